@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every target sets up .venv first; that takes a moment only when something it depends on has changed.
+
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+PYTHON_CODE := src tests bench
+
+.PHONY: help setup demo test lint bench format lock wheel clean distclean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+setup: ## make .venv with the pinned tools and podfence itself
+	@sh scripts/setup
+
+demo: setup ## ask four questions about a small shop
+	@sh scripts/demo
+
+test: setup ## run all tests and measure coverage; ARGS='-k name' is passed on to pytest
+	@$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n 2 $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+lint: setup ## check style, types and imports; changes nothing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(PYTHON_CODE)
+	$(BIN)/lint-imports --no-logo
+
+bench: setup ## measure the engine; ARGS are passed on
+	$(BIN)/python -m bench $(ARGS)
+
+format: setup ## put the code into the house style
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+lock: setup ## pin the newest versions of all dependencies in requirements/dev.lock
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-emit-index-url --no-emit-find-links \
+		--output-file requirements/dev.lock pyproject.toml requirements/dev.txt
+
+wheel: setup ## build dist/podfence-*.whl
+	$(BIN)/hatchling build --target wheel --directory dist
+
+clean: ## remove what the targets made, except .venv
+	rm -rf dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find src tests bench -type d -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv too
+	rm -rf .venv

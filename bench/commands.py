@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands as people run them, held against their goals."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.measure import Measured, module, once, several
+from bench.report import Goal, Row, measurements
+from bench.size import LARGE, MEDIUM, SMALL, Size
+
+if TYPE_CHECKING:
+    from bench.report import Section
+
+PODFENCE = Path(sys.executable).parent / "podfence"
+LOADING = "import sys, podfence; podfence.load(sys.argv[1])"
+_QUESTION = ("shop-0000-prod/app=web", "kube-system/kube-dns", "53/udp")
+_MARGIN = 0.1
+_SHORT, _LONG = 5, 3
+
+_TWO_PODS = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: shop, labels: {app: web}}
+spec: {containers: [{name: web, image: web, ports: [{name: http, containerPort: 8080}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: db, namespace: shop, labels: {app: db}}
+spec: {containers: [{name: db, image: db, ports: [{name: postgres, containerPort: 5432}]}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: db, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: db}}
+  ingress:
+  - from: [{podSelector: {matchLabels: {app: web}}}]
+    ports: [{port: 5432}]
+"""
+
+
+def manifests(size: Size, folder: Path) -> Path:
+    """Return a new folder below `folder` with the manifests of a cluster."""
+    target = folder / "-".join(size.arguments())
+    if not target.exists():
+        run = once(module("bench.manifests", target, *size.arguments()), limit=300)
+        assert run.code == 0, run.complaint
+    return target
+
+
+def section(folder: Path, *, quick: bool) -> Section:
+    """Return the measurements of the commands."""
+    short, long = (3, 1) if quick else (_SHORT, _LONG)
+    two = folder / "two-pods.yaml"
+    two.write_text(_TWO_PODS)
+    rows = [
+        Row("`python -c pass`, for comparison", several([sys.executable, "-c", "pass"], runs=short)),
+        Row("`podfence --help`", several([PODFENCE, "--help"], runs=short, says="check"), Goal(0.1)),
+        Row(
+            "`check`, a file with two pods",
+            several([PODFENCE, "check", "shop/web", "shop/db", "5432", "-f", two], runs=short, says="allowed"),
+            Goal(0.15),
+        ),
+    ]
+    for size, goal in ((SMALL, Goal(0.6)), (MEDIUM, Goal(1.5))):
+        rows.append(Row(f"`list`, {size}", _listed(manifests(size, folder), short), goal))
+    files = manifests(LARGE, folder)
+    loading = several([sys.executable, "-c", LOADING, files], runs=long, warm=not quick)
+    rows += [
+        Row(f"`list`, {LARGE}", _listed(files, long, warm=not quick), Goal(6.0, 500)),
+        Row("the same files only loaded", loading),
+    ]
+    for command in ("check", "explain"):
+        measured = several(
+            [PODFENCE, command, *_QUESTION, "-f", files], runs=long, codes=(0, 1, 3), says="kube-dns", warm=not quick
+        )
+        rows.append(Row(f"`{command}` on the same files", measured, Goal(loading.wall + _MARGIN)))
+    return measurements("Commands", "", rows)
+
+
+def _listed(files: Path, runs: int, *, warm: bool = True) -> Measured:
+    return several([PODFENCE, "list", "-f", files], runs=runs, says="kube-system", warm=warm)

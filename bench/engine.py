@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of podfence by themselves, each measured in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from typing import TYPE_CHECKING
+
+from bench.commands import manifests
+from bench.measure import Measured, module, once
+from bench.report import Goal, Row, measurements
+from bench.size import HUGE, LARGE, Size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from bench.report import Section
+
+_LIMIT = 180.0
+_RUNS = 3
+_SMALLER = Size(10_000, 500, 5_000)
+_TEXT = (
+    "Measured inside a process; memory is the peak of the whole process up to the end of the step. "
+    "Set-up and all connections together are the engine."
+)
+_EVENTS = [
+    f"{what} {kind}"
+    for what in ("policy", "policy by a label not used before", "pod")
+    for kind in ("changed", "deleted", "added")
+]
+
+
+class Steps:
+    """The steps that `bench.inside` measured, as medians of several runs; `failure` says what went wrong."""
+
+    def __init__(self, arguments: Iterable[str | Path], *, runs: int, limit: float = _LIMIT) -> None:
+        """Run `bench.inside` with `arguments` several times, fewer if a run fails."""
+        self.samples: dict[str, list[tuple[float, float]]] = {}
+        self.failure = ""
+        for _ in range(runs):
+            run = once(module("bench.inside", *arguments), limit=limit)
+            for line in run.output.splitlines():
+                name, seconds, memory = json.loads(line)
+                self.samples.setdefault(name, []).append((seconds, memory))
+            if run.code:
+                last = run.complaint.strip().splitlines()[-1:] or [f"exit code {run.code}"]
+                self.failure = f"did not end within {limit:.0f} s" if run.late else last[0]
+                break
+
+    def measured(self, *names: str) -> Measured:
+        """Return the sum of some steps, with the memory of the last of them."""
+        if any(name not in self.samples for name in names):
+            return Measured(failure=self.failure or "not measured")
+        sums = [
+            sum(seconds for seconds, _ in together) for together in zip(*(self.samples[n] for n in names), strict=False)
+        ]
+        return Measured(
+            wall=statistics.median(sums),
+            memory=statistics.median(memory for _, memory in self.samples[names[-1]]),
+            spread=max(sums) - min(sums),
+            runs=len(sums),
+        )
+
+
+def section(folder: Path, *, quick: bool) -> Section:
+    """Return the measurements of reading, of the engine on files and alone, and of single changes."""
+    runs = 1 if quick else _RUNS
+    steps = Steps(["files", manifests(LARGE, folder)], runs=runs)
+    rows = [
+        Row(f"reading: YAML to values, {LARGE}", steps.measured("parse")),
+        Row("reading: values to checked objects", steps.measured("decode")),
+        Row("engine: set-up", steps.measured("set-up")),
+        Row("engine: all connections", steps.measured("connectivity")),
+        Row("engine: both", steps.measured("set-up", "connectivity"), Goal(2.0)),
+    ]
+    changes = Steps(["events", *LARGE.arguments()], runs=runs)
+    for event in _EVENTS:
+        rows.append(Row(f"change: {event}", changes.measured(event), Goal(0.01)))
+        rows.append(Row(f"change: {event}, slowest of 30", changes.measured(f"{event}, slowest")))
+    size = _SMALLER if quick else HUGE
+    alone = Steps(["memory", *size.arguments()], runs=1)
+    rows += [
+        Row(f"alone: objects in memory, {size}", alone.measured("objects")),
+        Row("alone: set-up", alone.measured("set-up")),
+        Row("alone: verdict of one pair, median of 2,000 pairs", alone.measured("pair"), Goal(0.001)),
+        Row("alone: verdict of one pair, slowest of a hundred", alone.measured("slow pair")),
+        Row("alone: set-up and all connections", alone.measured("set-up", "connectivity"), Goal(60.0, 4096)),
+    ]
+    return measurements("Reading, engine, changes", _TEXT, rows)

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report of the measurements as a Markdown page."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from bench.measure import Measured
+
+_PAGE = (
+    "# Benchmarks",
+    "",
+    "This page is written by `make bench`; the numbers are what it measured, not what was hoped for.",
+    "{machine}.",
+    "Clusters are generated from a seed and look like live ones: of every five namespaces two are denied both ways "
+    "with a rule for DNS, two are denied ingress and one is open; the other policies select by labels, namespaces and "
+    "expressions, and use blocks of addresses, named ports, port ranges, UDP and SCTP.",
+    "",
+    "Commands are measured as whole processes, from the start of the interpreter to the end, with their output going "
+    "to a file.",
+    "Times are medians, after one run that does not count; processor time is user and system time together; memory is "
+    "the peak of the process.",
+    "",
+)
+
+
+class Goal(NamedTuple):
+    """What a measurement is held against: the most seconds of wall clock and MiB, 0 for no goal."""
+
+    seconds: float = 0.0
+    memory: float = 0.0
+
+    def __str__(self) -> str:
+        """Return ``< 6 s, < 500 MiB``."""
+        parts = [f"< {duration(self.seconds)}"] if self.seconds else []
+        return ", ".join([*parts, *([f"< {self.memory:,.0f} MiB"] if self.memory else [])])
+
+
+NO_GOAL = Goal()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a table: what was measured, what came out, and the goal."""
+
+    name: str
+    measured: Measured
+    goal: Goal = NO_GOAL
+
+    @property
+    def verdict(self) -> str:
+        """``yes`` if the goal is met, ``**no**`` if it is missed or nothing came out, empty without a goal."""
+        if self.measured.failure:
+            return "**no**"
+        if not any(self.goal):
+            return ""
+        slow = self.goal.seconds and self.measured.wall > self.goal.seconds
+        large = self.goal.memory and self.measured.memory > self.goal.memory
+        return "**no**" if slow or large else "yes"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the report: its title, what is to be known of it, and lines of Markdown."""
+
+    title: str
+    text: str
+    lines: tuple[str, ...]
+    missed: int = 0
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in a unit that leaves two or three digits."""
+    if seconds >= 10:
+        return f"{seconds:.0f} s"
+    if seconds >= 1:
+        return f"{seconds:.2f} s".replace(".00 s", " s")
+    return f"{seconds * 1000:.0f} ms" if seconds >= 0.01 else f"{seconds * 1000:.2g} ms"
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """Return the lines of a table; all columns but the first are numbers and stand right."""
+    aligned = ["---", *("--:" for _ in heads[1:])]
+    return tuple(f"| {' | '.join(cells)} |" for cells in (heads, aligned, *rows))
+
+
+def measurements(title: str, text: str, rows: Sequence[Row]) -> Section:
+    """Return a section of rows with their goals."""
+    heads = ("", "wall clock", "spread", "processor", "memory", "runs", "goal", "met")
+    return Section(
+        title,
+        text,
+        table(heads, [(row.name, *_cells(row.measured), str(row.goal), row.verdict) for row in rows]),
+        sum(row.verdict == "**no**" for row in rows),
+    )
+
+
+def _cells(measured: Measured) -> tuple[str, ...]:
+    if measured.failure:
+        return (measured.failure.replace("|", "\\|"), "", "", "", "")
+    return (
+        duration(measured.wall),
+        f"± {duration(measured.spread / 2)}" if measured.runs > 1 else "",
+        duration(measured.cpu) if measured.cpu else "",
+        f"{measured.memory:,.0f} MiB" if measured.memory else "",
+        str(measured.runs),
+    )
+
+
+def machine() -> str:
+    """Return what the numbers depend on: cores, Python, kernel; nothing that tells whose machine it is."""
+    cores = len(os.sched_getaffinity(0))
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return f"Measured on {cores} cores ({platform.machine()}) with {python} and {platform.system()} {_kernel()}"
+
+
+def _kernel() -> str:
+    # What follows the version is the name that somebody gave to their kernel.
+    return platform.release().split("-")[0]
+
+
+def page(sections: Iterable[Section]) -> str:
+    """Return the whole page."""
+    parts = ["\n".join(_PAGE).format(machine=machine())]
+    for section in sections:
+        text = f"{section.text}\n\n" if section.text else ""
+        parts.append(f"## {section.title}\n\n{text}" + "\n".join(section.lines) + "\n")
+    return "\n".join(parts)

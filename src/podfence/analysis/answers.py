@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The answer to "who can reach whom": connections between sets of endpoints.
+
+Every pair of endpoints and every port is in at most one connection; what is in none is denied.
+Sets are written compactly: whole clusters and namespaces by name, large sets that occur more than
+once as a `Group`, defined once.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class PortRange(msgspec.Struct, frozen=True):
+    """Ports of one protocol, `first` to `last` inclusive; other protocols have no ports (None)."""
+
+    protocol: str
+    first: int | None = msgspec.field(name="from", default=None)
+    last: int | None = msgspec.field(name="to", default=None)
+
+
+class Ports(msgspec.Struct, frozen=True):
+    """A set of ports; `everything` means every port of every protocol, and `ranges` is empty then."""
+
+    everything: bool = False
+    ranges: tuple[PortRange, ...] = ()
+
+    def __str__(self) -> str:
+        """Return ``TCP 80,443; UDP 53``, ``all TCP``, or ``all ports``."""
+        if self.everything:
+            return "all ports"
+        texts: dict[str, list[str]] = {}
+        for item in self.ranges:
+            parts = texts.setdefault(item.protocol, [])
+            if item.first is None or (item.first, item.last) == (1, 65535):
+                continue
+            parts.append(str(item.first) if item.first == item.last else f"{item.first}-{item.last}")
+        return "; ".join(f"{protocol} {','.join(parts)}" if parts else f"all {protocol}" for protocol, parts in texts.items())
+
+
+class AddressBlock(msgspec.Struct, frozen=True):
+    """Addresses outside, written as an ipBlock: a CIDR and the CIDRs taken out of it."""
+
+    cidr: str
+    excepts: tuple[str, ...] = msgspec.field(name="except", default=())
+
+    def __str__(self) -> str:
+        """Return ``10.0.0.0/8 except 10.1.0.0/16, 10.2.0.0/16``."""
+        return f"{self.cidr} except {', '.join(self.excepts)}" if self.excepts else self.cidr
+
+
+class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
+    """A set of endpoints.
+
+    `everything`: every pod and every address. `all_pods`: every pod. `all_addresses`: every address
+    outside. When a flag is set the lists it covers are empty. `open_pods`: all pods that no policy
+    isolates in this direction. `namespaces`: all pods of these. `groups`: names of groups.
+    `workloads`: ``shop/deploy/web`` and ``shop/web`` (a bare pod). `addresses`: blocks outside.
+    """
+
+    everything: bool = False
+    all_pods: bool = False
+    all_addresses: bool = False
+    open_pods: bool = False
+    namespaces: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    workloads: tuple[str, ...] = ()
+    addresses: tuple[AddressBlock, ...] = ()
+
+    def items(self) -> tuple[str, ...]:
+        """Return the members as short texts, in a stable order."""
+        flags = (
+            (self.everything, "everything"),
+            (self.all_pods, "all pods"),
+            (self.all_addresses, "any address"),
+            (self.open_pods, "open pods"),
+        )
+        names = tuple(text for flag, text in flags if flag)
+        whole = tuple(f"{namespace}/*" for namespace in self.namespaces)
+        return names + self.groups + whole + self.workloads + tuple(str(block) for block in self.addresses)
+
+    def __str__(self) -> str:
+        """Return the members joined by commas."""
+        return ", ".join(self.items())
+
+
+class Connection(msgspec.Struct, frozen=True, kw_only=True):
+    """Every source may connect to every destination on `ports`; `depends` says on what, if it does."""
+
+    sources: Endpoints
+    destinations: Endpoints
+    ports: Ports
+    depends: str = ""
+
+
+class Group(msgspec.Struct, frozen=True):
+    """A named set of pods used by several connections."""
+
+    name: str
+    members: Endpoints
+
+
+class PodConnection(msgspec.Struct, frozen=True):
+    """One connection between single pods or blocks of addresses: the expanded form."""
+
+    source: str
+    destination: str
+    ports: Ports
+    depends: str = ""
+
+
+class Connectivity(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole answer; `open_sources` and `open_destinations` define what "open pods" stands for."""
+
+    connections: tuple[Connection, ...]
+    groups: tuple[Group, ...] = ()
+    open_sources: Endpoints = Endpoints()
+    open_destinations: Endpoints = Endpoints()
+    workloads: int = 0
+    pods: int = 0
+    policies: int = 0
+
+
+class Matrix(msgspec.Struct, frozen=True):
+    """The grid of all pairs: in row i, column j stands for `names[i]` connecting to `names[j]`.
+
+    ``.`` is allowed, ``X`` denied, ``~`` allowed on some ports, ``?`` depends.
+    """
+
+    names: tuple[str, ...]
+    rows: tuple[str, ...]

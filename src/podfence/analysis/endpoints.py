@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Endpoints as people write them, and what they stand for in a cluster.
+
+    shop/web  web               a pod, or the workload of that name
+    shop/deploy/web             a workload by kind (kubectl's short names or the kind)
+    shop/svc/web                a Service
+    shop/app=web,tier=front     a pod with exactly these labels that need not exist
+    203.0.113.9  10.0.0.0/8     addresses outside; internet: all that are no pod, node or Service, and public
+    node:NAME                   a node
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from podfence.cluster.members import FINISHED_PHASES, SHORT_KINDS, Member, display_name
+from podfence.errors import EndpointError
+from podfence.kube.objects import WORKLOAD_KINDS, ContainerPort, Key
+from podfence.sets.addresses import AddressSet, parse_address
+
+if TYPE_CHECKING:
+    from podfence.cluster.state import ClusterState
+    from podfence.kube.objects import Service
+
+_KINDS = {
+    **{short: kind for kind, short in SHORT_KINDS.items()},
+    **{kind.lower(): kind for kind in SHORT_KINDS},
+    **{f"{kind.lower()}s": kind for kind in SHORT_KINDS},
+}
+_LABELS = re.compile(r"[^=,/]+=[^=,]*(,[^=,]+=[^=,]*)*")
+
+
+@dataclass(frozen=True, slots=True)
+class PodsEndpoint:
+    """One or more pods: a pod, a workload's pods, or a pod that need not exist (`hypothetical`)."""
+
+    name: str
+    members: tuple[Member, ...]
+    hypothetical: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceEndpoint:
+    """A Service, judged on its backends."""
+
+    name: str
+    service: Service
+
+
+@dataclass(frozen=True, slots=True)
+class AddressesEndpoint:
+    """Addresses outside the cluster, those of pods, nodes and Services taken out of ranges."""
+
+    name: str
+    addresses: AddressSet
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEndpoint:
+    """A node by name; `addresses` are empty when they are not known."""
+
+    name: str
+    node: str
+    addresses: tuple[int, ...]
+
+
+Endpoint = PodsEndpoint | ServiceEndpoint | AddressesEndpoint | NodeEndpoint
+
+
+def parse_endpoint(state: ClusterState, text: str, namespace: str) -> Endpoint:
+    """Return what a text stands for; bare names are looked up in `namespace`.
+
+    Raises EndpointError saying what is wrong, and what there is instead.
+    """
+    if text == "internet":
+        return AddressesEndpoint("internet", AddressSet.ALL - AddressSet.PRIVATE - known_addresses(state))
+    if text.startswith("node:"):
+        return _node(state, text)
+    addresses = _addresses(text)
+    if addresses is not None:
+        return _outside(state, text, addresses)
+    space, _, rest = text.partition("/")
+    if not rest:
+        space, rest = namespace, space
+    if not space or not rest:
+        message = f"{text!r} is no endpoint: write POD, NAMESPACE/POD, NAMESPACE/KIND/NAME, an address or node:NAME"
+        raise EndpointError(message)
+    if "=" in rest:
+        return _hypothetical(state, text, space, rest)
+    kind_text, _, name = rest.partition("/")
+    if name:
+        return _by_kind(state, text, space, kind_text, name)
+    return _by_name(state, space, rest)
+
+
+def known_addresses(state: ClusterState) -> AddressSet:
+    """Return every address of a pod, node or Service."""
+    texts = [text for node in state.nodes.values() for text in node.addresses]
+    texts += [text for service in state.services.values() for text in (*service.addresses, *service.external_addresses)]
+    numbers = {number for member in state.members.values() for number in member.addresses}
+    numbers |= {parse_address(text) for text in texts if _addresses(text) is not None}
+    result: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if result and number == result[-1][1] + 1:
+            result[-1] = (result[-1][0], number)
+        else:
+            result.append((number, number))
+    return AddressSet(tuple(result))
+
+
+def owner_of(state: ClusterState, number: int) -> Member | None:
+    """Return the pod an address belongs to; of several live ones the one semantics 8.6 prefers."""
+    owners = [member for member in state.members.values() if number in member.addresses]
+    return max(owners, key=claim, default=None)
+
+
+def claim(member: Member) -> tuple[bool, bool, str, str]:
+    """Return how strong a pod's claim to an address is, for comparison (semantics 8.6)."""
+    pod = member.pod
+    if pod is None:
+        return (False, False, "", member.key.name)
+    return (pod.phase == "Running", not pod.terminating, pod.created, pod.name)
+
+
+def _addresses(text: str) -> AddressSet | None:
+    if not text or (text[0] not in "0123456789:abcdefABCDEF" or ("." not in text and ":" not in text)):
+        return None
+    try:
+        return AddressSet.cidr(text)
+    except ValueError:
+        return None
+
+
+def _outside(state: ClusterState, text: str, addresses: AddressSet) -> Endpoint:
+    first, last = addresses.spans[0]
+    if first != last:
+        outside = addresses - known_addresses(state)
+        if not outside:
+            message = f"every address of {text} belongs to a pod, a node or a Service: name that instead"
+            raise EndpointError(message)
+        return AddressesEndpoint(text, outside)
+    member = owner_of(state, first)
+    if member is not None:
+        return PodsEndpoint(f"{display_name(member.key)} ({text})", (_at_address(member, first),))
+    for node in state.nodes.values():
+        if any(parse_address(item) == first for item in node.addresses if _addresses(item) is not None):
+            return NodeEndpoint(f"node:{node.name} ({text})", node.name, (first,))
+    for service in state.services.values():
+        if any(parse_address(item) == first for item in service.addresses if _addresses(item) is not None):
+            return ServiceEndpoint(f"{display_name(service.key)} ({text})", service)
+    return AddressesEndpoint(text, addresses)
+
+
+def _at_address(member: Member, number: int) -> Member:
+    return replace(member, addresses=(number,))
+
+
+def _node(state: ClusterState, text: str) -> NodeEndpoint:
+    name = text.removeprefix("node:")
+    node = state.nodes.get(name)
+    if node is None:
+        known = set(state.nodes) | {pod.template.node for pod in state.pods.values()}
+        if name not in known:
+            message = f"there is no node {name!r}{_nearest(name, known)}"
+            raise EndpointError(message)
+        hosts = [m for m in state.members.values() if m.host and m.node == name and m.addresses]
+        return NodeEndpoint(text, name, hosts[0].addresses if hosts else ())
+    return NodeEndpoint(text, name, tuple(parse_address(item) for item in node.addresses if _addresses(item) is not None))
+
+
+def _hypothetical(state: ClusterState, text: str, namespace: str, rest: str) -> PodsEndpoint:
+    if not _LABELS.fullmatch(rest):
+        message = f"{text!r}: write labels as NAMESPACE/KEY=VALUE,KEY=VALUE"
+        raise EndpointError(message)
+    _require_namespace(state, namespace)
+    labels = dict(item.split("=", 1) for item in rest.split(","))
+    ports: tuple[ContainerPort, ...] = ()
+    member = Member(Key("Pod", namespace, rest), None, labels, ports)
+    return PodsEndpoint(text, (member,), hypothetical=True)
+
+
+def _by_kind(state: ClusterState, text: str, namespace: str, kind_text: str, name: str) -> Endpoint:
+    kind = _KINDS.get(kind_text.lower())
+    if kind is None:
+        message = f"{text!r}: unknown kind {kind_text!r}; one of {', '.join(sorted(SHORT_KINDS.values()))}"
+        raise EndpointError(message)
+    key = Key(kind, namespace, name)
+    if kind == "Service":
+        service = state.services.get(key)
+        if service is None:
+            raise EndpointError(_missing(state, text, namespace, name))
+        return ServiceEndpoint(display_name(key), service)
+    if kind == "Pod":
+        return _pod(state, key) or _fail(_missing(state, text, namespace, name))
+    return _workload(state, key) or _fail(_missing(state, text, namespace, name))
+
+
+def _by_name(state: ClusterState, namespace: str, name: str) -> Endpoint:
+    """Return the pod of a name, else the one workload of that name."""
+    pod = _pod(state, Key("Pod", namespace, name))
+    if pod is not None:
+        return pod
+    keys = [Key(kind, namespace, name) for kind in WORKLOAD_KINDS]
+    found = [endpoint for key in keys if (endpoint := _workload(state, key)) is not None]
+    if len(found) > 1:
+        message = f"{namespace}/{name} is ambiguous: {', '.join(item.name for item in found)}"
+        raise EndpointError(message)
+    if not found:
+        raise EndpointError(_missing(state, f"{namespace}/{name}", namespace, name))
+    return found[0]
+
+
+def _pod(state: ClusterState, key: Key) -> PodsEndpoint | None:
+    member = state.members.get(key)
+    if member is not None:
+        return PodsEndpoint(display_name(key), (member,))
+    pod = state.pods.get(key)
+    if pod is not None and pod.phase in FINISHED_PHASES:
+        message = f"{display_name(key)} has finished ({pod.phase}): it has given up its address and is not judged"
+        raise EndpointError(message)
+    return None
+
+
+def _workload(state: ClusterState, key: Key) -> PodsEndpoint | None:
+    if not state.known_workload(key):
+        workload = state.workloads.get(key)
+        return _workload(state, state.top_workload(workload)) if workload else None
+    members = state.workload_pods(key)
+    if not members:
+        workload = state.workloads.get(key)
+        if workload is not None and (top := state.top_workload(workload)) != key:
+            return _workload(state, top)
+        message = f"all pods of {display_name(key)} have finished: there is nothing to judge"
+        raise EndpointError(message)
+    return PodsEndpoint(display_name(key), tuple(members))
+
+
+def _require_namespace(state: ClusterState, namespace: str) -> None:
+    if namespace not in state.namespaces:
+        message = f"there is no namespace {namespace!r}{_nearest(namespace, state.namespaces)}"
+        raise EndpointError(message)
+
+
+def _missing(state: ClusterState, text: str, namespace: str, name: str) -> str:
+    _require_namespace(state, namespace)
+    here = {display_name(member.workload or member.key) for member in state.members.values() if member.namespace == namespace}
+    here |= {display_name(key) for key in state.services if key.namespace == namespace}
+    near = difflib.get_close_matches(name, [item.rsplit("/", 1)[-1] for item in here], n=1)
+    full = next((item for item in sorted(here) if near and item.rsplit("/", 1)[-1] == near[0]), None)
+    hint = f"; did you mean {full}?" if full else _some(here, namespace)
+    return f"there is no pod or workload {text}{hint}"
+
+
+def _some(names: set[str], namespace: str) -> str:
+    if not names:
+        return f"; namespace {namespace} has none"
+    shown = sorted(names)[:5]
+    more = ", …" if len(names) > len(shown) else ""
+    return f"; namespace {namespace} has {', '.join(shown)}{more}"
+
+
+def _nearest(name: str, known: object) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)  # type: ignore[call-overload]
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _fail(message: str) -> PodsEndpoint:
+    raise EndpointError(message)

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connectivity as lines between sets of classes: computed, merged, not yet named."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from podfence.policy.engine import Bound
+from podfence.policy.reach import Reach, Scenario
+from podfence.policy.verdict import Direction
+from podfence.sets import AddressSet, PortSet, members
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from podfence.policy.model import Model
+    from podfence.policy.options import Options
+    from podfence.policy.reach import AddressPartition, Partition
+    from podfence.sets.addresses import Family
+
+_BOUND_OPTIONS = ("icmp", "ip_block_pods", "unknown_address")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Every source may connect to every destination on the ports; both ends are classes (bits) and addresses.
+
+    A line has addresses at one end at most, except that `sources` may be pods and addresses together.
+    """
+
+    sources: int
+    source_addresses: AddressSet
+    destinations: int
+    destination_addresses: AddressSet
+    ports: PortSet
+    depends: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to list: bits of sources and destinations (in pairs), addresses at either end, and ports.
+
+    `blocks` are the combinations asked for, disjoint in their destinations. `ports_into` gives the ports
+    asked about for a destination class (None for an address).
+    """
+
+    blocks: tuple[tuple[int, int], ...]
+    inside_sources: int
+    inside_destinations: int
+    from_addresses: AddressSet
+    to_addresses: AddressSet
+    ports_into: Callable[[int | None], PortSet]
+
+
+def lines(model: Model, question: Question) -> list[Line]:
+    """Return the connectivity asked about; each pair and port is in one line at most."""
+    reach = Reach(model.engine, model.index)
+    pods = _between_pods(model, reach, question)
+    incoming = _outside(reach, Direction.INGRESS, question, model.engine.options)
+    outgoing = _outside(reach, Direction.EGRESS, question, model.engine.options)
+    result = list(_everything_first(model.index.all, pods, incoming))
+    result += [Line(0, addresses, bits, AddressSet.EMPTY, p, d) for (addresses, p, d), bits in incoming.items() if bits]
+    result += [Line(bits, AddressSet.EMPTY, 0, addresses, p, d) for (addresses, p, d), bits in outgoing.items()]
+    return result
+
+
+def _everything_first(
+    everyone: int, pods: dict[tuple[int, PortSet, str], int], incoming: dict[tuple[AddressSet, PortSet, str], int]
+) -> Iterator[Line]:
+    """Yield the lines between pods, joined with those from every address where all pods are sources too."""
+    for (sources, ports, depends), destinations in pods.items():
+        rest = destinations
+        if sources == everyone:
+            common = destinations & incoming.get((AddressSet.ALL, ports, depends), 0)
+            if common:
+                yield Line(sources, AddressSet.ALL, common, AddressSet.EMPTY, ports, depends)
+                incoming[AddressSet.ALL, ports, depends] ^= common
+                rest ^= common
+        if rest:
+            yield Line(sources, AddressSet.EMPTY, rest, AddressSet.EMPTY, ports, depends)
+
+
+def _between_pods(model: Model, reach: Reach, question: Question) -> dict[tuple[int, PortSet, str], int]:
+    scenarios = _scenarios(model)
+    found: dict[tuple[int, PortSet, str], int] = defaultdict(int)
+    for destinations, sources in question.blocks:
+        if not (destinations and sources):
+            continue
+        answers = [reach.into(scenario, destinations, sources) for scenario in scenarios]
+        universes = [reach.universe(scenario) for scenario in scenarios]
+        for number in members(destinations):
+            asked = question.ports_into(number)
+            rows = [answer.get(number) for answer in answers]
+            for ports, bits, depends in _combine(scenarios, universes, rows, sources, model.engine.options):
+                wanted = ports & asked
+                if wanted:
+                    found[bits, wanted, depends] |= 1 << number
+    return _joined(found)
+
+
+def _joined(found: dict[tuple[int, PortSet, str], int]) -> dict[tuple[int, PortSet, str], int]:
+    """Join lines that differ in their sources only."""
+    by_destination: dict[tuple[int, PortSet, str], int] = defaultdict(int)
+    for (sources, ports, depends), destinations in found.items():
+        by_destination[destinations, ports, depends] |= sources
+    result: dict[tuple[int, PortSet, str], int] = {}
+    for (destinations, ports, depends), sources in by_destination.items():
+        result[sources, ports, depends] = result.get((sources, ports, depends), 0) | destinations
+    return result
+
+
+def _scenarios(model: Model) -> list[Scenario]:
+    families: set[Family] = set(model.index.families())
+    if model.index.unaddressed or not families:
+        families.update(model.engine.assumed_families())
+    uncertain = any(getattr(model.engine.options, name) == "depends" for name in _BOUND_OPTIONS)
+    bounds = (Bound.PESSIMISTIC, Bound.OPTIMISTIC) if uncertain else (Bound.PESSIMISTIC,)
+    return [Scenario(family, bound) for family in sorted(families) for bound in bounds]
+
+
+def _combine(
+    scenarios: list[Scenario], universes: list[int], rows: list[Partition | None], sources: int, options: Options
+) -> Iterator[tuple[PortSet, int, str]]:
+    """Yield (ports, sources, what it depends on) of one destination from its answer in each scenario."""
+    if len(scenarios) == 1:
+        for ports, bits in (rows[0] or {}).items():
+            yield ports, bits, ""
+        return
+    blocks: list[tuple[int, tuple[PortSet | None, ...]]] = [(sources, ())]
+    for universe, row in zip(universes, rows, strict=True):
+        blocks = [piece for bits, vector in blocks for piece in _refine(bits, vector, universe, row)]
+    for bits, vector in blocks:
+        yield from ((ports, bits, why) for ports, why in _outcomes(scenarios, vector, options))
+
+
+def _refine(
+    bits: int, vector: tuple[PortSet | None, ...], universe: int, row: Partition | None
+) -> Iterator[tuple[int, tuple[PortSet | None, ...]]]:
+    rest = bits
+    for ports, there in (row or {}).items():
+        common = rest & there
+        if common:
+            yield common, (*vector, ports)
+            rest ^= common
+    # Without an address of the family at both ends the scenario does not exist for the pair.
+    inside = rest & universe if row is not None else 0
+    if inside:
+        yield inside, (*vector, PortSet.EMPTY)
+    if rest ^ inside:
+        yield rest ^ inside, (*vector, None)
+
+
+def _outcomes(
+    scenarios: list[Scenario], vector: tuple[PortSet | None, ...], options: Options
+) -> Iterator[tuple[PortSet, str]]:
+    """Yield the ports that are surely allowed, allowed in one family only, and open."""
+    low: dict[Family, PortSet] = {}
+    high: dict[Family, PortSet] = {}
+    for scenario, ports in zip(scenarios, vector, strict=True):
+        if ports is None:
+            continue
+        low[scenario.family] = low.get(scenario.family, ports) & ports
+        high[scenario.family] = high.get(scenario.family, ports) | ports
+    if not low:
+        return
+    surely, anywhere, maybe = PortSet.ALL, PortSet.EMPTY, PortSet.EMPTY
+    for family, ports in low.items():
+        surely &= ports
+        anywhere |= ports
+        maybe |= high[family]
+    if surely:
+        yield surely, ""
+    for family, ports in low.items():
+        if ports - surely:
+            yield ports - surely, f"IPv{family} only"
+    if maybe - anywhere:
+        names = [name.replace("_", "-") for name in _BOUND_OPTIONS if getattr(options, name) == "depends"]
+        yield maybe - anywhere, f"depends on {', '.join(names)}"
+
+
+def _outside(
+    reach: Reach, direction: Direction, question: Question, options: Options
+) -> dict[tuple[AddressSet, PortSet, str], int]:
+    """Return the classes by the addresses, ports and doubts of their connections with the outside."""
+    incoming = direction is Direction.INGRESS
+    wanted = question.from_addresses if incoming else question.to_addresses
+    classes = question.inside_destinations if incoming else question.inside_sources
+    found: dict[tuple[AddressSet, PortSet, str], int] = defaultdict(int)
+    if not wanted:
+        return found
+    low = reach.outside(direction, Bound.PESSIMISTIC, classes)
+    high = reach.outside(direction, Bound.OPTIMISTIC, classes) if options.icmp == "depends" else {}
+    for number, row in low.items():
+        asked = question.ports_into(number if incoming else None)
+        for ports, addresses in row.items():
+            _note(found, addresses & wanted, ports & asked, "", number)
+        for ports, addresses in _difference(high.get(number, {}), row):
+            _note(found, addresses & wanted, ports & asked, "depends on icmp", number)
+    return found
+
+
+def _note(
+    found: dict[tuple[AddressSet, PortSet, str], int], addresses: AddressSet, ports: PortSet, why: str, number: int
+) -> None:
+    if addresses and ports:
+        found[addresses, ports, why] |= 1 << number
+
+
+def _difference(high: AddressPartition, low: AddressPartition) -> Iterator[tuple[PortSet, AddressSet]]:
+    for ports, addresses in high.items():
+        rest = addresses
+        for sure, there in low.items():
+            common = rest & there
+            if common:
+                yield ports - sure, common
+                rest -= common
+        yield ports, rest

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sets of classes as people name them: workloads, whole namespaces, all pods."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from podfence.analysis.answers import AddressBlock, Endpoints, PortRange, Ports
+from podfence.cluster.members import display_name
+from podfence.sets import AddressSet, PortSet, members
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from podfence.cluster.classes import ClassIndex, PodClass
+    from podfence.cluster.members import Member
+    from podfence.kube.objects import Key
+
+_FEW = 4
+
+
+class Namer:
+    """Names the classes of an index; `only` limits the names to some pods and workloads."""
+
+    def __init__(self, index: ClassIndex) -> None:
+        """Work out the name of every class's workloads: by label where a workload is in several classes."""
+        self._index = index
+        self._names: dict[int, tuple[str, ...]] = {}
+        classes_of: dict[Key, set[int]] = defaultdict(set)
+        for pod_class in index.classes.values():
+            for member in pod_class.members.values():
+                classes_of[owner_key(member)].add(pod_class.id)
+        parts = {key: _part_names(index, numbers) for key, numbers in classes_of.items() if len(numbers) > 1}
+        for pod_class in index.classes.values():
+            keys = {owner_key(member) for member in pod_class.members.values()}
+            self._names[pod_class.id] = tuple(
+                sorted(display_name(key) + (parts[key][pod_class.id] if key in parts else "") for key in keys)
+            )
+        self.spaces = sorted({pod_class.namespace for pod_class in index.classes.values()})
+        self._count = {name: sum(len(self._names[n]) for n in members(index.in_namespace(name))) for name in self.spaces}
+
+    def count(self) -> int:
+        """Return how many workloads and bare pods have a name."""
+        return sum(self._count.values())
+
+    def names(self, bits: int, only: Collection[str] | None = None) -> tuple[str, ...]:
+        """Return the workloads and bare pods of classes, in order; `only` those that begin with one of the names."""
+        found = [name for number in members(bits) for name in self._names[number]]
+        if only is not None:
+            found = [name for name in found if name.partition("[")[0] in only]
+        return tuple(sorted(found))
+
+    def endpoints(
+        self,
+        bits: int,
+        addresses: AddressSet = AddressSet.EMPTY,
+        *,
+        opened: int = 0,
+        optional: int = 0,
+        only: Collection[str] | None = None,
+    ) -> Endpoints:
+        """Return classes and addresses as an answer names them.
+
+        `opened` are the classes no policy isolates, named as one where all of them are in a large set;
+        `optional` those that may be named or not, whichever is shorter.
+        """
+        outside = addresses == AddressSet.ALL
+        blocks = () if outside else tuple(AddressBlock(*block) for block in addresses.blocks())
+        if only is not None:
+            return Endpoints(workloads=self.names(bits, only), all_addresses=outside, addresses=blocks)
+        everyone = self._index.all
+        if bits and bits | optional == everyone:
+            if outside:
+                return Endpoints(everything=True)
+            return Endpoints(all_pods=True, addresses=blocks)
+        rest = bits
+        with_open = bool(opened) and not opened & ~(bits | optional) and opened.bit_count() > _FEW
+        if with_open:
+            rest &= ~opened
+        spaces = []
+        for name in sorted(self._index.namespaces_of(rest)):
+            inside = self._index.in_namespace(name)
+            if not inside & ~(rest | optional) and self._count[name] > 1:
+                spaces.append(name)
+                rest &= ~inside
+        if bits != optional:
+            rest &= ~optional
+        return Endpoints(
+            all_addresses=outside,
+            open_pods=with_open,
+            namespaces=tuple(spaces),
+            workloads=self.names(rest),
+            addresses=blocks,
+        )
+
+
+def owner_key(member: Member) -> Key:
+    """Return what a pod is shown as: its workload, or itself."""
+    return member.workload or member.key
+
+
+def _part_names(index: ClassIndex, numbers: set[int]) -> dict[int, str]:
+    """Return what tells the classes of one workload apart: ``[track=canary]``, or the pods' names."""
+    classes = [index.classes[number] for number in sorted(numbers)]
+    keys = sorted({key for item in classes for key in item.labels})
+    telling = [key for key in keys if len({item.labels.get(key) for item in classes}) > 1]
+    texts = {item.id: _label_part(item, telling) for item in classes}
+    if len(set(texts.values())) < len(classes):
+        texts = {item.id: ",".join(sorted(key.name for key in item.members)) for item in classes}
+    return {number: f"[{text}]" for number, text in texts.items()}
+
+
+def _label_part(pod_class: PodClass, keys: list[str]) -> str:
+    return ",".join(f"{key}={pod_class.labels[key]}" if key in pod_class.labels else f"!{key}" for key in keys)
+
+
+def as_ports(ports: PortSet) -> Ports:
+    """Return a set of ports as an answer shows it."""
+    if ports == PortSet.ALL:
+        return Ports(everything=True)
+    return Ports(ranges=tuple(PortRange(*item) for item in ports.ranges()))

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a reader of an answer should know about its cluster: what was made up, left out, or read another way."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from podfence.analysis.shared_addresses import shared_addresses
+from podfence.cluster.members import FINISHED_PHASES, display_name
+from podfence.policy.legacy import ANNOTATION, MISSPELT_ANNOTATION, is_old, isolates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from podfence.cluster.state import ClusterState
+    from podfence.kube.objects import Namespace, NetworkPolicy
+    from podfence.policy.options import Options
+
+_FEW = 5
+
+
+def notes(state: ClusterState, options: Options) -> tuple[str, ...]:
+    """Return one sentence for each thing worth knowing, in a stable order."""
+    return tuple(
+        [
+            *_made_up(state),
+            *_finished(state),
+            *_host_network(state, options),
+            *_idle(state),
+            *shared_addresses(state),
+            *_old_form(state, options),
+        ]
+    )
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:_FEW])
+    return shown if len(names) <= _FEW else f"{shown} and {len(names) - _FEW} more"
+
+
+def _made_up(state: ClusterState) -> Iterator[str]:
+    names = sorted(state.implied - {"default"})
+    if names:
+        plural = "namespaces are" if len(names) > 1 else "namespace is"
+        yield f"{plural} only mentioned, and made up with the label every namespace has: {_some(names)}"
+
+
+def _finished(state: ClusterState) -> Iterator[str]:
+    phases = Counter(pod.phase for pod in state.pods.values() if pod.phase in FINISHED_PHASES)
+    for phase in sorted(phases):
+        yield f"{phases[phase]} {phase} pod{'s' if phases[phase] > 1 else ''} left out: finished pods have no address"
+
+
+def _host_network(state: ClusterState, options: Options) -> Iterator[str]:
+    names = sorted({display_name(member.workload or member.key) for member in state.members.values() if member.host})
+    if names and options.host_network == "node":
+        yield f"hostNetwork pods are part of their node, no policy selects them (--set host-network=pod): {_some(names)}"
+
+
+def _idle(state: ClusterState) -> Iterator[str]:
+    names = sorted(
+        display_name(key)
+        for key in state.members
+        if (workload := state.workloads.get(key)) is not None and workload.replicas == 0
+    )
+    if names:
+        yield f"judged as if they ran, with 0 replicas: {_some(names)}"
+
+
+def _old_form(state: ClusterState, options: Options) -> Iterator[str]:
+    old: dict[str, list[NetworkPolicy]] = defaultdict(list)
+    for name, table in state.policies.items():
+        old[name] += [policy for policy in table.values() if is_old(policy)]
+    for name, namespace in sorted(state.namespaces.items()):
+        yield from _annotation(namespace, has_old=bool(old[name]), legacy=options.legacy)
+        if not old[name]:
+            continue
+        names = _some(sorted(policy.name for policy in old[name]))
+        which = f"extensions/v1beta1 policies of {name} ({names})"
+        if options.legacy == "v1":
+            yield f"{which} are read as networking.k8s.io/v1: each isolates the pods it selects"
+        elif isolates(namespace):
+            yield f"{which} have the meaning from before 1.7: the annotation of {name} isolates all its pods for ingress"
+        else:
+            yield (
+                f"{which} have no effect: before 1.7 they count only where the namespace is annotated {ANNOTATION}; "
+                "--set legacy=v1 gives them the meaning they had from 1.7 on"
+            )
+
+
+def _annotation(namespace: Namespace, *, has_old: bool, legacy: str) -> Iterator[str]:
+    if MISSPELT_ANNOTATION in namespace.annotations:
+        yield f"namespace {namespace.name}: the annotation {MISSPELT_ANNOTATION} never had an effect; meant is {ANNOTATION}"
+    if ANNOTATION not in namespace.annotations:
+        return
+    if legacy == "v1" or (legacy == "auto" and not has_old):
+        yield (
+            f"namespace {namespace.name}: the annotation {ANNOTATION} has had no effect since 1.7; "
+            "--set legacy=v1beta1 reads it the old way"
+        )
+    elif not isolates(namespace):
+        yield f"namespace {namespace.name}: the annotation {ANNOTATION} does not say DefaultDeny, so nothing is isolated"

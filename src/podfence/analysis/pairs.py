@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A question taken apart: the single connections it covers, equal ones once."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from podfence.analysis.endpoints import (
+    AddressesEndpoint,
+    Endpoint,
+    NodeEndpoint,
+    PodsEndpoint,
+    ServiceEndpoint,
+)
+from podfence.cluster.members import display_name
+from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
+from podfence.sets.addresses import AddressSet, Family, family_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from podfence.cluster.members import Member
+    from podfence.policy.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One connection of a question; `source_name` and `destination_name` tell it from its siblings.
+
+    `addresses` are the addresses a range's piece stands for, None for other ends.
+    """
+
+    source: End
+    destination: End
+    source_name: str
+    destination_name: str
+    addresses: AddressSet | None = None
+
+
+class NoCommonFamily(Exception):
+    """No pair of addresses of the two ends is of one family; nothing can be sent, whatever the policies."""
+
+
+def pairs(engine: Engine, source: Endpoint, destination: Endpoint) -> list[Pair]:
+    """Return the single connections between two endpoints (a Service is taken apart before).
+
+    Raises NoCommonFamily if there are pods and none can reach another.
+    """
+    cuts = _cuts(engine, source, destination)
+    result: list[Pair] = []
+    sources, destinations = _groups(source, cuts), _groups(destination, cuts)
+    for left in sources:
+        for right in destinations:
+            result.extend(_between(engine, left, right, source.name, destination.name))
+    if not result:
+        raise NoCommonFamily
+    return result
+
+
+def as_ends(engine: Engine, member: Member) -> tuple[End, ...]:
+    """Return the ends of a pod, one for each of its addresses; of a hostNetwork pod its node's (semantics 7.6, 7.13)."""
+    host = member.host and engine.options.host_network == "node"
+    if member.addresses:
+        if host:
+            return tuple(NodeEnd(member.node, number, family_of(number)) for number in member.addresses)
+        return tuple(PodEnd(member, number, family_of(number)) for number in member.addresses)
+    families = engine.assumed_families()
+    if host:
+        return tuple(NodeEnd(member.node, None, family) for family in families)
+    return tuple(PodEnd(member, None, family) for family in families)
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Ends of a question that are judged alike: pods (any stands for all), a piece of a range, or a node."""
+
+    members: tuple[Member, ...] = ()
+    piece: AddressSet | None = None
+    node: NodeEndpoint | None = None
+
+
+def _groups(endpoint: Endpoint, cuts: list[int]) -> list[_Group]:
+    match endpoint:
+        case PodsEndpoint(members=members):
+            alike: dict[object, list[Member]] = {}
+            for member in members:
+                alike.setdefault(_likeness(member, cuts), []).append(member)
+            return [_Group(members=tuple(group)) for group in alike.values()]
+        case AddressesEndpoint(addresses=addresses):
+            return [_Group(piece=piece) for piece in _pieces(addresses, cuts)]
+        case NodeEndpoint() as node:
+            return [_Group(node=node)]
+        case ServiceEndpoint(name=name):
+            message = f"{name} is judged backend by backend"
+            raise TypeError(message)
+
+
+def _likeness(member: Member, cuts: list[int]) -> object:
+    cells = tuple(bisect_right(cuts, number) for number in member.addresses)
+    labels = tuple(sorted(member.labels.items()))
+    return member.namespace, labels, member.ports, cells, member.node, member.host
+
+
+def _pieces(addresses: AddressSet, cuts: list[int]) -> Iterator[AddressSet]:
+    for first, last in addresses.spans:
+        start = first
+        for cut in cuts[bisect_right(cuts, first) :]:
+            if cut > last:
+                break
+            yield AddressSet(((start, cut - 1),))
+            start = cut
+        yield AddressSet(((start, last),))
+
+
+def _cuts(engine: Engine, *endpoints: Endpoint) -> list[int]:
+    """Return where the policies of the pods concerned change their mind about addresses."""
+    namespaces = {m.namespace for e in endpoints if isinstance(e, PodsEndpoint) for m in e.members}
+    return sorted(
+        {
+            cut
+            for namespace in namespaces
+            for policy in engine.policies(namespace)
+            for grants in policy.grants.values()
+            for grant in grants
+            if isinstance(grant.peer, AddressSet)
+            for cut in grant.peer.cuts()
+        }
+    )
+
+
+def _between(engine: Engine, left: _Group, right: _Group, source: str, destination: str) -> Iterator[Pair]:
+    one, other = _representatives(left, right)
+    for a, a_addresses in _ends(engine, one):
+        for b, b_addresses in _ends(engine, other):
+            if _family(a) != _family(b):
+                continue
+            yield Pair(a, b, _name(one, source), _name(other, destination), a_addresses or b_addresses)
+
+
+def _representatives(left: _Group, right: _Group) -> tuple[_Group, _Group]:
+    """Let one pod stand for each group, two different ones where a workload is asked about itself."""
+    one = replace(left, members=left.members[:1])
+    if not one.members:
+        return one, replace(right, members=right.members[:1])
+    others = [member for member in right.members if member.key != one.members[0].key]
+    return one, replace(right, members=tuple(others[:1] or right.members[:1]))
+
+
+def _ends(engine: Engine, group: _Group) -> Iterable[tuple[End, AddressSet | None]]:
+    if group.piece is not None:
+        return [(AddressEnd(group.piece.spans[0][0]), group.piece)]
+    if group.node is not None:
+        known = group.node.addresses
+        if known:
+            return [(NodeEnd(group.node.node, number, family_of(number)), None) for number in known]
+        return [(NodeEnd(group.node.node, None, family), None) for family in engine.assumed_families()]
+    return [(end, None) for end in as_ends(engine, group.members[0])]
+
+
+def _family(end: End) -> Family:
+    return family_of(end.address) if isinstance(end, AddressEnd) else end.family
+
+
+def _name(group: _Group, endpoint: str) -> str:
+    return display_name(group.members[0].key) if group.members else endpoint

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ports as people write them: ``80``, ``53/udp``, ``9000-9010/sctp``, ``metrics``, ``icmp``, or nothing."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from podfence.errors import EndpointError
+from podfence.sets.ports import LAST_PORT, PROTOCOLS, PortSet
+
+_NUMBERS = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?")
+_NAME = re.compile(r"(?=.*[a-z])[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class PortQuestion:
+    """A set of ports asked about; `name` is set (and `ports` empty) for a named port, `protocol` limits it.
+
+    `text` is how it is shown: ``TCP 5432``, ``UDP 53``, ``every port``.
+    """
+
+    text: str
+    ports: PortSet
+    name: str = ""
+    protocol: str = ""
+
+
+def parse_port(value: int | str | None) -> PortQuestion:
+    """Return the ports a text or number asks about; None asks about every port of every protocol.
+
+    Raises EndpointError saying what can be written.
+    """
+    if value is None or value == "":
+        return PortQuestion("every port", PortSet.ALL)
+    text = str(value).strip()
+    if text.lower() == "icmp":
+        return PortQuestion("ICMP", PortSet.OTHER)
+    left, separator, right = text.partition("/")
+    protocol = right.upper() if separator else "TCP"
+    if left.upper() in PROTOCOLS and not separator:
+        return PortQuestion(f"all {left.upper()}", PortSet.whole(left.upper()))
+    if protocol not in PROTOCOLS:
+        message = f"port {text!r}: protocol {right!r} is not one of tcp, udp, sctp"
+        raise EndpointError(message)
+    numbers = _NUMBERS.fullmatch(left)
+    if numbers:
+        first = int(numbers[1])
+        last = int(numbers[2] or first)
+        if not (1 <= first <= last <= LAST_PORT):
+            message = f"port {text!r}: ports run from 1 to {LAST_PORT}, and a range from its lower to its higher end"
+            raise EndpointError(message)
+        ports = PortSet.of(protocol, first, last)
+        return PortQuestion(str(ports), ports)
+    if not _NAME.fullmatch(left):
+        message = f"port {text!r}: write a number, a range (9000-9010), a port name, icmp, each with /tcp, /udp or /sctp"
+        raise EndpointError(message)
+    return PortQuestion(f"{protocol + ' ' if separator else ''}{left}", PortSet.EMPTY, left, protocol if separator else "")

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``podfence check``: whether a connection is allowed, and by what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from podfence.cli import outputs, question
+from podfence.cli.commands import Command
+from podfence.cli.inputs import load, note
+
+if TYPE_CHECKING:
+    from podfence.cli.inputs import Inputs
+    from podfence.cli.question import Form
+    from podfence.report.style import When
+
+_HELP = """
+Say in one line whether SRC may connect to DST on PORT, and by which policies.
+"""
+
+_EXAMPLES = """
+# May the web pods connect to the database?
+podfence check shop/web shop/db 5432 -f manifests/
+
+# In a script: exit code 0 is allowed, 1 denied
+podfence check shop/web internet 443 -q -f manifests/ > /dev/null
+
+# What if I ran a pod with these labels?
+podfence check shop/app=job,tier=batch shop/db 5432 -f manifests/
+"""
+
+
+@click.command(cls=Command, help=_HELP + question.WRITTEN, examples=_EXAMPLES, exits=question.EXITS)
+@question.asks
+def command(*, inputs: Inputs, source: str, destination: str, port: str | None, form: Form, colour: When) -> int:
+    """Print the decision and return the exit code of the verdict."""
+    from podfence.report import documents, structured, verdict
+
+    answer = load(inputs).check(source, destination, port, namespace=inputs.own_namespace)
+    if form == "text":
+        outputs.write(verdict.brief(answer, style=outputs.style(colour)))
+        for text in answer.notes:
+            note(inputs, text)
+    else:
+        outputs.write(structured.lines(documents.decision(answer), form))
+    return question.exit_code(answer)

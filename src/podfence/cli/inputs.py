@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options that say what is read and shown, the same for every command that answers."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from podfence.cli import complete, errors
+from podfence.cli.commands import ARGUMENTS
+from podfence.errors import InputError, PodfenceError
+from podfence.report.counts import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from podfence.api import Cluster
+
+_KINDS = "ns,no,po,deploy,sts,ds,rs,rc,job,cj,svc,endpointslices,ing,netpol"
+
+
+class Inputs(NamedTuple):
+    """What the shared options of one command line say."""
+
+    files: tuple[str, ...]
+    recursive: bool
+    kustomize: str | None
+    namespace: str | None
+    all_namespaces: bool
+    settings: tuple[str, ...]
+    quiet: bool
+    verbose: bool
+
+    @property
+    def own_namespace(self) -> str:
+        """The namespace in which bare names are looked up."""
+        return self.namespace or "default"
+
+    @property
+    def shown(self) -> tuple[str, ...] | None:
+        """The namespaces whose connections are shown, None for all."""
+        return None if self.all_namespaces or not self.namespace else (self.namespace,)
+
+
+class RefusedError(PodfenceError):
+    """The input was refused and its problems are already printed."""
+
+
+_OPTIONS = (
+    click.option(
+        "-f",
+        "--filename",
+        "files",
+        metavar="PATH",
+        multiple=True,
+        type=click.Path(),
+        help="File or folder to read, - for standard input; repeatable.",
+    ),
+    click.option("-R", "--recursive", is_flag=True, help="Read the subfolders of a folder too."),
+    click.option(
+        "-k",
+        "--kustomize",
+        metavar="DIR",
+        type=click.Path(),
+        help="Kustomization to render, by the kustomize or kubectl on PATH.",
+    ),
+    click.option(
+        "-n",
+        "--namespace",
+        metavar="NS",
+        shell_complete=complete.namespaces,
+        help="Namespace to show, and in which bare names are looked up; everything is read in any case.",
+    ),
+    click.option("-A", "--all-namespaces", is_flag=True, help="Show all namespaces, as without -n."),
+    click.option(
+        "--set",
+        "settings",
+        metavar="OPTION=VALUE",
+        multiple=True,
+        shell_complete=complete.settings,
+        help="Engine option, see `podfence options`; repeatable.",
+    ),
+    click.option("-q", "--quiet", is_flag=True, help="No warnings, notes and progress."),
+    click.option("-v", "--verbose", is_flag=True, help="Count what was read, and what was ignored."),
+)
+
+
+def reads_cluster(function: Callable[..., int]) -> Callable[..., int]:
+    """Add the shared options to a command; `function` gets them as its argument `inputs`."""
+
+    @functools.wraps(function)
+    def command(**values: Any) -> int:  # noqa: ANN401 - whatever the command and the options declare
+        inputs = Inputs(**{name: values.pop(name) for name in Inputs._fields})
+        return function(inputs=inputs, **values)
+
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def load(inputs: Inputs) -> Cluster:
+    """Read the cluster and print what there is to say about it.
+
+    Raises PodfenceError when there is no input, when an option is unknown, and when the input is refused.
+    """
+    if not inputs.files and not inputs.kustomize:
+        raise PodfenceError(_no_input())
+    import podfence
+    from podfence.cli.progress import reading
+
+    options = podfence.Options.parse(inputs.settings)
+    try:
+        with reading(sys.stderr, quiet=inputs.quiet) as progress:
+            cluster = podfence.load(
+                *inputs.files,
+                recursive=inputs.recursive,
+                kustomize=inputs.kustomize,
+                stdin=sys.stdin.buffer if "-" in inputs.files else None,
+                options=options,
+                progress=progress,
+            )
+    except InputError as error:
+        raise RefusedError(_refusal(error, quiet=inputs.quiet)) from error
+    if not inputs.quiet:
+        _tell(cluster, verbose=inputs.verbose)
+    return cluster
+
+
+def note(inputs: Inputs, text: str) -> None:
+    """Print a note to standard error, unless notes are not wanted."""
+    if not inputs.quiet:
+        errors.complain(f"note: {text}")
+
+
+def _tell(cluster: Cluster, *, verbose: bool) -> None:
+    lines = [str(problem) for problem in cluster.warnings] + [f"note: {text}" for text in cluster.notes]
+    if verbose and cluster.ignored:
+        counts = ", ".join(f"{number} {kind}" for kind, number in sorted(cluster.ignored.items()))
+        lines.append(f"note: ignored {counts}")
+    if lines:
+        errors.complain("\n".join(lines))
+
+
+def _refusal(error: InputError, *, quiet: bool) -> str:
+    """Print all problems and return the closing line of the message."""
+    wrong = [problem for problem in error.problems if problem.severity == "error"]
+    shown = wrong if quiet else error.problems
+    if shown:
+        errors.complain("\n".join(map(str, shown)))
+    files = len({problem.position.file for problem in wrong})
+    return f"{counted(len(wrong), 'error')} in {counted(files, 'file')}; nothing was answered"
+
+
+def _no_input() -> str:
+    root = click.get_current_context().find_root()
+    command = f"{root.command_path} {shlex.join(root.meta[ARGUMENTS])}"
+    return (
+        "no input: give files and folders with -f PATH or a kustomization with -k DIR, or pipe in a live cluster:\n"
+        f"  kubectl get {_KINDS} -A -o yaml | {command} -f -"
+    )

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``podfence list``: who can reach whom."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Literal, TypedDict, get_args
+
+import click
+
+from podfence.cli import complete, outputs
+from podfence.cli.commands import Command
+from podfence.cli.inputs import load, note, reads_cluster
+from podfence.report.counts import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from podfence.analysis.answers import Connectivity, PodConnection
+    from podfence.cli.inputs import Inputs
+    from podfence.report.style import When
+
+_EXAMPLES = """
+# All connections between the workloads of a folder
+podfence list -f manifests/
+
+# Who reaches the database, and on which ports
+podfence list --to shop/db -f manifests/
+
+# Which connections to the internet are open, as CSV
+podfence list --to internet -o csv -f manifests/
+
+# The grid of all pairs for one port
+podfence list --port 5432 -o matrix -f manifests/
+"""
+
+
+Form = Literal["table", "json", "yaml", "csv", "md", "matrix", "matrix-json"]
+
+
+class Question(TypedDict):
+    """What the options ask for, as the arguments of the methods that answer."""
+
+    source: str | None
+    destination: str | None
+    port: str | None
+    namespaces: Collection[str] | None
+    namespace: str
+
+
+@click.command(
+    cls=Command,
+    examples=_EXAMPLES,
+    exits="0  answered, even if nothing is allowed\n2  could not answer",
+)
+@click.option("--from", "source", metavar="SRC", shell_complete=complete.endpoints, help="Only from this endpoint.")
+@click.option("--to", "destination", metavar="DST", shell_complete=complete.endpoints, help="Only to this endpoint.")
+@click.option("--port", metavar="PORT", help="Only on this port.")
+@click.option("--pods", is_flag=True, help="One line per pair of pods, written as they are found.")
+@reads_cluster
+@outputs.formatted(*get_args(Form))
+@outputs.coloured
+def command(
+    *,
+    inputs: Inputs,
+    source: str | None,
+    destination: str | None,
+    port: str | None,
+    pods: bool,
+    form: Form,
+    colour: When,
+) -> int:
+    """List every connection that the policies allow; what is not listed is denied.
+
+    Endpoints and ports are written as for `check`. In CSV the members of a set are separated by
+    spaces, and `10.0.0.0/8!10.1.0.0/16` is the first block without the second.
+    """
+    if form in ("matrix", "matrix-json"):
+        for flag, given in (("--pods", pods), ("--from", source), ("--to", destination)):
+            if given:
+                raise click.UsageError(f"{flag} and -o {form} exclude each other", click.get_current_context())
+    cluster = load(inputs)
+    if form in ("matrix", "matrix-json"):
+        from podfence.report import documents, matrix, structured
+
+        grid = cluster.matrix(port=port, namespaces=inputs.shown)
+        if form == "matrix":
+            outputs.write(matrix.grid(grid, style=outputs.style(colour)))
+        else:
+            outputs.write(structured.lines(documents.matrix(grid), "json"))
+        return 0
+    question = Question(
+        source=source,
+        destination=destination,
+        port=port,
+        namespaces=inputs.shown,
+        namespace=inputs.own_namespace,
+    )
+    if pods:
+        _write_pods(cluster.pod_connections(**question), form, colour)
+    else:
+        answer = cluster.connectivity(**question)
+        _write(answer, form, colour)
+        _tell(answer, inputs)
+    return 0
+
+
+def _write(answer: Connectivity, form: Form, colour: When) -> None:
+    from podfence.report import csv, documents, markdown, structured, table
+
+    if form == "csv":
+        csv.connectivity(answer, sys.stdout)
+    elif form == "md":
+        outputs.write(markdown.connectivity(answer))
+    elif form in ("json", "yaml"):
+        outputs.write(structured.lines(documents.connectivity(answer), form))
+    else:
+        outputs.write(table.connectivity(answer, width=outputs.width(), style=outputs.style(colour)))
+
+
+def _write_pods(connections: Iterable[PodConnection], form: Form, colour: When) -> None:
+    from podfence.report import csv, markdown, structured, table
+
+    if form == "csv":
+        csv.pods(connections, sys.stdout)
+    elif form == "md":
+        outputs.write(markdown.pods(connections))
+    elif form in ("json", "yaml"):
+        outputs.write(structured.pod_lines(connections, form))
+    else:
+        outputs.write(table.pods(connections, style=outputs.style(colour)))
+
+
+def _tell(answer: Connectivity, inputs: Inputs) -> None:
+    if not answer.workloads:
+        note(inputs, "the input has no pods and no workloads")
+    elif not answer.connections:
+        note(inputs, "nothing is allowed")
+    if inputs.verbose:
+        counts = (
+            counted(answer.workloads, "workload"),
+            counted(answer.pods, "pod"),
+            counted(answer.policies, "policy", "policies"),
+        )
+        note(inputs, ", ".join(counts))

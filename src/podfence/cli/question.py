@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ``check`` and ``explain`` share: a question about one connection, and the exit code of its answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, get_args
+
+import click
+
+from podfence.cli import complete, outputs
+from podfence.cli.inputs import reads_cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from podfence.policy.verdict import Verdict
+
+Form = Literal["text", "json", "yaml"]
+
+EXITS = """
+0  allowed
+1  denied
+2  could not answer
+3  depends: on the pod, the port or an option, as the answer says
+"""
+
+WRITTEN = """
+\b
+Endpoints:
+  shop/web, web            a pod, or the workload of that name
+  shop/deploy/web          a workload by kind: deploy sts ds rs rc job cj po
+  shop/svc/web             a Service: every backend, at its target port
+  shop/app=web,tier=front  a pod with exactly these labels, which need not exist
+  10.0.0.0/8, internet     addresses outside the cluster
+  node:NAME                a node and its hostNetwork pods
+
+\b
+Ports:
+  80, 53/udp, 9000-9010/sctp, metrics, icmp; every port if none is given
+"""
+
+
+def asks(function: Callable[..., int]) -> Callable[..., int]:
+    """Add SRC DST [PORT], the shared options and ``-o`` to a command."""
+    decorators = (
+        click.argument("source", metavar="SRC", shell_complete=complete.endpoints),
+        click.argument("destination", metavar="DST", shell_complete=complete.endpoints),
+        click.argument("port", metavar="[PORT]", required=False),
+        reads_cluster,
+        outputs.formatted(*get_args(Form)),
+        outputs.coloured,
+    )
+    for decorator in reversed(decorators):
+        function = decorator(function)
+    return function
+
+
+def exit_code(verdict: Verdict) -> int:
+    """Return 0 for allowed, 1 for denied, 3 for depends."""
+    return {True: 0, False: 1, None: 3}[verdict.allowed]

@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Classes of pods that nothing asked so far can tell apart, as bit positions.
+
+A class is given by namespace, the labels whose keys some selection looks at, the container ports
+whose names some policy uses, and the elementary address ranges its addresses lie in. All work on the
+whole cluster is done per class. A key, name or cut that comes into use later splits the classes it
+tells apart; classes are not joined again when it goes out of use, which costs room, never exactness.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from podfence.sets.addresses import V6_FIRST, AddressSet, Family, family_of
+from podfence.sets.bits import members as members_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from podfence.cluster.members import Member
+    from podfence.cluster.selection import Selection
+    from podfence.kube.objects import Key, Labels, Requirement
+
+ClassKey = tuple[str, tuple[tuple[str, str], ...], tuple[tuple[str, str, int, bool], ...], tuple[int, ...]]
+
+
+@dataclass(slots=True, eq=False)
+class PodClass:
+    """One class: its bit position, what its members share, and the members.
+
+    `ports` are (name, protocol, number, sidecar) of the names in use; `cells` are the first numbers of
+    the elementary address ranges of its addresses, empty when they are not known.
+    """
+
+    id: int
+    namespace: str
+    labels: dict[str, str]
+    ports: tuple[tuple[str, str, int, bool], ...]
+    cells: tuple[int, ...]
+    members: dict[Key, Member] = field(default_factory=dict)
+
+
+class ClassIndex:
+    """The classes of a set of members, and the pods each selection and address set means, as bits."""
+
+    def __init__(self, namespaces: Mapping[str, Labels]) -> None:
+        """Start empty; `namespaces` are the labels of each namespace, read again when they are said to change."""
+        self._namespaces = namespaces
+        self._keys: set[str] = set()
+        self._names: set[str] = set()
+        self._cuts: list[int] = [0, V6_FIRST]
+        self._members: dict[Key, Member] = {}
+        self._class_of: dict[Key, PodClass] = {}
+        self._by_key: dict[ClassKey, PodClass] = {}
+        self._key_of: dict[int, ClassKey] = {}
+        self._free: list[int] = []
+        self.classes: dict[int, PodClass] = {}
+        self.all = 0
+        self._in_namespace: dict[str, int] = {}
+        self._with_label: dict[tuple[str, str], int] = {}
+        self._with_key: dict[str, int] = {}
+        self._in_cell: dict[int, int] = {}
+        self.unaddressed = 0
+        self._local: dict[str, dict[Selection, int]] = {}
+        self._global: dict[Selection, int] = {}
+        self._matched: dict[Selection, frozenset[str]] = {}
+        self._changed: dict[Selection, int] = {}
+
+    def class_of(self, key: Key) -> PodClass | None:
+        """Return the class of a member, None if it is not in the index."""
+        return self._class_of.get(key)
+
+    # What is looked at
+
+    def look_at(self, keys: Iterable[str], names: Iterable[str], cuts: Iterable[int]) -> set[int]:
+        """Tell pods apart by further label keys, port names and address cuts; return the classes that changed."""
+        new_keys = set(keys) - self._keys
+        new_names = set(names) - self._names
+        new_cuts = sorted(set(cuts).difference(self._cuts))
+        if not (new_keys or new_names or new_cuts):
+            return set()
+        self._keys |= new_keys
+        self._names |= new_names
+        for cut in new_cuts:
+            insort(self._cuts, cut)
+        touched: set[int] = set()
+        for member in list(self._members.values()):
+            if (
+                (new_keys and not new_keys.isdisjoint(member.labels))
+                or (new_names and any(port.name in new_names for port in member.ports))
+                or (new_cuts and member.addresses)
+            ):
+                old = self._class_of[member.key]
+                if self._classify(member) != self._key_of[old.id]:
+                    touched |= self.remove(member.key)
+                    touched |= self.add(member)
+        return touched
+
+    # Members
+
+    def add(self, member: Member) -> set[int]:
+        """Put a member into its class; return the classes that came into being."""
+        key = self._classify(member)
+        pod_class = self._by_key.get(key)
+        created = set()
+        if pod_class is None:
+            pod_class = self._create(key)
+            created.add(pod_class.id)
+        pod_class.members[member.key] = member
+        self._class_of[member.key] = pod_class
+        self._members[member.key] = member
+        return created
+
+    def remove(self, key: Key) -> set[int]:
+        """Take a member out; return the classes that ceased to be."""
+        del self._members[key]
+        pod_class = self._class_of.pop(key)
+        del pod_class.members[key]
+        if pod_class.members:
+            return set()
+        self._drop(pod_class)
+        return {pod_class.id}
+
+    def _classify(self, member: Member) -> ClassKey:
+        keys, names = self._keys, self._names
+        labels = tuple(sorted(item for item in member.labels.items() if item[0] in keys))
+        ports: tuple[tuple[str, str, int, bool], ...] = ()
+        if names and member.ports:
+            used = {(p.name, p.protocol, p.number, p.sidecar) for p in member.ports if p.name in names}
+            ports = tuple(sorted(used))
+        cells = tuple(sorted(self._cell(number) for number in member.addresses))
+        return member.namespace, labels, ports, cells
+
+    def _cell(self, number: int) -> int:
+        return self._cuts[bisect_right(self._cuts, number) - 1]
+
+    def _create(self, key: ClassKey) -> PodClass:
+        namespace, labels, ports, cells = key
+        number = self._free.pop() if self._free else len(self.classes)
+        pod_class = PodClass(number, namespace, dict(labels), ports, cells)
+        self.classes[number] = pod_class
+        self._by_key[key] = pod_class
+        self._key_of[number] = key
+        self._flip(pod_class)
+        for table in (self._local.get(namespace, {}), self._global):
+            for selection in table:
+                if self._means(selection, pod_class):
+                    table[selection] |= 1 << number
+                    self._note(selection, 1 << number)
+        return pod_class
+
+    def _drop(self, pod_class: PodClass) -> None:
+        self._flip(pod_class)
+        bit = 1 << pod_class.id
+        for table in (self._local.get(pod_class.namespace, {}), self._global):
+            for selection, bits in table.items():
+                if bits & bit:
+                    table[selection] = bits ^ bit
+                    self._note(selection, bit)
+        del self.classes[pod_class.id]
+        del self._by_key[self._key_of.pop(pod_class.id)]
+        self._free.append(pod_class.id)
+
+    def _flip(self, pod_class: PodClass) -> None:
+        """Set the class's bit in every index if it is clear, clear it if it is set."""
+        bit = 1 << pod_class.id
+        self.all ^= bit
+        self._in_namespace[pod_class.namespace] = self._in_namespace.get(pod_class.namespace, 0) ^ bit
+        for item in pod_class.labels.items():
+            self._with_label[item] = self._with_label.get(item, 0) ^ bit
+            self._with_key[item[0]] = self._with_key.get(item[0], 0) ^ bit
+        for cell in set(pod_class.cells):
+            self._in_cell[cell] = self._in_cell.get(cell, 0) ^ bit
+        if not pod_class.cells:
+            self.unaddressed ^= bit
+
+    # Selections
+
+    def _means(self, selection: Selection, pod_class: PodClass) -> bool:
+        if selection.namespace is None:
+            if pod_class.namespace not in self._matched[selection]:
+                return False
+        elif selection.namespace != pod_class.namespace:
+            return False
+        return selection.matches_labels(pod_class.labels)
+
+    def bits(self, selection: Selection) -> int:
+        """Return the classes a selection means; its keys must be looked at (semantics 3.3, 3.4, 4)."""
+        if selection.namespace is not None:
+            table = self._local.setdefault(selection.namespace, {})
+        else:
+            table = self._global
+        found = table.get(selection)
+        if found is None:
+            found = table[selection] = self._evaluate(selection)
+        return found
+
+    def _evaluate(self, selection: Selection) -> int:
+        if selection.namespace is not None:
+            result = self._in_namespace.get(selection.namespace, 0)
+        else:
+            matched = frozenset(n for n, labels in self._namespaces.items() if selection.matches_namespace(n, labels))
+            self._matched[selection] = matched
+            if len(matched) == len(self._namespaces):
+                result = self.all
+            else:
+                result = 0
+                for name in matched:
+                    result |= self._in_namespace.get(name, 0)
+        for requirement in selection.pods.requirements if selection.pods else ():
+            result &= self._holding(requirement)
+        return result
+
+    def _holding(self, requirement: Requirement) -> int:
+        """Return the classes for which a requirement holds: the truth table of semantics 4.3."""
+        if requirement.operator in ("Exists", "DoesNotExist"):
+            found = self._with_key.get(requirement.key, 0)
+        else:
+            found = 0
+            for value in requirement.values:
+                found |= self._with_label.get((requirement.key, value), 0)
+        return found if requirement.operator in ("In", "Exists") else self.all & ~found
+
+    def forget(self, selection: Selection) -> None:
+        """Stop keeping the bits of a selection that nobody uses any more."""
+        table = self._global if selection.namespace is None else self._local.get(selection.namespace, {})
+        table.pop(selection, None)
+        self._matched.pop(selection, None)
+
+    def namespace_changed(self, name: str) -> None:
+        """Follow a change of a namespace's labels."""
+        labels = self._namespaces.get(name)
+        for selection, before in list(self._global.items()):
+            matched = self._matched[selection]
+            now = labels is not None and selection.matches_namespace(name, labels)
+            if now == (name in matched):
+                continue
+            self._matched[selection] = matched | {name} if now else matched - {name}
+            inside = self._in_namespace.get(name, 0)
+            for requirement in selection.pods.requirements if selection.pods else ():
+                inside &= self._holding(requirement)
+            self._global[selection] = before | inside if now else before & ~inside
+            self._note(selection, inside)
+
+    def _note(self, selection: Selection, bits: int) -> None:
+        self._changed[selection] = self._changed.get(selection, 0) | bits
+
+    def take_changes(self) -> dict[Selection, int]:
+        """Return the selections that gained or lost classes since last asked, with those classes."""
+        changed, self._changed = self._changed, {}
+        return changed
+
+    # Addresses
+
+    def in_family(self, family: Family, *, assumed: bool) -> int:
+        """Return the classes that have an address of the family; `assumed` tells whether unaddressed ones do."""
+        result = self.unaddressed if assumed else 0
+        for cell, bits in self._in_cell.items():
+            if family_of(cell) == family:
+                result |= bits
+        return result
+
+    def with_address_in(self, addresses: AddressSet, family: Family) -> int:
+        """Return the classes with a known address of the family inside the set (semantics 7.13)."""
+        result = 0
+        for cell, bits in self._in_cell.items():
+            if family_of(cell) == family and cell in addresses:
+                result |= bits
+        return result
+
+    def families(self) -> frozenset[Family]:
+        """Return the families of known addresses."""
+        return frozenset(family_of(cell) for cell, bits in self._in_cell.items() if bits)
+
+    def namespaces_of(self, bits: int) -> set[str]:
+        """Return the namespaces of classes."""
+        return {self.classes[number].namespace for number in members_of(bits)}
+
+    def in_namespace(self, name: str) -> int:
+        """Return the classes of one namespace."""
+        return self._in_namespace.get(name, 0)

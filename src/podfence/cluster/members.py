@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Members: what the engine judges as pods, whether they run or are only described by a workload."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from podfence.sets.addresses import parse_address
+
+if TYPE_CHECKING:
+    from podfence.kube.objects import ContainerPort, Key, Labels, Pod, PodTemplate, Workload
+
+FINISHED_PHASES = frozenset({"Succeeded", "Failed"})
+
+SHORT_KINDS = {
+    "Deployment": "deploy",
+    "StatefulSet": "sts",
+    "DaemonSet": "ds",
+    "ReplicaSet": "rs",
+    "ReplicationController": "rc",
+    "Job": "job",
+    "CronJob": "cj",
+    "Service": "svc",
+    "Pod": "po",
+}
+"""kubectl's short name of every kind an endpoint can name."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Member:
+    """A pod of the cluster, or one standing for all pods a workload would run.
+
+    `key` names the Pod, or the workload when there are no pods of it yet. `workload` is the topmost
+    controller (a Deployment rather than its ReplicaSet), None for a bare pod. `addresses` are numbers
+    as in `podfence.sets.addresses`; none means they are not known. `host` marks hostNetwork pods.
+    """
+
+    key: Key
+    workload: Key | None
+    labels: Labels
+    ports: tuple[ContainerPort, ...]
+    addresses: tuple[int, ...] = ()
+    node: str = ""
+    host: bool = False
+    pod: Pod | None = None
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the pod."""
+        return self.key.namespace
+
+    @property
+    def name(self) -> str:
+        """The name shown to people: ``shop/web`` for a pod, ``shop/deploy/web`` for a workload without pods."""
+        return display_name(self.key)
+
+
+def display_name(key: Key) -> str:
+    """Return an object's name as an endpoint is written: ``shop/web`` for pods, ``shop/deploy/web`` for others."""
+    if key.kind == "Pod":
+        return f"{key.namespace}/{key.name}"
+    return f"{key.namespace}/{SHORT_KINDS.get(key.kind, key.kind.lower())}/{key.name}"
+
+
+def member_of_pod(pod: Pod, workload: Key | None) -> Member:
+    """Return the member for a live Pod object; addresses that cannot be parsed are left out."""
+    template = pod.template
+    texts = pod.addresses or (pod.node_addresses if template.host_network else ())
+    return Member(
+        key=pod.key,
+        workload=workload,
+        labels=template.labels,
+        ports=template.ports,
+        addresses=tuple(number for text in texts if (number := _number(text)) is not None),
+        node=template.node,
+        host=template.host_network,
+        pod=pod,
+    )
+
+
+def member_of_template(workload: Workload) -> Member:
+    """Return the member that stands for the pods of a workload which has none yet."""
+    template: PodTemplate = workload.template
+    return Member(
+        key=workload.key,
+        workload=workload.key,
+        labels=template.labels,
+        ports=template.ports,
+        node=template.node,
+        host=template.host_network,
+    )
+
+
+def _number(text: str) -> int | None:
+    try:
+        return parse_address(text)
+    except ValueError:
+        return None

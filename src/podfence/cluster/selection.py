@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Selections: which pods a policy means, as interned values that match labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from podfence.kube.objects import Labels, Requirement, Selector
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A set of pods by labels.
+
+    `namespace` names the one namespace meant (semantics 1.5, 3.4), or is None and `namespaces` selects
+    them by their labels. `pods` selects inside them; None means all (semantics 3.3, 3.4).
+    """
+
+    namespace: str | None
+    namespaces: Selector | None
+    pods: Selector | None
+
+    def keys(self) -> frozenset[str]:
+        """Return the pod label keys it looks at."""
+        return frozenset(item.key for item in self.pods.requirements) if self.pods else frozenset()
+
+    def matches_namespace(self, name: str, labels: Labels) -> bool:
+        """Return whether pods of this namespace can be meant."""
+        if self.namespace is not None:
+            return self.namespace == name
+        return self.namespaces is None or matches(self.namespaces, labels)
+
+    def matches_labels(self, labels: Labels) -> bool:
+        """Return whether a pod with these labels is meant, its namespace given."""
+        return self.pods is None or matches(self.pods, labels)
+
+
+def matches(selector: Selector, labels: Labels) -> bool:
+    """Return whether all requirements hold for the labels (semantics 4.1)."""
+    return all(holds(requirement, labels) for requirement in selector.requirements)
+
+
+def holds(requirement: Requirement, labels: Labels) -> bool:
+    """Return whether one requirement holds: the truth table of semantics 4.3."""
+    value = labels.get(requirement.key)
+    match requirement.operator:
+        case "In":
+            return value is not None and value in requirement.values
+        case "NotIn":
+            return value is None or value not in requirement.values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None

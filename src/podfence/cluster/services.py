@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Services to backends: policy judges a Service on the pods behind it (semantics 7.7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from podfence.sets.addresses import parse_address
+
+if TYPE_CHECKING:
+    from podfence.cluster.members import Member
+    from podfence.cluster.state import ClusterState
+    from podfence.kube.objects import EndpointPort, Service, ServicePort
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceBackend:
+    """One place a Service sends a port to: a member, or an address that is no pod.
+
+    `protocol` and `number` are those of the backend, after translation (semantics 5.2).
+    """
+
+    member: Member | None
+    address: int | None
+    protocol: str
+    number: int
+
+
+def backends(state: ClusterState, service: Service, port: ServicePort) -> list[ServiceBackend]:
+    """Return the backends of one port of a Service, by its selector or, without one, by its EndpointSlices.
+
+    A named target port is looked up on each pod (semantics 5.4); pods without it are no backend.
+    """
+    if service.selector is not None:
+        return [
+            ServiceBackend(member, None, port.protocol, number)
+            for member in selected(state, service)
+            if (number := target_number(member, port)) is not None
+        ]
+    found: list[ServiceBackend] = []
+    by_address = {number: member for member in state.members.values() for number in member.addresses}
+    for piece in state.slices.values():
+        if (piece.namespace, piece.service) != (service.namespace, service.name):
+            continue
+        for endpoint in piece.ports:
+            if endpoint.number is None or not _same_port(endpoint, port):
+                continue
+            for backend in piece.backends:
+                numbers = [parse_address(text) for text in backend.addresses]
+                member = next((by_address[number] for number in numbers if number in by_address), None)
+                address = None if member or not numbers else numbers[0]
+                if backend.ready and (member or address is not None):
+                    found.append(ServiceBackend(member, address, endpoint.protocol, endpoint.number))
+    return found
+
+
+def selected(state: ClusterState, service: Service) -> list[Member]:
+    """Return the members a Service's selector means, in order of name."""
+    wanted = (service.selector or {}).items()
+    found = (
+        member
+        for member in state.members.values()
+        if member.namespace == service.namespace and wanted <= member.labels.items()
+    )
+    return sorted(found, key=lambda member: member.key)
+
+
+def target_number(member: Member, port: ServicePort) -> int | None:
+    """Return the number of a Service port on one pod, None if it is named and the pod has no such port."""
+    if isinstance(port.target, int):
+        return port.target
+    for item in member.ports:
+        if item.name == port.target and item.protocol == port.protocol:
+            return item.number
+    return None
+
+
+def _same_port(endpoint: EndpointPort, port: ServicePort) -> bool:
+    return endpoint.name == port.name and endpoint.protocol == port.protocol

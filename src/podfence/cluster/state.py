@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cluster state at one instant: objects by name, the members they amount to, and what an event changes."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from podfence.cluster.members import FINISHED_PHASES, member_of_pod, member_of_template
+from podfence.cluster.ownership import top_of, workload_of
+from podfence.kube.objects import (
+    EndpointSlice,
+    Ingress,
+    Key,
+    KubeObject,
+    Namespace,
+    NetworkPolicy,
+    Node,
+    Pod,
+    Service,
+    Workload,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from podfence.cluster.members import Member
+    from podfence.kube.objects import Owner
+
+NAME_LABEL = "kubernetes.io/metadata.name"
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+_Placed = TypeVar("_Placed", Service, EndpointSlice, Ingress)
+
+
+class EventType(enum.StrEnum):
+    """What happened to an object, in the API's words."""
+
+    ADDED = "added"
+    MODIFIED = "modified"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A change of the world: an object as it is now (as it last was, when deleted)."""
+
+    type: EventType
+    object: KubeObject
+
+
+@dataclass(slots=True)
+class Delta:
+    """What one event changed in the state.
+
+    `namespaces` are those whose labels changed, came or went; `policies` the namespaces whose policies
+    or namespace annotation changed.
+    """
+
+    removed: list[Member] = field(default_factory=list)
+    added: list[Member] = field(default_factory=list)
+    namespaces: set[str] = field(default_factory=set)
+    policies: set[str] = field(default_factory=set)
+
+    def add(self, member: Member) -> None:
+        """Note a member that came."""
+        self.added.append(member)
+
+    def remove(self, member: Member) -> None:
+        """Note a member that went; one that came in the same event leaves no trace."""
+        if member in self.added:
+            self.added.remove(member)
+        else:
+            self.removed.append(member)
+
+
+class ClusterState:
+    """All objects of a cluster; `members` are the pods to judge, finished ones left out (semantics 8.4)."""
+
+    def __init__(self, objects: Iterable[KubeObject] = ()) -> None:
+        """Load objects; the order does not matter, of two with one name the later counts."""
+        self.namespaces: dict[str, Namespace] = {}
+        self.implied: set[str] = set()
+        self.pods: dict[Key, Pod] = {}
+        self.members: dict[Key, Member] = {}
+        self.workloads: dict[Key, Workload] = {}
+        self.services: dict[Key, Service] = {}
+        self.slices: dict[Key, EndpointSlice] = {}
+        self.nodes: dict[str, Node] = {}
+        self.ingresses: dict[Key, Ingress] = {}
+        self.policies: dict[str, dict[str, NetworkPolicy]] = {}
+        self._pods_of_owner: dict[Key, set[Key]] = {}
+        self._pods_of_workload: dict[Key, set[Key]] = {}
+        self._workloads_of_owner: dict[Key, set[Key]] = {}
+        self._in_use: dict[str, int] = {}
+        # Workloads first, so that each pod finds its workload at once; namespaces before what is in them.
+        rank: dict[type, int] = {Namespace: 0, Node: 0, Workload: 1}
+        for item in sorted(objects, key=lambda item: rank.get(type(item), 2)):
+            self.apply(Event(EventType.ADDED, item))
+
+    def labels_of_namespace(self, name: str) -> dict[str, str]:
+        """Return a namespace's labels; one that does not exist has the label every namespace has (semantics 3.7)."""
+        namespace = self.namespaces.get(name)
+        return namespace.labels if namespace else {NAME_LABEL: name}
+
+    def apply(self, event: Event) -> Delta:
+        """Take one event in; the resulting state is that of a fresh load of the resulting objects."""
+        delta = Delta()
+        present = event.type is not EventType.DELETED
+        match event.object:
+            case Namespace() as namespace:
+                self._namespace(namespace, delta, present=present)
+            case NetworkPolicy() as policy:
+                self._policy(policy, delta, present=present)
+            case Pod() as pod:
+                self._drop_pod(pod.key, delta)
+                if present:
+                    self._put_pod(pod, delta)
+            case Workload() as workload:
+                self._workload(workload, delta, present=present)
+            case Node() as node:
+                _put(self.nodes, node.name, node if present else None)
+            case Service() as service:
+                self._place(self.services, service, delta, present=present)
+            case EndpointSlice() as piece:
+                self._place(self.slices, piece, delta, present=present)
+            case Ingress() as ingress:
+                self._place(self.ingresses, ingress, delta, present=present)
+        return delta
+
+    # Namespaces
+
+    def _namespace(self, namespace: Namespace, delta: Delta, *, present: bool) -> None:
+        name = namespace.name
+        if present:
+            self.namespaces[name] = namespace
+            self.implied.discard(name)
+        elif self._in_use.get(name):
+            self._imply(name)
+        else:
+            self.namespaces.pop(name, None)
+        delta.namespaces.add(name)
+        delta.policies.add(name)
+
+    def _imply(self, name: str) -> None:
+        self.namespaces[name] = Namespace(name=name, labels={NAME_LABEL: name})
+        self.implied.add(name)
+
+    def _use(self, name: str, delta: Delta, by: int) -> None:
+        """Count the objects that are in a namespace; one that is only mentioned is made up."""
+        count = self._in_use.get(name, 0) + by
+        self._in_use[name] = count
+        if count and name not in self.namespaces:
+            self._imply(name)
+            delta.namespaces.add(name)
+        elif not count:
+            del self._in_use[name]
+            if name in self.implied:
+                self.implied.discard(name)
+                del self.namespaces[name]
+                delta.namespaces.add(name)
+
+    def _place(self, table: dict[Key, _Placed], item: _Placed, delta: Delta, *, present: bool) -> None:
+        known = item.key in table
+        _put(table, item.key, item if present else None)
+        self._use(item.namespace, delta, int(present) - int(known))
+
+    def _policy(self, policy: NetworkPolicy, delta: Delta, *, present: bool) -> None:
+        table = self.policies.setdefault(policy.namespace, {})
+        known = policy.name in table
+        _put(table, policy.name, policy if present else None)
+        if not table:
+            del self.policies[policy.namespace]
+        self._use(policy.namespace, delta, int(present) - int(known))
+        delta.policies.add(policy.namespace)
+
+    # Pods and workloads
+
+    def _put_pod(self, pod: Pod, delta: Delta) -> None:
+        self._use(pod.namespace, delta, 1)
+        self.pods[pod.key] = pod
+        workload = workload_of(pod, self.workloads)
+        if pod.owner is not None:
+            self._pods_of_owner.setdefault(_owner_key(pod.owner, pod.namespace), set()).add(pod.key)
+        if workload is not None:
+            self._pods_of_workload.setdefault(workload, set()).add(pod.key)
+            self._sync_template(workload, delta)
+        if pod.phase not in FINISHED_PHASES:
+            member = member_of_pod(pod, workload)
+            self.members[pod.key] = member
+            delta.add(member)
+
+    def _drop_pod(self, key: Key, delta: Delta) -> None:
+        pod = self.pods.pop(key, None)
+        if pod is None:
+            return
+        member = self.members.pop(key, None)
+        if member is not None:
+            delta.remove(member)
+        if pod.owner is not None:
+            _discard(self._pods_of_owner, _owner_key(pod.owner, pod.namespace), key)
+        workload = workload_of(pod, self.workloads)
+        if workload is not None:
+            _discard(self._pods_of_workload, workload, key)
+            self._sync_template(workload, delta)
+        self._use(pod.namespace, delta, -1)
+
+    def _workload(self, workload: Workload, delta: Delta, *, present: bool) -> None:
+        key = workload.key
+        before = self.workloads.get(key)
+        # A link of the chain of owners changes: every pod below may belong to another workload now.
+        below = self._pods_of_owner.get(key, set()) | self._pods_of_workload.get(key, set())
+        if before is not None:
+            below |= self._pods_of_workload.get(self.top_workload(before), set())
+        pods = [self.pods[pod] for pod in sorted(below)]
+        for pod in pods:
+            self._drop_pod(pod.key, delta)
+        if before is not None and before.owner is not None:
+            _discard(self._workloads_of_owner, _owner_key(before.owner, key.namespace), key)
+        if present and workload.owner is not None:
+            self._workloads_of_owner.setdefault(_owner_key(workload.owner, key.namespace), set()).add(key)
+        _put(self.workloads, key, workload if present else None)
+        self._use(workload.namespace, delta, int(present) - int(before is not None))
+        for pod in pods:
+            self._put_pod(pod, delta)
+        self._sync_template(key, delta, replace=True)
+        for owned in self._workloads_of_owner.get(key, ()):
+            self._sync_template(owned, delta)
+
+    def _sync_template(self, key: Key, delta: Delta, *, replace: bool = False) -> None:
+        """Let a member stand for a workload exactly while it is topmost and has no pods."""
+        workload = self.workloads.get(key)
+        wanted = (
+            workload is not None
+            and not self._pods_of_workload.get(key)
+            and (workload.owner is None or _owner_key(workload.owner, key.namespace) not in self.workloads)
+        )
+        present = self.members.get(key)
+        if present is not None and (replace or not wanted):
+            del self.members[key]
+            delta.remove(present)
+            present = None
+        if wanted and present is None and workload is not None:
+            member = member_of_template(workload)
+            self.members[key] = member
+            delta.add(member)
+
+    def workload_pods(self, key: Key) -> list[Member]:
+        """Return the members of a workload: its live pods, or the one that stands for them."""
+        if key in self.members:
+            return [self.members[key]]
+        return [self.members[pod] for pod in sorted(self._pods_of_workload.get(key, ())) if pod in self.members]
+
+    def known_workload(self, key: Key) -> bool:
+        """Return whether a workload is loaded, or known as the owner of pods."""
+        return key in self.workloads or key in self._pods_of_workload
+
+    def top_workload(self, workload: Workload) -> Key:
+        """Return the topmost controller of a workload, itself if nothing owns it."""
+        if workload.owner is None:
+            return workload.key
+        return top_of(workload.owner, workload.namespace, self.workloads, workload.template.labels)
+
+
+def _owner_key(owner: Owner, namespace: str) -> Key:
+    return Key(owner.kind, namespace, owner.name)
+
+
+def _put(table: dict[_K, _V], key: _K, value: _V | None) -> None:
+    if value is None:
+        table.pop(key, None)
+    else:
+        table[key] = value
+
+
+def _discard(table: dict[Key, set[Key]], key: Key, item: Key) -> None:
+    found = table.get(key)
+    if found is not None:
+        found.discard(item)
+        if not found:
+            del table[key]

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The exceptions podfence raises on purpose.
+
+    PodfenceError
+    ├── InputError        input that could not be read; carries every problem found
+    ├── EndpointError     a question names an endpoint or a port that does not exist or cannot be read
+    ├── OptionError       an engine option or its value is unknown
+    └── MissingProgramError   an external program (kubectl, kustomize, helm) is needed and absent
+
+Every one ends a command with exit code 2 and its text on standard error.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from podfence.kube.problems import Problem
+
+
+class PodfenceError(Exception):
+    """The root of all errors raised on purpose; its text is a complete message for a person."""
+
+
+class InputError(PodfenceError):
+    """Some input was refused; `problems` holds all errors and warnings, in file order."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class EndpointError(PodfenceError):
+    """An endpoint or port of a question cannot be read, or names nothing that exists."""
+
+
+class OptionError(PodfenceError):
+    """An engine option or its value is unknown."""
+
+
+class MissingProgramError(PodfenceError):
+    """A program that a request needs is not on PATH."""

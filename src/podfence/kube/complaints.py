@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""libyaml's complaints in plain words, with the place and, where there is an obvious one, the remedy."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+_FORBIDDEN: Final = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+
+_REMEDIES: Final = {
+    "mapping values are not allowed in this context": "check the indentation, or quote the value that contains ': '",
+    "could not find expected ':'": "write 'key: value', or indent a text that goes on over several lines",
+    "did not find expected key": "check the indentation",
+    "did not find expected '-' indicator": "check the indentation",
+    "found unknown escape character": "double the backslash, or use single quotes",
+    "found unexpected end of stream": "close the quote",
+    "found unexpected document indicator": "close the quote",
+    "did not find expected ',' or ']'": "add the missing ',' or ']'",
+    "did not find expected ',' or '}'": "add the missing ',' or '}'",
+    "block sequence entries are not allowed in this context": "start the list on a line of its own",
+    "did not find expected <document start>": "take out the % directive; kubectl reads YAML 1.1 without any",
+    "found a tab character where an indentation space is expected": "indent with spaces",
+    "found a tab character that violates indentation": "indent with spaces",
+    "found a tab character where an indentation space is expected ": "indent with spaces",
+}
+_REMEDY_BY_CHARACTER: Final = {
+    "\t": "indent with spaces",
+    "@": "quote the value",
+    "`": "quote the value",
+    "%": "quote the value",
+}
+_WITHIN: Final = {
+    "while parsing a flow sequence": "the list that starts",
+    "while parsing a flow mapping": "the mapping that starts",
+    "while parsing a block mapping": "the mapping that starts",
+    "while parsing a block collection": "the list that starts",
+    "while scanning a quoted scalar": "the quoted text that starts",
+    "while scanning a simple key": "the key",
+}
+
+
+class Complaint(NamedTuple):
+    """What is wrong with a text, at which offset, and what helps; inside what, and where that began."""
+
+    message: str
+    offset: int
+    remedy: str
+    inside: str = ""
+    began: int = 0
+
+
+def explain(error: Exception, text: str) -> Complaint:
+    """Return what an error of PyYAML says about `text`, the document it comes from."""
+    # Compiled here, because it takes longer than most files do.
+    forbidden = re.search(_FORBIDDEN, text)
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    if mark is None or (forbidden and forbidden.start() < mark.index):
+        return _control_character(text, forbidden)
+    problem = str(getattr(error, "problem", None) or "this is not YAML").strip()
+    start = getattr(error, "context_mark", None)
+    context = _WITHIN.get(str(getattr(error, "context", "")), "")
+    # At the end of the text, the last line with something on it is a better place than the one after.
+    offset = min(mark.index, len(text.rstrip()))
+    message = problem
+    inside, began = (context, start.index) if context and start is not None and start.line != mark.line else ("", 0)
+    character = text[offset : offset + 1]
+    remedy = _REMEDIES.get(problem, "")
+    if problem == "found character that cannot start any token":
+        problem_text = "a tab" if character == "\t" else repr(character)
+        message = f"found character that cannot start any token: {problem_text}"
+        remedy = _REMEDY_BY_CHARACTER.get(character, "")
+    return Complaint(message, offset, remedy, inside, began)
+
+
+def _control_character(text: str, forbidden: re.Match[str] | None) -> Complaint:
+    if forbidden is None:
+        return Complaint("this is not YAML", 0, "")
+    code = ord(text[forbidden.start()])
+    return Complaint(f"control characters are not allowed: U+{code:04X}", forbidden.start(), "")

@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From libyaml's events to JSON values, as go-yaml v2 decodes them: no positions, no recursion."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from podfence.kube import scalars
+from podfence.kube.jsontext import DEPTH_LIMIT
+from podfence.kube.scalars import MERGE, Scalar, ScalarError, Special
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from podfence.kube.events import Event, Library
+
+_NON_SPECIFIC_TAG: Final = re.compile(r"!\s")
+_LONGEST_SHARED: Final = 64
+
+# go-yaml's limits on aliases: what part of a document's values may come from them, by their number.
+_ALIASES_FREE: Final = 100
+_VALUES_FREE: Final = 1000
+_RATIO_FALLS_FROM: Final = 400_000
+_RATIO_FALLS_TO: Final = 4_000_000
+
+_MERGE_NEEDS_MAPPINGS: Final = "map merge requires map or sequence of maps as the value"
+
+
+class ConstructError(ValueError):
+    """A document that parses but has no JSON value: what is wrong, and the offset where."""
+
+    def __init__(self, message: str, offset: int, remedy: str = "") -> None:
+        """Say what is wrong at which offset, and what to do about it."""
+        super().__init__(message)
+        self.offset = offset
+        self.remedy = remedy
+
+
+class Constructed(NamedTuple):
+    """A document's value; `duplicates` if some mapping had one key twice; the offset where the document ends."""
+
+    value: object
+    duplicates: bool
+    end: int
+
+
+class PlainScalars(dict[str, Scalar | Special]):
+    """The JSON values of plain scalars, by text; equal texts share one value, which saves most of the memory.
+
+    Those without a JSON value (the merge key, infinities) are kept as they are, for the caller to judge.
+    """
+
+    def __missing__(self, text: str) -> Scalar | Special:
+        """Return the value of a text that is met for the first time."""
+        resolved = scalars.resolve(text)
+        value = resolved if isinstance(resolved, Special) else scalars.json_value(resolved)
+        if len(text) <= _LONGEST_SHARED:
+            self[text] = value
+        return value
+
+
+class _Anchor:
+    """An anchored node: its value once complete, and what go-yaml counts when an alias repeats it."""
+
+    __slots__ = ("complete", "node", "size", "value")
+
+    def __init__(self, node: Event, size: int) -> None:
+        self.node = node
+        self.size = size
+        self.complete = False
+        self.value: object = None
+
+
+def is_non_specific(text: str, event: Event) -> bool:
+    """Return whether a scalar has the tag ``!``, which libyaml's events do not tell from no tag."""
+    start = event.start_mark.index
+    head = text[start : event.end_mark.index].lstrip()
+    while head.startswith("&"):
+        head = head.split(None, 1)[1] if len(head.split(None, 1)) > 1 else ""
+    return head == "!" or _NON_SPECIFIC_TAG.match(head) is not None
+
+
+def has_non_specific_tags(text: str) -> bool:
+    """Return whether a document may have scalars with the tag ``!``."""
+    return _NON_SPECIFIC_TAG.search(text) is not None
+
+
+def scalar_key(text: str, event: Event, *, non_specific: bool) -> str | Special:
+    """Return the JSON key of a scalar in key position, MERGE for ``<<``; raises ScalarError."""
+    if event.implicit[0]:
+        if event.value == "<<":
+            return MERGE
+        if non_specific and is_non_specific(text, event):
+            return event.value
+        return scalars.json_key(scalars.resolve(event.value))
+    if event.tag is None:
+        return event.value
+    if event.tag == "tag:yaml.org,2002:merge" and event.value == "<<":
+        return MERGE
+    return scalars.json_key(scalars.resolve_tagged(event.tag, event.value))
+
+
+class _Build:
+    """The state of one document's construction apart from the hot loop."""
+
+    def __init__(self, text: str, library: Library, plain: PlainScalars) -> None:
+        self.text = text
+        self.library = library
+        self.plain = plain
+        self.anchors: dict[str, _Anchor] = {}
+        self.non_specific = has_non_specific_tags(text)
+        self.duplicates = False
+        self.end = len(text)
+        # Values that aliases repeat: go-yaml counts each as if it were written out.
+        self.repeated = 0
+
+    def key(self, event: Event) -> str | Special:
+        try:
+            return scalar_key(self.text, event, non_specific=self.non_specific)
+        except ScalarError as error:
+            raise ConstructError(str(error), event.start_mark.index, "put the key in quotes") from None
+
+    def value(self, event: Event) -> Scalar:
+        """Return the value of a scalar that the fast path does not cover."""
+        try:
+            if event.implicit[0]:
+                if self.non_specific and is_non_specific(self.text, event):
+                    return event.value
+                return scalars.json_value(scalars.resolve(event.value))
+            if event.tag is None:
+                return event.value
+            return scalars.json_value(scalars.resolve_tagged(event.tag, event.value))
+        except ScalarError as error:
+            raise ConstructError(str(error), event.start_mark.index) from None
+
+    def remember(self, event: Event) -> None:
+        """Register an anchored scalar."""
+        anchor = self.anchors[str(event.anchor)] = _Anchor(event, 1)
+        anchor.complete = True
+
+    def alias(self, event: Event, counted: int, *, key: bool, merged: bool) -> object:
+        """Return what an alias stands for; `counted` is the number of values so far."""
+        offset = event.start_mark.index
+        anchor = self.anchors.get(str(event.anchor))
+        if anchor is None:
+            message = f"unknown anchor '{event.anchor}' referenced"
+            raise ConstructError(message, offset)
+        if not anchor.complete:
+            message = f"anchor '{event.anchor}' value contains itself"
+            raise ConstructError(message, offset)
+        self.check_aliasing(counted + self.repeated, offset)
+        self.repeated += anchor.size
+        self.check_aliasing(counted + self.repeated, offset)
+        if merged and not isinstance(anchor.value, dict):
+            raise ConstructError(_MERGE_NEEDS_MAPPINGS, offset)
+        if anchor.node.__class__ is not self.library.scalar:
+            return anchor.value
+        if not key:
+            return self.value(anchor.node)
+        found = self.key(anchor.node)
+        # An alias is never a merge key.
+        return found.text if isinstance(found, Special) else found
+
+    def check_aliasing(self, counted: int, offset: int) -> None:
+        """Refuse a document as go-yaml does when too many of its values come from aliases."""
+        # Between two aliases the share falls and the bound falls at most linearly, so these points suffice.
+        points = (counted, _RATIO_FALLS_TO) if counted > _RATIO_FALLS_TO > counted - self.repeated else (counted,)
+        for count in points:
+            if self.repeated <= _ALIASES_FREE or count <= _VALUES_FREE:
+                continue
+            fallen = min(max(count - _RATIO_FALLS_FROM, 0) / (_RATIO_FALLS_TO - _RATIO_FALLS_FROM), 1.0)
+            if self.repeated / count > 0.99 - 0.89 * fallen:
+                message = "document contains excessive aliasing"
+                raise ConstructError(message, offset)
+
+    def mapping(self, items: list[object], offset: int) -> dict[str, object]:
+        """Return a mapping of alternating keys and values that has duplicates, merges or unfit keys."""
+        result: dict[str, object] = {}
+        own: set[str] = set()
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            if key is MERGE:
+                self._merge(result, value, offset)
+            elif isinstance(key, str):
+                self.duplicates = self.duplicates or key in own
+                own.add(key)
+                result[key] = value
+            else:
+                message = f"a mapping key must be a scalar, not a {'list' if isinstance(key, list) else 'mapping'}"
+                raise ConstructError(message, offset, "put the key in quotes")
+        return result
+
+    def _merge(self, result: dict[str, object], value: object, offset: int) -> None:
+        # What is merged overrides keys that stand before it; of several, the first counts.
+        for mapping in reversed(value) if isinstance(value, list) else (value,):
+            if not isinstance(mapping, dict):
+                raise ConstructError(_MERGE_NEEDS_MAPPINGS, offset)
+            result.update(mapping)
+
+
+def construct(text: str, library: Library, plain: PlainScalars) -> Constructed:
+    """Return the value of the first YAML document in `text`, None if there is none.
+
+    Raises ConstructError, and the library's own errors for text that is not YAML.
+    """
+    build = _Build(text, library, plain)
+    value = _run(build, library, plain, library.events(text))
+    return Constructed(value, build.duplicates, build.end)
+
+
+def _run(build: _Build, library: Library, plain: PlainScalars, events: Iterator[Event]) -> object:  # noqa: C901, PLR0912, PLR0915
+    # One flat loop with local names: this is where reading YAML spends its time.
+    scalar, alias = library.scalar, library.alias
+    mapping_start, mapping_end = library.mapping_start, library.mapping_end
+    sequence_start, sequence_end = library.sequence_start, library.sequence_end
+    document_end = library.document_end
+    careful = build.non_specific
+    anchored = "&" in build.text
+    items: list[object] = []
+    append = items.append
+    in_mapping = False
+    anchor: _Anchor | None = None
+    stack: list[tuple[list[object], bool, _Anchor | None]] = []
+    value: object
+    ends = 0
+    for number, event in enumerate(events):
+        kind = event.__class__
+        if kind is scalar:
+            if event.implicit[0]:
+                value = plain[event.value]
+                if careful and value is not MERGE and is_non_specific(build.text, event):
+                    value = event.value
+            elif event.implicit[1]:
+                value = event.value
+            else:
+                value = None
+                if not in_mapping or len(items) & 1:
+                    value = build.value(event)
+            if value.__class__ is not str:
+                if in_mapping and not len(items) & 1:
+                    value = build.key(event)
+                elif value.__class__ is Special:
+                    value = build.value(event)
+            if anchored and event.anchor is not None:
+                build.remember(event)
+            append(value)
+        elif kind is mapping_start or kind is sequence_start:
+            if len(stack) >= DEPTH_LIMIT:
+                message = f"nested deeper than {DEPTH_LIMIT} levels"
+                raise ConstructError(message, event.start_mark.index)
+            stack.append((items, in_mapping, anchor))
+            items = []
+            append = items.append
+            in_mapping = kind is mapping_start
+            anchor = None
+            if anchored and event.anchor is not None:
+                # The size is the count before the node until the node is complete.
+                anchor = build.anchors[event.anchor] = _Anchor(event, number - ends + build.repeated)
+        elif kind is mapping_end or kind is sequence_end:
+            value = items
+            if kind is mapping_end:
+                pairs = iter(items)
+                try:
+                    value = mapping = dict(zip(pairs, pairs, strict=False))
+                    if len(mapping) * 2 != len(items) or MERGE in mapping:
+                        value = build.mapping(items, event.start_mark.index)
+                except TypeError:
+                    value = build.mapping(items, event.start_mark.index)
+            if anchor is not None:
+                anchor.value = value
+                anchor.complete = True
+                anchor.size = number - ends + build.repeated - anchor.size
+            ends += 1
+            items, in_mapping, anchor = stack.pop()
+            append = items.append
+            append(value)
+        elif kind is alias:
+            as_key = in_mapping and not len(items) & 1
+            merged = in_mapping and not as_key and items[-1] is MERGE
+            append(build.alias(event, number - ends, key=as_key, merged=merged))
+        elif kind is document_end:
+            if build.repeated:
+                build.check_aliasing(number - ends + build.repeated, event.start_mark.index)
+            build.end = event.end_mark.index
+            break
+    return items[0] if items else None

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""JSON as Go's ``encoding/json`` reads it: values from the standard library's scanner, tokens from our own.
+
+The scanner is fast but knows no positions, stops at the interpreter's recursion limit, keeps lone
+surrogates and integers of any size. `tokens` has none of these limits, and is what positions come from.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from podfence.kube.scalars import Scalar, ScalarError, json_number, json_value, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+DEPTH_LIMIT: Final = 10_000
+"""How deep kubectl lets a document nest."""
+
+_BLANKS: Final = re.compile(r"[ \t\r\n]*")
+_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_HARD: Final = re.compile(r"\\u[dD][89a-fA-F]|[0-9]{19}")
+_LITERALS: Final[dict[str, tuple[str, Scalar]]] = {"t": ("true", True), "f": ("false", False), "n": ("null", None)}
+_EXCERPT: Final = 20
+
+_scan_string: Callable[[str, int, bool], tuple[str, int]] = vars(json.decoder)["scanstring"]
+
+
+class JsonError(ValueError):
+    """Text that is not JSON: what is wrong, and the offset where."""
+
+    def __init__(self, message: str, offset: int, *, is_json: bool = False) -> None:
+        """Say what is wrong at which offset; `is_json` if it is JSON that only Go's numbers cannot hold."""
+        super().__init__(message)
+        self.offset = offset
+        self.is_json = is_json
+
+
+class Token(NamedTuple):
+    """One piece of JSON: ``{ } [ ]``, a key or a scalar, with its value and its place."""
+
+    kind: Literal["{", "}", "[", "]", "key", "scalar"]
+    value: Scalar
+    start: int
+    end: int
+
+
+def skip_blanks(text: str, offset: int) -> int:
+    """Return the offset of the first character from `offset` that is not JSON white space."""
+    match = _BLANKS.match(text, offset)
+    return match.end() if match else offset
+
+
+class _TooHardError(Exception):
+    """The fast scanner cannot give what Go gives."""
+
+
+class Decoder:
+    """Reads JSON values from one text."""
+
+    def __init__(self, text: str) -> None:
+        """Prepare to read values from `text`."""
+        self._text = text
+        self._hard = _HARD.search(text) is not None
+        self.duplicates = False
+        self._scan = json.JSONDecoder(
+            object_pairs_hook=self._mapping, parse_float=_float, parse_constant=_refuse
+        ).raw_decode
+
+    def decode(self, offset: int) -> tuple[object, int]:
+        """Return the value that starts at `offset` and the offset after it; raises JsonError.
+
+        `duplicates` says afterwards whether an object had one key twice; the last one counts.
+        """
+        self.duplicates = False
+        if not self._hard:
+            try:
+                return self._scan(self._text, offset)
+            except (_TooHardError, RecursionError, ValueError):
+                self.duplicates = False
+        return self._build(offset)
+
+    def _mapping(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
+        mapping = dict(pairs)
+        if len(mapping) != len(pairs):
+            self.duplicates = True
+        return mapping
+
+    def _build(self, offset: int) -> tuple[object, int]:
+        # Containers still open, each with the key it will be stored under in the one before.
+        stack: list[tuple[dict[str, object] | list[object], str]] = []
+        key = ""
+        value: object = None
+        end = offset
+        for token in tokens(self._text, offset):
+            end = token.end
+            if token.kind == "key":
+                key = str(token.value)
+                continue
+            if token.kind in "{[":
+                stack.append(({} if token.kind == "{" else [], key))
+                continue
+            value = token.value
+            if token.kind != "scalar":
+                value, key = stack.pop()
+            if not stack:
+                continue
+            container = stack[-1][0]
+            if isinstance(container, list):
+                container.append(value)
+            else:
+                self.duplicates = self.duplicates or key in container
+                container[key] = value
+        return value, end
+
+
+def _float(text: str) -> int | float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise _TooHardError
+    return json_number(value)
+
+
+def _refuse(_text: str) -> Scalar:
+    raise _TooHardError
+
+
+def tokens(text: str, offset: int) -> Iterator[Token]:  # noqa: C901  one state machine
+    """Yield the tokens of the JSON value at `offset`; raises JsonError where it is not JSON."""
+    closers: list[str] = []
+    place = skip_blanks(text, offset)
+    while True:
+        # A value is due here.
+        first = text[place : place + 1]
+        if first and first in "{[":
+            if len(closers) >= DEPTH_LIMIT:
+                message = f"nested deeper than {DEPTH_LIMIT} levels"
+                raise JsonError(message, place)
+            yield Token("{" if first == "{" else "[", None, place, place + 1)
+            closers.append("}" if first == "{" else "]")
+            place = skip_blanks(text, place + 1)
+            if not text.startswith(closers[-1], place):
+                if first == "{":
+                    key = _key(text, place)
+                    yield key
+                    place = _after_colon(text, key.end)
+                continue
+        else:
+            scalar = _scalar(text, place)
+            yield scalar
+            place = scalar.end
+        # A value has ended or an empty container is about to.
+        while closers:
+            place = skip_blanks(text, place)
+            if text.startswith(closers[-1], place):
+                yield Token("}" if closers.pop() == "}" else "]", None, place, place + 1)
+                place += 1
+                continue
+            if not text.startswith(",", place):
+                message = f"expected ',' or '{closers[-1]}'{_found(text, place)}"
+                raise JsonError(message, place)
+            place = skip_blanks(text, place + 1)
+            if closers[-1] == "}":
+                key = _key(text, place)
+                yield key
+                place = _after_colon(text, key.end)
+            break
+        if not closers:
+            return
+
+
+def _key(text: str, place: int) -> Token:
+    if not text.startswith('"', place):
+        message = f"expected a key in double quotes{_found(text, place)}"
+        raise JsonError(message, place)
+    value, end = _string(text, place)
+    return Token("key", value, place, end)
+
+
+def _after_colon(text: str, place: int) -> int:
+    place = skip_blanks(text, place)
+    if not text.startswith(":", place):
+        message = f"expected ':' after a key{_found(text, place)}"
+        raise JsonError(message, place)
+    return skip_blanks(text, place + 1)
+
+
+def _scalar(text: str, place: int) -> Token:
+    first = text[place : place + 1]
+    if first == '"':
+        value, end = _string(text, place)
+        return Token("scalar", value, place, end)
+    if first in _LITERALS and text.startswith(_LITERALS[first][0], place):
+        word, literal = _LITERALS[first]
+        return Token("scalar", literal, place, place + len(word))
+    number = _NUMBER.match(text, place)
+    if not number:
+        message = f"expected a value{_found(text, place)}"
+        raise JsonError(message, place)
+    try:
+        # JSON's numbers are a part of YAML's, except for those that overflow, which YAML takes as text.
+        resolved = json_value(resolve(number[0]))
+    except ScalarError as error:
+        raise JsonError(str(error), place) from None
+    if isinstance(resolved, str):
+        message = f"the number {number[0][:_EXCERPT]} is out of range"
+        raise JsonError(message, place, is_json=True)
+    return Token("scalar", resolved, place, number.end())
+
+
+def _string(text: str, place: int) -> tuple[str, int]:
+    try:
+        value, end = _scan_string(text, place + 1, True)  # noqa: FBT003  a C function without keywords
+    except json.JSONDecodeError as error:
+        message = error.msg[:1].lower() + error.msg[1:].removesuffix(" at")
+        raise JsonError(message, error.pos) from None
+    return _SURROGATE.sub("\ufffd", value), end
+
+
+def _found(text: str, place: int) -> str:
+    return f", found {text[place]!r}" if place < len(text) else ", found the end of the input"

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kubernetes objects as podfence uses them: defaulted, validated, immutable.
+
+These are not the wire shapes (`podfence.kube.wire`): absent, null and empty are already the same
+(semantics 1.8), protocols and policy types are filled in (9.9), and every namespaced object has a
+namespace (3.7). Objects compare by identity; `key` names them. Values that hold only texts and such
+values are kept from the garbage collector (`gc=False`), which took most of the time of reading.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from podfence.kube.source import Origin
+
+Labels = dict[str, str]
+Protocol = Literal["TCP", "UDP", "SCTP"]
+
+
+class Key(NamedTuple):
+    """The name of an object inside one cluster: kind, namespace ("" for cluster-scoped), name."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+class Requirement(msgspec.Struct, frozen=True, gc=False):
+    """One term of a selector: `key` `operator` `values` (semantics 4)."""
+
+    key: str
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    values: tuple[str, ...] = ()
+
+
+class Selector(msgspec.Struct, frozen=True, gc=False):
+    """A label selector: all requirements hold (semantics 4.1); no requirement matches everything.
+
+    `matchLabels` entries are requirements with operator ``In`` and one value (semantics 4.2).
+    """
+
+    requirements: tuple[Requirement, ...] = ()
+
+
+class IPBlock(msgspec.Struct, frozen=True, gc=False):
+    """An address block: `cidr` and the blocks taken out of it, as text, already masked (semantics 6)."""
+
+    cidr: str
+    excepts: tuple[str, ...] = ()
+
+
+class Peer(msgspec.Struct, frozen=True, gc=False):
+    """One item of `from` or `to`; unset selectors are None, which differs from empty (semantics 1.8)."""
+
+    pod_selector: Selector | None = None
+    namespace_selector: Selector | None = None
+    ip_block: IPBlock | None = None
+
+
+class PolicyPort(msgspec.Struct, frozen=True, gc=False):
+    """One item of `ports`: a protocol and a number, a name, a range, or nothing (every port)."""
+
+    protocol: Protocol = "TCP"
+    port: int | str | None = None
+    end_port: int | None = None
+
+
+class Rule(msgspec.Struct, frozen=True, gc=False):
+    """One ingress or egress rule; no peers means every peer, no ports every port (semantics 3.2).
+
+    `empty_peers` and `empty_ports` say that the list was written and empty (``from: []``), which only
+    the old form of the API may tell from an absent one (semantics 10.5).
+    """
+
+    peers: tuple[Peer, ...] = ()
+    ports: tuple[PolicyPort, ...] = ()
+    empty_peers: bool = False
+    empty_ports: bool = False
+
+
+class NetworkPolicy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """A NetworkPolicy of either API group; `api_version` tells which (semantics 10)."""
+
+    namespace: str
+    name: str
+    pod_selector: Selector = Selector()
+    ingress: tuple[Rule, ...] = ()
+    egress: tuple[Rule, ...] = ()
+    policy_types: tuple[Literal["Ingress", "Egress"], ...] = ("Ingress",)
+    api_version: str = "networking.k8s.io/v1"
+    origin: Origin | None = None
+
+    @property
+    def key(self) -> Key:
+        """Return the name of the object inside its cluster."""
+        return Key("NetworkPolicy", self.namespace, self.name)
+
+
+class Namespace(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """A namespace; `labels` include ``kubernetes.io/metadata.name`` (semantics 3.7)."""
+
+    name: str
+    labels: Labels
+    annotations: Labels = {}
+    origin: Origin | None = None
+
+    @property
+    def key(self) -> Key:
+        """Return the name of the object inside its cluster."""
+        return Key("Namespace", "", self.name)
+
+
+class ContainerPort(msgspec.Struct, frozen=True, gc=False):
+    """A declared container port; `name` is "" when unnamed; `sidecar` marks restartable init containers (5.8)."""
+
+    number: int
+    protocol: Protocol = "TCP"
+    name: str = ""
+    sidecar: bool = False
+
+
+class Owner(msgspec.Struct, frozen=True, gc=False):
+    """The controlling owner of an object, from `metadata.ownerReferences`."""
+
+    kind: str
+    name: str
+
+
+class PodTemplate(msgspec.Struct, frozen=True, kw_only=True):
+    """What pods of a workload look like, and what a Pod object itself says of the same."""
+
+    labels: Labels = {}
+    ports: tuple[ContainerPort, ...] = ()
+    host_network: bool = False
+    node: str = ""
+
+
+class Pod(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """A pod: its template's facts and what its status says.
+
+    `addresses` are the texts of `status.podIPs` (semantics 7.13); `phase` is "" when there is no status.
+    `node_addresses` are `status.hostIPs`, meaningful for hostNetwork pods. `created` is
+    `metadata.creationTimestamp` as text (it sorts as time), "" if absent (semantics 8.6).
+    """
+
+    namespace: str
+    name: str
+    template: PodTemplate = PodTemplate()
+    owner: Owner | None = None
+    addresses: tuple[str, ...] = ()
+    node_addresses: tuple[str, ...] = ()
+    phase: str = ""
+    terminating: bool = False
+    created: str = ""
+    origin: Origin | None = None
+
+    @property
+    def key(self) -> Key:
+        """Return the name of the object inside its cluster."""
+        return Key("Pod", self.namespace, self.name)
+
+
+WORKLOAD_KINDS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "CronJob")
+
+
+class Workload(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """An object with a pod template: one of `WORKLOAD_KINDS`."""
+
+    kind: str
+    namespace: str
+    name: str
+    template: PodTemplate
+    replicas: int = 1
+    owner: Owner | None = None
+    origin: Origin | None = None
+
+    @property
+    def key(self) -> Key:
+        """Return the name of the object inside its cluster."""
+        return Key(self.kind, self.namespace, self.name)
+
+
+class ServicePort(msgspec.Struct, frozen=True, gc=False):
+    """A port of a Service; `target` is a number or the name of a container port (defaults to `port`)."""
+
+    port: int
+    target: int | str
+    protocol: Protocol = "TCP"
+    name: str = ""
+    node_port: int = 0
+
+
+class Service(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """A Service; `selector` is None when it has none, and its backends come from EndpointSlices then."""
+
+    namespace: str
+    name: str
+    type: str = "ClusterIP"
+    selector: Labels | None = None
+    ports: tuple[ServicePort, ...] = ()
+    addresses: tuple[str, ...] = ()
+    external_addresses: tuple[str, ...] = ()
+    external_traffic_policy: str = "Cluster"
+    headless: bool = False
+    publish_not_ready: bool = False
+    origin: Origin | None = None
+
+    @property
+    def key(self) -> Key:
+        """Return the name of the object inside its cluster."""
+        return Key("Service", self.namespace, self.name)
+
+
+class EndpointPort(msgspec.Struct, frozen=True, gc=False):
+    """A port of an EndpointSlice; `number` is None for every port."""
+
+    number: int | None
+    protocol: Protocol = "TCP"
+    name: str = ""
+
+
+class Backend(msgspec.Struct, frozen=True, gc=False):
+    """An endpoint of an EndpointSlice: its addresses, and the pod it names, if any."""
+
+    addresses: tuple[str, ...]
+    pod: str = ""
+    ready: bool = True
+
+
+class EndpointSlice(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """The backends of a Service, as the cluster recorded them; `service` is the owning Service's name."""
+
+    namespace: str
+    name: str
+    service: str
+    backends: tuple[Backend, ...] = ()
+    ports: tuple[EndpointPort, ...] = ()
+    origin: Origin | None = None
+
+    @property
+    def key(self) -> Key:
+        """Return the name of the object inside its cluster."""
+        return Key("EndpointSlice", self.namespace, self.name)
+
+
+class Node(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """A node; `addresses` are all IP addresses of `status.addresses`."""
+
+    name: str
+    labels: Labels
+    addresses: tuple[str, ...] = ()
+    pod_cidrs: tuple[str, ...] = ()
+    origin: Origin | None = None
+
+    @property
+    def key(self) -> Key:
+        """Return the name of the object inside its cluster."""
+        return Key("Node", "", self.name)
+
+
+class Ingress(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """An Ingress; `services` are the names of the Services it sends requests to."""
+
+    namespace: str
+    name: str
+    services: tuple[str, ...] = ()
+    origin: Origin | None = None
+
+    @property
+    def key(self) -> Key:
+        """Return the name of the object inside its cluster."""
+        return Key("Ingress", self.namespace, self.name)
+
+
+KubeObject = Namespace | Pod | Workload | Service | EndpointSlice | Node | Ingress | NetworkPolicy

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where an object came from: documents, and the way back from a field to its line.
+
+Values are built without positions, because almost nobody asks for one; a document that is asked
+keeps its text and is scanned a second time, once, for the position of every value in it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from podfence.kube.problems import Position
+
+Path = tuple[str | int, ...]
+"""The way to a value inside a document: mapping keys and list indexes."""
+
+
+class Document(Protocol):
+    """One YAML or JSON document of an input."""
+
+    @property
+    def file(self) -> str:
+        """The input's name as shown to people: a path as typed, or ``<stdin>``."""
+
+    @property
+    def value(self) -> object:
+        """The document as JSON values (dict, list, str, int, float, bool, None)."""
+
+    def locate(self, path: Path) -> Position:
+        """Return the position of the value at `path`, or of its nearest existing ancestor."""
+
+    def locate_key(self, path: Path) -> Position:
+        """Return the position of the key that names `path` (the value itself for a list item)."""
+
+    def excerpt(self, path: Path) -> tuple[tuple[int, str], ...]:
+        """Return the numbered lines that hold the value at `path`, key included."""
+
+
+class Origin(msgspec.Struct, frozen=True, eq=False):
+    """The place of one object: its document, and its path there (not empty for items of a List)."""
+
+    document: Document
+    path: Path = ()
+
+    def at(self, *path: str | int) -> Position:
+        """Return the position of a field of the object, its nearest existing ancestor otherwise."""
+        return self.document.locate(self.path + path)
+
+    def excerpt(self, *path: str | int) -> tuple[tuple[int, str], ...]:
+        """Return the numbered source lines of a field of the object."""
+        return self.document.excerpt(self.path + path)

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Documents from bytes, as kubectl reads them: encodings, JSON streams, the split at ``---``, YAML.
+
+kubectl splits its input at lines that start with ``---`` before it parses anything, and parses each part
+alone; unlike kubectl, a part that is broken does not end the reading of those after it.
+"""
+
+from __future__ import annotations
+
+import gc
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from podfence.kube import complaints, strictness
+from podfence.kube.construct import ConstructError, PlainScalars, construct
+from podfence.kube.events import library
+from podfence.kube.jsontext import Decoder, JsonError, skip_blanks
+from podfence.kube.positions import Source, SourceDocument
+from podfence.kube.problems import Position, Problem, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from podfence.kube.events import Library
+
+_BOMS: Final = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+_SIGNATURES: Final = (
+    (b"\x1f\x8b", "gzip"),
+    (b"PK\x03\x04", "zip"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ", "xz"),
+    (b"(\xb5/\xfd", "zstd"),
+)
+_BINARY_SAMPLE: Final = 8192
+_BINARY_SHARE: Final = 0.1
+_BINARY_LEAST: Final = 4
+_BINARY_BYTES: Final = bytes({*range(0x20), 0x7F} - {*b"\t\n\r\f\x1b"})
+
+_BOM: Final = "\ufeff"
+# What may follow a document without being lost: blanks, comments and end markers.
+_UNREAD: Final = re.compile(r"(?:[^\S\n]*(?:\.\.\.(?=\s))?[^\S\n]*(?:#[^\n]*)?\n)*+[^\S\n]*[^\s#]")
+_STRAY_BOM: Final = re.compile("(?:\\A|[\n\r\x85\u2028\u2029])\ufeff")
+_MARKER: Final = "---"
+# kubectl looks at this many bytes behind a JSON object before it goes on with YAML.
+_LOOK_AHEAD: Final = 4
+
+
+class _Part(NamedTuple):
+    """What stands between two ``---`` lines, or one such line that says more than that."""
+
+    start: int
+    end: int
+    separator: str = ""
+
+
+def parse(data: bytes, name: str) -> tuple[list[SourceDocument], list[Problem]]:
+    """Return the documents of `data` and what is wrong with them; `name` is the input's name as shown.
+
+    Documents that are empty or null are left out, as kubectl does. Never raises for bad input: what cannot
+    be read is an error among the problems, and keys given twice are warnings.
+    """
+    start = next((len(bom) for bom, _ in _BOMS if data.startswith(bom)), 0)
+    encoding = next((encoding for bom, encoding in _BOMS if data.startswith(bom)), "utf-8")
+    if encoding == "utf-8":
+        refusal = _binary(data)
+        if refusal:
+            problem = Problem(severity=Severity.ERROR, position=Position(name), message=refusal[0], remedy=refusal[1])
+            return [], [problem]
+    text = data[start:].decode(encoding, "replace")
+    if "\r\r\n" in text:
+        # kubectl makes one line break of each \r\n before it parses, which shows only here.
+        text = text.replace("\r\n", "\n")
+    reader = _Reader(Source(name, text))
+    # Parsing makes millions of objects and no cycles: looking for cycles meanwhile costs a fifth of the time.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        reader.read()
+    finally:
+        if collecting:
+            gc.enable()
+    return reader.documents, reader.problems
+
+
+def _binary(data: bytes) -> tuple[str, str] | None:
+    """Return why data is no text, and what to do; None for text."""
+    for signature, program in _SIGNATURES:
+        if data.startswith(signature):
+            return f"this is {program} data, not YAML or JSON", "unpack it first"
+    sample = data[:_BINARY_SAMPLE]
+    odd = len(sample) - len(sample.translate(None, _BINARY_BYTES))
+    if odd > max(_BINARY_SHARE * len(sample), _BINARY_LEAST):
+        return "this is binary data, not YAML or JSON", ""
+    return None
+
+
+class _Reader:
+    """One input being read."""
+
+    def __init__(self, source: Source) -> None:
+        self.documents: list[SourceDocument] = []
+        self.problems: list[Problem] = []
+        self._source = source
+        self._text = source.text
+        self._library: Library | None = None
+        self._plain = PlainScalars()
+
+    def read(self) -> None:
+        # Go's notion of white space is a little wider than JSON's; so is Python's, in the same way.
+        if self._text[:4096].lstrip().startswith("{"):
+            self._read_json()
+        else:
+            self._read_yaml(0)
+
+    def _read_json(self) -> None:
+        decoder = Decoder(self._text)
+        count = 0
+        end = 0
+        while (start := skip_blanks(self._text, end)) < len(self._text):
+            try:
+                value, after = decoder.decode(start)
+            except JsonError as error:
+                self._not_json(error, end, count)
+                return
+            count += 1
+            end = after
+            if value is not None:
+                self._add(SourceDocument(self._source, start, end, value, is_json=True), duplicates=decoder.duplicates)
+
+    def _not_json(self, error: JsonError, end: int, count: int) -> None:
+        """Go on with YAML where the JSON ends, if kubectl does: not after a second object."""
+        rest = self._yaml_after_json(end) if count <= 1 and not error.is_json else None
+        if rest is None:
+            remedy = "" if error.is_json or not count else "after an object there may be another one"
+            self._error(str(error), error.offset, remedy)
+            return
+        before = len(self.problems)
+        readable = self._read_yaml(rest)
+        if not readable and not count and self._text.startswith('{"', skip_blanks(self._text, 0)):
+            # Neither JSON nor YAML: what begins like JSON is meant as JSON.
+            self.problems[before] = self._problem(str(error), error.offset)
+
+    def _yaml_after_json(self, offset: int) -> int | None:
+        while len(self._text[offset : offset + _LOOK_AHEAD].encode()) >= _LOOK_AHEAD:
+            character = self._text[offset]
+            if character == "\ufffd":
+                return None
+            if not character.isspace():
+                return offset
+            offset += 1
+            if character == "\n":
+                return offset
+        return None
+
+    def _read_yaml(self, start: int) -> bool:
+        """Read the YAML documents from `start`; return whether the first of them is sound."""
+        before = len(self.problems)
+        sound: bool | None = None
+        for part in _split(self._text, start):
+            if part.separator:
+                self._error(
+                    f"invalid document separator: only a comment may follow --- on its line, not {part.separator!r}",
+                    part.start,
+                    "start the document on the next line",
+                )
+            elif self._text.startswith(_BOM, part.start):
+                self._read_document(_Part(part.start + 1, part.end))
+            else:
+                self._read_document(part)
+            if sound is None:
+                sound = all(problem.severity is Severity.WARNING for problem in self.problems[before:])
+        return sound is not False
+
+    def _read_document(self, part: _Part) -> None:
+        if self._library is None:
+            self._library = library()
+        text = self._text[part.start : part.end]
+        if not text.endswith("\n"):
+            text += "\n"
+        stray = _STRAY_BOM.search(text) if _BOM in text else None
+        if stray:
+            self._error(
+                "a byte order mark (U+FEFF) stands inside a document", part.start + stray.end() - 1, "take it out"
+            )
+            return
+        try:
+            if strictness.may_be_slow(text):
+                strictness.check_depth(text, self._library)
+            constructed = construct(text, self._library, self._plain)
+            if strictness.may_differ(text):
+                strictness.check(text, self._library)
+        except ConstructError as error:
+            self._error(str(error), part.start + error.offset, error.remedy)
+            return
+        except (self._library.marked_error, self._library.reader_error) as error:
+            complaint = complaints.explain(error, text)
+            message = complaint.message
+            if complaint.inside:
+                message += f", in {complaint.inside} on line {self._source.line(part.start + complaint.began)}"
+            self._error(message, part.start + complaint.offset, complaint.remedy)
+            return
+        unread = _UNREAD.match(text, constructed.end) if constructed.end < len(text) else None
+        if unread:
+            position = self._source.position(part.start + unread.end() - 1)
+            message = "what follows the end of the document is not read"
+            remedy = "begin another document with a line ---"
+            self.problems.append(Problem(severity=Severity.WARNING, position=position, message=message, remedy=remedy))
+        if constructed.value is not None:
+            document = SourceDocument(self._source, part.start, part.end, constructed.value)
+            self._add(document, duplicates=constructed.duplicates)
+
+    def _add(self, document: SourceDocument, *, duplicates: bool) -> None:
+        self.documents.append(document)
+        if not duplicates:
+            return
+        for key, places in document.duplicates():
+            times = "twice" if len(places) == 2 else f"{len(places)} times"
+            self.problems.append(
+                Problem(
+                    severity=Severity.WARNING,
+                    position=places[0],
+                    message=f'key "{key}" is given {times}; the last one, line {places[-1].line}, counts',
+                )
+            )
+
+    def _error(self, message: str, offset: int, remedy: str = "") -> None:
+        self.problems.append(self._problem(message, offset, remedy))
+
+    def _problem(self, message: str, offset: int, remedy: str = "") -> Problem:
+        position = self._source.position(min(offset, len(self._text)))
+        return Problem(severity=Severity.ERROR, position=position, message=message, remedy=remedy)
+
+
+def _split(text: str, start: int) -> Iterator[_Part]:
+    """Yield the parts of a YAML stream as kubectl cuts it, empty ones left out.
+
+    The first ``---`` of several in a row, or at the start, belongs to the part that follows it.
+    """
+    begin = place = start
+    while True:
+        marker = place if text.startswith(_MARKER, place) else text.find("\n" + _MARKER, place) + 1
+        if marker < max(place, 1) and not text.startswith(_MARKER, marker):
+            break
+        if marker == 0 and place > 0:
+            break
+        line_end = text.find("\n", marker)
+        place = len(text) if line_end < 0 else line_end + 1
+        rest = text[marker + len(_MARKER) : place].strip()
+        if rest and not rest.startswith("#"):
+            if marker > begin:
+                yield _Part(begin, marker)
+            yield _Part(marker, place, rest)
+            begin = place
+        elif marker > begin:
+            yield _Part(begin, marker)
+            begin = place
+        if place >= len(text):
+            break
+    if begin < len(text):
+        yield _Part(begin, len(text))

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ends of a connection as the engine judges them: one pod, one address outside, or one node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from podfence.cluster.members import Member
+    from podfence.sets.addresses import Family
+
+
+@dataclass(frozen=True, slots=True)
+class PodEnd:
+    """A pod at one of its addresses; `address` is None when not known, `family` the one to assume then.
+
+    `through_service` says that the connection comes to it through a Service (semantics 7.2).
+    """
+
+    member: Member
+    address: int | None
+    family: Family
+    through_service: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AddressEnd:
+    """An address that is no pod's and no node's."""
+
+    address: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEnd:
+    """A node, or a hostNetwork pod on it (semantics 7.6); `address` is None when not known."""
+
+    name: str
+    address: int | None
+    family: Family
+
+
+End = PodEnd | AddressEnd | NodeEnd

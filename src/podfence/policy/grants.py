@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Policies compiled: which pods they mean, which directions they isolate, and what their rules admit.
+
+A rule becomes one grant for each of its peers: "this peer, on these ports". A connection is admitted
+by a rule when one of its grants matches (semantics 3.1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from podfence.cluster.selection import Selection
+from podfence.policy.verdict import Direction
+from podfence.sets import AddressSet, PortSet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from podfence.kube.objects import Namespace, NetworkPolicy, Peer, PolicyPort, Rule
+    from podfence.policy.options import Options
+
+PortName = tuple[str, str]
+"""A port's name and protocol."""
+
+_NOTHING = PortSet.EMPTY
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One peer of one rule with the rule's ports.
+
+    `peer` is a selection of pods, a set of addresses, or None for every peer (semantics 3.2). `names`
+    are ports by name, looked up on the destination pod (semantics 5.4); `names_in` limits that to pods
+    of one namespace, if set.
+    """
+
+    rule: int
+    peer: Selection | AddressSet | None
+    ports: PortSet
+    names: tuple[PortName, ...] = ()
+    names_in: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledPolicy:
+    """A policy, or the isolation a namespace annotation asks for, ready to be judged by.
+
+    `source` is the object it came from; `grants` by direction, for the directions it isolates.
+    """
+
+    source: NetworkPolicy | Namespace
+    subject: Selection
+    grants: dict[Direction, tuple[Grant, ...]]
+
+    def isolates(self, direction: Direction) -> bool:
+        """Return whether the pods it means are isolated in this direction (semantics 2.1)."""
+        return direction in self.grants
+
+
+def compile_policy(policy: NetworkPolicy, options: Options) -> CompiledPolicy:
+    """Compile a policy with the meaning of networking.k8s.io/v1 (semantics 2 to 6)."""
+    written = {Direction.INGRESS: policy.ingress, Direction.EGRESS: policy.egress}
+    return CompiledPolicy(
+        source=policy,
+        subject=subject_of(policy),
+        grants={
+            direction: tuple(_grants(written[direction], direction, policy.namespace, options))
+            for direction in (Direction.EGRESS, Direction.INGRESS)
+            if direction.capitalize() in policy.policy_types
+        },
+    )
+
+
+def subject_of(policy: NetworkPolicy) -> Selection:
+    """Return the pods a policy selects, in its own namespace only (semantics 1.5, 2.7)."""
+    pods = policy.pod_selector if policy.pod_selector.requirements else None
+    return Selection(policy.namespace, None, pods)
+
+
+def _grants(rules: tuple[Rule, ...], direction: Direction, namespace: str, options: Options) -> Iterator[Grant]:
+    for index, rule in enumerate(rules):
+        ports, names = rule_ports(rule.ports, options)
+        peers: list[Selection | AddressSet | None] = [_peer(item, namespace) for item in rule.peers]
+        for peer in peers or [None]:
+            # Towards a selected pod a name is that pod's; otherwise upstream leaves it open (semantics 5.7).
+            loose = direction is Direction.EGRESS and not isinstance(peer, Selection) and names
+            if not loose or options.named_port_without_peer == "any-pod":
+                yield Grant(index, peer, ports, names)
+            elif options.named_port_without_peer == "own-namespace":
+                yield Grant(index, peer, ports, names, namespace)
+            else:
+                yield Grant(index, peer, ports)
+
+
+def rule_ports(items: tuple[PolicyPort, ...], options: Options) -> tuple[PortSet, tuple[PortName, ...]]:
+    """Return a rule's ports by number, and by name (semantics 5.1, 5.3); no item means every port (3.2)."""
+    if not items:
+        return PortSet.ALL, ()
+    ports = _NOTHING
+    names: list[PortName] = []
+    for item in items:
+        if item.port is None:
+            ports |= PortSet.whole(item.protocol)
+        elif isinstance(item.port, str):
+            names.append((item.port, item.protocol))
+        else:
+            last = item.port if item.end_port is None or options.end_port == "first" else item.end_port
+            ports |= PortSet.of(item.protocol, item.port, last)
+    return ports, tuple(dict.fromkeys(names))
+
+
+def _peer(peer: Peer, namespace: str) -> Selection | AddressSet:
+    if peer.ip_block is not None:
+        return AddressSet.block(peer.ip_block.cidr, peer.ip_block.excepts)
+    pods = peer.pod_selector if peer.pod_selector and peer.pod_selector.requirements else None
+    if peer.namespace_selector is None:
+        return Selection(namespace, None, pods)
+    return Selection(None, peer.namespace_selector if peer.namespace_selector.requirements else None, pods)

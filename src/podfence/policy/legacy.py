@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The form before 1.7: extensions/v1beta1 policies and the namespace annotation (semantics 10).
+
+Isolation was a property of the namespace, ingress only, asked for by an annotation; without it the
+policies of the namespace had no effect at all. Here that becomes compiled policies: the annotation one
+that isolates every pod, each old policy one that only admits.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from podfence.cluster.selection import Selection
+from podfence.policy.grants import CompiledPolicy, compile_policy
+from podfence.policy.verdict import Direction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from podfence.kube.objects import Namespace, NetworkPolicy
+    from podfence.policy.options import Options
+
+ANNOTATION = "net.beta.kubernetes.io/network-policy"
+MISSPELT_ANNOTATION = "net.beta.kubernetes.io/networkpolicy"
+OLD_API_VERSION = "extensions/v1beta1"
+
+
+def is_old(policy: NetworkPolicy) -> bool:
+    """Return whether the object is of the API group that had the old form."""
+    return policy.api_version == OLD_API_VERSION
+
+
+def isolates(namespace: Namespace) -> bool:
+    """Return whether the annotation asks for isolation (semantics 10.1); what cannot be read does not (10.2)."""
+    return isolation_asked(namespace.annotations.get(ANNOTATION, ""))
+
+
+def isolation_asked(annotation: str) -> bool:
+    """Return whether an annotation's text asks for isolation: JSON with ``DefaultDeny`` and no other value."""
+    try:
+        value = json.loads(annotation)
+    except (ValueError, RecursionError):
+        return False
+    ingress = value.get("ingress") if isinstance(value, dict) else None
+    return isinstance(ingress, dict) and ingress.get("isolation") == "DefaultDeny"
+
+
+def compile_namespace(
+    namespace: Namespace, policies: Iterable[NetworkPolicy], options: Options
+) -> tuple[CompiledPolicy, ...]:
+    """Compile the policies in force in a namespace, those of the old form as `options.legacy` says.
+
+    ``auto``: the old meaning for old objects, the annotation counting where there are any. ``v1beta1``:
+    the same, the annotation counting everywhere. ``v1``: as the group was read from 1.7 on (semantics 10.8).
+    """
+    ordered = sorted(policies, key=lambda policy: policy.name)
+    if options.legacy == "v1":
+        return tuple(compile_policy(policy, options) for policy in ordered)
+    old = [policy for policy in ordered if is_old(policy)]
+    result = [compile_policy(policy, options) for policy in ordered if not is_old(policy)]
+    if (old or options.legacy == "v1beta1") and isolates(namespace):
+        everyone = Selection(namespace.name, None, None)
+        result.append(CompiledPolicy(namespace, everyone, {Direction.INGRESS: ()}))
+        result.extend(_compile_old(policy, options) for policy in old)
+    return tuple(result)
+
+
+def _compile_old(policy: NetworkPolicy, options: Options) -> CompiledPolicy:
+    """Compile an old policy of an isolated namespace: it admits ingress and nothing else (semantics 10.3, 10.4)."""
+    compiled = compile_policy(policy, options)
+    grants = compiled.grants.get(Direction.INGRESS, ())
+    if options.legacy_empty_list == "none":
+        empty = {index for index, rule in enumerate(policy.ingress) if rule.empty_peers or rule.empty_ports}
+        grants = tuple(grant for grant in grants if grant.rule not in empty)
+    return CompiledPolicy(policy, compiled.subject, {Direction.INGRESS: grants})

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The nearest miss: which rule comes closest to admitting a denied connection, and by what it misses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from podfence.cluster.selection import holds
+from podfence.kube.objects import NetworkPolicy
+from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
+from podfence.policy.engine import Bound
+from podfence.policy.references import rule_ref
+from podfence.policy.verdict import Direction, Miss
+from podfence.policy.wording import admits_text, end_name, label_text, requirement_text
+from podfence.sets import PortSet
+from podfence.sets.addresses import AddressSet, format_address
+from podfence.sets.ports import OTHER_POINT, PROTOCOLS
+
+if TYPE_CHECKING:
+    from podfence.kube.objects import Labels, Peer, PolicyPort, Requirement, Rule
+    from podfence.policy.engine import Engine
+    from podfence.policy.grants import CompiledPolicy
+
+# How far a kind of miss is from a match. Ports come cheap: the right peer on the wrong port is the
+# most frequent mistake; an address where pods are meant can only be mended with another peer.
+_WRONG_PORT = 2
+_FAILED_REQUIREMENT = 3
+_OTHER_NAMESPACE = 4
+_OTHER_KIND = 12
+
+
+@dataclass(frozen=True, slots=True)
+class _Gap:
+    """One thing that keeps a rule from matching: its cost, what is the case, and what would mend it."""
+
+    cost: int
+    fact: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The port that is denied (a point as in `podfence.sets.ports`); not `alone` if it stands for others."""
+
+    point: int
+    alone: bool
+
+    def __str__(self) -> str:
+        """Return ``TCP 80``, ``ICMP``, or ``another``."""
+        if self.point == OTHER_POINT:
+            return "ICMP"
+        return f"{PROTOCOLS[self.point >> 16]} {self.point & 0xFFFF}" if self.alone else "another"
+
+
+def nearest_miss(engine: Engine, direction: Direction, subject: PodEnd, peer: End, wanted: Wanted) -> Miss | None:
+    """Return the nearest rule over all policies that isolate the pod; None if they have no rule.
+
+    Of equally near rules the first by policy name and index is returned.
+    """
+    best: tuple[int, CompiledPolicy, int, list[_Gap]] | None = None
+    for policy in engine.applicable(direction, subject.member):
+        source = policy.source
+        if not isinstance(source, NetworkPolicy):
+            continue
+        rules = source.ingress if direction is Direction.INGRESS else source.egress
+        for index, rule in enumerate(rules):
+            gaps = _gaps(engine, direction, subject, peer, wanted, source.namespace, rule)
+            cost = sum(gap.cost for gap in gaps)
+            if best is None or cost < best[0]:
+                best = cost, policy, index, gaps
+    if best is None:
+        return None
+    _, policy, index, gaps = best
+    source = policy.source
+    rule = (source.ingress if direction is Direction.INGRESS else source.egress)[index]  # type: ignore[union-attr]
+    return Miss(
+        rule=rule_ref(policy, direction, index),
+        admits=admits_text(rule, direction, policy.subject.namespace or ""),
+        gap=" and ".join(gap.fact for gap in gaps) or "which the options in force do not honour",
+        remedy=" and ".join(gap.remedy for gap in gaps),
+    )
+
+
+def _gaps(
+    engine: Engine, direction: Direction, subject: PodEnd, peer: End, wanted: Wanted, namespace: str, rule: Rule
+) -> list[_Gap]:
+    gaps: list[_Gap] = []
+    if rule.peers:
+        choices = [_peer_gaps(engine, direction, peer, namespace, item) for item in rule.peers]
+        gaps += min(choices, key=lambda choice: sum(gap.cost for gap in choice))
+    destination = subject if direction is Direction.INGRESS else peer
+    if rule.ports and not any(_admits(engine, item, destination, wanted.point) for item in rule.ports):
+        gaps.append(_port_gap(engine, rule, destination, wanted))
+    return gaps
+
+
+def _admits(engine: Engine, item: PolicyPort, destination: End, point: int) -> bool:
+    if isinstance(item.port, str):
+        if not isinstance(destination, PodEnd):
+            return False
+        return point in engine.named_ports(destination.member, ((item.port, item.protocol),))
+    if item.port is None:
+        return point in PortSet.whole(item.protocol)
+    last = item.port if item.end_port is None or engine.options.end_port == "first" else item.end_port
+    return point in PortSet.of(item.protocol, item.port, last)
+
+
+def _port_gap(engine: Engine, rule: Rule, destination: End, wanted: Wanted) -> _Gap:
+    names = [item for item in rule.ports if isinstance(item.port, str)]
+    if names and len(names) == len(rule.ports):
+        item = names[0]
+        if not isinstance(destination, PodEnd):
+            fact = f"{end_name(destination)} has no named ports"
+        elif found := engine.named_ports(destination.member, ((str(item.port), item.protocol),)):
+            fact = f"{item.port} is {found} on {end_name(destination)}, the port is {wanted}"
+        else:
+            fact = f"{end_name(destination)} has no {item.protocol} port named {item.port}"
+    elif wanted.point == OTHER_POINT:
+        return _Gap(_WRONG_PORT, "a rule with ports never matches ICMP", "add a rule without ports")
+    else:
+        fact = f"the port is {wanted}"
+    return _Gap(_WRONG_PORT, fact, f"add {wanted if wanted.alone else 'the port'} to its ports")
+
+
+def _peer_gaps(engine: Engine, direction: Direction, peer: End, namespace: str, item: Peer) -> list[_Gap]:
+    role = "source" if direction is Direction.INGRESS else "destination"
+    if item.ip_block is not None:
+        return _block_gaps(engine, peer, item, role)
+    if not isinstance(peer, PodEnd):
+        kind = "a node" if isinstance(peer, NodeEnd) else "an address outside"
+        remedy = f"add an ipBlock for {end_name(peer)}" if isinstance(peer, AddressEnd) else "add an ipBlock for the node"
+        return [_Gap(_OTHER_KIND, f"the {role} is {kind} and a selector means pods only", remedy)]
+    member = peer.member
+    gaps: list[_Gap] = []
+    if item.namespace_selector is None:
+        if member.namespace != namespace:
+            remedy = f"add a namespaceSelector that matches {member.namespace}"
+            gaps.append(_Gap(_OTHER_NAMESPACE, f"the {role} is in namespace {member.namespace}", remedy))
+    else:
+        labels = engine.state.labels_of_namespace(member.namespace)
+        gaps += _label_gaps(item.namespace_selector.requirements, labels, f"namespace {member.namespace}")
+    if item.pod_selector is not None:
+        gaps += _label_gaps(item.pod_selector.requirements, member.labels, f"the {role}")
+    return gaps
+
+
+def _label_gaps(requirements: tuple[Requirement, ...], labels: Labels, who: str) -> list[_Gap]:
+    return [
+        _Gap(_FAILED_REQUIREMENT, f"{who} has {label_text(labels, item.key)}", _label_remedy(item, who))
+        for item in requirements
+        if not holds(item, labels)
+    ]
+
+
+def _label_remedy(requirement: Requirement, who: str) -> str:
+    if requirement.operator == "In" and requirement.values:
+        return f"label {who} {requirement.key}={requirement.values[0]}"
+    return f"change the labels of {who} so that {requirement_text(requirement)}"
+
+
+def _block_gaps(engine: Engine, peer: End, item: Peer, role: str) -> list[_Gap]:
+    block = item.ip_block
+    if block is None:
+        return []
+    inside = AddressSet.block(block.cidr, block.excepts)
+    if peer.address is None:
+        if engine.in_block(inside, peer, Bound.OPTIMISTIC):
+            return []
+        return [_Gap(_OTHER_KIND, f"the address of the {role} is not known", f"add a selector that matches {end_name(peer)}")]
+    text = format_address(peer.address)
+    if peer.address in inside:
+        if engine.in_block(inside, peer, Bound.OPTIMISTIC):
+            return []
+        kind = "pods" if isinstance(peer, PodEnd) else "nodes"
+        return [_Gap(_OTHER_KIND, f"an ipBlock does not match {kind}", f"add a selector that matches {end_name(peer)}")]
+    if peer.address in AddressSet.cidr(block.cidr):
+        fact = f"{text} is in its except"
+    else:
+        fact = f"the {role} has the address {text}" if isinstance(peer, PodEnd) else f"the {role} is {text}"
+    cost = _OTHER_KIND if isinstance(peer, PodEnd) else _FAILED_REQUIREMENT
+    return [_Gap(cost, fact, f"add an ipBlock for {text}")]
+
+

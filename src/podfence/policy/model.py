@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine that lives: state, policies and classes kept in step with events.
+
+`apply` costs what the event touches. Its answer, a `Change`, names the classes whose reach may
+differ, so that whoever compiled something from them compiles only that again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from podfence.cluster.classes import ClassIndex
+from podfence.cluster.selection import Selection
+from podfence.kube.objects import Key
+from podfence.policy.verdict import Direction
+from podfence.sets import AddressSet, members
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from podfence.cluster.members import Member
+    from podfence.cluster.state import Delta, Event
+    from podfence.policy.engine import Engine
+    from podfence.policy.grants import CompiledPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an event changed.
+
+    `pods` came, went, or are told apart differently now. `policies` are those whose rules, subjects or
+    peers changed. `ingress` and `egress` are the classes (numbers) whose reach in that direction may
+    differ; classes that ceased to be are not among them.
+    """
+
+    event: Event
+    pods: frozenset[Key]
+    policies: frozenset[Key]
+    ingress: frozenset[int]
+    egress: frozenset[int]
+
+
+class Model:
+    """A cluster state, its engine, and the index of classes, following events together."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Index the engine's state: every class and selection that its policies use."""
+        self.engine = engine
+        self.state = state = engine.state
+        self._labels: dict[str, dict[str, str]] = {name: item.labels for name, item in state.namespaces.items()}
+        self.index = ClassIndex(self._labels)
+        self._users: dict[Selection, set[CompiledPolicy]] = defaultdict(set)
+        self._block_users: set[CompiledPolicy] = set()
+        policies = [policy for name in state.namespaces for policy in self.engine.policies(name)]
+        self.index.look_at(*_looked_at(policies))
+        for member in state.members.values():
+            if self._judged(member):
+                self.index.add(member)
+        for policy in policies:
+            self._use(policy)
+
+    def _judged(self, member: Member) -> bool:
+        return not member.host or self.engine.options.host_network == "pod"
+
+    def _use(self, policy: CompiledPolicy) -> None:
+        for peer in _peers(policy):
+            if isinstance(peer, Selection):
+                self._users[peer].add(policy)
+                self.index.bits(peer)
+            elif isinstance(peer, AddressSet):
+                self._block_users.add(policy)
+
+    def _disuse(self, policy: CompiledPolicy) -> None:
+        self._block_users.discard(policy)
+        for peer in _peers(policy):
+            if isinstance(peer, Selection) and peer in self._users:
+                self._users[peer].discard(policy)
+                if not self._users[peer]:
+                    del self._users[peer]
+                    self.index.forget(peer)
+
+    def apply(self, event: Event) -> Change:
+        """Take one event in, and say what it changed; the result is that of a fresh load."""
+        delta = self.state.apply(event)
+        touched: dict[Direction, int] = dict.fromkeys(Direction, 0)
+        changed: set[CompiledPolicy] = set()
+        pods: set[Key] = set()
+        self.index.take_changes()
+        self._follow_namespaces(delta)
+        self._follow_members(delta, touched, changed, pods)
+        self._follow_policies(delta, touched, changed, pods)
+        for selection, bits in self.index.take_changes().items():
+            for policy in self._users.get(selection, ()):
+                changed.add(policy)
+                for direction in policy.grants:
+                    if selection == policy.subject:
+                        touched[direction] |= bits
+                    if any(grant.peer == selection for grant in policy.grants[direction]):
+                        touched[direction] |= self.index.bits(policy.subject)
+        return Change(
+            event,
+            frozenset(pods),
+            frozenset(policy.source.key for policy in changed),
+            *(frozenset(members(touched[direction] & self.index.all)) for direction in (Direction.INGRESS, Direction.EGRESS)),
+        )
+
+    def _follow_namespaces(self, delta: Delta) -> None:
+        for name in delta.namespaces:
+            namespace = self.state.namespaces.get(name)
+            if namespace is None:
+                self._labels.pop(name, None)
+            else:
+                self._labels[name] = namespace.labels
+            self.index.namespace_changed(name)
+
+    def _follow_members(
+        self, delta: Delta, touched: dict[Direction, int], changed: set[CompiledPolicy], pods: set[Key]
+    ) -> None:
+        classes: set[int] = set()
+        for member in delta.removed:
+            if self._judged(member):
+                pods.add(member.key)
+                self._follow_blocks(member, touched, changed)
+                self.index.remove(member.key)
+        for member in delta.added:
+            if self._judged(member):
+                pods.add(member.key)
+                self._follow_blocks(member, touched, changed)
+                classes |= self.index.add(member)
+        for number in classes:
+            for direction in Direction:
+                touched[direction] |= 1 << number
+
+    def _follow_blocks(self, member: Member, touched: dict[Direction, int], changed: set[CompiledPolicy]) -> None:
+        """Note the policies whose address blocks may hold a pod that comes or goes."""
+        for policy in self._block_users:
+            for direction, grants in policy.grants.items():
+                if any(isinstance(g.peer, AddressSet) and _may_hold(g.peer, member) for g in grants):
+                    changed.add(policy)
+                    touched[direction] |= self.index.bits(policy.subject)
+
+    def _follow_policies(
+        self, delta: Delta, touched: dict[Direction, int], changed: set[CompiledPolicy], pods: set[Key]
+    ) -> None:
+        for name in delta.policies:
+            before = {_identity(policy): policy for policy in self.engine.forget(name)}
+            compiled = [before.get(_identity(policy), policy) for policy in self.engine.policies(name)]
+            self.engine.keep(name, tuple(compiled))
+            gone = set(before.values()).difference(compiled)
+            come = set(compiled).difference(before.values())
+            for policy in gone:
+                self._note_subjects(policy, touched)
+                self._disuse(policy)
+            for number in self.index.look_at(*_looked_at(come)):
+                pod_class = self.index.classes.get(number)
+                pods.update(pod_class.members if pod_class else ())
+                for direction in Direction:
+                    touched[direction] |= 1 << number
+            for policy in come:
+                self._use(policy)
+                self._note_subjects(policy, touched)
+            changed |= gone | come
+
+    def _note_subjects(self, policy: CompiledPolicy, touched: dict[Direction, int]) -> None:
+        for direction in policy.grants:
+            touched[direction] |= self.index.bits(policy.subject)
+
+
+def _identity(policy: CompiledPolicy) -> object:
+    return id(policy.source), policy.subject, tuple(policy.grants.items())
+
+
+def _peers(policy: CompiledPolicy) -> Iterable[Selection | AddressSet | None]:
+    yield policy.subject
+    for grants in policy.grants.values():
+        for grant in grants:
+            yield grant.peer
+
+
+def _may_hold(block: AddressSet, member: Member) -> bool:
+    return not member.addresses or any(number in block for number in member.addresses)
+
+
+def _looked_at(policies: Iterable[CompiledPolicy]) -> tuple[set[str], set[str], set[int]]:
+    """Return the label keys, port names and address cuts that policies look at."""
+    keys: set[str] = set()
+    names: set[str] = set()
+    cuts: set[int] = set()
+    for policy in policies:
+        keys |= policy.subject.keys()
+        for grants in policy.grants.values():
+            for grant in grants:
+                if isinstance(grant.peer, Selection):
+                    keys |= grant.peer.keys()
+                elif isinstance(grant.peer, AddressSet):
+                    cuts.update(grant.peer.cuts())
+                names.update(name for name, _ in grant.names)
+    return keys, names, cuts

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What upstream leaves to the implementation, as one value with stated defaults.
+
+Each field of `Options` is one question that the Kubernetes documents leave open or that
+implementations answer differently; its `Choice` names the values, the default and the rule of the
+specification. ``depends`` as a value means: where the answers differ, say so.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING
+
+from podfence.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The description of one option: its values (default first), the rule it stands for, and what it decides."""
+
+    values: tuple[str, ...]
+    rule: str
+    meaning: str
+
+
+def _choice(*values: str, rule: str, meaning: str) -> str:
+    default: str = field(default=values[0], metadata={"choice": Choice(values, rule, meaning)})
+    return default
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The engine's options; every value is one of the strings its `Choice` lists."""
+
+    self_traffic: str = _choice(
+        "allowed", "policy", rule="7.1", meaning="a pod connecting to its own address: always allowed, or judged by policy"
+    )
+    hairpin: str = _choice(
+        "allowed",
+        "policy",
+        "depends",
+        rule="7.2",
+        meaning="a pod reaching itself through its Service: allowed, judged by policy, or undefined",
+    )
+    own_node_egress: str = _choice(
+        "policy",
+        "allowed",
+        "depends",
+        rule="7.4",
+        meaning="an egress-isolated pod connecting to the node it runs on: judged by policy like any address, or exempt",
+    )
+    host_network: str = _choice(
+        "node", "pod", rule="7.6", meaning="hostNetwork pods: part of their node, or pods like others for selectors"
+    )
+    named_port_without_peer: str = _choice(
+        "any-pod",
+        "own-namespace",
+        "never",
+        rule="5.7",
+        meaning="a named port in an egress rule with `to` missing or with an ipBlock: which pods it can resolve on",
+    )
+    init_ports: str = _choice(
+        "sidecars",
+        "containers",
+        rule="5.8",
+        meaning="where port names are looked up: containers and restartable init containers, or containers only",
+    )
+    icmp: str = _choice(
+        "portless",
+        "denied",
+        "allowed",
+        "depends",
+        rule="7.12",
+        meaning="ICMP with an isolated pod: admitted by rules without ports, never admitted, always admitted, or undefined",
+    )
+    ip_block_pods: str = _choice(
+        "match", "never", "depends", rule="6.2", meaning="ipBlock over pod addresses: matches, never matches, or undefined"
+    )
+    ip_block_nodes: str = _choice(
+        "match", "never", "depends", rule="12.4", meaning="ipBlock over node addresses: matches, never matches, or undefined"
+    )
+    service_source: str = _choice(
+        "depends",
+        "client",
+        "node",
+        rule="7.9",
+        meaning="the source of outside traffic to a NodePort or LoadBalancer Service with externalTrafficPolicy Cluster: "
+        "client or node address, or undefined where they differ",
+    )
+    end_port: str = _choice(
+        "range", "first", rule="5.3", meaning="endPort: honoured, or ignored by a plugin without support (first port only)"
+    )
+    pod_families: str = _choice(
+        "ipv4", "ipv6", "dual", rule="8.6", meaning="the address families assumed of a pod whose addresses are not known"
+    )
+    unknown_address: str = _choice(
+        "outside",
+        "depends",
+        rule="8.6",
+        meaning="an ipBlock that is part of a family and a pod whose addresses are not known: does not match, or undefined",
+    )
+    legacy: str = _choice(
+        "auto",
+        "v1",
+        "v1beta1",
+        rule="10",
+        meaning="extensions/v1beta1 policies and the namespace annotation: the old meaning where a namespace holds such "
+        "policies, the meaning of networking.k8s.io/v1, or the old meaning everywhere",
+    )
+    legacy_empty_list: str = _choice(
+        "all", "none", rule="10.5", meaning="`from: []` and `ports: []` in the old form: everything (1.5), or nothing (1.3)"
+    )
+    validation: str = _choice(
+        "strict",
+        "lax",
+        rule="9.4",
+        meaning="CIDR spellings that current API servers refuse and older ones stored: refused, or read with a warning",
+    )
+
+    @classmethod
+    def parse(cls, settings: Iterable[str]) -> Options:
+        """Return options from ``name=value`` texts (dashes or underscores), later ones winning.
+
+        Raises OptionError, naming the nearest known name or the values there are.
+        """
+        options = cls()
+        for setting in settings:
+            name, separator, value = setting.partition("=")
+            if not separator:
+                message = f"--set {setting}: write OPTION=VALUE; `podfence options` lists them"
+                raise OptionError(message)
+            options = options.with_value(name.strip(), value.strip())
+        return options
+
+    def with_value(self, name: str, value: str) -> Options:
+        """Return a copy with one option changed; raises OptionError for unknown names and values."""
+        choices = describe()
+        attribute = name.replace("-", "_")
+        if attribute not in choices:
+            near = difflib.get_close_matches(attribute, choices, n=1)
+            hint = f"; did you mean {near[0].replace('_', '-')}?" if near else ""
+            message = f"unknown option {name!r}{hint} (`podfence options` lists them)"
+            raise OptionError(message)
+        if value not in choices[attribute].values:
+            message = f"option {name}: {value!r} is not one of {', '.join(choices[attribute].values)}"
+            raise OptionError(message)
+        return replace(self, **{attribute: value})
+
+
+def describe() -> dict[str, Choice]:
+    """Return the description of every option, by attribute name, in the order of `Options`."""
+    return {item.name: item.metadata["choice"] for item in fields(Options)}

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole connectivity at once, in sets of classes.
+
+Every rule admits a rectangle: its peers x its subjects x its ports. Egress admits the union of the
+egress rectangles, and everything from pods that no policy isolates for egress; ingress likewise; a
+connection is allowed where both do (semantics 1.4, 1.6, 2.1). Rectangles with equal peers and ports
+are joined before anything is multiplied out, and for each destination only the rectangles that touch
+it meet, so the cost follows the size of the policies and of the answer, not pods x pods.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from podfence.cluster.selection import Selection
+from podfence.policy.engine import Bound, settle
+from podfence.policy.verdict import Direction
+from podfence.sets import AddressSet, PortSet, members
+
+if TYPE_CHECKING:
+    from podfence.cluster.classes import ClassIndex, PodClass
+    from podfence.policy.engine import Engine
+    from podfence.policy.grants import Grant, PortName
+    from podfence.sets.addresses import Family
+
+Partition = dict[PortSet, int]
+"""Disjoint sets of classes (bits), by the ports they have."""
+
+AddressPartition = dict[PortSet, AddressSet]
+"""Disjoint sets of addresses, by the ports they have."""
+
+_Ports = tuple[PortSet, tuple["PortName", ...], str | None]
+_Piece = tuple[int, _Ports]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One way to take what is open: the address family that is used, and the bound (see `Engine`)."""
+
+    family: Family
+    bound: Bound
+
+
+@dataclass(slots=True)
+class _Side:
+    """The rectangles of one direction.
+
+    `isolated`: the classes a policy isolates. `by_peer`: subjects by (peer, ports). `by_subject`: the
+    grants of each class, in order of policy name and rule.
+    """
+
+    isolated: int = 0
+    by_peer: dict[tuple[Selection | AddressSet | None, _Ports], int] = field(default_factory=lambda: defaultdict(int))
+    by_subject: dict[int, list[Grant]] = field(default_factory=lambda: defaultdict(list))
+
+
+class Reach:
+    """The connectivity between classes, and between classes and addresses outside."""
+
+    def __init__(self, engine: Engine, index: ClassIndex) -> None:
+        """Collect the rectangles of all policies; `index` must look at all their keys, names and cuts."""
+        self._engine = engine
+        self._index = index
+        self._sides = {direction: _Side() for direction in Direction}
+        for namespace in engine.state.namespaces:
+            for policy in engine.policies(namespace):
+                self._collect(policy.subject, policy.grants)
+        self._resolved: dict[tuple[_Ports, object], PortSet] = {}
+        self._both: dict[tuple[PortSet, PortSet], PortSet] = {}
+
+    def _collect(self, subject: Selection, grants: dict[Direction, tuple[Grant, ...]]) -> None:
+        bits = self._index.bits(subject)
+        for direction, items in grants.items():
+            side = self._sides[direction]
+            side.isolated |= bits
+            for grant in items:
+                side.by_peer[grant.peer, (grant.ports, grant.names, grant.names_in)] |= bits
+            if items:
+                for number in members(bits):
+                    side.by_subject[number].extend(items)
+
+    def open_pods(self, direction: Direction) -> int:
+        """Return the classes no policy isolates in a direction."""
+        return self._index.all & ~self._sides[direction].isolated
+
+    def universe(self, scenario: Scenario) -> int:
+        """Return the classes that have an address of the scenario's family."""
+        assumed = scenario.family in self._engine.assumed_families()
+        return self._index.in_family(scenario.family, assumed=assumed)
+
+    def into(self, scenario: Scenario, destinations: int, sources: int) -> dict[int, Partition]:
+        """Return for each destination class the sources that may connect to it, by ports.
+
+        Sources with no port are left out. A class may stand in its own row: its pods among each other.
+        """
+        universe = self.universe(scenario)
+        destinations &= universe
+        sources &= universe
+        pieces = self._egress_pieces(scenario, destinations, sources)
+        everywhere = [piece for piece in pieces.pop(-1, [])]
+        open_sources = sources & self.open_pods(Direction.EGRESS)
+        side = self._sides[Direction.INGRESS]
+        result: dict[int, Partition] = {}
+        for number in members(destinations):
+            pod_class = self._index.classes[number]
+            outgoing = self._by_ports([*everywhere, *pieces.get(number, [])], pod_class)
+            if side.isolated >> number & 1:
+                incoming = self._ingress(scenario, side.by_subject.get(number, []), pod_class, sources)
+            else:
+                incoming = {PortSet.ALL: sources}
+            result[number] = self._meet(incoming, outgoing, open_sources)
+        return result
+
+    def _egress_pieces(self, scenario: Scenario, destinations: int, sources: int) -> dict[int, list[_Piece]]:
+        """Return the egress rectangles by destination class, those that reach every one under -1."""
+        side = self._sides[Direction.EGRESS]
+        result: dict[int, list[_Piece]] = defaultdict(list)
+        for (peer, ports), subjects in side.by_peer.items():
+            from_here = subjects & sources
+            if not from_here:
+                continue
+            to = self.peers(peer, scenario) & destinations
+            ports = self._without_icmp(ports, scenario)
+            if to == destinations:
+                result[-1].append((from_here, ports))
+                continue
+            for number in members(to):
+                result[number].append((from_here, ports))
+        if settle(self._engine.options.icmp, scenario.bound, "denied", "allowed") == "allowed":
+            result[-1].append((side.isolated & sources, (PortSet.OTHER, (), None)))
+        return result
+
+    def _ingress(self, scenario: Scenario, grants: list[Grant], pod_class: PodClass, sources: int) -> Partition:
+        pieces = [
+            (
+                self.peers(grant.peer, scenario) & sources,
+                self._without_icmp((grant.ports, grant.names, grant.names_in), scenario),
+            )
+            for grant in grants
+        ]
+        if settle(self._engine.options.icmp, scenario.bound, "denied", "allowed") == "allowed":
+            pieces.append((sources, (PortSet.OTHER, (), None)))
+        return self._by_ports(pieces, pod_class)
+
+    def _without_icmp(self, ports: _Ports, scenario: Scenario) -> _Ports:
+        if settle(self._engine.options.icmp, scenario.bound, "denied", "allowed") == "denied":
+            return ports[0] - PortSet.OTHER, ports[1], ports[2]
+        return ports
+
+    def peers(self, peer: Selection | AddressSet | None, scenario: Scenario) -> int:
+        """Return the classes a grant's peer means: by labels, by address in the scenario's family, or all."""
+        if peer is None:
+            return self._index.all
+        if isinstance(peer, Selection):
+            return self._index.bits(peer)
+        engine = self._engine
+        if settle(engine.options.ip_block_pods, scenario.bound, "never", "match") == "never":
+            return 0
+        found = self._index.with_address_in(peer, scenario.family)
+        if self._index.unaddressed and engine.unknown_in(peer, scenario.family, scenario.bound):
+            found |= self._index.unaddressed
+        return found
+
+    def _by_ports(self, pieces: list[_Piece], pod_class: PodClass) -> Partition:
+        """Join pieces with equal ports, names looked up on the destination; the sets may overlap."""
+        result: Partition = {}
+        for bits, ports in pieces:
+            resolved = self._resolve(ports, pod_class) if ports[1] else ports[0]
+            if bits and resolved:
+                result[resolved] = result.get(resolved, 0) | bits
+        return result
+
+    def _resolve(self, ports: _Ports, pod_class: PodClass) -> PortSet:
+        numbers, names, names_in = ports
+        if names_in not in (None, pod_class.namespace):
+            return numbers
+        key = (ports, pod_class.ports)
+        found = self._resolved.get(key)
+        if found is None:
+            found = numbers
+            containers_only = self._engine.options.init_ports == "containers"
+            for name, protocol, number, sidecar in pod_class.ports:
+                if (name, protocol) in names and not (sidecar and containers_only):
+                    found |= PortSet.single(protocol, number)
+            self._resolved[key] = found
+        return found
+
+    def _meet(self, incoming: Partition, outgoing: Partition, open_sources: int) -> Partition:
+        met: Partition = {}
+        for allowed_in, admitted in incoming.items():
+            bits = admitted & open_sources
+            if bits:
+                met[allowed_in] = met.get(allowed_in, 0) | bits
+            for allowed_out, sending in outgoing.items():
+                bits = admitted & sending
+                if bits:
+                    ports = self._and(allowed_in, allowed_out)
+                    if ports:
+                        met[ports] = met.get(ports, 0) | bits
+        return disjoint(met) if len(met) > 1 else met
+
+    def _and(self, one: PortSet, other: PortSet) -> PortSet:
+        found = self._both.get((one, other))
+        if found is None:
+            found = self._both[one, other] = one & other
+        return found
+
+    # Addresses outside
+
+    def outside(self, direction: Direction, bound: Bound, classes: int) -> dict[int, AddressPartition]:
+        """Return for each class the addresses outside it may exchange connections with in a direction, by ports.
+
+        Ingress: which may connect to it; egress: to which it may. Named ports are those of the class, and
+        towards addresses none (semantics 5.4, 5.7).
+        """
+        side = self._sides[direction]
+        everything: AddressPartition = {PortSet.ALL: AddressSet.ALL}
+        known: dict[object, AddressPartition] = {}
+        result: dict[int, AddressPartition] = {}
+        icmp = settle(self._engine.options.icmp, bound, "denied", "allowed")
+        for number in members(classes):
+            if not side.isolated >> number & 1:
+                result[number] = everything
+                continue
+            pieces: dict[tuple[AddressSet, PortSet], None] = {}
+            pod_class = self._index.classes[number]
+            for grant in side.by_subject.get(number, ()):
+                if isinstance(grant.peer, Selection):
+                    continue
+                ports = grant.ports
+                if grant.names and direction is Direction.INGRESS:
+                    ports = self._resolve((ports, grant.names, grant.names_in), pod_class)
+                if icmp == "denied":
+                    ports -= PortSet.OTHER
+                pieces[AddressSet.ALL if grant.peer is None else grant.peer, ports] = None
+            if icmp == "allowed":
+                pieces[AddressSet.ALL, PortSet.OTHER] = None
+            key = tuple(pieces)
+            if key not in known:
+                known[key] = _disjoint_addresses(key)
+            result[number] = known[key]
+        return result
+
+
+def disjoint(overlapping: Partition) -> Partition:
+    """Return the partition in which each class has the union of the ports of all sets it was in."""
+    result: Partition = {}
+    for ports, bits in overlapping.items():
+        rest = bits
+        for known, there in list(result.items()):
+            common = rest & there
+            if not common:
+                continue
+            joined = known | ports
+            if joined != known:
+                if there == common:
+                    del result[known]
+                else:
+                    result[known] = there & ~common
+                result[joined] = result.get(joined, 0) | common
+            rest &= ~common
+            if not rest:
+                break
+        if rest:
+            result[ports] = result.get(ports, 0) | rest
+    return result
+
+
+def _disjoint_addresses(pieces: tuple[tuple[AddressSet, PortSet], ...]) -> AddressPartition:
+    result: AddressPartition = {}
+    for addresses, ports in pieces:
+        rest = addresses
+        if not ports:
+            continue
+        for known, there in list(result.items()):
+            common = rest & there
+            if not common:
+                continue
+            joined = known | ports
+            if joined != known:
+                if there == common:
+                    del result[known]
+                else:
+                    result[known] = there - common
+                result[joined] = result.get(joined, AddressSet.EMPTY) | common
+            rest -= common
+            if not rest:
+                break
+        if rest:
+            result[ports] = result.get(ports, AddressSet.EMPTY) | rest
+    return result

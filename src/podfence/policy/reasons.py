@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why: the reason for one direction of one connection on one port."""
+
+from __future__ import annotations
+
+from podfence.policy.ends import End, PodEnd
+from podfence.policy.engine import Bound, Engine
+from podfence.policy.misses import Wanted, nearest_miss
+from podfence.policy.references import policy_ref, rule_ref
+from podfence.policy.verdict import Decision, Direction, Reason, RuleRef, Tier
+from podfence.policy.wording import end_name
+from podfence.sets.ports import OTHER_POINT
+
+_EXEMPTIONS = {
+    "7.1": "{subject} is itself the peer; a pod always reaches itself",
+    "7.2": "{subject} reaches itself through its Service",
+    "7.3": "{subject} runs on this node; a pod is always reached from its own node",
+    "7.4": "{subject} runs on this node; egress to the own node is exempt",
+}
+_OPEN_OPTIONS = ("hairpin", "own_node_egress", "icmp", "ip_block_pods", "ip_block_nodes", "unknown_address")
+_EXEMPTING_OPTION = {"7.1": "self_traffic", "7.2": "hairpin", "7.4": "own_node_egress"}
+
+
+def reason(
+    engine: Engine, direction: Direction, source: End, destination: End, point: int, *, alone: bool = True
+) -> Reason:
+    """Return why a direction decides as it does for one port (a point as in `podfence.sets.ports`).
+
+    `alone` is False when the port stands for others that are decided alike.
+    """
+    subject, peer = (source, destination) if direction is Direction.EGRESS else (destination, source)
+    if not isinstance(subject, PodEnd):
+        return Reason(
+            direction=direction,
+            decision=Decision.ALLOWED,
+            tier=Tier.DEFAULT,
+            summary=f"not judged ({end_name(subject)} is no pod)",
+            semantics="1.3",
+        )
+    low = engine.admitted(direction, source, destination, Bound.PESSIMISTIC)
+    high = engine.admitted(direction, source, destination, Bound.OPTIMISTIC)
+    if point in low:
+        return _allowed(engine, direction, subject, peer, point)
+    if point in high:
+        return _open(engine, direction, subject, peer, point)
+    return _denied(engine, direction, subject, peer, point, alone=alone)
+
+
+def _allowed(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int) -> Reason:
+    exemption = engine.exemption(direction, subject, peer, Bound.PESSIMISTIC)
+    if exemption:
+        option = _EXEMPTING_OPTION.get(exemption)
+        return Reason(
+            direction=direction,
+            decision=Decision.ALLOWED,
+            tier=Tier.DEFAULT,
+            summary="allowed (" + _EXEMPTIONS[exemption].format(subject=end_name(subject)) + ")",
+            semantics=exemption,
+            options=(option,) if option else (),
+        )
+    policies = engine.applicable(direction, subject.member)
+    if not policies:
+        return Reason(
+            direction=direction,
+            decision=Decision.ALLOWED,
+            tier=Tier.DEFAULT,
+            summary=f"allowed by default (no policy selects {end_name(subject)})",
+            semantics="2.1",
+        )
+    rule = _admitting_rule(engine, direction, subject, peer, point, Bound.PESSIMISTIC)
+    summary = f"allowed by {rule}" if rule else "allowed (ICMP is always admitted)"
+    return Reason(
+        direction=direction,
+        decision=Decision.ALLOWED,
+        tier=Tier.NETWORK_POLICY,
+        summary=summary,
+        semantics="2.2" if rule else "7.12",
+        policies=tuple(policy_ref(policy) for policy in policies),
+        rule=rule,
+        options=("icmp",) if point == OTHER_POINT else (),
+    )
+
+
+def _open(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int) -> Reason:
+    policies = engine.applicable(direction, subject.member)
+    rule = _admitting_rule(engine, direction, subject, peer, point, Bound.OPTIMISTIC)
+    options = tuple(
+        name
+        for name in _OPEN_OPTIONS
+        if getattr(engine.options, name) == "depends"
+    )
+    why = f"it depends on {', '.join(name.replace('_', '-') for name in options)}"
+    through = f"{rule} admits it or not: " if rule else ""
+    return Reason(
+        direction=direction,
+        decision=Decision.DEPENDS,
+        tier=Tier.NETWORK_POLICY,
+        summary=f"{through}{why}",
+        semantics="12",
+        policies=tuple(policy_ref(policy) for policy in policies),
+        rule=rule,
+        options=options,
+    )
+
+
+def _denied(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int, *, alone: bool) -> Reason:
+    policies = engine.applicable(direction, subject.member)
+    refs = tuple(policy_ref(policy) for policy in policies)
+    nearest = nearest_miss(engine, direction, subject, peer, Wanted(point, alone=alone))
+    names = ", ".join(str(ref) for ref in refs)
+    verb = "isolates" if len(refs) == 1 else "isolate"
+    if nearest is None:
+        summary = f"{names} {verb} and {'has' if len(refs) == 1 else 'have'} no {direction} rule"
+    else:
+        short = f"rule {nearest.rule.index + 1}"
+        if len(refs) > 1:
+            short += f" of {nearest.rule.policy.name}"
+        summary = f"{names} {verb}, no rule admits; nearest: {short} admits {nearest.admits}, {nearest.gap}"
+    return Reason(
+        direction=direction,
+        decision=Decision.DENIED,
+        tier=Tier.NETWORK_POLICY,
+        summary=summary,
+        semantics="2.2",
+        policies=refs,
+        nearest=nearest,
+        options=("icmp",) if point == OTHER_POINT else (),
+    )
+
+
+def _admitting_rule(
+    engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int, bound: Bound
+) -> RuleRef | None:
+    """Return the first rule, by policy name and index, that admits the connection."""
+    for policy in engine.applicable(direction, subject.member):
+        for grant in policy.grants[direction]:
+            if engine.matches_peer(grant, peer, bound) and point in engine.ports_of(grant, direction, subject, peer):
+                return rule_ref(policy, direction, grant.rule)
+    return None
+
+

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Policies and rules as reasons name them: with their place and their text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from podfence.kube.objects import NetworkPolicy
+from podfence.policy.verdict import Direction, PolicyRef, RuleRef
+
+if TYPE_CHECKING:
+    from podfence.policy.grants import CompiledPolicy
+
+
+def policy_ref(policy: CompiledPolicy) -> PolicyRef:
+    """Return the name and place of a policy, or of the namespace whose annotation isolates."""
+    source = policy.source
+    position = source.origin.at() if source.origin else None
+    if isinstance(source, NetworkPolicy):
+        return PolicyRef("NetworkPolicy", source.namespace, source.name, position)
+    return PolicyRef("Namespace annotation", source.name, source.name, position)
+
+
+def rule_ref(policy: CompiledPolicy, direction: Direction, index: int) -> RuleRef:
+    """Return the place of a rule and its lines, if it came from a file."""
+    origin = policy.source.origin
+    path = ("spec", str(direction), index)
+    return RuleRef(
+        policy_ref(policy),
+        direction,
+        index,
+        origin.at(*path) if origin else None,
+        origin.excerpt(*path) if origin else (),
+    )

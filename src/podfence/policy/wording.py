@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Selectors, peers, ports and rules in a few words, for reasons."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from podfence.cluster.members import display_name
+from podfence.policy.ends import AddressEnd, End, PodEnd
+from podfence.policy.verdict import Direction
+from podfence.sets.addresses import format_address
+
+if TYPE_CHECKING:
+    from podfence.kube.objects import Labels, Peer, PolicyPort, Requirement, Rule, Selector
+
+
+def requirement_text(requirement: Requirement) -> str:
+    """Return ``app=web``, ``app in (a, b)``, ``app not in (a)``, ``app exists`` or ``app absent``."""
+    key, values = requirement.key, requirement.values
+    match requirement.operator:
+        case "In":
+            return f"{key}={values[0]}" if len(values) == 1 else f"{key} in ({', '.join(values)})"
+        case "NotIn":
+            return f"{key} not in ({', '.join(values)})"
+        case "Exists":
+            return f"{key} exists"
+        case "DoesNotExist":
+            return f"{key} absent"
+
+
+def selector_text(selector: Selector) -> str:
+    """Return all requirements, joined by commas."""
+    return ",".join(requirement_text(item) for item in selector.requirements)
+
+
+def peer_text(peer: Peer, namespace: str) -> str:
+    """Return one peer: ``app=api``, ``every pod of shop``, ``app=api in namespaces team=x``, ``10.0.0.0/8``."""
+    if peer.ip_block is not None:
+        excepts = f" except {', '.join(peer.ip_block.excepts)}" if peer.ip_block.excepts else ""
+        return peer.ip_block.cidr + excepts
+    pods = selector_text(peer.pod_selector) if peer.pod_selector is not None else ""
+    if peer.namespace_selector is None:
+        return pods or f"every pod of {namespace}"
+    spaces = selector_text(peer.namespace_selector)
+    where = f"namespaces {spaces}" if spaces else "every namespace"
+    return f"{pods} in {where}" if pods else f"every pod of {where}"
+
+
+def port_text(port: PolicyPort) -> str:
+    """Return ``TCP 80``, ``TCP http``, ``UDP 5000-6000`` or ``all TCP``."""
+    if port.port is None:
+        return f"all {port.protocol}"
+    last = f"-{port.end_port}" if port.end_port is not None else ""
+    return f"{port.protocol} {port.port}{last}"
+
+
+def ports_text(rule: Rule) -> str:
+    """Return a rule's ports, joined by commas."""
+    return ", ".join(port_text(port) for port in rule.ports) if rule.ports else "every port"
+
+
+def admits_text(rule: Rule, direction: Direction, namespace: str) -> str:
+    """Return what a rule admits: ``TCP 5432 from app=api``."""
+    peers = " or ".join(peer_text(peer, namespace) for peer in rule.peers) if rule.peers else "everywhere"
+    return f"{ports_text(rule)} {'from' if direction is Direction.INGRESS else 'to'} {peers}"
+
+
+def label_text(labels: Labels, key: str) -> str:
+    """Return what the labels say of a key: ``app=web`` or ``no label app``."""
+    return f"{key}={labels[key]}" if key in labels else f"no label {key}"
+
+
+def end_name(end: End) -> str:
+    """Return the name of an end as people write it."""
+    if isinstance(end, PodEnd):
+        return display_name(end.member.key)
+    if isinstance(end, AddressEnd):
+        return format_address(end.address)
+    return f"node:{end.name}" if end.name else "a node"

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of text in aligned columns, whole when piped and wrapped to the width of a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from itertools import zip_longest
+from typing import TYPE_CHECKING
+
+from podfence.report.style import PLAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from podfence.report.style import Style
+
+LONGEST_PADDING = 48
+"""One very long cell must not push the columns of all other lines out of sight."""
+
+NARROWEST = 8
+"""No column is wrapped to fewer characters, however narrow the terminal."""
+
+
+def lines(
+    rows: Sequence[Sequence[str]],
+    *,
+    header: Sequence[str] = (),
+    gaps: Sequence[str] = (),
+    width: int | None = None,
+    style: Style = PLAIN,
+    paint: Callable[[int, str], str] | None = None,
+) -> Iterator[str]:
+    """Yield `rows` as aligned lines without line ends.
+
+    `gaps` are the texts between columns (two spaces where not given). Without `width` every row is
+    one line; with it, cells are wrapped so that no line is longer. `paint` colours a cell of a column,
+    given its number and its padded text.
+    """
+    if not rows:
+        return
+    count = len(rows[0])
+    between = [*gaps, *["  "] * count][: count - 1]
+    titled = [header, *rows] if header else rows
+    natural = [max(len(row[column]) for row in titled) for column in range(count)]
+    if width is None:
+        sizes = [min(size, LONGEST_PADDING) for size in natural]
+    else:
+        sizes = _fit(natural, width - sum(map(len, between)))
+    if header:
+        yield style.strong(_join(header, sizes, between, None))
+    for row in rows:
+        if width is None:
+            yield _join(row, sizes, between, paint)
+            continue
+        cells = [_wrapped(cell, size) for cell, size in zip(row, sizes, strict=True)]
+        for parts in zip_longest(*cells, fillvalue=""):
+            yield _join(parts, sizes, between, paint)
+
+
+def paragraph(text: str, width: int | None) -> str:
+    """Return `text` wrapped to `width` with a hanging indent, or as it is without one."""
+    if width is None or len(text) <= width:
+        return text
+    return "\n".join(
+        textwrap.wrap(
+            text, max(width, NARROWEST), subsequent_indent="    ", break_on_hyphens=False, break_long_words=False
+        )
+    )
+
+
+def _wrapped(cell: str, size: int) -> list[str]:
+    return textwrap.wrap(cell, size, break_on_hyphens=False) if len(cell) > size else [cell]
+
+
+def _join(
+    cells: Sequence[str], sizes: Sequence[int], between: Sequence[str], paint: Callable[[int, str], str] | None
+) -> str:
+    last = max((index for index, cell in enumerate(cells) if cell), default=-1)
+    pieces: list[str] = []
+    for index, cell in enumerate(cells[: last + 1]):
+        padded = cell if index == last else cell.ljust(sizes[index])
+        pieces.append(paint(index, padded) if paint and cell else padded)
+        if index != last:
+            pieces.append(between[index])
+    return "".join(pieces)
+
+
+def _fit(natural: Sequence[int], room: int) -> list[int]:
+    """Return column sizes that sum to at most `room`: narrow columns keep their size, wide ones share the rest."""
+    sizes = list(natural)
+    wide = set(range(len(natural)))
+    while sum(sizes) > room and wide:
+        share = max((room - sum(size for index, size in enumerate(sizes) if index not in wide)) // len(wide), NARROWEST)
+        narrow = {index for index in wide if natural[index] <= share}
+        if not narrow:
+            for index in wide:
+                sizes[index] = share
+            break
+        wide -= narrow
+    return sizes

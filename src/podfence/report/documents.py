@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The objects that `-o json` and `-o yaml` print: what their fields are called outside of Python.
+
+They repeat the values of `podfence.analysis.answers` and `podfence.policy.verdict` so that those may
+change without changing what other programs read; the JSON Schemas come from here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from podfence.analysis.answers import AddressBlock, PodConnection, Ports
+
+if TYPE_CHECKING:
+    from podfence.analysis import answers
+    from podfence.kube import problems
+    from podfence.policy import verdict
+    from podfence.policy.options import Choice
+
+ApiVersion = Literal["podfence/v1"]
+DecisionName = Literal["allowed", "denied", "depends"]
+DirectionName = Literal["egress", "ingress"]
+
+API_VERSION: ApiVersion = "podfence/v1"
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A part of a document; every field is always present."""
+
+
+class Position(Value, frozen=True):
+    """A place in an input; line and column count from 1 over the whole file, 0 means the file as such."""
+
+    file: str
+    line: int
+    column: int
+
+
+class Policy(Value, frozen=True):
+    """A policy; its position is null when it did not come from a file."""
+
+    kind: str
+    namespace: str
+    name: str
+    position: Position | None
+
+
+class Line(Value, frozen=True):
+    """One line of a source file."""
+
+    number: int
+    text: str
+
+
+class Rule(Value, frozen=True):
+    """A rule of a policy: `index` counts from 0 in the list of its direction, as in `spec.ingress[0]`."""
+
+    policy: Policy
+    direction: DirectionName
+    index: int
+    position: Position | None
+    excerpt: tuple[Line, ...]
+
+
+class Miss(Value, frozen=True):
+    """The rule nearest to admitting a denied connection, by what it misses, and the smallest change."""
+
+    rule: Rule
+    admits: str
+    gap: str
+    remedy: str
+
+
+class Reason(Value, frozen=True):
+    """Why one direction is decided as it is.
+
+    `policies` isolate the pod; `rule` admits the connection; `nearest` comes nearest to admitting it;
+    `semantics` numbers the rule of the specification, `options` names the engine options, that decided.
+    """
+
+    direction: DirectionName
+    decision: DecisionName
+    tier: str
+    summary: str
+    semantics: str
+    policies: tuple[Policy, ...]
+    rule: Rule | None
+    nearest: Miss | None
+    options: tuple[str, ...]
+
+
+class Part(Value, frozen=True):
+    """The verdict on a question, or on a part of one."""
+
+    source: str
+    destination: str
+    port: str
+    decision: DecisionName
+    depends_on: str
+    egress: Reason
+    ingress: Reason
+    notes: tuple[str, ...]
+    parts: tuple[Part, ...]
+
+
+class Verdict(Value, frozen=True):
+    """The answer of `check` and `explain`; `parts` are decided differently when it depends."""
+
+    api_version: ApiVersion
+    kind: Literal["Verdict"]
+    source: str
+    destination: str
+    port: str
+    decision: DecisionName
+    depends_on: str
+    egress: Reason
+    ingress: Reason
+    notes: tuple[str, ...]
+    parts: tuple[Part, ...]
+
+
+class Endpoints(Value, frozen=True):
+    """A set of endpoints: the union of what its flags and lists name.
+
+    `everything` is every pod and every address; `openPods` are the pods that no policy isolates in
+    this direction, listed once for the whole document; `groups` name entries of its `groups`.
+    """
+
+    everything: bool
+    all_pods: bool
+    all_addresses: bool
+    open_pods: bool
+    namespaces: tuple[str, ...]
+    groups: tuple[str, ...]
+    workloads: tuple[str, ...]
+    addresses: tuple[AddressBlock, ...]
+
+
+class Connection(Value, frozen=True):
+    """Every source may connect to every destination on these ports; `depends` is empty or says on what."""
+
+    sources: Endpoints
+    destinations: Endpoints
+    ports: Ports
+    depends: str
+
+
+class Group(Value, frozen=True):
+    """A named set of pods."""
+
+    name: str
+    members: Endpoints
+
+
+class Connectivity(Value, frozen=True):
+    """The answer of `list`; what is in no connection is denied."""
+
+    api_version: ApiVersion
+    kind: Literal["Connectivity"]
+    connections: tuple[Connection, ...]
+    groups: tuple[Group, ...]
+    open_sources: Endpoints
+    open_destinations: Endpoints
+    workloads: int
+    pods: int
+    policies: int
+
+
+class PodConnections(Value, frozen=True):
+    """The answer of `list --pods`: connections between single pods or blocks of addresses."""
+
+    api_version: ApiVersion
+    kind: Literal["PodConnections"]
+    items: tuple[PodConnection, ...]
+
+
+class Matrix(Value, frozen=True):
+    """The answer of `list -o matrix-json`: in row i, character j stands for names[i] connecting to names[j].
+
+    `.` is allowed, `X` denied, `~` allowed on some ports, `?` depends.
+    """
+
+    api_version: ApiVersion
+    kind: Literal["Matrix"]
+    names: tuple[str, ...]
+    rows: tuple[str, ...]
+
+
+class Option(Value, frozen=True):
+    """An engine option; the first of `values` is the default, `semantics` numbers the rule it stands for."""
+
+    name: str
+    default: str
+    values: tuple[str, ...]
+    semantics: str
+    meaning: str
+
+
+class Options(Value, frozen=True):
+    """The answer of `options`."""
+
+    api_version: ApiVersion
+    kind: Literal["Options"]
+    items: tuple[Option, ...]
+
+
+class Version(Value, frozen=True):
+    """The answer of `version`."""
+
+    api_version: ApiVersion
+    kind: Literal["Version"]
+    version: str
+    python: str
+
+
+KINDS: dict[str, type[Value]] = {
+    kind.__name__: kind for kind in (Connectivity, PodConnections, Matrix, Verdict, Options, Version)
+}
+"""Every kind of document, by name."""
+
+
+def connectivity(answer: answers.Connectivity) -> Connectivity:
+    """Return `answer` as a document."""
+    return Connectivity(
+        api_version=API_VERSION,
+        kind="Connectivity",
+        connections=tuple(
+            Connection(
+                sources=_endpoints(item.sources),
+                destinations=_endpoints(item.destinations),
+                ports=item.ports,
+                depends=item.depends,
+            )
+            for item in answer.connections
+        ),
+        groups=tuple(Group(name=group.name, members=_endpoints(group.members)) for group in answer.groups),
+        open_sources=_endpoints(answer.open_sources),
+        open_destinations=_endpoints(answer.open_destinations),
+        workloads=answer.workloads,
+        pods=answer.pods,
+        policies=answer.policies,
+    )
+
+
+def matrix(answer: answers.Matrix) -> Matrix:
+    """Return `answer` as a document."""
+    return Matrix(api_version=API_VERSION, kind="Matrix", names=answer.names, rows=answer.rows)
+
+
+def decision(answer: verdict.Verdict) -> Verdict:
+    """Return `answer` as a document."""
+    part = _part(answer)
+    fields = {name: getattr(part, name) for name in part.__struct_fields__}
+    return Verdict(api_version=API_VERSION, kind="Verdict", **fields)
+
+
+def options(choices: dict[str, Choice]) -> Options:
+    """Return the engine's options, named as `--set` takes them, as a document."""
+    items = tuple(
+        Option(
+            name=name.replace("_", "-"),
+            default=choice.values[0],
+            values=choice.values,
+            semantics=choice.rule,
+            meaning=choice.meaning,
+        )
+        for name, choice in choices.items()
+    )
+    return Options(api_version=API_VERSION, kind="Options", items=items)
+
+
+def version(number: str, python: str) -> Version:
+    """Return the versions of podfence and of Python as a document."""
+    return Version(api_version=API_VERSION, kind="Version", version=number, python=python)
+
+
+def _endpoints(ends: answers.Endpoints) -> Endpoints:
+    return Endpoints(**{name: getattr(ends, name) for name in Endpoints.__struct_fields__})
+
+
+def _part(answer: verdict.Verdict) -> Part:
+    return Part(
+        source=answer.source,
+        destination=answer.destination,
+        port=answer.port,
+        decision=answer.decision.value,
+        depends_on=answer.depends_on,
+        egress=_reason(answer.egress),
+        ingress=_reason(answer.ingress),
+        notes=answer.notes,
+        parts=tuple(_part(part) for part in answer.parts),
+    )
+
+
+def _reason(reason: verdict.Reason) -> Reason:
+    return Reason(
+        direction=reason.direction.value,
+        decision=reason.decision.value,
+        tier=reason.tier.value,
+        summary=reason.summary,
+        semantics=reason.semantics,
+        policies=tuple(_policy(policy) for policy in reason.policies),
+        rule=_rule(reason.rule) if reason.rule else None,
+        nearest=_miss(reason.nearest) if reason.nearest else None,
+        options=tuple(name.replace("_", "-") for name in reason.options),
+    )
+
+
+def _miss(miss: verdict.Miss) -> Miss:
+    return Miss(rule=_rule(miss.rule), admits=miss.admits, gap=miss.gap, remedy=miss.remedy)
+
+
+def _rule(rule: verdict.RuleRef) -> Rule:
+    return Rule(
+        policy=_policy(rule.policy),
+        direction=rule.direction.value,
+        index=rule.index,
+        position=_position(rule.position),
+        excerpt=tuple(Line(number=number, text=text) for number, text in rule.excerpt),
+    )
+
+
+def _policy(policy: verdict.PolicyRef) -> Policy:
+    return Policy(kind=policy.kind, namespace=policy.namespace, name=policy.name, position=_position(policy.position))
+
+
+def _position(position: problems.Position | None) -> Position | None:
+    return None if position is None else Position(file=position.file, line=position.line, column=position.column)

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether to colour, and with what: green for allowed, red for denied, yellow for depends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import TextIO
+
+When = Literal["auto", "always", "never"]
+
+_DECISIONS = {"allowed": "32", "denied": "31", "depends": "33"}
+
+
+class Style(NamedTuple):
+    """How text is emphasised; without `colour` every method returns its text unchanged."""
+
+    colour: bool = False
+
+    def decision(self, decision: str, text: str) -> str:
+        """Return `text` in the colour of `decision` (``allowed``, ``denied`` or ``depends``)."""
+        return self._wrap(_DECISIONS[decision], text)
+
+    def strong(self, text: str) -> str:
+        """Return `text` as a heading."""
+        return self._wrap("1", text)
+
+    def faint(self, text: str) -> str:
+        """Return `text` as something that may be skipped."""
+        return self._wrap("2", text)
+
+    def _wrap(self, code: str, text: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self.colour and text else text
+
+
+PLAIN = Style()
+
+
+def choose(when: When, stream: TextIO, environ: Mapping[str, str]) -> Style:
+    """Return the style for `stream`: an explicit `when` wins, then NO_COLOR, then whether it is a terminal."""
+    if when != "auto":
+        return Style(when == "always")
+    refused = bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
+    return Style(stream.isatty() and not refused)

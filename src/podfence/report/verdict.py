@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A verdict in one line, and as the chain of its decision."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from podfence.policy.verdict import Decision, Direction, Tier
+from podfence.report.style import PLAIN, Style
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from podfence.policy.verdict import Reason, RuleRef, Verdict
+
+_TIER_WIDTH = max(len(tier) for tier in Tier)
+
+_RULE_TITLES = {
+    Decision.ALLOWED: "  Admitted by",
+    Decision.DENIED: "  Denied by",
+    Decision.DEPENDS: "  Admitted or not by",
+}
+
+
+def brief(verdict: Verdict, *, style: Style = PLAIN) -> Iterator[str]:
+    """Yield the decision in one line and, when it depends, those of its parts indented below."""
+    text = str(verdict)
+    word = verdict.decision.value
+    yield style.decision(word, word) + text.removeprefix(word)
+    for part in verdict.parts:
+        for line in brief(part, style=style):
+            yield "  " + line
+
+
+def chain(verdict: Verdict, *, style: Style = PLAIN) -> Iterator[str]:
+    """Yield the decision and how it came about, in both directions, or for every part when it depends."""
+    word = verdict.decision.value
+    yield f"{style.decision(word, word)}  {question(verdict)}"
+    if verdict.depends_on:
+        yield f"depends on {verdict.depends_on}"
+    for part in verdict.parts:
+        yield ""
+        yield from _indented(chain(part, style=style))
+    if not verdict.parts:
+        for reason, end in ((verdict.egress, verdict.source), (verdict.ingress, verdict.destination)):
+            yield ""
+            yield from _direction(reason, end, style)
+    if verdict.notes:
+        yield ""
+        yield style.strong("Notes")
+        yield from (f"  {note}" for note in verdict.notes)
+
+
+def question(verdict: Verdict) -> str:
+    """Return ``shop/web -> shop/db TCP 5432``."""
+    return f"{verdict.source} -> {verdict.destination} {verdict.port}".rstrip()
+
+
+def _direction(reason: Reason, end: str, style: Style) -> Iterator[str]:
+    side = "Egress from" if reason.direction is Direction.EGRESS else "Ingress to"
+    word = reason.decision.value
+    yield f"{style.strong(f'{side} {end}')}: {style.decision(word, word)}"
+    yield from _indented(_tiers(reason, style))
+    if reason.policies:
+        yield "  Isolated by"
+        yield from (f"    {policy}" for policy in reason.policies)
+    if reason.rule:
+        yield _RULE_TITLES[reason.decision]
+        yield from _indented(_rule(reason.rule, style), 4)
+    if reason.nearest:
+        yield "  Nearest rule"
+        yield from _indented(_rule(reason.nearest.rule, style), 4)
+        yield f"    admits {reason.nearest.admits}"
+        yield f"    but {reason.nearest.gap}"
+        yield "  Smallest change that would admit it"
+        yield f"    {reason.nearest.remedy}"
+    rests = ([f"semantics {reason.semantics}"] if reason.semantics else []) + [
+        f"option {option.replace('_', '-')}" for option in reason.options
+    ]
+    if rests:
+        yield style.faint(f"  Rests on {', '.join(rests)}")
+
+
+def _tiers(reason: Reason, style: Style) -> Iterator[str]:
+    """Yield a line per tier, in the order they are asked; what comes after the deciding one is not asked."""
+    decided = False
+    for tier in Tier:
+        if tier is reason.tier:
+            decided = True
+            word = reason.decision.value
+            # The nearest rule has a section of its own here.
+            summary = reason.summary.partition("; nearest: ")[0]
+            text = style.decision(word, word)
+            text += summary.removeprefix(word) if summary.startswith(word) else f": {summary}"
+        else:
+            text = style.faint("not asked" if decided else "no policy decides")
+        yield f"{tier.value.ljust(_TIER_WIDTH)}  {text}"
+
+
+def _rule(rule: RuleRef, style: Style) -> Iterator[str]:
+    yield str(rule)
+    width = max((len(str(number)) for number, _ in rule.excerpt), default=0)
+    for number, text in rule.excerpt:
+        yield f"{style.faint(f'  {str(number).rjust(width)} |')} {text}".rstrip()
+
+
+def _indented(lines: Iterator[str], by: int = 2) -> Iterator[str]:
+    return (" " * by + line if line else line for line in lines)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sets of (protocol, port), other protocols included.
+
+All protocols lie on one line of integers: port p of TCP is p, of UDP 65536 + p, of SCTP 131072 + p,
+and one last point stands for every other IP protocol (ICMP among them), which has no ports. Ports
+run from 1 to 65535; the unused point 0 of each protocol keeps their intervals apart.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from podfence.sets import spans
+from podfence.sets.spans import Spans
+
+PROTOCOLS: Final = ("TCP", "UDP", "SCTP")
+OTHER_POINT: Final = 3 << 16
+LAST_PORT: Final = 65535
+
+
+class PortSet:
+    """An immutable set of ports of TCP, UDP and SCTP, and of "other protocols" as a whole."""
+
+    __slots__ = ("_hash", "spans")
+
+    EMPTY: PortSet
+    ALL: PortSet
+    OTHER: PortSet
+
+    def __init__(self, canonical: Spans) -> None:
+        """Wrap canonical spans on the line of protocols; use the constructors below instead."""
+        self.spans = canonical
+        self._hash = hash(canonical)
+
+    @classmethod
+    def of(cls, protocol: str, first: int, last: int) -> PortSet:
+        """Return the ports `first` to `last` of a protocol (TCP, UDP, SCTP); those outside 1..65535 are left out."""
+        base = PROTOCOLS.index(protocol) << 16
+        return cls(spans.normalize([(base + max(first, 1), base + min(last, LAST_PORT))]))
+
+    @classmethod
+    def whole(cls, protocol: str) -> PortSet:
+        """Return every port of one protocol."""
+        return cls.of(protocol, 1, LAST_PORT)
+
+    @classmethod
+    def single(cls, protocol: str, port: int) -> PortSet:
+        """Return one port of one protocol."""
+        return cls(((point(protocol, port),) * 2,))
+
+    def __or__(self, other: PortSet) -> PortSet:
+        """Return the union."""
+        return self if self.spans == other.spans else PortSet(spans.union(self.spans, other.spans))
+
+    def __and__(self, other: PortSet) -> PortSet:
+        """Return the intersection."""
+        return self if self.spans == other.spans else PortSet(spans.intersection(self.spans, other.spans))
+
+    def __sub__(self, other: PortSet) -> PortSet:
+        """Return the difference."""
+        return PortSet(spans.difference(self.spans, other.spans))
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both hold the same ports."""
+        return isinstance(other, PortSet) and self.spans == other.spans
+
+    def __hash__(self) -> int:
+        """Return a hash of the value."""
+        return self._hash
+
+    def __bool__(self) -> bool:
+        """Return whether there is any port."""
+        return bool(self.spans)
+
+    def __le__(self, other: PortSet) -> bool:
+        """Return whether every port is in `other`."""
+        return not spans.difference(self.spans, other.spans)
+
+    def __contains__(self, item: int) -> bool:
+        """Return whether a point (see `point`) is in the set."""
+        return spans.contains(self.spans, item)
+
+    def __repr__(self) -> str:
+        """Return a form for debugging."""
+        return f"PortSet({self})"
+
+    def ranges(self) -> tuple[tuple[str, int | None, int | None], ...]:
+        """Return (protocol, first, last) in order; ("other", None, None) for the other protocols."""
+        result: list[tuple[str, int | None, int | None]] = []
+        for first, last in self.spans:
+            if first == OTHER_POINT:
+                result.append(("other", None, None))
+            else:
+                result.append((PROTOCOLS[first >> 16], first & LAST_PORT, last & LAST_PORT))
+        return tuple(result)
+
+    def __str__(self) -> str:
+        """Return ``TCP 80,443; UDP 53``, ``all TCP``, ``all ports`` or ``no port``."""
+        if self == PortSet.ALL:
+            return "all ports"
+        texts: dict[str, list[str]] = {}
+        for protocol, first, last in self.ranges():
+            parts = texts.setdefault(protocol, [])
+            if first is not None and (first, last) != (1, LAST_PORT):
+                parts.append(str(first) if first == last else f"{first}-{last}")
+        named = ((f"{protocol} {','.join(parts)}" if parts else f"all {protocol}") for protocol, parts in texts.items())
+        return "; ".join("other protocols" if text == "all other" else text for text in named) or "no port"
+
+
+def point(protocol: str, port: int) -> int:
+    """Return the point of one port on the line of protocols."""
+    return (PROTOCOLS.index(protocol) << 16) + port
+
+
+PortSet.EMPTY = PortSet(())
+PortSet.OTHER = PortSet(((OTHER_POINT, OTHER_POINT),))
+PortSet.ALL = PortSet(tuple((base + 1, base + LAST_PORT) for base in (0, 1 << 16, 2 << 16)) + PortSet.OTHER.spans)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Completion: what a shell is offered while a line is typed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from podfence.cli import complete
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+    Program = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def _offered(program: Program, line: str) -> list[str]:
+    """Return what bash would be offered for the last word of `line`."""
+    done = program(_PODFENCE_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD=str(len(line.split(" ")) - 1))
+    assert done.stderr == ""
+    return [entry.partition(",")[2] or entry for entry in done.stdout.split()]
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("podfence ", ["list", "check", "explain", "options", "schema", "completion", "version"]),
+        ("podfence ex", ["explain"]),
+        ("podfence list -o m", ["md", "matrix", "matrix-json"]),
+        ("podfence check -f shop shop/d", ["shop/deploy/api", "shop/deploy/web"]),
+        ("podfence check -f shop shop/deploy/web shop/s", ["shop/sts/db", "shop/svc/db"]),
+        ("podfence list -f shop --to i", ["internet"]),
+        ("podfence list -f shop -n ", ["shop"]),
+        ("podfence list --set icm", ["icmp=portless", "icmp=denied", "icmp=allowed", "icmp=depends"]),
+        ("podfence list --set end-port=", ["end-port=range", "end-port=first"]),
+        ("podfence list --set ip-block", ["ip-block-pods=", "ip-block-nodes="]),
+        ("podfence list --set nothing=", []),
+        ("podfence list --color a", ["auto", "always"]),
+        ("podfence schema Ver", ["Verdict", "Version"]),
+        ("podfence completion z", ["zsh"]),
+        ("podfence check -f broken.yaml br", []),
+        ("podfence check -f missing.yaml i", ["internet"]),
+        ("podfence check -f - i", ["internet"]),
+    ],
+)
+def test_words_are_offered(program: Program, shop: str, broken: str, line: str, offered: list[str]) -> None:
+    assert _offered(program, line) == offered
+
+
+def test_file_names_are_left_to_the_shell(program: Program) -> None:
+    assert _offered(program, "podfence list -f ") == ["file,"]
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["check", "-f", "shop", "shop/d"], "shop/deploy/api\nshop/deploy/web\n:4\n"),
+        (["completion", ""], "bash\nzsh\nfish\n:4\n"),
+        (["list", "-f", ""], ":0\n"),
+        (["li"], "list\tWho can reach whom, on what\n:4\n"),
+    ],
+)
+def test_kubectl_is_answered_in_its_own_words(
+    shop: str, words: list[str], shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["kubectl_complete-podfence", *words])
+
+    assert complete.for_kubectl() == 0
+    assert capsys.readouterr().out == shown

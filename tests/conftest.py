@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all tests share: the place of the checkout, and one profile for generated cases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+# A deadline measures the machine and its neighbours; print_blob lets a failure be replayed anywhere.
+hypothesis.settings.register_profile("podfence", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("podfence")
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """Return the root of the checkout."""
+    return Path(__file__).resolve().parent.parent

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hand-built answers with one of everything that a report has to show."""
+
+from __future__ import annotations
+
+from podfence.analysis.answers import (
+    AddressBlock,
+    Connection,
+    Connectivity,
+    Endpoints,
+    Group,
+    Matrix,
+    PodConnection,
+    PortRange,
+    Ports,
+)
+from podfence.kube.problems import Position
+from podfence.policy.verdict import Decision, Direction, Miss, PolicyRef, Reason, RuleRef, Tier, Verdict
+
+
+def tcp(first: int, last: int | None = None) -> PortRange:
+    return PortRange("TCP", first, last or first)
+
+
+WEB_TO_API = Connection(
+    sources=Endpoints(workloads=("shop/deploy/web",)),
+    destinations=Endpoints(workloads=("shop/deploy/api",)),
+    ports=Ports(ranges=(tcp(5000),)),
+)
+DNS = Connection(
+    sources=Endpoints(groups=("G1",)),
+    destinations=Endpoints(workloads=("kube-system/deploy/dns",)),
+    ports=Ports(ranges=(tcp(53), PortRange("UDP", 53, 53))),
+)
+OPEN = Connection(
+    sources=Endpoints(open_pods=True),
+    destinations=Endpoints(open_pods=True, all_addresses=True),
+    ports=Ports(everything=True),
+)
+NODE_PORT = Connection(
+    sources=Endpoints(addresses=(AddressBlock("0.0.0.0/0", ("10.0.0.0/8", "192.168.0.0/16")),)),
+    destinations=Endpoints(workloads=("shop/deploy/web",)),
+    ports=Ports(ranges=(tcp(8080, 8090), PortRange("ICMP"))),
+    depends="service-source",
+)
+
+SHOP = Connectivity(
+    connections=(WEB_TO_API, DNS, OPEN),
+    groups=(
+        Group("G1", Endpoints(groups=("G2",), workloads=("shop/deploy/web",))),
+        Group("G2", Endpoints(workloads=("shop/deploy/api", "shop/sts/db"))),
+        Group("G3", Endpoints(workloads=("shop/deploy/nobody-asks",))),
+    ),
+    open_sources=Endpoints(namespaces=("lab",), workloads=("shop/deploy/web",)),
+    open_destinations=Endpoints(workloads=("kube-system/deploy/dns",)),
+    workloads=6,
+    pods=9,
+    policies=4,
+)
+DEPENDING = Connectivity(connections=(WEB_TO_API, NODE_PORT), workloads=2, pods=2, policies=1)
+NOTHING = Connectivity(connections=(), workloads=2, pods=2, policies=1)
+
+PODS = (
+    PodConnection("shop/web-1", "shop/api-1", Ports(ranges=(tcp(5000), PortRange("ICMP")))),
+    PodConnection("0.0.0.0/0", "shop/web-1", Ports(everything=True), depends="service-source"),
+)
+
+GRID = Matrix(names=("lab/a", "lab/long-name", "lab/c"), rows=(".X~", "?..", "XX."))
+
+DB = PolicyRef("NetworkPolicy", "shop", "db", Position("policies/db.yaml", 3, 1))
+DB_RULE = RuleRef(
+    DB,
+    Direction.INGRESS,
+    0,
+    Position("policies/db.yaml", 9, 5),
+    ((9, "  - from:"), (10, "    - podSelector: {matchLabels: {app: api}}"), (11, "    ports: [{port: 5432}]")),
+)
+FREE_EGRESS = Reason(
+    direction=Direction.EGRESS,
+    decision=Decision.ALLOWED,
+    tier=Tier.DEFAULT,
+    summary="allowed by default (no policy selects shop/web)",
+    semantics="2.1",
+)
+DENIED = Verdict(
+    source="shop/web",
+    destination="shop/db",
+    port="TCP 5432",
+    decision=Decision.DENIED,
+    egress=FREE_EGRESS,
+    ingress=Reason(
+        direction=Direction.INGRESS,
+        decision=Decision.DENIED,
+        tier=Tier.NETWORK_POLICY,
+        summary="NetworkPolicy shop/db (policies/db.yaml:3) isolates, no rule admits"
+        "; nearest: rule 1 admits TCP 5432 from app=api, the source has app=web",
+        semantics="2.3",
+        policies=(DB,),
+        nearest=Miss(
+            DB_RULE,
+            admits="TCP 5432 from app=api",
+            gap="the source has app=web",
+            remedy="add a peer with podSelector app=web to rule 1",
+        ),
+        options=("named_port_without_peer",),
+    ),
+    notes=("shop/web has 2 pods; they do not differ",),
+)
+ALLOWED = Verdict(
+    source="shop/api",
+    destination="shop/db",
+    port="TCP 5432",
+    decision=Decision.ALLOWED,
+    egress=FREE_EGRESS,
+    ingress=Reason(
+        direction=Direction.INGRESS,
+        decision=Decision.ALLOWED,
+        tier=Tier.NETWORK_POLICY,
+        summary="rule 1 of NetworkPolicy shop/db admits",
+        semantics="2.2",
+        policies=(DB,),
+        rule=DB_RULE,
+    ),
+)
+DEPENDS = Verdict(
+    source="shop/front",
+    destination="shop/db",
+    port="TCP 5432",
+    decision=Decision.DEPENDS,
+    egress=FREE_EGRESS,
+    ingress=Reason(
+        direction=Direction.INGRESS,
+        decision=Decision.DEPENDS,
+        tier=Tier.NETWORK_POLICY,
+        summary="differs between pods",
+        semantics="2.2",
+    ),
+    depends_on="the pod",
+    parts=(ALLOWED, DENIED),
+)
+VERDICTS = (ALLOWED, DENIED, DEPENDS)

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A verdict in one line, and as the chain of its decision."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from podfence.report import verdict
+from podfence.report.style import Style
+from tests.report import samples
+
+if TYPE_CHECKING:
+    from podfence.policy.verdict import Verdict
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def test_the_brief_form_is_one_line_when_it_does_not_depend() -> None:
+    assert list(verdict.brief(samples.DENIED)) == [str(samples.DENIED)]
+
+
+def test_the_brief_form_lists_the_parts_indented_when_it_depends() -> None:
+    assert list(verdict.brief(samples.DEPENDS)) == [
+        str(samples.DEPENDS),
+        f"  {samples.ALLOWED}",
+        f"  {samples.DENIED}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"), [("allowed", samples.ALLOWED), ("denied", samples.DENIED), ("depends", samples.DEPENDS)]
+)
+def test_the_long_form_is_as_recorded(name: str, answer: Verdict) -> None:
+    recorded = (GOLDEN / f"explain-{name}.txt").read_text(encoding="utf-8")
+
+    assert "\n".join(verdict.chain(answer)) + "\n" == recorded
+
+
+@pytest.mark.parametrize(
+    ("answer", "colour"), [(samples.ALLOWED, "32"), (samples.DENIED, "31"), (samples.DEPENDS, "33")]
+)
+def test_the_decision_has_its_colour_and_colour_adds_nothing_else(answer: Verdict, colour: str) -> None:
+    for form in (verdict.brief, verdict.chain):
+        coloured = "\n".join(form(answer, style=Style(colour=True)))
+
+        assert coloured.startswith(f"\x1b[{colour}m{answer.decision}\x1b[0m  ")
+        assert re.sub(r"\x1b\[\d+m", "", coloured) == "\n".join(form(answer))
