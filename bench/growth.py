@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LIMIT = 1.3
 _TEXT = (
-    "Clusters with 25 pods and about 6 policies in a namespace.\n"
+    "Clusters with 25 pods and about 6 policies in a namespace; times are processor time.\n"
     "The exponent is the slope of the logarithm of time over the logarithm of pods: "
     "1 is twice the time for twice the pods, 2 four times.\n"
     "The last step, between the two largest clusters, shows what the cost of a start hides at the small ones.\n"
@@ -34,7 +34,7 @@ def exponent(sizes: Sequence[float], times: Sequence[float]) -> float:
 
 
 def section(folder: Path, *, quick: bool) -> Section:
-    """Return the times at five sizes and more, and their exponents."""
+    """Return the processor times at five sizes and more, and their exponents."""
     sizes = [
         Size(25 * count, count, 25 * count // 4)
         for count in ((10, 20, 40, 80, 160) if quick else (20, 40, 80, 160, 320, 640))
@@ -48,7 +48,7 @@ def section(folder: Path, *, quick: bool) -> Section:
         columns["engine"].append(steps.measured("set-up", "connectivity"))
         columns["whole `list`"].append(several([PODFENCE, "list", "-f", files], runs=runs))
     rows = [
-        (str(size), *(item.failure or duration(item.wall) for item in items))
+        (str(size), *(item.failure or duration(item.cpu) for item in items))
         for size, items in zip(sizes, zip(*columns.values(), strict=True), strict=True)
     ]
     fits = [_fits(sizes, column) for column in columns.values()]
@@ -59,7 +59,7 @@ def section(folder: Path, *, quick: bool) -> Section:
 
 def _fits(sizes: Sequence[Size], column: Sequence[Measured]) -> tuple[float, float]:
     pods = [float(size.pods) for size, item in zip(sizes, column, strict=True) if not item.failure]
-    times = [item.wall for item in column if not item.failure]
+    times = [item.cpu for item in column if not item.failure]
     if len(pods) < len(sizes):
         return (math.inf, math.inf)
     return exponent(pods, times), exponent(pods[-2:], times[-2:])

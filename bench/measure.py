@@ -15,14 +15,15 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from pathlib import Path
 
 _MEBIBYTE_IN_KIBIBYTES = 1024
 _SHOWN_OF_OUTPUT = 300
+_BYTECODE = Path(__file__).resolve().parent / "results" / "bytecode"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +55,11 @@ class Measured:
     failure: str = ""
 
 
-def once(command: Sequence[str | Path], *, limit: float, folder: Path | None = None) -> Run:
+def once(command: Sequence[str | Path], *, limit: float) -> Run:
     """Run a command to its end, or kill it after `limit` seconds; the output goes to a file, as in a pipeline."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as complaints:
         start = time.perf_counter()
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=complaints, cwd=folder)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=complaints, env=_environment())
         late = threading.Event()
 
         def end() -> None:
@@ -94,7 +95,6 @@ def several(
     limit: float = 120.0,
     codes: Collection[int] = (0,),
     says: str = "",
-    folder: Path | None = None,
     warm: bool = True,
 ) -> Measured:
     """Return the medians of `runs` runs, after one that does not count if `warm`.
@@ -104,7 +104,7 @@ def several(
     """
     samples: list[Run] = []
     for number in range(runs + warm):
-        run = once(command, limit=limit, folder=folder)
+        run = once(command, limit=limit)
         failure = _failure(run, limit, codes, says)
         if failure:
             return Measured(failure=failure, wall=run.wall, cpu=run.cpu, memory=run.memory, output=run.output)
@@ -124,6 +124,12 @@ def several(
 def module(name: str, *arguments: str | Path) -> list[str | Path]:
     """Return the command that runs a module of this folder in a process of its own."""
     return [sys.executable, "-m", name, *arguments]
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment without what changes how Python runs: an installed program has its bytecode at hand."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return {**kept, "PYTHONPYCACHEPREFIX": str(_BYTECODE)}
 
 
 def _failure(run: Run, limit: float, codes: Collection[int], says: str) -> str:

@@ -18,14 +18,20 @@ _PAGE = (
     "",
     "This page is written by `make bench`; the numbers are what it measured, not what was hoped for.",
     "{machine}.",
-    "Clusters are generated from a seed and look like live ones: of every five namespaces two are denied both ways "
-    "with a rule for DNS, two are denied ingress and one is open; the other policies select by labels, namespaces and "
-    "expressions, and use blocks of addresses, named ports, port ranges, UDP and SCTP.",
+    (
+        "Clusters are generated from a seed and look like live ones: of every five namespaces two are denied both ways "
+        "with a rule for DNS, two are denied ingress and one is open; the other policies select by labels, namespaces "
+        "and expressions, and use blocks of addresses, named ports, port ranges, UDP and SCTP."
+    ),
     "",
-    "Commands are measured as whole processes, from the start of the interpreter to the end, with their output going "
-    "to a file.",
-    "Times are medians, after one run that does not count; processor time is user and system time together; memory is "
-    "the peak of the process.",
+    (
+        "Commands are measured as whole processes, from the start of the interpreter to the end, with their output "
+        "going to a file."
+    ),
+    (
+        "Times are medians, after one run that does not count; processor time is user and system time together; memory "
+        "is the peak of the process."
+    ),
     "",
 )
 
@@ -42,6 +48,7 @@ class Goal(NamedTuple):
         return ", ".join([*parts, *([f"< {self.memory:,.0f} MiB"] if self.memory else [])])
 
 
+_BUSY = 0.5
 NO_GOAL = Goal()
 
 
@@ -117,7 +124,10 @@ def machine() -> str:
     """Return what the numbers depend on: cores, Python, kernel; nothing that tells whose machine it is."""
     cores = len(os.sched_getaffinity(0))
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    return f"Measured on {cores} cores ({platform.machine()}) with {python} and {platform.system()} {_kernel()}"
+    where = f"Measured on {cores} cores ({platform.machine()}) with {python} and {platform.system()} {_kernel()}"
+    busy = os.getloadavg()[1] - 1
+    # One is the load of the measurement itself.
+    return f"{where}, while other work (load {busy:.1f}) made wall clocks longer" if busy > _BUSY else where
 
 
 def _kernel() -> str:

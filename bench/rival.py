@@ -62,7 +62,11 @@ def _rows(program: Path, folder: Path, *, quick: bool) -> Iterator[tuple[str, ..
         command = (program, "--connectivity", policies, "-p", pods, "-n", namespaces)
         first = several(command, runs=1, limit=LIMIT, says="final fw rules", warm=False)
         # A run of half a minute does not depend on what is in a cache.
-        theirs = several(command, runs=runs, limit=LIMIT) if not first.failure and first.wall < LIMIT / 3 else first
+        theirs = (
+            several(command, runs=runs, limit=LIMIT, warm=False)
+            if not first.failure and first.wall < LIMIT / 3
+            else first
+        )
         ours = several([PODFENCE, "list", "-f", files], runs=runs, limit=LIMIT)
         yield (str(size), *_cells(theirs), *_cells(ours), _factor(theirs, ours))
 

@@ -230,6 +230,26 @@ def test_a_question_that_cannot_be_read_is_an_error(
         assert message in result.stderr
 
 
+@pytest.mark.parametrize("form", ["table", "json", "yaml", "csv", "md"])
+def test_pods_that_cannot_be_listed_are_an_error_before_anything_is_written(
+    run: Run, shop: str, tmp_path: Path, form: str
+) -> None:
+    (tmp_path / "agent.yaml").write_text(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: agent, namespace: shop}\n"
+        "spec: {hostNetwork: true, containers: [{name: c, image: i}]}\n"
+    )
+    result = run("list", "--pods", "--from", "shop/agent", "-o", form, "-q", "-f", shop, "-f", "agent.yaml")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("podfence: error: shop/agent ")
+
+
+def test_pods_between_which_nothing_is_allowed_are_said(run: Run, shop: str) -> None:
+    result = run("list", "--pods", "--from", "shop/web", "--to", "shop/db", "-f", shop)
+
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "note: nothing is allowed\n")
+
+
 def test_a_missing_file_is_an_error_and_never_an_empty_cluster(run: Run, tmp_path: Path) -> None:
     result = run("list", "-f", str(tmp_path / "nothing.yaml"))
 

@@ -738,6 +738,21 @@ CASES = [
         "f.yaml:3:8: error: items: expected a list, found a mapping",
     ),
     Case(
+        "a list in lower case",
+        manifest("apiVersion: v1\nkind: list\nitems: []"),
+        'f.yaml:2:7: error: kind: no matches for kind "list" in version "v1" (did you mean List?)',
+    ),
+    Case(
+        "a list in a list without items",
+        manifest("apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: List}"),
+        "f.yaml:4:3: error: items: Required value (a list has its objects under items)",
+    ),
+    Case(
+        "an item that is null",
+        manifest("apiVersion: v1\nkind: List\nitems:\n- "),
+        "f.yaml:4:2: error: expected a Kubernetes object, found null",
+    ),
+    Case(
         "an item that is a string",
         manifest("apiVersion: v1\nkind: List\nitems:\n- web"),
         'f.yaml:4:3: error: expected a Kubernetes object, found the string "web"',
@@ -796,6 +811,40 @@ CASES = [
         "a label that is a number",
         manifest("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {tier: 1}}"),
         "f.yaml:3:39: error: metadata.labels[tier]: expected a string, found the number 1 (put it in quotes)",
+    ),
+    Case(
+        "annotations that are text",
+        manifest("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, annotations: none}"),
+        'f.yaml:3:37: error: metadata.annotations: expected a mapping, found the string "none"',
+    ),
+    Case(
+        "a prefix for names in upper case",
+        manifest("apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {generateName: Web-}"),
+        f'f.yaml:3:26: error: metadata.generateName: Invalid value: "Web-": {SUBDOMAIN}',
+    ),
+    Case(
+        "a finalizer without a domain",
+        manifest("apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, finalizers: [mine]}"),
+        (
+            'f.yaml:3:34: error: metadata.finalizers[0]: Invalid value: "mine": name is neither a standard '
+            "finalizer name nor is it fully qualified"
+        ),
+    ),
+    Case(
+        "an owner without anything",
+        manifest(
+            "apiVersion: networking.k8s.io/v1\n"
+            "kind: NetworkPolicy\n"
+            "metadata: {name: p, ownerReferences: [{controller: 'true'}]}"
+        ),
+        'f.yaml:3:39: error: metadata.ownerReferences.apiVersion: Invalid value: "": version must not be empty',
+        'f.yaml:3:39: error: metadata.ownerReferences.kind: Invalid value: "": must not be empty',
+        'f.yaml:3:39: error: metadata.ownerReferences.name: Invalid value: "": must not be empty',
+        'f.yaml:3:39: error: metadata.ownerReferences.uid: Invalid value: "": must not be empty',
+        (
+            "f.yaml:3:52: error: metadata.ownerReferences[0].controller: expected true or false, found the "
+            'string "true" (remove the quotes)'
+        ),
     ),
     Case(
         "a time that is none",
@@ -1086,6 +1135,67 @@ CASES = [
         "a replication controller without a template",
         manifest("apiVersion: v1\nkind: ReplicationController\nmetadata: {name: r}\nspec: {replicas: 1}"),
         "f.yaml:4:7: error: spec.template: Required value",
+    ),
+    Case(
+        "a replication controller whose selector misses its template",
+        manifest(
+            "apiVersion: v1\n"
+            "kind: ReplicationController\n"
+            "metadata: {name: r}\n"
+            "spec:\n"
+            "  selector: {app: x}\n"
+            "  template: {metadata: {labels: {app: d}}, spec: {containers: [{name: a, image: i}]}}"
+        ),
+        (
+            'f.yaml:6:33: error: spec.template.metadata.labels: Invalid value: {"app":"d"}: `selector` does not '
+            "match template `labels`"
+        ),
+    ),
+    Case(
+        "a replication controller without any labels",
+        manifest(
+            "apiVersion: v1\n"
+            "kind: ReplicationController\n"
+            "metadata: {name: r}\n"
+            "spec:\n"
+            "  template: {spec: {containers: [{name: a, image: i}]}}"
+        ),
+        "f.yaml:5:3: error: spec.selector: Required value",
+    ),
+    Case(
+        "a daemon set without a selector",
+        manifest(
+            "apiVersion: apps/v1\n"
+            "kind: DaemonSet\n"
+            "metadata: {name: d}\n"
+            "spec:\n"
+            "  template: {metadata: {labels: {app: d}}, spec: {containers: [{name: a, image: i}]}}"
+        ),
+        (
+            'f.yaml:5:33: error: spec.template.metadata.labels: Invalid value: {"app":"d"}: `selector` does not '
+            "match template `labels`"
+        ),
+    ),
+    Case(
+        "a selector with an operator that is none",
+        deployment(
+            "selector: {matchExpressions: [{key: app, operator: Equals, values: [d]}]}\n"
+            "template: {metadata: {labels: {app: d}}, spec: {containers: [{name: a, image: i}]}}"
+        ),
+        (
+            'f.yaml:5:54: error: spec.selector.matchExpressions[0].operator: Invalid value: "Equals": not a '
+            "valid selector operator (the operators are In, NotIn, Exists and DoesNotExist)"
+        ),
+    ),
+    Case(
+        "a stateful set without a spec",
+        manifest("apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: s}"),
+        "f.yaml:1:1: error: spec.selector: Required value",
+        (
+            "f.yaml:1:1: error: spec.template.metadata.labels: Invalid value: null: `selector` does not match "
+            "template `labels`"
+        ),
+        "f.yaml:1:1: error: spec.template.spec.containers: Required value",
     ),
 ]
 

@@ -104,8 +104,8 @@ def test_an_excerpt_is_key_and_value_without_what_follows(path: tuple[str | int,
         ((), (1, 1), (1, 1)),
         (("kind",), (2, 11), (2, 3)),
         (("spec",), (3, 11), (3, 3)),
-        (("spec", "a", 1, "b"), (3, 26), (3, 21)),
-        (("spec", "c"), (3, 39), (3, 34)),
+        (("spec", "a", 1, "b"), (3, 27), (3, 22)),
+        (("spec", "c"), (3, 40), (3, 35)),
         (("x",), (4, 7), (4, 2)),
     ],
 )
@@ -130,8 +130,12 @@ def test_the_second_json_object_has_lines_of_the_file() -> None:
         pytest.param("x: &a {k: 1}\nw:\n  <<: *a\n  b: 2\n", ("w", "k"), (1, 11), id="merged"),
         pytest.param("x: &a {k: 1}\nw:\n  k: 2\n  <<: *a\n", ("w", "k"), (1, 11), id="merged-over-own"),
         pytest.param("x: &a {k: 1}\nw:\n  <<: *a\n  k: 2\n", ("w", "k"), (4, 6), id="own-over-merged"),
-        pytest.param("x:\n- &a {k: 1}\n- &b {k: 2, j: 3}\nw:\n  <<: [*a, *b]\n", ("w", "k"), (2, 10), id="first-merge-wins"),
-        pytest.param("x:\n- &a {k: 1}\n- &b {k: 2, j: 3}\nw:\n  <<: [*a, *b]\n", ("w", "j"), (3, 16), id="second-merge"),
+        pytest.param(
+            "x:\n- &a {k: 1}\n- &b {k: 2, j: 3}\nw:\n  <<: [*a, *b]\n", ("w", "k"), (2, 10), id="first-merge-wins"
+        ),
+        pytest.param(
+            "x:\n- &a {k: 1}\n- &b {k: 2, j: 3}\nw:\n  <<: [*a, *b]\n", ("w", "j"), (3, 16), id="second-merge"
+        ),
         pytest.param("x: 1\nx: 2\n", ("x",), (2, 4), id="the-last-duplicate"),
         pytest.param('{"x":1,\n"x":2}', ("x",), (2, 5), id="the-last-duplicate-in-json"),
         pytest.param("yes: {1: a}\n", ("true", "1"), (1, 10), id="keys-as-kubectl-names-them"),

@@ -10,17 +10,14 @@ import json
 import re
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from podfence.kube.decode import decode
-from podfence.kube.objects import IPBlock, NetworkPolicy, Peer, Rule, Selector
+from podfence.kube.objects import IPBlock, KubeObject, NetworkPolicy, Peer, Rule, Selector
 from podfence.kube.problems import Problem, Severity
 from podfence.kube.yaml import parse
-
-if TYPE_CHECKING:
-    from podfence.kube.objects import KubeObject
 
 DATA = Path(__file__).parent.parent / "data" / "apiserver"
 
@@ -76,18 +73,18 @@ def answer(row: dict[str, Any], *, lax: bool) -> Answer:
 
 STRICT = rows("validation.jsonl")
 LAX = rows("validation-lax.jsonl")
-CASES = [pytest.param(row, False, id=row["id"]) for row in STRICT] + [
-    pytest.param(row, True, id=f"lax-{row['id']}") for row in LAX
-]
+CASES = [(row, False) for row in STRICT] + [(row, True) for row in LAX]
 
 
-def cases(*, accepted: bool | None = None, having: str = "") -> list[Any]:
+def cases(*, accepted: bool | None = None, having: str = "", kind: str = "") -> list[Any]:
+    """Return the rows whose answer podfence should give too, as parameters."""
     return [
-        case
-        for case in CASES
-        if (accepted is None or case.values[0]["accepted"] is accepted)
-        and (not having or having in case.values[0])
-        and case.values[0]["id"] not in (ACCEPTED_HERE if accepted is not True else ())
+        pytest.param(row, lax, id=f"lax-{row['id']}" if lax else row["id"])
+        for row, lax in CASES
+        if row["id"] not in ACCEPTED_HERE
+        and (accepted is None or row["accepted"] is accepted)
+        and (not having or having in row)
+        and (not kind or row["stored"]["kind"] == kind)
     ]
 
 
@@ -127,7 +124,7 @@ def is_unknowable(row: dict[str, Any], cause: str) -> bool:
     return row["id"] in UNKNOWABLE and cause.startswith("metadata.name: ")
 
 
-@pytest.mark.parametrize(("row", "lax"), [case for case in cases(accepted=False) if "message" in case.values[0]])
+@pytest.mark.parametrize(("row", "lax"), cases(accepted=False, having="message"))
 def test_other_refusals_name_the_same_fields(row: dict[str, Any], lax: bool) -> None:
     errors = answer(row, lax=lax).texts(Severity.ERROR)
     unknown = re.findall(r'unknown field "[^"]*"', row["message"])
@@ -147,9 +144,7 @@ def test_the_servers_warnings_are_given(row: dict[str, Any], lax: bool) -> None:
     assert warnings == row.get("warnings", [])
 
 
-@pytest.mark.parametrize(
-    ("row", "lax"), [case for case in cases(accepted=True) if case.values[0]["stored"]["kind"] == "NetworkPolicy"]
-)
+@pytest.mark.parametrize(("row", "lax"), cases(accepted=True, kind="NetworkPolicy"))
 def test_an_accepted_policy_is_the_one_the_server_stored(row: dict[str, Any], lax: bool) -> None:
     stored = row["stored"]
     if "generateName" in stored["metadata"] and not stored["metadata"]["name"].isalpha():
@@ -158,6 +153,17 @@ def test_an_accepted_policy_is_the_one_the_server_stored(row: dict[str, Any], la
     assert isinstance(policy, NetworkPolicy)
     assert (policy.namespace, policy.name) == (stored["metadata"]["namespace"], stored["metadata"]["name"])
     assert written(policy) == masked(stored["spec"])
+
+
+@pytest.mark.parametrize(("row", "lax"), cases(accepted=True))
+def test_what_a_server_stored_is_read_from_a_dump(row: dict[str, Any], lax: bool) -> None:
+    stored = row["stored"]
+    dump = {**stored, "metadata": {**stored["metadata"], "uid": "1", "resourceVersion": "2"}}
+    documents, _ = parse(json.dumps(dump).encode(), "dump.json")
+    objects, problems, _ = decode(documents)
+    assert [problem for problem in problems if problem.severity is Severity.ERROR] == []
+    ((kind, _, name),) = [item.key for item in objects]
+    assert (kind, name) == (stored["kind"], stored["metadata"]["name"])
 
 
 def masked(spec: Any) -> Any:  # noqa: ANN401 - any JSON value

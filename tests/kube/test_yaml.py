@@ -63,7 +63,11 @@ def without_default_namespace(objects: list[dict[str, object]]) -> list[object]:
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=row["id"]) for row in _ROWS])
 def test_a_document_means_what_it_means_to_kubectl(row: dict[str, object]) -> None:
-    data = bytes.fromhex(str(row["yaml_hex"])) if "yaml_hex" in row else str(row["yaml"] or _LONG.get(str(row["id"]), "")).encode()
+    data = (
+        bytes.fromhex(str(row["yaml_hex"]))
+        if "yaml_hex" in row
+        else str(row["yaml"] or _LONG.get(str(row["id"]), "")).encode()
+    )
     documents, problems = parse(data, "f")
     found = [document.value for document in documents]
     error = str(row.get("error", ""))
@@ -247,10 +251,22 @@ def test_utf_16_with_a_byte_order_mark_is_read() -> None:
 
 @pytest.mark.parametrize(
     ("data", "text"),
-    [(b"a\xe2\x82b", "a\ufffdb"), (b"\xf0\x9f\x98", "\ufffd"), (b"\xc0\x80", "\ufffd\ufffd"), (b"\xff\xfe", "\ufffd\ufffd")],
+    [
+        (b"a\xe2\x82b", "a\ufffdb"),
+        (b"\xf0\x9f\x98", "\ufffd"),
+        (b"\xc0\x80", "\ufffd\ufffd"),
+        (b"\xff\xfe", "\ufffd\ufffd"),
+    ],
 )
 def test_bytes_that_are_not_utf_8_become_replacement_characters(data: bytes, text: str) -> None:
     assert values(b"x: " + data + b"\n") == [{"x": text}]
+
+
+def test_bytes_that_are_not_utf_8_are_refused_behind_a_byte_order_mark() -> None:
+    assert read(b"\xef\xbb\xbfa: \xc3\xa9\nb: \xc3\xa9\xff\n") == (
+        [],
+        ["f:2:5: error: the text is not UTF-8, though its byte order mark says so (save it as UTF-8)"],
+    )
 
 
 def test_equal_texts_share_one_string() -> None:

@@ -102,7 +102,9 @@ class Twin:
         latest = {item.key: item for item in objects}.values()
         self.options = options
         self.pods = [item for item in latest if isinstance(item, Pod) and is_live(item)]
+        self.every_pod = [item for item in latest if isinstance(item, Pod)]
         self.nodes = {item.name: item for item in latest if isinstance(item, Node)}
+        self.node_names = {*self.nodes, *(pod.template.node for pod in self.every_pod if pod.template.node)}
         self.policies = [item for item in latest if isinstance(item, NetworkPolicy)]
         self.namespaces = {item.name: item for item in latest if isinstance(item, Namespace)}
 
@@ -154,7 +156,7 @@ class Twin:
         owner = owner_of(address, self.pods)
         if owner is not None:
             return self.pod_place(owner, address, address.version)
-        if any(address in self.node_addresses(name) for name in self.nodes):
+        if any(address in self.node_addresses(name) for name in self.node_names):
             return self.node_place(address)
         return Place("outside", address.version, address)
 
@@ -183,7 +185,7 @@ class Twin:
     def node_place(self, address: Address, name: str = "") -> Place:
         """Return a node as an end: the named one, and whichever has the address."""
         named = {name} - {""}
-        holders = {other for other in self.nodes if address in self.node_addresses(other)}
+        holders = {other for other in self.node_names if address in self.node_addresses(other)}
         return Place("node", address.version, address, nodes=frozenset(named | holders))
 
     def is_node_traffic(self, pod: Pod) -> bool:
@@ -199,8 +201,11 @@ class Twin:
         raise LookupError(message)
 
     def node_addresses(self, name: str) -> list[Address]:
-        """Return the addresses of a node, none if the node is not known."""
-        return [parse_address(text) for text in self.nodes[name].addresses] if name in self.nodes else []
+        """Return the addresses of a node: its own, or those its pods tell of it if it is not loaded."""
+        if name in self.nodes:
+            return [parse_address(text) for text in self.nodes[name].addresses]
+        told = {text for pod in self.every_pod if pod.template.node == name for text in pod.node_addresses}
+        return [parse_address(text) for text in sorted(told)] if name else []
 
     def assumed_families(self) -> tuple[int, ...]:
         """Return the families assumed where no address is known (semantics 8.6)."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from podfence.cluster.members import FINISHED_PHASES, SHORT_KINDS, Member, display_name
+from podfence.cluster.nodes import node_addresses
 from podfence.errors import EndpointError
 from podfence.kube.objects import WORKLOAD_KINDS, ContainerPort, Key
 from podfence.sets.addresses import AddressSet, parse_address
@@ -98,9 +99,9 @@ def parse_endpoint(state: ClusterState, text: str, namespace: str) -> Endpoint:
 
 def known_addresses(state: ClusterState) -> AddressSet:
     """Return every address of a pod, node or Service."""
-    texts = [text for node in state.nodes.values() for text in node.addresses]
-    texts += [text for service in state.services.values() for text in (*service.addresses, *service.external_addresses)]
+    texts = [text for service in state.services.values() for text in (*service.addresses, *service.external_addresses)]
     numbers = {number for member in state.members.values() for number in member.addresses}
+    numbers.update(number for known in node_addresses(state).values() for number in known)
     numbers |= {parse_address(text) for text in texts if _addresses(text) is not None}
     result: list[tuple[int, int]] = []
     for number in sorted(numbers):
@@ -145,9 +146,9 @@ def _outside(state: ClusterState, text: str, addresses: AddressSet) -> Endpoint:
     member = owner_of(state, first)
     if member is not None:
         return PodsEndpoint(f"{display_name(member.key)} ({text})", (_at_address(member, first),))
-    for node in state.nodes.values():
-        if any(parse_address(item) == first for item in node.addresses if _addresses(item) is not None):
-            return NodeEndpoint(f"node:{node.name} ({text})", node.name, (first,))
+    for name, numbers in node_addresses(state).items():
+        if first in numbers:
+            return NodeEndpoint(f"node:{name} ({text})", name, (first,))
     for service in state.services.values():
         if any(parse_address(item) == first for item in service.addresses if _addresses(item) is not None):
             return ServiceEndpoint(f"{display_name(service.key)} ({text})", service)
@@ -160,15 +161,11 @@ def _at_address(member: Member, number: int) -> Member:
 
 def _node(state: ClusterState, text: str) -> NodeEndpoint:
     name = text.removeprefix("node:")
-    node = state.nodes.get(name)
-    if node is None:
-        known = set(state.nodes) | {pod.template.node for pod in state.pods.values()}
-        if name not in known:
-            message = f"there is no node {name!r}{_nearest(name, known)}"
-            raise EndpointError(message)
-        hosts = [m for m in state.members.values() if m.host and m.node == name and m.addresses]
-        return NodeEndpoint(text, name, hosts[0].addresses if hosts else ())
-    return NodeEndpoint(text, name, tuple(parse_address(item) for item in node.addresses if _addresses(item) is not None))
+    known = node_addresses(state)
+    if name not in known:
+        message = f"there is no node {name!r}{_nearest(name, known)}"
+        raise EndpointError(message)
+    return NodeEndpoint(text, name, known[name])
 
 
 def _hypothetical(state: ClusterState, text: str, namespace: str, rest: str) -> PodsEndpoint:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from podfence.policy.reach import AddressPartition, Partition
     from podfence.sets.addresses import Family
 
+_LARGE = 8
 _BOUND_OPTIONS = ("icmp", "ip_block_pods", "unknown_address")
 
 
@@ -95,9 +96,27 @@ def _between_pods(model: Model, reach: Reach, question: Question) -> dict[tuple[
             rows = [answer.get(number) for answer in answers]
             for ports, bits, depends in _combine(scenarios, universes, rows, sources, model.engine.options):
                 wanted = ports & asked
-                if wanted:
-                    found[bits, wanted, depends] |= 1 << number
+                if not wanted:
+                    continue
+                for part in _parts(bits, reach, scenarios[0], number):
+                    found[part, wanted, depends] |= 1 << number
     return _joined(found)
+
+
+def _parts(bits: int, reach: Reach, scenario: Scenario, destination: int) -> list[int]:
+    """Return a set of sources, taken apart if it is large and large parts of it serve other destinations too.
+
+    A thousand destinations that all admit the same namespaces, and each one workload more, are then
+    a thousand short lines and one long one, instead of a thousand long ones.
+    """
+    parts = []
+    rest = bits
+    if bits.bit_count() > _LARGE:
+        for shared in sorted(reach.shared_sources(scenario, destination), key=int.bit_count, reverse=True):
+            if shared.bit_count() > _LARGE and not shared & ~rest:
+                parts.append(shared)
+                rest ^= shared
+    return [*parts, rest] if rest else parts
 
 
 def _joined(found: dict[tuple[int, PortSet, str], int]) -> dict[tuple[int, PortSet, str], int]:

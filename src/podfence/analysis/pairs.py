@@ -15,6 +15,7 @@ from podfence.analysis.endpoints import (
     ServiceEndpoint,
 )
 from podfence.cluster.members import display_name
+from podfence.cluster.nodes import node_addresses
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
 from podfence.sets.addresses import AddressSet, Family, family_of
 
@@ -61,15 +62,18 @@ def pairs(engine: Engine, source: Endpoint, destination: Endpoint) -> list[Pair]
 
 def as_ends(engine: Engine, member: Member) -> tuple[End, ...]:
     """Return the ends of a pod, one for each of its addresses; of a hostNetwork pod its node's (semantics 7.6, 7.13)."""
-    host = member.host and engine.options.host_network == "node"
+    if member.host and engine.options.host_network == "node":
+        return node_ends(engine, member.node, node_addresses(engine.state).get(member.node) or member.addresses)
     if member.addresses:
-        if host:
-            return tuple(NodeEnd(member.node, number, family_of(number)) for number in member.addresses)
         return tuple(PodEnd(member, number, family_of(number)) for number in member.addresses)
-    families = engine.assumed_families()
-    if host:
-        return tuple(NodeEnd(member.node, None, family) for family in families)
-    return tuple(PodEnd(member, None, family) for family in families)
+    return tuple(PodEnd(member, None, family) for family in engine.assumed_families())
+
+
+def node_ends(engine: Engine, name: str, addresses: tuple[int, ...]) -> tuple[NodeEnd, ...]:
+    """Return the ends of a node, one for each of its addresses, or for each family it may have one of."""
+    if addresses:
+        return tuple(NodeEnd(name, number, family_of(number)) for number in addresses)
+    return tuple(NodeEnd(name, None, family) for family in engine.assumed_families())
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +156,7 @@ def _ends(engine: Engine, group: _Group) -> Iterable[tuple[End, AddressSet | Non
     if group.piece is not None:
         return [(AddressEnd(group.piece.spans[0][0]), group.piece)]
     if group.node is not None:
-        known = group.node.addresses
-        if known:
-            return [(NodeEnd(group.node.node, number, family_of(number)), None) for number in known]
-        return [(NodeEnd(group.node.node, None, family), None) for family in engine.assumed_families()]
+        return [(end, None) for end in node_ends(engine, group.node.node, group.node.addresses)]
     return [(end, None) for end in as_ends(engine, group.members[0])]
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
 import click
@@ -97,7 +98,12 @@ def command(
         namespace=inputs.own_namespace,
     )
     if pods:
-        _write_pods(cluster.pod_connections(**question), form, colour)
+        connections = cluster.pod_connections(**question)
+        # What cannot be asked turns out here, before anything is written.
+        first = tuple(islice(connections, 1))
+        _write_pods(chain(first, connections), form, colour)
+        if not first:
+            note(inputs, "nothing is allowed")
     else:
         answer = cluster.connectivity(**question)
         _write(answer, form, colour)

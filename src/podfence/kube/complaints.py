@@ -22,7 +22,12 @@ _REMEDIES: Final = {
     "did not find expected <document start>": "take out the % directive; kubectl reads YAML 1.1 without any",
     "found a tab character where an indentation space is expected": "indent with spaces",
     "found a tab character that violates indentation": "indent with spaces",
-    "found a tab character where an indentation space is expected ": "indent with spaces",
+    "did not find expected alphabetic or numeric character": "quote the value",
+    "found unexpected ':'": "put a space after the colon, or quote the value",
+    "found undefined tag handle": "take out the tag",
+    "found unknown directive name": "quote the value, or take out the % directive",
+    "found incompatible YAML document": "take out the % directive; kubectl reads YAML 1.1 without any",
+    "did not find expected node content": "quote the value",
 }
 _REMEDY_BY_CHARACTER: Final = {
     "\t": "indent with spaces",
@@ -57,7 +62,7 @@ def explain(error: Exception, text: str) -> Complaint:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is None or (forbidden and forbidden.start() < mark.index):
         return _control_character(text, forbidden)
-    problem = str(getattr(error, "problem", None) or "this is not YAML").strip()
+    problem = str(getattr(error, "problem", None) or "this is not YAML").strip().replace("hexdecimal", "hexadecimal")
     start = getattr(error, "context_mark", None)
     context = _WITHIN.get(str(getattr(error, "context", "")), "")
     # At the end of the text, the last line with something on it is a better place than the one after.
@@ -70,7 +75,16 @@ def explain(error: Exception, text: str) -> Complaint:
         problem_text = "a tab" if character == "\t" else repr(character)
         message = f"found character that cannot start any token: {problem_text}"
         remedy = _REMEDY_BY_CHARACTER.get(character, "")
-    return Complaint(message, offset, remedy, inside, began)
+    if problem == "did not find expected node content" and not character.strip():
+        remedy = "close the bracket"
+    return Complaint(message, offset, template_remedy(text, offset) or remedy, inside, began)
+
+
+def template_remedy(text: str, offset: int) -> str:
+    """Return what to do about a line with template braces, which YAML reads as mappings; "" for other lines."""
+    start = text.rfind("\n", 0, offset) + 1
+    end = text.find("\n", offset)
+    return "render the template first" if "{{" in text[start : end if end >= 0 else len(text)] else ""
 
 
 def _control_character(text: str, forbidden: re.Match[str] | None) -> Complaint:

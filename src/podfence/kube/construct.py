@@ -7,13 +7,15 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.kube import scalars
-from podfence.kube.jsontext import DEPTH_LIMIT
 from podfence.kube.scalars import MERGE, Scalar, ScalarError, Special
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from podfence.kube.events import Event, Library
+
+DEPTH_LIMIT: Final = 10_000
+"""How deep kubectl lets a document nest."""
 
 _NON_SPECIFIC_TAG: Final = re.compile(r"!\s")
 _LONGEST_SHARED: Final = 64
@@ -132,7 +134,8 @@ class _Build:
                 return event.value
             return scalars.json_value(scalars.resolve_tagged(event.tag, event.value))
         except ScalarError as error:
-            raise ConstructError(str(error), event.start_mark.index) from None
+            remedy = "quote the value" if str(error).startswith("unsupported value") else ""
+            raise ConstructError(str(error), event.start_mark.index, remedy) from None
 
     def remember(self, event: Event) -> None:
         """Register an anchored scalar."""
@@ -174,8 +177,9 @@ class _Build:
                 message = "document contains excessive aliasing"
                 raise ConstructError(message, offset)
 
-    def mapping(self, items: list[object], offset: int) -> dict[str, object]:
+    def mapping(self, items: list[object], opened: Event | None) -> dict[str, object]:
         """Return a mapping of alternating keys and values that has duplicates, merges or unfit keys."""
+        offset = opened.start_mark.index if opened else 0
         result: dict[str, object] = {}
         own: set[str] = set()
         for key, value in zip(items[::2], items[1::2], strict=True):
@@ -220,7 +224,8 @@ def _run(build: _Build, library: Library, plain: PlainScalars, events: Iterator[
     append = items.append
     in_mapping = False
     anchor: _Anchor | None = None
-    stack: list[tuple[list[object], bool, _Anchor | None]] = []
+    opened: Event | None = None
+    stack: list[tuple[list[object], bool, _Anchor | None, Event | None]] = []
     value: object
     ends = 0
     for number, event in enumerate(events):
@@ -248,7 +253,8 @@ def _run(build: _Build, library: Library, plain: PlainScalars, events: Iterator[
             if len(stack) >= DEPTH_LIMIT:
                 message = f"nested deeper than {DEPTH_LIMIT} levels"
                 raise ConstructError(message, event.start_mark.index)
-            stack.append((items, in_mapping, anchor))
+            stack.append((items, in_mapping, anchor, opened))
+            opened = event
             items = []
             append = items.append
             in_mapping = kind is mapping_start
@@ -263,15 +269,15 @@ def _run(build: _Build, library: Library, plain: PlainScalars, events: Iterator[
                 try:
                     value = mapping = dict(zip(pairs, pairs, strict=False))
                     if len(mapping) * 2 != len(items) or MERGE in mapping:
-                        value = build.mapping(items, event.start_mark.index)
+                        value = build.mapping(items, opened)
                 except TypeError:
-                    value = build.mapping(items, event.start_mark.index)
+                    value = build.mapping(items, opened)
             if anchor is not None:
                 anchor.value = value
                 anchor.complete = True
                 anchor.size = number - ends + build.repeated - anchor.size
             ends += 1
-            items, in_mapping, anchor = stack.pop()
+            items, in_mapping, anchor, opened = stack.pop()
             append = items.append
             append(value)
         elif kind is alias:

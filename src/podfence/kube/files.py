@@ -163,10 +163,10 @@ class _Inputs:
 
     def _walk(self, folder: str, *, recursive: bool) -> Iterator[str]:
         """Yield the files of a folder in the order of kubectl: by name, subfolders in their place."""
-        waiting = [folder]
+        waiting = [(folder, True)]
         while waiting:
-            path = waiting.pop()
-            if path != folder and not os.path.isdir(path):  # noqa: PTH112
+            path, is_folder = waiting.pop()
+            if not is_folder:
                 yield path
                 continue
             try:
@@ -179,12 +179,12 @@ class _Inputs:
                 name = os.path.join(path, entry.name)  # noqa: PTH118
                 if entry.is_dir(follow_symlinks=False):
                     if recursive:
-                        waiting.append(name)
-                elif entry.is_symlink() and entry.is_dir():
+                        waiting.append((name, True))
+                elif entry.is_symlink() and os.path.isdir(name):  # noqa: PTH112
                     if recursive:
                         self._warn(name, "a link to a folder is not followed", "give the folder itself")
                 elif entry.name.endswith(EXTENSIONS):
-                    waiting.append(name)
+                    waiting.append((name, False))
 
     def _add_file(self, path: str, status: os.stat_result) -> None:
         if stat.S_ISDIR(status.st_mode):

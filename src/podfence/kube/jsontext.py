@@ -11,13 +11,11 @@ import json
 import re
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from podfence.kube.construct import DEPTH_LIMIT
 from podfence.kube.scalars import Scalar, ScalarError, json_number, json_value, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-DEPTH_LIMIT: Final = 10_000
-"""How deep kubectl lets a document nest."""
 
 _BLANKS: Final = re.compile(r"[ \t\r\n]*")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")

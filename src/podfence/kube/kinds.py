@@ -147,6 +147,8 @@ def near_kind(kind: str, group: str) -> str:
         name.lower(): name for name, known in KINDS.items() if any(_group(text) == group for text in known.versions)
     }
     text = kind.lower()
+    if (text, group) == ("list", ""):
+        return "List"
     for ending, singular in (("ies", "y"), ("ses", "s"), ("s", "")):
         if text.endswith(ending) and text.removesuffix(ending) + singular in names:
             return names[text.removesuffix(ending) + singular]

@@ -6,9 +6,9 @@ from __future__ import annotations
 import bisect
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from podfence.kube.collection import uncollected
 from podfence.kube.construct import has_non_specific_tags, scalar_key
 from podfence.kube.events import library
-from podfence.kube.jsontext import tokens
 from podfence.kube.problems import Position
 from podfence.kube.scalars import MERGE, Special
 
@@ -135,10 +135,11 @@ class SourceDocument:
 
     def _places(self) -> Index:
         if self._index is None:
-            if self._is_json:
-                self._index = _index_json(self._source.text, self._start)
-            else:
-                self._index = _index_yaml(self._source.text[self._start : self._end])
+            with uncollected():
+                if self._is_json:
+                    self._index = _index_json(self._source.text, self._start)
+                else:
+                    self._index = _index_yaml(self._source.text[self._start : self._end])
         return self._index
 
 
@@ -196,6 +197,8 @@ _NO_CHILDREN: Final[Children] = {}
 
 
 def _index_json(text: str, start: int) -> Index:
+    from podfence.kube.jsontext import tokens  # noqa: PLC0415  only JSON needs it
+
     stack: list[_Frame] = []
     duplicates: list[Duplicate] = []
     root = Node(0, 0, 0, {})

@@ -6,8 +6,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from podfence.kube.construct import ConstructError
-from podfence.kube.jsontext import DEPTH_LIMIT
+from podfence.kube.construct import DEPTH_LIMIT, ConstructError
 
 if TYPE_CHECKING:
     from podfence.kube.events import Library

@@ -33,7 +33,6 @@ class ServiceSpec(Fields):
     cluster_ip: str | None = msgspec.field(default=None, name="clusterIP")
     cluster_ips: Strings | None = msgspec.field(default=None, name="clusterIPs")
     external_ips: Strings | None = msgspec.field(default=None, name="externalIPs")
-    load_balancer_ip: str | None = msgspec.field(default=None, name="loadBalancerIP")
     external_traffic_policy: str | None = None
     publish_not_ready_addresses: bool | None = None
 
@@ -104,7 +103,6 @@ class EndpointSlice(Fields):
 class NodeAddress(Fields):
     """One item of `status.addresses`."""
 
-    type: str | None = None
     address: str | None = None
 
 

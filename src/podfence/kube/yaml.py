@@ -7,14 +7,13 @@ alone; unlike kubectl, a part that is broken does not end the reading of those a
 
 from __future__ import annotations
 
-import gc
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.kube import complaints, strictness
+from podfence.kube.collection import uncollected
 from podfence.kube.construct import ConstructError, PlainScalars, construct
 from podfence.kube.events import library
-from podfence.kube.jsontext import Decoder, JsonError, skip_blanks
 from podfence.kube.positions import Source, SourceDocument
 from podfence.kube.problems import Position, Problem, Severity
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from podfence.kube.events import Library
+    from podfence.kube.jsontext import JsonError
 
 _BOMS: Final = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 _SIGNATURES: Final = (
@@ -66,19 +66,21 @@ def parse(data: bytes, name: str) -> tuple[list[SourceDocument], list[Problem]]:
         if refusal:
             problem = Problem(severity=Severity.ERROR, position=Position(name), message=refusal[0], remedy=refusal[1])
             return [], [problem]
-    text = data[start:].decode(encoding, "replace")
+    # kubectl replaces what is not UTF-8, but not behind a UTF-8 byte order mark.
+    errors = "strict" if start and encoding == "utf-8" else "replace"
+    try:
+        text = data[start:].decode(encoding, errors)
+    except UnicodeDecodeError as error:
+        sound = data[start : start + error.start].decode(encoding)
+        place = Source(name, sound).position(len(sound))
+        message = "the text is not UTF-8, though its byte order mark says so"
+        return [], [Problem(severity=Severity.ERROR, position=place, message=message, remedy="save it as UTF-8")]
     if "\r\r\n" in text:
         # kubectl makes one line break of each \r\n before it parses, which shows only here.
         text = text.replace("\r\n", "\n")
     reader = _Reader(Source(name, text))
-    # Parsing makes millions of objects and no cycles: looking for cycles meanwhile costs a fifth of the time.
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
+    with uncollected():
         reader.read()
-    finally:
-        if collecting:
-            gc.enable()
     return reader.documents, reader.problems
 
 
@@ -113,6 +115,9 @@ class _Reader:
             self._read_yaml(0)
 
     def _read_json(self) -> None:
+        # Imported here, because most inputs are YAML.
+        from podfence.kube.jsontext import Decoder, JsonError, skip_blanks  # noqa: PLC0415
+
         decoder = Decoder(self._text)
         count = 0
         end = 0
@@ -136,7 +141,7 @@ class _Reader:
             return
         before = len(self.problems)
         readable = self._read_yaml(rest)
-        if not readable and not count and self._text.startswith('{"', skip_blanks(self._text, 0)):
+        if not readable and not count and self._text.lstrip().startswith('{"'):
             # Neither JSON nor YAML: what begins like JSON is meant as JSON.
             self.problems[before] = self._problem(str(error), error.offset)
 
@@ -190,7 +195,8 @@ class _Reader:
             if strictness.may_differ(text):
                 strictness.check(text, self._library)
         except ConstructError as error:
-            self._error(str(error), part.start + error.offset, error.remedy)
+            remedy = complaints.template_remedy(text, error.offset) or error.remedy
+            self._error(str(error), part.start + error.offset, remedy)
             return
         except (self._library.marked_error, self._library.reader_error) as error:
             complaint = complaints.explain(error, text)
@@ -199,15 +205,21 @@ class _Reader:
                 message += f", in {complaint.inside} on line {self._source.line(part.start + complaint.began)}"
             self._error(message, part.start + complaint.offset, complaint.remedy)
             return
-        unread = _UNREAD.match(text, constructed.end) if constructed.end < len(text) else None
-        if unread:
-            position = self._source.position(part.start + unread.end() - 1)
-            message = "what follows the end of the document is not read"
-            remedy = "begin another document with a line ---"
-            self.problems.append(Problem(severity=Severity.WARNING, position=position, message=message, remedy=remedy))
+        self._warn_of_unread(text, constructed.end, part.start)
         if constructed.value is not None:
             document = SourceDocument(self._source, part.start, part.end, constructed.value)
             self._add(document, duplicates=constructed.duplicates)
+
+    def _warn_of_unread(self, text: str, end: int, start: int) -> None:
+        unread = _UNREAD.match(text, end) if end < len(text) else None
+        if unread:
+            problem = Problem(
+                severity=Severity.WARNING,
+                position=self._source.position(start + unread.end() - 1),
+                message="what follows the end of the document is not read",
+                remedy="begin another document with a line ---",
+            )
+            self.problems.append(problem)
 
     def _add(self, document: SourceDocument, *, duplicates: bool) -> None:
         self.documents.append(document)

@@ -65,7 +65,7 @@ def compile_policy(policy: NetworkPolicy, options: Options) -> CompiledPolicy:
         source=policy,
         subject=subject_of(policy),
         grants={
-            direction: tuple(_grants(written[direction], direction, policy.namespace, options))
+            direction: rule_grants(written[direction], direction, policy.namespace, options)
             for direction in (Direction.EGRESS, Direction.INGRESS)
             if direction.capitalize() in policy.policy_types
         },
@@ -76,6 +76,11 @@ def subject_of(policy: NetworkPolicy) -> Selection:
     """Return the pods a policy selects, in its own namespace only (semantics 1.5, 2.7)."""
     pods = policy.pod_selector if policy.pod_selector.requirements else None
     return Selection(policy.namespace, None, pods)
+
+
+def rule_grants(rules: tuple[Rule, ...], direction: Direction, namespace: str, options: Options) -> tuple[Grant, ...]:
+    """Return the grants of a policy's rules for one direction (semantics 3.1, 3.2)."""
+    return tuple(_grants(rules, direction, namespace, options))
 
 
 def _grants(rules: tuple[Rule, ...], direction: Direction, namespace: str, options: Options) -> Iterator[Grant]:

@@ -12,7 +12,7 @@ import json
 from typing import TYPE_CHECKING
 
 from podfence.cluster.selection import Selection
-from podfence.policy.grants import CompiledPolicy, compile_policy
+from podfence.policy.grants import CompiledPolicy, compile_policy, rule_grants, subject_of
 from podfence.policy.verdict import Direction
 
 if TYPE_CHECKING:
@@ -68,9 +68,8 @@ def compile_namespace(
 
 def _compile_old(policy: NetworkPolicy, options: Options) -> CompiledPolicy:
     """Compile an old policy of an isolated namespace: it admits ingress and nothing else (semantics 10.3, 10.4)."""
-    compiled = compile_policy(policy, options)
-    grants = compiled.grants.get(Direction.INGRESS, ())
+    grants = rule_grants(policy.ingress, Direction.INGRESS, policy.namespace, options)
     if options.legacy_empty_list == "none":
         empty = {index for index, rule in enumerate(policy.ingress) if rule.empty_peers or rule.empty_ports}
         grants = tuple(grant for grant in grants if grant.rule not in empty)
-    return CompiledPolicy(policy, compiled.subject, {Direction.INGRESS: grants})
+    return CompiledPolicy(policy, subject_of(policy), {Direction.INGRESS: grants})

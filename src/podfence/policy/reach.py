@@ -113,6 +113,18 @@ class Reach:
             result[number] = self._meet(incoming, outgoing, open_sources)
         return result
 
+    def shared_sources(self, scenario: Scenario, destination: int) -> set[int]:
+        """Return the sets of sources that a destination is likely to have in common with others.
+
+        They are the pods no policy isolates for egress, as far as each of the destination's ingress rules
+        admits them.
+        """
+        opened = self.open_pods(Direction.EGRESS)
+        side = self._sides[Direction.INGRESS]
+        if not side.isolated >> destination & 1:
+            return {opened}
+        return {opened & self.peers(grant.peer, scenario) for grant in side.by_subject.get(destination, ())}
+
     def _egress_pieces(self, scenario: Scenario, destinations: int, sources: int) -> dict[int, list[_Piece]]:
         """Return the egress rectangles by destination class, those that reach every one under -1."""
         side = self._sides[Direction.EGRESS]

@@ -77,10 +77,7 @@ def _used(answer: Connectivity, ends: list[Endpoints]) -> list[Endpoints]:
 
 
 def _open(side: str, direction: str, members: Endpoints) -> str:
-    counts = [
-        counted(number, noun)
-        for number, noun in ((len(members.namespaces), "whole namespace"), (len(members.workloads), "workload"))
-        if number
-    ]
-    counted = f" ({', '.join(counts)})" if counts else ""
-    return f"open pods (as {side}) = pods no policy isolates for {direction}{counted}: {members}"
+    kinds = ((len(members.namespaces), "whole namespace"), (len(members.workloads), "workload"))
+    counts = ", ".join(counted(number, noun) for number, noun in kinds if number)
+    heading = f"open pods (as {side}) = pods no policy isolates for {direction}"
+    return f"{heading} ({counts}): {members}" if counts else f"{heading}: {members}"

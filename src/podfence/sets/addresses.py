@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 from typing import Final, Literal, NamedTuple
 
-from podfence.sets import spans
+from podfence.sets import blocks, spans
 from podfence.sets.spans import Spans
 
 Family = Literal[4, 6]
@@ -119,28 +119,18 @@ class AddressSet:
         return tuple(text for first, last in self.spans for text in _span_cidrs(first, last))
 
     def blocks(self) -> tuple[Block, ...]:
-        """Return the set as blocks with excepts, where that is shorter than the plain decomposition."""
+        """Return the set as the fewest blocks and excepts."""
         result: list[Block] = []
         for first, last in ((0, V4_LAST), (V6_FIRST, V6_LAST)):
-            whole = AddressSet(((first, last),))
-            inside = self & whole
-            plain = inside.cidrs()
-            around = _hull(inside)
-            excepts = (around - inside).cidrs() if around else ()
-            if around and len(around.cidrs()) == 1 and len(excepts) + 1 < len(plain):
-                result.append(Block(around.cidrs()[0], excepts))
-            else:
-                result.extend(Block(text) for text in plain)
+            inside = spans.intersection(self.spans, ((first, last),))
+            for prefix, taken in blocks.shortest(inside, blocks.Prefix(first, last)):
+                result.append(Block(_cidr(prefix), tuple(_cidr(item) for item in taken)))
         return tuple(result)
 
 
-def _hull(inside: AddressSet) -> AddressSet:
-    """Return the smallest single CIDR block around a set of one family (empty for the empty set)."""
-    if not inside:
-        return inside
-    first, last = inside.spans[0][0], inside.spans[-1][1]
-    host = (1 << (first ^ last).bit_length()) - 1
-    return AddressSet(((first & ~host, first | host),))
+def _cidr(prefix: blocks.Prefix) -> str:
+    bits = 32 if prefix.last <= V4_LAST else 128
+    return f"{format_address(prefix.first)}/{bits + 1 - (prefix.last - prefix.first + 1).bit_length()}"
 
 
 def _span_cidrs(first: int, last: int) -> list[str]:

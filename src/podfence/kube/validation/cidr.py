@@ -23,6 +23,7 @@ _SPELT_WITH_ZEROS = re.compile(r"0[0-9]")
 _BITS = {4: 32, 6: 128}
 _MAPPED = 0xFFFF << 32
 _MAPPED_BITS = 96
+_HOST_BITS = "must not have bits set beyond the prefix length"
 
 
 class Block(NamedTuple):
@@ -72,14 +73,8 @@ def parse_block(text: str) -> Block | None:
         canonical = (family, masked, length)
     network = f"{_address_text(canonical[0], canonical[1])}/{canonical[2]}"
     shown = _address_text(4, number - _MAPPED) if mapped else _address_text(family, number)
-    refusal = remedy = ""
-    if zeros:
-        refusal, remedy = "must not have leading 0s in IP or prefix length", f"write {network}"
-    elif mapped:
-        refusal, remedy = "must not have an IPv4-mapped IPv6 address", f"write {network}"
-    elif masked != number:
-        refusal = "must not have bits set beyond the prefix length"
-        remedy = f"write {network} or {shown}/{bits}"
+    refusal = _refusal(zeros=zeros, mapped=mapped, host_bits=masked != number)
+    remedy = f"write {network} or {shown}/{bits}" if refusal == _HOST_BITS else f"write {network}"
     warnings: list[str] = []
     if masked != number:
         warnings.append(
@@ -92,6 +87,14 @@ def parse_block(text: str) -> Block | None:
         short = go_quote(f"{shown}/{length}")
         warnings.append(f"IPv6 CIDR value {go_quote(text)} should be in RFC 5952 canonical format ({short})")
     return Block(*canonical, network, length, refusal, remedy, tuple(warnings))
+
+
+def _refusal(*, zeros: bool, mapped: bool, host_bits: bool) -> str:
+    if zeros:
+        return "must not have leading 0s in IP or prefix length"
+    if mapped:
+        return "must not have an IPv4-mapped IPv6 address"
+    return _HOST_BITS if host_bits else ""
 
 
 def _address_text(family: int, number: int) -> str:

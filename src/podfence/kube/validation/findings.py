@@ -25,7 +25,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One finding; `field` is what the message is about and `place` where it is in the text.
 
     `at_key` points at the key instead of the value. `unknown` marks a field that does not exist, and
-    `meant` is what was probably meant by it, "" if nobody knows. `wrong_type` marks a value of another type.
+    `meant` is what was probably meant by it, "" if nobody knows.
     `needs` are other fields the finding was derived from: if they could not be read it says nothing.
     """
 
@@ -36,7 +36,6 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str = ""
     severity: Severity = Severity.ERROR
     unknown: bool = False
-    wrong_type: bool = False
     meant: str = ""
     needs: tuple[Path, ...] = ()
 

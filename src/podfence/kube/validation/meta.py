@@ -32,13 +32,7 @@ def check_meta(
     if meta is None:
         findings.required((*_META, "name"), _NO_NAME)
         return
-    if meta.generate_name:
-        _check_prefix(meta.generate_name, name_rule, findings)
-    if meta.name:
-        for message in name_rule(meta.name):
-            findings.invalid((*_META, "name"), meta.name, message)
-    elif not meta.generate_name:
-        findings.required((*_META, "name"), _NO_NAME)
+    _check_names(meta, name_rule, findings)
     if namespaced and meta.namespace:
         for message in dns_label(meta.namespace):
             findings.invalid((*_META, "namespace"), meta.namespace, message)
@@ -56,17 +50,24 @@ def check_meta(
         _check_time(meta.deletion_timestamp, (*_META, "deletionTimestamp"), findings)
 
 
-def _check_prefix(prefix: str, name_rule: Callable[[str], tuple[str, ...]], findings: Findings) -> None:
-    # The server checks the prefix as a name, with a letter in place of a dash at its end.
-    sample = f"{prefix[:-1]}a" if len(prefix) > 1 and prefix.endswith("-") else prefix
-    for message in name_rule(sample):
-        findings.invalid((*_META, "generateName"), prefix, message)
+def _check_names(meta: wire.Meta, name_rule: Callable[[str], tuple[str, ...]], findings: Findings) -> None:
+    prefix = meta.generate_name
+    if prefix:
+        # The server checks the prefix as a name, with a letter in place of a dash at its end.
+        sample = f"{prefix[:-1]}a" if len(prefix) > 1 and prefix.endswith("-") else prefix
+        for message in name_rule(sample):
+            findings.invalid((*_META, "generateName"), prefix, message)
+    if meta.name:
+        for message in name_rule(meta.name):
+            findings.invalid((*_META, "name"), meta.name, message)
+    elif not prefix:
+        findings.required((*_META, "name"), _NO_NAME)
 
 
 def _check_time(text: str, field: Path, findings: Findings) -> None:
     if not _TIME.fullmatch(text):
         message = f'expected a time like "2024-01-31T12:00:00Z", found the string {go_quote(text)}'
-        findings.append(Finding(field=field, place=field, message=message, wrong_type=True))
+        findings.append(Finding(field=field, place=field, message=message))
 
 
 def _check_annotations(annotations: wire.Texts, field: Path, findings: Findings) -> None:

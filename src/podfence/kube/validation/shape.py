@@ -121,7 +121,6 @@ class _Walk:
                 place=path,
                 message=f"expected {wanted}, found {found(value)}",
                 remedy=_remedy(value, choices, path),
-                wrong_type=True,
             )
         )
 
@@ -221,7 +220,7 @@ def _holds_texts(shape: inspect.ListType) -> bool:
 
 
 def _unknown(struct: str, key: str, known: Collection[str], path: Path) -> Finding:
-    meant = _MISPLACED.get((struct, key), "") or suggest(struct, key, known)
+    meant = _MISPLACED.get((struct, key), "") or _suggest(struct, key, known)
     if (struct, key) in _MISPLACED:
         remedy = meant
     elif meant:
@@ -241,8 +240,7 @@ def _unknown(struct: str, key: str, known: Collection[str], path: Path) -> Findi
     )
 
 
-def suggest(struct: str, key: str, known: Collection[str]) -> str:
-    """Return the field of `known` that was probably meant by `key`, "" if none is near."""
+def _suggest(struct: str, key: str, known: Collection[str]) -> str:
     if (struct, key) in _CONFUSED:
         return _CONFUSED[struct, key]
     plain = {name.lower(): name for name in known}
