@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from bench import commands, engine, growth, rival
+from bench.machine import OtherWork
 from bench.report import page
 
 _SECTIONS = {
@@ -28,12 +29,13 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the report to a file too")
     arguments = parser.parse_args()
     sections = []
+    other_work = OtherWork()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         for title in arguments.only or _SECTIONS:
             start = time.perf_counter()
             sections.append(_SECTIONS[title](Path(name), quick=arguments.quick))
             print(f"{title}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
-    text = page(sections)
+    text = page(sections, other_work)
     print(text, end="")
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)

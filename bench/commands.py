@@ -82,4 +82,4 @@ def section(folder: Path, *, quick: bool) -> Section:
 
 
 def _listed(files: Path, runs: int, *, warm: bool = True) -> Measured:
-    return several([PODFENCE, "list", "-f", files], runs=runs, says="kube-system", warm=warm)
+    return several([PODFENCE, "list", "-f", files], runs=runs, says=" -> ", warm=warm)

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 _MEBIBYTE_IN_KIBIBYTES = 1024
+_KEPT = 64 * 1024
 _SHOWN_OF_OUTPUT = 300
 _BYTECODE = Path(__file__).resolve().parent / "results" / "bytecode"
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: seconds of wall clock and processor, peak memory in MiB, and what came of it."""
+    """One run: seconds of wall clock and processor, peak memory in MiB, and the start of what came of it."""
 
     wall: float
     cpu: float
@@ -43,7 +44,7 @@ class Run:
 class Measured:
     """The medians of several runs; `failure` says why there is no number, or is empty.
 
-    `spread` is the slowest run's wall clock less the fastest's, `output` what the last run printed.
+    `spread` is the slowest run's wall clock less the fastest's.
     """
 
     wall: float = 0.0
@@ -51,7 +52,6 @@ class Measured:
     memory: float = 0.0
     spread: float = 0.0
     runs: int = 0
-    output: str = ""
     failure: str = ""
 
 
@@ -82,8 +82,8 @@ def once(command: Sequence[str | Path], *, limit: float) -> Run:
             usage.ru_utime + usage.ru_stime,
             usage.ru_maxrss / _MEBIBYTE_IN_KIBIBYTES,
             process.returncode,
-            out.read().decode(errors="replace"),
-            complaints.read().decode(errors="replace"),
+            out.read(_KEPT).decode(errors="replace"),
+            complaints.read(_KEPT).decode(errors="replace"),
             late.is_set(),
         )
 
@@ -100,14 +100,14 @@ def several(
     """Return the medians of `runs` runs, after one that does not count if `warm`.
 
     A run fails if it takes longer than `limit` seconds, ends with a code that is not in `codes`, or does
-    not print `says`; then the failure is the answer, and no further run is made.
+    not print `says` soon; then the failure is the answer, and no further run is made.
     """
     samples: list[Run] = []
     for number in range(runs + warm):
         run = once(command, limit=limit)
         failure = _failure(run, limit, codes, says)
         if failure:
-            return Measured(failure=failure, wall=run.wall, cpu=run.cpu, memory=run.memory, output=run.output)
+            return Measured(failure=failure, wall=run.wall, cpu=run.cpu, memory=run.memory)
         if number or not warm:
             samples.append(run)
     walls = [run.wall for run in samples]
@@ -117,7 +117,6 @@ def several(
         statistics.median(run.memory for run in samples),
         max(walls) - min(walls),
         len(samples),
-        samples[-1].output,
     )
 
 

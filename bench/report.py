@@ -3,21 +3,22 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+from bench.machine import description, smallest_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from bench.machine import OtherWork
     from bench.measure import Measured
 
 _PAGE = (
     "# Benchmarks",
     "",
     "This page is written by `make bench`; the numbers are what it measured, not what was hoped for.",
-    "{machine}.",
+    "Measured on {machine}. {disturbed}",
     (
         "Clusters are generated from a seed and look like live ones: of every five namespaces two are denied both ways "
         "with a rule for DNS, two are denied ingress and one is open; the other policies select by labels, namespaces "
@@ -30,7 +31,7 @@ _PAGE = (
     ),
     (
         "Times are medians, after one run that does not count; processor time is user and system time together; memory "
-        "is the peak of the process."
+        "is the peak of the process, of which less than {least:.0f} MiB cannot be seen."
     ),
     "",
 )
@@ -48,7 +49,6 @@ class Goal(NamedTuple):
         return ", ".join([*parts, *([f"< {self.memory:,.0f} MiB"] if self.memory else [])])
 
 
-_BUSY = 0.5
 NO_GOAL = Goal()
 
 
@@ -120,25 +120,10 @@ def _cells(measured: Measured) -> tuple[str, ...]:
     )
 
 
-def machine() -> str:
-    """Return what the numbers depend on: cores, Python, kernel; nothing that tells whose machine it is."""
-    cores = len(os.sched_getaffinity(0))
-    python = f"{platform.python_implementation()} {platform.python_version()}"
-    where = f"Measured on {cores} cores ({platform.machine()}) with {python} and {platform.system()} {_kernel()}"
-    busy = os.getloadavg()[1] - 1
-    # One is the load of the measurement itself.
-    return f"{where}, while other work (load {busy:.1f}) made wall clocks longer" if busy > _BUSY else where
-
-
-def _kernel() -> str:
-    # What follows the version is the name that somebody gave to their kernel.
-    return platform.release().split("-")[0]
-
-
-def page(sections: Iterable[Section]) -> str:
-    """Return the whole page."""
-    parts = ["\n".join(_PAGE).format(machine=machine())]
+def page(sections: Iterable[Section], other_work: OtherWork) -> str:
+    """Return the whole page; `other_work` was made before the first measurement."""
+    parts = ["\n".join(_PAGE).format(machine=description(), disturbed=other_work, least=smallest_memory())]
     for section in sections:
         text = f"{section.text}\n\n" if section.text else ""
         parts.append(f"## {section.title}\n\n{text}" + "\n".join(section.lines) + "\n")
-    return "\n".join(parts)
+    return "\n".join(parts).replace(" \n", "\n")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from podfence.analysis.check import check
 from podfence.analysis.connectivity import ListQuestion, connectivity, matrix, pod_connections
-from podfence.analysis.endpoints import parse_endpoint
+from podfence.analysis.endpoints import parse_endpoint, require_namespace
 from podfence.analysis.notes import notes
 from podfence.analysis.ports import parse_port
 from podfence.cluster.state import ClusterState
@@ -128,6 +128,8 @@ class Cluster:
         namespaces: Collection[str] | None,
         namespace: str,
     ) -> ListQuestion:
+        for name in namespaces or ():
+            require_namespace(self.state, name)
         return ListQuestion(
             parse_endpoint(self.state, source, namespace) if source is not None else None,
             parse_endpoint(self.state, destination, namespace) if destination is not None else None,
@@ -149,7 +151,7 @@ def load(
     `paths` are files, folders (with `recursive` for their subfolders) or ``-`` for `stdin`; `kustomize`
     is a folder to render. Raises InputError with every problem if anything was refused.
     """
-    from podfence.kube.load import load as load_objects  # noqa: PLC0415  (in-memory clusters need no reader)
+    from podfence.kube.load import load as load_objects
 
     options = options or Options()
     loaded = load_objects(

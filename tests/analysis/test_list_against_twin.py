@@ -5,19 +5,22 @@ from __future__ import annotations
 
 import ipaddress
 from collections import defaultdict
+from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, given, settings
 
-from podfence.analysis.answers import PodConnection, Ports
 from podfence.api import Cluster
 from podfence.cluster.members import FINISHED_PHASES
 from podfence.kube.objects import KubeObject, Node, Pod
-from podfence.policy.options import Options
 from tests.twin import boundaries, strategies
 from tests.twin.question import AddressEnd, Answer, PodEnd, Traffic
 from tests.twin.twin import Twin
 
-MANY = settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+if TYPE_CHECKING:
+    from podfence.analysis.answers import PodConnection, Ports
+    from podfence.policy.options import Options
+
+MANY = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def holds(ports: Ports, traffic: Traffic) -> bool:

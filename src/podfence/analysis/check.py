@@ -13,8 +13,7 @@ from podfence.analysis.endpoints import (
     PodsEndpoint,
     ServiceEndpoint,
 )
-from podfence.analysis.pairs import NoCommonFamily, Pair, pairs
-from podfence.analysis.ports import PortQuestion
+from podfence.analysis.pairs import NoCommonFamilyError, Pair, pairs
 from podfence.cluster.members import display_name
 from podfence.cluster.services import ServiceBackend, backends, selected
 from podfence.errors import EndpointError
@@ -27,6 +26,7 @@ from podfence.sets.addresses import AddressSet, format_address
 from podfence.sets.ports import point
 
 if TYPE_CHECKING:
+    from podfence.analysis.ports import PortQuestion
     from podfence.cluster.members import Member
     from podfence.kube.objects import Service, ServicePort
     from podfence.policy.engine import Engine
@@ -48,14 +48,18 @@ def check(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQue
         raise EndpointError(message)
     if isinstance(destination, ServiceEndpoint):
         return _check_service(engine, source, destination, port)
-    if isinstance(destination, NodeEndpoint | AddressesEndpoint) and isinstance(source, NodeEndpoint | AddressesEndpoint):
+    if isinstance(destination, NodeEndpoint | AddressesEndpoint) and isinstance(
+        source, NodeEndpoint | AddressesEndpoint
+    ):
         return _no_pod(source, destination, port)
     if port.name:
         return _check_named(engine, source, destination, port)
     try:
         connections = pairs(engine, source, destination)
-    except NoCommonFamily:
-        return _unreachable(source.name, destination.name, port.text, "the two have no address family in common", "7.13")
+    except NoCommonFamilyError:
+        return _unreachable(
+            source.name, destination.name, port.text, "the two have no address family in common", "7.13"
+        )
     parts = [part for pair in connections for part in _judge(engine, pair, port.ports)]
     return _verdict(engine, source.name, destination.name, port, parts)
 
@@ -236,7 +240,7 @@ def _judge_backend(engine: Engine, source: Endpoint, service: Service, backend: 
         return []
     try:
         connections = pairs(engine, source, target)
-    except NoCommonFamily:
+    except NoCommonFamilyError:
         return []
     result: list[_Part] = []
     for pair in connections:
@@ -258,9 +262,7 @@ def _masqueraded(service: Service) -> bool:
     return service.type in ("NodePort", "LoadBalancer") and service.external_traffic_policy == "Cluster"
 
 
-def _with_node_sources(
-    engine: Engine, pair: Pair, ports: PortSet, as_client: list[_Part], option: str
-) -> list[_Part]:
+def _with_node_sources(engine: Engine, pair: Pair, ports: PortSet, as_client: list[_Part], option: str) -> list[_Part]:
     if option == "client" or not isinstance(pair.destination, PodEnd):
         return as_client
     own = NodeEnd(pair.destination.member.node or "", None, pair.destination.family)
@@ -290,7 +292,14 @@ def _check_named(engine: Engine, source: Endpoint, destination: Endpoint, port: 
         for pair in pairs(engine, source, alone):
             parts += _judge(engine, pair, numbers)
     if not parts:
-        names = sorted({f"{item.name} ({item.number}/{item.protocol.lower()})" for m in destination.members for item in m.ports if item.name})
+        names = sorted(
+            {
+                f"{item.name} ({item.number}/{item.protocol.lower()})"
+                for m in destination.members
+                for item in m.ports
+                if item.name
+            }
+        )
         message = f"{destination.name} has no port named {port.text}; it has {', '.join(names) or 'no named ports'}"
         raise EndpointError(message)
     return _verdict(engine, source.name, destination.name, port, parts)
@@ -320,4 +329,3 @@ def _plain(source: str, destination: str, port: str, decision: Decision, summary
     )
     egress, ingress = sides
     return Verdict(source=source, destination=destination, port=port, decision=decision, egress=egress, ingress=ingress)
-

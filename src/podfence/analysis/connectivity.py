@@ -96,7 +96,9 @@ def pod_connections(model: Model, question: ListQuestion) -> Iterator[PodConnect
         for line in sorted(found, key=lambda line: _sort_key(model, line)):
             ports = as_ports(line.ports)
             senders = _expanded(model, line.sources, line.source_addresses, source.only)
-            for receiver, receiving in _expanded(model, line.destinations, line.destination_addresses, destination.only):
+            for receiver, receiving in _expanded(
+                model, line.destinations, line.destination_addresses, destination.only
+            ):
                 for sender, sending in senders:
                     if sending is None or sending is not receiving or sending.pod is None:
                         yield PodConnection(sender, receiver, ports, line.depends)
@@ -148,7 +150,7 @@ def _expanded(
 
 
 def _own(model: Model, line: Line) -> int:
-    """Return the destination's class if it is a single pod: reaching itself is no connection to list (semantics 7.1)."""
+    """Return the destination's class if it is a single pod: it always reaches itself (semantics 7.1)."""
     if line.destinations.bit_count() == 1:
         number = line.destinations.bit_length() - 1
         if _alone(model.index.classes[number].members.values()):
@@ -196,7 +198,9 @@ def _end(model: Model, endpoint: Endpoint | None) -> _End:
     for member in found:
         pod_class = model.index.class_of(member.key)
         if pod_class is None:
-            message = f"{display_name(member.key)} is a hostNetwork pod, part of its node; ask `podfence check` about it"
+            message = (
+                f"{display_name(member.key)} is a hostNetwork pod, part of its node; ask `podfence check` about it"
+            )
             raise EndpointError(message)
         bits |= 1 << pod_class.id
         names |= {display_name(owner_key(member)), display_name(member.key)}

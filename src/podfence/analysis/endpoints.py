@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Endpoints as people write them, and what they stand for in a cluster.
 
-    shop/web  web               a pod, or the workload of that name
-    shop/deploy/web             a workload by kind (kubectl's short names or the kind)
-    shop/svc/web                a Service
-    shop/app=web,tier=front     a pod with exactly these labels that need not exist
-    203.0.113.9  10.0.0.0/8     addresses outside; internet: all that are no pod, node or Service, and public
-    node:NAME                   a node
+shop/web  web               a pod, or the workload of that name
+shop/deploy/web             a workload by kind (kubectl's short names or the kind)
+shop/svc/web                a Service
+shop/app=web,tier=front     a pod with exactly these labels that need not exist
+203.0.113.9  10.0.0.0/8     addresses outside; internet: all that are no pod, node or Service, and public
+node:NAME                   a node
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def _hypothetical(state: ClusterState, text: str, namespace: str, rest: str) -> 
     if not _LABELS.fullmatch(rest):
         message = f"{text!r}: write labels as NAMESPACE/KEY=VALUE,KEY=VALUE"
         raise EndpointError(message)
-    _require_namespace(state, namespace)
+    require_namespace(state, namespace)
     labels = dict(item.split("=", 1) for item in rest.split(","))
     ports: tuple[ContainerPort, ...] = ()
     member = Member(Key("Pod", namespace, rest), None, labels, ports)
@@ -235,15 +235,20 @@ def _workload(state: ClusterState, key: Key) -> PodsEndpoint | None:
     return PodsEndpoint(display_name(key), tuple(members))
 
 
-def _require_namespace(state: ClusterState, namespace: str) -> None:
+def require_namespace(state: ClusterState, namespace: str) -> None:
+    """Raise EndpointError if a namespace does not exist, with the nearest that does."""
     if namespace not in state.namespaces:
         message = f"there is no namespace {namespace!r}{_nearest(namespace, state.namespaces)}"
         raise EndpointError(message)
 
 
 def _missing(state: ClusterState, text: str, namespace: str, name: str) -> str:
-    _require_namespace(state, namespace)
-    here = {display_name(member.workload or member.key) for member in state.members.values() if member.namespace == namespace}
+    require_namespace(state, namespace)
+    here = {
+        display_name(member.workload or member.key)
+        for member in state.members.values()
+        if member.namespace == namespace
+    }
     here |= {display_name(key) for key in state.services if key.namespace == namespace}
     near = difflib.get_close_matches(name, [item.rsplit("/", 1)[-1] for item in here], n=1)
     full = next((item for item in sorted(here) if near and item.rsplit("/", 1)[-1] == near[0]), None)

@@ -38,7 +38,9 @@ class Namer:
                 sorted(display_name(key) + (parts[key][pod_class.id] if key in parts else "") for key in keys)
             )
         self.spaces = sorted({pod_class.namespace for pod_class in index.classes.values()})
-        self._count = {name: sum(len(self._names[n]) for n in members(index.in_namespace(name))) for name in self.spaces}
+        self._count = {
+            name: sum(len(self._names[n]) for n in members(index.in_namespace(name))) for name in self.spaces
+        }
 
     def count(self) -> int:
         """Return how many workloads and bare pods have a name."""

@@ -22,15 +22,13 @@ _FEW = 5
 
 def notes(state: ClusterState, options: Options) -> tuple[str, ...]:
     """Return one sentence for each thing worth knowing, in a stable order."""
-    return tuple(
-        [
-            *_made_up(state),
-            *_finished(state),
-            *_host_network(state, options),
-            *_idle(state),
-            *shared_addresses(state),
-            *_old_form(state, options),
-        ]
+    return (
+        *_made_up(state),
+        *_finished(state),
+        *_host_network(state, options),
+        *_idle(state),
+        *shared_addresses(state),
+        *_old_form(state, options),
     )
 
 
@@ -42,8 +40,8 @@ def _some(names: list[str]) -> str:
 def _made_up(state: ClusterState) -> Iterator[str]:
     names = sorted(state.implied - {"default"})
     if names:
-        plural = "namespaces are" if len(names) > 1 else "namespace is"
-        yield f"{plural} only mentioned, and made up with the label every namespace has: {_some(names)}"
+        which = f"namespace {names[0]} is" if len(names) == 1 else f"namespaces {_some(names)} are"
+        yield f"{which} only mentioned, and made up with the label every namespace has"
 
 
 def _finished(state: ClusterState) -> Iterator[str]:
@@ -55,7 +53,7 @@ def _finished(state: ClusterState) -> Iterator[str]:
 def _host_network(state: ClusterState, options: Options) -> Iterator[str]:
     names = sorted({display_name(member.workload or member.key) for member in state.members.values() if member.host})
     if names and options.host_network == "node":
-        yield f"hostNetwork pods are part of their node, no policy selects them (--set host-network=pod): {_some(names)}"
+        yield f"hostNetwork pods are part of their node, not selected (--set host-network=pod): {_some(names)}"
 
 
 def _idle(state: ClusterState) -> Iterator[str]:
@@ -81,17 +79,17 @@ def _old_form(state: ClusterState, options: Options) -> Iterator[str]:
         if options.legacy == "v1":
             yield f"{which} are read as networking.k8s.io/v1: each isolates the pods it selects"
         elif isolates(namespace):
-            yield f"{which} have the meaning from before 1.7: the annotation of {name} isolates all its pods for ingress"
+            yield f"{which} have the meaning from before 1.7: the annotation of {name} isolates all its pods"
         else:
             yield (
-                f"{which} have no effect: before 1.7 they count only where the namespace is annotated {ANNOTATION}; "
-                "--set legacy=v1 gives them the meaning they had from 1.7 on"
+                f"{which} have no effect: before 1.7 they count only where the namespace is annotated "
+                f"{ANNOTATION}; --set legacy=v1 gives them the meaning they had from 1.7 on"
             )
 
 
 def _annotation(namespace: Namespace, *, has_old: bool, legacy: str) -> Iterator[str]:
     if MISSPELT_ANNOTATION in namespace.annotations:
-        yield f"namespace {namespace.name}: the annotation {MISSPELT_ANNOTATION} never had an effect; meant is {ANNOTATION}"
+        yield f"namespace {namespace.name}: annotation {MISSPELT_ANNOTATION} never had an effect; meant is {ANNOTATION}"
     if ANNOTATION not in namespace.annotations:
         return
     if legacy == "v1" or (legacy == "auto" and not has_old):
@@ -100,4 +98,4 @@ def _annotation(namespace: Namespace, *, has_old: bool, legacy: str) -> Iterator
             "--set legacy=v1beta1 reads it the old way"
         )
     elif not isolates(namespace):
-        yield f"namespace {namespace.name}: the annotation {ANNOTATION} does not say DefaultDeny, so nothing is isolated"
+        yield f"namespace {namespace.name}: annotation {ANNOTATION} does not say DefaultDeny, so nothing is isolated"

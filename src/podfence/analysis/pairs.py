@@ -40,14 +40,14 @@ class Pair:
     addresses: AddressSet | None = None
 
 
-class NoCommonFamily(Exception):
+class NoCommonFamilyError(Exception):
     """No pair of addresses of the two ends is of one family; nothing can be sent, whatever the policies."""
 
 
 def pairs(engine: Engine, source: Endpoint, destination: Endpoint) -> list[Pair]:
     """Return the single connections between two endpoints (a Service is taken apart before).
 
-    Raises NoCommonFamily if there are pods and none can reach another.
+    Raises NoCommonFamilyError if there are pods and none can reach another.
     """
     cuts = _cuts(engine, source, destination)
     result: list[Pair] = []
@@ -56,12 +56,12 @@ def pairs(engine: Engine, source: Endpoint, destination: Endpoint) -> list[Pair]
         for right in destinations:
             result.extend(_between(engine, left, right, source.name, destination.name))
     if not result:
-        raise NoCommonFamily
+        raise NoCommonFamilyError
     return result
 
 
 def as_ends(engine: Engine, member: Member) -> tuple[End, ...]:
-    """Return the ends of a pod, one for each of its addresses; of a hostNetwork pod its node's (semantics 7.6, 7.13)."""
+    """Return the ends of a pod, one for each address (semantics 7.13); its node's if it is hostNetwork (7.6)."""
     if member.host and engine.options.host_network == "node":
         return node_ends(engine, member.node, node_addresses(engine.state).get(member.node) or member.addresses)
     if member.addresses:
@@ -78,9 +78,13 @@ def node_ends(engine: Engine, name: str, addresses: tuple[int, ...]) -> tuple[No
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Ends of a question that are judged alike: pods (any stands for all), a piece of a range, or a node."""
+    """Ends of a question that are judged alike: pods (any stands for all), a piece of a range, or a node.
+
+    `name` is that of the piece.
+    """
 
     members: tuple[Member, ...] = ()
+    name: str = ""
     piece: AddressSet | None = None
     node: NodeEndpoint | None = None
 
@@ -92,8 +96,10 @@ def _groups(endpoint: Endpoint, cuts: list[int]) -> list[_Group]:
             for member in members:
                 alike.setdefault(_likeness(member, cuts), []).append(member)
             return [_Group(members=tuple(group)) for group in alike.values()]
-        case AddressesEndpoint(addresses=addresses):
-            return [_Group(piece=piece) for piece in _pieces(addresses, cuts)]
+        case AddressesEndpoint(name=name, addresses=addresses):
+            pieces = list(_pieces(addresses, cuts))
+            whole = len(pieces) == len(addresses.spans)
+            return [_Group(piece=piece, name=name if whole else _piece_name(piece)) for piece in pieces]
         case NodeEndpoint() as node:
             return [_Group(node=node)]
         case ServiceEndpoint(name=name):
@@ -116,6 +122,10 @@ def _pieces(addresses: AddressSet, cuts: list[int]) -> Iterator[AddressSet]:
             yield AddressSet(((start, cut - 1),))
             start = cut
         yield AddressSet(((start, last),))
+
+
+def _piece_name(piece: AddressSet) -> str:
+    return ", ".join(str(block) for block in piece.blocks())
 
 
 def _cuts(engine: Engine, *endpoints: Endpoint) -> list[int]:
@@ -154,7 +164,7 @@ def _representatives(left: _Group, right: _Group) -> tuple[_Group, _Group]:
 
 def _ends(engine: Engine, group: _Group) -> Iterable[tuple[End, AddressSet | None]]:
     if group.piece is not None:
-        return [(AddressEnd(group.piece.spans[0][0]), group.piece)]
+        return [(AddressEnd(group.piece.spans[0][0], group.name), group.piece)]
     if group.node is not None:
         return [(end, None) for end in node_ends(engine, group.node.node, group.node.addresses)]
     return [(end, None) for end in as_ends(engine, group.members[0])]

@@ -53,6 +53,10 @@ def parse_port(value: int | str | None) -> PortQuestion:
         ports = PortSet.of(protocol, first, last)
         return PortQuestion(str(ports), ports)
     if not _NAME.fullmatch(left):
-        message = f"port {text!r}: write a number, a range (9000-9010), a port name, icmp, each with /tcp, /udp or /sctp"
+        message = (
+            f"port {text!r}: write a number, a range (9000-9010), a port name, icmp, each with /tcp, /udp or /sctp"
+        )
         raise EndpointError(message)
-    return PortQuestion(f"{protocol + ' ' if separator else ''}{left}", PortSet.EMPTY, left, protocol if separator else "")
+    return PortQuestion(
+        f"{protocol + ' ' if separator else ''}{left}", PortSet.EMPTY, left, protocol if separator else ""
+    )

@@ -188,10 +188,8 @@ class ClassIndex:
 
     def bits(self, selection: Selection) -> int:
         """Return the classes a selection means; its keys must be looked at (semantics 3.3, 3.4, 4)."""
-        if selection.namespace is not None:
-            table = self._local.setdefault(selection.namespace, {})
-        else:
-            table = self._global
+        here = selection.namespace
+        table = self._global if here is None else self._local.setdefault(here, {})
         found = table.get(selection)
         if found is None:
             found = table[selection] = self._evaluate(selection)

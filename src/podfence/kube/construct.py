@@ -212,7 +212,7 @@ def construct(text: str, library: Library, plain: PlainScalars) -> Constructed:
     return Constructed(value, build.duplicates, build.end)
 
 
-def _run(build: _Build, library: Library, plain: PlainScalars, events: Iterator[Event]) -> object:  # noqa: C901, PLR0912, PLR0915
+def _run(build: _Build, library: Library, plain: PlainScalars, events: Iterator[Event]) -> object:
     # One flat loop with local names: this is where reading YAML spends its time.
     scalar, alias = library.scalar, library.alias
     mapping_start, mapping_end = library.mapping_start, library.mapping_end

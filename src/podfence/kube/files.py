@@ -260,7 +260,7 @@ def _build(folder: str, name: str, problems: list[Problem]) -> bytes | None:
     task = "build" if os.path.basename(found) == "kustomize" else "kustomize"  # noqa: PTH119
     command = f"{os.path.basename(found)} {task}"  # noqa: PTH119
     try:
-        done = subprocess.run(  # noqa: S603  a fixed program; the folder is one argument after --
+        done = subprocess.run(
             [found, task, "--", folder],
             stdin=subprocess.DEVNULL,
             capture_output=True,

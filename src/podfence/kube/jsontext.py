@@ -126,7 +126,7 @@ def _refuse(_text: str) -> Scalar:
     raise _TooHardError
 
 
-def tokens(text: str, offset: int) -> Iterator[Token]:  # noqa: C901  one state machine
+def tokens(text: str, offset: int) -> Iterator[Token]:
     """Yield the tokens of the JSON value at `offset`; raises JsonError where it is not JSON."""
     closers: list[str] = []
     place = skip_blanks(text, offset)

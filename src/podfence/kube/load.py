@@ -12,7 +12,7 @@ from podfence.errors import InputError
 from podfence.kube import files
 from podfence.kube.decode import decode
 from podfence.kube.objects import KubeObject
-from podfence.kube.problems import Problem, Severity
+from podfence.kube.problems import Position, Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -51,11 +51,23 @@ def load(
         paths, recursive=recursive, stdin=stdin, kustomize=kustomize, progress=progress
     )
     found, decode_problems, ignored = decode(documents, lax=lax, legacy=legacy)
+    if not (found or ignored or read_problems or decode_problems):
+        read_problems = [_nothing_in([*paths, *([kustomize] if kustomize else [])])]
     objects, replaced = _last_of_each(found)
     problems = _in_file_order([*read_problems, *decode_problems, *replaced], documents, paths)
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise InputError(problems)
     return Loaded(objects, tuple(problems), dict(ignored))
+
+
+def _nothing_in(inputs: Sequence[str]) -> Problem:
+    """Return the error for input without any object: an answer about nothing would look like an answer."""
+    names = ", ".join("<stdin>" if name == "-" else name for name in inputs)
+    return Problem(
+        severity=Severity.ERROR,
+        position=Position(names),
+        message="holds no object, so there is nothing to answer about",
+    )
 
 
 def _last_of_each(found: Iterable[KubeObject]) -> tuple[tuple[KubeObject, ...], list[Problem]]:

@@ -226,11 +226,28 @@ def _first_place(duplicate: Duplicate) -> int:
     return duplicate.places[0]
 
 
+class _Keys:
+    """The JSON keys of one document's scalars, each text worked out once."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._non_specific = has_non_specific_tags(text)
+        self._known: dict[str, str | Special] = {}
+
+    def of(self, event: Event) -> str | Special:
+        if self._non_specific or not event.implicit[0]:
+            return scalar_key(self._text, event, non_specific=self._non_specific)
+        key = self._known.get(event.value)
+        if key is None:
+            key = self._known[event.value] = scalar_key(self._text, event, non_specific=False)
+        return key
+
+
 def _index_yaml(text: str) -> Index:
     yaml = library()
-    non_specific = has_non_specific_tags(text)
     stack: list[_Frame] = []
     anchors: dict[str, tuple[Event, Children]] = {}
+    keys = _Keys(text)
     duplicates: list[Duplicate] = []
     root = Node(0, 0, 0, {})
     for event in yaml.events(text):
@@ -249,7 +266,7 @@ def _index_yaml(text: str) -> Index:
             if kind is yaml.scalar and event.anchor is not None:
                 anchors[event.anchor] = (event, _NO_CHILDREN)
             if stack and stack[-1].is_mapping and stack[-1].pending is None:
-                key = scalar_key(text, node, non_specific=non_specific)
+                key = keys.of(node)
                 stack[-1].add_key(key.text if kind is yaml.alias and isinstance(key, Special) else key, start)
                 continue
         elif kind is yaml.mapping_end or kind is yaml.sequence_end:

@@ -26,9 +26,10 @@ class PodEnd:
 
 @dataclass(frozen=True, slots=True)
 class AddressEnd:
-    """An address that is no pod's and no node's."""
+    """An address that is no pod's and no node's; `name` says what it stands for (``internet``), if for more."""
 
     address: int
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from podfence.cluster.selection import Selection
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
 from podfence.policy.legacy import compile_namespace
 from podfence.policy.verdict import Direction
@@ -20,6 +19,7 @@ from podfence.sets import AddressSet, PortSet
 
 if TYPE_CHECKING:
     from podfence.cluster.members import Member
+    from podfence.cluster.selection import Selection
     from podfence.cluster.state import ClusterState
     from podfence.policy.grants import CompiledPolicy, Grant
     from podfence.policy.options import Options
@@ -100,7 +100,7 @@ class Engine:
         return PortSet.ALL if ruling is None else ruling.allowed
 
     def exemption(self, direction: Direction, subject: PodEnd, peer: End, bound: Bound) -> str | None:
-        """Return the rule that takes a connection out of policy, if one does: 7.1 or 7.2 (itself), 7.3 or 7.4 (own node)."""
+        """Return the rule that exempts a connection, if one does: 7.1, 7.2 (itself), 7.3, 7.4 (own node)."""
         if isinstance(peer, PodEnd):
             if peer.member.key != subject.member.key or subject.member.pod is None:
                 return None
@@ -190,7 +190,7 @@ class Engine:
 
         A block that is the whole family surely does; for a part of it `options.unknown_address` says.
         """
-        whole = AddressSet.V4 if family == 4 else AddressSet.V6  # noqa: PLR2004  (the family is the literal 4 or 6)
+        whole = AddressSet.V4 if family == 4 else AddressSet.V6
         inside = block & whole
         if inside == whole or not inside:
             return bool(inside)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The nearest miss: which rule comes closest to admitting a denied connection, and by what it misses."""
+"""The nearest miss: which rule comes closest to admitting a denied connection, by what it misses, and what would do."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
 from podfence.policy.engine import Bound
 from podfence.policy.references import rule_ref
 from podfence.policy.verdict import Direction, Miss
-from podfence.policy.wording import admits_text, end_name, label_text, requirement_text
+from podfence.policy.wording import Wanted, admits_text, end_name, label_text
 from podfence.sets import PortSet
 from podfence.sets.addresses import AddressSet, format_address
-from podfence.sets.ports import OTHER_POINT, PROTOCOLS
+from podfence.sets.ports import OTHER_POINT
 
 if TYPE_CHECKING:
-    from podfence.kube.objects import Labels, Peer, PolicyPort, Requirement, Rule
+    from podfence.kube.objects import IPBlock, Labels, Peer, PolicyPort, Rule, Selector
     from podfence.policy.engine import Engine
     from podfence.policy.grants import CompiledPolicy
 
@@ -32,25 +32,11 @@ _OTHER_KIND = 12
 
 @dataclass(frozen=True, slots=True)
 class _Gap:
-    """One thing that keeps a rule from matching: its cost, what is the case, and what would mend it."""
+    """One thing that keeps a rule from matching: its cost, what is the case, and whether it is the port."""
 
     cost: int
     fact: str
-    remedy: str
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """The port that is denied (a point as in `podfence.sets.ports`); not `alone` if it stands for others."""
-
-    point: int
-    alone: bool
-
-    def __str__(self) -> str:
-        """Return ``TCP 80``, ``ICMP``, or ``another``."""
-        if self.point == OTHER_POINT:
-            return "ICMP"
-        return f"{PROTOCOLS[self.point >> 16]} {self.point & 0xFFFF}" if self.alone else "another"
+    port: bool = False
 
 
 def nearest_miss(engine: Engine, direction: Direction, subject: PodEnd, peer: End, wanted: Wanted) -> Miss | None:
@@ -58,7 +44,7 @@ def nearest_miss(engine: Engine, direction: Direction, subject: PodEnd, peer: En
 
     Of equally near rules the first by policy name and index is returned.
     """
-    best: tuple[int, CompiledPolicy, int, list[_Gap]] | None = None
+    best: tuple[int, CompiledPolicy, tuple[Rule, ...], int, list[_Gap]] | None = None
     for policy in engine.applicable(direction, subject.member):
         source = policy.source
         if not isinstance(source, NetworkPolicy):
@@ -68,17 +54,16 @@ def nearest_miss(engine: Engine, direction: Direction, subject: PodEnd, peer: En
             gaps = _gaps(engine, direction, subject, peer, wanted, source.namespace, rule)
             cost = sum(gap.cost for gap in gaps)
             if best is None or cost < best[0]:
-                best = cost, policy, index, gaps
+                best = cost, policy, rules, index, gaps
     if best is None:
         return None
-    _, policy, index, gaps = best
-    source = policy.source
-    rule = (source.ingress if direction is Direction.INGRESS else source.egress)[index]  # type: ignore[union-attr]
+    _, policy, rules, index, gaps = best
     return Miss(
         rule=rule_ref(policy, direction, index),
-        admits=admits_text(rule, direction, policy.subject.namespace or ""),
+        admits=admits_text(rules[index], direction, policy.subject.namespace or ""),
         gap=" and ".join(gap.fact for gap in gaps) or "which the options in force do not honour",
-        remedy=" and ".join(gap.remedy for gap in gaps),
+        wrong_port=any(gap.port for gap in gaps),
+        wrong_peer=not all(gap.port for gap in gaps),
     )
 
 
@@ -113,72 +98,55 @@ def _port_gap(engine: Engine, rule: Rule, destination: End, wanted: Wanted) -> _
         if not isinstance(destination, PodEnd):
             fact = f"{end_name(destination)} has no named ports"
         elif found := engine.named_ports(destination.member, ((str(item.port), item.protocol),)):
-            fact = f"{item.port} is {found} on {end_name(destination)}, the port is {wanted}"
+            port = wanted if wanted.alone else "another"
+            fact = f"{item.port} is {found} on {end_name(destination)}, the port is {port}"
         else:
             fact = f"{end_name(destination)} has no {item.protocol} port named {item.port}"
     elif wanted.point == OTHER_POINT:
-        return _Gap(_WRONG_PORT, "a rule with ports never matches ICMP", "add a rule without ports")
+        fact = "a rule with ports never matches ICMP"
     else:
-        fact = f"the port is {wanted}"
-    return _Gap(_WRONG_PORT, fact, f"add {wanted if wanted.alone else 'the port'} to its ports")
+        fact = f"the port is {wanted}" if wanted.alone else "the port is none of these"
+    return _Gap(_WRONG_PORT, fact, port=True)
 
 
 def _peer_gaps(engine: Engine, direction: Direction, peer: End, namespace: str, item: Peer) -> list[_Gap]:
     role = "source" if direction is Direction.INGRESS else "destination"
     if item.ip_block is not None:
-        return _block_gaps(engine, peer, item, role)
+        return _block_gaps(engine, peer, item.ip_block, role)
     if not isinstance(peer, PodEnd):
         kind = "a node" if isinstance(peer, NodeEnd) else "an address outside"
-        remedy = f"add an ipBlock for {end_name(peer)}" if isinstance(peer, AddressEnd) else "add an ipBlock for the node"
-        return [_Gap(_OTHER_KIND, f"the {role} is {kind} and a selector means pods only", remedy)]
+        return [_Gap(_OTHER_KIND, f"the {role} is {kind} and a selector means pods only")]
     member = peer.member
     gaps: list[_Gap] = []
     if item.namespace_selector is None:
         if member.namespace != namespace:
-            remedy = f"add a namespaceSelector that matches {member.namespace}"
-            gaps.append(_Gap(_OTHER_NAMESPACE, f"the {role} is in namespace {member.namespace}", remedy))
+            gaps.append(_Gap(_OTHER_NAMESPACE, f"the {role} is in namespace {member.namespace}"))
     else:
         labels = engine.state.labels_of_namespace(member.namespace)
-        gaps += _label_gaps(item.namespace_selector.requirements, labels, f"namespace {member.namespace}")
+        gaps += _label_gaps(item.namespace_selector, labels, f"namespace {member.namespace}")
     if item.pod_selector is not None:
-        gaps += _label_gaps(item.pod_selector.requirements, member.labels, f"the {role}")
+        gaps += _label_gaps(item.pod_selector, member.labels, f"the {role}")
     return gaps
 
 
-def _label_gaps(requirements: tuple[Requirement, ...], labels: Labels, who: str) -> list[_Gap]:
-    return [
-        _Gap(_FAILED_REQUIREMENT, f"{who} has {label_text(labels, item.key)}", _label_remedy(item, who))
-        for item in requirements
-        if not holds(item, labels)
-    ]
+def _label_gaps(selector: Selector, labels: Labels, who: str) -> list[_Gap]:
+    failed = [item for item in selector.requirements if not holds(item, labels)]
+    return [_Gap(_FAILED_REQUIREMENT, f"{who} has {label_text(labels, item.key)}") for item in failed]
 
 
-def _label_remedy(requirement: Requirement, who: str) -> str:
-    if requirement.operator == "In" and requirement.values:
-        return f"label {who} {requirement.key}={requirement.values[0]}"
-    return f"change the labels of {who} so that {requirement_text(requirement)}"
-
-
-def _block_gaps(engine: Engine, peer: End, item: Peer, role: str) -> list[_Gap]:
-    block = item.ip_block
-    if block is None:
-        return []
+def _block_gaps(engine: Engine, peer: End, block: IPBlock, role: str) -> list[_Gap]:
     inside = AddressSet.block(block.cidr, block.excepts)
+    if engine.in_block(inside, peer, Bound.OPTIMISTIC):
+        return []
     if peer.address is None:
-        if engine.in_block(inside, peer, Bound.OPTIMISTIC):
-            return []
-        return [_Gap(_OTHER_KIND, f"the address of the {role} is not known", f"add a selector that matches {end_name(peer)}")]
-    text = format_address(peer.address)
+        return [_Gap(_OTHER_KIND, f"the address of the {role} is not known")]
     if peer.address in inside:
-        if engine.in_block(inside, peer, Bound.OPTIMISTIC):
-            return []
         kind = "pods" if isinstance(peer, PodEnd) else "nodes"
-        return [_Gap(_OTHER_KIND, f"an ipBlock does not match {kind}", f"add a selector that matches {end_name(peer)}")]
+        return [_Gap(_OTHER_KIND, f"an ipBlock does not match {kind} here")]
     if peer.address in AddressSet.cidr(block.cidr):
-        fact = f"{text} is in its except"
+        fact = f"{end_name(peer) if isinstance(peer, AddressEnd) else format_address(peer.address)} is in its except"
+    elif isinstance(peer, AddressEnd):
+        fact = f"the {role} is {end_name(peer)}"
     else:
-        fact = f"the {role} has the address {text}" if isinstance(peer, PodEnd) else f"the {role} is {text}"
-    cost = _OTHER_KIND if isinstance(peer, PodEnd) else _FAILED_REQUIREMENT
-    return [_Gap(cost, fact, f"add an ipBlock for {text}")]
-
-
+        fact = f"the {role} has the address {format_address(peer.address)}"
+    return [_Gap(_FAILED_REQUIREMENT if isinstance(peer, AddressEnd) else _OTHER_KIND, fact)]

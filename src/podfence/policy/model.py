@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from podfence.cluster.classes import ClassIndex
 from podfence.cluster.selection import Selection
-from podfence.kube.objects import Key
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, members
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from podfence.cluster.members import Member
     from podfence.cluster.state import Delta, Event
+    from podfence.kube.objects import Key
     from podfence.policy.engine import Engine
     from podfence.policy.grants import CompiledPolicy
 
@@ -103,7 +103,10 @@ class Model:
             event,
             frozenset(pods),
             frozenset(policy.source.key for policy in changed),
-            *(frozenset(members(touched[direction] & self.index.all)) for direction in (Direction.INGRESS, Direction.EGRESS)),
+            *(
+                frozenset(members(touched[direction] & self.index.all))
+                for direction in (Direction.INGRESS, Direction.EGRESS)
+            ),
         )
 
     def _follow_namespaces(self, delta: Delta) -> None:

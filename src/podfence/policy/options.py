@@ -37,7 +37,10 @@ class Options:
     """The engine's options; every value is one of the strings its `Choice` lists."""
 
     self_traffic: str = _choice(
-        "allowed", "policy", rule="7.1", meaning="a pod connecting to its own address: always allowed, or judged by policy"
+        "allowed",
+        "policy",
+        rule="7.1",
+        meaning="a pod connecting to its own address: always allowed, or judged by policy",
     )
     hairpin: str = _choice(
         "allowed",
@@ -51,7 +54,7 @@ class Options:
         "allowed",
         "depends",
         rule="7.4",
-        meaning="an egress-isolated pod connecting to the node it runs on: judged by policy like any address, or exempt",
+        meaning="an egress-isolated pod connecting to its own node: judged by policy like any address, or exempt",
     )
     host_network: str = _choice(
         "node", "pod", rule="7.6", meaning="hostNetwork pods: part of their node, or pods like others for selectors"
@@ -75,44 +78,62 @@ class Options:
         "allowed",
         "depends",
         rule="7.12",
-        meaning="ICMP with an isolated pod: admitted by rules without ports, never admitted, always admitted, or undefined",
+        meaning="ICMP and isolated pods: admitted by rules without ports, never admitted, always, or undefined",
     )
     ip_block_pods: str = _choice(
-        "match", "never", "depends", rule="6.2", meaning="ipBlock over pod addresses: matches, never matches, or undefined"
+        "match",
+        "never",
+        "depends",
+        rule="6.2",
+        meaning="ipBlock over pod addresses: matches, never matches, or undefined",
     )
     ip_block_nodes: str = _choice(
-        "match", "never", "depends", rule="12.4", meaning="ipBlock over node addresses: matches, never matches, or undefined"
+        "match",
+        "never",
+        "depends",
+        rule="12.4",
+        meaning="ipBlock over node addresses: matches, never matches, or undefined",
     )
     service_source: str = _choice(
         "depends",
         "client",
         "node",
         rule="7.9",
-        meaning="the source of outside traffic to a NodePort or LoadBalancer Service with externalTrafficPolicy Cluster: "
-        "client or node address, or undefined where they differ",
+        meaning="the source of outside traffic to a NodePort or LoadBalancer Service (externalTrafficPolicy Cluster): "
+        "its own or a node's address, or undefined where they differ",
     )
     end_port: str = _choice(
-        "range", "first", rule="5.3", meaning="endPort: honoured, or ignored by a plugin without support (first port only)"
+        "range",
+        "first",
+        rule="5.3",
+        meaning="endPort: honoured, or ignored by a plugin without support (first port only)",
     )
     pod_families: str = _choice(
-        "ipv4", "ipv6", "dual", rule="8.6", meaning="the address families assumed of a pod whose addresses are not known"
+        "ipv4",
+        "ipv6",
+        "dual",
+        rule="8.6",
+        meaning="the address families assumed of a pod whose addresses are not known",
     )
     unknown_address: str = _choice(
         "outside",
         "depends",
         rule="8.6",
-        meaning="an ipBlock that is part of a family and a pod whose addresses are not known: does not match, or undefined",
+        meaning="an ipBlock (not of a whole family) and a pod whose addresses are not known: no match, or undefined",
     )
     legacy: str = _choice(
         "auto",
         "v1",
         "v1beta1",
         rule="10",
-        meaning="extensions/v1beta1 policies and the namespace annotation: the old meaning where a namespace holds such "
-        "policies, the meaning of networking.k8s.io/v1, or the old meaning everywhere",
+        meaning="extensions/v1beta1 policies and the namespace annotation: the old meaning where a namespace holds "
+        "such policies, the meaning of networking.k8s.io/v1, or the old meaning everywhere",
     )
     legacy_empty_list: str = _choice(
-        "all", "none", rule="10.5", meaning="`from: []` and `ports: []` in the old form: everything (1.5), or nothing (1.3)"
+        "all",
+        "none",
+        rule="10.5",
+        meaning="`from: []` and `ports: []` in the old form: everything (1.5), or nothing (1.3)",
     )
     validation: str = _choice(
         "strict",

@@ -99,7 +99,7 @@ class Reach:
         destinations &= universe
         sources &= universe
         pieces = self._egress_pieces(scenario, destinations, sources)
-        everywhere = [piece for piece in pieces.pop(-1, [])]
+        everywhere = pieces.pop(-1, [])
         open_sources = sources & self.open_pods(Direction.EGRESS)
         side = self._sides[Direction.INGRESS]
         result: dict[int, Partition] = {}
@@ -129,12 +129,12 @@ class Reach:
         """Return the egress rectangles by destination class, those that reach every one under -1."""
         side = self._sides[Direction.EGRESS]
         result: dict[int, list[_Piece]] = defaultdict(list)
-        for (peer, ports), subjects in side.by_peer.items():
+        for (peer, written), subjects in side.by_peer.items():
             from_here = subjects & sources
             if not from_here:
                 continue
             to = self.peers(peer, scenario) & destinations
-            ports = self._without_icmp(ports, scenario)
+            ports = self._without_icmp(written, scenario)
             if to == destinations:
                 result[-1].append((from_here, ports))
                 continue

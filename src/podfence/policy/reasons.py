@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from podfence.policy.ends import End, PodEnd
 from podfence.policy.engine import Bound, Engine
-from podfence.policy.misses import Wanted, nearest_miss
+from podfence.policy.misses import nearest_miss
 from podfence.policy.references import policy_ref, rule_ref
+from podfence.policy.remedies import remedy
 from podfence.policy.verdict import Decision, Direction, Reason, RuleRef, Tier
-from podfence.policy.wording import end_name
+from podfence.policy.wording import Wanted, end_name
 from podfence.sets.ports import OTHER_POINT
 
 _EXEMPTIONS = {
@@ -84,11 +85,7 @@ def _allowed(engine: Engine, direction: Direction, subject: PodEnd, peer: End, p
 def _open(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int) -> Reason:
     policies = engine.applicable(direction, subject.member)
     rule = _admitting_rule(engine, direction, subject, peer, point, Bound.OPTIMISTIC)
-    options = tuple(
-        name
-        for name in _OPEN_OPTIONS
-        if getattr(engine.options, name) == "depends"
-    )
+    options = tuple(name for name in _OPEN_OPTIONS if getattr(engine.options, name) == "depends")
     why = f"it depends on {', '.join(name.replace('_', '-') for name in options)}"
     through = f"{rule} admits it or not: " if rule else ""
     return Reason(
@@ -106,7 +103,8 @@ def _open(engine: Engine, direction: Direction, subject: PodEnd, peer: End, poin
 def _denied(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int, *, alone: bool) -> Reason:
     policies = engine.applicable(direction, subject.member)
     refs = tuple(policy_ref(policy) for policy in policies)
-    nearest = nearest_miss(engine, direction, subject, peer, Wanted(point, alone=alone))
+    wanted = Wanted(point, alone=alone)
+    nearest = nearest_miss(engine, direction, subject, peer, wanted)
     names = ", ".join(str(ref) for ref in refs)
     verb = "isolates" if len(refs) == 1 else "isolate"
     if nearest is None:
@@ -124,6 +122,7 @@ def _denied(engine: Engine, direction: Direction, subject: PodEnd, peer: End, po
         semantics="2.2",
         policies=refs,
         nearest=nearest,
+        remedy=remedy(direction, subject, peer, wanted, refs, nearest),
         options=("icmp",) if point == OTHER_POINT else (),
     )
 
@@ -137,5 +136,3 @@ def _admitting_rule(
             if engine.matches_peer(grant, peer, bound) and point in engine.ports_of(grant, direction, subject, peer):
                 return rule_ref(policy, direction, grant.rule)
     return None
-
-

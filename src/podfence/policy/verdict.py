@@ -73,20 +73,22 @@ class Miss(msgspec.Struct, frozen=True):
     """The rule that comes nearest to admitting a denied connection, and by what it misses.
 
     `admits` says what the rule admits (``TCP 5432 from app=api``), `gap` why this connection is not
-    that (``the source has app=web``), `remedy` the smallest change that would admit it.
+    that (``the source has app=web``), the flags whether its ports and its peers are what misses.
     """
 
     rule: RuleRef
     admits: str
     gap: str
-    remedy: str
+    wrong_port: bool
+    wrong_peer: bool
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """Why one direction of a connection is decided as it is.
 
     `summary` is one clause for people. Allowed by a rule: `rule` is set. Denied: `policies` are those
-    that isolate the pod, `nearest` the best miss, if they have any rule. Allowed by default or exempt
+    that isolate the pod, `nearest` the best miss, if they have any rule, and `remedy` the smallest change
+    of a policy that would admit the connection. Allowed by default or exempt
     (own node, itself, no pod at this end): `policies` is empty. `semantics` is the number of the rule of
     the specification that decided, `options` the engine options that did.
     """
@@ -99,6 +101,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     policies: tuple[PolicyRef, ...] = ()
     rule: RuleRef | None = None
     nearest: Miss | None = None
+    remedy: str = ""
     options: tuple[str, ...] = ()
 
     def __str__(self) -> str:

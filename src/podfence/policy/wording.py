@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from podfence.cluster.members import display_name
 from podfence.policy.ends import AddressEnd, End, PodEnd
 from podfence.policy.verdict import Direction
 from podfence.sets.addresses import format_address
+from podfence.sets.ports import LAST_PORT, OTHER_POINT, PROTOCOLS
 
 if TYPE_CHECKING:
     from podfence.kube.objects import Labels, Peer, PolicyPort, Requirement, Rule, Selector
@@ -70,10 +72,26 @@ def label_text(labels: Labels, key: str) -> str:
     return f"{key}={labels[key]}" if key in labels else f"no label {key}"
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The port that is denied (a point as in `podfence.sets.ports`); not `alone` if it stands for others."""
+
+    point: int
+    alone: bool
+
+    def __str__(self) -> str:
+        """Return ``TCP 80``, ``ICMP``, or ``these ports``."""
+        if not self.alone:
+            return "these ports"
+        if self.point == OTHER_POINT:
+            return "ICMP"
+        return f"{PROTOCOLS[self.point >> 16]} {self.point & LAST_PORT}"
+
+
 def end_name(end: End) -> str:
     """Return the name of an end as people write it."""
     if isinstance(end, PodEnd):
         return display_name(end.member.key)
     if isinstance(end, AddressEnd):
-        return format_address(end.address)
+        return end.name or format_address(end.address)
     return f"node:{end.name}" if end.name else "a node"

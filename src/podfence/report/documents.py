@@ -65,19 +65,19 @@ class Rule(Value, frozen=True):
 
 
 class Miss(Value, frozen=True):
-    """The rule nearest to admitting a denied connection, by what it misses, and the smallest change."""
+    """The rule nearest to admitting a denied connection, and by what it misses."""
 
     rule: Rule
     admits: str
     gap: str
-    remedy: str
 
 
 class Reason(Value, frozen=True):
     """Why one direction is decided as it is.
 
-    `policies` isolate the pod; `rule` admits the connection; `nearest` comes nearest to admitting it;
-    `semantics` numbers the rule of the specification, `options` names the engine options, that decided.
+    `policies` isolate the pod; `rule` admits the connection; `nearest` comes nearest to admitting it,
+    `remedy` is the smallest change that would; `semantics` numbers the rule of the specification,
+    `options` names the engine options, that decided.
     """
 
     direction: DirectionName
@@ -88,6 +88,7 @@ class Reason(Value, frozen=True):
     policies: tuple[Policy, ...]
     rule: Rule | None
     nearest: Miss | None
+    remedy: str
     options: tuple[str, ...]
 
 
@@ -304,12 +305,13 @@ def _reason(reason: verdict.Reason) -> Reason:
         policies=tuple(_policy(policy) for policy in reason.policies),
         rule=_rule(reason.rule) if reason.rule else None,
         nearest=_miss(reason.nearest) if reason.nearest else None,
+        remedy=reason.remedy,
         options=tuple(name.replace("_", "-") for name in reason.options),
     )
 
 
 def _miss(miss: verdict.Miss) -> Miss:
-    return Miss(rule=_rule(miss.rule), admits=miss.admits, gap=miss.gap, remedy=miss.remedy)
+    return Miss(rule=_rule(miss.rule), admits=miss.admits, gap=miss.gap)
 
 
 def _rule(rule: verdict.RuleRef) -> Rule:

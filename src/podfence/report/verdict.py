@@ -72,8 +72,9 @@ def _direction(reason: Reason, end: str, style: Style) -> Iterator[str]:
         yield from _indented(_rule(reason.nearest.rule, style), 4)
         yield f"    admits {reason.nearest.admits}"
         yield f"    but {reason.nearest.gap}"
+    if reason.remedy:
         yield "  Smallest change that would admit it"
-        yield f"    {reason.nearest.remedy}"
+        yield f"    {reason.remedy}"
     rests = ([f"semantics {reason.semantics}"] if reason.semantics else []) + [
         f"option {option.replace('_', '-')}" for option in reason.options
     ]

@@ -8,10 +8,12 @@ the gap keeps their intervals apart, so ``::/0`` never is ``0.0.0.0/0`` (semanti
 from __future__ import annotations
 
 import socket
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from podfence.sets import blocks, spans
-from podfence.sets.spans import Spans
+
+if TYPE_CHECKING:
+    from podfence.sets.spans import Spans
 
 Family = Literal[4, 6]
 V4_LAST: Final = (1 << 32) - 1
@@ -156,7 +158,7 @@ def parse_address(text: str) -> int:
     except (OSError, UnicodeEncodeError) as error:
         message = f"{text!r} is not an IP address"
         raise ValueError(message) from error
-    return number & V4_LAST if number >> 32 == 0xFFFF else V6_FIRST + number  # noqa: PLR2004  (::ffff:0:0/96)
+    return number & V4_LAST if number >> 32 == 0xFFFF else V6_FIRST + number
 
 
 def format_address(number: int) -> str:

@@ -8,10 +8,12 @@ run from 1 to 65535; the unused point 0 of each protocol keeps their intervals a
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from podfence.sets import spans
-from podfence.sets.spans import Spans
+
+if TYPE_CHECKING:
+    from podfence.sets.spans import Spans
 
 PROTOCOLS: Final = ("TCP", "UDP", "SCTP")
 OTHER_POINT: Final = 3 << 16
