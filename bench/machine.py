@@ -45,7 +45,9 @@ class OtherWork:
         """Return a sentence if it was enough to make wall clocks longer, or nothing."""
         cores = self.cores()
         return (
-            f"Other work took {cores:.1f} cores meanwhile, so wall clocks may be too long." if cores > _NOTICEABLE else ""
+            f"Other work took {cores:.1f} cores meanwhile, so wall clocks may be too long."
+            if cores > _NOTICEABLE
+            else ""
         )
 
 

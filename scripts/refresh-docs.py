@@ -8,12 +8,15 @@ either meant, or a bug. The sessions are those that `tests/test_docs.py` runs an
 
 from __future__ import annotations
 
-import re
 import shlex
 import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import re
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))

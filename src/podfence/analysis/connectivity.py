@@ -56,9 +56,9 @@ def connectivity(model: Model, question: ListQuestion) -> Connectivity:
     with _present(model, question):
         source, destination = _end(model, question.source), _end(model, question.destination)
         namer = Namer(model.index)
-        found = lines(model, _question(model, question, source, destination))
-        opened = Reach(model.engine, model.index)
-        open_sources, open_destinations = (opened.open_pods(d) for d in (Direction.EGRESS, Direction.INGRESS))
+        reach = Reach(model.engine, model.index)
+        found = lines(model, reach, _question(model, question, source, destination))
+        open_sources, open_destinations = (reach.open_pods(d) for d in (Direction.EGRESS, Direction.INGRESS))
         named = []
         for line in found:
             own = _own(model, line)
@@ -92,7 +92,7 @@ def pod_connections(model: Model, question: ListQuestion) -> Iterator[PodConnect
     """Yield the connectivity between single pods, and between pods and blocks of addresses."""
     with _present(model, question):
         source, destination = _end(model, question.source), _end(model, question.destination)
-        found = lines(model, _question(model, question, source, destination))
+        found = lines(model, Reach(model.engine, model.index), _question(model, question, source, destination))
         for line in sorted(found, key=lambda line: _sort_key(model, line)):
             ports = as_ports(line.ports)
             senders = _expanded(model, line.sources, line.source_addresses, source.only)
@@ -109,7 +109,7 @@ def matrix(model: Model, question: ListQuestion) -> Matrix:
     namer = Namer(model.index)
     base = _question(model, replace(question, namespaces=None), *(_End(model.index.all, AddressSet.EMPTY, None),) * 2)
     cells: dict[tuple[int, int], str] = {}
-    for line in lines(model, base):
+    for line in lines(model, Reach(model.engine, model.index), base):
         for number in members(line.destinations):
             symbol = "?" if line.depends else "." if base.ports_into(number) <= line.ports else "~"
             for other in members(line.sources):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from podfence.policy.engine import Bound
-from podfence.policy.reach import Reach, Scenario
+from podfence.policy.reach import Scenario
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet, members
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from podfence.policy.model import Model
     from podfence.policy.options import Options
-    from podfence.policy.reach import AddressPartition, Partition
+    from podfence.policy.reach import AddressPartition, Partition, Reach
     from podfence.sets.addresses import Family
 
 _LARGE = 8
@@ -55,9 +55,8 @@ class Question:
     ports_into: Callable[[int | None], PortSet]
 
 
-def lines(model: Model, question: Question) -> list[Line]:
+def lines(model: Model, reach: Reach, question: Question) -> list[Line]:
     """Return the connectivity asked about; each pair and port is in one line at most."""
-    reach = Reach(model.engine, model.index)
     pods = _between_pods(model, reach, question)
     incoming = _outside(reach, Direction.INGRESS, question, model.engine.options)
     outgoing = _outside(reach, Direction.EGRESS, question, model.engine.options)

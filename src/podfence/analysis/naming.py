@@ -27,6 +27,7 @@ class Namer:
         """Work out the name of every class's workloads: by label where a workload is in several classes."""
         self._index = index
         self._names: dict[int, tuple[str, ...]] = {}
+        self._known: dict[tuple[int, AddressSet, int, int], Endpoints] = {}
         classes_of: dict[Key, set[int]] = defaultdict(set)
         for pod_class in index.classes.values():
             for member in pod_class.members.values():
@@ -67,6 +68,17 @@ class Namer:
         `opened` are the classes no policy isolates, named as one where all of them are in a large set;
         `optional` those that may be named or not, whichever is shorter.
         """
+        if only is not None:
+            return self._endpoints(bits, addresses, opened, optional, only)
+        key = (bits, addresses, opened, optional)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._endpoints(bits, addresses, opened, optional, None)
+        return found
+
+    def _endpoints(
+        self, bits: int, addresses: AddressSet, opened: int, optional: int, only: Collection[str] | None
+    ) -> Endpoints:
         outside = addresses == AddressSet.ALL
         blocks = () if outside else tuple(AddressBlock(*block) for block in addresses.blocks())
         if only is not None:

@@ -13,6 +13,7 @@ from bisect import bisect_right, insort
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from podfence.cluster.namespaces import NamespaceIndex
 from podfence.sets.addresses import V6_FIRST, AddressSet, Family, family_of
 from podfence.sets.bits import members as members_of
 
@@ -46,8 +47,8 @@ class ClassIndex:
     """The classes of a set of members, and the pods each selection and address set means, as bits."""
 
     def __init__(self, namespaces: Mapping[str, Labels]) -> None:
-        """Start empty; `namespaces` are the labels of each namespace, read again when they are said to change."""
-        self._namespaces = namespaces
+        """Start without members; `namespaces` are the labels of each namespace."""
+        self._namespaces = NamespaceIndex(namespaces)
         self._keys: set[str] = set()
         self._names: set[str] = set()
         self._cuts: list[int] = [0, V6_FIRST]
@@ -75,7 +76,7 @@ class ClassIndex:
     # What is looked at
 
     def look_at(self, keys: Iterable[str], names: Iterable[str], cuts: Iterable[int]) -> set[int]:
-        """Tell pods apart by further label keys, port names and address cuts; return the classes that changed."""
+        """Tell pods apart by further label keys, port names and address cuts; return the classes that were split."""
         new_keys = set(keys) - self._keys
         new_names = set(names) - self._names
         new_cuts = sorted(set(cuts).difference(self._cuts))
@@ -85,17 +86,34 @@ class ClassIndex:
         self._names |= new_names
         for cut in new_cuts:
             insort(self._cuts, cut)
-        touched: set[int] = set()
-        for member in list(self._members.values()):
+        concerned: dict[int, None] = {}
+        for member in self._members.values():
             if (
                 (new_keys and not new_keys.isdisjoint(member.labels))
                 or (new_names and any(port.name in new_names for port in member.ports))
                 or (new_cuts and member.addresses)
             ):
-                old = self._class_of[member.key]
-                if self._classify(member) != self._key_of[old.id]:
-                    touched |= self.remove(member.key)
-                    touched |= self.add(member)
+                concerned[self._class_of[member.key].id] = None
+        return {number for split in concerned for number in self._split(self.classes[split])}
+
+    def _split(self, pod_class: PodClass) -> set[int]:
+        """Put the members of a class that are told apart now into classes of their own; return all that took part.
+
+        The first kind of members keeps the class: when all are of one kind nothing that refers to it changes.
+        """
+        kinds: dict[ClassKey, list[Member]] = {}
+        for member in pod_class.members.values():
+            kinds.setdefault(self._classify(member), []).append(member)
+        (kept, _), *others = kinds.items()
+        self._flip(pod_class)
+        del self._by_key[self._key_of[pod_class.id]]
+        self._take_key(pod_class, kept)
+        self._flip(pod_class)
+        touched = {pod_class.id} if others else set()
+        for _, apart in others:
+            for member in apart:
+                del pod_class.members[member.key]
+                touched |= self.add(member)
         return touched
 
     # Members
@@ -130,26 +148,31 @@ class ClassIndex:
         if names and member.ports:
             used = {(p.name, p.protocol, p.number, p.sidecar) for p in member.ports if p.name in names}
             ports = tuple(sorted(used))
-        cells = tuple(sorted(self._cell(number) for number in member.addresses))
+        cells = tuple(sorted(self.cell(number) for number in member.addresses))
         return member.namespace, labels, ports, cells
 
-    def _cell(self, number: int) -> int:
+    def cell(self, number: int) -> int:
+        """Return the first number of the elementary range that an address lies in."""
         return self._cuts[bisect_right(self._cuts, number) - 1]
 
     def _create(self, key: ClassKey) -> PodClass:
-        namespace, labels, ports, cells = key
         number = self._free.pop() if self._free else len(self.classes)
-        pod_class = PodClass(number, namespace, dict(labels), ports, cells)
+        pod_class = PodClass(number, key[0], {}, (), ())
         self.classes[number] = pod_class
-        self._by_key[key] = pod_class
-        self._key_of[number] = key
+        self._take_key(pod_class, key)
         self._flip(pod_class)
-        for table in (self._local.get(namespace, {}), self._global):
+        for table in (self._local.get(pod_class.namespace, {}), self._global):
             for selection in table:
                 if self._means(selection, pod_class):
                     table[selection] |= 1 << number
                     self._note(selection, 1 << number)
         return pod_class
+
+    def _take_key(self, pod_class: PodClass, key: ClassKey) -> None:
+        _, labels, pod_class.ports, pod_class.cells = key
+        pod_class.labels = dict(labels)
+        self._by_key[key] = pod_class
+        self._key_of[pod_class.id] = key
 
     def _drop(self, pod_class: PodClass) -> None:
         self._flip(pod_class)
@@ -199,8 +222,7 @@ class ClassIndex:
         if selection.namespace is not None:
             result = self._in_namespace.get(selection.namespace, 0)
         else:
-            matched = frozenset(n for n, labels in self._namespaces.items() if selection.matches_namespace(n, labels))
-            self._matched[selection] = matched
+            matched = self._matched[selection] = self._namespaces.matching(selection.namespaces)
             if len(matched) == len(self._namespaces):
                 result = self.all
             else:
@@ -227,9 +249,9 @@ class ClassIndex:
         table.pop(selection, None)
         self._matched.pop(selection, None)
 
-    def namespace_changed(self, name: str) -> None:
-        """Follow a change of a namespace's labels."""
-        labels = self._namespaces.get(name)
+    def put_namespace(self, name: str, labels: Labels | None) -> None:
+        """Let a namespace have these labels from now on; None takes it out."""
+        self._namespaces.put(name, labels)
         for selection, before in list(self._global.items()):
             matched = self._matched[selection]
             now = labels is not None and selection.matches_namespace(name, labels)

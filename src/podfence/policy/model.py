@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from podfence.cluster.classes import ClassIndex
 from podfence.cluster.selection import Selection
+from podfence.policy.engine import Bound
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, members
 
@@ -49,10 +50,10 @@ class Model:
         """Index the engine's state: every class and selection that its policies use."""
         self.engine = engine
         self.state = state = engine.state
-        self._labels: dict[str, dict[str, str]] = {name: item.labels for name, item in state.namespaces.items()}
-        self.index = ClassIndex(self._labels)
+        self.index = ClassIndex({name: item.labels for name, item in state.namespaces.items()})
         self._users: dict[Selection, set[CompiledPolicy]] = defaultdict(set)
-        self._block_users: set[CompiledPolicy] = set()
+        self._block_users: dict[AddressSet, set[CompiledPolicy]] = defaultdict(set)
+        self._blocks_at: dict[int | None, tuple[AddressSet, ...]] = {}
         policies = [policy for name in state.namespaces for policy in self.engine.policies(name)]
         self.index.look_at(*_looked_at(policies))
         for member in state.members.values():
@@ -70,12 +71,17 @@ class Model:
                 self._users[peer].add(policy)
                 self.index.bits(peer)
             elif isinstance(peer, AddressSet):
-                self._block_users.add(policy)
+                self._block_users[peer].add(policy)
+                self._blocks_at.clear()
 
     def _disuse(self, policy: CompiledPolicy) -> None:
-        self._block_users.discard(policy)
         for peer in _peers(policy):
-            if isinstance(peer, Selection) and peer in self._users:
+            if isinstance(peer, AddressSet) and peer in self._block_users:
+                self._block_users[peer].discard(policy)
+                self._blocks_at.clear()
+                if not self._block_users[peer]:
+                    del self._block_users[peer]
+            elif isinstance(peer, Selection) and peer in self._users:
                 self._users[peer].discard(policy)
                 if not self._users[peer]:
                     del self._users[peer]
@@ -112,11 +118,7 @@ class Model:
     def _follow_namespaces(self, delta: Delta) -> None:
         for name in delta.namespaces:
             namespace = self.state.namespaces.get(name)
-            if namespace is None:
-                self._labels.pop(name, None)
-            else:
-                self._labels[name] = namespace.labels
-            self.index.namespace_changed(name)
+            self.index.put_namespace(name, namespace.labels if namespace else None)
 
     def _follow_members(
         self, delta: Delta, touched: dict[Direction, int], changed: set[CompiledPolicy], pods: set[Key]
@@ -137,12 +139,26 @@ class Model:
                 touched[direction] |= 1 << number
 
     def _follow_blocks(self, member: Member, touched: dict[Direction, int], changed: set[CompiledPolicy]) -> None:
-        """Note the policies whose address blocks may hold a pod that comes or goes."""
-        for policy in self._block_users:
-            for direction, grants in policy.grants.items():
-                if any(isinstance(g.peer, AddressSet) and _may_hold(g.peer, member) for g in grants):
-                    changed.add(policy)
-                    touched[direction] |= self.index.bits(policy.subject)
+        """Note the policies whose address blocks hold a pod that comes or goes, or may hold it."""
+        cells: set[int | None] = {self.index.cell(number) for number in member.addresses}
+        for block in {block for cell in cells or {None} for block in self._blocks_holding(cell)}:
+            for policy in self._block_users[block]:
+                for direction, grants in policy.grants.items():
+                    if any(grant.peer == block for grant in grants):
+                        changed.add(policy)
+                        touched[direction] |= self.index.bits(policy.subject)
+
+    def _blocks_holding(self, cell: int | None) -> tuple[AddressSet, ...]:
+        """Return the blocks in use that hold an elementary range, or may hold an address that is not known (None)."""
+        found = self._blocks_at.get(cell)
+        if found is None:
+            holds = self._may_hold_unknown if cell is None else lambda block: cell in block
+            found = self._blocks_at[cell] = tuple(filter(holds, self._block_users))
+        return found
+
+    def _may_hold_unknown(self, block: AddressSet) -> bool:
+        families = self.engine.assumed_families()
+        return any(self.engine.unknown_in(block, family, Bound.OPTIMISTIC) for family in families)
 
     def _follow_policies(
         self, delta: Delta, touched: dict[Direction, int], changed: set[CompiledPolicy], pods: set[Key]
@@ -180,10 +196,6 @@ def _peers(policy: CompiledPolicy) -> Iterable[Selection | AddressSet | None]:
     for grants in policy.grants.values():
         for grant in grants:
             yield grant.peer
-
-
-def _may_hold(block: AddressSet, member: Member) -> bool:
-    return not member.addresses or any(number in block for number in member.addresses)
 
 
 def _looked_at(policies: Iterable[CompiledPolicy]) -> tuple[set[str], set[str], set[int]]:

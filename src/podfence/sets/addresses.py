@@ -8,6 +8,7 @@ the gap keeps their intervals apart, so ``::/0`` never is ``0.0.0.0/0`` (semanti
 from __future__ import annotations
 
 import socket
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from podfence.sets import blocks, spans
@@ -122,12 +123,17 @@ class AddressSet:
 
     def blocks(self) -> tuple[Block, ...]:
         """Return the set as the fewest blocks and excepts."""
-        result: list[Block] = []
-        for first, last in ((0, V4_LAST), (V6_FIRST, V6_LAST)):
-            inside = spans.intersection(self.spans, ((first, last),))
-            for prefix, taken in blocks.shortest(inside, blocks.Prefix(first, last)):
-                result.append(Block(_cidr(prefix), tuple(_cidr(item) for item in taken)))
-        return tuple(result)
+        return _blocks(self.spans)
+
+
+@lru_cache(maxsize=4096)
+def _blocks(canonical: Spans) -> tuple[Block, ...]:
+    result: list[Block] = []
+    for first, last in ((0, V4_LAST), (V6_FIRST, V6_LAST)):
+        inside = spans.intersection(canonical, ((first, last),))
+        for prefix, taken in blocks.shortest(inside, blocks.Prefix(first, last)):
+            result.append(Block(_cidr(prefix), tuple(_cidr(item) for item in taken)))
+    return tuple(result)
 
 
 def _cidr(prefix: blocks.Prefix) -> str:

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Namespaces by label, so that a selector costs what it matches and not one look at each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from podfence.kube.objects import Labels, Requirement, Selector
+
+
+class NamespaceIndex:
+    """The namespaces that exist, by the labels they have."""
+
+    def __init__(self, namespaces: Mapping[str, Labels]) -> None:
+        """Index namespaces by name with their labels."""
+        self._labels: dict[str, Labels] = {}
+        self._with_label: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._with_key: dict[str, set[str]] = defaultdict(set)
+        for name, labels in namespaces.items():
+            self.put(name, labels)
+
+    def __len__(self) -> int:
+        """Return how many namespaces there are."""
+        return len(self._labels)
+
+    def put(self, name: str, labels: Labels | None) -> None:
+        """Let a namespace have these labels from now on; None takes it out."""
+        for item in self._labels.pop(name, {}).items():
+            self._with_label[item].discard(name)
+            self._with_key[item[0]].discard(name)
+        if labels is not None:
+            self._labels[name] = labels
+            for item in labels.items():
+                self._with_label[item].add(name)
+                self._with_key[item[0]].add(name)
+
+    def labels(self, name: str) -> Labels | None:
+        """Return a namespace's labels, None if there is no such namespace."""
+        return self._labels.get(name)
+
+    def matching(self, selector: Selector | None) -> frozenset[str]:
+        """Return the namespaces a selector means; None means all (semantics 4.1)."""
+        found: set[str] | None = None
+        for requirement in selector.requirements if selector else ():
+            holding = self._holding(requirement)
+            found = holding if found is None else found & holding
+        return frozenset(self._labels if found is None else found)
+
+    def _holding(self, requirement: Requirement) -> set[str]:
+        """Return the namespaces for which a requirement holds: the truth table of semantics 4.3."""
+        if requirement.operator in ("Exists", "DoesNotExist"):
+            found = self._with_key.get(requirement.key, set())
+        else:
+            found = set()
+            for value in requirement.values:
+                found |= self._with_label.get((requirement.key, value), set())
+        return found if requirement.operator in ("In", "Exists") else self._labels.keys() - found
