@@ -18,6 +18,7 @@ from podfence.cluster.selection import Selection
 from podfence.policy.engine import Bound, settle
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet, members
+from podfence.sets.partition import disjoint
 
 if TYPE_CHECKING:
     from podfence.cluster.classes import ClassIndex, PodClass
@@ -211,7 +212,7 @@ class Reach:
                     ports = self._and(allowed_in, allowed_out)
                     if ports:
                         met[ports] = met.get(ports, 0) | bits
-        return disjoint(met) if len(met) > 1 else met
+        return disjoint(met.items()) if len(met) > 1 else met
 
     def _and(self, one: PortSet, other: PortSet) -> PortSet:
         found = self._both.get((one, other))
@@ -236,7 +237,7 @@ class Reach:
             if not side.isolated >> number & 1:
                 result[number] = everything
                 continue
-            pieces: dict[tuple[AddressSet, PortSet], None] = {}
+            pieces: dict[tuple[PortSet, AddressSet], None] = {}
             pod_class = self._index.classes[number]
             for grant in side.by_subject.get(number, ()):
                 if isinstance(grant.peer, Selection):
@@ -246,60 +247,11 @@ class Reach:
                     ports = self._resolve((ports, grant.names, grant.names_in), pod_class)
                 if icmp == "denied":
                     ports -= PortSet.OTHER
-                pieces[AddressSet.ALL if grant.peer is None else grant.peer, ports] = None
+                pieces[ports, AddressSet.ALL if grant.peer is None else grant.peer] = None
             if icmp == "allowed":
-                pieces[AddressSet.ALL, PortSet.OTHER] = None
+                pieces[PortSet.OTHER, AddressSet.ALL] = None
             key = tuple(pieces)
             if key not in known:
-                known[key] = _disjoint_addresses(key)
+                known[key] = disjoint(key)
             result[number] = known[key]
         return result
-
-
-def disjoint(overlapping: Partition) -> Partition:
-    """Return the partition in which each class has the union of the ports of all sets it was in."""
-    result: Partition = {}
-    for ports, bits in overlapping.items():
-        rest = bits
-        for known, there in list(result.items()):
-            common = rest & there
-            if not common:
-                continue
-            joined = known | ports
-            if joined != known:
-                if there == common:
-                    del result[known]
-                else:
-                    result[known] = there & ~common
-                result[joined] = result.get(joined, 0) | common
-            rest &= ~common
-            if not rest:
-                break
-        if rest:
-            result[ports] = result.get(ports, 0) | rest
-    return result
-
-
-def _disjoint_addresses(pieces: tuple[tuple[AddressSet, PortSet], ...]) -> AddressPartition:
-    result: AddressPartition = {}
-    for addresses, ports in pieces:
-        rest = addresses
-        if not ports:
-            continue
-        for known, there in list(result.items()):
-            common = rest & there
-            if not common:
-                continue
-            joined = known | ports
-            if joined != known:
-                if there == common:
-                    del result[known]
-                else:
-                    result[known] = there - common
-                result[joined] = result.get(joined, AddressSet.EMPTY) | common
-            rest -= common
-            if not rest:
-                break
-        if rest:
-            result[ports] = result.get(ports, AddressSet.EMPTY) | rest
-    return result
