@@ -171,7 +171,7 @@ def test_spellings_of_one_block(text: str, same: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "/8", "10.0.0.0/", "10.0.0.0/33", "::/129", "10.0.0.0/-1", "10.0.0/8", "10.0.0.256", "fe80::1%eth0", "web",
-     "10.0.0.0/٨", "10.0.0.0/8/8", "1.2.3.4\0", "010.0.0.1", "ｆｅ80::", " 10.0.0.1"],
+     "10.0.0.0/٨", "10.0.0.0/8/8", "1.2.3.4\0", "010.0.0.1", "é80::", " 10.0.0.1"],
 )  # fmt: skip
 def test_texts_that_are_no_block_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"address|prefix|null|character"):

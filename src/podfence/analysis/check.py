@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
 from podfence.analysis.endpoints import (
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from podfence.kube.objects import Service, ServicePort
     from podfence.policy.engine import Engine
 
+_NO_FAMILY = "the two have no address family in common"
+
 
 @dataclass(frozen=True, slots=True)
 class _Part:
@@ -57,9 +62,7 @@ def check(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQue
     try:
         connections = pairs(engine, source, destination)
     except NoCommonFamilyError:
-        return _unreachable(
-            source.name, destination.name, port.text, "the two have no address family in common", "7.13"
-        )
+        return _unreachable(source.name, destination.name, port.text, _NO_FAMILY, "7.13")
     parts = [part for pair in connections for part in _judge(engine, pair, port.ports)]
     return _verdict(engine, source.name, destination.name, port, parts)
 
@@ -79,7 +82,7 @@ def _judge(engine: Engine, pair: Pair, asked: PortSet) -> list[_Part]:
 def _verdict(engine: Engine, source: str, destination: str, port: PortQuestion, parts: list[_Part]) -> Verdict:
     decisions = {part.decision for part in parts}
     if len(decisions) == 1:
-        part = parts[0]
+        part = _named(parts[0], source, destination)
         egress, ingress = _reasons(engine, part)
         return Verdict(
             source=source,
@@ -90,8 +93,12 @@ def _verdict(engine: Engine, source: str, destination: str, port: PortQuestion, 
             ingress=ingress,
             depends_on=_open_matter(egress, ingress) if part.decision is Decision.DEPENDS else "",
         )
-    merged = _merge(parts)
-    details = tuple(_part_verdict(engine, part) for part in merged)
+    asked = [part.pair.addresses for part in parts if part.pair.addresses is not None]
+    everything = reduce(or_, asked, AddressSet.EMPTY)
+    details = tuple(
+        _part_verdict(engine, _named(part, source, destination, everything if asked else None))
+        for part in _merge(parts)
+    )
     # The reasons shown first are those of what is not allowed: that is what people ask about.
     shown = next(detail for detail in details if detail.decision is not Decision.ALLOWED)
     return Verdict(
@@ -108,21 +115,33 @@ def _verdict(engine: Engine, source: str, destination: str, port: PortQuestion, 
 
 def _part_verdict(engine: Engine, part: _Part) -> Verdict:
     egress, ingress = _reasons(engine, part)
-    pair = part.pair
-    ends = (pair.source, pair.destination)
-    names = [pair.source_name, pair.destination_name]
-    if pair.addresses is not None:
-        text = ", ".join(str(block) for block in pair.addresses.blocks())
-        names = [text if isinstance(end, AddressEnd) else name for end, name in zip(ends, names, strict=True)]
     return Verdict(
-        source=names[0],
-        destination=names[1],
+        source=part.pair.source_name,
+        destination=part.pair.destination_name,
         port=str(part.ports),
         decision=part.decision,
         egress=egress,
         ingress=ingress,
         depends_on=_open_matter(egress, ingress) if part.decision is Decision.DEPENDS else "",
     )
+
+
+def _named(part: _Part, source: str, destination: str, everything: AddressSet | None = None) -> _Part:
+    """Return a part whose piece of a range is called what it is: the range as asked, or its blocks if it is less."""
+    pair = part.pair
+    if pair.addresses is None:
+        return part
+    less = everything is not None and pair.addresses != everything
+    text = ", ".join(str(block) for block in pair.addresses.blocks()) if less else ""
+    if isinstance(pair.source, AddressEnd):
+        name = text or source
+        return replace(part, pair=replace(pair, source=replace(pair.source, name=name), source_name=name))
+    if isinstance(pair.destination, AddressEnd):
+        name = text or destination
+        return replace(
+            part, pair=replace(pair, destination=replace(pair.destination, name=name), destination_name=name)
+        )
+    return part
 
 
 def _merge(parts: list[_Part]) -> list[_Part]:
@@ -284,14 +303,17 @@ def _check_named(engine: Engine, source: Endpoint, destination: Endpoint, port: 
         message = f"port {port.text!r}: only pods and Services have named ports; give a number"
         raise EndpointError(message)
     parts: list[_Part] = []
+    named = False
     for member in destination.members:
         numbers = _numbers(member, port)
         if not numbers:
             continue
         alone = PodsEndpoint(destination.name, (member,), destination.hypothetical)
-        for pair in pairs(engine, source, alone):
-            parts += _judge(engine, pair, numbers)
-    if not parts:
+        named = True
+        with suppress(NoCommonFamilyError):
+            for pair in pairs(engine, source, alone):
+                parts += _judge(engine, pair, numbers)
+    if not named:
         names = sorted(
             {
                 f"{item.name} ({item.number}/{item.protocol.lower()})"
@@ -302,6 +324,8 @@ def _check_named(engine: Engine, source: Endpoint, destination: Endpoint, port: 
         )
         message = f"{destination.name} has no port named {port.text}; it has {', '.join(names) or 'no named ports'}"
         raise EndpointError(message)
+    if not parts:
+        return _unreachable(source.name, destination.name, port.text, _NO_FAMILY, "7.13")
     return _verdict(engine, source.name, destination.name, port, parts)
 
 

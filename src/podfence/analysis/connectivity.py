@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -121,12 +121,26 @@ def matrix(model: Model, question: ListQuestion) -> Matrix:
         if question.namespaces is None or pod_class.namespace in question.namespaces
     ]
     wanted.sort()
-    alone = {n for n, pod_class in model.index.classes.items() if _alone(pod_class.members.values())}
+    alone = _single_pods(model) if model.engine.options.self_traffic == "allowed" else set()
     rows = []
-    for _, row in wanted:
-        cell = (cells.get((row, column), "X") if row != column or row not in alone else "." for _, column in wanted)
-        rows.append("".join(cell))
+    for name, row in wanted:
+        itself = name.partition("[")[0]
+        rows.append(
+            "".join(
+                "." if name == other and (itself, row) in alone else cells.get((row, column), "X")
+                for other, column in wanted
+            )
+        )
     return Matrix(tuple(name for name, _ in wanted), tuple(rows))
+
+
+def _single_pods(model: Model) -> set[tuple[str, int]]:
+    """Return (name, class) of what is a single pod in its class: it always reaches itself (semantics 7.1)."""
+    found: dict[tuple[str, int], list[Member]] = defaultdict(list)
+    for pod_class in model.index.classes.values():
+        for member in pod_class.members.values():
+            found[display_name(owner_key(member)), pod_class.id].append(member)
+    return {place for place, pods in found.items() if _alone(pods)}
 
 
 def _sort_key(model: Model, line: Line) -> tuple[object, ...]:
@@ -143,7 +157,7 @@ def _expanded(
         (display_name(member.key), member)
         for number in members(bits)
         for member in model.index.classes[number].members.values()
-        if only is None or display_name(owner_key(member)) in only or display_name(member.key) in only
+        if only is None or display_name(member.key) in only
     ]
     found.sort(key=lambda item: item[0])
     return found + [(text, None) for text in addresses.cidrs()]

@@ -31,7 +31,7 @@ _KINDS = {
     **{kind.lower(): kind for kind in SHORT_KINDS},
     **{f"{kind.lower()}s": kind for kind in SHORT_KINDS},
 }
-_LABELS = re.compile(r"[^=,/]+=[^=,]*(,[^=,]+=[^=,]*)*")
+_LABELS = re.compile(r"[^=,]+=[^=,]*(,[^=,]+=[^=,]*)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,8 @@ def parse_endpoint(state: ClusterState, text: str, namespace: str) -> Endpoint:
     addresses = _addresses(text)
     if addresses is not None:
         return _outside(state, text, addresses)
-    space, _, rest = text.partition("/")
-    if not rest:
+    space, separator, rest = text.partition("/")
+    if not separator:
         space, rest = namespace, space
     if not space or not rest:
         message = f"{text!r} is no endpoint: write POD, NAMESPACE/POD, NAMESPACE/KIND/NAME, an address or node:NAME"

@@ -78,13 +78,9 @@ def node_ends(engine: Engine, name: str, addresses: tuple[int, ...]) -> tuple[No
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Ends of a question that are judged alike: pods (any stands for all), a piece of a range, or a node.
-
-    `name` is that of the piece.
-    """
+    """Ends of a question that are judged alike: pods (any stands for all), a piece of a range, or a node."""
 
     members: tuple[Member, ...] = ()
-    name: str = ""
     piece: AddressSet | None = None
     node: NodeEndpoint | None = None
 
@@ -96,10 +92,8 @@ def _groups(endpoint: Endpoint, cuts: list[int]) -> list[_Group]:
             for member in members:
                 alike.setdefault(_likeness(member, cuts), []).append(member)
             return [_Group(members=tuple(group)) for group in alike.values()]
-        case AddressesEndpoint(name=name, addresses=addresses):
-            pieces = list(_pieces(addresses, cuts))
-            whole = len(pieces) == len(addresses.spans)
-            return [_Group(piece=piece, name=name if whole else _piece_name(piece)) for piece in pieces]
+        case AddressesEndpoint(addresses=addresses):
+            return [_Group(piece=piece) for piece in _pieces(addresses, cuts)]
         case NodeEndpoint() as node:
             return [_Group(node=node)]
         case ServiceEndpoint(name=name):
@@ -122,10 +116,6 @@ def _pieces(addresses: AddressSet, cuts: list[int]) -> Iterator[AddressSet]:
             yield AddressSet(((start, cut - 1),))
             start = cut
         yield AddressSet(((start, last),))
-
-
-def _piece_name(piece: AddressSet) -> str:
-    return ", ".join(str(block) for block in piece.blocks())
 
 
 def _cuts(engine: Engine, *endpoints: Endpoint) -> list[int]:
@@ -164,7 +154,7 @@ def _representatives(left: _Group, right: _Group) -> tuple[_Group, _Group]:
 
 def _ends(engine: Engine, group: _Group) -> Iterable[tuple[End, AddressSet | None]]:
     if group.piece is not None:
-        return [(AddressEnd(group.piece.spans[0][0], group.name), group.piece)]
+        return [(AddressEnd(group.piece.spans[0][0]), group.piece)]
     if group.node is not None:
         return [(end, None) for end in node_ends(engine, group.node.node, group.node.addresses)]
     return [(end, None) for end in as_ends(engine, group.members[0])]

@@ -18,15 +18,16 @@ def node_addresses(state: ClusterState) -> dict[str, tuple[int, ...]]:
 
     A loaded Node knows its own; of others the pods on them tell (`status.hostIPs`).
     """
-    found = {node.name: set(_numbers(node.addresses)) for node in state.nodes.values()}
+    found = {node.name: set(numbers_of(node.addresses)) for node in state.nodes.values()}
     for pod in state.pods.values():
         name = pod.template.node
         if name and name not in state.nodes:
-            found.setdefault(name, set()).update(_numbers(pod.node_addresses))
+            found.setdefault(name, set()).update(numbers_of(pod.node_addresses))
     return {name: tuple(sorted(numbers)) for name, numbers in sorted(found.items())}
 
 
-def _numbers(texts: Iterable[str]) -> Iterable[int]:
+def numbers_of(texts: Iterable[str]) -> Iterable[int]:
+    """Yield the addresses among texts as numbers; what is no address, such as a host name, is left out."""
     for text in texts:
         try:
             yield parse_address(text)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from podfence.sets.addresses import parse_address
+from podfence.cluster.nodes import numbers_of
 
 if TYPE_CHECKING:
     from podfence.cluster.members import Member
@@ -47,7 +47,7 @@ def backends(state: ClusterState, service: Service, port: ServicePort) -> list[S
             if endpoint.number is None or not _same_port(endpoint, port):
                 continue
             for backend in piece.backends:
-                numbers = [parse_address(text) for text in backend.addresses]
+                numbers = list(numbers_of(backend.addresses))
                 member = next((by_address[number] for number in numbers if number in by_address), None)
                 address = None if member or not numbers else numbers[0]
                 if backend.ready and (member or address is not None):

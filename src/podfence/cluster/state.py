@@ -186,7 +186,7 @@ class ClusterState:
             self._pods_of_owner.setdefault(_owner_key(pod.owner, pod.namespace), set()).add(pod.key)
         if workload is not None:
             self._pods_of_workload.setdefault(workload, set()).add(pod.key)
-            self._sync_template(workload, delta)
+            self._sync_templates(workload, delta)
         if pod.phase not in FINISHED_PHASES:
             member = member_of_pod(pod, workload)
             self.members[pod.key] = member
@@ -204,7 +204,7 @@ class ClusterState:
         workload = workload_of(pod, self.workloads)
         if workload is not None:
             _discard(self._pods_of_workload, workload, key)
-            self._sync_template(workload, delta)
+            self._sync_templates(workload, delta)
         self._use(pod.namespace, delta, -1)
 
     def _workload(self, workload: Workload, delta: Delta, *, present: bool) -> None:
@@ -226,6 +226,11 @@ class ClusterState:
         for pod in pods:
             self._put_pod(pod, delta)
         self._sync_template(key, delta, replace=True)
+        self._sync_templates(key, delta)
+
+    def _sync_templates(self, key: Key, delta: Delta) -> None:
+        """Follow a workload's first or last pod; one that is not loaded is stood for by what it owns."""
+        self._sync_template(key, delta)
         for owned in self._workloads_of_owner.get(key, ()):
             self._sync_template(owned, delta)
 
@@ -235,6 +240,7 @@ class ClusterState:
         wanted = (
             workload is not None
             and not self._pods_of_workload.get(key)
+            and not self._pods_of_workload.get(self.top_workload(workload))
             and (workload.owner is None or _owner_key(workload.owner, key.namespace) not in self.workloads)
         )
         present = self.members.get(key)

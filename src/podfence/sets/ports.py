@@ -3,7 +3,7 @@
 
 All protocols lie on one line of integers: port p of TCP is p, of UDP 65536 + p, of SCTP 131072 + p,
 and one last point stands for every other IP protocol (ICMP among them), which has no ports. Ports
-run from 1 to 65535; the unused point 0 of each protocol keeps their intervals apart.
+run from 1 to 65535; the unused point 0 of each protocol, the others' too, keeps their intervals apart.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from podfence.sets.spans import Spans
 
 PROTOCOLS: Final = ("TCP", "UDP", "SCTP")
-OTHER_POINT: Final = 3 << 16
+OTHER_POINT: Final = (3 << 16) + 1
 LAST_PORT: Final = 65535
 
 
