@@ -6,7 +6,7 @@
     cluster = podfence.load("manifests/")
     verdict = cluster.check("shop/web", "shop/db", 5432)
     print(verdict.allowed, verdict.reason)
-    for connection in cluster.connectivity().connections:
+    for connection in cluster.connectivity():
         print(connection.sources, "->", connection.destinations, connection.ports)
 
 The names below are imported when they are first used, so that a command which needs none of them

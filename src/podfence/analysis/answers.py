@@ -8,7 +8,12 @@ once as a `Group`, defined once.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class PortRange(msgspec.Struct, frozen=True):
@@ -121,6 +126,10 @@ class Connectivity(msgspec.Struct, frozen=True, kw_only=True):
     workloads: int = 0
     pods: int = 0
     policies: int = 0
+
+    def __iter__(self) -> Iterator[Connection]:
+        """Yield the connections in order."""
+        return iter(self.connections)
 
 
 class Matrix(msgspec.Struct, frozen=True):

@@ -221,7 +221,7 @@ def _check_service(engine: Engine, source: Endpoint, destination: ServiceEndpoin
     if service.type == "ExternalName":
         message = f"{destination.name} is an ExternalName Service, an alias for a name outside; ask about its address"
         raise EndpointError(message)
-    if service.headless:
+    if service.headless and service.selector is not None:
         members = tuple(selected(engine.state, service))
         if not members:
             return _unreachable(source.name, destination.name, port.text, f"{destination.name} has no backend", "7.7")
