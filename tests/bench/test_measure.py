@@ -27,10 +27,10 @@ def test_a_program_that_ends_well_is_measured() -> None:
 
 def test_memory_is_that_of_the_program() -> None:
     before = python("print('done')")
-    after = python("x = b'x' * 100 * 2**20; print('done')")
+    after = python("x = b'x' * 600 * 2**20; print('done')")
 
     # What the tests themselves hold may hide a part of it: the kernel counts the parent into the child.
-    assert after.memory >= 100
+    assert after.memory >= 600
     assert before.memory < after.memory
 
 

@@ -60,7 +60,8 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     """A set of endpoints.
 
     `everything`: every pod and every address. `all_pods`: every pod. `all_addresses`: every address
-    outside. When a flag is set the lists it covers are empty. `open_pods`: all pods that no policy
+    outside. `internet`: every public address that is no pod, node or Service, where the question asked
+    about it. When a flag is set the lists it covers are empty. `open_pods`: all pods that no policy
     isolates in this direction. `namespaces`: all pods of these. `groups`: names of groups.
     `workloads`: ``shop/deploy/web`` and ``shop/web`` (a bare pod). `addresses`: blocks outside.
     """
@@ -68,6 +69,7 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     everything: bool = False
     all_pods: bool = False
     all_addresses: bool = False
+    internet: bool = False
     open_pods: bool = False
     namespaces: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
@@ -80,6 +82,7 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
             (self.everything, "everything"),
             (self.all_pods, "all pods"),
             (self.all_addresses, "any address"),
+            (self.internet, "internet"),
             (self.open_pods, "open pods"),
         )
         names = tuple(text for flag, text in flags if flag)

@@ -169,6 +169,8 @@ def _differs(parts: list[_Part]) -> str:
     if all(len(decisions) > 1 for decisions in by_pair.values()):
         return "the port"
     all_pairs = list(by_pair)
+    if len({type(pair.source) for pair in all_pairs}) > 1:
+        return "option service-source"
     if len({pair.source_name for pair in all_pairs}) > 1:
         return "the source pod"
     if len({pair.destination_name for pair in all_pairs}) > 1:
@@ -288,8 +290,8 @@ def _with_node_sources(engine: Engine, pair: Pair, ports: PortSet, as_client: li
     other = NodeEnd("", None, pair.destination.family)
     as_node = [
         part
-        for end in (own, other)
-        for part in _judge(engine, replace(pair, source=end, source_name="a node's address", addresses=None), ports)
+        for end, name in ((own, "the pod's own node"), (other, "another node"))
+        for part in _judge(engine, replace(pair, source=end, source_name=name, addresses=None), ports)
     ]
     return as_node if option == "node" else as_client + as_node
 

@@ -55,14 +55,16 @@ def connectivity(model: Model, question: ListQuestion) -> Connectivity:
     """Return the connectivity as named sets; raises EndpointError for ends that cannot be listed."""
     with _present(model, question):
         source, destination = _end(model, question.source), _end(model, question.destination)
-        namer = Namer(model.index)
+        asked = (end for end in (question.source, question.destination) if isinstance(end, AddressesEndpoint))
+        internet = next((end.addresses for end in asked if end.name == "internet"), AddressSet.EMPTY)
+        namer = Namer(model.index, internet)
         reach = Reach(model.engine, model.index)
         found = lines(model, reach, _question(model, question, source, destination))
         open_sources, open_destinations = (reach.open_pods(d) for d in (Direction.EGRESS, Direction.INGRESS))
         named = []
         for line in found:
             own = _own(model, line)
-            if own and line.sources == own:
+            if own and line.sources == own and not line.source_addresses:
                 continue
             named.append(
                 Connection(

@@ -86,6 +86,8 @@ def parse_endpoint(state: ClusterState, text: str, namespace: str) -> Endpoint:
     space, separator, rest = text.partition("/")
     if not separator:
         space, rest = namespace, space
+    elif space.lower() in _KINDS and space not in state.namespaces and rest and "/" not in rest:
+        return _by_kind(state, text, namespace, space, rest)
     if not space or not rest:
         message = f"{text!r} is no endpoint: write POD, NAMESPACE/POD, NAMESPACE/KIND/NAME, an address or node:NAME"
         raise EndpointError(message)
@@ -138,7 +140,8 @@ def _addresses(text: str) -> AddressSet | None:
 def _outside(state: ClusterState, text: str, addresses: AddressSet) -> Endpoint:
     first, last = addresses.spans[0]
     if first != last:
-        outside = addresses - known_addresses(state)
+        # Loopback never leaves the pod; in a range with others it would only make every answer "depends".
+        outside = addresses - known_addresses(state) - AddressSet.LOOPBACK or addresses & AddressSet.LOOPBACK
         if not outside:
             message = f"every address of {text} belongs to a pod, a node or a Service: name that instead"
             raise EndpointError(message)
@@ -239,6 +242,8 @@ def require_namespace(state: ClusterState, namespace: str) -> None:
     """Raise EndpointError if a namespace does not exist, with the nearest that does."""
     if namespace not in state.namespaces:
         message = f"there is no namespace {namespace!r}{_nearest(namespace, state.namespaces)}"
+        if namespace == "default":
+            message += "; names without a namespace are looked up there, unless -n says where"
         raise EndpointError(message)
 
 

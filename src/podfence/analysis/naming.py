@@ -23,9 +23,13 @@ _FEW = 4
 class Namer:
     """Names the classes of an index; `only` limits the names to some pods and workloads."""
 
-    def __init__(self, index: ClassIndex) -> None:
-        """Work out the name of every class's workloads: by label where a workload is in several classes."""
+    def __init__(self, index: ClassIndex, internet: AddressSet = AddressSet.EMPTY) -> None:
+        """Work out the name of every class's workloads: by label where a workload is in several classes.
+
+        `internet` are the addresses to call so, if the question does.
+        """
         self._index = index
+        self._internet = internet
         self._names: dict[int, tuple[str, ...]] = {}
         self._known: dict[tuple[int, AddressSet, int, int], Endpoints] = {}
         classes_of: dict[Key, set[int]] = defaultdict(set)
@@ -80,14 +84,17 @@ class Namer:
         self, bits: int, addresses: AddressSet, opened: int, optional: int, only: Collection[str] | None
     ) -> Endpoints:
         outside = addresses == AddressSet.ALL
-        blocks = () if outside else tuple(AddressBlock(*block) for block in addresses.blocks())
+        internet = bool(addresses) and addresses == self._internet
+        blocks = () if outside or internet else tuple(AddressBlock(*block) for block in addresses.blocks())
         if only is not None:
-            return Endpoints(workloads=self.names(bits, only), all_addresses=outside, addresses=blocks)
+            return Endpoints(
+                workloads=self.names(bits, only), all_addresses=outside, internet=internet, addresses=blocks
+            )
         everyone = self._index.all
         if bits and bits | optional == everyone:
             if outside:
                 return Endpoints(everything=True)
-            return Endpoints(all_pods=True, addresses=blocks)
+            return Endpoints(all_pods=True, internet=internet, addresses=blocks)
         rest = bits
         with_open = bool(opened) and not opened & ~(bits | optional) and opened.bit_count() > _FEW
         if with_open:
@@ -102,6 +109,7 @@ class Namer:
             rest &= ~optional
         return Endpoints(
             all_addresses=outside,
+            internet=internet,
             open_pods=with_open,
             namespaces=tuple(spaces),
             workloads=self.names(rest),

@@ -11,7 +11,7 @@ from podfence.cluster.members import FINISHED_PHASES, display_name
 from podfence.policy.legacy import ANNOTATION, MISSPELT_ANNOTATION, is_old, isolates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from podfence.cluster.state import ClusterState
     from podfence.kube.objects import Namespace, NetworkPolicy
@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 _FEW = 5
 
 
-def notes(state: ClusterState, options: Options) -> tuple[str, ...]:
-    """Return one sentence for each thing worth knowing, in a stable order."""
+def notes(state: ClusterState, options: Options, ignored: Mapping[str, int]) -> tuple[str, ...]:
+    """Return one sentence for each thing worth knowing, in a stable order.
+
+    `ignored` counts the objects that were not read, by kind and group.
+    """
     return (
+        *_other_policies(ignored),
         *_made_up(state),
         *_finished(state),
         *_host_network(state, options),
@@ -30,6 +34,13 @@ def notes(state: ClusterState, options: Options) -> tuple[str, ...]:
         *shared_addresses(state),
         *_old_form(state, options),
     )
+
+
+def _other_policies(ignored: Mapping[str, int]) -> Iterator[str]:
+    """Say that policies of other kinds, which may well decide, are left out."""
+    for kind, count in sorted(ignored.items()):
+        if kind.partition(".")[0].endswith("NetworkPolicy") or kind.startswith("GlobalNetwork"):
+            yield f"{count} {kind} left out: only NetworkPolicy is judged, what others decide is not in the answer"
 
 
 def _some(names: list[str]) -> str:

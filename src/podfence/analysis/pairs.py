@@ -138,7 +138,7 @@ def _between(engine: Engine, left: _Group, right: _Group, source: str, destinati
     one, other = _representatives(left, right)
     for a, a_addresses in _ends(engine, one):
         for b, b_addresses in _ends(engine, other):
-            if _family(a) != _family(b):
+            if not (_family(a) == _family(b) or _is_loopback(a) or _is_loopback(b)):
                 continue
             yield Pair(a, b, _name(one, source), _name(other, destination), a_addresses or b_addresses)
 
@@ -162,6 +162,11 @@ def _ends(engine: Engine, group: _Group) -> Iterable[tuple[End, AddressSet | Non
 
 def _family(end: End) -> Family:
     return family_of(end.address) if isinstance(end, AddressEnd) else end.family
+
+
+def _is_loopback(end: End) -> bool:
+    """Return whether an end is the pod itself by an address that every pod has, of either family."""
+    return isinstance(end, AddressEnd) and end.address in AddressSet.LOOPBACK
 
 
 def _name(group: _Group, endpoint: str) -> str:

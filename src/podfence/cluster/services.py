@@ -56,8 +56,10 @@ def backends(state: ClusterState, service: Service, port: ServicePort) -> list[S
 
 
 def selected(state: ClusterState, service: Service) -> list[Member]:
-    """Return the members a Service's selector means, in order of name."""
-    wanted = (service.selector or {}).items()
+    """Return the members a Service's selector means, in order of name; none if it has no selector."""
+    if service.selector is None:
+        return []
+    wanted = service.selector.items()
     found = (
         member
         for member in state.members.values()

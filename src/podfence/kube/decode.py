@@ -15,6 +15,7 @@ from podfence.kube.source import Origin
 from podfence.kube.validation.findings import Finding, Findings, field_text, go_quote, without_consequences
 from podfence.kube.validation.meta import check_meta
 from podfence.kube.validation.names import label_value
+from podfence.kube.validation.near import near_misses
 from podfence.kube.validation.shape import examine, found
 
 if TYPE_CHECKING:
@@ -136,6 +137,8 @@ class _Decoder:
         check_meta(meta, known.name_rule, findings, namespaced=known.namespaced)
         if kind == "Namespace":
             _check_name_label(meta, findings)
+        if kind != "NetworkPolicy" and not live:
+            findings += near_misses(value, kind)
         known.check(written, Reading(kind, version, self._lax or live, legacy), findings)
         if unread or findings:
             if live:

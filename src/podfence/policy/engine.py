@@ -12,7 +12,7 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
+from podfence.policy.ends import AddressEnd, End, PodEnd
 from podfence.policy.legacy import compile_namespace
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet
@@ -107,7 +107,9 @@ class Engine:
             if subject.through_service or peer.through_service:
                 return "7.2" if settle(self.options.hairpin, bound, "policy", "allowed") == "allowed" else None
             return "7.1" if self.options.self_traffic == "allowed" else None
-        if isinstance(peer, NodeEnd) and peer.name and peer.name == subject.member.node:
+        if isinstance(peer, AddressEnd):
+            return "7.1" if peer.address in AddressSet.LOOPBACK else None
+        if peer.name and peer.name == subject.member.node:
             if direction is Direction.INGRESS:
                 return "7.3"
             if settle(self.options.own_node_egress, bound, "policy", "allowed") == "allowed":

@@ -6,6 +6,7 @@ from __future__ import annotations
 from podfence.policy.ends import End, PodEnd
 from podfence.policy.engine import Bound, Engine
 from podfence.policy.misses import nearest_miss
+from podfence.policy.options import describe
 from podfence.policy.references import policy_ref, rule_ref
 from podfence.policy.remedies import remedy
 from podfence.policy.verdict import Decision, Direction, Reason, RuleRef, Tier
@@ -86,14 +87,15 @@ def _open(engine: Engine, direction: Direction, subject: PodEnd, peer: End, poin
     policies = engine.applicable(direction, subject.member)
     rule = _admitting_rule(engine, direction, subject, peer, point, Bound.OPTIMISTIC)
     options = tuple(name for name in _OPEN_OPTIONS if getattr(engine.options, name) == "depends")
-    why = f"it depends on {', '.join(name.replace('_', '-') for name in options)}"
-    through = f"{rule} admits it or not: " if rule else ""
+    named = ", ".join(name.replace("_", "-") for name in options)
+    why = f"open upstream, and option {named} leaves it open"
+    through = f"{rule} may admit it: " if rule else ""
     return Reason(
         direction=direction,
         decision=Decision.DEPENDS,
         tier=Tier.NETWORK_POLICY,
         summary=f"{through}{why}",
-        semantics="12",
+        semantics=describe()[options[0]].rule,
         policies=tuple(policy_ref(policy) for policy in policies),
         rule=rule,
         options=options,

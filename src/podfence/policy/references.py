@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from podfence.kube.objects import NetworkPolicy
-from podfence.policy.verdict import Direction, PolicyRef, RuleRef
+from podfence.policy.verdict import ANNOTATION_KIND, Direction, PolicyRef, RuleRef
 
 if TYPE_CHECKING:
     from podfence.policy.grants import CompiledPolicy
@@ -18,7 +18,7 @@ def policy_ref(policy: CompiledPolicy) -> PolicyRef:
     position = source.origin.at() if source.origin else None
     if isinstance(source, NetworkPolicy):
         return PolicyRef("NetworkPolicy", source.namespace, source.name, position)
-    return PolicyRef("Namespace annotation", source.name, source.name, position)
+    return PolicyRef(ANNOTATION_KIND, source.name, source.name, position)
 
 
 def rule_ref(policy: CompiledPolicy, direction: Direction, index: int) -> RuleRef:

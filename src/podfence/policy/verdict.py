@@ -37,6 +37,10 @@ class Tier(enum.StrEnum):
     DEFAULT = "Default"
 
 
+ANNOTATION_KIND = "Namespace annotation"
+"""The kind in reasons of the annotation that isolated a namespace before 1.7 (semantics 10.1)."""
+
+
 class PolicyRef(msgspec.Struct, frozen=True):
     """A policy as named in a reason; `position` is None when it did not come from a file."""
 
@@ -48,6 +52,8 @@ class PolicyRef(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         """Return ``NetworkPolicy shop/db (policies/db.yaml:3)``."""
         where = f" ({self.position})" if self.position else ""
+        if self.kind == ANNOTATION_KIND:
+            return f"the annotation of namespace {self.name}{where}"
         return f"{self.kind} {self.namespace}/{self.name}{where}"
 
 

@@ -126,12 +126,14 @@ class Endpoints(Value, frozen=True):
     """A set of endpoints: the union of what its flags and lists name.
 
     `everything` is every pod and every address; `openPods` are the pods that no policy isolates in
-    this direction, listed once for the whole document; `groups` name entries of its `groups`.
+    this direction, listed once for the whole document; `internet` are the public addresses that are no
+    pod, node or Service; `groups` name entries of its `groups`.
     """
 
     everything: bool
     all_pods: bool
     all_addresses: bool
+    internet: bool
     open_pods: bool
     namespaces: tuple[str, ...]
     groups: tuple[str, ...]

@@ -39,7 +39,12 @@ class Members:
 
 
 def _words(ends: Endpoints) -> Iterator[str]:
-    flags = ((ends.everything, "everything"), (ends.all_pods, "all-pods"), (ends.all_addresses, "any-address"))
+    flags = (
+        (ends.everything, "everything"),
+        (ends.all_pods, "all-pods"),
+        (ends.all_addresses, "any-address"),
+        (ends.internet, "internet"),
+    )
     yield from (text for flag, text in flags if flag)
     yield from (f"{namespace}/*" for namespace in ends.namespaces)
     yield from ends.workloads

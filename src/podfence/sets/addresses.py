@@ -43,6 +43,7 @@ class AddressSet:
     V4: AddressSet
     V6: AddressSet
     PRIVATE: AddressSet
+    LOOPBACK: AddressSet
 
     def __init__(self, canonical: Spans) -> None:
         """Wrap canonical spans on the line of both families."""
@@ -186,6 +187,7 @@ AddressSet.EMPTY = AddressSet(())
 AddressSet.V4 = AddressSet(((0, V4_LAST),))
 AddressSet.V6 = AddressSet(((V6_FIRST, V6_LAST),))
 AddressSet.ALL = AddressSet(((0, V4_LAST), (V6_FIRST, V6_LAST)))
+AddressSet.LOOPBACK = AddressSet.cidr("127.0.0.0/8") | AddressSet.cidr("::1")
 AddressSet.PRIVATE = AddressSet(
     spans.normalize(
         pair
