@@ -43,6 +43,25 @@ class PodClass:
     members: dict[Key, Member] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """What has newly come into use, and can tell members of one class apart."""
+
+    keys: tuple[str, ...]
+    names: set[str]
+    cuts: bool
+
+    def of(self, member: Member, index: ClassIndex) -> object:
+        """Return what is new about a member; equal values are not told apart."""
+        labels = member.labels
+        found: tuple[object, ...] = tuple(labels.get(key) for key in self.keys)
+        if self.names:
+            found += (frozenset(port for port in member.ports if port.name in self.names),)
+        if self.cuts:
+            found += (frozenset(index.cell(number) for number in member.addresses),)
+        return found
+
+
 class ClassIndex:
     """The classes of a set of members, and the pods each selection and address set means, as bits."""
 
@@ -84,33 +103,34 @@ class ClassIndex:
             return set()
         self._keys |= new_keys
         self._names |= new_names
+        concerned = 0
         for cut in new_cuts:
+            concerned |= self._in_cell.get(self.cell(cut), 0)
             insort(self._cuts, cut)
-        concerned: dict[int, None] = {}
-        for member in self._members.values():
-            if (
-                (new_keys and not new_keys.isdisjoint(member.labels))
-                or (new_names and any(port.name in new_names for port in member.ports))
-                or (new_cuts and member.addresses)
-            ):
-                concerned[self._class_of[member.key].id] = None
-        return {number for split in concerned for number in self._split(self.classes[split])}
+        if new_keys or new_names:
+            for member in self._members.values():
+                if not new_keys.isdisjoint(member.labels) or any(port.name in new_names for port in member.ports):
+                    concerned |= 1 << self._class_of[member.key].id
+        tell = _Difference(tuple(sorted(new_keys)), new_names, bool(new_cuts))
+        return {number for split in members_of(concerned) for number in self._split(self.classes[split], tell)}
 
-    def _split(self, pod_class: PodClass) -> set[int]:
+    def _split(self, pod_class: PodClass, tell: _Difference) -> set[int]:
         """Put the members of a class that are told apart now into classes of their own; return all that took part.
 
         The first kind of members keeps the class: when all are of one kind nothing that refers to it changes.
         """
-        kinds: dict[ClassKey, list[Member]] = {}
+        kinds: dict[object, list[Member]] = {}
         for member in pod_class.members.values():
-            kinds.setdefault(self._classify(member), []).append(member)
-        (kept, _), *others = kinds.items()
-        self._flip(pod_class)
+            kinds.setdefault(tell.of(member, self), []).append(member)
+        kept, *others = kinds.values()
+        labels, cells = pod_class.labels, pod_class.cells
         del self._by_key[self._key_of[pod_class.id]]
-        self._take_key(pod_class, kept)
-        self._flip(pod_class)
+        self._take_key(pod_class, self._classify(kept[0]))
+        self._flip_labels(pod_class.labels.items() - labels.items(), 1 << pod_class.id)
+        if pod_class.cells != cells:
+            self._flip_cells({*cells} ^ {*pod_class.cells}, 1 << pod_class.id)
         touched = {pod_class.id} if others else set()
-        for _, apart in others:
+        for apart in others:
             for member in apart:
                 del pod_class.members[member.key]
                 touched |= self.add(member)
@@ -191,13 +211,19 @@ class ClassIndex:
         bit = 1 << pod_class.id
         self.all ^= bit
         self._in_namespace[pod_class.namespace] = self._in_namespace.get(pod_class.namespace, 0) ^ bit
-        for item in pod_class.labels.items():
-            self._with_label[item] = self._with_label.get(item, 0) ^ bit
-            self._with_key[item[0]] = self._with_key.get(item[0], 0) ^ bit
-        for cell in set(pod_class.cells):
-            self._in_cell[cell] = self._in_cell.get(cell, 0) ^ bit
+        self._flip_labels(pod_class.labels.items(), bit)
+        self._flip_cells(set(pod_class.cells), bit)
         if not pod_class.cells:
             self.unaddressed ^= bit
+
+    def _flip_labels(self, labels: Iterable[tuple[str, str]], bit: int) -> None:
+        for item in labels:
+            self._with_label[item] = self._with_label.get(item, 0) ^ bit
+            self._with_key[item[0]] = self._with_key.get(item[0], 0) ^ bit
+
+    def _flip_cells(self, cells: Iterable[int], bit: int) -> None:
+        for cell in cells:
+            self._in_cell[cell] = self._in_cell.get(cell, 0) ^ bit
 
     # Selections
 

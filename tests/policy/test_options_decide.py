@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every option with every value: one question for each that it decides, and that no other option does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from podfence.api import Cluster, load
+from podfence.errors import InputError
+from podfence.kube.objects import ContainerPort, Namespace, Node, Peer, PolicyPort, Rule, Service, ServicePort
+from podfence.policy.legacy import ANNOTATION
+from podfence.policy.options import Options, describe
+from tests.policy.parts import app, block, pod, policy, rule
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from podfence.kube.objects import KubeObject, NetworkPolicy
+
+    Question = tuple[list[KubeObject], str, str, str]
+
+HTTP = ContainerPort(8080, "TCP", "http")
+SIDECAR = ContainerPort(9090, "TCP", "http", sidecar=True)
+NAMED = PolicyPort("TCP", "http")
+DENY_IN, DENY_OUT = policy("deny", ingress=[]), policy("deny", egress=[])
+NODE = Node(name="n1", labels={}, addresses=("172.18.0.1",))
+
+
+def old(item: NetworkPolicy, **changes: object) -> NetworkPolicy:
+    from msgspec.structs import replace  # noqa: PLC0415
+
+    return replace(item, api_version="extensions/v1beta1", **changes)
+
+
+def service(kind: str) -> Service:
+    ports = (ServicePort(80, 8080),)
+    return Service(namespace="shop", name="me", type=kind, selector={"app": "me"}, ports=ports)
+
+
+ISOLATED = Namespace(name="shop", labels={}, annotations={ANNOTATION: '{"ingress": {"isolation": "DefaultDeny"}}'})
+ME, YOU = pod("me", "10.0.0.1", node="n1"), pod("you", "10.0.0.2", node="n2")
+FROM_YOU = policy("p", app("me"), ingress=[rule(block("10.0.0.2/32"))])
+
+QUESTIONS: dict[str, Question] = {
+    "self_traffic": ([ME, DENY_IN], "shop/me", "shop/me", "80"),
+    "hairpin": ([ME, DENY_IN, service("ClusterIP")], "shop/me", "shop/svc/me", "80"),
+    "own_node_egress": ([ME, NODE, DENY_OUT], "shop/me", "node:n1", "80"),
+    "host_network": ([pod("me", "172.18.0.1", node="n1", host=True), YOU, policy("p", app("me"), ingress=[])], "shop/you", "shop/me", "80"),
+    "named_port_without_peer": ([ME, pod("db", "10.0.1.1", namespace="dev", ports=[HTTP]), policy("p", egress=[rule(ports=[NAMED])])], "shop/me", "dev/db", "8080"),
+    "named_port_without_peer in its own namespace": ([ME, pod("db", "10.0.1.1", ports=[HTTP]), policy("p", egress=[rule(block("10.0.0.0/8"), ports=[NAMED])])], "shop/me", "shop/db", "8080"),
+    "init_ports": ([YOU, pod("me", "10.0.0.1", ports=[SIDECAR]), policy("p", app("me"), ingress=[rule(ports=[NAMED])])], "shop/you", "shop/me", "9090"),
+    "icmp without ports": ([ME, YOU, policy("p", ingress=[Rule()])], "shop/you", "shop/me", "icmp"),
+    "icmp with ports": ([ME, YOU, policy("p", ingress=[rule(ports=[PolicyPort("TCP", 80)])])], "shop/you", "shop/me", "icmp"),
+    "ip_block_pods": ([ME, YOU, FROM_YOU], "shop/you", "shop/me", "80"),
+    "ip_block_nodes": ([pod("me", "10.0.0.1", node="n2"), NODE, policy("p", app("me"), ingress=[rule(block("172.18.0.0/16"))])], "node:n1", "shop/me", "80"),
+    "service_source": ([pod("me", "10.0.0.1"), service("NodePort"), policy("p", ingress=[rule(block("203.0.113.0/24"))])], "203.0.113.9", "shop/svc/me", "80"),
+    "end_port": ([ME, YOU, policy("p", ingress=[rule(ports=[PolicyPort("TCP", 80, 90)])])], "shop/you", "shop/me", "85"),
+    "pod_families": ([ME, pod("you"), policy("p", app("me"), ingress=[rule(block("0.0.0.0/0"))])], "shop/you", "shop/me", "80"),
+    "pod_families without addresses": ([pod("me"), pod("you"), policy("p", app("me"), ingress=[rule(block("0.0.0.0/0"))])], "shop/you", "shop/me", "80"),
+    "unknown_address": ([ME, pod("you"), policy("p", app("me"), ingress=[rule(block("10.0.0.0/8"))])], "shop/you", "shop/me", "80"),
+    "legacy with an old policy that has no effect": ([ME, YOU, old(policy("p", app("me"), ingress=[]))], "shop/you", "shop/me", "80"),
+    "legacy with the annotation only": ([ME, YOU, ISOLATED], "shop/you", "shop/me", "80"),
+    "legacy with both": ([ME, YOU, ISOLATED, old(policy("p", app("you"), ingress=[]))], "shop/you", "shop/me", "80"),
+    "legacy_empty_list of peers": ([ME, YOU, ISOLATED, old(policy("p", ingress=[Rule(empty_peers=True)]))], "shop/you", "shop/me", "80"),
+    "legacy_empty_list of ports": ([ME, YOU, ISOLATED, old(policy("p", ingress=[Rule(empty_ports=True)]))], "shop/you", "shop/me", "80"),
+}  # fmt: skip
+
+ANSWERS = {
+    "self_traffic": {"allowed": "allowed", "policy": "denied"},
+    "hairpin": {"allowed": "allowed", "policy": "denied", "depends": "depends"},
+    "own_node_egress": {"policy": "denied", "allowed": "allowed", "depends": "depends"},
+    "host_network": {"node": "allowed", "pod": "denied"},
+    "named_port_without_peer": {"any-pod": "allowed", "own-namespace": "denied", "never": "denied"},
+    "named_port_without_peer in its own namespace": {"any-pod": "allowed", "own-namespace": "allowed", "never": "denied"},
+    "init_ports": {"sidecars": "allowed", "containers": "denied"},
+    "icmp without ports": {"portless": "allowed", "allowed": "allowed", "denied": "denied", "depends": "depends"},
+    "icmp with ports": {"portless": "denied", "allowed": "allowed", "denied": "denied", "depends": "depends"},
+    "ip_block_pods": {"match": "allowed", "never": "denied", "depends": "depends"},
+    "ip_block_nodes": {"match": "allowed", "never": "denied", "depends": "depends"},
+    "service_source": {"depends": "depends", "client": "allowed", "node": "denied"},
+    "end_port": {"range": "allowed", "first": "denied"},
+    "pod_families": {"ipv4": "allowed", "ipv6": "denied", "dual": "allowed"},
+    "pod_families without addresses": {"ipv4": "allowed", "ipv6": "denied", "dual": "depends"},
+    "unknown_address": {"outside": "denied", "depends": "depends"},
+    "legacy with an old policy that has no effect": {"auto": "allowed", "v1": "denied", "v1beta1": "allowed"},
+    "legacy with the annotation only": {"auto": "allowed", "v1": "allowed", "v1beta1": "denied"},
+    "legacy with both": {"auto": "denied", "v1": "allowed", "v1beta1": "denied"},
+    "legacy_empty_list of peers": {"all": "allowed", "none": "denied"},
+    "legacy_empty_list of ports": {"all": "allowed", "none": "denied"},
+}  # fmt: skip
+
+ROWS = [(title, value, answer) for title, row in ANSWERS.items() for value, answer in row.items()]
+ALSO_DECIDED_BY = {
+    "legacy_empty_list of peers": {"legacy"},
+    "legacy_empty_list of ports": {"legacy"},
+    "pod_families": {"ip_block_pods"},
+    "pod_families without addresses": {"ip_block_pods"},
+    "named_port_without_peer in its own namespace": {"ip_block_pods"},
+}
+"""Options that rightly have a say in a question of another: what it is about would not be there without."""
+
+
+def option_of(title: str) -> str:
+    return title.partition(" ")[0]
+
+
+def answer_to(title: str, options: Options) -> tuple[str, str]:
+    objects, source, destination, port = QUESTIONS[title]
+    verdict = Cluster.from_objects(objects, options).check(source, destination, port)
+    return verdict.decision.value, verdict.depends_on
+
+
+@pytest.mark.parametrize(("title", "value", "answer"), ROWS)
+def test_value_of_an_option_decides_its_question(title: str, value: str, answer: str) -> None:
+    name = option_of(title)
+    decision, depends_on = answer_to(title, Options().with_value(name, value))
+
+    assert decision == answer
+    if value == "depends" and name != "service_source":
+        assert depends_on == f"option {name.replace('_', '-')}"
+    if title == "pod_families without addresses" and value == "dual":
+        assert depends_on == "the address family"
+
+
+@pytest.mark.parametrize("title", ANSWERS)
+def test_no_other_option_has_a_say(title: str) -> None:
+    name = option_of(title)
+    expected = answer_to(title, Options())
+    for other, choice in describe().items():
+        if other == name or other in ALSO_DECIDED_BY.get(title, ()):
+            continue
+        for value in choice.values:
+            assert answer_to(title, Options().with_value(other, value)) == expected, (other, value)
+
+
+def test_every_value_of_every_option_that_the_engine_has_is_in_the_table() -> None:
+    told = {(option_of(title), value) for title, value, _ in ROWS}
+    there = {(name, value) for name, choice in describe().items() for value in choice.values}
+
+    assert there - told == {("validation", "strict"), ("validation", "lax")}
+    assert told <= there
+
+
+def test_the_default_is_the_first_value() -> None:
+    assert all(getattr(Options(), name) == choice.values[0] for name, choice in describe().items())
+
+
+@pytest.mark.parametrize("legacy", ["auto", "v1", "v1beta1"])
+def test_validation_of_old_cidr_spellings_is_strict_or_lax(tmp_path: Path, legacy: str) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text(
+        "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: p, namespace: shop}, spec: "
+        "{ingress: [{from: [{ipBlock: {cidr: 10.1.2.3/24}}, {ipBlock: {cidr: '::ffff:10.2.0.0/112'}}]}]}}\n---\n"
+        "{apiVersion: v1, kind: Pod, metadata: {name: me, namespace: shop}, spec: {containers: [{name: c, image: i}]}}\n"
+    )
+    with pytest.raises(InputError, match="must not have bits set beyond the prefix length"):
+        load(file, options=Options(legacy=legacy))
+    cluster = load(file, options=Options(legacy=legacy, validation="lax"))
+
+    assert cluster.warnings
+    assert [cluster.check(text, "shop/me", 80).decision for text in ("10.1.2.9", "10.1.3.0", "10.2.9.9", "10.3.0.0")] == [
+        "allowed", "denied", "allowed", "denied"]  # fmt: skip
+
+
+def test_peers_of_the_own_namespace_are_not_touched_by_any_option() -> None:
+    objects: list[KubeObject] = [ME, YOU, policy("p", app("me"), ingress=[rule(Peer(pod_selector=app("you")))])]
+    for name, choice in describe().items():
+        for value in choice.values:
+            options = Options().with_value(name, value)
+            assert Cluster.from_objects(objects, options).check("shop/you", "shop/me", 80).allowed is True, (
+                name,
+                value,
+            )
