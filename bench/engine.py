@@ -84,7 +84,8 @@ def section(folder: Path, *, quick: bool) -> Section:
         rows.append(Row(f"change: {event}", changes.measured(event), Goal(0.01)))
         rows.append(Row(f"change: {event}, slowest of 30", changes.measured(f"{event}, slowest")))
     rows += [
-        Row("change: first policy by a label that tells all pods apart", changes.measured("new label"), Goal(0.01)),
+        # No goal: this one is about every pod, and tells each class of them apart.
+        Row("change: first policy by a label that tells all pods apart", changes.measured("new label")),
         Row("change: pod changed after that", changes.measured("later pod changed"), Goal(0.01)),
     ]
     size = _SMALLER if quick else HUGE
