@@ -5,7 +5,7 @@
 BIN := .venv/bin
 PYTHON_CODE := src tests bench
 
-.PHONY: help setup demo test lint bench format lock wheel clean distclean
+.PHONY: help setup demo test fuzz lint bench format lock wheel clean distclean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -21,6 +21,9 @@ test: setup ## run all tests and measure coverage; ARGS='-k name' is passed on t
 	$(BIN)/coverage run -m pytest -n 2 $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+fuzz: setup ## look for new cases against the slow twin, at random, until one fails or 5,000 each have passed
+	PODFENCE_EXAMPLES=5000 $(BIN)/python -m pytest -n 2 tests/analysis tests/policy $(ARGS)
 
 lint: setup ## check style, types and imports; changes nothing
 	$(BIN)/ruff check .

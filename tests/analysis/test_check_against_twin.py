@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from podfence.analysis.endpoints import parse_endpoint
@@ -20,6 +20,7 @@ from podfence.cluster.state import ClusterState
 from podfence.policy.engine import Bound, Engine
 from podfence.sets.ports import OTHER_POINT, PortSet, point
 from tests.twin import boundaries, strategies
+from tests.twin.effort import tried
 from tests.twin.question import AddressEnd, Answer, End, NodeEnd, PodEnd, Traffic
 from tests.twin.twin import Twin
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from podfence.kube.objects import KubeObject
     from podfence.policy.options import Options
 
-MANY = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = tried(200)
 
 
 def endpoint_text(end: End) -> str:
@@ -94,7 +95,7 @@ def test_engine_and_twin_agree_on_every_connection(objects: list[KubeObject], op
                 assert engine_answer(answers, traffic) == expected, (source, destination, traffic)
 
 
-@settings(MANY, max_examples=40)
+@tried(40)
 @given(data=st.data(), objects=strategies.clusters(), options=strategies.options())
 def test_verdicts_of_the_public_interface_are_the_twins(
     data: st.DataObject, objects: list[KubeObject], options: Options

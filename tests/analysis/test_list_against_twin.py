@@ -7,12 +7,13 @@ import ipaddress
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from podfence.api import Cluster
 from podfence.cluster.members import FINISHED_PHASES
 from podfence.kube.objects import KubeObject, Node, Pod
 from tests.twin import boundaries, strategies
+from tests.twin.effort import tried
 from tests.twin.question import AddressEnd, Answer, PodEnd, Traffic
 from tests.twin.twin import Twin
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from podfence.analysis.answers import PodConnection, Ports
     from podfence.policy.options import Options
 
-MANY = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = tried(200)
 
 
 def holds(ports: Ports, traffic: Traffic) -> bool:

@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from podfence.api import Cluster
 from tests.twin import strategies
+from tests.twin.effort import tried
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +56,7 @@ def outside(text: str) -> bool:
     return text[0].isdigit() or ":" in text
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@tried(150)
 @given(objects=strategies.clusters(), options=strategies.options())
 def test_the_sets_listed_stand_for_the_pods_listed(objects: list[KubeObject], options: Options) -> None:
     cluster = Cluster.from_objects(objects, options.with_value("unknown_address", "depends"))

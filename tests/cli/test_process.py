@@ -84,14 +84,14 @@ def test_an_interrupt_ends_with_130_and_without_a_traceback() -> None:
 
 def test_as_a_plugin_the_help_and_messages_say_kubectl_podfence(tmp_path: Path) -> None:
     plugin = tmp_path / "kubectl-podfence"
-    plugin.write_text(f"#!{sys.executable}\nfrom podfence.cli.main import main\nmain()\n")
-    plugin.chmod(0o755)
+    plugin.write_text("from podfence.cli.main import main\nmain()\n")
+    command = [sys.executable, str(plugin)]
 
-    shown = subprocess.run([plugin, "check", "--help"], capture_output=True, text=True, check=True, timeout=60).stdout
+    shown = subprocess.run([*command, "check", "--help"], capture_output=True, text=True, check=True, timeout=60).stdout
     assert "  kubectl podfence check [OPTIONS] SRC DST [PORT]\n" in shown
     assert "  kubectl podfence check shop/web shop/db 5432 -f manifests/\n" in shown
 
-    refused = subprocess.run([plugin, "list"], capture_output=True, text=True, check=False, timeout=60)
+    refused = subprocess.run([*command, "list"], capture_output=True, text=True, check=False, timeout=60)
     assert refused.stderr.endswith(" -A -o yaml | kubectl podfence list -f -\n")
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from podfence.analysis.pairs import as_ends
@@ -20,6 +20,7 @@ from podfence.policy.options import Options
 from podfence.policy.verdict import Direction
 from podfence.sets.addresses import parse_address
 from tests.twin import boundaries, strategies
+from tests.twin.effort import tried
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from podfence.policy.model import Change
     from podfence.sets import PortSet
 
-MANY = settings(max_examples=150, suppress_health_check=list(HealthCheck))
+MANY = tried(150)
 
 Row = dict[tuple[object, Bound], "PortSet"]
 """What one direction of one pod admits, by peer."""
@@ -86,7 +87,7 @@ def test_answers_after_events_are_those_of_a_fresh_load(
     assert_same_answers(followed, strategies.replay(objects, history), options)
 
 
-@settings(MANY, max_examples=100)
+@tried(100)
 @given(data=st.data(), options=strategies.options())
 def test_answers_after_each_of_the_first_events_of_an_empty_cluster_are_those_of_a_fresh_load(
     data: st.DataObject, options: Options
@@ -144,7 +145,7 @@ def workload_events(draw: DrawFn) -> list[strategies.Event]:
     return found
 
 
-@settings(MANY, max_examples=150)
+@tried(150)
 @given(history=workload_events())
 def test_workloads_and_pods_in_any_order_amount_to_a_fresh_load(history: list[strategies.Event]) -> None:
     followed = Cluster.from_objects(())
@@ -177,9 +178,9 @@ def rows(cluster: Cluster, direction: Direction, addresses: Sequence[str]) -> di
         row = found[key] = {}
         for subject in subjects:
             for name, peer in [*peers, *outside]:
-                ends = (subject, peer) if direction is Direction.EGRESS else (peer, subject)
+                source, destination = (subject, peer) if direction is Direction.EGRESS else (peer, subject)
                 for bound in Bound:
-                    ports = engine.admitted(direction, *ends, bound)
+                    ports = engine.admitted(direction, source, destination, bound)
                     row[(name, getattr(peer, "family", 0), peer.address, subject.address), bound] = ports
     return found
 
@@ -235,7 +236,7 @@ def assert_changed_policies_and_their_subjects_are_named(change: Change, before:
             assert concerned <= named[direction], (key, direction)
 
 
-@settings(MANY, max_examples=200)
+@tried(200)
 @given(data=st.data(), objects=strategies.clusters(), options=strategies.options())
 def test_a_change_names_every_policy_whose_classes_differ_and_the_subjects_of_those(
     data: st.DataObject, objects: list[KubeObject], options: Options
@@ -247,7 +248,7 @@ def test_a_change_names_every_policy_whose_classes_differ_and_the_subjects_of_th
         assert_changed_policies_and_their_subjects_are_named(change, before, meant(cluster))
 
 
-@settings(MANY, max_examples=200)
+@tried(200)
 @given(data=st.data(), objects=strategies.clusters(), options=strategies.options())
 def test_what_a_change_does_not_name_has_the_same_reach_as_before(
     data: st.DataObject, objects: list[KubeObject], options: Options

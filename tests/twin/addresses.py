@@ -46,13 +46,20 @@ def in_block(address: Address, block: IPBlock) -> bool:
     )
 
 
+def nothing_left(network: Network, block: IPBlock) -> bool:
+    """Return whether the exceptions are all of the block."""
+    excepts = (parse_network(text) for text in block.excepts)
+    return list(ipaddress.collapse_addresses(item for item in excepts if item.version == network.version)) == [network]  # type: ignore[type-var]
+
+
 def block_has_unknown(family: int, block: IPBlock) -> Answer:
     """Return whether the block has an address of which only the family is known (semantics 8.6).
 
-    YES for the whole family without exceptions, NO for a block of the other family, otherwise MAYBE.
+    YES for the whole family without exceptions, NO for a block of the other family or with nothing left of it,
+    otherwise MAYBE.
     """
     network = parse_network(block.cidr)
-    if network.version != family:
+    if network.version != family or nothing_left(network, block):
         return Answer.NO
     return Answer.YES if network.prefixlen == 0 and not block.excepts else Answer.MAYBE
 

@@ -52,8 +52,11 @@ def pairs(engine: Engine, source: Endpoint, destination: Endpoint) -> list[Pair]
     cuts = _cuts(engine, source, destination)
     result: list[Pair] = []
     sources, destinations = _groups(source, cuts), _groups(destination, cuts)
+    several = len(sources) > 1 or len(destinations) > 1
     for left in sources:
         for right in destinations:
+            if several and _one_pod(left, right):
+                continue
             result.extend(_between(engine, left, right, source.name, destination.name))
     if not result:
         raise NoCommonFamilyError
@@ -63,7 +66,10 @@ def pairs(engine: Engine, source: Endpoint, destination: Endpoint) -> list[Pair]
 def as_ends(engine: Engine, member: Member) -> tuple[End, ...]:
     """Return the ends of a pod, one for each address (semantics 7.13); its node's if it is hostNetwork (7.6)."""
     if member.host and engine.options.host_network == "node":
-        return node_ends(engine, member.node, node_addresses(engine.state).get(member.node) or member.addresses)
+        # A member that is not the state's own is one asked about at a single address.
+        whole = engine.state.members.get(member.key) is member
+        known = node_addresses(engine.state).get(member.node) if whole else None
+        return node_ends(engine, member.node, known or member.addresses)
     if member.addresses:
         return tuple(PodEnd(member, number, family_of(number)) for number in member.addresses)
     return tuple(PodEnd(member, None, family) for family in engine.assumed_families())
@@ -143,13 +149,18 @@ def _between(engine: Engine, left: _Group, right: _Group, source: str, destinati
             yield Pair(a, b, _name(one, source), _name(other, destination), a_addresses or b_addresses)
 
 
+def _one_pod(left: _Group, right: _Group) -> bool:
+    """Return whether both are one and the same pod; asked with others, its access to itself is not what is meant."""
+    return len(left.members) == len(right.members) == 1 and left.members[0].key == right.members[0].key
+
+
 def _representatives(left: _Group, right: _Group) -> tuple[_Group, _Group]:
     """Let one pod stand for each group, two different ones where a workload is asked about itself."""
-    one = replace(left, members=left.members[:1])
-    if not one.members:
-        return one, replace(right, members=right.members[:1])
-    others = [member for member in right.members if member.key != one.members[0].key]
-    return one, replace(right, members=tuple(others[:1] or right.members[:1]))
+    chosen = [(one, other) for one in left.members[:2] for other in right.members[:2]]
+    apart = [(one, other) for one, other in chosen if one.key != other.key] or chosen
+    if not apart:
+        return replace(left, members=left.members[:1]), replace(right, members=right.members[:1])
+    return replace(left, members=apart[0][:1]), replace(right, members=apart[0][1:])
 
 
 def _ends(engine: Engine, group: _Group) -> Iterable[tuple[End, AddressSet | None]]:
