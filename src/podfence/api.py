@@ -92,13 +92,15 @@ class Cluster:
         port: int | str | None = None,
         namespaces: Collection[str] | None = None,
         namespace: str = "default",
+        progress: Callable[[float, int], None] | None = None,
     ) -> Connectivity:
         """Return who can reach whom, as sets.
 
         `source`, `destination` and `port` limit the answer to one end or port; `namespaces` to connections
-        with an end in one of them. Raises EndpointError as `check` does.
+        with an end in one of them. `progress` is told what is done and how much there is to do. Raises
+        EndpointError as `check` does.
         """
-        return connectivity(self.model, self._question(source, destination, port, namespaces, namespace))
+        return connectivity(self.model, self._question(source, destination, port, namespaces, namespace), progress)
 
     def pod_connections(
         self,
@@ -144,7 +146,7 @@ def load(
     kustomize: str | None = None,
     stdin: BinaryIO | None = None,
     options: Options | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[float, int], None] | None = None,
 ) -> Cluster:
     """Return the cluster that manifests describe.
 

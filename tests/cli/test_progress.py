@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from podfence.cli.progress import PATIENCE, Bar, reading
+from podfence.cli.progress import PATIENCE, Bar, shown
 
 
 class Terminal(io.StringIO):
@@ -19,7 +19,7 @@ def test_a_bar_with_counts_appears_only_after_a_second_and_goes_away(monkeypatch
     monkeypatch.setenv("TERM", "xterm")
     now = 0.0
     stream = Terminal()
-    bar = Bar(stream, clock=lambda: now)
+    bar = Bar(stream, "reading", clock=lambda: now)
 
     bar.advance(1, 400)
     now = PATIENCE / 2
@@ -36,5 +36,5 @@ def test_a_bar_with_counts_appears_only_after_a_second_and_goes_away(monkeypatch
 
 @pytest.mark.parametrize(("stream", "quiet"), [(io.StringIO(), False), (Terminal(), True)])
 def test_there_is_no_bar_where_nobody_would_look(stream: io.StringIO, quiet: bool) -> None:
-    with reading(stream, quiet=quiet) as progress:
+    with shown(stream, "reading", quiet=quiet) as progress:
         assert progress is None

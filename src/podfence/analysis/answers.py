@@ -40,9 +40,8 @@ class Ports(msgspec.Struct, frozen=True):
             if item.first is None or (item.first, item.last) == (1, 65535):
                 continue
             parts.append(str(item.first) if item.first == item.last else f"{item.first}-{item.last}")
-        return "; ".join(
-            f"{protocol} {','.join(parts)}" if parts else f"all {protocol}" for protocol, parts in texts.items()
-        )
+        named = (f"{protocol} {','.join(parts)}" if parts else f"all {protocol}" for protocol, parts in texts.items())
+        return "; ".join("other protocols" if text == "all other" else text for text in named)
 
 
 class AddressBlock(msgspec.Struct, frozen=True):

@@ -17,16 +17,16 @@ from podfence.analysis.naming import Namer, as_ports, owner_key
 from podfence.cluster.members import display_name
 from podfence.cluster.services import selected
 from podfence.errors import EndpointError
+from podfence.policy.model import Model
 from podfence.policy.reach import Reach
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet, members
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from podfence.analysis.ports import PortQuestion
     from podfence.cluster.members import Member
-    from podfence.policy.model import Model
 
 _LONG = 6
 """A set with more members than this that several connections use is named once, as a group."""
@@ -51,15 +51,21 @@ class _End:
     only: frozenset[str] | None
 
 
-def connectivity(model: Model, question: ListQuestion) -> Connectivity:
-    """Return the connectivity as named sets; raises EndpointError for ends that cannot be listed."""
+def connectivity(
+    model: Model, question: ListQuestion, progress: Callable[[float, int], None] | None = None
+) -> Connectivity:
+    """Return the connectivity as named sets; raises EndpointError for ends that cannot be listed.
+
+    `progress` is that of `podfence.analysis.lines.lines`.
+    """
+    model = _telling_apart(model, question)
     with _present(model, question):
         source, destination = _end(model, question.source), _end(model, question.destination)
         asked = (end for end in (question.source, question.destination) if isinstance(end, AddressesEndpoint))
         internet = next((end.addresses for end in asked if end.name == "internet"), AddressSet.EMPTY)
         namer = Namer(model.index, internet)
         reach = Reach(model.engine, model.index)
-        found = lines(model, reach, _question(model, question, source, destination))
+        found = lines(model, reach, _question(model, question, source, destination), progress)
         open_sources, open_destinations = (reach.open_pods(d) for d in (Direction.EGRESS, Direction.INGRESS))
         named = []
         for line in found:
@@ -92,6 +98,7 @@ def connectivity(model: Model, question: ListQuestion) -> Connectivity:
 
 def pod_connections(model: Model, question: ListQuestion) -> Iterator[PodConnection]:
     """Yield the connectivity between single pods, and between pods and blocks of addresses."""
+    model = _telling_apart(model, question)
     with _present(model, question):
         source, destination = _end(model, question.source), _end(model, question.destination)
         found = lines(model, Reach(model.engine, model.index), _question(model, question, source, destination))
@@ -108,6 +115,7 @@ def pod_connections(model: Model, question: ListQuestion) -> Iterator[PodConnect
 
 def matrix(model: Model, question: ListQuestion) -> Matrix:
     """Return the grid of all workloads for a port; None asks about every port."""
+    model = _telling_apart(model, question)
     namer = Namer(model.index)
     base = _question(model, replace(question, namespaces=None), *(_End(model.index.all, AddressSet.EMPTY, None),) * 2)
     cells: dict[tuple[int, int], str] = {}
@@ -167,7 +175,7 @@ def _expanded(
 
 def _own(model: Model, line: Line) -> int:
     """Return the destination's class if it is a single pod: it always reaches itself (semantics 7.1)."""
-    if line.destinations.bit_count() == 1:
+    if model.engine.options.self_traffic == "allowed" and line.destinations.bit_count() == 1:
         number = line.destinations.bit_length() - 1
         if _alone(model.index.classes[number].members.values()):
             return line.destinations
@@ -176,6 +184,18 @@ def _own(model: Model, line: Line) -> int:
 
 def _alone(found: Collection[Member]) -> bool:
     return len(found) == 1 and all(member.pod is not None for member in found)
+
+
+def _telling_apart(model: Model, question: ListQuestion) -> Model:
+    """Return a model whose classes tell pods apart by the named port asked about (semantics 5.4).
+
+    It is one of its own, because those who follow the changes of `model` know its classes by number.
+    """
+    if not question.port.name:
+        return model
+    own = Model(model.engine)
+    own.index.look_at((), (question.port.name,), ())
+    return own
 
 
 @contextmanager

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from podfence.sets.addresses import Family
 
 _LARGE = 8
+_CHUNK = 512
+_CHUNKS = 20
 _BOUND_OPTIONS = ("icmp", "ip_block_pods", "unknown_address")
 
 
@@ -55,9 +57,14 @@ class Question:
     ports_into: Callable[[int | None], PortSet]
 
 
-def lines(model: Model, reach: Reach, question: Question) -> list[Line]:
-    """Return the connectivity asked about; each pair and port is in one line at most."""
-    pods = _between_pods(model, reach, question)
+def lines(
+    model: Model, reach: Reach, question: Question, progress: Callable[[float, int], None] | None = None
+) -> list[Line]:
+    """Return the connectivity asked about; each pair and port is in one line at most.
+
+    `progress` is told how many classes of destinations are done, and how many there are.
+    """
+    pods = _between_pods(model, reach, question, progress)
     incoming = _outside(reach, Direction.INGRESS, question, model.engine.options)
     outgoing = _outside(reach, Direction.EGRESS, question, model.engine.options)
     result = list(_everything_first(model.index.all, pods, incoming))
@@ -82,12 +89,17 @@ def _everything_first(
             yield Line(sources, AddressSet.EMPTY, rest, AddressSet.EMPTY, ports, depends)
 
 
-def _between_pods(model: Model, reach: Reach, question: Question) -> dict[tuple[int, PortSet, str], int]:
+def _between_pods(
+    model: Model, reach: Reach, question: Question, progress: Callable[[float, int], None] | None
+) -> dict[tuple[int, PortSet, str], int]:
     scenarios = _scenarios(model)
     found: dict[tuple[int, PortSet, str], int] = defaultdict(int)
-    for destinations, sources in question.blocks:
-        if not (destinations and sources):
-            continue
+    total = sum(destinations.bit_count() for destinations, sources in question.blocks if sources)
+    done = 0
+    for destinations, sources in _chunks(question.blocks):
+        if progress:
+            progress(done, total)
+        done += destinations.bit_count()
         answers = [reach.into(scenario, destinations, sources) for scenario in scenarios]
         universes = [reach.universe(scenario) for scenario in scenarios]
         for number in members(destinations):
@@ -100,6 +112,18 @@ def _between_pods(model: Model, reach: Reach, question: Question) -> dict[tuple[
                 for part in _parts(bits, reach, scenarios[0], number):
                     found[part, wanted, depends] |= 1 << number
     return _joined(found)
+
+
+def _chunks(blocks: tuple[tuple[int, int], ...]) -> Iterator[tuple[int, int]]:
+    """Yield the blocks in pieces small enough to tell of progress in between, and few."""
+    for destinations, sources in blocks:
+        if not sources:
+            continue
+        size = max(_CHUNK, destinations.bit_length() // _CHUNKS + 1)
+        for start in range(0, destinations.bit_length(), size):
+            piece = destinations & (((1 << size) - 1) << start)
+            if piece:
+                yield piece, sources
 
 
 def _parts(bits: int, reach: Reach, scenario: Scenario, destination: int) -> list[int]:

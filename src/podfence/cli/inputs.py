@@ -110,11 +110,11 @@ def load(inputs: Inputs) -> Cluster:
     if not inputs.files and not inputs.kustomize:
         raise PodfenceError(_no_input())
     import podfence
-    from podfence.cli.progress import reading
+    from podfence.cli.progress import shown
 
     options = podfence.Options.parse(inputs.settings)
     try:
-        with reading(sys.stderr, quiet=inputs.quiet) as progress:
+        with shown(sys.stderr, "reading", quiet=inputs.quiet) as progress:
             cluster = podfence.load(
                 *inputs.files,
                 recursive=inputs.recursive,

@@ -105,7 +105,10 @@ def command(
         if not first:
             note(inputs, "nothing is allowed")
     else:
-        answer = cluster.connectivity(**question)
+        from podfence.cli.progress import shown
+
+        with shown(sys.stderr, "listing", quiet=inputs.quiet) as progress:
+            answer = cluster.connectivity(**question, progress=progress)
         _write(answer, form, colour)
         _tell(answer, inputs)
     return 0

@@ -41,14 +41,14 @@ def read(
     recursive: bool = False,
     stdin: BinaryIO | None = None,
     kustomize: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[float, int], None] | None = None,
 ) -> tuple[list[SourceDocument], list[Problem]]:
     """Return the documents of all inputs in the order given, and what is wrong with them.
 
     A path is a file (of any name), a folder (its .json, .yaml and .yml files in order of name, with
     `recursive` also those of its subfolders), a pattern with wildcards, or ``-`` for `stdin` (the process's
     own if None). `kustomize` is a folder to build with kustomize. A file met twice is read once.
-    `progress` is told the number of inputs read and the number of all, after each.
+    `progress` is told how many inputs are read, parts of one included, and how many there are.
 
     Never raises for bad input; raises MissingProgramError if kustomize is needed and absent.
     """
@@ -58,24 +58,25 @@ def read(
     total = len(inputs.names) + (kustomize is not None)
     documents: list[SourceDocument] = []
     problems = inputs.problems
-    for done, path in enumerate(inputs.names, start=1):
+
+    def parse(data: bytes, name: str, before: int) -> None:
+        advance = (lambda part: progress(before + part, total)) if progress else None
+        found, wrong = yaml.parse(data, name, advance)
+        documents.extend(found)
+        problems.extend(wrong)
+        if progress:
+            progress(before + 1, total)
+
+    for before, path in enumerate(inputs.names):
         name = shown(path)
         data = _stdin(stdin, problems) if path == _STDIN else _contents(path, problems)
         if data is not None:
-            found, wrong = yaml.parse(data, _STDIN_NAME if path == _STDIN else name)
-            documents += found
-            problems += wrong
-        if progress:
-            progress(done, total)
+            parse(data, _STDIN_NAME if path == _STDIN else name, before)
     if kustomize is not None:
         name = f"{shown(kustomize)} (kustomize)"
         data = _build(kustomize, name, problems)
         if data is not None:
-            found, wrong = yaml.parse(data, name)
-            documents += found
-            problems += wrong
-        if progress:
-            progress(total, total)
+            parse(data, name, total - 1)
     return documents, problems
 
 

@@ -39,7 +39,7 @@ def load(
     kustomize: str | None = None,
     lax: bool = False,
     legacy: str = "auto",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[float, int], None] | None = None,
 ) -> Loaded:
     """Read files, directories, ``-`` or a kustomization and return their objects.
 

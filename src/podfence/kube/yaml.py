@@ -18,7 +18,7 @@ from podfence.kube.positions import Source, SourceDocument
 from podfence.kube.problems import Position, Problem, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from podfence.kube.events import Library
     from podfence.kube.jsontext import JsonError
@@ -53,11 +53,14 @@ class _Part(NamedTuple):
     separator: str = ""
 
 
-def parse(data: bytes, name: str) -> tuple[list[SourceDocument], list[Problem]]:
+def parse(
+    data: bytes, name: str, advance: Callable[[float], None] | None = None
+) -> tuple[list[SourceDocument], list[Problem]]:
     """Return the documents of `data` and what is wrong with them; `name` is the input's name as shown.
 
-    Documents that are empty or null are left out, as kubectl does. Never raises for bad input: what cannot
-    be read is an error among the problems, and keys given twice are warnings.
+    `advance` is told what part of the text is read (0 to 1), after each document. Documents that are
+    empty or null are left out, as kubectl does. Never raises for bad input: what cannot be read is an
+    error among the problems, and keys given twice are warnings.
     """
     start = next((len(bom) for bom, _ in _BOMS if data.startswith(bom)), 0)
     encoding = next((encoding for bom, encoding in _BOMS if data.startswith(bom)), "utf-8")
@@ -78,7 +81,7 @@ def parse(data: bytes, name: str) -> tuple[list[SourceDocument], list[Problem]]:
     if "\r\r\n" in text:
         # kubectl makes one line break of each \r\n before it parses, which shows only here.
         text = text.replace("\r\n", "\n")
-    reader = _Reader(Source(name, text))
+    reader = _Reader(Source(name, text), advance)
     with uncollected():
         reader.read()
     return reader.documents, reader.problems
@@ -99,7 +102,8 @@ def _binary(data: bytes) -> tuple[str, str] | None:
 class _Reader:
     """One input being read."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, advance: Callable[[float], None] | None) -> None:
+        self._advance = advance
         self.documents: list[SourceDocument] = []
         self.problems: list[Problem] = []
         self._source = source
@@ -130,7 +134,8 @@ class _Reader:
             count += 1
             end = after
             if value is not None:
-                self._add(SourceDocument(self._source, start, end, value, is_json=True), duplicates=decoder.duplicates)
+                document = SourceDocument(self._source, start, end, value, is_json=True)
+                self._add(document, end, duplicates=decoder.duplicates)
 
     def _not_json(self, error: JsonError, end: int, count: int) -> None:
         """Go on with YAML where the JSON ends, if kubectl does: not after a second object."""
@@ -208,7 +213,7 @@ class _Reader:
         self._warn_of_unread(text, constructed.end, part.start)
         if constructed.value is not None:
             document = SourceDocument(self._source, part.start, part.end, constructed.value)
-            self._add(document, duplicates=constructed.duplicates)
+            self._add(document, part.end, duplicates=constructed.duplicates)
 
     def _warn_of_unread(self, text: str, end: int, start: int) -> None:
         unread = _UNREAD.match(text, end) if end < len(text) else None
@@ -221,8 +226,10 @@ class _Reader:
             )
             self.problems.append(problem)
 
-    def _add(self, document: SourceDocument, *, duplicates: bool) -> None:
+    def _add(self, document: SourceDocument, end: int, *, duplicates: bool) -> None:
         self.documents.append(document)
+        if self._advance:
+            self._advance(end / len(self._text))
         if not duplicates:
             return
         for key, places in document.duplicates():
