@@ -199,7 +199,8 @@ def test_known_addresses_are_those_of_pods_nodes_and_services() -> None:
         ("shop/=web", "'shop/=web': write labels as NAMESPACE/KEY=VALUE,KEY=VALUE"),
         ("shop/app=web,", "'shop/app=web,': write labels as NAMESPACE/KEY=VALUE,KEY=VALUE"),
         ("shop/app=a=b", "'shop/app=a=b': write labels as NAMESPACE/KEY=VALUE,KEY=VALUE"),
-        ("10.0.0.1/33", "there is no namespace '10.0.0.1'"),
+        ("10.0.0.1/33", "'10.0.0.1/33': what follows the slash is no prefix length of this address"),
+        ("fd00::/129", "'fd00::/129': what follows the slash is no prefix length of this address"),
         ("10.0.0.8/31", "every address of 10.0.0.8/31 belongs to a pod, a node or a Service: name that instead"),
     ],
 )  # fmt: skip

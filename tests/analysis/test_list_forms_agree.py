@@ -44,11 +44,12 @@ class Expansion:
         yield from side.workloads
         yield from (str(block) for block in side.addresses)
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self, *, with_itself: bool) -> Iterator[Line]:
+        """Yield the single connections; a pod's access to itself only if it is judged (semantics 7.1)."""
         for item in self.answer:
             for source in set(self.names(item.sources, self.answer.open_sources)):
                 for destination in set(self.names(item.destinations, self.answer.open_destinations)):
-                    if source != destination:
+                    if with_itself or source != destination:
                         yield source, destination, str(item.ports), item.depends
 
 
@@ -60,6 +61,7 @@ def outside(text: str) -> bool:
 @given(objects=strategies.clusters(), options=strategies.options())
 def test_the_sets_listed_stand_for_the_pods_listed(objects: list[KubeObject], options: Options) -> None:
     cluster = Cluster.from_objects(objects, options.with_value("unknown_address", "depends"))
+    judged = options.self_traffic == "policy"
     by_pods: Counter[Line] = Counter()
     linked_outside: set[Line] = set()
     for item in cluster.pod_connections():
@@ -73,7 +75,7 @@ def test_the_sets_listed_stand_for_the_pods_listed(objects: list[KubeObject], op
     if options.host_network == "node":
         pods -= hosts
     by_sets: Counter[Line] = Counter()
-    for source, destination, ports, depends in Expansion(cluster.connectivity(), pods).lines():
+    for source, destination, ports, depends in Expansion(cluster.connectivity(), pods).lines(with_itself=judged):
         ends = ["x" if end == "outside" or end not in pods else end for end in (source, destination)]
         if "x" in ends:
             linked_outside.discard((ends[0], ends[1], ports, depends))

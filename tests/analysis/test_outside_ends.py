@@ -136,3 +136,12 @@ def test_what_an_option_leaves_open_rests_on_the_options_own_rule(option: str, r
     assert verdict.decision == "depends"
     assert verdict.egress.semantics == rule
     assert verdict.egress.options == (option,)
+
+
+def test_only_options_that_have_a_say_are_named_as_left_open() -> None:
+    other = Pod(namespace="default", name="other", addresses=("10.1.0.2",))
+    options = Options.parse(["icmp=depends", "hairpin=depends", "ip-block-pods=depends", "own-node-egress=depends"])
+    verdict = Cluster.from_objects([NAMESPACE, WEB, other, CLOSED], options).check("web", "other", "icmp")
+
+    assert verdict.egress.options == ("icmp",)
+    assert verdict.depends_on == "option icmp"

@@ -105,11 +105,12 @@ def pod_connections(model: Model, question: ListQuestion) -> Iterator[PodConnect
         for line in sorted(found, key=lambda line: _sort_key(model, line)):
             ports = as_ports(line.ports)
             senders = _expanded(model, line.sources, line.source_addresses, source.only)
+            judged = model.engine.options.self_traffic == "policy"
             for receiver, receiving in _expanded(
                 model, line.destinations, line.destination_addresses, destination.only
             ):
                 for sender, sending in senders:
-                    if sending is None or sending is not receiving or sending.pod is None:
+                    if judged or sending is None or sending is not receiving or sending.pod is None:
                         yield PodConnection(sender, receiver, ports, line.depends)
 
 

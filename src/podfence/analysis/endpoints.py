@@ -134,6 +134,10 @@ def _addresses(text: str) -> AddressSet | None:
     try:
         return AddressSet.cidr(text)
     except ValueError:
+        address, separator, _ = text.partition("/")
+        if separator and _addresses(address) is not None:
+            message = f"{text!r}: what follows the slash is no prefix length of this address"
+            raise EndpointError(message) from None
         return None
 
 

@@ -19,7 +19,14 @@ _EXEMPTIONS = {
     "7.3": "{subject} runs on this node; a pod is always reached from its own node",
     "7.4": "{subject} runs on this node; egress to the own node is exempt",
 }
-_OPEN_OPTIONS = ("hairpin", "own_node_egress", "icmp", "ip_block_pods", "ip_block_nodes", "unknown_address")
+_DENYING = {
+    "hairpin": "policy",
+    "own_node_egress": "policy",
+    "icmp": "denied",
+    "ip_block_pods": "never",
+    "ip_block_nodes": "never",
+    "unknown_address": "outside",
+}
 _EXEMPTING_OPTION = {"7.1": "self_traffic", "7.2": "hairpin", "7.4": "own_node_egress"}
 
 
@@ -86,7 +93,7 @@ def _allowed(engine: Engine, direction: Direction, subject: PodEnd, peer: End, p
 def _open(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int) -> Reason:
     policies = engine.applicable(direction, subject.member)
     rule = _admitting_rule(engine, direction, subject, peer, point, Bound.OPTIMISTIC)
-    options = tuple(name for name in _OPEN_OPTIONS if getattr(engine.options, name) == "depends")
+    options = _deciding(engine, direction, subject, peer, point)
     named = ", ".join(name.replace("_", "-") for name in options)
     why = f"open upstream, and option {named} leaves it open"
     through = f"{rule} may admit it: " if rule else ""
@@ -100,6 +107,18 @@ def _open(engine: Engine, direction: Direction, subject: PodEnd, peer: End, poin
         rule=rule,
         options=options,
     )
+
+
+def _deciding(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int) -> tuple[str, ...]:
+    """Return the options left open without whose help nothing would admit the connection; all, if any one does."""
+    left_open = tuple(name for name in _DENYING if getattr(engine.options, name) == "depends")
+    source, destination = (subject, peer) if direction is Direction.EGRESS else (peer, subject)
+    needed = []
+    for name in left_open:
+        settled = Engine(engine.state, engine.options.with_value(name, _DENYING[name]))
+        if point not in settled.admitted(direction, source, destination, Bound.OPTIMISTIC):
+            needed.append(name)
+    return tuple(needed) or left_open
 
 
 def _denied(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int, *, alone: bool) -> Reason:
