@@ -5,7 +5,8 @@
     ├── InputError        input that could not be read; carries every problem found
     ├── EndpointError     a question names an endpoint or a port that does not exist or cannot be read
     ├── OptionError       an engine option or its value is unknown
-    └── MissingProgramError   an external program (kubectl, kustomize, helm) is needed and absent
+    ├── MissingProgramError   an external program (kubectl, kustomize) is needed and absent
+    └── NftError          nft refused a transaction (`podfence.nft.errors`)
 
 Every one ends a command with exit code 2 and its text on standard error.
 """
