@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a node's program to the objects of its table.
+
+Two base chains at the forward hook, one for each direction: a packet that egress accepts goes on to
+ingress by the kernel's own order of base chains. Were the chains of egress to lead to those of ingress,
+a kernel that checks every path through a table for loops would check the product of both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from podfence.dataplane.program import ICMP_OPTION, RuleName
+from podfence.dataplane.ruleset import ChainBody, Ruleset, SetBody, digest, rule
+from podfence.nft.chain import Chain, Hook
+from podfence.nft.element import goto, jump
+from podfence.nft.names import COMMENT_LIMIT, identifier
+from podfence.nft.sets import Map, Set
+from podfence.policy.verdict import Direction
+from podfence.sets import PortSet
+from podfence.sets.addresses import family_of
+from podfence.sets.ports import LAST_PORT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from podfence.dataplane.program import GroupKey, GroupProgram, NodeProgram, PortProgram, SharedKey
+    from podfence.dataplane.ruleset import ElementKey
+    from podfence.nft.element import Key, Verdict
+    from podfence.nft.sets import Flag
+    from podfence.sets.addresses import Family
+
+PRIORITY: Final = -5
+"""Before the filter chains of others, after destination addresses were rewritten."""
+
+LOG_PREFIX_LIMIT: Final = 120
+
+FAMILIES: Final[tuple[tuple[Family, str, Key], ...]] = ((4, "ip", ("ipv4_addr",)), (6, "ip6", ("ipv6_addr",)))
+_INTERVAL: Final[frozenset[Flag]] = frozenset({"interval"})
+_NUMBERS: Final = {"TCP": 6, "UDP": 17, "SCTP": 132}
+
+_ESTABLISHED: Final = "ct state established,related accept"
+# Multicast listener discovery (130-132, 143), and router and neighbour discovery (133-136).
+_DISCOVERY: Final = "icmpv6 type { 130-136, 143 } accept"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How what is denied ends: `reject` instead of dropping it, and a line through NFLOG to group `log_group`."""
+
+    reject: bool = False
+    log_group: int | None = None
+
+
+@dataclass(slots=True)
+class _Objects:
+    """Chains and sets, by name."""
+
+    chains: dict[str, ChainBody] = field(default_factory=dict)
+    sets: dict[str, SetBody] = field(default_factory=dict)
+
+    def chain(self, name: str, *texts: str, hook: Hook | None = None, comment: str | None = None) -> None:
+        if name not in self.chains:
+            self.chains[name] = ChainBody(Chain(name, hook, comment), tuple(rule(name, text) for text in texts))
+
+    def put(self, container: Set | Map, elements: Mapping[ElementKey, Verdict | None]) -> None:
+        self.sets[container.name] = SetBody(container, elements)
+
+
+class Builder:
+    """Makes rulesets out of the programs of one node; what a program keeps is not made again."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Make nothing yet."""
+        self._settings = settings
+        self._groups: dict[GroupKey, tuple[GroupProgram, str, _Objects]] = {}
+        self._sets: dict[SharedKey, tuple[frozenset[int], _Objects]] = {}
+
+    def build(self, program: NodeProgram) -> Ruleset:
+        """Return the objects that enforce a program."""
+        result = _fixed(program)
+        self._sets = {key: self._shared(key, addresses) for key, addresses in program.sets.items()}
+        self._groups = {key: self._group(key, item) for key, item in program.groups.items()}
+        for _, objects in self._sets.values():
+            result.sets.update(objects.sets)
+        for _, _, objects in self._groups.values():
+            result.chains.update(objects.chains)
+            result.sets.update(objects.sets)
+        for direction, table in program.group_of.items():
+            for family, _, types in FAMILIES:
+                entries: dict[ElementKey, Verdict | None] = {
+                    number: goto(self._groups[key][1]) for number, key in table.items() if family_of(number) == family
+                }
+                result.put(Map(f"{_short(direction)}{family}", types), entries)
+        return Ruleset(result.chains, result.sets)
+
+    def _shared(self, key: SharedKey, addresses: frozenset[int]) -> tuple[frozenset[int], _Objects]:
+        known = self._sets.get(key)
+        if known and known[0] is addresses:
+            return known
+        result = _Objects()
+        for family, _, types in FAMILIES:
+            result.put(
+                Set(_set_name(key, family), types), {item: None for item in addresses if family_of(item) == family}
+            )
+        return addresses, result
+
+    def _group(self, key: GroupKey, program: GroupProgram) -> tuple[GroupProgram, str, _Objects]:
+        known = self._groups.get(key)
+        if known and known[0] is program:
+            return known
+        name = group_name(key)
+        return program, name, _GroupObjects(key, name, self._settings).make(program)
+
+
+def _fixed(program: NodeProgram) -> _Objects:
+    """Return what every table has: the hooks, and who is known."""
+    result = _Objects()
+    for family, _, types in FAMILIES:
+        result.put(Set(f"known{family}", types), {item: None for item in program.known if family_of(item) == family})
+        ranges: dict[ElementKey, Verdict | None] = {
+            span: None for span in program.pod_range.spans if family_of(span[0]) == family
+        }
+        result.put(Set(f"podcidr{family}", types, _INTERVAL), ranges)
+        pairs: dict[ElementKey, Verdict | None] = {pair: None for pair in program.own if family_of(pair[0]) == family}
+        result.put(Set(f"own{family}", types * 2), pairs)
+    result.chain("hold", "counter drop", comment="a local pod that is not programmed yet")
+    own = [f"{word} saddr . {word} daddr @own{family} accept" for family, word, _ in FAMILIES]
+    result.chain("evaluate", *_hold("saddr"), *own, *(f"{word} saddr vmap @eg{n}" for n, word, _ in FAMILIES))
+    result.chain(
+        "forward", _ESTABLISHED, _DISCOVERY, *_hold("daddr"), "goto evaluate", hook=Hook("filter", "forward", PRIORITY)
+    )
+    if program.judges_own_node:
+        hook = Hook("filter", "input", PRIORITY)
+        result.chain("own_node", 'iifname "lo" accept', _ESTABLISHED, _DISCOVERY, "goto evaluate", hook=hook)
+    result.chain(
+        "stage_in",
+        _ESTABLISHED,
+        _DISCOVERY,
+        *own,
+        *(f"{word} daddr vmap @in{family}" for family, word, _ in FAMILIES),
+        hook=Hook("filter", "forward", PRIORITY + 1),
+    )
+    return result
+
+
+def _hold(end: str) -> list[str]:
+    return [f"{word} {end} @podcidr{family} {word} {end} != @known{family} goto hold" for family, word, _ in FAMILIES]
+
+
+def _short(direction: Direction) -> str:
+    return "eg" if direction is Direction.EGRESS else "in"
+
+
+def group_name(key: GroupKey) -> str:
+    """Return the name of a group's chain: direction, namespace, the first policy, and a digest of what it is."""
+    prefix = "e" if key.direction is Direction.EGRESS else "i"
+    return identifier(prefix, key.namespace, key.policies[0].name[:60], digest(repr(key)))
+
+
+def _set_name(key: SharedKey, family: Family) -> str:
+    return identifier("s", digest(repr(key)), str(family))
+
+
+def rule_chain(direction: Direction, name: RuleName) -> str:
+    """Return the name of the chain that accepts, and counts, what a rule admits; rules count from 1 there."""
+    if name == ICMP_OPTION:
+        return identifier("ok", _short(direction), "icmp")
+    return identifier("ok", _short(direction), name.namespace, name.policy, str(name.rule + 1))
+
+
+class _GroupObjects:
+    """The chains and maps of one group."""
+
+    def __init__(self, key: GroupKey, name: str, settings: Settings) -> None:
+        self._key = key
+        self._name = name
+        self._settings = settings
+        self._result = _Objects()
+        self._verdicts: dict[PortProgram, Verdict] = {}
+
+    def make(self, program: GroupProgram) -> _Objects:
+        peer = "daddr" if self._key.direction is Direction.EGRESS else "saddr"
+        texts: list[str] = []
+        for family, word, types in FAMILIES:
+            entries: dict[ElementKey, Verdict | None] = {
+                address: self._verdict(ports)
+                for address, ports in program.peers.items()
+                if family_of(address) == family
+            }
+            if entries:
+                container = Map(f"{self._name}_p{family}", types)
+                self._result.put(container, entries)
+                texts.append(f"{word} {peer} vmap @{container.name}")
+        for shared, ports in program.shared:
+            texts += [f"{word} {peer} @{_set_name(shared, n)} {self._verdict(ports)}" for n, word, _ in FAMILIES]
+        for family, word, types in FAMILIES:
+            found: dict[ElementKey, Verdict | None] = {
+                (first, last): self._verdict(ports)
+                for first, last, ports in program.ranges
+                if family_of(first) == family
+            }
+            if found:
+                # Named by what is in it: intervals are never changed in place, where nft checks them for overlaps.
+                name = identifier("c", digest(repr(sorted((key, str(item)) for key, item in found.items()))))
+                self._result.put(Map(f"{name}_{family}", types, flags=_INTERVAL), found)
+                texts.append(f"{word} {peer} vmap @{name}_{family}")
+        if program.anywhere:
+            texts.append(str(self._verdict(program.anywhere)))
+        deny = f"deny_{self._name}"
+        if not (program.anywhere and program.anywhere[0][0] == PortSet.ALL):
+            texts.append(f"goto {deny}")
+            self._result.chain(deny, *self._denial())
+        direction = self._key.direction
+        self._result.chain(self._name, *texts, comment=_cut(f"{direction} of {_policies(self._key)}", COMMENT_LIMIT))
+        return self._result
+
+    def _denial(self) -> list[str]:
+        texts = []
+        if self._settings.log_group is not None:
+            prefix = _cut(f"podfence {self._key.direction} denied by {_policies(self._key)}", LOG_PREFIX_LIMIT)
+            texts.append(
+                f'limit rate 10/minute burst 5 packets log prefix "{prefix}: " group {self._settings.log_group}'
+            )
+        if self._settings.reject:
+            texts += ["meta l4proto 6 counter reject with tcp reset", "counter reject with icmpx type admin-prohibited"]
+        else:
+            texts.append("counter drop")
+        return texts
+
+    def _verdict(self, program: PortProgram) -> Verdict:
+        """Return where a packet goes that the program is for: to the one rule that admits all, or by port."""
+        found = self._verdicts.get(program)
+        if found is None:
+            found = self._verdicts[program] = self._make_verdict(program)
+        return found
+
+    def _make_verdict(self, program: PortProgram) -> Verdict:
+        chains: dict[RuleName, str] = {}
+        for _, name in program:
+            chain = chains[name] = rule_chain(self._key.direction, name)
+            self._result.chain(chain, "counter accept", comment=_cut(_title(self._key.direction, name), COMMENT_LIMIT))
+        if program[0][0] == PortSet.ALL:
+            return goto(chains[program[0][1]])
+        texts = port_rules((ports, chains[name]) for ports, name in program)
+        chain = identifier("pc", digest("\n".join(texts)))
+        self._result.chain(chain, *texts)
+        return jump(chain)
+
+
+def port_rules(program: Iterable[tuple[PortSet, str]]) -> list[str]:
+    """Return the rules that lead each port to its chain: one lookup for each protocol."""
+    by_protocol: dict[str, list[tuple[int, int, str]]] = {}
+    other = ""
+    for ports, chain in program:
+        for protocol, first, last in ports.ranges():
+            if first is None or last is None:
+                other = f"meta l4proto != {{ {', '.join(map(str, _NUMBERS.values()))} }} goto {chain}"
+            else:
+                by_protocol.setdefault(protocol, []).append((first, last, chain))
+    texts = []
+    for protocol, number in _NUMBERS.items():
+        found = sorted(by_protocol.get(protocol, ()))
+        if len(found) == 1 and found[0][:2] == (1, LAST_PORT):
+            texts.append(f"meta l4proto {number} goto {found[0][2]}")
+        elif found:
+            pairs = ", ".join(f"{a if a == b else f'{a}-{b}'} : goto {chain}" for a, b, chain in found)
+            texts.append(f"{protocol.lower()} dport vmap {{ {pairs} }}")
+    return [*texts, other] if other else texts
+
+
+def _policies(key: GroupKey) -> str:
+    return f"{key.namespace}/{','.join(item.name for item in key.policies)}"
+
+
+def _title(direction: Direction, name: RuleName) -> str:
+    if name == ICMP_OPTION:
+        return f"{direction}: option icmp=allowed"
+    return f"{direction}: NetworkPolicy {name.namespace}/{name.policy} rule {name.rule + 1}"
+
+
+def _cut(text: str, limit: int) -> str:
+    """Return a text, its end left out if it is too long; names of objects are ASCII."""
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From one ruleset to another: the commands, in an order that the kernel takes, and nothing more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from podfence.dataplane.ruleset import TABLE, Ruleset, SetBody
+from podfence.nft.sets import Elements
+from podfence.nft.transaction import Operation, Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from podfence.dataplane.ruleset import ChainBody, ElementKey
+    from podfence.nft.transaction import Verb
+
+CHUNK: Final = 2000
+"""How many operations one transaction has at a cold start; longer ones stall packets for longer."""
+
+FIXED_CHAINS: Final = ("hold", "evaluate", "forward", "own_node", "stage_in")
+_PLACED: Final = ("own4", "own6", "eg4", "eg6", "in4", "in6")
+_KNOWN: Final = ("known4", "known6")
+_RANGE: Final = ("podcidr4", "podcidr6")
+_FIXED_SETS: Final = (*_RANGE, *_PLACED, *_KNOWN)
+_AT_ONCE: Final = 500
+
+
+def difference(old: Ruleset, new: Ruleset) -> Transaction:
+    """Return the transaction that makes `old` into `new`, both in the table that exists; it is empty if they are equal.
+
+    Chains exist before elements and rules that lead to them, and are deleted after all of these are gone.
+    Objects of one name must be of one kind in both (see `compatible`).
+    """
+    return _transaction(_changes(old, new))
+
+
+def compatible(old: Ruleset, new: Ruleset) -> bool:
+    """Return whether one can be made into the other: the kernel changes neither hooks nor types."""
+    hooks = all(old.chains[name].chain.hook == new.chains[name].chain.hook for name in old.chains.keys() & new.chains)
+    return hooks and all(
+        (before := old.sets[name].container).types == (after := new.sets[name].container).types
+        and before.flags == after.flags
+        and type(before) is type(after)
+        for name in old.sets.keys() & new.sets
+    )
+
+
+def replacement(new: Ruleset) -> Transaction:
+    """Return the one transaction that makes the table anew with this in it, whatever it was before."""
+    start = [Operation("add", TABLE), Operation("delete", TABLE), Operation("add", TABLE)]
+    return _transaction([*start, *_changes(Ruleset(), new)])
+
+
+def cold_start(new: Ruleset) -> Iterator[Transaction]:
+    """Yield the transactions, of bounded size, that make the table where there was none.
+
+    The first makes the hooks, and pods are held from then on; a pod is known when all about it is there.
+    """
+    fixed = {name: body for name, body in new.sets.items() if name in _FIXED_SETS}
+    first = Ruleset(
+        {name: body for name, body in new.chains.items() if name in FIXED_CHAINS},
+        {name: body if name in _RANGE else SetBody(body.container, {}) for name, body in fixed.items()},
+    )
+    yield _transaction([Operation("add", TABLE), *_changes(Ruleset(), first)])
+    groups = Ruleset(new.chains, {name: body for name, body in new.sets.items() if name not in _FIXED_SETS})
+    rest = [*_changes(Ruleset(first.chains, {}), groups)]
+    for name in (*_PLACED, *_KNOWN):
+        rest += _elements("add", new.sets[name], new.sets[name].elements)
+    pending: list[Operation] = []
+    size = 0
+    for operation in rest:
+        count = len(operation.object.items) if isinstance(operation.object, Elements) else 1
+        if size + count > CHUNK:
+            yield _transaction(pending)
+            pending, size = [], 0
+        pending.append(operation)
+        size += count
+    if pending:
+        yield _transaction(pending)
+
+
+def _changes(old: Ruleset, new: Ruleset) -> Iterator[Operation]:
+    changed = {name for name, body in new.chains.items() if not _has(old, body)}
+    for name in sorted((changed & old.chains.keys()) | (old.chains.keys() - new.chains.keys())):
+        yield Operation("flush", old.chains[name].chain)
+    for name, chain in new.chains.items():
+        if name not in old.chains:
+            yield Operation("add", chain.chain)
+    added: list[Operation] = []
+    for name, body in new.sets.items():
+        known = old.sets.get(name)
+        if known is None:
+            yield Operation("add", body.container)
+            added += _elements("add", body, body.elements)
+        elif known.elements is not body.elements:
+            gone, come = _compare(known, body)
+            yield from _elements("delete", known, gone)
+            added += _elements("add", body, come)
+    yield from added
+    for name, chain in new.chains.items():
+        if name in changed:
+            for item in chain.rules:
+                yield Operation("add", item)
+    for name in sorted(old.sets.keys() - new.sets.keys()):
+        yield Operation("delete", old.sets[name].container)
+    for name in sorted(old.chains.keys() - new.chains.keys()):
+        yield Operation("delete", old.chains[name].chain)
+
+
+def _has(ruleset: Ruleset, body: ChainBody) -> bool:
+    known = ruleset.chains.get(body.chain.name)
+    return known is not None and known.same_as(body)
+
+
+def _compare(old: SetBody, new: SetBody) -> tuple[list[ElementKey], list[ElementKey]]:
+    """Return the keys to delete and those to add; an element with another verdict is both."""
+    before, after = old.elements, new.elements
+    missing = object()
+    gone = [key for key, value in before.items() if after.get(key, missing) != value]
+    come = [key for key, value in after.items() if before.get(key, missing) != value]
+    return gone, come
+
+
+def _elements(verb: Verb, body: SetBody, keys: Iterable[ElementKey]) -> Iterator[Operation]:
+    items = list(keys)
+    for start in range(0, len(items), _AT_ONCE):
+        elements = body.nft_elements(items[start : start + _AT_ONCE])
+        yield Operation(verb, elements)
+
+
+def _transaction(operations: Iterable[Operation]) -> Transaction:
+    result = Transaction(TABLE)
+    verbs = {"add": result.add, "delete": result.delete, "flush": result.flush}
+    for operation in operations:
+        verbs[operation.verb](operation.object)
+    return result

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one group of local pods admits: the grants of its policies, by address of the peer.
+
+Grants are taken in order of policy name and rule, so that of several rules that admit the same thing the
+first is credited. For a peer that is listed by its address the listed program is complete: it holds what
+sets, ranges and the rules without peers admit too.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from podfence.cluster.selection import Selection
+from podfence.dataplane.program import ICMP_OPTION, GroupProgram, RuleName, SharedKey, first_match
+from podfence.policy.verdict import Direction
+from podfence.sets import AddressSet, PortSet, members
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from podfence.cluster.classes import ClassIndex
+    from podfence.dataplane.ownership import Ownership
+    from podfence.dataplane.program import GroupKey, PortProgram
+    from podfence.policy.grants import CompiledPolicy, Grant
+    from podfence.policy.options import Options
+
+
+class _Credit(NamedTuple):
+    """What a rule admits from somewhere; `order` is its place among the rules of the group."""
+
+    order: int
+    ports: PortSet
+    rule: RuleName
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A credit for the pods of some classes (bits), only at their addresses inside `key.peer` if that is a block."""
+
+    key: SharedKey
+    bits: int
+    credit: _Credit
+
+    def means(self, address: int) -> bool:
+        """Return whether an address of a pod of the classes is meant."""
+        return not isinstance(self.key.peer, AddressSet) or address in self.key.peer
+
+
+@dataclass(slots=True)
+class _Sorted:
+    """The credits of a group by the kind of their peers."""
+
+    pieces: list[_Piece]
+    blocks: list[tuple[AddressSet, _Credit]]
+    anywhere: list[_Credit]
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A group's program and what it was compiled from.
+
+    `peers` are the classes (bits) whose pods it lists, itself or through `sets`, and `pools` the sets it
+    asked for, large or not; `any_pod` says that a pod
+    of any class may have to be listed, because a rule without peers looks up port names.
+    """
+
+    program: GroupProgram
+    sets: dict[SharedKey, frozenset[int]]
+    peers: int
+    pools: frozenset[SharedKey]
+    any_pod: bool
+
+
+def compile_group(
+    key: GroupKey,
+    policies: Iterable[CompiledPolicy],
+    index: ClassIndex,
+    options: Options,
+    owned: Ownership,
+    shared_from: int,
+) -> Compiled:
+    """Return what the pods of a group admit.
+
+    `owned` tells the addresses of pods; a set of pods with at least `shared_from` is a set of its own.
+    """
+    found = _sort(key, policies, index, options)
+    everywhere = first_match((item.ports, item.rule) for item in found.anywhere)
+    large, small = _by_size(found.pieces, owned, shared_from)
+    program = GroupProgram(
+        _peers(small, found, index, owned),
+        tuple(_shared(large, found.anywhere)),
+        tuple(_ranges(found)),
+        everywhere,
+    )
+    sets = {item: addresses for item, (addresses, _) in large.items()}
+    bits = 0
+    for piece in found.pieces:
+        bits |= piece.bits
+    any_pod = any(grant.names and grant.peer is None for _, grant in _grants(key, policies))
+    pools = frozenset(piece.key for piece in found.pieces)
+    return Compiled(program, sets, bits, pools, key.direction is Direction.EGRESS and any_pod)
+
+
+def _grants(key: GroupKey, policies: Iterable[CompiledPolicy]) -> Iterator[tuple[RuleName, Grant]]:
+    for policy in policies:
+        for grant in policy.grants[key.direction]:
+            yield RuleName(key.namespace, policy.source.name, grant.rule), grant
+
+
+def _sort(key: GroupKey, policies: Iterable[CompiledPolicy], index: ClassIndex, options: Options) -> _Sorted:
+    result = _Sorted([], [], [])
+    grants = list(_grants(key, policies))
+    for order, (rule, grant) in enumerate(grants):
+        ports = grant.ports - PortSet.OTHER if options.icmp == "denied" else grant.ports
+        if grant.names and key.direction is Direction.INGRESS:
+            ports |= _own_ports(grant, key)
+        if ports:
+            credit = _Credit(order, ports, rule)
+            if grant.peer is None:
+                result.anywhere.append(credit)
+            elif isinstance(grant.peer, AddressSet):
+                result.blocks.append((grant.peer, credit))
+            else:
+                result.pieces.append(_Piece(SharedKey(grant.peer), index.bits(grant.peer), credit))
+        if grant.names and key.direction is Direction.EGRESS:
+            for resolved, bits in sorted(_resolutions(grant, index, options).items(), key=_by_ports):
+                shared = SharedKey(grant.peer, grant.names, grant.names_in, resolved)
+                result.pieces.append(_Piece(shared, bits, _Credit(order, resolved, rule)))
+    if options.icmp == "allowed":
+        result.anywhere.append(_Credit(len(grants), PortSet.OTHER, ICMP_OPTION))
+    return result
+
+
+def _own_ports(grant: Grant, key: GroupKey) -> PortSet:
+    """Return the numbers that names have on the group's own pods (semantics 5.4)."""
+    found = PortSet.EMPTY
+    for name, protocol, number in key.ports:
+        if (name, protocol) in grant.names:
+            found |= PortSet.single(protocol, number)
+    return found
+
+
+def _resolutions(grant: Grant, index: ClassIndex, options: Options) -> dict[PortSet, int]:
+    """Return the classes a grant's peer means by what its names resolve to on their pods (semantics 5.4 to 5.8)."""
+    if grant.peer is None:
+        bits = index.all
+    elif isinstance(grant.peer, Selection):
+        bits = index.bits(grant.peer)
+    else:
+        bits = index.with_address_in(grant.peer, 4) | index.with_address_in(grant.peer, 6)
+    if grant.names_in is not None:
+        bits &= index.in_namespace(grant.names_in)
+    found: dict[PortSet, int] = defaultdict(int)
+    for number in members(bits):
+        resolved = PortSet.EMPTY
+        for name, protocol, port, sidecar in index.classes[number].ports:
+            if (name, protocol) in grant.names and not (sidecar and options.init_ports == "containers"):
+                resolved |= PortSet.single(protocol, port)
+        if resolved:
+            found[resolved] |= 1 << number
+    return found
+
+
+_Large = dict[SharedKey, tuple[frozenset[int], list[_Credit]]]
+
+
+def _by_size(pieces: list[_Piece], owned: Ownership, shared_from: int) -> tuple[_Large, list[_Piece]]:
+    """Return the large sets with their credits, and the pieces that are not large."""
+    large: _Large = {}
+    small: list[_Piece] = []
+    for piece in pieces:
+        if piece.key in large:
+            large[piece.key][1].append(piece.credit)
+            continue
+        found = owned.pool(piece.key, piece.bits)
+        if len(found) >= shared_from:
+            large[piece.key] = (found, [piece.credit])
+        else:
+            small.append(piece)
+    return large, small
+
+
+def _shared(large: _Large, anywhere: list[_Credit]) -> Iterator[tuple[SharedKey, PortProgram]]:
+    for key, (_, credited) in large.items():
+        yield key, _program([*credited, *anywhere])
+
+
+def _peers(small: list[_Piece], group: _Sorted, index: ClassIndex, owned: Ownership) -> dict[int, PortProgram]:
+    listed = 0
+    for piece in small:
+        listed |= piece.bits
+    result: dict[int, PortProgram] = {}
+    interned: dict[tuple[_Credit, ...], PortProgram] = {}
+    for number in members(listed):
+        concerned = [piece for piece in group.pieces if piece.bits >> number & 1]
+        of_cell: dict[int, PortProgram] = {}
+        for address in owned.of_class(number):
+            cell = index.cell(address)
+            if cell not in of_cell:
+                found = [piece.credit for piece in concerned if piece.means(address)]
+                found += [credit for block, credit in group.blocks if address in block] if found else []
+                if not found:
+                    of_cell[cell] = ()
+                else:
+                    together = (*found, *group.anywhere)
+                    if together not in interned:
+                        interned[together] = _program(together)
+                    of_cell[cell] = interned[together]
+            if of_cell[cell]:
+                result[address] = of_cell[cell]
+    return result
+
+
+def _ranges(found: _Sorted) -> Iterator[tuple[int, int, PortProgram]]:
+    """Yield the disjoint ranges of the blocks with what is admitted in each, in order."""
+    begins: dict[int, list[_Credit]] = defaultdict(list)
+    ends: dict[int, list[_Credit]] = defaultdict(list)
+    for block, credit in found.blocks:
+        for first, last in block.spans:
+            begins[first].append(credit)
+            ends[last + 1].append(credit)
+    active: list[_Credit] = []
+    pending: tuple[int, int, PortProgram] | None = None
+    cuts = sorted(begins.keys() | ends.keys())
+    for first, after in pairwise(cuts):
+        for credit in ends.get(first, ()):
+            active.remove(credit)
+        active += begins.get(first, ())
+        if not active:
+            continue
+        program = _program([*active, *found.anywhere])
+        if pending and pending[1] + 1 == first and pending[2] == program:
+            pending = (pending[0], after - 1, program)
+            continue
+        if pending:
+            yield pending
+        pending = (first, after - 1, program)
+    if pending:
+        yield pending
+
+
+def _program(credited: Iterable[_Credit]) -> PortProgram:
+    return first_match((item.ports, item.rule) for item in sorted(credited, key=_order))
+
+
+def _order(credit: _Credit) -> int:
+    return credit.order
+
+
+def _by_ports(item: tuple[PortSet, int]) -> tuple[tuple[int, int], ...]:
+    return item[0].spans

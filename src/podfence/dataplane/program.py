@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one node's kernel has to know, as plain values: no nft, no names of chains.
+
+A packet that opens a connection is judged in steps that each look one thing up: is the source a local
+isolated pod, and which group is it; does the group know the peer's address, a set that holds it, a
+range around it, or the port alone; the same again for the destination. A step that does not decide
+goes on to the next; a group that has nothing more to ask denies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from podfence.cluster.selection import Selection
+from podfence.kube.objects import Key
+from podfence.policy.grants import PortName
+from podfence.policy.verdict import Direction
+from podfence.sets import AddressSet, PortSet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class RuleName(NamedTuple):
+    """A rule as counters and logs name it; `rule` counts from 0. `ICMP_OPTION` stands for an option."""
+
+    namespace: str
+    policy: str
+    rule: int
+
+
+ICMP_OPTION: Final = RuleName("", "icmp", 0)
+"""What is credited with ICMP that the option ``icmp=allowed`` admits, whatever the rules say."""
+
+PortProgram = tuple[tuple[PortSet, RuleName], ...]
+"""Disjoint sets of ports, each with the rule that is credited with admitting them."""
+
+
+class GroupKey(NamedTuple):
+    """What makes local pods one group: the policies that isolate them, and how their port names resolve.
+
+    `policies` are in order of name. `ports` are (name, protocol, number), of the names their ingress
+    rules use.
+    """
+
+    direction: Direction
+    namespace: str
+    policies: tuple[Key, ...]
+    ports: tuple[tuple[str, str, int], ...]
+
+
+class SharedKey(NamedTuple):
+    """What makes a set of pods' addresses: whom a rule means, and what its port names resolve to on them.
+
+    `names` and `names_in` are those of the rule (see `Grant`), empty when its ports are numbers.
+    """
+
+    peer: Selection | AddressSet | None
+    names: tuple[PortName, ...] = ()
+    names_in: str | None = None
+    resolved: PortSet = PortSet.EMPTY
+
+
+@dataclass(frozen=True, slots=True)
+class GroupProgram:
+    """What a group admits.
+
+    `peers`: by address of a pod, everything the group admits of it. `shared`: by a set of pods that is
+    large and that other groups may use too. `ranges`: by address, disjoint and in order. `anywhere`:
+    whatever the peer.
+    """
+
+    peers: Mapping[int, PortProgram]
+    shared: tuple[tuple[SharedKey, PortProgram], ...]
+    ranges: tuple[tuple[int, int, PortProgram], ...]
+    anywhere: PortProgram
+
+
+@dataclass(slots=True)
+class NodeProgram:
+    """Everything one node enforces.
+
+    `groups` by key; `group_of` the group of each local isolated pod's address, by direction; `known` the
+    addresses of local pods that are programmed; `sets` the addresses of each shared set; `own` pairs of
+    addresses of one isolated pod, which may reach itself; `pod_range` the node's pod addresses, of which
+    those not known are held; `judges_own_node` whether egress to the node itself is judged.
+    """
+
+    groups: dict[GroupKey, GroupProgram] = field(default_factory=dict)
+    group_of: dict[Direction, dict[int, GroupKey]] = field(
+        default_factory=lambda: {direction: {} for direction in Direction}
+    )
+    known: set[int] = field(default_factory=set)
+    sets: dict[SharedKey, frozenset[int]] = field(default_factory=dict)
+    own: set[tuple[int, int]] = field(default_factory=set)
+    pod_range: AddressSet = AddressSet.EMPTY
+    judges_own_node: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramChange:
+    """What differs in a program after an event: groups and sets (new, gone or changed), and local addresses."""
+
+    groups: frozenset[GroupKey]
+    sets: frozenset[SharedKey]
+    addresses: frozenset[int]
+
+    def __bool__(self) -> bool:
+        """Return whether anything does."""
+        return bool(self.groups or self.sets or self.addresses)
+
+
+def first_match(admitted: Iterable[tuple[PortSet, RuleName]]) -> PortProgram:
+    """Return the disjoint form of what several rules admit: each port is credited to the first that does."""
+    seen = PortSet.EMPTY
+    result: dict[RuleName, PortSet] = {}
+    for ports, rule in admitted:
+        fresh = ports - seen
+        if fresh:
+            result[rule] = result[rule] | fresh if rule in result else fresh
+            seen |= fresh
+    return tuple((ports, rule) for rule, ports in result.items())

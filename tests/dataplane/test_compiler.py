@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a node's program holds, which rule is credited, and what an event compiles again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from podfence.api import Cluster
+from podfence.cluster.state import Event, EventType
+from podfence.dataplane.compiler import Compiler
+from podfence.dataplane.program import GroupKey, ProgramChange, RuleName
+from podfence.errors import OptionError
+from podfence.kube.objects import ContainerPort, Peer, Pod, PodTemplate, PolicyPort
+from podfence.policy.options import Options
+from podfence.policy.verdict import Direction
+from podfence.sets import PortSet
+from podfence.sets.addresses import parse_address
+from tests.policy.parts import ANYONE, app, block, pod, policy, rule, space
+
+if TYPE_CHECKING:
+    from podfence.dataplane.program import GroupProgram, PortProgram
+    from podfence.kube.objects import KubeObject
+
+WEB = pod("web", "10.0.0.1", node="n1")
+DB = pod("db", "10.0.0.2", node="n1")
+API = pod("api", "10.0.0.3", node="n2")
+FROM_API = rule(Peer(pod_selector=app("api")))
+FIRST, SECOND = RuleName("shop", "p", 0), RuleName("shop", "p", 1)
+
+
+def compiled(*objects: KubeObject, shared_from: int = 256) -> Compiler:
+    return Compiler(Cluster.from_objects([space("shop"), *objects]).model, "n1", shared_from=shared_from)
+
+
+def only(compiler: Compiler) -> GroupProgram:
+    (found,) = compiler.program.groups.values()
+    return found
+
+
+def credit(program: PortProgram, protocol: str, port: int) -> RuleName:
+    (found,) = [name for ports, name in program if PortSet.single(protocol, port) <= ports]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("icmp=depends", "a packet passes or it does not"),
+        ("hairpin=depends", "a packet passes or it does not"),
+        ("own_node_egress=depends", "a packet passes or it does not"),
+        ("ip_block_pods=depends", "a packet passes or it does not"),
+        ("ip_block_pods=never", "the kernel matches an address, whoever has it"),
+        ("ip_block_nodes=never", "the kernel matches an address, whoever has it"),
+        ("host_network=pod", "policies cannot tell them apart"),
+        ("self_traffic=policy", "never leaves it"),
+    ],
+)
+def test_an_option_that_no_kernel_can_enforce_is_refused(setting: str, says: str) -> None:
+    cluster = Cluster.from_objects([WEB], Options.parse([setting]))
+    with pytest.raises(OptionError, match=f"option {setting} can be asked about and not enforced: .*{says}"):
+        Compiler(cluster.model, "n1")
+
+
+def test_only_local_running_pods_of_the_pod_network_are_known() -> None:
+    done = Pod(
+        namespace="shop", name="done", template=PodTemplate(node="n1"), addresses=("10.0.0.9",), phase="Succeeded"
+    )
+    host = pod("host", "172.18.0.1", node="n1", host=True)
+    program = compiled(WEB, API, done, host, policy("p", ingress=[])).program
+
+    assert program.known == {parse_address("10.0.0.1")}
+    assert program.group_of[Direction.INGRESS].keys() == program.known
+    assert program.group_of[Direction.EGRESS] == {}
+
+
+def test_a_host_network_pod_is_no_peer() -> None:
+    host = pod("host", "172.18.0.1", node="n2", host=True)
+    found = only(compiled(WEB, API, host, policy("p", app("web"), ingress=[rule(Peer(pod_selector=ANYONE))])))
+    assert found.peers.keys() == {parse_address("10.0.0.1"), parse_address("10.0.0.3")}
+
+
+def test_an_address_is_a_peer_of_the_pod_that_has_it_now() -> None:
+    old = Pod(namespace="shop", name="api", template=PodTemplate(labels={"app": "api"}), addresses=("10.0.0.7",), phase="Running", terminating=True)  # fmt: skip
+    new = pod("other", "10.0.0.7")
+    cluster = Cluster.from_objects([space("shop"), WEB, old, policy("p", app("web"), ingress=[FROM_API])])
+    compiler = Compiler(cluster.model, "n1")
+    assert only(compiler).peers.keys() == {parse_address("10.0.0.7")}
+
+    compiler.follow(cluster.apply(Event(EventType.ADDED, new)))
+    assert only(compiler).peers == {}
+
+    compiler.follow(cluster.apply(Event(EventType.DELETED, new)))
+    assert only(compiler).peers.keys() == {parse_address("10.0.0.7")}
+
+
+@pytest.mark.parametrize("shared_from", [256, 1])
+def test_of_two_rules_that_admit_the_same_the_first_is_credited_however_they_name_the_peer(shared_from: int) -> None:
+    tcp = [PolicyPort("TCP", 80)]
+    for one in (FROM_API.peers, block("10.0.0.0/24"), None):
+        peers = one if isinstance(one, tuple) else (one,) if one else ()
+        both = [rule(*peers, ports=tcp), rule(Peer(pod_selector=app("api")))]
+        found = only(compiled(WEB, API, policy("p", app("web"), ingress=both), shared_from=shared_from))
+        programs = (
+            [found.peers[parse_address("10.0.0.3")]] if shared_from > 1 else [program for _, program in found.shared]
+        )
+        for program in programs:
+            if not isinstance(one, Peer) or shared_from > 1:
+                assert credit(program, "TCP", 80) == FIRST, one
+            assert credit(program, "TCP", 81) == SECOND, one
+
+
+def test_ranges_are_disjoint_and_hold_what_is_admitted_from_anywhere_too() -> None:
+    rules = [
+        rule(block("10.0.0.0/30"), ports=[PolicyPort("TCP", 80)]),
+        rule(block("10.0.0.2/31"), ports=[PolicyPort("TCP", 80), PolicyPort("TCP", 81)]),
+        rule(ports=[PolicyPort("UDP", 53)]),
+    ]
+    found = only(compiled(WEB, policy("p", app("web"), ingress=rules)))
+    first, middle, last = map(parse_address, ("10.0.0.0", "10.0.0.2", "10.0.0.3"))
+
+    assert [(a, b) for a, b, _ in found.ranges] == [(first, middle - 1), (middle, last)]
+    assert credit(found.ranges[1][2], "TCP", 80) == FIRST
+    assert credit(found.ranges[1][2], "TCP", 81) == SECOND
+    assert credit(found.ranges[0][2], "UDP", 53) == RuleName("shop", "p", 2)
+
+
+def test_a_pod_of_a_known_class_compiles_only_the_groups_that_list_it() -> None:
+    cluster = Cluster.from_objects(
+        [space("shop"), WEB, DB, API, policy("a", app("web"), ingress=[FROM_API]), policy("b", app("db"), ingress=[])]
+    )
+    compiler = Compiler(cluster.model, "n1")
+    before = dict(compiler.program.groups)
+    second = pod("api-2", "10.0.0.4", labels={"app": "api"}, node="n2")
+    change = compiler.follow(cluster.apply(Event(EventType.ADDED, second)))
+
+    after = compiler.program.groups
+    assert [key.policies[0].name for key in change.groups] == ["a"]
+    assert [key.policies[0].name for key, item in before.items() if after[key] is item] == ["b"]
+    assert change == ProgramChange(change.groups, frozenset(), frozenset())
+
+
+def test_an_event_that_is_about_nothing_here_changes_nothing() -> None:
+    cluster = Cluster.from_objects([space("shop"), WEB, API, policy("a", app("web"), ingress=[])])
+    compiler = Compiler(cluster.model, "n1")
+    change = compiler.follow(cluster.apply(Event(EventType.DELETED, API)))
+    assert not change
+
+
+def test_pods_whose_names_of_ports_resolve_differently_are_different_groups() -> None:
+    pods = [
+        pod("web-1", "10.0.0.1", labels={"app": "web"}, node="n1", ports=[ContainerPort(80, "TCP", "http")]),
+        pod("web-2", "10.0.0.2", labels={"app": "web"}, node="n1", ports=[ContainerPort(81, "TCP", "http")]),
+    ]
+    found = compiled(*pods, policy("p", ingress=[rule(ports=[PolicyPort("TCP", "http")])])).program
+    admitted = {
+        key.ports: program.anywhere[0][0] for key, program in found.groups.items() if isinstance(key, GroupKey)
+    }  # fmt: skip
+    assert admitted == {
+        (("http", "TCP", 80),): PortSet.single("TCP", 80),
+        (("http", "TCP", 81),): PortSet.single("TCP", 81),
+    }

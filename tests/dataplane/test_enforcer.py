@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of a node: made in steps that leave nothing open, adopted, changed by differences, made anew on failure."""
+
+from __future__ import annotations
+
+import pytest
+
+from podfence.api import Cluster
+from podfence.cluster.state import Event, EventType
+from podfence.dataplane.chains import Builder, Settings, group_name, rule_chain
+from podfence.dataplane.compiler import Compiler
+from podfence.dataplane.difference import CHUNK, cold_start, difference
+from podfence.dataplane.enforcer import Enforcer, ForeignTableError
+from podfence.dataplane.program import GroupKey, RuleName
+from podfence.dataplane.ruleset import TABLE
+from podfence.kube.objects import Key, KubeObject, Node, Peer, PolicyPort
+from podfence.nft.chain import Chain
+from podfence.nft.errors import NotFoundError, PermissionDeniedError
+from podfence.nft.fake import FakeRunner
+from podfence.nft.rule import Rule
+from podfence.nft.sets import Elements
+from podfence.nft.table import Table
+from podfence.nft.transaction import Transaction
+from podfence.policy.verdict import Direction
+from tests.policy.parts import app, block, pod, policy, rule, space
+
+NODE = Node(name="n1", labels={}, pod_cidrs=("10.0.0.0/24",))
+WEB = pod("web", "10.0.0.1", node="n1")
+DB = pod("db", "10.0.0.2", node="n1")
+PORT = [PolicyPort("TCP", 80), PolicyPort("TCP", 8000, 9000)]
+FROM_WEB = policy("p", app("db"), ingress=[rule(Peer(pod_selector=app("web")), ports=PORT), rule(block("10.1.0.0/16"))])
+FAR = pod("web-far", "10.2.0.1", labels={"app": "web"}, node="n2")
+START: tuple[KubeObject, ...] = (space("shop"), NODE, WEB, FAR, DB, FROM_WEB)
+
+
+class Recorder(FakeRunner):
+    """A fake that keeps what it was given, and can be told to refuse the next transaction."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[Transaction] = []
+        self.refuse: Exception | None = None
+
+    def run(self, transaction: Transaction) -> None:
+        self.given.append(transaction)
+        if self.refuse is not None:
+            error, self.refuse = self.refuse, None
+            raise error
+        super().run(transaction)
+
+
+def started(runner: FakeRunner, *objects: KubeObject) -> tuple[Cluster, Enforcer]:
+    cluster = Cluster.from_objects(objects)
+    enforcer = Enforcer(runner, "n1", cluster.model)
+    enforcer.start()
+    return cluster, enforcer
+
+
+def test_the_first_transaction_holds_every_pod_and_the_last_operations_let_them_go() -> None:
+    cluster = Cluster.from_objects(START)
+    steps = list(cold_start(Builder(Settings()).build(Compiler(cluster.model, "n1").program)))
+
+    first, last = str(steps[0]), str(steps[-1]).splitlines()
+    assert "add element inet podfence podcidr4 { 10.0.0.0-10.0.0.255 }" in first
+    assert "ip daddr @podcidr4 ip daddr != @known4 goto hold" in first
+    assert "add element inet podfence known4" not in first
+    assert last[-1] == "add element inet podfence known4 { 10.0.0.1, 10.0.0.2 }"
+
+
+def test_a_cold_start_is_cut_into_transactions_of_bounded_size() -> None:
+    pods = [pod(f"p{n}", f"10.1.{n // 250}.{n % 250 + 1}", labels={"app": f"a{n % 30}"}) for n in range(3000)]
+    policies = [policy(f"p{n}", app("db"), ingress=[rule(Peer(pod_selector=app(f"a{n}")))]) for n in range(30)]
+    runner = Recorder()
+    started(runner, *START, *pods, *policies)
+
+    sizes = [len(transaction) for transaction in runner.given]
+    assert len(sizes) > 2
+    assert max(sizes) <= CHUNK
+
+
+def test_a_table_of_ours_is_adopted_and_nothing_in_it_is_touched() -> None:
+    runner = Recorder()
+    started(runner, *START)
+    count = len(runner.given)
+    _, enforcer = started(runner, *START)
+
+    assert len(runner.given) == count
+    assert enforcer.verify() == ()
+
+
+def test_what_changed_while_nobody_was_there_is_all_that_an_adopted_table_gets() -> None:
+    runner = Recorder()
+    started(runner, *START)
+    count = len(runner.given)
+    started(runner, *START, pod("web-2", "10.0.0.3", labels={"app": "web"}, node="n1"))
+
+    (transaction,) = runner.given[count:]
+    assert transaction.counts == {"add element": 2}
+    assert "known4 { 10.0.0.3 }" in str(transaction)
+
+
+def test_a_table_of_another_form_is_replaced_in_one_transaction() -> None:
+    runner = Recorder()
+    old = Table(TABLE.name, comment="podfence schema=0")
+    runner.run(Transaction(old).add(old, Chain("old"), Rule("old", "counter drop")))
+    _, enforcer = started(runner, *START)
+
+    assert len(runner.given) == 2
+    assert enforcer.verify() == ()
+
+
+@pytest.mark.parametrize("comment", [None, "somebody's"])
+def test_a_table_of_somebody_else_is_left_alone(comment: str | None) -> None:
+    runner = Recorder()
+    runner.run(Transaction(TABLE).add(Table(TABLE.name, comment=comment)))
+    with pytest.raises(ForeignTableError, match="somebody else's"):
+        started(runner, *START)
+    assert len(runner.given) == 1
+
+
+@pytest.mark.parametrize(
+    ("event", "counts"),
+    [
+        (Event(EventType.DELETED, WEB), {"delete element": 2}),
+        (Event(EventType.ADDED, pod("x", "10.0.0.9", node="n2")), {}),
+        (Event(EventType.ADDED, pod("x", "10.0.0.9", node="n1")), {"add element": 1}),
+        (Event(EventType.ADDED, pod("x", "10.9.0.9", labels={"app": "web"}, node="n2")), {"add element": 1}),
+    ],
+)
+def test_an_event_touches_what_it_is_about(event: Event, counts: dict[str, int]) -> None:
+    runner = Recorder()
+    cluster, enforcer = started(runner, *START)
+    before = len(runner.given)
+    touched = enforcer.apply(cluster.apply(event))
+
+    assert sum((transaction.counts for transaction in runner.given[before:]), start=type(runner.given[0].counts)()) == counts  # fmt: skip
+    assert touched == sum(counts.values())
+
+
+def test_a_rule_that_changes_keeps_the_group_and_changes_its_chains_in_one_transaction() -> None:
+    runner = Recorder()
+    cluster, enforcer = started(runner, *START)
+    changed = policy("p", app("db"), ingress=[rule(Peer(pod_selector=app("web")), ports=[PolicyPort("TCP", 443)])])
+    before = len(runner.given)
+    enforcer.apply(cluster.apply(Event(EventType.MODIFIED, changed)))
+
+    (transaction,) = runner.given[before:]
+    assert " in4 " not in str(transaction)
+    assert " known4 " not in str(transaction)
+    assert enforcer.verify() == ()
+
+
+def test_a_refused_transaction_makes_the_table_anew_in_one() -> None:
+    runner = Recorder()
+    cluster, enforcer = started(runner, *START)
+    known = next(item for item in runner.list_sets(TABLE) if item.name == "known4")
+    runner.run(
+        Transaction(TABLE).delete(Elements(known, enforcer.wanted.sets["known4"].nft_elements([0x0A000001]).items))
+    )
+    before = len(runner.given)
+    enforcer.apply(cluster.apply(Event(EventType.DELETED, WEB)))
+
+    refused, repaired = runner.given[before:]
+    assert refused.counts == {"delete element": 2}
+    assert str(repaired).splitlines()[1] == "delete table inet podfence"
+    assert enforcer.verify() == ()
+
+
+def test_without_the_right_to_change_tables_nothing_is_made_anew_and_the_next_event_catches_up() -> None:
+    runner = Recorder()
+    cluster, enforcer = started(runner, *START)
+    runner.refuse = PermissionDeniedError("Operation not permitted")
+    with pytest.raises(PermissionDeniedError):
+        enforcer.apply(cluster.apply(Event(EventType.DELETED, WEB)))
+
+    enforcer.apply(cluster.apply(Event(EventType.ADDED, pod("x", "10.0.0.9", node="n1"))))
+    assert runner.given[-1].counts == {"delete element": 2, "add element": 1}
+    assert enforcer.verify() == ()
+
+
+def test_a_rebuild_that_fails_is_tried_again_with_the_next_event() -> None:
+    runner = Recorder()
+    cluster, enforcer = started(runner, *START)
+    runner.run(Transaction(TABLE).delete(Table(TABLE.name)))
+    runner.refuse = NotFoundError("No such file or directory")
+    enforcer.apply(cluster.apply(Event(EventType.DELETED, WEB)))
+    assert enforcer.verify() == ()
+
+
+def test_equal_rulesets_have_no_difference() -> None:
+    cluster = Cluster.from_objects(START)
+    one, other = (Builder(Settings()).build(Compiler(cluster.model, "n1").program) for _ in range(2))
+    assert not len(difference(one, other))
+
+
+def test_names_are_readable_safe_and_short_enough() -> None:
+    assert rule_chain(Direction.INGRESS, RuleName("shop", "allow-web.v2", 0)) == "ok_in_shop_allow-web.v2_1"
+    long = rule_chain(Direction.EGRESS, RuleName("n" * 63, "p" * 253, 11))
+    other = rule_chain(Direction.EGRESS, RuleName("n" * 63, "p" * 253, 12))
+    group = group_name(GroupKey(Direction.EGRESS, "n" * 63, (Key("NetworkPolicy", "n" * 63, "p" * 253),), ()))
+    assert max(len(long), len(f"deny_{group}_p4")) <= 255
+    assert long != other
+
+
+def test_a_denial_is_logged_with_the_names_of_the_policies_when_asked() -> None:
+    cluster = Cluster.from_objects(START)
+    built = Builder(Settings(log_group=5)).build(Compiler(cluster.model, "n1").program)
+    (texts,) = [[item.text for item in body.rules] for name, body in built.chains.items() if name.startswith("deny_")]
+    assert texts == [
+        'limit rate 10/minute burst 5 packets log prefix "podfence ingress denied by shop/p: " group 5',
+        "counter drop",
+    ]
