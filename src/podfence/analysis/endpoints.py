@@ -23,6 +23,8 @@ from podfence.kube.objects import WORKLOAD_KINDS, ContainerPort, Key
 from podfence.sets.addresses import AddressSet, parse_address
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from podfence.cluster.state import ClusterState
     from podfence.kube.objects import Service
 
@@ -273,8 +275,8 @@ def _some(names: set[str], namespace: str) -> str:
     return f"; namespace {namespace} has {', '.join(shown)}{more}"
 
 
-def _nearest(name: str, known: object) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)  # type: ignore[call-overload]
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
