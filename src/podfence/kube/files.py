@@ -128,14 +128,14 @@ class _Inputs:
                 self._add_file(path, status)
 
     def _add_missing(self, path: str) -> None:
-        if os.path.islink(path):  # noqa: PTH114
-            self._refuse(path, f"the link points to {shown(os.readlink(path))}, which does not exist")  # noqa: PTH115
+        if os.path.islink(path):  # noqa: PTH114  as typed
+            self._refuse(path, f"the link points to {shown(os.readlink(path))}, which does not exist")  # noqa: PTH115  as typed
         elif _WILDCARDS.isdisjoint(path):
             self._refuse(path, "no such file or folder")
         else:
             import glob  # noqa: PLC0415  seldom needed
 
-            matches = sorted(glob.glob(path))  # noqa: PTH207
+            matches = sorted(glob.glob(path))  # noqa: PTH207  as typed
             for match in matches:
                 self._add_path(match)
             if not matches:
@@ -147,7 +147,7 @@ class _Inputs:
         for entry in self._walk(path, recursive=self._recursive):
             count += 1
             try:
-                status = os.stat(entry)  # noqa: PTH116
+                status = os.stat(entry)  # noqa: PTH116  as typed
             except FileNotFoundError:
                 self._add_missing(entry)
             except OSError as error:
@@ -155,7 +155,7 @@ class _Inputs:
             else:
                 self._add_file(entry, status)
         if count == 0 and len(self.problems) == problems:
-            deeper = not self._recursive and next(_Inputs(recursive=True)._walk(path, recursive=True), None)  # noqa: SLF001
+            deeper = not self._recursive and next(_Inputs(recursive=True)._walk(path, recursive=True), None)  # noqa: SLF001  its own class
             self._refuse(
                 path,
                 "no .json, .yaml or .yml file in this folder",
