@@ -14,9 +14,12 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from itertools import count
 
 TCP_PORTS = (80, 81, 444, 8080)
 UDP_PORTS = (53, 81)
+FIRST_SOURCE_PORT = 9000
 LONGEST = 3.0
 GRACE = 0.1
 
@@ -52,7 +55,8 @@ def serve(servers: list[socket.socket]) -> None:
 class Probes:
     """The probes of one line, all at once."""
 
-    def __init__(self, probes: list[list[object]], round_number: int) -> None:
+    def __init__(self, probes: list[list[object]], round_number: int, ports: Iterator[int]) -> None:
+        self.ports = ports
         self.passed = [False] * len(probes)
         self.expected = {index for index, probe in enumerate(probes) if probe[4]}
         self.poll = select.poll()
@@ -69,7 +73,8 @@ class Probes:
             return
         item = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
         item.setblocking(False)
-        item.bind((source, 0))
+        # A port that an earlier probe had may belong to a flow the router still takes for established.
+        item.bind((source, next(self.ports)))
         item.connect_ex((destination, port))
         if kind == "udp":
             item.send(b"?")
@@ -132,8 +137,9 @@ def say(line: str) -> None:
 def main() -> None:
     say("ready")
     listen(json.loads(sys.stdin.readline()))
+    ports = count(FIRST_SOURCE_PORT)
     for number, line in enumerate(sys.stdin):
-        say(json.dumps(Probes(json.loads(line), number).wait()))
+        say(json.dumps(Probes(json.loads(line), number, ports).wait()))
 
 
 if __name__ == "__main__":
