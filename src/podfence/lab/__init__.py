@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small cluster on one machine: nodes and pods as network namespaces, real processes, the real agent."""
