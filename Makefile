@@ -4,11 +4,12 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 PYTHON_CODE := src tests bench
+SECONDS := 600
 
-.PHONY: help setup demo test fuzz lint bench format lock wheel clean distclean
+.PHONY: help setup demo test fuzz fuzz-packets lint bench format lock wheel clean distclean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 setup: ## make .venv with the pinned tools and podfence itself
 	@sh scripts/setup
@@ -24,6 +25,9 @@ test: setup ## run all tests and measure coverage; ARGS='-k name' is passed on t
 
 fuzz: setup ## look for new cases against the slow twin, at random, until one fails or 5,000 each have passed
 	PODFENCE_EXAMPLES=5000 $(BIN)/python -m pytest -n 2 tests/analysis tests/policy $(ARGS)
+
+fuzz-packets: setup ## compare engine, twin and real packets on random clusters for SECONDS=600; needs root
+	$(BIN)/python -m tests.dataplane.fuzz --seconds $(SECONDS) $(ARGS)
 
 lint: setup ## check style, types and imports; changes nothing
 	$(BIN)/ruff check .

@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import commands, engine, growth, rival
+from bench import commands, engine, growth, kernel, rival
 from bench.machine import OtherWork
 from bench.report import page
 
@@ -18,6 +18,7 @@ _SECTIONS = {
     "engine": engine.section,
     "growth": growth.section,
     "rival": rival.section,
+    "kernel": kernel.section,
 }
 
 

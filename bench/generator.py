@@ -53,7 +53,6 @@ _AGENT: Final = App("node-agent", "system", (Port("metrics", 9100),), "DaemonSet
 _POSTURES: Final[tuple[Posture, ...]] = ("both", "ingress", "both", "ingress", "open")
 _ENVIRONMENTS: Final = ("prod", "staging", "dev")
 _HASH_LETTERS: Final = "bcdfghjklmnpqrstvwxz2456789"
-_PODS_PER_NODE: Final = 40
 _NAMESPACES_PER_TEAM: Final = 8
 _LEAST_PODS: Final = 10
 _LEAST_NAMESPACES: Final = 3
@@ -79,7 +78,7 @@ def generate(size: Size) -> tuple[KubeObject, ...]:
         raise ValueError(message)
     random = Random(size.seed)
     live = size.mode == "pods"
-    nodes = _nodes(max(2, size.pods // _PODS_PER_NODE)) if live else []
+    nodes = _nodes(max(2, size.pods // size.per_node)) if live else []
     system = [_Group(SYSTEM, _DNS, "v1", 2), _Group(MONITORING, _PROMETHEUS, "v2", 2)]
     if live:
         system += [_Group(SYSTEM, _PROXY, "v1", len(nodes)), _Group(MONITORING, _AGENT, "v1", len(nodes))]

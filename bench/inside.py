@@ -5,8 +5,8 @@ Prints one line for each step as soon as it is done: a JSON list of its name, it
 wall clock and of processor time (0 if not measured), and the peak memory of the process so far in MiB.
 
     python -m bench.inside files FOLDER                                    reading, deciding, all connections
-    python -m bench.inside memory PODS NAMESPACES POLICIES SEED MODE       the engine alone
-    python -m bench.inside events PODS NAMESPACES POLICIES SEED MODE       single changes
+    python -m bench.inside memory PODS NAMESPACES POLICIES SEED MODE PER_NODE       the engine alone
+    python -m bench.inside events PODS NAMESPACES POLICIES SEED MODE PER_NODE       single changes
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ class Size(NamedTuple):
 
     `mode` is ``pods`` for what a live cluster shows (Pods with owners, addresses and nodes) or
     ``workloads`` for what a repository holds (Deployments only, whose replicas add up to `pods`).
+    `per_node` is how many pods a node has, about; at most 250.
     """
 
     pods: int
@@ -22,6 +23,7 @@ class Size(NamedTuple):
     policies: int
     seed: int = 1
     mode: Literal["pods", "workloads"] = "pods"
+    per_node: int = 40
 
     def __str__(self) -> str:
         """Return ``5,400 pods, 604 namespaces, 13,600 policies``."""
@@ -34,9 +36,9 @@ class Size(NamedTuple):
     @classmethod
     def of(cls, arguments: list[str]) -> Size:
         """Return the size that `arguments` gave."""
-        pods, namespaces, policies, seed, mode = arguments
+        pods, namespaces, policies, seed, mode, per_node = arguments
         numbers = (int(pods), int(namespaces), int(policies), int(seed))
-        return cls(*numbers, "workloads") if mode == "workloads" else cls(*numbers)
+        return cls(*numbers, "workloads" if mode == "workloads" else "pods", int(per_node))
 
 
 SMALL = Size(500, 20, 125)

@@ -26,7 +26,7 @@ def _offered(program: Program, line: str) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("podfence ", ["list", "check", "explain", "options", "schema", "completion", "version"]),
+        ("podfence ", ["list", "check", "explain", "lab", "options", "schema", "completion", "version"]),
         ("podfence ex", ["explain"]),
         ("podfence list -o m", ["md", "matrix", "matrix-json"]),
         ("podfence check -f shop shop/d", ["shop/deploy/api", "shop/deploy/web"]),
@@ -38,7 +38,7 @@ def _offered(program: Program, line: str) -> list[str]:
         ("podfence list --set ip-block", ["ip-block-pods=", "ip-block-nodes="]),
         ("podfence list --set nothing=", []),
         ("podfence list --color a", ["auto", "always"]),
-        ("podfence schema Ver", ["Verdict", "Version"]),
+        ("podfence schema Ver", ["Verdict", "Verification", "Version"]),
         ("podfence completion z", ["zsh"]),
         ("podfence check -f broken.yaml br", []),
         ("podfence check -f missing.yaml i", ["internet"]),

@@ -93,6 +93,10 @@ class Network:
         process.stdin.write(json.dumps(line) + "\n")
         process.stdin.flush()
 
+    def pid_of(self, address: str) -> int:
+        """Return the process whose namespace has an address."""
+        return self._process_of[address].pid
+
     def nft(self, script: str) -> None:
         """Change the router's tables behind everybody's back."""
         self._run(self._router, "nft", script)

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from podfence.dataplane.ruleset import ElementKey, Ruleset
 
 PROTOCOLS = {"6": "TCP", "17": "UDP", "132": "SCTP"}
-NOT_NEW = re.compile(r"ct state established,related accept|icmpv6 type \{[^}]*\} accept|iifname \"lo\" accept|limit .*")
+NOT_NEW = re.compile(
+    r"ct state established,related accept|ct state untracked ct label set \d+|ct label \d+ goto revoked|icmpv6 type \{[^}]*\} accept|iifname \"lo\" accept|limit .*"
+)
 MEMBER = re.compile(r"(ip|ip6) (saddr|daddr) (!= )?@(\S+) ?")
 PAIR = re.compile(r"(ip|ip6) saddr \. ip6? daddr @(\S+) ?")
 ADDRESS_MAP = re.compile(r"(ip|ip6) (saddr|daddr) vmap @(\S+)")

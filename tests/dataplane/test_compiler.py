@@ -10,6 +10,7 @@ import pytest
 from podfence.api import Cluster
 from podfence.cluster.state import Event, EventType
 from podfence.dataplane.compiler import Compiler
+from podfence.dataplane.groups import MOST_SHARED
 from podfence.dataplane.program import GroupKey, ProgramChange, RuleName
 from podfence.errors import OptionError
 from podfence.kube.objects import ContainerPort, Peer, Pod, PodTemplate, PolicyPort
@@ -161,3 +162,14 @@ def test_pods_whose_names_of_ports_resolve_differently_are_different_groups() ->
         (("http", "TCP", 80),): PortSet.single("TCP", 80),
         (("http", "TCP", 81),): PortSet.single("TCP", 81),
     }
+
+
+def test_a_group_asks_a_bounded_number_of_sets_and_lists_the_smaller_of_more() -> None:
+    count = MOST_SHARED + 3
+    pods = [pod(f"p{n}-{i}", f"10.1.{n}.{i + 1}", labels={"app": f"a{n}"}) for n in range(count) for i in range(n + 2)]
+    rules = [rule(Peer(pod_selector=app(f"a{n}")), ports=[PolicyPort("TCP", 80 + n)]) for n in range(count)]
+    found = only(compiled(WEB, *pods, policy("p", app("web"), ingress=rules), shared_from=2))
+
+    listed = {parse_address(item.addresses[0]) for item in pods if int(item.template.labels["app"][1:]) < 3}
+    assert len(found.shared) == MOST_SHARED
+    assert found.peers.keys() == listed

@@ -207,6 +207,6 @@ def test_a_denial_is_logged_with_the_names_of_the_policies_when_asked() -> None:
     built = Builder(Settings(log_group=5)).build(Compiler(cluster.model, "n1").program)
     (texts,) = [[item.text for item in body.rules] for name, body in built.chains.items() if name.startswith("deny_")]
     assert texts == [
-        'limit rate 10/minute burst 5 packets log prefix "podfence ingress denied by shop/p: " group 5',
+        'limit rate 20/second burst 100 packets log prefix "podfence ingress denied by shop/p: " group 5',
         "counter drop",
     ]

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from podfence.analysis.answers import (
     AddressBlock,
     Connection,
@@ -15,6 +17,7 @@ from podfence.analysis.answers import (
     Ports,
 )
 from podfence.kube.problems import Position
+from podfence.lab.verification import Dead, LeftOut, Trial, Verification
 from podfence.policy.verdict import Decision, Direction, Miss, PolicyRef, Reason, RuleRef, Tier, Verdict
 
 
@@ -141,3 +144,36 @@ DEPENDS = Verdict(
     parts=(ALLOWED, DENIED),
 )
 VERDICTS = (ALLOWED, DENIED, DEPENDS)
+
+
+def trial(source: str, destination: str, port: str, expected: Literal["allowed", "denied"], *outcomes: str,
+          kind: str = "", family: Literal[4, 6] = 4, reason: str = "") -> Trial:  # fmt: skip
+    """Return a trial between pods named for their groups: ``shop/web-1`` is one of ``shop/deploy/web``."""
+    one, other = (f"shop/deploy/{name.rpartition('/')[2].rpartition('-')[0]}" for name in (source, destination))
+    return Trial(source, destination, one, other, port, kind or port, family, expected, outcomes, reason)
+
+
+HOLDING = Verification(
+    trials=(
+        trial("shop/web-1", "shop/api-1", "TCP 5000", "allowed", "open"),
+        trial("shop/web-1", "shop/api-1", "TCP 4000", "denied", "timeout", kind="other TCP"),
+        trial("shop/job-1", "shop/api-1", "TCP 5000", "allowed", "timeout", "open"),
+        trial("shop/job-1", "shop/api-1", "TCP 4000", "denied", "timeout", kind="other TCP"),
+        trial("shop/api-1", "shop/web-1", "ICMP", "allowed", "open"),
+        trial("shop/job-1", "shop/web-1", "ICMP", "denied", "timeout"),
+    ),
+)
+LEAKING = Verification(
+    trials=(
+        trial("shop/web-1", "shop/db-1", "TCP 5432", "denied", "open", "open",
+              reason=f"{FREE_EGRESS} | {DENIED.ingress}"),
+        trial("shop/web-1", "shop/db-1", "ICMP", "denied", "timeout"),
+        trial("shop/api-1", "shop/db-1", "TCP 5432", "allowed", "open"),
+        trial("shop/api-1", "shop/db-1", "TCP 5432", "denied", "timeout", family=6),
+        trial("shop/api-2", "shop/web-1", "TCP 80", "allowed", "open"),
+        trial("shop/api-1", "shop/web-1", "TCP 80", "denied", "timeout"),
+    ),
+    dead=(Dead("shop/job-1", "UDP 53", 4, tuple(f"shop/web-{number}" for number in range(1, 7)), 6, "timeout"),),
+    left_out=(LeftOut("shop/tele SCTP 7000", "SCTP is not tried"),),
+)  # fmt: skip
+VERIFICATIONS = (HOLDING, LEAKING)

@@ -12,7 +12,7 @@ import yaml
 
 from podfence.errors import PodfenceError
 from podfence.policy.options import describe
-from podfence.report import documents, schema, structured
+from podfence.report import documents, schema, structured, verification_document
 from podfence.report.documents import KINDS
 from tests.report import samples
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from podfence.analysis.answers import PodConnection
+    from podfence.report.values import Value
 
 DOCUMENTS = [
     *[documents.decision(verdict) for verdict in samples.VERDICTS],
@@ -27,6 +28,7 @@ DOCUMENTS = [
     documents.matrix(samples.GRID),
     documents.options(describe()),
     documents.version("1.2.3", "3.11.7"),
+    *[verification_document.document(answer) for answer in samples.VERIFICATIONS],
 ]
 
 
@@ -60,7 +62,7 @@ def test_a_document_says_first_what_it_is(kind: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_yaml_states_the_same_facts_in_the_same_order(document: documents.Value) -> None:
+def test_yaml_states_the_same_facts_in_the_same_order(document: Value) -> None:
     fromjson = json.loads("\n".join(structured.lines(document, "json")))
     fromyaml = yaml.safe_load("\n".join(structured.lines(document, "yaml")))
 

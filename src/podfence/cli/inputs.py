@@ -124,7 +124,7 @@ def load(inputs: Inputs) -> Cluster:
                 progress=progress,
             )
     except InputError as error:
-        raise RefusedError(_refusal(error, quiet=inputs.quiet)) from error
+        raise RefusedError(refusal(error, quiet=inputs.quiet, outcome="nothing was answered")) from error
     if not inputs.quiet:
         _tell(cluster, verbose=inputs.verbose)
     return cluster
@@ -145,14 +145,14 @@ def _tell(cluster: Cluster, *, verbose: bool) -> None:
         errors.complain("\n".join(lines))
 
 
-def _refusal(error: InputError, *, quiet: bool) -> str:
-    """Print all problems and return the closing line of the message."""
+def refusal(error: InputError, *, quiet: bool, outcome: str) -> str:
+    """Print all problems (only errors if `quiet`) and return the closing line of the message, with the `outcome`."""
     wrong = [problem for problem in error.problems if problem.severity == "error"]
     shown = wrong if quiet else error.problems
     if shown:
         errors.complain("\n".join(map(str, shown)))
     files = len({problem.position.file for problem in wrong})
-    return f"{counted(len(wrong), 'error')} in {counted(files, 'file')}; nothing was answered"
+    return f"{counted(len(wrong), 'error')} in {counted(files, 'file')}; {outcome}"
 
 
 def _no_input() -> str:

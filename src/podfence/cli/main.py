@@ -15,6 +15,7 @@ _TABLE = {
     "list": ("podfence.cli.list", "Who can reach whom, on what"),
     "check": ("podfence.cli.check", "Whether a connection is allowed, and by what"),
     "explain": ("podfence.cli.explain", "How the decision on a connection comes about"),
+    "lab": ("podfence.cli.lab", "A small cluster on this machine, with real packets"),
     "options": ("podfence.cli.options", "What upstream leaves open, and how it is answered here"),
     "schema": ("podfence.cli.schema", "The JSON Schema of what the commands print"),
     "completion": ("podfence.cli.completion", "The completion script of a shell"),

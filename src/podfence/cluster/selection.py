@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +21,15 @@ class Selection:
     namespace: str | None
     namespaces: Selector | None
     pods: Selector | None
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Selections are keys of nearly every table, and a selector of many requirements takes long to hash.
+        object.__setattr__(self, "_hash", hash((self.namespace, self.namespaces, self.pods)))
+
+    def __hash__(self) -> int:
+        """Return the hash of the value."""
+        return self._hash
 
     def keys(self) -> frozenset[str]:
         """Return the pod label keys it looks at."""

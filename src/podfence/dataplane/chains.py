@@ -12,20 +12,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from podfence.dataplane.program import ICMP_OPTION, RuleName
+from podfence.dataplane.references import References
 from podfence.dataplane.ruleset import ChainBody, Ruleset, SetBody, digest, rule
 from podfence.nft.chain import Chain, Hook
 from podfence.nft.element import goto, jump
 from podfence.nft.names import COMMENT_LIMIT, identifier
 from podfence.nft.sets import Map, Set
 from podfence.policy.verdict import Direction
-from podfence.sets import PortSet
+from podfence.sets import AddressSet, PortSet
 from podfence.sets.addresses import family_of
 from podfence.sets.ports import LAST_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from podfence.dataplane.program import GroupKey, GroupProgram, NodeProgram, PortProgram, SharedKey
+    from podfence.dataplane.program import GroupKey, GroupProgram, NodeProgram, PortProgram, ProgramChange, SharedKey
     from podfence.dataplane.ruleset import ElementKey
     from podfence.nft.element import Key, Verdict
     from podfence.nft.sets import Flag
@@ -35,11 +36,15 @@ PRIORITY: Final = -5
 """Before the filter chains of others, after destination addresses were rewritten."""
 
 LOG_PREFIX_LIMIT: Final = 120
+_LOG_LIMIT: Final = "limit rate 20/second burst 100 packets"
+# For each group, to protect the processor; whoever listens leaves out what repeats.
 
 FAMILIES: Final[tuple[tuple[Family, str, Key], ...]] = ((4, "ip", ("ipv4_addr",)), (6, "ip6", ("ipv6_addr",)))
 _INTERVAL: Final[frozenset[Flag]] = frozenset({"interval"})
+_SPACES: Final[dict[Family, tuple[int, int]]] = {4: AddressSet.V4.spans[0], 6: AddressSet.V6.spans[0]}
 _NUMBERS: Final = {"TCP": 6, "UDP": 17, "SCTP": 132}
 
+_RESET: Final = "meta l4proto 6 counter reject with tcp reset"
 _ESTABLISHED: Final = "ct state established,related accept"
 # Multicast listener discovery (130-132, 143), and router and neighbour discovery (133-136).
 _DISCOVERY: Final = "icmpv6 type { 130-136, 143 } accept"
@@ -47,10 +52,14 @@ _DISCOVERY: Final = "icmpv6 type { 130-136, 143 } accept"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How what is denied ends: `reject` instead of dropping it, and a line through NFLOG to group `log_group`."""
+    """How what is denied ends: `reject` instead of dropping it, and a line through NFLOG to group `log_group`.
+
+    `label` is the bit of connection tracking's labels, 0 to 127, that cuts an established flow.
+    """
 
     reject: bool = False
     log_group: int | None = None
+    label: int = 119
 
 
 @dataclass(slots=True)
@@ -67,6 +76,14 @@ class _Objects:
     def put(self, container: Set | Map, elements: Mapping[ElementKey, Verdict | None]) -> None:
         self.sets[container.name] = SetBody(container, elements)
 
+    def update(self, other: _Objects) -> None:
+        """Take over what is in others; what is there already and does the same stays the same object."""
+        for name, chain in other.chains.items():
+            known = self.chains.get(name)
+            if known is None or not known.same_as(chain):
+                self.chains[name] = chain
+        self.sets.update(other.sets)
+
 
 class Builder:
     """Makes rulesets out of the programs of one node; what a program keeps is not made again."""
@@ -74,47 +91,67 @@ class Builder:
     def __init__(self, settings: Settings) -> None:
         """Make nothing yet."""
         self._settings = settings
-        self._groups: dict[GroupKey, tuple[GroupProgram, str, _Objects]] = {}
-        self._sets: dict[SharedKey, tuple[frozenset[int], _Objects]] = {}
+        self._parts: dict[GroupKey | SharedKey, _Objects] = {}
+        self._entries: dict[GroupKey, Verdict] = {}
+        self._chain_users = References[str]()
+        self._set_users = References[str]()
+        self._built = Ruleset()
 
-    def build(self, program: NodeProgram) -> Ruleset:
-        """Return the objects that enforce a program."""
-        result = _fixed(program)
-        self._sets = {key: self._shared(key, addresses) for key, addresses in program.sets.items()}
-        self._groups = {key: self._group(key, item) for key, item in program.groups.items()}
-        for _, objects in self._sets.values():
-            result.sets.update(objects.sets)
-        for _, _, objects in self._groups.values():
-            result.chains.update(objects.chains)
-            result.sets.update(objects.sets)
+    def build(self, program: NodeProgram, change: ProgramChange | None = None) -> Ruleset:
+        """Return the objects that enforce a program.
+
+        `change` says what differs in it since the last call, and only that is made again; the first call has none.
+        """
+        result = _Objects(dict(self._built.chains), dict(self._built.sets))
+        for shared in program.sets if change is None else change.sets:
+            addresses = program.sets.get(shared)
+            self._put(shared, _Objects() if addresses is None else _shared(shared, addresses), result)
+        for key in program.groups if change is None else change.groups:
+            group = program.groups.get(key)
+            if group is None:
+                self._put(key, _Objects(), result)
+                del self._entries[key]
+            else:
+                name = group_name(key)
+                self._put(key, _GroupObjects(key, name, self._settings).make(group), result)
+                self._entries[key] = goto(name)
+        if change is None or change.addresses:
+            result.update(_fixed(program, self._settings.label))
+            self._place(program, result)
+        self._built = Ruleset(result.chains, result.sets)
+        return self._built
+
+    def _put(self, key: GroupKey | SharedKey, made: _Objects, result: _Objects) -> None:
+        """Let a part be made of these objects; those of its last ones that no part has any more go."""
+        before = self._parts.pop(key, _Objects())
+        if made.chains or made.sets:
+            self._parts[key] = made
+        result.update(made)
+        for name in self._chain_users.move(before.chains, made.chains):
+            del result.chains[name]
+        for name in self._set_users.move(before.sets, made.sets):
+            del result.sets[name]
+
+    def _place(self, program: NodeProgram, result: _Objects) -> None:
         for direction, table in program.group_of.items():
             for family, _, types in FAMILIES:
                 entries: dict[ElementKey, Verdict | None] = {
-                    number: goto(self._groups[key][1]) for number, key in table.items() if family_of(number) == family
+                    number: self._entries[key] for number, key in table.items() if family_of(number) == family
                 }
                 result.put(Map(f"{_short(direction)}{family}", types), entries)
-        return Ruleset(result.chains, result.sets)
-
-    def _shared(self, key: SharedKey, addresses: frozenset[int]) -> tuple[frozenset[int], _Objects]:
-        known = self._sets.get(key)
-        if known and known[0] is addresses:
-            return known
-        result = _Objects()
-        for family, _, types in FAMILIES:
-            result.put(
-                Set(_set_name(key, family), types), {item: None for item in addresses if family_of(item) == family}
-            )
-        return addresses, result
-
-    def _group(self, key: GroupKey, program: GroupProgram) -> tuple[GroupProgram, str, _Objects]:
-        known = self._groups.get(key)
-        if known and known[0] is program:
-            return known
-        name = group_name(key)
-        return program, name, _GroupObjects(key, name, self._settings).make(program)
 
 
-def _fixed(program: NodeProgram) -> _Objects:
+def _shared(key: SharedKey, addresses: frozenset[int]) -> _Objects:
+    """Return the sets of the addresses that all groups share."""
+    result = _Objects()
+    for family, _, types in FAMILIES:
+        first, last = _SPACES[family]
+        found: list[ElementKey] = [item for item in addresses if first <= item <= last]
+        result.put(Set(_set_name(key, family), types), dict.fromkeys(found))
+    return result
+
+
+def _fixed(program: NodeProgram, label: int) -> _Objects:
     """Return what every table has: the hooks, and who is known."""
     result = _Objects()
     for family, _, types in FAMILIES:
@@ -126,14 +163,32 @@ def _fixed(program: NodeProgram) -> _Objects:
         pairs: dict[ElementKey, Verdict | None] = {pair: None for pair in program.own if family_of(pair[0]) == family}
         result.put(Set(f"own{family}", types * 2), pairs)
     result.chain("hold", "counter drop", comment="a local pod that is not programmed yet")
+    revoked = f"ct label {label} goto revoked"
+    # The first rule matches nothing; while there is such a rule, the kernel keeps room for labels on new flows.
+    result.chain(
+        "revoked",
+        f"ct state untracked ct label set {label}",
+        _RESET,
+        "counter drop",
+        comment="an established flow that is forbidden now",
+    )
     own = [f"{word} saddr . {word} daddr @own{family} accept" for family, word, _ in FAMILIES]
     result.chain("evaluate", *_hold("saddr"), *own, *(f"{word} saddr vmap @eg{n}" for n, word, _ in FAMILIES))
     result.chain(
-        "forward", _ESTABLISHED, _DISCOVERY, *_hold("daddr"), "goto evaluate", hook=Hook("filter", "forward", PRIORITY)
+        "forward",
+        revoked,
+        _ESTABLISHED,
+        _DISCOVERY,
+        *_hold("daddr"),
+        "goto evaluate",
+        hook=Hook("filter", "forward", PRIORITY),
     )
     if program.judges_own_node:
         hook = Hook("filter", "input", PRIORITY)
-        result.chain("own_node", 'iifname "lo" accept', _ESTABLISHED, _DISCOVERY, "goto evaluate", hook=hook)
+        result.chain("own_node", 'iifname "lo" accept', revoked, _ESTABLISHED, _DISCOVERY, "goto evaluate", hook=hook)
+        # What the node still sends on a flow that a pod opened; what the node opens is never revoked.
+        # Resets of revoked flows come by here too, whichever chain made them.
+        result.chain("own_node_out", "tcp flags & rst == rst accept", revoked, hook=Hook("filter", "output", PRIORITY))
     result.chain(
         "stage_in",
         _ESTABLISHED,
@@ -220,11 +275,9 @@ class _GroupObjects:
         texts = []
         if self._settings.log_group is not None:
             prefix = _cut(f"podfence {self._key.direction} denied by {_policies(self._key)}", LOG_PREFIX_LIMIT)
-            texts.append(
-                f'limit rate 10/minute burst 5 packets log prefix "{prefix}: " group {self._settings.log_group}'
-            )
+            texts.append(f'{_LOG_LIMIT} log prefix "{prefix}: " group {self._settings.log_group}')
         if self._settings.reject:
-            texts += ["meta l4proto 6 counter reject with tcp reset", "counter reject with icmpx type admin-prohibited"]
+            texts += [_RESET, "counter reject with icmpx type admin-prohibited"]
         else:
             texts.append("counter drop")
         return texts

@@ -3,29 +3,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from podfence.dataplane.groups import Compiled, compile_group
 from podfence.dataplane.ownership import Ownership
 from podfence.dataplane.program import GroupKey, NodeProgram, ProgramChange, SharedKey
+from podfence.dataplane.references import References
+from podfence.dataplane.subjects import Subjects
 from podfence.errors import OptionError
-from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet
 from podfence.sets.addresses import family_of
 from podfence.sets.spans import normalize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable
 
-    from podfence.cluster.classes import PodClass
     from podfence.cluster.members import Member
     from podfence.kube.objects import Key
-    from podfence.policy.grants import CompiledPolicy
     from podfence.policy.model import Change, Model
     from podfence.policy.options import Options
-
-_K = TypeVar("_K")
+    from podfence.policy.verdict import Direction
 
 SHARED_FROM: Final = 256
 """A set of pods with at least this many addresses is one set that all groups share, not part of each group's map."""
@@ -64,17 +61,21 @@ class Compiler:
         check_options(options)
         self.program = NodeProgram(judges_own_node=options.own_node_egress == "policy")
         self._owned = Ownership(model.index)
+        self._subjects = Subjects(model)
         self._local: set[Key] = set()
         self._groups_of: dict[Key, dict[Direction, GroupKey]] = {}
         self._compiled: dict[GroupKey, Compiled] = {}
+        self._groups_with: dict[Key, set[GroupKey]] = {}
+        self._own: dict[int, set[tuple[int, int]]] = {}
+        self._group_users = References[GroupKey]()
+        self._set_users = References[SharedKey]()
+        self._pool_users = References[SharedKey]()
         for pod_class in model.index.classes.values():
             for member in pod_class.members.values():
                 self._take(member, pod_class.id)
         self._assign(self._local)
-        for key in self._uses():
-            self._compile(key)
-        self._collect_sets()
-        self._place()
+        self._compile(self._group_users)
+        self._place({address for key in self._local for address in self._owned.members[key].addresses})
 
     def follow(self, change: Change) -> ProgramChange:
         """Bring the program in step with the model after `Model.apply`; return what differs in it.
@@ -82,141 +83,185 @@ class Compiler:
         Only groups are compiled again whose policies changed, or which list pods of a class that a changed
         pod is, or was, in.
         """
-        classes = self._follow_pods(change.pods)
-        concerned = {key for key in self._local if self._owned.class_of[key] in change.ingress | change.egress}
+        classes, addresses = self._follow_pods(change.pods)
+        touched = change.ingress | change.egress
+        concerned = {key for key in self._local if self._owned.class_of[key] in touched}
         concerned |= self._local & change.pods
-        before, sets = dict(self.program.groups), self.program.sets
-        self._assign(concerned)
-        self._recompile(change, classes)
-        self._collect_sets()
-        return ProgramChange(
-            _differing(before, self.program.groups), _differing(sets, self.program.sets), self._place()
-        )
+        gone = self._assign(concerned, change.pods - self._local)
+        groups, sets = self._drop(gone)
+        found = self._compile(self._outdated(change, classes), classes)
+        addresses.update(address for key in concerned for address in self._owned.members[key].addresses)
+        return ProgramChange(frozenset(groups | found[0]), frozenset(sets | found[1]), self._place(addresses))
 
     # Pods
+
+    def owner(self, address: int) -> Key | None:
+        """Return the pod of the cluster that owns an address, if any."""
+        return self._owned.owner(address)
+
+    def claimed(self, pods: Iterable[Key]) -> set[int]:
+        """Return the addresses that pods claim, whether theirs or not; none for those that are not known."""
+        known = self._owned.members
+        return {address for key in pods if key in known for address in known[key].addresses}
 
     def _take(self, member: Member, number: int) -> None:
         self._owned.take(member, number)
         if member.node == self.node and member.pod is not None:
             self._local.add(member.key)
 
-    def _follow_pods(self, pods: Iterable[Key]) -> int:
-        """Take changed pods out and in; return the classes (bits) whose addresses may differ now."""
+    def _follow_pods(self, pods: Iterable[Key]) -> tuple[int, set[int]]:
+        """Take changed pods out and in; return the classes (bits) and the addresses that may be another's now."""
+        affected: set[Key] = set()
         numbers: set[int] = set()
+        addresses: set[int] = set()
         for key in pods:
-            numbers |= self._owned.claimants(key)
+            affected |= self._owned.claimants(key)
+        for key in affected:
+            numbers.add(self._owned.class_of[key])
+            addresses.update(self._owned.members[key].addresses)
+        for key in pods:
             self._owned.leave(key)
             self._local.discard(key)
         for key in pods:
             pod_class = self.model.index.class_of(key)
             if pod_class is not None:
                 self._take(pod_class.members[key], pod_class.id)
-                numbers |= self._owned.claimants(key)
-        return self._owned.changed(numbers)
+        for key in pods:
+            for claimant in self._owned.claimants(key):
+                numbers.add(self._owned.class_of[claimant])
+                addresses.update(self._owned.members[claimant].addresses)
+        return self._owned.changed(numbers), addresses
 
     # Groups
 
-    def _assign(self, keys: Iterable[Key]) -> None:
-        """Work out the groups of local pods."""
-        known: dict[int, dict[Direction, GroupKey]] = {}
+    def _assign(self, keys: Collection[Key], departed: Iterable[Key] = ()) -> list[GroupKey]:
+        """Work out the groups of local pods, and forget those of others; return the groups without pods now."""
+        numbers = self._owned.class_of
+        groups = self._subjects.groups({numbers[key] for key in keys})
+        before: list[GroupKey] = []
+        after: list[GroupKey] = []
         for key in keys:
-            number = self._owned.class_of[key]
-            if number not in known:
-                pod_class = self.model.index.classes[number]
-                known[number] = {
-                    direction: group
-                    for direction in Direction
-                    if (group := self._group_of(direction, pod_class)) is not None
-                }
-            self._groups_of[key] = known[number]
-        for gone in self._groups_of.keys() - self._local:
-            del self._groups_of[gone]
+            now = groups[numbers[key]]
+            before += self._groups_of.get(key, {}).values()
+            after += now.values()
+            self._groups_of[key] = now
+        for key in departed:
+            before += self._groups_of.pop(key, {}).values()
+        return self._group_users.move(before, after)
 
-    def _group_of(self, direction: Direction, pod_class: PodClass) -> GroupKey | None:
-        """Return the group of a class, None if no policy isolates it in a direction (semantics 2.1)."""
-        index = self.model.index
-        policies = [
-            policy
-            for policy in self.model.engine.policies(pod_class.namespace)
-            if policy.isolates(direction) and index.bits(policy.subject) >> pod_class.id & 1
-        ]
-        if not policies:
-            return None
-        ports: set[tuple[str, str, int]] = set()
-        if direction is Direction.INGRESS:
-            names = {name for policy in policies for grant in policy.grants[direction] for name in grant.names}
-            ports = {
-                (name, protocol, number)
-                for name, protocol, number, sidecar in pod_class.ports
-                if (name, protocol) in names and not (sidecar and self._options.init_ports == "containers")
-            }
-        ordered = sorted(policies, key=_name)
-        return GroupKey(direction, pod_class.namespace, tuple(map(_key, ordered)), tuple(sorted(ports)))
+    def _outdated(self, change: Change, classes: int) -> set[GroupKey]:
+        """Return the groups that have to be compiled: new ones, and those for which something changed."""
+        result = {key for key in self._group_users if key not in self._compiled}
+        for policy in change.policies:
+            result |= self._groups_with.get(policy, set())
+        for key, known in self._compiled.items():
+            if known.peers & classes or (known.any_pod and change.pods):
+                result.add(key)
+        return result
 
-    def _uses(self) -> Counter[GroupKey]:
-        return Counter(group for groups in self._groups_of.values() for group in groups.values())
+    def _drop(self, gone: Iterable[GroupKey]) -> tuple[set[GroupKey], set[SharedKey]]:
+        """Forget groups without pods; return those that were compiled, and the sets that went with them."""
+        dropped: set[GroupKey] = set()
+        sets: set[SharedKey] = set()
+        for key in gone:
+            known = self._compiled.pop(key, None)
+            if known is None:
+                continue
+            dropped.add(key)
+            del self.program.groups[key]
+            for policy in key.policies:
+                self._groups_with[policy].discard(key)
+                if not self._groups_with[policy]:
+                    del self._groups_with[policy]
+            sets |= self._exchange(known, None)
+        return dropped, sets
 
-    def _recompile(self, change: Change, classes: int) -> None:
-        uses = self._uses()
-        for gone in self._compiled.keys() - uses.keys():
-            del self._compiled[gone], self.program.groups[gone]
-        for key in uses:
+    def _compile(self, keys: Iterable[GroupKey], classes: int = 0) -> tuple[set[GroupKey], set[SharedKey]]:
+        """Compile groups; return those that are another program now, and the sets that came, went or changed.
+
+        `classes` (bits) may have other addresses than when they were compiled last.
+        """
+        changed: set[GroupKey] = set()
+        sets: set[SharedKey] = set()
+        for key in keys:
+            policies = self._subjects.policies(key.namespace)
             known = self._compiled.get(key)
-            if (
-                known is None
-                or not change.policies.isdisjoint(key.policies)
-                or known.peers & classes
-                or (known.any_pod and change.pods)
-            ):
-                self._compile(key)
+            found = compile_group(
+                key,
+                tuple(policies[item] for item in key.policies),
+                self.model.index,
+                self._options,
+                self._owned,
+                self._shared_from,
+                known,
+                classes,
+            )
+            self._compiled[key] = found
+            sets |= self._exchange(known, found)
+            if known is None:
+                for policy in key.policies:
+                    self._groups_with.setdefault(policy, set()).add(key)
+            # An equal program stays the same object, so that what is made from it is not made again.
+            if self.program.groups.get(key) != found.program:
+                self.program.groups[key] = found.program
+                changed.add(key)
+        return changed, sets
 
-    def _compile(self, key: GroupKey) -> None:
-        policies = {policy.source.key: policy for policy in self.model.engine.policies(key.namespace)}
-        found = compile_group(
-            key,
-            [policies[item] for item in key.policies],
-            self.model.index,
-            self._options,
-            self._owned,
-            self._shared_from,
+    def _exchange(self, before: Compiled | None, after: Compiled | None) -> set[SharedKey]:
+        """Let the sets of a group be those of another compilation of it; return which differ in the program."""
+        old, new = before.sets if before else {}, after.sets if after else {}
+        changed: set[SharedKey] = set()
+        sets = self.program.sets
+        for key, addresses in new.items():
+            known = sets.get(key)
+            if known is not addresses and known != addresses:
+                sets[key] = addresses
+                changed.add(key)
+        for key in self._set_users.move(old, new):
+            del sets[key]
+            changed.add(key)
+        self._owned.drop_pools(
+            self._pool_users.move(before.pools if before else (), after.pools if after else ()),
         )
-        self._compiled[key] = found
-        # An equal program stays the same object, so that what is made from it is not made again.
-        if self.program.groups.get(key) != found.program:
-            self.program.groups[key] = found.program
-
-    def _collect_sets(self) -> None:
-        before = self.program.sets
-        found: dict[SharedKey, frozenset[int]] = {}
-        self._owned.keep_pools({key for item in self._compiled.values() for key in item.pools})
-        for item in self._compiled.values():
-            for key, addresses in item.sets.items():
-                found[key] = before[key] if before.get(key) == addresses else addresses
-        self.program.sets = found
+        return changed
 
     # Local addresses
 
-    def _place(self) -> frozenset[int]:
-        """Write down the local addresses with their groups; return those for which anything differs."""
+    def _place(self, addresses: Iterable[int]) -> frozenset[int]:
+        """Write down whose the addresses are, and in which groups; return those for which anything differs."""
         program = self.program
-        group_of: dict[Direction, dict[int, GroupKey]] = {direction: {} for direction in Direction}
-        known: set[int] = set()
-        own: set[tuple[int, int]] = set()
-        for key in self._local:
-            addresses = self._owned.of_pod(key)
-            known.update(addresses)
-            groups = self._groups_of[key]
-            for direction, group in groups.items():
-                group_of[direction].update(dict.fromkeys(addresses, group))
-            if groups and self._options.hairpin == "allowed":
-                own.update((a, b) for a in addresses for b in addresses if family_of(a) == family_of(b))
+        changed: set[int] = set()
+        for address in addresses:
+            owner = self._owned.owner(address)
+            groups = self._groups_of.get(owner) if owner is not None else None
+            differs = (groups is not None) != (address in program.known)
+            if groups is None:
+                program.known.discard(address)
+            else:
+                program.known.add(address)
+            for direction, table in program.group_of.items():
+                group = groups.get(direction) if groups else None
+                differs |= table.get(address) != group
+                if group is None:
+                    table.pop(address, None)
+                else:
+                    table[address] = group
+            own: set[tuple[int, int]] = set()
+            if owner is not None and groups and self._options.hairpin == "allowed":
+                family = family_of(address)
+                own = {(address, other) for other in self._owned.of_pod(owner) if family_of(other) == family}
+            before = self._own.pop(address, set())
+            if before != own:
+                differs = True
+                program.own -= before
+                program.own |= own
+            if own:
+                self._own[address] = own
+            if differs:
+                changed.add(address)
         pod_range = self._pod_range()
-        changed = known ^ program.known | {number for pair in own ^ program.own for number in pair}
         changed |= {number for number, _ in set(pod_range.spans) ^ set(program.pod_range.spans)}
-        for direction, table in group_of.items():
-            before = program.group_of[direction]
-            changed |= {number for number in table.keys() | before.keys() if table.get(number) != before.get(number)}
-        program.group_of, program.known, program.own, program.pod_range = group_of, known, own, pod_range
+        program.pod_range = pod_range
         return frozenset(changed)
 
     def _pod_range(self) -> AddressSet:
@@ -224,16 +269,3 @@ class Compiler:
         if node is None or not node.pod_cidrs:
             return AddressSet.EMPTY
         return AddressSet(normalize(span for cidr in node.pod_cidrs for span in AddressSet.cidr(cidr).spans))
-
-
-def _differing(before: Mapping[_K, object], after: Mapping[_K, object]) -> frozenset[_K]:
-    """Return the keys whose values came, went or are other objects; equal values are the same object here."""
-    return frozenset(key for key in before.keys() | after.keys() if before.get(key) is not after.get(key))
-
-
-def _name(policy: CompiledPolicy) -> tuple[str, str]:
-    return policy.source.name, policy.source.key.kind
-
-
-def _key(policy: CompiledPolicy) -> Key:
-    return policy.source.key

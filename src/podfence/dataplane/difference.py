@@ -6,19 +6,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from podfence.dataplane.ruleset import TABLE, Ruleset, SetBody
-from podfence.nft.sets import Elements
+from podfence.nft.sets import Elements, Set
 from podfence.nft.transaction import Operation, Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from podfence.dataplane.ruleset import ChainBody, ElementKey
+    from podfence.dataplane.ruleset import Container, ElementKey
     from podfence.nft.transaction import Verb
 
 CHUNK: Final = 2000
 """How many operations one transaction has at a cold start; longer ones stall packets for longer."""
 
-FIXED_CHAINS: Final = ("hold", "evaluate", "forward", "own_node", "stage_in")
+FIXED_CHAINS: Final = ("hold", "revoked", "evaluate", "forward", "own_node", "own_node_out", "stage_in")
 _PLACED: Final = ("own4", "own6", "eg4", "eg6", "in4", "in6")
 _KNOWN: Final = ("known4", "known6")
 _RANGE: Final = ("podcidr4", "podcidr6")
@@ -37,13 +37,18 @@ def difference(old: Ruleset, new: Ruleset) -> Transaction:
 
 def compatible(old: Ruleset, new: Ruleset) -> bool:
     """Return whether one can be made into the other: the kernel changes neither hooks nor types."""
-    hooks = all(old.chains[name].chain.hook == new.chains[name].chain.hook for name in old.chains.keys() & new.chains)
-    return hooks and all(
-        (before := old.sets[name].container).types == (after := new.sets[name].container).types
-        and before.flags == after.flags
-        and type(before) is type(after)
-        for name in old.sets.keys() & new.sets
+    for name, body in new.chains.items():
+        chain = old.chains.get(name, body)
+        if chain is not body and chain.chain.hook != body.chain.hook:
+            return False
+    return all(
+        (known := old.sets.get(name, body)) is body or _alike(known.container, body.container)
+        for name, body in new.sets.items()
     )
+
+
+def _alike(one: Container, other: Container) -> bool:
+    return one.types == other.types and one.flags == other.flags and type(one) is type(other)
 
 
 def replacement(new: Ruleset) -> Transaction:
@@ -81,7 +86,11 @@ def cold_start(new: Ruleset) -> Iterator[Transaction]:
 
 
 def _changes(old: Ruleset, new: Ruleset) -> Iterator[Operation]:
-    changed = {name for name, body in new.chains.items() if not _has(old, body)}
+    changed = {
+        name
+        for name, body in new.chains.items()
+        if (known := old.chains.get(name)) is not body and (known is None or not known.same_as(body))
+    }
     for name in sorted((changed & old.chains.keys()) | (old.chains.keys() - new.chains.keys())):
         yield Operation("flush", old.chains[name].chain)
     for name, chain in new.chains.items():
@@ -89,13 +98,13 @@ def _changes(old: Ruleset, new: Ruleset) -> Iterator[Operation]:
             yield Operation("add", chain.chain)
     added: list[Operation] = []
     for name, body in new.sets.items():
-        known = old.sets.get(name)
-        if known is None:
+        before = old.sets.get(name)
+        if before is None:
             yield Operation("add", body.container)
             added += _elements("add", body, body.elements)
-        elif known.elements is not body.elements:
-            gone, come = _compare(known, body)
-            yield from _elements("delete", known, gone)
+        elif before.elements is not body.elements:
+            gone, come = _compare(before, body)
+            yield from _elements("delete", before, gone)
             added += _elements("add", body, come)
     yield from added
     for name, chain in new.chains.items():
@@ -108,14 +117,11 @@ def _changes(old: Ruleset, new: Ruleset) -> Iterator[Operation]:
         yield Operation("delete", old.chains[name].chain)
 
 
-def _has(ruleset: Ruleset, body: ChainBody) -> bool:
-    known = ruleset.chains.get(body.chain.name)
-    return known is not None and known.same_as(body)
-
-
 def _compare(old: SetBody, new: SetBody) -> tuple[list[ElementKey], list[ElementKey]]:
     """Return the keys to delete and those to add; an element with another verdict is both."""
     before, after = old.elements, new.elements
+    if isinstance(new.container, Set):
+        return list(before.keys() - after.keys()), list(after.keys() - before.keys())
     missing = object()
     gone = [key for key, value in before.items() if after.get(key, missing) != value]
     come = [key for key, value in after.items() if before.get(key, missing) != value]

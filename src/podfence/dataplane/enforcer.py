@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One node's table kept in step with a model: adopted or made, changed by differences, looked after."""
+"""One node's table kept in step with a model: adopted or made, changed by differences, looked after.
+
+After each change the established flows that it concerns are looked at again (see `revocation`).
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,21 @@ from typing import TYPE_CHECKING
 from podfence.dataplane.chains import Builder, Settings
 from podfence.dataplane.compiler import SHARED_FROM, Compiler
 from podfence.dataplane.difference import cold_start, compatible, difference, replacement
+from podfence.dataplane.revocation import Reviewed, Revocation, concerned
 from podfence.dataplane.ruleset import COMMENT, TABLE, Ruleset, read_back
 from podfence.errors import PodfenceError
+from podfence.kube.objects import Pod
 from podfence.nft.errors import NftError, NotFoundError, NotInstalledError, PermissionDeniedError
+from podfence.policy.model import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from podfence.dataplane.conntrack import Conntrack
     from podfence.dataplane.ruleset import SetBody
     from podfence.nft.runner import Runner
-    from podfence.policy.model import Change, Model
+    from podfence.nft.table import Table
+    from podfence.policy.model import Model
 
 _HOPELESS = (NotInstalledError, PermissionDeniedError)
 
@@ -31,7 +39,8 @@ class Enforcer:
 
     There is nothing to stop: the table stays when its enforcer goes, and the next one adopts it.
     All methods that touch the kernel raise NftError when it cannot be made to have what it should; the next
-    call tries again from what is there.
+    call tries again from what is there. Those that look at flows raise NetlinkError when the kernel does not
+    let them; the rules are programmed then, and `review` tries again.
     """
 
     def __init__(
@@ -40,24 +49,35 @@ class Enforcer:
         node: str,
         model: Model,
         settings: Settings | None = None,
+        conntrack: Conntrack | None = None,
         *,
         shared_from: int = SHARED_FROM,
     ) -> None:
         """Compile the node's program; the kernel is not touched. Raises OptionError (see `check_options`).
 
-        A set of pods with at least `shared_from` addresses is a set of its own in the kernel.
+        A set of pods with at least `shared_from` addresses is a set of its own in the kernel. `conntrack` is
+        that of the node; without it no established flow is looked at again. `reviewed` is what the latest
+        look at flows did.
         """
         self._runner = runner
         self._builder = Builder(settings or Settings())
         self._programmed: Ruleset | None = None
+        self._revocation = Revocation(conntrack)
+        self.reviewed = Reviewed()
         self.compiler = Compiler(model, node, shared_from=shared_from)
         self.wanted = self._builder.build(self.compiler.program)
 
     def start(self) -> None:
         """Adopt the table that an earlier enforcer left, or make it; unknown pods are held from the first step.
 
+        All flows are looked at then.
         Raises ForeignTableError if there is a table of that name which is not ours.
         """
+        self._revocation.note_all()
+        self._adopt()
+        self.reviewed = self._revocation.look(self.compiler.program)
+
+    def _adopt(self) -> None:
         try:
             table = self._runner.list_table(TABLE)
         except NotFoundError:
@@ -65,29 +85,65 @@ class Enforcer:
                 self._runner.run(transaction)
             self._programmed = self.wanted
             return
-        if not (table.comment or "").startswith(COMMENT.partition("=")[0]):
-            message = f"table {TABLE.address} has not the comment {COMMENT!r}: it is somebody else's, and left alone"
-            raise ForeignTableError(message)
+        _require_ours(table)
         if table.comment == COMMENT:
             self._programmed = read_back(self._runner.contents(TABLE))
         self._program()
 
-    def apply(self, change: Change) -> int:
-        """Bring the table in step after `Model.apply`; return how many objects and elements were touched."""
-        self.compiler.follow(change)
-        self.wanted = self._builder.build(self.compiler.program)
-        return self._program()
+    def apply(self, *changes: Change) -> int:
+        """Bring the table in step after one or more `Model.apply`; return how many objects and elements were touched.
+
+        Established flows that are forbidden now are cut then, and `review` is to be called about 100 ms later.
+        """
+        if changes:
+            self._compile(changes)
+        count = self._program()
+        self.reviewed = self._revocation.look(self.compiler.program)
+        return count
+
+    def _compile(self, changes: Sequence[Change]) -> None:
+        change = changes[0] if len(changes) == 1 else _merged(changes)
+        compiler, pod_range = self.compiler, self.compiler.program.pod_range
+        # Pods that come, go or change decide only about flows of their own addresses, those before and those after.
+        pods_only = all(isinstance(item.event.object, Pod) for item in changes)
+        ends = compiler.claimed(change.pods) if pods_only else set()
+        found = compiler.follow(change)
+        if found:
+            self.wanted = self._builder.build(compiler.program, found)
+            if compiler.program.pod_range != pod_range:
+                self._revocation.note_all()
+            else:
+                self._revocation.note(
+                    ends | compiler.claimed(change.pods) if pods_only else concerned(found, compiler.program)
+                )
+
+    def review(self) -> int:
+        """Look a second time at the flows that earlier calls looked at; return how many were cut only now.
+
+        Flows that were on their way when the rules changed are seen then.
+        """
+        self.reviewed = self._revocation.look(self.compiler.program, second=True)
+        return self.reviewed.cut
 
     def verify(self) -> tuple[str, ...]:
         """Compare the table with what it should hold, and repair it; return what differed, a sentence each.
 
-        This reads the whole table: for once in a while, not after each change.
+        This reads the whole table: for once in a while, not after each change. If anything differed, flows may
+        have passed that are forbidden, and all are looked at.
         """
+        found = self._repair()
+        if found:
+            self._revocation.note_all()
+            self.reviewed = self._revocation.look(self.compiler.program)
+        return found
+
+    def _repair(self) -> tuple[str, ...]:
         try:
             contents = self._runner.contents(TABLE)
         except NotFoundError:
             self._rebuild()
             return (f"table {TABLE.address} was gone",)
+        _require_ours(contents.table)
         if contents.table.comment != COMMENT:
             self._rebuild()
             return (f"table {TABLE.address} had the comment {contents.table.comment!r}",)
@@ -116,10 +172,28 @@ class Enforcer:
     def _rebuild(self) -> int:
         """Make the table anew in one transaction, so that nothing is open in between."""
         self._programmed = None
+        self._revocation.note_all()
         transaction = replacement(self.wanted)
         self._runner.run(transaction)
         self._programmed = self.wanted
         return len(transaction)
+
+
+def _require_ours(table: Table) -> None:
+    if not (table.comment or "").startswith(COMMENT.partition("=")[0]):
+        message = f"table {TABLE.address} has not the comment {COMMENT!r}: it is somebody else's, and left alone"
+        raise ForeignTableError(message)
+
+
+def _merged(changes: Sequence[Change]) -> Change:
+    """Return several changes as one; numbers of classes that are gone by now do no harm."""
+    return Change(
+        changes[-1].event,
+        frozenset().union(*(item.pods for item in changes)),
+        frozenset().union(*(item.policies for item in changes)),
+        frozenset().union(*(item.ingress for item in changes)),
+        frozenset().union(*(item.egress for item in changes)),
+    )
 
 
 def _drift(actual: Ruleset, wanted: Ruleset) -> Iterator[str]:

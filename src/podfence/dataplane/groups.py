@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.cluster.selection import Selection
 from podfence.dataplane.program import ICMP_OPTION, GroupProgram, RuleName, SharedKey, first_match
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from podfence.dataplane.program import GroupKey, PortProgram
     from podfence.policy.grants import CompiledPolicy, Grant
     from podfence.policy.options import Options
+
+
+MOST_SHARED: Final = 4
+"""How many large sets a group asks; with more, the smaller of them are listed in its own map of peers."""
 
 
 class _Credit(NamedTuple):
@@ -63,8 +67,9 @@ class Compiled:
     """A group's program and what it was compiled from.
 
     `peers` are the classes (bits) whose pods it lists, itself or through `sets`, and `pools` the sets it
-    asked for, large or not; `any_pod` says that a pod
-    of any class may have to be listed, because a rule without peers looks up port names.
+    asked for, large or not; `any_pod` says that a pod of any class may have to be listed, because a rule without
+    peers looks up port names. `listed` are the addresses in the program's `peers` by class. The others are what
+    it was made of on the way.
     """
 
     program: GroupProgram
@@ -72,28 +77,51 @@ class Compiled:
     peers: int
     pools: frozenset[SharedKey]
     any_pod: bool
+    listed: dict[int, tuple[int, ...]]
+    policies: tuple[CompiledPolicy, ...]
+    found: _Sorted
+    small: tuple[int, ...]
 
 
 def compile_group(
     key: GroupKey,
-    policies: Iterable[CompiledPolicy],
+    policies: tuple[CompiledPolicy, ...],
     index: ClassIndex,
     options: Options,
     owned: Ownership,
     shared_from: int,
+    known: Compiled | None = None,
+    changed: int = 0,
 ) -> Compiled:
     """Return what the pods of a group admit.
 
-    `owned` tells the addresses of pods; a set of pods with at least `shared_from` is a set of its own.
+    `owned` tells the addresses of pods; a set of pods with at least `shared_from` is a set of its own. `known` is
+    an earlier result for the group, since which only classes `changed` (bits) got other addresses.
     """
     found = _sort(key, policies, index, options)
-    everywhere = first_match((item.ports, item.rule) for item in found.anywhere)
     large, small = _by_size(found.pieces, owned, shared_from)
+    peers: dict[int, PortProgram] = {}
+    listed: dict[int, tuple[int, ...]] = {}
+    concerned = 0
+    for place in small:
+        concerned |= found.pieces[place].bits
+    if known is not None and _comparable(known, policies, found, small):
+        peers.update(known.program.peers)
+        listed.update(known.listed)
+        for before, piece in zip(known.found.pieces, found.pieces, strict=True):
+            changed |= before.bits ^ piece.bits
+        for number in [number for number in listed if changed >> number & 1]:
+            for address in listed.pop(number):
+                del peers[address]
+        concerned &= changed
+    for number, admitted in _peers(concerned, found, index, owned):
+        peers.update(admitted)
+        listed[number] = tuple(admitted)
     program = GroupProgram(
-        _peers(small, found, index, owned),
+        peers,
         tuple(_shared(large, found.anywhere)),
         tuple(_ranges(found)),
-        everywhere,
+        first_match((item.ports, item.rule) for item in found.anywhere),
     )
     sets = {item: addresses for item, (addresses, _) in large.items()}
     bits = 0
@@ -101,7 +129,21 @@ def compile_group(
         bits |= piece.bits
     any_pod = any(grant.names and grant.peer is None for _, grant in _grants(key, policies))
     pools = frozenset(piece.key for piece in found.pieces)
-    return Compiled(program, sets, bits, pools, key.direction is Direction.EGRESS and any_pod)
+    open_ended = key.direction is Direction.EGRESS and any_pod
+    return Compiled(program, sets, bits, pools, open_ended, listed, policies, found, small)
+
+
+def _comparable(known: Compiled, policies: tuple[CompiledPolicy, ...], found: _Sorted, small: tuple[int, ...]) -> bool:
+    """Return whether a class that did not change has the same in both: equal credits in equal places."""
+    return (
+        known.policies == policies
+        and known.small == small
+        and len(known.found.pieces) == len(found.pieces)
+        and all(
+            before.key == piece.key and before.credit == piece.credit
+            for before, piece in zip(known.found.pieces, found.pieces, strict=True)
+        )
+    )
 
 
 def _grants(key: GroupKey, policies: Iterable[CompiledPolicy]) -> Iterator[tuple[RuleName, Grant]]:
@@ -167,20 +209,26 @@ def _resolutions(grant: Grant, index: ClassIndex, options: Options) -> dict[Port
 _Large = dict[SharedKey, tuple[frozenset[int], list[_Credit]]]
 
 
-def _by_size(pieces: list[_Piece], owned: Ownership, shared_from: int) -> tuple[_Large, list[_Piece]]:
-    """Return the large sets with their credits, and the pieces that are not large."""
-    large: _Large = {}
-    small: list[_Piece] = []
+def _by_size(pieces: list[_Piece], owned: Ownership, shared_from: int) -> tuple[_Large, tuple[int, ...]]:
+    """Return the large sets with their credits, at most `MOST_SHARED`, and the places of the other pieces."""
+    pools: dict[SharedKey, frozenset[int]] = {}
     for piece in pieces:
+        if piece.key not in pools:
+            found = owned.pool(piece.key, piece.bits)
+            if len(found) >= shared_from:
+                pools[piece.key] = found
+    if len(pools) > MOST_SHARED:
+        # Sorting is stable: of sets of one size the first stays.
+        kept = set(sorted(pools, key=lambda key: -len(pools[key]))[:MOST_SHARED])
+        pools = {key: addresses for key, addresses in pools.items() if key in kept}
+    large: _Large = {key: (addresses, []) for key, addresses in pools.items()}
+    small: list[int] = []
+    for place, piece in enumerate(pieces):
         if piece.key in large:
             large[piece.key][1].append(piece.credit)
-            continue
-        found = owned.pool(piece.key, piece.bits)
-        if len(found) >= shared_from:
-            large[piece.key] = (found, [piece.credit])
         else:
-            small.append(piece)
-    return large, small
+            small.append(place)
+    return large, tuple(small)
 
 
 def _shared(large: _Large, anywhere: list[_Credit]) -> Iterator[tuple[SharedKey, PortProgram]]:
@@ -188,30 +236,44 @@ def _shared(large: _Large, anywhere: list[_Credit]) -> Iterator[tuple[SharedKey,
         yield key, _program([*credited, *anywhere])
 
 
-def _peers(small: list[_Piece], group: _Sorted, index: ClassIndex, owned: Ownership) -> dict[int, PortProgram]:
-    listed = 0
-    for piece in small:
-        listed |= piece.bits
-    result: dict[int, PortProgram] = {}
-    interned: dict[tuple[_Credit, ...], PortProgram] = {}
+def _peers(
+    listed: int, group: _Sorted, index: ClassIndex, owned: Ownership
+) -> Iterator[tuple[int, dict[int, PortProgram]]]:
+    """Yield classes (bits `listed`) with what is admitted of each of their addresses, those of which anything is."""
+    interned: dict[tuple[int, ...], PortProgram] = {}
+    pieces, first_block = group.pieces, len(group.pieces)
     for number in members(listed):
-        concerned = [piece for piece in group.pieces if piece.bits >> number & 1]
-        of_cell: dict[int, PortProgram] = {}
-        for address in owned.of_class(number):
-            cell = index.cell(address)
-            if cell not in of_cell:
-                found = [piece.credit for piece in concerned if piece.means(address)]
-                found += [credit for block, credit in group.blocks if address in block] if found else []
-                if not found:
-                    of_cell[cell] = ()
-                else:
-                    together = (*found, *group.anywhere)
-                    if together not in interned:
-                        interned[together] = _program(together)
-                    of_cell[cell] = interned[together]
-            if of_cell[cell]:
-                result[address] = of_cell[cell]
-    return result
+        result: dict[int, PortProgram] = {}
+        concerned = [place for place, piece in enumerate(pieces) if piece.bits >> number & 1]
+        for address, alike in _cells(number, index, owned):
+            found = [place for place in concerned if pieces[place].means(address)]
+            if not found:
+                continue
+            found += [place for place, (block, _) in enumerate(group.blocks, first_block) if address in block]
+            together = tuple(found)
+            program = interned.get(together)
+            if program is None:
+                credited = [
+                    pieces[place].credit if place < first_block else group.blocks[place - first_block][1]
+                    for place in found
+                ]
+                program = interned[together] = _program([*credited, *group.anywhere])
+            if program:
+                result.update(dict.fromkeys(alike, program))
+        if result:
+            yield number, result
+
+
+def _cells(number: int, index: ClassIndex, owned: Ownership) -> Iterator[tuple[int, Iterable[int]]]:
+    """Yield the addresses of a class's pods that no block tells apart, with one of them to ask for all."""
+    addresses = owned.of_class(number)
+    if len(index.classes[number].cells) > 1:
+        by_cell: dict[int, list[int]] = defaultdict(list)
+        for address in addresses:
+            by_cell[index.cell(address)].append(address)
+        yield from ((alike[0], alike) for alike in by_cell.values())
+    elif addresses:
+        yield addresses[0], addresses
 
 
 def _ranges(found: _Sorted) -> Iterator[tuple[int, int, PortProgram]]:

@@ -53,12 +53,12 @@ class Ownership:
             else:
                 del self._claims[address], self._owners[address]
 
-    def claimants(self, key: Key) -> set[int]:
-        """Return the classes of a pod and of those that claim one of its addresses too; none if it is not known."""
+    def claimants(self, key: Key) -> set[Key]:
+        """Return a pod and those that claim one of its addresses too; none if it is not known."""
         member = self.members.get(key)
         if member is None:
             return set()
-        return {self.class_of[key], *(self.class_of[k] for number in member.addresses for k in self._claims[number])}
+        return {key, *(other for number in member.addresses for other in self._claims[number])}
 
     def changed(self, numbers: Iterable[int]) -> int:
         """Work out anew, when next asked, what depends on the addresses of some classes; return them as bits."""
@@ -69,6 +69,10 @@ class Ownership:
         for key in [key for key, (meant, _) in self._pools.items() if meant & bits]:
             del self._pools[key]
         return bits
+
+    def owner(self, address: int) -> Key | None:
+        """Return the pod that owns an address, None if no pod claims it."""
+        return self._owners.get(address)
 
     def of_pod(self, key: Key) -> list[int]:
         """Return the addresses that a pod owns."""
@@ -98,10 +102,10 @@ class Ownership:
             known = self._pools[key] = bits, frozenset(found)
         return known[1]
 
-    def keep_pools(self, keys: set[SharedKey]) -> None:
-        """Forget the sets that nobody uses."""
-        for key in self._pools.keys() - keys:
-            del self._pools[key]
+    def drop_pools(self, keys: Iterable[SharedKey]) -> None:
+        """Forget sets that nobody uses any more."""
+        for key in keys:
+            self._pools.pop(key, None)
 
 
 def _owner(claims: dict[Key, Member]) -> Key:

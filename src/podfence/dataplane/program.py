@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.cluster.selection import Selection
-from podfence.kube.objects import Key
 from podfence.policy.grants import PortName
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from podfence.kube.objects import Key
 
 
 class RuleName(NamedTuple):
@@ -37,7 +38,8 @@ PortProgram = tuple[tuple[PortSet, RuleName], ...]
 """Disjoint sets of ports, each with the rule that is credited with admitting them."""
 
 
-class GroupKey(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class GroupKey:
     """What makes local pods one group: the policies that isolate them, and how their port names resolve.
 
     `policies` are in order of name. `ports` are (name, protocol, number), of the names their ingress
@@ -48,6 +50,15 @@ class GroupKey(NamedTuple):
     namespace: str
     policies: tuple[Key, ...]
     ports: tuple[tuple[str, str, int], ...]
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # It holds many names, and is looked up far more often than it is made.
+        object.__setattr__(self, "_hash", hash((self.direction, self.namespace, self.policies, self.ports)))
+
+    def __hash__(self) -> int:
+        """Return the hash of the value."""
+        return self._hash
 
 
 class SharedKey(NamedTuple):

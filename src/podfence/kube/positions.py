@@ -99,6 +99,11 @@ class SourceDocument:
         """The input's name as shown to people: a path as typed, or ``<stdin>``."""
         return self._source.name
 
+    @property
+    def text(self) -> str:
+        """The whole text of the input, of which this document may be a part."""
+        return self._source.text
+
     def locate(self, path: Path) -> Position:
         """Return the position of the value at `path`, or of its nearest existing ancestor."""
         return self._source.position(self._start + self._find(path).start)

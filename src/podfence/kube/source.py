@@ -26,6 +26,10 @@ class Document(Protocol):
         """The input's name as shown to people: a path as typed, or ``<stdin>``."""
 
     @property
+    def text(self) -> str:
+        """The whole text of the input, of which this document may be a part."""
+
+    @property
     def value(self) -> object:
         """The document as JSON values (dict, list, str, int, float, bool, None)."""
 

@@ -41,6 +41,10 @@ class Plan:
         size = 1 << network.max_prefixlen - _POD_BITS[family]
         return f"{network[node * size]}/{_POD_BITS[family]}"
 
+    def pods(self, family: Family) -> str:
+        """Return the block that holds the pod ranges of all nodes."""
+        return _PODS[family]
+
     def node_range(self, family: Family) -> str:
         """Return the block of the link that nodes and the outside world share."""
         return _NODES[family]

@@ -56,6 +56,7 @@ class Engine:
         self.state = state
         self.options = options
         self._compiled: dict[str, tuple[CompiledPolicy, ...]] = {}
+        self._earlier: dict[str, tuple[CompiledPolicy, ...]] = {}
 
     def policies(self, namespace: str) -> tuple[CompiledPolicy, ...]:
         """Return the compiled policies of a namespace, in order of name."""
@@ -63,13 +64,15 @@ class Engine:
         if found is None:
             known = self.state.namespaces.get(namespace)
             written = self.state.policies.get(namespace, {}).values()
-            found = compile_namespace(known, written, self.options) if known else ()
+            earlier = self._earlier.pop(namespace, ())
+            found = compile_namespace(known, written, self.options, earlier) if known else ()
             self._compiled[namespace] = found
         return found
 
     def forget(self, namespace: str) -> tuple[CompiledPolicy, ...]:
-        """Compile a namespace's policies anew when next asked; return what was compiled."""
-        return self._compiled.pop(namespace, ())
+        """Compile a namespace's policies when next asked, objects that are new at least; return what was compiled."""
+        self._earlier[namespace] = found = self._compiled.pop(namespace, ())
+        return found
 
     def keep(self, namespace: str, compiled: tuple[CompiledPolicy, ...]) -> None:
         """Hold on to compiled policies of a namespace that are known to be equal to a fresh compilation."""

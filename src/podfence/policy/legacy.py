@@ -47,18 +47,23 @@ def isolation_asked(annotation: str) -> bool:
 
 
 def compile_namespace(
-    namespace: Namespace, policies: Iterable[NetworkPolicy], options: Options
+    namespace: Namespace,
+    policies: Iterable[NetworkPolicy],
+    options: Options,
+    earlier: Iterable[CompiledPolicy] = (),
 ) -> tuple[CompiledPolicy, ...]:
     """Compile the policies in force in a namespace, those of the old form as `options.legacy` says.
 
     ``auto``: the old meaning for old objects, the annotation counting where there are any. ``v1beta1``:
     the same, the annotation counting everywhere. ``v1``: as the group was read from 1.7 on (semantics 10.8).
+    `earlier` are policies compiled before with the same options; those of the same objects are not compiled again.
     """
+    known = {id(item.source): item for item in earlier}
     ordered = sorted(policies, key=lambda policy: policy.name)
     if options.legacy == "v1":
-        return tuple(compile_policy(policy, options) for policy in ordered)
+        return tuple(known.get(id(policy)) or compile_policy(policy, options) for policy in ordered)
     old = [policy for policy in ordered if is_old(policy)]
-    result = [compile_policy(policy, options) for policy in ordered if not is_old(policy)]
+    result = [known.get(id(policy)) or compile_policy(policy, options) for policy in ordered if not is_old(policy)]
     if (old or options.legacy == "v1beta1") and isolates(namespace):
         everyone = Selection(namespace.name, None, None)
         result.append(CompiledPolicy(namespace, everyone, {Direction.INGRESS: ()}))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from podfence.cluster.classes import ClassIndex
 from podfence.cluster.selection import Selection
@@ -43,6 +43,13 @@ class Change:
     egress: frozenset[int]
 
 
+class _Use(NamedTuple):
+    """What a selection is to a policy: the directions in which it is its subject, and those in which it is a peer."""
+
+    subject: tuple[Direction, ...]
+    peer: tuple[Direction, ...]
+
+
 class Model:
     """A cluster state, its engine, and the index of classes, following events together."""
 
@@ -51,7 +58,7 @@ class Model:
         self.engine = engine
         self.state = state = engine.state
         self.index = ClassIndex({name: item.labels for name, item in state.namespaces.items()})
-        self._users: dict[Selection, set[CompiledPolicy]] = defaultdict(set)
+        self._users: dict[Selection, dict[CompiledPolicy, _Use]] = defaultdict(dict)
         self._block_users: dict[AddressSet, set[CompiledPolicy]] = defaultdict(set)
         self._blocks_at: dict[int | None, tuple[AddressSet, ...]] = {}
         policies = [policy for name in state.namespaces for policy in self.engine.policies(name)]
@@ -68,7 +75,8 @@ class Model:
     def _use(self, policy: CompiledPolicy) -> None:
         for peer in _peers(policy):
             if isinstance(peer, Selection):
-                self._users[peer].add(policy)
+                if policy not in self._users[peer]:
+                    self._users[peer][policy] = _use(policy, peer)
                 self.index.bits(peer)
             elif isinstance(peer, AddressSet):
                 self._block_users[peer].add(policy)
@@ -82,7 +90,7 @@ class Model:
                 if not self._block_users[peer]:
                     del self._block_users[peer]
             elif isinstance(peer, Selection) and peer in self._users:
-                self._users[peer].discard(policy)
+                self._users[peer].pop(policy, None)
                 if not self._users[peer]:
                     del self._users[peer]
                     self.index.forget(peer)
@@ -98,13 +106,12 @@ class Model:
         self._follow_members(delta, touched, changed, pods)
         self._follow_policies(delta, touched, changed, pods)
         for selection, bits in self.index.take_changes().items():
-            for policy in self._users.get(selection, ()):
+            for policy, use in self._users.get(selection, {}).items():
                 changed.add(policy)
-                for direction in policy.grants:
-                    if selection == policy.subject:
-                        touched[direction] |= bits
-                    if any(grant.peer == selection for grant in policy.grants[direction]):
-                        touched[direction] |= self.index.bits(policy.subject)
+                for direction in use.subject:
+                    touched[direction] |= bits
+                for direction in use.peer:
+                    touched[direction] |= self.index.bits(policy.subject)
         return Change(
             event,
             frozenset(pods),
@@ -164,11 +171,13 @@ class Model:
         self, delta: Delta, touched: dict[Direction, int], changed: set[CompiledPolicy], pods: set[Key]
     ) -> None:
         for name in delta.policies:
-            before = {_identity(policy): policy for policy in self.engine.forget(name)}
-            compiled = [before.get(_identity(policy), policy) for policy in self.engine.policies(name)]
-            self.engine.keep(name, tuple(compiled))
-            gone = set(before.values()).difference(compiled)
-            come = set(compiled).difference(before.values())
+            before = set(self.engine.forget(name))
+            fresh = self.engine.policies(name)
+            equal = {_identity(policy): policy for policy in before.difference(fresh)}
+            compiled = tuple(policy if policy in before else equal.get(_identity(policy), policy) for policy in fresh)
+            self.engine.keep(name, compiled)
+            gone = before.difference(compiled)
+            come = set(compiled).difference(before)
             for policy in gone:
                 self._note_subjects(policy, touched)
                 self._disuse(policy)
@@ -189,6 +198,15 @@ class Model:
 
 def _identity(policy: CompiledPolicy) -> object:
     return id(policy.source), policy.subject, tuple(policy.grants.items())
+
+
+def _use(policy: CompiledPolicy, selection: Selection) -> _Use:
+    return _Use(
+        tuple(policy.grants) if selection == policy.subject else (),
+        tuple(
+            direction for direction, grants in policy.grants.items() if any(grant.peer == selection for grant in grants)
+        ),
+    )
 
 
 def _peers(policy: CompiledPolicy) -> Iterable[Selection | AddressSet | None]:

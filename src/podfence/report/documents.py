@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import msgspec
-
 from podfence.analysis.answers import AddressBlock, PodConnection, Ports
+from podfence.report.lab_document import LabStatus
+from podfence.report.values import API_VERSION, ApiVersion, DecisionName, Value
+from podfence.report.verification_document import Verification
 
 if TYPE_CHECKING:
     from podfence.analysis import answers
@@ -19,15 +20,7 @@ if TYPE_CHECKING:
     from podfence.policy import verdict
     from podfence.policy.options import Choice
 
-ApiVersion = Literal["podfence/v1"]
-DecisionName = Literal["allowed", "denied", "depends"]
 DirectionName = Literal["egress", "ingress"]
-
-API_VERSION: ApiVersion = "podfence/v1"
-
-
-class Value(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A part of a document; every field is always present."""
 
 
 class Position(Value, frozen=True):
@@ -219,7 +212,8 @@ class Version(Value, frozen=True):
 
 
 KINDS: dict[str, type[Value]] = {
-    kind.__name__: kind for kind in (Connectivity, PodConnections, Matrix, Verdict, Options, Version)
+    kind.__name__: kind
+    for kind in (Connectivity, PodConnections, Matrix, Verdict, Verification, LabStatus, Options, Version)
 }
 """Every kind of document, by name."""
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from podfence.report import yaml
-from podfence.report.documents import API_VERSION
+from podfence.report.values import API_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from podfence.analysis.answers import PodConnection
-    from podfence.report.documents import Value
+    from podfence.report.values import Value
 
 Form = Literal["json", "yaml"]
 

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Enforcement on a node: what rules cost the traffic, and how soon the kernel knows of a change.
+
+Everything happens in network namespaces made for it, so it needs root (or a user namespace of one's own).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+from typing import TYPE_CHECKING, Final
+
+from bench.measure import module, once
+from bench.report import Section, duration, table
+from bench.size import Size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+TITLE: Final = "Enforcement on one node"
+NONE, ALONE, OURS, LINEAR = "no rules", "connection tracking alone", "podfence", "a chain per policy"
+FLAT: Final = 0.9
+LEAST: Final = 0.8
+SLOWER: Final = 1.1
+EVENT: Final = (0.010, 0.050)
+START: Final = (5.0, 0.015)
+MEMORY: Final = 150.0
+_TEXT: Final = (
+    "Traffic goes from one network namespace to another through a third, the node; rates and round trips are of one "
+    "client in Python, so a part of each is the client's own. All kinds of rules take turns several times; rates and "
+    "times are medians, ratios are medians of the ratios to the same turn without rules.\n"
+    "Policies are on the pod that is connected to, and the middle one admits the connection. The rival has a chain for "
+    "each policy, with a set of its peers, which the chain of the pod calls in order."
+)
+_TOOLS: Final = ("nft", "ip", "unshare", "nsenter")
+
+Samples = dict[str, list[list[float]]]
+
+
+class NotMeasuredError(Exception):
+    """Why there are no numbers."""
+
+
+def section(_: Path, *, quick: bool) -> Section:
+    """Return the measurements; a sentence instead where they are not possible."""
+    absent = [tool for tool in _TOOLS if not shutil.which(tool)]
+    if absent:
+        return Section(TITLE, f"Not measured: {', '.join(absent)} not found.", ())
+    trial = once(["unshare", "--net", "nft", "list", "tables"], limit=20)
+    if trial.code:
+        return Section(TITLE, "Not measured: it needs root, to make network namespaces and rules in them.", ())
+    size = Size(1_000, 20, 1_000, per_node=100) if quick else Size(10_000, 100, 10_000, per_node=200)
+    missed = 0
+    lines: list[str] = []
+    for part in (_connections, _latency, _changes, _start, _growth):
+        try:
+            found, failures = part(size, quick=quick)
+        except NotMeasuredError as error:
+            found, failures = (f"Not measured: {error}.",), 1
+        lines += ["", *found] if lines else found
+        missed += failures
+    return Section(TITLE, _TEXT, tuple(lines), missed)
+
+
+def measure(what: str, *arguments: object, limit: float = 600.0) -> Samples:
+    """Return the samples of `bench.node` by name; raises NotMeasuredError."""
+    run = once(["unshare", "--net", *module("bench.node", what, *map(str, arguments))], limit=limit)
+    if run.code:
+        last = run.complaint.strip().splitlines()[-1:] or [f"exit code {run.code}"]
+        raise NotMeasuredError(f"did not end within {limit:.0f} s" if run.late else last[0])
+    samples: Samples = {}
+    for line in run.output.splitlines():
+        name, *numbers = json.loads(line)
+        samples.setdefault(name, []).append(numbers)
+    return samples
+
+
+def _connections(_: Size, *, quick: bool) -> tuple[tuple[str, ...], int]:
+    counts = (1, 100) if quick else (1, 100, 1_000, 5_000)
+    samples = measure("connections", *((3, 0.2) if quick else (9, 1.0)), *counts)
+    floor = _column(samples, f"{NONE} 0")
+    rows = [_rate(NONE, floor, floor), _rate(ALONE, _column(samples, f"{ALONE} 0"), floor)]
+    missed = 0
+    for kind in (OURS, LINEAR):
+        first = _column(samples, f"{kind} 1")
+        for count in counts:
+            rates = _column(samples, f"{kind} {count}")
+            row = [*_rate(f"{kind}, {count:,} {'policy' if count == 1 else 'policies'}", rates, floor)]
+            row.append(f"{_ratio(rates, first):.2f}")
+            if kind == OURS:
+                good = _ratio(rates, floor) >= LEAST and _ratio(rates, first) >= FLAT
+                row += [f"≥ {LEAST}, ≥ {FLAT} of 1 policy", _met(good)]
+                missed += not good
+            rows.append(row)
+    return _table(("new TCP connections", "a second", "of no rules", "of 1 policy", "goal", "met"), rows), missed
+
+
+def _rate(name: str, rates: Sequence[float], floor: Sequence[float]) -> list[str]:
+    return [name, f"{statistics.median(rates):,.0f}", f"{_ratio(rates, floor):.2f}"]
+
+
+def _latency(_: Size, *, quick: bool) -> tuple[tuple[str, ...], int]:
+    policies = 100 if quick else 1_000
+    samples = measure("latency", *((3, 2_000) if quick else (15, 10_000)), policies)
+    rows, missed = [], 0
+    for kind, name in ((NONE, NONE), (ALONE, ALONE), (OURS, f"{OURS}, {policies:,} policies")):
+        row = [name]
+        ratios = []
+        for place in (0, 1):
+            found = _column(samples, kind, place)
+            ratios.append(_ratio(found, _column(samples, NONE, place)))
+            row += [_micro(statistics.median(found)), f"{ratios[-1]:.2f}"]
+        if kind == OURS:
+            good = max(ratios) <= SLOWER
+            row += [f"≤ {SLOWER}", _met(good)]
+            missed += not good
+        rows.append(row)
+    return _table(("round trip of an established flow", "p50", "ratio", "p99", "ratio", "goal", "met"), rows), missed
+
+
+def _changes(size: Size, *, quick: bool) -> tuple[tuple[str, ...], int]:
+    samples = measure("events", 1 if quick else 5, *size.arguments())
+    memory = samples.pop("memory")[0][0]
+    looks = samples.pop("look")
+    every = [numbers for values in samples.values() for numbers in values]
+    rows = [[name, *_percentiles(values)] for name, values in samples.items()]
+    percentiles = [_percentile([wall for wall, _ in every], percent) for percent in (50, 99)]
+    soon = all(value <= goal for value, goal in zip(percentiles, EVENT, strict=True))
+    goal = f"p50 < {duration(EVENT[0])}, p99 < {duration(EVENT[1])}"
+    rows.append(["all of these", *_percentiles(every), goal, _met(soon)])
+    rows.append(["then a look at the established flows concerned", *_percentiles(looks)])
+    heads = (f"event to kernel: {size}, {size.per_node} local", "p50", "p99", "processor, p50", "processor, p99")
+    lines = _table((*heads, "events", "goal", "met"), rows)
+    small = memory <= MEMORY
+    limit = f"goal: at most {MEMORY:.0f} MiB; met: {_met(small)}"
+    text = f"The memory of that process at its most, objects and engine and all: {memory:,.0f} MiB ({limit})."
+    return (*lines, "", text), (not soon) + (not small)
+
+
+def _start(size: Size, *, quick: bool) -> tuple[tuple[str, ...], int]:
+    samples = measure("start", 2 if quick else 5, *size.arguments())
+    seconds = statistics.median(_column(samples, "start"))
+    delay = statistics.median(_column(samples, "delay"))
+    quiet = statistics.median(_column(samples, "delay, no start"))
+    good = seconds <= START[0], delay <= START[1]
+    rows = [
+        ["objects in memory to everything in the kernel", duration(seconds), f"< {duration(START[0])}", _met(good[0])],
+        ["slowest packet of an existing flow meanwhile", duration(delay), f"< {duration(START[1])}", _met(good[1])],
+        ["the same in as long a time without a start", duration(quiet)],
+    ]
+    return _table(("cold start of the same", "", "goal", "met"), rows), good.count(False)
+
+
+def _growth(_: Size, *, quick: bool) -> tuple[tuple[str, ...], int]:
+    numbers = (1_000, 2_000) if quick else (1_000, 3_000, 10_000)
+    runs = 1 if quick else 5
+    grid = [(n, numbers[0]) for n in numbers] + [(numbers[0], n) for n in numbers[1:]] + [(n, n) for n in numbers[1:]]
+    rows: list[list[str]] = []
+    for pods, policies in grid:
+        cluster = Size(pods, numbers[-1] // 100, policies, per_node=200)
+        found = [measure("growth", 1, *cluster.arguments())["kernel"][0] for _ in range(runs)]
+        elements, chains, rules = found[0][:3]
+        rows.append(
+            [
+                f"{pods:,} pods, {policies:,} policies",
+                *(f"{number:,.0f}" for number in (elements, chains, rules)),
+                f"{statistics.median(item[3] for item in found):,.0f} KiB",
+                f"{elements / (pods + policies):.1f}",
+                f"{elements / (pods * policies) * 1000:.2f}",
+            ]
+        )
+    per = ("elements for each pod and policy", "elements for 1,000 pairs")
+    return _table(("in the kernel of one node", "elements", "chains", "rules", "memory", *per), rows), 0
+
+
+def _column(samples: Samples, name: str, place: int = 0) -> list[float]:
+    if name not in samples:
+        raise NotMeasuredError(f"no sample of {name}")
+    return [numbers[place] for numbers in samples[name]]
+
+
+def _ratio(values: Sequence[float], others: Sequence[float]) -> float:
+    """Return the median of the ratios in each turn."""
+    return statistics.median(one / other for one, other in zip(values, others, strict=True))
+
+
+def _percentile(values: Sequence[float], percent: int) -> float:
+    return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
+
+
+def _percentiles(samples: Sequence[Sequence[float]]) -> list[str]:
+    """Return the cells of samples of wall clock and processor time: two percentiles of each, and how many there are."""
+    columns = zip(*samples, strict=True)
+    return [*(duration(_percentile(values, n)) for values in columns for n in (50, 99)), str(len(samples))]
+
+
+def _micro(seconds: float) -> str:
+    return f"{seconds * 1e6:.1f} µs"
+
+
+def _met(good: bool) -> str:  # noqa: FBT001  (a verdict is what it writes)
+    return "yes" if good else "**no**"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    return table(heads, [[*row, *[""] * (len(heads) - len(row))] for row in rows])

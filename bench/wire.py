@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two ends and a node between them, which is the network namespace that this process is in."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Final, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CLIENT: Final = "10.128.1.2"
+SERVER: Final = "10.128.0.2"
+PORT: Final = 8000
+
+_SETTINGS: Final[Mapping[str, object]] = {"ipv4/ip_forward": 1, "ipv4/conf/all/rp_filter": 0}
+_PORTS: Final[Mapping[str, object]] = {"ipv4/ip_local_port_range": "1024 65000"}
+_TRACKING: Final[Mapping[str, object]] = {"netfilter/nf_conntrack_tcp_timeout_close": 1}
+
+
+class Wire:
+    """The ends as processes, each in a namespace of its own, routed through this one."""
+
+    def __init__(self) -> None:
+        """Make and connect them; the server serves."""
+        self._stack = ExitStack()
+        settle(_SETTINGS)
+        ip("link set lo up")
+        self._client = self._end(CLIENT, 0)
+        self._server = self._end(SERVER, 1)
+        self._ask(self._server, "serve", SERVER, PORT)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End both processes, and their namespaces with them."""
+        self._stack.close()
+
+    def _end(self, address: str, core: int) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            ["unshare", "--net", sys.executable, "-m", "bench.endpoint", str(core)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._stack.callback(process.communicate)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        enter = ("nsenter", f"--net=/proc/{process.pid}/ns/net")
+        link = f"end{core}"
+        ip(f"link add {link} type veth peer name pod netns {process.pid}", f"link set {link} up")
+        ip(f"addr add 169.254.1.1/32 dev {link}", f"route add {address}/32 dev {link}")
+        inner = ["link set lo up", "link set pod up", f"addr add {address}/32 dev pod"]
+        ip(*inner, "route add default via 169.254.1.1 dev pod onlink", prefix=enter)
+        settle(_PORTS, prefix=enter)
+        return process
+
+    @staticmethod
+    def _ask(process: subprocess.Popen[str], *command: object) -> Any:  # noqa: ANN401  (what JSON can hold)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(command) + "\n")
+        process.stdin.flush()
+        return json.loads(process.stdout.readline())
+
+    def rate(self, seconds: float) -> float:
+        """Return how many TCP connections a second the client makes to the server."""
+        return float(self._ask(self._client, "connect", SERVER, PORT, seconds))
+
+    def exchanged(self, count: int) -> list[float]:
+        """Return the seconds that packets of one flow took there and back."""
+        return [float(item) for item in self._ask(self._client, "exchange", SERVER, PORT, count)]
+
+    def watch(self) -> None:
+        """Start a flow that sends every millisecond."""
+        self._ask(self._client, "watch", SERVER, PORT)
+
+    def slowest(self) -> float:
+        """Stop that flow; return the seconds of its slowest packet."""
+        return float(self._ask(self._client, "slowest"))
+
+
+def ip(*lines: str, prefix: tuple[str, ...] = ()) -> None:
+    """Run lines of `ip`."""
+    subprocess.run([*prefix, "ip", "-batch", "-"], input="\n".join(lines), text=True, check=True)
+
+
+def settle(values: Mapping[str, object], prefix: tuple[str, ...] = ()) -> None:
+    """Set values below /proc/sys/net."""
+    script = "".join(f"echo '{value}' > /proc/sys/net/{name}\n" for name, value in values.items())
+    subprocess.run([*prefix, "sh", "-e"], input=script, text=True, check=True)
+
+
+def forget_soon() -> None:
+    """Let closed connections be forgotten within a second; connections must be tracked by then."""
+    settle(_TRACKING)

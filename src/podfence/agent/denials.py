@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Denied packets as lines for people: one for each flow and minute, with names instead of addresses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from podfence.cluster.nodes import numbers_of
+from podfence.dataplane.ruleset import address_text
+from podfence.policy.verdict import Direction
+from podfence.sets.addresses import V6_FIRST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from podfence.agent.nflog import Logged
+    from podfence.dataplane.compiler import Compiler
+
+AGAIN: Final = 60.0
+"""Seconds for which one line speaks for a flow."""
+
+MOST: Final = 1000
+"""How many flows have a line of their own in that time; a scan of a network would fill the log."""
+
+_NAMES: Final = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMP", 132: "SCTP"}
+_WITH_PORTS: Final = frozenset({6, 17, 132})
+_FRAGMENT: Final = 44
+_OPTIONS: Final = frozenset({0, 43, 60})
+_PREFIX: Final = "podfence "
+_BY: Final = " denied by "
+
+
+class Denied(NamedTuple):
+    """A flow that a group of policies denied, as far as one packet tells.
+
+    Addresses are numbers as in `podfence.sets`; `port` is the destination's, None where there are none or the
+    packet is a later fragment. `policies` are as the rule's prefix has them, which may be cut.
+    """
+
+    direction: Direction
+    source: int
+    destination: int
+    protocol: int
+    port: int | None
+    policies: str
+
+
+def parse(logged: Logged) -> Denied | None:
+    """Return what a logged packet tells, None if a rule of somebody else logged it or it is no IP packet."""
+    direction, by, policies = logged.prefix.removeprefix(_PREFIX).partition(_BY)
+    if not logged.prefix.startswith(_PREFIX) or not by or direction not in tuple(Direction):
+        return None
+    packet = logged.packet
+    version = packet[0] >> 4 if packet else 0
+    if version == 4 and len(packet) >= 20:
+        protocol, start = packet[9], (packet[0] & 0xF) * 4
+        if int.from_bytes(packet[6:8], "big") & 0x1FFF:
+            start = len(packet)
+        source, destination = _number(packet[12:16]), _number(packet[16:20])
+    elif version == 6 and len(packet) >= 40:
+        protocol, start = _upper(packet)
+        source, destination = (V6_FIRST + _number(part) for part in (packet[8:24], packet[24:40]))
+    else:
+        return None
+    port = _number(packet[start + 2 : start + 4]) if protocol in _WITH_PORTS and len(packet) >= start + 4 else None
+    return Denied(Direction(direction), source, destination, protocol, port, policies.rstrip().removesuffix(":"))
+
+
+def _number(data: bytes) -> int:
+    return int.from_bytes(data, "big")
+
+
+def _upper(packet: bytes) -> tuple[int, int]:
+    """Return the protocol that an IPv6 packet carries and where that starts, past the headers in between."""
+    protocol, start = packet[6], 40
+    while len(packet) >= start + 8:
+        if protocol == _FRAGMENT:
+            later = _number(packet[start + 2 : start + 4]) & 0xFFF8
+            protocol, start = packet[start], len(packet) if later else start + 8
+        elif protocol in _OPTIONS:
+            protocol, start = packet[start], start + (packet[start + 1] + 1) * 8
+        else:
+            break
+    return protocol, start
+
+
+class Denials:
+    """Writes the lines, and leaves out what repeats."""
+
+    def __init__(self) -> None:
+        """Start with nothing said."""
+        self._said: dict[Denied, float] = {}
+        self._left_out = 0
+        self._told = 0.0
+
+    def lines(self, found: Iterable[Denied], compiler: Compiler, now: float) -> list[str]:
+        """Return a line for each flow that had none within the last minute; `now` is in seconds.
+
+        Names are those the compiler knows now. Safe while another thread changes the compiler's program.
+        """
+        result: list[str] = []
+        for item in found:
+            said = self._said.get(item)
+            if said is not None and now - said < AGAIN:
+                continue
+            if len(self._said) >= MOST:
+                self._said = {key: when for key, when in self._said.items() if now - when < AGAIN}
+            if len(self._said) >= MOST and said is None:
+                self._left_out += 1
+                continue
+            self._said[item] = now
+            result.append(_line(item, compiler))
+        if self._left_out and now - self._told >= AGAIN:
+            result.append(
+                f"denied packets of more flows than {MOST} in a minute: {self._left_out} were not written down"
+            )
+            self._left_out, self._told = 0, now
+        return result
+
+
+def _line(item: Denied, compiler: Compiler) -> str:
+    local = item.source if item.direction is Direction.EGRESS else item.destination
+    group = compiler.program.group_of[item.direction].get(local)
+    policies = f"{group.namespace}/{','.join(key.name for key in group.policies)}" if group else item.policies
+    protocol = _NAMES.get(item.protocol, f"protocol {item.protocol}")
+    port = "" if item.port is None else f" {item.port}"
+    ends = f"{_end(item.source, compiler)} -> {_end(item.destination, compiler)}"
+    return f"denied {item.direction} {ends} {protocol}{port} by {policies}"
+
+
+def _end(address: int, compiler: Compiler) -> str:
+    """Return the name of the pod or node that has an address, with it, or the address alone."""
+    text = address_text(address)
+    pod = compiler.owner(address)
+    if pod is not None:
+        return f"{pod.namespace}/{pod.name} ({text})"
+    for node in tuple(compiler.model.state.nodes.values()):
+        if address in numbers_of(node.addresses):
+            return f"node {node.name} ({text})"
+    return text

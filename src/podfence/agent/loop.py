@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loop of one node's agent: events into the model, the model into the kernel, and what that took into reports.
+
+There is one thread, and nothing is on the disk. What the loop waits for is always both: the next notice, and
+the next thing that is due by the monotonic clock.
+"""
+
+from __future__ import annotations
+
+import time
+from random import SystemRandom
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
+
+from podfence.agent.acceptance import accept
+from podfence.agent.complaints import Complaints
+from podfence.agent.reports import Record, Report
+from podfence.agent.source import Bookmark, SourceClosed, Synced, Unreadable, Verify
+from podfence.cluster.state import ClusterState, Event, EventType
+from podfence.dataplane.compiler import check_options
+from podfence.dataplane.enforcer import Enforcer, ForeignTableError
+from podfence.dataplane.netlink import NetlinkError
+from podfence.kube.objects import Key, NetworkPolicy, Pod
+from podfence.nft.errors import NftError, NotInstalledError, PermissionDeniedError
+from podfence.policy.engine import Engine
+from podfence.policy.model import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from podfence.agent.source import Notice, Source
+    from podfence.dataplane.chains import Settings
+    from podfence.dataplane.conntrack import Conntrack
+    from podfence.nft.runner import Runner
+    from podfence.policy.model import Change
+    from podfence.policy.options import Options
+
+SHORTEST_GAP: Final = 0.010
+"""Seconds between the end of a transaction and the next one: what comes meanwhile goes together."""
+
+LONGEST_GAP: Final = 0.050
+"""Seconds that a change waits at most while others keep coming, unless the kernel refuses it."""
+
+REVIEW_AFTER: Final = 0.100
+"""Seconds after a transaction at which flows are looked at again that were on their way meanwhile."""
+
+REVIEW_BY: Final = 0.500
+"""Seconds that this is put off at most while transactions follow each other."""
+
+REVIEW_AGAIN: Final = 1.0
+"""Seconds after which flows are looked at again that the kernel did not let us look at."""
+
+VERIFY_EVERY: Final = 60.0
+"""Seconds between two comparisons of the whole table with what it should hold."""
+
+FIRST_RETRY: Final = 0.100
+"""Seconds after which what the kernel refused is tried again; the time doubles with each refusal."""
+
+LAST_RETRY: Final = 30.0
+"""The most seconds between two tries, and between all tries when only a person can help."""
+
+_MOST_DOUBLINGS: Final = 10
+
+_CHANCE: Final = SystemRandom().random
+_HOPELESS: Final = (ForeignTableError, NotInstalledError, PermissionDeniedError)
+_REFUSALS: Final = (NftError, ForeignTableError, OSError)
+_HELD: Final = "pods that are not programmed yet stay closed, what the kernel has goes on"
+_AS_FOUND: Final = "until that succeeds the node has the rules that it had before this agent, if any"
+
+
+class Agent:
+    """Keeps one node's kernel in step with a source of events.
+
+    Nothing in the kernel changes before the source is in sync, and nothing when the agent ends: the table stays
+    and goes on enforcing, and the next agent adopts it.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        node: str,
+        runner: Runner,
+        options: Options,
+        settings: Settings,
+        report: Callable[[Report], None],
+        *,
+        conntrack: Conntrack | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = _CHANCE,
+    ) -> None:
+        """Start nothing yet. Raises OptionError if an option's value cannot be enforced.
+
+        `report` is called in the loop, which waits for it. Without a `conntrack`, established flows are not looked
+        at when policies change. `clock` gives seconds and never goes back; `chance`
+        gives numbers from 0 to 1, so that agents that failed together do not try again together.
+        """
+        check_options(options)
+        self.enforcer: Enforcer | None = None
+        self._source = source
+        self._node = node
+        self._runner = runner
+        self._options = options
+        self._settings = settings
+        self._tell = report
+        self._conntrack = conntrack
+        self._clock = clock
+        self._chance = chance
+        self._complaints = Complaints()
+        self._state = ClusterState()
+        self._model: Model | None = None
+        self._stopped = False
+        self._local: set[Key] = set()
+        self._changes: list[Change] = []
+        self._received: dict[Key, tuple[EventType, float]] = {}
+        self._revision: int | None = None
+        self._programmed: int | None = None
+        self._adopted = False
+        self._enforcing = False
+        self._waiting_since: float | None = None
+        self._not_before = clock()
+        self._failures = 0
+        self._review_at: float | None = None
+        self._review_by = 0.0
+        self._verify_at: float | None = None
+
+    def run(self) -> None:
+        """Follow the source until it ends, or until `stop`."""
+        while not self._stopped:
+            try:
+                notices = self._source.receive(self._patience())
+            except SourceClosed:
+                return
+            self._take(notices)
+            if not self._stopped:
+                self._work(quiet=not notices)
+
+    def stop(self) -> None:
+        """Let `run` return when the source next does; safe to call from a signal handler or another thread."""
+        self._stopped = True
+
+    def status(self) -> Report:
+        """Return how things are, without anything that just happened; safe to call from another thread."""
+        return Report(node=self._node, enforcing=self._enforcing, revision=self._programmed)
+
+    # Time
+
+    def _patience(self) -> float | None:
+        """Return how long to wait for notices: until something is due."""
+        due = []
+        if self._waiting_since is not None and self._model is not None:
+            due.append(self._not_before)
+        if self._review_at is not None and not self._failures:
+            due.append(self._review_at)
+        if self._verify_at is not None and self._waiting_since is None:
+            due.append(self._verify_at)
+        return max(0.0, min(due) - self._clock()) if due else None
+
+    def _work(self, *, quiet: bool) -> None:
+        """Do the one thing that is most due. `quiet` says that nothing more is on its way just now."""
+        if self.enforcer is None:
+            return
+        now = self._clock()
+        waiting = self._waiting_since
+        if waiting is not None and now >= self._not_before and (quiet or now >= waiting + LONGEST_GAP):
+            self._program(self.enforcer)
+        elif self._review_at is not None and now >= self._review_at and not self._failures:
+            self._review(self.enforcer)
+        elif self._verify_at is not None and now >= self._verify_at and waiting is None:
+            self._verify(self.enforcer)
+
+    # Notices
+
+    def _take(self, notices: Sequence[Notice]) -> None:
+        now = self._clock()
+        for notice in notices:
+            match notice:
+                case Event():
+                    self._take_event(notice, now)
+                case Bookmark(revision):
+                    self._revision = revision
+                    self._await(now)
+                case Synced():
+                    self._begin(now)
+                case Verify():
+                    self._verify_at = now
+                case Unreadable(reason):
+                    self._complain(reason, reason)
+
+    def _take_event(self, event: Event, now: float) -> None:
+        accepted, problem = accept(event, self._options)
+        if problem:
+            self._complain(problem, problem)
+        if accepted is None:
+            return
+        self._note(accepted, now)
+        if self._model is None:
+            self._state.apply(accepted)
+        else:
+            self._changes.append(self._model.apply(accepted))
+            self._await(now)
+
+    def _begin(self, now: float) -> None:
+        if self._model is None:
+            self._model = Model(Engine(self._state, self._options))
+            self.enforcer = Enforcer(self._runner, self._node, self._model, self._settings, self._conntrack)
+            self._await(now)
+
+    def _await(self, now: float) -> None:
+        if self._waiting_since is None:
+            self._waiting_since = now
+
+    def _note(self, event: Event, now: float) -> None:
+        """Remember when a change was received that may concern this node."""
+        item = event.object
+        if isinstance(item, Pod) and (item.template.node == self._node or item.key in self._local):
+            if event.type is EventType.DELETED or item.template.node != self._node:
+                self._local.discard(item.key)
+            else:
+                self._local.add(item.key)
+        elif not isinstance(item, NetworkPolicy):
+            return
+        _, since = self._received.get(item.key, (None, now))
+        self._received[item.key] = event.type, since
+
+    # The kernel
+
+    def _program(self, enforcer: Enforcer) -> None:
+        changes, again = self._changes, self._failures > 0
+        touched = bool(changes) or again or not self._adopted
+        cut = 0
+        try:
+            if not self._adopted:
+                cut += self._looking(enforcer, enforcer.start)
+                self._adopted = True
+            if changes or again:
+                # The compiler has followed them also when this raises, and the next call programs them too.
+                self._changes = []
+                cut += self._looking(enforcer, lambda: enforcer.apply(*changes))
+        except _REFUSALS as error:
+            self._fail(error)
+            return
+        now = self._clock()
+        self._failures = 0
+        self._waiting_since = None
+        if touched:
+            self._plan(now)
+        if self._verify_at is None:
+            self._verify_at = now + VERIFY_EVERY
+        self._programmed, self._enforcing = self._revision, True
+        self._report(records=self._records(now), cut=cut)
+
+    def _plan(self, now: float) -> None:
+        """Plan what follows a transaction."""
+        self._not_before = now + SHORTEST_GAP
+        if self._review_at is None:
+            self._review_by = now + REVIEW_BY
+        self._review_at = min(now + REVIEW_AFTER, self._review_by)
+
+    def _records(self, now: float) -> tuple[Record, ...]:
+        namespaces = {key.namespace for key in self._local}
+        found = tuple(
+            Record(key.kind, key.namespace, key.name, event_type, now - since)
+            for key, (event_type, since) in self._received.items()
+            if key.kind == "Pod" or key.namespace in namespaces
+        )
+        self._received.clear()
+        return found
+
+    def _looking(self, enforcer: Enforcer, step: Callable[[], object]) -> int:
+        """Take a step that looks at established flows after it has programmed the rules; return how many it cut.
+
+        If the kernel does not let it look, that is said, and tried again.
+        """
+        try:
+            step()
+        except NetlinkError as error:
+            # The rules are in the kernel, and the next review looks at the same flows again.
+            self._review_at = self._review_by = self._clock() + REVIEW_AGAIN
+            what = f"established flows of node {self._node} could not be looked at: {error}"
+            self._complain(what, f"{what}; those that are forbidden now go on until that succeeds")
+            return 0
+        if enforcer.reviewed.unable:
+            what = f"established flows of node {self._node} are forbidden now and cannot be cut, because they are older"
+            self._complain(what, f"{what} than the table: {enforcer.reviewed.unable} go on until they end")
+        return enforcer.reviewed.cut
+
+    def _fail(self, error: Exception) -> None:
+        """Say why the kernel could not be programmed, and when it is tried again."""
+        now = self._clock()
+        self._await(now)
+        delay = LAST_RETRY if isinstance(error, _HOPELESS) else min(LAST_RETRY, FIRST_RETRY * 2**self._failures)
+        self._failures = min(self._failures + 1, _MOST_DOUBLINGS)
+        delay *= 0.5 + self._chance() / 2
+        self._not_before = now + delay
+        what = f"the kernel of node {self._node} could not be programmed: {error}"
+        was_enforcing, self._enforcing = self._enforcing, False
+        meanwhile = _HELD if self._adopted else _AS_FOUND
+        if not self._complain(what, f"{what}; {meanwhile}; the next try is in {delay:.1f} s") and was_enforcing:
+            self._report()
+
+    def _review(self, enforcer: Enforcer) -> None:
+        self._review_at = None
+        cut = self._looking(enforcer, enforcer.review)
+        if cut:
+            self._report(cut=cut)
+
+    def _verify(self, enforcer: Enforcer) -> None:
+        drift: tuple[str, ...] | None = None
+
+        def verify() -> None:
+            nonlocal drift
+            drift = enforcer.verify()
+
+        try:
+            self._looking(enforcer, verify)
+        except _REFUSALS as error:
+            self._fail(error)
+            return
+        now = self._clock()
+        self._verify_at = now + VERIFY_EVERY
+        if drift:
+            self._plan(now)
+        self._report(drift=drift)
+
+    # Reports
+
+    def _complain(self, what: str, text: str) -> bool:
+        """Report an error unless `what` was said within the last minute; return whether that was done."""
+        due = self._complaints.is_due(what, self._clock())
+        if due:
+            self._report(errors=(text,))
+        return due
+
+    def _report(
+        self,
+        *,
+        records: tuple[Record, ...] = (),
+        errors: tuple[str, ...] = (),
+        drift: tuple[str, ...] | None = None,
+        cut: int = 0,
+    ) -> None:
+        self._tell(replace(self.status(), records=records, errors=errors, drift=drift, cut=cut))

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packets that the kernel logs to a group, read over netlink (linux/netfilter/nfnetlink_log.h)."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
+
+from podfence.dataplane.netlink import HEADER, NetlinkError, attribute, attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NETLINK_NETFILTER: Final = 12
+_PACKET, _CONFIG = 0x400, 0x401
+_REQUEST, _ACK, _ERROR = 0x1, 0x4, 2
+_GENERAL: Final = struct.Struct(">BBH")
+_COMMAND, _MODE, _TIMEOUT = 1, 2, 4
+_BIND: Final = b"\x01"
+_COPY_PACKET: Final = 2
+_PAYLOAD, _PREFIX = 9, 10
+
+_COPIED: Final = 128
+"""Bytes of each packet that are copied: the headers, with some of the options of IPv6."""
+
+_PATIENCE: Final = 10
+"""Hundredths of a second that the kernel may collect packets before it hands them over."""
+
+_BUFFER: Final = 1 << 16
+
+
+class Logged(NamedTuple):
+    """A packet from its network header on, and the prefix of the rule that logged it."""
+
+    prefix: str
+    packet: bytes
+
+
+class LogGroup:
+    """The one listener of a group in the network namespace of the thread that makes it; user namespaces are fine."""
+
+    def __init__(self, group: int) -> None:
+        """Bind to the group. Raises NetlinkError if the kernel refuses, OSError if it cannot log to programs."""
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
+        try:
+            self._socket.bind((0, 0))
+            self._configure(group, attribute(_COMMAND, _BIND))
+            self._configure(
+                group,
+                attribute(_MODE, struct.pack(">IBx", _COPIED, _COPY_PACKET))
+                + attribute(_TIMEOUT, struct.pack(">I", _PATIENCE)),
+            )
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket; the kernel forgets the listener."""
+        self._socket.close()
+
+    def receive(self) -> list[Logged]:
+        """Return the next packets, waiting for them; those that came too fast for us are lost."""
+        while True:
+            try:
+                found = list(_packets(self._socket.recv(_BUFFER)))
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                continue
+            if found:
+                return found
+
+    def _configure(self, group: int, content: bytes) -> None:
+        body = _GENERAL.pack(socket.AF_UNSPEC, 0, group) + content
+        self._socket.send(HEADER.pack(HEADER.size + len(body), _CONFIG, _REQUEST | _ACK, 0, 0) + body)
+        # Nothing is logged to us before the first answer; between that and the second, packets may come first.
+        while True:
+            data = self._socket.recv(_BUFFER)
+            if HEADER.unpack_from(data)[1] == _ERROR:
+                break
+        number = -int(struct.unpack_from("=i", data, HEADER.size)[0])
+        if number:
+            # Also for a group that somebody listens to already the kernel says that this is not permitted.
+            what = ", to which another program may listen" if number == errno.EPERM else ""
+            raise NetlinkError(f"listening to log group {group}{what}", number)
+
+
+def _packets(data: bytes) -> Iterator[Logged]:
+    start = 0
+    while start + HEADER.size <= len(data):
+        length, kind, *_ = HEADER.unpack_from(data, start)
+        if kind == _PACKET:
+            content = attributes(data, start + HEADER.size + _GENERAL.size, start + length)
+            parts = {number: data[first:end] for number, first, end in content}
+            prefix = parts.get(_PREFIX, b"").rstrip(b"\0").decode("utf-8", "replace")
+            yield Logged(prefix, parts.get(_PAYLOAD, b""))
+        start += length + 3 & ~3

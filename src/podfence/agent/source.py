@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where an agent's events come from: a list of all objects, then changes of them, with marks in between."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from podfence.cluster.state import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Bookmark(NamedTuple):
+    """Everything up to this revision of the cluster was delivered."""
+
+    revision: int
+
+
+class Synced(NamedTuple):
+    """The first complete list was delivered; what was not in it does not exist."""
+
+
+class Verify(NamedTuple):
+    """Somebody asks for the kernel to be compared with what it should hold, now."""
+
+
+class Unreadable(NamedTuple):
+    """Something was delivered that is no event; `reason` says what and why."""
+
+    reason: str
+
+
+Notice = Event | Bookmark | Synced | Verify | Unreadable
+
+
+class SourceClosed(Exception):  # noqa: N818 - an end, not an error
+    """Nothing will come any more."""
+
+
+class Source(Protocol):
+    """A stream of notices, for one reader."""
+
+    def receive(self, timeout: float | None) -> Sequence[Notice]:
+        """Return what has arrived, waiting for the first of it; nothing after `timeout` seconds (None: for ever).
+
+        Raises SourceClosed when nothing will come any more and all that came was returned.
+        """
+        ...

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``podfence lab image``: image archives."""
+
+from __future__ import annotations
+
+import click
+
+from podfence.cli.commands import Commands
+
+_EXAMPLES = "docker save example/shop-api:1 > api.tar\npodfence lab image load api.tar"
+
+
+@click.group(
+    "image",
+    cls=Commands,
+    table={"load": ("podfence.cli.lab.image_load", "Run the program of an image archive")},
+    examples=_EXAMPLES,
+)
+def command() -> None:
+    """Give a lab the real programs of images."""

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``podfence lab image load``: real programs instead of stand-ins."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from podfence.cli import outputs
+from podfence.cli.commands import Command
+from podfence.cli.lab import shared
+from podfence.errors import PodfenceError
+
+
+@click.command(
+    cls=Command,
+    examples="docker save example/shop-api:1 > api.tar\npodfence lab image load api.tar",
+    exits="0  loaded\n2  it could not be read",
+)
+@click.argument("file", type=click.Path())
+@shared.named
+def command(*, file: str, name: str) -> int:
+    """Unpack the images of an archive (`docker save`, or an OCI layout as tar) into the lab.
+
+    Containers with such an image are started anew, with the image's own program and files.
+    """
+    from podfence.lab.client import Client
+
+    try:
+        number = os.open(file, os.O_RDONLY)
+    except OSError as error:
+        raise PodfenceError(f"{file}: {error.strerror}") from error
+    try:
+        reply = Client(name).request("load", file=file, fds=(number,), progress=shared.teller(quiet=False))
+    finally:
+        os.close(number)
+    outputs.write(f"loaded {image}" for image in reply["images"])
+    return 0

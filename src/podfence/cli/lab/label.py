@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``podfence lab label``: change labels."""
+
+from __future__ import annotations
+
+import click
+
+from podfence.cli.commands import Command
+from podfence.cli.lab import shared
+
+_EXAMPLES = """
+podfence lab label namespace prod purpose=production
+podfence lab label pod client role=monitoring app-
+"""
+
+
+@click.command(cls=Command, examples=_EXAMPLES, exits="0  changed\n2  it does not exist, or nothing was to change")
+@click.argument("kind", metavar="KIND")
+@click.argument("target", metavar="NAME")
+@click.argument("changes", nargs=-1, required=True, metavar="KEY=VALUE|KEY-...")
+@shared.in_namespace
+@shared.named
+def command(*, kind: str, target: str, changes: tuple[str, ...], namespace: str, name: str) -> int:
+    """Set labels of a pod or namespace (KEY=VALUE), or take them away (KEY-)."""
+    from podfence.lab.client import Client
+
+    wanted: dict[str, str | None] = {}
+    for text in changes:
+        key, equals, value = text.partition("=")
+        if equals and key:
+            wanted[key] = value
+        elif text.endswith("-") and len(text) > 1:
+            wanted[text[:-1]] = None
+        else:
+            raise click.UsageError(f"{text!r} is neither KEY=VALUE nor KEY-")
+    reply = Client(name).request("label", kind=kind, target=target, changes=wanted, namespace=namespace)
+    return shared.tell(reply, quiet=False)

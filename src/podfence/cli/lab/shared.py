@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands of the lab have in common: which lab, which manifests, and how changes are told."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from podfence.cli import errors, outputs
+from podfence.cli.inputs import RefusedError, refusal
+from podfence.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from podfence.kube.objects import KubeObject
+    from podfence.lab.client import Message
+
+
+class Manifests(NamedTuple):
+    """What the options of one command line say about manifests."""
+
+    files: tuple[str, ...]
+    recursive: bool
+    kustomize: str | None
+    quiet: bool
+
+    def __bool__(self) -> bool:
+        """Return whether any are named."""
+        return bool(self.files or self.kustomize)
+
+
+_MANIFESTS = (
+    click.option(
+        "-f",
+        "--filename",
+        "files",
+        metavar="PATH",
+        multiple=True,
+        type=click.Path(),
+        help="File or folder to read, - for standard input; repeatable.",
+    ),
+    click.option("-R", "--recursive", is_flag=True, help="Read the subfolders of a folder too."),
+    click.option("-k", "--kustomize", metavar="DIR", type=click.Path(), help="Kustomization to render."),
+    click.option("-q", "--quiet", is_flag=True, help="No warnings, notes and progress."),
+)
+
+named = click.option(
+    "--name",
+    default="lab",
+    metavar="LAB",
+    envvar="PODFENCE_LAB",
+    help="Which lab, where there are several: this, else PODFENCE_LAB, else lab.",
+)
+"""Adds ``--name``."""
+
+in_namespace = click.option(
+    "-n", "--namespace", default="default", metavar="NS", help="Where what has no namespace is; default unless given."
+)
+"""Adds ``-n``."""
+
+
+def reads_manifests(function: Callable[..., int]) -> Callable[..., int]:
+    """Add the options that name manifests to a command; `function` gets them as its argument `manifests`."""
+
+    @functools.wraps(function)
+    def command(**values: Any) -> int:  # noqa: ANN401 - whatever the command and the options declare
+        manifests = Manifests(**{name: values.pop(name) for name in Manifests._fields})
+        return function(manifests=manifests, **values)
+
+    for option in reversed(_MANIFESTS):
+        command = option(command)
+    return command
+
+
+def read(manifests: Manifests, *, legacy: str = "auto", lax: bool = False) -> Sequence[KubeObject]:
+    """Return the objects of manifests, after telling what there is to say about them.
+
+    Raises RefusedError, with every problem printed, if there is an error anywhere.
+    """
+    from podfence.cli.progress import shown
+    from podfence.kube.load import load
+
+    if not manifests:
+        return ()
+    try:
+        with shown(sys.stderr, "reading", quiet=manifests.quiet) as progress:
+            loaded = load(
+                manifests.files,
+                recursive=manifests.recursive,
+                stdin=sys.stdin.buffer if "-" in manifests.files else None,
+                kustomize=manifests.kustomize,
+                legacy=legacy,
+                lax=lax,
+                progress=progress,
+            )
+    except InputError as error:
+        raise RefusedError(refusal(error, quiet=manifests.quiet, outcome="nothing was changed")) from error
+    if loaded.warnings and not manifests.quiet:
+        errors.complain("\n".join(map(str, loaded.warnings)))
+    if loaded.ignored and not manifests.quiet:
+        counts = ", ".join(f"{number} {kind}" for kind, number in sorted(loaded.ignored.items()))
+        errors.complain(f"note: ignored {counts}")
+    return loaded.objects
+
+
+def teller(*, quiet: bool) -> Callable[[str], None]:
+    """Return what to call with a sentence about what is going on: it is printed to standard error if wanted."""
+    return (lambda _text: None) if quiet else errors.complain
+
+
+def tell(reply: Message, *, quiet: bool) -> int:
+    """Print what became of objects, as kubectl does, and return the exit code."""
+    outputs.write(reply["outcomes"])
+    for text in reply.get("notes", ()):
+        if not quiet:
+            errors.complain(f"note: {text}")
+    for text in reply.get("problems", ()):
+        errors.complain(text)
+    return 1 if reply.get("problems") else 0

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``podfence lab up``: start a lab."""
+
+from __future__ import annotations
+
+import click
+
+from podfence.cli import complete
+from podfence.cli.commands import Command
+from podfence.cli.lab import shared
+
+_EXAMPLES = """
+# An empty cluster of two nodes
+podfence lab up
+
+# One with the objects of some manifests, with IPv4 and IPv6
+podfence lab up -f manifests/ -R --dual
+"""
+
+
+@click.command(cls=Command, examples=_EXAMPLES, exits="0  the lab runs\n2  it could not be started")
+@shared.reads_manifests
+@shared.in_namespace
+@click.option("--nodes", type=click.IntRange(1, 200), default=2, metavar="N", help="How many nodes; 2 unless given.")
+@click.option("--ipv6", "family", flag_value="ipv6", help="Addresses of IPv6 only.")
+@click.option("--dual", "family", flag_value="dual", help="Addresses of both families.")
+@click.option(
+    "--set",
+    "settings",
+    metavar="OPTION=VALUE",
+    multiple=True,
+    shell_complete=complete.settings,
+    help="Engine option, see `podfence options`; repeatable.",
+)
+@shared.named
+def command(
+    *,
+    manifests: shared.Manifests,
+    namespace: str,
+    nodes: int,
+    family: str | None,
+    settings: tuple[str, ...],
+    name: str,
+) -> int:
+    """Start a cluster of network namespaces on this machine, and return when it runs.
+
+    It goes on in the background until `podfence lab down`.
+    """
+    from podfence.dataplane.compiler import check_options
+    from podfence.lab.client import Client
+    from podfence.policy.options import Options
+
+    options = Options.parse(settings)
+    check_options(options)
+    objects = shared.read(manifests, legacy=options.legacy, lax=options.validation == "lax")
+    reply = Client(name).up(
+        objects,
+        nodes=nodes,
+        families={None: (4,), "ipv6": (6,), "dual": (4, 6)}[family],
+        settings=settings,
+        namespace=namespace,
+        progress=shared.teller(quiet=manifests.quiet),
+    )
+    return shared.tell(reply, quiet=manifests.quiet)

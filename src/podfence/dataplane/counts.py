@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a node's kernel counted: connections that each policy let begin, and packets that were denied.
+
+Everything is read from the table itself, so that it can be asked by whoever has the table and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from podfence.dataplane.ruleset import TABLE
+
+if TYPE_CHECKING:
+    from podfence.nft.runner import Runner
+
+_GROUP: Final = re.compile(r"(ingress|egress) of ([^/]+)/(.+)")
+_RULE: Final = re.compile(r"(ingress|egress): NetworkPolicy ([^/]+)/(\S+) rule (\d+)")
+_CUT: Final = "..."
+
+
+class Count(NamedTuple):
+    """Packets of one direction, by the policies that decided; `rule` is what admitted them, None for a denial.
+
+    Rules count from 1. What passes an established connection is not counted, so admitted packets are connections.
+    A group of very many policies names the first of them.
+    """
+
+    direction: str
+    namespace: str
+    policies: tuple[str, ...]
+    rule: int | None
+    packets: int
+
+
+def read(runner: Runner) -> tuple[Count, ...]:
+    """Return the counts of a node's table; raise NftError, NotFoundError if there is no table."""
+    comments = {chain.name: chain.comment or "" for chain in runner.list_chains(TABLE)}
+    found: list[Count] = []
+    for counter in runner.counters(TABLE):
+        if counter.chain.startswith("deny_"):
+            group = _GROUP.fullmatch(comments.get(counter.chain.removeprefix("deny_"), ""))
+            if group:
+                names = tuple(name for name in group[3].split(",") if not name.endswith(_CUT))
+                found.append(Count(group[1], group[2], names, None, counter.packets))
+        elif rule := _RULE.fullmatch(comments.get(counter.chain, "")):
+            found.append(Count(rule[1], rule[2], (rule[3],), int(rule[4]), counter.packets))
+    return tuple(found)

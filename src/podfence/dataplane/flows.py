@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Flows that the kernel tracks, and whether a node's program admits them.
+
+The question is that of a new connection: what the table would do with the first packet of the flow, had it
+come now. So this says in Python what `podfence.dataplane.chains` says in nft's language, and tests compare.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from podfence.policy.verdict import Direction
+from podfence.sets.ports import OTHER_POINT
+from podfence.sets.spans import contains
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
+    from podfence.dataplane.program import GroupProgram, NodeProgram
+
+_BASES: Final = {6: 0, 17: 1 << 16, 132: 2 << 16}
+"""Where the ports of a protocol, given by its number, are on the line of `podfence.sets.ports`."""
+
+
+class Ends(NamedTuple):
+    """Who sends to whom, in one direction of a flow; ports are 0 where the protocol has none."""
+
+    source: int
+    destination: int
+    source_port: int = 0
+    destination_port: int = 0
+
+
+class Flow(NamedTuple):
+    """One flow: `original` as its first packet was sent, `reply` as answers to it come.
+
+    A translated destination shows in the reply, which comes from the real one. `labelled` says whether it is
+    cut. `expected` flows are part of another, which announced them. `handle` is what the kernel knows it by.
+    """
+
+    protocol: int
+    original: Ends
+    reply: Ends
+    labelled: bool = False
+    expected: bool = False
+    handle: bytes = b""
+
+    @property
+    def source(self) -> int:
+        """The address that opened the flow, as policies see it."""
+        return self.original.source
+
+    @property
+    def destination(self) -> int:
+        """The address that really answers."""
+        return self.reply.source
+
+    @property
+    def point(self) -> int:
+        """The port that really answers, on the line of `podfence.sets.ports`."""
+        base = _BASES.get(self.protocol)
+        return OTHER_POINT if base is None else base + self.reply.source_port
+
+
+class Judge:
+    """Says which flows a program admits; `own` are the addresses of the node itself.
+
+    Made for one look: it remembers answers, and the program must not change meanwhile.
+    """
+
+    def __init__(self, program: NodeProgram, own: AbstractSet[int]) -> None:
+        """Ask nothing yet."""
+        self._program = program
+        self._own = own
+        self._known: dict[tuple[int, int, int], bool] = {}
+
+    def admits(self, flow: Flow) -> bool:
+        """Return whether a flow may be: both of its ends admit it, as far as they are this node's.
+
+        What was announced by another flow is admitted: no rule names its port, the kernel calls it related.
+        """
+        if flow.expected:
+            return True
+        question = (flow.source, flow.destination, flow.point)
+        found = self._known.get(question)
+        if found is None:
+            found = self._known[question] = self._admits(*question)
+        return found
+
+    def _admits(self, source: int, destination: int, point: int) -> bool:
+        if source in self._own:
+            # The node reaches its own pods, and what it sends elsewhere is not for this table.
+            return True
+        to_node = destination in self._own
+        if to_node and not self._program.judges_own_node:
+            return True
+        if self._held(source) or (not to_node and self._held(destination)):
+            return False
+        if (source, destination) in self._program.own:
+            return True
+        if not self._side(Direction.EGRESS, source, destination, point):
+            return False
+        return to_node or self._side(Direction.INGRESS, destination, source, point)
+
+    def _held(self, address: int) -> bool:
+        return address in self._program.pod_range and address not in self._program.known
+
+    def _side(self, direction: Direction, local: int, peer: int, point: int) -> bool:
+        key = self._program.group_of[direction].get(local)
+        return key is None or self._group(self._program.groups[key], peer, point)
+
+    def _group(self, group: GroupProgram, peer: int, point: int) -> bool:
+        # In the order of the group's chain: what has the port not among its own goes on to the next.
+        programs = [group.peers.get(peer, ())]
+        programs += [ports for key, ports in group.shared if peer in self._program.sets[key]]
+        programs += [ports for first, last, ports in group.ranges if first <= peer <= last]
+        programs.append(group.anywhere)
+        return any(contains(ports.spans, point) for program in programs for ports, _ in program)

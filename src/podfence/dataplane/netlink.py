@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages to the kernel and back: attributes, dumps, and many changes in one call (netlink(7), RFC 3549)."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING, Final
+
+from podfence.errors import PodfenceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+HEADER: Final = struct.Struct("=IHHII")
+"""Length, type, flags, sequence number, port."""
+
+_ATTRIBUTE: Final = struct.Struct("=HH")
+_ERROR, _DONE = 2, 3
+_REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
+_SOL_NETLINK, _CAP_ACK = 270, 10
+_TYPE: Final = 0x3FFF
+"""What is left of an attribute's type without the flags "nested" and "in network byte order"."""
+
+_BUFFER: Final = 1 << 16
+"""The kernel fills up to half of it at a time."""
+
+_AT_ONCE: Final = 128
+"""How many changes one call has: their errors fit into the socket's buffer."""
+
+
+class NetlinkError(PodfenceError):
+    """The kernel refused what it was asked over a netlink socket."""
+
+    def __init__(self, what: str, number: int) -> None:
+        """Say what failed, and the system's error `number` with it."""
+        super().__init__(f"{what}: {os.strerror(number)}; it needs CAP_NET_ADMIN in the node's network namespace")
+        self.number = number
+
+
+Place = tuple[int, int]
+"""Where something starts and ends in a buffer."""
+
+
+def attribute(number: int, *content: bytes) -> bytes:
+    """Return an attribute with its content, padded; what it contains may be attributes."""
+    data = b"".join(content)
+    return _ATTRIBUTE.pack(len(data) + 4, number) + data + bytes(-len(data) % 4)
+
+
+def attributes(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the attributes between two places of a buffer in order: the type of each, where it starts and ends."""
+    unpack = _ATTRIBUTE.unpack_from
+    while start + 4 <= end:
+        length, number = unpack(data, start)
+        if length < 4:
+            return
+        yield number & _TYPE, start + 4, start + length
+        start += length + 3 & ~3
+
+
+class Netlink:
+    """A netlink socket in the network namespace of the thread that opens it; it stays in that one."""
+
+    def __init__(self, protocol: int) -> None:
+        """Open it; raises OSError if the kernel does not know the protocol."""
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        self._socket.bind((0, 0))
+        self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
+        self._sequence = 0
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def dump(self, kind: int, payload: bytes) -> Iterator[tuple[bytes, list[Place]]]:
+        """Yield buffers, each with the places of the messages in it that answer a request for a list.
+
+        Raises NetlinkError if the kernel refuses.
+        """
+        self._sequence = wanted = self._sequence + 1
+        self._socket.send(_message(kind, _REQUEST | _DUMP, wanted, payload))
+        ended = False
+        try:
+            while not ended:
+                data = self._receive()
+                found: list[Place] = []
+                for number, sequence, place in _messages(data):
+                    if sequence != wanted:
+                        continue
+                    if number in (_ERROR, _DONE):
+                        ended = True
+                        # Both begin with the (negative) number of an error; a list that ends well has 0 there.
+                        if error := -int(struct.unpack_from("=i", data, place[0])[0]):
+                            raise NetlinkError("listing", error)
+                    else:
+                        found.append(place)
+                yield data, found
+        finally:
+            # Whoever stops reading leaves the rest behind, and the kernel refuses another list before its end.
+            while not ended:
+                ended = any(number in (_ERROR, _DONE) for number, _, _ in _messages(self._receive()))
+
+    def _receive(self) -> bytes:
+        try:
+            return self._socket.recv(_BUFFER)
+        except OSError as error:
+            raise NetlinkError("reading what the kernel answers", error.errno or 0) from error
+
+    def change(self, kind: int, payloads: Sequence[bytes]) -> list[int]:
+        """Ask for many changes of one kind; return for each the system's error number, 0 if it was done."""
+        result: list[int] = []
+        for start in range(0, len(payloads), _AT_ONCE):
+            result += self._change(kind, payloads[start : start + _AT_ONCE])
+        return result
+
+    def _change(self, kind: int, payloads: Sequence[bytes]) -> list[int]:
+        first = self._sequence + 1
+        self._sequence = last = self._sequence + len(payloads)
+        # Only errors are told of the others: the kernel works through them before it answers the last.
+        self._socket.send(
+            b"".join(
+                _message(kind, _REQUEST | (_ACK if number == last else 0), number, payload)
+                for number, payload in enumerate(payloads, first)
+            )
+        )
+        errors = [0] * len(payloads)
+        while True:
+            data = self._receive()
+            for number, sequence, place in _messages(data):
+                if number == _ERROR and first <= sequence <= last:
+                    errors[sequence - first] = -int(struct.unpack_from("=i", data, place[0])[0])
+                    if sequence == last:
+                        return errors
+
+
+def _message(kind: int, flags: int, sequence: int, payload: bytes) -> bytes:
+    return HEADER.pack(HEADER.size + len(payload), kind, flags, sequence, 0) + payload + bytes(-len(payload) % 4)
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, int, Place]]:
+    """Yield type, sequence number and place of the content of each message in a buffer."""
+    start, unpack, last = 0, HEADER.unpack_from, len(data) - HEADER.size
+    while start <= last:
+        length, kind, _, sequence, _ = unpack(data, start)
+        yield kind, sequence, (start + HEADER.size, start + length)
+        start += length + 3 & ~3

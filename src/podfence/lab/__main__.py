@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The first process of a lab's PID namespace: it takes in orphans, and its end is the end of everything in there."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+
+def main() -> None:
+    """Start the supervisor with the socket whose number is the argument, and end when it does."""
+    listener = socket.socket(fileno=int(sys.argv[1]))
+    supervisor = os.fork()
+    if supervisor == 0:
+        # Only here: the first process, which lives as long as the lab, stays small.
+        from podfence.lab.server import serve  # noqa: PLC0415
+
+        serve(listener)
+        return
+    listener.close()
+    while True:
+        # A process of its own for this: the supervisor waits for each of its children by name.
+        ended, status = os.wait()
+        if ended == supervisor:
+            sys.exit(os.waitstatus_to_exitcode(status) & 0xFF)
+
+
+main()

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Talking to a running lab from outside it."""
+
+from __future__ import annotations
+
+import os
+import select
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+from podfence.lab import sandbox
+from podfence.lab.connection import Connection
+from podfence.lab.sandbox import LabError
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from podfence.kube.objects import KubeObject
+    from podfence.lab.probing import Probe
+
+Message = dict[str, Any]
+"""What is said over a connection: JSON objects."""
+
+Value = Any
+"""What can be said as JSON."""
+
+
+class Client:
+    """One lab of this user, by name; every request is a connection of its own, and its end ends the request."""
+
+    def __init__(self, name: str = sandbox.DEFAULT_NAME) -> None:
+        """Talk to nobody yet."""
+        self.name = name
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def up(
+        self,
+        objects: Iterable[KubeObject] = (),
+        *,
+        nodes: int = 2,
+        families: Sequence[int] = (4,),
+        settings: Sequence[str] = (),
+        namespace: str = "default",
+        progress: Callable[[str], None] | None = None,
+    ) -> Message:
+        """Start the lab with some objects in it, and return when it runs and its policies are in the kernel.
+
+        `settings` are engine options as ``OPTION=VALUE``. If this is interrupted, the lab ends. Raises LabError
+        and MissingProgramError.
+        """
+        started = sandbox.start(self.name)
+        try:
+            reply = self.request(
+                "up",
+                fds=(started.ended,),
+                name=self.name,
+                nodes=nodes,
+                families=list(families),
+                settings=list(settings),
+                namespace=namespace,
+                sources=texts(objects),
+                progress=progress,
+            )
+        except BaseException as error:
+            # Also for Ctrl-C: what is half up has no use.
+            started.process.kill()
+            started.process.wait()
+            complaint = started.complaint()
+            if isinstance(error, ConnectionClosedError) and complaint:
+                raise LabError(f"the lab could not start: {complaint}") from error
+            raise
+        finally:
+            started.close()
+        self._process = started.process
+        return reply
+
+    def request(
+        self, operation: str, *, fds: Sequence[int] = (), progress: Callable[[str], None] | None = None, **fields: Value
+    ) -> Message:
+        """Return the answer to a request; raise LabError if it is refused.
+
+        `fds` are file descriptors that the lab gets copies of; `progress` is told what is going on.
+        """
+        with self.conversation(operation, fds=fds, **fields) as replies:
+            for reply in replies:
+                if "progress" in reply:
+                    if progress is not None:
+                        progress(reply["progress"])
+                    continue
+                return reply
+        raise ConnectionClosedError("the lab ended while it was asked something; `podfence lab up` starts another")
+
+    @contextmanager
+    def conversation(self, operation: str, *, fds: Sequence[int] = (), **fields: Value) -> Iterator[Replies]:
+        """Give the answers to a request as they come; leaving it ends the request."""
+        with sandbox.connect(self.name) as raw:
+            connection = Connection(raw)
+            connection.send({"op": operation, **fields}, fds)
+            yield Replies(connection)
+
+    def execute(
+        self,
+        target: str,
+        command: Sequence[str],
+        fds: Sequence[int],
+        *,
+        namespace: str = "default",
+        container: str | None = None,
+        tty: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> int:
+        """Run a command in a pod, a node (``node:NAME``) or outside, and return its exit code.
+
+        `fds` become its standard input, output and error; with `tty` they are the same terminal, and it becomes
+        the command's own.
+        """
+        reply = self.request(
+            "exec",
+            fds=fds,
+            target=target,
+            command=list(command),
+            namespace=namespace,
+            container=container,
+            tty=tty,
+            environment=dict(environment or {}),
+        )
+        return int(reply["exit"])
+
+    def probe(self, target: str, probes: Sequence[Probe], *, namespace: str = "default") -> list[str]:
+        """Try connections from a pod, a node (``node:NAME``) or outside, and return what became of each.
+
+        That is "open", "refused" (it got there), "timeout" or "error: ..."; outside, a probe may come from any
+        address that nobody in the lab has. See `podfence.lab.probing.run`.
+        """
+        outcomes: list[str] = self.request("probe", target=target, probes=probes, namespace=namespace)["outcomes"]
+        return outcomes
+
+    def down(self) -> None:
+        """End the lab, and return when nothing of it is left. Raises LabError if there is none."""
+        with sandbox.connect(self.name) as raw:
+            connection = Connection(raw)
+            connection.send({"op": "down"})
+            received = connection.receive()
+        if received is None:
+            raise ConnectionClosedError("the lab has ended by itself")
+        message, fds = received
+        if "error" in message:
+            raise LabError(message["error"])
+        select.select(fds, [], [])
+        for number in fds:
+            os.close(number)
+        if self._process is not None:
+            self._process.wait()
+
+
+class ConnectionClosedError(LabError):
+    """The lab ended in the middle of a request."""
+
+
+class Replies:
+    """The answers to one request, until the lab closes the connection; a refusal is raised as LabError."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Read from a connection."""
+        self._connection = connection
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Message:
+        try:
+            received = self._connection.receive()
+        except ConnectionError:
+            received = None
+        if received is None:
+            raise StopIteration
+        message: Message = received[0]
+        if "error" in message:
+            raise LabError(message["error"])
+        return message
+
+
+def texts(objects: Iterable[KubeObject]) -> list[dict[str, str]]:
+    """Return the inputs that objects were read from, each with its name and its whole text."""
+    found: dict[str, str] = {}
+    for item in objects:
+        if item.origin is not None:
+            document = item.origin.document
+            found.setdefault(document.file, document.text)
+    return [{"name": name, "text": text} for name, text in found.items()]

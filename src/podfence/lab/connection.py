@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages with file descriptors over a Unix socket: how the processes of a lab talk to each other."""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LENGTH: Final = struct.Struct("!I")
+_MOST_DESCRIPTORS: Final = 16
+_DESCRIPTOR_SIZE: Final = array.array("i").itemsize
+
+
+class Connection:
+    """One end of a stream socket: JSON objects, each after four bytes of length; file descriptors go with the length.
+
+    Not safe for several threads in the same direction. Closes the socket when it is closed.
+    """
+
+    def __init__(self, raw: socket.socket) -> None:
+        """Take over a connected Unix stream socket."""
+        self.socket = raw
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        """Return the number of the socket, so that it can be waited for."""
+        return self.socket.fileno()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.socket.close()
+
+    def send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+        """Send a message and copies of file descriptors. Raises OSError if nobody is there any more."""
+        body = msgspec.json.encode(message)
+        data = memoryview(_LENGTH.pack(len(body)) + body)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        sent = self.socket.sendmsg([data], rights, socket.MSG_NOSIGNAL)
+        # Even nothing cannot be sent to somebody who has read it all and left.
+        if sent < len(data):
+            self.socket.sendall(data[sent:], socket.MSG_NOSIGNAL)
+
+    def receive(self) -> tuple[dict[str, Any], list[int]] | None:
+        """Return the next message with its file descriptors (closed on exec), or None if the other end is closed.
+
+        Raises ConnectionError if it was closed in the middle of a message.
+        """
+        fds: list[int] = []
+        try:
+            header = self._exactly(_LENGTH.size, fds)
+            if header is None:
+                return None
+            body = self._exactly(_LENGTH.unpack(header)[0], fds)
+            if body is None:
+                raise ConnectionResetError("closed in the middle of a message")  # noqa: TRY301 - files are closed below
+            message: dict[str, Any] = msgspec.json.decode(body)
+        except BaseException:
+            for fd in fds:
+                os.close(fd)
+            raise
+        return message, fds
+
+    def _exactly(self, size: int, fds: list[int]) -> bytearray | None:
+        """Return so many bytes, or None if there are none at all; file descriptors that come along go to `fds`."""
+        data = bytearray()
+        while len(data) < size:
+            part, control, _, _ = self.socket.recvmsg(
+                size - len(data), socket.CMSG_SPACE(_MOST_DESCRIPTORS * _DESCRIPTOR_SIZE), socket.MSG_CMSG_CLOEXEC
+            )
+            for level, kind, content in control:
+                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                    received = array.array("i")
+                    received.frombytes(content[: len(content) - len(content) % _DESCRIPTOR_SIZE])
+                    fds.extend(received)
+            if not part:
+                if data:
+                    raise ConnectionResetError("closed in the middle of a message")
+                return None
+            data += part
+        return data

@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pod, a node or the outside world, as the supervisor of a lab holds it: by the process that keeps its namespaces."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+
+import msgspec
+
+from podfence.lab import probing
+from podfence.lab.connection import Connection
+from podfence.lab.sandbox import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from podfence.lab.probing import Probe
+    from podfence.lab.program import Program
+
+_KILLED: Final = 128 + signal.SIGKILL
+_BEAT: Final = 100
+"""Milliseconds between two looks at whether somebody still waits for a command."""
+
+
+class Completed(NamedTuple):
+    """What a program did that ran to its end."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+
+class ContainerState(NamedTuple):
+    """What became of a container: how often it was started, and its exit code unless it runs."""
+
+    starts: int
+    exit: int | None
+
+
+class SourcePorts:
+    """The source ports that probes have not had yet, per network; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        """Start with all ports unused."""
+        self._next: dict[tuple[str, str], int] = {}
+        self._lock = threading.Lock()
+
+    def take(self, network: str, probes: Sequence[Probe]) -> dict[str, int]:
+        """Return the first port for each `Probe.space` among these probes, and keep them from the next."""
+        counts: dict[str, int] = {}
+        for probe in probes:
+            counts[probe.space] = counts.get(probe.space, probing.SPARE_PORTS) + 1
+        first: dict[str, int] = {}
+        with self._lock:
+            for space, count in counts.items():
+                first[space] = self._next.get((network, space), probing.FIRST_PORT)
+                after = first[space] + count - probing.FIRST_PORT
+                self._next[network, space] = probing.FIRST_PORT + after % (probing.LAST_PORT + 1 - probing.FIRST_PORT)
+        return first
+
+
+class Execution:
+    """A command that was started in a holder; closing it ends the command."""
+
+    def __init__(self, name: str, reply: Connection) -> None:
+        """Wait for what comes over a connection."""
+        self._name = name
+        self._reply = reply
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        """Return the number of a file that becomes readable when the command has ended."""
+        return self._reply.fileno()
+
+    def wait(self, until: Callable[[], bool] | None = None) -> int:
+        """Return the exit code, 128 and more for signals; the command is killed when `until` says that nobody waits.
+
+        Raises LabError if the command could not be started.
+        """
+        if until is not None:
+            waiter = select.poll()
+            waiter.register(self._reply, select.POLLIN)
+            while not waiter.poll(_BEAT):
+                if until():
+                    self.close()
+                    return _KILLED
+        return int(_answer(self._reply, self._name)["exit"])
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the command and its children."""
+        with suppress(OSError):
+            self._reply.send({"signal": number})
+
+    def close(self) -> None:
+        """End the command if it still runs."""
+        self._reply.close()
+
+
+class Holder:
+    """Namespaces with an init in them; made by `Spawner`. All methods may be called from any thread.
+
+    `pid` is the init's, as `ip link set ... netns PID` and `nsenter -t PID` in the lab want it; `network` names
+    the holder whose network this is.
+    """
+
+    def __init__(
+        self, name: str, network: str, pid: int, process: int, connection: Connection, ports: SourcePorts
+    ) -> None:
+        """Hold an init that is ready; `process` is its pidfd."""
+        self.name = name
+        self.network = network
+        self.pid = pid
+        self.connection = connection
+        self._process = process
+        self._ports = ports
+        self._lock = threading.Lock()
+        self._containers: dict[str, ContainerState] = {}
+        self._ended: dict[str, Callable[[int], None]] = {}
+
+    def run(self, argv: Sequence[str], *, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Completed:
+        """Run a program of the lab itself in these namespaces, with this process's environment or another."""
+        files = [os.memfd_create(name) for name in ("stdin", "stdout", "stderr")]
+        try:
+            os.write(files[0], stdin)
+            os.lseek(files[0], 0, os.SEEK_SET)
+            with self._execution(argv, files, env=os.environ if env is None else env, inside=False) as execution:
+                code = execution.wait()
+            return Completed(code, *(_contents(file) for file in files[1:]))
+        finally:
+            for file in files:
+                os.close(file)
+
+    def execute(
+        self,
+        argv: Sequence[str],
+        fds: Sequence[int],
+        *,
+        tty: bool = False,
+        env: Mapping[str, str] | None = None,
+        container: str | None = None,
+    ) -> Execution:
+        """Start a command in a container, the first one if none is named, with three files as its standard ones.
+
+        With `tty` the first is a terminal that becomes the command's own. `env` is added to the container's.
+        Raises LabError if the pod is gone.
+        """
+        return self._execution(argv, fds, tty=tty, env=env or {}, container=container or "")
+
+    def _execution(
+        self,
+        argv: Sequence[str],
+        fds: Sequence[int],
+        *,
+        env: Mapping[str, str],
+        tty: bool = False,
+        container: str = "",
+        inside: bool = True,
+    ) -> Execution:
+        message = {
+            "do": "exec",
+            "argv": list(argv),
+            "env": dict(env),
+            "tty": tty,
+            "container": container,
+            "inside": inside,
+        }
+        return Execution(self.name, self._ask(message, fds))
+
+    def start_container(
+        self, container: str, program: Program, log: Path, ended: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """Start a container's program, with its output added to a file.
+
+        `ended` is called with the exit code when it ends, from a thread that must not be held up. Raises LabError
+        if the pod is gone.
+        """
+        state = self._containers.get(container)
+        with self._lock:
+            self._containers[container] = ContainerState(state.starts + 1 if state else 1, None)
+            self._ended[container] = ended
+        file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            self._send({"do": "start", "container": container, "program": msgspec.to_builtins(program)}, [file])
+        finally:
+            os.close(file)
+
+    def signal_container(self, container: str, number: int) -> None:
+        """Send a signal to the first process of a container, if it runs. Raises LabError if the pod is gone."""
+        self._send({"do": "signal", "container": container, "number": number})
+
+    def containers(self) -> dict[str, ContainerState]:
+        """Return what became of each container that was started."""
+        with self._lock:
+            return dict(self._containers)
+
+    def probe(self, probes: Sequence[Probe]) -> list[str]:
+        """Return what became of each probe, tried from here (see `probing.run`). Raises LabError if this is gone."""
+        if not probes:
+            return []
+        with self._ask({"do": "probe"}) as reply:
+            with suppress(OSError):
+                reply.send({"probes": probes, "ports": self._ports.take(self.network, probes)})
+            outcomes: list[str] = _answer(reply, self.name)["outcomes"]
+        return outcomes
+
+    def take_report(self) -> bool:
+        """Read what the init says about a container that ended; return whether it will say more."""
+        try:
+            received = self.connection.receive()
+        except OSError:
+            received = None
+        if received is None:
+            with self._lock:
+                running = [name for name, state in self._containers.items() if state.exit is None]
+            for name in running:
+                self._end(name, _KILLED)
+            return False
+        self._end(received[0]["ended"], received[0]["exit"])
+        return True
+
+    def close(self) -> None:
+        """Kill everything in it, and return when it is gone. Its network goes a moment later, when the kernel likes."""
+        with self._lock:
+            process, self._process = self._process, -1
+            self._ended.clear()
+        if process < 0:
+            return
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+        waiter = select.poll()
+        waiter.register(process, select.POLLIN)
+        waiter.poll()
+        os.close(process)
+
+    def _end(self, container: str, code: int) -> None:
+        with self._lock:
+            self._containers[container] = self._containers[container]._replace(exit=code)
+            ended = self._ended.pop(container, None)
+        if ended is not None:
+            ended(code)
+
+    def _ask(self, message: dict[str, Any], fds: Sequence[int] = ()) -> Connection:
+        """Send a request, with a new connection for the answer; return this end of it."""
+        here, there = socket.socketpair()
+        with there:
+            try:
+                self._send(message, [*fds, there.fileno()])
+            except BaseException:
+                here.close()
+                raise
+        return Connection(here)
+
+    def _send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+        try:
+            with self._lock:
+                self.connection.send(message, fds)
+        except OSError as error:
+            raise LabError(f"{self.name} is gone") from error
+
+
+def _answer(reply: Connection, name: str) -> dict[str, Any]:
+    try:
+        received = reply.receive()
+    except OSError:
+        received = None
+    if received is None:
+        raise LabError(f"{name} ended before it answered")
+    if "error" in received[0]:
+        raise LabError(f"{name}: {received[0]['error']}")
+    return received[0]
+
+
+def _contents(file: int) -> bytes:
+    return os.pread(file, os.fstat(file).st_size, 0)

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings and `ip` commands inside the network namespace of another process."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from podfence.errors import PodfenceError
+from podfence.lab import kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_SETTINGS: Final = Path("/proc/sys/net")
+_FAILED: Final = re.compile(r"Command failed -:(\d+)")
+_TIMEOUT: Final = 60.0
+
+
+class NetworkError(PodfenceError):
+    """A step of wiring the lab's network failed; the text names the step and what the kernel said."""
+
+
+class Failure(NamedTuple):
+    """A line of a batch that was refused, counted from 0, and what `ip` said."""
+
+    line: int
+    text: str
+
+
+@contextmanager
+def inside(pid: int) -> Iterator[None]:
+    """Have this thread, and the programs it starts, in the network namespace of a process.
+
+    Raises NetworkError if the process is gone or may not be joined.
+    """
+    with Path("/proc/thread-self/ns/net").open("rb") as own:
+        try:
+            with Path(f"/proc/{pid}/ns/net").open("rb") as other:
+                kernel.join(other.fileno(), kernel.NEW_NET)
+        except OSError as error:
+            raise NetworkError(f"the network of process {pid} cannot be entered: {error.strerror}") from error
+        try:
+            yield
+        finally:
+            kernel.join(own.fileno(), kernel.NEW_NET)
+
+
+def write_settings(settings: Mapping[str, str]) -> None:
+    """Write settings by their path below `net`, in the network namespace of this thread.
+
+    One that this kernel does not have is left out: each only turns a default off that is absent there too.
+    Raises NetworkError if one cannot be written.
+    """
+    for name, value in settings.items():
+        try:
+            (_SETTINGS / name).write_text(value)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise NetworkError(f"net/{name} cannot be set to {value}: {error.strerror}") from error
+
+
+def ip(lines: Sequence[str]) -> list[Failure]:
+    """Carry out commands of `ip`, all of them whatever becomes of each; return those that were refused.
+
+    Raises NetworkError if the program is missing, hangs or ends before it has tried them all.
+    """
+    if not lines:
+        return []
+    try:
+        done = subprocess.run(
+            ("ip", "-force", "-batch", "-"),
+            input="".join(f"{line}\n" for line in lines),
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT,
+            env={**os.environ, "LC_ALL": "C"},
+            check=False,
+        )
+    except OSError as error:
+        raise NetworkError(f"ip cannot be started: {error.strerror}; install iproute2") from error
+    except subprocess.TimeoutExpired as error:
+        raise NetworkError(f"ip gave no answer within {_TIMEOUT:.0f} s") from error
+    failures = []
+    said: list[str] = []
+    for text in done.stderr.splitlines():
+        if found := _FAILED.match(text):
+            failures.append(Failure(int(found[1]) - 1, " ".join(said) or "refused"))
+            said = []
+        else:
+            said.append(text.strip())
+    if done.returncode and not failures:
+        raise NetworkError(f"ip failed: {done.stderr.strip() or f'exit code {done.returncode}'}")
+    return failures
+
+
+def require(step: str, lines: Sequence[str]) -> None:
+    """Carry out commands of `ip` that must all succeed; raise NetworkError naming the step and the first refused."""
+    for failure in ip(lines):
+        raise NetworkError(f"{step}: ip {lines[failure.line]}: {failure.text}")

@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab's network: namespaces that others hold, wired so that every packet of a pod is routed by its node.
+
+Nodes and outside share one link, a bridge in the namespace of the calling process. A pod has a cable to its
+node and nothing else: its address alone, a default route to an address that no device has, and both ends'
+neighbours written down, because the table of neighbours is shared by all namespaces of the machine and small.
+No source address is rewritten between pods, nodes and outside.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from podfence.lab import outside
+from podfence.lab.namespaces import NetworkError, inside, ip, require, write_settings
+from podfence.nft.errors import NftError
+from podfence.nft.process import NftRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from podfence.lab.addresses import Plan
+    from podfence.sets.addresses import Family
+
+BRIDGE: Final = "podfence"
+POD_GATEWAY: Final[dict[Family, str]] = {4: "169.254.1.1", 6: "fe80::1"}
+_GATEWAY_MAC: Final = "ee:ee:ee:ee:ee:ee"
+_DEVICE: Final = "eth0"
+_NAME_LIMIT: Final = 15
+_REMOVED: Final = 1
+_NO_DEVICE: Final = ("Cannot find device", "No such device")
+
+_SETTINGS: Final = {
+    # Refusals are what a lab is about: all of them are sent, not one per second and address.
+    "ipv4/icmp_ratelimit": "0",
+    "ipv4/icmp_msgs_per_sec": "1000000",
+    "ipv4/icmp_msgs_burst": "100000",
+    "ipv6/icmp/ratelimit": "0",
+    # ping without raw sockets.
+    "ipv4/ping_group_range": "0 0",
+    "ipv6/conf/all/accept_ra": "0",
+    "ipv6/conf/default/accept_ra": "0",
+    "ipv6/conf/all/accept_dad": "0",
+    "ipv6/conf/default/accept_dad": "0",
+}
+_NODE_SETTINGS: Final = {
+    **_SETTINGS,
+    "ipv4/ip_forward": "1",
+    "ipv6/conf/all/forwarding": "1",
+    "ipv4/conf/all/rp_filter": "0",
+    "ipv4/conf/default/rp_filter": "0",
+    # Pods of other nodes are behind another node on the same link, which is meant.
+    "ipv4/conf/all/send_redirects": "0",
+    "ipv4/conf/default/send_redirects": "0",
+}
+_OUTSIDE_SETTINGS: Final = {
+    **_SETTINGS,
+    **outside.SETTINGS,
+    "ipv4/conf/all/rp_filter": "0",
+    "ipv4/conf/default/rp_filter": "0",
+}
+
+
+class PodLink(NamedTuple):
+    """A pod to wire: a process in its network namespace, the number of its node, and one address per family."""
+
+    pid: int
+    node: int
+    addresses: tuple[str, ...]
+
+
+class AttachError(NetworkError):
+    """Some pods could not be wired; `failed` says why, and the others are."""
+
+    def __init__(self, failed: dict[PodLink, str]) -> None:
+        self.failed = failed
+        first, text = next(iter(failed.items()))
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        super().__init__(f"pod {', '.join(first.addresses)} of node {first.node} has no network: {text}{more}")
+
+
+class Network:
+    """The network of one lab; namespaces are given by a process in each, as this process numbers them.
+
+    May be used by several threads; what concerns one node happens one after the other.
+    """
+
+    def __init__(self, plan: Plan, nodes: Sequence[int], outside_pid: int, responders: outside.Responders) -> None:
+        """Keep what is to be wired, node 1 first; nothing is touched yet."""
+        self._plan = plan
+        self._nodes = tuple(nodes)
+        self._outside = outside_pid
+        self._responders = responders
+        self._attached: dict[int, dict[str, PodLink]] = {number: {} for number in range(1, len(self._nodes) + 1)}
+        self._locks = {number: threading.Lock() for number in self._attached}
+        self._workers = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="network")
+
+    def close(self) -> None:
+        """End the threads; the network itself goes with its namespaces."""
+        self._workers.shutdown()
+
+    def start(self) -> None:
+        """Wire nodes and outside, in the network namespace of this thread; again is harmless.
+
+        Raises NetworkError naming the step that failed.
+        """
+        ports = {"outside": self._outside} | {f"node-{number}": pid for number, pid in enumerate(self._nodes, 1)}
+        # What an earlier attempt left goes first.
+        ip([f"link delete {name}" for name in (BRIDGE, *ports)])
+        lines = ["link set lo up", f"link add {BRIDGE} type bridge mcast_snooping 0", f"link set {BRIDGE} up"]
+        for name, pid in ports.items():
+            mac = _GATEWAY_MAC if name == "outside" else _node_mac(int(name.removeprefix("node-")))
+            lines.append(f"link add {name} type veth peer name {_DEVICE} address {mac} netns {pid}")
+            lines.append(f"link set {name} master {BRIDGE} up")
+        require("connecting the nodes", lines)
+        futures = [self._workers.submit(self._wire_outside)]
+        futures += [self._workers.submit(self._wire_node, number) for number in self._attached]
+        for future in futures:
+            future.result()
+
+    def attach(self, pods: Iterable[PodLink]) -> None:
+        """Wire pods that are not wired yet, many at once.
+
+        A pod with an address that another one had takes its place. Raises AttachError after all were tried.
+        """
+        by_node: dict[int, list[PodLink]] = {}
+        for pod in pods:
+            by_node.setdefault(pod.node, []).append(pod)
+        failed: dict[PodLink, str] = {}
+        for number, items in by_node.items():
+            with self._locks[number]:
+                failed |= self._attach(number, items)
+        if failed:
+            raise AttachError(failed)
+
+    def detach(self, pods: Iterable[PodLink]) -> None:
+        """Take pods off the network, whether or not their namespaces are still there.
+
+        Afterwards their addresses can be given to others. Raises NetworkError naming the step that failed.
+        """
+        by_node: dict[int, list[PodLink]] = {}
+        for pod in pods:
+            by_node.setdefault(pod.node, []).append(pod)
+        for number, items in by_node.items():
+            with self._locks[number]:
+                held = self._attached[number]
+                gone = [pod for pod in items if held.get(pod.addresses[0]) == pod]
+                self._workers.submit(self._remove, number, gone).result()
+                for pod in gone:
+                    del held[pod.addresses[0]]
+
+    # One namespace each, on a worker
+
+    def _wire_outside(self) -> None:
+        lines = ["link set lo up"]
+        lines += [self._address(self._plan.gateway(family), family) for family in self._plan.families]
+        lines.append(f"link set {_DEVICE} up")
+        lines += outside.routes(self._plan, len(self._nodes))
+        lines += [line for number in self._attached for line in self._neighbour(number)]
+        with inside(self._outside):
+            write_settings(_OUTSIDE_SETTINGS)
+            require("wiring outside", lines)
+            try:
+                NftRunner().run(outside.rules(self._plan, self._responders))
+            except NftError as error:
+                raise NetworkError(f"leading connections to outside's servers: {error}") from error
+
+    def _wire_node(self, number: int) -> None:
+        lines = ["link set lo up"]
+        families = self._plan.families
+        lines += [self._address(self._plan.node_address(number, family), family) for family in families]
+        lines.append(f"link set {_DEVICE} up")
+        for family in families:
+            gateway = self._plan.gateway(family)
+            lines.append(f"neigh replace {gateway} lladdr {_GATEWAY_MAC} dev {_DEVICE} nud permanent")
+            lines.append(f"route replace {outside.EVERYTHING[family]} via {gateway}")
+            # Else packets to pods that are gone would go to outside and back until they are too old.
+            lines.append(f"route replace unreachable {self._plan.pod_range(number, family)}")
+            lines += [
+                f"route replace {self._plan.pod_range(other, family)} via {self._plan.node_address(other, family)}"
+                for other in self._attached
+                if other != number
+            ]
+        lines += [line for other in self._attached if other != number for line in self._neighbour(other)]
+        with inside(self._nodes[number - 1]):
+            write_settings(_NODE_SETTINGS)
+            require(f"wiring node {number}", lines)
+
+    def _attach(self, number: int, pods: list[PodLink]) -> dict[PodLink, str]:
+        held = self._attached[number]
+        stray = {pod: f"it is not among the addresses of node {number}" for pod in pods if not self._name(pod)}
+        wanted = {pod.addresses[0]: pod for pod in pods if pod not in stray and held.get(pod.addresses[0]) != pod}
+        replaced = [held.pop(address) for address in wanted if address in held]
+        try:
+            self._workers.submit(self._remove, number, replaced).result()
+            failed = self._workers.submit(self._connect, number, list(wanted.values())).result()
+        except NetworkError as error:
+            return stray | dict.fromkeys(wanted.values(), str(error))
+        connected = [pod for pod in wanted.values() if pod not in failed]
+        jobs = [(pod, self._workers.submit(self._wire_pod, pod)) for pod in connected]
+        for pod, job in jobs:
+            try:
+                job.result()
+            except NetworkError as error:
+                failed[pod] = str(error)
+            else:
+                held[pod.addresses[0]] = pod
+        if failed:
+            self._workers.submit(self._remove, number, list(failed)).result()
+        return stray | failed
+
+    def _connect(self, number: int, pods: list[PodLink]) -> dict[PodLink, str]:
+        """Make the node's side of the cables; return what went wrong with which."""
+        lines: list[str] = []
+        owners: list[PodLink] = []
+        for pod in pods:
+            fresh = self._cable(pod)
+            lines += fresh
+            owners += [pod] * len(fresh)
+        failed: dict[PodLink, str] = {}
+        with inside(self._nodes[number - 1]):
+            for failure in ip(lines):
+                failed.setdefault(owners[failure.line], f"ip {lines[failure.line]}: {failure.text}")
+        return failed
+
+    def _cable(self, pod: PodLink) -> list[str]:
+        here = self._name(pod)
+        mac = _pod_mac(pod)
+        lines = [
+            f"link add {here} address {_GATEWAY_MAC} type veth peer name {_DEVICE} address {mac} netns {pod.pid}",
+            f"link set {here} addrgenmode none up",
+        ]
+        for address in pod.addresses:
+            lines.append(f"neigh replace {address} lladdr {mac} dev {here} nud permanent")
+            lines.append(f"route replace {address} dev {here}")
+        return lines
+
+    def _wire_pod(self, pod: PodLink) -> None:
+        lines = ["link set lo up", f"link set {_DEVICE} addrgenmode none up"]
+        for address in pod.addresses:
+            family = _family(address)
+            gateway = POD_GATEWAY[family]
+            lines.append(f"addr add {address}/{_bits(family)} dev {_DEVICE}{_nodad(family)}")
+            lines.append(f"neigh add {gateway} lladdr {_GATEWAY_MAC} dev {_DEVICE} nud permanent")
+            lines.append(f"route add {outside.EVERYTHING[family]} via {gateway} dev {_DEVICE} onlink")
+        with inside(pod.pid):
+            write_settings(_SETTINGS)
+            require("wiring the pod", lines)
+
+    def _remove(self, number: int, pods: list[PodLink]) -> None:
+        if not pods:
+            return
+        # As a group, because the kernel waits once for each command that deletes, not for each device.
+        lines = [f"link set {self._name(pod)} group {_REMOVED}" for pod in pods]
+        lines.append(f"link delete group {_REMOVED}")
+        with inside(self._nodes[number - 1]):
+            for failure in ip(lines):
+                # The kernel may have removed some, or all, with the namespaces of the pods.
+                if not any(sign in failure.text for sign in _NO_DEVICE):
+                    raise NetworkError(f"removing a pod of node {number}: ip {lines[failure.line]}: {failure.text}")
+
+    # Names and texts
+
+    def _name(self, pod: PodLink) -> str:
+        """Return what the node calls its end of a pod's cable: by the number of the address, "" if it has no such."""
+        address = ipaddress.ip_address(pod.addresses[0])
+        block = ipaddress.ip_network(self._plan.pod_range(pod.node, _family(pod.addresses[0])))
+        name = f"pod{int(address) - int(block.network_address)}"
+        return name if address in block and len(name) <= _NAME_LIMIT else ""
+
+    def _address(self, address: str, family: Family) -> str:
+        """Return the command that puts an address on the link of nodes and outside."""
+        bits = self._plan.node_range(family).partition("/")[2]
+        return f"addr replace {address}/{bits} dev {_DEVICE}{_nodad(family)}"
+
+    def _neighbour(self, node: int) -> list[str]:
+        return [
+            f"neigh replace {address} lladdr {_node_mac(node)} dev {_DEVICE} nud permanent"
+            for address in (self._plan.node_address(node, family) for family in self._plan.families)
+        ]
+
+
+def _family(address: str) -> Family:
+    return 6 if ":" in address else 4
+
+
+def _bits(family: Family) -> int:
+    return 128 if family == 6 else 32
+
+
+def _nodad(family: Family) -> str:
+    return " nodad" if family == 6 else ""
+
+
+def _node_mac(number: int) -> str:
+    return f"02:00:00:00:00:{number:02x}"
+
+
+def _pod_mac(pod: PodLink) -> str:
+    """Return a hardware address made of the last four bytes of the pod's address, as the reference plugins do."""
+    return "0a:58:" + ipaddress.ip_address(pod.addresses[0]).packed[-4:].hex(":")

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be asked of a lab: each operation takes a request and yields its answers, the last of them the result."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from podfence.kube import yaml
+from podfence.lab import targets, verifying
+from podfence.lab.addresses import Plan
+from podfence.lab.journal import follow
+from podfence.lab.probing import Probe
+from podfence.lab.sandbox import LabError
+from podfence.lab.supervisor import Supervisor
+from podfence.lab.survey import survey
+from podfence.policy.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Mapping
+
+    from podfence.kube.source import Document
+    from podfence.lab.connection import Connection
+    from podfence.lab.journal import Journal
+    from podfence.lab.resources import Outcome
+    from podfence.lab.verification import Verification
+    from podfence.lab.world import World
+
+Message = dict[str, Any]
+
+BEAT: Final = 0.2
+"""Seconds after which it is looked whether the other side is still there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked, its fields, the file descriptors that came along, its connection, and what ends the lab."""
+
+    operation: str
+    fields: Message
+    fds: list[int]
+    connection: Connection
+    ended: threading.Event
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether the one who asked has gone."""
+        return bool(select.select([self.connection], [], [], 0)[0])
+
+    def tell(self, text: str) -> None:
+        """Say what takes a while."""
+        self.connection.send({"progress": text})
+
+
+def begin(request: Request, journal: Journal) -> Generator[Message, None, Supervisor]:
+    """Start the lab, with the first objects in it, and return it.
+
+    The file that comes along becomes readable when the last process of the lab has ended.
+    """
+    fields = request.fields
+    if request.operation != "up":
+        raise LabError("the lab is still starting")
+    plan = Plan(tuple(fields["families"]))
+    request.tell(f"starting {fields['nodes']} nodes")
+    lab = Supervisor(fields["name"], plan, fields["nodes"], Options.parse(fields["settings"]), journal)
+    lab.last_breath = os.dup(request.fds[0])
+    documents = _documents(fields)
+    yield _result(lab.change(lambda world: world.apply(documents, fields["namespace"]), request.tell))
+    return lab
+
+
+def apply(lab: Supervisor, request: Request) -> Iterator[Message]:
+    """Create or change objects."""
+    documents = _documents(request.fields)
+    yield _result(lab.change(lambda world: world.apply(documents, request.fields["namespace"]), request.tell))
+
+
+def delete(lab: Supervisor, request: Request) -> Iterator[Message]:
+    """Delete objects, by what is in manifests or by kind and name."""
+    fields = request.fields
+    kind, names, namespace = fields["kind"], fields["names"], fields["namespace"]
+    documents = _documents(fields)
+
+    def work(world: World) -> list[Outcome]:
+        return world.delete_named(kind, names, namespace) if kind else world.delete(documents, namespace)
+
+    yield _result(lab.change(work, request.tell))
+
+
+def label(lab: Supervisor, request: Request) -> Iterator[Message]:
+    """Change labels of a pod or namespace."""
+    fields = request.fields
+    kind, namespace, target, changes = (fields[name] for name in ("kind", "namespace", "target", "changes"))
+    yield _result(lab.change(lambda world: [world.set_labels(kind, namespace, target, changes)], request.tell))
+
+
+def status(lab: Supervisor, _request: Request) -> Iterator[Message]:
+    """Tell what is in the lab."""
+    yield msgspec.to_builtins(survey(lab))
+
+
+def execute(lab: Supervisor, request: Request) -> Iterator[Message]:
+    """Run a command somewhere in the lab with the file descriptors that came along."""
+    fields = request.fields
+    fds = request.fds * 3 if fields["tty"] else request.fds
+    if len(fds) != 3:
+        raise LabError("a command needs three file descriptors, or one terminal")
+    holder = lab.place(targets.find(lab.state, fields["target"], fields["namespace"]))
+    execution = holder.execute(
+        fields["command"], fds, tty=fields["tty"], env=fields["environment"], container=fields["container"]
+    )
+    with execution:
+        # Whoever asks and goes away, by Ctrl-C for example, takes the command along.
+        yield {"exit": execution.wait(until=lambda: request.is_dropped)}
+
+
+def logs(lab: Supervisor, request: Request) -> Iterator[Message]:
+    """Tell the lines of the lab's journal or of a pod's output, and new ones as they come if asked."""
+    fields = request.fields
+    if fields["target"] is None:
+        source = lab.journal.follow(BEAT)
+    else:
+        pod = targets.find(lab.state, fields["target"], fields["namespace"]).pod
+        if pod is None:
+            raise LabError("nodes and the outside world have no log; `podfence lab logs` shows what agents report")
+        source = follow(lab.pods.log(pod, fields["container"]), BEAT)
+    for lines in source:
+        if lines or not fields["follow"]:
+            yield {"lines": lines}
+        if not fields["follow"] or request.is_dropped:
+            return
+
+
+def probe(lab: Supervisor, request: Request) -> Iterator[Message]:
+    """Try connections from somewhere in the lab."""
+    fields = request.fields
+    try:
+        probes = msgspec.convert(fields["probes"], list[Probe])
+    except msgspec.ValidationError as error:
+        raise LabError(f"these are no probes: {error}") from error
+    holder = lab.place(targets.find(lab.state, fields["target"], fields["namespace"]))
+    yield {"outcomes": holder.probe(probes)}
+
+
+def verify(lab: Supervisor, request: Request) -> Iterator[Message]:
+    """Compare packets with the engine."""
+    latest: list[tuple[float, int]] = []
+    done: list[Verification | Exception] = []
+
+    def work() -> None:
+        try:
+            done.append(
+                verifying.verify(lab, all_pairs=request.fields["all_pairs"], progress=lambda *at: latest.append(at))
+            )
+        except Exception as error:  # noqa: BLE001 - raised again below, where it is answered
+            done.append(error)
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    while worker.is_alive():
+        worker.join(BEAT)
+        if latest:
+            yield {"progress": latest[-1]}
+    result = done[0]
+    if isinstance(result, Exception):
+        raise result
+    yield msgspec.to_builtins(result)
+
+
+def load(lab: Supervisor, request: Request) -> Iterator[Message]:
+    """Unpack an image archive, and start the containers of its images anew."""
+    if len(request.fds) != 1:
+        raise LabError("an image archive is sent as one open file")
+    yield {"images": lab.load_images(request.fds[0], request.fields["file"])}
+
+
+def down(lab: Supervisor, request: Request) -> Iterator[Message]:
+    """End the lab; the answer comes with a file that becomes readable when its last process has ended."""
+    request.connection.send({"down": True}, [lab.last_breath])
+    request.ended.set()
+    yield from ()
+
+
+OPERATIONS: Final[Mapping[str, Callable[[Supervisor, Request], Iterator[Message]]]] = {
+    "apply": apply,
+    "delete": delete,
+    "label": label,
+    "status": status,
+    "exec": execute,
+    "logs": logs,
+    "probe": probe,
+    "verify": verify,
+    "load": load,
+    "down": down,
+}
+"""The operations by the name that requests have for them."""
+
+
+def _documents(fields: Message) -> list[Document]:
+    """Return the documents of the texts in a request; they were read without an error where they come from."""
+    return [
+        document for source in fields["sources"] for document in yaml.parse(source["text"].encode(), source["name"])[0]
+    ]
+
+
+def _result(outcomes: list[Outcome]) -> Message:
+    return {
+        "outcomes": [str(item) for item in outcomes if not item.error and item.resource],
+        "problems": [item.error for item in outcomes if item.error],
+        "notes": [text for item in outcomes for text in item.remarks],
+    }

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps the Services of all nodes as the cluster has them: tables, and flows to backends that are gone."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+from podfence.dataplane.conntrack import KernelConntrack
+from podfence.dataplane.netlink import Netlink
+from podfence.lab.namespaces import NetworkError, inside
+from podfence.lab.service_table import ServiceTable, changes
+from podfence.lab.services import Endpoint, ProxiedPort, proxied, table
+from podfence.nft.errors import NftError
+from podfence.nft.process import NftRunner
+from podfence.sets.addresses import family_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from podfence.cluster.state import ClusterState
+    from podfence.lab.addresses import Plan
+
+_UDP: Final = 17
+_NETLINK_NETFILTER: Final = 12
+_DELETE: Final = 0x102
+_AF: Final = {4: 2, 6: 10}
+
+
+class Proxy:
+    """What kube-proxy is on every node; for one thread at a time."""
+
+    def __init__(self, plan: Plan, nodes: Sequence[tuple[str, int]]) -> None:
+        """Keep the nodes: the name of each, and a process in its network namespace. Nothing is touched yet."""
+        self._plan = plan
+        self._pids = dict(nodes)
+        self._programmed: dict[str, ServiceTable] = {}
+        self._endpoints: frozenset[Endpoint] = frozenset()
+
+    def update(self, state: ClusterState) -> int:
+        """Bring all nodes in step; return how many tables changed. Raises NetworkError naming the node."""
+        ports = proxied(state)
+        changed = 0
+        endpoints = _udp_endpoints(ports)
+        gone = self._endpoints - endpoints
+        for node, pid in self._pids.items():
+            # Kept only if all of it succeeds: else the next update makes the table anew.
+            before = self._programmed.pop(node, None)
+            after = table(ports, node, self._plan)
+            pieces = list(changes(before, after))
+            with inside(pid):
+                try:
+                    for piece in pieces:
+                        NftRunner().run(piece)
+                except NftError as error:
+                    raise NetworkError(f"Services on {node}: {error}") from error
+                if gone:
+                    forget_flows(gone)
+            self._programmed[node] = after
+            changed += bool(pieces)
+        self._endpoints = endpoints
+        return changed
+
+
+def forget_flows(gone: Collection[Endpoint]) -> int:
+    """End the UDP flows through Services to backends that are gone, in this thread's network namespace.
+
+    UDP has no end that the kernel could see: a client that goes on asking from one port would go on asking the old
+    backend. Returns how many flows there were; raises NetlinkError if the kernel refuses, OSError if it cannot.
+    """
+    places = {(item.address, item.port) for item in gone}
+    reader = KernelConntrack(0)
+    writer = Netlink(_NETLINK_NETFILTER)
+    try:
+        stale = [
+            flow
+            for flow in reader.flows({address for address, _ in places})
+            if flow.protocol == _UDP
+            and flow.original.destination != flow.reply.source
+            and (flow.reply.source, flow.reply.source_port) in places
+        ]
+        payloads = [struct.pack("=BBH", _AF[family_of(flow.source)], 0, 0) + flow.handle for flow in stale]
+        # One that ended by itself meanwhile is as good.
+        return writer.change(_DELETE, payloads).count(0)
+    finally:
+        reader.close()
+        writer.close()
+
+
+def _udp_endpoints(ports: Sequence[ProxiedPort]) -> frozenset[Endpoint]:
+    return frozenset(item for port in ports if port.protocol == "UDP" for item in port.endpoints)

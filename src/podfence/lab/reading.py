@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Documents to objects together with what is written in them: all is checked before anything is done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from podfence.kube.decode import decode
+from podfence.kube.objects import KubeObject, Pod, Workload
+from podfence.kube.problems import Problem, Severity
+from podfence.kube.source import Origin
+from podfence.lab.resources import RESOURCES
+from podfence.lab.templates import Template, read_template
+from podfence.lab.workloads import TEMPLATE_PATHS, revision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from podfence.kube.source import Document, Path
+
+
+class Written(NamedTuple):
+    """An object and what is written of it; `run` is what its pods run, None if it has none.
+
+    `revision` differs when what the pods run differs.
+    """
+
+    item: KubeObject
+    value: dict[str, Any]
+    run: Template | None = None
+    revision: str = ""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels that are written in its metadata."""
+        return {key: text or "" for key, text in (self.value["metadata"].get("labels") or {}).items()}
+
+    @property
+    def spec(self) -> object:
+        """Its spec as it is written."""
+        return self.value.get("spec")
+
+
+class Batch(NamedTuple):
+    """What a request holds: objects in order, what is wrong, and counts of kinds nothing is done with."""
+
+    objects: tuple[Written, ...]
+    errors: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+    ignored: dict[str, int]
+
+
+def read(documents: Iterable[Document], *, namespace: str, lax: bool, legacy: str) -> Batch:
+    """Return the objects of documents; those that name no namespace are in `namespace`.
+
+    `lax` and `legacy` are those of `podfence.kube.decode.decode`.
+    """
+    found, problems, ignored = decode(documents, lax=lax, legacy=legacy)
+    objects: list[Written] = []
+    for item in found:
+        written, wrong = _written(item, namespace)
+        objects.append(written)
+        problems += wrong
+    return Batch(
+        tuple(objects),
+        tuple(problem for problem in problems if problem.severity is Severity.ERROR),
+        tuple(problem for problem in problems if problem.severity is not Severity.ERROR),
+        dict(ignored),
+    )
+
+
+def _written(item: KubeObject, namespace: str) -> tuple[Written, list[Problem]]:
+    origin = item.origin
+    if origin is None:  # pragma: no cover - decoded objects have one
+        raise AssertionError(item)
+    value = _at(origin.document.value, origin.path)
+    problems = []
+    if not value["metadata"].get("name"):
+        prefix = value["metadata"].get("generateName")
+        problems.append(
+            Problem(
+                severity=Severity.ERROR,
+                position=origin.at("metadata", "generateName"),
+                message=f"from {prefix}: cannot use generate name with apply",
+                remedy="give it a name",
+            )
+        )
+    if RESOURCES[item.key.kind].namespaced and not value["metadata"].get("namespace"):
+        item = msgspec.structs.replace(item, namespace=namespace)
+    path = TEMPLATE_PATHS.get(item.key.kind)
+    if path is None or not isinstance(item, Pod | Workload):
+        return Written(item, value), problems
+    template = _at(value, path)
+    run, wrong = read_template(template, Origin(origin.document, (*origin.path, *path)))
+    # A Pod's own labels can change while it runs; those of a template make other pods.
+    running = template.get("spec") if isinstance(item, Pod) else template
+    return Written(item, value, run, revision(running)), [*problems, *wrong]
+
+
+def _at(value: Any, path: Path) -> Any:  # noqa: ANN401 - any JSON value
+    for step in path:
+        value = value[step]
+    return value

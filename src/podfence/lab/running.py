@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pods that run: started, wired, their containers started again when they end, stopped."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from podfence.errors import PodfenceError
+from podfence.lab import dns
+from podfence.lab.catalog import choose
+from podfence.lab.launch import SYSTEM_PATH
+from podfence.lab.network import AttachError, PodLink
+from podfence.lab.sandbox import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from podfence.kube.objects import Key
+    from podfence.lab.archive import Image
+    from podfence.lab.containers import Container, PodSpec
+    from podfence.lab.holder import Holder
+    from podfence.lab.journal import Journal
+    from podfence.lab.network import Network
+    from podfence.lab.program import Program
+    from podfence.lab.spawner import Spawner
+
+FIRST_DELAY: Final = 0.5
+"""Seconds after which a container is started again that ended; the time doubles each time."""
+
+LAST_DELAY: Final = 30.0
+"""The most seconds until that."""
+
+
+@dataclass(slots=True)
+class Running:
+    """A pod and what runs in it; `failure` says why nothing does."""
+
+    spec: PodSpec
+    link: PodLink | None = None
+    holder: Holder | None = None
+    programs: dict[str, Program] = field(default_factory=dict)
+    failure: str = ""
+
+    @property
+    def restarts(self) -> int:
+        """How often containers were started again."""
+        states = self.holder.containers().values() if self.holder else ()
+        return sum(state.starts - 1 for state in states)
+
+    @property
+    def phase(self) -> str:
+        """What kubectl would show as its status."""
+        if self.failure or self.holder is None:
+            return "Error"
+        states = self.holder.containers()
+        waiting = [state for state in states.values() if state.exit is not None]
+        if not waiting:
+            return "Running"
+        if len(waiting) == len(states) and self.spec.restart != "Always":
+            return "Completed" if not any(state.exit for state in waiting) else "Error"
+        return "CrashLoopBackOff"
+
+
+class Pods:
+    """All pods of a lab. Changes come from one thread at a time; containers end when they like.
+
+    `ended` is called, in a thread of its own, with the key of a pod whose containers have all ended for good, and
+    whether they succeeded.
+    """
+
+    def __init__(
+        self,
+        spawner: Spawner,
+        network: Network,
+        nodes: Mapping[str, Holder],
+        journal: Journal,
+        name_servers: Sequence[str],
+        ended: Callable[[Key, bool], None],
+    ) -> None:
+        """Run nothing yet; `name_servers` are asked by the cluster's own for names outside."""
+        self._spawner = spawner
+        self._network = network
+        self._nodes = nodes
+        self._numbers = {name: number for number, name in enumerate(nodes, 1)}
+        self._journal = journal
+        self._name_servers = tuple(name_servers)
+        self._ended = ended
+        self.images: dict[str, Image] = {}
+        self.running: dict[Key, Running] = {}
+        self._logs = spawner.store / "logs"
+        self._logs.mkdir()
+        self.names = spawner.store / "names"
+        self.names.mkdir()
+
+    def start(self, specs: Iterable[PodSpec]) -> None:
+        """Start pods: first all of them without containers, then their network, then what they run.
+
+        A pod that cannot be started is one with a failure.
+        """
+        fresh = [self._hold(spec) for spec in specs]
+        links = [item.link for item in fresh if item.link is not None]
+        try:
+            self._network.attach(links)
+        except AttachError as error:
+            for item in fresh:
+                if item.link in error.failed:
+                    self._fail(item, error.failed[item.link])
+        for item in fresh:
+            if not item.failure:
+                for container in item.spec.containers:
+                    self._start_container(item, container)
+
+    def stop(self, keys: Iterable[Key]) -> None:
+        """Stop pods, and return when nothing of them is left and their addresses are free."""
+        gone = [item for key in keys if (item := self.running.pop(key, None)) is not None]
+        for item in gone:
+            if item.holder is not None:
+                item.holder.close()
+        self._network.detach(item.link for item in gone if item.link is not None)
+
+    def log(self, key: Key, container: str | None) -> Path:
+        """Return the file of a container's output, that of the first one if none is named. Raises LabError."""
+        item = self.running.get(key)
+        names = [container.name for container in item.spec.containers] if item else []
+        if not names:
+            raise LabError(f"pod {key.namespace}/{key.name} does not run")
+        if container is not None and container not in names:
+            raise LabError(f"pod {key.namespace}/{key.name} has no container {container}; it has {', '.join(names)}")
+        return self._log(key, container or names[0])
+
+    def _log(self, key: Key, container: str) -> Path:
+        return self._logs / f"{key.namespace}_{key.name}_{container}"
+
+    def _hold(self, spec: PodSpec) -> Running:
+        item = self.running[spec.key] = Running(spec)
+        try:
+            item.holder = self._spawner.pod(spec, join=self._nodes[spec.node] if spec.host_network else None)
+        except PodfenceError as error:
+            self._fail(item, str(error))
+            return item
+        if not spec.host_network:
+            item.link = PodLink(item.holder.pid, self._numbers[spec.node], spec.addresses)
+        return item
+
+    def _fail(self, item: Running, text: str) -> None:
+        item.failure = text
+        self._journal.say(f"pod {item.spec.namespace}/{item.spec.name}", f"cannot be started: {text}")
+
+    def _program(self, container: Container) -> Program:
+        names = dns.cluster_server(self._spawner.store_in_pods / self.names.name, self._name_servers)
+        return choose(container, self.images, f"{self._spawner.store / 'bin'}:{SYSTEM_PATH}", names)
+
+    def _start_container(self, item: Running, container: Container) -> None:
+        if item.holder is None:
+            return
+        program = item.programs[container.name] = self._program(container)
+        log = self._log(item.spec.key, container.name)
+        try:
+            item.holder.start_container(
+                container.name, program, log, lambda code: self._container_ended(item, container, code)
+            )
+        except LabError as error:
+            self._fail(item, str(error))
+
+    def _container_ended(self, item: Running, container: Container, code: int) -> None:
+        """Start a container again after a while, if its pod is there and wants it; tell if it was the last."""
+        holder, spec = item.holder, item.spec
+        if holder is None or self.running.get(spec.key) is not item:
+            return
+        if spec.restart == "Always" or (spec.restart == "OnFailure" and code != 0):
+            delay = min(LAST_DELAY, FIRST_DELAY * 2 ** (holder.containers()[container.name].starts - 1))
+            self._later(delay, lambda: self._again(item, container))
+        else:
+            states = holder.containers().values()
+            if all(state.exit is not None for state in states):
+                succeeded = not any(state.exit for state in states)
+                self._later(0, lambda: self._ended(spec.key, succeeded))
+
+    def _again(self, item: Running, container: Container) -> None:
+        if self.running.get(item.spec.key) is item:
+            self._start_container(item, container)
+
+    @staticmethod
+    def _later(delay: float, work: Callable[[], None]) -> None:
+        timer = threading.Timer(delay, work)
+        timer.daemon = True
+        timer.start()

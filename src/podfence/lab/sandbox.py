@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The private namespaces that a lab lives in, seen from outside: how they begin, and where to call.
+
+Everything of a lab is below one process that is the first of its own PID namespace: when that ends, however it
+ends, the kernel ends all others and takes the network away. The way in is a socket with an abstract name, made
+here before the namespaces are, so that nothing of a lab is ever on the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from podfence.errors import MissingProgramError, PodfenceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PACKAGES: Final[Mapping[str, str]] = {
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+    "ip": "iproute2",
+    "nft": "nftables",
+    "dnsmasq": "dnsmasq-base",
+    "busybox": "busybox",
+}
+"""The programs a lab runs, and Debian's packages of them."""
+
+SYSTEM_PATH: Final = "/usr/sbin:/sbin"
+"""Where Debian keeps such programs, which is not on the PATH of ordinary users."""
+
+_NAMESPACES: Final = ("--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc")
+_USER: Final = ("--user", "--map-root-user")
+
+
+class LabError(PodfenceError):
+    """The lab cannot do what was asked; the text says why and what helps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """A process tree that has been started.
+
+    `ended` is a file that becomes readable when the last of the processes has ended, `stderr` the one that they
+    complain to.
+    """
+
+    process: subprocess.Popen[bytes]
+    ended: int
+    stderr: int
+
+    def complaint(self) -> str:
+        """Return the end of what was written to standard error."""
+        size = os.fstat(self.stderr).st_size
+        return os.pread(self.stderr, 4096, max(0, size - 4096)).decode("utf-8", "replace").strip()
+
+    def close(self) -> None:
+        """Close the files; the processes stay."""
+        os.close(self.ended)
+        os.close(self.stderr)
+
+
+def search_path() -> str:
+    """Return the PATH on which the programs of a lab are looked for."""
+    return f"{os.environ.get('PATH', os.defpath)}:{SYSTEM_PATH}"
+
+
+def require_programs() -> None:
+    """Raise MissingProgramError, with the Debian packages to install, if a program is not there."""
+    missing = [name for name in PACKAGES if shutil.which(name, path=search_path()) is None]
+    if missing:
+        packages = " ".join(sorted({PACKAGES[name] for name in missing}))
+        message = (
+            f"a lab needs {', '.join(missing)}; install {packages} (on Debian, as root: apt-get install {packages})"
+        )
+        raise MissingProgramError(message)
+
+
+def isolation() -> tuple[str, ...]:
+    """Return the command that makes the private namespaces; raise LabError where the system does not allow them.
+
+    A user namespace is used also by root, so that a lab has no rights over the machine; root can do without one
+    where there are none.
+    """
+    refusals = []
+    for flags in ((*_USER, *_NAMESPACES), *(((*_NAMESPACES,),) if os.geteuid() == 0 else ())):
+        command = ("unshare", *flags)
+        tried = subprocess.run((*command, "true"), capture_output=True, text=True, check=False, env=environment())
+        if tried.returncode == 0:
+            return command
+        refusals.append(tried.stderr.strip() or f"exit code {tried.returncode}")
+    raise LabError(
+        f"this system does not let you make the namespaces of a lab ({refusals[0]}); allow user namespaces "
+        "(sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces, and where AppArmor restricts them "
+        "kernel.apparmor_restrict_unprivileged_userns=0), or run it as root"
+    )
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of the processes of a lab."""
+    return {**os.environ, "PATH": search_path()}
+
+
+def address(name: str) -> str:
+    """Return the name of the socket of a lab of this user."""
+    return f"\0podfence-lab/{os.geteuid()}/{name}"
+
+
+def start(name: str) -> Sandbox:
+    """Start a lab's processes; they answer on `connect` as soon as they run.
+
+    Raises LabError if a lab of that name runs, or namespaces are not allowed; MissingProgramError.
+    """
+    require_programs()
+    command = isolation()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        try:
+            listener.bind(address(name))
+        except OSError as error:
+            raise LabError(f"a lab named {name} is running; `podfence lab down` ends it") from error
+        listener.listen(64)
+        stderr = os.memfd_create("podfence-lab")
+        number = listener.fileno()
+        process = subprocess.Popen(
+            (*command, sys.executable, "-P", "-m", "podfence.lab", str(number)),
+            stdin=subprocess.DEVNULL,
+            stdout=stderr,
+            stderr=stderr,
+            pass_fds=(number,),
+            start_new_session=True,
+            env=environment(),
+        )
+    return Sandbox(process, os.pidfd_open(process.pid), stderr)
+
+
+def connect(name: str) -> socket.socket:
+    """Return a connection to a running lab of this user; raise LabError if there is none."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(address(name))
+    except OSError as error:
+        connection.close()
+        which = "" if name == DEFAULT_NAME else f" named {name}"
+        raise LabError(f"no lab{which} is running; `podfence lab up` starts one") from error
+    if peer_user(connection) != os.geteuid():
+        connection.close()
+        raise LabError(f"the socket of lab {name} belongs to another user")
+    return connection
+
+
+DEFAULT_NAME: Final = "lab"
+"""What a lab is called that is not given a name."""
+
+
+def peer_user(connection: socket.socket) -> int:
+    """Return the number of the user at the other end, as this user namespace counts."""
+    credentials = struct.Struct("3i")
+    found: tuple[int, int, int] = credentials.unpack(
+        connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size)
+    )
+    return found[1]

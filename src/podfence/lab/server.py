@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab's door: connections of its user, each with one request, answered in a thread of its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+import traceback
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from podfence.errors import PodfenceError
+from podfence.lab.connection import Connection
+from podfence.lab.journal import Journal
+from podfence.lab.operations import OPERATIONS, Request, begin
+from podfence.lab.sandbox import peer_user
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterator
+
+    from podfence.lab.operations import Message
+    from podfence.lab.supervisor import Supervisor
+
+FIRST_CALL: Final = 30.0
+"""Seconds after which a lab ends that nobody has called to be brought up."""
+
+_OTHER_VERSION: Final = "this lab is of another version of podfence: end it with `podfence lab down`"
+
+
+def serve(listener: socket.socket) -> None:
+    """Answer requests until one of them ends the lab; also when nobody makes the first, or it fails."""
+    journal = Journal()
+    ended = threading.Event()
+    started: list[Supervisor] = []
+
+    def begin_with(request: Request) -> Iterator[Message]:
+        started.append((yield from begin(request, journal)))
+
+    def operate(request: Request) -> Iterator[Message]:
+        operation = OPERATIONS.get(request.operation)
+        if operation is None:
+            raise PodfenceError(_OTHER_VERSION)
+        yield from operation(started[0], request)
+
+    listener.settimeout(FIRST_CALL)
+    with suppress(TimeoutError):
+        first, _ = listener.accept()
+        listener.settimeout(None)
+        if answer(first, begin_with, journal, ended) and started:
+            accepting = threading.Thread(target=_accept, args=(listener, operate, journal, ended), daemon=True)
+            accepting.start()
+            ended.wait()
+    # The kernel ends the rest with the first process of the lab, which waits for this one.
+    os._exit(0)
+
+
+def _accept(
+    listener: socket.socket,
+    operate: Callable[[Request], Iterator[Message]],
+    journal: Journal,
+    ended: threading.Event,
+) -> None:
+    while True:
+        raw, _ = listener.accept()
+        threading.Thread(target=answer, args=(raw, operate, journal, ended), daemon=True).start()
+
+
+def answer(
+    raw: socket.socket,
+    operate: Callable[[Request], Iterator[Message]],
+    journal: Journal,
+    ended: threading.Event,
+) -> bool:
+    """Answer the request of one connection; every failure is an answer too. Return whether all was said."""
+    fds: list[int] = []
+    with raw, suppress(OSError):
+        connection = Connection(raw)
+        received = connection.receive()
+        if received is None:
+            return False
+        message, fds = received
+        try:
+            _require_own_user(raw)
+            for reply in operate(Request(str(message.pop("op", "")), message, fds, connection, ended)):
+                connection.send(reply)
+        except PodfenceError as error:
+            connection.send({"error": str(error)})
+            return False
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one request must not end the lab
+            journal.say("lab", traceback.format_exc())
+            connection.send({"error": f"internal error: {error!r}; `podfence lab logs` shows more; please report it"})
+            return False
+        finally:
+            for number in fds:
+                with suppress(OSError):
+                    os.close(number)
+        return True
+    return False
+
+
+def _require_own_user(raw: socket.socket) -> None:
+    if peer_user(raw) != os.geteuid():
+        raise PodfenceError("this lab belongs to another user")

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The supervisor's side of the process that all pods are forked from."""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+
+from podfence.lab.connection import Connection
+from podfence.lab.holder import Holder, SourcePorts
+from podfence.lab.podinit import Setup
+from podfence.lab.rootfs import pod_files
+from podfence.lab.sandbox import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from podfence.dataplane.chains import Settings
+    from podfence.lab.containers import PodSpec
+    from podfence.lab.rootfs import PodFiles
+    from podfence.policy.options import Options
+
+
+class Spawner:
+    """Makes pods, nodes and agents; all methods may be called from any thread.
+
+    `store` is a folder in memory that all pods see too, read-only, at `store_in_pods`; images are unpacked there.
+    Mounts made after the start of the spawner are not seen in pods.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], connection: Connection) -> None:
+        """Use `start`."""
+        self._process = process
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._holders: dict[int, Holder] = {}
+        self._ports = SourcePorts()
+        self._poll = select.epoll()
+        self._waker, self._wakened = socket.socketpair()
+        self._poll.register(self._wakened, select.EPOLLIN)
+        self.store_in_pods = Path(self._answer()[0]["store"])
+        self.store = Path(f"/proc/{process.pid}/root{self.store_in_pods}")
+        self._thread = threading.Thread(target=self._listen, name="spawner", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def start(cls) -> Self:
+        """Start the process that forks. Raises LabError, and OSError where there are no processes to be had.
+
+        This process may have as many open files as the system lets it, from then on: every pod takes two.
+        """
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        here, there = socket.socketpair()
+        with there:
+            number = there.fileno()
+            process = subprocess.Popen(
+                (sys.executable, "-P", "-m", "podfence.lab.zygote", str(number)),
+                stdin=subprocess.DEVNULL,
+                pass_fds=(number,),
+            )
+        try:
+            return cls(process, Connection(here))
+        except BaseException:
+            here.close()
+            process.kill()
+            process.wait()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def holder(self, name: str) -> Holder:
+        """Make a node, or the outside world: a network with a name, and the machine's files. Raises LabError."""
+        return self._hold(Setup(name, str(self.store_in_pods)), None)
+
+    def pod(self, spec: PodSpec, files: PodFiles | None = None, join: Holder | None = None) -> Holder:
+        """Make a pod without starting its containers; with `join` it shares the network of a node. Raises LabError.
+
+        `files` are those that its specification asks for, if they are not given.
+        """
+        return self._hold(Setup(spec.hostname, str(self.store_in_pods), files or pod_files(spec)), join)
+
+    def agent(self, holder: Holder, node: str, sock: socket.socket, options: Options, settings: Settings) -> int:
+        """Start a node's agent in the network of a holder, which talks over a copy of `sock`; return its process id.
+
+        Raises LabError.
+        """
+        message = {
+            "do": "agent",
+            "name": node,
+            "options": msgspec.to_builtins(options),
+            "settings": msgspec.to_builtins(settings),
+        }
+        with ExitStack() as stack:
+            pid, process = self._fork(message, [sock.fileno(), _network(holder, stack)])
+            os.close(process)
+        return pid
+
+    def close(self) -> None:
+        """Kill everything that was made here, and return when it is gone."""
+        for holder in list(self._holders.values()):
+            holder.close()
+        self._connection.close()
+        self._waker.close()
+        self._thread.join()
+        self._process.wait()
+        self._wakened.close()
+        self._poll.close()
+
+    def _hold(self, setup: Setup, join: Holder | None) -> Holder:
+        here, there = socket.socketpair()
+        connection = Connection(here)
+        with ExitStack() as stack, there:
+            stack.callback(connection.close)
+            networks = [] if join is None else [_network(join, stack)]
+            message = {"do": "pod", "name": setup.name, "setup": msgspec.to_builtins(setup)}
+            pid, process = self._fork(message, [there.fileno(), *networks])
+            stack.callback(os.close, process)
+            there.close()
+            received = connection.receive()
+            if received is None or "error" in received[0]:
+                raise LabError(f"cannot start {setup.name}: {received[0]['error'] if received else 'it ended at once'}")
+            stack.pop_all()
+        network = setup.name if join is None else join.network
+        holder = Holder(
+            setup.name, f"{network} {pid}" if join is None else network, pid, process, connection, self._ports
+        )
+        self._holders[connection.fileno()] = holder
+        self._poll.register(connection, select.EPOLLIN)
+        return holder
+
+    def _fork(self, message: dict[str, Any], fds: Sequence[int]) -> tuple[int, int]:
+        """Return the process id and the pidfd of a new child."""
+        with self._lock:
+            try:
+                self._connection.send(message, fds)
+            except OSError as error:
+                raise LabError("the process that starts pods has ended") from error
+            answer, files = self._answer()
+        return answer["pid"], files[0]
+
+    def _answer(self) -> tuple[dict[str, Any], list[int]]:
+        try:
+            received = self._connection.receive()
+        except OSError:
+            received = None
+        if received is None:
+            raise LabError("the process that starts pods has ended")
+        if "error" in received[0]:
+            raise LabError(received[0]["error"])
+        return received
+
+    def _listen(self) -> None:
+        """Pass on what the inits say, until this is closed."""
+        while True:
+            for number, _ in self._poll.poll():
+                if number == self._wakened.fileno():
+                    return
+                holder = self._holders[number]
+                if not holder.take_report():
+                    # The number can only be used again once it is closed, so this is the last that is heard of it.
+                    self._poll.unregister(number)
+                    del self._holders[number]
+                    holder.connection.close()
+
+
+def _network(holder: Holder, stack: ExitStack) -> int:
+    """Return an open file that stands for the network of a holder, until the stack is closed."""
+    try:
+        number = os.open(f"/proc/{holder.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise LabError(f"{holder.name} is gone") from error
+    stack.callback(os.close, number)
+    return number

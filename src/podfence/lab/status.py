@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is in a lab at one moment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+AgentState = Literal["enforcing", "behind", "not running"]
+"""Whether a kernel has all that it should have, does not yet, or has nobody who would see to it."""
+
+
+class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A node, and its agent."""
+
+    name: str
+    addresses: tuple[str, ...]
+    pods: int
+    agent: AgentState
+
+
+class PodStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A pod; `runs` says for each container what really runs, and whether it is a stand-in."""
+
+    namespace: str
+    name: str
+    node: str
+    addresses: tuple[str, ...]
+    phase: str
+    restarts: int
+    runs: tuple[str, ...]
+
+
+class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A Service; `ports` are written as kubectl does, ``80:31261/TCP`` with a node port."""
+
+    namespace: str
+    name: str
+    type: str
+    addresses: tuple[str, ...]
+    ports: tuple[str, ...]
+    backends: int
+
+
+class PolicyStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A policy; `real` are the nodes whose kernels have it, with the seconds that took.
+
+    `admitted` counts the packets that its rules let pass to begin a connection, `denied` those that were dropped at
+    pods which it isolates.
+    """
+
+    namespace: str
+    name: str
+    real: dict[str, float]
+    admitted: int
+    denied: int
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything, in order of name; `waiting` are objects whose pods cannot be started yet."""
+
+    name: str
+    nodes: tuple[NodeStatus, ...]
+    pods: tuple[PodStatus, ...]
+    services: tuple[ServiceStatus, ...]
+    policies: tuple[PolicyStatus, ...]
+    waiting: tuple[str, ...]
+
+    @classmethod
+    def read(cls, message: Mapping[str, Any]) -> Status:
+        """Return what a lab sent; raise ValidationError if that is not a status."""
+        return msgspec.convert(message, cls)

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A lab's state at one moment, gathered from its objects, its processes and its kernels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from podfence.cluster.members import display_name
+from podfence.cluster.services import backends
+from podfence.dataplane import counts
+from podfence.lab.status import NodeStatus, PodStatus, PolicyStatus, ServiceStatus, Status
+from podfence.nft.errors import NftError
+from podfence.nft.process import NftRunner
+
+if TYPE_CHECKING:
+    from podfence.cluster.state import ClusterState
+    from podfence.kube.objects import Service
+    from podfence.lab.links import AgentLink
+    from podfence.lab.status import AgentState
+    from podfence.lab.supervisor import Supervisor
+
+
+def survey(lab: Supervisor) -> Status:
+    """Return what is in a lab; what a kernel cannot be asked for at the moment counts as nothing."""
+    state = lab.state
+    pods_on = Counter(pod.template.node for pod in state.pods.values())
+    admitted, denied = _counted(lab)
+    return Status(
+        name=lab.name,
+        nodes=tuple(
+            NodeStatus(name=name, addresses=node.addresses, pods=pods_on[name], agent=_agent(lab.links[name]))
+            for name, node in sorted(state.nodes.items())
+        ),
+        pods=tuple(
+            PodStatus(
+                namespace=key.namespace,
+                name=key.name,
+                node=item.spec.node,
+                addresses=item.spec.addresses,
+                phase=item.phase,
+                restarts=item.restarts,
+                runs=tuple(program.note for program in item.programs.values()),
+            )
+            for key, item in sorted(lab.pods.running.items())
+        ),
+        services=tuple(
+            ServiceStatus(
+                namespace=service.namespace,
+                name=service.name,
+                type=service.type,
+                addresses=("None",) if service.headless else service.addresses,
+                ports=_ports(service),
+                backends=_backends(state, service),
+            )
+            for _, service in sorted(state.services.items())
+        ),
+        policies=tuple(
+            PolicyStatus(
+                namespace=namespace,
+                name=name,
+                real={
+                    node: link.real[policy.key] for node, link in sorted(lab.links.items()) if policy.key in link.real
+                },
+                admitted=admitted[namespace, name],
+                denied=denied[namespace, name],
+            )
+            for namespace, policies in sorted(state.policies.items())
+            for name, policy in sorted(policies.items())
+        ),
+        waiting=tuple(display_name(key) for key in lab.world.waiting),
+    )
+
+
+def _agent(link: AgentLink) -> AgentState:
+    if not link.is_running:
+        return "not running"
+    return "enforcing" if link.is_enforcing else "behind"
+
+
+def _ports(service: Service) -> tuple[str, ...]:
+    return tuple(
+        f"{port.port}{f':{port.node_port}' if port.node_port else ''}/{port.protocol}" for port in service.ports
+    )
+
+
+def _backends(state: ClusterState, service: Service) -> int:
+    return max((len(backends(state, service, port)) for port in service.ports), default=0)
+
+
+def _counted(lab: Supervisor) -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]]:
+    """Return the packets that began a connection, and those that were denied, by policy, on all nodes."""
+    admitted: Counter[tuple[str, str]] = Counter()
+    denied: Counter[tuple[str, str]] = Counter()
+    for holder in lab.nodes.values():
+        try:
+            found = counts.read(NftRunner(prefix=("nsenter", "-t", str(holder.pid), "-n")))
+        except NftError:
+            continue
+        for count in found:
+            for policy in count.policies:
+                (denied if count.rule is None else admitted)[count.namespace, policy] += count.packets
+    return admitted, denied

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `lab verify` tries: which ends on which ports, and what the engine expects of each."""
+
+from __future__ import annotations
+
+from itertools import chain, count, islice, product
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from podfence.lab.probing import Kind
+from podfence.lab.verification import LeftOut
+from podfence.lab.verify_outside import outside
+from podfence.lab.verify_spots import Group, PodSpots, Spot, outside_spot, spots
+from podfence.policy.ends import NodeEnd, PodEnd
+from podfence.policy.engine import Bound
+from podfence.policy.reasons import reason
+from podfence.policy.verdict import Direction
+from podfence.sets import PortSet
+from podfence.sets.ports import LAST_PORT, OTHER_POINT, PROTOCOLS, point
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Iterator
+
+    from podfence.cluster.members import Member
+    from podfence.policy.model import Model
+    from podfence.sets.addresses import AddressSet
+
+_T = TypeVar("_T")
+
+_FIRST_UNDECLARED: Final = 4000
+_TRIED: Final[dict[str, Kind]] = {"TCP": "tcp", "UDP": "udp"}
+_ITSELF, _OWN_NODE, _OTHER_NODE = "itself", "its own node", "another node"
+
+
+class Port(NamedTuple):
+    """A port to try: a point as in `podfence.sets.ports`, the probe's kind and number, and what it is called."""
+
+    point: int
+    probe: Kind
+    number: int
+    text: str
+    kind: str
+
+
+class Attempt(NamedTuple):
+    """One connection to try, and whether it is expected to get there."""
+
+    source: Spot
+    destination: Spot
+    source_group: str
+    destination_group: str
+    port: Port
+    expected: bool
+
+
+class Schedule(NamedTuple):
+    """Everything to try, and what is left out."""
+
+    attempts: tuple[Attempt, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+class _Pair(NamedTuple):
+    source: Spot
+    destination: Spot
+    source_group: str
+    destination_group: str
+    ports: tuple[Port, ...]
+
+
+def schedule(model: Model, reserved: AddressSet, *, all_pairs: bool) -> Schedule:
+    """Return what to try in the cluster of a model.
+
+    For each pair of groups there is a connection inside one node and one between nodes, where there can
+    be; every pod is tried as either end, and with itself. `all_pairs` tries every pod with every pod.
+    Connections that no policy can concern (neither end is a pod to policies, semantics 1.3) are not tried.
+    """
+    planner = _Planner(model, reserved)
+    attempts = [attempt for pair in planner.pairs(all_pairs=all_pairs) for attempt in planner.attempts(pair)]
+    return Schedule(tuple(attempts), planner.left_out())
+
+
+class _Planner:
+    """Finds pairs, gives them ports, and asks the engine about each kind of connection once."""
+
+    def __init__(self, model: Model, reserved: AddressSet) -> None:
+        self._model = model
+        self._engine = model.engine
+        found = spots(model)
+        self._groups = found.groups
+        self._nodes = found.nodes
+        self._left_out = found.left_out
+        families = {spot.family for group in found.groups for pod in group.pods for spot in pod.spots}
+        world = outside(model.engine, families, reserved)
+        self._outside = tuple(outside_spot(model, number) for number in world.addresses)
+        self._left_out += [LeftOut(text, "none of its addresses is outside of the cluster") for text in world.without]
+        self._undeclared = self._undeclared_ports()
+        self._ports: dict[Hashable, tuple[Port, ...]] = {}
+        self._rulings: dict[Hashable, tuple[PortSet, PortSet]] = {}
+        self._open: dict[LeftOut, None] = {}
+        self._turn = count()
+
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """Return what is not tried, as far as it is known by now."""
+        sctp = [
+            LeftOut(f"{group.name} {', '.join(f'SCTP {number}' for number in numbers)}", "SCTP is not tried")
+            for group in self._groups
+            if (numbers := sorted({p.number for p in group.pods[0].member.ports if p.protocol not in _TRIED}))
+        ]
+        return (*self._left_out, *sctp, *self._open)
+
+    # Pairs
+
+    def pairs(self, *, all_pairs: bool) -> Iterator[_Pair]:
+        """Yield the pairs of ends, outside last."""
+        for one, other in product(self._groups, repeat=2):
+            if one.judged or other.judged:
+                chosen = product(one.pods, other.pods) if all_pairs else self._representatives(one, other)
+                for left, right in chosen:
+                    # A hostNetwork pod is its node, and to the pods there more than others (semantics 7.3, 7.6).
+                    here = " on its own node" if left.member.node == right.member.node else ""
+                    source = one.name + ("" if one.judged else here)
+                    destination = _ITSELF if left is right else other.name + ("" if other.judged else here)
+                    yield from self._between(left.spots, right.spots, source, destination, self._ports_of(right))
+        for group in self._groups:
+            if group.judged:
+                for pod in group.pods if all_pairs else (group.pods[next(self._turn) % len(group.pods)],):
+                    yield from self._with_nodes(group, pod)
+                    yield from self._with_outside(group, pod)
+
+    def _representatives(self, one: Group, other: Group) -> Iterable[tuple[PodSpots, PodSpots]]:
+        """Return pods of two groups, one pair inside a node and one between nodes, others each time.
+
+        Of one group every pod is tried with the next one and with itself, so that none is left untried.
+        """
+        found: dict[tuple[PodSpots, PodSpots], None] = {}
+        if one is other:
+            found |= dict.fromkeys((pod, pod) for pod in one.pods)
+            found |= dict.fromkeys(zip(one.pods, (*one.pods[1:], one.pods[0]), strict=True))
+        turn = next(self._turn)
+        for same in (True, False):
+            candidates = (
+                (left, right)
+                for here in _rotated(one.by_node, turn)
+                for there in _rotated(other.by_node, turn)
+                if (here == there) is same
+                for left in _rotated(one.by_node[here], turn)
+                for right in _rotated(other.by_node[there], turn)
+                if left is not right
+            )
+            found |= dict.fromkeys(islice(candidates, 1))
+        return found
+
+    def _with_nodes(self, group: Group, pod: PodSpots) -> Iterator[_Pair]:
+        """Yield a pod with its own node and with another one, both ways (semantics 7.3 to 7.5)."""
+        node = pod.member.node
+        own = [spot for spot in self._nodes if node and spot.node == node]
+        others = _rotated([spot for spot in self._nodes if spot.node != node], next(self._turn))
+        other = [spot for spot in others if spot.node == others[0].node]
+        for ends, name in ((own, _OWN_NODE), (other, _OTHER_NODE)):
+            yield from self._between(ends, pod.spots, name, group.name, self._ports_of(pod))
+            yield from self._between(pod.spots, ends, group.name, name, self._undeclared)
+
+    def _with_outside(self, group: Group, pod: PodSpots) -> Iterator[_Pair]:
+        for spot in self._outside:
+            yield from self._between((spot,), pod.spots, spot.name, group.name, self._ports_of(pod))
+            yield from self._between(pod.spots, (spot,), group.name, spot.name, self._ports_outside(pod.member))
+
+    def _between(
+        self, left: Iterable[Spot], right: Iterable[Spot], left_name: str, right_name: str, ports: tuple[Port, ...]
+    ) -> Iterator[_Pair]:
+        for source, destination in product(left, right):
+            if source.family == destination.family:
+                yield _Pair(source, destination, left_name, right_name, ports)
+
+    # Ports
+
+    def _undeclared_ports(self) -> tuple[Port, ...]:
+        """Return a TCP and a UDP port that no pod declares and, if there is one, no policy names, and ICMP."""
+        declared = {point(port.protocol, port.number) for m in self._model.state.members.values() for port in m.ports}
+        named = PortSet.EMPTY
+        for namespace in self._model.state.namespaces:
+            for policy in self._engine.policies(namespace):
+                for grant in chain.from_iterable(policy.grants.values()):
+                    for span in _named(grant.ports):
+                        named |= PortSet((span,))
+        found = []
+        for protocol in _TRIED:
+            numbers = [point(protocol, number) for number in range(_FIRST_UNDECLARED, LAST_PORT + 1)]
+            free = [number for number in numbers if number not in declared]
+            chosen = next((number for number in free if number not in named), free[0])
+            found.append(_port(chosen)._replace(kind=f"other {protocol}"))
+        return (*found, Port(OTHER_POINT, "icmp", 0, "ICMP", "ICMP"))
+
+    def _ports_of(self, pod: PodSpots) -> tuple[Port, ...]:
+        """Return what a pod declares, what policies for its ingress name, and what nobody does."""
+        likeness = (pod.spots[0].likeness, pod.member.ports)
+        if likeness not in self._ports:
+            points = {point(item.protocol, item.number) for item in pod.member.ports}
+            if isinstance(pod.spots[0].end, PodEnd):
+                points |= self._points_named(Direction.INGRESS, pod.member)
+            self._ports[likeness] = (*_as_ports(points), *self._undeclared)
+        return self._ports[likeness]
+
+    def _ports_outside(self, member: Member) -> tuple[Port, ...]:
+        """Return the ports to try outside from a pod: those that policies for its egress name, and others."""
+        return (*_as_ports(self._points_named(Direction.EGRESS, member)), *self._undeclared)
+
+    def _points_named(self, direction: Direction, member: Member) -> set[int]:
+        return {
+            number
+            for policy in self._engine.applicable(direction, member)
+            for grant in policy.grants[direction]
+            for span in _named(grant.ports)
+            for number in span
+        }
+
+    # Expectations
+
+    def attempts(self, pair: _Pair) -> Iterator[Attempt]:
+        """Yield a pair's connections, one for each port; what the engine leaves open is left out."""
+        low, high = self._ruling(pair.source, pair.destination)
+        for port in pair.ports:
+            if port.point in high and port.point not in low:
+                self._leave_out(pair, port)
+            else:
+                yield Attempt(*pair[:4], port, port.point in low)
+
+    def _ruling(self, source: Spot, destination: Spot) -> tuple[PortSet, PortSet]:
+        ends = (source.end, destination.end)
+        own = source.node == destination.node and any(isinstance(end, NodeEnd) for end in ends)
+        key = (source.likeness, destination.likeness, own, source.place == destination.place)
+        found = self._rulings.get(key)
+        if found is None:
+            low, high = (self._engine.allowed(*ends, bound) for bound in (Bound.PESSIMISTIC, Bound.OPTIMISTIC))
+            found = self._rulings[key] = (low, high)
+        return found
+
+    def _leave_out(self, pair: _Pair, port: Port) -> None:
+        reasons = (reason(self._engine, side, pair.source.end, pair.destination.end, port.point) for side in Direction)
+        options = dict.fromkeys(name.replace("_", "-") for item in reasons for name in item.options)
+        what = f"{pair.source_group} -> {pair.destination_group} {port.kind}"
+        self._open[LeftOut(what, f"it depends on option {', '.join(options)}")] = None
+
+
+def explained(model: Model, attempt: Attempt) -> str:
+    """Return the deciding clauses of both directions of a connection, as one line."""
+    ends = (attempt.source.end, attempt.destination.end)
+    return " | ".join(str(reason(model.engine, side, *ends, attempt.port.point)) for side in Direction)
+
+
+def _named(ports: PortSet) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of TCP and UDP that a rule names; a whole protocol is not named."""
+    for first, last in ports.spans:
+        if first >> 16 < len(_TRIED) and (first & LAST_PORT, last & LAST_PORT) != (1, LAST_PORT):
+            yield first, last
+
+
+def _as_ports(points: Iterable[int]) -> Iterator[Port]:
+    yield from (_port(number) for number in sorted(points) if number >> 16 < len(_TRIED))
+
+
+def _port(number: int) -> Port:
+    protocol = PROTOCOLS[number >> 16]
+    text = f"{protocol} {number & LAST_PORT}"
+    return Port(number, _TRIED[protocol], number & LAST_PORT, text, text)
+
+
+def _rotated(items: Iterable[_T], by: int) -> list[_T]:
+    found = list(items)
+    start = by % len(found) if found else 0
+    return found[start:] + found[:start]

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ends of a verification: every address that can be tried, and which of them policies cannot tell apart."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from podfence.analysis.naming import Namer, owner_key
+from podfence.analysis.pairs import as_ends
+from podfence.cluster.members import display_name
+from podfence.cluster.nodes import node_addresses
+from podfence.kube.objects import Key
+from podfence.lab.verification import LeftOut
+from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
+from podfence.sets.addresses import Family, family_of, format_address
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable
+
+    from podfence.cluster.members import Member
+    from podfence.policy.model import Model
+
+Place = Key
+"""Where probes start: the key of a pod, or of a node, or `OUTSIDE`."""
+
+OUTSIDE: Final[Place] = Key("Outside", "", "")
+
+_SHOWN = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spot:
+    """One address of one end, and how it is judged; spots of equal `likeness` are judged alike.
+
+    `node` is where it is, "" outside of the cluster.
+    """
+
+    place: Place
+    end: End
+    name: str
+    address: str
+    family: Family
+    node: str
+    likeness: Hashable
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PodSpots:
+    """A pod that can be tried: its addresses, and the group of pods it stands for."""
+
+    member: Member
+    spots: tuple[Spot, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """Pods that no policy tells apart and that declare the same ports; or hostNetwork pods (not `judged`)."""
+
+    name: str
+    judged: bool
+    pods: tuple[PodSpots, ...]
+    by_node: dict[str, list[PodSpots]]
+
+
+@dataclass(slots=True)
+class Spots:
+    """All ends there are inside of the cluster, and what could not be one."""
+
+    groups: tuple[Group, ...] = ()
+    nodes: tuple[Spot, ...] = ()
+    left_out: list[LeftOut] = field(default_factory=list)
+
+
+def spots(model: Model) -> Spots:
+    """Return every pod by group, and every node; pods without an address of their own are left out."""
+    engine = model.engine
+    found = Spots()
+    claims: dict[int, set[str]] = defaultdict(set)
+    ends: dict[Key, list[tuple[int, PodEnd | NodeEnd]]] = {}
+    for member in model.state.members.values():
+        ends[member.key] = numbered = [
+            (end.address, end)
+            for end in as_ends(engine, member)
+            if not isinstance(end, AddressEnd) and end.address is not None
+        ]
+        for number, end in numbered:
+            claims[number].add(member.name if isinstance(end, PodEnd) else f"node:{end.name}")
+    nodes = node_addresses(model.state)
+    for name, numbers in nodes.items():
+        for number in numbers:
+            claims[number].add(f"node:{name}")
+
+    by_kind: dict[Hashable, list[PodSpots]] = defaultdict(list)
+    for key, numbered in sorted(ends.items()):
+        member = model.state.members[key]
+        if member.pod is None:
+            found.left_out.append(LeftOut(member.name, "it has no pods"))
+        elif not numbered:
+            found.left_out.append(LeftOut(member.name, "it has no address"))
+        else:
+            own = tuple(
+                _spot(model, key, member.name, end, number)
+                for number, end in numbered
+                if not _shared(claims, number, found)
+            )
+            if own:
+                by_kind[_kind(model, member)].append(PodSpots(member, own))
+    found.nodes = tuple(
+        _spot(model, Key("Node", "", name), f"node:{name}", NodeEnd(name, number, family_of(number)), number)
+        for name, numbers in nodes.items()
+        for number in numbers
+        if len(claims[number]) == 1
+    )
+    namer = Namer(model.index)
+    found.groups = tuple(_group(model, namer, pods) for pods in by_kind.values())
+    found.left_out = list(dict.fromkeys(found.left_out))
+    return found
+
+
+def outside_spot(model: Model, number: int) -> Spot:
+    """Return an address outside of the cluster as an end."""
+    return _spot(model, OUTSIDE, format_address(number), AddressEnd(number), number)
+
+
+def _shared(claims: dict[int, set[str]], number: int, found: Spots) -> bool:
+    """Return whether several ends claim an address (semantics 8.6), and note it: whose packets arrive is open."""
+    if len(claims[number]) == 1:
+        return False
+    found.left_out.append(LeftOut(format_address(number), f"it is claimed by {', '.join(sorted(claims[number]))}"))
+    return True
+
+
+def _spot(model: Model, place: Place, name: str, end: End, number: int) -> Spot:
+    likeness: Hashable = number
+    node = "" if isinstance(end, AddressEnd) else end.name if isinstance(end, NodeEnd) else end.member.node
+    if isinstance(end, PodEnd):
+        pod_class = model.index.class_of(end.member.key)
+        likeness = (pod_class.id if pod_class else end.member.key, model.index.cell(number))
+    return Spot(place, end, name, format_address(number), family_of(number), node, likeness)
+
+
+def _kind(model: Model, member: Member) -> Hashable:
+    pod_class = model.index.class_of(member.key)
+    return pod_class.id if pod_class else None, frozenset((port.number, port.protocol) for port in member.ports)
+
+
+def _group(model: Model, namer: Namer, pods: Iterable[PodSpots]) -> Group:
+    found = tuple(pods)
+    owners = {display_name(owner_key(pod.member)) for pod in found}
+    pod_class = model.index.class_of(found[0].member.key)
+    names = namer.names(1 << pod_class.id, owners) if pod_class else tuple(sorted(owners))
+    name = f"{names[0]} and {len(names) - 1} like it" if len(names) > _SHOWN else ", ".join(names)
+    by_node: dict[str, list[PodSpots]] = defaultdict(list)
+    for pod in found:
+        by_node[pod.member.node].append(pod)
+    return Group(name, pod_class is not None, found, by_node)

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batches of messages to nf_tables: attributes, the frame that makes them one transaction, and sending it.
+
+The numbers are those of linux/netfilter/nf_tables.h, nfnetlink.h and netlink.h.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+INET: Final = 1
+"""The family of tables of both IPv4 and IPv6."""
+
+BIG_ENDIAN, HOST_ENDIAN = 2, 1
+"""How nft writes the order of bytes of a set's keys and data, in what it keeps with the set."""
+
+_NETFILTER: Final = 12
+_SUBSYSTEM: Final = 10
+_BATCH_BEGIN, _BATCH_END, _ERROR = 16, 17, 2
+_REQUEST: Final = 1
+_NESTED: Final = 0x8000
+_SO_SNDBUFFORCE: Final = 32
+_LONGEST_ATTRIBUTE: Final = 0xFFFF
+_ANSWERS: Final = 1 << 16
+
+_MESSAGE = struct.Struct("=IHHIIBBH")
+_FAMILY_HEADER: Final = 4
+_ATTRIBUTE = struct.Struct("=HH")
+_ERROR_NUMBER = struct.Struct("=i")
+
+
+class Command(enum.IntEnum):
+    """What a message asks for."""
+
+    NEW_CHAIN = 3
+    DELETE_CHAIN = 5
+    NEW_RULE = 6
+    DELETE_RULE = 8
+    NEW_SET = 9
+    DELETE_SET = 11
+    NEW_ELEMENT = 12
+    DELETE_ELEMENT = 14
+
+
+CREATE: Final = 0x400
+APPEND: Final = 0x800
+
+Message = tuple[Command, int, bytes]
+"""The command, its flags, and its attributes."""
+
+
+def attribute(number: int, data: bytes) -> bytes:
+    """Return an attribute; raises OverflowError if it is longer than one can be."""
+    length = len(data) + 4
+    if length > _LONGEST_ATTRIBUTE:
+        raise OverflowError(length)
+    return _ATTRIBUTE.pack(length, number) + data + bytes(-length % 4)
+
+
+def nested(number: int, parts: Iterable[bytes]) -> bytes:
+    """Return an attribute that holds attributes."""
+    return attribute(number | _NESTED, b"".join(parts))
+
+
+def text(number: int, value: str) -> bytes:
+    """Return an attribute with a name."""
+    return attribute(number, value.encode() + b"\0")
+
+
+def number32(number: int, value: int) -> bytes:
+    """Return an attribute with an unsigned or negative number of 32 bits."""
+    return attribute(number, (value & 0xFFFFFFFF).to_bytes(4, "big"))
+
+
+class Kernel:
+    """A socket to nf_tables in the network namespace of the thread that makes it.
+
+    To be kept: the kernel lets the close of such a socket wait until what was deleted last is really gone.
+    """
+
+    def __init__(self) -> None:
+        """Open the socket; raises OSError if there is no nf_tables, or no right to make such a socket."""
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
+        self._socket.bind((0, 0))
+        self._room = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Let the kernel carry out all messages or none.
+
+        Raises OSError if it refuses, or if the transaction is larger than the socket takes.
+        """
+        parts = [_message(_BATCH_BEGIN, _REQUEST, 0, b"", 0, _SUBSYSTEM)]
+        for sequence, (command, flags, attributes) in enumerate(messages, 1):
+            parts.append(_message(_SUBSYSTEM << 8 | command, _REQUEST | flags, sequence, attributes, INET, 0))
+        parts.append(_message(_BATCH_END, _REQUEST, len(messages) + 1, b"", 0, _SUBSYSTEM))
+        batch = b"".join(parts)
+        self._make_room(len(batch) * 2)
+        self._socket.send(batch)
+        self._raise_error()
+
+    def _make_room(self, size: int) -> None:
+        """Let the socket take a batch of a size; without the right to go beyond the system's limit, up to that."""
+        if size <= self._room:
+            return
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, size)
+        except PermissionError:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+        self._room = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+
+    def _raise_error(self) -> None:
+        """Raise the first error of the answers; the kernel tells only of errors, and before `send` returns."""
+        first = 0
+        while True:
+            try:
+                answer = self._socket.recv(_ANSWERS, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                break
+            kind = _MESSAGE.unpack_from(answer + bytes(_MESSAGE.size))[1]
+            if kind == _ERROR and not first:
+                (first,) = _ERROR_NUMBER.unpack_from(answer, _MESSAGE.size - _FAMILY_HEADER)
+        if first:
+            raise OSError(-first, os.strerror(-first))
+
+
+def _message(kind: int, flags: int, sequence: int, attributes: bytes, family: int, resource: int) -> bytes:
+    length = _MESSAGE.size + len(attributes)
+    return _MESSAGE.pack(length, kind, flags, sequence, 0, family, 0, socket.htons(resource)) + attributes

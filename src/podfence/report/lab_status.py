@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The state of a lab as tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from podfence.report import columns
+from podfence.report.style import PLAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from podfence.lab.status import PolicyStatus, Status
+    from podfence.report.style import Style
+
+
+def lines(status: Status, *, width: int | None = None, style: Style = PLAIN) -> Iterator[str]:
+    """Yield a table each of nodes, pods, Services and policies, those that are empty left out."""
+    tables: list[tuple[tuple[str, ...], list[tuple[str, ...]]]] = [
+        (
+            ("NODE", "ADDRESSES", "PODS", "AGENT"),
+            [(node.name, _joined(node.addresses), str(node.pods), node.agent) for node in status.nodes],
+        ),
+        (
+            ("NAMESPACE", "POD", "STATUS", "RESTARTS", "NODE", "ADDRESSES", "RUNS"),
+            [
+                (
+                    pod.namespace,
+                    pod.name,
+                    pod.phase,
+                    str(pod.restarts),
+                    pod.node,
+                    _joined(pod.addresses),
+                    _joined(pod.runs),
+                )
+                for pod in status.pods
+            ],
+        ),
+        (
+            ("NAMESPACE", "SERVICE", "TYPE", "ADDRESSES", "PORTS", "BACKENDS"),
+            [
+                (item.namespace, item.name, item.type, _joined(item.addresses), _joined(item.ports), str(item.backends))
+                for item in status.services
+            ],
+        ),
+        (
+            ("NAMESPACE", "NETWORKPOLICY", "ADMITTED", "DENIED", "IN THE KERNEL"),
+            [
+                (item.namespace, item.name, str(item.admitted), str(item.denied), _real(item, len(status.nodes)))
+                for item in status.policies
+            ],
+        ),
+    ]
+    first = True
+    for header, rows in tables:
+        if not rows:
+            continue
+        if not first:
+            yield ""
+        first = False
+        yield from columns.lines(rows, header=header, gaps=["   "] * len(header), width=width, style=style)
+    for name in status.waiting:
+        yield f"waiting for an address or for another pod's end: {name}"
+
+
+def _joined(texts: Sequence[str]) -> str:
+    return ", ".join(texts) or "<none>"
+
+
+def _real(policy: PolicyStatus, nodes: int) -> str:
+    if not policy.real:
+        return "no node has pods that it concerns"
+    slowest = max(policy.real.values())
+    return f"after {slowest * 1000:.0f} ms on {len(policy.real)} of {nodes} nodes"

@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When the loop does what: by a clock that the test moves, against the nft that refuses what nft refuses."""
+
+from __future__ import annotations
+
+import ast
+import errno
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import podfence.agent
+from podfence.agent.loop import Agent
+from podfence.agent.source import Bookmark, SourceClosed, Synced, Unreadable, Verify
+from podfence.cluster.state import Event, EventType
+from podfence.dataplane.chains import Settings
+from podfence.dataplane.conntrack import Labelled
+from podfence.dataplane.netlink import NetlinkError
+from podfence.dataplane.ruleset import TABLE
+from podfence.errors import OptionError
+from podfence.kube.objects import Node, Peer
+from podfence.lab import node_agent
+from podfence.nft.element import Element
+from podfence.nft.errors import NftError, PermissionDeniedError
+from podfence.nft.fake import FakeRunner
+from podfence.nft.sets import Elements
+from podfence.nft.transaction import Transaction
+from podfence.policy.options import Options
+from tests.agent.live import added, deleted
+from tests.policy.parts import app, pod, policy, rule, space
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from podfence.agent.reports import Report
+    from podfence.agent.source import Notice
+    from podfence.dataplane.flows import Flow
+    from podfence.kube.objects import KubeObject
+
+NODE = Node(name="n1", labels={}, pod_cidrs=("10.0.0.0/24",))
+WEB = pod("web", "10.0.0.1", node="n1")
+DB = pod("db", "10.0.0.2", node="n1")
+FAR = pod("far", "10.0.1.1", node="n2", labels={"app": "web"})
+ELSEWHERE = pod("x", "10.0.1.2", node="n2", namespace="other")
+ALLOW = policy("p", app("db"), ingress=[rule(Peer(pod_selector=app("web")))])
+OTHER = policy("q", namespace="other", ingress=[])
+START: tuple[KubeObject, ...] = (space("shop"), space("other"), NODE, WEB, DB, FAR, ELSEWHERE, ALLOW, OTHER)
+
+
+def more(number: int) -> Event:
+    return Event(EventType.ADDED, pod(f"more{number}", f"10.0.0.{number + 10}", node="n1"))
+
+
+class World(FakeRunner):
+    """A source with a script, a clock that moves when something is waited for or done, and the kernel."""
+
+    def __init__(self, *script: tuple[float, Sequence[Notice]], until: float = 2.0) -> None:
+        super().__init__()
+        self.now = 1000.0
+        self.script = [(1000.0 + when, notices) for when, notices in script]
+        self.end = 1000.0 + until
+        self.duration = 0.004
+        self.refusals: list[Exception] = []
+        self.tries: list[float] = []
+        self.runs: list[tuple[float, Transaction]] = []
+        self.reports: list[tuple[float, Report]] = []
+
+    def receive(self, timeout: float | None) -> Sequence[Notice]:
+        limit = self.end if timeout is None else min(self.end, self.now + timeout)
+        if self.script and self.script[0][0] <= limit:
+            when, notices = self.script.pop(0)
+            self.now = max(self.now, when)
+            return notices
+        if limit >= self.end:
+            raise SourceClosed
+        self.now = limit
+        return ()
+
+    def run(self, transaction: Transaction) -> None:
+        self.tries.append(self.now)
+        self.now += self.duration
+        if self.refusals:
+            raise self.refusals.pop(0) if len(self.refusals) > 1 else self.refusals[0]
+        super().run(transaction)
+        self.runs.append((self.now, transaction))
+
+    def play(self, conntrack: Flows | None = None) -> World:
+        agent = Agent(
+            self,
+            "n1",
+            self,
+            Options(),
+            Settings(),
+            lambda report: self.reports.append((self.now, report)),
+            conntrack=conntrack,
+            clock=lambda: self.now,
+            chance=lambda: 1.0,
+        )
+        agent.run()
+        return self
+
+    def after_start(self) -> list[float]:
+        """Return when transactions began after the cold start, which the first half second is for."""
+        return [round(when - 1000.0, 3) for when in self.tries if when >= 1000.5]
+
+    def errors(self) -> list[str]:
+        return [text for _, report in self.reports for text in report.errors]
+
+
+class Flows:
+    """A kernel that tracks no flows, and keeps when it was asked; it refuses while told to."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.asked: list[float] = []
+        self.refuses = False
+
+    def own_addresses(self) -> frozenset[int]:
+        return frozenset()
+
+    def flows(self, ends: Collection[int] | None) -> list[Flow]:
+        self.asked.append(round(self.world.now - 1000.0, 3))
+        if self.refuses:
+            raise NetlinkError("listing", errno.EPERM)
+        return []
+
+    def label(self, flows: Iterable[Flow], *, present: bool) -> Labelled:
+        return Labelled(len(list(flows)), 0)
+
+
+BEGIN: tuple[float, Sequence[Notice]] = (0.0, [*added(START), Bookmark(1), Synced()])
+
+
+def test_nothing_is_changed_before_the_source_is_in_sync() -> None:
+    world = World((0.0, added(START)), (1.0, [Bookmark(1)])).play()
+    assert world.tries == []
+    assert world.reports == []
+
+
+def test_the_first_event_when_idle_is_applied_at_once() -> None:
+    assert World(BEGIN, (1.0, [more(1)])).play().after_start() == [1.0]
+
+
+def test_what_comes_within_ten_milliseconds_of_a_transaction_goes_together() -> None:
+    world = World(BEGIN, (1.0, [more(1)]), (1.005, [more(2)]), (1.008, [more(3)]), (1.012, [more(4)])).play()
+    assert world.after_start() == [1.0, 1.014]
+
+
+def test_events_that_are_there_already_go_together() -> None:
+    assert World(BEGIN, *((1.0, [more(n)]) for n in range(20))).play().after_start() == [1.0]
+
+
+def test_a_flood_is_applied_every_fifty_milliseconds() -> None:
+    flood = [(1.0 + n / 1000, [more(n)]) for n in range(200)]
+    # The source has something at any moment, so it never seems quiet.
+    world = World(BEGIN, *((1.0 if n < 150 else when, events) for n, (when, events) in enumerate(flood)))
+    original = world.receive
+
+    def receive(timeout: float | None) -> Sequence[Notice]:
+        found = original(timeout)
+        world.now += 0.001 if found else 0.0
+        return found
+
+    world.receive = receive  # type: ignore[method-assign]
+    starts = world.play().after_start()
+    assert all(0.010 <= later - earlier <= 0.060 for earlier, later in pairwise(starts))
+    assert starts[0] == pytest.approx(1.051, abs=0.002)
+    assert 3 <= len(starts) <= 8
+
+
+def test_a_bookmark_is_reported_when_everything_before_it_is_in_the_kernel() -> None:
+    world = World(BEGIN, (1.0, [more(1), Bookmark(2)]), (1.5, [Bookmark(3)])).play()
+    found = [(report.revision, round(when - 1000, 3)) for when, report in world.reports if when > 1000.5]
+    assert found == [(2, 1.004), (3, 1.5)]
+    assert world.after_start() == [1.0]
+
+
+def test_records_say_how_long_local_pods_and_policies_of_namespaces_with_local_pods_took() -> None:
+    world = World(BEGIN, (1.0, [more(1), deleted(DB), deleted(FAR), deleted(OTHER)])).play()
+    (_, first), (_, second) = world.reports
+    assert {(item.kind, item.namespace, item.name) for item in first.records} == {
+        ("Pod", "shop", "web"),
+        ("Pod", "shop", "db"),
+        ("NetworkPolicy", "shop", "p"),
+    }
+    assert {(item.name, item.type) for item in second.records} == {
+        ("more1", EventType.ADDED),
+        ("db", EventType.DELETED),
+    }
+    assert all(item.seconds == pytest.approx(0.004) for item in second.records)
+
+
+def test_flows_are_looked_at_after_each_transaction_and_again_a_tenth_of_a_second_later() -> None:
+    world = World(BEGIN, (1.0, [deleted(ALLOW)]))
+    flows = Flows(world)
+    world.play(flows)
+    assert [when for when in flows.asked if when >= 1.0] == [1.004, 1.104]
+
+
+def test_the_second_look_is_not_put_off_for_ever_while_changes_keep_coming() -> None:
+    changes = [(1.0 + n / 20, [more(n), Event(EventType.MODIFIED, ALLOW)]) for n in range(20)]
+    world = World(BEGIN, *changes, until=3.0)
+    flows = Flows(world)
+    world.play(flows)
+    looks = [when for when in flows.asked if when >= 1.0]
+    assert len(looks) > len(changes)
+    assert max(looks) == pytest.approx(changes[-1][0] + 0.104, abs=0.01)
+
+
+def test_flows_that_cannot_be_looked_at_are_complained_about_and_the_rules_are_in_force() -> None:
+    world = World(BEGIN, (1.0, [deleted(ALLOW), Bookmark(2)]))
+    flows = Flows(world)
+    flows.refuses = True
+    world.play(flows)
+    assert world.reports[-1][1].enforcing
+    assert world.reports[-1][1].revision == 2
+    (error,) = world.errors()
+    assert error.startswith("established flows of node n1 could not be looked at: listing: ")
+    assert [when for when in flows.asked if when >= 1.0] == [1.004, 1.104]
+
+
+def test_flows_that_could_not_be_looked_at_are_looked_at_every_second_until_it_succeeds() -> None:
+    world = World(BEGIN, (1.0, [deleted(ALLOW)]), until=9.0)
+    flows = Flows(world)
+    original = world.receive
+
+    def receive(timeout: float | None) -> Sequence[Notice]:
+        flows.refuses = 1000.9 < world.now < 1003.0
+        return original(timeout)
+
+    world.receive = receive  # type: ignore[method-assign]
+    world.play(flows)
+    assert [when for when in flows.asked if when >= 1.0] == [1.004, 1.104, 2.104, 3.104, 4.104]
+
+
+def test_the_whole_table_is_compared_every_minute_and_when_asked() -> None:
+    world = World(BEGIN, (30.0, [Verify()]), until=200.0).play()
+    looked = [round(when - 1000) for when, report in world.reports if report.drift is not None]
+    assert looked == [30, 90, 150]
+
+
+def test_drift_is_reported_and_repaired() -> None:
+    world = World(BEGIN, (30.0, []), until=150.0)
+    original = world.receive
+
+    def receive(timeout: float | None) -> Sequence[Notice]:
+        if world.script and world.now > 1000.0 and len(world.script) == 1:
+            known = next(item for item in world.list_sets(TABLE) if item.name == "known4")
+            FakeRunner.run(world, Transaction(TABLE).delete(Elements(known, (Element(("10.0.0.1",)),))))
+            world.script.clear()
+        return original(timeout)
+
+    world.receive = receive  # type: ignore[method-assign]
+    world.play()
+    assert [report.drift for _, report in world.reports if report.drift is not None] == [
+        ("set or map known4: 1 elements were gone or changed, 0 are not ours",),
+        (),
+    ]
+
+
+def test_a_refusal_is_tried_again_later_and_later_and_said_once_a_minute() -> None:
+    world = World(BEGIN, until=100.0)
+    world.refusals = [NftError("Device or resource busy")]
+    world.play()
+    gaps = [later - earlier for earlier, later in pairwise(world.tries)]
+    assert gaps[:4] == pytest.approx([0.104, 0.204, 0.404, 0.804])
+    assert max(gaps) == pytest.approx(30.004)
+    assert [round(when - 1000) for when, report in world.reports if report.errors] == [0, 81]
+    assert all("Device or resource busy" in text and "the next try is in" in text for text in world.errors())
+    assert not any(report.enforcing for _, report in world.reports)
+
+
+def test_what_only_a_person_can_help_is_tried_every_half_minute() -> None:
+    world = World(BEGIN, until=100.0)
+    world.refusals = [PermissionDeniedError("Operation not permitted")]
+    world.play()
+    assert [round(when - 1000) for when in world.tries] == [0, 30, 60, 90]
+
+
+def test_after_a_refusal_everything_that_came_meanwhile_is_programmed() -> None:
+    world = World(BEGIN, (1.0, [more(1)]), (1.02, [more(2)]), (1.05, [deleted(WEB), Bookmark(2)]))
+    original = world.run
+
+    def run(transaction: Transaction) -> None:
+        world.refusals = [NftError("busy")] if 1001.0 <= world.now < 1001.1 else []
+        original(transaction)
+
+    world.run = run  # type: ignore[method-assign]
+    world.play()
+    known = world.runs[-1][1]
+    assert "known4 { 10.0.0.2, 10.0.0.11, 10.0.0.12 }" in str(known)
+    assert [(report.enforcing, report.revision) for when, report in world.reports if when > 1000.5] == [
+        (False, 1),
+        (True, 2),
+    ]
+
+
+def test_what_cannot_be_read_is_said_and_the_rest_is_applied() -> None:
+    world = World(BEGIN, (1.0, [Unreadable("an event was left out"), more(1)])).play()
+    assert world.errors() == ["an event was left out"]
+    assert world.after_start() == [1.0]
+
+
+def test_a_node_with_a_pod_range_that_is_none_stays_as_it_was() -> None:
+    broken = Node(name="n1", labels={}, pod_cidrs=("everything",))
+    world = World(BEGIN, (1.0, [Event(EventType.MODIFIED, broken), more(1)])).play()
+    (error,) = world.errors()
+    assert error.startswith("Node n1 cannot be used, and stays as it was until it is corrected: ")
+    assert world.after_start() == [1.0]
+
+
+def test_a_policy_whose_name_nft_could_not_take_does_not_stop_the_others() -> None:
+    world = World(BEGIN, (1.0, [Event(EventType.ADDED, policy('a"b', app("db"), ingress=[])), more(1)])).play()
+    (error,) = world.errors()
+    assert "a lowercase RFC 1123 subdomain must consist of" in error
+    assert world.after_start() == [1.0]
+    assert len(world.runs) == len(world.tries)
+
+
+def test_options_that_a_kernel_cannot_be_programmed_for_are_refused() -> None:
+    world = World()
+    with pytest.raises(OptionError, match="icmp=depends"):
+        Agent(world, "n1", world, Options().with_value("icmp", "depends"), Settings(), lambda _: None)
+
+
+def test_stop_ends_the_loop_and_leaves_the_table() -> None:
+    world = World(BEGIN, (1.0, [more(1)]))
+    agent = Agent(
+        world,
+        "n1",
+        world,
+        Options(),
+        Settings(),
+        lambda report: agent.stop(),
+        clock=lambda: world.now,
+        chance=lambda: 1.0,
+    )
+    agent.run()
+    assert world.after_start() == []
+    assert world.script
+
+
+def test_only_the_monotonic_clock_is_read() -> None:
+    assert podfence.agent.__file__ is not None
+    assert node_agent.__file__ is not None
+    files = [*Path(podfence.agent.__file__).parent.glob("*.py"), Path(node_agent.__file__)]
+    assert len(files) > 5
+    for file in files:
+        tree = ast.parse(file.read_text())
+        imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        assert not {"datetime", "calendar", "email.utils"} & imported, file
+        times = {
+            node.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "time"
+        }
+        assert times <= {"monotonic"}, file
+        assert "time" not in {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}, file

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two nodes with their pods, and the world around them, as network namespaces that one process holds open.
+
+Every address of a pod has its place for good: which pods have it, and whether any does, is what a test
+changes. The namespaces are nowhere in the file system and end with the process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from podfence.dataplane.chains import Settings
+from podfence.dataplane.conntrack import KernelConntrack
+from podfence.nft.process import NftRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PODS: Final = {
+    "n1": (("10.0.0.1", "fd00::1"), ("10.0.0.2",), ("fd00::3", "10.0.0.3")),
+    "n2": (("10.0.0.4",), ("10.0.0.5", "fd00::5"), ("fd00::6",), ("10.0.0.7", "fd00::7")),
+}
+"""The addresses of pods by node, those of one network namespace together."""
+
+POD_RANGES: Final = {"n1": ("10.0.0.0/30", "fd00::/126"), "n2": ("10.0.0.4/30", "fd00::4/126")}
+NODES: Final = {"n1": ("172.18.0.1", "fd01::1"), "n2": ("172.18.0.2", "fd01::2")}
+OUTSIDE: Final = ("203.0.113.9", "192.0.2.5", "2001:db8::9")
+OUTSIDE_PLACE: Final = "outside"
+
+NODE_OF: Final = {address: node for node, ends in PODS.items() for addresses in ends for address in addresses}
+
+_SETTINGS: Final = {
+    "ipv4/ip_forward": 1,
+    "ipv6/conf/all/forwarding": 1,
+    "ipv4/conf/all/rp_filter": 0,
+    "ipv4/conf/default/rp_filter": 0,
+    "ipv6/conf/all/accept_dad": 0,
+    "ipv6/conf/default/accept_dad": 0,
+    "ipv4/icmp_ratelimit": 0,
+}
+# Flows of earlier probes are forgotten soon: there are millions of them in an hour.
+_FORGET: Final = {
+    "netfilter/nf_conntrack_udp_timeout": 20,
+    "netfilter/nf_conntrack_udp_timeout_stream": 20,
+    "netfilter/nf_conntrack_icmp_timeout": 5,
+    "netfilter/nf_conntrack_icmpv6_timeout": 5,
+    "netfilter/nf_conntrack_tcp_timeout_close": 2,
+    "netfilter/nf_conntrack_tcp_timeout_time_wait": 5,
+}
+_CLONE_NEWNET: Final = 0x40000000
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def places() -> dict[str, tuple[str, ...]]:
+    """Return the addresses of every namespace by its name; that of a pod is named by its first address."""
+    pods = {addresses[0]: addresses for ends in PODS.values() for addresses in ends}
+    return {OUTSIDE_PLACE: OUTSIDE, **NODES, **pods}
+
+
+class Space:
+    """A network namespace, alive while this object holds it."""
+
+    def __init__(self) -> None:
+        """Make it; the calling thread stays where it is."""
+        with _home():
+            _check(_LIBC.unshare(_CLONE_NEWNET))
+            self.fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+    @property
+    def path(self) -> str:
+        """What another process can open to enter it."""
+        return f"/proc/{os.getpid()}/fd/{self.fd}"
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Be in it, sockets and processes that are made meanwhile too."""
+        with _home():
+            _check(_LIBC.setns(self.fd, _CLONE_NEWNET))
+            yield
+
+    def ip(self, *lines: str) -> None:
+        """Run lines of `ip`."""
+        with self.entered():
+            subprocess.run(["ip", "-batch", "-"], input="\n".join(lines), text=True, check=True)
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+class Fabric:
+    """The namespaces, wired: pods to their node, nodes to the outside, which routes between them."""
+
+    def __init__(self) -> None:
+        """Make everything; about 0.2 s."""
+        self.spaces = {name: Space() for name in places()}
+        hub = self.spaces[OUTSIDE_PLACE]
+        for space in self.spaces.values():
+            _set(space, _SETTINGS)
+            space.ip("link set lo up")
+        hub.ip(*(_add(item, "lo") for item in OUTSIDE))
+        for node, ends in PODS.items():
+            self._join(hub, node, NODES[node], self.spaces[node])
+            gateways = {":" in address: address for address in NODES[node]}
+            inside = [address for addresses in ends for address in addresses]
+            hub.ip(*(f"route add {item} via {gateways[':' in item]} dev {node} onlink" for item in inside))
+            for number, addresses in enumerate(ends):
+                self._join(self.spaces[node], f"pod{number}", addresses, self.spaces[addresses[0]])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for space in self.spaces.values():
+            space.close()
+
+    @staticmethod
+    def _join(router: Space, link: str, addresses: tuple[str, ...], leaf: Space) -> None:
+        """Connect a namespace to a router, which knows its addresses; it sends everything else there."""
+        # A node must not be asked for an address that it has itself: those above and below it differ.
+        four, six = ("169.254.1.1", "fe80::1") if link.startswith("pod") else ("169.254.2.1", "fe80::2")
+        router.ip(f"link add {link} type veth peer name uplink netns {leaf.path}")
+        leaf.ip("link set uplink up", *(_add(item, "uplink") for item in addresses))
+        router.ip(
+            f"link set {link} up",
+            f"addr add {four}/32 dev {link}",
+            f"addr add {six}/64 dev {link} nodad",
+            *(f"route add {item} dev {link}" for item in addresses),
+        )
+        leaf.ip(
+            f"route add default via {four} dev uplink onlink",
+            f"route add default via {six} dev uplink onlink",
+        )
+
+    def runner(self, node: str) -> NftRunner:
+        """Return what programs a node."""
+        return NftRunner(prefix=("nsenter", f"--net={self.spaces[node].path}"))
+
+    def conntrack(self, node: str) -> KernelConntrack:
+        """Return what sees a node's flows; to be closed."""
+        with self.spaces[node].entered():
+            return KernelConntrack(Settings().label)
+
+    def forget_soon(self) -> None:
+        """Let the nodes forget flows within seconds; this can be set once they track connections."""
+        for node in NODES:
+            _set(self.spaces[node], _FORGET)
+
+    def clear(self) -> None:
+        """Take the tables away."""
+        for node in NODES:
+            with self.spaces[node].entered():
+                subprocess.run(["nft", "add table inet podfence; delete table inet podfence"], check=True)
+
+
+@contextmanager
+def _home() -> Iterator[None]:
+    """Bring the thread back to the namespace that it is in now."""
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield
+    finally:
+        _check(_LIBC.setns(before, _CLONE_NEWNET))
+        os.close(before)
+
+
+def _check(code: int) -> None:
+    if code:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def _set(space: Space, values: dict[str, int]) -> None:
+    with space.entered():
+        for name, value in values.items():
+            Path("/proc/sys/net", name).write_text(str(value), encoding="ascii")
+
+
+def _add(address: str, link: str) -> str:
+    return f"addr add {address}/128 dev {link} nodad" if ":" in address else f"addr add {address}/32 dev {link}"

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a program admits an established flow: what the table would do with a new connection of the same ends."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from podfence.api import Cluster
+from podfence.cluster.state import Event, EventType
+from podfence.dataplane.chains import Builder, Settings
+from podfence.dataplane.compiler import Compiler
+from podfence.dataplane.conntrack import Labelled
+from podfence.dataplane.enforcer import Enforcer
+from podfence.dataplane.flows import Ends, Flow, Judge
+from podfence.dataplane.netlink import NetlinkError
+from podfence.kube.objects import KubeObject, Node, Peer, PolicyPort
+from podfence.nft.fake import FakeRunner
+from podfence.policy.options import Options
+from podfence.sets import PortSet
+from podfence.sets.addresses import family_of, parse_address
+from podfence.sets.ports import PROTOCOLS
+from tests.dataplane import dense
+from tests.dataplane.simulate import Walk
+from tests.policy.parts import app, pod, policy, rule, space
+
+if TYPE_CHECKING:
+    from podfence.dataplane.program import NodeProgram
+
+NUMBERS = {"TCP": 6, "UDP": 17, "SCTP": 132}
+OWN = parse_address("172.18.0.1")
+TRAFFIC = (*((name, port) for name in PROTOCOLS for port in (1, 53, 80, 81, 82, 443, 444, 8080, 65535)), ("ICMP", 0))
+ENDS = tuple(
+    map(
+        parse_address,
+        (*(text for texts in dense.ADDRESSES for text in texts), "10.0.0.7", "fd00::9", "172.18.0.1", "172.18.0.2", "8.8.8.8", "2001:db8::1"),
+    )
+)  # fmt: skip
+
+
+def flow(source: int, destination: int, protocol: str, port: int, *, asked: int | None = None) -> Flow:
+    """Return a flow; `asked` is the address of the Service that the client connected to."""
+    number = NUMBERS.get(protocol, 1)
+    to = destination if asked is None else asked
+    return Flow(number, Ends(source, to, 40000, port), Ends(destination, source, port, 40000))
+
+
+def tcp(source: str, destination: str, port: int, *, asked: str | None = None) -> Flow:
+    return flow(
+        parse_address(source), parse_address(destination), "TCP", port, asked=parse_address(asked) if asked else None
+    )
+
+
+def program(*objects: KubeObject, options: Options | None = None) -> NodeProgram:
+    node = Node(name="n1", labels={}, addresses=("172.18.0.1",), pod_cidrs=("10.0.0.0/28",))
+    cluster = Cluster.from_objects([space("shop"), node, *objects], options or Options())
+    return Compiler(cluster.model, "n1").program
+
+
+@pytest.mark.parametrize("start", range(0, 120, 30))
+def test_a_flow_is_admitted_when_the_table_admits_a_connection_like_it(start: int) -> None:
+    for seed in range(start, start + 30):
+        random = Random(seed)
+        ranges = random.choice((("10.0.0.0/29", "fd00::/124"), ("10.0.0.0/30",), ()))
+        objects = [item for item in dense.cluster(random) if not (isinstance(item, Node) and item.name == "n1")]
+        objects.append(Node(name="n1", labels={}, addresses=("172.18.0.1",), pod_cidrs=ranges))
+        cluster = Cluster.from_objects(objects, dense.options(random))
+        found = Compiler(cluster.model, "n1", shared_from=random.choice((256, 1, 2))).program
+        ruleset = Builder(Settings()).build(found)
+        judge = Judge(found, {OWN})
+        for source in ENDS:
+            for destination in ENDS:
+                if source in (OWN, destination) or family_of(source) != family_of(destination):
+                    continue
+                passes = Walk(ruleset, source, destination).hook("input" if destination == OWN else "forward")
+                for protocol, port in TRAFFIC:
+                    wanted = PortSet.OTHER if protocol == "ICMP" else PortSet.single(protocol, port)
+                    case = (seed, source, destination, protocol, port)
+                    assert judge.admits(flow(source, destination, protocol, port)) is (wanted <= passes), case
+
+
+WEB = pod("web", "10.0.0.1", node="n1")
+DB = pod("db", "10.0.0.2", node="n1")
+NONE_IN = policy("none", app("db"), ingress=[])
+NONE_OUT = policy("none", app("web"), egress=[])
+
+
+def test_the_node_reaches_its_pods_and_what_it_opened_stays() -> None:
+    judge = Judge(program(WEB, DB, NONE_IN), {OWN, parse_address("10.0.0.14")})
+    assert judge.admits(tcp("172.18.0.1", "10.0.0.2", 80))
+    assert judge.admits(tcp("10.0.0.14", "10.0.0.2", 80))
+    assert not judge.admits(tcp("172.18.0.2", "10.0.0.2", 80))
+
+
+def test_an_address_of_the_node_inside_its_pod_range_is_no_unknown_pod() -> None:
+    assert Judge(program(WEB), {parse_address("10.0.0.14")}).admits(tcp("10.0.0.1", "10.0.0.14", 80))
+    assert not Judge(program(WEB), set()).admits(tcp("10.0.0.1", "10.0.0.14", 80))
+
+
+@pytest.mark.parametrize(("value", "admitted"), [("policy", False), ("allowed", True)])
+def test_egress_to_the_own_node_is_judged_unless_the_option_exempts_it(value: str, admitted: bool) -> None:
+    found = program(WEB, NONE_OUT, options=Options.parse([f"own_node_egress={value}"]))
+    assert Judge(found, {OWN}).admits(tcp("10.0.0.1", "172.18.0.1", 80)) is admitted
+
+
+def test_the_backend_of_a_service_is_judged_and_not_its_address() -> None:
+    judge = Judge(program(WEB, DB, policy("p", app("db"), ingress=[rule(ports=[PolicyPort("TCP", 80)])])), {OWN})
+    assert judge.admits(tcp("10.0.0.1", "10.0.0.2", 80, asked="10.96.0.1"))
+    assert not judge.admits(tcp("10.0.0.1", "10.0.0.2", 81, asked="10.96.0.1"))
+
+
+def test_a_flow_that_another_announced_is_not_judged() -> None:
+    forbidden = tcp("10.0.0.1", "10.0.0.2", 80)
+    judge = Judge(program(WEB, DB, NONE_IN), {OWN})
+    assert not judge.admits(forbidden)
+    assert judge.admits(forbidden._replace(expected=True))
+
+
+@pytest.mark.parametrize("start", range(0, 200, 50))
+def test_several_changes_at_once_amount_to_one_after_the_other(start: int) -> None:
+    for seed in range(start, start + 50):
+        random = Random(seed)
+        objects, options, shared_from = dense.cluster(random), dense.options(random), random.choice((256, 1, 2))
+        cluster = Cluster.from_objects(objects, options)
+        enforcer = Enforcer(FakeRunner(), "n1", cluster.model, shared_from=shared_from)
+        enforcer.start()
+        history = dense.events(random, objects, 8)
+        enforcer.apply(*[cluster.apply(event) for event in history[:5]])
+        enforcer.apply(*[cluster.apply(event) for event in history[5:]])
+
+        fresh = Cluster.from_objects(dense.after(objects, history), options)
+        wanted = Builder(Settings()).build(Compiler(fresh.model, "n1", shared_from=shared_from).program)
+        assert {name: dict(body.elements) for name, body in enforcer.wanted.sets.items()} == {
+            name: dict(body.elements) for name, body in wanted.sets.items()
+        }, seed
+        assert enforcer.wanted.chains.keys() == wanted.chains.keys()
+        assert enforcer.verify() == (), seed
+
+
+class Everything:
+    """A kernel with a flow between any two ends; it says which were asked for, and what was done with their labels."""
+
+    def __init__(self, flows: list[Flow]) -> None:
+        self.labels = dict.fromkeys(flows, False)
+        self.asked: list[object] = []
+
+    def own_addresses(self) -> frozenset[int]:
+        return frozenset({OWN})
+
+    def flows(self, ends: object) -> list[Flow]:
+        self.asked.append(ends)
+        found = [item._replace(labelled=labelled) for item, labelled in self.labels.items()]
+        return found if ends is None else [item for item in found if {item.source, item.destination} & set(ends)]  # type: ignore[call-overload]
+
+    def label(self, flows: object, *, present: bool) -> Labelled:
+        items = [item._replace(labelled=False) for item in flows]  # type: ignore[attr-defined]
+        self.labels |= dict.fromkeys(items, present)
+        return Labelled(len(items), 0)
+
+
+@pytest.mark.parametrize("start", range(0, 160, 40))
+def test_after_every_change_the_flows_cut_are_those_the_program_forbids(start: int) -> None:
+    flows = [
+        flow(source, destination, protocol, port)
+        for source in ENDS for destination in ENDS for protocol, port in TRAFFIC[6:20:3]
+        if source != destination and family_of(source) == family_of(destination)
+    ]  # fmt: skip
+    for seed in range(start, start + 40):
+        random = Random(seed)
+        objects, options, shared_from = dense.cluster(random), dense.options(random), random.choice((256, 1, 2))
+        cluster = Cluster.from_objects(objects, options)
+        kernel = Everything(flows)
+        enforcer = Enforcer(FakeRunner(), "n1", cluster.model, None, kernel, shared_from=shared_from)
+        enforcer.start()
+        for event in [None, *dense.events(random, objects, 6)]:
+            before = dict(kernel.labels)
+            if event is not None:
+                enforcer.apply(cluster.apply(event))
+            judge = Judge(enforcer.compiler.program, {OWN})
+            assert kernel.labels == {item: not judge.admits(item) for item in flows}, (seed, event)
+            if event is not None:
+                cut = sum(now and not before[item] for item, now in kernel.labels.items())
+                freed = sum(before[item] and not now for item, now in kernel.labels.items())
+                assert (enforcer.reviewed.cut, enforcer.reviewed.freed) == (cut, freed)
+            assert enforcer.review() == 0
+
+
+@pytest.mark.parametrize("start", range(0, 120, 40))
+def test_when_the_pod_range_of_the_node_changes_all_flows_are_looked_at(start: int) -> None:
+    flows = [
+        flow(source, destination, "TCP", 80)
+        for source in ENDS for destination in ENDS
+        if source != destination and family_of(source) == family_of(destination)
+    ]  # fmt: skip
+    for seed in range(start, start + 40):
+        random = Random(seed)
+        cluster = Cluster.from_objects(dense.cluster(random), dense.options(random))
+        kernel = Everything(flows)
+        enforcer = Enforcer(FakeRunner(), "n1", cluster.model, None, kernel)
+        enforcer.start()
+        for ranges in (("10.0.0.0/29",), ("10.0.0.0/29", "fd00::/124"), ("10.0.0.0/30",), ()):
+            node = Node(name="n1", labels={}, addresses=("172.18.0.1",), pod_cidrs=ranges)
+            enforcer.apply(cluster.apply(Event(EventType.MODIFIED, node)))
+            judge = Judge(enforcer.compiler.program, {OWN})
+            assert kernel.labels == {item: not judge.admits(item) for item in flows}, (seed, ranges)
+
+
+def test_a_pod_that_comes_or_goes_is_a_question_about_its_own_addresses_only() -> None:
+    cluster = Cluster.from_objects([space("shop"), WEB, DB, policy("p", ingress=[rule(Peer(pod_selector=app("api")))])])
+    kernel = Everything([])
+    enforcer = Enforcer(FakeRunner(), "n1", cluster.model, None, kernel)
+    enforcer.start()
+    assert kernel.asked == [None]
+
+    enforcer.apply(cluster.apply(Event(EventType.ADDED, pod("api", "10.2.0.9", node="n2"))))
+    enforcer.review()
+    enforcer.review()
+    enforcer.apply(cluster.apply(Event(EventType.ADDED, pod("far", "10.2.0.7", node="n2"))))
+    assert kernel.asked == [None, {parse_address("10.2.0.9")}, None]
+
+
+class Refusing(Everything):
+    """A kernel that lets nobody look, until it does."""
+
+    refuses = True
+
+    def flows(self, ends: object) -> list[Flow]:
+        found = super().flows(ends)
+        if self.refuses:
+            raise NetlinkError("listing", 1)
+        return found
+
+
+def test_what_could_not_be_looked_at_is_looked_at_the_next_time() -> None:
+    cluster = Cluster.from_objects([space("shop"), WEB, DB])
+    kernel = Refusing([tcp("10.0.0.1", "10.0.0.2", 80)])
+    enforcer = Enforcer(FakeRunner(), "n1", cluster.model, None, kernel)
+    with pytest.raises(NetlinkError, match="CAP_NET_ADMIN"):
+        enforcer.start()
+    with pytest.raises(NetlinkError):
+        enforcer.apply(cluster.apply(Event(EventType.ADDED, NONE_IN)))
+    assert enforcer.verify() == ()
+    kernel.refuses = False
+    assert enforcer.review() == 1

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labs for tests: started for them, ended after them, whatever happens."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from podfence.errors import PodfenceError
+from podfence.lab import sandbox
+from podfence.lab.client import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from podfence.lab.client import Message
+
+PROGRAM = Path(sys.executable).with_name("podfence")
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+_NUMBERS = count()
+
+
+def impossible() -> str:
+    """Return why there can be no lab here, "" if there can."""
+    try:
+        sandbox.require_programs()
+        sandbox.isolation()
+    except PodfenceError as error:
+        return str(error)
+    return ""
+
+
+needs_lab = pytest.mark.skipif(bool(impossible()), reason=impossible())
+"""Marks tests that start labs."""
+
+
+class Run:
+    """The commands of one lab, as a person types them."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.client = Client(name)
+
+    def __call__(self, *words: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run ``podfence lab ...``; unless `check` is off, it must succeed."""
+        done = subprocess.run(
+            (PROGRAM, "lab", *words),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            env=os.environ | {"PODFENCE_LAB": self.name},
+        )
+        assert not check or done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr}"
+        return done
+
+    def status(self) -> Message:
+        """Return what `lab status` tells."""
+        return self.client.request("status")
+
+    def is_running(self) -> bool:
+        """Return whether there is such a lab."""
+        return self("status", check=False).returncode == 0
+
+
+def fresh_name() -> str:
+    """Return the name of a lab that no other test has."""
+    return f"test-{os.getpid()}-{next(_NUMBERS)}"
+
+
+@contextmanager
+def running(*words: str, stdin: str = "") -> Iterator[Run]:
+    """Start a lab with these words after ``lab up``; it ends with this."""
+    run = Run(fresh_name())
+    try:
+        run("up", *words, stdin=stdin)
+        yield run
+    finally:
+        run("down", check=False)
+
+
+def processes(name: str) -> list[int]:
+    """Return all processes of a lab, the one on the outside included."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            environ = (folder / "environ").read_bytes() if folder.name.isdigit() else b""
+        except OSError:
+            continue
+        if f"PODFENCE_LAB={name}\0".encode() in environ and int(folder.name) != os.getpid():
+            found.append(int(folder.name))
+    return sorted(found)
+
+
+def has(program: str) -> bool:
+    """Return whether the machine has a program."""
+    return shutil.which(program, path=sandbox.search_path()) is not None

@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab as people use it: by its commands, with real processes and packets, and through every way it can end."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.lab import labs
+from tests.lab.labs import EXAMPLES, PROGRAM, Run, needs_lab, processes, running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = needs_lab
+
+SHOP = str(EXAMPLES / "three-tier" / "app.yaml")
+POLICIES = str(EXAMPLES / "three-tier" / "policies")
+WEB, API, DB = "shop/deploy/web", "shop/deploy/api", "shop/deploy/db"
+
+CLIENT = """
+apiVersion: v1
+kind: Pod
+metadata: {name: client, namespace: shop, labels: {app: client}}
+spec:
+  containers:
+  - {name: main, image: busybox, command: [sh, -c, "echo hello from $HOSTNAME; sleep 3600"]}
+"""
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[Run]:
+    """A lab with the shop and without policies; whoever applies some takes them away."""
+    with running("-f", SHOP) as run:
+        run("apply", "-f", "-", stdin=CLIENT)
+        yield run
+
+
+@pytest.fixture
+def policies(shop: Run) -> Iterator[Run]:
+    """The same with the policies."""
+    shop("apply", "-f", POLICIES)
+    yield shop
+    shop("delete", "-f", POLICIES)
+
+
+def within(seconds: float, what: Callable[[], bool]) -> bool:
+    """Return whether something becomes true in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if what():
+            return True
+        select.select([], [], [], 0.02)
+    return False
+
+
+def ended(process: subprocess.Popen[bytes]) -> int | None:
+    """Return the exit code of a process, None if it does not end in time; then it is killed."""
+    try:
+        return process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return None
+
+
+class TestConnections:
+    def test_a_pod_reaches_another_by_the_name_of_its_service(self, shop: Run) -> None:
+        assert shop("exec", WEB, "--", "wget", "-qO-", "--timeout=2", "http://api:5000").stdout.startswith("pod api-")
+
+    def test_what_policies_deny_times_out_and_what_they_admit_passes(self, policies: Run) -> None:
+        denied = policies("exec", WEB, "--", "nc", "-z", "-w", "1", "db", "3306", check=False)
+        assert denied.returncode == 1
+        assert policies("exec", WEB, "--", "nc", "-z", "-w", "2", "api", "5000").returncode == 0
+        assert policies("exec", API, "--", "nc", "-z", "-w", "2", "db", "3306").returncode == 0
+
+    def test_the_denial_is_in_the_log_with_its_policy_and_counted(self, policies: Run) -> None:
+        policies("exec", DB, "--", "nc", "-z", "-w", "1", "api", "5000", check=False)
+        assert within(5, lambda: "by shop/db" in policies("logs").stdout)
+        assert any(item["name"] == "db" and item["denied"] for item in policies.status()["policies"])
+
+    def test_outside_reaches_pods_and_nodes_reach_them_and_they_reach_outside(self, shop: Run) -> None:
+        address = next(pod["addresses"][0] for pod in shop.status()["pods"] if pod["name"].startswith("web"))
+        for source in ("outside", "node:node-1", "node:node-2"):
+            assert "nginx" in shop("exec", source, "--", "wget", "-qO-", "-T", "2", f"http://{address}").stdout
+        assert shop("exec", WEB, "--", "wget", "-qO-", "-T", "2", "http://198.51.100.7:81").returncode == 0
+
+    def test_every_connection_is_as_the_engine_says(self, policies: Run) -> None:
+        result = policies("verify", "-o", "json")
+        answer = json.loads(result.stdout)
+        assert answer["kind"] == "Verification"
+        assert answer["holds"]
+        assert answer["tried"] == answer["asExpected"] > 200
+
+    def test_a_table_that_somebody_opened_is_found_by_verification_until_it_is_repaired(self, policies: Run) -> None:
+        for node in ("node-1", "node-2"):
+            policies("exec", f"node:{node}", "--", "nft", "insert", "rule", "inet", "podfence", "forward", "accept")
+        opened = policies("verify", "-o", "json", check=False)
+        assert opened.returncode == 1
+        assert json.loads(opened.stdout)["differences"]
+        for node in ("node-1", "node-2"):
+            policies("exec", f"node:{node}", "--", "nft", "delete", "table", "inet", "podfence")
+        # The next change meets what is there, and mends all of it.
+        policies("label", "pod", "client", "tier=web", "-n", "shop")
+        policies("label", "pod", "client", "tier-", "-n", "shop")
+        assert json.loads(policies("verify", "-o", "json").stdout)["holds"]
+
+
+class TestObjects:
+    def test_labels_change_what_policies_select(self, policies: Run) -> None:
+        probe = ("exec", "shop/client", "--", "nc", "-z", "-w", "1", "db", "3306")
+        assert policies(*probe, check=False).returncode == 1
+        assert policies("label", "pod", "client", "tier=api", "-n", "shop").stdout == "pod/client labeled\n"
+        assert policies(*probe).returncode == 0
+        assert policies("label", "pod", "client", "tier-", "-n", "shop").stdout == "pod/client unlabeled\n"
+        assert policies(*probe, check=False).returncode == 1
+
+    def test_apply_says_what_kubectl_says(self, shop: Run) -> None:
+        unchanged = shop("apply", "-f", SHOP).stdout
+        assert "deployment.apps/web unchanged\n" in unchanged
+        scaled = (EXAMPLES / "three-tier" / "app.yaml").read_text().replace("replicas: 3", "replicas: 4")
+        assert "deployment.apps/web configured\n" in shop("apply", "-f", "-", stdin=scaled).stdout
+        assert sum(pod["name"].startswith("web") for pod in shop.status()["pods"]) == 4
+        shop("apply", "-f", SHOP)
+        assert sum(pod["name"].startswith("web") for pod in shop.status()["pods"]) == 3
+
+    def test_what_does_not_exist_cannot_be_deleted(self, shop: Run) -> None:
+        done = shop("delete", "netpol", "nothing", "-n", "shop", check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert 'networkpolicies.networking.k8s.io "nothing" not found' in done.stderr
+
+    def test_an_invalid_manifest_changes_nothing_and_names_line_and_field(self, shop: Run) -> None:
+        broken = CLIENT.replace("client", "other").replace(
+            "image: busybox", "image: busybox, ports: [{containerPort: 70000}]"
+        )
+        done = shop("apply", "-f", "-", stdin=broken, check=False)
+        assert done.returncode == 2
+        assert "<stdin>:7:" in done.stderr
+        assert "containerPort" in done.stderr
+        assert not any(pod["name"] == "other" for pod in shop.status()["pods"])
+
+    def test_a_pod_is_deleted_with_its_processes_and_its_workload_makes_another(self, shop: Run) -> None:
+        before = {pod["name"] for pod in shop.status()["pods"]}
+        victim = next(name for name in before if name.startswith("api"))
+        shop("delete", "pod", victim, "-n", "shop")
+        after = {pod["name"] for pod in shop.status()["pods"]}
+        assert victim not in after
+        assert len(after) == len(before)
+
+
+class TestCommands:
+    def test_the_exit_code_output_and_input_of_a_command_are_handed_on(self, shop: Run) -> None:
+        done = shop(
+            "exec",
+            "-i",
+            "client",
+            "-n",
+            "shop",
+            "--",
+            "sh",
+            "-c",
+            "cat; echo wrong >&2; exit 7",
+            stdin="in",
+            check=False,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (7, "in", "wrong\n")
+
+    def test_a_command_has_no_input_unless_it_is_asked_for(self, shop: Run) -> None:
+        assert shop("exec", "client", "-n", "shop", "--", "cat", stdin="in").stdout == ""
+
+    def test_a_shell_has_a_terminal_of_its_own(self, shop: Run) -> None:
+        master, slave = pty.openpty()
+        command = (PROGRAM, "lab", "shell", "shop/client")
+        with subprocess.Popen(
+            command, stdin=slave, stdout=slave, stderr=slave, env=os.environ | {"PODFENCE_LAB": shop.name}
+        ) as shell:
+            os.close(slave)
+            os.write(master, b"tty; echo $((6 * 7)); exit 3\n")
+            shown = b""
+            while not shell.poll() and select.select([master], [], [], 5)[0]:
+                try:
+                    shown += os.read(master, 4096)
+                except OSError:
+                    break
+            assert ended(shell) == 3
+        os.close(master)
+        assert b"42" in shown
+        assert b"not a tty" not in shown
+
+    def test_ctrl_c_ends_the_command_in_the_pod_too(self, shop: Run) -> None:
+        command = (PROGRAM, "lab", "exec", "shop/client", "--", "sleep", "4242")
+        listing = ("exec", "shop/client", "--", "ps")
+        with subprocess.Popen(command, env=os.environ | {"PODFENCE_LAB": shop.name}) as sleeping:
+            assert within(5, lambda: "sleep 4242" in shop(*listing).stdout)
+            sleeping.send_signal(signal.SIGINT)
+            assert ended(sleeping) == 130
+        assert within(5, lambda: "sleep 4242" not in shop(*listing).stdout)
+
+    @pytest.mark.parametrize("target", ["nobody", "shop/nobody", "deploy/nobody", "node-9", "a/b/c/d"])
+    def test_a_place_that_does_not_exist_is_named(self, shop: Run, target: str) -> None:
+        done = shop("exec", target if target != "node-9" else "node:node-9", "--", "true", check=False)
+        assert done.returncode == 2
+        assert done.stderr.startswith("podfence: error: ")
+        assert target in done.stderr
+
+    def test_what_a_pod_printed_is_its_log(self, shop: Run) -> None:
+        assert within(5, lambda: shop("logs", "client", "-n", "shop").stdout == "hello from client\n")
+
+    def test_status_says_what_is_real_and_what_is_a_stand_in(self, shop: Run) -> None:
+        text = shop("status").stdout
+        assert "stand-in: answers on TCP 3306" in text
+        assert "real: sh of this machine" in text
+        assert "enforcing" in text
+        assert json.loads(shop("status", "-o", "json").stdout)["kind"] == "LabStatus"
+
+
+class TestAgents:
+    def test_an_agent_that_is_killed_is_replaced_and_enforcement_never_stops(self, policies: Run) -> None:
+        before = [pid for pid in processes(policies.name) if name_of(pid).startswith(b"agent node-")]
+        assert len(before) == 2
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        denied = policies("exec", WEB, "--", "nc", "-z", "-w", "1", "db", "3306", check=False)
+        assert denied.returncode == 1
+        assert within(10, lambda: all(node["agent"] == "enforcing" for node in policies.status()["nodes"]))
+        assert json.loads(policies("verify", "-o", "json").stdout)["holds"]
+
+
+def name_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/comm").read_bytes()
+    except OSError:
+        return b""
+
+
+class TestTheEnd:
+    def test_a_second_lab_of_a_name_is_refused_and_the_first_goes_on(self, shop: Run) -> None:
+        done = shop("up", check=False)
+        assert done.returncode == 2
+        assert "is running" in done.stderr
+        assert shop.is_running()
+
+    def test_down_leaves_no_process(self) -> None:
+        with running() as run:
+            assert processes(run.name)
+            run("down")
+            assert processes(run.name) == []
+            assert run("down", check=False).returncode == 2
+
+    @pytest.mark.parametrize("victim", [0, 1, 2])
+    def test_killing_a_process_that_all_others_depend_on_ends_all(self, victim: int) -> None:
+        with running() as run:
+            os.kill(processes(run.name)[victim], signal.SIGKILL)
+            assert within(10, lambda: processes(run.name) == [])
+            assert not run.is_running()
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+    def test_interrupting_the_start_leaves_no_process(self, number: signal.Signals) -> None:
+        name = labs.fresh_name()
+        command = (PROGRAM, "lab", "up", "-f", SHOP)
+        with subprocess.Popen(command, env=os.environ | {"PODFENCE_LAB": name}, stderr=subprocess.DEVNULL) as starting:
+            assert within(10, lambda: len(processes(name)) > 4)
+            starting.send_signal(number)
+            starting.wait(10)
+        Run(name)("down", check=False)
+        assert within(10, lambda: processes(name) == [])
+
+    def test_without_a_lab_every_command_says_how_to_start_one(self) -> None:
+        run = Run(labs.fresh_name())
+        for words in (
+            ("status",),
+            ("verify",),
+            ("logs",),
+            ("down",),
+            ("exec", "x", "--", "true"),
+            ("delete", "pod", "x"),
+        ):
+            done = run(*words, check=False)
+            assert done.returncode == 2
+            assert "podfence lab up" in done.stderr
+
+    def test_a_missing_program_is_named_with_its_package(self, tmp_path: Path) -> None:
+        done = subprocess.run(
+            (PROGRAM, "lab", "up"),
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"PATH": str(tmp_path)},
+        )
+        assert done.returncode == 2
+        assert "apt-get install" in done.stderr
+
+    def test_a_system_without_user_namespaces_is_told_what_to_allow(self, tmp_path: Path) -> None:
+        refusing = tmp_path / "unshare"
+        refusing.write_text("#!/bin/sh\necho 'unshare: unshare failed: Operation not permitted' >&2; exit 1\n")
+        refusing.chmod(0o755)
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        done = subprocess.run(
+            (PROGRAM, "lab", "up"), capture_output=True, text=True, check=False, env=os.environ | {"PATH": path}
+        )
+        assert done.returncode == 2
+        assert "user namespaces" in done.stderr
+
+    def test_an_option_that_kernels_cannot_be_programmed_for_is_refused(self) -> None:
+        done = Run(labs.fresh_name())("up", "--set", "icmp=depends", check=False)
+        assert done.returncode == 2
+        assert "icmp=depends" in done.stderr

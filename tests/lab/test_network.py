@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab's wiring, by packets: who reaches whom, through which hook, and with which source address."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from podfence.lab.addresses import Plan
+from podfence.lab.namespaces import NetworkError, inside
+from podfence.lab.network import AttachError, Network
+from podfence.lab.outside import Responders
+from tests.lab.wiring import TCP, UDP, Wired, needs_namespaces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from podfence.sets.addresses import Family
+
+pytestmark = needs_namespaces
+FAMILIES: tuple[Family, ...] = (4, 6)
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Wired]:
+    with Wired(Plan((4, 6)), (2, 1)) as found:
+        yield found
+
+
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_pods_reach_each_other_with_their_own_addresses(lab: Wired, family: Family, kind: str) -> None:
+    client, neighbour, far = lab.pods[0][0], lab.pods[0][1], lab.pods[1][0]
+    which = FAMILIES.index(family)
+    for target in (neighbour, far):
+        server = lab.server(target.pid, kind, family, 80)
+        assert lab.call(client.pid, target.addresses[which], 80, server, kind).client == client.addresses[which]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_two_pods_of_one_node_pass_the_forward_hook(lab: Wired, family: Family) -> None:
+    client, neighbour = lab.pods[0]
+    server = lab.server(neighbour.pid, "tcp", family, 80)
+    address = neighbour.addresses[FAMILIES.index(family)]
+    node = lab.nodes[0]
+    lab.run(
+        node,
+        "nft",
+        "add table inet t; add chain inet t c { type filter hook forward priority -5; }; add rule inet t c reject",
+    )
+    try:
+        with pytest.raises(ConnectionRefusedError):
+            lab.call(client.pid, address, 80, server)
+    finally:
+        lab.run(node, "nft", "delete table inet t")
+    lab.call(client.pid, address, 80, server)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["192.168.3.1", "172.17.0.5", "10.0.0.9", "8.8.8.8", "142.251.42.238", "2001:db8::1", "2607:f8b0::7"],
+)
+@pytest.mark.parametrize("port", [53, 443, 61000])
+def test_outside_answers_at_any_address_and_port(lab: Wired, address: str, port: int) -> None:
+    if (address, port) == ("172.30.0.1", 53):
+        pytest.skip("this is where outside's DNS server listens")
+    client = lab.pods[1][0]
+    family: Family = 6 if ":" in address else 4
+    own = client.addresses[FAMILIES.index(family)]
+    assert lab.call(client.pid, address, port, lab.server(lab.outside, "tcp", family, TCP)).client == own
+    assert lab.call(client.pid, address, port, lab.server(lab.outside, "udp", family, UDP), "udp").client == own
+
+
+@pytest.mark.parametrize("address", ["10.0.0.9", "8.8.8.8", "2001:db8::1"])
+def test_outside_answers_pings_at_any_address(lab: Wired, address: str) -> None:
+    with inside(lab.pods[0][0].pid):
+        protocol, request = (socket.IPPROTO_ICMPV6, 128) if ":" in address else (socket.IPPROTO_ICMP, 8)
+        end = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM, protocol)
+    with end:
+        end.settimeout(10)
+        end.connect((address, 0))
+        end.send(struct.pack(">BBHHH", request, 0, 0, 0, 7) + b"hello")
+        assert end.recv(64).endswith(b"hello")
+
+
+@pytest.mark.parametrize(
+    ("source", "family"), [("203.0.113.9", 4), ("192.168.3.1", 4), ("2001:db8::9", 6), ("", 4), ("", 6)]
+)
+def test_outside_reaches_pods_and_nodes_from_any_address(lab: Wired, source: str, family: Family) -> None:
+    seen = source or lab.plan.gateway(family)
+    for node, pods in enumerate(lab.pods, 1):
+        target = pods[0]
+        server = lab.server(target.pid, "tcp", family, 80)
+        assert lab.call(lab.outside, target.addresses[FAMILIES.index(family)], 80, server, source=source).client == seen
+        server = lab.server(lab.nodes[node - 1], "tcp", family, 10250)
+        address = lab.plan.node_address(node, family)
+        assert lab.call(lab.outside, address, 10250, server, source=source).client == seen
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_nodes_reach_pods_and_pods_reach_nodes(lab: Wired, family: Family) -> None:
+    which = FAMILIES.index(family)
+    pod, far = lab.pods[0][0], lab.pods[1][0]
+    for target in (pod, far):
+        server = lab.server(target.pid, "tcp", family, 80)
+        seen = lab.call(lab.nodes[0], target.addresses[which], 80, server)
+        assert seen.client == lab.plan.node_address(1, family)
+    for node in (1, 2):
+        server = lab.server(lab.nodes[node - 1], "tcp", family, 10250)
+        seen = lab.call(pod.pid, lab.plan.node_address(node, family), 10250, server)
+        assert seen.client == pod.addresses[which]
+
+
+@pytest.mark.parametrize("address", ["10.244.1.200", "10.244.9.9", "10.96.0.77", "fd00:10:244:9::9"])
+def test_nobody_answers_for_pods_and_services_that_are_not_there(lab: Wired, address: str) -> None:
+    for client in (lab.outside, lab.pods[0][0].pid):
+        with lab.open(client, "tcp", 6 if ":" in address else 4) as end, pytest.raises(OSError) as caught:
+            end.connect((address, 80))
+        assert caught.value.errno in {errno.EHOSTUNREACH, errno.ENETUNREACH}
+
+
+def test_a_pod_that_is_gone_leaves_no_route_and_its_address_serves_the_next(lab: Wired) -> None:
+    first = lab.link(1, 60)
+    lab.network.attach([first])
+    lab.network.attach([first])
+    assert "10.244.1.60" in lab.run(lab.nodes[0], "ip", "route")
+    lab.network.detach([first])
+    lab.network.detach([first])
+    assert "10.244.1.60" not in lab.run(lab.nodes[0], "ip", "route")
+    assert lab.run(lab.nodes[0], "ip", "neigh", "show", "10.244.1.60") == ""
+    second = lab.link(1, 60)
+    lab.network.attach([second])
+    client = lab.pods[0][0]
+    for address, family in zip(second.addresses, FAMILIES, strict=True):
+        server = lab.server(second.pid, "tcp", family, 80)
+        assert lab.call(client.pid, address, 80, server).client in client.addresses
+    lab.network.detach([second])
+
+
+def test_a_pod_takes_the_place_of_one_that_was_not_detached(lab: Wired) -> None:
+    first, second = lab.link(1, 61), lab.link(1, 61)
+    lab.network.attach([first])
+    lab.network.attach([second])
+    lab.network.detach([first])
+    server = lab.server(second.pid, "tcp", 4, 80)
+    lab.call(lab.pods[0][0].pid, "10.244.1.61", 80, server)
+    lab.network.detach([second])
+
+
+def test_a_pod_whose_process_is_gone_fails_alone(lab: Wired) -> None:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    dead, alive = lab.link(1, 70, process.pid), lab.link(1, 71)
+    with pytest.raises(AttachError) as caught:
+        lab.network.attach([dead, alive])
+    assert list(caught.value.failed) == [dead]
+    assert "pod 10.244.1.70" in str(caught.value)
+    assert "10.244.1.70" not in lab.run(lab.nodes[0], "ip", "route")
+    lab.call(lab.pods[0][0].pid, "10.244.1.71", 80, lab.server(alive.pid, "tcp", 4, 80))
+    lab.network.detach([dead, alive])
+
+
+def test_an_address_of_another_node_is_refused(lab: Wired) -> None:
+    stray = lab.link(2, 5)._replace(node=1)
+    with pytest.raises(AttachError, match=r"pod 10\.244\.2\.5, .* not among the addresses of node 1"):
+        lab.network.attach([stray])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_lab_of_one_family_works(family: Family) -> None:
+    with Wired(Plan((family,)), (1, 1)) as lab:
+        client, target = lab.pods[0][0], lab.pods[1][0]
+        server = lab.server(target.pid, "tcp", family, 80)
+        assert lab.call(client.pid, target.addresses[0], 80, server).client == client.addresses[0]
+        with inside(lab.fabric):
+            lab.network.start()
+        lab.call(client.pid, target.addresses[0], 80, server)
+
+
+def test_a_node_that_is_gone_is_named() -> None:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    with Wired(Plan(), ()) as lab:
+        network = Network(lab.plan, [process.pid], lab.outside, Responders(TCP, UDP))
+        with inside(lab.fabric), pytest.raises(NetworkError, match=r"connecting the nodes: ip link add node-1 "):
+            network.start()
+        network.close()

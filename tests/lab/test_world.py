@@ -1,0 +1,377 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Objects come, change and go as with kubectl, in its words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from podfence.cluster.state import EventType
+from podfence.kube import files
+from podfence.kube.objects import Key
+from podfence.lab.addresses import Plan
+from podfence.lab.resources import UnknownResourceError, resource_of
+from podfence.lab.world import World
+from podfence.policy.engine import Engine
+from podfence.policy.options import Options
+from tests.lab import worlds
+from tests.lab.worlds import apply, errors, pod_key, pods, settle, world
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EXAMPLES = (
+    "all-namespaces", "allow-all", "allow-dns", "before-1-7", "deny-all", "deny-egress", "deny-egress-namespace",
+    "deny-external-egress", "deny-namespace", "deny-other-namespaces", "external-clients", "ip-block", "limit-traffic",
+    "many-selectors", "one-namespace", "pod-traffic-rules", "pods-in-namespaces", "port-only", "three-tier",
+    "traffic-flow", "two-ports",
+)  # fmt: skip
+
+
+def test_a_new_world_holds_nodes_namespaces_and_a_dns_server_that_reasons_can_name() -> None:
+    made = World(Plan(), 2)
+    steps = made.take()
+
+    assert list(made.state.nodes) == ["node-1", "node-2"]
+    assert made.state.nodes["node-2"].pod_cidrs == ("10.244.2.0/24",)
+    assert set(made.state.namespaces) == {"default", "kube-system", "kube-public", "kube-node-lease"}
+    assert not made.state.implied
+    assert [spec.containers[0].image for spec in steps.start] == ["coredns"]
+    dns = made.state.services[Key("Service", "kube-system", "kube-dns")]
+    assert dns.addresses == ("10.96.0.10",)
+    assert dns.origin is not None
+    assert str(dns.origin.at()).startswith("podfence/lab/manifests/system.yaml:")
+    assert made.revision == len(steps.events)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_example_can_be_applied_and_deleted_again(checkout: Path, name: str) -> None:
+    made = world()
+    found, problems = files.read([str(checkout / "examples" / name)])
+    assert not problems
+
+    outcomes = made.apply(found)
+
+    assert outcomes
+    assert not [item.error for item in outcomes if item.error]
+    steps = settle(made)
+    assert worlds.started(steps)
+    assert not made.waiting
+    assert {item.verb for item in made.apply(found)} <= {"unchanged", "configured", "ignored"}
+    # The system's namespaces stay, and what a namespace held is gone with it.
+    refusals = [item.error for item in made.delete(found) if item.error]
+    assert all("is forbidden" in error or "(NotFound)" in error for error in refusals)
+    settle(made)
+    assert not [key for key in made.state.pods if key.namespace != "kube-system"]
+
+
+def test_the_list_of_examples_is_complete(checkout: Path) -> None:
+    assert tuple(sorted(path.parent.name for path in (checkout / "examples").glob("*/app.yaml"))) == EXAMPLES
+
+
+def test_apply_says_what_kubectl_says() -> None:
+    made = world()
+    text = worlds.namespace("shop") + worlds.workload() + worlds.policy("x") + worlds.service() + worlds.pod("client")
+
+    assert apply(made, text) == [
+        "namespace/shop created",
+        "deployment.apps/web created",
+        "networkpolicy.networking.k8s.io/x created",
+        "service/web created",
+        "pod/client created",
+    ]
+    assert {line.split()[1] for line in apply(made, text)} == {"unchanged"}
+    assert apply(made, worlds.policy("x", ingress="[{}]")) == ["networkpolicy.networking.k8s.io/x configured"]
+    assert apply(made, worlds.service(ports="[{port: 81}]")) == ["service/web configured"]
+
+
+def test_all_errors_are_told_with_their_lines_and_nothing_is_applied() -> None:
+    made = world()
+    before = made.revision
+    bad = worlds.pod("ok") + worlds.pod("Bad_Name") + worlds.policy("x", ingress="[{ports: [{port: 99999}]}]")
+
+    found = errors(made, bad)
+
+    assert len(found) == 2
+    assert found[0].startswith("app.yaml:12:18: error: metadata.name: Invalid value")
+    assert "spec.ingress[0].ports[0].port" in found[1]
+    assert made.revision == before
+    assert not pods(made)
+
+
+def test_fields_that_only_matter_to_what_runs_are_checked_too() -> None:
+    made = world()
+
+    (found,) = errors(made, worlds.workload(more="      hostname: 5\n"))
+
+    assert found.startswith("app.yaml:12:17: error: spec.template.spec.hostname: expected a string, found the number 5")
+    assert errors(made, worlds.pod("x").replace("name: x,", "generateName: x-,"))[0].endswith(
+        "from x-: cannot use generate name with apply (give it a name)"
+    )
+
+
+def test_kinds_that_nothing_is_done_with_are_named() -> None:
+    outcomes = world().apply(worlds.documents("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"))
+
+    assert list(map(str, outcomes)) == ["ConfigMap ignored"]
+    assert outcomes[0].remarks == ("ConfigMap: 1 not looked at: the lab does nothing with it",)
+
+
+def test_warnings_of_reading_come_first() -> None:
+    text = worlds.workload().replace("apps/v1", "extensions/v1beta1")
+    first, second = world().apply(worlds.documents(text))
+
+    assert "is not served since Kubernetes 1.16" in first.warnings[0]
+    assert str(second) == "deployment.apps/web created"
+
+
+def test_objects_without_a_namespace_go_where_the_request_says() -> None:
+    made = world()
+    first, second = made.apply(worlds.documents(worlds.pod("a") + worlds.pod("b")), "shop")
+
+    assert [key.namespace for key in made.state.pods if key.name in "ab"] == ["shop", "shop"]
+    assert first.notes == ("namespace shop does not exist, and is made up with the label every namespace has",)
+    assert first.remarks == (f"pod/a: {first.notes[0]}",)
+    assert second.notes == ()
+    assert "shop" in made.state.implied
+
+
+def test_the_old_form_of_policies_keeps_its_meaning(checkout: Path) -> None:
+    made = world()
+    found, _ = files.read([str(checkout / "examples" / "before-1-7")])
+    made.apply(found)
+
+    assert [policy.api_version for table in made.state.policies.values() for policy in table.values()] == [
+        "extensions/v1beta1"
+    ]
+    assert Engine(made.state, Options()).policies(next(iter(made.state.policies)))
+
+
+def test_the_same_object_from_another_place_is_unchanged_and_reasons_name_the_new_place() -> None:
+    made = world()
+    apply(made, worlds.policy())
+    settle(made)
+
+    assert str(made.apply(worlds.documents("# moved\n" + worlds.policy(), "new.yaml"))[0]).endswith(" unchanged")
+    policy = made.state.policies["default"]["web"]
+    assert policy.origin is not None
+    assert str(policy.origin.at()) == "new.yaml:3"
+    assert settle(made) == []
+
+
+# Deleting
+
+
+def test_delete_says_what_kubectl_says() -> None:
+    made = world()
+    text = worlds.policy() + worlds.workload()
+    apply(made, text)
+
+    assert list(map(str, made.delete(worlds.documents(text)))) == [
+        'networkpolicy.networking.k8s.io "web" deleted',
+        'deployment.apps "web" deleted',
+    ]
+    assert not pods(made)
+    assert made.delete(worlds.documents(worlds.policy()))[0].error == (
+        'Error from server (NotFound): error when deleting "app.yaml": '
+        'networkpolicies.networking.k8s.io "web" not found'
+    )
+
+
+@pytest.mark.parametrize("word", ["netpol", "networkpolicy", "NetworkPolicies", "networkpolicies.networking.k8s.io"])
+def test_kinds_have_kubectls_names(word: str) -> None:
+    made = world()
+    apply(made, worlds.policy())
+
+    found = made.delete_named(word, ["web", "other"])
+
+    assert list(map(str, found)) == [
+        'networkpolicy.networking.k8s.io "web" deleted',
+        'Error from server (NotFound): networkpolicies.networking.k8s.io "other" not found',
+    ]
+    assert not made.state.policies
+
+
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    [("deploy", "Deployment"), ("po", "Pod"), ("svc", "Service"), ("ns", "Namespace"), ("sts", "StatefulSet"),
+     ("ds", "DaemonSet"), ("rs", "ReplicaSet"), ("rc", "ReplicationController"), ("job", "Job"), ("cj", "CronJob")],
+)  # fmt: skip
+def test_kinds_have_kubectls_short_names(word: str, kind: str) -> None:
+    assert resource_of(word).kind == kind
+
+
+def test_a_word_that_is_no_kind_is_refused() -> None:
+    with pytest.raises(UnknownResourceError, match=r'have a resource type "frobs" \(known are ns, po'):
+        world().delete_named("frobs", ["x"])
+
+
+def test_deleting_a_namespace_deletes_what_is_in_it() -> None:
+    made = world()
+    apply(made, worlds.namespace("shop", "team: a"))
+    apply(made, worlds.workload() + worlds.service() + worlds.policy() + worlds.pod("client"), "shop")
+    first = settle(made)
+
+    assert list(map(str, made.delete_named("ns", ["shop"]))) == ['namespace "shop" deleted']
+
+    (steps,) = settle(made)
+    assert {key.name for key in steps.stop} == set(worlds.started(first))
+    assert [event.object.key for event in steps.events][-1] == Key("Namespace", "", "shop")
+    assert "shop" not in made.state.namespaces
+    assert not made.state.policies
+
+
+def test_an_implied_namespace_can_be_deleted_and_the_systems_own_not() -> None:
+    made = world()
+    apply(made, worlds.pod("a"), "shop")
+
+    assert str(made.delete_named("ns", ["shop"])[0]) == 'namespace "shop" deleted'
+    assert "shop" not in made.state.namespaces
+    assert made.delete_named("ns", ["default"])[0].error == (
+        'Error from server (Forbidden): namespaces "default" is forbidden: this namespace may not be deleted'
+    )
+    assert "NotFound" in made.delete_named("ns", ["shop"])[0].error
+
+
+# Labels
+
+
+def test_labels_of_pods_and_namespaces_change_in_place() -> None:
+    made = world()
+    apply(made, worlds.namespace("shop") + worlds.pod("client", labels="app: a"))
+    settle(made)
+
+    assert str(made.set_labels("pod", "default", "client", {"app": "b", "new": "x"})) == "pod/client labeled"
+    assert str(made.set_labels("po", "default", "client", {"new": None})) == "pod/client unlabeled"
+    assert str(made.set_labels("po", "default", "client", {"new": None})) == "pod/client not labeled"
+    assert str(made.set_labels("ns", "", "shop", {"team": "a"})) == "namespace/shop labeled"
+
+    (steps,) = settle(made)
+    assert [event.type for event in steps.events] == [EventType.MODIFIED] * 3
+    assert not steps.start
+    assert not steps.stop
+    assert pods(made)["client"].template.labels == {"app": "b"}
+    assert made.state.namespaces["shop"].labels == {"team": "a", "kubernetes.io/metadata.name": "shop"}
+
+
+def test_apply_keeps_labels_that_others_put_on_and_takes_its_own_away() -> None:
+    made = world()
+    apply(made, worlds.namespace("shop", "a: x, b: x") + worlds.pod("client", labels="a: x, b: x"))
+    made.set_labels("ns", "", "shop", {"a": "changed", "own": "1"})
+    made.set_labels("pod", "default", "client", {"a": "changed", "own": "1"})
+
+    assert apply(made, worlds.namespace("shop", "a: x") + worlds.pod("client", labels="a: x")) == [
+        "namespace/shop configured",
+        "pod/client configured",
+    ]
+    assert pods(made)["client"].template.labels == {"a": "x", "own": "1"}
+    assert made.state.namespaces["shop"].labels == {"a": "x", "own": "1", "kubernetes.io/metadata.name": "shop"}
+
+
+def test_what_cannot_be_labeled_is_told() -> None:
+    made = world()
+    apply(made, worlds.workload())
+
+    assert "NotFound" in made.set_labels("pod", "default", "nobody", {"a": "b"}).error
+    assert "only pods and namespaces" in made.set_labels("deploy", "default", "web", {"a": "b"}).error
+    assert "invalid label a=-" in made.set_labels("ns", "", "default", {"a": "-"}).error
+
+
+def test_a_label_makes_an_implied_namespace_a_real_one() -> None:
+    made = world()
+    apply(made, worlds.pod("a"), "shop")
+    settle(made)
+
+    made.set_labels("ns", "", "shop", {"team": "a"})
+    made.delete_named("pod", ["a"], "shop")
+
+    assert made.state.namespaces["shop"].labels["team"] == "a"
+    assert made.state.implied == set()
+
+
+# Pods by themselves
+
+
+def test_what_a_running_pod_cannot_change_is_refused_in_the_servers_words() -> None:
+    made = world()
+    apply(made, worlds.pod("client"))
+    settle(made)
+
+    (error,) = errors(made, worlds.pod("client", more="  hostNetwork: true"))
+
+    assert error.startswith(
+        'The Pod "client" is invalid: spec: Forbidden: pod updates may not change fields other than'
+    )
+    assert settle(made) == []
+
+
+def test_another_image_replaces_a_pod_after_it_has_stopped() -> None:
+    made = world()
+    apply(made, worlds.pod("client"))
+    settle(made)
+
+    assert apply(made, worlds.pod("client", image="redis")) == ["pod/client configured"]
+    first = made.take()
+    assert (first.start, first.stop) == ([], [pod_key("client")])
+    assert made.waiting == (pod_key("client"),)
+    made.pod_stopped(pod_key("client"))
+
+    assert [spec.containers[0].image for spec in made.take().start] == ["redis"]
+    assert not made.waiting
+
+
+def test_a_pod_applied_while_its_forerunner_stops_starts_afterwards() -> None:
+    made = world()
+    apply(made, worlds.pod("client"))
+    settle(made)
+    made.delete_named("pod", ["client"])
+    apply(made, worlds.pod("client"))
+    assert not made.take().start
+
+    made.pod_stopped(pod_key("client"))
+
+    assert [spec.name for spec in made.take().start] == ["client"]
+
+
+def test_a_pod_that_was_never_started_is_not_stopped() -> None:
+    made = world()
+    apply(made, worlds.pod("client"))
+    made.delete_named("pod", ["client"])
+
+    steps = made.take()
+
+    assert (steps.start, steps.stop) == ([], [])
+    assert [event.type for event in steps.events] == [EventType.ADDED, EventType.DELETED]
+
+
+def test_a_finished_pod_stays_without_its_address_and_is_not_started_again() -> None:
+    made = world(nodes=1)
+    apply(made, worlds.pod("once", more="  restartPolicy: Never"))
+    settle(made)
+    address = pods(made)["once"].addresses
+
+    made.pod_finished(pod_key("once"), succeeded=True)
+    steps = made.take()
+
+    assert steps.stop == [pod_key("once")]
+    assert pods(made)["once"].phase == "Succeeded"
+    assert pods(made)["once"].addresses == ()
+    assert pod_key("once") not in made.state.members
+    made.pod_stopped(pod_key("once"))
+    assert settle(made) == []
+    assert address == ("10.244.1.3",)
+    assert str(made.delete_named("pod", ["once"])[0]) == 'pod "once" deleted'
+    assert not made.take().stop
+
+
+def test_a_pod_that_went_unasked_is_started_again() -> None:
+    made = world()
+    apply(made, worlds.pod("client"))
+    settle(made)
+
+    made.pod_stopped(pod_key("client"))
+
+    steps = made.take()
+    assert [spec.name for spec in steps.start] == ["client"]
+    assert [event.type for event in steps.events] == [EventType.DELETED, EventType.ADDED]
