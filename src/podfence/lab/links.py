@@ -113,7 +113,7 @@ class AgentLink:
         for text in report.drift or ():
             self._say(f"repaired: {text}")
         if report.cut:
-            self._say(f"cut {report.cut} established flows that are denied now")
+            self._say(f"cut {report.cut} established flow{'s' if report.cut > 1 else ''} that the policies deny now")
         with self._changed:
             for record in report.records:
                 self.real[Key(record.kind, record.namespace, record.name)] = record.seconds

@@ -15,7 +15,7 @@ AgentState = Literal["enforcing", "behind", "not running"]
 """Whether a kernel has all that it should have, does not yet, or has nobody who would see to it."""
 
 
-class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
+class LabNode(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A node, and its agent."""
 
     name: str
@@ -24,7 +24,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     agent: AgentState
 
 
-class PodStatus(msgspec.Struct, frozen=True, kw_only=True):
+class LabPod(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A pod; `runs` says for each container what really runs, and whether it is a stand-in."""
 
     namespace: str
@@ -36,7 +36,7 @@ class PodStatus(msgspec.Struct, frozen=True, kw_only=True):
     runs: tuple[str, ...]
 
 
-class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
+class LabService(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A Service; `ports` are written as kubectl does, ``80:31261/TCP`` with a node port."""
 
     namespace: str
@@ -47,7 +47,7 @@ class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
     backends: int
 
 
-class PolicyStatus(msgspec.Struct, frozen=True, kw_only=True):
+class LabPolicy(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A policy; `real` are the nodes whose kernels have it, with the seconds that took.
 
     `admitted` counts the packets that its rules let pass to begin a connection, `denied` those that were dropped at
@@ -61,17 +61,19 @@ class PolicyStatus(msgspec.Struct, frozen=True, kw_only=True):
     denied: int
 
 
-class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything, in order of name; `waiting` are objects whose pods cannot be started yet."""
+class LabStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What is in a lab at one moment, in order of name; `waiting` are objects whose pods cannot be started yet."""
 
+    api_version: Literal["podfence/v1"]
+    kind: Literal["LabStatus"]
     name: str
-    nodes: tuple[NodeStatus, ...]
-    pods: tuple[PodStatus, ...]
-    services: tuple[ServiceStatus, ...]
-    policies: tuple[PolicyStatus, ...]
+    nodes: tuple[LabNode, ...]
+    pods: tuple[LabPod, ...]
+    services: tuple[LabService, ...]
+    policies: tuple[LabPolicy, ...]
     waiting: tuple[str, ...]
 
     @classmethod
-    def read(cls, message: Mapping[str, Any]) -> Status:
+    def read(cls, message: Mapping[str, Any]) -> LabStatus:
         """Return what a lab sent; raise ValidationError if that is not a status."""
         return msgspec.convert(message, cls)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from podfence.cluster.members import display_name
 from podfence.cluster.services import backends
 from podfence.dataplane import counts
-from podfence.lab.status import NodeStatus, PodStatus, PolicyStatus, ServiceStatus, Status
+from podfence.lab.status import LabNode, LabPod, LabPolicy, LabService, LabStatus
 from podfence.nft.errors import NftError
 from podfence.nft.process import NftRunner
 
@@ -21,19 +21,21 @@ if TYPE_CHECKING:
     from podfence.lab.supervisor import Supervisor
 
 
-def survey(lab: Supervisor) -> Status:
+def survey(lab: Supervisor) -> LabStatus:
     """Return what is in a lab; what a kernel cannot be asked for at the moment counts as nothing."""
     state = lab.state
     pods_on = Counter(pod.template.node for pod in state.pods.values())
     admitted, denied = _counted(lab)
-    return Status(
+    return LabStatus(
+        api_version="podfence/v1",
+        kind="LabStatus",
         name=lab.name,
         nodes=tuple(
-            NodeStatus(name=name, addresses=node.addresses, pods=pods_on[name], agent=_agent(lab.links[name]))
+            LabNode(name=name, addresses=node.addresses, pods=pods_on[name], agent=_agent(lab.links[name]))
             for name, node in sorted(state.nodes.items())
         ),
         pods=tuple(
-            PodStatus(
+            LabPod(
                 namespace=key.namespace,
                 name=key.name,
                 node=item.spec.node,
@@ -45,7 +47,7 @@ def survey(lab: Supervisor) -> Status:
             for key, item in sorted(lab.pods.running.items())
         ),
         services=tuple(
-            ServiceStatus(
+            LabService(
                 namespace=service.namespace,
                 name=service.name,
                 type=service.type,
@@ -56,7 +58,7 @@ def survey(lab: Supervisor) -> Status:
             for _, service in sorted(state.services.items())
         ),
         policies=tuple(
-            PolicyStatus(
+            LabPolicy(
                 namespace=namespace,
                 name=name,
                 real={

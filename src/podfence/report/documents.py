@@ -10,11 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from podfence.analysis.answers import AddressBlock, PodConnection, Ports
-from podfence.report.lab_document import LabStatus
+from podfence.lab.status import LabStatus
 from podfence.report.values import API_VERSION, ApiVersion, DecisionName, Value
 from podfence.report.verification_document import Verification
 
 if TYPE_CHECKING:
+    import msgspec
+
     from podfence.analysis import answers
     from podfence.kube import problems
     from podfence.policy import verdict
@@ -211,7 +213,7 @@ class Version(Value, frozen=True):
     python: str
 
 
-KINDS: dict[str, type[Value]] = {
+KINDS: dict[str, type[msgspec.Struct]] = {
     kind.__name__: kind
     for kind in (Connectivity, PodConnections, Matrix, Verdict, Verification, LabStatus, Options, Version)
 }

@@ -11,11 +11,11 @@ from podfence.report.style import PLAIN
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from podfence.lab.status import PolicyStatus, Status
+    from podfence.lab.status import LabPolicy, LabStatus
     from podfence.report.style import Style
 
 
-def lines(status: Status, *, width: int | None = None, style: Style = PLAIN) -> Iterator[str]:
+def lines(status: LabStatus, *, width: int | None = None, style: Style = PLAIN) -> Iterator[str]:
     """Yield a table each of nodes, pods, Services and policies, those that are empty left out."""
     tables: list[tuple[tuple[str, ...], list[tuple[str, ...]]]] = [
         (
@@ -68,7 +68,7 @@ def _joined(texts: Sequence[str]) -> str:
     return ", ".join(texts) or "<none>"
 
 
-def _real(policy: PolicyStatus, nodes: int) -> str:
+def _real(policy: LabPolicy, nodes: int) -> str:
     if not policy.real:
         return "no node has pods that it concerns"
     slowest = max(policy.real.values())

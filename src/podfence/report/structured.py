@@ -15,12 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from podfence.analysis.answers import PodConnection
-    from podfence.report.values import Value
 
 Form = Literal["json", "yaml"]
 
 
-def lines(document: Value, form: Form) -> Iterator[str]:
+def lines(document: msgspec.Struct, form: Form) -> Iterator[str]:
     """Yield the lines of `document`: its fields in the order of its type, indented by two spaces."""
     if form == "yaml":
         yield from yaml.lines(msgspec.to_builtins(document))

@@ -24,12 +24,12 @@ def command(*, form: Form, name: str) -> int:
     stand-in that answers on its ports, and it says so.
     """
     from podfence.lab.client import Client
-    from podfence.lab.status import Status
-    from podfence.report import lab_document, lab_status, structured
+    from podfence.lab.status import LabStatus
+    from podfence.report import lab_status, structured
 
-    status = Status.read(Client(name).request("status"))
+    status = LabStatus.read(Client(name).request("status"))
     if form == "table":
         outputs.write(lab_status.lines(status, width=outputs.width()))
     else:
-        outputs.write(structured.lines(lab_document.document(status), form))
+        outputs.write(structured.lines(status, form))
     return 0
