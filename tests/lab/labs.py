@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PROGRAM = Path(sys.executable).with_name("podfence")
 EXAMPLES = Path(__file__).parents[2] / "examples"
+SOURCES = Path(__file__).parents[2] / "src"
 
 _NUMBERS = count()
 
@@ -105,3 +106,32 @@ def processes(name: str) -> list[int]:
 def has(program: str) -> bool:
     """Return whether the machine has a program."""
     return shutil.which(program, path=sandbox.search_path()) is not None
+
+
+def python_for_nobody() -> str | None:
+    """Return an interpreter of this version that every user may run, None without one or without root."""
+    if os.geteuid():
+        return None
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    for name in (sys.executable, f"/usr/bin/python{version}", f"/usr/local/bin/python{version}"):
+        command = (
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            name,
+            "-c",
+            "import podfence, msgspec",
+        )
+        try:
+            done = subprocess.run(command, capture_output=True, check=False, env=os.environ | packages(), cwd="/")
+        except OSError:
+            return None
+        if done.returncode == 0:
+            return name
+    return None
+
+
+def packages() -> dict[str, str]:
+    """Return the environment by which another interpreter finds what this one has installed."""
+    return {"PYTHONPATH": os.pathsep.join(path for path in (str(SOURCES), *sys.path) if path)}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lab import labs
+from tests.lab import images, labs
 from tests.lab.labs import EXAMPLES, PROGRAM, Run, needs_lab, processes, running
 
 if TYPE_CHECKING:
@@ -220,6 +220,71 @@ class TestCommands:
         assert "real: sh of this machine" in text
         assert "enforcing" in text
         assert json.loads(shop("status", "-o", "json").stdout)["kind"] == "LabStatus"
+
+
+class TestImages:
+    def test_a_loaded_image_replaces_the_stand_in_with_its_own_root_and_program(
+        self, shop: Run, tmp_path: Path
+    ) -> None:
+        pod = CLIENT.replace("client", "own").replace(
+            'image: busybox, command: [sh, -c, "echo hello from $HOSTNAME; sleep 3600"]', "image: example/own:1"
+        )
+        shop("apply", "-f", "-", stdin=pod)
+        assert any("stand-in" in item["runs"][0] for item in shop.status()["pods"] if item["name"] == "own")
+        file = tmp_path / "own.tar"
+        file.write_bytes(images.docker({"example/own:1": [images.busybox()]}, images.BUSYBOX_CONFIG))
+        assert shop("image", "load", str(file)).stdout == "loaded example/own:1\n"
+        assert within(5, lambda: shop("logs", "own", "-n", "shop").stdout == "hello from /work\n")
+        assert "home" not in shop("exec", "shop/own", "--", "ls", "/").stdout.split()
+        shop("delete", "pod", "own", "-n", "shop")
+
+    @pytest.mark.parametrize("content", [b"", b"no archive", None])
+    def test_what_is_no_image_archive_is_refused_by_name(
+        self, shop: Run, tmp_path: Path, content: bytes | None
+    ) -> None:
+        file = tmp_path / "broken.tar"
+        if content is not None:
+            file.write_bytes(content)
+        done = shop("image", "load", str(file), check=False)
+        assert done.returncode == 2
+        assert "broken.tar" in done.stderr
+
+
+class TestWithoutRoot:
+    def test_an_ordinary_user_has_the_same_lab(self) -> None:
+        python = labs.python_for_nobody()
+        if python is None:
+            pytest.skip(
+                "needs root to become an ordinary user, and a Python of the same version that everybody may run"
+            )
+        environ = os.environ | {"PODFENCE_LAB": labs.fresh_name(), "HOME": "/"} | labs.packages()
+
+        def run(*words: str) -> subprocess.CompletedProcess[str]:
+            command = (
+                "setpriv",
+                "--reuid=65534",
+                "--regid=65534",
+                "--clear-groups",
+                python,
+                "-m",
+                "podfence",
+                "lab",
+                *words,
+            )
+            return subprocess.run(
+                command, capture_output=True, text=True, check=False, env=environ, cwd="/", timeout=60
+            )
+
+        try:
+            started = run("up", "-f", SHOP, "-f", POLICIES)
+            assert started.returncode == 0, started.stderr
+            assert run("exec", WEB, "--", "wget", "-qO-", "--timeout=2", "http://api:5000").stdout.startswith(
+                "pod api-"
+            )
+            assert run("exec", WEB, "--", "nc", "-z", "-w", "1", "db", "3306").returncode == 1
+            assert run("verify").returncode == 0
+        finally:
+            run("down")
 
 
 class TestAgents:
