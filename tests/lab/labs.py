@@ -119,6 +119,7 @@ def python_for_nobody() -> str | None:
             "--reuid=65534",
             "--regid=65534",
             "--clear-groups",
+            "env",
             name,
             "-c",
             "import podfence, msgspec",
