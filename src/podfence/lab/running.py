@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +14,7 @@ from podfence.lab import dns
 from podfence.lab.catalog import choose
 from podfence.lab.launch import SYSTEM_PATH
 from podfence.lab.network import AttachError, PodLink
+from podfence.lab.probing import Probe
 from podfence.lab.sandbox import LabError
 
 if TYPE_CHECKING:
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
 
 FIRST_DELAY: Final = 0.5
 """Seconds after which a container is started again that ended; the time doubles each time."""
+
+_AT_ONCE: Final = 8
+"""How many pods are asked at the same time whether they answer."""
 
 LAST_DELAY: Final = 30.0
 """The most seconds until that."""
@@ -88,6 +94,8 @@ class Pods:
         self._journal = journal
         self._name_servers = tuple(name_servers)
         self._ended = ended
+        self._lock = threading.Lock()
+        self._fresh: list[Running] = []
         self.images: dict[str, Image] = {}
         self.running: dict[Key, Running] = {}
         self._logs = spawner.store / "logs"
@@ -112,6 +120,36 @@ class Pods:
             if not item.failure:
                 for container in item.spec.containers:
                     self._start_container(item, container)
+        with self._lock:
+            self._fresh += fresh
+
+    def await_servers(self, deadline: float) -> None:
+        """Return when the pods that were started last answer on their TCP ports, or at a monotonic time.
+
+        They are asked from inside, where no policy is in between.
+        """
+        with self._lock:
+            items, self._fresh = self._fresh, []
+        with ThreadPoolExecutor(_AT_ONCE, "servers") as workers:
+            list(workers.map(lambda item: self._await_servers(item, deadline), items))
+
+    def _await_servers(self, item: Running, deadline: float) -> None:
+        probes = [
+            Probe("tcp", "", address, port)
+            for address in item.spec.addresses
+            for container in item.spec.containers
+            for port in _tcp_ports(container, item.programs.get(container.name))
+        ]
+        while item.holder is not None and probes and self.running.get(item.spec.key) is item:
+            try:
+                outcomes = item.holder.probe(probes)
+            except LabError:
+                return
+            probes = [probe for probe, outcome in zip(probes, outcomes, strict=True) if outcome != "open"]
+            if probes and time.monotonic() > deadline:
+                ports = ", ".join(str(probe.port) for probe in probes)
+                self._say(item.spec, f"nothing answers on TCP {ports} yet")
+                return
 
     def stop(self, keys: Iterable[Key]) -> None:
         """Stop pods, and return when nothing of them is left and their addresses are free."""
@@ -147,7 +185,10 @@ class Pods:
 
     def _fail(self, item: Running, text: str) -> None:
         item.failure = text
-        self._journal.say(f"pod {item.spec.namespace}/{item.spec.name}", f"cannot be started: {text}")
+        self._say(item.spec, f"cannot be started: {text}")
+
+    def _say(self, spec: PodSpec, text: str) -> None:
+        self._journal.say(f"pod {spec.namespace}/{spec.name}", text)
 
     def _program(self, container: Container) -> Program:
         names = dns.cluster_server(self._spawner.store_in_pods / self.names.name, self._name_servers)
@@ -188,3 +229,10 @@ class Pods:
         timer = threading.Timer(delay, work)
         timer.daemon = True
         timer.start()
+
+
+def _tcp_ports(container: Container, program: Program | None) -> tuple[int, ...]:
+    """Return the ports on which something should answer."""
+    if program is not None and program.stand_in is not None:
+        return program.stand_in.tcp
+    return tuple(port.number for port in container.ports if port.protocol == "TCP")

@@ -41,6 +41,9 @@ _ANSWERS: Final = Responders(tcp=9, udp=9, dns=DNS_PORT)
 LOG_GROUP: Final = 1
 """The group of the kernel's log that denied packets go to, on each node for itself."""
 
+_SERVERS_PATIENCE: Final = 3.0
+"""Seconds to wait until what pods run answers on its ports."""
+
 _PATIENCE: Final = 30.0
 """Seconds to wait for kernels before it is said that they are behind."""
 
@@ -97,6 +100,7 @@ class Supervisor:
             self._reconcile(tell)
             mark = self._mark
         self._settle(mark)
+        self.pods.await_servers(time.monotonic() + _SERVERS_PATIENCE)
         return outcomes
 
     def _reconcile(self, tell: Callable[[str], None]) -> None:
