@@ -27,7 +27,7 @@ fuzz: setup ## look for new cases against the slow twin, at random, until one fa
 	PODFENCE_EXAMPLES=5000 $(BIN)/python -m pytest -n 2 tests/analysis tests/policy $(ARGS)
 
 fuzz-packets: setup ## compare engine, twin and real packets on random clusters for SECONDS=600; needs root
-	$(BIN)/python -m tests.dataplane.fuzz --seconds $(SECONDS) $(ARGS)
+	$(BIN)/python -m tests.dataplane.fuzz --seconds $(SECONDS) --connections 200000 $(ARGS)
 
 lint: setup ## check style, types and imports; changes nothing
 	$(BIN)/ruff check .

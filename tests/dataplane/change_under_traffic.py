@@ -57,7 +57,7 @@ class Seen(NamedTuple):
     """What was tried and what went wrong.
 
     `allowed` counts connections, `forbidden` connections and datagrams, on which all states they met agreed.
-    `lost` were allowed and not answered at once, `passed` were forbidden and passed.
+    `during` are those of `allowed` that were under way while a table changed. `lost` were allowed and not answered at once, `passed` were forbidden and passed.
     """
 
     seconds: float
@@ -65,6 +65,7 @@ class Seen(NamedTuple):
     connections: int
     datagrams: int
     allowed: int
+    during: int
     forbidden: int
     lost: tuple[Try, ...]
     passed: tuple[Try, ...]
@@ -73,7 +74,7 @@ class Seen(NamedTuple):
         """Return it as one line."""
         return (
             f"{self.seconds:.1f} s: {self.changes} changes under {self.connections:,} connections and {self.datagrams:,} "
-            f"datagrams; {self.allowed:,} connections allowed throughout, {len(self.lost)} of them lost; "
+            f"datagrams; {self.allowed:,} connections allowed throughout ({self.during:,} of them while tables changed), {len(self.lost)} of them lost; "
             f"{self.forbidden:,} tries forbidden throughout, {len(self.passed)} of them passed"
         )
 
@@ -84,7 +85,8 @@ def run(folder: Path, *, seed: int, changes: int, connections: int) -> Seen:
     cluster = Cluster.from_objects(drawing.start())
     history = History(cluster)
     with Fabric() as fabric:
-        enforcers = [Enforcer(fabric.runner(node), node, cluster.model) for node in NODES]
+        runners = {node: fabric.direct(node) for node in NODES}
+        enforcers = [Enforcer(runner, node, cluster.model) for node, runner in runners.items()]
         for enforcer in enforcers:
             enforcer.start()
         fabric.forget_soon()
@@ -101,6 +103,8 @@ def run(folder: Path, *, seed: int, changes: int, connections: int) -> Seen:
                 traffic.wait_for(connections * number // changes)
         for enforcer in enforcers:
             assert enforcer.verify() == ()
+        for runner in runners.values():
+            runner.close()
     return history.judge(traffic.records(), time.monotonic() - began)
 
 
@@ -146,12 +150,13 @@ class History:
         sums = [_Sums([state[number] for state in self._states], probe) for number, probe in enumerate(FLOWS)]
         counts = Counter(record[0] for record in records)
         lost, passed = [], []
-        allowed = forbidden = 0
+        allowed = during = forbidden = 0
         for result, number, began, ended in records:
             flow, answered = sums[number], result in (CONNECTED, AGAIN, ARRIVED)
             first, last = bisect_right(self._ended, began), bisect_right(self._begun, ended)
             if result in (CONNECTED, AGAIN, REFUSED, SILENT) and flow.always(first, last):
                 allowed += 1
+                during += first < last
                 if result != CONNECTED:
                     lost.append(Try(FLOWS[number], result, first, last))
             if answered and flow.never(first, last):
@@ -165,6 +170,7 @@ class History:
             sum(counts[result] for result in (CONNECTED, AGAIN, REFUSED, SILENT)),
             counts[SENT],
             allowed,
+            during,
             forbidden,
             tuple(lost),
             tuple(passed),

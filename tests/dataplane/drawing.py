@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 How = Literal["one by one", "at once", "agents were down"]
 
 API: Final = "networking.k8s.io/v1"
+FEWEST: Final = 5
 SPACES: Final = ("default", "dev", "prod")
 POD_NAMES: Final = ("api", "db", "dns", "web", "web-1", "web-2", "web-3")
 ENDS: Final = tuple((node, addresses) for node, ends in PODS.items() for addresses in ends)
@@ -108,7 +109,10 @@ class Step(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A cluster, what happens to it, and how it is enforced; `revokes` says whether established flows are cut too."""
+    """A cluster, what happens to it, and how it is enforced.
+
+    `revokes` says whether established flows are cut too, `direct` whether nft is passed by where it can be.
+    """
 
     seed: int
     objects: tuple[KubeObject, ...]
@@ -117,6 +121,7 @@ class Case(NamedTuple):
     settings: Settings
     shared_from: int
     revokes: bool
+    direct: bool
 
 
 def case(seed: int, steps: int) -> Case:
@@ -131,6 +136,7 @@ def case(seed: int, steps: int) -> Case:
         _options(random),
         Settings(reject=random.random() < 0.1),
         random.choice((256, 256, 1, 2, 3)),
+        random.random() < 0.5,
         random.random() < 0.5,
     )
 
@@ -185,7 +191,7 @@ class Drawing:
     def step(self) -> Step:
         """Return what happens next: something to a policy, a namespace, a pod, or a node."""
         count = self.random.choice((1, 1, 1, 2, 4))
-        kinds = (self._put_policy, self._put_policy, self._drop_policy, self._relabel_pod, self._relabel_space,
+        kinds = (self._put_policy, self._edit_policy, self._drop_policy, self._relabel_pod, self._relabel_space,
                  self._put_pod, self._drop_pod, self._hand_over, self._hand_over, self._put_node)  # fmt: skip
         events = [event for _ in range(count) for event in self.random.choice(kinds)()]
         return Step(tuple(events), self.random.choice(("one by one", "one by one", "at once", "agents were down")))
@@ -195,11 +201,25 @@ class Drawing:
     def _put_policy(self) -> list[Event]:
         return [self._put(self._policy())]
 
+    def _edit_policy(self) -> list[Event]:
+        """Add rules to a policy, or take one out: most of what it admitted it goes on admitting."""
+        policies = [item for item in self.present.values() if isinstance(item, NetworkPolicy)]
+        if not policies:
+            return []
+        policy = self.random.choice(policies)
+        side = "egress" if policy.policy_types == ("Egress",) else "ingress"
+        rules = list(getattr(policy, side))
+        if rules and self.random.random() < 0.4:
+            rules.remove(self.random.choice(rules))
+        else:
+            rules[:0] = self._rules(policy.api_version == OLD_API)
+        return [self._put(msgspec.structs.replace(policy, **{side: tuple(rules[:6])}))]
+
     def _drop_policy(self) -> list[Event]:
-        return self._drop(NetworkPolicy)
+        return self._drop(NetworkPolicy) if self._count(NetworkPolicy) > FEWEST else self._put_policy()
 
     def _drop_pod(self) -> list[Event]:
-        return self._drop(Pod)
+        return self._drop(Pod) if self._count(Pod) > FEWEST else self._put_pod()
 
     def _put_pod(self) -> list[Event]:
         return [self._put(self._pod(*self.random.choice(ENDS)))]
@@ -245,6 +265,9 @@ class Drawing:
         known = item.key in self.present
         self.present[item.key] = item
         return Event(EventType.MODIFIED if known else EventType.ADDED, item)
+
+    def _count(self, kind: type[KubeObject]) -> int:
+        return sum(isinstance(item, kind) for item in self.present.values())
 
     def _drop(self, kind: type[KubeObject]) -> list[Event]:
         found = [item for item in self.present.values() if isinstance(item, kind)]

@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING, Final, Self
 
 from podfence.dataplane.chains import Settings
 from podfence.dataplane.conntrack import KernelConntrack
+from podfence.nft.direct import DirectRunner
 from podfence.nft.process import NftRunner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from podfence.nft.transaction import Transaction
 
 PODS: Final = {
     "n1": (("10.0.0.1", "fd00::1"), ("10.0.0.2",), ("fd00::3", "10.0.0.3")),
@@ -92,6 +95,21 @@ class Space:
         os.close(self.fd)
 
 
+class Direct(DirectRunner):
+    """The runner that speaks to the kernel itself, for a namespace that the thread is not in."""
+
+    def __init__(self, space: Space) -> None:
+        """Ask nobody yet."""
+        super().__init__()
+        self._space = space
+        self.prefix = ("nsenter", f"--net={space.path}")
+
+    def run(self, transaction: Transaction) -> None:
+        """Carry out all of the transaction or nothing of it."""
+        with self._space.entered():
+            super().run(transaction)
+
+
 class Fabric:
     """The namespaces, wired: pods to their node, nodes to the outside, which routes between them."""
 
@@ -139,6 +157,10 @@ class Fabric:
     def runner(self, node: str) -> NftRunner:
         """Return what programs a node."""
         return NftRunner(prefix=("nsenter", f"--net={self.spaces[node].path}"))
+
+    def direct(self, node: str) -> Direct:
+        """Return what programs a node as its agent does; to be closed."""
+        return Direct(self.spaces[node])
 
     def conntrack(self, node: str) -> KernelConntrack:
         """Return what sees a node's flows; to be closed."""

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import re
+from random import Random
+
 import pytest
 
 from podfence.api import Cluster
@@ -22,6 +25,7 @@ from podfence.nft.sets import Elements
 from podfence.nft.table import Table
 from podfence.nft.transaction import Transaction
 from podfence.policy.verdict import Direction
+from tests.dataplane import dense
 from tests.policy.parts import app, block, pod, policy, rule, space
 
 NODE = Node(name="n1", labels={}, pod_cidrs=("10.0.0.0/24",))
@@ -137,17 +141,40 @@ def test_an_event_touches_what_it_is_about(event: Event, counts: dict[str, int])
     assert touched == sum(counts.values())
 
 
-def test_a_rule_that_changes_keeps_the_group_and_changes_its_chains_in_one_transaction() -> None:
+def test_a_rule_that_changes_keeps_the_group_and_switches_its_chains_in_one_transaction() -> None:
     runner = Recorder()
     cluster, enforcer = started(runner, *START)
     changed = policy("p", app("db"), ingress=[rule(Peer(pod_selector=app("web")), ports=[PolicyPort("TCP", 443)])])
     before = len(runner.given)
     enforcer.apply(cluster.apply(Event(EventType.MODIFIED, changed)))
 
-    (transaction,) = runner.given[before:]
-    assert " in4 " not in str(transaction)
-    assert " known4 " not in str(transaction)
+    prepared, switched, cleared = runner.given[before:]
+    assert not any(" in4 " in str(item) or " known4 " in str(item) for item in (prepared, switched, cleared))
+    assert set(prepared.counts) == {"add chain", "add rule"}
+    assert "delete element" in switched.counts
+    assert not {"add chain", "delete chain"} & switched.counts.keys()
+    assert set(cleared.counts) == {"flush chain", "delete chain", "delete map"}
     assert enforcer.verify() == ()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_nothing_leads_to_what_is_as_new_and_what_goes_is_out_of_use_before(seed: int) -> None:
+    random = Random(seed)
+    objects = dense.cluster(random)
+    runner = Recorder()
+    cluster, enforcer = started(runner, *objects)
+    before = len(runner.given)
+    for event in dense.events(random, objects, 8):
+        enforcer.apply(cluster.apply(event))
+
+    for transaction in runner.given[before:]:
+        text = str(transaction)
+        new = set(re.findall(r"^add (?:chain|map|set) inet podfence (\S+)", text, re.MULTILINE))
+        used = re.findall(r"^add (?:element|rule) inet podfence (\S+) (.*)$", text, re.MULTILINE)
+        for place, rest in used:
+            assert place in new or not new & set(re.findall(r"(?:goto |jump |@)([^\s,;]+)", rest))
+        if re.search(r"^delete (?:chain|map|set) ", text, re.MULTILINE):
+            assert not [line for line in text.splitlines() if line.startswith(("add ", "delete element "))]
 
 
 def test_a_refused_transaction_makes_the_table_anew_in_one() -> None:

@@ -221,6 +221,24 @@ def test_a_pod_that_comes_or_goes_is_a_question_about_its_own_addresses_only() -
     assert kernel.asked == [None, {parse_address("10.2.0.9")}, None]
 
 
+def test_what_changed_just_before_a_second_look_is_looked_at_by_the_next_one_too() -> None:
+    cluster = Cluster.from_objects([space("shop"), WEB, DB, policy("p", ingress=[rule(Peer(pod_selector=app("api")))])])
+    kernel = Everything([])
+    enforcer = Enforcer(FakeRunner(), "n1", cluster.model, None, kernel)
+    enforcer.start()
+    enforcer.review()
+    kernel.asked.clear()
+    early, late = "10.2.0.9", "10.2.0.7"
+    enforcer.apply(cluster.apply(Event(EventType.ADDED, pod("api", early, node="n2"))))
+    enforcer.review(settled=False)
+    enforcer.apply(cluster.apply(Event(EventType.ADDED, pod("far", late, node="n2", labels={"app": "api"}))))
+    enforcer.review(settled=False)
+    enforcer.review()
+    enforcer.review()
+    one, other = {parse_address(early)}, {parse_address(late)}
+    assert kernel.asked == [one, one, other, one | other, other]
+
+
 class Refusing(Everything):
     """A kernel that lets nobody look, until it does."""
 

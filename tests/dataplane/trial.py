@@ -66,7 +66,7 @@ class Bench:
         """Use these; the nodes' tables are the bench's."""
         self._fabric = fabric
         self._prober = prober
-        self._runners = {node: fabric.runner(node) for node in NODES}
+        self._runners = {node: (fabric.runner(node), fabric.direct(node)) for node in NODES}
         self._conntracks = {node: fabric.conntrack(node) for node in NODES}
 
     def __enter__(self) -> Self:
@@ -75,6 +75,8 @@ class Bench:
     def __exit__(self, *_: object) -> None:
         for conntrack in self._conntracks.values():
             conntrack.close()
+        for runners in self._runners.values():
+            runners[1].close()
 
     def run(self, case: Case, probes: int | Collection[Probe], longest: float = LONGEST) -> Outcome:
         """Enforce a case and compare in every state, by as many probes drawn at random or by these.
@@ -117,9 +119,11 @@ class Bench:
 
     def _enforcers(self, cluster: Cluster, case: Case) -> dict[str, Enforcer]:
         found = {}
-        for node, runner in self._runners.items():
+        for node, runners in self._runners.items():
             conntrack = self._conntracks[node] if case.revokes else None
-            found[node] = Enforcer(runner, node, cluster.model, case.settings, conntrack, shared_from=case.shared_from)
+            found[node] = Enforcer(
+                runners[case.direct], node, cluster.model, case.settings, conntrack, shared_from=case.shared_from
+            )
             found[node].start()
         return found
 
@@ -212,7 +216,7 @@ def told(case: Case, outcome: Outcome) -> Iterator[str]:
     """Yield lines that tell a case and what was seen, for a person who has to find out why."""
     changed = [f"{name}={getattr(case.options, name)}" for name in case.options.__slots__]
     yield f"options: {' '.join(changed)}"
-    yield f"settings: {case.settings}, shared_from={case.shared_from}, revokes={case.revokes}"
+    yield f"settings: {case.settings}, shared_from={case.shared_from}, revokes={case.revokes}, direct={case.direct}"
     yield "cluster:"
     for item in case.objects:
         yield f"  {item}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from podfence.dataplane.chains import Builder, Settings
 from podfence.dataplane.compiler import SHARED_FROM, Compiler
-from podfence.dataplane.difference import cold_start, compatible, difference, replacement
+from podfence.dataplane.difference import cold_start, compatible, replacement, steps
 from podfence.dataplane.revocation import Reviewed, Revocation, concerned
 from podfence.dataplane.ruleset import COMMENT, TABLE, Ruleset, read_back
 from podfence.errors import PodfenceError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from podfence.dataplane.ruleset import SetBody
     from podfence.nft.runner import Runner
     from podfence.nft.table import Table
+    from podfence.nft.transaction import Transaction
     from podfence.policy.model import Model
 
 _HOPELESS = (NotInstalledError, PermissionDeniedError)
@@ -57,13 +58,14 @@ class Enforcer:
 
         A set of pods with at least `shared_from` addresses is a set of its own in the kernel. `conntrack` is
         that of the node; without it no established flow is looked at again. `reviewed` is what the latest
-        look at flows did.
+        look at flows did, and `transactions` counts what was carried out.
         """
         self._runner = runner
         self._builder = Builder(settings or Settings())
         self._programmed: Ruleset | None = None
         self._revocation = Revocation(conntrack)
         self.reviewed = Reviewed()
+        self.transactions = 0
         self.compiler = Compiler(model, node, shared_from=shared_from)
         self.wanted = self._builder.build(self.compiler.program)
 
@@ -82,7 +84,7 @@ class Enforcer:
             table = self._runner.list_table(TABLE)
         except NotFoundError:
             for transaction in cold_start(self.wanted):
-                self._runner.run(transaction)
+                self._run(transaction)
             self._programmed = self.wanted
             return
         _require_ours(table)
@@ -117,12 +119,13 @@ class Enforcer:
                     ends | compiler.claimed(change.pods) if pods_only else concerned(found, compiler.program)
                 )
 
-    def review(self) -> int:
+    def review(self, *, settled: bool = True) -> int:
         """Look a second time at the flows that earlier calls looked at; return how many were cut only now.
 
-        Flows that were on their way when the rules changed are seen then.
+        Flows that were on their way when the rules changed are seen then. `settled` says that the last change was
+        about 100 ms ago; if it was not, the next review, about 100 ms later, looks at its flows again.
         """
-        self.reviewed = self._revocation.look(self.compiler.program, second=True)
+        self.reviewed = self._revocation.review(self.compiler.program, settled=settled)
         return self.reviewed.cut
 
     def verify(self) -> tuple[str, ...]:
@@ -155,26 +158,30 @@ class Enforcer:
     def _program(self) -> int:
         if self._programmed is None or not compatible(self._programmed, self.wanted):
             return self._rebuild()
-        transaction = difference(self._programmed, self.wanted)
-        if not len(transaction):
-            self._programmed = self.wanted
-            return 0
+        count = 0
         try:
-            self._runner.run(transaction)
+            for transaction, reached in steps(self._programmed, self.wanted):
+                self._run(transaction)
+                self._programmed = reached
+                count += len(transaction)
         except _HOPELESS:
             raise
         except NftError:
             # Somebody changed the table under us: what it holds is not what the difference was made from.
             return self._rebuild()
         self._programmed = self.wanted
-        return len(transaction)
+        return count
+
+    def _run(self, transaction: Transaction) -> None:
+        self._runner.run(transaction)
+        self.transactions += 1
 
     def _rebuild(self) -> int:
         """Make the table anew in one transaction, so that nothing is open in between."""
         self._programmed = None
         self._revocation.note_all()
         transaction = replacement(self.wanted)
-        self._runner.run(transaction)
+        self._run(transaction)
         self._programmed = self.wanted
         return len(transaction)
 
