@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab is measured as it is used, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench import lab
+from tests.lab.labs import needs_lab
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@needs_lab
+def test_the_lab_is_started_filled_verified_and_ended(tmp_path: Path) -> None:
+    section = lab.section(tmp_path, quick=True)
+
+    assert section.missed == 0
+    assert [line.split("|")[1].split(":")[0].strip() for line in section.lines[2:]] == [
+        "start an empty one of three nodes",
+        "fill it with 20 pods",
+        "verify all pairs",
+        "end it",
+    ]
