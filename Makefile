@@ -14,7 +14,7 @@ help: ## list the targets
 setup: ## make .venv with the pinned tools and podfence itself
 	@sh scripts/setup
 
-demo: setup ## ask four questions about a small shop
+demo: setup ## show a small shop in a lab: what the engine answers, and what packets do
 	@sh scripts/demo
 
 test: setup ## run all tests and measure coverage; ARGS='-k name' is passed on to pytest

@@ -114,7 +114,8 @@ class Watch:
 
 def main() -> None:
     """Carry out commands until standard input ends."""
-    stay_on(int(sys.argv[1]))
+    if len(sys.argv) > 1:
+        stay_on(int(sys.argv[1]))
     print("ready", flush=True)
     watches: list[Watch] = []
 

@@ -36,6 +36,8 @@ _TEXT: Final = (
 )
 _TOOLS: Final = ("nft", "ip", "unshare", "nsenter")
 
+_ALL: Final = 1 << 24
+
 Samples = dict[str, list[list[float]]]
 
 
@@ -66,7 +68,7 @@ def section(_: Path, *, quick: bool) -> Section:
 
 def measure(what: str, *arguments: object, limit: float = 600.0) -> Samples:
     """Return the samples of `bench.node` by name; raises NotMeasuredError."""
-    run = once(["unshare", "--net", *module("bench.node", what, *map(str, arguments))], limit=limit)
+    run = once(["unshare", "--net", *module("bench.node", what, *map(str, arguments))], limit=limit, kept=_ALL)
     if run.code:
         last = run.complaint.strip().splitlines()[-1:] or [f"exit code {run.code}"]
         raise NotMeasuredError(f"did not end within {limit:.0f} s" if run.late else last[0])

@@ -55,8 +55,11 @@ class Measured:
     failure: str = ""
 
 
-def once(command: Sequence[str | Path], *, limit: float) -> Run:
-    """Run a command to its end, or kill it after `limit` seconds; the output goes to a file, as in a pipeline."""
+def once(command: Sequence[str | Path], *, limit: float, kept: int = _KEPT) -> Run:
+    """Run a command to its end, or kill it after `limit` seconds; the output goes to a file, as in a pipeline.
+
+    Of the output the first `kept` bytes are returned.
+    """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as complaints:
         start = time.perf_counter()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=complaints, env=_environment())
@@ -82,7 +85,7 @@ def once(command: Sequence[str | Path], *, limit: float) -> Run:
             usage.ru_utime + usage.ru_stime,
             usage.ru_maxrss / _MEBIBYTE_IN_KIBIBYTES,
             process.returncode,
-            out.read(_KEPT).decode(errors="replace"),
+            out.read(kept).decode(errors="replace"),
             complaints.read(_KEPT).decode(errors="replace"),
             late.is_set(),
         )

@@ -196,7 +196,7 @@ def _more(written: Iterable[Rule]) -> tuple[Rule, ...]:
 def start(rounds: int, size: Size) -> None:
     """Tell the seconds of a cold start, and of the slowest packet of a flow that was there before."""
     objects = generate(size)
-    with Wire() as wire:
+    with Wire(pinned=False) as wire:
         # A node where connections are tracked already, as kube-proxy has it.
         nft(TRACKING)
         for _ in range(rounds):

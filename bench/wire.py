@@ -24,8 +24,9 @@ _TRACKING: Final[Mapping[str, object]] = {"netfilter/nf_conntrack_tcp_timeout_cl
 class Wire:
     """The ends as processes, each in a namespace of its own, routed through this one."""
 
-    def __init__(self) -> None:
-        """Make and connect them; the server serves."""
+    def __init__(self, *, pinned: bool = True) -> None:
+        """Make and connect them, each on a processor of its own if `pinned`; the server serves."""
+        self._pinned = pinned
         self._stack = ExitStack()
         settle(_SETTINGS)
         ip("link set lo up")
@@ -43,7 +44,7 @@ class Wire:
 
     def _end(self, address: str, core: int) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            ["unshare", "--net", sys.executable, "-m", "bench.endpoint", str(core)],
+            ["unshare", "--net", sys.executable, "-m", "bench.endpoint", *([str(core)] if self._pinned else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -99,17 +99,23 @@ class LiveAgent:
     """The agent of node n1 in another process, and what it reported."""
 
     def __init__(
-        self, prefix: Sequence[str], *, path: str | None = None, log_group: int | None = None, cwd: Path | None = None
+        self,
+        prefix: Sequence[str],
+        *,
+        path: str | None = None,
+        log_group: int | None = None,
+        cwd: Path | None = None,
+        direct: bool = False,
     ) -> None:
         self._socket, theirs = socket.socketpair()
         self._data = bytearray()
         self._complaints = b""
         self.reports: list[Report] = []
-        group = [] if log_group is None else [str(log_group)]
+        words = [*([] if log_group is None else [str(log_group)]), *(["direct"] if direct else [])]
         settings = [*([f"PATH={path}"] if path else []), *([f"TMPDIR={cwd}"] if cwd else [])]
         with theirs:
             self.process = subprocess.Popen(
-                [*prefix, "env", *settings, sys.executable, str(PROCESS), str(theirs.fileno()), *group],
+                [*prefix, "env", *settings, sys.executable, str(PROCESS), str(theirs.fileno()), *words],
                 pass_fds=[theirs.fileno()],
                 cwd=cwd,
                 stdout=subprocess.DEVNULL,

@@ -86,7 +86,7 @@ class World(FakeRunner):
         super().run(transaction)
         self.runs.append((self.now, transaction))
 
-    def play(self, conntrack: Flows | None = None) -> World:
+    def play(self, conntrack: Flows | None = None, watch: Others | None = None) -> World:
         agent = Agent(
             self,
             "n1",
@@ -95,6 +95,7 @@ class World(FakeRunner):
             Settings(),
             lambda report: self.reports.append((self.now, report)),
             conntrack=conntrack,
+            watch=watch,
             clock=lambda: self.now,
             chance=lambda: 1.0,
         )
@@ -104,6 +105,14 @@ class World(FakeRunner):
     def after_start(self) -> list[float]:
         """Return when transactions began after the cold start, which the first half second is for."""
         return [round(when - 1000.0, 3) for when in self.tries if when >= 1000.5]
+
+    def compared(self) -> list[float]:
+        """Return when the whole table was compared."""
+        return [round(when - 1000.0, 3) for when, report in self.reports if report.drift is not None]
+
+    def last(self) -> float:
+        """Return when the last transaction was done."""
+        return round(self.runs[-1][0] - 1000.0, 3)
 
     def errors(self) -> list[str]:
         return [text for _, report in self.reports for text in report.errors]
@@ -128,6 +137,30 @@ class Flows:
 
     def label(self, flows: Iterable[Flow], *, present: bool) -> Labelled:
         return Labelled(len(list(flows)), 0)
+
+
+class Others:
+    """A watch that tells of changes by others at given times, as soon as it is asked then."""
+
+    def __init__(self, world: World, *times: float) -> None:
+        self.world = world
+        self.times = [1000.0 + when for when in times]
+        self.carried_out: list[int] = []
+
+    def fileno(self) -> int:
+        raise NotImplementedError
+
+    def begin(self) -> None:
+        self.carried_out.append(-1)
+
+    def end(self, transactions: int) -> None:
+        assert self.carried_out[-1] == -1
+        self.carried_out[-1] = transactions
+
+    def look(self) -> bool:
+        found = any(when <= self.world.now for when in self.times)
+        self.times = [when for when in self.times if when > self.world.now]
+        return found
 
 
 BEGIN: tuple[float, Sequence[Notice]] = (0.0, [*added(START), Bookmark(1), Synced()])
@@ -189,14 +222,15 @@ def test_records_say_how_long_local_pods_and_policies_of_namespaces_with_local_p
         ("more1", EventType.ADDED),
         ("db", EventType.DELETED),
     }
-    assert all(item.seconds == pytest.approx(0.004) for item in second.records)
+    assert all(item.seconds == pytest.approx(world.runs[-1][0] - 1001.0) for item in second.records)
 
 
 def test_flows_are_looked_at_after_each_transaction_and_again_a_tenth_of_a_second_later() -> None:
     world = World(BEGIN, (1.0, [deleted(ALLOW)]))
     flows = Flows(world)
     world.play(flows)
-    assert [when for when in flows.asked if when >= 1.0] == [1.004, 1.104]
+    last = world.last()
+    assert [when for when in flows.asked if when >= 1.0] == [last, pytest.approx(last + 0.1)]
 
 
 def test_the_second_look_is_not_put_off_for_ever_while_changes_keep_coming() -> None:
@@ -209,6 +243,17 @@ def test_the_second_look_is_not_put_off_for_ever_while_changes_keep_coming() -> 
     assert max(looks) == pytest.approx(changes[-1][0] + 0.104, abs=0.01)
 
 
+def test_a_change_just_before_a_second_look_has_one_more_a_tenth_of_a_second_later() -> None:
+    changes = [(1.0 + n * 0.06, [more(n), Event(EventType.MODIFIED, ALLOW)]) for n in range(9)]
+    world = World(BEGIN, *changes, until=3.0)
+    flows = Flows(world)
+    world.play(flows)
+    last = world.last()
+    late = [when for when in flows.asked if when > last]
+    assert len(late) == 2
+    assert max(late) == pytest.approx(last + 0.1)
+
+
 def test_flows_that_cannot_be_looked_at_are_complained_about_and_the_rules_are_in_force() -> None:
     world = World(BEGIN, (1.0, [deleted(ALLOW), Bookmark(2)]))
     flows = Flows(world)
@@ -218,7 +263,8 @@ def test_flows_that_cannot_be_looked_at_are_complained_about_and_the_rules_are_i
     assert world.reports[-1][1].revision == 2
     (error,) = world.errors()
     assert error.startswith("established flows of node n1 could not be looked at: listing: ")
-    assert [when for when in flows.asked if when >= 1.0] == [1.004, 1.104]
+    last = world.last()
+    assert [when for when in flows.asked if when >= 1.0] == [last, pytest.approx(last + 0.1)]
 
 
 def test_flows_that_could_not_be_looked_at_are_looked_at_every_second_until_it_succeeds() -> None:
@@ -232,13 +278,61 @@ def test_flows_that_could_not_be_looked_at_are_looked_at_every_second_until_it_s
 
     world.receive = receive  # type: ignore[method-assign]
     world.play(flows)
-    assert [when for when in flows.asked if when >= 1.0] == [1.004, 1.104, 2.104, 3.104, 4.104]
+    expected = [world.last() + delay for delay in (0.0, 0.1, 1.1, 2.1, 3.1)]
+    assert [when for when in flows.asked if when >= 1.0] == pytest.approx(expected)
 
 
 def test_the_whole_table_is_compared_every_minute_and_when_asked() -> None:
     world = World(BEGIN, (30.0, [Verify()]), until=200.0).play()
     looked = [round(when - 1000) for when, report in world.reports if report.drift is not None]
     assert looked == [30, 90, 150]
+
+
+def test_a_change_of_the_table_by_others_is_looked_at_at_once() -> None:
+    world = World(BEGIN, (10.0, []))
+    world.end = 1060.0
+    world.play(watch=Others(world, 10.0))
+    assert world.compared() == [10.0]
+
+
+def test_changes_by_others_are_looked_at_once_a_second_at_most_until_they_end() -> None:
+    wakes: list[tuple[float, Sequence[Notice]]] = [(10.0 + n / 10, []) for n in range(35)]
+    world = World(BEGIN, *wakes)
+    world.end = 1050.0
+    world.play(watch=Others(world, *(when for when, _ in wakes)))
+    assert world.compared() == [10.0, 11.0, 12.0, 13.0, 14.0]
+
+
+def test_a_look_at_changes_by_others_is_put_off_by_half_a_second_at_most_while_changes_keep_coming() -> None:
+    changes = [(1.0 + n / 500, [more(n)]) for n in range(200)]
+    world = World(BEGIN, (0.99, []), *changes)
+    world.play(watch=Others(world, 1.01))
+    assert world.compared()
+    assert 1.01 <= world.compared()[0] <= 1.52
+
+
+def test_a_change_by_others_while_the_kernel_refuses_waits_for_the_next_try() -> None:
+    world = World(BEGIN, (1.0, [more(1)]), (1.01, []), until=1.5)
+    others = Others(world, 1.01)
+    original = world.run
+
+    def run(transaction: Transaction) -> None:
+        world.refusals = [NftError("busy")] if 1001.0 <= world.now < 1001.3 else []
+        original(transaction)
+
+    world.run = run  # type: ignore[method-assign]
+    world.play(watch=others)
+    assert world.reports[-1][1].enforcing
+    assert world.compared()
+    assert world.compared()[0] > 1.3
+
+
+def test_the_watch_is_told_of_each_transaction_that_was_carried_out() -> None:
+    world = World(BEGIN, (1.0, [more(1)]), (1.2, [more(2), deleted(WEB)]))
+    others = Others(world)
+    world.play(watch=others)
+    assert min(others.carried_out) >= 0
+    assert sum(others.carried_out) == len(world.runs) > 2
 
 
 def test_drift_is_reported_and_repaired() -> None:

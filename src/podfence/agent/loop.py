@@ -8,6 +8,7 @@ the next thing that is due by the monotonic clock.
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from random import SystemRandom
 from typing import TYPE_CHECKING, Final
 
@@ -27,9 +28,10 @@ from podfence.policy.engine import Engine
 from podfence.policy.model import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from podfence.agent.source import Notice, Source
+    from podfence.agent.watch import Watch
     from podfence.dataplane.chains import Settings
     from podfence.dataplane.conntrack import Conntrack
     from podfence.nft.runner import Runner
@@ -53,6 +55,12 @@ REVIEW_AGAIN: Final = 1.0
 
 VERIFY_EVERY: Final = 60.0
 """Seconds between two comparisons of the whole table with what it should hold."""
+
+VERIFY_AGAIN: Final = 1.0
+"""Seconds between two comparisons at least when somebody else changes the table; one of a large table takes long."""
+
+VERIFY_BY: Final = 0.5
+"""Seconds that a comparison is put off at most while changes wait to be programmed."""
 
 FIRST_RETRY: Final = 0.100
 """Seconds after which what the kernel refused is tried again; the time doubles with each refusal."""
@@ -86,13 +94,15 @@ class Agent:
         report: Callable[[Report], None],
         *,
         conntrack: Conntrack | None = None,
+        watch: Watch | None = None,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = _CHANCE,
     ) -> None:
         """Start nothing yet. Raises OptionError if an option's value cannot be enforced.
 
         `report` is called in the loop, which waits for it. Without a `conntrack`, established flows are not looked
-        at when policies change. `clock` gives seconds and never goes back; `chance`
+        at when policies change. Without a `watch`, changes of the table by others are found once a minute; the
+        source has to return when it has something to tell. `clock` gives seconds and never goes back; `chance`
         gives numbers from 0 to 1, so that agents that failed together do not try again together.
         """
         check_options(options)
@@ -104,6 +114,7 @@ class Agent:
         self._settings = settings
         self._tell = report
         self._conntrack = conntrack
+        self._watch = watch
         self._clock = clock
         self._chance = chance
         self._complaints = Complaints()
@@ -122,7 +133,9 @@ class Agent:
         self._failures = 0
         self._review_at: float | None = None
         self._review_by = 0.0
+        self._changed_at = clock()
         self._verify_at: float | None = None
+        self._verified_at: float | None = None
 
     def run(self) -> None:
         """Follow the source until it ends, or until `stop`."""
@@ -132,6 +145,7 @@ class Agent:
             except SourceClosed:
                 return
             self._take(notices)
+            self._look_out()
             if not self._stopped:
                 self._work(quiet=not notices)
 
@@ -152,8 +166,8 @@ class Agent:
             due.append(self._not_before)
         if self._review_at is not None and not self._failures:
             due.append(self._review_at)
-        if self._verify_at is not None and self._waiting_since is None:
-            due.append(self._verify_at)
+        if (compare := self._verify_due()) is not None:
+            due.append(compare)
         return max(0.0, min(due) - self._clock()) if due else None
 
     def _work(self, *, quiet: bool) -> None:
@@ -166,8 +180,21 @@ class Agent:
             self._program(self.enforcer)
         elif self._review_at is not None and now >= self._review_at and not self._failures:
             self._review(self.enforcer)
-        elif self._verify_at is not None and now >= self._verify_at and waiting is None:
+        elif (compare := self._verify_due()) is not None and now >= compare:
             self._verify(self.enforcer)
+
+    def _verify_due(self) -> float | None:
+        """Return when the table is to be compared; changes that wait go first, for a while."""
+        if self._verify_at is None or self._failures:
+            return None
+        return self._verify_at if self._waiting_since is None else self._verify_at + VERIFY_BY
+
+    def _look_out(self) -> None:
+        """Plan a comparison if somebody else has changed the table."""
+        if self._watch is not None and self._watch.look() and self._verify_at is not None:
+            now = self._clock()
+            earliest = now if self._verified_at is None else max(now, self._verified_at + VERIFY_AGAIN)
+            self._verify_at = min(self._verify_at, earliest)
 
     # Notices
 
@@ -252,6 +279,7 @@ class Agent:
 
     def _plan(self, now: float) -> None:
         """Plan what follows a transaction."""
+        self._changed_at = now
         self._not_before = now + SHORTEST_GAP
         if self._review_at is None:
             self._review_by = now + REVIEW_BY
@@ -273,7 +301,8 @@ class Agent:
         If the kernel does not let it look, that is said, and tried again.
         """
         try:
-            step()
+            with self._accounted(enforcer):
+                step()
         except NetlinkError as error:
             # The rules are in the kernel, and the next review looks at the same flows again.
             self._review_at = self._review_by = self._clock() + REVIEW_AGAIN
@@ -284,6 +313,19 @@ class Agent:
             what = f"established flows of node {self._node} are forbidden now and cannot be cut, because they are older"
             self._complain(what, f"{what} than the table: {enforcer.reviewed.unable} go on until they end")
         return enforcer.reviewed.cut
+
+    @contextmanager
+    def _accounted(self, enforcer: Enforcer) -> Iterator[None]:
+        """Have the watch know how many transactions of a step are our own."""
+        if self._watch is None:
+            yield
+            return
+        before = enforcer.transactions
+        self._watch.begin()
+        try:
+            yield
+        finally:
+            self._watch.end(enforcer.transactions - before)
 
     def _fail(self, error: Exception) -> None:
         """Say why the kernel could not be programmed, and when it is tried again."""
@@ -300,8 +342,13 @@ class Agent:
             self._report()
 
     def _review(self, enforcer: Enforcer) -> None:
+        now = self._clock()
+        settled = now >= self._changed_at + REVIEW_AFTER
         self._review_at = None
-        cut = self._looking(enforcer, enforcer.review)
+        if not settled:
+            # What was changed only just now was not on its way for long enough.
+            self._review_at, self._review_by = self._changed_at + REVIEW_AFTER, now + REVIEW_BY
+        cut = self._looking(enforcer, lambda: enforcer.review(settled=settled))
         if cut:
             self._report(cut=cut)
 
@@ -318,7 +365,7 @@ class Agent:
             self._fail(error)
             return
         now = self._clock()
-        self._verify_at = now + VERIFY_EVERY
+        self._verified_at, self._verify_at = now, now + VERIFY_EVERY
         if drift:
             self._plan(now)
         self._report(drift=drift)

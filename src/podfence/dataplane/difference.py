@@ -28,6 +28,7 @@ _KNOWN: Final = ("known4", "known6")
 _RANGE: Final = ("podcidr4", "podcidr6")
 _FIXED_SETS: Final = (*_RANGE, *_PLACED, *_KNOWN)
 _AT_ONCE: Final = 250
+_ANEW: Final = (Operation("add", TABLE), Operation("delete", TABLE), Operation("add", TABLE))
 
 
 def difference(old: Ruleset, new: Ruleset) -> Transaction:
@@ -84,12 +85,11 @@ def _alike(one: Container, other: Container) -> bool:
 
 def replacement(new: Ruleset) -> Transaction:
     """Return the one transaction that makes the table anew with this in it, whatever it was before."""
-    start = [Operation("add", TABLE), Operation("delete", TABLE), Operation("add", TABLE)]
-    return _transaction([*start, *_changes(Ruleset(), new)])
+    return _transaction([*_ANEW, *_changes(Ruleset(), new)])
 
 
-def cold_start(new: Ruleset) -> Iterator[Transaction]:
-    """Yield the transactions, of bounded size, that make the table where there was none.
+def cold_start(new: Ruleset, *, anew: bool = False) -> Iterator[Transaction]:
+    """Yield the transactions, of bounded size, that make the table where there was none, or `anew`.
 
     The first makes the hooks, and pods are held from then on; a pod is known when all about it is there.
     """
@@ -98,7 +98,7 @@ def cold_start(new: Ruleset) -> Iterator[Transaction]:
         {name: body for name, body in new.chains.items() if name in FIXED_CHAINS},
         {name: body if name in _RANGE else SetBody(body.container, {}) for name, body in fixed.items()},
     )
-    yield _transaction([Operation("add", TABLE), *_changes(Ruleset(), first)])
+    yield _transaction([*(_ANEW if anew else _ANEW[:1]), *_changes(Ruleset(), first)])
     groups = Ruleset(new.chains, {name: body for name, body in new.sets.items() if name not in _FIXED_SETS})
     rest = [*_changes(Ruleset(first.chains, {}), groups)]
     for name in (*_PLACED, *_KNOWN):

@@ -15,7 +15,7 @@ from podfence.dataplane.revocation import Reviewed, Revocation, concerned
 from podfence.dataplane.ruleset import COMMENT, TABLE, Ruleset, read_back
 from podfence.errors import PodfenceError
 from podfence.kube.objects import Pod
-from podfence.nft.errors import NftError, NotFoundError, NotInstalledError, PermissionDeniedError
+from podfence.nft.errors import NftError, NoBufferSpaceError, NotFoundError, NotInstalledError, PermissionDeniedError
 from podfence.policy.model import Change
 
 if TYPE_CHECKING:
@@ -177,11 +177,19 @@ class Enforcer:
         self.transactions += 1
 
     def _rebuild(self) -> int:
-        """Make the table anew in one transaction, so that nothing is open in between."""
+        """Make the table anew in one transaction, so that nothing is open in between.
+
+        In a user namespace the kernel takes no more than twice `net.core.wmem_max` at once, some thousand elements.
+        Then it is made in several, and pods are held meanwhile.
+        """
         self._programmed = None
         self._revocation.note_all()
         transaction = replacement(self.wanted)
-        self._run(transaction)
+        try:
+            self._run(transaction)
+        except NoBufferSpaceError:
+            for part in cold_start(self.wanted, anew=True):
+                self._run(part)
         self._programmed = self.wanted
         return len(transaction)
 

@@ -7,6 +7,7 @@ established flows pass; so the rules are programmed first, and the labels after.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from podfence.dataplane.flows import Judge
@@ -31,42 +32,63 @@ class Reviewed(NamedTuple):
     unable: int = 0
 
 
+@dataclass(slots=True)
+class _Noted:
+    """Flows to look at: those of some addresses, or every one."""
+
+    ends: set[int] = field(default_factory=set)
+    every: bool = False
+
+    def __or__(self, other: _Noted) -> _Noted:
+        return _Noted(self.ends | other.ends, self.every or other.every)
+
+
 class Revocation:
     """Keeps in mind which flows have to be looked at again; without a `conntrack`, none."""
 
     def __init__(self, conntrack: Conntrack | None) -> None:
         """Have nothing to look at yet."""
         self._conntrack = conntrack
-        self._first: set[int] = set()
-        self._second: set[int] = set()
-        self._all_first = self._all_second = False
+        self._new = _Noted()
+        self._recent = _Noted()
+        self._older = _Noted()
 
     def note(self, ends: Iterable[int]) -> None:
         """Look at the flows of some addresses, next time and the time after."""
-        self._first.update(ends)
+        self._new.ends.update(ends)
 
     def note_all(self) -> None:
         """Look at all flows, next time and the time after."""
-        self._all_first = True
+        self._new.every = True
 
-    def look(self, program: NodeProgram, *, second: bool = False) -> Reviewed:
-        """Look at what was noted, and the `second` time at what was seen once; return what was done.
+    def look(self, program: NodeProgram) -> Reviewed:
+        """Look at what was noted since the last look, and return what was done.
 
-        A flow that begins while the rules change may show only the second time: the kernel lists a flow when
-        its first packet has left. Raises NetlinkError; then all of it is looked at again.
+        Raises NetlinkError; then all of it is looked at again.
         """
-        ends = self._first | self._second if second else self._first
-        every = self._all_first or (second and self._all_second)
-        if self._conntrack is None or not (ends or every):
-            return Reviewed()
-        result = _review(self._conntrack, program, None if every else ends)
-        if second:
-            self._second, self._all_second = self._first, self._all_first
-        else:
-            self._second |= self._first
-            self._all_second |= self._all_first
-        self._first, self._all_first = set(), False
+        result = self._look(program, self._new)
+        self._recent.ends |= self._new.ends
+        self._recent.every |= self._new.every
+        self._new = _Noted()
         return result
+
+    def review(self, program: NodeProgram, *, settled: bool) -> Reviewed:
+        """Look again at what was seen since the last review, and return what was done.
+
+        A flow that begins while the rules change may show only then: the kernel lists a flow when its first packet
+        has left. Where the last change was only moments ago, so that this is not `settled`, the next review looks
+        at all that came since the last one once more. Raises NetlinkError; then all of it is looked at again.
+        """
+        seen = self._new | self._recent
+        result = self._look(program, seen | self._older)
+        self._older = _Noted() if settled else seen
+        self._recent, self._new = _Noted(), _Noted()
+        return result
+
+    def _look(self, program: NodeProgram, noted: _Noted) -> Reviewed:
+        if self._conntrack is None or not (noted.ends or noted.every):
+            return Reviewed()
+        return _review(self._conntrack, program, None if noted.every else noted.ends)
 
 
 def _review(conntrack: Conntrack, program: NodeProgram, ends: set[int] | None) -> Reviewed:

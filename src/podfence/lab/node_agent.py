@@ -21,14 +21,17 @@ from podfence.agent.loop import Agent
 from podfence.agent.nflog import LogGroup
 from podfence.agent.reports import Report
 from podfence.agent.source import SourceClosed
+from podfence.agent.watch import KernelWatch
 from podfence.agent.wire import decode_notice, encode_report
 from podfence.dataplane.conntrack import KernelConntrack
 from podfence.dataplane.netlink import NetlinkError
-from podfence.nft.process import NftRunner
+from podfence.nft.direct import DirectRunner
 
 if TYPE_CHECKING:
     from podfence.agent.source import Notice
+    from podfence.agent.watch import Watch
     from podfence.dataplane.chains import Settings
+    from podfence.nft.runner import Runner
     from podfence.policy.options import Options
 
 _LENGTH: Final = struct.Struct("!I")
@@ -43,10 +46,11 @@ def frame(content: bytes) -> bytes:
 class FrameSource:
     """The notices that come from a socket as frames."""
 
-    def __init__(self, raw: socket.socket, wake: int) -> None:
+    def __init__(self, raw: socket.socket, wake: int, watch: Watch | None = None) -> None:
         """Read from a connected stream socket, and nobody else may; `wake` is a pipe that signals are written to.
 
         Without it, a signal that comes just before the socket is waited for would be seen only afterwards.
+        What the `watch` has to tell ends the wait, too; whoever calls has to look at it then.
         """
         self._socket = raw
         self._wake = wake
@@ -54,9 +58,11 @@ class FrameSource:
         self._poll = select.poll()
         self._poll.register(raw, select.POLLIN)
         self._poll.register(wake, select.POLLIN)
+        if watch is not None:
+            self._poll.register(watch, select.POLLIN)
 
     def receive(self, timeout: float | None) -> list[Notice]:
-        """Return the notices that are there, waiting up to `timeout` seconds for the first.
+        """Return the notices that are there, waiting up to `timeout` seconds for the first, or for the watch.
 
         Raises SourceClosed when the other end has closed; a part of a frame at the end is dropped.
         """
@@ -122,15 +128,19 @@ class Outbox:
                 self._socket.sendall(frame(encode_report(report)))
 
 
-def main(raw: socket.socket, node: str, options: Options, settings: Settings) -> None:
+def main(raw: socket.socket, node: str, options: Options, settings: Settings, runner: Runner | None = None) -> None:
     """Run the agent of a node in this process and network namespace, until the socket ends or SIGTERM comes.
 
+    Without a `runner` the kernel is spoken to directly where that is possible, which is faster than nft.
     Must be called in the main thread. Raises OptionError if an option's value cannot be enforced.
     """
     outbox = Outbox(raw)
     conntrack = _conntrack(node, settings, outbox)
     wake, awakened = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    agent = Agent(FrameSource(raw, wake), node, NftRunner(), options, settings, outbox.put, conntrack=conntrack)
+    runner = runner or DirectRunner()
+    watch = _watch(node, outbox)
+    source = FrameSource(raw, wake, watch)
+    agent = Agent(source, node, runner, options, settings, outbox.put, conntrack=conntrack, watch=watch)
 
     def stop(_number: int, _where: object) -> None:
         agent.stop()
@@ -154,6 +164,15 @@ def _conntrack(node: str, settings: Settings, outbox: Outbox) -> KernelConntrack
         text = (
             f"node {node} does not cut established flows: its kernel's connection tracking cannot be reached: {error}"
         )
+        outbox.put(Report(node=node, enforcing=False, errors=(text,)))
+        return None
+
+
+def _watch(node: str, outbox: Outbox) -> KernelWatch | None:
+    try:
+        return KernelWatch()
+    except OSError as error:
+        text = f"what others change in the table of node {node} is found only once a minute: {error}"
         outbox.put(Report(node=node, enforcing=False, errors=(text,)))
         return None
 

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Changes of our table that somebody else makes, told by the kernel when they happen (linux/netfilter/nf_tables.h).
+
+After each transaction the kernel tells all that was changed, and at last the number of the generation of rules
+that begins with it. What the agent changes itself is told too. The number of its own transactions says which of
+the generations are others': if there are as many new ones as the agent has made, all are its own, even if the
+kernel had to leave out what was in them because there was so much. Only what is left in doubt is compared.
+
+One thing can go unseen until the next look at the whole table: a change of somebody else while a step of the
+agent runs in which one of its own transactions changed nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Protocol
+
+from podfence.dataplane.netlink import HEADER, attributes
+from podfence.dataplane.ruleset import TABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NETLINK_NETFILTER: Final = 12
+_GROUP: Final = 1 << (7 - 1)
+_SUBSYSTEM: Final = 10
+_NEW_GENERATION, _GET_GENERATION = 0xA0F, 0xA10
+_REQUEST: Final = 1
+_GENERAL: Final = struct.Struct(">BBH")
+_INET: Final = 1
+_TABLE_NAME, _GENERATION_ID = 1, 1
+_NUMBER: Final = struct.Struct(">I")
+_NAME: Final = TABLE.name.encode() + b"\0"
+_SO_RCVBUFFORCE: Final = 33
+_ROOM: Final = 1 << 23
+_BUFFER: Final = 1 << 16
+
+
+class Watch(Protocol):
+    """What tells of changes of our table. Used by one thread; its file becomes readable when there is something."""
+
+    def fileno(self) -> int:
+        """Return the number of the file."""
+        ...
+
+    def begin(self) -> None:
+        """Begin a step in which we may change the table ourselves."""
+        ...
+
+    def end(self, transactions: int) -> None:
+        """End the step; so many of our transactions were carried out in it."""
+        ...
+
+    def look(self) -> bool:
+        """Return whether somebody else may have changed the table since the last time, without waiting."""
+        ...
+
+
+class KernelWatch:
+    """The changes in the network namespace that the thread is in that makes this; user namespaces are fine."""
+
+    def __init__(self) -> None:
+        """Begin to listen. Raises OSError if the kernel does not let us."""
+        self._events = _open(_GROUP)
+        self._questions = _open(0)
+        with suppress(PermissionError):
+            # Beyond what the system lets everybody have; without it, more has to be compared.
+            self._events.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _ROOM)
+        self._touched: list[int] = []
+        self._open = self._lost = self._doubt = False
+        self._before = self._told = self._generation()
+
+    def fileno(self) -> int:
+        """Return the number of the file that becomes readable when something was changed."""
+        return self._events.fileno()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._events.close()
+        self._questions.close()
+
+    def begin(self) -> None:
+        """Begin a step in which we may change the table ourselves."""
+        self._doubt = self.look()
+        self._before = self._generation()
+
+    def end(self, transactions: int) -> None:
+        """End the step; so many of our transactions were carried out in it."""
+        told, now = self._told, self._generation()
+        self._drain()
+        if self._lost:
+            # What begins after the queue was emptied is told again.
+            self._doubt |= not (told == self._before and self._generation() == now == told + transactions)
+        else:
+            inside = sum(self._before < number <= now for number in self._touched)
+            self._doubt |= inside > transactions or inside < len(self._touched)
+        self._forget()
+
+    def look(self) -> bool:
+        """Return whether somebody else may have changed the table since the last time, without waiting."""
+        self._drain()
+        found = bool(self._touched) or self._lost or self._doubt
+        self._doubt = False
+        self._forget()
+        return found
+
+    def _forget(self) -> None:
+        if self._lost:
+            self._told, self._open = self._generation(), False
+        self._touched, self._lost = [], False
+
+    def _drain(self) -> None:
+        """Take in all that the kernel has told so far."""
+        while True:
+            try:
+                data = self._events.recv(_BUFFER, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # Said before what was told until then, so one never knows where the gap is.
+                self._lost = True
+                if error.errno != errno.ENOBUFS:
+                    return
+                continue
+            for kind, start, end in _messages(data):
+                if kind == _NEW_GENERATION:
+                    self._told = _generation_of(data, start, end)
+                    if self._open:
+                        self._touched.append(self._told)
+                    self._open = False
+                else:
+                    self._open |= _is_ours(data, start, end)
+
+    def _generation(self) -> int:
+        """Return the number of the present generation; 0, which none has, if the kernel does not tell."""
+        request = HEADER.pack(HEADER.size + _GENERAL.size, _GET_GENERATION, _REQUEST, 0, 0) + _GENERAL.pack(0, 0, 0)
+        try:
+            self._questions.send(request)
+            data = self._questions.recv(_BUFFER, socket.MSG_DONTWAIT)
+        except OSError:
+            return 0
+        for kind, start, end in _messages(data):
+            if kind == _NEW_GENERATION:
+                return _generation_of(data, start, end)
+        return 0
+
+
+def _open(groups: int) -> socket.socket:
+    found = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
+    try:
+        found.bind((0, groups))
+    except OSError:
+        found.close()
+        raise
+    return found
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield the type of each message about nftables, and where its content starts and ends."""
+    start, last = 0, len(data) - HEADER.size - _GENERAL.size
+    while start <= last:
+        length, kind, *_ = HEADER.unpack_from(data, start)
+        if kind >> 8 == _SUBSYSTEM:
+            yield kind, start + HEADER.size, start + length
+        start += length + 3 & ~3
+
+
+def _generation_of(data: bytes, start: int, end: int) -> int:
+    for kind, first, _ in attributes(data, start + _GENERAL.size, end):
+        if kind == _GENERATION_ID:
+            return int(_NUMBER.unpack_from(data, first)[0])
+    return 0
+
+
+def _is_ours(data: bytes, start: int, end: int) -> bool:
+    """Return whether a message is about our table; the name of the table is the first attribute of all of them."""
+    if data[start] != _INET:
+        return False
+    return any(
+        kind == _TABLE_NAME and data[first:last] == _NAME
+        for kind, first, last in attributes(data, start + _GENERAL.size, end)
+    )
