@@ -8,9 +8,8 @@ either meant, or a bug. The sessions are those that `tests/test_docs.py` runs an
 
 from __future__ import annotations
 
-import shlex
-import subprocess
 import sys
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,25 +20,15 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.test_docs import BLOCK, PAGES  # noqa: E402  (the tests say what a session is)
+from tests.lab.labs import Run, fresh_name  # noqa: E402  (the tests say what a session is)
+from tests.test_docs import BLOCK, PAGES, Session, in_lab, printed, settled  # noqa: E402  (as above)
 
 
-def printed(command: str) -> list[str]:
-    """Return the lines a command prints, standard error after standard output, as the tests join them."""
-    program, *arguments = shlex.split(command)
-    answer = subprocess.run(
-        [Path(sys.executable).parent / program, *arguments],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return (answer.stdout + answer.stderr).rstrip("\n").splitlines()
+def refreshed(lab: str, block: re.Match[str]) -> str:
+    """Return a console block with the present output of its commands; a marked one stays as it is.
 
-
-def refreshed(block: re.Match[str]) -> str:
-    """Return a console block with the present output of its commands; a marked one stays as it is."""
+    So does an output that differs only in what is another each time.
+    """
     if block["mark"]:
         return block[0]
     indent = block["indent"]
@@ -48,7 +37,11 @@ def refreshed(block: re.Match[str]) -> str:
     result = lines[: starts[0]] if starts else lines
     for start, end in pairwise([*starts, len(lines)]):
         if lines[start].startswith("$ podfence"):
-            result += [lines[start], *printed(lines[start].removeprefix("$ "))]
+            before = "\n".join(lines[start + 1 : end]).rstrip("\n")
+            session = Session("", lines[start].removeprefix("$ "), before)
+            now = printed(session.command, lab if in_lab(session) else None)
+            output = before if settled(now) == settled(before) else now
+            result += [lines[start], *output.splitlines()]
             result += [""] if end < len(lines) else []
         else:
             result += lines[start:end]
@@ -60,7 +53,11 @@ def main() -> None:
     """Refresh all pages and name those that changed."""
     for page in PAGES:
         before = page.read_text()
-        after = BLOCK.sub(refreshed, before)
+        lab = fresh_name()
+        try:
+            after = BLOCK.sub(partial(refreshed, lab), before)
+        finally:
+            Run(lab)("down", check=False)
         if after != before:
             page.write_text(after)
             sys.stdout.write(f"{page.relative_to(ROOT)}\n")

@@ -4,18 +4,24 @@
 A session is a fenced ``console`` block. Lines that start with ``$ podfence`` are run from the root
 of the checkout, and what follows each, up to the next ``$``, is everything the command prints, standard
 error after standard output. A block that cannot be run is preceded by ``<!-- not run: reason -->``.
+
+The ``podfence lab`` sessions of a page are run in order in one lab; what they show is what a terminal would.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
 import sys
+from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import pytest
+
+from tests.lab.labs import Run, fresh_name, needs_lab
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
@@ -26,6 +32,15 @@ BLOCK = re.compile(
 LINK = re.compile(r"(?<!!)\[[^]]*\]\((?P<target>[^)\s]+)\)")
 HEADING = re.compile(r"^#+ (?P<title>.+)$", re.MULTILINE)
 FENCE = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
+
+VARYING: Final = (
+    (re.compile(r"after \d+ ms"), "after some ms"),
+    (re.compile(r"cut \d+ established flows?"), "cut some established flows"),
+    # Counted are packets, and a resolver may ask once more.
+    (re.compile(r"^(shop +\w+ +)\d+ +\d+ +(?=after)", re.MULTILINE), r"\1some some "),
+    (re.compile(r"real: nginx of this machine|stand-in: answers on TCP 80$", re.MULTILINE), "nginx"),
+)
+"""What the output of a lab has that is another each time or on another machine, and what is compared in its place."""
 
 
 class Session(NamedTuple):
@@ -52,23 +67,53 @@ def sessions(page: str, text: str) -> list[Session]:
     return found
 
 
-SESSIONS = [session for page in PAGES for session in sessions(str(page.relative_to(ROOT)), page.read_text())]
+def in_lab(session: Session) -> bool:
+    """Return whether a session is one of a lab."""
+    return session.command.startswith("podfence lab ")
 
 
-@pytest.mark.parametrize("session", [pytest.param(session, id=session.place) for session in SESSIONS])
-def test_session_prints_what_the_page_shows(session: Session) -> None:
-    program, *arguments = shlex.split(session.command)
-
+def printed(command: str, lab: str | None = None) -> str:
+    """Return what a command prints, standard error after standard output; in a lab, as a terminal would show it."""
+    program, *arguments = shlex.split(command)
     answer = subprocess.run(
         [Path(sys.executable).parent / program, *arguments],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE if lab is None else subprocess.STDOUT,
         text=True,
         check=False,
+        env=None if lab is None else os.environ | {"PODFENCE_LAB": lab, "PYTHONUNBUFFERED": "1"},
     )
+    return (answer.stdout + (answer.stderr or "")).rstrip("\n")
 
-    assert (answer.stdout + answer.stderr).rstrip("\n") == session.output.rstrip("\n")
+
+def settled(output: str) -> str:
+    """Return what a lab printed without what varies."""
+    for pattern, instead in VARYING:
+        output = pattern.sub(instead, output)
+    return output.rstrip("\n")
+
+
+_ALL = [session for page in PAGES for session in sessions(str(page.relative_to(ROOT)), page.read_text())]
+SESSIONS = [session for session in _ALL if not in_lab(session)]
+LABS = {page: list(found) for page, found in groupby(filter(in_lab, _ALL), key=lambda item: item.place.split(":")[0])}
+
+
+@pytest.mark.parametrize("session", [pytest.param(session, id=session.place) for session in SESSIONS])
+def test_session_prints_what_the_page_shows(session: Session) -> None:
+    assert printed(session.command) == session.output.rstrip("\n")
+
+
+@needs_lab
+@pytest.mark.parametrize("page", LABS)
+def test_sessions_in_a_lab_print_what_the_page_shows(page: str) -> None:
+    lab = fresh_name()
+    try:
+        for session in LABS[page]:
+            assert settled(printed(session.command, lab)) == settled(session.output), session.place
+    finally:
+        Run(lab)("down", check=False)
 
 
 def test_sessions_are_found_and_marked_ones_left_out() -> None:
