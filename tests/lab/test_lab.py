@@ -222,6 +222,42 @@ class TestCommands:
         assert json.loads(shop("status", "-o", "json").stdout)["kind"] == "LabStatus"
 
 
+class TestJobs:
+    def test_a_pod_that_has_finished_is_shown_and_its_output_can_be_read(self, shop: Run) -> None:
+        job = """
+apiVersion: batch/v1
+kind: Job
+metadata: {name: once, namespace: shop}
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+      - {name: main, image: busybox, command: [sh, -c, "echo done"]}
+"""
+        shop("apply", "-f", "-", stdin=job)
+
+        def phases() -> list[str]:
+            return [pod["phase"] for pod in shop.status()["pods"] if pod["name"].startswith("once")]
+
+        assert within(5, lambda: phases() == ["Completed"])
+        assert shop("logs", "job/once", "-n", "shop").stdout == "done\n"
+        shop("delete", "job", "once", "-n", "shop")
+        assert phases() == []
+
+
+class TestFamilies:
+    @pytest.mark.parametrize(("family", "tried"), [("--ipv6", 261), ("--dual", 522)])
+    def test_a_lab_of_either_family_does_what_the_engine_says(self, family: str, tried: int) -> None:
+        with running("-f", SHOP, "-f", POLICIES, family) as run:
+            assert run("exec", WEB, "--", "wget", "-qO-", "--timeout=2", "http://api:5000").stdout.startswith(
+                "pod api-"
+            )
+            assert run("exec", WEB, "--", "nc", "-z", "-w", "1", "db", "3306", check=False).returncode == 1
+            answer = json.loads(run("verify", "-o", "json").stdout)
+            assert (answer["holds"], answer["tried"]) == (True, tried)
+
+
 class TestImages:
     def test_a_loaded_image_replaces_the_stand_in_with_its_own_root_and_program(
         self, shop: Run, tmp_path: Path

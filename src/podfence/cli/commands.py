@@ -142,6 +142,8 @@ class Commands(click.Group):
 
 def _write_head(text: str, examples: str, ctx: click.Context, formatter: click.HelpFormatter) -> None:
     formatter.write_text(cleandoc(text))
+    if not examples:
+        return
     name = ctx.find_root().command_path
     _write_lines("Examples", re.sub(r"(?m)(^|[|] )podfence ", rf"\1{name} ", examples), formatter)
 

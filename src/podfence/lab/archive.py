@@ -104,7 +104,7 @@ def load(content: IO[bytes], file: str, store: Path) -> list[Image]:
             archive = _Archive(file, tar)
             return [_unpack(archive, item, store) for item in archive.images()]
     except _BROKEN as error:
-        detail = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        detail = error.strerror if isinstance(error, OSError) and error.strerror else str(error).partition(":\n")[0]
         raise ArchiveError(f"{file}: cannot be read as an image archive: {detail}") from error
 
 

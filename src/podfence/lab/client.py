@@ -96,7 +96,7 @@ class Client:
         """Give the answers to a request as they come; leaving it ends the request."""
         with sandbox.connect(self.name) as raw:
             connection = Connection(raw)
-            connection.send({"op": operation, **fields}, fds)
+            connection.send({"op": operation, "version": sandbox.version(), **fields}, fds)
             yield Replies(connection)
 
     def execute(
@@ -140,7 +140,7 @@ class Client:
         """End the lab, and return when nothing of it is left. Raises LabError if there is none."""
         with sandbox.connect(self.name) as raw:
             connection = Connection(raw)
-            connection.send({"op": "down"})
+            connection.send({"op": "down", "version": sandbox.version()})
             received = connection.receive()
         if received is None:
             raise ConnectionClosedError("the lab has ended by itself")

@@ -91,9 +91,13 @@ def probe(connection: Connection) -> None:
     connection.send({"outcomes": probing.run(probes, message["ports"])})
 
 
-def environment(pod: str, store: Path, env: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a process in a container, or on a node: what every one has, and its own."""
-    own = {"PATH": f"{store}/bin:{SYSTEM_PATH}", "HOSTNAME": pod, "HOME": "/root", "RES_OPTIONS": _RESOLVER}
+def environment(pod: str, store: Path, env: Mapping[str, str], *, machine: bool = False) -> dict[str, str]:
+    """Return the environment of a process in a container: what every one has, and its own.
+
+    `machine` is for nodes and outside, where this machine's programs come before those that images have.
+    """
+    places = (SYSTEM_PATH, f"{store}/bin") if machine else (f"{store}/bin", SYSTEM_PATH)
+    own = {"PATH": ":".join(places), "HOSTNAME": pod, "HOME": "/root", "RES_OPTIONS": _RESOLVER}
     return {**own, **env}
 
 

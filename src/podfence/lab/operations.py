@@ -66,7 +66,8 @@ def begin(request: Request, journal: Journal) -> Generator[Message, None, Superv
     if request.operation != "up":
         raise LabError("the lab is still starting")
     plan = Plan(tuple(fields["families"]))
-    request.tell(f"starting {fields['nodes']} nodes")
+    nodes = fields["nodes"]
+    request.tell(f"starting {nodes} nodes" if nodes > 1 else "starting a node")
     lab = Supervisor(fields["name"], plan, fields["nodes"], Options.parse(fields["settings"]), journal)
     lab.last_breath = os.dup(request.fds[0])
     documents = _documents(fields)

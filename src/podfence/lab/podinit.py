@@ -183,7 +183,9 @@ class _Init:
         beside = None
         if message["inside"]:
             program = container.program if container is not None else Program("")
-            env = {**launch.environment(self._setup.name, Path(self._setup.store), program.env), **env}
+            machine = self._setup.files is None
+            own = launch.environment(self._setup.name, Path(self._setup.store), program.env, machine=machine)
+            env = {**own, **env}
             working_dir = program.working_dir
             if container is not None and program.image:
                 beside = os.pidfd_open(container.pid)

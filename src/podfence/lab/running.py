@@ -42,13 +42,14 @@ LAST_DELAY: Final = 30.0
 
 @dataclass(slots=True)
 class Running:
-    """A pod and what runs in it; `failure` says why nothing does."""
+    """A pod and what runs in it; `failure` says why nothing does, `last_phase` what its status was when it ended."""
 
     spec: PodSpec
     link: PodLink | None = None
     holder: Holder | None = None
     programs: dict[str, Program] = field(default_factory=dict)
     failure: str = ""
+    last_phase: str = ""
 
     @property
     def restarts(self) -> int:
@@ -59,6 +60,8 @@ class Running:
     @property
     def phase(self) -> str:
         """What kubectl would show as its status."""
+        if self.last_phase:
+            return self.last_phase
         if self.failure or self.holder is None:
             return "Error"
         states = self.holder.containers()
@@ -72,6 +75,8 @@ class Running:
 
 class Pods:
     """All pods of a lab. Changes come from one thread at a time; containers end when they like.
+
+    `running` are those there are, `ended` the last of each name that was stopped: its output can still be read.
 
     `ended` is called, in a thread of its own, with the key of a pod whose containers have all ended for good, and
     whether they succeeded.
@@ -98,6 +103,7 @@ class Pods:
         self._fresh: list[Running] = []
         self.images: dict[str, Image] = {}
         self.running: dict[Key, Running] = {}
+        self.ended: dict[Key, Running] = {}
         self._logs = spawner.store / "logs"
         self._logs.mkdir()
         self.names = spawner.store / "names"
@@ -155,13 +161,15 @@ class Pods:
         """Stop pods, and return when nothing of them is left and their addresses are free."""
         gone = [item for key in keys if (item := self.running.pop(key, None)) is not None]
         for item in gone:
+            self.ended[item.spec.key] = item
+            item.last_phase = item.phase
             if item.holder is not None:
                 item.holder.close()
         self._network.detach(item.link for item in gone if item.link is not None)
 
     def log(self, key: Key, container: str | None) -> Path:
         """Return the file of a container's output, that of the first one if none is named. Raises LabError."""
-        item = self.running.get(key)
+        item = self.running.get(key) or self.ended.get(key)
         names = [container.name for container in item.spec.containers] if item else []
         if not names:
             raise LabError(f"pod {key.namespace}/{key.name} does not run")
@@ -173,6 +181,7 @@ class Pods:
         return self._logs / f"{key.namespace}_{key.name}_{container}"
 
     def _hold(self, spec: PodSpec) -> Running:
+        self.ended.pop(spec.key, None)
         item = self.running[spec.key] = Running(spec)
         try:
             item.holder = self._spawner.pod(spec, join=self._nodes[spec.node] if spec.host_network else None)

@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
 from podfence.errors import MissingProgramError, PodfenceError
@@ -156,6 +157,14 @@ def connect(name: str) -> socket.socket:
 
 DEFAULT_NAME: Final = "lab"
 """What a lab is called that is not given a name."""
+
+
+def version() -> str:
+    """Return the version of podfence, "" where it runs without having been installed."""
+    try:
+        return metadata.version("podfence")
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def peer_user(connection: socket.socket) -> int:

@@ -14,6 +14,7 @@ from podfence.lab.connection import Connection
 from podfence.lab.journal import Journal
 from podfence.lab.operations import OPERATIONS, Request, begin
 from podfence.lab.sandbox import peer_user
+from podfence.lab.sandbox import version as own_version
 
 if TYPE_CHECKING:
     import socket
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 FIRST_CALL: Final = 30.0
 """Seconds after which a lab ends that nobody has called to be brought up."""
-
-_OTHER_VERSION: Final = "this lab is of another version of podfence: end it with `podfence lab down`"
 
 
 def serve(listener: socket.socket) -> None:
@@ -40,7 +39,7 @@ def serve(listener: socket.socket) -> None:
     def operate(request: Request) -> Iterator[Message]:
         operation = OPERATIONS.get(request.operation)
         if operation is None:
-            raise PodfenceError(_OTHER_VERSION)
+            raise PodfenceError(f"a lab cannot be asked to {request.operation}")
         yield from operation(started[0], request)
 
     listener.settimeout(FIRST_CALL)
@@ -82,6 +81,7 @@ def answer(
         message, fds = received
         try:
             _require_own_user(raw)
+            _require_own_version(message)
             for reply in operate(Request(str(message.pop("op", "")), message, fds, connection, ended)):
                 connection.send(reply)
         except PodfenceError as error:
@@ -99,6 +99,13 @@ def answer(
                     os.close(number)
         return True
     return False
+
+
+def _require_own_version(message: Message) -> None:
+    """Refuse what another version asks, but for the end, which all versions ask in the same way."""
+    version = message.pop("version", "")
+    if version != own_version() and message.get("op") != "down":
+        raise PodfenceError(f"this lab was started by podfence {own_version()}: end it with `podfence lab down`")
 
 
 def _require_own_user(raw: socket.socket) -> None:

@@ -26,6 +26,7 @@ def survey(lab: Supervisor) -> LabStatus:
     state = lab.state
     pods_on = Counter(pod.template.node for pod in state.pods.values())
     admitted, denied = _counted(lab)
+    pods = {key: item for key, item in lab.pods.ended.items() if key in state.pods} | lab.pods.running
     return LabStatus(
         api_version="podfence/v1",
         kind="LabStatus",
@@ -44,7 +45,7 @@ def survey(lab: Supervisor) -> LabStatus:
                 restarts=item.restarts,
                 runs=tuple(program.note for program in item.programs.values()),
             )
-            for key, item in sorted(lab.pods.running.items())
+            for key, item in sorted(pods.items())
         ),
         services=tuple(
             LabService(

@@ -12,6 +12,7 @@ from podfence.lab.sandbox import LabError
 
 if TYPE_CHECKING:
     from podfence.cluster.state import ClusterState
+    from podfence.kube.objects import Pod
 
 OUTSIDE: Final = "outside"
 """What the world around the cluster is called."""
@@ -56,11 +57,17 @@ def find(state: ClusterState, text: str, namespace: str) -> Target:
     raise LabError(f"{text!r} names no place: write POD, NS/POD, deploy/NAME, NS/deploy/NAME, node:NAME or {OUTSIDE}")
 
 
+def _owned(pod: Pod, owner: Key) -> bool:
+    return pod.owner is not None and (pod.owner.kind, pod.namespace, pod.owner.name) == owner
+
+
 def _pod_of(state: ClusterState, keys: list[Key], text: str) -> Key:
     for key in keys:
         if key.kind == "Pod" and key in state.pods:
             return key
         pods = sorted(member.key for member in state.workload_pods(key) if member.pod is not None)
+        # Those that have finished are no members of the cluster any more, but their output can be read.
+        pods += sorted(pod.key for pod in state.pods.values() if _owned(pod, key))
         if pods:
             return pods[0]
     raise LabError(f"there is no pod {text}; `podfence lab status` lists what there is")

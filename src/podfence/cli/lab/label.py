@@ -14,7 +14,11 @@ podfence lab label pod client role=monitoring app-
 """
 
 
-@click.command(cls=Command, examples=_EXAMPLES, exits="0  changed\n2  it does not exist, or nothing was to change")
+@click.command(
+    cls=Command,
+    examples=_EXAMPLES,
+    exits="0  changed, or as it was already\n1  it does not exist\n2  there is no lab, or this is no label",
+)
 @click.argument("kind", metavar="KIND")
 @click.argument("target", metavar="NAME")
 @click.argument("changes", nargs=-1, required=True, metavar="KEY=VALUE|KEY-...")

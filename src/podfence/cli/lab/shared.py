@@ -101,9 +101,6 @@ def read(manifests: Manifests, *, legacy: str = "auto", lax: bool = False) -> Se
         raise RefusedError(refusal(error, quiet=manifests.quiet, outcome="nothing was changed")) from error
     if loaded.warnings and not manifests.quiet:
         errors.complain("\n".join(map(str, loaded.warnings)))
-    if loaded.ignored and not manifests.quiet:
-        counts = ", ".join(f"{number} {kind}" for kind, number in sorted(loaded.ignored.items()))
-        errors.complain(f"note: ignored {counts}")
     return loaded.objects
 
 
