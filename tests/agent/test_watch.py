@@ -18,13 +18,14 @@ from podfence.dataplane.enforcer import Enforcer
 from podfence.dataplane.ruleset import TABLE
 from podfence.kube.objects import Node, Peer
 from podfence.nft.process import NftRunner
-from tests.agent.live import LiveAgent, added, deleted
+from tests.agent.live import LiveAgent, Shim, added, deleted
 from tests.dataplane.inside import inside
 from tests.dataplane.network import Network
 from tests.policy.parts import app, pod, policy, rule, space
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from podfence.kube.objects import KubeObject
 
@@ -195,6 +196,20 @@ def test_damage_is_repaired_in_the_namespaces_of_an_ordinary_user_too() -> None:
         assert agent.until(lambda report: report.drift is not None).drift == ("table inet podfence was gone",)
         assert agent.end() == 0
         assert agent.complaints() == b""
+
+
+def test_a_table_that_is_gone_and_cannot_be_made_again_is_said_to_be_gone(network: Network, runner: NftRunner, tmp_path: Path) -> None:  # fmt: skip
+    shim = Shim(tmp_path)
+    with LiveAgent(network.prefix, path=shim.path) as agent:
+        begin(agent)
+        shim.plan("fail")
+        network.nft(DAMAGE["table deleted"])
+        report = agent.until(lambda report: report.errors)
+        assert "the table is gone, and until that succeeds nothing on the node is forbidden" in report.errors[0]
+        assert not report.enforcing
+        shim.plan("")
+        agent.until(lambda report: report.enforcing)
+    assert Enforcer(runner, "n1", Cluster.from_objects(START).model).verify() == ()
 
 
 def test_the_deleted_rule_of_a_chain_is_put_back(network: Network, runner: NftRunner) -> None:

@@ -74,6 +74,7 @@ _CHANCE: Final = SystemRandom().random
 _HOPELESS: Final = (ForeignTableError, NotInstalledError, PermissionDeniedError)
 _REFUSALS: Final = (NftError, ForeignTableError, OSError)
 _HELD: Final = "pods that are not programmed yet stay closed, what the kernel has goes on"
+_GONE: Final = "the table is gone, and until that succeeds nothing on the node is forbidden"
 _AS_FOUND: Final = "until that succeeds the node has the rules that it had before this agent, if any"
 
 
@@ -131,6 +132,7 @@ class Agent:
         self._waiting_since: float | None = None
         self._not_before = clock()
         self._failures = 0
+        self._look_at: float | None = None
         self._review_at: float | None = None
         self._review_by = 0.0
         self._changed_at = clock()
@@ -164,8 +166,7 @@ class Agent:
         due = []
         if self._waiting_since is not None and self._model is not None:
             due.append(self._not_before)
-        if self._review_at is not None and not self._failures:
-            due.append(self._review_at)
+        due += [at for at in (self._look_at, self._review_at) if at is not None and not self._failures]
         if (compare := self._verify_due()) is not None:
             due.append(compare)
         return max(0.0, min(due) - self._clock()) if due else None
@@ -178,6 +179,8 @@ class Agent:
         waiting = self._waiting_since
         if waiting is not None and now >= self._not_before and (quiet or now >= waiting + LONGEST_GAP):
             self._program(self.enforcer)
+        elif self._look_at is not None and not self._failures:
+            self._look(self.enforcer)
         elif self._review_at is not None and now >= self._review_at and not self._failures:
             self._review(self.enforcer)
         elif (compare := self._verify_due()) is not None and now >= compare:
@@ -263,7 +266,8 @@ class Agent:
             if changes or again:
                 # The compiler has followed them also when this raises, and the next call programs them too.
                 self._changes = []
-                cut += self._looking(enforcer, lambda: enforcer.apply(*changes))
+                with self._accounted(enforcer):
+                    enforcer.program(*changes)
         except _REFUSALS as error:
             self._fail(error)
             return
@@ -272,6 +276,7 @@ class Agent:
         self._waiting_since = None
         if touched:
             self._plan(now)
+            self._look_at = now
         if self._verify_at is None:
             self._verify_at = now + VERIFY_EVERY
         self._programmed, self._enforcing = self._revision, True
@@ -337,9 +342,16 @@ class Agent:
         self._not_before = now + delay
         what = f"the kernel of node {self._node} could not be programmed: {error}"
         was_enforcing, self._enforcing = self._enforcing, False
-        meanwhile = _HELD if self._adopted else _AS_FOUND
+        gone = self.enforcer is not None and self.enforcer.is_gone
+        meanwhile = _GONE if gone else _HELD if self._adopted else _AS_FOUND
         if not self._complain(what, f"{what}; {meanwhile}; the next try is in {delay:.1f} s") and was_enforcing:
             self._report()
+
+    def _look(self, enforcer: Enforcer) -> None:
+        """Look at established flows only now: whoever waits for the rules does not wait for that too."""
+        self._look_at = None
+        if cut := self._looking(enforcer, enforcer.look):
+            self._report(cut=cut)
 
     def _review(self, enforcer: Enforcer) -> None:
         now = self._clock()

@@ -58,7 +58,8 @@ class Enforcer:
 
         A set of pods with at least `shared_from` addresses is a set of its own in the kernel. `conntrack` is
         that of the node; without it no established flow is looked at again. `reviewed` is what the latest
-        look at flows did, and `transactions` counts what was carried out.
+        look at flows did, and `transactions` counts what was carried out. `is_gone` says that the table was
+        found to be gone, and could not be made again yet.
         """
         self._runner = runner
         self._builder = Builder(settings or Settings())
@@ -66,6 +67,7 @@ class Enforcer:
         self._revocation = Revocation(conntrack)
         self.reviewed = Reviewed()
         self.transactions = 0
+        self.is_gone = False
         self.compiler = Compiler(model, node, shared_from=shared_from)
         self.wanted = self._builder.build(self.compiler.program)
 
@@ -97,11 +99,20 @@ class Enforcer:
 
         Established flows that are forbidden now are cut then, and `review` is to be called about 100 ms later.
         """
+        count = self.program(*changes)
+        self.look()
+        return count
+
+    def program(self, *changes: Change) -> int:
+        """Do the first half of `apply`: new connections are judged by the changes from then on."""
         if changes:
             self._compile(changes)
-        count = self._program()
+        return self._program()
+
+    def look(self) -> int:
+        """Do the second half of `apply`: cut established flows that are forbidden now; return how many."""
         self.reviewed = self._revocation.look(self.compiler.program)
-        return count
+        return self.reviewed.cut
 
     def _compile(self, changes: Sequence[Change]) -> None:
         change = changes[0] if len(changes) == 1 else _merged(changes)
@@ -144,6 +155,7 @@ class Enforcer:
         try:
             contents = self._runner.contents(TABLE)
         except NotFoundError:
+            self.is_gone = True
             self._rebuild()
             return (f"table {TABLE.address} was gone",)
         _require_ours(contents.table)
@@ -175,6 +187,7 @@ class Enforcer:
     def _run(self, transaction: Transaction) -> None:
         self._runner.run(transaction)
         self.transactions += 1
+        self.is_gone = False
 
     def _rebuild(self) -> int:
         """Make the table anew in one transaction, so that nothing is open in between.

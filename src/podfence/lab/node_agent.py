@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import queue
 import select
@@ -28,6 +29,8 @@ from podfence.dataplane.netlink import NetlinkError
 from podfence.nft.direct import DirectRunner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from podfence.agent.source import Notice
     from podfence.agent.watch import Watch
     from podfence.dataplane.chains import Settings
@@ -140,7 +143,7 @@ def main(raw: socket.socket, node: str, options: Options, settings: Settings, ru
     runner = runner or DirectRunner()
     watch = _watch(node, outbox)
     source = FrameSource(raw, wake, watch)
-    agent = Agent(source, node, runner, options, settings, outbox.put, conntrack=conntrack, watch=watch)
+    agent = Agent(source, node, runner, options, settings, _settled(outbox.put), conntrack=conntrack, watch=watch)
 
     def stop(_number: int, _where: object) -> None:
         agent.stop()
@@ -155,6 +158,24 @@ def main(raw: socket.socket, node: str, options: Options, settings: Settings, ru
         ).start()
     agent.run()
     outbox.close(patience=1.0)
+
+
+def _settled(tell: Callable[[Report], None]) -> Callable[[Report], None]:
+    """Return `tell`, with what is there at the first report that the kernel has all left to itself from then on.
+
+    Thousands of objects stay for as long as the agent; to go through them took the collector 150 ms, now and then.
+    """
+    settled = False
+
+    def report(item: Report) -> None:
+        nonlocal settled
+        tell(item)
+        if item.enforcing and not settled:
+            settled = True
+            gc.collect()
+            gc.freeze()
+
+    return report
 
 
 def _conntrack(node: str, settings: Settings, outbox: Outbox) -> KernelConntrack | None:
