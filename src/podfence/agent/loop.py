@@ -365,19 +365,15 @@ class Agent:
             self._report(cut=cut)
 
     def _verify(self, enforcer: Enforcer) -> None:
-        drift: tuple[str, ...] | None = None
-
-        def verify() -> None:
-            nonlocal drift
-            drift = enforcer.verify()
-
+        found: list[tuple[str, ...]] = []
         try:
-            self._looking(enforcer, verify)
+            self._looking(enforcer, lambda: found.append(enforcer.verify()))
         except _REFUSALS as error:
             self._fail(error)
             return
         now = self._clock()
         self._verified_at, self._verify_at = now, now + VERIFY_EVERY
+        drift = found[0] if found else None
         if drift:
             self._plan(now)
         self._report(drift=drift)

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes wrong in a whole lab: agents die, nft fails, tables disappear, addresses change hands, pods come in crowds.
+
+After each, every connection is as the engine says. With PODFENCE_LONG=1 the crowd is of 1,000 pods.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import pytest
+
+from podfence.lab.sandbox import search_path
+from tests.lab.labs import PROGRAM, Run, needs_lab, running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = needs_lab
+
+POOL = 253
+"""How many pods of its own network a node has addresses for."""
+
+SOON = 5.0
+"""Seconds in which a node is as it should be again, on a machine that is busy."""
+
+CROWD = 1000 if os.environ.get("PODFENCE_LONG") else 200
+
+DATAGRAMS = """
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
+    line.connect((sys.argv[1], 90))
+    line.settimeout(0.5)
+    for text in sys.stdin:
+        try:
+            line.send(text.encode())
+            answer = line.recv(100).decode().strip()
+        except OSError as error:
+            answer = type(error).__name__
+        print(answer, flush=True)
+"""
+
+
+def pod(name: str, app: str, node: str = "node-2") -> str:
+    """Return the manifest of a pod that sends back what it gets on TCP 80 and UDP 90."""
+    ports = "[{containerPort: 80}, {containerPort: 90, protocol: UDP}]"
+    where = f"nodeName: {node}, " if node else ""
+    return f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, namespace: default, labels: {{app: {app}}}}}
+spec: {{{where}containers: [{{name: main, image: example/echo, ports: {ports}}}]}}
+---"""
+
+
+def policy(app: str, *peers: str) -> str:
+    """Return the manifest of a policy that lets some pods in."""
+    ingress = "".join(f"{{from: [{{podSelector: {{matchLabels: {{app: {peer}}}}}}}]}}, " for peer in peers)
+    return f"""
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {{name: {app}, namespace: default}}
+spec: {{podSelector: {{matchLabels: {{app: {app}}}}}, policyTypes: [Ingress], ingress: [{ingress}]}}
+---"""
+
+
+FILLERS = [pod(f"filler-{number}", f"crowd-{number % 5}") for number in range(POOL)]
+POLICIES = "".join(policy(f"crowd-{number}", f"crowd-{(number + 1) % 5}") for number in range(5))
+
+
+class Nft:
+    """A directory with an `nft` that does nothing with our table while it is told to fail."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._broken = directory / "broken"
+        real = shlex.quote(shutil.which("nft", path=search_path()) or "")
+        (directory / "nft").write_text(
+            f"""#!/bin/sh
+script=$(case " $* " in *" --file "*) cat ;; esac)
+case " $*$script" in
+*" inet podfence"*) if [ -e {shlex.quote(str(self._broken))} ]; then echo "Error: Out of order" >&2; exit 1; fi ;;
+esac
+printf '%s\\n' "$script" | {real} "$@"
+"""
+        )
+        (directory / "nft").chmod(0o755)
+
+    @contextmanager
+    def failing(self) -> Iterator[Self]:
+        self._broken.touch()
+        try:
+            yield self
+        finally:
+            self._broken.unlink()
+
+
+@pytest.fixture(scope="module")
+def nft(tmp_path_factory: pytest.TempPathFactory) -> Nft:
+    return Nft(tmp_path_factory.mktemp("nft"))
+
+
+@pytest.fixture(scope="module")
+def lab(nft: Nft) -> Iterator[Run]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{nft.directory}:{os.environ['PATH']}")
+        with running() as run:
+            run("apply", "-f", "-", stdin=POLICIES)
+            yield run
+
+
+@pytest.fixture(autouse=True)
+def cleared(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "lab" in request.fixturenames:
+        run: Run = request.getfixturevalue("lab")
+        run("delete", "pod", *(item["name"] for item in run.status()["pods"] if item["namespace"] == "default"))
+
+
+def agent(run: Run, node: str) -> int | None:
+    """Return the process of a node's agent, as this machine counts."""
+    mark = f"PODFENCE_LAB={run.name}\0".encode()
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError):
+            is_one = folder.name.isdigit() and (folder / "comm").read_text() == f"agent {node}\n"
+            if is_one and mark in (folder / "environ").read_bytes():
+                return int(folder.name)
+    return None
+
+
+def kill(run: Run, node: str) -> int | None:
+    """Kill a node's agent; return which it was, None if there was none."""
+    pid = agent(run, node)
+    if pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+def within(seconds: float, what: Callable[[], object]) -> bool:
+    """Return whether something becomes true in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if what():
+            return True
+    return False
+
+
+@contextmanager
+def meanwhile(run: Run, *words: str, stdin: str) -> Iterator[subprocess.Popen[str]]:
+    """Run ``podfence lab ...`` while something else is done; it must succeed."""
+    environment = os.environ | {"PODFENCE_LAB": run.name}
+    with subprocess.Popen(
+        (PROGRAM, "lab", *words), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
+    ) as command:
+        assert command.stdin is not None
+        with command.stdin as pipe:
+            pipe.write(stdin)
+        try:
+            yield command
+            assert command.wait(60) == 0
+        finally:
+            command.kill()
+
+
+def assert_holds(run: Run) -> None:
+    answer = json.loads(run("verify", "-o", "json", check=False).stdout)
+    assert answer["holds"], answer["differences"][:5]
+    assert answer["tried"] > 0
+
+
+def address(run: Run, name: str) -> str | None:
+    """Return the address of a pod that has one."""
+    found = [item["addresses"] for item in run.status()["pods"] if item["name"] == name]
+    return found[0][0] if found and found[0] else None
+
+
+def test_agents_that_are_killed_while_pods_come_and_policies_change_leave_every_connection_as_it_should_be(
+    lab: Run,
+) -> None:
+    with meanwhile(lab, "apply", "-f", "-", stdin="".join(FILLERS[:200])) as applying:
+        killed: set[int | None] = set()
+        while applying.poll() is None and len(killed) < 5:
+            killed.add(kill(lab, "node-2"))
+    assert len(killed - {None}) > 1
+    assert_holds(lab)
+
+    for number in range(4):
+        changed = policy("crowd-0", *(["crowd-3"] if number % 2 == 0 else ["crowd-1", "crowd-2"]))
+        with meanwhile(lab, "apply", "-f", "-", stdin=changed):
+            kill(lab, "node-2")
+    assert_holds(lab)
+    lab("apply", "-f", "-", stdin=POLICIES)
+
+
+def test_while_nft_fails_pods_that_are_not_programmed_are_closed_and_the_log_says_why(lab: Run, nft: Nft) -> None:
+    lab("apply", "-f", "-", stdin=pod("there", "crowd-0") + pod("client", "crowd-1", "node-1"))
+    there = address(lab, "there")
+    pods = "".join(pod(f"late-{number}", "open") for number in range(3))
+
+    def passes(target: str | None) -> bool:
+        words = ("exec", "client", "--", "nc", "-z", "-w", "1", str(target), "80")
+        return lab(*words, check=False).returncode == 0
+
+    with nft.failing():
+        assert kill(lab, "node-2") is not None
+        assert within(SOON, lambda: "kernel of node node-2 could not be programmed: Out of order" in lab("logs").stdout)
+        with meanwhile(lab, "apply", "-f", "-", stdin=pods):
+            assert within(SOON, lambda: address(lab, "late-2"))
+            late = address(lab, "late-2")
+            assert not passes(late)
+            assert passes(there)
+            nft._broken.unlink()
+            assert within(30, lambda: passes(late))
+            nft._broken.touch()
+    assert_holds(lab)
+
+
+@pytest.mark.parametrize(
+    ("harm", "found"),
+    [
+        ("delete table inet podfence", "repaired: table inet podfence was gone"),
+        ("insert rule inet podfence forward accept", "repaired: chain forward had other rules"),
+    ],
+)
+def test_what_is_done_to_the_table_of_a_node_by_hand_is_repaired_by_itself(lab: Run, harm: str, found: str) -> None:
+    lab("apply", "-f", "-", stdin="".join(FILLERS[:20]))
+    before = lab("logs").stdout.count(found)
+    started = time.monotonic()
+    lab("exec", "node:node-2", "--", "nft", harm)
+    assert within(SOON, lambda: lab("logs").stdout.count(found) > before), lab("logs").stdout[-2000:]
+    assert time.monotonic() - started < SOON
+    assert_holds(lab)
+
+
+def test_the_next_owner_of_an_address_inherits_nothing(lab: Run) -> None:
+    lab("apply", "-f", "-", stdin="".join(FILLERS[: POOL - 1]) + pod("mortal", "open"))
+    there = address(lab, "mortal")
+    assert there
+    # There is no room for it yet.
+    lab("apply", "-f", "-", stdin=policy("heir") + pod("heir", "heir"))
+    assert address(lab, "heir") is None
+
+    command = (PROGRAM, "lab", "exec", "-i", "node:node-1", "--", sys.executable, "-c", DATAGRAMS, there)
+    environment = os.environ | {"PODFENCE_LAB": lab.name}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=environment
+    ) as line:
+
+        def answer(text: str) -> str:
+            assert line.stdin is not None
+            assert line.stdout is not None
+            line.stdin.write(f"{text}\n")
+            return line.stdout.readline().strip()
+
+        assert answer("one") == "one"
+        lab("delete", "pod", "mortal")
+        assert within(SOON, lambda: address(lab, "heir") == there)
+        assert [answer("two") for _ in range(3)] == ["TimeoutError"] * 3
+        # What was open to the first owner by its labels is not to the second, and it is the policy that says so.
+        assert_holds(lab)
+        lab("delete", "netpol", "heir")
+        # Flows are looked at right after the rules, and nobody waits for that.
+        assert within(SOON, lambda: answer("three") == "three")
+
+
+def test_a_crowd_of_pods_that_comes_at_once_is_programmed() -> None:
+    pods = [pod(f"crowd-{number}", f"crowd-{number % 5}", "") for number in range(CROWD)]
+    with running("--nodes", str(max(2, CROWD // 200)), "-f", "-", stdin=POLICIES) as run:
+        started = time.monotonic()
+        run("apply", "-f", "-", stdin="".join(pods))
+        assert time.monotonic() - started < CROWD / 5
+        assert sum(item["phase"] == "Running" for item in run.status()["pods"]) >= CROWD
+        assert_holds(run)
