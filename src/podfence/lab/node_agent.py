@@ -27,6 +27,8 @@ from podfence.agent.wire import decode_notice, encode_report
 from podfence.dataplane.conntrack import KernelConntrack
 from podfence.dataplane.netlink import NetlinkError
 from podfence.nft.direct import DirectRunner
+from podfence.nft.errors import NftError
+from podfence.nft.probe import probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,13 +136,16 @@ class Outbox:
 def main(raw: socket.socket, node: str, options: Options, settings: Settings, runner: Runner | None = None) -> None:
     """Run the agent of a node in this process and network namespace, until the socket ends or SIGTERM comes.
 
-    Without a `runner` the kernel is spoken to directly where that is possible, which is faster than nft.
+    Without a `runner` the kernel is spoken to directly where that is possible, which is faster than nft; it is tried
+    first what nft and the kernel can do.
     Must be called in the main thread. Raises OptionError if an option's value cannot be enforced.
     """
     outbox = Outbox(raw)
     conntrack = _conntrack(node, settings, outbox)
     wake, awakened = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    runner = runner or DirectRunner()
+    if runner is None:
+        runner = DirectRunner()
+        _require_features(node, runner, outbox)
     watch = _watch(node, outbox)
     source = FrameSource(raw, wake, watch)
     agent = Agent(source, node, runner, options, settings, _settled(outbox.put), conntrack=conntrack, watch=watch)
@@ -176,6 +181,14 @@ def _settled(tell: Callable[[Report], None]) -> Callable[[Report], None]:
             gc.freeze()
 
     return report
+
+
+def _require_features(node: str, runner: Runner, outbox: Outbox) -> None:
+    """Say what nft and the kernel lack, in words, before the first transaction fails for it."""
+    try:
+        probe(runner).require()
+    except NftError as error:
+        outbox.put(Report(node=node, enforcing=False, errors=(f"node {node} cannot be enforced: {error}",)))
 
 
 def _conntrack(node: str, settings: Settings, outbox: Outbox) -> KernelConntrack | None:
