@@ -14,7 +14,7 @@ import msgspec
 
 from podfence.kube.load import load
 from podfence.lab.client import Client, texts
-from podfence.lab.verification import Verification
+from podfence.lab.verification.result import Verification
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ import yaml
 
 from podfence import Decision
 from podfence.lab.client import Client
-from podfence.lab.probing import Probe
+from podfence.lab.processes.probing import Probe
 from podfence.lab.status import LabPod, LabStatus
 from tests.lab.labs import EXAMPLES
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from podfence.lab.containers import PodSpec
-from podfence.lab.holder import Completed
+from podfence.lab.objects.containers import PodSpec
+from podfence.lab.processes.holder import Completed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from podfence.lab.holder import Holder
+    from podfence.lab.processes.holder import Holder
 
 ADDRESS = "10.9.0.1"
 ADDRESS_6 = "fd00:9::1"

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from podfence.kube.objects import KubeObject
-    from podfence.lab.probing import Probe
-    from podfence.lab.verify_spots import Place
+    from podfence.lab.processes.probing import Probe
+    from podfence.lab.verification.spots import Place
     from podfence.policy.options import Options
 
 Way = tuple[str, str, str, int]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from podfence.lab import archive
-from podfence.lab.archive import ArchiveError, Image
+from podfence.lab.processes import archive
+from podfence.lab.processes.archive import ArchiveError, Image
 from tests.lab.images import DIRECTORY, HARD_LINK, LINK, docker, layer, oci, pack
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from podfence.kube.objects import ContainerPort
-from podfence.lab.archive import Image
-from podfence.lab.catalog import choose, reference, short_name
-from podfence.lab.containers import Container
-from podfence.lab.program import StandIn
+from podfence.lab.objects.containers import Container
+from podfence.lab.processes.archive import Image
+from podfence.lab.processes.catalog import choose, reference, short_name
+from podfence.lab.processes.program import StandIn
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,9 +16,9 @@ import pytest
 
 from podfence.cluster.state import ClusterState
 from podfence.kube.objects import Owner, Service, ServicePort
-from podfence.lab import dns
 from podfence.lab.addresses import Plan
-from podfence.lab.proxy import Proxy
+from podfence.lab.network import dns
+from podfence.lab.network.proxy import Proxy
 from tests.lab.wiring import DNS, Wired, needs_namespaces
 from tests.policy.parts import pod
 

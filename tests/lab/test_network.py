@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from podfence.lab.addresses import Plan
-from podfence.lab.namespaces import NetworkError, inside
-from podfence.lab.network import AttachError, Network
-from podfence.lab.outside import Responders
+from podfence.lab.network.namespaces import NetworkError, inside
+from podfence.lab.network.outside import Responders
+from podfence.lab.network.wiring import AttachError, Network
 from tests.lab.wiring import TCP, UDP, Wired, needs_namespaces
 
 if TYPE_CHECKING:

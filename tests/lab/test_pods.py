@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from podfence.dataplane.chains import Settings
-from podfence.lab import archive
-from podfence.lab.catalog import choose
-from podfence.lab.containers import Container
-from podfence.lab.holder import ContainerState, SourcePorts
-from podfence.lab.probing import FIRST_PORT, LAST_PORT, Probe
-from podfence.lab.program import Program, StandIn
-from podfence.lab.rootfs import PodFiles
-from podfence.lab.sandbox import LabError
-from podfence.lab.spawner import Spawner
+from podfence.lab.errors import LabError
+from podfence.lab.objects.containers import Container
+from podfence.lab.processes import archive
+from podfence.lab.processes.catalog import choose
+from podfence.lab.processes.holder import ContainerState, SourcePorts
+from podfence.lab.processes.probing import FIRST_PORT, LAST_PORT, Probe
+from podfence.lab.processes.program import Program, StandIn
+from podfence.lab.processes.rootfs import PodFiles
+from podfence.lab.processes.spawner import Spawner
 from podfence.policy.options import Options
 from tests.lab.images import BUSYBOX_CONFIG, busybox, docker
 from tests.lab.pods import ADDRESS, ADDRESS_6, in_pod, needs_pods, spec
@@ -33,7 +33,7 @@ from tests.lab.pods import ADDRESS, ADDRESS_6, in_pod, needs_pods, spec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from podfence.lab.holder import Holder
+    from podfence.lab.processes.holder import Holder
 
 pytestmark = needs_pods
 NUMBERS = count()

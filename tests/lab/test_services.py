@@ -13,10 +13,10 @@ import pytest
 from podfence.cluster.state import ClusterState
 from podfence.kube.objects import Backend, ContainerPort, EndpointPort, EndpointSlice, Service, ServicePort
 from podfence.lab.addresses import Plan
-from podfence.lab.namespaces import NetworkError
-from podfence.lab.proxy import Proxy
-from podfence.lab.service_table import ServiceTable, changes
-from podfence.lab.services import Endpoint, proxied, table
+from podfence.lab.network.namespaces import NetworkError
+from podfence.lab.network.proxy import Proxy
+from podfence.lab.network.service_table import ServiceTable, changes
+from podfence.lab.network.services import Endpoint, proxied, table
 from podfence.sets.addresses import parse_address
 from tests.lab.wiring import Wired, exchange, needs_namespaces
 from tests.policy.parts import pod

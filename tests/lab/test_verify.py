@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from podfence.cluster.state import ClusterState
 from podfence.errors import PodfenceError
 from podfence.kube.objects import ContainerPort, Node, Peer, PodTemplate, PolicyPort, Workload
-from podfence.lab.verify import verify
+from podfence.lab.verification.compare import verify
 from podfence.policy.engine import Engine
 from podfence.policy.options import Options
 from podfence.sets import AddressSet
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from podfence.kube.objects import KubeObject
-    from podfence.lab.probing import Probe
-    from podfence.lab.verification import Trial, Verification
-    from podfence.lab.verify_spots import Place
+    from podfence.lab.processes.probing import Probe
+    from podfence.lab.verification.result import Trial, Verification
+    from podfence.lab.verification.spots import Place
     from tests.lab.simulated import Way
 
 HTTP = ContainerPort(80, "TCP", "http")

@@ -11,7 +11,7 @@ from hypothesis import given
 
 from podfence.cluster.state import ClusterState
 from podfence.kube.objects import Node, Service
-from podfence.lab.verify_outside import UNROUTABLE, outside
+from podfence.lab.verification.outside import UNROUTABLE, outside
 from podfence.policy.engine import Engine
 from podfence.policy.options import Options
 from podfence.sets import AddressSet

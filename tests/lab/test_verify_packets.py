@@ -17,8 +17,8 @@ import pytest
 from podfence.api import Cluster
 from podfence.dataplane.enforcer import Enforcer
 from podfence.kube.objects import ContainerPort, Node, Peer, PolicyPort
-from podfence.lab.probing import FIRST_PORT, SPARE_PORTS
-from podfence.lab.verify import verify
+from podfence.lab.processes.probing import FIRST_PORT, SPARE_PORTS
+from podfence.lab.verification.compare import verify
 from podfence.nft.process import NftRunner
 from tests.dataplane.network import Network
 from tests.policy.parts import app, block, pod, policy, rule, space
@@ -26,9 +26,9 @@ from tests.policy.parts import app, block, pod, policy, rule, space
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from podfence.lab.probing import Probe
-    from podfence.lab.verification import Verification
-    from podfence.lab.verify_spots import Place
+    from podfence.lab.processes.probing import Probe
+    from podfence.lab.verification.result import Verification
+    from podfence.lab.verification.spots import Place
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not all(map(shutil.which, ("nft", "ip", "unshare", "nsenter"))),
@@ -52,7 +52,7 @@ OBJECTS = (
 
 PROGRAM = """
 import json, sys
-from podfence.lab.probing import Probe, run
+from podfence.lab.processes.probing import Probe, run
 probes, ports = json.load(sys.stdin)
 json.dump(run([Probe(*item) for item in probes], ports), sys.stdout)
 """

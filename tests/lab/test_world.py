@@ -11,8 +11,8 @@ from podfence.cluster.state import EventType
 from podfence.kube import files
 from podfence.kube.objects import Key
 from podfence.lab.addresses import Plan
-from podfence.lab.resources import UnknownResourceError, resource_of
-from podfence.lab.world import World
+from podfence.lab.objects.resources import UnknownResourceError, resource_of
+from podfence.lab.objects.world import World
 from podfence.policy.engine import Engine
 from podfence.policy.options import Options
 from tests.lab import worlds
@@ -41,7 +41,7 @@ def test_a_new_world_holds_nodes_namespaces_and_a_dns_server_that_reasons_can_na
     dns = made.state.services[Key("Service", "kube-system", "kube-dns")]
     assert dns.addresses == ("10.96.0.10",)
     assert dns.origin is not None
-    assert str(dns.origin.at()).startswith("podfence/lab/manifests/system.yaml:")
+    assert str(dns.origin.at()).startswith("podfence/lab/objects/manifests/system.yaml:")
     assert made.revision == len(steps.events)
 
 

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from podfence.cluster.state import ClusterState, EventType
 from podfence.kube.objects import Namespace, NetworkPolicy, Node, Pod, Service
 from podfence.lab.addresses import Plan
-from podfence.lab.world import World
+from podfence.lab.objects.world import World
 from podfence.sets.addresses import parse_address
 from tests.lab import worlds
 from tests.twin.effort import tried
@@ -19,7 +19,7 @@ from tests.twin.effort import tried
 if TYPE_CHECKING:
     from podfence.cluster.members import Member
     from podfence.kube.objects import Key, KubeObject
-    from podfence.lab.containers import PodSpec
+    from podfence.lab.objects.containers import PodSpec
 
 SPACES = ("default", "shop")
 TEXTS = (

@@ -13,7 +13,7 @@ from tests.lab.worlds import apply, errors, world
 
 if TYPE_CHECKING:
     from podfence.kube.objects import Service
-    from podfence.lab.world import World
+    from podfence.lab.objects.world import World
 
 
 def service(made: World, name: str = "web", namespace: str = "default") -> Service:

@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 
 from podfence.kube.objects import Key, Owner
-from podfence.lab.containers import Container
-from podfence.lab.workloads import suffix
+from podfence.lab.objects.containers import Container
+from podfence.lab.objects.workloads import suffix
 from tests.lab import worlds
 from tests.lab.worlds import apply, errors, pod_key, pods, settle, started, world
 

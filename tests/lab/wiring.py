@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import pytest
 
-from podfence.lab.namespaces import inside
-from podfence.lab.network import Network, PodLink
-from podfence.lab.outside import Responders
+from podfence.lab.network.namespaces import inside
+from podfence.lab.network.outside import Responders
+from podfence.lab.network.wiring import Network, PodLink
 
 if TYPE_CHECKING:
     from podfence.lab.addresses import Plan

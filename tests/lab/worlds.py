@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from podfence.kube import yaml
 from podfence.kube.objects import Key
 from podfence.lab.addresses import Plan
-from podfence.lab.world import World
+from podfence.lab.objects.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from podfence.kube.objects import Pod
     from podfence.kube.positions import SourceDocument
-    from podfence.lab.containers import PodSpec
-    from podfence.lab.world import Steps
+    from podfence.lab.objects.containers import PodSpec
+    from podfence.lab.objects.world import Steps
     from podfence.sets.addresses import Family
 
 

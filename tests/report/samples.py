@@ -17,7 +17,7 @@ from podfence.analysis.answers import (
     Ports,
 )
 from podfence.kube.problems import Position
-from podfence.lab.verification import Dead, LeftOut, Trial, Verification
+from podfence.lab.verification.result import Dead, LeftOut, Trial, Verification
 from podfence.policy.verdict import Decision, Direction, Miss, PolicyRef, Reason, RuleRef, Tier, Verdict
 
 

@@ -8,7 +8,7 @@ import json
 import msgspec
 import pytest
 
-from podfence.lab.verification import Dead, Verification
+from podfence.lab.verification.result import Dead, Verification
 from podfence.report import structured, verification
 from podfence.report.style import Style
 from podfence.report.verification_document import document

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from podfence.lab import sandbox
 from podfence.lab.connection import Connection
-from podfence.lab.sandbox import LabError
+from podfence.lab.errors import LabError
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from podfence.kube.objects import KubeObject
-    from podfence.lab.probing import Probe
+    from podfence.lab.processes.probing import Probe
 
 Message = dict[str, Any]
 """What is said over a connection: JSON objects."""
@@ -131,7 +131,7 @@ class Client:
         """Try connections from a pod, a node (``node:NAME``) or outside, and return what became of each.
 
         That is "open", "refused" (it got there), "timeout" or "error: ..."; outside, a probe may come from any
-        address that nobody in the lab has. See `podfence.lab.probing.run`.
+        address that nobody in the lab has. See `podfence.lab.processes.probing.run`.
         """
         outcomes: list[str] = self.request("probe", target=target, probes=probes, namespace=namespace)["outcomes"]
         return outcomes

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from podfence.kube import yaml
-from podfence.lab import targets, verifying
+from podfence.lab import targets
 from podfence.lab.addresses import Plan
+from podfence.lab.errors import LabError
 from podfence.lab.journal import follow
-from podfence.lab.probing import Probe
-from podfence.lab.sandbox import LabError
+from podfence.lab.processes.probing import Probe
 from podfence.lab.supervisor import Supervisor
 from podfence.lab.survey import survey
+from podfence.lab.verification import prober as verifying
 from podfence.policy.options import Options
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     from podfence.kube.source import Document
     from podfence.lab.connection import Connection
     from podfence.lab.journal import Journal
-    from podfence.lab.resources import Outcome
-    from podfence.lab.verification import Verification
-    from podfence.lab.world import World
+    from podfence.lab.objects.resources import Outcome
+    from podfence.lab.objects.world import World
+    from podfence.lab.verification.result import Verification
 
 Message = dict[str, Any]
 

@@ -10,25 +10,25 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from podfence.errors import PodfenceError
-from podfence.lab import dns
-from podfence.lab.catalog import choose
-from podfence.lab.launch import SYSTEM_PATH
-from podfence.lab.network import AttachError, PodLink
-from podfence.lab.probing import Probe
-from podfence.lab.sandbox import LabError
+from podfence.lab.errors import LabError
+from podfence.lab.network import dns
+from podfence.lab.network.wiring import AttachError, PodLink
+from podfence.lab.processes.catalog import choose
+from podfence.lab.processes.launch import SYSTEM_PATH
+from podfence.lab.processes.probing import Probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from podfence.kube.objects import Key
-    from podfence.lab.archive import Image
-    from podfence.lab.containers import Container, PodSpec
-    from podfence.lab.holder import Holder
     from podfence.lab.journal import Journal
-    from podfence.lab.network import Network
-    from podfence.lab.program import Program
-    from podfence.lab.spawner import Spawner
+    from podfence.lab.network.wiring import Network
+    from podfence.lab.objects.containers import Container, PodSpec
+    from podfence.lab.processes.archive import Image
+    from podfence.lab.processes.holder import Holder
+    from podfence.lab.processes.program import Program
+    from podfence.lab.processes.spawner import Spawner
 
 FIRST_DELAY: Final = 0.5
 """Seconds after which a container is started again that ended; the time doubles each time."""

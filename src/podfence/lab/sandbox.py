@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
-from podfence.errors import MissingProgramError, PodfenceError
+from podfence.errors import MissingProgramError
+from podfence.lab.errors import LabError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,10 +39,6 @@ SYSTEM_PATH: Final = "/usr/sbin:/sbin"
 
 _NAMESPACES: Final = ("--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc")
 _USER: Final = ("--user", "--map-root-user")
-
-
-class LabError(PodfenceError):
-    """The lab cannot do what was asked; the text says why and what helps."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Final
 from podfence.agent.source import Bookmark
 from podfence.cluster.state import Event, EventType
 from podfence.dataplane.chains import Settings
-from podfence.lab import archive, dns
-from podfence.lab.catalog import reference
+from podfence.lab.errors import LabError
 from podfence.lab.links import AgentLink
-from podfence.lab.network import Network
-from podfence.lab.outside import DNS_PORT, Responders
-from podfence.lab.program import Program, StandIn
-from podfence.lab.proxy import Proxy
+from podfence.lab.network import dns
+from podfence.lab.network.outside import DNS_PORT, Responders
+from podfence.lab.network.proxy import Proxy
+from podfence.lab.network.wiring import Network
+from podfence.lab.objects.world import World
+from podfence.lab.processes import archive
+from podfence.lab.processes.catalog import reference
+from podfence.lab.processes.program import Program, StandIn
+from podfence.lab.processes.spawner import Spawner
 from podfence.lab.running import Pods
-from podfence.lab.sandbox import LabError
-from podfence.lab.spawner import Spawner
 from podfence.lab.targets import OUTSIDE
-from podfence.lab.world import World
 
 if TYPE_CHECKING:
     import socket
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
     from podfence.cluster.state import ClusterState
     from podfence.kube.objects import Key, KubeObject
     from podfence.lab.addresses import Plan
-    from podfence.lab.holder import Holder
     from podfence.lab.journal import Journal
-    from podfence.lab.resources import Outcome
+    from podfence.lab.objects.resources import Outcome
+    from podfence.lab.processes.holder import Holder
     from podfence.lab.targets import Target
     from podfence.policy.options import Options
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from podfence.cluster.members import SHORT_KINDS
 from podfence.kube.objects import WORKLOAD_KINDS, Key
-from podfence.lab.sandbox import LabError
+from podfence.lab.errors import LabError
 
 if TYPE_CHECKING:
     from podfence.cluster.state import ClusterState

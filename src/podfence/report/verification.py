@@ -13,7 +13,7 @@ from podfence.report.style import PLAIN, Style
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from podfence.lab.verification import Dead, Trial, Verification
+    from podfence.lab.verification.result import Dead, Trial, Verification
 
 _HEADER = ("SOURCE", "", "DESTINATION", "EXPECTED", "OBSERVED", "")
 _GAPS = (" ", " ", "  ", "  ", "  ")

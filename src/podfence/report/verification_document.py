@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from podfence.report.values import API_VERSION, ApiVersion, Value
 
 if TYPE_CHECKING:
-    from podfence.lab import verification
+    from podfence.lab.verification import result as verification
 
 JudgementName = Literal["allowed", "denied"]
 

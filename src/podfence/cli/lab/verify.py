@@ -33,8 +33,8 @@ def command(*, all_pairs: bool, quiet: bool, form: Form, name: str) -> int:
     """
     from podfence.cli.progress import shown
     from podfence.lab.client import Client
-    from podfence.lab.sandbox import LabError
-    from podfence.lab.verification import Verification
+    from podfence.lab.errors import LabError
+    from podfence.lab.verification.result import Verification
     from podfence.report import structured, verification, verification_document
 
     with (

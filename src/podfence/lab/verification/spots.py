@@ -12,7 +12,7 @@ from podfence.analysis.pairs import as_ends
 from podfence.cluster.members import display_name
 from podfence.cluster.nodes import node_addresses
 from podfence.kube.objects import Key
-from podfence.lab.verification import LeftOut
+from podfence.lab.verification.result import LeftOut
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
 from podfence.sets.addresses import Family, family_of, format_address
 

@@ -12,14 +12,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from podfence.lab import kernel, probing, responders, rootfs
-from podfence.lab.probing import Probe
+from podfence.lab import kernel
+from podfence.lab.processes import probing, responders, rootfs
+from podfence.lab.processes.probing import Probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from podfence.lab.connection import Connection
-    from podfence.lab.program import Program
+    from podfence.lab.processes.program import Program
 
 SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # The machine's resolver would take 20 s to find that DNS is cut; that of small images takes 5 s.

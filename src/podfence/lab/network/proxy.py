@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from podfence.dataplane.conntrack import KernelConntrack
 from podfence.dataplane.netlink import Netlink
-from podfence.lab.namespaces import NetworkError, inside
-from podfence.lab.service_table import ServiceTable, changes
-from podfence.lab.services import Endpoint, ProxiedPort, proxied, table
+from podfence.lab.network.namespaces import NetworkError, inside
+from podfence.lab.network.service_table import ServiceTable, changes
+from podfence.lab.network.services import Endpoint, ProxiedPort, proxied, table
 from podfence.nft.errors import NftError
 from podfence.nft.process import NftRunner
 from podfence.sets.addresses import family_of

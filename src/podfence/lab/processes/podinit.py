@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
-from podfence.lab import kernel, launch, rootfs
+from podfence.lab import kernel
 from podfence.lab.connection import Connection
-from podfence.lab.program import Program
+from podfence.lab.processes import launch, rootfs
+from podfence.lab.processes.program import Program
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.cluster.nodes import numbers_of
 from podfence.cluster.services import backends
-from podfence.lab.service_table import ServiceTable
+from podfence.lab.network.service_table import ServiceTable
 from podfence.nft.chain import Hook
 from podfence.nft.element import Element, goto
 from podfence.nft.names import identifier

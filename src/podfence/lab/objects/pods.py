@@ -12,8 +12,8 @@ from podfence.cluster.selection import matches
 from podfence.cluster.state import EventType
 from podfence.kube.objects import Key, Pod, Workload
 from podfence.kube.source import Origin
-from podfence.lab.containers import PodSpec
-from podfence.lab.workloads import (
+from podfence.lab.objects.containers import PodSpec
+from podfence.lab.objects.workloads import (
     TEMPLATE_PATHS,
     Finished,
     Slot,
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from podfence.kube.objects import KubeObject, Labels
     from podfence.lab.addresses import Plan
-    from podfence.lab.placement import Place, Placement
-    from podfence.lab.reading import Written
-    from podfence.lab.templates import Template
+    from podfence.lab.objects.placement import Place, Placement
+    from podfence.lab.objects.reading import Written
+    from podfence.lab.objects.templates import Template
 
 _DOMAIN: Final = "cluster.local"
 _LONGEST_HOSTNAME: Final = 63

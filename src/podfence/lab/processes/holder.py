@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import msgspec
 
-from podfence.lab import probing
 from podfence.lab.connection import Connection
-from podfence.lab.sandbox import LabError
+from podfence.lab.errors import LabError
+from podfence.lab.processes import probing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from podfence.lab.probing import Probe
-    from podfence.lab.program import Program
+    from podfence.lab.processes.probing import Probe
+    from podfence.lab.processes.program import Program
 
 _KILLED: Final = 128 + signal.SIGKILL
 _BEAT: Final = 100

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
-from podfence.lab import kernel, launch, podinit, rootfs
+from podfence.lab import kernel
 from podfence.lab.connection import Connection
+from podfence.lab.processes import launch, podinit, rootfs
 
 if TYPE_CHECKING:
     from collections.abc import Callable

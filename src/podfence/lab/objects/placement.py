@@ -6,12 +6,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.kube.objects import Node
-from podfence.lab.allocation import Pool
+from podfence.lab.objects.allocation import Pool
 
 if TYPE_CHECKING:
     from podfence.kube.objects import Labels
     from podfence.lab.addresses import Plan
-    from podfence.lab.templates import Template
+    from podfence.lab.objects.templates import Template
 
 # As on real nodes, the first address of the block is the node's own.
 _FIRST: Final = 2

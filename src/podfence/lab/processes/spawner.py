@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from podfence.lab.connection import Connection
-from podfence.lab.holder import Holder, SourcePorts
-from podfence.lab.podinit import Setup
-from podfence.lab.rootfs import pod_files
-from podfence.lab.sandbox import LabError
+from podfence.lab.errors import LabError
+from podfence.lab.processes.holder import Holder, SourcePorts
+from podfence.lab.processes.podinit import Setup
+from podfence.lab.processes.rootfs import pod_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from podfence.dataplane.chains import Settings
-    from podfence.lab.containers import PodSpec
-    from podfence.lab.rootfs import PodFiles
+    from podfence.lab.objects.containers import PodSpec
+    from podfence.lab.processes.rootfs import PodFiles
     from podfence.policy.options import Options
 
 
@@ -65,7 +65,7 @@ class Spawner:
         with there:
             number = there.fileno()
             process = subprocess.Popen(
-                (sys.executable, "-P", "-m", "podfence.lab.zygote", str(number)),
+                (sys.executable, "-P", "-m", "podfence.lab.processes.zygote", str(number)),
                 stdin=subprocess.DEVNULL,
                 pass_fds=(number,),
             )

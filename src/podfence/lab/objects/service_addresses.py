@@ -11,7 +11,7 @@ import msgspec
 from podfence.errors import InputError
 from podfence.kube.problems import Position, Problem, Severity
 from podfence.kube.validation.findings import field_text
-from podfence.lab.allocation import Pool
+from podfence.lab.objects.allocation import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

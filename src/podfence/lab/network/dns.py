@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from podfence.cluster.nodes import numbers_of
 from podfence.cluster.services import selected
-from podfence.lab.services import endpoints
+from podfence.lab.network.services import endpoints
 from podfence.sets.addresses import format_address
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import msgspec
 from podfence.lab import kernel
 
 if TYPE_CHECKING:
-    from podfence.lab.containers import PodSpec
+    from podfence.lab.objects.containers import PodSpec
 
 OWN: Final = Path("/run/podfence")
 """Where a pod keeps what is only its own."""

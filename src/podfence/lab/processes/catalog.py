@@ -7,15 +7,15 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from podfence.lab.program import Program, StandIn
-from podfence.lab.responders import WELCOME
-from podfence.lab.rootfs import OWN
+from podfence.lab.processes.program import Program, StandIn
+from podfence.lab.processes.responders import WELCOME
+from podfence.lab.processes.rootfs import OWN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from podfence.lab.archive import Image
-    from podfence.lab.containers import Container
+    from podfence.lab.objects.containers import Container
+    from podfence.lab.processes.archive import Image
 
 _SHELLS: Final = frozenset({
     "alpine", "bash", "busybox", "curl", "debian", "dnsutils", "fedora", "jessie-dnsutils", "netshoot", "toolbox",

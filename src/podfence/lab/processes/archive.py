@@ -12,9 +12,9 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
-from podfence.lab import layers
-from podfence.lab.catalog import reference
-from podfence.lab.sandbox import LabError
+from podfence.lab.errors import LabError
+from podfence.lab.processes import layers
+from podfence.lab.processes.catalog import reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -14,12 +14,12 @@ from podfence.errors import InputError
 from podfence.kube import yaml
 from podfence.kube.objects import Key, Namespace, NetworkPolicy, Node, Pod, Service, Workload
 from podfence.kube.validation.names import label_key, label_value
-from podfence.lab.containers import PodSpec
-from podfence.lab.placement import Placement
-from podfence.lab.pods import Pods
-from podfence.lab.reading import Batch, Written, read
-from podfence.lab.resources import RESOURCES, Outcome, Resource, not_found, outcome, refused, resource_of
-from podfence.lab.service_addresses import ServiceAddresses
+from podfence.lab.objects.containers import PodSpec
+from podfence.lab.objects.placement import Placement
+from podfence.lab.objects.pods import Pods
+from podfence.lab.objects.reading import Batch, Written, read
+from podfence.lab.objects.resources import RESOURCES, Outcome, Resource, not_found, outcome, refused, resource_of
+from podfence.lab.objects.service_addresses import ServiceAddresses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -313,8 +313,8 @@ class World:
 
 def _system() -> list[Document]:
     """Return what every lab holds, from the package's own manifest."""
-    data = resources.files("podfence.lab").joinpath("manifests", _SYSTEM).read_bytes()
-    documents, problems = yaml.parse(data, f"podfence/lab/manifests/{_SYSTEM}")
+    data = resources.files("podfence.lab.objects").joinpath("manifests", _SYSTEM).read_bytes()
+    documents, problems = yaml.parse(data, f"podfence/lab/objects/manifests/{_SYSTEM}")
     if problems:  # pragma: no cover - our own file
         raise InputError(problems)
     return list(documents)

@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING, Final, Protocol
 
 from podfence.errors import PodfenceError
-from podfence.lab.probing import Probe
-from podfence.lab.verification import ARRIVED, Dead, Trial, Verification
-from podfence.lab.verify_plan import explained, schedule
+from podfence.lab.processes.probing import Probe
+from podfence.lab.verification.plan import explained, schedule
+from podfence.lab.verification.result import ARRIVED, Dead, Trial, Verification
 from podfence.policy.model import Model
 from podfence.sets import AddressSet
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from podfence.lab.verify_plan import Attempt
-    from podfence.lab.verify_spots import Place
+    from podfence.lab.verification.plan import Attempt
+    from podfence.lab.verification.spots import Place
     from podfence.policy.engine import Engine
 
     Progress = Callable[[float, int], None]
@@ -43,7 +43,7 @@ class Prober(Protocol):
     """Whoever can send probes from a place; it is called from several threads at once."""
 
     def probe(self, source: Place, probes: Sequence[Probe], /) -> list[str]:
-        """Return what became of each probe from a pod, a node or `OUTSIDE`, as `podfence.lab.probing.run` does.
+        """Return what became of each probe from a pod, a node or `OUTSIDE`, as `processes.probing.run` does.
 
         The source addresses of probes from `OUTSIDE` are any there are. No probe may use a source port (ICMP: an
         identifier) that an earlier one had to the same destination.

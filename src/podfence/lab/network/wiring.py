@@ -15,8 +15,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from podfence.lab import outside
-from podfence.lab.namespaces import NetworkError, inside, ip, require, write_settings
+from podfence.lab.network import outside
+from podfence.lab.network.namespaces import NetworkError, inside, ip, require, write_settings
 from podfence.nft.errors import NftError
 from podfence.nft.process import NftRunner
 

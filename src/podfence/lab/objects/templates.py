@@ -13,7 +13,7 @@ from podfence.kube.objects import ContainerPort
 from podfence.kube.problems import Problem
 from podfence.kube.validation.findings import Findings, field_text
 from podfence.kube.validation.shape import examine
-from podfence.lab.containers import Container, Restart
+from podfence.lab.objects.containers import Container, Restart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

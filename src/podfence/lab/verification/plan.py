@@ -6,10 +6,10 @@ from __future__ import annotations
 from itertools import chain, count, islice, product
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from podfence.lab.probing import Kind
-from podfence.lab.verification import LeftOut
-from podfence.lab.verify_outside import outside
-from podfence.lab.verify_spots import Group, PodSpots, Spot, outside_spot, spots
+from podfence.lab.processes.probing import Kind
+from podfence.lab.verification.outside import outside
+from podfence.lab.verification.result import LeftOut
+from podfence.lab.verification.spots import Group, PodSpots, Spot, outside_spot, spots
 from podfence.policy.ends import NodeEnd, PodEnd
 from podfence.policy.engine import Bound
 from podfence.policy.reasons import reason

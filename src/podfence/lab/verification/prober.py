@@ -5,19 +5,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from podfence.lab.verify import verify as compare
-from podfence.lab.verify_spots import OUTSIDE
+from podfence.lab.verification.compare import verify as compare
+from podfence.lab.verification.spots import OUTSIDE
 from podfence.policy.engine import Engine
 from podfence.sets import AddressSet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from podfence.lab.probing import Probe
+    from podfence.lab.processes.probing import Probe
     from podfence.lab.supervisor import Supervisor
-    from podfence.lab.verification import Verification
-    from podfence.lab.verify import Progress
-    from podfence.lab.verify_spots import Place
+    from podfence.lab.verification.compare import Progress
+    from podfence.lab.verification.result import Verification
+    from podfence.lab.verification.spots import Place
 
 
 class LabProber:
@@ -28,7 +28,7 @@ class LabProber:
         self._lab = lab
 
     def probe(self, source: Place, probes: Sequence[Probe], /) -> list[str]:
-        """Return what became of each probe (see `podfence.lab.verify.Prober`). Raises LabError if the place is gone."""
+        """Return what became of each probe (see `compare.Prober`). Raises LabError if the place is gone."""
         if source == OUTSIDE:
             return self._lab.outside.probe(probes)
         holder = self._lab.nodes[source.name] if source.kind == "Node" else self._lab.holder(source)
@@ -38,7 +38,7 @@ class LabProber:
 def verify(lab: Supervisor, *, all_pairs: bool, progress: Progress) -> Verification:
     """Compare packets with what the engine says of the lab's objects as they are; nothing changes meanwhile.
 
-    `all_pairs` and `progress` as in `podfence.lab.verify.verify`.
+    `all_pairs` and `progress` as in `podfence.lab.verification.compare.verify`.
     """
     plan = lab.plan
     reserved = AddressSet.EMPTY

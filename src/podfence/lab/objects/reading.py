@@ -11,9 +11,9 @@ from podfence.kube.decode import decode
 from podfence.kube.objects import KubeObject, Pod, Workload
 from podfence.kube.problems import Problem, Severity
 from podfence.kube.source import Origin
-from podfence.lab.resources import RESOURCES
-from podfence.lab.templates import Template, read_template
-from podfence.lab.workloads import TEMPLATE_PATHS, revision
+from podfence.lab.objects.resources import RESOURCES
+from podfence.lab.objects.templates import Template, read_template
+from podfence.lab.objects.workloads import TEMPLATE_PATHS, revision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

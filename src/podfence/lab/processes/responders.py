@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NoReturn
 
 if TYPE_CHECKING:
-    from podfence.lab.program import Answers, StandIn
+    from podfence.lab.processes.program import Answers, StandIn
 
 WELCOME: Final = """\
 <!DOCTYPE html>
