@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -12,6 +13,9 @@ import pytest
 # The same cases on every run, so that a change is judged by its own failures; `make fuzz` looks for new ones.
 hypothesis.settings.register_profile("podfence", deadline=None, print_blob=True, derandomize=True)
 hypothesis.settings.load_profile("podfence")
+
+# What a shell starts in the background ignores interrupts, and so would the programs that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

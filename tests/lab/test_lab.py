@@ -100,18 +100,18 @@ class TestConnections:
         assert answer["holds"]
         assert answer["tried"] == answer["asExpected"] > 200
 
-    def test_a_table_that_somebody_opened_is_found_by_verification_until_it_is_repaired(self, policies: Run) -> None:
-        for node in ("node-1", "node-2"):
-            policies("exec", f"node:{node}", "--", "nft", "insert", "rule", "inet", "podfence", "forward", "accept")
-        opened = policies("verify", "-o", "json", check=False)
-        assert opened.returncode == 1
-        assert json.loads(opened.stdout)["differences"]
-        for node in ("node-1", "node-2"):
-            policies("exec", f"node:{node}", "--", "nft", "delete", "table", "inet", "podfence")
-        # The next change meets what is there, and mends all of it.
-        policies("label", "pod", "client", "tier=web", "-n", "shop")
-        policies("label", "pod", "client", "tier-", "-n", "shop")
-        assert json.loads(policies("verify", "-o", "json").stdout)["holds"]
+    def test_what_something_else_cuts_off_is_not_taken_for_a_policy_that_works(self, policies: Run) -> None:
+        nodes = ("node:node-1", "node:node-2")
+        cut = "add table ip other; add chain ip other c { type filter hook forward priority 0; }; add rule ip other c tcp dport 3306 drop"
+        for node in nodes:
+            policies("exec", node, "--", "nft", cut)
+        found = policies("verify", "-o", "json", check=False)
+        for node in nodes:
+            policies("exec", node, "--", "nft", "delete table ip other")
+        answer = json.loads(found.stdout)
+        assert found.returncode == 1
+        assert {dead["port"] for dead in answer["dead"]} == {"TCP 3306"}
+        assert answer["differences"] == []
 
 
 class TestObjects:
