@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An Access from a cluster and a user of a kubeconfig, checked as client-go does (tools/clientcmd/validation.go).
+
+All problems of both are reported together.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from podfence.errors import InputError
+from podfence.kube.access import address, proxy, wire
+from podfence.kube.access.access import Access, Impersonation
+from podfence.kube.access.config import contents, decode_data, set_twice
+from podfence.kube.access.errors import AccessError
+from podfence.kube.access.identity import Identity, identify, plugin
+from podfence.kube.access.secret import Secret
+from podfence.kube.validation.findings import go_quote
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from podfence.kube.access.address import Server
+    from podfence.kube.access.choose import Choice
+    from podfence.kube.access.config import Entry
+    from podfence.kube.problems import Problem
+
+DEFAULT_NAMESPACE: Final = "default"
+"""The namespace where nobody names one."""
+
+_NOBODY: Final = Identity()
+
+
+def build(
+    cluster: Entry[wire.Cluster],
+    user: Entry[wire.User] | None,
+    context: Entry[wire.Context] | None,
+    choice: Choice,
+    environ: Mapping[str, str],
+) -> Access:
+    """Return how `cluster` is reached as `user`, None being nobody in particular.
+
+    Raises InputError with everything that is wrong with the two, and AccessError for what is wrong with
+    `choice` or `environ`.
+    """
+    problems: list[Problem] = []
+    server = _server(cluster, problems)
+    ca = _authorities(cluster, problems)
+    own_proxy = _proxy(cluster, problems)
+    identity = identify(user, problems) if user is not None else _NOBODY
+    acting = impersonation(user, choice, problems)
+    if problems or server is None:
+        raise InputError(problems)
+    # As in kubectl: a connection that is not encrypted carries no credentials.
+    proven = identity if server.is_secure else _NOBODY
+    return Access(
+        server=server,
+        namespace=choice.namespace or (context.value.namespace if context is not None else "") or DEFAULT_NAMESPACE,
+        source=cluster.file,
+        context=context.name if context is not None else "",
+        ca=ca,
+        insecure=bool(cluster.value.insecure_skip_tls_verify),
+        server_name=cluster.value.tls_server_name or "",
+        proxy=own_proxy or proxy.from_environment(server, environ),
+        compressed=not cluster.value.disable_compression,
+        certificate=proven.certificate,
+        token=proven.token,
+        token_file=proven.token_file,
+        basic=proven.basic,
+        plugin=plugin(user, proven.exec, Secret(_cluster_info(cluster.value, ca))) if user and proven.exec else None,
+        impersonation=acting,
+    )
+
+
+def impersonation(user: Entry[wire.User] | None, choice: Choice, problems: list[Problem]) -> Impersonation | None:
+    """Return whom to act as: what `choice` says, part by part, else what `user` says.
+
+    Groups, a uid and more fields need a name; without one they are a problem of the user, and an AccessError
+    where they are `choice`'s.
+    """
+    value = user.value if user is not None else wire.User()
+    name = choice.impersonate or value.impersonate or ""
+    if name:
+        extra = value.as_user_extra or {}
+        return Impersonation(
+            name,
+            choice.uid or value.as_uid or "",
+            choice.groups or tuple(group or "" for group in value.as_groups or ()),
+            tuple((key, tuple(item or "" for item in items or ())) for key, items in extra.items()),
+        )
+    if choice.groups or choice.uid:
+        raise AccessError(f"{'--as-group' if choice.groups else '--as-uid'} needs a user to act as (add --as USER)")
+    for field, given in (
+        ("as-uid", value.as_uid),
+        ("as-groups", value.as_groups),
+        ("as-user-extra", value.as_user_extra),
+    ):
+        if user is not None and given:
+            problems.append(user.problem("this needs a user to act as", field, remedy="add as: USER"))
+    return None
+
+
+def _server(cluster: Entry[wire.Cluster], problems: list[Problem]) -> Server | None:
+    if not cluster.value.server:
+        message = f"cluster {go_quote(cluster.name)} has no server"
+        problems.append(cluster.problem(message, "server", remedy="write server: https://HOST:6443"))
+        return None
+    try:
+        return address.parse(cluster.value.server)
+    except ValueError as error:
+        problems.append(cluster.problem(str(error), "server"))
+        return None
+
+
+def _authorities(cluster: Entry[wire.Cluster], problems: list[Problem]) -> bytes:
+    """Return who vouches for the server; nothing means the system's authorities."""
+    path, data = cluster.value.certificate_authority, cluster.value.certificate_authority_data
+    if cluster.value.insecure_skip_tls_verify and (path or data):
+        message = "a certificate authority and insecure-skip-tls-verify are both set"
+        problems.append(cluster.problem(message, "insecure-skip-tls-verify", remedy="remove one of the two"))
+        return b""
+    if path and data:
+        problems.append(set_twice(cluster, "certificate-authority"))
+    elif path:
+        return contents(cluster, "certificate-authority", path, problems)
+    return decode_data(data or "")
+
+
+def _proxy(cluster: Entry[wire.Cluster], problems: list[Problem]) -> proxy.Proxy | None:
+    try:
+        return proxy.parse(cluster.value.proxy_url) if cluster.value.proxy_url else None
+    except ValueError as error:
+        problems.append(cluster.problem(str(error), "proxy-url"))
+        return None
+
+
+def _cluster_info(cluster: wire.Cluster, ca: bytes) -> bytes:
+    """Return what a plugin is told of a cluster if it wants to know it: `Cluster` of its protocol, as JSON."""
+    info: dict[str, Any] = {"server": cluster.server}
+    if cluster.tls_server_name:
+        info["tls-server-name"] = cluster.tls_server_name
+    if cluster.insecure_skip_tls_verify:
+        info["insecure-skip-tls-verify"] = True
+    if ca:
+        info["certificate-authority-data"] = base64.b64encode(ca).decode()
+    if cluster.proxy_url:
+        info["proxy-url"] = cluster.proxy_url
+    if cluster.disable_compression:
+        info["disable-compression"] = True
+    extensions = (item for item in cluster.extensions or () if item is not None and item.name == wire.EXEC_EXTENSION)
+    info["config"] = next((item.extension for item in extensions), None)
+    return msgspec.json.encode(info)

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One kubeconfig file: read as kubectl reads it, every wrong type and every broken base64 named with its place.
+
+What stands in a file is never quoted in a problem about it, because it may be a secret in the wrong place.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+import msgspec
+
+from podfence.errors import InputError
+from podfence.kube import yaml
+from podfence.kube.access import wire
+from podfence.kube.problems import Position, Problem, Severity
+from podfence.kube.source import Origin
+from podfence.kube.validation.findings import Findings, field_text, go_quote
+from podfence.kube.validation.shape import examine, found
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from podfence.kube.positions import SourceDocument
+    from podfence.kube.source import Document, Path
+
+T = TypeVar("T")
+
+_KIND: Final = "Config"
+_VERSION: Final = "v1"
+_ONE_CHARACTER: Final = re.compile("'.'")
+_QUOTED: Final = re.compile("""['"`].*['"`]""", re.DOTALL)
+_FOUND: Final = ", found "
+_LINE_BREAKS: Final = str.maketrans("", "", "\r\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[T]):
+    """A named cluster, user or context; `origin` is the place of its value in a file."""
+
+    name: str
+    value: T
+    origin: Origin
+
+    @property
+    def file(self) -> str:
+        """The file the entry stands in, as it was named."""
+        return self.origin.document.file
+
+    def problem(self, message: str, *path: str, remedy: str = "") -> Problem:
+        """Return an error about the field at `path` in the entry."""
+        return problem(self.origin.document, self.origin.path + path, message, remedy)
+
+    def resolve(self, path: str) -> str:
+        """Return a path that the entry names as seen from the folder of its file; "" stays ""."""
+        if not path:
+            return path
+        folder = os.path.dirname(os.path.abspath(self.file))  # noqa: PTH100, PTH120  links stay links
+        return os.path.normpath(os.path.join(folder, path))  # noqa: PTH118  as Go's filepath.Join
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """What one kubeconfig file says; `document` is None for one without content."""
+
+    name: str
+    document: SourceDocument | None
+    current: str
+    clusters: tuple[Entry[wire.Cluster], ...]
+    contexts: tuple[Entry[wire.Context], ...]
+    users: tuple[Entry[wire.User], ...]
+
+
+def read(name: str) -> File:
+    """Return what the kubeconfig file called `name` says.
+
+    Raises FileNotFoundError if there is none, and InputError with all that is wrong with it. Of several
+    documents the first counts, as it does for kubectl.
+    """
+    try:
+        data = FilePath(name).read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InputError([_error(Position(name), "", f"cannot be read: {reason(error)}")]) from None
+    documents, problems = yaml.parse(data, name)
+    errors = [_unquoted(problem) for problem in problems if problem.severity is Severity.ERROR]
+    if errors:
+        raise InputError(errors)
+    document = documents[0] if documents else None
+    config = _decode(document) if document is not None else wire.Config()
+    file = File(
+        name,
+        document,
+        config.current_context or "",
+        tuple(
+            Entry(item.name or "", item.cluster or wire.Cluster(), origin)
+            for item, origin in _items(document, config.clusters, "clusters", "cluster")
+        ),
+        tuple(
+            Entry(item.name or "", item.context or wire.Context(), origin)
+            for item, origin in _items(document, config.contexts, "contexts", "context")
+        ),
+        tuple(
+            Entry(item.name or "", item.user or wire.User(), origin)
+            for item, origin in _items(document, config.users, "users", "user")
+        ),
+    )
+    errors = [*_check_names(file.clusters), *_check_names(file.contexts), *_check_names(file.users)]
+    errors += _check_data(file)
+    if errors:
+        raise InputError(sorted(errors, key=lambda error: error.position))
+    return file
+
+
+def problem(document: Document, path: Path, message: str, remedy: str = "") -> Problem:
+    """Return an error about the field at `path` of a document."""
+    return _error(document.locate(path), field_text(path), message, remedy)
+
+
+def decode_data(text: str) -> bytes:
+    """Return what base64 stands for; raises ValueError for what Go refuses too."""
+    try:
+        return base64.b64decode(text.translate(_LINE_BREAKS), validate=True)
+    except ValueError:
+        raise ValueError("this is not base64") from None
+
+
+def contents(entry: Entry[T], field: str, path: str, problems: list[Problem]) -> bytes:
+    """Return what is in a file that a field of an entry names; a file that cannot be read is added to `problems`."""
+    resolved = entry.resolve(path)
+    try:
+        return FilePath(resolved).read_bytes()
+    except OSError as error:
+        problems.append(entry.problem(f"{resolved} cannot be read: {reason(error)}", field))
+        return b""
+
+
+def set_twice(entry: Entry[T], field: str) -> Problem:
+    """Return the error of naming a file and giving its data too."""
+    return entry.problem(f"{field} and {field}-data are both set", field, remedy="remove one of the two")
+
+
+def reason(error: OSError) -> str:
+    """Return the system's word for an error, as a sentence's part."""
+    text = error.strerror or str(error)
+    return text[:1].lower() + text[1:]
+
+
+def _decode(document: SourceDocument) -> wire.Config:
+    value = document.value
+    if not isinstance(value, dict):
+        message = f"expected a kubeconfig, found {_type_of(value)}"
+        raise InputError([problem(document, (), message)])
+    errors = []
+    for field, wanted in (("kind", _KIND), ("apiVersion", _VERSION)):
+        written = value.get(field)
+        if isinstance(written, str) and written and written != wanted:
+            message = f"expected {wanted}, found {go_quote(written)}"
+            errors.append(problem(document, (field,), message, "this is no kubeconfig"))
+    if errors:
+        raise InputError(errors)
+    try:
+        return msgspec.convert(value, wire.Config)
+    except msgspec.ValidationError:
+        findings = Findings()
+        examine(value, wire.Config, findings)
+        raise InputError(
+            [
+                problem(
+                    document,
+                    finding.place,
+                    _without_value(finding.message, value, finding.place),
+                    "write it in brackets" if finding.remedy.startswith("write [") else finding.remedy,
+                )
+                for finding in findings
+            ]
+        ) from None
+
+
+def _items(
+    document: SourceDocument | None, items: Iterable[T | None] | None, field: str, part: str
+) -> Iterator[tuple[T, Origin]]:
+    if document is not None:
+        for index, item in enumerate(items or ()):
+            if item is not None:
+                yield item, Origin(document, (field, index, part))
+
+
+def _check_names(entries: Iterable[Entry[T]]) -> Iterator[Problem]:
+    seen: dict[str, Entry[T]] = {}
+    for entry in entries:
+        first = seen.setdefault(entry.name, entry)
+        if first is not entry:
+            path = (*entry.origin.path[:-1], "name")
+            line = first.origin.document.locate((*first.origin.path[:-1], "name")).line
+            message = f"duplicate name {go_quote(entry.name)}, already used on line {line}"
+            yield problem(entry.origin.document, path, message, "names are unique inside of a file")
+
+
+def _check_data(file: File) -> Iterator[Problem]:
+    for cluster in file.clusters:
+        yield from _check_base64(cluster, "certificate-authority-data", cluster.value.certificate_authority_data)
+    for user in file.users:
+        yield from _check_base64(user, "client-certificate-data", user.value.client_certificate_data)
+        yield from _check_base64(user, "client-key-data", user.value.client_key_data)
+
+
+def _check_base64(entry: Entry[T], field: str, text: str | None) -> Iterator[Problem]:
+    try:
+        decode_data(text or "")
+    except ValueError as error:
+        path = field.removesuffix("-data")
+        yield entry.problem(str(error), field, remedy=f"name a file with {path}, or encode it with base64")
+
+
+def _without_value(message: str, value: object, place: Path) -> str:
+    """Return a message about a wrong type that tells the type of what was found, and not what it was."""
+    for step in place:
+        value = value[step]  # type: ignore[index]  # the place is one of the value
+    return message.partition(_FOUND)[0] + _FOUND + _type_of(value)
+
+
+def _type_of(value: object) -> str:
+    match value:
+        case bool():
+            return "true or false"
+        case str():
+            return "a string"
+        case int() | float():
+            return "a number"
+    return found(value)
+
+
+def _unquoted(problem: Problem) -> Problem:
+    """Return a problem of YAML without the text it quotes; single characters, as in ``expected ':'``, stay."""
+    message = problem.message
+    if _QUOTED.search(_ONE_CHARACTER.sub("", message)):
+        message = _QUOTED.sub("a text", message)
+    return msgspec.structs.replace(problem, message=message)
+
+
+def _error(position: Position, field: str, message: str, remedy: str = "") -> Problem:
+    return Problem(severity=Severity.ERROR, position=position, field=field, message=message, remedy=remedy)
