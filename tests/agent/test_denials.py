@@ -132,7 +132,7 @@ IN_USER_NAMESPACE = """
 import json, socket, subprocess
 from podfence.agent.denials import parse
 from podfence.agent.nflog import LogGroup
-from podfence.dataplane.netlink import NetlinkError
+from podfence.netlink.asking import NetlinkError
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 subprocess.run(["nft", "-f", "-"], check=True, text=True, input='''
 table inet t {

@@ -17,11 +17,11 @@ from podfence.agent.source import Bookmark, SourceClosed, Synced, Unreadable, Ve
 from podfence.cluster.state import Event, EventType
 from podfence.dataplane.chains import Settings
 from podfence.dataplane.conntrack import Labelled
-from podfence.dataplane.netlink import NetlinkError
 from podfence.dataplane.ruleset import TABLE
 from podfence.errors import OptionError
 from podfence.kube.objects import Node, Peer
 from podfence.lab import node_agent
+from podfence.netlink.asking import NetlinkError
 from podfence.nft.element import Element
 from podfence.nft.errors import NftError, PermissionDeniedError
 from podfence.nft.fake import FakeRunner
@@ -129,7 +129,7 @@ class Flows:
     def own_addresses(self) -> frozenset[int]:
         return frozenset()
 
-    def flows(self, ends: Collection[int] | None) -> list[Flow]:
+    def flows(self, ends: Collection[int] | None, settled: object = None) -> list[Flow]:
         self.asked.append(round(self.world.now - 1000.0, 3))
         if self.refuses:
             raise NetlinkError("listing", errno.EPERM)
@@ -261,7 +261,7 @@ class Telling(Flows):
         super().__init__(world)
         self.told: list[int] = []
 
-    def flows(self, ends: Collection[int] | None) -> list[Flow]:
+    def flows(self, ends: Collection[int] | None, settled: object = None) -> list[Flow]:
         self.told.append(len(self.world.reports))
         return super().flows(ends)
 

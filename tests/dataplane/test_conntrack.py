@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from podfence.dataplane.conntrack import KernelConntrack, Labelled
-from podfence.dataplane.netlink import NetlinkError, attribute
+from podfence.netlink.asking import NetlinkError
+from podfence.netlink.messages import attribute
 from podfence.sets.addresses import parse_address
 from tests.dataplane.inside import inside
 from tests.dataplane.network import Network
@@ -128,4 +129,4 @@ def test_the_addresses_of_all_interfaces_are_the_nodes_own(table: KernelConntrac
 def test_what_the_kernel_refuses_is_said(table: KernelConntrack) -> None:
     (flow, *_) = udp(table)
     with pytest.raises(NetlinkError, match="labelling a flow: Invalid argument"):
-        table.label([flow._replace(handle=attribute(0x8001))], present=True)
+        table.label([flow._replace(handle=attribute(0x8001, b""))], present=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -26,6 +28,7 @@ from tests.policy.parts import app, block, label, pod, policy, rule, space
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
+    from podfence.dataplane.conntrack import Settled
     from podfence.dataplane.flows import Flow
     from tests.dataplane.lines import Line, Ping
 
@@ -297,11 +300,11 @@ class Blind:
         self._real = real
         self.blind = False
 
-    def flows(self, ends: Collection[int] | None) -> Iterable[Flow]:
+    def flows(self, ends: Collection[int] | None, settled: Settled | None = None) -> Iterable[Flow]:
         if self.blind:
             self.blind = False
             return []
-        return self._real.flows(ends)
+        return self._real.flows(ends, settled)
 
 
 @FAMILY
@@ -342,6 +345,31 @@ def test_a_flow_that_began_while_somebody_had_emptied_a_chain_is_cut_by_the_repa
     assert scene.enforcer.verify() == ("chain stage_in had other rules",)
     assert scene.enforcer.reviewed.cut == 1
     line.refuses("server", fence)
+
+
+@FAMILY
+def test_a_flow_that_tcp_has_ended_is_cut_but_not_counted(
+    network: Network, conntrack: KernelConntrack, lines: Lines, at: Addresses
+) -> None:
+    scene = Scene(network, conntrack)
+    line = lines.connect("tcp", at.web, at.db, PORT)
+
+    def found() -> Flow:
+        (flow,) = (flow for flow in conntrack.flows({parse_address(at.db)}) if is_of(flow, at, PORT))
+        return flow
+
+    assert not found().is_over
+    for name in ("client", "server"):
+        line.ends[name].shutdown(socket.SHUT_WR)
+    for end in line.ends.values():
+        assert end.recv(64) == b""
+    deadline = time.monotonic() + 5
+    while not found().is_over:
+        assert time.monotonic() < deadline
+    assert scene.apply((ADDED, CLOSED_IN)) == Reviewed()
+    assert found().labelled
+    assert scene.apply((DELETED, CLOSED_IN)) == Reviewed()
+    assert not found().labelled
 
 
 def test_a_forbidden_flow_that_is_older_than_the_table_is_told_of_and_lives(

@@ -15,8 +15,9 @@ from podfence.dataplane.compiler import Compiler
 from podfence.dataplane.conntrack import Labelled
 from podfence.dataplane.enforcer import Enforcer
 from podfence.dataplane.flows import Ends, Flow, Judge
-from podfence.dataplane.netlink import NetlinkError
+from podfence.dataplane.revocation import Reviewed
 from podfence.kube.objects import KubeObject, Node, Peer, PolicyPort
+from podfence.netlink.asking import NetlinkError
 from podfence.nft.fake import FakeRunner
 from podfence.policy.options import Options
 from podfence.sets import PortSet
@@ -27,6 +28,7 @@ from tests.dataplane.simulate import Walk
 from tests.policy.parts import app, pod, policy, rule, space
 
 if TYPE_CHECKING:
+    from podfence.dataplane.conntrack import Settled
     from podfence.dataplane.program import NodeProgram
 
 NUMBERS = {"TCP": 6, "UDP": 17, "SCTP": 132}
@@ -149,10 +151,12 @@ class Everything:
     def own_addresses(self) -> frozenset[int]:
         return frozenset({OWN})
 
-    def flows(self, ends: object) -> list[Flow]:
+    def flows(self, ends: object, settled: Settled | None = None) -> list[Flow]:
         self.asked.append(ends)
         found = [item._replace(labelled=labelled) for item, labelled in self.labels.items()]
-        return found if ends is None else [item for item in found if {item.source, item.destination} & set(ends)]  # type: ignore[call-overload]
+        if ends is not None:
+            found = [item for item in found if {item.source, item.destination} & set(ends)]  # type: ignore[call-overload]
+        return [item for item in found if settled is None or not settled(item)]
 
     def label(self, flows: object, *, present: bool) -> Labelled:
         items = [item._replace(labelled=False) for item in flows]  # type: ignore[attr-defined]
@@ -239,13 +243,27 @@ def test_what_changed_just_before_a_second_look_is_looked_at_by_the_next_one_too
     assert kernel.asked == [one, one, other, one | other, other]
 
 
+def test_flows_that_tcp_has_ended_are_cut_and_freed_without_being_counted() -> None:
+    cluster = Cluster.from_objects([space("shop"), WEB, DB])
+    alive = tcp("10.0.0.1", "10.0.0.2", 80)
+    kernel = Everything([alive, alive._replace(is_over=True)])
+    enforcer = Enforcer(FakeRunner(), "n1", cluster.model, None, kernel)
+    enforcer.start()
+    enforcer.apply(cluster.apply(Event(EventType.ADDED, NONE_IN)))
+    assert enforcer.reviewed == Reviewed(cut=1)
+    assert all(kernel.labels.values())
+    enforcer.apply(cluster.apply(Event(EventType.DELETED, NONE_IN)))
+    assert enforcer.reviewed == Reviewed(freed=1)
+    assert not any(kernel.labels.values())
+
+
 class Refusing(Everything):
     """A kernel that lets nobody look, until it does."""
 
     refuses = True
 
-    def flows(self, ends: object) -> list[Flow]:
-        found = super().flows(ends)
+    def flows(self, ends: object, settled: Settled | None = None) -> list[Flow]:
+        found = super().flows(ends, settled)
         if self.refuses:
             raise NetlinkError("listing", 1)
         return found

@@ -21,8 +21,8 @@ from podfence.agent.source import Bookmark, SourceClosed, Synced, Unreadable, Ve
 from podfence.cluster.state import ClusterState, Event, EventType
 from podfence.dataplane.compiler import check_options
 from podfence.dataplane.enforcer import Enforcer, ForeignTableError
-from podfence.dataplane.netlink import NetlinkError
 from podfence.kube.objects import Key, NetworkPolicy, Pod
+from podfence.netlink.asking import NetlinkError
 from podfence.nft.errors import NftError, NotInstalledError, PermissionDeniedError
 from podfence.policy.engine import Engine
 from podfence.policy.model import Model

@@ -8,15 +8,24 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from podfence.dataplane.netlink import HEADER, NetlinkError, attribute, attributes
+from podfence.netlink.asking import NetlinkError
+from podfence.netlink.messages import (
+    ACK,
+    ERROR,
+    GENERAL,
+    NETFILTER,
+    REQUEST,
+    attribute,
+    attributes,
+    error_number,
+    message,
+    messages,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_NETLINK_NETFILTER: Final = 12
 _PACKET, _CONFIG = 0x400, 0x401
-_REQUEST, _ACK, _ERROR = 0x1, 0x4, 2
-_GENERAL: Final = struct.Struct(">BBH")
 _COMMAND, _MODE, _TIMEOUT = 1, 2, 4
 _BIND: Final = b"\x01"
 _COPY_PACKET: Final = 2
@@ -43,7 +52,7 @@ class LogGroup:
 
     def __init__(self, group: int) -> None:
         """Bind to the group. Raises NetlinkError if the kernel refuses, OSError if it cannot log to programs."""
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETFILTER)
         try:
             self._socket.bind((0, 0))
             self._configure(group, attribute(_COMMAND, _BIND))
@@ -79,14 +88,12 @@ class LogGroup:
                 return found
 
     def _configure(self, group: int, content: bytes) -> None:
-        body = _GENERAL.pack(socket.AF_UNSPEC, 0, group) + content
-        self._socket.send(HEADER.pack(HEADER.size + len(body), _CONFIG, _REQUEST | _ACK, 0, 0) + body)
+        self._socket.send(message(_CONFIG, REQUEST | ACK, 0, GENERAL.pack(socket.AF_UNSPEC, 0, group) + content))
         # Nothing is logged to us before the first answer; between that and the second, packets may come first.
-        while True:
+        number = None
+        while number is None:
             data = self._socket.recv(_BUFFER)
-            if HEADER.unpack_from(data)[1] == _ERROR:
-                break
-        number = -int(struct.unpack_from("=i", data, HEADER.size)[0])
+            number = next((error_number(data, start) for kind, _, (start, _) in messages(data) if kind == ERROR), None)
         if number:
             # Also for a group that somebody listens to already the kernel says that this is not permitted.
             what = ", to which another program may listen" if number == errno.EPERM else ""
@@ -94,12 +101,8 @@ class LogGroup:
 
 
 def _packets(data: bytes) -> Iterator[Logged]:
-    start = 0
-    while start + HEADER.size <= len(data):
-        length, kind, *_ = HEADER.unpack_from(data, start)
+    for kind, _, (start, end) in messages(data):
         if kind == _PACKET:
-            content = attributes(data, start + HEADER.size + _GENERAL.size, start + length)
-            parts = {number: data[first:end] for number, first, end in content}
+            parts = {number: data[first:last] for number, first, last in attributes(data, start + GENERAL.size, end)}
             prefix = parts.get(_PREFIX, b"").rstrip(b"\0").decode("utf-8", "replace")
             yield Logged(prefix, parts.get(_PAYLOAD, b""))
-        start += length + 3 & ~3

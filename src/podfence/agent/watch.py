@@ -18,18 +18,15 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
-from podfence.dataplane.netlink import HEADER, attributes
 from podfence.dataplane.ruleset import TABLE
+from podfence.netlink.messages import GENERAL, NETFILTER, REQUEST, attributes, message, messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_NETLINK_NETFILTER: Final = 12
 _GROUP: Final = 1 << (7 - 1)
 _SUBSYSTEM: Final = 10
 _NEW_GENERATION, _GET_GENERATION = 0xA0F, 0xA10
-_REQUEST: Final = 1
-_GENERAL: Final = struct.Struct(">BBH")
 _INET: Final = 1
 _TABLE_NAME, _GENERATION_ID = 1, 1
 _NUMBER: Final = struct.Struct(">I")
@@ -125,7 +122,7 @@ class KernelWatch:
                 if error.errno != errno.ENOBUFS:
                     return
                 continue
-            for kind, start, end in _messages(data):
+            for kind, start, end in _about_tables(data):
                 if kind == _NEW_GENERATION:
                     self._told = _generation_of(data, start, end)
                     if self._open:
@@ -136,20 +133,19 @@ class KernelWatch:
 
     def _generation(self) -> int:
         """Return the number of the present generation; 0, which none has, if the kernel does not tell."""
-        request = HEADER.pack(HEADER.size + _GENERAL.size, _GET_GENERATION, _REQUEST, 0, 0) + _GENERAL.pack(0, 0, 0)
         try:
-            self._questions.send(request)
+            self._questions.send(message(_GET_GENERATION, REQUEST, 0, GENERAL.pack(0, 0, 0)))
             data = self._questions.recv(_BUFFER, socket.MSG_DONTWAIT)
         except OSError:
             return 0
-        for kind, start, end in _messages(data):
+        for kind, start, end in _about_tables(data):
             if kind == _NEW_GENERATION:
                 return _generation_of(data, start, end)
         return 0
 
 
 def _open(groups: int) -> socket.socket:
-    found = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
+    found = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETFILTER)
     try:
         found.bind((0, groups))
     except OSError:
@@ -158,18 +154,15 @@ def _open(groups: int) -> socket.socket:
     return found
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, int, int]]:
+def _about_tables(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield the type of each message about nftables, and where its content starts and ends."""
-    start, last = 0, len(data) - HEADER.size - _GENERAL.size
-    while start <= last:
-        length, kind, *_ = HEADER.unpack_from(data, start)
-        if kind >> 8 == _SUBSYSTEM:
-            yield kind, start + HEADER.size, start + length
-        start += length + 3 & ~3
+    for kind, _, (start, end) in messages(data):
+        if kind >> 8 == _SUBSYSTEM and start + GENERAL.size <= end:
+            yield kind, start, end
 
 
 def _generation_of(data: bytes, start: int, end: int) -> int:
-    for kind, first, _ in attributes(data, start + _GENERAL.size, end):
+    for kind, first, _ in attributes(data, start + GENERAL.size, end):
         if kind == _GENERATION_ID:
             return int(_NUMBER.unpack_from(data, first)[0])
     return 0
@@ -181,5 +174,5 @@ def _is_ours(data: bytes, start: int, end: int) -> bool:
         return False
     return any(
         kind == _TABLE_NAME and data[first:last] == _NAME
-        for kind, first, last in attributes(data, start + _GENERAL.size, end)
+        for kind, first, last in attributes(data, start + GENERAL.size, end)
     )

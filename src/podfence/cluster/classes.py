@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from podfence.cluster.members import Member
     from podfence.cluster.selection import Selection
-    from podfence.kube.objects import Key, Labels, Requirement
+    from podfence.kube.objects import Key, Labels, Requirement, Selector
 
 ClassKey = tuple[str, tuple[tuple[str, str], ...], tuple[tuple[str, str, int, bool], ...], tuple[int, ...]]
 
@@ -182,10 +182,9 @@ class ClassIndex:
         self._take_key(pod_class, key)
         self._flip(pod_class)
         for table in (self._local.get(pod_class.namespace, {}), self._global):
-            for selection in table:
-                if self._means(selection, pod_class):
-                    table[selection] |= 1 << number
-                    self._note(selection, 1 << number)
+            for selection in self._meaning(pod_class, table):
+                table[selection] |= 1 << number
+                self._note(selection, 1 << number)
         return pod_class
 
     def _take_key(self, pod_class: PodClass, key: ClassKey) -> None:
@@ -227,18 +226,22 @@ class ClassIndex:
 
     # Selections
 
-    def _means(self, selection: Selection, pod_class: PodClass) -> bool:
-        if selection.namespace is None:
-            if pod_class.namespace not in self._matched[selection]:
-                return False
-        elif selection.namespace != pod_class.namespace:
-            return False
-        return selection.matches_labels(pod_class.labels)
+    def _meaning(self, pod_class: PodClass, table: Iterable[Selection]) -> list[Selection]:
+        """Return the selections that mean a class, out of those of its namespace or those of namespaces by labels."""
+        namespace, labels, matched = pod_class.namespace, pod_class.labels, self._matched
+        return [
+            selection
+            for selection in table
+            if (selection.namespace is not None or namespace in matched[selection]) and selection.matches_labels(labels)
+        ]
 
     def bits(self, selection: Selection) -> int:
         """Return the classes a selection means; its keys must be looked at (semantics 3.3, 3.4, 4)."""
         here = selection.namespace
-        table = self._global if here is None else self._local.setdefault(here, {})
+        table = self._global
+        if here is not None:
+            local = self._local.get(here)
+            table = self._local.setdefault(here, {}) if local is None else local
         found = table.get(selection)
         if found is None:
             found = table[selection] = self._evaluate(selection)
@@ -278,9 +281,14 @@ class ClassIndex:
     def put_namespace(self, name: str, labels: Labels | None) -> None:
         """Let a namespace have these labels from now on; None takes it out."""
         self._namespaces.put(name, labels)
+        # Many selections have the same selector of namespaces.
+        means: dict[Selector | None, bool] = {}
         for selection, before in list(self._global.items()):
             matched = self._matched[selection]
-            now = labels is not None and selection.matches_namespace(name, labels)
+            now = means.get(selection.namespaces)
+            if now is None:
+                now = labels is not None and selection.matches_namespace(name, labels)
+                means[selection.namespaces] = now
             if now == (name in matched):
                 continue
             self._matched[selection] = matched | {name} if now else matched - {name}

@@ -152,8 +152,8 @@ class Compiler:
     def _outdated(self, change: Change, classes: int) -> set[GroupKey]:
         """Return the groups that have to be compiled: new ones, and those for which something changed."""
         result = {key for key in self._group_users if key not in self._compiled}
-        for policy in change.policies:
-            result |= self._groups_with.get(policy, set())
+        for policy in self._groups_with.keys() & change.policies:
+            result |= self._groups_with[policy]
         for key, known in self._compiled.items():
             if known.peers & classes or (known.any_pod and change.pods):
                 result.add(key)

@@ -117,16 +117,16 @@ def cold_start(new: Ruleset, *, anew: bool = False) -> Iterator[Transaction]:
 
 
 def _changes(old: Ruleset, new: Ruleset) -> Iterator[Operation]:
-    changed = {
+    changed = [
         name
         for name, body in new.chains.items()
         if (known := old.chains.get(name)) is not body and (known is None or not known.same_as(body))
-    }
-    for name in sorted((changed & old.chains.keys()) | (old.chains.keys() - new.chains.keys())):
+    ]
+    for name in sorted((old.chains.keys() & changed) | (old.chains.keys() - new.chains.keys())):
         yield Operation("flush", old.chains[name].chain)
-    for name, chain in new.chains.items():
+    for name in changed:
         if name not in old.chains:
-            yield Operation("add", chain.chain)
+            yield Operation("add", new.chains[name].chain)
     added: list[Operation] = []
     for name, body in new.sets.items():
         before = old.sets.get(name)
@@ -138,10 +138,9 @@ def _changes(old: Ruleset, new: Ruleset) -> Iterator[Operation]:
             yield from _elements("delete", before, gone)
             added += _elements("add", body, come)
     yield from added
-    for name, chain in new.chains.items():
-        if name in changed:
-            for item in chain.rules:
-                yield Operation("add", item)
+    for name in changed:
+        for item in new.chains[name].rules:
+            yield Operation("add", item)
     for name in sorted(old.sets.keys() - new.sets.keys()):
         yield Operation("delete", old.sets[name].container)
     for name in sorted(old.chains.keys() - new.chains.keys()):

@@ -16,7 +16,7 @@ from podfence.sets.spans import contains
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
-    from podfence.dataplane.program import GroupProgram, NodeProgram
+    from podfence.dataplane.program import GroupKey, GroupProgram, NodeProgram
 
 _BASES: Final = {6: 0, 17: 1 << 16, 132: 2 << 16}
 """Where the ports of a protocol, given by its number, are on the line of `podfence.sets.ports`."""
@@ -36,6 +36,7 @@ class Flow(NamedTuple):
 
     A translated destination shows in the reply, which comes from the real one. `labelled` says whether it is
     cut. `expected` flows are part of another, which announced them. `handle` is what the kernel knows it by.
+    `is_over` says that TCP has ended it, and that only stragglers are waited for.
     """
 
     protocol: int
@@ -44,6 +45,7 @@ class Flow(NamedTuple):
     labelled: bool = False
     expected: bool = False
     handle: bytes = b""
+    is_over: bool = False
 
     @property
     def source(self) -> int:
@@ -72,20 +74,16 @@ class Judge:
         """Ask nothing yet."""
         self._program = program
         self._own = own
-        self._known: dict[tuple[int, int, int], bool] = {}
+        self._held: dict[int, bool] = {}
+        self._egress = _Side(program, Direction.EGRESS)
+        self._ingress = _Side(program, Direction.INGRESS)
 
     def admits(self, flow: Flow) -> bool:
         """Return whether a flow may be: both of its ends admit it, as far as they are this node's.
 
         What was announced by another flow is admitted: no rule names its port, the kernel calls it related.
         """
-        if flow.expected:
-            return True
-        question = (flow.source, flow.destination, flow.point)
-        found = self._known.get(question)
-        if found is None:
-            found = self._known[question] = self._admits(*question)
-        return found
+        return flow.expected or self._admits(flow.source, flow.destination, flow.point)
 
     def _admits(self, source: int, destination: int, point: int) -> bool:
         if source in self._own:
@@ -94,22 +92,42 @@ class Judge:
         to_node = destination in self._own
         if to_node and not self._program.judges_own_node:
             return True
-        if self._held(source) or (not to_node and self._held(destination)):
+        if self._is_held(source) or (not to_node and self._is_held(destination)):
             return False
         if (source, destination) in self._program.own:
             return True
-        if not self._side(Direction.EGRESS, source, destination, point):
+        if not self._egress.admits(source, destination, point):
             return False
-        return to_node or self._side(Direction.INGRESS, destination, source, point)
+        return to_node or self._ingress.admits(destination, source, point)
 
-    def _held(self, address: int) -> bool:
-        return address in self._program.pod_range and address not in self._program.known
+    def _is_held(self, address: int) -> bool:
+        found = self._held.get(address)
+        if found is None:
+            found = address in self._program.pod_range and address not in self._program.known
+            self._held[address] = found
+        return found
 
-    def _side(self, direction: Direction, local: int, peer: int, point: int) -> bool:
-        key = self._program.group_of[direction].get(local)
-        return key is None or self._group(self._program.groups[key], peer, point)
 
-    def _group(self, group: GroupProgram, peer: int, point: int) -> bool:
+class _Side:
+    """What the groups of one direction admit."""
+
+    def __init__(self, program: NodeProgram, direction: Direction) -> None:
+        self._program = program
+        self._group_of = program.group_of[direction]
+        self._answers: dict[GroupKey, dict[tuple[int, int], bool]] = {}
+
+    def admits(self, local: int, peer: int, point: int) -> bool:
+        """Return whether the group of a local address, if it has one, admits a peer on a port."""
+        key = self._group_of.get(local)
+        if key is None:
+            return True
+        answers = self._answers.setdefault(key, {})
+        found = answers.get((peer, point))
+        if found is None:
+            found = answers[peer, point] = self._ask(self._program.groups[key], peer, point)
+        return found
+
+    def _ask(self, group: GroupProgram, peer: int, point: int) -> bool:
         # In the order of the group's chain: what has the port not among its own goes on to the next.
         programs = [group.peers.get(peer, ())]
         programs += [ports for key, ports in group.shared if peer in self._program.sets[key]]

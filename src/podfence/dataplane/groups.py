@@ -9,7 +9,7 @@ sets, ranges and the rules without peers admit too.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -52,14 +52,25 @@ class _Piece:
         """Return whether an address of a pod of the classes is meant."""
         return not isinstance(self.key.peer, AddressSet) or address in self.key.peer
 
+    def now(self, index: ClassIndex) -> _Piece:
+        """Return the same for the classes that a selection means by now."""
+        bits = index.bits(self.key.peer) if isinstance(self.key.peer, Selection) else self.bits
+        return self if bits == self.bits else replace(self, bits=bits)
+
 
 @dataclass(slots=True)
 class _Sorted:
-    """The credits of a group by the kind of their peers."""
+    """The credits of a group by the kind of their peers.
 
-    pieces: list[_Piece]
-    blocks: list[tuple[AddressSet, _Credit]]
-    anywhere: list[_Credit]
+    `looks_up` says that names of ports are looked up on the peers, so that the pieces depend on their ports, and
+    `any_pod` that they are on a pod of any class.
+    """
+
+    pieces: list[_Piece] = field(default_factory=list)
+    blocks: list[tuple[AddressSet, _Credit]] = field(default_factory=list)
+    anywhere: list[_Credit] = field(default_factory=list)
+    looks_up: bool = False
+    any_pod: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +78,7 @@ class Compiled:
     """A group's program and what it was compiled from.
 
     `peers` are the classes (bits) whose pods it lists, itself or through `sets`, and `pools` the sets it
-    asked for, large or not; `any_pod` says that a pod of any class may have to be listed, because a rule without
-    peers looks up port names. `listed` are the addresses in the program's `peers` by class. The others are what
+    asked for, large or not. `listed` are the addresses in the program's `peers` by class. The others are what
     it was made of on the way.
     """
 
@@ -76,11 +86,16 @@ class Compiled:
     sets: dict[SharedKey, frozenset[int]]
     peers: int
     pools: frozenset[SharedKey]
-    any_pod: bool
     listed: dict[int, tuple[int, ...]]
     policies: tuple[CompiledPolicy, ...]
     found: _Sorted
+    sizes: tuple[int, ...]
     small: tuple[int, ...]
+
+    @property
+    def any_pod(self) -> bool:
+        """Return whether a pod of any class may have to be listed, because a rule without peers looks up names."""
+        return self.found.any_pod
 
 
 def compile_group(
@@ -98,51 +113,67 @@ def compile_group(
     `owned` tells the addresses of pods; a set of pods with at least `shared_from` is a set of its own. `known` is
     an earlier result for the group, since which only classes `changed` (bits) got other addresses.
     """
-    found = _sort(key, policies, index, options)
-    large, small = _by_size(found.pieces, owned, shared_from)
-    peers: dict[int, PortProgram] = {}
-    listed: dict[int, tuple[int, ...]] = {}
+    if known is None or known.policies != policies or known.found.looks_up:
+        found = _sort(key, policies, index, options)
+        pools = frozenset(piece.key for piece in found.pieces)
+        ranges = tuple(_ranges(found))
+        anywhere = first_match((item.ports, item.rule) for item in found.anywhere)
+    else:
+        found = replace(known.found, pieces=[piece.now(index) for piece in known.found.pieces])
+        pools, ranges, anywhere = known.pools, known.program.ranges, known.program.anywhere
+    if known is not None and _comparable(known, policies, found):
+        for before, piece in zip(known.found.pieces, found.pieces, strict=True):
+            if before is not piece:
+                changed |= before.bits ^ piece.bits
+    else:
+        known = None
+    sizes = _sizes(found, owned, known, changed)
+    large, small = _by_size(found.pieces, sizes, shared_from)
     concerned = 0
     for place in small:
         concerned |= found.pieces[place].bits
-    if known is not None and _comparable(known, policies, found, small):
+    peers: dict[int, PortProgram] = {}
+    listed: dict[int, tuple[int, ...]] = {}
+    if known is None or known.small != small:
+        shared = tuple(_shared(large, found))
+    else:
+        shared = known.program.shared
         peers.update(known.program.peers)
         listed.update(known.listed)
-        for before, piece in zip(known.found.pieces, found.pieces, strict=True):
-            changed |= before.bits ^ piece.bits
-        for number in [number for number in listed if changed >> number & 1]:
-            for address in listed.pop(number):
+        for number in members(changed):
+            for address in listed.pop(number, ()):
                 del peers[address]
         concerned &= changed
     for number, admitted in _peers(concerned, found, index, owned):
         peers.update(admitted)
         listed[number] = tuple(admitted)
-    program = GroupProgram(
-        peers,
-        tuple(_shared(large, found.anywhere)),
-        tuple(_ranges(found)),
-        first_match((item.ports, item.rule) for item in found.anywhere),
-    )
-    sets = {item: addresses for item, (addresses, _) in large.items()}
-    bits = 0
+    program = GroupProgram(peers, shared, ranges, anywhere)
+    sets = {item: owned.pool(item, bits) for item, bits in large.items()}
+    meant = 0
     for piece in found.pieces:
-        bits |= piece.bits
-    any_pod = any(grant.names and grant.peer is None for _, grant in _grants(key, policies))
-    pools = frozenset(piece.key for piece in found.pieces)
-    open_ended = key.direction is Direction.EGRESS and any_pod
-    return Compiled(program, sets, bits, pools, open_ended, listed, policies, found, small)
+        meant |= piece.bits
+    return Compiled(program, sets, meant, pools, listed, policies, found, sizes, small)
 
 
-def _comparable(known: Compiled, policies: tuple[CompiledPolicy, ...], found: _Sorted, small: tuple[int, ...]) -> bool:
+def _comparable(known: Compiled, policies: tuple[CompiledPolicy, ...], found: _Sorted) -> bool:
     """Return whether a class that did not change has the same in both: equal credits in equal places."""
     return (
         known.policies == policies
-        and known.small == small
         and len(known.found.pieces) == len(found.pieces)
         and all(
-            before.key == piece.key and before.credit == piece.credit
+            before is piece or (before.key == piece.key and before.credit == piece.credit)
             for before, piece in zip(known.found.pieces, found.pieces, strict=True)
         )
+    )
+
+
+def _sizes(found: _Sorted, owned: Ownership, known: Compiled | None, changed: int) -> tuple[int, ...]:
+    """Return how many addresses each piece means; a `known` result has that of those without a class `changed`."""
+    if known is None:
+        return tuple(owned.size(piece.key, piece.bits) for piece in found.pieces)
+    return tuple(
+        owned.size(piece.key, piece.bits) if (before.bits | piece.bits) & changed else size
+        for before, piece, size in zip(known.found.pieces, found.pieces, known.sizes, strict=True)
     )
 
 
@@ -153,7 +184,7 @@ def _grants(key: GroupKey, policies: Iterable[CompiledPolicy]) -> Iterator[tuple
 
 
 def _sort(key: GroupKey, policies: Iterable[CompiledPolicy], index: ClassIndex, options: Options) -> _Sorted:
-    result = _Sorted([], [], [])
+    result = _Sorted()
     grants = list(_grants(key, policies))
     for order, (rule, grant) in enumerate(grants):
         ports = grant.ports - PortSet.OTHER if options.icmp == "denied" else grant.ports
@@ -168,6 +199,8 @@ def _sort(key: GroupKey, policies: Iterable[CompiledPolicy], index: ClassIndex, 
             else:
                 result.pieces.append(_Piece(SharedKey(grant.peer), index.bits(grant.peer), credit))
         if grant.names and key.direction is Direction.EGRESS:
+            result.looks_up = True
+            result.any_pod |= grant.peer is None
             for resolved, bits in sorted(_resolutions(grant, index, options).items(), key=_by_ports):
                 shared = SharedKey(grant.peer, grant.names, grant.names_in, resolved)
                 result.pieces.append(_Piece(shared, bits, _Credit(order, resolved, rule)))
@@ -206,34 +239,26 @@ def _resolutions(grant: Grant, index: ClassIndex, options: Options) -> dict[Port
     return found
 
 
-_Large = dict[SharedKey, tuple[frozenset[int], list[_Credit]]]
-
-
-def _by_size(pieces: list[_Piece], owned: Ownership, shared_from: int) -> tuple[_Large, tuple[int, ...]]:
-    """Return the large sets with their credits, at most `MOST_SHARED`, and the places of the other pieces."""
-    pools: dict[SharedKey, frozenset[int]] = {}
-    for piece in pieces:
-        if piece.key not in pools:
-            found = owned.pool(piece.key, piece.bits)
-            if len(found) >= shared_from:
-                pools[piece.key] = found
-    if len(pools) > MOST_SHARED:
+def _by_size(
+    pieces: list[_Piece], sizes: tuple[int, ...], shared_from: int
+) -> tuple[dict[SharedKey, int], tuple[int, ...]]:
+    """Return the large sets with their classes, at most `MOST_SHARED`, and the places of the other pieces."""
+    large: dict[SharedKey, tuple[int, int]] = {}
+    for piece, size in zip(pieces, sizes, strict=True):
+        if size >= shared_from:
+            large.setdefault(piece.key, (size, piece.bits))
+    if len(large) > MOST_SHARED:
         # Sorting is stable: of sets of one size the first stays.
-        kept = set(sorted(pools, key=lambda key: -len(pools[key]))[:MOST_SHARED])
-        pools = {key: addresses for key, addresses in pools.items() if key in kept}
-    large: _Large = {key: (addresses, []) for key, addresses in pools.items()}
-    small: list[int] = []
-    for place, piece in enumerate(pieces):
-        if piece.key in large:
-            large[piece.key][1].append(piece.credit)
-        else:
-            small.append(place)
-    return large, tuple(small)
+        kept = set(sorted(large, key=lambda key: -large[key][0])[:MOST_SHARED])
+        large = {key: found for key, found in large.items() if key in kept}
+    small = [place for place, size in enumerate(sizes) if size < shared_from or pieces[place].key not in large]
+    return {key: bits for key, (_, bits) in large.items()}, tuple(small)
 
 
-def _shared(large: _Large, anywhere: list[_Credit]) -> Iterator[tuple[SharedKey, PortProgram]]:
-    for key, (_, credited) in large.items():
-        yield key, _program([*credited, *anywhere])
+def _shared(large: Iterable[SharedKey], found: _Sorted) -> Iterator[tuple[SharedKey, PortProgram]]:
+    for key in large:
+        credited = [piece.credit for piece in found.pieces if piece.key == key]
+        yield key, _program([*credited, *found.anywhere])
 
 
 def _peers(

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from podfence.analysis.endpoints import claim
@@ -17,6 +19,30 @@ if TYPE_CHECKING:
     from podfence.kube.objects import Key
 
 
+@dataclass(slots=True)
+class _Pool:
+    """The addresses of the pods that a set means, by class; `bits` are the classes, `size` counts the addresses."""
+
+    bits: int = 0
+    size: int = 0
+    by_class: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    together: frozenset[int] | None = None
+
+    def put(self, number: int, addresses: tuple[int, ...]) -> None:
+        """Take in a class that is not in it."""
+        self.bits |= 1 << number
+        self.size += len(addresses)
+        self.by_class[number] = addresses
+        self.together = None
+
+    def take_out(self, bits: int) -> None:
+        """Take out classes that are in it."""
+        for number in members(bits):
+            self.size -= len(self.by_class.pop(number))
+        self.bits &= ~bits
+        self.together = None
+
+
 class Ownership:
     """The addresses of all pods; an address that several claim belongs to one of them (semantics 8.6)."""
 
@@ -26,7 +52,7 @@ class Ownership:
         self._claims: dict[int, dict[Key, Member]] = {}
         self._owners: dict[int, Key] = {}
         self._of_class: dict[int, tuple[int, ...]] = {}
-        self._pools: dict[SharedKey, tuple[int, frozenset[int]]] = {}
+        self._pools: dict[SharedKey, _Pool] = {}
         self.members: dict[Key, Member] = {}
         self.class_of: dict[Key, int] = {}
 
@@ -66,8 +92,10 @@ class Ownership:
         for number in numbers:
             self._of_class.pop(number, None)
             bits |= 1 << number
-        for key in [key for key, (meant, _) in self._pools.items() if meant & bits]:
-            del self._pools[key]
+        for pool in self._pools.values():
+            outdated = pool.bits & bits
+            if outdated:
+                pool.take_out(outdated)
         return bits
 
     def owner(self, address: int) -> Key | None:
@@ -91,16 +119,31 @@ class Ownership:
             )
         return found
 
+    def size(self, key: SharedKey, bits: int) -> int:
+        """Return how many addresses the pods have that a set means, which are in the classes `bits`."""
+        return self._pool(key, bits).size
+
     def pool(self, key: SharedKey, bits: int) -> frozenset[int]:
         """Return the addresses of the pods that a set means, which are in the classes `bits`."""
-        known = self._pools.get(key)
-        if known is None or known[0] != bits:
+        found = self._pool(key, bits)
+        if found.together is None:
+            found.together = frozenset(chain.from_iterable(found.by_class.values()))
+        return found.together
+
+    def _pool(self, key: SharedKey, bits: int) -> _Pool:
+        """Return a set with these classes in it, of which only those are asked for their addresses that are new."""
+        found = self._pools.get(key)
+        if found is None:
+            found = self._pools[key] = _Pool()
+        if found.bits != bits:
+            found.take_out(found.bits & ~bits)
             block = key.peer
-            found = (address for number in members(bits) for address in self.of_class(number))
-            if isinstance(block, AddressSet):
-                found = (address for address in found if address in block)
-            known = self._pools[key] = bits, frozenset(found)
-        return known[1]
+            for number in members(bits & ~found.bits):
+                addresses = self.of_class(number)
+                if isinstance(block, AddressSet):
+                    addresses = tuple(address for address in addresses if address in block)
+                found.put(number, addresses)
+        return found
 
     def drop_pools(self, keys: Iterable[SharedKey]) -> None:
         """Forget sets that nobody uses any more."""

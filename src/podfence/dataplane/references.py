@@ -28,6 +28,8 @@ class References(Generic[_K]):
 
     def move(self, before: Iterable[_K], after: Iterable[_K]) -> list[_K]:
         """Let one who referred to `before` refer to `after`; return what nobody refers to any more."""
+        if before is after:
+            return []
         counts = self._counts
         for item in after:
             counts[item] = counts.get(item, 0) + 1

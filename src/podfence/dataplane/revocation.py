@@ -25,6 +25,7 @@ class Reviewed(NamedTuple):
 
     `cut` are forbidden now, `freed` were cut and are allowed again. `unable` are forbidden and go on until
     they end: the kernel has known them for longer than the table, and has no room for labels on them.
+    Flows that TCP has ended are not counted.
     """
 
     cut: int = 0
@@ -95,11 +96,18 @@ def _review(conntrack: Conntrack, program: NodeProgram, ends: set[int] | None) -
     judge = Judge(program, conntrack.own_addresses())
     cut: list[Flow] = []
     free: list[Flow] = []
-    for flow in conntrack.flows(ends):
-        if judge.admits(flow) == flow.labelled:
+    over: dict[bool, list[Flow]] = {True: [], False: []}
+    for flow in conntrack.flows(ends, lambda flow: judge.admits(flow) is not flow.labelled):
+        if flow.is_over:
+            over[not flow.labelled].append(flow)
+        else:
             (free if flow.labelled else cut).append(flow)
     done = conntrack.label(cut, present=True)
-    return Reviewed(done.done, conntrack.label(free, present=False).done, done.unable)
+    freed = conntrack.label(free, present=False)
+    # Whoever can forge a reset or an end can go on under it. So these are cut too, but nobody misses them.
+    for present, flows in over.items():
+        conntrack.label(flows, present=present)
+    return Reviewed(done.done, freed.done, done.unable)
 
 
 def concerned(change: ProgramChange, program: NodeProgram) -> set[int]:

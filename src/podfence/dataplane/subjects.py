@@ -55,7 +55,7 @@ class Subjects:
         known = self._spaces.get(namespace)
         if known is None or known.compiled is not compiled:
             ordered = sorted(compiled, key=_name)
-            known = self._spaces[namespace] = _Space(compiled, {policy.source.key: policy for policy in ordered})
+            known = self._spaces[namespace] = _Space(compiled, {policy.key: policy for policy in ordered})
         return known.by_key
 
     def groups(self, classes: Iterable[int]) -> dict[int, dict[Direction, GroupKey]]:
@@ -98,4 +98,4 @@ class Subjects:
 
 
 def _name(policy: CompiledPolicy) -> tuple[str, str]:
-    return policy.source.name, policy.source.key.kind
+    return policy.source.name, policy.key.kind

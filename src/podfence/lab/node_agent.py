@@ -25,7 +25,7 @@ from podfence.agent.source import SourceClosed
 from podfence.agent.watch import KernelWatch
 from podfence.agent.wire import decode_notice, encode_report
 from podfence.dataplane.conntrack import KernelConntrack
-from podfence.dataplane.netlink import NetlinkError
+from podfence.netlink.asking import NetlinkError
 from podfence.nft.direct import DirectRunner
 from podfence.nft.errors import NftError
 from podfence.nft.probe import probe

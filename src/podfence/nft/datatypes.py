@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from podfence.nft.errors import InvalidError
@@ -89,6 +90,7 @@ DATATYPES: Final = {
 }
 
 
+@lru_cache(maxsize=64)
 def datatypes(names: tuple[str, ...]) -> tuple[Datatype, ...]:
     """Return the types of those names; raise InvalidError if there is none or one is unknown."""
     unknown = [name for name in names if name not in DATATYPES]

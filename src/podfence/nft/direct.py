@@ -11,6 +11,7 @@ from __future__ import annotations
 from functools import singledispatchmethod
 from typing import TYPE_CHECKING, Final
 
+from podfence.netlink.messages import attribute, nested
 from podfence.nft.chain import Chain
 from podfence.nft.datatypes import DATATYPES
 from podfence.nft.element import Verdict
@@ -33,8 +34,6 @@ from podfence.nft.netlink import (
     Command,
     Kernel,
     Message,
-    attribute,
-    nested,
     number32,
     text,
 )

@@ -10,14 +10,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from podfence.netlink.messages import attribute, nested
 from podfence.nft.netlink import (
     BIG_ENDIAN,
     CREATE,
     HOST_ENDIAN,
     Command,
     Message,
-    attribute,
-    nested,
     number32,
     text,
 )

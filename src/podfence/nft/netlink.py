@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches of messages to nf_tables: attributes, the frame that makes them one transaction, and sending it.
+"""Batches of messages to nf_tables: the frame that makes them one transaction, and sending it.
 
-The numbers are those of linux/netfilter/nf_tables.h, nfnetlink.h and netlink.h.
+The numbers are those of linux/netfilter/nf_tables.h and nfnetlink.h.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import enum
 import os
 import socket
-import struct
 from typing import TYPE_CHECKING, Final
 
+from podfence.netlink.messages import ERROR, GENERAL, NETFILTER, REQUEST, attribute, error_number, message, messages
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 INET: Final = 1
 """The family of tables of both IPv4 and IPv6."""
@@ -21,19 +22,10 @@ INET: Final = 1
 BIG_ENDIAN, HOST_ENDIAN = 2, 1
 """How nft writes the order of bytes of a set's keys and data, in what it keeps with the set."""
 
-_NETFILTER: Final = 12
 _SUBSYSTEM: Final = 10
-_BATCH_BEGIN, _BATCH_END, _ERROR = 16, 17, 2
-_REQUEST: Final = 1
-_NESTED: Final = 0x8000
+_BATCH_BEGIN, _BATCH_END = 16, 17
 _SO_SNDBUFFORCE: Final = 32
-_LONGEST_ATTRIBUTE: Final = 0xFFFF
 _ANSWERS: Final = 1 << 16
-
-_MESSAGE = struct.Struct("=IHHIIBBH")
-_FAMILY_HEADER: Final = 4
-_ATTRIBUTE = struct.Struct("=HH")
-_ERROR_NUMBER = struct.Struct("=i")
 
 
 class Command(enum.IntEnum):
@@ -56,19 +48,6 @@ Message = tuple[Command, int, bytes]
 """The command, its flags, and its attributes."""
 
 
-def attribute(number: int, data: bytes) -> bytes:
-    """Return an attribute; raises OverflowError if it is longer than one can be."""
-    length = len(data) + 4
-    if length > _LONGEST_ATTRIBUTE:
-        raise OverflowError(length)
-    return _ATTRIBUTE.pack(length, number) + data + bytes(-length % 4)
-
-
-def nested(number: int, parts: Iterable[bytes]) -> bytes:
-    """Return an attribute that holds attributes."""
-    return attribute(number | _NESTED, b"".join(parts))
-
-
 def text(number: int, value: str) -> bytes:
     """Return an attribute with a name."""
     return attribute(number, value.encode() + b"\0")
@@ -87,7 +66,7 @@ class Kernel:
 
     def __init__(self) -> None:
         """Open the socket; raises OSError if there is no nf_tables, or no right to make such a socket."""
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETFILTER)
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETFILTER)
         self._socket.bind((0, 0))
         self._room = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
 
@@ -100,10 +79,10 @@ class Kernel:
 
         Raises OSError if it refuses, or if the transaction is larger than the socket takes.
         """
-        parts = [_message(_BATCH_BEGIN, _REQUEST, 0, b"", 0, _SUBSYSTEM)]
+        parts = [_message(_BATCH_BEGIN, REQUEST, 0, b"", 0, _SUBSYSTEM)]
         for sequence, (command, flags, attributes) in enumerate(messages, 1):
-            parts.append(_message(_SUBSYSTEM << 8 | command, _REQUEST | flags, sequence, attributes, INET, 0))
-        parts.append(_message(_BATCH_END, _REQUEST, len(messages) + 1, b"", 0, _SUBSYSTEM))
+            parts.append(_message(_SUBSYSTEM << 8 | command, REQUEST | flags, sequence, attributes, INET, 0))
+        parts.append(_message(_BATCH_END, REQUEST, len(messages) + 1, b"", 0, _SUBSYSTEM))
         batch = b"".join(parts)
         self._make_room(len(batch) * 2)
         self._socket.send(batch)
@@ -127,13 +106,12 @@ class Kernel:
                 answer = self._socket.recv(_ANSWERS, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 break
-            kind = _MESSAGE.unpack_from(answer + bytes(_MESSAGE.size))[1]
-            if kind == _ERROR and not first:
-                (first,) = _ERROR_NUMBER.unpack_from(answer, _MESSAGE.size - _FAMILY_HEADER)
+            for kind, _, (place, _) in messages(answer):
+                if kind == ERROR and not first:
+                    first = error_number(answer, place)
         if first:
-            raise OSError(-first, os.strerror(-first))
+            raise OSError(first, os.strerror(first))
 
 
 def _message(kind: int, flags: int, sequence: int, attributes: bytes, family: int, resource: int) -> bytes:
-    length = _MESSAGE.size + len(attributes)
-    return _MESSAGE.pack(length, kind, flags, sequence, 0, family, 0, socket.htons(resource)) + attributes
+    return message(kind, flags, sequence, GENERAL.pack(family, 0, resource) + attributes)

@@ -149,6 +149,9 @@ def _same(one: Operation, other: Operation) -> bool:
 
 
 def _merged(operations: list[Operation]) -> Iterator[Operation]:
+    if len(operations) == 1 and isinstance(operations[0].object, Elements) and len(operations[0].object.items) <= CHUNK:
+        yield operations[0]
+        return
     verb = operations[0].verb
     groups = [operation.object for operation in operations if isinstance(operation.object, Elements)]
     items = [element for group in groups for element in group.items]

@@ -7,7 +7,7 @@ by a rule when one of its grants matches (semantics 3.1).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from podfence.cluster.selection import Selection
@@ -17,7 +17,7 @@ from podfence.sets import AddressSet, PortSet
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from podfence.kube.objects import Namespace, NetworkPolicy, Peer, PolicyPort, Rule
+    from podfence.kube.objects import Key, Namespace, NetworkPolicy, Peer, PolicyPort, Rule
     from podfence.policy.options import Options
 
 PortName = tuple[str, str]
@@ -46,12 +46,17 @@ class Grant:
 class CompiledPolicy:
     """A policy, or the isolation a namespace annotation asks for, ready to be judged by.
 
-    `source` is the object it came from; `grants` by direction, for the directions it isolates.
+    `source` is the object it came from, and `key` its name; `grants` by direction, for the directions it isolates.
     """
 
     source: NetworkPolicy | Namespace
     subject: Selection
     grants: dict[Direction, tuple[Grant, ...]]
+    key: Key = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Asked for far more often than it is made: a change of one pod can concern hundreds of policies.
+        object.__setattr__(self, "key", self.source.key)
 
     def isolates(self, direction: Direction) -> bool:
         """Return whether the pods it means are isolated in this direction (semantics 2.1)."""

@@ -106,8 +106,9 @@ class Model:
         self._follow_members(delta, touched, changed, pods)
         self._follow_policies(delta, touched, changed, pods)
         for selection, bits in self.index.take_changes().items():
-            for policy, use in self._users.get(selection, {}).items():
-                changed.add(policy)
+            users = self._users.get(selection, {})
+            changed.update(users)
+            for policy, use in users.items():
                 for direction in use.subject:
                     touched[direction] |= bits
                 for direction in use.peer:
@@ -115,7 +116,7 @@ class Model:
         return Change(
             event,
             frozenset(pods),
-            frozenset(policy.source.key for policy in changed),
+            frozenset([policy.key for policy in changed]),
             *(
                 frozenset(members(touched[direction] & self.index.all))
                 for direction in (Direction.INGRESS, Direction.EGRESS)

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Final
 
 from podfence.dataplane.conntrack import KernelConntrack
-from podfence.dataplane.netlink import Netlink
 from podfence.lab.network.namespaces import NetworkError, inside
 from podfence.lab.network.service_table import ServiceTable, changes
 from podfence.lab.network.services import Endpoint, ProxiedPort, proxied, table
+from podfence.netlink.asking import Netlink
+from podfence.netlink.messages import GENERAL, NETFILTER
 from podfence.nft.errors import NftError
 from podfence.nft.process import NftRunner
 from podfence.sets.addresses import family_of
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from podfence.lab.addresses import Plan
 
 _UDP: Final = 17
-_NETLINK_NETFILTER: Final = 12
 _DELETE: Final = 0x102
 _AF: Final = {4: 2, 6: 10}
 
@@ -70,7 +69,7 @@ def forget_flows(gone: Collection[Endpoint]) -> int:
     """
     places = {(item.address, item.port) for item in gone}
     reader = KernelConntrack(0)
-    writer = Netlink(_NETLINK_NETFILTER)
+    writer = Netlink(NETFILTER)
     try:
         stale = [
             flow
@@ -79,7 +78,7 @@ def forget_flows(gone: Collection[Endpoint]) -> int:
             and flow.original.destination != flow.reply.source
             and (flow.reply.source, flow.reply.source_port) in places
         ]
-        payloads = [struct.pack("=BBH", _AF[family_of(flow.source)], 0, 0) + flow.handle for flow in stale]
+        payloads = [GENERAL.pack(_AF[family_of(flow.source)], 0, 0) + flow.handle for flow in stale]
         # One that ended by itself meanwhile is as good.
         return writer.change(_DELETE, payloads).count(0)
     finally:

@@ -1,27 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages to the kernel and back: attributes, dumps, and many changes in one call (netlink(7), RFC 3549)."""
+"""A socket on which the kernel is asked for lists, and for many changes in one call (RFC 3549)."""
 
 from __future__ import annotations
 
 import os
 import socket
-import struct
 from typing import TYPE_CHECKING, Final
 
 from podfence.errors import PodfenceError
+from podfence.netlink.messages import ACK, DONE, ERROR, REQUEST, Place, error_number, message, messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-HEADER: Final = struct.Struct("=IHHII")
-"""Length, type, flags, sequence number, port."""
-
-_ATTRIBUTE: Final = struct.Struct("=HH")
-_ERROR, _DONE = 2, 3
-_REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
+_DUMP: Final = 0x300
 _SOL_NETLINK, _CAP_ACK = 270, 10
-_TYPE: Final = 0x3FFF
-"""What is left of an attribute's type without the flags "nested" and "in network byte order"."""
 
 _BUFFER: Final = 1 << 16
 """The kernel fills up to half of it at a time."""
@@ -37,27 +30,6 @@ class NetlinkError(PodfenceError):
         """Say what failed, and the system's error `number` with it."""
         super().__init__(f"{what}: {os.strerror(number)}; it needs CAP_NET_ADMIN in the node's network namespace")
         self.number = number
-
-
-Place = tuple[int, int]
-"""Where something starts and ends in a buffer."""
-
-
-def attribute(number: int, *content: bytes) -> bytes:
-    """Return an attribute with its content, padded; what it contains may be attributes."""
-    data = b"".join(content)
-    return _ATTRIBUTE.pack(len(data) + 4, number) + data + bytes(-len(data) % 4)
-
-
-def attributes(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield the attributes between two places of a buffer in order: the type of each, where it starts and ends."""
-    unpack = _ATTRIBUTE.unpack_from
-    while start + 4 <= end:
-        length, number = unpack(data, start)
-        if length < 4:
-            return
-        yield number & _TYPE, start + 4, start + length
-        start += length + 3 & ~3
 
 
 class Netlink:
@@ -80,19 +52,19 @@ class Netlink:
         Raises NetlinkError if the kernel refuses.
         """
         self._sequence = wanted = self._sequence + 1
-        self._socket.send(_message(kind, _REQUEST | _DUMP, wanted, payload))
+        self._socket.send(message(kind, REQUEST | _DUMP, wanted, payload))
         ended = False
         try:
             while not ended:
                 data = self._receive()
                 found: list[Place] = []
-                for number, sequence, place in _messages(data):
+                for number, sequence, place in messages(data):
                     if sequence != wanted:
                         continue
-                    if number in (_ERROR, _DONE):
+                    if number in (ERROR, DONE):
                         ended = True
-                        # Both begin with the (negative) number of an error; a list that ends well has 0 there.
-                        if error := -int(struct.unpack_from("=i", data, place[0])[0]):
+                        # Both begin with the number of an error; a list that ends well has 0 there.
+                        if error := error_number(data, place[0]):
                             raise NetlinkError("listing", error)
                     else:
                         found.append(place)
@@ -100,7 +72,7 @@ class Netlink:
         finally:
             # Whoever stops reading leaves the rest behind, and the kernel refuses another list before its end.
             while not ended:
-                ended = any(number in (_ERROR, _DONE) for number, _, _ in _messages(self._receive()))
+                ended = any(number in (ERROR, DONE) for number, _, _ in messages(self._receive()))
 
     def _receive(self) -> bytes:
         try:
@@ -121,28 +93,15 @@ class Netlink:
         # Only errors are told of the others: the kernel works through them before it answers the last.
         self._socket.send(
             b"".join(
-                _message(kind, _REQUEST | (_ACK if number == last else 0), number, payload)
+                message(kind, REQUEST | (ACK if number == last else 0), number, payload)
                 for number, payload in enumerate(payloads, first)
             )
         )
         errors = [0] * len(payloads)
         while True:
             data = self._receive()
-            for number, sequence, place in _messages(data):
-                if number == _ERROR and first <= sequence <= last:
-                    errors[sequence - first] = -int(struct.unpack_from("=i", data, place[0])[0])
+            for number, sequence, place in messages(data):
+                if number == ERROR and first <= sequence <= last:
+                    errors[sequence - first] = error_number(data, place[0])
                     if sequence == last:
                         return errors
-
-
-def _message(kind: int, flags: int, sequence: int, payload: bytes) -> bytes:
-    return HEADER.pack(HEADER.size + len(payload), kind, flags, sequence, 0) + payload + bytes(-len(payload) % 4)
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, int, Place]]:
-    """Yield type, sequence number and place of the content of each message in a buffer."""
-    start, unpack, last = 0, HEADER.unpack_from, len(data) - HEADER.size
-    while start <= last:
-        length, kind, _, sequence, _ = unpack(data, start)
-        yield kind, sequence, (start + HEADER.size, start + length)
-        start += length + 3 & ~3

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A program that followed relabelled pods and namespaces is the one compiled from what there is then."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from podfence.api import Cluster
+from podfence.cluster.state import Event, EventType
+from podfence.dataplane.compiler import Compiler
+from podfence.dataplane.groups import MOST_SHARED
+from podfence.dataplane.ownership import Ownership
+from podfence.dataplane.program import SharedKey
+from podfence.kube.objects import ContainerPort, IPBlock, Namespace, NetworkPolicy, Peer, Pod, PolicyPort, Rule
+from podfence.policy.model import Change
+from podfence.sets import PortSet
+from tests.policy.parts import ANYONE, app, pod, policy, rule, space
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from podfence.kube.objects import Key, KubeObject, Selector
+
+SPACES = ("shop", "bank", "blog")
+APPS = ("web", "db", "api", "job")
+TEAMS = ("red", "blue")
+PORTS = (PolicyPort("TCP", 80), PolicyPort("TCP", 81), PolicyPort("UDP", 53), PolicyPort("TCP", "http"))
+
+
+def relabelled(random: Random, item: Pod) -> Pod:
+    labels = {"app": random.choice(APPS)}
+    return msgspec.structs.replace(item, template=msgspec.structs.replace(item.template, labels=labels))
+
+
+def a_namespace(random: Random, name: str) -> Namespace:
+    return msgspec.structs.replace(
+        space(name), labels={"kubernetes.io/metadata.name": name, "app": random.choice(TEAMS)}
+    )
+
+
+def a_pod(random: Random, number: int) -> Pod:
+    ports = [ContainerPort(random.choice((80, 81)), "TCP", "http")] if random.random() < 0.4 else []
+    node = random.choice(("n1", "n2"))
+    address = f"10.0.0.{random.choice((number, number, number, 1)) + 1}"
+    found = pod(f"p{number}", address, labels={"app": random.choice(APPS)}, node=node, ports=ports)
+    return msgspec.structs.replace(found, namespace=SPACES[number % len(SPACES)])
+
+
+def a_peer(random: Random) -> Peer:
+    if random.random() < 0.2:
+        return Peer(ip_block=IPBlock(random.choice(("10.0.0.0/28", "10.0.0.8/29", "0.0.0.0/0"))))
+    pods: Selector | None = random.choice((None, ANYONE, *map(app, APPS)))
+    spaces: Selector | None = random.choice((None, ANYONE, *map(app, TEAMS)))
+    return Peer(pod_selector=ANYONE if pods is None and spaces is None else pods, namespace_selector=spaces)
+
+
+def a_rule(random: Random) -> Rule:
+    peers = [a_peer(random) for _ in range(random.randrange(MOST_SHARED))]
+    return rule(*peers, ports=random.sample(PORTS, random.randrange(3)))
+
+
+def a_policy(random: Random, number: int) -> NetworkPolicy:
+    ingress, egress = ([a_rule(random) for _ in range(random.randrange(4))] for _ in range(2))
+    found = policy(f"p{number}", random.choice((ANYONE, *map(app, APPS))), ingress=ingress, egress=egress)
+    return msgspec.structs.replace(found, namespace=random.choice(SPACES))
+
+
+def a_change(random: Random, now: dict[Key, KubeObject]) -> Event:
+    """Return an event, most of them relabels, and let `now` be what there is after it."""
+    item = now[random.choice(list(now))]
+    other: KubeObject
+    if isinstance(item, Namespace):
+        other = a_namespace(random, item.name)
+    elif isinstance(item, Pod) and random.random() < 0.7:
+        other = relabelled(random, item)
+    elif isinstance(item, Pod):
+        del now[item.key]
+        other = a_pod(random, int(item.name[1:]))
+    else:
+        del now[item.key]
+        return Event(EventType.DELETED, item)
+    now[other.key] = other
+    return Event(EventType.MODIFIED, other)
+
+
+def merged(changes: Sequence[Change]) -> Change:
+    def together(name: str) -> frozenset[object]:
+        return frozenset().union(*(getattr(item, name) for item in changes))
+
+    parts = {name: together(name) for name in ("pods", "policies", "ingress", "egress")}
+    return Change(changes[-1].event, **parts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("start", range(0, 60, 20))
+def test_a_program_after_changes_of_labels_is_that_of_a_fresh_start(start: int) -> None:
+    for seed in range(start, start + 20):
+        random = Random(seed)
+        objects: list[KubeObject] = [a_namespace(random, name) for name in SPACES]
+        objects += [a_pod(random, number) for number in range(24)]
+        objects += [a_policy(random, number) for number in range(8)]
+        now = {item.key: item for item in objects}
+        cluster = Cluster.from_objects(objects)
+        shared_from = random.choice((1, 2, 3, 5, 256))
+        compiler = Compiler(cluster.model, "n1", shared_from=shared_from)
+        for _ in range(12):
+            changes = [cluster.apply(a_change(random, now)) for _ in range(random.choice((1, 1, 3)))]
+            compiler.follow(merged(changes))
+            fresh = Compiler(Cluster.from_objects(now.values()).model, "n1", shared_from=shared_from)
+            assert compiler.program == fresh.program, seed
+
+
+def test_a_set_of_pods_has_the_addresses_of_its_classes_whichever_came_and_went() -> None:
+    random = Random(5)
+    pods = [a_pod(random, number) for number in range(30)]
+    cluster = Cluster.from_objects([*pods, policy("p", ingress=[rule(Peer(pod_selector=app("web")))])])
+    index = cluster.model.index
+    owned = Ownership(index)
+    for number, pod_class in index.classes.items():
+        for member in pod_class.members.values():
+            owned.take(member, number)
+    keys = [SharedKey(None), SharedKey(None, resolved=PortSet.ALL)]
+    for _ in range(200):
+        key, bits = random.choice(keys), index.all & random.getrandbits(len(index.classes))
+        if random.random() < 0.3:
+            owned.changed(random.sample(sorted(index.classes), 2))
+        expected = {address for number in index.classes if bits >> number & 1 for address in owned.of_class(number)}
+        assert owned.size(key, bits) == len(expected)
+        assert owned.pool(key, bits) == expected
