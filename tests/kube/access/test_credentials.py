@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import threading
 from pathlib import Path
@@ -150,10 +151,10 @@ def test_a_certificate_that_is_gone_before_it_was_read_is_named(tmp_path: Path, 
 
 def script(folder: Path, text: str) -> str:
     """Write a program that counts its runs in the file `runs` and then does what `text` says."""
-    path = folder / "give"
-    path.write_text(
-        f"#!{sys.executable} -I\nimport json, os, sys\nopen({str(folder / 'runs')!r}, 'a').write('x')\n{text}\n"
-    )
+    path, program = folder / "give", folder / "give.py"
+    program.write_text(f"import json, os, sys\nopen({str(folder / 'runs')!r}, 'a').write('x')\n{text}\n")
+    # Through a shell: a first line that names an interpreter cannot have a space in the path of it.
+    path.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -I {shlex.quote(str(program))} "$@"\n')
     path.chmod(0o700)
     return str(path)
 
