@@ -388,6 +388,13 @@ class TestTheEnd:
             assert done.returncode == 2
             assert "podfence lab up" in done.stderr
 
+    @pytest.mark.parametrize("name", ["", "a b", "x" * 200, "../lab"])
+    def test_what_cannot_be_the_name_of_a_lab_is_refused_as_such(self, name: str) -> None:
+        for words in (("up",), ("status",), ("down",)):
+            done = Run("unused")(*words, "--name", name, check=False)
+            assert done.returncode == 2
+            assert "cannot be the name of a lab" in done.stderr
+
     def test_a_missing_program_is_named_with_its_package(self, tmp_path: Path) -> None:
         done = subprocess.run(
             (PROGRAM, "lab", "up"),

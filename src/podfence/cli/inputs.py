@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import shlex
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -16,7 +17,7 @@ from podfence.errors import InputError, PodfenceError
 from podfence.report.counts import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from podfence.api import Cluster
 
@@ -110,24 +111,35 @@ def load(inputs: Inputs) -> Cluster:
     if not inputs.files and not inputs.kustomize:
         raise PodfenceError(_no_input())
     import podfence
-    from podfence.cli.progress import shown
 
     options = podfence.Options.parse(inputs.settings)
-    try:
-        with shown(sys.stderr, "reading", quiet=inputs.quiet) as progress:
-            cluster = podfence.load(
-                *inputs.files,
-                recursive=inputs.recursive,
-                kustomize=inputs.kustomize,
-                stdin=sys.stdin.buffer if "-" in inputs.files else None,
-                options=options,
-                progress=progress,
-            )
-    except InputError as error:
-        raise RefusedError(refusal(error, quiet=inputs.quiet, outcome="nothing was answered")) from error
+    with reading(quiet=inputs.quiet, outcome="nothing was answered") as progress:
+        cluster = podfence.load(
+            *inputs.files,
+            recursive=inputs.recursive,
+            kustomize=inputs.kustomize,
+            stdin=sys.stdin.buffer if "-" in inputs.files else None,
+            options=options,
+            progress=progress,
+        )
     if not inputs.quiet:
         _tell(cluster, verbose=inputs.verbose)
     return cluster
+
+
+@contextmanager
+def reading(*, quiet: bool, outcome: str) -> Iterator[Callable[[float, int], None] | None]:
+    """Give the function that shows the progress of reading, None if nobody would see it.
+
+    Input that is refused meanwhile becomes RefusedError, with every problem printed; `outcome` says what came of it.
+    """
+    from podfence.cli.progress import shown
+
+    try:
+        with shown(sys.stderr, "reading", quiet=quiet) as progress:
+            yield progress
+    except InputError as error:
+        raise RefusedError(_refusal(error, quiet=quiet, outcome=outcome)) from error
 
 
 def note(inputs: Inputs, text: str) -> None:
@@ -145,7 +157,7 @@ def _tell(cluster: Cluster, *, verbose: bool) -> None:
         errors.complain("\n".join(lines))
 
 
-def refusal(error: InputError, *, quiet: bool, outcome: str) -> str:
+def _refusal(error: InputError, *, quiet: bool, outcome: str) -> str:
     """Print all problems (only errors if `quiet`) and return the closing line of the message, with the `outcome`."""
     wrong = [problem for problem in error.problems if problem.severity == "error"]
     shown = wrong if quiet else error.problems

@@ -7,7 +7,6 @@ import os
 import queue
 import signal
 import socket
-import struct
 import threading
 import time
 from contextlib import suppress
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from podfence.agent import wire
 from podfence.agent.source import Bookmark, Synced
 from podfence.kube.objects import Key
+from podfence.lab.node_agent import LENGTH, frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 RESTART_DELAY: Final = 0.2
 """Seconds before an agent that died is started again."""
-
-_LENGTH: Final = struct.Struct("!I")
 
 
 class AgentLink:
@@ -79,8 +77,7 @@ class AgentLink:
         """Tell the agent what happened."""
         data = bytearray()
         for notice in notices:
-            body = wire.encode_notice(notice)
-            data += _LENGTH.pack(len(body)) + body
+            data += frame(wire.encode_notice(notice))
         if data:
             self._frames.put(bytes(data))
 
@@ -98,8 +95,8 @@ class AgentLink:
 
     def _listen(self, connection: socket.socket, frames: queue.SimpleQueue[bytes | None]) -> None:
         with connection, suppress(OSError), connection.makefile("rb") as stream:
-            while header := stream.read(_LENGTH.size):
-                self._take(wire.decode_report(stream.read(_LENGTH.unpack(header)[0])))
+            while header := stream.read(LENGTH.size):
+                self._take(wire.decode_report(stream.read(LENGTH.unpack(header)[0])))
         frames.put(None)
         self.is_running = self.is_enforcing = False
         self._say("ended; what is in the kernel stays in force; another one is started")

@@ -39,13 +39,15 @@ if TYPE_CHECKING:
     from podfence.nft.runner import Runner
     from podfence.policy.options import Options
 
-_LENGTH: Final = struct.Struct("!I")
+LENGTH: Final = struct.Struct("!I")
+"""What goes before each message: how long it is."""
+
 _AT_ONCE: Final = 1 << 18
 
 
 def frame(content: bytes) -> bytes:
     """Return a message as it goes through the socket: its length in four bytes, and then itself."""
-    return _LENGTH.pack(len(content)) + content
+    return LENGTH.pack(len(content)) + content
 
 
 class FrameSource:
@@ -97,11 +99,11 @@ class FrameSource:
         found: list[Notice] = []
         start = 0
         with memoryview(self._data) as view:
-            while start + _LENGTH.size <= len(view):
-                end = start + _LENGTH.size + _LENGTH.unpack_from(view, start)[0]
+            while start + LENGTH.size <= len(view):
+                end = start + LENGTH.size + LENGTH.unpack_from(view, start)[0]
                 if end > len(view):
                     break
-                found.append(decode_notice(bytes(view[start + _LENGTH.size : end])))
+                found.append(decode_notice(bytes(view[start + LENGTH.size : end])))
                 start = end
         del self._data[:start]
         return found

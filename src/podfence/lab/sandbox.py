@@ -9,6 +9,7 @@ here before the namespaces are, so that nothing of a lab is ever on the disk.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import struct
@@ -37,6 +38,7 @@ PACKAGES: Final[Mapping[str, str]] = {
 SYSTEM_PATH: Final = "/usr/sbin:/sbin"
 """Where Debian keeps such programs, which is not on the PATH of ordinary users."""
 
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,60}")
 _NAMESPACES: Final = ("--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc")
 _USER: Final = ("--user", "--map-root-user")
 
@@ -106,7 +108,11 @@ def environment() -> dict[str, str]:
 
 
 def address(name: str) -> str:
-    """Return the name of the socket of a lab of this user."""
+    """Return the name of the socket of a lab of this user; raise LabError for what cannot be a name."""
+    if not _NAME.fullmatch(name):
+        raise LabError(
+            f"{name!r} cannot be the name of a lab: it has 1 to 60 letters, digits, dots, dashes, underscores"
+        )
     return f"\0podfence-lab/{os.geteuid()}/{name}"
 
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from podfence.cli import errors, outputs
-from podfence.cli.inputs import RefusedError, refusal
-from podfence.errors import InputError
+from podfence.cli.inputs import reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -81,24 +80,20 @@ def read(manifests: Manifests, *, legacy: str = "auto", lax: bool = False) -> Se
 
     Raises RefusedError, with every problem printed, if there is an error anywhere.
     """
-    from podfence.cli.progress import shown
     from podfence.kube.load import load
 
     if not manifests:
         return ()
-    try:
-        with shown(sys.stderr, "reading", quiet=manifests.quiet) as progress:
-            loaded = load(
-                manifests.files,
-                recursive=manifests.recursive,
-                stdin=sys.stdin.buffer if "-" in manifests.files else None,
-                kustomize=manifests.kustomize,
-                legacy=legacy,
-                lax=lax,
-                progress=progress,
-            )
-    except InputError as error:
-        raise RefusedError(refusal(error, quiet=manifests.quiet, outcome="nothing was changed")) from error
+    with reading(quiet=manifests.quiet, outcome="nothing was changed") as progress:
+        loaded = load(
+            manifests.files,
+            recursive=manifests.recursive,
+            stdin=sys.stdin.buffer if "-" in manifests.files else None,
+            kustomize=manifests.kustomize,
+            legacy=legacy,
+            lax=lax,
+            progress=progress,
+        )
     if loaded.warnings and not manifests.quiet:
         errors.complain("\n".join(map(str, loaded.warnings)))
     return loaded.objects
