@@ -46,7 +46,7 @@ lock: setup ## pin the newest versions of all dependencies in requirements/dev.l
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-emit-index-url --no-emit-find-links \
-		--output-file requirements/dev.lock pyproject.toml requirements/dev.txt
+		--extra agent --output-file requirements/dev.lock pyproject.toml requirements/dev.txt
 
 wheel: setup ## build dist/podfence-*.whl
 	$(BIN)/hatchling build --target wheel --directory dist
