@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import queue
 import select
@@ -15,24 +14,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from msgspec.structs import replace
-
-from podfence.agent.denials import Denials, parse
+from podfence.agent.kernel import NodeKernel, settling
 from podfence.agent.loop import Agent
-from podfence.agent.nflog import LogGroup
-from podfence.agent.reports import Report
 from podfence.agent.source import SourceClosed
-from podfence.agent.watch import KernelWatch
 from podfence.agent.wire import decode_notice, encode_report
-from podfence.dataplane.conntrack import KernelConntrack
-from podfence.netlink.asking import NetlinkError
-from podfence.nft.direct import DirectRunner
-from podfence.nft.errors import NftError
-from podfence.nft.probe import probe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from podfence.agent.reports import Report
     from podfence.agent.source import Notice
     from podfence.agent.watch import Watch
     from podfence.dataplane.chains import Settings
@@ -138,19 +126,22 @@ class Outbox:
 def main(raw: socket.socket, node: str, options: Options, settings: Settings, runner: Runner | None = None) -> None:
     """Run the agent of a node in this process and network namespace, until the socket ends or SIGTERM comes.
 
-    Without a `runner` the kernel is spoken to directly where that is possible, which is faster than nft; it is tried
-    first what nft and the kernel can do.
     Must be called in the main thread. Raises OptionError if an option's value cannot be enforced.
     """
     outbox = Outbox(raw)
-    conntrack = _conntrack(node, settings, outbox)
     wake, awakened = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    if runner is None:
-        runner = DirectRunner()
-        _require_features(node, runner, outbox)
-    watch = _watch(node, outbox)
-    source = FrameSource(raw, wake, watch)
-    agent = Agent(source, node, runner, options, settings, _settled(outbox.put), conntrack=conntrack, watch=watch)
+    kernel = NodeKernel(node, settings, outbox.put, runner)
+    source = FrameSource(raw, wake, kernel.watch)
+    agent = Agent(
+        source,
+        node,
+        kernel.runner,
+        options,
+        settings,
+        settling(outbox.put),
+        conntrack=kernel.conntrack,
+        watch=kernel.watch,
+    )
 
     def stop(_number: int, _where: object) -> None:
         agent.stop()
@@ -159,73 +150,6 @@ def main(raw: socket.socket, node: str, options: Options, settings: Settings, ru
 
     signal.set_wakeup_fd(awakened)
     signal.signal(signal.SIGTERM, stop)
-    if settings.log_group is not None:
-        threading.Thread(
-            target=_listen, args=(settings.log_group, agent, node, outbox), name="denials", daemon=True
-        ).start()
+    kernel.listen(agent)
     agent.run()
     outbox.close(patience=1.0)
-
-
-def _settled(tell: Callable[[Report], None]) -> Callable[[Report], None]:
-    """Return `tell`, with what is there at the first report that the kernel has all left to itself from then on.
-
-    Thousands of objects stay for as long as the agent; to go through them took the collector 150 ms, now and then.
-    """
-    settled = False
-
-    def report(item: Report) -> None:
-        nonlocal settled
-        tell(item)
-        if item.enforcing and not settled:
-            settled = True
-            gc.collect()
-            gc.freeze()
-
-    return report
-
-
-def _require_features(node: str, runner: Runner, outbox: Outbox) -> None:
-    """Say what nft and the kernel lack, in words, before the first transaction fails for it."""
-    try:
-        probe(runner).require()
-    except NftError as error:
-        outbox.put(Report(node=node, enforcing=False, errors=(f"node {node} cannot be enforced: {error}",)))
-
-
-def _conntrack(node: str, settings: Settings, outbox: Outbox) -> KernelConntrack | None:
-    try:
-        return KernelConntrack(settings.label)
-    except OSError as error:
-        text = (
-            f"node {node} does not cut established flows: its kernel's connection tracking cannot be reached: {error}"
-        )
-        outbox.put(Report(node=node, enforcing=False, errors=(text,)))
-        return None
-
-
-def _watch(node: str, outbox: Outbox) -> KernelWatch | None:
-    try:
-        return KernelWatch()
-    except OSError as error:
-        text = f"what others change in the table of node {node} is found only once a minute: {error}"
-        outbox.put(Report(node=node, enforcing=False, errors=(text,)))
-        return None
-
-
-def _listen(group: int, agent: Agent, node: str, outbox: Outbox) -> None:
-    """Report denied flows for as long as the process lives."""
-    denials = Denials()
-    try:
-        with LogGroup(group) as logged:
-            while True:
-                found = [item for one in logged.receive() if (item := parse(one)) is not None]
-                enforcer = agent.enforcer
-                if enforcer is None:
-                    continue
-                lines = denials.lines(found, enforcer.compiler, time.monotonic())
-                if lines:
-                    outbox.put(replace(agent.status(), denied=tuple(lines)))
-    except (NetlinkError, OSError) as error:
-        text = f"denied flows of node {node} are not written down: {error}"
-        outbox.put(replace(agent.status(), errors=(text,)))
