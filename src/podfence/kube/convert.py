@@ -34,7 +34,7 @@ class Identity(msgspec.Struct, frozen=True):
     api_version: str
     namespace: str
     name: str
-    origin: Origin
+    origin: Origin | None = None
 
 
 # NetworkPolicy ----------------------------------------------------------------------------------

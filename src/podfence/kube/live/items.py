@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a server's bytes to objects, kind by kind; what cannot be read never stops the rest.
+
+Items come to their types in one step. Only when that fails, because something in one of them has another
+type, are they read one by one, and the bad ones named.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from podfence.kube import wire
+from podfence.kube.collection import uncollected
+from podfence.kube.convert import Identity, network_policy
+from podfence.kube.kinds import KINDS, LEGACY_POLICY, Reading
+from podfence.kube.live.errors import UnreachableError
+from podfence.kube.live.fields import WRITTEN, ListMeta, Named, Subject, SubjectOnly
+from podfence.kube.objects import Key, KubeObject, NetworkPolicy
+from podfence.kube.problems import Severity
+from podfence.kube.validation.findings import Finding, Findings, field_text
+from podfence.kube.validation.policy import check_policy
+
+if TYPE_CHECKING:
+    from podfence.kube.live.fields import Meta, Written
+    from podfence.kube.live.resources import Resource
+    from podfence.kube.source import Origin
+
+
+class Item(NamedTuple):
+    """One object of a server; `object` is None if it cannot be read, and `reason` says why then.
+
+    `warnings` are what is odd about it and was accepted all the same (semantics 9.4). `closed` stands for a policy
+    that cannot be read: it isolates the same pods, all of the namespace if not even those can be read, and admits
+    nothing to them.
+    """
+
+    key: Key
+    revision: str
+    object: KubeObject | None
+    reason: str = ""
+    warnings: tuple[Finding, ...] = ()
+    closed: NetworkPolicy | None = None
+
+
+class Page(NamedTuple):
+    """A part of a list; `token` is what the next part is asked with, "" for the last."""
+
+    items: list[Item]
+    revision: str
+    token: str
+
+
+class _Paged(msgspec.Struct):
+    metadata: ListMeta | None = None
+    items: Any = None
+
+
+class _Pieces(msgspec.Struct):
+    metadata: ListMeta | None = None
+    items: list[msgspec.Raw] | None = None
+
+
+_NAMES: Final = msgspec.json.Decoder(Named)
+_PIECES: Final = msgspec.json.Decoder(_Pieces)
+_SUBJECTS: Final = msgspec.json.Decoder(SubjectOnly)
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError)
+
+
+class Reader:
+    """Reads objects of one resource; `origin` is what they all are given, None for nothing.
+
+    `legacy` is the option of that name: it is about policies of extensions/v1beta1 only (semantics 10).
+    """
+
+    def __init__(self, resource: Resource, origin: Origin | None = None, legacy: str = "auto") -> None:
+        kind = KINDS[resource.kind]
+        written = WRITTEN[resource.kind]
+        self._resource = resource
+        self._origin = origin
+        self._build = kind.build
+        # Other kinds are trusted to be what the server has validated; a policy decides, so it is looked at again.
+        self._check = kind.check if resource.kind == "NetworkPolicy" else None
+        is_old = legacy != "v1" and resource.api_version == LEGACY_POLICY
+        self._reading = Reading(resource.kind, resource.api_version, lax=True, legacy=is_old)
+        self._items: msgspec.json.Decoder[Written] = msgspec.json.Decoder(written)
+        paged: Any = msgspec.defstruct("_Page", [("items", list[written] | None, None)], bases=(_Paged,))  # type: ignore[valid-type]
+        self._pages: msgspec.json.Decoder[_Paged] = msgspec.json.Decoder(paged)
+
+    def page(self, data: bytes) -> Page:
+        """Return what a list holds; raises UnreachableError for what is no list, as broken proxies send."""
+        with uncollected():
+            try:
+                page = self._pages.decode(data)
+            except _UNREADABLE:
+                return self._pieces(data)
+            items = [self._item(written) for written in page.items or ()]
+        return _page(items, page.metadata)
+
+    def item(self, data: msgspec.Raw | bytes) -> Item:
+        """Return one object."""
+        try:
+            return self._item(self._items.decode(data))
+        except _UNREADABLE as error:
+            return self._malformed(data, f"{error}"[:1].lower() + f"{error}"[1:])
+
+    def _pieces(self, data: bytes) -> Page:
+        try:
+            pieces = _PIECES.decode(data)
+        except _UNREADABLE as error:
+            raise UnreachableError(f"the answer is no list of {self._resource.plural}: {error}") from None
+        return _page([self.item(piece) for piece in pieces.items or ()], pieces.metadata)
+
+    def _item(self, written: Written) -> Item:
+        meta = written.metadata
+        if meta is None or not meta.name or (self._resource.namespaced and not meta.namespace):
+            key, revision = self._key(None, None), ""
+            if meta is not None:
+                key, revision = self._key(meta.namespace, meta.name), meta.resource_version or ""
+            return Item(key, revision, None, "it has no name or no namespace")
+        if meta.labels:
+            _share(meta)
+        key = self._key(meta.namespace, meta.name)
+        warnings: tuple[Finding, ...] = ()
+        if self._check is not None:
+            findings = Findings()
+            self._check(written, self._reading, findings)
+            wrong = [finding for finding in findings if finding.severity is Severity.ERROR]
+            if wrong:
+                reason = "; ".join(f"{field_text(finding.field)}: {finding.message}" for finding in wrong)
+                closed = self._closed(key, msgspec.json.encode(written))
+                return Item(key, meta.resource_version or "", None, reason, (), closed)
+            warnings = tuple(findings)
+        identity = Identity(key.kind, self._resource.api_version, key.namespace, key.name, self._origin)
+        return Item(key, meta.resource_version or "", self._build(written, identity), "", warnings)
+
+    def _key(self, namespace: str | None, name: str | None) -> Key:
+        return Key(self._resource.kind, sys.intern(namespace or "") if self._resource.namespaced else "", name or "")
+
+    def _malformed(self, data: msgspec.Raw | bytes, reason: str) -> Item:
+        try:
+            meta = _NAMES.decode(data).metadata
+        except _UNREADABLE:
+            meta = None
+        if meta is None:
+            return Item(self._key(None, None), "", None, reason)
+        key = self._key(meta.namespace, meta.name)
+        closed = self._closed(key, data) if key.kind == "NetworkPolicy" and key.name else None
+        return Item(key, meta.resource_version or "", None, reason, (), closed)
+
+    def _closed(self, key: Key, data: msgspec.Raw | bytes) -> NetworkPolicy:
+        """Return what stands for a policy that cannot be read."""
+        identity = Identity(key.kind, self._resource.api_version, key.namespace, key.name, self._origin)
+        try:
+            subject = _SUBJECTS.decode(data).spec or Subject()
+        except _UNREADABLE:
+            subject = Subject(policy_types=["Ingress", "Egress"])
+        types = subject.policy_types or (["Ingress", "Egress"] if subject.egress else ["Ingress"])
+        spec = wire.PolicySpec(pod_selector=subject.pod_selector, policy_types=[*types])
+        findings = Findings()
+        check_policy(wire.NetworkPolicy(spec=spec), findings, lax=True)
+        if any(finding.severity is Severity.ERROR for finding in findings):
+            spec = wire.PolicySpec(policy_types=["Ingress", "Egress"])
+        return network_policy(wire.NetworkPolicy(spec=spec), identity)
+
+
+def _page(items: list[Item], meta: ListMeta | None) -> Page:
+    if meta is None or not meta.resource_version:
+        raise UnreachableError("the answer is no list of objects: it has no resourceVersion")
+    return Page(items, meta.resource_version, meta.continue_ or "")
+
+
+def _share(meta: Meta) -> None:
+    """Keep one copy of texts that many objects have: values of labels."""
+    meta.labels = {key: sys.intern(value) if value else value for key, value in (meta.labels or {}).items()}

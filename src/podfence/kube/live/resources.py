@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kinds podfence reads as the API serves them: paths, and the older versions where the current one is unknown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from podfence.kube.kinds import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+class Resource(NamedTuple):
+    """A kind as one version of the API serves it; `plural` is its name in paths and in permissions."""
+
+    kind: str
+    api_version: str
+    plural: str
+    namespaced: bool
+
+    @property
+    def path(self) -> str:
+        """The path of all objects of the kind, in all namespaces."""
+        return f"{version_path(self.api_version)}/{self.plural}"
+
+    @property
+    def permission(self) -> str:
+        """The rule of a ClusterRole that lets somebody list the kind."""
+        group = self.api_version.rpartition("/")[0]
+        return f'{{apiGroups: ["{group}"], resources: ["{self.plural}"], verbs: ["list"]}}'
+
+
+def version_path(api_version: str) -> str:
+    """Return the path of an API version: the oldest group has no name, and a place of its own."""
+    return f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+
+
+def _plural(kind: str) -> str:
+    name = kind.lower()
+    if name.endswith("y"):
+        return f"{name[:-1]}ies"
+    return f"{name}es" if name.endswith("s") else f"{name}s"
+
+
+RESOURCES: Final[Mapping[str, Resource]] = {
+    name: Resource(name, kind.current, _plural(name), kind.namespaced) for name, kind in KINDS.items()
+}
+"""Every kind of `KINDS` in its current version."""
+
+
+def versions(kind: str) -> Iterator[Resource]:
+    """Yield a kind in all the versions that servers have had, the current one first."""
+    for version in KINDS[kind].versions:
+        yield RESOURCES[kind]._replace(api_version=version)

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A running cluster at one moment, read as files are: objects, warnings, and counts of what was left out.
+
+Each kind is one list, of one revision. The kinds are read at the same time, and so within moments of each
+other, but not at the same revision.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Final
+
+from podfence.errors import InputError
+from podfence.kube.access.credentials import Credentials
+from podfence.kube.access.load import load as load_access
+from podfence.kube.kinds import KINDS
+from podfence.kube.live import listing
+from podfence.kube.live.errors import ForbiddenError, NotFoundError, ThrottledError
+from podfence.kube.live.items import Reader
+from podfence.kube.live.origin import LIVE, position
+from podfence.kube.live.others import count_policies
+from podfence.kube.live.resources import versions
+from podfence.kube.live.session import Session
+from podfence.kube.load import Loaded
+from podfence.kube.problems import Position, Problem, Severity
+from podfence.kube.validation.findings import field_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from podfence.kube.access.choose import Choice
+    from podfence.kube.live.items import Item
+    from podfence.kube.live.resources import Resource
+    from podfence.kube.objects import KubeObject
+
+REQUIRED: Final = frozenset(("Namespace", "Pod", "NetworkPolicy"))
+"""The kinds without which there is no answer; without others there is one that knows less."""
+
+_AT_ONCE: Final = 4
+_ATTEMPTS: Final = 5
+_PAUSE: Final = 0.2
+
+
+def load_live(
+    choice: Choice,
+    environ: Mapping[str, str],
+    *,
+    timeout: float | None = None,
+    legacy: str = "auto",
+    progress: Callable[[float, int], None] | None = None,
+) -> Loaded:
+    """Return all objects of the cluster that `choice` means, as `kube.load.load` returns those of files.
+
+    `timeout` is how long each request may take, in seconds, None for as long as it takes. `legacy` is the option
+    of that name, for clusters so old that they serve policies as extensions/v1beta1 only (semantics 10).
+    `progress` is told how many kinds are read and how many there are.
+
+    Raises InputError for a kubeconfig that is wrong, and for namespaces, pods and policies that cannot be read;
+    AccessError if no cluster is configured or there are no credentials; ApiError for what the server refuses and
+    for all that fails on the way. A KeyboardInterrupt ends it at once.
+    """
+    access = load_access(choice, environ)
+    credentials = Credentials(access, environ)
+
+    async def read() -> Loaded:
+        asyncio.get_running_loop().set_default_executor(_Threads())
+        async with Session(access, credentials, timeout=timeout) as session:
+            return await _Snapshot(session, legacy, progress).read()
+
+    return asyncio.run(read())
+
+
+class _Threads(ThreadPoolExecutor):
+    """Threads that nobody waits for: a plugin or a resolver that hangs does not keep the process from ending."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401  as above
+        future: Future[Any] = Future()
+
+        def run() -> None:
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001  whoever waits for the result gets it
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        threading.Thread(target=run, daemon=True).start()
+        return future
+
+
+class _Snapshot:
+    def __init__(self, session: Session, legacy: str, progress: Callable[[float, int], None] | None) -> None:
+        self._session = session
+        self._legacy = legacy
+        self._progress = progress
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
+        self._done = 0
+        self._problems: list[Problem] = []
+
+    async def read(self) -> Loaded:
+        """Return everything; raises as `load_live` does."""
+        # The first kind goes alone: what is wrong with the way to the server is then said once, and at once.
+        first, *rest = KINDS
+        found = {first: await self._kind(first)}
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = {kind: group.create_task(self._kind(kind)) for kind in rest}
+                others = group.create_task(count_policies(self._session))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        found |= {kind: task.result() for kind, task in tasks.items()}
+        ignored, unknown = others.result()
+        self._problems += unknown
+        problems = sorted(self._problems, key=lambda problem: problem.position)
+        if any(problem.severity is Severity.ERROR for problem in problems):
+            raise InputError(problems)
+        objects = [item for kind in KINDS for item in found[kind]]
+        return Loaded(tuple(objects), tuple(problems), dict(ignored))
+
+    async def _kind(self, kind: str) -> list[KubeObject]:
+        """Return all objects of a kind, of the first of its API versions that the server has."""
+        async with self._at_once:
+            objects: list[KubeObject] = []
+            for resource in versions(kind):
+                try:
+                    objects = await self._list(resource)
+                    break
+                except NotFoundError:
+                    if kind in REQUIRED and resource.api_version == list(KINDS[kind].versions)[-1]:
+                        raise
+                except ForbiddenError:
+                    if kind in REQUIRED:
+                        raise
+                    self._problems.append(_not_permitted(resource))
+                    break
+        self._done += 1
+        if self._progress is not None:
+            self._progress(self._done, len(KINDS))
+        return objects
+
+    async def _list(self, resource: Resource) -> list[KubeObject]:
+        reader = Reader(resource, LIVE, self._legacy)
+        for attempt in range(_ATTEMPTS):
+            objects: list[KubeObject] = []
+            problems: list[Problem] = []
+            try:
+                async with aclosing(listing.parts(self._session, resource, reader)) as parts:
+                    async for part in parts:
+                        if part.starts:
+                            objects.clear()
+                            problems.clear()
+                        for item in part.items:
+                            problems += _problems(item)
+                            if item.object is not None:
+                                objects.append(item.object)
+            except ThrottledError as error:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                await asyncio.sleep(max(error.retry_after, _PAUSE * 2**attempt))
+                continue
+            break
+        self._problems += problems
+        return objects
+
+
+def _problems(item: Item) -> list[Problem]:
+    """Return what is to be said of one object, an error if an answer without it would be wrong."""
+    where = position(item.key)
+    if item.object is None:
+        severity = Severity.ERROR if item.key.kind in REQUIRED else Severity.WARNING
+        message = f"{'cannot be read' if severity is Severity.ERROR else 'left out'}: {item.reason}"
+        return [Problem(severity=severity, position=where, message=message)]
+    return [
+        Problem(
+            severity=finding.severity,
+            position=where,
+            message=finding.message,
+            field=field_text(finding.field),
+            remedy=finding.remedy,
+        )
+        for finding in item.warnings
+    ]
+
+
+def _not_permitted(resource: Resource) -> Problem:
+    return Problem(
+        severity=Severity.WARNING,
+        position=Position(resource.plural),
+        message="may not be listed, so the answer knows nothing of them",
+        remedy=f"grant it with a ClusterRole rule: {resource.permission}",
+    )

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One watch: the changes of a resource after a revision, until the server or the network ends it."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from podfence.kube.live.errors import ApiError, UnreachableError, refused
+from podfence.kube.live.fields import Named
+from podfence.kube.live.items import Item
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from podfence.kube.live.items import Reader
+    from podfence.kube.live.resources import Resource
+    from podfence.kube.live.session import Session
+
+
+class Modified(NamedTuple):
+    """An object was added or changed."""
+
+    item: Item
+
+
+class Deleted(NamedTuple):
+    """An object is gone; `item` is what it was last."""
+
+    item: Item
+
+
+class Bookmark(NamedTuple):
+    """All changes up to `revision` were sent."""
+
+    revision: str
+
+
+Change = Modified | Deleted | Bookmark
+
+
+class GarbledError(UnreachableError):
+    """A line of a watch is no event, so nothing after it can be believed."""
+
+
+class _Event(msgspec.Struct):
+    type: str
+    object: msgspec.Raw
+
+
+_EVENTS: Final = msgspec.json.Decoder(_Event)
+_NAMES: Final = msgspec.json.Decoder(Named)
+
+
+async def watch(
+    session: Session, resource: Resource, reader: Reader, revision: str, seconds: int, *, field_selector: str = ""
+) -> AsyncGenerator[list[Change], None]:
+    """Yield what has changed since `revision`, as much at a time as has arrived.
+
+    The first yield is empty: the server has accepted. The server ends the watch after `seconds`, and the
+    iteration ends.
+
+    Raises ApiError: ExpiredError if the server has forgotten the revision, GarbledError for a line that is no
+    event; and AccessError. What was yielded before holds in any case.
+    """
+    query = {
+        "watch": "1",
+        "allowWatchBookmarks": "true",
+        "resourceVersion": revision,
+        "timeoutSeconds": str(seconds),
+    }
+    if field_selector:
+        query["fieldSelector"] = field_selector
+    async with aclosing(session.lines(resource.path, query)) as batches:
+        async for lines in batches:
+            changes: list[Change] = []
+            try:
+                for line in lines:
+                    changes.append(_change(line, reader, session.name))  # noqa: PERF401  what came before an error counts
+            except ApiError:
+                if changes:
+                    yield changes
+                raise
+            yield changes
+
+
+def _change(line: bytes, reader: Reader, server: str) -> Change:
+    try:
+        event = _EVENTS.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise GarbledError(f"{server}: a line of a watch is no event: {error}") from None
+    match event.type:
+        case "ADDED" | "MODIFIED":
+            return Modified(reader.item(event.object))
+        case "DELETED":
+            return Deleted(reader.item(event.object))
+        case "BOOKMARK":
+            return Bookmark(_revision(event.object, server))
+        case "ERROR":
+            raise refused(server, 0, bytes(event.object))
+    raise GarbledError(f"{server}: a watch sent an event of the unknown type {event.type!r}")
+
+
+def _revision(data: msgspec.Raw, server: str) -> str:
+    try:
+        meta = _NAMES.decode(data).metadata
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        meta = None
+    if meta is None or not meta.resource_version:
+        raise GarbledError(f"{server}: a watch sent a bookmark without a revision")
+    return meta.resource_version
