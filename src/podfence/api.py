@@ -17,7 +17,7 @@ from podfence.policy.model import Model
 from podfence.policy.options import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from typing import BinaryIO
 
     from podfence.analysis.answers import Connectivity, Matrix, PodConnection
@@ -32,7 +32,8 @@ class Cluster:
     """A cluster state with its policies, ready to be asked.
 
     `warnings` are problems of the input that did not refuse it, `notes` what was made up or left out,
-    `ignored` counts objects of kinds that do not matter, by kind.
+    `ignored` counts objects of kinds that do not matter, by kind. Bare names in questions are looked up in
+    `namespace` where the question names none: for a live cluster that of the context, else ``default``.
     """
 
     def __init__(
@@ -41,12 +42,14 @@ class Cluster:
         options: Options,
         warnings: tuple[Problem, ...] = (),
         ignored: Mapping[str, int] | None = None,
+        namespace: str = "default",
     ) -> None:
-        """Ask the state with the options; `load` and `from_objects` make the state."""
+        """Ask the state with the options; `load`, `load_live` and `from_objects` make the state."""
         self.state = state
         self.options = options
         self.warnings = warnings
         self.ignored = dict(ignored or {})
+        self.namespace = namespace
         self._engine = Engine(state, options)
         self._model: Model | None = None
 
@@ -68,17 +71,19 @@ class Cluster:
         return cls(ClusterState(objects), options or Options())
 
     def check(
-        self, source: str, destination: str, port: int | str | None = None, *, namespace: str = "default"
+        self, source: str, destination: str, port: int | str | None = None, *, namespace: str | None = None
     ) -> Verdict:
         """Return whether a connection is allowed, and why.
 
         Endpoints and ports as `podfence.analysis.endpoints` and `.ports` describe them; bare names are
-        looked up in `namespace`. Raises EndpointError for what cannot be read or does not exist.
+        looked up in `namespace`, the cluster's own if None. Raises EndpointError for what cannot be read or
+        does not exist.
         """
+        own = namespace or self.namespace
         return check(
             self._engine,
-            parse_endpoint(self.state, source, namespace),
-            parse_endpoint(self.state, destination, namespace),
+            parse_endpoint(self.state, source, own),
+            parse_endpoint(self.state, destination, own),
             parse_port(port),
         )
 
@@ -91,7 +96,7 @@ class Cluster:
         destination: str | None = None,
         port: int | str | None = None,
         namespaces: Collection[str] | None = None,
-        namespace: str = "default",
+        namespace: str | None = None,
         progress: Callable[[float, int], None] | None = None,
     ) -> Connectivity:
         """Return who can reach whom, as sets.
@@ -109,14 +114,14 @@ class Cluster:
         destination: str | None = None,
         port: int | str | None = None,
         namespaces: Collection[str] | None = None,
-        namespace: str = "default",
+        namespace: str | None = None,
     ) -> Iterator[PodConnection]:
         """Yield the same answer pod by pod; the arguments are those of `connectivity`."""
         return pod_connections(self.model, self._question(source, destination, port, namespaces, namespace))
 
     def matrix(self, *, port: int | str | None = None, namespaces: Collection[str] | None = None) -> Matrix:
         """Return the grid of all workloads (of some namespaces) for one port, or for every port."""
-        return matrix(self.model, self._question(None, None, port, namespaces, "default"))
+        return matrix(self.model, self._question(None, None, port, namespaces, None))
 
     def apply(self, event: Event) -> Change:
         """Take one event in and say what it changed; all later answers are those of a fresh load."""
@@ -128,13 +133,14 @@ class Cluster:
         destination: str | None,
         port: int | str | None,
         namespaces: Collection[str] | None,
-        namespace: str,
+        namespace: str | None,
     ) -> ListQuestion:
+        own = namespace or self.namespace
         for name in namespaces or ():
             require_namespace(self.state, name)
         return ListQuestion(
-            parse_endpoint(self.state, source, namespace) if source is not None else None,
-            parse_endpoint(self.state, destination, namespace) if destination is not None else None,
+            parse_endpoint(self.state, source, own) if source is not None else None,
+            parse_endpoint(self.state, destination, own) if destination is not None else None,
             parse_port(port),
             namespaces,
         )
@@ -166,3 +172,46 @@ def load(
         progress=progress,
     )
     return Cluster(ClusterState(loaded.objects), options, loaded.warnings, loaded.ignored)
+
+
+def load_live(
+    *,
+    context: str = "",
+    kubeconfig: str | os.PathLike[str] = "",
+    cluster: str = "",
+    user: str = "",
+    impersonate: str = "",
+    groups: Sequence[str] = (),
+    uid: str = "",
+    timeout: float | None = None,
+    options: Options | None = None,
+    progress: Callable[[float, int], None] | None = None,
+) -> Cluster:
+    """Return a live cluster as it is now, read from its API server.
+
+    Which cluster, and as whom, is said as to kubectl: by a context of the kubeconfig (its current one if "") or by
+    a `cluster` and a `user` of it, by `impersonate`, `groups` and `uid` to act as somebody else. `kubeconfig` is a
+    path; without it KUBECONFIG, ``~/.kube/config`` and the service account of a pod are tried. `timeout` is in
+    seconds, for each request; None waits as long as it takes.
+
+    Raises InputError for what is wrong in a kubeconfig, AccessError for a cluster that is not configured or
+    credentials that fail, and ApiError for what the server refuses.
+    """
+    from podfence.kube.access.choose import Choice
+    from podfence.kube.access.load import load as load_access
+
+    options = options or Options()
+    choice = Choice(
+        kubeconfig=os.fspath(kubeconfig),
+        context=context,
+        cluster=cluster,
+        user=user,
+        impersonate=impersonate,
+        groups=tuple(groups),
+        uid=uid,
+    )
+    access = load_access(choice, os.environ)
+    from podfence.kube.live.snapshot import load_live as load_objects
+
+    loaded = load_objects(choice, os.environ, timeout=timeout, legacy=options.legacy, progress=progress)
+    return Cluster(ClusterState(loaded.objects), options, loaded.warnings, loaded.ignored, access.namespace)

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from podfence.cli import complete
+from tests.kube.access.kubeconfigs import write
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
+    from pathlib import Path
 
     Program = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -26,7 +29,10 @@ def _offered(program: Program, line: str) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("podfence ", ["list", "check", "explain", "lab", "options", "schema", "completion", "version"]),
+        (
+            "podfence ",
+            ["list", "check", "explain", "agent", "why", "lab", "options", "schema", "completion", "version"],
+        ),
         ("podfence ex", ["explain"]),
         ("podfence list -o m", ["md", "matrix", "matrix-json"]),
         ("podfence check -f shop shop/d", ["shop/deploy/api", "shop/deploy/web"]),
@@ -46,6 +52,41 @@ def _offered(program: Program, line: str) -> list[str]:
     ],
 )
 def test_words_are_offered(program: Program, shop: str, broken: str, line: str, offered: list[str]) -> None:
+    assert _offered(program, line) == offered
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("podfence list --context ", ["dev", "prod-eu", "prod-us"]),
+        ("podfence list --context prod", ["prod-eu", "prod-us"]),
+        ("podfence list --cluster p", ["prod"]),
+        ("podfence check --user ", ["ann", "bob"]),
+        ("podfence list --kubeconfig one --context ", ["dev"]),
+        ("podfence list --kubeconfig pipe --context ", []),
+        ("podfence list --kubeconfig missing --context ", []),
+        ("podfence list --kubeconfig broken --user ", []),
+        ("podfence list --to ", ["internet"]),
+    ],
+)
+def test_entries_of_kubeconfigs_are_offered_and_no_server_is_asked(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, offered: list[str]
+) -> None:
+    unreachable = {"server": "https://192.0.2.1"}
+    write(
+        tmp_path / "one",
+        current="dev",
+        clusters={"c": unreachable},
+        contexts={"dev": {"cluster": "c"}},
+        users={"ann": {}},
+    )
+    contexts = {name: {"cluster": "prod", "user": "bob"} for name in ("prod-us", "prod-eu")}
+    write(tmp_path / "two", clusters={"prod": unreachable}, contexts=contexts, users={"bob": {}})
+    (tmp_path / "broken").write_text("users: {")
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KUBECONFIG", "one:two:pipe:missing")
+
     assert _offered(program, line) == offered
 
 

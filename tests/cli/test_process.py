@@ -91,7 +91,7 @@ def test_as_a_plugin_the_help_and_messages_say_kubectl_podfence(tmp_path: Path) 
     assert "  kubectl podfence check [OPTIONS] SRC DST [PORT]\n" in shown
     assert "  kubectl podfence check shop/web shop/db 5432 -f manifests/\n" in shown
 
-    refused = subprocess.run([*command, "list"], capture_output=True, text=True, check=False, timeout=60)
+    refused = subprocess.run([*command, "list"], capture_output=True, text=True, check=False, timeout=60, env={})
     assert refused.stderr.endswith(" -A -o yaml | kubectl podfence list -f -\n")
 
 

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,10 +13,11 @@ import pytest
 from podfence.cli.main import commands
 from podfence.policy.options import describe
 from podfence.report.documents import KINDS
+from tests.kube.access.kubeconfigs import single
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
+    from pathlib import Path
 
     from click.testing import Result
 
@@ -40,17 +43,61 @@ def test_no_command_is_the_help(run: Run) -> None:
     assert run().stdout == run("--help").stdout
 
 
+@pytest.mark.usefixtures("nowhere")
 @pytest.mark.parametrize("question", ANSWERING)
-def test_without_input_the_message_has_the_complete_command_for_a_live_cluster(
-    run: Run, question: tuple[str, ...]
+def test_without_files_and_without_a_cluster_the_message_names_all_ways_to_give_one(
+    run: Run, tmp_path: Path, question: tuple[str, ...]
 ) -> None:
     result = run(*question)
 
     assert result.exit_code == 2
     assert result.stdout == ""
-    assert result.stderr.startswith("podfence: error: no input: ")
-    assert f" -A -o yaml | podfence {' '.join(question)} -f -\n" in result.stderr
-    assert "kubectl get ns,no,po,deploy," in result.stderr
+    assert result.stderr == (
+        f"podfence: error: no cluster is configured: {tmp_path}/.kube/config (the default) does not exist,"
+        " and this is no pod with a service account: KUBERNETES_SERVICE_HOST is not set"
+        " (give one with --kubeconfig, or read manifests with -f)\n"
+        "Where kubectl reaches the cluster, pipe it in:\n"
+        "  kubectl get ns,no,po,deploy,sts,ds,rs,rc,job,cj,svc,endpointslices,ing,netpol -A -o yaml"
+        f" | podfence {' '.join(question)} -f -\n"
+    )
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_a_cluster_that_was_asked_for_and_is_not_there_is_not_answered_with_a_pipe(run: Run) -> None:
+    result = run("list", "--context", "prod")
+
+    assert result.exit_code == 2
+    assert result.stderr == (
+        'podfence: error: there is no context "prod", because there is no kubeconfig (there are no contexts)\n'
+    )
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_what_is_wrong_in_a_kubeconfig_is_named_with_its_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("apiVersion: v1\nkind: Config\ncontexts: {}\n")
+    result = run("list", "--kubeconfig", str(tmp_path / "config"))
+
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        f"{tmp_path}/config:3:11: error: contexts: expected a list, found a mapping (start its first line with a dash)",
+        "podfence: error: 1 error; nothing was answered",
+    ]
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_without_the_client_the_message_says_what_to_install(tmp_path: Path) -> None:
+    kubeconfig = single(tmp_path / "config")
+    script = "import sys; sys.modules['aiohttp'] = None; from podfence.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "list", "--kubeconfig", kubeconfig],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == ("podfence: error: reading a live cluster needs aiohttp (pip install 'podfence[live]')\n")
 
 
 @pytest.mark.parametrize(
@@ -64,6 +111,36 @@ def test_without_input_the_message_has_the_complete_command_for_a_live_cluster(
         (("list", "--pods", "-o", "matrix", "-f", "x"), "--pods and -o matrix exclude each other"),
         (("list", "--to", "shop/db", "-o", "matrix", "-f", "x"), "--to and -o matrix exclude each other"),
         (("list", "-f", "x", "--color", "blue"), "'blue' is not one of 'auto', 'always', 'never'"),
+        (
+            ("list", "-f", "x", "--context", "prod"),
+            "--context chooses a live cluster, and -f reads manifests in its place; give one or the other",
+        ),
+        (
+            ("list", "-k", "x", "--as", "ann", "--as-group", "dev", "--as-uid", "7"),
+            "--as, --as-group, --as-uid choose a live cluster, and -k reads manifests in its place",
+        ),
+        (
+            (
+                "check",
+                "a",
+                "b",
+                "-f",
+                "-",
+                "--kubeconfig",
+                "c",
+                "--cluster",
+                "c",
+                "--user",
+                "u",
+                "--request-timeout=1s",
+            ),
+            "--kubeconfig, --cluster, --user, --request-timeout choose a live cluster, and -f reads manifests",
+        ),
+        (
+            ("list", "--request-timeout", "5d"),
+            "'5d' is no length of time; write 30s, 2m or 1h30m, or a number of seconds",
+        ),
+        (("list", "-R"), "-R needs a folder to read; give one with -f"),
         (("list", "-f", "x", "--set", "hairpn=policy"), "unknown option 'hairpn'; did you mean hairpin?"),
         (("list", "-f", "x", "--set", "hairpin=maybe"), "'maybe' is not one of allowed, policy, depends"),
         (("list", "-f", "x", "--set", "hairpin"), "write OPTION=VALUE"),
@@ -130,3 +207,11 @@ def test_help_version_and_completion_start_without_heavy_imports(args: tuple[str
     imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
     assert "podfence.cli.main" in imported
     assert imported & {"msgspec", "yaml", "rich", "asyncio", "podfence.api"} == set()
+
+
+def test_reading_files_imports_nothing_that_reaches_clusters(shop: str, program: Program) -> None:
+    result = program("list", "-f", shop, PYTHONPROFILEIMPORTTIME="1")
+
+    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    assert "podfence.kube.load" in imported
+    assert imported & {"asyncio", "aiohttp", "ssl", "podfence.kube.access", "podfence.kube.live"} == set()

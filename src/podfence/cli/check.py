@@ -24,6 +24,9 @@ _EXAMPLES = """
 # May the web pods connect to the database?
 podfence check shop/web shop/db 5432 -f manifests/
 
+# The same in the live cluster of a context of the kubeconfig
+podfence check shop/web shop/db 5432 --context prod
+
 # In a script: exit code 0 is allowed, 1 denied
 podfence check shop/web internet 443 -q -f manifests/ > /dev/null
 

@@ -2,12 +2,16 @@
 # ruff: noqa: ARG001 - click calls every completion function with the same arguments
 """Words for the shell's completion, from the files on the line as far as they can be read.
 
+Of live clusters only what kubeconfigs say is offered: no server is asked, because one that does not answer would
+hold up whoever is typing.
+
 Whatever goes wrong, there are no words and no messages: they would end up in the middle of a line
 that somebody is typing.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
 
     import click
 
+    from podfence.kube.access.merge import Kubeconfig
     from podfence.kube.objects import KubeObject
 
 
@@ -29,6 +34,24 @@ def namespaces(ctx: click.Context, param: click.Parameter, incomplete: str) -> l
     """Return the namespaces that start with `incomplete`."""
     names = {item.key.name if item.key.kind == "Namespace" else item.key.namespace for item in _objects(ctx)}
     return _starting(incomplete, sorted(names - {""}))
+
+
+def contexts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the contexts of the kubeconfig that start with `incomplete`."""
+    config = _kubeconfig(ctx)
+    return _starting(incomplete, sorted(config.contexts) if config else ())
+
+
+def clusters(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the clusters of the kubeconfig that start with `incomplete`."""
+    config = _kubeconfig(ctx)
+    return _starting(incomplete, sorted(config.clusters) if config else ())
+
+
+def users(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the users of the kubeconfig that start with `incomplete`."""
+    config = _kubeconfig(ctx)
+    return _starting(incomplete, sorted(config.users) if config else ())
 
 
 def settings(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -54,6 +77,20 @@ def kinds(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[s
 
 def _starting(incomplete: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
+
+
+def _kubeconfig(ctx: click.Context) -> Kubeconfig | None:
+    """Return what can be read of the kubeconfigs that the line or the environment names."""
+    try:
+        from dataclasses import replace
+
+        from podfence.kube.access import merge
+
+        where = merge.places(ctx.params.get("kubeconfig") or "", os.environ)
+        # A pipe holds what the command itself is to read, and may have nobody who writes to it.
+        return merge.load(replace(where, paths=tuple(filter(os.path.isfile, where.paths))))
+    except Exception:  # noqa: BLE001 - see above: silence, whatever happens
+        return None
 
 
 def _objects(ctx: click.Context) -> list[KubeObject]:

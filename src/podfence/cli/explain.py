@@ -25,6 +25,9 @@ _EXAMPLES = """
 # Why can the web pods not connect to the database?
 podfence explain shop/web shop/db 5432 -f manifests/
 
+# The same in the live cluster
+podfence explain shop/web shop/db 5432
+
 # The same for a program
 podfence explain shop/web shop/db 5432 -o json -f manifests/
 """

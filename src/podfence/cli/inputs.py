@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from podfence.cli import complete, errors
+from podfence.cli import complete, errors, live
 from podfence.cli.commands import ARGUMENTS
 from podfence.errors import InputError, PodfenceError
 from podfence.report.counts import counted
@@ -30,6 +30,7 @@ class Inputs(NamedTuple):
     files: tuple[str, ...]
     recursive: bool
     kustomize: str | None
+    live: live.Asked
     namespace: str | None
     all_namespaces: bool
     settings: tuple[str, ...]
@@ -37,9 +38,9 @@ class Inputs(NamedTuple):
     verbose: bool
 
     @property
-    def own_namespace(self) -> str:
-        """The namespace in which bare names are looked up."""
-        return self.namespace or "default"
+    def own_namespace(self) -> str | None:
+        """The namespace in which bare names are looked up, None for that of the context."""
+        return self.namespace or None
 
     @property
     def shown(self) -> tuple[str, ...] | None:
@@ -59,7 +60,7 @@ _OPTIONS = (
         metavar="PATH",
         multiple=True,
         type=click.Path(),
-        help="File or folder to read, - for standard input; repeatable.",
+        help="File or folder to read in place of a live cluster, - for standard input; repeatable.",
     ),
     click.option("-R", "--recursive", is_flag=True, help="Read the subfolders of a folder too."),
     click.option(
@@ -87,6 +88,7 @@ _OPTIONS = (
     ),
     click.option("-q", "--quiet", is_flag=True, help="No warnings, notes and progress."),
     click.option("-v", "--verbose", is_flag=True, help="Count what was read, and what was ignored."),
+    *live.OPTIONS,
 )
 
 
@@ -95,8 +97,9 @@ def reads_cluster(function: Callable[..., int]) -> Callable[..., int]:
 
     @functools.wraps(function)
     def command(**values: Any) -> int:  # noqa: ANN401 - whatever the command and the options declare
-        inputs = Inputs(**{name: values.pop(name) for name in Inputs._fields})
-        return function(inputs=inputs, **values)
+        asked = live.Asked(**{name: values.pop(name) for name in live.Asked._fields})
+        rest = {name: values.pop(name) for name in Inputs._fields if name != "live"}
+        return function(inputs=Inputs(live=asked, **rest), **values)
 
     for option in reversed(_OPTIONS):
         command = option(command)
@@ -104,34 +107,41 @@ def reads_cluster(function: Callable[..., int]) -> Callable[..., int]:
 
 
 def load(inputs: Inputs) -> Cluster:
-    """Read the cluster and print what there is to say about it.
+    """Read the files of `inputs`, or else the live cluster, and print what there is to say about it.
 
-    Raises PodfenceError when there is no input, when an option is unknown, and when the input is refused.
+    Raises PodfenceError when there is nothing to read, when an option is unknown, and when the input is refused.
     """
-    if not inputs.files and not inputs.kustomize:
-        raise PodfenceError(_no_input())
+    from_files = bool(inputs.files or inputs.kustomize)
+    if from_files:
+        live.refuse_with_files(inputs.live, "-f" if inputs.files else "-k")
+    elif inputs.recursive:
+        raise click.UsageError("-R needs a folder to read; give one with -f", click.get_current_context())
     import podfence
 
     options = podfence.Options.parse(inputs.settings)
-    with reading(quiet=inputs.quiet, outcome="nothing was answered") as progress:
-        cluster = podfence.load(
-            *inputs.files,
-            recursive=inputs.recursive,
-            kustomize=inputs.kustomize,
-            stdin=sys.stdin.buffer if "-" in inputs.files else None,
-            options=options,
-            progress=progress,
-        )
+    with reading(quiet=inputs.quiet, outcome="nothing was answered", in_files=from_files) as progress:
+        if from_files:
+            cluster = podfence.load(
+                *inputs.files,
+                recursive=inputs.recursive,
+                kustomize=inputs.kustomize,
+                stdin=sys.stdin.buffer if "-" in inputs.files else None,
+                options=options,
+                progress=progress,
+            )
+        else:
+            cluster = live.load(inputs.live, options, progress, hint=_pipe())
     if not inputs.quiet:
         _tell(cluster, verbose=inputs.verbose)
     return cluster
 
 
 @contextmanager
-def reading(*, quiet: bool, outcome: str) -> Iterator[Callable[[float, int], None] | None]:
+def reading(*, quiet: bool, outcome: str, in_files: bool = True) -> Iterator[Callable[[float, int], None] | None]:
     """Give the function that shows the progress of reading, None if nobody would see it.
 
-    Input that is refused meanwhile becomes RefusedError, with every problem printed; `outcome` says what came of it.
+    Input that is refused meanwhile becomes RefusedError, with every problem printed; `outcome` says what came of it,
+    and `in_files` whether it is files that are counted with the errors.
     """
     from podfence.cli.progress import shown
 
@@ -139,7 +149,7 @@ def reading(*, quiet: bool, outcome: str) -> Iterator[Callable[[float, int], Non
         with shown(sys.stderr, "reading", quiet=quiet) as progress:
             yield progress
     except InputError as error:
-        raise RefusedError(_refusal(error, quiet=quiet, outcome=outcome)) from error
+        raise RefusedError(_refusal(error, quiet=quiet, outcome=outcome, in_files=in_files)) from error
 
 
 def note(inputs: Inputs, text: str) -> None:
@@ -157,20 +167,18 @@ def _tell(cluster: Cluster, *, verbose: bool) -> None:
         errors.complain("\n".join(lines))
 
 
-def _refusal(error: InputError, *, quiet: bool, outcome: str) -> str:
+def _refusal(error: InputError, *, quiet: bool, outcome: str, in_files: bool) -> str:
     """Print all problems (only errors if `quiet`) and return the closing line of the message, with the `outcome`."""
     wrong = [problem for problem in error.problems if problem.severity == "error"]
     shown = wrong if quiet else error.problems
     if shown:
         errors.complain("\n".join(map(str, shown)))
-    files = len({problem.position.file for problem in wrong})
-    return f"{counted(len(wrong), 'error')} in {counted(files, 'file')}; {outcome}"
+    where = f" in {counted(len({problem.position.file for problem in wrong}), 'file')}" if in_files else ""
+    return f"{counted(len(wrong), 'error')}{where}; {outcome}"
 
 
-def _no_input() -> str:
+def _pipe() -> str:
+    """Return how this command gets a cluster that only kubectl reaches."""
     root = click.get_current_context().find_root()
     command = f"{root.command_path} {shlex.join(root.meta[ARGUMENTS])}"
-    return (
-        "no input: give files and folders with -f PATH or a kustomization with -k DIR, or pipe in a live cluster:\n"
-        f"  kubectl get {_KINDS} -A -o yaml | {command} -f -"
-    )
+    return f"Where kubectl reaches the cluster, pipe it in:\n  kubectl get {_KINDS} -A -o yaml | {command} -f -"

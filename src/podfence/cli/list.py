@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from podfence.report.style import When
 
 _EXAMPLES = """
-# All connections between the workloads of a folder
+# All connections between the workloads of a folder, and those of the live cluster
 podfence list -f manifests/
+podfence list
 
 # Who reaches the database, and on which ports
 podfence list --to shop/db -f manifests/
@@ -46,7 +47,7 @@ class Question(TypedDict):
     destination: str | None
     port: str | None
     namespaces: Collection[str] | None
-    namespace: str
+    namespace: str | None
 
 
 @click.command(

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lengths of time as kubectl takes them on its command line (client-go's clientcmd.ParseTimeout)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART: Final = re.compile(rf"([0-9]+\.?[0-9]*|\.[0-9]+)({'|'.join(_SECONDS)})")
+
+
+def parse(text: str) -> float:
+    """Return the seconds that ``30``, ``30s``, ``1m30s`` or ``1.5h`` mean; a number alone counts seconds.
+
+    Raises ValueError for everything else. Unlike kubectl, nothing negative is taken: no request ends before it starts.
+    """
+    if re.fullmatch(r"[0-9]+", text):
+        return float(text)
+    return sum(_parts(text))
+
+
+def limit(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """Return the seconds that an option allows, None for no limit, which is 0 or no value.
+
+    Raises click.BadParameter for what is no length of time.
+    """
+    try:
+        return (parse(value) or None) if value is not None else None
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+def _parts(text: str) -> Iterator[float]:
+    end = 0
+    while end < len(text) or not text:
+        part = _PART.match(text, end)
+        if part is None:
+            raise ValueError(f"{text!r} is no length of time; write 30s, 2m or 1h30m, or a number of seconds")
+        yield float(part[1]) * _SECONDS[part[2]]
+        end = part.end()

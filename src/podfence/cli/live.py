@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options that say which live cluster is read and as whom, named as kubectl names them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import click
+
+from podfence.cli import complete
+from podfence.cli.duration import limit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from podfence.api import Cluster
+    from podfence.policy.options import Options
+
+
+class Asked(NamedTuple):
+    """What the options of one command line say; "" is what the kubeconfig says, and no timeout is no limit."""
+
+    context: str
+    kubeconfig: str
+    cluster: str
+    user: str
+    impersonate: str
+    groups: tuple[str, ...]
+    uid: str
+    timeout: float | None
+
+
+_FLAGS: Final = {
+    "context": "--context",
+    "kubeconfig": "--kubeconfig",
+    "cluster": "--cluster",
+    "user": "--user",
+    "impersonate": "--as",
+    "groups": "--as-group",
+    "uid": "--as-uid",
+    "timeout": "--request-timeout",
+}
+
+OPTIONS: Final = (
+    click.option(
+        "--context",
+        metavar="NAME",
+        default="",
+        shell_complete=complete.contexts,
+        help="Context of the kubeconfig whose cluster is read, in place of its current one.",
+    ),
+    click.option(
+        "--kubeconfig",
+        metavar="PATH",
+        default="",
+        type=click.Path(),
+        help="Kubeconfig to read, in place of those in KUBECONFIG, or ~/.kube/config.",
+    ),
+    click.option(
+        "--cluster",
+        metavar="NAME",
+        default="",
+        shell_complete=complete.clusters,
+        help="Cluster of the kubeconfig, in place of the context's.",
+    ),
+    click.option(
+        "--user",
+        metavar="NAME",
+        default="",
+        shell_complete=complete.users,
+        help="User of the kubeconfig, in place of the context's.",
+    ),
+    click.option("--as", "impersonate", metavar="USER", default="", help="User to act as."),
+    click.option("--as-group", "groups", metavar="GROUP", multiple=True, help="Group to act in; repeatable."),
+    click.option("--as-uid", "uid", metavar="UID", default="", help="UID to act as."),
+    click.option(
+        "--request-timeout",
+        "timeout",
+        metavar="TIME",
+        callback=limit,
+        help="How long one request to the server may take: 30s, 2m; 0, the default, is no limit.",
+    ),
+)
+
+
+def refuse_with_files(asked: Asked, flag: str) -> None:
+    """Raise a usage error if `asked` names a cluster: `flag`, which is given too, names what is read in its place."""
+    given = [_FLAGS[field] for field, value in asked._asdict().items() if value]
+    if given:
+        verb = "chooses" if len(given) == 1 else "choose"
+        raise click.UsageError(
+            f"{', '.join(given)} {verb} a live cluster, and {flag} reads manifests in its place; give one or the other",
+            click.get_current_context(),
+        )
+
+
+def load(asked: Asked, options: Options, progress: Callable[[float, int], None] | None, hint: str) -> Cluster:
+    """Return the live cluster that `asked` means.
+
+    Raises PodfenceError, with `hint` where nothing says which cluster there is.
+    """
+    import podfence
+    from podfence.kube.access.errors import AccessError
+
+    try:
+        return podfence.load_live(**asked._asdict(), options=options, progress=progress)
+    except AccessError as error:
+        if any(asked) or _is_configured():
+            raise
+        raise AccessError(f"{error}\n{hint}") from error
+
+
+def _is_configured() -> bool:
+    from podfence.kube.access import merge
+
+    return any(os.path.lexists(path) for path in merge.places("", os.environ).paths)
