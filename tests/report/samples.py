@@ -5,6 +5,16 @@ from __future__ import annotations
 
 from typing import Literal
 
+from podfence.agent.node.answer import (
+    AgentStatus,
+    Judged,
+    Moment,
+    NodeAnswer,
+    NodeConnection,
+    NodeFinding,
+    RuleCount,
+    Watch,
+)
 from podfence.analysis.answers import (
     AddressBlock,
     Connection,
@@ -177,3 +187,55 @@ LEAKING = Verification(
     left_out=(LeftOut("shop/tele SCTP 7000", "SCTP is not tried"),),
 )  # fmt: skip
 VERIFICATIONS = (HOLDING, LEAKING)
+
+STATUS = AgentStatus(
+    api_version="podfence/v1",
+    kind="AgentStatus",
+    node="n1",
+    version="1.2.3",
+    started="2027-01-15T08:00:00Z",
+    enforcing=False,
+    ready=False,
+    obstacles=("the kernel could not be programmed",),
+    source="kept",
+    source_since="2027-01-15T08:00:01Z",
+    watches=(Watch(kind="Pod", listed=True, connected=False, error="timed out", events=7, failures=2, relists=1),),
+    findings=(NodeFinding(severity="fatal", code="rival", message="another enforces", remedy="remove it"),),
+    pods=1,
+    policies=2,
+    groups=3,
+    last_change=None,
+    last_error=Moment(at="2027-01-15T08:01:00Z", what="nft failed"),
+    dropped=None,
+)
+"""The status of an agent with whatever can be wrong."""
+
+ON_A_NODE = NodeAnswer(
+    node="n1",
+    enforcing=True,
+    verdict=DENIED,
+    connections=(
+        NodeConnection(
+            source="shop/web (10.0.0.1)",
+            destination="shop/db (10.0.0.2)",
+            ports="TCP 80",
+            sides=(
+                Judged(
+                    direction="ingress",
+                    pod="shop/db",
+                    address="10.0.0.2",
+                    chain="i_shop_db_0123456789ab",
+                    policies=("NetworkPolicy shop/db",),
+                    engine="no port",
+                    program="TCP 80",
+                    rules=(RuleCount(rule="NetworkPolicy shop/db rule 1", ports="TCP 80", packets=None),),
+                    denied_packets=1,
+                ),
+            ),
+            differences=("ingress: the node's program admits TCP 80, and the engine does not",),
+        ),
+    ),
+    left_out=2,
+    notes=("a note",),
+)
+"""What an agent answers where its kernel differs."""

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from podfence.analysis.answers import PodConnection
-    from podfence.report.values import Value
 
 DOCUMENTS = [
     *[documents.decision(verdict) for verdict in samples.VERDICTS],
@@ -29,6 +28,8 @@ DOCUMENTS = [
     documents.options(describe()),
     documents.version("1.2.3", "3.11.7"),
     *[verification_document.document(answer) for answer in samples.VERIFICATIONS],
+    samples.STATUS,
+    documents.why(samples.ON_A_NODE),
 ]
 
 
@@ -62,7 +63,7 @@ def test_a_document_says_first_what_it_is(kind: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_yaml_states_the_same_facts_in_the_same_order(document: Value) -> None:
+def test_yaml_states_the_same_facts_in_the_same_order(document: msgspec.Struct) -> None:
     fromjson = json.loads("\n".join(structured.lines(document, "json")))
     fromyaml = yaml.safe_load("\n".join(structured.lines(document, "yaml")))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Denied packets as lines for people: one for each flow and minute, with names instead of addresses."""
+"""Denied packets told to people: once for each flow and minute, with names beside addresses."""
 
 from __future__ import annotations
 
@@ -84,8 +84,42 @@ def _upper(packet: bytes) -> tuple[int, int]:
     return protocol, start
 
 
+class DeniedFlow(NamedTuple):
+    """A denied flow as it is told: `*_name` are empty for addresses of nobody known, `policies` are those that isolate.
+
+    As text it is a line for people.
+    """
+
+    direction: Direction
+    source: str
+    source_name: str
+    destination: str
+    destination_name: str
+    protocol: str
+    port: int | None
+    policies: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return ``denied egress shop/web (10.244.1.5) -> 203.0.113.9 TCP 443 by shop/web``."""
+        ends = f"{_end(self.source, self.source_name)} -> {_end(self.destination, self.destination_name)}"
+        port = "" if self.port is None else f" {self.port}"
+        namespace, _, first = self.policies[0].rpartition("/")
+        names = ",".join((first, *(item.removeprefix(f"{namespace}/") for item in self.policies[1:])))
+        return f"denied {self.direction} {ends} {self.protocol}{port} by {namespace}/{names}"
+
+
+class LeftOut(NamedTuple):
+    """How many denied packets of further flows were not told, because there were too many."""
+
+    packets: int
+
+    def __str__(self) -> str:
+        """Return the sentence."""
+        return f"denied packets of more flows than {MOST} in a minute: {self.packets} were not written down"
+
+
 class Denials:
-    """Writes the lines, and leaves out what repeats."""
+    """Tells of flows, and leaves out what repeats."""
 
     def __init__(self) -> None:
         """Start with nothing said."""
@@ -94,11 +128,15 @@ class Denials:
         self._told = 0.0
 
     def lines(self, found: Iterable[Denied], compiler: Compiler, now: float) -> list[str]:
-        """Return a line for each flow that had none within the last minute; `now` is in seconds.
+        """Return what `tell` does as lines."""
+        return list(map(str, self.tell(found, compiler, now)))
+
+    def tell(self, found: Iterable[Denied], compiler: Compiler, now: float) -> list[DeniedFlow | LeftOut]:
+        """Return each flow of which nothing was told within the last minute; `now` is in seconds.
 
         Names are those the compiler knows now. Safe while another thread changes the compiler's program.
         """
-        result: list[str] = []
+        result: list[DeniedFlow | LeftOut] = []
         for item in found:
             said = self._said.get(item)
             if said is not None and now - said < AGAIN:
@@ -109,32 +147,44 @@ class Denials:
                 self._left_out += 1
                 continue
             self._said[item] = now
-            result.append(_line(item, compiler))
+            result.append(_named(item, compiler))
         if self._left_out and now - self._told >= AGAIN:
-            result.append(
-                f"denied packets of more flows than {MOST} in a minute: {self._left_out} were not written down"
-            )
+            result.append(LeftOut(self._left_out))
             self._left_out, self._told = 0, now
         return result
 
 
-def _line(item: Denied, compiler: Compiler) -> str:
+def _named(item: Denied, compiler: Compiler) -> DeniedFlow:
     local = item.source if item.direction is Direction.EGRESS else item.destination
     group = compiler.program.group_of[item.direction].get(local)
-    policies = f"{group.namespace}/{','.join(key.name for key in group.policies)}" if group else item.policies
-    protocol = _NAMES.get(item.protocol, f"protocol {item.protocol}")
-    port = "" if item.port is None else f" {item.port}"
-    ends = f"{_end(item.source, compiler)} -> {_end(item.destination, compiler)}"
-    return f"denied {item.direction} {ends} {protocol}{port} by {policies}"
+    return DeniedFlow(
+        item.direction,
+        address_text(item.source),
+        _name(item.source, compiler),
+        address_text(item.destination),
+        _name(item.destination, compiler),
+        _NAMES.get(item.protocol, f"protocol {item.protocol}"),
+        item.port,
+        tuple(f"{group.namespace}/{key.name}" for key in group.policies) if group else _written(item.policies),
+    )
 
 
-def _end(address: int, compiler: Compiler) -> str:
-    """Return the name of the pod or node that has an address, with it, or the address alone."""
-    text = address_text(address)
+def _written(policies: str) -> tuple[str, ...]:
+    """Return the policies of a prefix, in which only the first has the namespace."""
+    namespace, _, names = policies.rpartition("/")
+    return tuple(f"{namespace}/{name}" for name in names.split(","))
+
+
+def _name(address: int, compiler: Compiler) -> str:
+    """Return the name of the pod or node that has an address, nothing if nobody known has."""
     pod = compiler.owner(address)
     if pod is not None:
-        return f"{pod.namespace}/{pod.name} ({text})"
+        return f"{pod.namespace}/{pod.name}"
     for node in tuple(compiler.model.state.nodes.values()):
         if address in numbers_of(node.addresses):
-            return f"node {node.name} ({text})"
-    return text
+            return f"node {node.name}"
+    return ""
+
+
+def _end(address: str, name: str) -> str:
+    return f"{name} ({address})" if name else address

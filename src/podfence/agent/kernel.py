@@ -21,8 +21,9 @@ from podfence.nft.errors import NftError
 from podfence.nft.probe import probe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from podfence.agent.denials import DeniedFlow, LeftOut
     from podfence.agent.loop import Agent
     from podfence.agent.watch import Watch
     from podfence.dataplane.chains import Settings
@@ -48,11 +49,11 @@ class NodeKernel:
         self.runner: Runner = runner or self._probed(DirectRunner())
         self.watch: Watch | None = self._watch()
 
-    def listen(self, agent: Agent) -> None:
-        """Report denied flows in a thread of its own for as long as the process lives, if the settings say so."""
+    def listen(self, agent: Agent, denied: Callable[[Sequence[DeniedFlow | LeftOut]], None]) -> None:
+        """Have `denied` told of flows, in a thread, for as long as the process lives, if the settings say so."""
         group = self._settings.log_group
         if group is not None:
-            threading.Thread(target=self._listen, args=(group, agent), name="denials", daemon=True).start()
+            threading.Thread(target=self._listen, args=(group, agent, denied), name="denials", daemon=True).start()
 
     def _complain(self, text: str) -> None:
         self._tell(Report(node=self._node, enforcing=False, errors=(text,)))
@@ -81,7 +82,7 @@ class NodeKernel:
             self._complain(f"{what}: {error}")
             return None
 
-    def _listen(self, group: int, agent: Agent) -> None:
+    def _listen(self, group: int, agent: Agent, denied: Callable[[Sequence[DeniedFlow | LeftOut]], None]) -> None:
         denials = Denials()
         try:
             with LogGroup(group) as logged:
@@ -90,9 +91,8 @@ class NodeKernel:
                     enforcer = agent.enforcer
                     if enforcer is None:
                         continue
-                    lines = denials.lines(found, enforcer.compiler, time.monotonic())
-                    if lines:
-                        self._tell(replace(agent.status(), denied=tuple(lines)))
+                    if told := denials.tell(found, enforcer.compiler, time.monotonic()):
+                        denied(told)
         except (NetlinkError, OSError) as error:
             text = f"denied flows of node {self._node} are not written down: {error}"
             self._tell(replace(agent.status(), errors=(text,)))

@@ -10,12 +10,13 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from random import SystemRandom
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from msgspec.structs import replace
 
 from podfence.agent.acceptance import accept
 from podfence.agent.complaints import Complaints
+from podfence.agent.questions import Questions
 from podfence.agent.reports import Record, Report
 from podfence.agent.source import Bookmark, SourceClosed, Synced, Unreadable, Verify
 from podfence.cluster.state import ClusterState, Event, EventType
@@ -29,6 +30,7 @@ from podfence.policy.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from podfence.agent.source import Notice, Source
     from podfence.agent.watch import Watch
@@ -67,6 +69,8 @@ FIRST_RETRY: Final = 0.100
 
 LAST_RETRY: Final = 30.0
 """The most seconds between two tries, and between all tries when only a person can help."""
+
+_Answer = TypeVar("_Answer")
 
 _MOST_DOUBLINGS: Final = 10
 
@@ -119,6 +123,7 @@ class Agent:
         self._clock = clock
         self._chance = chance
         self._complaints = Complaints()
+        self._questions = Questions()
         self._state = ClusterState()
         self._model: Model | None = None
         self._stopped = False
@@ -141,15 +146,20 @@ class Agent:
 
     def run(self) -> None:
         """Follow the source until it ends, or until `stop`."""
-        while not self._stopped:
-            try:
-                notices = self._source.receive(self._patience())
-            except SourceClosed:
-                return
-            self._take(notices)
-            self._look_out()
-            if not self._stopped:
-                self._work(quiet=not notices)
+        try:
+            while not self._stopped:
+                try:
+                    notices = self._source.receive(self._patience())
+                except SourceClosed:
+                    return
+                self._take(notices)
+                self._look_out()
+                if not self._stopped:
+                    self._work(quiet=not notices)
+                    if self._waiting_since is None or self._model is None or self._failures:
+                        self._questions.answer()
+        finally:
+            self._questions.close()
 
     def stop(self) -> None:
         """Let `run` return when the source next does; safe to call from a signal handler or another thread."""
@@ -158,6 +168,14 @@ class Agent:
     def status(self) -> Report:
         """Return how things are, without anything that just happened; safe to call from another thread."""
         return Report(node=self._node, enforcing=self._enforcing, revision=self._programmed)
+
+    def ask(self, question: Callable[[], _Answer]) -> Future[_Answer]:
+        """Have the loop's thread call `question`, where nothing changes meanwhile; safe to call from another thread.
+
+        It is called after the step that programs what waits, so that model and kernel agree then, if the kernel
+        takes it. Whoever asks has to let the source return. The future is cancelled if the loop has ended.
+        """
+        return self._questions.put(question)
 
     # Time
 

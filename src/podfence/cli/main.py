@@ -15,6 +15,8 @@ _TABLE = {
     "list": ("podfence.cli.list", "Who can reach whom, on what"),
     "check": ("podfence.cli.check", "Whether a connection is allowed, and by what"),
     "explain": ("podfence.cli.explain", "How the decision on a connection comes about"),
+    "agent": ("podfence.cli.agent", "Enforce the policies of a cluster on this node"),
+    "why": ("podfence.cli.why", "The engine's answer beside the kernel of this node"),
     "lab": ("podfence.cli.lab", "A small cluster on this machine, with real packets"),
     "options": ("podfence.cli.options", "What upstream leaves open, and how it is answered here"),
     "schema": ("podfence.cli.schema", "The JSON Schema of what the commands print"),
@@ -30,8 +32,9 @@ podfence list -f manifests/ -R
 podfence check shop/web shop/db 5432 -f manifests/
 podfence explain shop/web shop/db 5432 -f manifests/
 
-# The same questions about a live cluster
-kubectl get ns,po,deploy,sts,ds,svc,netpol -A -o yaml | podfence list -f -
+# The same questions about the live cluster that kubectl talks to, or another one
+podfence list
+podfence check shop/web shop/db 5432 --context prod
 """
 
 

@@ -24,14 +24,15 @@ def command(form: Form) -> int:
     else:
         from podfence.report import documents, structured
 
-        outputs.write(structured.lines(documents.version(_number(), platform.python_version()), form))
+        outputs.write(structured.lines(documents.version(number(), platform.python_version()), form))
     return 0
 
 
 def line() -> str:
     """Return ``podfence 1.2.3``."""
-    return f"podfence {_number()}"
+    return f"podfence {number()}"
 
 
-def _number() -> str:
+def number() -> str:
+    """Return ``1.2.3``."""
     return metadata.version("podfence")

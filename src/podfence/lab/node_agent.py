@@ -14,6 +14,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from podfence.agent.kernel import NodeKernel, settling
 from podfence.agent.loop import Agent
 from podfence.agent.source import SourceClosed
@@ -150,6 +152,6 @@ def main(raw: socket.socket, node: str, options: Options, settings: Settings, ru
 
     signal.set_wakeup_fd(awakened)
     signal.signal(signal.SIGTERM, stop)
-    kernel.listen(agent)
+    kernel.listen(agent, lambda told: outbox.put(replace(agent.status(), denied=tuple(map(str, told)))))
     agent.run()
     outbox.close(patience=1.0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from podfence.agent.node.answer import AgentStatus, NodeAnswer, NodeConnection
 from podfence.analysis.answers import AddressBlock, PodConnection, Ports
 from podfence.lab.status import LabStatus
 from podfence.report.values import API_VERSION, ApiVersion, DecisionName, Value
@@ -204,6 +205,24 @@ class Options(Value, frozen=True):
     items: tuple[Option, ...]
 
 
+class Why(Value, frozen=True):
+    """The answer of `why`: the engine's verdict, and what the kernel of a node has for it.
+
+    `differs` says that engine and kernel are not of one mind, in one of the `connections`; those are the connections
+    of the question that have an end among the pods of this node, of which `leftOut` are not shown.
+    """
+
+    api_version: ApiVersion
+    kind: Literal["Why"]
+    node: str
+    enforcing: bool
+    verdict: Part
+    differs: bool
+    connections: tuple[NodeConnection, ...]
+    left_out: int
+    notes: tuple[str, ...]
+
+
 class Version(Value, frozen=True):
     """The answer of `version`."""
 
@@ -215,7 +234,18 @@ class Version(Value, frozen=True):
 
 KINDS: dict[str, type[msgspec.Struct]] = {
     kind.__name__: kind
-    for kind in (Connectivity, PodConnections, Matrix, Verdict, Verification, LabStatus, Options, Version)
+    for kind in (
+        Connectivity,
+        PodConnections,
+        Matrix,
+        Verdict,
+        Verification,
+        LabStatus,
+        AgentStatus,
+        Why,
+        Options,
+        Version,
+    )
 }
 """Every kind of document, by name."""
 
@@ -253,6 +283,21 @@ def decision(answer: verdict.Verdict) -> Verdict:
     part = _part(answer)
     fields = {name: getattr(part, name) for name in part.__struct_fields__}
     return Verdict(api_version=API_VERSION, kind="Verdict", **fields)
+
+
+def why(answer: NodeAnswer) -> Why:
+    """Return what an agent answered as a document."""
+    return Why(
+        api_version=API_VERSION,
+        kind="Why",
+        node=answer.node,
+        enforcing=answer.enforcing,
+        verdict=_part(answer.verdict),
+        differs=answer.differs,
+        connections=answer.connections,
+        left_out=answer.left_out,
+        notes=answer.notes,
+    )
 
 
 def options(choices: dict[str, Choice]) -> Options:

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node as it was before podfence: for after the last agent, not for between two.
+
+An agent that ends leaves its table to the next one, so somebody has to say that there will be none.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from podfence.agent.node import bridging
+from podfence.agent.node.preflight import is_ours
+from podfence.agent.node.presence import LOCK, SOCKET, claimed
+from podfence.dataplane.chains import Settings
+from podfence.dataplane.conntrack import KernelConntrack
+from podfence.dataplane.enforcer import ForeignTableError
+from podfence.dataplane.ruleset import TABLE
+from podfence.errors import PodfenceError
+from podfence.netlink.asking import NetlinkError
+from podfence.nft.errors import NotFoundError
+from podfence.nft.process import NftRunner
+from podfence.nft.transaction import Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from podfence.nft.runner import Runner
+
+RUN: Final = Path("/run/podfence")
+STATE: Final = Path("/var/lib/podfence")
+
+_STATE_FILES: Final = re.compile(rf"log-\d+|(base-\d+|{re.escape(bridging.RECORD)})(\.partial)?")
+_RUN_FILES: Final = re.compile(rf"{re.escape(LOCK)}|{re.escape(SOCKET)}")
+
+
+class CleanupError(PodfenceError):
+    """Something of podfence is left on the node."""
+
+
+def cleanup(
+    say: Callable[[str], None],
+    *,
+    runner: Runner | None = None,
+    settings: Settings | None = None,
+    run: Path = RUN,
+    state: Path = STATE,
+    sysctls: Path = bridging.SYSCTLS,
+) -> None:
+    """Take everything of podfence from the node of this thread's network namespace, and `say` what was done.
+
+    The table goes first, in one transaction: until then all is enforced, from then on nothing. Files are removed by
+    their names, and directories only when they are empty, so a wrong path does no harm. Doing it twice does no harm.
+
+    Raises AgentRunsError if an agent runs, ForeignTableError if the table is somebody else's, NftError if it cannot
+    be deleted: nothing was touched then. Raises CleanupError after the rest was done if something else is left.
+    """
+    failed: list[str] = []
+    with claimed(run):
+        say(_delete_table(runner or NftRunner()))
+        try:
+            say(_forget_labels((settings or Settings()).label))
+        except (OSError, NetlinkError) as error:
+            failed.append(f"labels of connections that were cut are left ({error}): they mean nothing to others")
+        restored = bridging.restore(state=state, sysctls=sysctls)
+        for text in restored.done:
+            say(text)
+        failed += restored.failed
+        for directory, names in ((state, _STATE_FILES), (run, _RUN_FILES)):
+            _remove(directory, names, say, failed)
+    if failed:
+        raise CleanupError("\n".join(failed))
+
+
+def _delete_table(runner: Runner) -> str:
+    try:
+        table = runner.list_table(TABLE)
+    except NotFoundError:
+        return f"there is no table {TABLE.address}"
+    if not is_ours(table.comment or ""):
+        raise ForeignTableError(f"table {TABLE.address} was not made by podfence, and is left alone; so is all else")
+    runner.run(Transaction(TABLE).delete(TABLE))
+    return f"table {TABLE.address} is deleted: nothing is enforced on this node any more"
+
+
+def _forget_labels(label: int) -> str:
+    conntrack = KernelConntrack(label)
+    try:
+        cut = [flow for flow in conntrack.flows(None) if flow.labelled]
+        done = conntrack.label(cut, present=False).done
+    finally:
+        conntrack.close()
+    if not cut:
+        return f"no connection has label {label}"
+    return f"label {label} is taken from {done} connections that were cut; where both ends still have them, they go on"
+
+
+def _remove(directory: Path, names: re.Pattern[str], say: Callable[[str], None], failed: list[str]) -> None:
+    try:
+        found = sorted(directory.iterdir())
+    except FileNotFoundError:
+        say(f"there is no {directory}")
+        return
+    except OSError as error:
+        failed.append(f"{directory} is left: {error.strerror}")
+        return
+    try:
+        mine = [path for path in found if names.fullmatch(path.name)]
+        for path in mine:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        failed.append(f"{error.filename} is left: {error.strerror}")
+        return
+    others = [path.name for path in found if path not in mine]
+    if others:
+        failed.append(f"{directory} is left, for what is not podfence's in it: {', '.join(others)}")
+        return
+    # A directory that is mounted from the node cannot be removed from inside of a container.
+    with suppress(OSError):
+        directory.rmdir()
+    say(f"{directory} is {'empty' if directory.exists() else 'removed'}")

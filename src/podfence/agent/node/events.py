@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fatal findings as Events of the Node, where `kubectl describe node` shows them.
+
+Written as a kubelet writes its own about a node: in namespace default, with the name of the Node as its uid. One
+finding is one Event, which is counted up for as long as the finding stays, and another one when it is solved.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
+
+from podfence.kube.live.errors import ApiError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from podfence.agent.node.findings import Finding
+
+PATH: Final = "/api/v1/namespaces/default/events"
+"""Where Events about objects without a namespace are."""
+
+AGAIN: Final = 60.0
+"""Seconds between two requests about the same finding at least."""
+
+SOLVED: Final = "PodfenceSolved"
+"""The reason of an Event that says that something is right again."""
+
+_COMPONENT: Final = "podfence"
+_MERGE: Final = "application/merge-patch+json"
+_LONGEST_NOTE: Final = 1024
+"""Bytes that a message of an Event has at most."""
+
+
+class Poster(Protocol):
+    """What is needed of a session (`podfence.kube.live.session.Session`)."""
+
+    async def post(self, path: str, body: bytes) -> bytes:
+        """Create an object from JSON; return the server's answer."""
+
+    async def patch(self, path: str, body: bytes, content_type: str) -> bytes:
+        """Change an object; return the server's answer."""
+
+
+@dataclass(slots=True)
+class _Told:
+    """What was told about a finding: the name and count of its Event, and when it was last tried to."""
+
+    message: str
+    name: str = ""
+    count: int = 0
+    tried: float = -AGAIN
+    is_solved: bool = False
+
+
+class NodeEvents:
+    """The Events of one agent about its node."""
+
+    def __init__(
+        self,
+        session: Poster,
+        node: str,
+        *,
+        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Tell nothing yet; `wall` is the time of day and `clock` a time that nobody sets, both in seconds."""
+        self._session = session
+        self._node = node
+        self._wall = wall
+        self._clock = clock
+        self._told: dict[str, _Told] = {}
+
+    async def tell(self, findings: Iterable[Finding]) -> None:
+        """Have the fatal ones of all present findings in Events, and say which of the earlier ones are solved.
+
+        At most one request a minute is sent for each code; what could not be told then is told later, if it is
+        still so. Raises ApiError for the last request that failed, after all were tried.
+        """
+        fatal = {item.code: item for item in findings if item.severity == "fatal"}
+        for code, item in fatal.items():
+            told = self._told.setdefault(code, _Told(""))
+            told.message, told.is_solved = str(item), False
+        for code, told in self._told.items():
+            told.is_solved = code not in fatal
+        error: ApiError | None = None
+        now = self._clock()
+        for code, told in list(self._told.items()):
+            if told.is_solved and not told.count:
+                del self._told[code]
+            elif now - told.tried >= AGAIN:
+                told.tried = now
+                try:
+                    await self._tell(code, told)
+                except ApiError as failure:
+                    error = failure
+        if error is not None:
+            raise error
+
+    async def _tell(self, code: str, told: _Told) -> None:
+        if told.is_solved:
+            text = f"solved: {told.message}"
+            await self._session.post(PATH, self._event("Normal", SOLVED, text, f"{code}-solved"))
+            del self._told[code]
+            return
+        if told.count:
+            try:
+                await self._count(told)
+            except NotFoundError:
+                # The server keeps Events for an hour, by default.
+                told.count = 0
+            else:
+                return
+        body = self._event("Warning", reason(code), told.message, code)
+        await self._session.post(PATH, body)
+        told.name, told.count = msgspec.json.decode(body)["metadata"]["name"], 1
+
+    async def _count(self, told: _Told) -> None:
+        change = {"count": told.count + 1, "lastTimestamp": self._now(), "message": _cut(told.message)}
+        await self._session.patch(f"{PATH}/{told.name}", msgspec.json.encode(change), _MERGE)
+        told.count += 1
+
+    def _event(self, kind: str, why: str, message: str, code: str) -> bytes:
+        now = self._now()
+        return msgspec.json.encode(
+            {
+                "apiVersion": "v1",
+                "kind": "Event",
+                "metadata": {
+                    "name": f"{self._node}.podfence-{code}.{int(self._wall() * 1e9):x}",
+                    "namespace": "default",
+                },
+                "involvedObject": {"kind": "Node", "name": self._node, "uid": self._node},
+                "type": kind,
+                "reason": why,
+                "message": _cut(message),
+                "firstTimestamp": now,
+                "lastTimestamp": now,
+                "count": 1,
+                "source": {"component": _COMPONENT, "host": self._node},
+                "reportingComponent": _COMPONENT,
+                "reportingInstance": self._node,
+            }
+        )
+
+    def _now(self) -> str:
+        return datetime.fromtimestamp(self._wall(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def reason(code: str) -> str:
+    """Return the reason of an Event for the code of a finding, such as PodfenceNftMissing for nft-missing."""
+    return "Podfence" + "".join(part.capitalize() for part in code.split("-"))
+
+
+def _cut(text: str) -> str:
+    data = text.encode()
+    return text if len(data) <= _LONGEST_NOTE else data[: _LONGEST_NOTE - 3].decode(errors="ignore") + "..."

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong with a node, as a value: in the log, in readiness, and as an Event on the Node."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Something on a node that makes enforcement impossible ("fatal"), or other than it seems ("warning").
+
+    `code` is a word that stays the same from version to version; one list of findings has each at most once.
+    `message` says what was found, `remedy` what to do about it: parts of one sentence, without a full stop.
+    """
+
+    severity: Literal["fatal", "warning"]
+    code: str
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """Return the sentence."""
+        return f"{self.message}; {self.remedy}"

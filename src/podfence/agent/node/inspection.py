@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node looked at again and again: whether policies can be enforced there, and bridges that have to be told to."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from podfence.agent.node import bridging
+from podfence.agent.node.findings import Finding
+from podfence.agent.node.interfaces import locate
+from podfence.agent.node.preflight import NodeFacts, inspect
+from podfence.netlink.asking import NetlinkError
+from podfence.nft.process import NftRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from podfence.agent.node.intake import Intake
+    from podfence.dataplane.chains import Settings
+
+EVERY: Final = 60.0
+"""Seconds between two complete inspections."""
+
+FIRST_LISTS: Final = 5.0
+"""Seconds that the first inspection waits for the first lists, which say what the node is."""
+
+_LOOK: Final = 0.1
+
+SETTLE: Final = 0.05
+"""Seconds after which new pods are looked for on bridges: several come together."""
+
+
+class Inspection:
+    """What is wrong with a node: `findings`, as of the last look. All methods are for the event loop's thread."""
+
+    def __init__(self, node: str, intake: Intake, settings: Settings, state: Path, sysctls: Path) -> None:
+        """Look at nothing yet; `state` is the state directory, and `sysctls` where settings can be written."""
+        self.findings: tuple[Finding, ...] = ()
+        self._node = node
+        self._intake = intake
+        self._settings = settings
+        self._state = state
+        self._sysctls = sysctls
+        self._runner = NftRunner()
+        self._inspected: tuple[Finding, ...] = ()
+        self._bridges: tuple[Finding, ...] = ()
+        self._soon = asyncio.Event()
+
+    def soon(self) -> None:
+        """Let pods be looked for on bridges now: some came."""
+        self._soon.set()
+
+    async def run(self, changed: Callable[[Sequence[str]], None]) -> None:
+        """Look for ever; `changed` is called after each look with what it changed on the node, a sentence each."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while not self._intake.is_synced and loop.time() < due + FIRST_LISTS:
+            await asyncio.sleep(_LOOK)
+        while True:
+            if loop.time() >= due:
+                due = loop.time() + EVERY
+                self._inspected = await asyncio.to_thread(inspect, self._runner, self._settings, self._facts())
+            self._soon.clear()
+            facts = self._facts()
+            # A bridge of the node's own range is found before its first pod is.
+            ensured = await asyncio.to_thread(self._ensure, [*facts.pods, *facts.pod_cidrs])
+            self._bridges = ensured.findings
+            self.findings = (*self._bridges, *self._inspected)
+            changed(ensured.changes)
+            try:
+                async with asyncio.timeout(max(0.0, due - loop.time())):
+                    await self._soon.wait()
+                    await asyncio.sleep(SETTLE)
+            except TimeoutError:
+                pass
+
+    def _facts(self) -> NodeFacts:
+        node = self._intake.node(self._node)
+        return NodeFacts(
+            name=self._node,
+            is_known=node is not None or not self._intake.is_synced,
+            pod_cidrs=node.pod_cidrs if node is not None else (),
+            pods=self._intake.pods_on(self._node),
+            is_listening=True,
+        )
+
+    def _ensure(self, addresses: list[str]) -> bridging.Ensured:
+        try:
+            places = locate(addresses)
+        except (NetlinkError, OSError) as error:
+            unknown = Finding(
+                "warning",
+                "places-unknown",
+                f"where pods are attached to the node cannot be found out: {error}",
+                "let the agent have CAP_NET_ADMIN, and the network of the node",
+            )
+            return bridging.Ensured((unknown,), ())
+        return bridging.ensure(places, state=self._state, sysctls=self._sysctls)

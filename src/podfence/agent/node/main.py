@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The process of a real node's agent: the loop in the main thread, everything that waits for others in an event loop.
+
+The two share a queue of notices and nothing else that changes; what people and monitoring ask is answered from the
+event loop, and never keeps the kernel waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from podfence.agent.kernel import NodeKernel, settling
+from podfence.agent.loop import Agent
+from podfence.agent.node.events import NodeEvents
+from podfence.agent.node.feed import Feed
+from podfence.agent.node.inspection import Inspection
+from podfence.agent.node.intake import Intake
+from podfence.agent.node.kept import Kept
+from podfence.agent.node.logs import Log
+from podfence.agent.node.metrics import Metrics
+from podfence.agent.node.presence import SOCKET, claimed
+from podfence.agent.node.serving import Serving
+from podfence.agent.node.source import QueueSource
+from podfence.agent.node.view import Latest, SourceState
+from podfence.dataplane.chains import Settings
+from podfence.errors import PodfenceError
+from podfence.kube.access.credentials import Credentials
+from podfence.kube.access.load import load
+from podfence.kube.live.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from podfence.agent.node.findings import Finding
+    from podfence.agent.node.logs import Form, Level
+    from podfence.agent.node.view import HealthView
+    from podfence.agent.reports import Report
+    from podfence.kube.access.access import Access
+    from podfence.kube.access.choose import Choice
+    from podfence.policy.options import Options
+
+LOG_GROUP: Final = 9474
+"""The group of NFLOG that denied packets are told to."""
+
+REQUEST_TIMEOUT: Final = 30.0
+"""Seconds that a request, other than a watch, may take."""
+
+_ENDING: Final = 5.0
+_EVERY: Final = 1.0
+_Answer = TypeVar("_Answer")
+
+_SOURCES: Final[dict[SourceState, tuple[int, str]]] = {
+    "waiting": (logging.INFO, "waiting for the first complete lists"),
+    "live": (logging.INFO, "in step with the API server"),
+    "kept": (logging.WARNING, "enforcing what was kept on the disk, until the API server can be reached"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What the command line says: see the options of ``podfence agent``."""
+
+    node: str
+    choice: Choice
+    version: str
+    listen: str
+    state: Path
+    run: Path
+    sysctls: Path
+    options: Options
+    reject: bool
+    log_form: Form
+    log_level: Level
+
+
+def run(setup: Setup) -> None:
+    """Enforce until SIGTERM or SIGINT comes; must be called in the main thread.
+
+    Raises PodfenceError for what a person has to put right before an agent can run at all: no way to a cluster,
+    another agent on the node, an address in use, an option that cannot be enforced.
+    """
+    access = load(setup.choice, os.environ)
+    with claimed(setup.run), Log(setup.log_form, setup.log_level) as log:
+        NodeAgent(setup, access, log).run()
+
+
+class NodeAgent:
+    """A running agent; `podfence.agent.node.view.View` is what others see of it."""
+
+    def __init__(self, setup: Setup, access: Access, log: Log) -> None:
+        """Open the kernel and make everything; nothing is changed, and nobody is asked, before `run`.
+
+        Raises OptionError if an option's value cannot be enforced.
+        """
+        self.node = setup.node
+        self.started = time.time()
+        self.latest = Latest()
+        self._setup = setup
+        self._access = access
+        self._log = log
+        settings = Settings(reject=setup.reject, log_group=LOG_GROUP)
+        self._metrics = Metrics(setup.version)
+        self._kernel = NodeKernel(setup.node, settings, self._tell)
+        self._source = QueueSource(self._kernel.watch)
+        self.agent = Agent(
+            self._source,
+            setup.node,
+            self._kernel.runner,
+            setup.options,
+            settings,
+            settling(self._tell),
+            conntrack=self._kernel.conntrack,
+            watch=self._kernel.watch,
+        )
+        intake = Intake()
+        self._inspection = Inspection(setup.node, intake, settings, setup.state, setup.sysctls)
+        kept = Kept(setup.state, _identity(access, setup.node))
+        self._feed = Feed(intake, self._source, kept, log.logger.warning, self._inspection.soon)
+        self._failure: BaseException | None = None
+
+    def run(self) -> None:
+        """Enforce until a signal comes, or until the event loop fails. Raises PodfenceError."""
+        loop = asyncio.new_event_loop()
+        main = loop.create_task(self._live())
+        thread = threading.Thread(target=self._serve, args=(loop, main), name="cluster", daemon=True)
+
+        def stop(_number: int, _where: object) -> None:
+            self.agent.stop()
+            self._source.wake()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        self._log.logger.info("starting", node=self.node, version=self._setup.version, server=self._access.server.url)
+        thread.start()
+        self._kernel.listen(self.agent, self._log.denied)
+        self.agent.run()
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(main.cancel)
+        thread.join(_ENDING)
+        self._feed.close()
+        if self._failure is not None:
+            raise self._failure
+        self._log.logger.info("stopped; the kernel goes on enforcing", node=self.node)
+
+    # What others see
+
+    @property
+    def beat(self) -> float:
+        """When the loop last came round, in seconds of the monotonic clock."""
+        return self._source.beat
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """What is wrong with the node at present."""
+        return self._inspection.findings
+
+    @property
+    def health(self) -> Sequence[HealthView]:
+        """How each watch is doing."""
+        return self._feed.health
+
+    @property
+    def source_state(self) -> SourceState:
+        """Where the objects come from at present."""
+        return self._feed.state
+
+    @property
+    def source_since(self) -> float:
+        """Since when, in seconds since the epoch."""
+        return self._feed.since
+
+    def ask(self, question: Callable[[], _Answer]) -> Future[_Answer]:
+        """Let the loop's thread answer."""
+        answer = self.agent.ask(question)
+        self._source.wake()
+        return answer
+
+    # The event loop
+
+    def _serve(self, loop: asyncio.AbstractEventLoop, main: asyncio.Task[None]) -> None:
+        try:
+            loop.run_until_complete(main)
+        except asyncio.CancelledError:
+            pass
+        except BaseExceptionGroup as group:
+            self._failure = group.exceptions[0]
+        except BaseException as error:  # noqa: BLE001 - the main thread raises it
+            self._failure = error
+        finally:
+            # Without what fills it, the loop would wait for ever.
+            self._source.close()
+            loop.close()
+
+    async def _live(self) -> None:
+        """Do everything that waits for others, until cancelled."""
+        serving = Serving(self, self._metrics, self._setup.version)
+        await serving.start(self._setup.listen, self._setup.run / SOCKET)
+        try:
+            await asyncio.to_thread(self._feed.restore)
+            credentials = Credentials(self._access, os.environ)
+            async with Session(self._access, credentials, timeout=REQUEST_TIMEOUT) as session:
+                events = NodeEvents(session, self.node)
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._feed.run(session))
+                    group.create_task(self._inspection.run(self._changed))
+                    group.create_task(self._follow(events))
+        finally:
+            await serving.stop()
+
+    async def _follow(self, events: NodeEvents) -> None:
+        """Write into the log and tell the cluster what is found, and how the watches are."""
+        told: SourceState = "waiting"
+        while True:
+            if told != self.source_state:
+                told = self.source_state
+                self._log.logger.log(*_SOURCES[told], node=self.node)
+            self._log.health(self.health)
+            self._log.findings(self.findings)
+            try:
+                await events.tell(self.findings)
+            except PodfenceError as error:
+                self._log.logger.debug("no event could be made on the node", error=str(error))
+            await asyncio.sleep(_EVERY)
+
+    def _changed(self, changes: Sequence[str]) -> None:
+        for text in changes:
+            self._log.logger.warning(text)
+
+    def _tell(self, report: Report) -> None:
+        self.latest.note(report)
+        self._metrics.note(report)
+        self._log.report(report)
+
+
+def _identity(access: Access, node: str) -> str:
+    """Return what tells this node of this cluster from others."""
+    return f"{access.server.url} {sha256(access.ca).hexdigest()} {node}"

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whatever makes enforcement on a node impossible, or other than it seems; looked for again every minute.
+
+What can be tried is tried: versions tell little (see `podfence.nft.probe`). docs/reference/preflight.md has
+every finding with its meaning.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from podfence.agent.node.findings import Finding
+from podfence.agent.node.interfaces import locate
+from podfence.agent.node.rivals import look, rivals
+from podfence.dataplane.conntrack import KernelConntrack
+from podfence.dataplane.ruleset import TABLE
+from podfence.netlink.asking import NetlinkError
+from podfence.nft.errors import MissingFeatureError, NftError, NotInstalledError, PermissionDeniedError
+from podfence.nft.probe import probe
+from podfence.nft.table import Table
+from podfence.nft.transaction import Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from podfence.agent.node.interfaces import Place
+    from podfence.agent.node.rivals import Seen
+    from podfence.dataplane.chains import Settings
+    from podfence.nft.runner import Runner
+
+OLDEST_KERNEL: Final = (5, 10)
+"""The first that keeps the comment of a table, by which ours is known."""
+
+_COMMENTED: Final = Transaction(Table("podfence_probe", comment="probe")).add(Table("podfence_probe", comment="probe"))
+_SHOWN: Final = 5
+"""How many pods a message names."""
+
+
+class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the cluster says of this node: whether there is a Node object, its pod CIDRs, and its pods by address.
+
+    `pods` holds the running pods of the node's own network plugin, without those of the host's network. `is_listening`
+    says that the agent listens to its log group itself.
+    """
+
+    name: str
+    is_known: bool = True
+    pod_cidrs: tuple[str, ...] = ()
+    pods: dict[str, str] = {}
+    is_listening: bool = False
+
+
+def inspect(runner: Runner, settings: Settings, facts: NodeFacts, *, proc: Path = Path("/proc")) -> tuple[Finding, ...]:
+    """Return what is wrong with the node of this thread's network namespace, fatal findings first.
+
+    The first call with a runner takes some 100 ms, because nft is tried; those after take a few. Changes nothing, and
+    never raises: what cannot be looked at is a finding, or left to what can be.
+    """
+    seen = look(proc)
+    places = _places(facts)
+    found = [
+        *_nft(runner),
+        *_table(seen),
+        *_kernel(settings),
+        *_bypassing(facts, places),
+        *_ipvs(proc),
+        *rivals(seen),
+        *_offloading(seen),
+        *_forwarding(facts, proc),
+        *_cluster(facts),
+        *_log_group(settings, facts, proc),
+    ]
+    return tuple(sorted(found, key=lambda item: item.severity != "fatal"))
+
+
+def _nft(runner: Runner) -> Iterator[Finding]:
+    try:
+        _require(runner)  # type: ignore[arg-type]  # runners are equal to themselves alone
+    except NotInstalledError as error:
+        yield Finding("fatal", "nft-missing", f"nft cannot be started: {error.text}", "install nftables 1.0.1 or later")
+    except PermissionDeniedError as error:
+        yield Finding(
+            "fatal",
+            "not-permitted",
+            f"the kernel does not let this process change its rules: {error.text}",
+            "give the agent the capability NET_ADMIN and the node's network (hostNetwork)",
+        )
+    except MissingFeatureError as error:
+        yield Finding(
+            "fatal",
+            "kernel-feature",
+            f"policies cannot be enforced: {error.text}",
+            "use a kernel with nf_tables, its modules and connection tracking, and nft 1.0.1 or later",
+        )
+    except NftError as error:
+        yield Finding("fatal", "nft-fails", f"nft does not answer as it should: {error.text}", "run `nft list tables`")
+
+
+@lru_cache(maxsize=1)
+def _require(runner: Runner) -> None:
+    """Raise NftError for what nft and the kernel lack; asked no more when nothing is, since nft reads all there is."""
+    features = probe(runner)
+    try:
+        runner.check(_COMMENTED)
+    except NftError as error:
+        features.missing["comments of tables"] = error.text
+    features.require()
+
+
+def _table(seen: Seen) -> Iterator[Finding]:
+    if seen.comment is not None and not is_ours(seen.comment):
+        yield Finding(
+            "fatal",
+            "foreign-table",
+            f"there is a table {TABLE.address} that podfence did not make, and it is left alone",
+            f"find out whose it is, and rename or delete it (`nft delete table {TABLE.address}`)",
+        )
+
+
+def is_ours(comment: str) -> bool:
+    """Return whether the comment of a table is one that an enforcer of any version writes."""
+    return comment.startswith((TABLE.comment or "").partition("=")[0])
+
+
+def _kernel(settings: Settings) -> Iterator[Finding]:
+    release = platform.release()
+    if (found := re.match(r"(\d+)\.(\d+)", release)) and (int(found[1]), int(found[2])) < OLDEST_KERNEL:
+        yield Finding(
+            "fatal",
+            "kernel-too-old",
+            f"kernel {release} does not keep the comments by which podfence knows its own table",
+            f"use Linux {'.'.join(map(str, OLDEST_KERNEL))} or later",
+        )
+    try:
+        conntrack = KernelConntrack(settings.label)
+        try:
+            conntrack.own_addresses()
+        finally:
+            conntrack.close()
+    except (OSError, NetlinkError) as error:
+        yield Finding(
+            "fatal",
+            "conntrack",
+            f"established connections cannot be looked at, so they outlive the policies that allowed them: {error}",
+            "use a kernel with nf_conntrack_netlink, and load it (`modprobe nf_conntrack_netlink`)",
+        )
+
+
+def _places(facts: NodeFacts) -> Mapping[str, Place]:
+    try:
+        return locate(facts.pods)
+    except (OSError, NetlinkError):
+        return {}
+
+
+def _bypassing(facts: NodeFacts, places: Mapping[str, Place]) -> Iterator[Finding]:
+    past = {address: place for address, place in places.items() if place.kind == "bypass"}
+    if not past:
+        return
+    names = sorted({f"{facts.pods[address]} ({address}, by {place.interface})" for address, place in past.items()})
+    others = any(place.kind in {"routed", "bridge"} for place in places.values())
+    yield Finding(
+        # Where pods have links of their own, one without may only be about to get or lose it.
+        "warning" if others else "fatal",
+        "pod-bypasses-node",
+        f"no interface of its own leads to {_some(names)}: its packets do not meet the node's rules",
+        "use a network plugin that gives each pod a link to its node, instead of macvlan, ipvlan, SR-IOV or "
+        "Open vSwitch",
+    )
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"pod {', '.join(names[:_SHOWN])}{more}"
+
+
+def _ipvs(proc: Path) -> Iterator[Finding]:
+    services = sum(line.startswith(("TCP ", "UDP ", "SCTP ")) for line in _lines(proc / "net/ip_vs"))
+    if services:
+        yield Finding(
+            "fatal",
+            "ipvs",
+            f"IPVS serves {services} addresses of Services, and takes what it sends to pods past the forward hook",
+            "run kube-proxy in mode nftables or iptables, and clear its old tables (`kube-proxy --cleanup`)",
+        )
+
+
+def _offloading(seen: Seen) -> Iterator[Finding]:
+    if seen.flowtables:
+        names = ", ".join(map(str, seen.flowtables))
+        yield Finding(
+            "warning",
+            "flow-offload",
+            f"flow tables ({names}) take established connections past the rules: those that a later policy "
+            "forbids go on until they end",
+            "take the pods' traffic out of the rules with `flow add`, or delete the flow tables",
+        )
+
+
+def _forwarding(facts: NodeFacts, proc: Path) -> Iterator[Finding]:
+    texts = (*facts.pod_cidrs, *facts.pods)
+    wanted = {
+        "net.ipv4.ip_forward": (False, "sys/net/ipv4/ip_forward"),
+        "net.ipv6.conf.all.forwarding": (True, "sys/net/ipv6/conf/all/forwarding"),
+    }
+    off = [
+        name
+        for name, (is_six, path) in wanted.items()
+        if any((":" in text) == is_six for text in texts) and _lines(proc / path) == ["0"]
+    ]
+    if off:
+        yield Finding(
+            "warning",
+            "not-forwarding",
+            f"this node does not route packets, so pods do not reach other nodes: {' and '.join(off)} is 0",
+            f"run `sysctl -w {' '.join(f'{name}=1' for name in off)}`",
+        )
+
+
+def _cluster(facts: NodeFacts) -> Iterator[Finding]:
+    if not facts.is_known:
+        yield Finding(
+            "warning",
+            "node-unknown",
+            f"the cluster has no Node named {facts.name!r}",
+            "start the agent with the name that `kubectl get nodes` shows",
+        )
+    elif not facts.pod_cidrs:
+        yield Finding(
+            "warning",
+            "pod-cidr-unknown",
+            f"Node {facts.name} has no podCIDRs, so a pod that has just started is open until its policies are "
+            "programmed, where it would be held otherwise",
+            "have the controller manager give ranges to nodes (--allocate-node-cidrs), if your network plugin uses "
+            "those; with a plugin that has ranges of its own this stays so",
+        )
+
+
+def _log_group(settings: Settings, facts: NodeFacts, proc: Path) -> Iterator[Finding]:
+    if settings.log_group is None or facts.is_listening:
+        return
+    if str(settings.log_group) in {line.split()[0] for line in _lines(proc / "net/netfilter/nfnetlink_log") if line}:
+        yield Finding(
+            "warning",
+            "log-group-taken",
+            f"another program listens to NFLOG group {settings.log_group}, so denied connections are not logged",
+            "find that program (ulogd, tcpdump, another agent), or let one of the two use another group",
+        )
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text(encoding="ascii", errors="replace").splitlines()]
+    except OSError:
+        return []

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an agent serves: metrics and probes on one TCP address, and answers for commands on a Unix socket.
+
+Nothing here keeps the event loop waiting: whatever asks nft or the loop's thread does so in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from aiohttp import web
+
+from podfence.agent.node.answer import Refusal
+from podfence.agent.node.drops import DropTotals
+from podfence.agent.node.metrics import CONTENT_TYPE
+from podfence.agent.node.status import status
+from podfence.agent.node.view import obstacles
+from podfence.agent.node.why import Question, answer
+from podfence.errors import EndpointError, PodfenceError
+from podfence.nft.process import NftRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from podfence.agent.node.metrics import Metrics
+    from podfence.agent.node.view import View
+    from podfence.nft.runner import Runner
+
+LATEST_BEAT: Final = 90.0
+"""Seconds after which a loop that has not come round is taken for dead; one call of nft is given up after 60."""
+
+LONGEST_PATH: Final = 107
+"""Bytes that the kernel takes as the path of a Unix socket."""
+
+_JSON: Final = "application/json"
+_BACKLOG: Final = 16
+
+
+class ServingError(PodfenceError):
+    """The agent cannot listen where it should."""
+
+
+class Serving:
+    """The servers of one agent; all methods are for the thread of its event loop."""
+
+    def __init__(
+        self,
+        view: View,
+        metrics: Metrics,
+        version: str,
+        *,
+        runner: Runner | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Serve nothing yet.
+
+        `version` is that of podfence. `runner` is read with, in other threads, so it must be none that the loop uses;
+        without one, nft is started. `clock` is that of the view's beat.
+        """
+        self._view = view
+        self._metrics = metrics
+        self._version = version
+        self._runner = runner or NftRunner()
+        self._clock = clock
+        self._drops = DropTotals(self._runner)
+        # Few at a time, because each may hold a listing of the whole table; monitoring does not wait for people.
+        self._answers = ThreadPoolExecutor(2, thread_name_prefix="answers")
+        self._scrapes = ThreadPoolExecutor(1, thread_name_prefix="scrapes")
+        self._runners: list[web.AppRunner] = []
+        self._socket_path: Path | None = None
+        self.port = 0
+
+    async def start(self, listen: str, socket_path: Path) -> None:
+        """Listen on ADDRESS:PORT for anybody, and on a Unix socket for this user; `port` is the one that was taken.
+
+        Raises ServingError if either cannot be.
+        """
+        try:
+            await self._listen(listen)
+            await self._listen_here(socket_path)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _listen(self, listen: str) -> None:
+        host, port = address(listen)
+        runner = await self._run(*self._public())
+        site = web.TCPSite(runner, host, port, backlog=_BACKLOG)
+        try:
+            await site.start()
+        except OSError as error:
+            message = f"the agent cannot listen on {listen}: {_reason(error)}; --listen ADDRESS:PORT chooses another"
+            raise ServingError(message) from error
+        self.port = runner.addresses[0][1]
+
+    async def _listen_here(self, path: Path) -> None:
+        runner = await self._run(
+            *self._public(), web.get("/status", self._serve_status), web.get("/why", self._serve_why)
+        )
+        await web.SockSite(runner, _own_socket(path), backlog=_BACKLOG).start()
+        self._socket_path = path
+
+    def _public(self) -> tuple[web.RouteDef, ...]:
+        return (
+            web.get("/metrics", self._serve_metrics),
+            web.get("/livez", self._serve_livez),
+            web.get("/readyz", self._serve_readyz),
+        )
+
+    async def stop(self) -> None:
+        """End all connections and remove the socket."""
+        if self._socket_path is not None:
+            with contextlib.suppress(OSError):
+                self._socket_path.unlink()
+            self._socket_path = None
+        for runner in self._runners:
+            await runner.cleanup()
+        self._runners.clear()
+        for threads in (self._answers, self._scrapes):
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self, *routes: web.RouteDef) -> web.AppRunner:
+        app = web.Application()
+        app.add_routes(routes)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        await runner.setup()
+        self._runners.append(runner)
+        return runner
+
+    # What is served
+
+    async def _serve_metrics(self, _: web.Request) -> web.Response:
+        loop = asyncio.get_running_loop()
+        body = await loop.run_in_executor(self._scrapes, self._metrics.text, self._view, self._drops)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
+
+    async def _serve_livez(self, _: web.Request) -> web.Response:
+        age = self._clock() - self._view.beat
+        if age < LATEST_BEAT:
+            return web.Response(text="ok\n")
+        return web.Response(status=503, text=f"the loop has not come round for {age:.0f} s\n")
+
+    async def _serve_readyz(self, request: web.Request) -> web.Response:
+        why = obstacles(self._view)
+        lines = [f"not ready: {text}" for text in why] or ["ok"]
+        if "verbose" in request.query:
+            lines += _details(self._view)
+        return web.Response(status=503 if why else 200, text="".join(f"{line}\n" for line in lines))
+
+    async def _serve_status(self, _: web.Request) -> web.Response:
+        return await self._answered(lambda: status(self._view, self._drops, self._version))
+
+    async def _serve_why(self, request: web.Request) -> web.Response:
+        query = request.query
+        question = Question(
+            query.get("source", ""),
+            query.get("destination", ""),
+            query.get("port"),
+            query.get("namespace", "default"),
+        )
+        return await self._answered(lambda: answer(self._view, question, self._runner))
+
+    async def _answered(self, function: Callable[[], msgspec.Struct]) -> web.Response:
+        try:
+            loop = asyncio.get_running_loop()
+            found = await loop.run_in_executor(self._answers, lambda: msgspec.json.encode(function()))
+        except EndpointError as error:
+            return _refused(400, error)
+        except PodfenceError as error:
+            return _refused(503, error)
+        return web.Response(body=found, content_type=_JSON)
+
+
+def address(listen: str) -> tuple[str | None, int]:
+    """Return address and port of ``0.0.0.0:9474``, ``[::]:9474``, ``fd00::1:9474`` or ``:9474`` (every address: None).
+
+    What is after the last colon is the port, also where brackets are missing: the address of a node has none.
+
+    Raises ServingError if it is none of these.
+    """
+    host, separator, port = listen.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not separator or not port.isdecimal() or int(port) > 65535 or (":" in bare and not _is_v6(bare)):
+        message = f"{listen!r} is no address to listen on: write ADDRESS:PORT, as in 0.0.0.0:9474 or [::]:9474"
+        raise ServingError(message)
+    return bare or None, int(port)
+
+
+def _is_v6(text: str) -> bool:
+    try:
+        socket.inet_pton(socket.AF_INET6, text)
+    except OSError:
+        return False
+    return True
+
+
+def _refused(code: int, error: Exception) -> web.Response:
+    return web.Response(status=code, body=msgspec.json.encode(Refusal(str(error))), content_type=_JSON)
+
+
+def _details(view: View) -> list[str]:
+    lines = [f"source: {view.source_state}", f"enforcing: {'yes' if view.agent.status().enforcing else 'no'}"]
+    for item in view.health:
+        state = "connected" if item.connected else f"not connected: {item.error or 'no answer yet'}"
+        lines.append(f"watch {item.kind}: {'listed' if item.listed else 'not listed'}, {state}")
+    lines += [f"{item.severity} {item.code}: {item}" for item in view.findings]
+    return lines
+
+
+def _own_socket(path: Path) -> socket.socket:
+    """Return a socket bound to a path that only this user may use; one that a dead agent left is replaced."""
+    if len(os.fsencode(path)) > LONGEST_PATH:
+        message = f"{path} is too long for the path of a socket: {LONGEST_PATH} bytes at most"
+        raise ServingError(message)
+    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _remove_stale(path)
+        # Before it is bound, so that it never has another mode.
+        os.fchmod(found.fileno(), 0o600)
+        found.bind(str(path))
+    except OSError as error:
+        found.close()
+        message = f"the agent cannot make its socket {path}: {_reason(error)}"
+        raise ServingError(message) from error
+    except BaseException:
+        found.close()
+        raise
+    return found
+
+
+def _remove_stale(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.settimeout(1.0)
+            probe.connect(str(path))
+        except FileNotFoundError:
+            return
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+    message = f"another agent answers at {path}: a node has one; end it first, or choose another run directory"
+    raise ServingError(message)
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "the address is in use"
+    return os.strerror(error.errno) if error.errno else str(error)

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Questions to the thread of the loop, from other threads: answered where nothing changes meanwhile."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_Answer = TypeVar("_Answer")
+
+
+class Questions:
+    """Those that wait for an answer."""
+
+    def __init__(self) -> None:
+        """Have none."""
+        self._waiting: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
+        self._closed = False
+
+    def put(self, question: Callable[[], _Answer]) -> Future[_Answer]:
+        """Return the future answer, which is cancelled after `close`; safe to call from any thread."""
+        future: Future[_Answer] = Future()
+        self._waiting.put((question, future))
+        if self._closed:
+            self._cancel()
+        return future
+
+    def answer(self) -> None:
+        """Answer those that are there by now; what one raises, whoever asked is told."""
+        # Those that come meanwhile are for the next time: answers must not keep changes waiting.
+        for _ in range(self._waiting.qsize()):
+            question, future = self._waiting.get()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(question())
+            except Exception as error:  # noqa: BLE001 - the loop goes on
+                future.set_exception(error)
+
+    def close(self) -> None:
+        """Let nobody wait any longer, now or later."""
+        self._closed = True
+        self._cancel()
+
+    def _cancel(self) -> None:
+        with suppress(Empty):
+            while True:
+                self._waiting.get_nowait()[1].cancel()

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``podfence agent``: enforce the policies of a cluster on this node."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from podfence.cli import complete
+from podfence.cli.agent.places import in_run_directory, in_state_directory, with_sysctls
+from podfence.cli.commands import Commands
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from podfence.agent.node.logs import Form, Level
+
+_TABLE = {
+    "status": ("podfence.cli.agent.status", "What the agent of this node does, and whether anything is wrong"),
+    "cleanup": ("podfence.cli.agent.cleanup", "Take everything off this node that an agent left"),
+}
+
+_EXAMPLES = """
+# Enforce on this node, as its DaemonSet does
+podfence agent --node-name "$NODE_NAME"
+
+# By hand, on a node, with a kubeconfig
+podfence agent --node-name n1 --kubeconfig /etc/kubernetes/kubelet.conf
+
+# Is all well here?
+podfence agent status
+"""
+
+
+@click.group("agent", cls=Commands, table=_TABLE, examples=_EXAMPLES, invoke_without_command=True)
+@click.option(
+    "--kubeconfig",
+    metavar="PATH",
+    default="",
+    type=click.Path(),
+    help="Kubeconfig to read; unless given, KUBECONFIG's, ~/.kube/config, or the pod's service account.",
+)
+@click.option(
+    "--context",
+    metavar="NAME",
+    default="",
+    shell_complete=complete.contexts,
+    help="Context of the kubeconfig, in place of its current one.",
+)
+@click.option(
+    "--node-name",
+    envvar="NODE_NAME",
+    metavar="NAME",
+    default="",
+    help="The name of this node in the cluster; NODE_NAME unless given.",
+)
+@click.option(
+    "--listen",
+    default="0.0.0.0:9474",
+    metavar="ADDRESS:PORT",
+    show_default=True,
+    help="Where /metrics, /livez and /readyz are served.",
+)
+@in_state_directory
+@in_run_directory
+@with_sysctls
+@click.option(
+    "--set",
+    "settings",
+    metavar="OPTION=VALUE",
+    multiple=True,
+    shell_complete=complete.settings,
+    help="Engine option, see `podfence options`; repeatable.",
+)
+@click.option("--reject", is_flag=True, help="Answer what is denied, instead of dropping it in silence.")
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How log lines look."
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="Which log lines are written.",
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    kubeconfig: str,
+    context: str,
+    node_name: str,
+    listen: str,
+    state_dir: Path,
+    run_dir: Path,
+    sysctl_root: Path,
+    settings: tuple[str, ...],
+    reject: bool,
+    log_format: Form,
+    log_level: Level,
+) -> int:
+    """Enforce the NetworkPolicies of the cluster on this node, until told to stop.
+
+    When it stops, whatever way, the kernel goes on enforcing what it has, and the next agent takes over.
+    `podfence agent cleanup` takes everything off the node.
+    """
+    if ctx.invoked_subcommand is not None:
+        return 0
+    if not node_name:
+        raise click.UsageError("which node is this? say so with --node-name, or in NODE_NAME")
+    from podfence.agent.node.main import Setup, run
+    from podfence.cli.version import number
+    from podfence.kube.access.choose import Choice
+    from podfence.policy.options import Options
+
+    run(
+        Setup(
+            node=node_name,
+            choice=Choice(kubeconfig=kubeconfig, context=context),
+            version=number(),
+            listen=listen,
+            state=state_dir,
+            run=run_dir,
+            sysctls=sysctl_root,
+            options=Options.parse(settings),
+            reject=reject,
+            log_form=log_format,
+            log_level=log_level,
+        )
+    )
+    return 0

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``podfence agent status``: what the agent of this node does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+import click
+
+from podfence.cli import outputs
+from podfence.cli.commands import Command
+
+if TYPE_CHECKING:
+    from podfence.report.style import When
+
+Form = Literal["text", "json", "yaml"]
+
+SOCKET = Path("/run/podfence/agent.sock")
+"""Where an agent listens for commands unless its run directory is another."""
+
+at_socket = click.option(
+    "--socket",
+    type=click.Path(path_type=Path),
+    default=SOCKET,
+    show_default=True,
+    metavar="PATH",
+    help="Where the agent of this node answers.",
+)
+
+_EXAMPLES = """
+# Does this node enforce, and is anything wrong?
+podfence agent status
+
+# On a node of a cluster, from anywhere
+kubectl -n podfence-system exec PODFENCE_POD -- podfence agent status
+"""
+
+_EXITS = """
+0  the agent is ready
+1  it is not, as the answer says
+2  could not answer: no agent here, or it gave no answer
+"""
+
+
+@click.command(
+    cls=Command,
+    examples=_EXAMPLES,
+    exits=_EXITS,
+)
+@outputs.formatted(*get_args(Form))
+@outputs.coloured
+@at_socket
+def command(*, form: Form, colour: When, socket: Path) -> int:
+    """Show what the agent of this node enforces, where its objects come from, and what is wrong."""
+    from podfence.agent.node.answer import AgentStatus
+    from podfence.agent.node.asking import ask
+    from podfence.report import agent_status, structured
+
+    status = ask(socket, "status", AgentStatus)
+    if form == "text":
+        outputs.write(agent_status.lines(status, width=outputs.width(), style=outputs.style(colour)))
+    else:
+        outputs.write(structured.lines(status, form))
+    return 0 if status.ready else 1

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``podfence why``: the engine's answer on a node, beside what its kernel has and counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, get_args
+
+import click
+
+from podfence.cli import outputs, question
+from podfence.cli.agent.status import at_socket
+from podfence.cli.commands import Command
+from podfence.cli.question import Form
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from podfence.report.style import When
+
+DIFFERS = 4
+"""The exit code when engine and kernel are not of one mind."""
+
+_HELP = """
+Say, on a node with an agent, whether SRC may connect to DST on PORT, and what the kernel of the
+node has and counts for it: the policies that judge at this node's pods, the packets that each rule
+admitted and that were denied, and whether the kernel has what the engine says.
+"""
+
+_EXAMPLES = """
+# On the node of the database: may the web pods connect, and do they try?
+podfence why shop/web shop/db 5432
+
+# From anywhere, on the node of a pod of the DaemonSet
+kubectl -n podfence-system exec PODFENCE_POD -- podfence why shop/web shop/db 5432
+"""
+
+_EXITS = """
+0  allowed
+1  denied
+2  could not answer: no agent here, or a name that does not exist
+3  depends: on the pod, the port or an option, as the answer says
+4  the kernel differs from the engine, as the answer says
+"""
+
+
+@click.command(cls=Command, help=_HELP + question.WRITTEN, examples=_EXAMPLES, exits=_EXITS)
+@click.argument("source", metavar="SRC")
+@click.argument("destination", metavar="DST")
+@click.argument("port", metavar="[PORT]", required=False)
+@click.option("-n", "--namespace", metavar="NS", default="default", help="Namespace in which bare names are looked up.")
+@outputs.formatted(*get_args(Form))
+@outputs.coloured
+@at_socket
+def command(
+    *, source: str, destination: str, port: str | None, namespace: str, form: Form, colour: When, socket: Path
+) -> int:
+    """Print the answer and return the exit code of the verdict, or of a difference."""
+    from podfence.agent.node.answer import NodeAnswer
+    from podfence.agent.node.asking import ask
+    from podfence.report import documents, structured, why
+
+    answer = ask(socket, "why", NodeAnswer, source=source, destination=destination, port=port, namespace=namespace)
+    if form == "text":
+        outputs.write(why.lines(answer, style=outputs.style(colour)))
+    else:
+        outputs.write(structured.lines(documents.why(answer), form))
+    return DIFFERS if answer.differs else question.exit_code(answer.verdict)

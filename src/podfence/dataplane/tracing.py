@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One connection, followed through a node's program and through what its kernel really has.
+
+The program says which groups judge it, and on which ports by which rules. Of the table only that is compared
+which the first packet of the connection may meet: the chains, by the digests of their rules, and in each set or
+map the element for the packet's addresses.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from podfence.dataplane.chains import group_name
+from podfence.dataplane.program import GroupKey, PortProgram, first_match
+from podfence.dataplane.ruleset import address_text
+from podfence.policy.verdict import Direction
+from podfence.sets import PortSet
+from podfence.sets.addresses import family_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from podfence.dataplane.program import NodeProgram
+    from podfence.dataplane.ruleset import ElementKey, Ruleset, SetBody
+    from podfence.nft.element import Verdict
+
+_LOOKUP: Final = re.compile(r"\b(ip6?) ([sd]addr)( \. ip6? daddr)? (?:!= |vmap )?@(\S+)")
+_TARGET: Final = re.compile(r"\b(?:goto|jump) ([^\s,}]+)")
+_ROOTS: Final = ("forward", "stage_in")
+_TO_NODE: Final = ("own_node",)
+_WORDS: Final = {4: "ip", 6: "ip6"}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What a node's program does at one end of a connection.
+
+    `key` is the group that judges it, None if no policy isolates the end or it is not of this node. `rules` are the
+    ports that are admitted, each set with the rule that is credited. `is_held` says that the address is in the node's
+    pod range and of no pod that is known.
+    """
+
+    key: GroupKey | None
+    admitted: PortSet
+    rules: PortProgram = ()
+    is_held: bool = False
+
+    @property
+    def chain(self) -> str:
+        """The name of the group's chain, empty without a group."""
+        return "" if self.key is None else group_name(self.key)
+
+
+def side(program: NodeProgram, direction: Direction, local: int, peer: int) -> Side:
+    """Return what a program does with connections between a local address and its peer, on all ports."""
+    if local in program.pod_range and local not in program.known:
+        return Side(None, PortSet.EMPTY, is_held=True)
+    key = program.group_of[direction].get(local)
+    pair = (local, peer) if direction is Direction.EGRESS else (peer, local)
+    if key is None or pair in program.own:
+        return Side(None, PortSet.ALL)
+    group = program.groups[key]
+    # In the order of the group's chain, so that each port is credited to the rule that counts it.
+    asked = [group.peers.get(peer, ())]
+    asked += [ports for shared, ports in group.shared if peer in program.sets[shared]]
+    asked += [ports for first, last, ports in group.ranges if first <= peer <= last]
+    asked.append(group.anywhere)
+    rules = first_match(item for ports in asked for item in ports)
+    admitted = PortSet.EMPTY
+    for ports, _ in rules:
+        admitted |= ports
+    return Side(key, admitted, rules)
+
+
+def differences(
+    wanted: Ruleset, actual: Ruleset, source: int, destination: int, *, to_node: bool = False
+) -> Iterator[str]:
+    """Yield a sentence for each thing the first packet from `source` may meet that is not as wanted.
+
+    Addresses are numbers as in `podfence.sets`. `to_node` says that the destination is the node itself.
+    """
+    for name, body in sorted(actual.chains.items()):
+        if body.chain.hook is not None and name not in wanted.chains:
+            yield f"chain {name} at the {body.chain.hook.hook} hook is not ours"
+    addresses = {"saddr": source, "daddr": destination}
+    seen: set[str] = set()
+    todo = [name for name in (_TO_NODE if to_node else _ROOTS) if name in wanted.chains]
+    while todo:
+        name = todo.pop(0)
+        if name in seen or name not in wanted.chains:
+            continue
+        seen.add(name)
+        body = wanted.chains[name]
+        there = actual.chains.get(name)
+        if there is None:
+            yield f"chain {name} is gone"
+        elif not there.same_as(body):
+            yield f"chain {name} has other rules"
+        for rule in body.rules:
+            led = True
+            for word, end, both, container in _LOOKUP.findall(rule.text):
+                if word != _WORDS[family_of(addresses[end])]:
+                    led = False
+                    continue
+                key = (source, destination) if both else addresses[end]
+                found, difference = _compare(container, wanted.sets[container], actual.sets.get(container), key)
+                if difference:
+                    yield difference
+                if found is not None and found.chain is not None:
+                    todo.append(found.chain)
+            if led:
+                todo += _TARGET.findall(rule.text)
+
+
+def _compare(name: str, wanted: SetBody, actual: SetBody | None, key: ElementKey) -> tuple[Verdict | None, str]:
+    """Return where an element leads, if it is there and leads anywhere, and how the kernel's differs."""
+    is_there, verdict = _element(wanted, key)
+    if actual is None:
+        return verdict, f"set or map {name} is gone"
+    is_really, really = _element(actual, key)
+    if (is_there, verdict) == (is_really, really):
+        return verdict, ""
+    what = " . ".join(map(address_text, key)) if isinstance(key, tuple) else address_text(key)
+    if not is_really:
+        return verdict, f"{name} has no {what}{f' ({verdict})' if verdict else ''}, and should"
+    if not is_there:
+        return verdict, f"{name} has {what}{f' ({really})' if really else ''}, and should not"
+    return verdict, f"{name} has {what} ({really}), and should have it as {verdict}"
+
+
+def _element(body: SetBody, key: ElementKey) -> tuple[bool, Verdict | None]:
+    if "interval" not in body.container.flags:
+        return key in body.elements, body.elements.get(key)
+    for span, verdict in body.elements.items():
+        first, last = span if isinstance(span, tuple) else (span, span)
+        if isinstance(key, int) and first <= key <= last:
+            return True, verdict
+    return False, None

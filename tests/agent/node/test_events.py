@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fatal findings as Events: when a request is sent, what is in it, and what becomes of requests that fail."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from podfence.agent.node.events import PATH, SOLVED, NodeEvents, reason
+from podfence.agent.node.findings import Finding
+from podfence.kube.live.errors import ApiError, NotFoundError, UnreachableError
+
+MISSING = Finding("fatal", "nft-missing", "nft cannot be started", "install it")
+BRIDGE = Finding("fatal", "bridge-not-filtered", "bridge cni0", "set it")
+WARNING = Finding("warning", "node-unknown", "no node", "name it")
+
+
+class Recorder:
+    """Keeps what is sent; `failure` is raised in the place of an answer."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, str, dict[str, Any]]] = []
+        self.failure: ApiError | None = None
+
+    async def post(self, path: str, body: bytes) -> bytes:
+        return self._keep("POST", path, body)
+
+    async def patch(self, path: str, body: bytes, content_type: str) -> bytes:
+        assert content_type == "application/merge-patch+json"
+        return self._keep("PATCH", path, body)
+
+    def _keep(self, verb: str, path: str, body: bytes) -> bytes:
+        self.sent.append((verb, path, msgspec.json.decode(body)))
+        if self.failure is not None:
+            raise self.failure
+        return b"{}"
+
+
+class Telling:
+    """Events told at times that the test chooses, in seconds."""
+
+    def __init__(self) -> None:
+        self.server = Recorder()
+        self.now = 1000.0
+        self._events = NodeEvents(self.server, "n1", wall=lambda: 1.7e9 + self.now, clock=lambda: self.now)
+
+    def tell(self, *findings: Finding, after: float = 0.0) -> list[tuple[str, str | int]]:
+        """Return verb and reason, or count, of what was sent."""
+        self.now += after
+        self.server.sent.clear()
+        asyncio.run(self._events.tell(findings))
+        return [(verb, body.get("reason") or body["count"]) for verb, _, body in self.server.sent]
+
+
+def test_an_event_is_as_a_kubelet_writes_it() -> None:
+    telling = Telling()
+    telling.tell(MISSING)
+    ((verb, path, body),) = telling.server.sent
+    assert (verb, path) == ("POST", "/api/v1/namespaces/default/events")
+    assert body == {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": body["metadata"]["name"], "namespace": "default"},
+        "involvedObject": {"kind": "Node", "name": "n1", "uid": "n1"},
+        "type": "Warning",
+        "reason": "PodfenceNftMissing",
+        "message": "nft cannot be started; install it",
+        "firstTimestamp": "2023-11-14T22:30:00Z",
+        "lastTimestamp": "2023-11-14T22:30:00Z",
+        "count": 1,
+        "source": {"component": "podfence", "host": "n1"},
+        "reportingComponent": "podfence",
+        "reportingInstance": "n1",
+    }
+    assert body["metadata"]["name"].startswith("n1.podfence-nft-missing.")
+
+
+def test_each_fatal_finding_is_one_event_and_warnings_are_none() -> None:
+    assert Telling().tell(MISSING, WARNING, BRIDGE) == [
+        ("POST", "PodfenceNftMissing"),
+        ("POST", "PodfenceBridgeNotFiltered"),
+    ]
+    assert Telling().tell(WARNING) == []
+
+
+def test_a_finding_that_stays_is_counted_once_a_minute() -> None:
+    telling = Telling()
+    telling.tell(MISSING)
+    name = telling.server.sent[0][2]["metadata"]["name"]
+    assert telling.tell(MISSING, after=59) == []
+    assert telling.tell(MISSING, after=1) == [("PATCH", 2)]
+    assert telling.server.sent[0][1] == f"{PATH}/{name}"
+    assert telling.tell(MISSING, after=60) == [("PATCH", 3)]
+
+
+def test_a_message_that_changes_is_told_with_the_next_count() -> None:
+    telling = Telling()
+    telling.tell(MISSING)
+    telling.tell(Finding("fatal", "nft-missing", "still", "no"), after=60)
+    assert telling.server.sent[0][2]["message"] == "still; no"
+
+
+def test_a_finding_that_is_solved_is_said_once_and_may_come_again() -> None:
+    telling = Telling()
+    telling.tell(MISSING)
+    assert telling.tell(after=60) == [("POST", SOLVED)]
+    body = telling.server.sent[0][2]
+    assert (body["type"], body["message"]) == ("Normal", "solved: nft cannot be started; install it")
+    assert telling.tell(after=60) == []
+    assert telling.tell(MISSING, after=60) == [("POST", "PodfenceNftMissing")]
+
+
+def test_a_finding_that_flaps_sends_one_request_a_minute() -> None:
+    telling = Telling()
+    sent = [item for _ in range(60) for item in (telling.tell(MISSING, after=1), telling.tell(after=1)) if item]
+    assert len(sent) <= 3
+
+
+def test_a_finding_that_goes_within_a_minute_is_solved_when_the_minute_is_over() -> None:
+    telling = Telling()
+    telling.tell(MISSING)
+    assert telling.tell(after=10) == []
+    assert telling.tell(after=50) == [("POST", SOLVED)]
+
+
+def test_an_event_that_the_server_forgot_is_made_again() -> None:
+    telling = Telling()
+    telling.tell(MISSING)
+    telling.server.failure = NotFoundError("gone", 404)
+    with pytest.raises(NotFoundError):
+        telling.tell(MISSING, after=60)
+    assert [verb for verb, _, _ in telling.server.sent] == ["PATCH", "POST"]
+    telling.server.failure = None
+    assert telling.tell(MISSING, after=60) == [("POST", "PodfenceNftMissing")]
+
+
+def test_what_fails_is_raised_after_all_were_tried_and_tried_again_in_a_minute() -> None:
+    telling = Telling()
+    telling.server.failure = UnreachableError("no route")
+    with pytest.raises(ApiError, match="no route"):
+        telling.tell(MISSING, BRIDGE)
+    assert len(telling.server.sent) == 2
+    telling.server.failure = None
+    assert telling.tell(MISSING, BRIDGE, after=1) == []
+    assert len(telling.tell(MISSING, BRIDGE, after=60)) == 2
+
+
+def test_what_was_solved_before_it_could_be_told_is_not_told() -> None:
+    telling = Telling()
+    telling.server.failure = UnreachableError("no route")
+    with pytest.raises(ApiError):
+        telling.tell(MISSING)
+    telling.server.failure = None
+    assert telling.tell(after=60) == []
+
+
+def test_a_long_message_is_cut_to_what_an_event_may_have() -> None:
+    telling = Telling()
+    telling.tell(Finding("fatal", "x", "ü" * 2000, "y"))
+    message = telling.server.sent[0][2]["message"]
+    assert len(message.encode()) <= 1024
+    assert message.endswith("ü...")
+
+
+def test_reasons_are_words_without_hyphens() -> None:
+    assert reason("rival-kube-router") == "PodfenceRivalKubeRouter"

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from podfence.agent.node.intake import KINDS, Intake
+from podfence.agent.node.kept import Held
+from podfence.agent.source import Unreadable
+from podfence.cluster.state import Event, EventType
+from podfence.kube.live.reflector import Listed, Malformed, Removed, Stored
+from podfence.kube.objects import Key, Namespace, NetworkPolicy, Pod, PodTemplate, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from podfence.agent.source import Notice
+    from podfence.kube.live.reflector import Notification
+
+
+def pod(name: str = "web", *, phase: str = "Running", address: str = "10.0.0.1", node: str = "n1") -> Pod:
+    return Pod(namespace="shop", name=name, template=PodTemplate(node=node), addresses=(address,), phase=phase)
+
+
+def space(**labels: str) -> Namespace:
+    return Namespace(name="shop", labels=labels)
+
+
+def told(notices: Iterable[Notice]) -> list[str]:
+    """Return notices as short texts."""
+    return [
+        f"{item.type} {item.object.key.kind} {item.object.key.name}" if isinstance(item, Event) else type(item).__name__
+        for item in notices
+    ]
+
+
+def synced(*before: Notification) -> Intake:
+    intake = Intake()
+    intake.take([*before, *(Listed(kind) for kind in KINDS)])
+    return intake
+
+
+def test_the_loop_is_told_to_begin_when_the_last_kind_is_listed() -> None:
+    intake = Intake()
+
+    first = intake.take([Stored(space(), "1"), Listed("Namespace"), Listed("Pod"), Listed("Node")])
+    last = intake.take([Listed("NetworkPolicy")])
+    again = intake.take([Listed("NetworkPolicy")])
+
+    assert told(first.notices) == ["added Namespace shop"]
+    assert told(last.notices) == ["Synced"]
+    assert told(again.notices) == []
+
+
+def test_an_object_that_comes_twice_is_one_event() -> None:
+    intake = synced(Stored(space(), "1"))
+
+    assert told(intake.take([Stored(pod(), "2"), Stored(pod(), "2")]).notices) == ["added Pod web"]
+
+
+def test_an_object_of_which_only_the_revision_changed_is_no_event() -> None:
+    intake = synced(Stored(space(), "1"), Stored(pod(), "2"))
+
+    taken = intake.take([Stored(pod(), "3")])
+
+    assert taken == type(taken)()
+    assert intake.known("Pod") == {pod().key: "3"}
+
+
+def test_a_change_is_an_event_and_is_kept() -> None:
+    intake = synced(Stored(space(), "1"), Stored(pod(), "2"))
+    done = pod(phase="Succeeded")
+
+    taken = intake.take([Stored(done, "3")])
+
+    assert told(taken.notices) == ["modified Pod web"]
+    assert taken.changes == ((EventType.MODIFIED, done, "3"),)
+
+
+def test_an_object_that_is_removed_goes_as_it_last_was_and_once() -> None:
+    last = pod()
+    intake = synced(Stored(space(), "1"), Stored(last, "2"))
+
+    taken = intake.take([Removed(last.key, None), Removed(last.key, None)])
+
+    assert taken.notices == (Event(EventType.DELETED, last),)
+
+
+def test_a_pod_waits_for_its_namespace() -> None:
+    intake = synced()
+
+    early = intake.take([Stored(pod(), "5"), Stored(pod(address="10.0.0.2"), "6")])
+    late = intake.take([Stored(space(a="b"), "4")])
+
+    assert told(early.notices) == []
+    assert told(late.notices) == ["added Namespace shop", "added Pod web"]
+    assert isinstance(late.notices[1], Event)
+    assert late.notices[1].object is intake.held[pod().key].object
+
+
+def test_a_pod_that_goes_while_it_waits_was_never_there() -> None:
+    intake = synced()
+
+    taken = intake.take([Stored(pod(), "5"), Removed(pod().key, pod()), Stored(space(), "4")])
+
+    assert told(taken.notices) == ["added Namespace shop"]
+
+
+def test_a_pod_that_is_known_changes_although_its_namespace_went_first() -> None:
+    intake = synced(Stored(space(), "1"), Stored(pod(), "2"))
+
+    taken = intake.take([Removed(space().key, None), Stored(pod(phase="Failed"), "3"), Removed(pod().key, None)])
+
+    assert told(taken.notices) == ["deleted Namespace shop", "modified Pod web", "deleted Pod web"]
+
+
+def test_what_cannot_be_read_leaves_what_it_was() -> None:
+    intake = synced(Stored(space(), "1"), Stored(pod(), "2"))
+
+    taken = intake.take([Malformed(pod().key, "3", "status.podIPs: expected a list")])
+
+    assert taken.notices == (
+        Unreadable("Pod shop/web cannot be read, what it was before goes on: status.podIPs: expected a list"),
+    )
+
+
+def test_a_policy_that_cannot_be_read_is_replaced_by_what_stands_for_it() -> None:
+    before = NetworkPolicy(namespace="shop", name="p", ingress=(Rule(),))
+    closed = NetworkPolicy(namespace="shop", name="p")
+    intake = synced(Stored(space(), "1"), Stored(before, "2"))
+
+    taken = intake.take([Malformed(before.key, "3", "unknown field spec.x", closed)])
+
+    assert told(taken.notices) == ["Unreadable", "modified NetworkPolicy p"]
+    assert taken.notices[1] == Event(EventType.MODIFIED, closed)
+
+
+def test_what_was_kept_is_enforced_only_when_nothing_better_comes() -> None:
+    intake = Intake()
+    restored = intake.restore({item.key: Held(item, "1") for item in (space(), pod())})
+
+    resigned = intake.go_on_with_kept()
+    later = intake.take([Listed(kind) for kind in KINDS])
+
+    assert told(restored) == ["added Namespace shop", "added Pod web"]
+    assert told(resigned) == ["Synced"]
+    assert told(later.notices) == []
+    assert intake.is_live
+
+
+def test_what_was_kept_is_corrected_by_what_is_listed_before_the_loop_begins() -> None:
+    intake = Intake()
+    intake.restore({item.key: Held(item, "1") for item in (space(), pod(), pod("old", address="10.0.0.7"))})
+
+    taken = intake.take([Removed(pod("old").key, None), *(Listed(kind) for kind in KINDS)])
+
+    assert told(taken.notices) == ["deleted Pod old", "Synced"]
+    assert told(intake.go_on_with_kept()) == []
+
+
+def test_without_anything_kept_there_is_nothing_to_go_on_with() -> None:
+    intake = Intake()
+    intake.restore({})
+
+    assert intake.go_on_with_kept() == []
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        (pod(), {"10.0.0.1": "shop/web"}),
+        (pod(node="n2"), {}),
+        (pod(phase="Succeeded"), {}),
+        (
+            Pod(
+                namespace="shop",
+                name="h",
+                template=PodTemplate(node="n1", host_network=True),
+                addresses=("10.9.9.9",),
+            ),
+            {},
+        ),
+    ],
+    ids=["own", "another node's", "finished", "hostNetwork"],
+)
+def test_the_addresses_on_a_node_are_those_of_its_running_pods(item: Pod, expected: dict[str, str]) -> None:
+    assert synced(Stored(space(), "1"), Stored(item, "2")).pods_on("n1") == expected
+
+
+def test_the_revisions_that_are_known_are_told_by_kind() -> None:
+    intake = synced(Stored(space(), "1"), Stored(pod(), "2"))
+
+    assert intake.known("Namespace") == {Key("Namespace", "", "shop"): "1"}

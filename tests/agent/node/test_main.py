@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.agent.node.cluster import FakeCluster, namespace, node, pod, policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.dataplane.fabric import Space
+
+PATIENCE = 30.0
+PORT = 9474
+
+
+@pytest.fixture
+def cluster(node: Space) -> Iterator[FakeCluster]:
+    """Return an API server that the agent of the node can reach, with a node, a namespace and a pod."""
+    found = FakeCluster()
+    found.put(*start())
+    yield found
+    found.close()
+
+
+def start() -> list[dict[str, object]]:
+    return [node("n1", "10.0.0.0/24"), namespace("shop"), pod("web", "10.0.0.1", app="web")]
+
+
+class Running:
+    """An agent's process in the network namespace of the test's thread."""
+
+    def __init__(self, cluster: FakeCluster, directory: Path, *more: str) -> None:
+        self.log = directory / "log"
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{cluster.port}"}}],
+            "users": [{"name": "u", "user": {}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "x",
+        }
+        (directory / "config").write_text(json.dumps(config))
+        words = ["--node-name", "n1", "--kubeconfig", str(directory / "config"), "--listen", f"127.0.0.1:{PORT}"]
+        words += ["--state-dir", str(directory / "state"), "--run-dir", str(directory / "run"), *more]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen([sys.executable, "-m", "podfence", "agent", *words], stderr=log)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text()
+
+
+@contextmanager
+def running(cluster: FakeCluster, directory: Path, *more: str) -> Iterator[Running]:
+    agent = Running(cluster, directory, *more)
+    try:
+        yield agent
+    finally:
+        if agent.process.poll() is None:
+            agent.end(signal.SIGKILL)
+
+
+def until(true: Callable[[], object], what: str, agent: Running) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline, f"{what} did not happen:\n{agent.text}"
+        assert agent.process.poll() is None, f"the agent ended:\n{agent.text}"
+        time.sleep(0.02)
+
+
+def elements(name: str) -> str:
+    """Return a set of the table in words, nothing if there is none."""
+    found = subprocess.run(
+        ["nft", "list", "set" if name.startswith("known") else "map", "inet", "podfence", name],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found.stdout
+
+
+def knows(address: str) -> bool:
+    return address in elements("known4")
+
+
+def isolates(address: str) -> bool:
+    return address in elements("in4")
+
+
+def answer(path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}{path}", timeout=5) as reply:
+            return reply.status, reply.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
+
+
+def table_handle() -> int:
+    listed = subprocess.run(["nft", "-j", "list", "tables"], capture_output=True, check=True).stdout
+    (handle,) = [item["table"]["handle"] for item in json.loads(listed)["nftables"] if "table" in item]
+    return int(handle)
+
+
+def test_what_the_cluster_says_is_in_the_kernel_and_follows_it(cluster: FakeCluster, tmp_path: Path) -> None:
+    deny = policy("deny", policyTypes=["Ingress"])
+    with cluster.served(), running(cluster, tmp_path) as agent:
+        until(lambda: knows("10.0.0.1"), "the pod was programmed", agent)
+        assert not isolates("10.0.0.1")
+        cluster.put(deny)
+        until(lambda: isolates("10.0.0.1"), "the policy was programmed", agent)
+        cluster.put(pod("api", "10.0.0.2"))
+        until(lambda: isolates("10.0.0.2"), "the new pod was programmed", agent)
+        cluster.delete(deny)
+        until(lambda: not isolates("10.0.0.1"), "the policy went", agent)
+
+
+def test_nothing_is_changed_before_everything_is_listed(cluster: FakeCluster, tmp_path: Path) -> None:
+    cluster.slow.set()
+    with cluster.served(), running(cluster, tmp_path) as agent:
+        until(
+            lambda: "watching kind=Pod" in agent.text or 'watching" kind=Pod' in agent.text, "pods were listed", agent
+        )
+        assert answer("/readyz")[0] == 503
+        assert answer("/livez")[0] == 200
+        assert not subprocess.run(["nft", "list", "tables"], capture_output=True, check=True).stdout
+        cluster.slow.clear()
+        until(lambda: answer("/readyz")[0] == 200, "readiness came", agent)
+        assert knows("10.0.0.1")
+
+
+def test_an_agent_that_is_told_to_stop_leaves_the_table(cluster: FakeCluster, tmp_path: Path) -> None:
+    with cluster.served(), running(cluster, tmp_path) as agent:
+        until(lambda: knows("10.0.0.1"), "the pod was programmed", agent)
+        code = agent.end()
+
+    assert code == 0
+    assert knows("10.0.0.1")
+    assert not (tmp_path / "run" / "agent.sock").exists()
+
+
+def test_an_agent_that_was_killed_is_followed_by_one_that_adopts_its_table(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
+    with cluster.served():
+        with running(cluster, tmp_path) as agent:
+            until(lambda: knows("10.0.0.1"), "the pod was programmed", agent)
+            agent.end(signal.SIGKILL)
+        before = table_handle()
+        cluster.put(pod("api", "10.0.0.2"))
+        with running(cluster, tmp_path) as agent:
+            until(lambda: knows("10.0.0.2"), "the new pod was programmed", agent)
+            assert table_handle() == before
+
+
+def test_the_last_state_is_enforced_while_nobody_answers(cluster: FakeCluster, tmp_path: Path) -> None:
+    with cluster.served(), running(cluster, tmp_path) as agent:
+        cluster.put(policy("deny", policyTypes=["Ingress"]))
+        until(lambda: isolates("10.0.0.1"), "the policy was programmed", agent)
+        agent.end(signal.SIGKILL)
+    subprocess.run(["nft", "delete", "table", "inet", "podfence"], check=True)
+
+    with running(cluster, tmp_path) as agent:
+        until(lambda: isolates("10.0.0.1"), "the kept state was programmed", agent)
+        until(lambda: "enforcing what was kept on the disk" in agent.text, "the log told", agent)
+        assert answer("/readyz")[0] == 200
+        gone = pod("web", "10.0.0.1", app="web")
+        cluster.delete(gone)
+        with cluster.served():
+            until(lambda: not knows("10.0.0.1"), "what changed meanwhile was programmed", agent)
+            until(lambda: "in step with the API server" in agent.text, "the log told of the end", agent)
+
+
+def test_a_server_that_goes_away_changes_nothing_and_is_followed_again(cluster: FakeCluster, tmp_path: Path) -> None:
+    with running(cluster, tmp_path) as agent:
+        with cluster.served():
+            pass
+        agent.end(signal.SIGKILL)
+    with cluster.served():
+        other = running(cluster, tmp_path)
+        agent = other.__enter__()
+        until(lambda: knows("10.0.0.1"), "the pod was programmed", agent)
+    try:
+        until(lambda: "not watching" in agent.text, "the log told", agent)
+        assert knows("10.0.0.1")
+        cluster.put(pod("api", "10.0.0.2"))
+        with cluster.served():
+            until(lambda: knows("10.0.0.2"), "the new pod was programmed", agent)
+    finally:
+        other.__exit__(None, None, None)
+
+
+def test_a_policy_that_cannot_be_read_is_named_and_closed_and_stops_nothing(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
+    cluster.put(policy("odd", ingress=[{"from": [{"moonPhase": "full"}]}]))
+    with cluster.served(), running(cluster, tmp_path) as agent:
+        until(lambda: isolates("10.0.0.1"), "the pod was closed", agent)
+        until(lambda: "NetworkPolicy shop/odd cannot be read and admits nothing" in agent.text, "the log told", agent)
+        assert "moonPhase" in agent.text
+        cluster.put(policy("odd", ingress=[{}]))
+        until(
+            lambda: "accept" in elements("in4") or "any" in elements("in4") or knows("10.0.0.1"), "it was read", agent
+        )
+
+
+def test_a_second_agent_on_a_node_is_refused(cluster: FakeCluster, tmp_path: Path) -> None:
+    with cluster.served(), running(cluster, tmp_path) as agent:
+        until(lambda: knows("10.0.0.1"), "the pod was programmed", agent)
+        second = Running(cluster, tmp_path)
+        assert second.process.wait(PATIENCE) == 2
+        assert "an agent runs on this node already" in agent.text
+
+
+def test_an_address_in_use_ends_the_agent_with_the_reason(cluster: FakeCluster, tmp_path: Path) -> None:
+    with cluster.served(), socket.socket() as taken:
+        taken.bind(("127.0.0.1", PORT))
+        taken.listen()
+        agent = Running(cluster, tmp_path)
+        assert agent.process.wait(PATIENCE) == 2
+    assert "podfence: error: the agent cannot listen on 127.0.0.1:9474: the address is in use" in agent.text
+    assert "Traceback" not in agent.text
+
+
+def test_the_node_has_to_be_named(tmp_path: Path) -> None:
+    environ = {name: value for name, value in os.environ.items() if name != "NODE_NAME"}
+    run = subprocess.run(
+        [sys.executable, "-m", "podfence", "agent"], env=environ, capture_output=True, text=True, check=False
+    )
+
+    assert run.returncode == 2
+    assert "which node is this? say so with --node-name, or in NODE_NAME" in run.stderr

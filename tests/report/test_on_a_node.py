@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an agent says of its node, in words."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from podfence.report import agent_status, why
+from podfence.report.style import Style
+from tests.report import samples
+
+
+def test_a_status_with_everything_wrong_says_all_of_it() -> None:
+    assert list(agent_status.lines(samples.STATUS)) == [
+        "node        n1",
+        "version     1.2.3",
+        "started     2027-01-15T08:00:00Z",
+        "ready       no",
+        "            the kernel could not be programmed",
+        "enforcing   no",
+        "source      the state kept on disk, because the API server does not answer, since 2027-01-15T08:00:01Z",
+        "programmed  1 pod, 2 policies, 3 groups of pods",
+        "dropped     the kernel's counters cannot be read",
+        "last error  2027-01-15T08:01:00Z nft failed",
+        "",
+        "WATCH   EVENTS   FAILURES   RELISTS   STATE",
+        "Pod     7        2          1         not connected: timed out",
+        "",
+        "fatal rival: another enforces",
+        "  remove it",
+    ]
+
+
+def test_a_watch_that_has_no_list_yet_says_why() -> None:
+    watch = replace(samples.STATUS.watches[0], listed=False)
+    lines = list(agent_status.lines(replace(samples.STATUS, watches=(watch,))))
+    assert lines[12].endswith("not listed yet: timed out")
+
+
+def test_a_kernel_that_differs_is_told_in_words_after_the_verdict() -> None:
+    assert list(why.lines(samples.ON_A_NODE))[1:] == [
+        "",
+        "shop/web (10.0.0.1) -> shop/db (10.0.0.2) TCP 80",
+        "  ingress, judged here at its destination shop/db (10.0.0.2)",
+        "    isolated by NetworkPolicy shop/db",
+        "    engine admits no port; the node's program admits TCP 80",
+        "    no counter of packets admitted by NetworkPolicy shop/db rule 1 (TCP 80)",
+        "    1 packet denied by chain deny_i_shop_db_0123456789ab",
+        "  differs: ingress: the node's program admits TCP 80, and the engine does not",
+        "",
+        "2 more connections were not looked up: ask about single pods",
+        "",
+        "note: a note",
+        "the kernel of node n1 differs from the engine",
+    ]
+
+
+def test_colours_are_only_what_they_are_asked_for() -> None:
+    assert any("\x1b[" in line for line in why.lines(samples.ON_A_NODE, style=Style(True)))
+    assert any("\x1b[" in line for line in agent_status.lines(samples.STATUS, style=Style(True)))
+    assert not any("\x1b[" in line for line in agent_status.lines(samples.STATUS))
