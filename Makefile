@@ -6,10 +6,10 @@ BIN := .venv/bin
 PYTHON_CODE := src tests bench
 SECONDS := 600
 
-.PHONY: help setup demo test fuzz fuzz-packets lint bench format lock wheel clean distclean
+.PHONY: help setup demo test fuzz fuzz-packets test-kubernetes lint bench format lock wheel image helm install-yaml clean distclean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
 
 setup: ## make .venv with the pinned tools and podfence itself
 	@sh scripts/setup
@@ -29,6 +29,11 @@ fuzz: setup ## look for new cases against the slow twin, at random, until one fa
 fuzz-packets: setup ## compare engine, twin and real packets on random clusters for SECONDS=600; needs root
 	$(BIN)/python -m tests.dataplane.fuzz --seconds $(SECONDS) --connections 200000 $(ARGS)
 
+test-kubernetes: setup ## run the tests on a real Kubernetes that is built and started for them; needs root, Debian 12 and Go
+	@tests/kubernetes/bed/packages.sh
+	@test -f dist/podfence-image.tar || sh scripts/image
+	PODFENCE_KUBERNETES=1 $(BIN)/python -m pytest tests/kubernetes -n 0 $(ARGS)
+
 lint: setup ## check style, types and imports; changes nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,18 +47,29 @@ format: setup ## put the code into the house style
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-lock: setup ## pin the newest versions of all dependencies in requirements/dev.lock
+COMPILE := uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-emit-index-url --no-emit-find-links --extra agent
+
+lock: setup ## pin the newest versions of all dependencies: dev.lock and agent.lock in requirements/
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-		--no-header --no-emit-index-url --no-emit-find-links \
-		--extra agent --output-file requirements/dev.lock pyproject.toml requirements/dev.txt
+	$(BIN)/$(COMPILE) --output-file requirements/dev.lock pyproject.toml requirements/dev.txt
+	$(BIN)/$(COMPILE) --constraint requirements/dev.lock --output-file requirements/agent.lock pyproject.toml
 
 wheel: setup ## build dist/podfence-*.whl
 	$(BIN)/hatchling build --target wheel --directory dist
 
+image: setup ## build dist/podfence-image.tar, the image of the agent, from Debian packages; needs root, mmdebstrap and buildah
+	@sh scripts/image
+
+helm: ## print the helm to use: the one on PATH, or build/bin/helm, built from its Go module if need be
+	@sh scripts/helm
+
+install-yaml: ## write deploy/install.yaml anew from the chart
+	@sh scripts/install-yaml
+
 clean: ## remove what the targets made, except .venv
-	rm -rf dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf dist build/image .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find src tests bench -type d -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv too
-	rm -rf .venv
+	rm -rf .venv build/bin

@@ -1,0 +1,45 @@
+{{- /* SPDX-License-Identifier: Apache-2.0 */ -}}
+{{- define "podfence.selector" -}}
+app.kubernetes.io/name: podfence
+app.kubernetes.io/component: agent
+{{- end }}
+
+{{- define "podfence.labels" -}}
+{{ include "podfence.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{- define "podfence.image" -}}
+{{- with .Values.image -}}
+{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end -}}
+{{- end }}
+
+{{- /* What needs no more than this: no other capability, no privilege to gain, nothing to write but the volumes. */ -}}
+{{- define "podfence.securityContext" -}}
+runAsUser: 0
+runAsGroup: 0
+readOnlyRootFilesystem: true
+allowPrivilegeEscalation: false
+capabilities:
+  drop: [ALL]
+  add: [NET_ADMIN]
+seccompProfile:
+  type: RuntimeDefault
+{{- with .Values.seLinuxOptions }}
+seLinuxOptions:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- /* The node's network settings, which runtimes let no container write at their own place. */ -}}
+{{- define "podfence.mounts" -}}
+- name: state
+  mountPath: {{ .Values.stateDirectory }}
+- name: run
+  mountPath: {{ .Values.runDirectory }}
+- name: settings
+  mountPath: /host/proc/sys/net
+{{- end }}

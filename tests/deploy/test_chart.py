@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The chart: what it makes with its defaults, what its values change, and which values it refuses."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import subprocess
+import tomllib
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import click
+import pytest
+import yaml
+
+from podfence.cli.main import commands
+from podfence.policy.options import Options
+from tests.deploy import helm
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VALUES: dict[str, Any] = yaml.safe_load((helm.CHART / "values.yaml").read_text())
+SCHEMA: dict[str, Any] = json.loads((helm.CHART / "values.schema.json").read_text())
+
+# What the agent asks of the API server: the kinds it follows, and Events about its node.
+EVERYWHERE = {
+    ("", "namespaces", "list"),
+    ("", "namespaces", "watch"),
+    ("", "nodes", "list"),
+    ("", "nodes", "watch"),
+    ("", "pods", "list"),
+    ("", "pods", "watch"),
+    ("networking.k8s.io", "networkpolicies", "list"),
+    ("networking.k8s.io", "networkpolicies", "watch"),
+}
+IN_DEFAULT = {("", "events", "create"), ("", "events", "patch")}
+
+
+def permissions(role: dict[str, Any]) -> set[tuple[str, str, str]]:
+    assert all(set(rule) == {"apiGroups", "resources", "verbs"} for rule in role["rules"])
+    return {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def paths(values: dict[str, Any], properties: dict[str, Any], before: str = "") -> list[str]:
+    """Return the keys whose own keys are given by the schema, as paths, and the others."""
+    found = []
+    for name, value in values.items():
+        inner = properties[name].get("properties")
+        deeper = inner is not None and isinstance(value, dict) and value and name != "resources"
+        found += paths(value, inner, f"{before}{name}.") if deeper else [before + name]
+    return found
+
+
+def test_chart_has_the_version_of_the_package() -> None:
+    version = tomllib.loads((helm.ROOT / "pyproject.toml").read_text())["project"]["version"]
+    chart = yaml.safe_load((helm.CHART / "Chart.yaml").read_text())
+
+    assert (chart["version"], chart["appVersion"]) == (version, version)
+
+
+def test_schema_has_every_value_and_no_other() -> None:
+    def keys(schema: dict[str, Any]) -> set[str]:
+        return set(schema["properties"])
+
+    assert keys(SCHEMA) - {"global"} == set(VALUES)
+    for name in ("image", "log", "listen", "metrics", "apiServer"):
+        assert keys(SCHEMA["properties"][name]) == set(VALUES[name])
+
+
+def test_schema_has_the_engines_options_with_their_values() -> None:
+    schema = SCHEMA["properties"]["options"]["properties"]
+
+    assert {name: tuple(item["enum"]) for name, item in schema.items()} == {
+        item.name.replace("_", "-"): item.metadata["choice"].values for item in fields(Options)
+    }
+
+
+def test_every_value_has_its_comment_and_its_default_in_the_reference() -> None:
+    page = (helm.ROOT / "docs" / "reference" / "chart.md").read_text()
+    rows = dict(re.findall(r"^\| `([\w.]+)` \| `(.*?)` \|", page, re.MULTILINE))
+
+    assert list(rows) == paths(VALUES, SCHEMA["properties"])
+    for path, default in rows.items():
+        value: Any = VALUES
+        for name in path.split("."):
+            value = value[name]
+        assert yaml.safe_load(default) == value, path
+        name = path.split(".")[-1]
+        lines = (helm.CHART / "values.yaml").read_text().split("\n")
+        assert any(
+            line.strip().startswith(f"{name}:") and above.strip().startswith("#")
+            for above, line in itertools.pairwise(lines)
+        ), path
+
+
+@helm.needed
+def test_lint_finds_nothing(tmp_path: Path) -> None:
+    done = helm.run("lint", "--strict", helm.CHART)
+
+    assert done.returncode == 0, done.stdout
+
+
+@helm.needed
+def test_manifests_for_kubectl_are_those_of_the_chart(tmp_path: Path) -> None:
+    made = subprocess.run(
+        ("sh", "scripts/install-yaml", tmp_path), cwd=helm.ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert made.returncode == 0, made.stderr
+    for name in ("install.yaml", "cleanup.yaml"):
+        assert (tmp_path / name).read_text() == (helm.ROOT / "deploy" / name).read_text(), (
+            "`make install-yaml` writes it"
+        )
+
+
+@helm.needed
+def test_roles_grant_what_the_agent_asks_for_and_no_more() -> None:
+    found = helm.objects()
+
+    assert permissions(found["ClusterRole"]) == EVERYWHERE
+    assert permissions(found["Role"]) == IN_DEFAULT
+    assert found["Role"]["metadata"]["namespace"] == "default"
+
+
+@helm.needed
+def test_roles_are_bound_to_the_account_of_the_pods_alone() -> None:
+    found = helm.objects()
+    account = {"kind": "ServiceAccount", "name": "podfence-agent", "namespace": "n"}
+
+    for kind in ("ClusterRole", "Role"):
+        binding = found[f"{kind}Binding"]
+        assert binding["subjects"] == [account]
+        assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == (kind, found[kind]["metadata"]["name"])
+    assert found["ServiceAccount"]["metadata"] | account == found["ServiceAccount"]["metadata"] | {
+        "kind": "ServiceAccount",
+        "name": "podfence-agent",
+        "namespace": "n",
+    }
+    assert helm.pod()["spec"]["serviceAccountName"] == found["ServiceAccount"]["metadata"]["name"]
+
+
+@helm.needed
+def test_container_has_one_capability_and_may_write_only_its_volumes() -> None:
+    assert helm.agent()["securityContext"] == {
+        "runAsUser": 0,
+        "runAsGroup": 0,
+        "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert {item["name"]: item["hostPath"]["path"] for item in helm.pod()["spec"]["volumes"]} == {
+        "state": "/var/lib/podfence",
+        "run": "/run/podfence",
+        "settings": "/proc/sys/net",
+    }
+
+
+@helm.needed
+def test_agent_is_on_every_linux_node_whatever_its_taints() -> None:
+    spec = helm.pod()["spec"]
+
+    assert spec["hostNetwork"] is True
+    assert spec["tolerations"] == [{"operator": "Exists"}]
+    assert spec["nodeSelector"] == {"kubernetes.io/os": "linux"}
+    assert spec["priorityClassName"] == "system-node-critical"
+    assert "hostPID" not in spec
+
+
+def flags(command: click.Command) -> set[str]:
+    return {name for parameter in command.params for name in parameter.opts}
+
+
+def command(*names: str) -> click.Command:
+    found: click.Command = commands
+    for name in names:
+        assert isinstance(found, click.Group)
+        inner = found.get_command(click.Context(found), name)
+        assert inner is not None
+        found = inner
+    return found
+
+
+@helm.needed
+def test_commands_know_the_arguments_they_get() -> None:
+    everything = helm.agent("--set", "reject=true,options.hairpin=policy")["args"]
+    (cleanup,) = helm.pod("--set", "cleanup=true")["spec"]["initContainers"]
+
+    assert everything[0] == "agent"
+    assert {argument.split("=")[0] for argument in everything[1:]} <= flags(command("agent"))
+    assert cleanup["args"][:2] == ["agent", "cleanup"]
+    assert {argument.split("=")[0] for argument in cleanup["args"][2:]} <= flags(command("agent", "cleanup"))
+
+
+@helm.needed
+@pytest.mark.parametrize(
+    ("value", "argument"),
+    [
+        ("options.own-node-egress=allowed", "--set=own-node-egress=allowed"),
+        ("reject=true", "--reject"),
+        ("log.format=json", "--log-format=json"),
+        ("log.level=debug", "--log-level=debug"),
+        ("listen.port=9000", "--listen=$(NODE_ADDRESS):9000"),
+        ("listen.address=127.0.0.1", "--listen=127.0.0.1:9474"),
+        ("stateDirectory=/srv/podfence", "--state-dir=/srv/podfence"),
+        ("runDirectory=/srv/podfence", "--run-dir=/srv/podfence"),
+    ],
+)
+def test_value_becomes_an_argument(value: str, argument: str) -> None:
+    assert argument not in helm.agent()["args"]
+    assert argument in helm.agent("--set", value)["args"]
+
+
+@helm.needed
+def test_address_of_the_api_server_becomes_what_clients_in_pods_read() -> None:
+    variables = {item["name"]: item.get("value") for item in helm.agent("--set", "apiServer.host=10.0.0.1")["env"]}
+
+    assert variables["KUBERNETES_SERVICE_HOST"] == "10.0.0.1"
+    assert variables["KUBERNETES_SERVICE_PORT"] == "6443"
+    assert {item["name"] for item in helm.agent()["env"]} == {"NODE_NAME", "NODE_ADDRESS"}
+
+
+@helm.needed
+@pytest.mark.parametrize(
+    ("values", "image"),
+    [
+        ("image.tag=1.2.3", "podfence:1.2.3"),
+        ("image.repository=registry.example/net/podfence", "registry.example/net/podfence:0.1.0"),
+        (f"image.tag=1.2.3,image.digest=sha256:{'0' * 64}", f"podfence@sha256:{'0' * 64}"),
+    ],
+)
+def test_image_is_named_by_tag_or_digest(values: str, image: str) -> None:
+    assert helm.agent("--set", values)["image"] == image
+
+
+@helm.needed
+def test_service_is_made_on_demand_and_finds_the_pods() -> None:
+    assert "Service" not in helm.objects()
+
+    service = helm.objects("--set", "metrics.service=true")["Service"]
+
+    assert service["spec"]["selector"].items() <= helm.pod()["metadata"]["labels"].items()
+
+
+@helm.needed
+def test_cleanup_runs_once_in_each_pod_which_then_holds_no_right() -> None:
+    spec = helm.pod("--set", "cleanup=true")["spec"]
+    (waiting,) = spec["containers"]
+
+    assert spec["initContainers"][0]["securityContext"] == helm.agent()["securityContext"]
+    assert spec["initContainers"][0]["volumeMounts"] == helm.agent()["volumeMounts"]
+    assert spec["automountServiceAccountToken"] is False
+    assert waiting["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert "volumeMounts" not in waiting
+
+
+@helm.needed
+def test_cleanup_replaces_the_agents_daemonset() -> None:
+    def identity(made: dict[str, Any]) -> tuple[Any, ...]:
+        return made["metadata"]["name"], made["metadata"]["namespace"], made["spec"]["selector"]
+
+    assert identity(helm.objects("--set", "cleanup=true")["DaemonSet"]) == identity(helm.objects()["DaemonSet"])
+
+
+@helm.needed
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ("image.pullPolicy=Sometimes", "image.pullPolicy"),
+        ("image.tag=a b", "image.tag"),
+        ("listen.port=0", "listen.port"),
+        ("listen.port=x", "listen.port"),
+        ("listen.address=node", "listen.address"),
+        ("options.hairpin=maybe", "options.hairpin"),
+        ("options.hair-pin=policy", "hair-pin"),
+        ("reject=sometimes", "reject"),
+        ("log.format=xml", "log.format"),
+        ("log.level=loud", "log.level"),
+        ("apiServer.host=https://10.0.0.1", "apiServer.host"),
+        ("stateDirectory=state", "stateDirectory"),
+        ("stateDirectory=/", "stateDirectory"),
+        ("maxUnavailable=0", "maxUnavailable"),
+        ("maxUnavailable=0%", "maxUnavailable"),
+        ("tolerations=all", "tolerations"),
+        ("cleanUp=true", "cleanUp"),
+    ],
+)
+def test_wrong_value_is_refused_by_name(value: str, named: str) -> None:
+    done = helm.template("--set", value)
+
+    assert done.returncode != 0
+    # helm 3.18 and later write paths with slashes.
+    assert named in done.stderr.replace("/", "."), done.stderr
+
+
+@helm.needed
+def test_old_kubernetes_is_refused() -> None:
+    done = helm.template(kubernetes="1.21.0")
+
+    assert done.returncode != 0
+    assert "1.22" in done.stderr
