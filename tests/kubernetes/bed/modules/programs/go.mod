@@ -1,0 +1,3 @@
+module podfence.test/bed/programs
+
+go 1.25.0
