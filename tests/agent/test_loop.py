@@ -315,6 +315,28 @@ def test_a_change_of_the_table_by_others_is_looked_at_at_once() -> None:
     assert world.compared() == [10.0]
 
 
+def test_a_change_by_others_while_flows_are_looked_at_is_not_left_for_a_minute() -> None:
+    undisturbed = Flows(world := World(BEGIN))
+    world.play(undisturbed)
+    world = World(BEGIN)
+    world.end = 1030.0
+    others = Others(world)
+
+    class Flowing(Flows):
+        def flows(self, ends: Collection[int] | None, settled: object = None) -> list[Flow]:
+            found = super().flows(ends, settled)
+            world.now += 0.05
+            if len(self.asked) == len(undisturbed.asked):
+                # In the midst of the last look that is due, and nothing wakes the agent afterwards.
+                others.times = [world.now - 0.01]
+            return found
+
+    flows = Flowing(world)
+    world.play(flows, others)
+    assert world.compared()
+    assert world.compared()[0] - flows.asked[-1] < 1.1
+
+
 def test_changes_by_others_are_looked_at_once_a_second_at_most_until_they_end() -> None:
     wakes: list[tuple[float, Sequence[Notice]]] = [(10.0 + n / 10, []) for n in range(35)]
     world = World(BEGIN, *wakes)

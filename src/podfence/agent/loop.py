@@ -156,6 +156,8 @@ class Agent:
                 self._look_out()
                 if not self._stopped:
                     self._work(quiet=not notices)
+                    # What others did while we worked is noticed then, and nothing wakes us for it later.
+                    self._look_out()
                     if self._waiting_since is None or self._model is None or self._failures:
                         self._questions.answer()
         finally:
