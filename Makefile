@@ -32,7 +32,7 @@ fuzz-packets: setup ## compare engine, twin and real packets on random clusters 
 test-kubernetes: setup ## run the tests on a real Kubernetes that is built and started for them; needs root, Debian 12 and Go
 	@tests/kubernetes/bed/packages.sh
 	@test -f dist/podfence-image.tar || sh scripts/image
-	PODFENCE_KUBERNETES=1 $(BIN)/python -m pytest tests/kubernetes -n 0 $(ARGS)
+	PODFENCE_KUBERNETES=1 $(BIN)/python -m pytest tests/kubernetes -n 0 -v $(ARGS)
 
 lint: setup ## check style, types and imports; changes nothing
 	$(BIN)/ruff check .

@@ -188,6 +188,20 @@ def test_the_addresses_on_a_node_are_those_of_its_running_pods(item: Pod, expect
     assert synced(Stored(space(), "1"), Stored(item, "2")).pods_on("n1") == expected
 
 
+def test_a_pod_counts_for_the_node_it_is_on_now() -> None:
+    intake = synced(Stored(space(), "1"), Stored(pod(node=""), "2"))
+
+    intake.take([Stored(pod(node="n2"), "3")])
+    elsewhere = intake.pods_on("n1"), intake.pods_on("n2")
+    intake.take([Stored(pod(node="n1"), "4")])
+    here = intake.pods_on("n1"), intake.pods_on("n2")
+    intake.take([Removed(pod().key, None)])
+
+    assert elsewhere == ({}, {"10.0.0.1": "shop/web"})
+    assert here == ({"10.0.0.1": "shop/web"}, {})
+    assert intake.pods_on("n1") == {}
+
+
 def test_the_revisions_that_are_known_are_told_by_kind() -> None:
     intake = synced(Stored(space(), "1"), Stored(pod(), "2"))
 

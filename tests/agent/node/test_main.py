@@ -241,6 +241,30 @@ def test_an_address_in_use_ends_the_agent_with_the_reason(cluster: FakeCluster, 
     assert "Traceback" not in agent.text
 
 
+def clean_up(directory: Path) -> subprocess.CompletedProcess[str]:
+    words = ["--state-dir", str(directory / "state"), "--run-dir", str(directory / "run")]
+    command = [sys.executable, "-m", "podfence", "agent", "cleanup", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_cleaning_up_waits_for_the_agent_to_be_stopped_and_leaves_nothing_then(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
+    with cluster.served(), running(cluster, tmp_path) as agent:
+        until(lambda: knows("10.0.0.1"), "the pod was programmed", agent)
+        refused = clean_up(tmp_path)
+        assert (refused.returncode, knows("10.0.0.1")) == (2, True)
+        assert "an agent runs on this node already" in refused.stderr
+        agent.end()
+    done, again = clean_up(tmp_path), clean_up(tmp_path)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "table inet podfence is deleted: nothing is enforced on this node any more" in done.stdout
+    assert (again.returncode, again.stderr) == (0, "")
+    assert not subprocess.run(["nft", "list", "tables"], capture_output=True, check=True).stdout
+    assert not any((tmp_path / name).exists() for name in ("state", "run"))
+
+
 def test_the_node_has_to_be_named(tmp_path: Path) -> None:
     environ = {name: value for name, value in os.environ.items() if name != "NODE_NAME"}
     run = subprocess.run(
