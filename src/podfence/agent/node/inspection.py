@@ -58,17 +58,21 @@ class Inspection:
         due = loop.time()
         while not self._intake.is_synced and loop.time() < due + FIRST_LISTS:
             await asyncio.sleep(_LOOK)
+        looked: NodeFacts | None = None
         while True:
             if loop.time() >= due:
-                due = loop.time() + EVERY
+                looked, due = None, loop.time() + EVERY
                 self._inspected = await asyncio.to_thread(inspect, self._runner, self._settings, self._facts())
             self._soon.clear()
             facts = self._facts()
-            # A bridge of the node's own range is found before its first pod is.
-            ensured = await asyncio.to_thread(self._ensure, [*facts.pods, *facts.pod_cidrs])
-            self._bridges = ensured.findings
-            self.findings = (*self._bridges, *self._inspected)
-            changed(ensured.changes)
+            # In a large cluster most pods that come are others' pods, and mean nothing here.
+            if facts != looked or self._bridges:
+                looked = facts
+                # A bridge of the node's own range is found before its first pod is.
+                ensured = await asyncio.to_thread(self._ensure, [*facts.pods, *facts.pod_cidrs])
+                self._bridges = ensured.findings
+                self.findings = (*self._bridges, *self._inspected)
+                changed(ensured.changes)
             try:
                 async with asyncio.timeout(max(0.0, due - loop.time())):
                     await self._soon.wait()

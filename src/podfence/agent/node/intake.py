@@ -8,6 +8,7 @@ happens in the thread that delivers; what comes out is a list of notices for the
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -49,10 +50,16 @@ class Intake:
         self.is_live = False
         self._listed: set[str] = set()
         self._waiting: dict[str, set[Key]] = {}
+        self._by_node: defaultdict[str, set[Key]] = defaultdict(set)
 
     def restore(self, held: dict[Key, Held]) -> list[Notice]:
         """Take what was kept on the disk, before anything is delivered; the loop does nothing with it until told."""
+        by_node: defaultdict[str, set[Key]] = defaultdict(set)
+        for item in held.values():
+            _place(by_node, None, item.object)
+        # This may be another thread than that which asks for the pods of a node.
         self.held = dict(held)
+        self._by_node = by_node
         self.is_restored = bool(held)
         return [Event(EventType.ADDED, item.object) for item in held.values() if not self._waits(item.object)]
 
@@ -90,13 +97,12 @@ class Intake:
 
     def pods_on(self, node: str) -> dict[str, str]:
         """Return the addresses of the pods of a node that have a network of their own, finished ones left out."""
+        # Looked up, not searched for: this is asked whenever pods change, and there may be ten thousand elsewhere.
+        pods = (self.held[key].object for key in self._by_node.get(node, ()))
         return {
-            address: f"{key.namespace}/{key.name}"
-            for key, (item, _) in self.held.items()
-            if isinstance(item, Pod)
-            and item.template.node == node
-            and not item.template.host_network
-            and item.phase not in FINISHED_PHASES
+            address: f"{item.namespace}/{item.name}"
+            for item in pods
+            if isinstance(item, Pod) and not item.template.host_network and item.phase not in FINISHED_PHASES
             for address in item.addresses
         }
 
@@ -108,6 +114,7 @@ class Intake:
     def _store(self, item: KubeObject, revision: str, notices: list[Notice], changes: list[Change]) -> None:
         before = self.held.get(item.key)
         self.held[item.key] = Held(item, revision)
+        _place(self._by_node, before.object if before else None, item)
         if before is not None and _same(before.object, item):
             return
         changes.append((EventType.MODIFIED if before else EventType.ADDED, item, revision))
@@ -122,6 +129,7 @@ class Intake:
         before = self.held.pop(key, None)
         if before is None:
             return
+        _place(self._by_node, before.object, None)
         changes.append((EventType.DELETED, before.object, before.revision))
         if self._is_waiting(key):
             self._waiting[key.namespace].discard(key)
@@ -154,6 +162,14 @@ class Intake:
 
 def _namespace(name: str) -> Key:
     return Key("Namespace", "", name)
+
+
+def _place(by_node: defaultdict[str, set[Key]], before: KubeObject | None, item: KubeObject | None) -> None:
+    """Keep in mind on which node a pod is, and no longer on which it was."""
+    if isinstance(before, Pod) and before.template.node:
+        by_node[before.template.node].discard(before.key)
+    if isinstance(item, Pod) and item.template.node:
+        by_node[item.template.node].add(item.key)
 
 
 def _same(one: KubeObject, other: KubeObject) -> bool:
