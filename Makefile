@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTHON_CODE := src tests bench
 SECONDS := 600
 
-.PHONY: help setup demo test fuzz fuzz-packets test-kubernetes lint bench format lock wheel image helm install-yaml clean distclean
+.PHONY: help setup demo test fuzz fuzz-packets test-kubernetes test-sessions lint bench format lock wheel image helm install-yaml clean distclean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
@@ -32,7 +32,10 @@ fuzz-packets: setup ## compare engine, twin and real packets on random clusters 
 test-kubernetes: setup ## run the tests on a real Kubernetes that is built and started for them; needs root, Debian 12 and Go
 	@tests/kubernetes/bed/packages.sh
 	@test -f dist/podfence-image.tar || sh scripts/image
-	PODFENCE_KUBERNETES=1 $(BIN)/python -m pytest tests/kubernetes -n 0 -v $(ARGS)
+	env -u KUBECONFIG PODFENCE_KUBERNETES=1 $(BIN)/python -m pytest tests/kubernetes -n 0 -v $(ARGS)
+
+test-sessions: setup ## type the tutorial's recipes into the cluster of your KUBECONFIG; needs kubectl, and an enforcer there
+	PODFENCE_KUBERNETES=1 KUBECONFIG=$${KUBECONFIG:-$$HOME/.kube/config} $(BIN)/python -m pytest tests/kubernetes/sessions -n 2 $(ARGS)
 
 lint: setup ## check style, types and imports; changes nothing
 	$(BIN)/ruff check .
