@@ -6,10 +6,10 @@ BIN := .venv/bin
 PYTHON_CODE := src tests bench
 SECONDS := 600
 
-.PHONY: help setup demo test fuzz fuzz-packets test-kubernetes test-sessions lint bench format lock wheel image helm install-yaml clean distclean
+.PHONY: help setup demo test fuzz fuzz-packets test-kubernetes test-sessions lint bench bench-kubernetes format lock wheel image helm install-yaml clean distclean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-15s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
 
 setup: ## make .venv with the pinned tools and podfence itself
 	@sh scripts/setup
@@ -45,6 +45,11 @@ lint: setup ## check style, types and imports; changes nothing
 
 bench: setup ## measure the engine; ARGS are passed on
 	$(BIN)/python -m bench $(ARGS)
+
+bench-kubernetes: setup ## measure the agents on a real Kubernetes; needs what test-kubernetes needs; ARGS are passed on
+	@tests/kubernetes/bed/packages.sh
+	@test -f dist/podfence-image.tar || sh scripts/image
+	$(BIN)/python -m bench.kubernetes $(ARGS)
 
 format: setup ## put the code into the house style
 	$(BIN)/ruff check --fix-only .

@@ -18,6 +18,7 @@ _PAGE = (
     "# Benchmarks",
     "",
     "This page is written by `make bench`; the numbers are what it measured, not what was hoped for.",
+    "What agents of a real cluster need is on [another page](benchmarks-kubernetes.md).",
     "Measured on {machine}. {disturbed}",
     (
         "Clusters are generated from a seed and look like live ones: of every five namespaces two are denied both ways "

@@ -124,10 +124,10 @@ class Bed:
         asked = ("test", "-S", "/run/podfence/agent.sock")
         return all(self.node_exec(node, *asked, check=False).returncode == 0 for node in self.nodes)
 
-    def install_podfence(self, *settings: str) -> None:
+    def install_podfence(self, *settings: str, ready: bool = True) -> None:
         """Bring the image to the nodes and install the chart; each of `settings` is a KEY=VALUE of the chart.
 
-        Raises CalledProcessError.
+        Waits until agents are `ready`, unless they are not to be. Raises CalledProcessError.
         """
         archive = CHECKOUT / "dist/podfence-image.tar"
         if not archive.exists():
@@ -138,8 +138,11 @@ class Bed:
         self.kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=privileged", "--overwrite")
         chosen = [word for setting in settings for word in ("--set", setting)]
         chart = CHECKOUT / "deploy/chart/podfence"
-        self._helm("upgrade", "--install", RELEASE, str(chart), *chosen, "--wait", "--timeout", "120s")
-        self.kubectl("-n", NAMESPACE, "rollout", "status", "daemonset/podfence-agent", "--timeout=120s", timeout=150)
+        self._helm("upgrade", "--install", RELEASE, str(chart), *chosen)
+        if ready:
+            self.kubectl(
+                "-n", NAMESPACE, "rollout", "status", "daemonset/podfence-agent", "--timeout=120s", timeout=150
+            )
 
     def remove_podfence(self) -> None:
         """Uninstall the chart and wait until its pods are gone; what agents leave in the kernels stays."""

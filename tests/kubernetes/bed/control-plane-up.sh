@@ -26,6 +26,17 @@ spawn_in_cp() { # name program arguments...
   spawn "$name" nsenter --net="/run/netns/$cpns" "$work/bin/$name" "$@"
 }
 
+# What podfence's agents ask for is written down, so that a test can compare it with their rights.
+put "$work/conf/audit.yaml" <<'C'
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  users: ["system:serviceaccount:podfence-system:podfence-agent"]
+- level: None
+C
+
 start=$EPOCHREALTIME
 "$here/registry.sh"
 spawn_in_cp etcd --data-dir "$work/etcd" --unsafe-no-fsync \
@@ -43,7 +54,8 @@ spawn_in_cp kube-apiserver \
   --proxy-client-cert-file="$work/pki/front-proxy.crt" --proxy-client-key-file="$work/pki/front-proxy.key" \
   --service-account-key-file="$work/pki/sa.pub" --service-account-signing-key-file="$work/pki/sa.key" \
   --service-account-issuer=https://kubernetes.default.svc.cluster.local --service-cluster-ip-range="$svcnet.0/20" \
-  --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --allow-privileged=true
+  --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --allow-privileged=true \
+  --audit-policy-file="$work/conf/audit.yaml" --audit-log-path="$work/log/audit.log"
 wait_for 120 "API server ready" kc get --raw /readyz
 spawn_in_cp kube-controller-manager --kubeconfig="$work/conf/kcm.conf" --bind-address=127.0.0.1 --leader-elect=false \
   --use-service-account-credentials --service-account-private-key-file="$work/pki/sa.key" --root-ca-file="$work/pki/ca.crt" \

@@ -103,7 +103,8 @@ def node(i: int) -> Request:
     """Make a node that kwok plays."""
     room = {"cpu": "64", "memory": "256Gi", "pods": "1000"}
     name = f"{_PREFIX}{i}"
-    labels = {"type": "kwok", "kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}
+    # Without an operating system, so that agents do not go there.
+    labels = {"type": "kwok", "kubernetes.io/hostname": name}
     return Request("POST", "/api/v1/nodes", {
         "metadata": {"name": name, "labels": labels},
         "spec": {"taints": [{"key": "kwok", "effect": "NoSchedule"}]},
