@@ -56,7 +56,7 @@ class Inspection:
         """Look for ever; `changed` is called after each look with what it changed on the node, a sentence each."""
         loop = asyncio.get_running_loop()
         due = loop.time()
-        while not self._intake.is_synced and loop.time() < due + FIRST_LISTS:
+        while not self._intake.is_synced and loop.time() < due + FIRST_LISTS:  # noqa: ASYNC110 - once, at the start
             await asyncio.sleep(_LOOK)
         looked: NodeFacts | None = None
         while True:
