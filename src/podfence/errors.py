@@ -6,6 +6,8 @@
     ├── EndpointError     a question names an endpoint or a port that does not exist or cannot be read
     ├── OptionError       an engine option or its value is unknown
     ├── MissingProgramError   an external program (kubectl, kustomize) is needed and absent
+    ├── AccessError       what says how a cluster is reached is missing or wrong (`podfence.kube.access.errors`)
+    ├── ApiError          an API server could not be reached, or refused (`podfence.kube.live.errors`)
     └── NftError          nft refused a transaction (`podfence.nft.errors`)
 
 Every one ends a command with exit code 2 and its text on standard error.
