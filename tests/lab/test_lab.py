@@ -421,3 +421,20 @@ class TestTheEnd:
         done = Run(labs.fresh_name())("up", "--set", "icmp=depends", check=False)
         assert done.returncode == 2
         assert "icmp=depends" in done.stderr
+
+
+def test_manifests_are_applied_and_deleted_with_the_options_that_the_lab_was_started_with() -> None:
+    old = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: old}
+spec:
+  podSelector: {}
+  ingress: [{from: [{ipBlock: {cidr: 010.0.0.0/8}}]}]
+"""
+    with running("--nodes", "1") as strict:
+        refused = strict("apply", "-f", "-", stdin=old, check=False)
+        assert refused.returncode == 2
+    with running("--nodes", "1", "--set", "validation=lax") as lax:
+        assert lax("apply", "-f", "-", stdin=old).stdout == "networkpolicy.networking.k8s.io/old created\n"
+        assert lax("delete", "-f", "-", stdin=old).stdout == 'networkpolicy.networking.k8s.io "old" deleted\n'

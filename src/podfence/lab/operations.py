@@ -76,6 +76,11 @@ def begin(request: Request, journal: Journal) -> Generator[Message, None, Superv
     return lab
 
 
+def reading(lab: Supervisor, _request: Request) -> Iterator[Message]:
+    """Tell how manifests are to be read, as the lab was told when it was started."""
+    yield {"legacy": lab.options.legacy, "lax": lab.options.validation == "lax"}
+
+
 def apply(lab: Supervisor, request: Request) -> Iterator[Message]:
     """Create or change objects."""
     documents = _documents(request.fields)
@@ -189,6 +194,7 @@ def down(lab: Supervisor, request: Request) -> Iterator[Message]:
 
 
 OPERATIONS: Final[Mapping[str, Callable[[Supervisor, Request], Iterator[Message]]]] = {
+    "reading": reading,
     "apply": apply,
     "delete": delete,
     "label": label,

@@ -26,8 +26,9 @@ def command(*, manifests: shared.Manifests, namespace: str, name: str) -> int:
 
     if not manifests:
         raise click.UsageError("nothing to apply: give files and folders with -f PATH or a kustomization with -k DIR")
-    objects = shared.read(manifests)
-    reply = Client(name).request(
+    client = Client(name)
+    objects = shared.read_as_lab(manifests, client)
+    reply = client.request(
         "apply", sources=texts(objects), namespace=namespace, progress=shared.teller(quiet=manifests.quiet)
     )
     return shared.tell(reply, quiet=manifests.quiet)

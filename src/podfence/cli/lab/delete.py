@@ -32,11 +32,12 @@ def command(*, kind: str | None, names: tuple[str, ...], manifests: shared.Manif
 
     if bool(kind) == bool(manifests) or (kind and not names):
         raise click.UsageError("name what to delete: KIND NAME..., or -f PATH, or -k DIR")
-    reply = Client(name).request(
+    client = Client(name)
+    reply = client.request(
         "delete",
         kind=kind,
         names=list(names),
-        sources=texts(shared.read(manifests)),
+        sources=texts(shared.read_as_lab(manifests, client) if manifests else ()),
         namespace=namespace,
         progress=shared.teller(quiet=manifests.quiet),
     )

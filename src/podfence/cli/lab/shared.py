@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from podfence.kube.objects import KubeObject
-    from podfence.lab.client import Message
+    from podfence.lab.client import Client, Message
 
 
 class Manifests(NamedTuple):
@@ -97,6 +97,12 @@ def read(manifests: Manifests, *, legacy: str = "auto", lax: bool = False) -> Se
     if loaded.warnings and not manifests.quiet:
         errors.complain("\n".join(map(str, loaded.warnings)))
     return loaded.objects
+
+
+def read_as_lab(manifests: Manifests, client: Client) -> Sequence[KubeObject]:
+    """Do the same with the options that the lab was started with. Raises LabError if there is no lab."""
+    told = client.request("reading")
+    return read(manifests, legacy=told["legacy"], lax=told["lax"])
 
 
 def teller(*, quiet: bool) -> Callable[[str], None]:
