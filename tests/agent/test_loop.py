@@ -315,6 +315,21 @@ def test_a_change_of_the_table_by_others_is_looked_at_at_once() -> None:
     assert world.compared() == [10.0]
 
 
+def test_what_has_come_is_programmed_before_flows_are_looked_at() -> None:
+    world = World(BEGIN, (1.0, [more(1)]), (1.002, [more(2)]))
+    flows = Flows(world)
+    world.play(flows)
+    assert world.after_start() == [1.0, 1.014]
+    assert next(when for when in flows.asked if when > 1.0) == 1.018
+
+
+def test_flows_are_looked_at_within_fifty_milliseconds_while_changes_keep_coming() -> None:
+    world = World(BEGIN, *((1.0 + n / 500, [more(n)]) for n in range(200)))
+    flows = Flows(world)
+    world.play(flows)
+    assert 1.05 <= next(when for when in flows.asked if when > 1.0) <= 1.09
+
+
 def test_a_change_by_others_while_flows_are_looked_at_is_not_left_for_a_minute() -> None:
     undisturbed = Flows(world := World(BEGIN))
     world.play(undisturbed)

@@ -186,9 +186,9 @@ class Agent:
         due = []
         if self._waiting_since is not None and self._model is not None:
             due.append(self._not_before)
-        due += [at for at in (self._look_at, self._review_at) if at is not None and not self._failures]
-        if (compare := self._verify_due()) is not None:
-            due.append(compare)
+        if self._review_at is not None and not self._failures:
+            due.append(self._review_at)
+        due += [at for at in (self._look_due(), self._verify_due()) if at is not None]
         return max(0.0, min(due) - self._clock()) if due else None
 
     def _work(self, *, quiet: bool) -> None:
@@ -199,12 +199,18 @@ class Agent:
         waiting = self._waiting_since
         if waiting is not None and now >= self._not_before and (quiet or now >= waiting + LONGEST_GAP):
             self._program(self.enforcer)
-        elif self._look_at is not None and not self._failures:
+        elif (look := self._look_due()) is not None and now >= look:
             self._look(self.enforcer)
         elif self._review_at is not None and now >= self._review_at and not self._failures:
             self._review(self.enforcer)
         elif (compare := self._verify_due()) is not None and now >= compare:
             self._verify(self.enforcer)
+
+    def _look_due(self) -> float | None:
+        """Return when flows are to be looked at; changes that wait for the kernel go first, for a while."""
+        if self._look_at is None or self._failures:
+            return None
+        return self._look_at if self._waiting_since is None else self._look_at + LONGEST_GAP
 
     def _verify_due(self) -> float | None:
         """Return when the table is to be compared; changes that wait go first, for a while."""
@@ -296,7 +302,8 @@ class Agent:
         self._waiting_since = None
         if touched:
             self._plan(now)
-            self._look_at = now
+            if self._look_at is None:
+                self._look_at = now
         if self._verify_at is None:
             self._verify_at = now + VERIFY_EVERY
         self._programmed, self._enforcing = self._revision, True

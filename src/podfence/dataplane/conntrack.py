@@ -11,6 +11,7 @@ import errno
 import socket
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from podfence.dataplane.entries import LABELS, ORIGINAL, REPLY, Reader, raw
@@ -24,8 +25,14 @@ if TYPE_CHECKING:
 
     from podfence.dataplane.flows import Flow
 
-FEW: Final = 8
-"""For up to this many IPv4 addresses the kernel walks its table twice each; for more it gives all of it once."""
+BUCKET: Final = 45
+"""Nanoseconds that the kernel needs for a bucket of its table when it walks through it."""
+
+FLOW: Final = 3000
+"""Nanoseconds that a flow costs which is given and not asked for."""
+
+_COUNT: Final = Path("/proc/sys/net/netfilter/nf_conntrack_count")
+_BUCKETS: Final = Path("/proc/sys/net/netfilter/nf_conntrack_buckets")
 
 _NEW, _GET = 0x100, 0x101
 _MASK, _FILTER = 23, 25
@@ -100,7 +107,7 @@ class KernelConntrack:
             return
         wanted = {raw(number) for number in ends}
         seen: set[bytes] = set()
-        for request in _requests(ends):
+        for request in _requests(ends, most=_most_walks()):
             # A kernel older than 5.8 knows no filter and gives everything, so what comes is looked at again.
             for flow in self._read(reader, request, wanted, settled):
                 if flow.handle not in seen:
@@ -139,10 +146,22 @@ class KernelConntrack:
         return Labelled(errors.count(0), errors.count(errno.ENOSPC))
 
 
-def _requests(ends: Collection[int]) -> Iterator[bytes]:
-    """Yield what to ask for so that all flows with one of these ends are among the answers."""
+def _most_walks() -> int:
+    """Return how many walks of the kernel through its whole table are as expensive as to be given all flows once.
+
+    The table is that of all network namespaces, and its buckets are walked through whatever is in them.
+    """
+    try:
+        flows, buckets = (int(path.read_text(encoding="ascii")) for path in (_COUNT, _BUCKETS))
+    except OSError:
+        return 1
+    return 1 + flows * FLOW // (max(buckets, 1) * BUCKET)
+
+
+def _requests(ends: Collection[int], *, most: int) -> Iterator[bytes]:
+    """Yield what to ask for so that all flows with one of these ends are among the answers, in `most` walks or one."""
     four = [number for number in ends if family_of(number) == 4]
-    if len(four) > FEW:
+    if 2 * len(four) > most:
         yield GENERAL.pack(socket.AF_INET, 0, 0)
     else:
         for number in four:

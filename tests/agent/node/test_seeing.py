@@ -217,7 +217,12 @@ def test_the_socket_of_a_dead_agent_is_replaced_and_goes_with_its_own(network: N
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [("0.0.0.0:9474", ("0.0.0.0", 9474)), ("[::1]:1", ("::1", 1)), ("fd00::1:9474", ("fd00::1", 9474)), (":80", (None, 80))],
+    [
+        ("0.0.0.0:9474", ("0.0.0.0", 9474)),
+        ("[::1]:1", ("::1", 1)),
+        ("fd00::1:9474", ("fd00::1", 9474)),
+        (":80", (None, 80)),
+    ],
 )
 def test_addresses_to_listen_on(text: str, found: tuple[str | None, int]) -> None:
     assert address(text) == found
