@@ -27,6 +27,8 @@ from tests.dataplane.network import Network, Probe
 from tests.policy.parts import app, pod, policy, space
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from podfence.kube.objects import KubeObject
 
 NODE = Node(name="n1", labels={}, addresses=("172.18.0.1",))
@@ -83,7 +85,7 @@ def ports(destination: int) -> bytes:
 def test_a_line_names_both_ends_the_port_and_the_policies(compiler: Compiler, packet: bytes, line: str) -> None:
     found = parse(Logged(EGRESS, packet))
     assert found is not None
-    assert Denials().lines([found], compiler, 0.0) == [f"denied egress {line} by shop/web"]
+    assert as_text(Denials(), [found], compiler, 0.0) == [f"denied egress {line} by shop/web"]
 
 
 @pytest.mark.parametrize("size", range(49))
@@ -98,11 +100,16 @@ def test_what_others_log_to_the_group_is_left_out(prefix: str) -> None:
     assert parse(Logged(prefix, four("10.244.1.5", "203.0.113.9", 6, ports(443)))) is None
 
 
+def as_text(denials: Denials, found: Iterable[Denied], compiler: Compiler, now: float) -> list[str]:
+    """Return what is told as people read it."""
+    return list(map(str, denials.tell(found, compiler, now)))
+
+
 def test_policies_that_do_not_fit_into_the_prefix_are_all_named(compiler: Compiler) -> None:
     found = parse(Logged("podfence ingress denied by shop/ppp...: ", four("10.0.0.9", "10.244.1.6", 6, ports(80))))
     assert found is not None
     assert found.policies == "shop/ppp..."
-    (line,) = Denials().lines([found], compiler, 0.0)
+    (line,) = as_text(Denials(), [found], compiler, 0.0)
     assert line.endswith(f"by shop/{','.join(item.name for item in LONG)}")
 
 
@@ -113,19 +120,19 @@ def test_a_flow_has_one_line_a_minute_whatever_its_source_port(compiler: Compile
         return found
 
     denials = Denials()
-    assert len(denials.lines([at(443), at(443), at(80)], compiler, 100.0)) == 2
-    assert denials.lines([at(443), at(80)], compiler, 159.9) == []
-    assert len(denials.lines([at(443), at(443)], compiler, 160.0)) == 1
+    assert len(as_text(denials, [at(443), at(443), at(80)], compiler, 100.0)) == 2
+    assert as_text(denials, [at(443), at(80)], compiler, 159.9) == []
+    assert len(as_text(denials, [at(443), at(443)], compiler, 160.0)) == 1
 
 
 def test_a_scan_does_not_fill_the_log_and_is_counted(compiler: Compiler) -> None:
     web, outside = parse_address("10.244.1.5"), parse_address("203.0.113.9")
     scan = [Denied(Direction.EGRESS, web, outside, 6, port, "shop/web") for port in range(MOST + 50)]
     denials = Denials()
-    lines = denials.lines(scan, compiler, 1000.0)
+    lines = as_text(denials, scan, compiler, 1000.0)
     assert len(lines) == MOST + 1
     assert lines[-1] == f"denied packets of more flows than {MOST} in a minute: 50 were not written down"
-    assert len(denials.lines(scan[:10], compiler, 1060.0)) == 10
+    assert len(as_text(denials, scan[:10], compiler, 1060.0)) == 10
 
 
 IN_USER_NAMESPACE = """

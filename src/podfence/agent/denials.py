@@ -127,10 +127,6 @@ class Denials:
         self._left_out = 0
         self._told = 0.0
 
-    def lines(self, found: Iterable[Denied], compiler: Compiler, now: float) -> list[str]:
-        """Return what `tell` does as lines."""
-        return list(map(str, self.tell(found, compiler, now)))
-
     def tell(self, found: Iterable[Denied], compiler: Compiler, now: float) -> list[DeniedFlow | LeftOut]:
         """Return each flow of which nothing was told within the last minute; `now` is in seconds.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from podfence.agent.node.intake import KINDS
 from podfence.agent.node.kept import KeptError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from podfence.agent.node.intake import Change, Intake
     from podfence.agent.node.kept import Kept
     from podfence.agent.node.source import QueueSource
+    from podfence.agent.node.view import SourceState
     from podfence.kube.live.reflector import Health, Notification
     from podfence.kube.live.session import Session
 
@@ -56,7 +57,7 @@ class Feed:
         self._reflectors: tuple[Reflector, ...] = ()
 
     @property
-    def state(self) -> Literal["waiting", "live", "kept"]:
+    def state(self) -> SourceState:
         """Where the objects come from at present."""
         intake = self.intake
         if intake.is_live:

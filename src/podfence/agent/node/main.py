@@ -193,10 +193,11 @@ class NodeAgent:
             loop.run_until_complete(main)
         except asyncio.CancelledError:
             pass
-        except BaseExceptionGroup as group:
-            self._failure = group.exceptions[0]
         except BaseException as error:  # noqa: BLE001 - the main thread raises it
             self._failure = error
+            # Groups of tasks are in one another; what failed first is what a person has to know.
+            while isinstance(self._failure, BaseExceptionGroup):
+                self._failure = self._failure.exceptions[0]
         finally:
             # Without what fills it, the loop would wait for ever.
             self._source.close()
@@ -220,7 +221,7 @@ class NodeAgent:
 
     async def _follow(self, events: NodeEvents) -> None:
         """Write into the log and tell the cluster what is found, and how the watches are."""
-        told: SourceState = "waiting"
+        told: SourceState | None = None
         while True:
             if told != self.source_state:
                 told = self.source_state

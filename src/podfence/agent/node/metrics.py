@@ -45,7 +45,7 @@ class Metrics:
     def __init__(self, version: str) -> None:
         """Start with nothing counted; `version` is that of podfence."""
         # A second series for each, with the time it began, which process_start_time_seconds tells already.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types here
         self._version = version
         self._registry = CollectorRegistry()
         self._latency = Histogram(
