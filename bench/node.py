@@ -32,10 +32,10 @@ from bench.size import Size
 from bench.wire import Wire, forget_soon
 from podfence.api import Cluster
 from podfence.cluster.state import Event, EventType
-from podfence.dataplane.chains import Settings
 from podfence.dataplane.conntrack import KernelConntrack
 from podfence.dataplane.enforcer import Enforcer
 from podfence.dataplane.ruleset import TABLE
+from podfence.dataplane.settings import Settings
 from podfence.kube.objects import Namespace, NetworkPolicy, Pod, PolicyPort
 from podfence.nft.direct import DirectRunner
 from podfence.nft.transaction import Transaction

@@ -6,7 +6,7 @@ from __future__ import annotations
 import socket
 import sys
 
-from podfence.dataplane.chains import Settings
+from podfence.dataplane.settings import Settings
 from podfence.lab.node_agent import main
 from podfence.nft.direct import DirectRunner
 from podfence.nft.process import NftRunner

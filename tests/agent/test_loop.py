@@ -15,9 +15,9 @@ import podfence.agent
 from podfence.agent.loop import Agent
 from podfence.agent.source import Bookmark, SourceClosed, Synced, Unreadable, Verify
 from podfence.cluster.state import Event, EventType
-from podfence.dataplane.chains import Settings
 from podfence.dataplane.conntrack import Labelled
 from podfence.dataplane.ruleset import TABLE
+from podfence.dataplane.settings import Settings
 from podfence.errors import OptionError
 from podfence.kube.objects import Node, Peer
 from podfence.lab import node_agent

@@ -12,7 +12,7 @@ import pytest
 from podfence.agent.loop import Agent
 from podfence.agent.node.source import QueueSource
 from podfence.agent.source import Bookmark, Synced
-from podfence.dataplane.chains import Settings
+from podfence.dataplane.settings import Settings
 from podfence.nft.errors import NftError
 from podfence.nft.fake import FakeRunner
 from podfence.policy.options import Options

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 import msgspec
 
 from podfence.cluster.state import Event, EventType
-from podfence.dataplane.chains import Settings
+from podfence.dataplane.settings import Settings
 from podfence.kube.objects import (
     ContainerPort,
     IPBlock,

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from podfence.dataplane.chains import Settings
 from podfence.dataplane.conntrack import KernelConntrack
+from podfence.dataplane.settings import Settings
 from podfence.nft.direct import DirectRunner
 from podfence.nft.process import NftRunner
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from podfence.api import Cluster
-from podfence.dataplane.chains import Builder, Settings
+from podfence.dataplane.chains import Builder
 from podfence.dataplane.compiler import Compiler
 from podfence.dataplane.difference import cold_start, difference
 from podfence.dataplane.ruleset import TABLE
+from podfence.dataplane.settings import Settings
 from podfence.nft.chain import Chain
 from podfence.nft.direct import DirectRunner
 from podfence.nft.element import Element, goto

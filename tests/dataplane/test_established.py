@@ -13,10 +13,10 @@ import pytest
 
 from podfence.api import Cluster
 from podfence.cluster.state import Event, EventType
-from podfence.dataplane.chains import Settings
 from podfence.dataplane.conntrack import KernelConntrack
 from podfence.dataplane.enforcer import Enforcer
 from podfence.dataplane.revocation import Reviewed
+from podfence.dataplane.settings import Settings
 from podfence.kube.objects import KubeObject, Node, Peer, PolicyPort
 from podfence.nft.process import NftRunner
 from podfence.sets.addresses import parse_address

@@ -10,12 +10,13 @@ import pytest
 
 from podfence.api import Cluster
 from podfence.cluster.state import Event, EventType
-from podfence.dataplane.chains import Builder, Settings
+from podfence.dataplane.chains import Builder
 from podfence.dataplane.compiler import Compiler
 from podfence.dataplane.conntrack import Labelled
 from podfence.dataplane.enforcer import Enforcer
 from podfence.dataplane.flows import Ends, Flow, Judge
 from podfence.dataplane.revocation import Reviewed
+from podfence.dataplane.settings import Settings
 from podfence.kube.objects import KubeObject, Node, Peer, PolicyPort
 from podfence.netlink.asking import NetlinkError
 from podfence.nft.fake import FakeRunner

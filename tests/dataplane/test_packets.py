@@ -12,9 +12,9 @@ import pytest
 
 from podfence.api import Cluster
 from podfence.cluster.state import Event, EventType
-from podfence.dataplane.chains import Settings
 from podfence.dataplane.enforcer import Enforcer
 from podfence.dataplane.ruleset import TABLE
+from podfence.dataplane.settings import Settings
 from podfence.kube.objects import ContainerPort, Node, Peer, PolicyPort
 from podfence.nft.process import NftRunner
 from podfence.policy.ends import NodeEnd, PodEnd

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from podfence.api import Cluster
-from podfence.dataplane.chains import Builder, Settings
+from podfence.dataplane.chains import Builder
 from podfence.dataplane.compiler import Compiler
+from podfence.dataplane.settings import Settings
 from podfence.dataplane.tracing import differences, side
 from podfence.policy.verdict import Direction
 from podfence.sets.addresses import family_of

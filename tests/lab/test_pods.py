@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from podfence.dataplane.chains import Settings
+from podfence.dataplane.settings import Settings
 from podfence.lab.errors import LabError
 from podfence.lab.objects.containers import Container
 from podfence.lab.processes import archive

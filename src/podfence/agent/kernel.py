@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from podfence.agent.denials import DeniedFlow, LeftOut
     from podfence.agent.loop import Agent
     from podfence.agent.watch import Watch
-    from podfence.dataplane.chains import Settings
     from podfence.dataplane.conntrack import Conntrack
+    from podfence.dataplane.settings import Settings
     from podfence.nft.runner import Runner
 
 

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from podfence.agent.source import Notice, Source
     from podfence.agent.watch import Watch
-    from podfence.dataplane.chains import Settings
     from podfence.dataplane.conntrack import Conntrack
+    from podfence.dataplane.settings import Settings
     from podfence.nft.runner import Runner
     from podfence.policy.model import Change
     from podfence.policy.options import Options

@@ -1,20 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a node's program to the objects of its table.
-
-Two base chains at the forward hook, one for each direction: a packet that egress accepts goes on to
-ingress by the kernel's own order of base chains. Were the chains of egress to lead to those of ingress,
-a kernel that checks every path through a table for loops would check the product of both.
-"""
+"""From a node's program to the objects of its table: groups, shared sets, and which address is in which group."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from podfence.dataplane.hooks import fixed
+from podfence.dataplane.objects import FAMILIES, INTERVAL, RESET, Objects, short
 from podfence.dataplane.program import ICMP_OPTION, RuleName
 from podfence.dataplane.references import References
-from podfence.dataplane.ruleset import ChainBody, Ruleset, SetBody, digest, rule
-from podfence.nft.chain import Chain, Hook
+from podfence.dataplane.ruleset import Ruleset, digest
 from podfence.nft.element import goto, jump
 from podfence.nft.names import COMMENT_LIMIT, identifier
 from podfence.nft.sets import Map, Set
@@ -24,65 +19,20 @@ from podfence.sets.addresses import family_of
 from podfence.sets.ports import LAST_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from podfence.dataplane.program import GroupKey, GroupProgram, NodeProgram, PortProgram, ProgramChange, SharedKey
     from podfence.dataplane.ruleset import ElementKey
-    from podfence.nft.element import Key, Verdict
-    from podfence.nft.sets import Flag
+    from podfence.dataplane.settings import Settings
+    from podfence.nft.element import Verdict
     from podfence.sets.addresses import Family
-
-PRIORITY: Final = -5
-"""Before the filter chains of others, after destination addresses were rewritten."""
 
 LOG_PREFIX_LIMIT: Final = 120
 _LOG_LIMIT: Final = "limit rate 20/second burst 100 packets"
 # For each group, to protect the processor; whoever listens leaves out what repeats.
 
-FAMILIES: Final[tuple[tuple[Family, str, Key], ...]] = ((4, "ip", ("ipv4_addr",)), (6, "ip6", ("ipv6_addr",)))
-_INTERVAL: Final[frozenset[Flag]] = frozenset({"interval"})
 _SPACES: Final[dict[Family, tuple[int, int]]] = {4: AddressSet.V4.spans[0], 6: AddressSet.V6.spans[0]}
 _NUMBERS: Final = {"TCP": 6, "UDP": 17, "SCTP": 132}
-
-_RESET: Final = "meta l4proto 6 counter reject with tcp reset"
-_ESTABLISHED: Final = "ct state established,related accept"
-# Multicast listener discovery (130-132, 143), and router and neighbour discovery (133-136).
-_DISCOVERY: Final = "icmpv6 type { 130-136, 143 } accept"
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How what is denied ends: `reject` instead of dropping it, and a line through NFLOG to group `log_group`.
-
-    `label` is the bit of connection tracking's labels, 0 to 127, that cuts an established flow.
-    """
-
-    reject: bool = False
-    log_group: int | None = None
-    label: int = 119
-
-
-@dataclass(slots=True)
-class _Objects:
-    """Chains and sets, by name."""
-
-    chains: dict[str, ChainBody] = field(default_factory=dict)
-    sets: dict[str, SetBody] = field(default_factory=dict)
-
-    def chain(self, name: str, *texts: str, hook: Hook | None = None, comment: str | None = None) -> None:
-        if name not in self.chains:
-            self.chains[name] = ChainBody(Chain(name, hook, comment), tuple(rule(name, text) for text in texts))
-
-    def put(self, container: Set | Map, elements: Mapping[ElementKey, Verdict | None]) -> None:
-        self.sets[container.name] = SetBody(container, elements)
-
-    def update(self, other: _Objects) -> None:
-        """Take over what is in others; what is there already and does the same stays the same object."""
-        for name, chain in other.chains.items():
-            known = self.chains.get(name)
-            if known is None or not known.same_as(chain):
-                self.chains[name] = chain
-        self.sets.update(other.sets)
 
 
 class Builder:
@@ -91,7 +41,7 @@ class Builder:
     def __init__(self, settings: Settings) -> None:
         """Make nothing yet."""
         self._settings = settings
-        self._parts: dict[GroupKey | SharedKey, _Objects] = {}
+        self._parts: dict[GroupKey | SharedKey, Objects] = {}
         self._entries: dict[GroupKey, Verdict] = {}
         self._chain_users = References[str]()
         self._set_users = References[str]()
@@ -102,28 +52,28 @@ class Builder:
 
         `change` says what differs in it since the last call, and only that is made again; the first call has none.
         """
-        result = _Objects(dict(self._built.chains), dict(self._built.sets))
+        result = Objects(dict(self._built.chains), dict(self._built.sets))
         for shared in program.sets if change is None else change.sets:
             addresses = program.sets.get(shared)
-            self._put(shared, _Objects() if addresses is None else _shared(shared, addresses), result)
+            self._put(shared, Objects() if addresses is None else _shared(shared, addresses), result)
         for key in program.groups if change is None else change.groups:
             group = program.groups.get(key)
             if group is None:
-                self._put(key, _Objects(), result)
+                self._put(key, Objects(), result)
                 del self._entries[key]
             else:
                 name = group_name(key)
                 self._put(key, _GroupObjects(key, name, self._settings).make(group), result)
                 self._entries[key] = goto(name)
         if change is None or change.addresses:
-            result.update(_fixed(program, self._settings.label))
+            result.update(fixed(program, self._settings.label))
             self._place(program, result)
         self._built = Ruleset(result.chains, result.sets)
         return self._built
 
-    def _put(self, key: GroupKey | SharedKey, made: _Objects, result: _Objects) -> None:
+    def _put(self, key: GroupKey | SharedKey, made: Objects, result: Objects) -> None:
         """Let a part be made of these objects; those of its last ones that no part has any more go."""
-        before = self._parts.pop(key, _Objects())
+        before = self._parts.pop(key, Objects())
         if made.chains or made.sets:
             self._parts[key] = made
         result.update(made)
@@ -132,80 +82,23 @@ class Builder:
         for name in self._set_users.move(before.sets, made.sets):
             del result.sets[name]
 
-    def _place(self, program: NodeProgram, result: _Objects) -> None:
+    def _place(self, program: NodeProgram, result: Objects) -> None:
         for direction, table in program.group_of.items():
             for family, _, types in FAMILIES:
                 entries: dict[ElementKey, Verdict | None] = {
                     number: self._entries[key] for number, key in table.items() if family_of(number) == family
                 }
-                result.put(Map(f"{_short(direction)}{family}", types), entries)
+                result.put(Map(f"{short(direction)}{family}", types), entries)
 
 
-def _shared(key: SharedKey, addresses: frozenset[int]) -> _Objects:
+def _shared(key: SharedKey, addresses: frozenset[int]) -> Objects:
     """Return the sets of the addresses that all groups share."""
-    result = _Objects()
+    result = Objects()
     for family, _, types in FAMILIES:
         first, last = _SPACES[family]
         found: list[ElementKey] = [item for item in addresses if first <= item <= last]
         result.put(Set(_set_name(key, family), types), dict.fromkeys(found))
     return result
-
-
-def _fixed(program: NodeProgram, label: int) -> _Objects:
-    """Return what every table has: the hooks, and who is known."""
-    result = _Objects()
-    for family, _, types in FAMILIES:
-        result.put(Set(f"known{family}", types), {item: None for item in program.known if family_of(item) == family})
-        ranges: dict[ElementKey, Verdict | None] = {
-            span: None for span in program.pod_range.spans if family_of(span[0]) == family
-        }
-        result.put(Set(f"podcidr{family}", types, _INTERVAL), ranges)
-        pairs: dict[ElementKey, Verdict | None] = {pair: None for pair in program.own if family_of(pair[0]) == family}
-        result.put(Set(f"own{family}", types * 2), pairs)
-    result.chain("hold", "counter drop", comment="a local pod that is not programmed yet")
-    revoked = f"ct label {label} goto revoked"
-    # The first rule matches nothing; while there is such a rule, the kernel keeps room for labels on new flows.
-    result.chain(
-        "revoked",
-        f"ct state untracked ct label set {label}",
-        _RESET,
-        "counter drop",
-        comment="an established flow that is forbidden now",
-    )
-    own = [f"{word} saddr . {word} daddr @own{family} accept" for family, word, _ in FAMILIES]
-    result.chain("evaluate", *_hold("saddr"), *own, *(f"{word} saddr vmap @eg{n}" for n, word, _ in FAMILIES))
-    result.chain(
-        "forward",
-        revoked,
-        _ESTABLISHED,
-        _DISCOVERY,
-        *_hold("daddr"),
-        "goto evaluate",
-        hook=Hook("filter", "forward", PRIORITY),
-    )
-    if program.judges_own_node:
-        hook = Hook("filter", "input", PRIORITY)
-        result.chain("own_node", 'iifname "lo" accept', revoked, _ESTABLISHED, _DISCOVERY, "goto evaluate", hook=hook)
-        # What the node still sends on a flow that a pod opened; what the node opens is never revoked.
-        # Resets of revoked flows come by here too, whichever chain made them.
-        result.chain("own_node_out", "tcp flags & rst == rst accept", revoked, hook=Hook("filter", "output", PRIORITY))
-    result.chain(
-        "stage_in",
-        _ESTABLISHED,
-        _DISCOVERY,
-        *own,
-        *(f"{word} daddr vmap @in{family}" for family, word, _ in FAMILIES),
-        hook=Hook("filter", "forward", PRIORITY + 1),
-    )
-    return result
-
-
-def _hold(end: str) -> list[str]:
-    return [f"{word} {end} @podcidr{family} {word} {end} != @known{family} goto hold" for family, word, _ in FAMILIES]
-
-
-def _short(direction: Direction) -> str:
-    return "eg" if direction is Direction.EGRESS else "in"
 
 
 def group_name(key: GroupKey) -> str:
@@ -221,8 +114,8 @@ def _set_name(key: SharedKey, family: Family) -> str:
 def rule_chain(direction: Direction, name: RuleName) -> str:
     """Return the name of the chain that accepts, and counts, what a rule admits; rules count from 1 there."""
     if name == ICMP_OPTION:
-        return identifier("ok", _short(direction), "icmp")
-    return identifier("ok", _short(direction), name.namespace, name.policy, str(name.rule + 1))
+        return identifier("ok", short(direction), "icmp")
+    return identifier("ok", short(direction), name.namespace, name.policy, str(name.rule + 1))
 
 
 class _GroupObjects:
@@ -232,10 +125,10 @@ class _GroupObjects:
         self._key = key
         self._name = name
         self._settings = settings
-        self._result = _Objects()
+        self._result = Objects()
         self._verdicts: dict[PortProgram, Verdict] = {}
 
-    def make(self, program: GroupProgram) -> _Objects:
+    def make(self, program: GroupProgram) -> Objects:
         peer = "daddr" if self._key.direction is Direction.EGRESS else "saddr"
         texts: list[str] = []
         for family, word, types in FAMILIES:
@@ -259,7 +152,7 @@ class _GroupObjects:
             if found:
                 # Named by what is in it: intervals are never changed in place, where nft checks them for overlaps.
                 name = identifier("c", digest(repr(sorted((key, str(item)) for key, item in found.items()))))
-                self._result.put(Map(f"{name}_{family}", types, flags=_INTERVAL), found)
+                self._result.put(Map(f"{name}_{family}", types, flags=INTERVAL), found)
                 texts.append(f"{word} {peer} vmap @{name}_{family}")
         if program.anywhere:
             texts.append(str(self._verdict(program.anywhere)))
@@ -277,7 +170,7 @@ class _GroupObjects:
             prefix = _cut(f"podfence {self._key.direction} denied by {_policies(self._key)}", LOG_PREFIX_LIMIT)
             texts.append(f'{_LOG_LIMIT} log prefix "{prefix}: " group {self._settings.log_group}')
         if self._settings.reject:
-            texts += [_RESET, "counter reject with icmpx type admin-prohibited"]
+            texts += [RESET, "counter reject with icmpx type admin-prohibited"]
         else:
             texts.append("counter drop")
         return texts

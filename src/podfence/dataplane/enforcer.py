@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from podfence.dataplane.chains import Builder, Settings
+from podfence.dataplane.chains import Builder
 from podfence.dataplane.compiler import SHARED_FROM, Compiler
 from podfence.dataplane.difference import cold_start, compatible, replacement, steps
 from podfence.dataplane.revocation import Reviewed, Revocation, concerned
 from podfence.dataplane.ruleset import COMMENT, TABLE, Ruleset, read_back
+from podfence.dataplane.settings import Settings
 from podfence.errors import PodfenceError
 from podfence.kube.objects import Pod
 from podfence.nft.errors import NftError, NoBufferSpaceError, NotFoundError, NotInstalledError, PermissionDeniedError

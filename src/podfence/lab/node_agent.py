@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from podfence.agent.reports import Report
     from podfence.agent.source import Notice
     from podfence.agent.watch import Watch
-    from podfence.dataplane.chains import Settings
+    from podfence.dataplane.settings import Settings
     from podfence.nft.runner import Runner
     from podfence.policy.options import Options
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from podfence.agent.source import Bookmark
 from podfence.cluster.state import Event, EventType
-from podfence.dataplane.chains import Settings
+from podfence.dataplane.settings import Settings
 from podfence.lab.errors import LabError
 from podfence.lab.links import AgentLink
 from podfence.lab.network import dns

@@ -15,7 +15,7 @@ from podfence.agent.node.metrics import Metrics
 from podfence.agent.node.serving import Serving
 from podfence.agent.node.source import QueueSource
 from podfence.agent.node.view import Latest
-from podfence.dataplane.chains import Settings
+from podfence.dataplane.settings import Settings
 from podfence.policy.options import Options
 
 if TYPE_CHECKING:

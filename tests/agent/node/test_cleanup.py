@@ -15,10 +15,10 @@ from podfence.agent.node.cleanup import CleanupError, cleanup
 from podfence.agent.node.interfaces import locate
 from podfence.agent.node.presence import LOCK, AgentRunsError, claimed
 from podfence.cluster.state import ClusterState
-from podfence.dataplane.chains import Settings
 from podfence.dataplane.conntrack import KernelConntrack
 from podfence.dataplane.enforcer import Enforcer, ForeignTableError
 from podfence.dataplane.ruleset import TABLE
+from podfence.dataplane.settings import Settings
 from podfence.errors import PodfenceError
 from podfence.nft.process import NftRunner
 from podfence.nft.transaction import Transaction

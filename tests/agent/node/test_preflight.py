@@ -16,8 +16,8 @@ from podfence.agent.nflog import LogGroup
 from podfence.agent.node import preflight
 from podfence.agent.node.preflight import NodeFacts, inspect
 from podfence.agent.node.rivals import Named, Seen
-from podfence.dataplane.chains import Settings
 from podfence.dataplane.ruleset import TABLE
+from podfence.dataplane.settings import Settings
 from podfence.nft.process import NftRunner
 from podfence.nft.transaction import Transaction
 from tests.dataplane.fabric import Space
@@ -95,7 +95,7 @@ def test_what_nft_or_the_kernel_lack_is_named(
 
 def test_without_net_admin_only_that_is_fatal_and_nothing_is_raised(node: Space) -> None:
     program = (
-        "from podfence.agent.node.preflight import *; from podfence.dataplane.chains import Settings;"
+        "from podfence.agent.node.preflight import *; from podfence.dataplane.settings import Settings;"
         "from podfence.nft.process import NftRunner;"
         "print(*(item.code for item in inspect(NftRunner(), Settings(), NodeFacts(name='n1', pod_cidrs=('10.0.0.0/24',)))))"
     )

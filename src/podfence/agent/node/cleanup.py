@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final
 from podfence.agent.node import bridging
 from podfence.agent.node.preflight import is_ours
 from podfence.agent.node.presence import LOCK, SOCKET, claimed
-from podfence.dataplane.chains import Settings
 from podfence.dataplane.conntrack import KernelConntrack
 from podfence.dataplane.enforcer import ForeignTableError
 from podfence.dataplane.ruleset import TABLE
+from podfence.dataplane.settings import Settings
 from podfence.errors import PodfenceError
 from podfence.netlink.asking import NetlinkError
 from podfence.nft.errors import NotFoundError

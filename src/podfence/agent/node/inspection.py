@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from podfence.agent.node.intake import Intake
-    from podfence.dataplane.chains import Settings
+    from podfence.dataplane.settings import Settings
 
 EVERY: Final = 60.0
 """Seconds between two complete inspections."""

@@ -31,7 +31,7 @@ from podfence.agent.node.presence import SOCKET, claimed
 from podfence.agent.node.serving import Serving
 from podfence.agent.node.source import QueueSource
 from podfence.agent.node.view import Latest, SourceState
-from podfence.dataplane.chains import Settings
+from podfence.dataplane.settings import Settings
 from podfence.errors import PodfenceError
 from podfence.kube.access.credentials import Credentials
 from podfence.kube.access.load import load

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from podfence.agent.node.interfaces import Place
     from podfence.agent.node.rivals import Seen
-    from podfence.dataplane.chains import Settings
+    from podfence.dataplane.settings import Settings
     from podfence.nft.runner import Runner
 
 OLDEST_KERNEL: Final = (5, 10)

@@ -25,7 +25,7 @@ from podfence.lab.processes.rootfs import pod_files
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from podfence.dataplane.chains import Settings
+    from podfence.dataplane.settings import Settings
     from podfence.lab.objects.containers import PodSpec
     from podfence.lab.processes.rootfs import PodFiles
     from podfence.policy.options import Options

@@ -75,7 +75,7 @@ def _agent(message: dict[str, Any], fds: list[int]) -> int:
 
     def work() -> None:
         # Pods do without all of that.
-        from podfence.dataplane.chains import Settings  # noqa: PLC0415
+        from podfence.dataplane.settings import Settings  # noqa: PLC0415
         from podfence.lab import node_agent  # noqa: PLC0415
         from podfence.policy.options import Options  # noqa: PLC0415
 

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The chains that every table has: where packets enter, and how they come to the groups of their ends.
+
+Two base chains at the forward hook, one for each direction: a packet that egress accepts goes on to
+ingress by the kernel's own order of base chains. Were the chains of egress to lead to those of ingress,
+a kernel that checks every path through a table for loops would check the product of both.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from podfence.dataplane.objects import FAMILIES, INTERVAL, RESET, Objects
+from podfence.nft.chain import Hook
+from podfence.nft.sets import Set
+from podfence.sets.addresses import family_of
+
+if TYPE_CHECKING:
+    from podfence.dataplane.program import NodeProgram
+    from podfence.dataplane.ruleset import ElementKey
+    from podfence.nft.element import Verdict
+
+PRIORITY: Final = -5
+"""Before the filter chains of others, after destination addresses were rewritten."""
+
+_ESTABLISHED: Final = "ct state established,related accept"
+# Multicast listener discovery (130-132, 143), and router and neighbour discovery (133-136).
+_DISCOVERY: Final = "icmpv6 type { 130-136, 143 } accept"
+
+
+def fixed(program: NodeProgram, label: int) -> Objects:
+    """Return what every table has: the hooks, and who is known."""
+    result = Objects()
+    for family, _, types in FAMILIES:
+        result.put(Set(f"known{family}", types), {item: None for item in program.known if family_of(item) == family})
+        ranges: dict[ElementKey, Verdict | None] = {
+            span: None for span in program.pod_range.spans if family_of(span[0]) == family
+        }
+        result.put(Set(f"podcidr{family}", types, INTERVAL), ranges)
+        pairs: dict[ElementKey, Verdict | None] = {pair: None for pair in program.own if family_of(pair[0]) == family}
+        result.put(Set(f"own{family}", types * 2), pairs)
+    result.chain("hold", "counter drop", comment="a local pod that is not programmed yet")
+    revoked = f"ct label {label} goto revoked"
+    # The first rule matches nothing; while there is such a rule, the kernel keeps room for labels on new flows.
+    result.chain(
+        "revoked",
+        f"ct state untracked ct label set {label}",
+        RESET,
+        "counter drop",
+        comment="an established flow that is forbidden now",
+    )
+    own = [f"{word} saddr . {word} daddr @own{family} accept" for family, word, _ in FAMILIES]
+    result.chain("evaluate", *_hold("saddr"), *own, *(f"{word} saddr vmap @eg{n}" for n, word, _ in FAMILIES))
+    result.chain(
+        "forward",
+        revoked,
+        _ESTABLISHED,
+        _DISCOVERY,
+        *_hold("daddr"),
+        "goto evaluate",
+        hook=Hook("filter", "forward", PRIORITY),
+    )
+    if program.judges_own_node:
+        hook = Hook("filter", "input", PRIORITY)
+        result.chain("own_node", 'iifname "lo" accept', revoked, _ESTABLISHED, _DISCOVERY, "goto evaluate", hook=hook)
+        # What the node still sends on a flow that a pod opened; what the node opens is never revoked.
+        # Resets of revoked flows come by here too, whichever chain made them.
+        result.chain("own_node_out", "tcp flags & rst == rst accept", revoked, hook=Hook("filter", "output", PRIORITY))
+    result.chain(
+        "stage_in",
+        _ESTABLISHED,
+        _DISCOVERY,
+        *own,
+        *(f"{word} daddr vmap @in{family}" for family, word, _ in FAMILIES),
+        hook=Hook("filter", "forward", PRIORITY + 1),
+    )
+    return result
+
+
+def _hold(end: str) -> list[str]:
+    return [f"{word} {end} @podcidr{family} {word} {end} != @known{family} goto hold" for family, word, _ in FAMILIES]

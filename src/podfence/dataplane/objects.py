@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Chains and sets while a ruleset is put together, and the words that all of them are written with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from podfence.dataplane.ruleset import ChainBody, SetBody, rule
+from podfence.nft.chain import Chain
+from podfence.policy.verdict import Direction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from podfence.dataplane.ruleset import ElementKey
+    from podfence.nft.chain import Hook
+    from podfence.nft.element import Key, Verdict
+    from podfence.nft.sets import Flag, Map, Set
+    from podfence.sets.addresses import Family
+
+FAMILIES: Final[tuple[tuple[Family, str, Key], ...]] = ((4, "ip", ("ipv4_addr",)), (6, "ip6", ("ipv6_addr",)))
+"""Each family with what rules call it, and the type of its addresses."""
+
+INTERVAL: Final[frozenset[Flag]] = frozenset({"interval"})
+RESET: Final = "meta l4proto 6 counter reject with tcp reset"
+
+
+@dataclass(slots=True)
+class Objects:
+    """Chains and sets, by name."""
+
+    chains: dict[str, ChainBody] = field(default_factory=dict)
+    sets: dict[str, SetBody] = field(default_factory=dict)
+
+    def chain(self, name: str, *texts: str, hook: Hook | None = None, comment: str | None = None) -> None:
+        """Take in a chain with these rules, unless there is one of the name."""
+        if name not in self.chains:
+            self.chains[name] = ChainBody(Chain(name, hook, comment), tuple(rule(name, text) for text in texts))
+
+    def put(self, container: Set | Map, elements: Mapping[ElementKey, Verdict | None]) -> None:
+        """Take in a set or map with its elements."""
+        self.sets[container.name] = SetBody(container, elements)
+
+    def update(self, other: Objects) -> None:
+        """Take over what is in others; what is there already and does the same stays the same object."""
+        for name, chain in other.chains.items():
+            known = self.chains.get(name)
+            if known is None or not known.same_as(chain):
+                self.chains[name] = chain
+        self.sets.update(other.sets)
+
+
+def short(direction: Direction) -> str:
+    """Return what a direction is called in names."""
+    return "eg" if direction is Direction.EGRESS else "in"
