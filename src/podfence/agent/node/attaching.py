@@ -115,7 +115,7 @@ class Attaching:
 
     def follow(self) -> None:
         """Look if the node's pods are others, or have other addresses, than when this last looked."""
-        if self._pods() != self._seen:
+        if not self._is_off and self._pods() != self._seen:
             self.look()
 
     def look(self, *, thorough: bool = False) -> None:

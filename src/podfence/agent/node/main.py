@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from podfence.agent.kernel import NodeKernel, settling
 from podfence.agent.loop import Agent
+from podfence.agent.node.attaching import Attaching
 from podfence.agent.node.events import NodeEvents
 from podfence.agent.node.feed import Feed
 from podfence.agent.node.inspection import Inspection
@@ -42,8 +43,10 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
+    from podfence.agent.node.attaching import Attachments, Binding
     from podfence.agent.node.findings import Finding
     from podfence.agent.node.logs import Form, Level
+    from podfence.agent.node.matching import Granted
     from podfence.agent.node.view import HealthView
     from podfence.agent.reports import Report
     from podfence.kube.access.access import Access
@@ -78,6 +81,9 @@ class Setup:
     state: Path
     run: Path
     sysctls: Path
+    results: Path
+    binding: Binding
+    granted: Granted
     options: Options
     reject: bool
     log_form: Form
@@ -125,8 +131,11 @@ class NodeAgent:
         )
         intake = Intake()
         self._inspection = Inspection(setup.node, intake, settings, setup.state, setup.sysctls)
+        self._attaching = Attaching(
+            lambda: intake.pods_on(setup.node), self._source.put, setup.binding, setup.results, setup.granted
+        )
         kept = Kept(setup.state, _identity(access, setup.node))
-        self._feed = Feed(intake, self._source, kept, log.logger.warning, self._inspection.soon)
+        self._feed = Feed(intake, self._source, kept, log.logger.warning, self._attaching.follow, self._inspection.soon)
         self._failure: BaseException | None = None
 
     def run(self) -> None:
@@ -163,7 +172,12 @@ class NodeAgent:
     @property
     def findings(self) -> Sequence[Finding]:
         """What is wrong with the node at present."""
-        return self._inspection.findings
+        return (*self._attaching.findings, *self._inspection.findings)
+
+    @property
+    def attachments(self) -> Attachments:
+        """How many pods of the node are bound to their links."""
+        return self._attaching.attachments
 
     @property
     def health(self) -> Sequence[HealthView]:
@@ -214,6 +228,7 @@ class NodeAgent:
                 events = NodeEvents(session, self.node)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._feed.run(session))
+                    group.create_task(self._attaching.run())
                     group.create_task(self._inspection.run(self._changed))
                     group.create_task(self._follow(events))
         finally:
