@@ -142,7 +142,13 @@ def test_only_files_that_are_new_or_have_changed_are_read_again(
     assert [item.pod for item in results.read()] == ["shop/web", "shop/db"]
 
     opened: list[str] = []
-    monkeypatch.setattr(os, "open", lambda path, *rest, real=os.open: (opened.append(path), real(path, *rest))[1])
+    real = os.open
+
+    def note(path: str, flags: int) -> int:
+        opened.append(path)
+        return real(path, flags)
+
+    monkeypatch.setattr(os, "open", note)
     assert len(results.read()) == 2
     assert opened == []
 
