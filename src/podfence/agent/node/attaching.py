@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from podfence.agent.node.directory import DirectoryWatch
 from podfence.agent.node.findings import Finding, some
-from podfence.agent.node.interfaces import has_own_route, links, own_addresses, way
+from podfence.agent.node.interfaces import LinkWatch, has_own_route, links, own_addresses, way
 from podfence.agent.node.matching import Granted, Kernel, Matched, match
 from podfence.agent.node.results import Results
 from podfence.agent.source import Attached
@@ -35,7 +36,10 @@ EVERY_IN_DOUBT: Final = 10.0
 """The same while something is unproven; what is so for that long is told, and what goes away by itself is not."""
 
 SETTLE: Final = 0.005
-"""Seconds after which changed results are read: several are written together."""
+"""Seconds after which is looked at what has changed: several things change together."""
+
+GAP: Final = 0.03
+"""Seconds between two such looks at least: with 250 pods one takes ten milliseconds of a core."""
 
 
 class Attachments(NamedTuple):
@@ -96,22 +100,25 @@ class Attaching:
         self._strangers = Lasting()
         self._ways: dict[int, Place] = {}
         self._is_due = False
+        self._not_before = 0.0
 
     async def run(self) -> None:
-        """Look for ever: at once when results change, and at everything once a minute."""
+        """Look for ever: at once when results or links change, and at everything once a minute."""
         if self._is_off:
             return
         loop = asyncio.get_running_loop()
-        watch = DirectoryWatch(self._results.directory)
-        loop.add_reader(watch, self._soon, watch)
-        try:
+        with ExitStack() as stack:
+            results = DirectoryWatch(self._results.directory)
+            stack.callback(results.close)
+            changes = LinkWatch()
+            stack.callback(changes.close)
+            for watch in (results, changes):
+                loop.add_reader(watch, self._soon, watch)
+                stack.callback(loop.remove_reader, watch)
             while True:
-                watch.renew()
+                results.renew()
                 self.look(thorough=True)
                 await asyncio.sleep(EVERY_IN_DOUBT if self._unproven.known or self._strangers.known else EVERY)
-        finally:
-            loop.remove_reader(watch)
-            watch.close()
 
     def follow(self) -> None:
         """Look if the node's pods are others, or have other addresses, than when this last looked."""
@@ -141,16 +148,18 @@ class Attaching:
             self._told = matched.links
             self._tell([Attached(matched.links)])
 
-    def _soon(self, watch: DirectoryWatch) -> None:
+    def _soon(self, watch: DirectoryWatch | LinkWatch) -> None:
         """Look in a moment, once for all that changes until then."""
         watch.clear()
         if not self._is_due:
             self._is_due = True
-            asyncio.get_running_loop().call_later(SETTLE, self._look_again)
+            loop = asyncio.get_running_loop()
+            loop.call_at(max(loop.time() + SETTLE, self._not_before), self._look_again)
 
     def _look_again(self) -> None:
         self._is_due = False
         self.look()
+        self._not_before = asyncio.get_running_loop().time() + GAP
 
     def _match(self) -> Matched:
         known = links()

@@ -55,6 +55,9 @@ _FIRST: Final = {4: 0, 16: V6_FIRST}
 """The number of the first address by how many bytes an address has."""
 
 _BUFFER: Final = 1 << 16
+_CHANGES: Final = 0x1 | 0x10 | 0x100
+"""The groups RTMGRP_LINK, RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR."""
+
 _PATIENCE: Final = 10.0
 _GONE: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL, errno.ESRCH})
 
@@ -116,6 +119,41 @@ def _link(data: bytes, start: int, end: int) -> Link:
     a, b = parts.get(_LINK_MASTER, (0, 0))
     master = _NUMBER.unpack_from(data, a)[0] if b - a == _NUMBER.size else 0
     return Link(_text(data[first:last]), _text(inner.get(_INFO_KIND, b"")), inner.get(_INFO_DATA, b""), master)
+
+
+class LinkWatch:
+    """Becomes readable when an interface of the node, or an address of one, came, went or was changed."""
+
+    def __init__(self) -> None:
+        """Begin to listen in this thread's network namespace. Raises OSError if the kernel does not let us."""
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
+        )
+        try:
+            self._socket.bind((0, _CHANGES))
+        except OSError:
+            self._socket.close()
+            raise
+
+    def fileno(self) -> int:
+        """Return what to wait for."""
+        return self._socket.fileno()
+
+    def clear(self) -> None:
+        """Take what it has to tell, so that only later changes are told."""
+        while True:
+            try:
+                self._socket.recv(_BUFFER)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # There was more than it could hold; whoever looks sees all of it.
+                if error.errno != errno.ENOBUFS:
+                    return
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._socket.close()
 
 
 def locate(addresses: Iterable[str]) -> dict[str, Place]:
