@@ -18,7 +18,7 @@ from podfence.agent.acceptance import accept
 from podfence.agent.complaints import Complaints
 from podfence.agent.questions import Questions
 from podfence.agent.reports import Record, Report
-from podfence.agent.source import Bookmark, SourceClosed, Synced, Unreadable, Verify
+from podfence.agent.source import Attached, Bookmark, SourceClosed, Synced, Unreadable, Verify
 from podfence.cluster.state import ClusterState, Event, EventType
 from podfence.dataplane.compiler import check_options
 from podfence.dataplane.enforcer import Enforcer, ForeignTableError
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from podfence.agent.source import Notice, Source
     from podfence.agent.watch import Watch
     from podfence.dataplane.conntrack import Conntrack
+    from podfence.dataplane.links import Links
     from podfence.dataplane.settings import Settings
     from podfence.nft.runner import Runner
     from podfence.policy.model import Change
@@ -129,6 +130,7 @@ class Agent:
         self._stopped = False
         self._local: set[Key] = set()
         self._changes: list[Change] = []
+        self._links: Links | None = None
         self._received: dict[Key, tuple[EventType, float]] = {}
         self._revision: int | None = None
         self._programmed: int | None = None
@@ -240,6 +242,9 @@ class Agent:
                     self._begin(now)
                 case Verify():
                     self._verify_at = now
+                case Attached(links):
+                    self._links = links
+                    self._await(now)
                 case Unreadable(reason):
                     self._complain(reason, reason)
 
@@ -282,10 +287,15 @@ class Agent:
     # The kernel
 
     def _program(self, enforcer: Enforcer) -> None:
-        changes, again = self._changes, self._failures > 0
-        touched = bool(changes) or again or not self._adopted
+        changes, links, again = self._changes, self._links, self._failures > 0
+        touched = bool(changes) or links is not None or again or not self._adopted
         cut = 0
         try:
+            if links is not None:
+                # The enforcer has taken them also when this raises. Before it has started, they only wait for that.
+                self._links = None
+                with self._accounted(enforcer):
+                    enforcer.attach(links)
             if not self._adopted:
                 cut += self._looking(enforcer, enforcer.start)
                 self._adopted = True
