@@ -64,6 +64,7 @@ LINKS = Links(
     reserved=frozenset({parse_address("10.244.1.1"), parse_address("fe80::1")}),
     tunnel_ports=frozenset({8472}),
     tunnel_protocols=frozenset({4, 41}),
+    held=frozenset({"veth2"}),
 )
 
 
@@ -115,7 +116,9 @@ def test_a_report_comes_back_as_it_was() -> None:
             "an event about a Pod was left out, because it cannot be read: Expected `str`, got `int` - at `$.name`",
         ),
         (
-            msgspec.msgpack.encode(["attached", "", [[["v", "b", "m", ["web"], "a/w", False]], [], [], [], [], []]]),
+            msgspec.msgpack.encode(
+                ["attached", "", [[["v", "b", "m", ["web"], "a/w", False]], [], [], [], [], [], []]]
+            ),
             "an event was left out, because it cannot be read: 'web' is not an IP address",
         ),
         (

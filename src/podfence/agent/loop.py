@@ -292,10 +292,10 @@ class Agent:
         cut = 0
         try:
             if links is not None:
-                # The enforcer has taken them also when this raises. Before it has started, they only wait for that.
-                self._links = None
+                # Before the enforcer has started, they only wait for that.
                 with self._accounted(enforcer):
                     enforcer.attach(links)
+                self._links = None
             if not self._adopted:
                 cut += self._looking(enforcer, enforcer.start)
                 self._adopted = True

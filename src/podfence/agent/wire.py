@@ -51,6 +51,7 @@ class _Links(msgspec.Struct, array_like=True):
     reserved: list[str]
     tunnel_ports: list[int]
     tunnel_protocols: list[int]
+    held: list[str]
 
 
 _ATTACHED: Final = "attached"
@@ -137,6 +138,7 @@ def _on_the_wire(links: Links) -> _Links:
         _texts(sorted(links.reserved)),
         sorted(links.tunnel_ports),
         sorted(links.tunnel_protocols),
+        sorted(links.held),
     )
 
 
@@ -152,6 +154,7 @@ def _off_the_wire(found: _Links) -> Links:
         frozenset(_numbers(found.reserved)),
         frozenset(found.tunnel_ports),
         frozenset(found.tunnel_protocols),
+        frozenset(found.held),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from podfence.agent.node.attaching import EVERY, EVERY_IN_DOUBT, Attaching, Attachments, Binding
+from podfence.agent.node.attaching import EVERY, EVERY_IN_DOUBT, Attaching, Attachments
 from podfence.agent.node.matching import Granted
 from podfence.agent.source import Attached
 from podfence.dataplane.links import Links, PodLink
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from podfence.agent.source import Notice
+    from podfence.dataplane.settings import Binding
 
 MAC = "0a:58:0a:f4:01:02"
 OTHER_MAC = "0a:58:0a:f4:01:03"
@@ -143,6 +144,7 @@ def test_the_uplinks_of_a_bridge_and_what_ends_at_the_node_are_known(bed: Bed) -
     bed.cache.add(cni.bridge("veth1", MAC, "10.244.1.2/24"))
     links = bed.look()
     assert links.uplinks == {"vx7"}
+    assert links.held == {"patch"}
     assert links.tunnel_ports == {4789, 8472}
     assert links.tunnel_protocols == frozenset()
     bed.attaching = bed.make(granted=Granted(uplinks=frozenset({"patch"})))

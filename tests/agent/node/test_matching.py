@@ -282,7 +282,7 @@ def test_a_port_that_is_no_cable_leads_away_from_the_node(kind: str, is_uplink: 
     node = replace(BRIDGED, links={**BRIDGED.links, "port": (kind, "cni0")})
     found = matched(result("cni0", "veth1"), result("cni0", "veth2", addresses=[B], pod="shop/db"), node=node)
     assert found.links.uplinks == (frozenset({"port"}) if is_uplink else frozenset())
-    assert found.strangers == (frozenset() if is_uplink else frozenset({"port"}))
+    assert found.links.held == (frozenset() if is_uplink else frozenset({"port"}))
 
 
 def test_a_port_that_is_a_cable_leads_away_if_the_node_says_so_and_never_if_it_is_a_pods() -> None:
@@ -290,7 +290,7 @@ def test_a_port_that_is_a_cable_leads_away_if_the_node_says_so_and_never_if_it_i
     found = matched(result("cni0", "veth1"), granted=granted)
     assert found.links.uplinks == {"veth2"}
     assert told(found) == [f"{BOUND} {A}"]
-    assert not found.strangers
+    assert not found.links.held
 
 
 def test_a_namespace_that_the_node_exempts_is_told_as_such_and_never_missed() -> None:

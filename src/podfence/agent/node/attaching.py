@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from podfence.agent.node.interfaces import Link, Place
     from podfence.agent.source import Notice
     from podfence.dataplane.links import Links
-
-Binding = Literal["off", "report", "enforce"]
-"""Whether packets are bound to the links they come by: not at all, only told of, or dropped if they are not."""
+    from podfence.dataplane.settings import Binding
 
 EVERY: Final = 60.0
 """Seconds between two looks at everything."""
@@ -193,7 +191,7 @@ class Attaching:
         # At the start nothing is under way: what is unproven then has been so for a while.
         age = 0.0 if self._told is None else EVERY_IN_DOUBT
         lasting = self._unproven.since(matched.unproven.keys() | matched.astray.keys(), now, age)
-        strangers = self._strangers.since(matched.strangers, now, EVERY)
+        strangers = self._strangers.since(matched.links.held, now, EVERY)
         self.findings = tuple(self._findings(matched, lasting, sorted(strangers)))
 
     def _findings(self, matched: Matched, lasting: AbstractSet[str], strangers: list[str]) -> Iterator[Finding]:

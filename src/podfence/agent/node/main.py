@@ -43,12 +43,13 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from podfence.agent.node.attaching import Attachments, Binding
+    from podfence.agent.node.attaching import Attachments
     from podfence.agent.node.findings import Finding
     from podfence.agent.node.logs import Form, Level
     from podfence.agent.node.matching import Granted
     from podfence.agent.node.view import HealthView
     from podfence.agent.reports import Report
+    from podfence.dataplane.settings import Binding
     from podfence.kube.access.access import Access
     from podfence.kube.access.choose import Choice
     from podfence.policy.options import Options
@@ -115,7 +116,7 @@ class NodeAgent:
         self._setup = setup
         self._access = access
         self._log = log
-        settings = Settings(reject=setup.reject, log_group=LOG_GROUP)
+        settings = Settings(reject=setup.reject, log_group=LOG_GROUP, binding=setup.binding)
         self._metrics = Metrics(setup.version)
         self._kernel = NodeKernel(setup.node, settings, self._tell)
         self._source = QueueSource(self._kernel.watch)

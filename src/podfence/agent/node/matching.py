@@ -52,14 +52,12 @@ class Matched:
     """What came of it; pods are named as ``namespace/name``.
 
     `unproven` says of each pod why nothing proves by which link its packets come. `astray` names for each pod the
-    link that its plugin made and where the kernel leads instead. `strangers` are ports of the pods' bridges that are
-    nobody's: of a pod that is just being made, or of something that podfence was not told of.
+    link that its plugin made and where the kernel leads instead.
     """
 
     links: Links
     unproven: Mapping[str, str]
     astray: Mapping[str, str]
-    strangers: frozenset[str]
 
 
 def match(
@@ -200,7 +198,7 @@ class _Matching:
         links = self.kernel.links
         bridges = self.bridges | {number for number in remembered if number in links}
         names = frozenset(links[number].name for number in bridges)
-        ports = {number for number, link in links.items() if link.master in bridges and number not in self.found}
+        ports = {number for number, link in links.items() if link.master in bridges and not self.found.get(number)}
         uplinks = {
             number for number in ports if links[number].kind not in CABLES or links[number].name in self.granted.uplinks
         }
@@ -214,10 +212,10 @@ class _Matching:
                 reserved,
                 ends.ports,
                 ends.protocols,
+                frozenset(links[number].name for number in ports - uplinks),
             ),
             self._without_exempt(self.unproven),
             self._without_exempt(self.astray),
-            frozenset(links[number].name for number in ports - uplinks),
         )
 
     def _is_exempt(self, pod: str) -> bool:

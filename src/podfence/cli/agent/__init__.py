@@ -13,8 +13,8 @@ from podfence.cli.agent.places import in_run_directory, in_state_directory, with
 from podfence.cli.commands import Commands
 
 if TYPE_CHECKING:
-    from podfence.agent.node.attaching import Binding
     from podfence.agent.node.logs import Form, Level
+    from podfence.dataplane.settings import Binding
 
 _TABLE = {
     "status": ("podfence.cli.agent.status", "What the agent of this node does, and whether anything is wrong"),
