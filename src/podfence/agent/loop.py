@@ -113,6 +113,7 @@ class Agent:
         """
         check_options(options)
         self.enforcer: Enforcer | None = None
+        self.links: Links | None = None
         self._source = source
         self._node = node
         self._runner = runner
@@ -130,7 +131,7 @@ class Agent:
         self._stopped = False
         self._local: set[Key] = set()
         self._changes: list[Change] = []
-        self._links: Links | None = None
+        self._is_attached = True
         self._received: dict[Key, tuple[EventType, float]] = {}
         self._revision: int | None = None
         self._programmed: int | None = None
@@ -243,7 +244,7 @@ class Agent:
                 case Verify():
                     self._verify_at = now
                 case Attached(links):
-                    self._links = links
+                    self.links, self._is_attached = links, False
                     self._await(now)
                 case Unreadable(reason):
                     self._complain(reason, reason)
@@ -287,15 +288,15 @@ class Agent:
     # The kernel
 
     def _program(self, enforcer: Enforcer) -> None:
-        changes, links, again = self._changes, self._links, self._failures > 0
-        touched = bool(changes) or links is not None or again or not self._adopted
+        changes, again = self._changes, self._failures > 0
+        touched = bool(changes) or again or not (self._adopted and self._is_attached)
         cut = 0
         try:
-            if links is not None:
+            if self.links is not None and not self._is_attached:
                 # Before the enforcer has started, they only wait for that.
                 with self._accounted(enforcer):
-                    enforcer.attach(links)
-                self._links = None
+                    enforcer.attach(self.links)
+                self._is_attached = True
             if not self._adopted:
                 cut += self._looking(enforcer, enforcer.start)
                 self._adopted = True

@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 _GROUP: Final = 1 << (7 - 1)
 _SUBSYSTEM: Final = 10
 _NEW_GENERATION, _GET_GENERATION = 0xA0F, 0xA10
-_FAMILIES: Final = frozenset({1, 7})
-"""Those of our tables: inet and bridge."""
-
+_INET: Final = 1
 _TABLE_NAME, _GENERATION_ID = 1, 1
 _NUMBER: Final = struct.Struct(">I")
 _NAME: Final = TABLE.name.encode() + b"\0"
@@ -171,8 +169,8 @@ def _generation_of(data: bytes, start: int, end: int) -> int:
 
 
 def _is_ours(data: bytes, start: int, end: int) -> bool:
-    """Return whether a message is about a table of ours; the name of the table is the first attribute of all."""
-    if data[start] not in _FAMILIES:
+    """Return whether a message is about our table; the name of the table is the first attribute of all of them."""
+    if data[start] != _INET:
         return False
     return any(
         kind == _TABLE_NAME and data[first:last] == _NAME

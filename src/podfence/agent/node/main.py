@@ -176,6 +176,11 @@ class NodeAgent:
         return (*self._attaching.findings, *self._inspection.findings)
 
     @property
+    def binding(self) -> Binding:
+        """What becomes of packets that are not those of the pod whose link they come by."""
+        return self._setup.binding
+
+    @property
     def attachments(self) -> Attachments:
         """How many pods of the node are bound to their links."""
         return self._attaching.attachments
