@@ -33,7 +33,7 @@ def arp(operation: int, sender: tuple[str, str], target: tuple[str, str], more: 
 
 def checksum(data: bytes) -> int:
     data += bytes(len(data) % 2)
-    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -60,7 +60,9 @@ def icmpv6(source: str, destination: str, kind: int, content: bytes, hops: int =
     return ip(source, destination, 58, _summed(source, destination, 58, bytes((kind, 0)), content), hops)
 
 
-def neighbour(kind: int, source: str, destination: str, target: str, hardware: str = "", *, more: bytes = b"", hops: int = 255) -> bytes:
+def neighbour(
+    kind: int, source: str, destination: str, target: str, hardware: str = "", *, more: bytes = b"", hops: int = 255
+) -> bytes:
     """Return a solicitation (135) or an advertisement (136) about a target, with the hardware address of one end."""
     option = bytes((kind - 134, 1)) + mac(hardware) if hardware else b""
     flags = bytes((0x60 if kind == 136 else 0, 0, 0, 0))

@@ -120,7 +120,10 @@ class Walk:
         if "interval" in self.ruleset.sets[name].container.flags:
             for key, verdict in elements.items():
                 assert isinstance(key, tuple)
-                if key[0] <= address <= key[1]:
+                first, last = key
+                assert isinstance(first, int)
+                assert isinstance(last, int)
+                if first <= address <= last:
                     return str(verdict or "")
             return None
         return str(elements[address] or "") if address in elements else None

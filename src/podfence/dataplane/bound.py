@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from podfence.sets.addresses import Family
 
 CHAINS: Final = (
-    *("bind", "from_link", "link_local", "to_link", "tunnel", "tunnel_in", "to_tunnel"),
+    *("bind", "from_bridge", "from_link", "link_local", "to_link", "tunnel", "tunnel_in", "to_tunnel"),
     *map(chain_of, (UNKNOWN_SOURCE, UNKNOWN_DESTINATION, TUNNEL)),
 )
 SETS: Final = (TOLD, "pairs4", "pairs6", "nodes4", "nodes6", "local4", "local6", "ends", "links")
@@ -36,6 +36,8 @@ SETS: Final = (TOLD, "pairs4", "pairs6", "nodes4", "nodes6", "local4", "local6",
 
 LISTENER_REPORT: Final = "icmpv6 type { 131, 132, 143 } ip6 hoplimit 1 ip6 daddr ff02::/16"
 """What a kernel tells multicast routers; a bridge listens to it, to know behind which port a group is."""
+
+_NEIGHBOURS: Final = "icmpv6 type { 135, 136 } ip6 hoplimit 255"
 
 _PRIORITY: Final = -310
 """Before connection tracking, and before chains that exempt packets from it."""
@@ -74,9 +76,11 @@ def bound(links: Links, settings: Settings, program: NodeProgram) -> Bound:
         f"ip protocol 2 {drops.quiet}",
         f"goto {chain_of(UNKNOWN_SOURCE)}",
     )
+    # Those of pods that are being made too: the table of frames has judged them, by port and hardware address.
+    result.chain("from_bridge", f"{_NEIGHBOURS} accept", "goto from_link")
     result.chain(
         "link_local",
-        "icmpv6 type { 135, 136 } ip6 hoplimit 255 accept",
+        f"{_NEIGHBOURS} accept",
         f"{LISTENER_REPORT} accept",
         f"icmpv6 type 133 {drops.quiet}",
         f"goto {chain_of(UNKNOWN_SOURCE)}",
@@ -104,7 +108,8 @@ def _put_sets(result: Objects, links: Links, program: NodeProgram) -> None:
     ends: dict[ElementKey, Verdict | None] = {}
     for interface, is_confined in interfaces.items():
         if is_confined:
-            confined[interface], ends[interface] = goto("from_link"), jump("to_link")
+            confined[interface] = goto("from_bridge" if interface in links.all_bridges else "from_link")
+            ends[interface] = jump("to_link")
         elif interface not in links.all_bridges:
             confined[interface] = ACCEPT
     result.put(Map("links", _INTERFACE), confined)

@@ -133,7 +133,7 @@ def _put_hooks(result: Objects, quiet: str) -> None:
         "from_pod",
         "ether type ip iifname . ether saddr . ip saddr @bound4 goto from_pod4",
         "ether type ip6 iifname . ether saddr . ip6 saddr @bound6 goto from_pod6",
-        "ether type arp iifname . ether saddr @ends goto arp",
+        "ether type arp iifname . ether saddr @ends goto any_arp",
         "ether type ip6 iifname . ether saddr @ends ip6 saddr { ::, fe80::/10 } goto link_local",
         f"ether type ip ip protocol 2 {quiet}",
         f"ether type {{ ip, ip6, arp }} goto {_NO_SOURCE}",
@@ -159,7 +159,7 @@ def _put_ip(result: Objects, quiet: str) -> None:
 
 
 def _put_neighbours(result: Objects, quiet: str, links: Links) -> None:
-    result.chain("arp", f"{_PLAIN_ARP} goto plain_arp", f"goto {_NO_PROTOCOL}")
+    result.chain("any_arp", f"{_PLAIN_ARP} goto plain_arp", f"goto {_NO_PROTOCOL}")
     result.chain(
         "plain_arp",
         "iifname . arp saddr ether . arp saddr ip @bound4 accept",

@@ -37,6 +37,7 @@ _RANGE: Final = ("podcidr4", "podcidr6")
 _FIXED_SETS: Final = (*_RANGE, *_PLACED, *_KNOWN)
 _AT_ONCE: Final = 250
 
+
 def difference(old: Ruleset, new: Ruleset, table: Table = TABLE) -> Transaction:
     """Return the transaction that makes `old` into `new`, both in a table that exists; it is empty if they are equal.
 

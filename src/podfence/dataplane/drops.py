@@ -53,7 +53,7 @@ class Drops:
         return "drop" if self.settings.binding == "enforce" else "accept"
 
     def put(self, result: Objects, *reasons: str, otherwise: str = "accept") -> None:
-        """Take in the chains that drop for some reasons; `otherwise` is how they end where packets are only reported."""
+        """Take in the chains that drop for some reasons; `otherwise` is how they end where packets are only told of."""
         end = "drop" if self.settings.binding == "enforce" else otherwise
         texts = [f"counter {end}"]
         group = self.settings.log_group

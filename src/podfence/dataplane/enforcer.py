@@ -13,7 +13,6 @@ from podfence.dataplane.chains import Builder
 from podfence.dataplane.compiler import SHARED_FROM, Compiler
 from podfence.dataplane.difference import cold_start, hooks_last
 from podfence.dataplane.kept import ForeignTableError, KeptTable
-from podfence.dataplane.links import Links
 from podfence.dataplane.program import Tunnels
 from podfence.dataplane.revocation import Reviewed, Revocation, concerned
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, Ruleset
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from podfence.dataplane.conntrack import Conntrack
+    from podfence.dataplane.links import Links
     from podfence.nft.runner import Runner
     from podfence.policy.model import Model
 

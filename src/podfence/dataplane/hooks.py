@@ -30,8 +30,7 @@ _DISCOVERY: Final = "icmpv6 type { 130-136, 143 } jump discovery"
 
 
 def fixed(program: NodeProgram, label: int, forward: Iterable[str] = ()) -> Objects:
-    """Return what every table has: the hooks, and who is known. `forward` are further rules of the chain of that name.
-    """
+    """Return what every table has: the hooks, and who is known; `forward` are more rules of the chain of that name."""
     result = Objects()
     for family, _, types in FAMILIES:
         result.put(Set(f"known{family}", types), {item: None for item in program.known if family_of(item) == family})

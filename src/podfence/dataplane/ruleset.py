@@ -80,8 +80,7 @@ class SetBody:
     def same_as(self, other: SetBody) -> bool:
         """Return whether both hold the same."""
         return self is other or (
-            self.container == other.container
-            and (self.elements is other.elements or self.elements == other.elements)
+            self.container == other.container and (self.elements is other.elements or self.elements == other.elements)
         )
 
     def nft_elements(self, keys: Iterable[ElementKey]) -> Elements:

@@ -80,7 +80,7 @@ def side(program: NodeProgram, direction: Direction, local: int, peer: int) -> S
 
 
 def _tunnel_ports(program: NodeProgram, pod: int, node: int) -> PortSet:
-    """Return the ports by which nodes take packets out of tunnels, if a pod would speak to them; no policy opens them."""
+    """Return the ports by which a node takes packets out of tunnels; no policy opens them for pods."""
     tunnels = program.tunnels
     result = PortSet.EMPTY
     if tunnels is not None and pod in tunnels.sources and node in program.nodes:

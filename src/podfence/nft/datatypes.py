@@ -32,8 +32,7 @@ PROTOCOLS: Final = {
 
 
 _ETHER: Final = re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}", re.ASCII)
-_NAME_BYTES: Final = 15
-_NOT_IN_NAMES: Final = frozenset('/: "*\\')
+_NAME: Final = re.compile(r"[!#-)+-.0-9;-\[\]-~]{1,15}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +83,9 @@ def _ifname(text: str) -> int:
     """Return a name as the kernel stores it: 16 bytes that end with zeros."""
     name = text[1:-1] if text.startswith('"') and text.endswith('"') and len(text) > 1 else text
     # nft would take a star for any ending, and has no way to write a quotation mark.
-    if not name.isascii() or not name.isprintable() or name in {"", ".", ".."} or any(sign in _NOT_IN_NAMES for sign in name):
+    if not _NAME.fullmatch(name):
         raise ValueError(text)
-    data = name.encode()
-    if len(data) > _NAME_BYTES:
-        raise ValueError(text)
-    return int.from_bytes(data.ljust(16, b"\0"), "big")
+    return int.from_bytes(name.encode().ljust(16, b"\0"), "big")
 
 
 def _ifname_text(number: int) -> str:
