@@ -519,7 +519,8 @@ LINKS = Links((PodLink("veth1", "cni0", "0a:58:0a:00:00:01", (parse_address("10.
 
 def bound(world: World) -> list[tuple[str, ...]]:
     """Return the keys of what may be sent by ports of bridges."""
-    return [item.key for item in world.contents(BRIDGE_TABLE).elements.get("bound4", ())]
+    found = world.contents(BRIDGE_TABLE).elements.get("bound4", ())
+    return [tuple(part.strip('"') for part in item.key) for item in found]
 
 
 def test_links_that_are_known_before_the_first_list_are_bound_from_the_start() -> None:
