@@ -191,7 +191,9 @@ def test_container_has_one_capability_and_may_write_only_its_volumes() -> None:
         "state": "/var/lib/podfence",
         "run": "/run/podfence",
         "settings": "/proc/sys/net",
+        "cni-results": "/var/lib/cni/results",
     }
+    assert [item["name"] for item in helm.agent()["volumeMounts"] if item.get("readOnly")] == ["cni-results"]
 
 
 @helm.needed
@@ -221,7 +223,7 @@ def command(*names: str) -> click.Command:
 
 @helm.needed
 def test_commands_know_the_arguments_they_get() -> None:
-    everything = helm.agent("--set", "reject=true,options.hairpin=policy")["args"]
+    everything = helm.agent("--set", "reject=true,options.hairpin=policy,uplinks={a},unboundNamespaces={b}")["args"]
     (cleanup,) = helm.pod("--set", "cleanup=true")["spec"]["initContainers"]
 
     assert everything[0] == "agent"
@@ -236,6 +238,10 @@ def test_commands_know_the_arguments_they_get() -> None:
     [
         ("options.own-node-egress=allowed", "--set=own-node-egress=allowed"),
         ("reject=true", "--reject"),
+        ("binding=report", "--binding=report"),
+        ("unboundNamespaces={routers}", "--unbound-namespace=routers"),
+        ("uplinks={veth-up}", "--uplink=veth-up"),
+        ("cniResults=/var/lib/cni/cache/results", "--cni-results=/var/lib/cni/cache/results"),
         ("log.format=json", "--log-format=json"),
         ("log.level=debug", "--log-level=debug"),
         ("listen.port=9000", "--listen=$(NODE_ADDRESS):9000"),

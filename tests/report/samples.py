@@ -12,6 +12,7 @@ from podfence.agent.node.answer import (
     NodeAnswer,
     NodeConnection,
     NodeFinding,
+    PodLinks,
     RuleCount,
     Watch,
 )
@@ -204,6 +205,8 @@ STATUS = AgentStatus(
     pods=1,
     policies=2,
     groups=3,
+    binding="report",
+    links=PodLinks(bound=4, unbound=1, exempt=0),
     last_change=None,
     last_error=Moment(at="2027-01-15T08:01:00Z", what="nft failed"),
     dropped=None,

@@ -27,7 +27,9 @@ A scan of a network would fill the log; and were the number one for all, a tenan
 own pods, and nobody would read of what others try.
 """
 
-_NAMES: Final = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMP", 132: "SCTP"}
+PROTOCOLS: Final = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMP", 132: "SCTP"}
+"""Names of protocols of IP by their numbers."""
+
 _WITH_PORTS: Final = frozenset({6, 17, 132})
 _FRAGMENT: Final = 44
 _OPTIONS: Final = frozenset({0, 43, 60})
@@ -50,12 +52,17 @@ class Denied(NamedTuple):
     policies: str
 
 
-def parse(logged: Logged) -> Denied | None:
-    """Return what a logged packet tells, None if a rule of somebody else logged it or it is no IP packet."""
-    direction, by, policies = logged.prefix.removeprefix(_PREFIX).partition(_BY)
-    if not logged.prefix.startswith(_PREFIX) or not by or direction not in tuple(Direction):
-        return None
-    packet = logged.packet
+class Ends(NamedTuple):
+    """The ends of a packet: addresses are numbers as in `podfence.sets`, `port` is the destination's, None if none."""
+
+    source: int
+    destination: int
+    protocol: int
+    port: int | None
+
+
+def ends(packet: bytes) -> Ends | None:
+    """Return the ends of a packet that begins with its network header, None if it is no IP packet."""
     version = packet[0] >> 4 if packet else 0
     if version == 4 and len(packet) >= 20:
         protocol, start = packet[9], (packet[0] & 0xF) * 4
@@ -68,7 +75,16 @@ def parse(logged: Logged) -> Denied | None:
     else:
         return None
     port = _number(packet[start + 2 : start + 4]) if protocol in _WITH_PORTS and len(packet) >= start + 4 else None
-    return Denied(Direction(direction), source, destination, protocol, port, policies.rstrip().removesuffix(":"))
+    return Ends(source, destination, protocol, port)
+
+
+def parse(logged: Logged) -> Denied | None:
+    """Return what a logged packet tells, None if a rule of somebody else logged it or it is no IP packet."""
+    direction, by, policies = logged.prefix.removeprefix(_PREFIX).partition(_BY)
+    if not logged.prefix.startswith(_PREFIX) or not by or direction not in tuple(Direction):
+        return None
+    found = ends(logged.packet)
+    return None if found is None else Denied(Direction(direction), *found, policies.rstrip().removesuffix(":"))
 
 
 def _number(data: bytes) -> int:
@@ -191,10 +207,10 @@ def _named(item: Denied, compiler: Compiler) -> DeniedFlow:
     return DeniedFlow(
         item.direction,
         address_text(item.source),
-        _name(item.source, compiler),
+        address_name(item.source, compiler),
         address_text(item.destination),
-        _name(item.destination, compiler),
-        _NAMES.get(item.protocol, f"protocol {item.protocol}"),
+        address_name(item.destination, compiler),
+        PROTOCOLS.get(item.protocol, f"protocol {item.protocol}"),
         item.port,
         tuple(f"{group.namespace}/{key.name}" for key in group.policies) if group else _written(item.policies),
     )
@@ -206,7 +222,7 @@ def _written(policies: str) -> tuple[str, ...]:
     return tuple(f"{namespace}/{name}" for name in names.split(","))
 
 
-def _name(address: int, compiler: Compiler) -> str:
+def address_name(address: int, compiler: Compiler) -> str:
     """Return the name of the pod or node that has an address, nothing if nobody known has."""
     pod = compiler.owner(address)
     if pod is not None:

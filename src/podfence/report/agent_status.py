@@ -34,6 +34,7 @@ def lines(status: AgentStatus, *, width: int | None = None, style: Style = PLAIN
         ("enforcing", "yes" if status.enforcing else "no"),
         ("source", f"{_SOURCES[status.source]}, since {status.source_since}"),
         ("programmed", _programmed(status)),
+        ("links", _links(status)),
         ("dropped", _dropped(status)),
     ]
     if status.last_change:
@@ -80,6 +81,19 @@ def _dropped(status: AgentStatus) -> str:
         f"{dropped.egress} egress, {dropped.ingress} ingress, {dropped.held} of unknown pods, "
         f"{dropped.cut} of cut flows (packets)"
     )
+
+
+def _links(status: AgentStatus) -> str:
+    if status.binding == "off":
+        return "pods are not bound to their links"
+    links = status.links
+    parts = [f"{counted(links.bound, 'pod')} bound", f"{links.unbound} not", f"{links.exempt} exempt"]
+    stray = status.dropped.stray if status.dropped else {}
+    if any(stray.values()):
+        verdict = "dropped" if status.binding == "enforce" else "told of, and passed"
+        reasons = ", ".join(f"{packets} {reason}" for reason, packets in stray.items() if packets)
+        parts.append(f"stray packets {verdict}: {reasons}")
+    return ", ".join(parts)
 
 
 def _state(item: Watch) -> str:

@@ -12,6 +12,7 @@ import urllib.request
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from podfence.agent.loop import Agent
+from podfence.agent.node.attaching import Attachments
 from podfence.agent.node.metrics import Metrics
 from podfence.agent.node.serving import Serving
 from podfence.agent.node.source import QueueSource
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from podfence.agent.node.view import HealthView, SourceState
     from podfence.agent.reports import Report
     from podfence.agent.source import Notice
+    from podfence.dataplane.settings import Binding
     from podfence.nft.runner import Runner
 
 PATIENCE = 30.0
@@ -42,6 +44,8 @@ class Running:
         self.started = 1_800_000_000.0
         self.latest = Latest(lambda: 1_800_000_060.0)
         self.findings: tuple[Finding, ...] = ()
+        self.binding: Binding = "enforce"
+        self.attachments = Attachments()
         self.health: tuple[HealthView, ...] = ()
         self.source_state: SourceState = "live"
         self.source_since = 1_800_000_001.0

@@ -57,3 +57,20 @@ seLinuxOptions:
 - name: settings
   mountPath: /host/proc/sys/net
 {{- end }}
+
+{{- /* What was chosen; else what the release has. One from before there was a choice begins with telling. */ -}}
+{{- define "podfence.binding" -}}
+{{- $chosen := .Values.binding -}}
+{{- if not $chosen -}}
+{{- $chosen = "enforce" -}}
+{{- with lookup "apps/v1" "DaemonSet" .Release.Namespace "podfence-agent" -}}
+{{- $chosen = "report" -}}
+{{- range (first .spec.template.spec.containers).args -}}
+{{- if hasPrefix "--binding=" . -}}
+{{- $chosen = trimPrefix "--binding=" . -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $chosen -}}
+{{- end }}
