@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import pytest
 
+from podfence.lab.network.attachment import Attachment
 from podfence.lab.network.namespaces import inside
 from podfence.lab.network.outside import Responders
-from podfence.lab.network.wiring import Network, PodLink
+from podfence.lab.network.wiring import Network
 
 if TYPE_CHECKING:
     from podfence.lab.addresses import Plan
@@ -39,16 +40,17 @@ class Seen(NamedTuple):
 class Wired:
     """Nodes, outside, and pods `pods[node][number]`, each with one address per family."""
 
-    def __init__(self, plan: Plan, pods: tuple[int, ...] = ()) -> None:
+    def __init__(self, plan: Plan, pods: tuple[int, ...] = (), kind: str = "routed") -> None:
         self._stack = ExitStack()
         self._servers: dict[tuple[int, str, Family, int], socket.socket] = {}
         self.plan = plan
+        self.kind = kind
         with ExitStack() as stack:
             stack.callback(self._stack.close)
             self.fabric = self.hold()
             self.outside = self.hold()
             self.nodes = [self.hold() for _ in pods]
-            self.network = Network(plan, self.nodes, self.outside, Responders(TCP, UDP, DNS))
+            self.network = Network(plan, kind, self.nodes, self.outside, Responders(TCP, UDP, DNS))
             self._stack.callback(self.network.close)
             with inside(self.fabric):
                 self.network.start()
@@ -76,13 +78,13 @@ class Wired:
         assert process.stdout.readline() == b"ready\n"
         return process.pid
 
-    def link(self, node: int, number: int, pid: int | None = None) -> PodLink:
+    def link(self, node: int, number: int, pid: int | None = None) -> Attachment:
         """Return a pod, not attached, that has the address of that number in its node's range."""
         addresses = tuple(
             f"{self.plan.pod_range(node, family).partition('/')[0].removesuffix('.0')}{'' if family == 6 else '.'}{number:{'x' if family == 6 else 'd'}}"
             for family in self.plan.families
         )
-        return PodLink(self.hold() if pid is None else pid, node, addresses)
+        return Attachment(self.hold() if pid is None else pid, node, addresses)
 
     def run(self, pid: int, *command: str) -> str:
         """Run a program in a namespace; return what it prints."""
