@@ -7,15 +7,15 @@ import errno
 import socket
 import struct
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from podfence.lab.addresses import Plan
+from podfence.lab.addresses import Plan, PodNetworkKind
 from podfence.lab.network.attachment import AttachError
 from podfence.lab.network.namespaces import NetworkError, inside
 from podfence.lab.network.outside import Responders
-from podfence.lab.network.wiring import NETWORKS, Network
+from podfence.lab.network.wiring import Network
 from tests.lab.wiring import TCP, UDP, Wired, needs_namespaces
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ pytestmark = needs_namespaces
 FAMILIES: tuple[Family, ...] = (4, 6)
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
+@pytest.fixture(scope="module", params=get_args(PodNetworkKind))
 def lab(request: pytest.FixtureRequest) -> Iterator[Wired]:
-    with Wired(Plan((4, 6)), (2, 1), request.param) as found:
+    with Wired(Plan((4, 6), request.param), (2, 1)) as found:
         yield found
 
 
@@ -111,7 +111,7 @@ def test_nodes_reach_pods_and_pods_reach_nodes(lab: Wired, family: Family) -> No
         server = lab.server(target.pid, "tcp", family, 80)
         seen = lab.call(lab.nodes[0], target.addresses[which], 80, server)
         on_bridge = {4: "10.244.1.1", 6: "fd00:10:244:1::1"}
-        to_own = on_bridge[family] if lab.kind == "bridge" else lab.plan.node_address(1, family)
+        to_own = on_bridge[family] if lab.plan.network == "bridge" else lab.plan.node_address(1, family)
         assert seen.client == (to_own if target is pod else lab.plan.node_address(1, family))
     for node in (1, 2):
         server = lab.server(lab.nodes[node - 1], "tcp", family, 10250)
@@ -190,7 +190,7 @@ def test_a_node_that_is_gone_is_named() -> None:
     process = subprocess.Popen(["true"])
     process.wait()
     with Wired(Plan(), ()) as lab:
-        network = Network(lab.plan, "routed", [process.pid], lab.outside, Responders(TCP, UDP))
+        network = Network(lab.plan, [process.pid], lab.outside, Responders(TCP, UDP))
         with inside(lab.fabric), pytest.raises(NetworkError, match=r"connecting the nodes: ip link add node-1 "):
             network.start()
         network.close()

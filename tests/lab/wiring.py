@@ -40,17 +40,16 @@ class Seen(NamedTuple):
 class Wired:
     """Nodes, outside, and pods `pods[node][number]`, each with one address per family."""
 
-    def __init__(self, plan: Plan, pods: tuple[int, ...] = (), kind: str = "routed") -> None:
+    def __init__(self, plan: Plan, pods: tuple[int, ...] = ()) -> None:
         self._stack = ExitStack()
         self._servers: dict[tuple[int, str, Family, int], socket.socket] = {}
         self.plan = plan
-        self.kind = kind
         with ExitStack() as stack:
             stack.callback(self._stack.close)
             self.fabric = self.hold()
             self.outside = self.hold()
             self.nodes = [self.hold() for _ in pods]
-            self.network = Network(plan, kind, self.nodes, self.outside, Responders(TCP, UDP, DNS))
+            self.network = Network(plan, self.nodes, self.outside, Responders(TCP, UDP, DNS))
             self._stack.callback(self.network.close)
             with inside(self.fabric):
                 self.network.start()

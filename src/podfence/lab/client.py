@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from podfence.kube.objects import KubeObject
+    from podfence.lab.addresses import PodNetworkKind
     from podfence.lab.processes.probing import Probe
 
 Message = dict[str, Any]
@@ -40,14 +41,15 @@ class Client:
         *,
         nodes: int = 2,
         families: Sequence[int] = (4,),
+        network: PodNetworkKind = "routed",
         settings: Sequence[str] = (),
         namespace: str = "default",
         progress: Callable[[str], None] | None = None,
     ) -> Message:
         """Start the lab with some objects in it, and return when it runs and its policies are in the kernel.
 
-        `settings` are engine options as ``OPTION=VALUE``. If this is interrupted, the lab ends. Raises LabError
-        and MissingProgramError.
+        `network` is how pods are connected to their nodes. `settings` are engine options as ``OPTION=VALUE``. If this
+        is interrupted, the lab ends. Raises LabError and MissingProgramError.
         """
         started = sandbox.start(self.name)
         try:
@@ -57,6 +59,7 @@ class Client:
                 name=self.name,
                 nodes=nodes,
                 families=list(families),
+                network=network,
                 settings=list(settings),
                 namespace=namespace,
                 sources=texts(objects),

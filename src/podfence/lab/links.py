@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from podfence.agent.reports import Report
     from podfence.agent.source import Notice
-    from podfence.cluster.state import Event
     from podfence.lab.journal import Journal
 
 RESTART_DELAY: Final = 0.2
@@ -32,9 +31,9 @@ RESTART_DELAY: Final = 0.2
 class AgentLink:
     """The agent of one node.
 
-    `spawn` starts its process with one end of a connection, and returns the process id. `snapshot` gives all
-    objects as events, and the mark up to where they are; it is called with `lock` held, as `send` must be, so that
-    an agent that starts anew misses nothing.
+    `spawn` starts its process with one end of a connection, and returns the process id. `snapshot` gives
+    all that it has to know, and the mark up to where that is; it is called with `lock` held, as `send` must be, so
+    that an agent that starts anew misses nothing.
     """
 
     def __init__(
@@ -43,7 +42,7 @@ class AgentLink:
         spawn: Callable[[socket.socket], int],
         journal: Journal,
         lock: threading.RLock,
-        snapshot: Callable[[], tuple[list[Event], int]],
+        snapshot: Callable[[], tuple[list[Notice], int]],
     ) -> None:
         """Start nothing yet."""
         self.node = node
@@ -65,10 +64,10 @@ class AgentLink:
         with theirs:
             self.pid = self._spawn(theirs)
         with self._lock:
-            events, mark = self._snapshot()
+            notices, mark = self._snapshot()
             frames: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
             self._frames = frames
-            self.send([*events, Synced(), Bookmark(mark)])
+            self.send([*notices, Synced(), Bookmark(mark)])
         self.is_running = True
         threading.Thread(target=_write, args=(ours, frames), name=f"to {self.node}", daemon=True).start()
         threading.Thread(target=self._listen, args=(ours, frames), name=f"from {self.node}", daemon=True).start()

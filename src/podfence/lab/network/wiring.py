@@ -25,17 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from podfence.dataplane.links import Links
-    from podfence.lab.addresses import Plan
+    from podfence.lab.addresses import Plan, PodNetworkKind
     from podfence.sets.addresses import Family
 
 BRIDGE: Final = "podfence"
-NETWORKS: Final[Mapping[str, Callable[[Plan], PodNetwork]]] = {"routed": Routed, "bridge": Bridged}
-"""The kinds of networks of pods by name, the usual one first."""
-
 FOUND: Final = 200
 """How many pods of a lab find their neighbours themselves. Those of the others are written down, because the kernel's
 table of neighbours is one for all namespaces of the machine: with its usual limits it takes 1,024 within 5 s."""
 
+_KINDS: Final[Mapping[PodNetworkKind, Callable[[Plan], PodNetwork]]] = {"routed": Routed, "bridge": Bridged}
 _OUTSIDE_MAC: Final = "ee:ee:ee:ee:ee:ee"
 _REMOVED: Final = 1
 _NO_DEVICE: Final = ("Cannot find device", "No such device")
@@ -79,12 +77,10 @@ class Network:
     May be used by several threads; what concerns one node happens one after the other.
     """
 
-    def __init__(
-        self, plan: Plan, kind: str, nodes: Sequence[int], outside_pid: int, responders: outside.Responders
-    ) -> None:
-        """Keep what is to be wired, node 1 first; nothing is touched yet. `kind` is one of `NETWORKS`."""
+    def __init__(self, plan: Plan, nodes: Sequence[int], outside_pid: int, responders: outside.Responders) -> None:
+        """Keep what is to be wired, node 1 first; nothing is touched yet."""
         self._plan = plan
-        self._pods = NETWORKS[kind](plan)
+        self._pods = _KINDS[plan.network](plan)
         self._nodes = tuple(nodes)
         self._outside = outside_pid
         self._responders = responders
