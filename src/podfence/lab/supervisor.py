@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from podfence.agent.source import Notice
     from podfence.cluster.state import ClusterState
     from podfence.dataplane.links import Links
+    from podfence.dataplane.settings import Binding
     from podfence.kube.objects import Key, KubeObject
     from podfence.lab.addresses import Plan
     from podfence.lab.journal import Journal
@@ -59,10 +60,11 @@ class Supervisor:
     `last_breath` is a file that becomes readable when the last process of the lab has ended.
     """
 
-    def __init__(self, name: str, plan: Plan, nodes: int, options: Options, journal: Journal) -> None:
+    def __init__(self, name: str, plan: Plan, nodes: int, options: Options, binding: Binding, journal: Journal) -> None:
         """Start nodes, the world outside, and what every cluster has. Raises PodfenceError."""
         self.name = name
         self.options = options
+        self._settings = Settings(log_group=LOG_GROUP, binding=binding)
         self.journal = journal
         self.plan = plan
         self.world = World(plan, nodes, lax=options.validation == "lax", legacy=options.legacy)
@@ -200,8 +202,7 @@ class Supervisor:
     # Agents
 
     def _agent(self, holder: Holder) -> Callable[[socket.socket], int]:
-        settings = Settings(log_group=LOG_GROUP)
-        return lambda connection: self._spawner.agent(holder, holder.name, connection, self.options, settings)
+        return lambda connection: self._spawner.agent(holder, holder.name, connection, self.options, self._settings)
 
     def _snapshot(self, node: str) -> tuple[list[Notice], int]:
         """Return a node's links and all objects that agents look at, and the mark that is reached with them."""

@@ -10,6 +10,7 @@ import click
 from podfence.cli import complete
 from podfence.cli.commands import Command
 from podfence.cli.lab import shared
+from podfence.dataplane.settings import Binding
 from podfence.lab.addresses import PodNetworkKind
 
 _EXAMPLES = """
@@ -37,6 +38,12 @@ podfence lab up --network bridge
     help="How pods are connected to their node: routed (a link for each, the default), or bridge.",
 )
 @click.option(
+    "--binding",
+    type=click.Choice(get_args(Binding)),
+    default="enforce",
+    help="Packets on a pod's link that are not that pod's: enforce (drop them, the default), report, or off.",
+)
+@click.option(
     "--set",
     "settings",
     metavar="OPTION=VALUE",
@@ -52,6 +59,7 @@ def command(
     nodes: int,
     family: str | None,
     network: PodNetworkKind,
+    binding: Binding,
     settings: tuple[str, ...],
     name: str,
 ) -> int:
@@ -71,6 +79,7 @@ def command(
         nodes=nodes,
         families={None: (4,), "ipv6": (6,), "dual": (4, 6)}[family],
         network=network,
+        binding=binding,
         settings=settings,
         namespace=namespace,
         progress=shared.teller(quiet=manifests.quiet),
