@@ -34,11 +34,13 @@ if TYPE_CHECKING:
 FIRST_DELAY: Final = 0.5
 """Seconds after which a container is started again that ended; the time doubles each time."""
 
-_AT_ONCE: Final = 8
-"""How many pods are asked at the same time whether they answer."""
-
 LAST_DELAY: Final = 30.0
 """The most seconds until that."""
+
+_MOST_DOUBLINGS: Final = 10
+
+_AT_ONCE: Final = 8
+"""How many pods are asked at the same time whether they answer."""
 
 
 @dataclass(slots=True)
@@ -234,7 +236,7 @@ class Pods:
         if holder is None or self.running.get(spec.key) is not item:
             return
         if spec.restart == "Always" or (spec.restart == "OnFailure" and code != 0):
-            delay = min(LAST_DELAY, FIRST_DELAY * 2 ** (holder.containers()[container.name].starts - 1))
+            delay = restart_delay(holder.containers()[container.name].starts)
             self._later(delay, lambda: self._again(item, container))
         else:
             states = holder.containers().values()
@@ -251,6 +253,12 @@ class Pods:
         timer = threading.Timer(delay, work)
         timer.daemon = True
         timer.start()
+
+
+def restart_delay(starts: int) -> float:
+    """Return after how many seconds a container is started again that has been started so often."""
+    # The power itself is beyond every float after 1,024 starts.
+    return min(LAST_DELAY, FIRST_DELAY * 2.0 ** min(starts - 1, _MOST_DOUBLINGS))
 
 
 def _tcp_ports(container: Container, program: Program | None) -> tuple[int, ...]:
