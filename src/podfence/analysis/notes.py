@@ -33,6 +33,7 @@ def notes(state: ClusterState, options: Options, ignored: Mapping[str, int]) -> 
         *_host_network(state, options),
         *_idle(state),
         *_shared_addresses(state),
+        *_further_addresses(state),
         *_old_form(state, options),
     )
 
@@ -82,6 +83,16 @@ def _shared_addresses(state: ClusterState) -> Iterator[str]:
     for number, several in claimants(state.members.values()).items():
         names = ", ".join(display_name(member.key) for member in several)
         yield f"{format_address(number)} is claimed by {names}; connections to it are judged as the first's"
+
+
+def _further_addresses(state: ClusterState) -> Iterator[str]:
+    names = [
+        display_name(key)
+        for key, member in sorted(state.members.items())
+        if not member.host and member.pod is not None and len(member.addresses) < len(set(member.pod.addresses))
+    ]
+    if names:
+        yield f"more than one address of a family, which no pod has: only the first is judged of {_some(names)}"
 
 
 def _old_form(state: ClusterState, options: Options) -> Iterator[str]:
