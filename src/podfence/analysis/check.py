@@ -174,9 +174,7 @@ def _merge(parts: list[Part]) -> list[Part]:
 
 
 def _open_matter(egress: Reason, ingress: Reason) -> str:
-    names = dict.fromkeys((*egress.options, *ingress.options))
-    named = [name.replace("_", "-") for name in names]
-    return f"option {', '.join(named)}"
+    return f"option {', '.join(dict.fromkeys((*egress.options, *ingress.options)))}"
 
 
 def _reasons(engine: Engine, part: Part) -> tuple[Reason, Reason]:
