@@ -14,8 +14,10 @@ class PodLink(NamedTuple):
 
     `interface` is its name. `bridge` is the bridge whose port it is, "" for a link that packets are routed from.
     `mac` is the hardware address of the pod's end, "" if it is not known, which only a routed link may do without.
-    `addresses` are those of the pod, numbers as in `podfence.sets`; a pod that has none yet is held. `pod` is ``namespace/name``, for people.
-    `exempt` says that the node's configuration lets this pod send with any address, as a router does.
+    `addresses` are those of the pod, numbers as in `podfence.sets`; a pod that has none yet is held.
+    `pod` is ``namespace/name``, for people.
+    `exempt` says that the node's configuration lets this pod send with any address but those of others, as a router
+    does.
     """
 
     interface: str
