@@ -60,27 +60,24 @@ def bound(links: Links, settings: Settings, program: NodeProgram) -> Bound:
     drops.put(result, UNKNOWN_SOURCE)
     drops.put(result, UNKNOWN_DESTINATION, otherwise="return")
     _put_sets(result, links, program)
+    # What most packets are comes first, so that they pay for one lookup.
     result.chain(
         "bind",
+        *(f"iifname . {word} saddr @pairs{family} accept" for family, word, _ in FAMILIES),
         "iifname vmap @links",
-        *(
-            f"{word} saddr @local{family} iifname . {word} saddr != @pairs{family} goto {chain_of(UNKNOWN_SOURCE)}"
-            for family, word, _ in FAMILIES
-        ),
+        *(f"{word} saddr @local{family} goto {chain_of(UNKNOWN_SOURCE)}" for family, word, _ in FAMILIES),
         hook=Hook("filter", "prerouting", _PRIORITY),
     )
+    held = "a link whose pod has no address yet"
+    result.chain("held", f"{_NEIGHBOURS} accept", f"counter {drops.quiet}", comment=held)
+    # Those of pods that are being made too: the table of frames has judged them, by port and hardware address.
+    result.chain("from_bridge", f"{_NEIGHBOURS} accept", "goto from_link")
     result.chain(
         "from_link",
-        *(f"iifname . {word} saddr @pairs{family} accept" for family, word, _ in FAMILIES),
         "ip6 saddr { ::, fe80::/10 } goto link_local",
         f"ip protocol 2 {drops.quiet}",
         f"goto {chain_of(UNKNOWN_SOURCE)}",
     )
-    result.chain(
-        "held", f"{_NEIGHBOURS} accept", f"counter {drops.quiet}", comment="a link whose pod has no address yet"
-    )
-    # Those of pods that are being made too: the table of frames has judged them, by port and hardware address.
-    result.chain("from_bridge", f"{_NEIGHBOURS} accept", "goto from_link")
     result.chain(
         "link_local",
         f"{_NEIGHBOURS} accept",

@@ -120,8 +120,23 @@ def _keys(names: Iterable[str]) -> Mapping[ElementKey, None]:
 
 
 def _put_hooks(result: Objects, quiet: str) -> None:
-    result.chain("entry", "iifname vmap @senders", hook=Hook("filter", "prerouting", _PRIORITY))
-    result.chain("between", "oifname vmap @receivers", hook=Hook("filter", "forward", _PRIORITY))
+    # What most frames are comes first, so that they pay for one lookup.
+    result.chain(
+        "entry",
+        "ether type ip iifname . ether saddr . ip saddr @bound4 goto from_pod4",
+        "ether type ip6 iifname . ether saddr . ip6 saddr @bound6 goto from_pod6",
+        "iifname vmap @senders",
+        "ether daddr @hardware goto from_stranger",
+        hook=Hook("filter", "prerouting", _PRIORITY),
+    )
+    # A bridge that filters VLANs has put a tag on frames here, so `ether type` would be that of the tag.
+    result.chain(
+        "between",
+        "meta protocol ip oifname . ether daddr . ip daddr @bound4 accept",
+        "meta protocol ip6 oifname . ether daddr . ip6 daddr @bound6 accept",
+        "oifname vmap @receivers",
+        hook=Hook("filter", "forward", _PRIORITY),
+    )
     # Frames to these addresses are for the bridge itself, and would come to the node as if by a link of its own.
     result.chain(
         "aside",
@@ -141,8 +156,6 @@ def _put_hooks(result: Objects, quiet: str) -> None:
     )
     result.chain(
         "from_pod",
-        "ether type ip iifname . ether saddr . ip saddr @bound4 goto from_pod4",
-        "ether type ip6 iifname . ether saddr . ip6 saddr @bound6 goto from_pod6",
         "ether type arp iifname . ether saddr @ends goto any_arp",
         "ether type ip6 iifname . ether saddr @ends ip6 saddr { ::, fe80::/10 } goto link_local",
         f"ether type ip ip protocol 2 {quiet}",
@@ -154,7 +167,8 @@ def _put_hooks(result: Objects, quiet: str) -> None:
 def _put_ip(result: Objects, quiet: str) -> None:
     result.chain(
         "from_pod4",
-        "ip daddr { 224.0.0.0/4, 255.255.255.255 } goto to_group",
+        "ip daddr 224.0.0.0/4 goto to_group",
+        "ip daddr 255.255.255.255 goto to_group",
         f"{_TO_GROUP} goto {_NO_DESTINATION}",
         "accept",
     )
@@ -162,7 +176,8 @@ def _put_ip(result: Objects, quiet: str) -> None:
     result.chain(
         "from_pod6",
         "icmpv6 type { 130-137, 143 } goto discovery",
-        f"ip6 daddr {{ fe80::/10, ff00::/8 }} goto {_NO_DESTINATION}",
+        f"ip6 daddr ff00::/8 goto {_NO_DESTINATION}",
+        f"ip6 daddr fe80::/10 goto {_NO_DESTINATION}",
         f"{_TO_GROUP} goto {_NO_DESTINATION}",
         "accept",
     )
@@ -235,12 +250,9 @@ def _put_others(result: Objects, quiet: str) -> None:
 
 
 def _put_receivers(result: Objects, quiet: str) -> None:
-    # A bridge that filters VLANs has put a tag on frames here, so `ether type` would be that of the tag.
     result.chain(
         "to_pod",
         "iifname != @known goto from_stranger",
-        "meta protocol ip oifname . ether daddr . ip daddr @bound4 accept",
-        "meta protocol ip6 oifname . ether daddr . ip6 daddr @bound6 accept",
         "meta protocol arp accept",
         "meta protocol ip6 icmpv6 type { 134-136 } ip6 hoplimit 255 accept",
         "meta protocol ip6 icmpv6 type 130 ip6 hoplimit 1 ip6 daddr ff02::/16 accept",
