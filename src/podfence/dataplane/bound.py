@@ -94,10 +94,11 @@ def bound(links: Links, settings: Settings, program: NodeProgram) -> Bound:
 
 
 def _put_sets(result: Objects, links: Links, program: NodeProgram) -> None:
-    interfaces = {bridge: links.is_confined(bridge) for bridge in links.all_bridges}
+    bridges, pods, new = links.all_bridges, links.bound, links.new
+    interfaces = {bridge: links.is_confined(bridge) for bridge in bridges}
     interfaces |= {pod.interface: not pod.exempt for pod in links.pods if not pod.bridge}
-    pairs = {(pod.bridge or pod.interface, number) for pod in links.bound for number in pod.addresses}
-    local = {number for pod in links.bound for number in pod.addresses}
+    pairs = {(pod.bridge or pod.interface, number) for pod in pods for number in pod.addresses}
+    local = {number for pod in pods for number in pod.addresses}
     for family, _, types in FAMILIES:
         result.put(
             Set(f"pairs{family}", _INTERFACE + types), {pair: None for pair in pairs if family_of(pair[1]) == family}
@@ -109,10 +110,10 @@ def _put_sets(result: Objects, links: Links, program: NodeProgram) -> None:
     confined: dict[ElementKey, Verdict | None] = dict.fromkeys(ports, goto(chain_of(UNKNOWN_SOURCE)))
     ends: dict[ElementKey, Verdict | None] = {}
     for interface, is_confined in interfaces.items():
-        if interface in links.new:
+        if interface in new:
             confined[interface] = goto("held")
         elif is_confined:
-            confined[interface] = goto("from_bridge" if interface in links.all_bridges else "from_link")
+            confined[interface] = goto("from_bridge" if interface in bridges else "from_link")
             ends[interface] = jump("to_link")
     result.put(Map("links", _INTERFACE), confined)
     result.put(Map("ends", _INTERFACE), ends)

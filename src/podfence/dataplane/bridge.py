@@ -8,13 +8,14 @@ looked at before the bridge learns from it, and before the IP hooks see it.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from podfence.dataplane.bound import LISTENER_REPORT
 from podfence.dataplane.drops import UNKNOWN_DESTINATION, UNKNOWN_PROTOCOL, UNKNOWN_SOURCE, Drops, chain_of
 from podfence.dataplane.objects import FAMILIES, Objects
-from podfence.dataplane.ruleset import Ruleset
-from podfence.nft.chain import Hook
+from podfence.dataplane.ruleset import ChainBody, Ruleset, rule
+from podfence.nft.chain import Chain, Hook
 from podfence.nft.element import goto
 from podfence.nft.names import identifier
 from podfence.nft.sets import Map, Set
@@ -106,13 +107,16 @@ def _put_claims(result: Objects, ports: Iterable[PodLink]) -> None:
     for interface, numbers in found.items():
         if numbers:
             name = identifier("at", interface)
-            result.chain(
-                name,
-                *(f"{_TARGET} {number - V6_FIRST:#x} accept" for number in sorted(numbers)),
-                f"goto {_NO_SOURCE}",
-            )
+            result.chains[name] = _claims(name, frozenset(numbers))
             claims[interface] = goto(name)
     result.put(Map("claims", _INTERFACE), claims)
+
+
+@lru_cache(maxsize=4096)
+def _claims(name: str, numbers: frozenset[int]) -> ChainBody:
+    """Return the chain of a port; it stays the same object while its pod stays."""
+    texts = (f"{_TARGET} {number - V6_FIRST:#x} accept" for number in sorted(numbers))
+    return ChainBody(Chain(name), tuple(rule(name, text) for text in (*texts, f"goto {_NO_SOURCE}")))
 
 
 def _keys(names: Iterable[str]) -> Mapping[ElementKey, None]:
