@@ -50,6 +50,7 @@ BEDS: Final = {
     "flooding": {"options": FLOODING},
     "filtering": {"options": "vlan_filtering 1"},
     "hairpin": {"port": "hairpin on"},
+    "promiscuous": {"options": FLOODING, "state": "promisc on"},
 }
 
 

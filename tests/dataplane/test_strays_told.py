@@ -112,7 +112,8 @@ def test_nobody_hides_the_lines_of_another_behind_many_of_his_own(kind: str) -> 
                     ether(X.mac, bed.next_hop(C), IPV4, udp(f"198.51.{number // 200}.{number % 200}", C.four, 9, b"?")),
                 )
             bed.send(A, ether(A.mac, bed.next_hop(C), IPV4, udp("203.0.113.5", C.four, 9, b"?")))
-            mine, found = index(bed, A.interface), []
+            mine = index(bed, A.interface)
+            found: list[Logged] = []
             while not any(item.interface == mine for item in found):
                 found += group.receive()
         assert len(found) < 100
@@ -133,7 +134,7 @@ def test_what_is_only_reported_is_counted_and_passes(kind: str) -> None:
 
 def test_a_pod_without_an_address_yet_is_held_in_silence() -> None:
     for kind in ("bridge", "routed"):
-        with Bed(kind, SETTINGS) as bed:  # type: ignore[arg-type]
+        with Bed(kind, SETTINGS) as bed:
             links = bed.links()
             bed.enforcer.attach(links._replace(pods=(*links.pods[:-1], links.pods[-1]._replace(addresses=()))))
             key = token()
