@@ -38,6 +38,7 @@ OUTGOING: Final = 4
 EVERYTHING: Final = 3
 GATEWAYS: Final = ("10.244.1.1", "fd00:1::1")
 GATEWAY_MAC: Final = "0a:58:0a:f4:01:01"
+NODE_LOCAL: Final = "fe80::858:aff:fef4:101"
 NODE_ADDRESSES: Final = ("172.18.0.1", "fd01::1")
 RANGES: Final = ("10.244.1.0/24", "fd00:1::/64")
 UNDER: Final = ("172.18.0.2", "fd01::2")
@@ -137,6 +138,7 @@ class Bed:
                 f"link add cni0 address {GATEWAY_MAC} type bridge {self._bridge_options}",
                 f"addr add {GATEWAYS[0]}/24 dev cni0",
                 f"addr add {GATEWAYS[1]}/64 dev cni0 nodad",
+                f"addr add {NODE_LOCAL}/64 dev cni0 nodad",
                 "link set cni0 up",
             )
             self.set(node, **{f"bridge__bridge-nf-call-{name}": "1" for name in ("iptables", "ip6tables")})
@@ -175,7 +177,7 @@ class Bed:
 
     def links(self, *people: Person, **more: object) -> Links:
         """Return the links of some pods, or of all."""
-        reserved = frozenset(map(parse_address, (*GATEWAYS, *NODE_ADDRESSES)))
+        reserved = frozenset(map(parse_address, (*GATEWAYS, *NODE_ADDRESSES, NODE_LOCAL)))
         found = Links(tuple(item.link(self.bridge) for item in people or PEOPLE), reserved=reserved)
         if self.bridge:
             found = found._replace(bridges=frozenset({self.bridge}))

@@ -16,7 +16,23 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import pytest
 
 from podfence.dataplane.settings import Settings
-from tests.dataplane.bed import GATEWAYS, LOG_GROUP, MARKER_PORT, OPEN_PORT, A, Bed, C, Person, T, X, token, until
+from tests.dataplane.bed import (
+    GATEWAY_MAC,
+    GATEWAYS,
+    LOG_GROUP,
+    MARKER_PORT,
+    NODE_ADDRESSES,
+    NODE_LOCAL,
+    OPEN_PORT,
+    A,
+    Bed,
+    C,
+    Person,
+    T,
+    X,
+    token,
+    until,
+)
 from tests.dataplane.frames import (
     ARP,
     BROADCAST,
@@ -428,3 +444,100 @@ def test_a_pod_is_bound_as_soon_as_it_is_attached() -> None:
         bed.bind(A, T, C)
         assert not bed.arrives(X, A, frame(X, A, IPV4, udp(X.four, A.four, MARKER_PORT, key)), key, marks=C)
         assert bed.enforcer.verify() == ()
+
+
+# What is not a pod's port
+
+
+def test_an_exempt_pod_sends_as_it_likes_but_not_as_another_pod() -> None:
+    with Bed("bridge", options=FLOODING) as bed:
+        links = bed.links()
+        bed.enforcer.attach(links._replace(pods=(*links.pods[1:], links.pods[0]._replace(exempt=True))))
+        key = token()
+        assert bed.arrives(A, C, frame(A, C, IPV4, udp("198.51.100.7", C.four, 99, key)), key)
+        key = token()
+        assert not bed.arrives(A, C, frame(A, C, IPV4, udp(T.four, C.four, 99, key)), key)
+
+
+def test_what_comes_by_an_uplink_passes_if_it_is_for_the_pod_and_from_no_pod() -> None:
+    with Bed("bridge", options=FLOODING) as bed:
+        bed.bind(T, C, X, uplinks=frozenset({A.interface}))
+        outside = "198.51.100.7"
+        for passes, item in (
+            (True, Try("a datagram", A, C, lambda k: frame(A, C, IPV4, udp(outside, C.four, 99, k)))),
+            (False, Try("for another address", A, C, lambda k: frame(A, C, IPV4, udp(outside, "198.51.100.8", 99, k)))),
+            (False, Try("the address of a pod", A, C, lambda k: frame(A, C, IPV4, udp(T.four, C.four, 99, k)))),
+            (
+                False,
+                Try("ARP for a pod", A, C, lambda k: frame(A, C, ARP, arp(2, (A.mac, T.four), (C.mac, C.four), k))),
+            ),
+            (True, Try("ARP", A, C, lambda k: frame(A, C, ARP, arp(2, (A.mac, outside), (C.mac, C.four), k)))),
+            (True, Try("to the uplink", C, A, lambda k: frame(C, A, IPV4, udp(C.four, outside, 99, k)))),
+            (False, Try("as another to it", X, A, lambda k: frame(X, A, IPV4, udp(C.four, outside, 99, k)))),
+            (
+                False,
+                Try(
+                    "a report to it",
+                    C,
+                    A,
+                    lambda k: frame(C, A, IPV6, listener_report(C.local, group(k)), at="33:33:00:00:00:09"),
+                ),
+            ),
+        ):
+            key = token()
+            marks = X if item.source is A else item.source
+            assert bed.arrives(item.source, item.destination, item.frame(key), key, marks=marks) is passes, item.name
+
+
+# The node
+
+
+def at_node(bed: Bed, source: Person, content: bytes, key: bytes, *, at: str = GATEWAY_MAC) -> bool:
+    """Return whether a datagram to port 99 comes to a program of the node."""
+    with bed.node.entered():
+        receiver = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    with receiver:
+        receiver.bind(("::", 99))
+        receiver.settimeout(5)
+        bed.send(source, ether(source.mac, at, IPV4 if content[0] >> 4 == 4 else IPV6, content))
+        last = ether(C.mac, GATEWAY_MAC, IPV4, udp(C.four, GATEWAYS[0], 99, b"last"))
+        bed.send(C, last)
+        return next(iter(lambda: receiver.recv(99), b"")) == key
+
+
+ASIDE: Final = "01:80:c2:00:00:0e"
+LLDP: Final = 0x88CC
+TO_NODE: Final = (
+    ("from a link-local address", lambda k: udp(A.local, NODE_LOCAL, 99, k), GATEWAY_MAC),
+    ("from a link-local address to a global one", lambda k: udp(A.local, NODE_ADDRESSES[1], 99, k), GATEWAY_MAC),
+    ("to a group of the node", lambda k: udp(A.local, "ff02::1", 99, k), ALL_NODES),
+    ("as another pod", lambda k: udp(T.four, GATEWAYS[0], 99, k), GATEWAY_MAC),
+    ("past the bridge", lambda k: udp("198.51.100.7", GATEWAYS[0], 99, k), ASIDE),
+)
+
+
+@pytest.mark.parametrize("item", TO_NODE, ids=lambda item: item[0])
+def test_the_node_takes_nothing_from_a_pod_but_what_is_the_pods_own(
+    item: tuple[str, Callable[[bytes], bytes], str], bed: Bed, unbound: Bed
+) -> None:
+    _, packet, at = item
+    for where in (bed, unbound):
+        where.announce()
+        key = token()
+        assert at_node(where, A, packet(key), key, at=at) is (where is unbound)
+    key = token()
+    assert at_node(bed, A, udp(A.four, GATEWAYS[0], 99, key), key)
+
+
+def test_what_the_node_sends_to_a_pod_comes_to_no_other(bed: Bed, unbound: Bed) -> None:
+    """A bridge learns from frames that are for itself, which pass by its hooks: T takes over the address of C."""
+    for where in (bed, unbound):
+        where.announce()
+        with where.node.entered():
+            sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        key = token()
+        with where.listening(T) as receiver, sender:
+            where.send(T, ether(C.mac, ASIDE, LLDP, bytes(46)))
+            sender.sendto(key, (C.four, 99))
+            sender.sendto(b"last", (T.four, 99))
+            assert (key in until(receiver, b"last")) is (where is unbound)

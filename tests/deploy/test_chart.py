@@ -75,7 +75,7 @@ def test_schema_has_every_value_and_no_other() -> None:
         return set(schema["properties"])
 
     assert keys(SCHEMA) - {"global"} == set(VALUES)
-    for name in ("image", "log", "listen", "metrics", "apiServer"):
+    for name in ("image", "log", "listen", "metrics", "apiServer", "controller"):
         assert keys(SCHEMA["properties"][name]) == set(VALUES[name])
 
 
@@ -132,6 +132,35 @@ def test_roles_grant_what_the_agent_asks_for_and_no_more() -> None:
     assert permissions(found["ClusterRole"]) == EVERYWHERE
     assert permissions(found["Role"]) == IN_DEFAULT
     assert found["Role"]["metadata"]["namespace"] == "default"
+
+
+@helm.needed
+def test_the_controller_may_look_at_agents_and_change_nodes_and_nothing_else() -> None:
+    done = helm.template("--set", "controller.enabled=true")
+    made = [
+        item for item in yaml.safe_load_all(done.stdout) if item and item["metadata"]["name"] == "podfence-controller"
+    ]
+    found = {item["kind"]: item for item in made}
+
+    assert permissions(found["ClusterRole"]) == {("", "nodes", verb) for verb in ("get", "list", "patch")}
+    assert permissions(found["Role"]) == {("", "pods", "list"), ("", "pods", "watch")}
+    assert found["Role"]["metadata"]["namespace"] == "n"
+    account = {"kind": "ServiceAccount", "name": "podfence-controller", "namespace": "n"}
+    assert found["ClusterRoleBinding"]["subjects"] == found["RoleBinding"]["subjects"] == [account]
+    deployment = found["Deployment"]["spec"]
+    assert deployment["selector"]["matchLabels"].items() <= deployment["template"]["metadata"]["labels"].items()
+    assert deployment["template"]["metadata"]["labels"]["app.kubernetes.io/component"] != "agent"
+    (container,) = deployment["template"]["spec"]["containers"]
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert container["args"][0] in commands.list_commands(click.Context(commands))
+    assert container["args"][:2] == ["controller", "--namespace=n"]
+    assert {"operator": "Exists"} in deployment["template"]["spec"]["tolerations"]
+
+
+@helm.needed
+def test_there_is_no_controller_unless_it_is_asked_for_and_none_at_cleanup() -> None:
+    assert "podfence-controller" not in helm.template().stdout
+    assert "podfence-controller" not in helm.template("--set", "controller.enabled=true,cleanup=true").stdout
 
 
 @helm.needed

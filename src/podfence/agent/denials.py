@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.cluster.nodes import numbers_of
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
 AGAIN: Final = 60.0
 """Seconds for which one line speaks for a flow."""
 
-MOST: Final = 1000
-"""How many flows have a line of their own in that time; a scan of a network would fill the log."""
+MOST: Final = 100
+"""How many flows that the same policies deny have a line of their own in that time.
+
+A scan of a network would fill the log; and were the number one for all, a tenant could use it up with denials of his
+own pods, and nobody would read of what others try.
+"""
 
 PROTOCOLS: Final = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMP", 132: "SCTP"}
 """Names of protocols of IP by their numbers."""
@@ -125,13 +130,38 @@ class DeniedFlow(NamedTuple):
 
 
 class LeftOut(NamedTuple):
-    """How many denied packets of further flows were not told, because there were too many."""
+    """How many packets that the same policies denied were not told, because they were of too many flows."""
 
+    direction: Direction
+    policies: str
     packets: int
 
     def __str__(self) -> str:
         """Return the sentence."""
-        return f"denied packets of more flows than {MOST} in a minute: {self.packets} were not written down"
+        by = f"{self.direction} denied by {self.policies}"
+        return f"{by}: packets of more flows than {MOST} in a minute, {self.packets} were not written down"
+
+
+@dataclass(slots=True)
+class _Budget:
+    """What was said of flows that the same policies denied, and when; `left_out` packets since `told`."""
+
+    said: dict[Denied, float] = field(default_factory=dict)
+    left_out: int = 0
+    told: float | None = None
+
+    def spend(self, item: Denied, now: float) -> bool:
+        """Return whether something is to be said of a flow, and remember it then."""
+        said = self.said.get(item)
+        if said is not None and now - said < AGAIN:
+            return False
+        if said is None and len(self.said) >= MOST:
+            self.said = {key: when for key, when in self.said.items() if now - when < AGAIN}
+            if len(self.said) >= MOST:
+                self.left_out += 1
+                return False
+        self.said[item] = now
+        return True
 
 
 class Denials:
@@ -139,9 +169,8 @@ class Denials:
 
     def __init__(self) -> None:
         """Start with nothing said."""
-        self._said: dict[Denied, float] = {}
-        self._left_out = 0
-        self._told = 0.0
+        self._budgets: dict[tuple[Direction, str], _Budget] = {}
+        self._swept = 0.0
 
     def tell(self, found: Iterable[Denied], compiler: Compiler, now: float) -> list[DeniedFlow | LeftOut]:
         """Return each flow of which nothing was told within the last minute; `now` is in seconds.
@@ -150,20 +179,26 @@ class Denials:
         """
         result: list[DeniedFlow | LeftOut] = []
         for item in found:
-            said = self._said.get(item)
-            if said is not None and now - said < AGAIN:
-                continue
-            if len(self._said) >= MOST:
-                self._said = {key: when for key, when in self._said.items() if now - when < AGAIN}
-            if len(self._said) >= MOST and said is None:
-                self._left_out += 1
-                continue
-            self._said[item] = now
-            result.append(_named(item, compiler))
-        if self._left_out and now - self._told >= AGAIN:
-            result.append(LeftOut(self._left_out))
-            self._left_out, self._told = 0, now
-        return result
+            budget = self._budgets.setdefault((item.direction, item.policies), _Budget())
+            if budget.spend(item, now):
+                result.append(_named(item, compiler))
+            if budget.left_out and (budget.told is None or now - budget.told >= AGAIN):
+                result.append(LeftOut(item.direction, item.policies, budget.left_out))
+                budget.left_out, budget.told = 0, now
+        return [*result, *self._swept_up(now)]
+
+    def _swept_up(self, now: float) -> list[LeftOut]:
+        """Once in a while return what is still untold, and forget policies that denied nothing lately."""
+        if now - self._swept < AGAIN:
+            return []
+        self._swept = now
+        left_out = []
+        for (direction, policies), budget in list(self._budgets.items()):
+            if all(now - when >= AGAIN for when in budget.said.values()):
+                if budget.left_out:
+                    left_out.append(LeftOut(direction, policies, budget.left_out))
+                del self._budgets[direction, policies]
+        return left_out
 
 
 def _named(item: Denied, compiler: Compiler) -> DeniedFlow:

@@ -13,7 +13,7 @@ from podfence.dataplane.drops import TOLD, TUNNEL, UNKNOWN_DESTINATION, UNKNOWN_
 from podfence.dataplane.objects import FAMILIES, Objects
 from podfence.dataplane.ruleset import address_text
 from podfence.nft.chain import Hook
-from podfence.nft.element import ACCEPT, goto, jump
+from podfence.nft.element import goto, jump
 from podfence.nft.sets import Map, Set
 from podfence.sets.addresses import family_of
 
@@ -104,14 +104,14 @@ def _put_sets(result: Objects, links: Links, program: NodeProgram) -> None:
         )
         result.put(Set(f"local{family}", types), _of(family, local))
         result.put(Set(f"nodes{family}", types), _of(family, program.nodes))
-    confined: dict[ElementKey, Verdict | None] = {}
+    # A frame for the bridge itself, as LLDP is, comes past the bridge and most of its hooks: by the port.
+    ports = {link.interface for link in links.pods if link.bridge} | links.held
+    confined: dict[ElementKey, Verdict | None] = dict.fromkeys(ports, goto(chain_of(UNKNOWN_SOURCE)))
     ends: dict[ElementKey, Verdict | None] = {}
     for interface, is_confined in interfaces.items():
         if is_confined:
             confined[interface] = goto("from_bridge" if interface in links.all_bridges else "from_link")
             ends[interface] = jump("to_link")
-        elif interface not in links.all_bridges:
-            confined[interface] = ACCEPT
     result.put(Map("links", _INTERFACE), confined)
     result.put(Map("ends", _INTERFACE), ends)
 

@@ -15,7 +15,7 @@ from podfence.dataplane.drops import UNKNOWN_DESTINATION, UNKNOWN_PROTOCOL, UNKN
 from podfence.dataplane.objects import FAMILIES, Objects
 from podfence.dataplane.ruleset import Ruleset
 from podfence.nft.chain import Hook
-from podfence.nft.element import ACCEPT, goto
+from podfence.nft.element import goto
 from podfence.nft.names import identifier
 from podfence.nft.sets import Map, Set
 from podfence.sets.addresses import V6_FIRST, family_of
@@ -85,8 +85,7 @@ def _put_sets(result: Objects, links: Links) -> None:
     result.put(Set("trusted", _INTERFACE), _keys(trusted))
     result.put(Set("confined", _INTERFACE), _keys(names | held))
     senders: dict[ElementKey, Verdict | None] = dict.fromkeys(names, goto("from_pod"))
-    senders |= dict.fromkeys(trusted, ACCEPT)
-    senders |= dict.fromkeys(links.uplinks, goto("from_uplink"))
+    senders |= dict.fromkeys(trusted, goto("from_trusted"))
     senders |= dict.fromkeys(held, goto("held"))
     result.put(Map("senders", _INTERFACE), senders)
     receivers: dict[ElementKey, Verdict | None] = dict.fromkeys(names, goto("to_pod"))
@@ -123,11 +122,22 @@ def _keys(names: Iterable[str]) -> Mapping[ElementKey, None]:
 def _put_hooks(result: Objects, quiet: str) -> None:
     result.chain("entry", "iifname vmap @senders", hook=Hook("filter", "prerouting", _PRIORITY))
     result.chain("between", "oifname vmap @receivers", hook=Hook("filter", "forward", _PRIORITY))
-    # Frames to these addresses pass by the bridge: they would come to the node as if its end of the cable were its own.
+    # Frames to these addresses are for the bridge itself, and would come to the node as if by a link of its own.
     result.chain(
         "aside",
         f"iifname @confined ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00 {quiet}",
         hook=Hook("filter", "input", _PRIORITY),
+    )
+    lost = f"counter {quiet}"
+    # Where a bridge takes a port for another's, which these frames can make it do, the node would tell one pod what is
+    # for another.
+    result.chain(
+        "from_node",
+        *(
+            f"meta protocol {word} {word} daddr @local{n} oifname . ether daddr . {word} daddr != @bound{n} {lost}"
+            for n, word, _ in FAMILIES
+        ),
+        hook=Hook("filter", "output", _PRIORITY),
     )
     result.chain(
         "from_pod",
@@ -207,7 +217,7 @@ def _put_neighbours(result: Objects, quiet: str, links: Links) -> None:
 
 def _put_others(result: Objects, quiet: str) -> None:
     result.chain(
-        "from_uplink",
+        "from_trusted",
         f"meta protocol arp arp saddr ip @local4 goto {_NO_SOURCE}",
         f"meta protocol ip ip saddr @local4 goto {_NO_SOURCE}",
         f"meta protocol ip6 ip6 saddr @local6 goto {_NO_SOURCE}",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
 import urllib.error
@@ -116,6 +117,15 @@ class Running:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read().decode()
+
+    def get_here(self, path: str) -> tuple[int, str]:
+        """Return status and text of what is served on the Unix socket."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asked:
+            asked.settimeout(PATIENCE)
+            asked.connect(str(self.socket))
+            asked.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            head, _, body = b"".join(iter(lambda: asked.recv(1 << 16), b"")).decode().partition("\r\n\r\n")
+        return int(head.split()[1]), body
 
     def metric(self, name: str) -> float:
         """Return the value of one metric, labels in its name."""

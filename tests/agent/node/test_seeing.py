@@ -108,7 +108,8 @@ def documents(result: Result) -> dict[str, Any]:
 def test_readiness_waits_until_the_first_complete_list_is_in_the_kernel(running: Running) -> None:
     running.source_state = "waiting"
     running.health = (Health("Pod", listed=False, connected=False, error="connection refused"), Health("Namespace"))
-    code, text = running.get("/readyz")
+    assert running.get("/readyz") == (503, "not ready: not-enforcing\n")
+    code, text = running.get_here("/readyz")
     assert code == 503
     assert text.splitlines() == [
         "not ready: waiting for the first complete list of Pod",
@@ -126,11 +127,21 @@ def test_a_fatal_finding_is_not_ready_and_a_warning_is(enforcing: Running) -> No
     enforcing.findings = (Finding("warning", "old-nft", "nft is old", "install a newer one"),)
     assert enforcing.get("/readyz")[0] == 200
     enforcing.findings += (Finding("fatal", "rival", "another program enforces", "remove it"),)
-    assert enforcing.get("/readyz") == (503, "not ready: another program enforces; remove it\n")
+    assert enforcing.get_here("/readyz") == (503, "not ready: another program enforces; remove it\n")
+    assert enforcing.get("/readyz") == (503, "not ready: rival\n")
     assert 'podfence_findings{severity="fatal"} 1.0' in enforcing.get("/metrics")[1]
-    verbose = enforcing.get("/readyz?verbose")[1]
+    verbose = enforcing.get_here("/readyz?verbose")[1]
     assert "warning old-nft: nft is old; install a newer one\n" in verbose
     assert "source: live\n" in verbose
+
+
+def test_nothing_that_names_objects_is_on_the_port_that_everybody_reaches(enforcing: Running) -> None:
+    finding = Finding("fatal", "pod-bypasses-node", "no interface leads to pod shop/secret", "use another plugin")
+    enforcing.findings = (finding,)
+    for path in ("/readyz", "/readyz?verbose", "/metrics", "/livez"):
+        assert "secret" not in enforcing.get(path)[1]
+    for path in ("/status", "/why?source=a&destination=b"):
+        assert enforcing.get(path)[0] == 404
 
 
 def test_liveness_ends_with_a_loop_that_does_not_come_round(enforcing: Running) -> None:

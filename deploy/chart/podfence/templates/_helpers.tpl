@@ -4,11 +4,25 @@ app.kubernetes.io/name: podfence
 app.kubernetes.io/component: agent
 {{- end }}
 
-{{- define "podfence.labels" -}}
-{{ include "podfence.selector" . }}
+{{- define "podfence.controller.selector" -}}
+app.kubernetes.io/name: podfence
+app.kubernetes.io/component: controller
+{{- end }}
+
+{{- define "podfence.version" -}}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{- define "podfence.labels" -}}
+{{ include "podfence.selector" . }}
+{{ include "podfence.version" . }}
+{{- end }}
+
+{{- define "podfence.controller.labels" -}}
+{{ include "podfence.controller.selector" . }}
+{{ include "podfence.version" . }}
 {{- end }}
 
 {{- define "podfence.image" -}}
