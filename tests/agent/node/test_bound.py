@@ -210,8 +210,8 @@ def test_a_pod_whose_port_nothing_proves_makes_the_node_not_ready_and_is_told(br
     agent = bridged.agent()
     bridged.plug("a", result=False)
     bridged.admit("a")
-    until(lambda: "pod shop/a (no result of a plugin tells at which port" in answer("/readyz")[1], "the finding", agent)
-    assert answer("/readyz")[0] == 503
+    until(lambda: answer("/readyz")[0] == 503, "the finding", agent)
+    until(lambda: "pod shop/a (no result of a plugin tells at which port" in agent.text, "a line about it", agent)
 
 
 def test_pods_stay_bound_while_the_agent_is_killed_and_started_again(bridged: BridgeNode) -> None:
