@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from podfence.sets.addresses import Family
 
 CHAINS: Final = (
-    *("bind", "from_bridge", "from_link", "link_local", "to_link", "tunnel", "tunnel_in", "to_tunnel"),
+    *("bind", "from_bridge", "from_link", "link_local", "held", "to_link", "pod_tunnel", "tunnel_in", "to_tunnel"),
     *map(chain_of, (UNKNOWN_SOURCE, UNKNOWN_DESTINATION, TUNNEL)),
 )
 SETS: Final = (TOLD, "pairs4", "pairs6", "nodes4", "nodes6", "local4", "local6", "ends", "links")
@@ -76,6 +76,9 @@ def bound(links: Links, settings: Settings, program: NodeProgram) -> Bound:
         f"ip protocol 2 {drops.quiet}",
         f"goto {chain_of(UNKNOWN_SOURCE)}",
     )
+    result.chain(
+        "held", f"{_NEIGHBOURS} accept", f"counter {drops.quiet}", comment="a link whose pod has no address yet"
+    )
     # Those of pods that are being made too: the table of frames has judged them, by port and hardware address.
     result.chain("from_bridge", f"{_NEIGHBOURS} accept", "goto from_link")
     result.chain(
@@ -109,7 +112,9 @@ def _put_sets(result: Objects, links: Links, program: NodeProgram) -> None:
     confined: dict[ElementKey, Verdict | None] = dict.fromkeys(ports, goto(chain_of(UNKNOWN_SOURCE)))
     ends: dict[ElementKey, Verdict | None] = {}
     for interface, is_confined in interfaces.items():
-        if is_confined:
+        if interface in links.new:
+            confined[interface] = goto("held")
+        elif is_confined:
             confined[interface] = goto("from_bridge" if interface in links.all_bridges else "from_link")
             ends[interface] = jump("to_link")
     result.put(Map("links", _INTERFACE), confined)
@@ -128,7 +133,7 @@ def _put_tunnels(result: Objects, links: Links, drops: Drops, program: NodeProgr
     dropped = chain_of(TUNNEL)
     drops.put(result, TUNNEL, otherwise="return")
     result.chain(
-        "tunnel",
+        "pod_tunnel",
         *(f"{word} saddr @local{n} {word} daddr @nodes{n} goto {dropped}" for n, word, _ in FAMILIES),
     )
     # Where it ends, on this node: what pods of others sent is here too, if their nodes let it out.
@@ -146,7 +151,7 @@ def _put_tunnels(result: Objects, links: Links, drops: Drops, program: NodeProgr
     result.chain(
         "tunnel_in", *(f"{match} jump to_tunnel" for match in matches), hook=Hook("filter", "input", _BEFORE_INPUT)
     )
-    return tuple(f"{match} jump tunnel" for match in matches)
+    return tuple(f"{match} jump pod_tunnel" for match in matches)
 
 
 def _span_texts(program: NodeProgram, family: Family) -> list[str]:

@@ -67,7 +67,7 @@ def _put_sets(result: Objects, links: Links) -> None:
     names = {link.interface for link in ports}
     trusted = links.uplinks | {link.interface for link in links.pods if link.bridge and link.exempt}
     # One who is bound or trusted is no longer held, whoever noticed that first.
-    held = links.held - names - trusted
+    held = (links.held | links.new) - names - trusted
     local = {number for link in ports for number in link.addresses}
     for family, _, types in FAMILIES:
         bound: dict[ElementKey, Verdict | None] = {
