@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeVar
 
 from podfence.agent.node.directory import DirectoryWatch
 from podfence.agent.node.findings import Finding, some
@@ -33,11 +33,17 @@ EVERY: Final = 60.0
 EVERY_IN_DOUBT: Final = 10.0
 """The same while something is unproven; what is so for that long is told, and what goes away by itself is not."""
 
+EVERY_UNTOLD: Final = 2.0
+"""The same where the kernel does not tell of changes, such as in a directory that is not there yet."""
+
 SETTLE: Final = 0.005
 """Seconds after which is looked at what has changed: several things change together."""
 
 GAP: Final = 0.03
 """Seconds between two such looks at least: with 250 pods one takes ten milliseconds of a core."""
+
+
+_Watch = TypeVar("_Watch", DirectoryWatch, LinkWatch)
 
 
 class Attachments(NamedTuple):
@@ -104,19 +110,26 @@ class Attaching:
         """Look for ever: at once when results or links change, and at everything once a minute."""
         if self._is_off:
             return
-        loop = asyncio.get_running_loop()
         with ExitStack() as stack:
-            results = DirectoryWatch(self._results.directory)
-            stack.callback(results.close)
-            changes = LinkWatch()
-            stack.callback(changes.close)
-            for watch in (results, changes):
-                loop.add_reader(watch, self._soon, watch)
-                stack.callback(loop.remove_reader, watch)
+            results = self._opened(stack, lambda: DirectoryWatch(self._results.directory))
+            is_told = self._opened(stack, LinkWatch) is not None
             while True:
-                results.renew()
+                every = EVERY if is_told and results is not None and results.renew() else EVERY_UNTOLD
                 self.look(thorough=True)
-                await asyncio.sleep(EVERY_IN_DOUBT if self._unproven.known or self._strangers.known else EVERY)
+                in_doubt = self._unproven.known or self._strangers.known
+                await asyncio.sleep(min(every, EVERY_IN_DOUBT) if in_doubt else every)
+
+    def _opened(self, stack: ExitStack, opened: Callable[[], _Watch]) -> _Watch | None:
+        """Return a watch that makes this look again, None if the kernel has no more of them."""
+        try:
+            watch = opened()
+        except OSError:
+            return None
+        loop = asyncio.get_running_loop()
+        stack.callback(watch.close)
+        loop.add_reader(watch, self._soon, watch)
+        stack.callback(loop.remove_reader, watch)
+        return watch
 
     def follow(self) -> None:
         """Look if the node's pods are others, or have other addresses, than when this last looked."""
