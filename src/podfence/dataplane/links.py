@@ -62,7 +62,7 @@ class Links(NamedTuple):
     @property
     def new(self) -> frozenset[str]:
         """The interfaces of links whose pods have no address yet."""
-        return frozenset(link.interface for link in self._own if not link.addresses)
+        return frozenset(link.interface for link in self._own) - {link.interface for link in self.bound}
 
     @property
     def _own(self) -> Iterator[PodLink]:
