@@ -60,27 +60,24 @@ def bound(links: Links, settings: Settings, program: NodeProgram) -> Bound:
     drops.put(result, UNKNOWN_SOURCE)
     drops.put(result, UNKNOWN_DESTINATION, otherwise="return")
     _put_sets(result, links, program)
+    # What most packets are comes first, so that they pay for one lookup.
     result.chain(
         "bind",
+        *(f"iifname . {word} saddr @pairs{family} accept" for family, word, _ in FAMILIES),
         "iifname vmap @links",
-        *(
-            f"{word} saddr @local{family} iifname . {word} saddr != @pairs{family} goto {chain_of(UNKNOWN_SOURCE)}"
-            for family, word, _ in FAMILIES
-        ),
+        *(f"{word} saddr @local{family} goto {chain_of(UNKNOWN_SOURCE)}" for family, word, _ in FAMILIES),
         hook=Hook("filter", "prerouting", _PRIORITY),
     )
+    held = "a link whose pod has no address yet"
+    result.chain("held", f"{_NEIGHBOURS} accept", f"counter {drops.quiet}", comment=held)
+    # Those of pods that are being made too: the table of frames has judged them, by port and hardware address.
+    result.chain("from_bridge", f"{_NEIGHBOURS} accept", "goto from_link")
     result.chain(
         "from_link",
-        *(f"iifname . {word} saddr @pairs{family} accept" for family, word, _ in FAMILIES),
         "ip6 saddr { ::, fe80::/10 } goto link_local",
         f"ip protocol 2 {drops.quiet}",
         f"goto {chain_of(UNKNOWN_SOURCE)}",
     )
-    result.chain(
-        "held", f"{_NEIGHBOURS} accept", f"counter {drops.quiet}", comment="a link whose pod has no address yet"
-    )
-    # Those of pods that are being made too: the table of frames has judged them, by port and hardware address.
-    result.chain("from_bridge", f"{_NEIGHBOURS} accept", "goto from_link")
     result.chain(
         "link_local",
         f"{_NEIGHBOURS} accept",
@@ -97,10 +94,11 @@ def bound(links: Links, settings: Settings, program: NodeProgram) -> Bound:
 
 
 def _put_sets(result: Objects, links: Links, program: NodeProgram) -> None:
-    interfaces = {bridge: links.is_confined(bridge) for bridge in links.all_bridges}
+    bridges, pods, new = links.all_bridges, links.bound, links.new
+    interfaces = {bridge: links.is_confined(bridge) for bridge in bridges}
     interfaces |= {pod.interface: not pod.exempt for pod in links.pods if not pod.bridge}
-    pairs = {(pod.bridge or pod.interface, number) for pod in links.bound for number in pod.addresses}
-    local = {number for pod in links.bound for number in pod.addresses}
+    pairs = {(pod.bridge or pod.interface, number) for pod in pods for number in pod.addresses}
+    local = {number for pod in pods for number in pod.addresses}
     for family, _, types in FAMILIES:
         result.put(
             Set(f"pairs{family}", _INTERFACE + types), {pair: None for pair in pairs if family_of(pair[1]) == family}
@@ -112,10 +110,10 @@ def _put_sets(result: Objects, links: Links, program: NodeProgram) -> None:
     confined: dict[ElementKey, Verdict | None] = dict.fromkeys(ports, goto(chain_of(UNKNOWN_SOURCE)))
     ends: dict[ElementKey, Verdict | None] = {}
     for interface, is_confined in interfaces.items():
-        if interface in links.new:
+        if interface in new:
             confined[interface] = goto("held")
         elif is_confined:
-            confined[interface] = goto("from_bridge" if interface in links.all_bridges else "from_link")
+            confined[interface] = goto("from_bridge" if interface in bridges else "from_link")
             ends[interface] = jump("to_link")
     result.put(Map("links", _INTERFACE), confined)
     result.put(Map("ends", _INTERFACE), ends)

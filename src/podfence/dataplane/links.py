@@ -67,7 +67,11 @@ class Links(NamedTuple):
     @property
     def _own(self) -> Iterator[PodLink]:
         for link in self.pods:
-            if not link.exempt:
+            if link.exempt:
+                continue
+            if self.reserved.isdisjoint(link.addresses):
+                yield link
+            else:
                 yield link._replace(addresses=tuple(item for item in link.addresses if item not in self.reserved))
 
     @property
