@@ -254,9 +254,18 @@ def test_nothing_is_told_while_nothing_changes(bed: Bed) -> None:
     assert len(bed.told) == 2
 
 
+def test_what_is_unproven_when_the_agent_starts_is_told_at_once(bed: Bed) -> None:
+    bed.bridge()
+    bed.look()
+    bed.pods = {"shop/web": ("10.244.1.2",)}
+    bed.look()
+    assert bed.findings() == {"pod-unbound": "fatal"}
+
+
 def test_what_is_unproven_only_while_a_pod_ends_is_not_told(bed: Bed) -> None:
     bed.bridge()
     bed.look()
+    bed.now += EVERY_IN_DOUBT
     bed.pods = {"shop/web": ("10.244.1.2",)}
     bed.look()
     assert bed.findings() == {}

@@ -39,8 +39,11 @@ EVERY_UNTOLD: Final = 2.0
 SETTLE: Final = 0.005
 """Seconds after which is looked at what has changed: several things change together."""
 
-GAP: Final = 0.03
-"""Seconds between two such looks at least: with 250 pods one takes ten milliseconds of a core."""
+GAP, LONGEST_GAP = 0.03, 0.5
+"""Seconds between two such looks at least, and at most: with 250 pods one takes ten milliseconds of a core.
+
+A look that finds nothing doubles the time until the next one, since a pod may have its link go up and down for ever.
+"""
 
 
 _Watch = TypeVar("_Watch", DirectoryWatch, LinkWatch)
@@ -97,6 +100,7 @@ class Attaching:
         self._results = Results(results)
         self._granted = granted
         self._clock = clock
+        self._began = clock()
         self._seen: Mapping[str, tuple[str, ...]] | None = None
         self._told: Links | None = None
         self._bridges: set[tuple[int, str]] = set()
@@ -104,7 +108,7 @@ class Attaching:
         self._strangers = Lasting()
         self._ways: dict[int, Place] = {}
         self._is_due = False
-        self._not_before = 0.0
+        self._gap, self._not_before = GAP, 0.0
 
     async def run(self) -> None:
         """Look for ever: at once when results or links change, and at everything once a minute."""
@@ -165,12 +169,16 @@ class Attaching:
         if not self._is_due:
             self._is_due = True
             loop = asyncio.get_running_loop()
+            if loop.time() > self._not_before + LONGEST_GAP:
+                self._gap = GAP
             loop.call_at(max(loop.time() + SETTLE, self._not_before), self._look_again)
 
     def _look_again(self) -> None:
         self._is_due = False
+        before = self._told
         self.look()
-        self._not_before = asyncio.get_running_loop().time() + GAP
+        self._gap = GAP if self._told is not before else min(2 * self._gap, LONGEST_GAP)
+        self._not_before = asyncio.get_running_loop().time() + self._gap
 
     def _match(self) -> Matched:
         known = links()
@@ -201,8 +209,8 @@ class Attaching:
         exempt = sum(pods.values())
         unbound = len(matched.unproven.keys() | matched.astray.keys())
         self.attachments = Attachments(len(pods) - exempt, unbound, exempt)
-        # At the start nothing is under way: what is unproven then has been so for a while.
-        age = 0.0 if self._told is None else EVERY_IN_DOUBT
+        # What is unproven when an agent starts has been so for a while, and whoever updates agents waits for that.
+        age = 0.0 if now < self._began + EVERY_IN_DOUBT else EVERY_IN_DOUBT
         lasting = self._unproven.since(matched.unproven.keys() | matched.astray.keys(), now, age)
         strangers = self._strangers.since(matched.links.held, now, EVERY)
         self.findings = tuple(self._findings(matched, lasting, sorted(strangers)))
