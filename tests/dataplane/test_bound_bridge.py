@@ -87,6 +87,13 @@ def unbound() -> Iterator[Bed]:
         yield found
 
 
+@pytest.fixture(scope="module")
+def reporting() -> Iterator[Bed]:
+    with Bed("bridge", Settings(binding="report", log_group=LOG_GROUP), options=FLOODING) as found:
+        found.bind()
+        yield found
+
+
 class Try(NamedTuple):
     """A frame from one pod to another; `frame` makes it of the token."""
 
@@ -328,11 +335,13 @@ HONEST: Final = (
 )
 
 
+@pytest.mark.parametrize("state", ["unbound", "reporting"])
 @pytest.mark.parametrize("item", ATTACKS, ids=lambda item: item.name)
-def test_without_binding_it_arrives(item: Try, unbound: Bed) -> None:
+def test_where_nothing_is_dropped_it_arrives(item: Try, state: str, request: pytest.FixtureRequest) -> None:
+    where: Bed = request.getfixturevalue(state)
     key = token()
-    unbound.announce()
-    assert unbound.arrives(item.source, item.destination, item.frame(key), key)
+    where.announce()
+    assert where.arrives(item.source, item.destination, item.frame(key), key)
 
 
 @pytest.mark.parametrize("item", ATTACKS, ids=lambda item: item.name)
