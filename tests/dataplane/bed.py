@@ -37,6 +37,9 @@ OPEN_PORT: Final = 5353
 LOG_GROUP: Final = 77
 OUTGOING: Final = 4
 EVERYTHING: Final = 3
+FLOODING: Final = "mcast_snooping 0"
+"""What makes a bridge hand groups to all ports, so that what does not arrive was dropped."""
+
 GATEWAYS: Final = ("10.244.1.1", "fd00:1::1")
 GATEWAY_MAC: Final = "0a:58:0a:f4:01:01"
 NODE_LOCAL: Final = "fe80::858:aff:fef4:101"
