@@ -171,7 +171,10 @@ def test_what_comes_by_an_uplink_passes_if_it_is_for_the_pod_and_from_no_pod() -
                 Try("ARP for a pod", A, C, lambda k: frame(A, C, ARP, arp(2, (A.mac, T.four), (C.mac, C.four), k))),
             ),
             (True, Try("ARP", A, C, lambda k: frame(A, C, ARP, arp(2, (A.mac, outside), (C.mac, C.four), k)))),
-            (False, Try("the hardware address of a pod", A, C, lambda k: frame(T, C, IPV4, udp(outside, C.four, 99, k)))),
+            (
+                False,
+                Try("the hardware address of a pod", A, C, lambda k: frame(T, C, IPV4, udp(outside, C.four, 99, k))),
+            ),
             (True, Try("to the uplink", C, A, lambda k: frame(C, A, IPV4, udp(C.four, outside, 99, k)))),
             (False, Try("as another to it", X, A, lambda k: frame(X, A, IPV4, udp(C.four, outside, 99, k)))),
             (

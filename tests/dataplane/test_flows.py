@@ -15,6 +15,7 @@ from podfence.dataplane.compiler import Compiler
 from podfence.dataplane.conntrack import Labelled
 from podfence.dataplane.enforcer import Enforcer
 from podfence.dataplane.flows import Ends, Flow, Judge
+from podfence.dataplane.links import Links, PodLink
 from podfence.dataplane.revocation import Reviewed
 from podfence.dataplane.settings import Settings
 from podfence.kube.objects import KubeObject, Node, Peer, PolicyPort
@@ -281,3 +282,29 @@ def test_what_could_not_be_looked_at_is_looked_at_the_next_time() -> None:
     assert enforcer.verify() == ()
     kernel.refuses = False
     assert enforcer.review() == 1
+
+
+def test_flows_of_pods_to_the_tunnels_of_nodes_are_cut_and_a_new_pod_is_a_question_about_its_own() -> None:
+    web, db, other = map(parse_address, ("10.0.0.1", "10.0.0.2", "172.18.0.2"))
+    nodes = (Node(name="n1", labels={}, addresses=("172.18.0.1",)), Node(name="n2", labels={}, addresses=("172.18.0.2",)))  # fmt: skip
+    pods = (pod("web", "10.0.0.1", node="n1"), pod("db", "10.0.0.2", node="n1"))
+    cluster = Cluster.from_objects([space("shop"), *pods, *nodes])
+    ipip = flow(web, other, "IPIP", 0)._replace(protocol=4)
+    forbidden = [flow(web, OWN, "UDP", 8472), flow(web, other, "UDP", 8472), ipip]
+    allowed = [flow(web, other, "UDP", 53), flow(other, OWN, "UDP", 8472), flow(web, db, "UDP", 8472)]
+    kernel = Everything([*forbidden, *allowed])
+    enforcer = Enforcer(FakeRunner(), "n1", cluster.model, None, kernel)
+    enforcer.start()
+    assert not any(kernel.labels.values())
+
+    def link(name: str, address: int) -> PodLink:
+        return PodLink(f"veth-{name}", "", "", (address,), f"shop/{name}")
+
+    links = Links((link("web", web),), tunnel_ports=frozenset({8472}), tunnel_protocols=frozenset({4}))
+    enforcer.attach(links)
+    enforcer.look()
+    assert kernel.labels == {**dict.fromkeys(forbidden, True), **dict.fromkeys(allowed, False)}
+    kernel.asked.clear()
+    enforcer.attach(links._replace(pods=(*links.pods, link("db", db))))
+    enforcer.look()
+    assert kernel.asked == [{db}]

@@ -124,9 +124,12 @@ class Enforcer:
         if self._settings.binding == "off":
             return 0
         program = self.compiler.program
-        tunnels = _tunnels(links) if self._settings.binding == "enforce" else None
-        if tunnels != program.tunnels:
-            program.tunnels = tunnels
+        before = program.tunnels
+        program.tunnels = tunnels = _tunnels(links) if self._settings.binding == "enforce" else None
+        if before is not None and tunnels is not None and before[:2] == tunnels[:2]:
+            # A pod that comes can have opened flows of its own only.
+            self._revocation.note(tunnels.sources - before.sources)
+        elif before != tunnels:
             self._revocation.note_all()
         self._table.wanted = self._builder.bind(links, program)
         self._frames.wanted = bridged(links, self._settings)
