@@ -136,7 +136,7 @@ class Flows:
         return []
 
     def label(self, flows: Iterable[Flow], *, present: bool) -> Labelled:
-        return Labelled(len(list(flows)), 0)
+        return Labelled(len(list(flows)))
 
 
 class Others:

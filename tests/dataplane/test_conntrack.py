@@ -92,9 +92,9 @@ def test_asking_by_address_gives_what_the_whole_list_has_of_it(table: KernelConn
 def test_the_label_is_set_and_cleared_on_those_flows_and_on_no_others(table: KernelConntrack) -> None:
     found = udp(table)
     some = found[::2]
-    assert table.label(some, present=True) == Labelled(COUNT, 0)
+    assert table.label(some, present=True) == Labelled(COUNT)
     assert [flow.labelled for flow in udp(table)] == [True, False] * COUNT
-    assert table.label(some[:5], present=False) == Labelled(5, 0)
+    assert table.label(some[:5], present=False) == Labelled(5)
     assert sum(flow.labelled for flow in udp(table)) == COUNT - 5
 
 
@@ -113,7 +113,7 @@ def test_bits_of_others_stay_as_they_are(table: KernelConntrack, network: Networ
 def test_a_flow_that_ended_meanwhile_is_no_error(table: KernelConntrack) -> None:
     found = udp(table)
     empty(table)
-    assert table.label(found, present=True) == Labelled(0, 0)
+    assert table.label(found, present=True) == Labelled(0)
 
 
 def test_a_list_that_nobody_reads_to_its_end_does_not_disturb_the_next(table: KernelConntrack) -> None:

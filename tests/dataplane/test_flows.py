@@ -162,7 +162,7 @@ class Everything:
     def label(self, flows: object, *, present: bool) -> Labelled:
         items = [item._replace(labelled=False) for item in flows]  # type: ignore[attr-defined]
         self.labels |= dict.fromkeys(items, present)
-        return Labelled(len(items), 0)
+        return Labelled(len(items))
 
 
 @pytest.mark.parametrize("start", range(0, 160, 40))

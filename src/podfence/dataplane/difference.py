@@ -6,6 +6,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from podfence.dataplane import tracked
 from podfence.dataplane.ruleset import TABLE, Ruleset, SetBody
 from podfence.nft.sets import Elements, Set
 from podfence.nft.transaction import Operation, Transaction
@@ -22,8 +23,9 @@ CHUNK: Final = 250
 Rules with ports cost the kernel most: 500 of them took 18 ms, and 2,000 other operations 5 ms.
 """
 
-FIXED_CHAINS: Final = ("hold", "revoked", "evaluate", "forward", "own_node", "own_node_out", "stage_in")
-_PLACED: Final = ("own4", "own6", "eg4", "eg6", "in4", "in6")
+_HOOKS: Final = ("forward", "own_node", "own_node_out", "stage_in")
+FIXED_CHAINS: Final = (*_HOOKS, *tracked.CHAINS, "routed", "received", "hold", "evaluate")
+_PLACED: Final = (*tracked.SETS, "own4", "own6", "eg4", "eg6", "in4", "in6")
 _KNOWN: Final = ("known4", "known6")
 _RANGE: Final = ("podcidr4", "podcidr6")
 _FIXED_SETS: Final = (*_RANGE, *_PLACED, *_KNOWN)
@@ -92,13 +94,15 @@ def cold_start(new: Ruleset, *, anew: bool = False) -> Iterator[Transaction]:
     """Yield the transactions, of bounded size, that make the table where there was none, or `anew`.
 
     The first makes the hooks, and pods are held from then on; a pod is known when all about it is there.
+    Where there was none, connections that are under way may go on (see `tracked.GRACE`).
     """
     fixed = {name: body for name, body in new.sets.items() if name in _FIXED_SETS}
     first = Ruleset(
         {name: body for name, body in new.chains.items() if name in FIXED_CHAINS},
         {name: body if name in _RANGE else SetBody(body.container, {}) for name, body in fixed.items()},
     )
-    yield _transaction([*(_ANEW if anew else _ANEW[:1]), *_changes(Ruleset(), first)])
+    before, after = (_ANEW, ()) if anew else (_ANEW[:1], (Operation("add", tracked.GRACE_BEGINS),))
+    yield _transaction([*before, *_changes(Ruleset(), first), *after])
     groups = Ruleset(new.chains, {name: body for name, body in new.sets.items() if name not in _FIXED_SETS})
     rest = [*_changes(Ruleset(first.chains, {}), groups)]
     for name in (*_PLACED, *_KNOWN):

@@ -6,6 +6,7 @@ After each change the established flows that it concerns are looked at again (se
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from podfence.dataplane.chains import Builder
@@ -14,13 +15,14 @@ from podfence.dataplane.difference import cold_start, compatible, replacement, s
 from podfence.dataplane.revocation import Reviewed, Revocation, concerned
 from podfence.dataplane.ruleset import COMMENT, TABLE, Ruleset, read_back
 from podfence.dataplane.settings import Settings
+from podfence.dataplane.tracked import GRACE
 from podfence.errors import PodfenceError
 from podfence.kube.objects import Pod
 from podfence.nft.errors import NftError, NoBufferSpaceError, NotFoundError, NotInstalledError, PermissionDeniedError
 from podfence.policy.model import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from podfence.dataplane.conntrack import Conntrack
     from podfence.dataplane.ruleset import SetBody
@@ -54,18 +56,19 @@ class Enforcer:
         conntrack: Conntrack | None = None,
         *,
         shared_from: int = SHARED_FROM,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Compile the node's program; the kernel is not touched. Raises OptionError (see `check_options`).
 
         A set of pods with at least `shared_from` addresses is a set of its own in the kernel. `conntrack` is
         that of the node; without it no established flow is looked at again. `reviewed` is what the latest
         look at flows did, and `transactions` counts what was carried out. `is_gone` says that the table was
-        found to be gone, and could not be made again yet.
+        found to be gone, and could not be made again yet. `clock` gives seconds and never goes back.
         """
         self._runner = runner
         self._builder = Builder(settings or Settings())
         self._programmed: Ruleset | None = None
-        self._revocation = Revocation(conntrack)
+        self._revocation = Revocation(conntrack, self._in_grace, clock)
         self.reviewed = Reviewed()
         self.transactions = 0
         self.is_gone = False
@@ -140,6 +143,16 @@ class Enforcer:
         self.reviewed = self._revocation.review(self.compiler.program, settled=settled)
         return self.reviewed.cut
 
+    @property
+    def forget_at(self) -> float | None:
+        """By the clock, when `forget` has something to do next; None if there is nothing."""
+        return self._revocation.forget_at
+
+    def forget(self) -> int:
+        """Delete the entries of flows that were cut some time ago; return how many could be cut only now."""
+        self.reviewed = self._revocation.forget(self.compiler.program)
+        return self.reviewed.cut
+
     def verify(self) -> tuple[str, ...]:
         """Compare the table with what it should hold, and repair it; return what differed, a sentence each.
 
@@ -184,6 +197,16 @@ class Enforcer:
             return self._rebuild()
         self._programmed = self.wanted
         return count
+
+    def _in_grace(self) -> bool:
+        """Return whether connections of TCP may still be picked up; the kernel ends that by itself."""
+        try:
+            return bool(self._runner.list_elements(TABLE, GRACE))
+        except NotFoundError:
+            return False
+        except NftError:
+            # Whoever asks waits, and asks again.
+            return True
 
     def _run(self, transaction: Transaction) -> None:
         self._runner.run(transaction)

@@ -83,14 +83,21 @@ class Ruleset:
 
 
 def read_back(contents: Contents) -> Ruleset:
-    """Return what a table really holds; rules are known by their comments, those of others have none of ours."""
+    """Return what a table really holds; rules are known by their comments, those of others have none of ours.
+
+    Elements that the kernel takes out by itself are left out: they are there for a time, whatever is wanted.
+    """
     return Ruleset(
         {item.name: ChainBody(item, tuple(contents.rules.get(item.name, ()))) for item in contents.chains},
         {
-            item.name: SetBody(item, {_key(item, one): _verdict(one) for one in contents.elements.get(item.name, ())})
+            item.name: SetBody(item, {_key(item, one): _verdict(one) for one in _lasting(item, contents)})
             for item in contents.sets
         },
     )
+
+
+def _lasting(container: Container, contents: Contents) -> Iterable[Element]:
+    return () if "timeout" in container.flags else contents.elements.get(container.name, ())
 
 
 def _verdict(element: Element) -> Verdict | None:
