@@ -129,4 +129,4 @@ def test_the_addresses_of_all_interfaces_are_the_nodes_own(table: KernelConntrac
 def test_what_the_kernel_refuses_is_said(table: KernelConntrack) -> None:
     (flow, *_) = udp(table)
     with pytest.raises(NetlinkError, match="labelling a flow: Invalid argument"):
-        table.label([flow._replace(handle=attribute(0x8001, b""))], present=True)
+        table.label([flow._replace(handle=flow.handle[:4] + attribute(0x8001, b""))], present=True)
