@@ -116,6 +116,17 @@ def test_a_flow_that_ended_meanwhile_is_no_error(table: KernelConntrack) -> None
     assert table.label(found, present=True) == Labelled(0)
 
 
+def test_an_entry_is_deleted_and_one_that_came_in_its_place_is_not(table: KernelConntrack) -> None:
+    found = udp(table)
+    gone = [flow.handle for flow in found[::2]]
+    assert table.forget(gone) == set()
+    assert udp(table) == found[1::2]
+    # What ends a handle is the number that tells entries of the same ends from each other.
+    place_taken = [flow.handle[:-1] + bytes((flow.handle[-1] ^ 1,)) for flow in found[1::2]]
+    assert table.forget([*gone, *place_taken]) == set()
+    assert udp(table) == found[1::2]
+
+
 def test_a_list_that_nobody_reads_to_its_end_does_not_disturb_the_next(table: KernelConntrack) -> None:
     for _ in range(3):
         assert next(iter(table.flows(None))).source
@@ -130,3 +141,5 @@ def test_what_the_kernel_refuses_is_said(table: KernelConntrack) -> None:
     (flow, *_) = udp(table)
     with pytest.raises(NetlinkError, match="labelling a flow: Invalid argument"):
         table.label([flow._replace(handle=flow.handle[:4] + attribute(0x8001, b""))], present=True)
+    with pytest.raises(NetlinkError, match="deleting a flow's entry: Invalid argument"):
+        table.forget([flow.handle[:4] + attribute(0x8001, b"")])
