@@ -138,6 +138,9 @@ class Flows:
     def label(self, flows: Iterable[Flow], *, present: bool) -> Labelled:
         return Labelled(len(list(flows)))
 
+    def forget(self, handles: Collection[bytes]) -> set[bytes]:
+        return set()
+
 
 class Others:
     """A watch that tells of changes by others at given times, as soon as it is asked then."""

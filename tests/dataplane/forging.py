@@ -59,7 +59,7 @@ class Heard:
         addresses = socket.inet_pton(family, sent.destination) + socket.inet_pton(family, sent.source)
         ports = struct.pack("!2H", sent.destination_port, sent.source_port)
         header, place = (40, 8) if family == socket.AF_INET6 else (20, 12)
-        found = None
+        found: int | None = None
         self._socket.setblocking(False)
         while True:
             try:
@@ -69,7 +69,7 @@ class Heard:
                 self._socket.close()
                 return found
             if data[place:header] == addresses and data[header : header + 4] == ports:
-                found = struct.unpack("!I", data[header + 8 : header + 12])[0]
+                found = int.from_bytes(data[header + 8 : header + 12], "big")
 
 
 def segment(network: Network, sent: Ends, flags: Flag, sequence: int = 1, answer: int = 1, data: bytes = b"") -> None:

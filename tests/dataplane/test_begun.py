@@ -301,7 +301,8 @@ def test_a_forbidden_connection_that_is_older_than_the_table_ends_with_the_grace
     scene = Scene(network, conntrack, CLOSED_IN, grace=True)
     assert scene.enforcer.reviewed == Reviewed(unable=1)
     line.works()
-    assert scene.enforcer.forget_at == scene.now + FORGET_AGAIN
+    again = scene.enforcer.forget_at
+    assert again == scene.now + FORGET_AGAIN
     assert scene.forget() == Reviewed(unable=1)
     line.works()
 

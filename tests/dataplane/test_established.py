@@ -281,7 +281,7 @@ def test_a_flow_that_was_on_its_way_during_the_change_is_cut_by_the_second_look(
     network: Network, conntrack: KernelConntrack, lines: Lines, kind: str, at: Addresses
 ) -> None:
     kernel = Blind(conntrack)
-    scene = Scene(network, kernel)  # type: ignore[arg-type]
+    scene = Scene(network, kernel)
     late, fence = lines.connect(kind, at.web, at.db, PORT), lines.connect(kind, at.web, at.db, OPEN)
     kernel.blind = True
     assert scene.apply((ADDED, CLOSED_IN)).cut == 0

@@ -24,7 +24,8 @@ Rules with ports cost the kernel most: 500 of them took 18 ms, and 2,000 other o
 """
 
 _HOOKS: Final = ("forward", "own_node", "own_node_out", "stage_in")
-FIXED_CHAINS: Final = (*_HOOKS, *tracked.CHAINS, "routed", "received", "hold", "evaluate")
+_JUDGING: Final = ("routed", "routed_cut", "own_node_cut", "received", "evaluate", "hold")
+FIXED_CHAINS: Final = (*_HOOKS, *_JUDGING, *tracked.CHAINS)
 _PLACED: Final = (*tracked.SETS, "own4", "own6", "eg4", "eg6", "in4", "in6")
 _KNOWN: Final = ("known4", "known6")
 _RANGE: Final = ("podcidr4", "podcidr6")

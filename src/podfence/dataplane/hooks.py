@@ -44,12 +44,14 @@ def fixed(program: NodeProgram, label: int) -> Objects:
     own = [f"{word} saddr . {word} daddr @own{family} accept" for family, word, _ in FAMILIES]
     result.chain("evaluate", *_hold("saddr"), *own, *(f"{word} saddr vmap @eg{n}" for n, word, _ in FAMILIES))
     result.chain("routed", *_hold("daddr"), "goto evaluate")
+    result.chain("routed_cut", "jump revoked", "goto routed")
     hook = Hook("filter", "forward", PRIORITY)
-    result.chain("forward", *passing(label, "routed"), _DISCOVERY, "goto routed", hook=hook)
+    result.chain("forward", *passing(label, "routed_cut"), _DISCOVERY, "goto routed", hook=hook)
     if program.judges_own_node:
         hook = Hook("filter", "input", PRIORITY)
-        rules = ['iifname "lo" accept', *passing(label, "evaluate"), _DISCOVERY, "goto evaluate"]
+        rules = ['iifname "lo" accept', *passing(label, "own_node_cut"), _DISCOVERY, "goto evaluate"]
         result.chain("own_node", *rules, hook=hook)
+        result.chain("own_node_cut", "jump revoked", "goto evaluate")
         result.chain("own_node_out", *leaving(label), hook=Hook("filter", "output", PRIORITY))
     result.chain("received", *own, *(f"{word} daddr vmap @in{family}" for family, word, _ in FAMILIES))
     result.chain(

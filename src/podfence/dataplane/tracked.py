@@ -82,14 +82,13 @@ def put_tracked(result: Objects, known: Collection[int], held: Sequence[str], la
     result.chain("refused", f"meta l4proto 6 {_AT_MOST} counter reject with tcp reset", "counter drop")
 
 
-def passing(label: int, judge: str) -> list[str]:
+def passing(label: int, cut: str) -> list[str]:
     """Return the rules of a hook for packets that belong to a flow, or should; other packets go on.
 
-    The chain `judge` is where packets are judged as if they began a flow: there go answers on flows that are cut.
+    The chain `cut` is for those of flows that are cut: it jumps to `revoked`, and judges what returns from there.
     """
     return [
-        f"ct label {label} jump revoked",
-        f"ct label {label} goto {judge}",
+        f"ct label {label} goto {cut}",
         "ct state established accept",
         "ct state related goto announced",
         _NOT_BEGUN,
