@@ -293,7 +293,6 @@ def test_the_entry_of_a_cut_flow_is_deleted_after_a_while_unless_the_flow_is_all
     kernel = Everything([one._replace(handle=b"one"), other._replace(handle=b"other")])
     enforcer = Enforcer(past_grace(), "n1", cluster.model, None, kernel, clock=clock)
     enforcer.start()
-    assert enforcer.forget_at is None
     enforcer.apply(cluster.apply(Event(EventType.ADDED, NONE_IN)))
     due = enforcer.forget_at
     assert due == clock.now + FORGET_AFTER
