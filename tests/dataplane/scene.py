@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -16,6 +19,8 @@ from podfence.sets.addresses import parse_address
 from tests.policy.parts import app, label, pod, policy, rule, space
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from podfence.dataplane.conntrack import Conntrack
     from podfence.dataplane.flows import Flow
     from podfence.dataplane.revocation import Reviewed
@@ -35,6 +40,10 @@ class Addresses(NamedTuple):
 
 FOUR = Addresses("10.0.0.1", "10.0.0.2", "10.0.0.3", "203.0.113.9", "172.18.0.1", "10.96.0.1")
 SIX = Addresses("fd00::1", "fd00::2", "fd00::3", "2001:db8::9", "fd00:172::1", "fd00:96::1")
+NEEDED = pytest.mark.skipif(
+    os.geteuid() != 0 or not all(map(shutil.which, ("nft", "ip", "unshare", "nsenter"))),
+    reason="needs root, nft, iproute2 and util-linux",
+)
 FAMILY = pytest.mark.parametrize("at", [FOUR, SIX], ids=["IPv4", "IPv6"])
 KIND = pytest.mark.parametrize("kind", ["tcp", "udp"])
 
@@ -89,3 +98,17 @@ class Scene:
         ends = (parse_address(at.web), parse_address(at.db), port)
         found = self.conntrack.flows({parse_address(at.db)})
         return [flow for flow in found if (flow.source, flow.destination, flow.reply.source_port) == ends]
+
+
+@contextmanager
+def service(network: Network, at: Addresses, kind: str, ports: Mapping[int, int]) -> Iterator[None]:
+    """Let db be behind the address of the Service for as long as this is entered; `ports` are those of db by its own."""
+    family, backend = ("ip6", f"[{at.db}]") if ":" in at.db else ("ip", at.db)
+    network.nft("add table inet services; add chain inet services pre { type nat hook prerouting priority -100; }")
+    for port, target in ports.items():
+        match = f"{family} daddr {at.service} {kind} dport {port}"
+        network.nft(f"add rule inet services pre {match} dnat {family} to {backend}:{target}")
+    try:
+        yield
+    finally:
+        network.nft("delete table inet services")

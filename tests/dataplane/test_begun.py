@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -16,7 +14,7 @@ from podfence.dataplane.ruleset import TABLE
 from podfence.dataplane.tracked import GRACE, GRACE_SECONDS
 from podfence.nft.process import NftRunner
 from tests.dataplane.forging import Flag, Heard, ends, segment
-from tests.dataplane.scene import ADDED, CLOSED_IN, DELETED, FAMILY, FOUR, OPEN, PORT, Addresses, Scene
+from tests.dataplane.scene import ADDED, CLOSED_IN, DELETED, FAMILY, FOUR, NEEDED, OPEN, PORT, Addresses, Scene, service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,10 +23,7 @@ if TYPE_CHECKING:
     from tests.dataplane.lines import Lines
     from tests.dataplane.network import Network
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not all(map(shutil.which, ("nft", "ip", "unshare", "nsenter"))),
-    reason="needs root, nft, iproute2 and util-linux",
-)
+pytestmark = NEEDED
 SPEAKER = pytest.mark.parametrize("speaker", ["client", "server"])
 SOON = 10.0
 
@@ -96,18 +91,11 @@ def test_through_a_service_both_ends_are_reset_too(
     network: Network, conntrack: KernelConntrack, lines: Lines, at: Addresses, speaker: str
 ) -> None:
     scene = Scene(network, conntrack)
-    family, bracketed = ("ip6", f"[{at.db}]") if ":" in at.db else ("ip", at.db)
-    network.nft(
-        "add table inet services; add chain inet services pre { type nat hook prerouting priority -100; };"
-        f"add rule inet services pre {family} daddr {at.service} tcp dport 80 dnat {family} to {bracketed}:{PORT}"
-    )
-    try:
+    with service(network, at, "tcp", {80: PORT}):
         line = lines.connect("tcp", at.web, at.db, PORT, via=(at.service, 80))
         fence = lines.connect("udp", at.web, at.db, OPEN)
         lose(scene, at, PORT)
         line.refuses(speaker, fence)
-    finally:
-        network.nft("delete table inet services")
 
 
 @FAMILY
@@ -172,9 +160,10 @@ def test_resets_are_limited_and_the_rest_is_dropped(
 
 
 @FAMILY
+@pytest.mark.parametrize("loss", ["feigned end", "eviction"])
 @pytest.mark.parametrize("protected", [True, False])
-def test_who_feigns_the_end_of_a_cut_connection_does_not_get_it_back(
-    network: Network, conntrack: KernelConntrack, lines: Lines, sysctl: Callable[[str, int], None], at: Addresses, protected: bool
+def test_a_cut_connection_that_loses_its_entry_does_not_come_back(
+    network: Network, conntrack: KernelConntrack, lines: Lines, sysctl: Callable[[str, int], None], at: Addresses, loss: str, protected: bool
 ) -> None:  # fmt: skip
     scene = Scene(network, conntrack)
     sysctl("tcp_timeout_close", 1)
@@ -184,28 +173,13 @@ def test_who_feigns_the_end_of_a_cut_connection_does_not_get_it_back(
     if not protected:
         network.nft("flush chain inet podfence midstream")
     forged = ends(line, "client")
-    segment(network, forged, Flag.RST, heard.expected(forged))
-    until(lambda: not scene.flows(at, PORT))
-
-    if protected:
-        line.refuses("server", fence)
-        line.resets("client")
+    number = heard.expected(forged)
+    if loss == "eviction":
+        lose(scene, at, PORT)
     else:
-        line.arrives("server")
-        line.arrives("client")
+        segment(network, forged, Flag.RST, number)
+        until(lambda: not scene.flows(at, PORT))
 
-
-@FAMILY
-@pytest.mark.parametrize("protected", [True, False])
-def test_a_cut_connection_whose_entry_was_evicted_does_not_come_back(
-    network: Network, conntrack: KernelConntrack, lines: Lines, at: Addresses, protected: bool
-) -> None:
-    scene = Scene(network, conntrack)
-    line, fence = lines.connect("tcp", at.web, at.db, PORT), lines.connect("udp", at.web, at.db, OPEN)
-    assert scene.apply((ADDED, CLOSED_IN)).cut == 1
-    if not protected:
-        network.nft("flush chain inet podfence midstream")
-    lose(scene, at, PORT)
     if protected:
         line.refuses("server", fence)
         line.resets("client")

@@ -3,12 +3,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 from typing import TYPE_CHECKING
-
-import pytest
 
 from tests.dataplane.forging import MTU, TOO_BIG, UNREACHABLE, error
 from tests.dataplane.scene import (
@@ -16,10 +12,12 @@ from tests.dataplane.scene import (
     CLOSED_IN,
     DELETED,
     FAMILY,
+    NEEDED,
     OPEN,
     PORT,
     Addresses,
     Scene,
+    service,
 )
 from tests.policy.parts import app, pod, policy, rule
 
@@ -28,10 +26,7 @@ if TYPE_CHECKING:
     from tests.dataplane.lines import Line, Lines
     from tests.dataplane.network import Network
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not all(map(shutil.which, ("nft", "ip", "unshare", "nsenter"))),
-    reason="needs root, nft, iproute2 and util-linux",
-)
+pytestmark = NEEDED
 ROUTER = {4: "198.51.100.1", 6: "2001:db8:f::1"}
 _MTU_OF = {socket.AF_INET: (socket.IPPROTO_IP, 14), socket.AF_INET6: (socket.IPPROTO_IPV6, 24)}
 
@@ -72,19 +67,12 @@ def test_a_pod_may_tell_the_client_of_a_service_of_a_flow_that_it_answers(
     network: Network, conntrack: KernelConntrack, lines: Lines, at: Addresses
 ) -> None:
     Scene(network, conntrack)
-    family, bracketed = ("ip6", f"[{at.db}]") if ":" in at.db else ("ip", at.db)
-    network.nft(
-        "add table inet services; add chain inet services pre { type nat hook prerouting priority -100; };"
-        f"add rule inet services pre {family} daddr {at.service} udp dport 80 dnat {family} to {bracketed}:{PORT}"
-    )
-    try:
+    with service(network, at, "udp", {80: PORT}):
         line, fence = lines.connect("udp", at.web, at.db, PORT, via=(at.service, 80)), lines.connect("udp", at.web, at.db, OPEN)  # fmt: skip
         # The server's own kernel says it.
         line.ends["server"].close()
         line.ends["client"].send(b"is anybody there?")
         assert believed(line, "client", fence)
-    finally:
-        network.nft("delete table inet services")
 
 
 @FAMILY

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,6 +24,7 @@ from tests.dataplane.scene import (
     FRONT,
     KIND,
     MODIFIED,
+    NEEDED,
     OPEN,
     PORT,
     STILL,
@@ -33,6 +32,7 @@ from tests.dataplane.scene import (
     WEB,
     Addresses,
     Scene,
+    service,
 )
 from tests.policy.parts import app, block, pod, policy, rule, space
 
@@ -44,10 +44,7 @@ if TYPE_CHECKING:
     from tests.dataplane.lines import Line, Lines, Ping
     from tests.dataplane.network import Network
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not all(map(shutil.which, ("nft", "ip", "unshare", "nsenter"))),
-    reason="needs root, nft, iproute2 and util-linux",
-)
+pytestmark = NEEDED
 
 
 class Tightening(NamedTuple):
@@ -155,19 +152,11 @@ def test_a_flow_through_a_service_is_judged_by_the_backend_that_answers(
     network: Network, conntrack: KernelConntrack, lines: Lines, kind: str, at: Addresses, speaker: str
 ) -> None:
     scene = Scene(network, conntrack)
-    family, bracketed = ("ip6", f"[{at.db}]") if ":" in at.db else ("ip", at.db)
-    network.nft(
-        "add table inet services; add chain inet services pre { type nat hook prerouting priority -100; };"
-        f"add rule inet services pre {family} daddr {at.service} {kind} dport 80 dnat {family} to {bracketed}:{PORT};"
-        f"add rule inet services pre {family} daddr {at.service} {kind} dport 81 dnat {family} to {bracketed}:{OPEN}"
-    )
-    try:
+    with service(network, at, kind, {80: PORT, 81: OPEN}):
         cut = lines.connect(kind, at.web, at.db, PORT, via=(at.service, 80))
         kept = lines.connect(kind, at.web, at.db, OPEN, via=(at.service, 81))
         assert scene.apply((ADDED, CLOSED_IN), (ADDED, CLOSED_OUT_DB)).cut == 1
         cut.refuses(speaker, kept)
-    finally:
-        network.nft("delete table inet services")
 
 
 @FAMILY

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import os
 import select
-import shutil
 import socket
 from typing import TYPE_CHECKING
 
@@ -20,6 +18,7 @@ from tests.dataplane.scene import (
     CLOSED_IN,
     DELETED,
     FAMILY,
+    NEEDED,
     OPEN,
     PORT,
     STILL,
@@ -35,10 +34,7 @@ if TYPE_CHECKING:
     from tests.dataplane.lines import Line, Lines
     from tests.dataplane.network import Network
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not all(map(shutil.which, ("nft", "ip", "unshare", "nsenter"))),
-    reason="needs root, nft, iproute2 and util-linux",
-)
+pytestmark = NEEDED
 CLOSED_OUT_DB = policy("q", app("db"), egress=[STILL])
 CLOSED_IN_WEB = policy("w", app("web"), namespace="front", ingress=[STILL])
 REVERSE = pytest.mark.parametrize("closed", [CLOSED_OUT_DB, CLOSED_IN_WEB], ids=["egress", "ingress"])

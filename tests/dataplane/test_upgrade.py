@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,17 +12,26 @@ from podfence.dataplane.revocation import Reviewed
 from podfence.dataplane.ruleset import TABLE
 from podfence.dataplane.tracked import GRACE
 from podfence.nft.process import NftRunner
-from tests.dataplane.scene import ADDED, CLOSED_IN, FAMILY, FROM_WEB, MODIFIED, OPEN, PORT, STREAM, Addresses, Scene
+from tests.dataplane.scene import (
+    ADDED,
+    CLOSED_IN,
+    FAMILY,
+    FROM_WEB,
+    MODIFIED,
+    NEEDED,
+    OPEN,
+    PORT,
+    STREAM,
+    Addresses,
+    Scene,
+)
 
 if TYPE_CHECKING:
     from podfence.dataplane.conntrack import KernelConntrack
     from tests.dataplane.lines import Lines
     from tests.dataplane.network import Network
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not all(map(shutil.which, ("nft", "ip", "unshare", "nsenter"))),
-    reason="needs root, nft, iproute2 and util-linux",
-)
+pytestmark = NEEDED
 RELEASES = sorted(Path(__file__).parent.glob("release-*.nft"))
 
 
