@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from podfence.agent.reports import Report
     from podfence.agent.source import Notice
+    from podfence.dataplane.conntrack import Settled
     from podfence.kube.objects import KubeObject
     from podfence.nft.sets import Map, Set
     from podfence.nft.table import Table
@@ -134,7 +135,7 @@ class Flows:
     def own_addresses(self) -> frozenset[int]:
         return frozenset()
 
-    def flows(self, ends: Collection[int] | None, settled: object = None) -> list[Flow]:
+    def flows(self, ends: Collection[int] | None, settled: Settled | None = None) -> list[Flow]:
         self.asked.append(round(self.world.now - 1000.0, 3))
         if self.refuses:
             raise NetlinkError("listing", errno.EPERM)
@@ -269,7 +270,7 @@ class Telling(Flows):
         super().__init__(world)
         self.told: list[int] = []
 
-    def flows(self, ends: Collection[int] | None, settled: object = None) -> list[Flow]:
+    def flows(self, ends: Collection[int] | None, settled: Settled | None = None) -> list[Flow]:
         self.told.append(len(self.world.reports))
         return super().flows(ends)
 
@@ -320,9 +321,9 @@ class Known(Flows):
         self.ended: float | None = None
         self._room = room
 
-    def flows(self, ends: Collection[int] | None, settled: object = None) -> list[Flow]:
+    def flows(self, ends: Collection[int] | None, settled: Settled | None = None) -> list[Flow]:
         super().flows(ends)
-        return [] if self.flow is None else [self.flow]
+        return [] if self.flow is None or (settled and settled(self.flow)) else [self.flow]
 
     def label(self, flows: Iterable[Flow], *, present: bool) -> Labelled:
         asked = tuple(flows)
@@ -413,7 +414,7 @@ def test_a_change_by_others_while_flows_are_looked_at_is_not_left_for_a_minute()
     others = Others(world)
 
     class Flowing(Flows):
-        def flows(self, ends: Collection[int] | None, settled: object = None) -> list[Flow]:
+        def flows(self, ends: Collection[int] | None, settled: Settled | None = None) -> list[Flow]:
             found = super().flows(ends, settled)
             world.now += 0.05
             if len(self.asked) == len(undisturbed.asked):

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.dataplane.flows import Judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from podfence.dataplane.conntrack import Conntrack
     from podfence.dataplane.flows import Flow
@@ -30,6 +31,9 @@ a flow of its own, but the client may not use it to go on. Later, such a packet 
 
 FORGET_AGAIN: Final = 10.0
 """Seconds after which that is tried again where it is too early, or the kernel keeps the entry."""
+
+_AT_ONCE: Final = 10_000
+"""How many entries are deleted in one step: that takes some tens of milliseconds."""
 
 _TCP: Final = 6
 
@@ -128,59 +132,69 @@ class Revocation:
         if self._conntrack is None or self.forget_at is None or now < self.forget_at:
             return Reviewed()
         self._not_before = now + FORGET_AGAIN
-        if self._in_grace():
-            return Reviewed(unable=_alive(self._uncut.values()))
-        judge = Judge(program, self._conntrack.own_addresses())
-        self._uncut = {handle: flow for handle, flow in self._uncut.items() if not judge.admits(flow)}
-        due = [handle for handle, at in self._cut.items() if at <= now]
-        for handle in set(due) - self._conntrack.forget(due):
+        if not self._in_grace():
+            self._forget_due(self._conntrack, now)
+            judge = Judge(program, self._conntrack.own_addresses())
+            waiting = {handle: flow for handle, flow in self._uncut.items() if not judge.admits(flow)}
+            kept = self._conntrack.forget(waiting)
+            self._uncut = {handle: waiting[handle] for handle in kept}
+            return Reviewed(cut=_alive(waiting) - _alive(self._uncut), unable=_alive(self._uncut))
+        return Reviewed(unable=_alive(self._uncut))
+
+    def _forget_due(self, conntrack: Conntrack, now: float) -> None:
+        due = list(islice((handle for handle, at in self._cut.items() if at <= now), _AT_ONCE))
+        if len(due) == _AT_ONCE:
+            self._not_before = now
+        for handle in set(due) - conntrack.forget(due):
             del self._cut[handle]
-        kept = self._conntrack.forget(self._uncut)
-        ended = [flow for handle, flow in self._uncut.items() if handle not in kept]
-        self._uncut = {handle: self._uncut[handle] for handle in kept}
-        return Reviewed(cut=_alive(ended), unable=_alive(self._uncut.values()))
 
     def _look(self, program: NodeProgram, noted: _Noted) -> Reviewed:
         if self._conntrack is None or not (noted.ends or noted.every):
             return Reviewed()
         judge = Judge(program, self._conntrack.own_addresses())
-        cut: list[Flow] = []
-        free: list[Flow] = []
+        # Whoever can forge a reset or an end can go on under it. So flows that TCP has ended are cut and freed like
+        # others, but nobody misses them.
+        cut: dict[bool, list[Flow]] = {True: [], False: []}
+        free: dict[bool, list[Flow]] = {True: [], False: []}
         ends = None if noted.every else noted.ends
         for flow in self._conntrack.flows(ends, lambda flow: not flow.labelled and judge.admits(flow)):
-            if judge.admits(flow):
-                free.append(flow)
-            elif flow.labelled:
-                # Perhaps by an agent before this one.
-                self._cut.setdefault(flow.handle, self._clock() + FORGET_AFTER)
+            if not flow.labelled:
+                cut[flow.is_over].append(flow)
+            elif judge.admits(flow):
+                free[flow.is_over].append(flow)
             else:
-                cut.append(flow)
-        return self._end(self._conntrack, cut, free)
+                # Perhaps it was cut by an agent before this one.
+                self._cut.setdefault(flow.handle, self._clock() + FORGET_AFTER)
+        result, _ = (self._end(self._conntrack, cut[is_over], free[is_over]) for is_over in (False, True))
+        return result
 
     def _end(self, conntrack: Conntrack, cut: Collection[Flow], free: Collection[Flow]) -> Reviewed:
         """Cut flows, and free others."""
-        # Whoever can forge a reset or an end can go on under it. So flows that TCP has ended are cut too.
-        without_room = conntrack.label(cut, present=True).without_room
-        waiting = {flow.handle: flow for flow in without_room}
+        labelled = conntrack.label(cut, present=True)
+        uncut = self._delete(conntrack, labelled.without_room) if labelled.without_room else {}
         due = self._clock() + FORGET_AFTER
-        self._cut |= {flow.handle: due for flow in cut if flow.handle not in waiting}
-        conntrack.label(free, present=False)
+        without_room = {flow.handle for flow in labelled.without_room}
+        self._cut |= {flow.handle: due for flow in cut if flow.handle not in without_room}
+        freed = conntrack.label(free, present=False)
         for flow in free:
             self._cut.pop(flow.handle, None)
-        if waiting:
-            early = any(flow.protocol == _TCP for flow in without_room) and self._in_grace()
-            kept = conntrack.forget([flow.handle for flow in without_room if not (early and flow.protocol == _TCP)])
-            waiting = {h: flow for h, flow in waiting.items() if h in kept or (early and flow.protocol == _TCP)}
-            if waiting and not self._uncut:
-                self._not_before = self._clock() + FORGET_AGAIN
-            self._uncut |= waiting
-        unable = _alive(waiting.values())
-        return Reviewed(_alive(cut) - unable, _alive(free), unable)
+        return Reviewed(labelled.done + len(without_room) - len(uncut), freed.done, len(uncut))
+
+    def _delete(self, conntrack: Conntrack, flows: Collection[Flow]) -> dict[bytes, Flow]:
+        """Delete the entries of flows that cannot be labelled; return those that have to wait."""
+        in_grace = any(flow.protocol == _TCP for flow in flows) and self._in_grace()
+        uncut = {flow.handle: flow for flow in flows if in_grace and flow.protocol == _TCP}
+        kept = conntrack.forget([flow.handle for flow in flows if flow.handle not in uncut])
+        uncut |= {flow.handle: flow for flow in flows if flow.handle in kept}
+        if uncut and not self._uncut:
+            self._not_before = self._clock() + FORGET_AGAIN
+        self._uncut |= uncut
+        return uncut
 
 
-def _alive(flows: Iterable[Flow]) -> int:
-    """Return how many of some flows TCP has not ended: nobody misses the others."""
-    return sum(not flow.is_over for flow in flows)
+def _alive(flows: Mapping[bytes, Flow]) -> int:
+    """Return how many of some flows TCP has not ended."""
+    return sum(not flow.is_over for flow in flows.values())
 
 
 def concerned(change: ProgramChange, program: NodeProgram) -> set[int]:
