@@ -17,7 +17,6 @@ from podfence.dataplane.enforcer import Enforcer
 from podfence.dataplane.flows import Ends, Flow, Judge
 from podfence.dataplane.revocation import FORGET_AFTER, FORGET_AGAIN, Reviewed
 from podfence.dataplane.settings import Settings
-from podfence.dataplane.tracked import GRACE
 from podfence.kube.objects import KubeObject, Node, Peer, PolicyPort
 from podfence.netlink.asking import NetlinkError
 from podfence.nft.fake import FakeRunner
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
 
     from podfence.dataplane.conntrack import Settled
     from podfence.dataplane.program import NodeProgram
-    from podfence.nft.element import Element
-    from podfence.nft.sets import Map, Set
-    from podfence.nft.table import Table
 
 NUMBERS = {"TCP": 6, "UDP": 17, "SCTP": 132}
 OWN = parse_address("172.18.0.1")
@@ -291,7 +287,7 @@ def test_the_entry_of_a_cut_flow_is_deleted_after_a_while_unless_the_flow_is_all
     cluster, clock = Cluster.from_objects([space("shop"), WEB, DB]), Clock()
     one, other = tcp("10.0.0.1", "10.0.0.2", 80), tcp("10.0.0.2", "10.0.0.1", 80)
     kernel = Everything([one._replace(handle=b"one"), other._replace(handle=b"other")])
-    enforcer = Enforcer(past_grace(), "n1", cluster.model, None, kernel, clock=clock)
+    enforcer = Enforcer(FakeRunner(), "n1", cluster.model, None, kernel, clock=clock)
     enforcer.start()
     enforcer.apply(cluster.apply(Event(EventType.ADDED, NONE_IN)))
     due = enforcer.forget_at
@@ -308,7 +304,7 @@ def test_the_entry_of_a_cut_flow_is_deleted_after_a_while_unless_the_flow_is_all
 def test_an_entry_that_the_kernel_keeps_is_deleted_when_it_lets_it_go() -> None:
     cluster, clock = Cluster.from_objects([space("shop"), WEB, DB]), Clock()
     kernel = Offloading([tcp("10.0.0.1", "10.0.0.2", 80)])
-    enforcer = Enforcer(past_grace(), "n1", cluster.model, None, kernel, clock=clock)
+    enforcer = Enforcer(FakeRunner(), "n1", cluster.model, None, kernel, clock=clock)
     enforcer.start()
     enforcer.apply(cluster.apply(Event(EventType.ADDED, NONE_IN)))
     clock.now += FORGET_AFTER
@@ -320,16 +316,6 @@ def test_an_entry_that_the_kernel_keeps_is_deleted_when_it_lets_it_go() -> None:
     clock.now = again
     enforcer.forget()
     assert len(kernel.labels) == 0
-
-
-def past_grace() -> FakeRunner:
-    """Return a kernel in which the table's grace is over as soon as it has begun."""
-
-    class Late(FakeRunner):
-        def list_elements(self, table: Table, container: Set | Map) -> tuple[Element, ...]:
-            return () if container == GRACE else super().list_elements(table, container)
-
-    return Late()
 
 
 class Refusing(Everything):

@@ -22,7 +22,6 @@ from podfence.agent.source import Attached, Bookmark, SourceClosed, Synced, Unre
 from podfence.cluster.state import ClusterState, Event, EventType
 from podfence.dataplane.compiler import check_options
 from podfence.dataplane.enforcer import Enforcer, ForeignTableError
-from podfence.dataplane.tracked import GRACE_SECONDS
 from podfence.kube.objects import Key, NetworkPolicy, Pod
 from podfence.netlink.asking import NetlinkError
 from podfence.nft.errors import NftError, NotInstalledError, PermissionDeniedError
@@ -363,10 +362,8 @@ class Agent:
             return 0
         if enforcer.reviewed.unable:
             what = f"established flows of node {self._node} are forbidden now and cannot be cut yet"
-            when = f"as soon as the table has been there for {GRACE_SECONDS} s and the kernel lets them go"
-            self._complain(
-                what, f"{what}: {enforcer.reviewed.unable} go on; they are older than the table, and are cut {when}"
-            )
+            why = "the kernel keeps their entries, and has no room for labels on them"
+            self._complain(what, f"{what}: {enforcer.reviewed.unable} go on; {why}; this is tried again every 10 s")
         return enforcer.reviewed.cut
 
     @contextmanager

@@ -13,14 +13,14 @@ from podfence.dataplane.bridge import bridged
 from podfence.dataplane.chains import Builder
 from podfence.dataplane.compiler import SHARED_FROM, Compiler
 from podfence.dataplane.difference import cold_start, hooks_last
+from podfence.dataplane.grace import Grace
 from podfence.dataplane.kept import ForeignTableError, KeptTable
 from podfence.dataplane.program import Tunnels
 from podfence.dataplane.revocation import Reviewed, Revocation, concerned
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, Ruleset
 from podfence.dataplane.settings import Settings
-from podfence.dataplane.tracked import GRACE
 from podfence.kube.objects import Pod
-from podfence.nft.errors import MissingFeatureError, NftError, NotFoundError
+from podfence.nft.errors import MissingFeatureError, NftError
 from podfence.nft.probe import bridge_features, probe
 from podfence.policy.model import Change
 
@@ -67,7 +67,7 @@ class Enforcer:
         self._table = KeptTable(runner, TABLE, cold_start)
         self._frames = KeptTable(runner, BRIDGE_TABLE, hooks_last)
         self._is_started = False
-        self._revocation = Revocation(conntrack, self._in_grace, clock)
+        self._revocation = Revocation(conntrack, Grace(runner, self._table), clock)
         self.reviewed = Reviewed()
         self.compiler = Compiler(model, node, shared_from=shared_from)
         self._table.wanted = self._builder.build(self.compiler.program)
@@ -214,16 +214,6 @@ class Enforcer:
             raise
         finally:
             self._note_remade()
-
-    def _in_grace(self) -> bool:
-        """Return whether connections of TCP may still be picked up; the kernel ends that by itself."""
-        try:
-            return bool(self._runner.list_elements(TABLE, GRACE))
-        except NotFoundError:
-            return False
-        except NftError:
-            # Whoever asks waits, and asks again.
-            return True
 
     def _note_remade(self) -> None:
         for table in (self._table, self._frames):
