@@ -19,6 +19,7 @@ from podfence.dataplane.revocation import FORGET_AFTER, FORGET_AGAIN, Reviewed
 from podfence.dataplane.settings import Settings
 from podfence.kube.objects import KubeObject, Node, Peer, PolicyPort
 from podfence.netlink.asking import NetlinkError
+from podfence.nft.errors import NoBufferSpaceError
 from podfence.nft.fake import FakeRunner
 from podfence.policy.options import Options
 from podfence.sets import PortSet
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from podfence.dataplane.conntrack import Settled
     from podfence.dataplane.program import NodeProgram
+    from podfence.nft.transaction import Transaction
 
 NUMBERS = {"TCP": 6, "UDP": 17, "SCTP": 132}
 OWN = parse_address("172.18.0.1")
@@ -316,6 +318,40 @@ def test_an_entry_that_the_kernel_keeps_is_deleted_when_it_lets_it_go() -> None:
     clock.now = again
     enforcer.forget()
     assert len(kernel.labels) == 0
+
+
+class Roomless(Everything):
+    """A kernel that has no room for labels on any flow."""
+
+    def label(self, flows: object, *, present: bool) -> Labelled:
+        return Labelled(0, tuple(flows))  # type: ignore[arg-type]
+
+
+class Full(FakeRunner):
+    """A kernel that does not take which connections have ended, until it does."""
+
+    is_full = True
+
+    def run(self, transaction: Transaction) -> None:
+        if self.is_full and "add element inet podfence ended" in str(transaction):
+            raise NoBufferSpaceError("No buffer space available")
+        super().run(transaction)
+
+
+def test_while_the_kernel_would_pick_a_connection_up_again_its_entry_is_not_deleted() -> None:
+    cluster, clock, runner = Cluster.from_objects([space("shop"), WEB, DB, NONE_IN]), Clock(), Full()
+    over_tcp = tcp("10.0.0.1", "10.0.0.2", 80)._replace(handle=b"tcp")
+    over_udp = flow(over_tcp.source, over_tcp.destination, "UDP", 80)._replace(handle=b"udp")
+    kernel = Roomless([over_tcp, over_udp])
+    enforcer = Enforcer(runner, "n1", cluster.model, None, kernel, clock=clock)
+    enforcer.start()
+    assert enforcer.reviewed == Reviewed(cut=1, unable=1)
+    assert [item.handle for item in kernel.labels] == [b"tcp"]
+    runner.is_full = False
+    clock.now += FORGET_AGAIN
+    assert enforcer.forget() == 1
+    assert len(kernel.labels) == 0
+    assert enforcer.verify() == ()
 
 
 class Refusing(Everything):
