@@ -608,7 +608,7 @@ def test_a_link_is_bound_before_its_pod_is_known() -> None:
     item = more(1)
     world = World(BEGIN, (1.0, [Attached(LINKS), item])).play()
     texts = [str(transaction) for _, transaction in world.runs]
-    (link,) = (place for place, text in enumerate(texts) if "veth1" in text)
+    link = next(place for place, text in enumerate(texts) if "veth1" in text)
     known = next(place for place, text in enumerate(texts) if "10.0.0.11" in text)
     assert link < known
 

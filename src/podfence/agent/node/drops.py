@@ -30,7 +30,7 @@ _CHAINS: Final = {
     "revoked": "cut",
     "refused": "segments",
     "announced": "errors",
-    **{chain_of(reason): chain_of(reason) for reason in REASONS},
+    **{chain_of(reason): reason.replace("-", "_") for reason in REASONS},
 }
 
 
@@ -55,7 +55,7 @@ class Drops(NamedTuple):
     @property
     def stray(self) -> dict[str, int]:
         """Packets that are not their link's pod's, by reason."""
-        return {reason: getattr(self, chain_of(reason)) for reason in REASONS}
+        return {reason: getattr(self, reason.replace("-", "_")) for reason in REASONS}
 
 
 class DropTotals:
