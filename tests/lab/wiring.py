@@ -85,6 +85,12 @@ class Wired:
         )
         return Attachment(self.hold() if pid is None else pid, node, addresses)
 
+    def speaks_as(self, node: int, family: Family) -> str:
+        """Return the address that a node has for its own pods: on a bridge, that of their gateway."""
+        if self.plan.network == "routed":
+            return self.plan.node_address(node, family)
+        return f"fd00:10:244:{node}::1" if family == 6 else f"10.244.{node}.1"
+
     def run(self, pid: int, *command: str) -> str:
         """Run a program in a namespace; return what it prints."""
         done = subprocess.run(
