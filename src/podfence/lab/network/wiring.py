@@ -74,14 +74,25 @@ class Network:
     May be used by several threads; what concerns one node happens one after the other.
     """
 
-    def __init__(self, plan: Plan, nodes: Sequence[int], outside_pid: int, responders: outside.Responders) -> None:
-        """Keep what is to be wired, node 1 first; nothing is touched yet."""
+    def __init__(
+        self,
+        plan: Plan,
+        nodes: Sequence[int],
+        outside_pid: int,
+        responders: outside.Responders,
+        *,
+        room: int | None = None,
+    ) -> None:
+        """Keep what is to be wired, node 1 first; nothing is touched yet.
+
+        `room` is how many neighbours the kernel's tables take; without it, the kernel is asked.
+        """
         self._plan = plan
         self._pods = _KINDS[plan.network](plan)
         self._nodes = tuple(nodes)
         self._outside = outside_pid
         self._responders = responders
-        self._finders = finders(capacity())
+        self._finders = finders(capacity() if room is None else room)
         self._attached: dict[int, dict[str, Attachment]] = {number: {} for number in range(1, len(self._nodes) + 1)}
         self._locks = {number: threading.Lock() for number in self._attached}
         self._workers = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="network")
