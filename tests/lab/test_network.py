@@ -135,6 +135,8 @@ def test_a_pod_that_is_gone_leaves_no_link_and_its_address_serves_the_next(lab: 
     lab.network.attach([first])
     lab.network.attach([first])
     assert "pod60" in lab.run(lab.nodes[0], "ip", "link")
+    # So that its neighbours remember it.
+    lab.call(lab.pods[0][0].pid, first.addresses[0], 80, lab.server(first.pid, "tcp", 4, 80))
     lab.network.detach([first])
     lab.network.detach([first])
     assert "pod60" not in lab.run(lab.nodes[0], "ip", "link")
