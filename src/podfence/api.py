@@ -11,6 +11,7 @@ from podfence.analysis.check import check
 from podfence.analysis.connectivity import connectivity, matrix, pod_connections
 from podfence.analysis.endpoints import parse_endpoint, require_namespace
 from podfence.analysis.notes import notes
+from podfence.analysis.overview import overview
 from podfence.analysis.ports import parse_port
 from podfence.cluster.state import ClusterState
 from podfence.policy.engine import Engine
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from podfence.analysis.answers import Connectivity, Matrix, PodConnection
+    from podfence.analysis.overview import Overview
     from podfence.cluster.state import Event
     from podfence.kube.objects import KubeObject
     from podfence.kube.problems import Problem
@@ -107,6 +109,19 @@ class Cluster:
         EndpointError as `check` does.
         """
         return connectivity(self.model, self._question(source, destination, port, namespaces, namespace), progress)
+
+    def overview(
+        self,
+        *,
+        source: str | None = None,
+        destination: str | None = None,
+        port: int | str | None = None,
+        namespaces: Collection[str] | None = None,
+        namespace: str | None = None,
+        progress: Callable[[float, int], None] | None = None,
+    ) -> Overview:
+        """Return the connections of `connectivity` in the fewest and shortest lines, for people; they may overlap."""
+        return overview(self.model, self._question(source, destination, port, namespaces, namespace), progress)
 
     def pod_connections(
         self,
