@@ -135,6 +135,10 @@ class Connectivity(Value, frozen=True, kw_only=True):
         """Yield the connections in order."""
         return iter(self.connections)
 
+    def __len__(self) -> int:
+        """Return the number of connections."""
+        return len(self.connections)
+
 
 class Matrix(Value, frozen=True):
     """The grid of all pairs: in row i, column j stands for `names[i]` connecting to `names[j]`.

@@ -26,6 +26,9 @@ _LONG = 6
 """A set with more members than this that several lines use is named once, as a group."""
 
 
+_ELSEWHERE = 2
+
+
 class Ends(NamedTuple):
     """A set of endpoints: the union of `items`; where there are `excepts`, the last item is without those.
 
@@ -65,6 +68,10 @@ class Overview:
     workloads: int
     pods: int
     policies: int
+
+    def __len__(self) -> int:
+        """Return the number of lines."""
+        return len(self.lines)
 
 
 def overview(model: Model, question: ListQuestion, progress: Callable[[float, int], None] | None = None) -> Overview:
@@ -154,7 +161,8 @@ class _Length:
 
 
 def _length(ends: Ends) -> int:
-    return len(ends.items) + len(ends.excepts)
+    """Return how many names have to be read; what "open pods" stands for is told elsewhere."""
+    return len(ends.items) + len(ends.excepts) + (_ELSEWHERE if "open pods" in ends.items else 0)
 
 
 def _grouped(lines: list[OverviewLine]) -> tuple[list[OverviewLine], tuple[tuple[str, Ends], ...]]:

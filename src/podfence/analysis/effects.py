@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Policies and rules that do nothing in a cluster, which is seldom what their author meant."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from podfence.cluster.selection import Selection
+from podfence.kube.objects import NetworkPolicy
+from podfence.policy.legacy import is_old
+from podfence.policy.verdict import Direction
+from podfence.policy.wording import peer_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from podfence.cluster.members import Member
+    from podfence.cluster.state import ClusterState
+    from podfence.kube.objects import Rule
+    from podfence.policy.engine import Engine
+    from podfence.policy.grants import CompiledPolicy
+    from podfence.policy.options import Options
+
+_FEW = 3
+
+
+class _Pods:
+    """The pods that selectors can mean, found by one of their labels instead of one by one."""
+
+    def __init__(self, state: ClusterState, options: Options) -> None:
+        self._state = state
+        self._inside: dict[str, list[Member]] = defaultdict(list)
+        self._labelled: dict[tuple[str, str], list[Member]] = defaultdict(list)
+        self._all: list[Member] = []
+        self._known: dict[Selection, list[Member]] = {}
+        for member in state.members.values():
+            if member.host and options.host_network == "node":
+                continue
+            self._all.append(member)
+            self._inside[member.namespace].append(member)
+            for item in member.labels.items():
+                self._labelled[item].append(member)
+
+    def meant(self, selection: Selection) -> list[Member]:
+        """Return the pods that a selection means (semantics 3.3, 3.4)."""
+        found = self._known.get(selection)
+        if found is None:
+            found = self._known[selection] = [item for item in self._near(selection) if self._means(selection, item)]
+        return found
+
+    def _near(self, selection: Selection) -> Iterable[Member]:
+        """Return the fewest pods that are at hand and are all that a selection may mean."""
+        choices = [self._all if selection.namespace is None else self._inside.get(selection.namespace, [])]
+        for term in selection.pods.requirements if selection.pods else ():
+            if term.operator == "In":
+                labelled = [self._labelled.get((term.key, value), []) for value in term.values]
+                choices.append(labelled[0] if len(labelled) == 1 else list(chain.from_iterable(labelled)))
+        return min(choices, key=len)
+
+    def _means(self, selection: Selection, member: Member) -> bool:
+        space = member.namespace
+        labels = self._state.labels_of_namespace(space)
+        return selection.matches_namespace(space, labels) and selection.matches_labels(member.labels)
+
+
+def without_effect(engine: Engine) -> Iterator[str]:
+    """Yield one sentence for each kind of policy, rule, peer or port name that does nothing here.
+
+    In a cluster without pods nothing is said: everything would be named.
+    """
+    state = engine.state
+    pods = _Pods(state, engine.options)
+    selecting: list[str] = []
+    peers: list[str] = []
+    names: list[str] = []
+    idle: list[str] = []
+    if not state.members:
+        return
+    for name in sorted(state.policies):
+        for policy in engine.policies(name):
+            if not isinstance(policy.source, NetworkPolicy) or is_old(policy.source):
+                continue
+            idle += _rules_left_out(policy.source)
+            if not pods.meant(policy.subject):
+                selecting.append(_selecting_none(state, policy))
+                continue
+            peers += _peers_of_none(pods, policy)
+            names += _names_of_none(pods, policy)
+    for several, one, more in (
+        (selecting, "selects no pod, and so does nothing", "select no pod, and so do nothing"),
+        (peers, "means no pod here", "mean no pod here"),
+        (names, "is the name of no port here", "are the names of no port here"),
+        (
+            idle,
+            "has no effect, because policyTypes leaves it out",
+            "have no effect, because policyTypes leaves them out",
+        ),
+    ):
+        if several:
+            yield f"{_some(several)} {one if len(several) == 1 else more}"
+
+
+def _selecting_none(state: ClusterState, policy: CompiledPolicy) -> str:
+    """Return the name of a policy; one that stands in `default` alone may lack its namespace."""
+    source = policy.source
+    text = f"NetworkPolicy {policy.key.namespace}/{source.name}"
+    lonely = all(member.namespace != "default" for member in state.members.values())
+    return f"{text} (is its namespace missing?)" if policy.key.namespace == "default" and lonely else text
+
+
+def _peers_of_none(pods: _Pods, policy: CompiledPolicy) -> Iterator[str]:
+    for direction, grants in policy.grants.items():
+        place: dict[int, int] = defaultdict(int)
+        for grant in grants:
+            index = place[grant.rule]
+            place[grant.rule] += 1
+            if not isinstance(grant.peer, Selection) or pods.meant(grant.peer):
+                continue
+            rule = _rules(policy, direction)[grant.rule]
+            yield f"{_rule(policy, direction, grant.rule)} peer {peer_text(rule.peers[index], policy.key.namespace)}"
+
+
+def _names_of_none(pods: _Pods, policy: CompiledPolicy) -> Iterator[str]:
+    """Yield the rules that name a port which none of the pods has on which the name is looked up (semantics 5.4)."""
+    subjects = pods.meant(policy.subject)
+    for direction, grants in policy.grants.items():
+        there: dict[tuple[int, tuple[str, str]], bool] = {}
+        for grant in grants:
+            if direction is Direction.INGRESS:
+                members = subjects
+            elif isinstance(grant.peer, Selection):
+                members = pods.meant(grant.peer)
+            else:
+                continue
+            for name in grant.names:
+                has = any((port.name, port.protocol) == name for member in members for port in member.ports)
+                there[grant.rule, name] = there.get((grant.rule, name), False) or has or not members
+        for (rule, (text, protocol)), has in there.items():
+            if not has:
+                yield f"{_rule(policy, direction, rule)} {protocol} {text}"
+
+
+def _rules_left_out(policy: NetworkPolicy) -> Iterator[str]:
+    """Yield the directions of which there are rules that are not listed in `policyTypes` (semantics 2.4)."""
+    for direction, rules in ((Direction.INGRESS, policy.ingress), (Direction.EGRESS, policy.egress)):
+        if rules and direction.capitalize() not in policy.policy_types:
+            yield f"{direction} of NetworkPolicy {policy.namespace}/{policy.name}"
+
+
+def _rules(policy: CompiledPolicy, direction: Direction) -> tuple[Rule, ...]:
+    source = policy.source
+    if not isinstance(source, NetworkPolicy):
+        return ()
+    return source.ingress if direction is Direction.INGRESS else source.egress
+
+
+def _rule(policy: CompiledPolicy, direction: Direction, index: int) -> str:
+    return f"NetworkPolicy {policy.key.namespace}/{policy.source.name} {direction} rule {index + 1}"
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:_FEW])
+    return shown if len(names) <= _FEW else f"{shown} and {len(names) - _FEW} more"
