@@ -56,6 +56,8 @@ def cover(lines: Iterable[Line], measure: Measure) -> list[Line]:
     inward: list[Line] = []
     for line in lines:
         (inward if line.destinations else result).append(line)
+    if len(inward) ** 2 > _MOST_WORK:
+        return [*inward, *result]
     numbers: dict[int, list[int]] = defaultdict(list)
     for index, line in enumerate(inward):
         for number in members(line.destinations):
@@ -63,7 +65,7 @@ def cover(lines: Iterable[Line], measure: Measure) -> list[Line]:
     by_lines: dict[tuple[int, ...], int] = defaultdict(int)
     for number, indexes in numbers.items():
         by_lines[tuple(indexes)] |= 1 << number
-    if sum(len(indexes) ** 2 for indexes in by_lines) > _MOST_WORK or len(inward) ** 2 > _MOST_WORK:
+    if sum(len(indexes) ** 2 for indexes in by_lines) > _MOST_WORK:
         return [*inward, *result]
     atoms = list(by_lines.values())
     of_line: dict[int, set[int]] = defaultdict(set)

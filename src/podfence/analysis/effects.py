@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from itertools import chain
 from typing import TYPE_CHECKING
 
+from podfence.cluster.namespaces import NamespaceIndex
 from podfence.cluster.selection import Selection
 from podfence.kube.objects import NetworkPolicy
 from podfence.policy.legacy import is_old
@@ -14,11 +14,11 @@ from podfence.policy.verdict import Direction
 from podfence.policy.wording import peer_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from podfence.cluster.members import Member
     from podfence.cluster.state import ClusterState
-    from podfence.kube.objects import Rule
+    from podfence.kube.objects import Requirement, Rule
     from podfence.policy.engine import Engine
     from podfence.policy.grants import CompiledPolicy
     from podfence.policy.options import Options
@@ -27,42 +27,41 @@ _FEW = 3
 
 
 class _Pods:
-    """The pods that selectors can mean, found by one of their labels instead of one by one."""
+    """The pods that selectors can mean, found by namespace and by one of their labels instead of one by one."""
 
     def __init__(self, state: ClusterState, options: Options) -> None:
-        self._state = state
+        self._namespaces = NamespaceIndex({name: item.labels for name, item in state.namespaces.items()})
         self._inside: dict[str, list[Member]] = defaultdict(list)
-        self._labelled: dict[tuple[str, str], list[Member]] = defaultdict(list)
-        self._all: list[Member] = []
-        self._known: dict[Selection, list[Member]] = {}
+        self._labelled: dict[tuple[str, str, str], list[Member]] = defaultdict(list)
+        self._known: dict[Selection, bool] = {}
         for member in state.members.values():
             if member.host and options.host_network == "node":
                 continue
-            self._all.append(member)
             self._inside[member.namespace].append(member)
-            for item in member.labels.items():
-                self._labelled[item].append(member)
+            for key, value in member.labels.items():
+                self._labelled[member.namespace, key, value].append(member)
 
-    def meant(self, selection: Selection) -> list[Member]:
-        """Return the pods that a selection means (semantics 3.3, 3.4)."""
+    def any_meant(self, selection: Selection) -> bool:
+        """Return whether a selection means any pod."""
         found = self._known.get(selection)
         if found is None:
-            found = self._known[selection] = [item for item in self._near(selection) if self._means(selection, item)]
+            found = self._known[selection] = next(self.meant(selection), None) is not None
         return found
 
-    def _near(self, selection: Selection) -> Iterable[Member]:
-        """Return the fewest pods that are at hand and are all that a selection may mean."""
-        choices = [self._all if selection.namespace is None else self._inside.get(selection.namespace, [])]
-        for term in selection.pods.requirements if selection.pods else ():
-            if term.operator == "In":
-                labelled = [self._labelled.get((term.key, value), []) for value in term.values]
-                choices.append(labelled[0] if len(labelled) == 1 else list(chain.from_iterable(labelled)))
-        return min(choices, key=len)
+    def meant(self, selection: Selection) -> Iterator[Member]:
+        """Yield the pods that a selection means (semantics 3.3, 3.4)."""
+        terms = selection.pods.requirements if selection.pods else ()
+        known = next(((term.key, term.values[0]) for term in terms if _is_one_value(term)), None)
+        own = selection.namespace
+        for space in [own] if own is not None else self._namespaces.matching(selection.namespaces):
+            near = self._labelled.get((space, *known), ()) if known else self._inside.get(space, ())
+            for member in near:
+                if selection.matches_labels(member.labels):
+                    yield member
 
-    def _means(self, selection: Selection, member: Member) -> bool:
-        space = member.namespace
-        labels = self._state.labels_of_namespace(space)
-        return selection.matches_namespace(space, labels) and selection.matches_labels(member.labels)
+
+def _is_one_value(term: Requirement) -> bool:
+    return term.operator == "In" and len(term.values) == 1
 
 
 def without_effect(engine: Engine) -> Iterator[str]:
@@ -83,7 +82,7 @@ def without_effect(engine: Engine) -> Iterator[str]:
             if not isinstance(policy.source, NetworkPolicy) or is_old(policy.source):
                 continue
             idle += _rules_left_out(policy.source)
-            if not pods.meant(policy.subject):
+            if not pods.any_meant(policy.subject):
                 selecting.append(_selecting_none(state, policy))
                 continue
             peers += _peers_of_none(pods, policy)
@@ -116,7 +115,7 @@ def _peers_of_none(pods: _Pods, policy: CompiledPolicy) -> Iterator[str]:
         for grant in grants:
             index = place[grant.rule]
             place[grant.rule] += 1
-            if not isinstance(grant.peer, Selection) or pods.meant(grant.peer):
+            if not isinstance(grant.peer, Selection) or pods.any_meant(grant.peer):
                 continue
             rule = _rules(policy, direction)[grant.rule]
             yield f"{_rule(policy, direction, grant.rule)} peer {peer_text(rule.peers[index], policy.key.namespace)}"
@@ -124,19 +123,15 @@ def _peers_of_none(pods: _Pods, policy: CompiledPolicy) -> Iterator[str]:
 
 def _names_of_none(pods: _Pods, policy: CompiledPolicy) -> Iterator[str]:
     """Yield the rules that name a port which none of the pods has on which the name is looked up (semantics 5.4)."""
-    subjects = pods.meant(policy.subject)
     for direction, grants in policy.grants.items():
         there: dict[tuple[int, tuple[str, str]], bool] = {}
         for grant in grants:
-            if direction is Direction.INGRESS:
-                members = subjects
-            elif isinstance(grant.peer, Selection):
-                members = pods.meant(grant.peer)
-            else:
+            on = policy.subject if direction is Direction.INGRESS else grant.peer
+            if not grant.names or not isinstance(on, Selection) or not pods.any_meant(on):
                 continue
+            declared = {(port.name, port.protocol) for member in pods.meant(on) for port in member.ports}
             for name in grant.names:
-                has = any((port.name, port.protocol) == name for member in members for port in member.ports)
-                there[grant.rule, name] = there.get((grant.rule, name), False) or has or not members
+                there[grant.rule, name] = there.get((grant.rule, name), False) or name in declared
         for (rule, (text, protocol)), has in there.items():
             if not has:
                 yield f"{_rule(policy, direction, rule)} {protocol} {text}"

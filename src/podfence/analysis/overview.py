@@ -28,6 +28,9 @@ _LONG = 6
 
 _ELSEWHERE = 2
 
+_CROWDED = 200
+"""More classes than this are named as what a set lacks only if they are fewer than those that it has."""
+
 
 class Ends(NamedTuple):
     """A set of endpoints: the union of `items`; where there are `excepts`, the last item is without those.
@@ -132,7 +135,7 @@ class _Words:
     def _named(self, bits: int, addresses: AddressSet, opened: int, optional: int, only: frozenset[str] | None) -> Ends:
         plain = Ends(self.namer.endpoints(bits, addresses, opened=opened, optional=optional, only=only).items())
         rest = self._asked.view.index.all & ~(bits | optional)
-        if only is not None or not bits or not rest:
+        if only is not None or not bits or not rest or rest.bit_count() > max(bits.bit_count(), _CROWDED):
             return plain
         excepts = self.namer.endpoints(rest).items()
         outside = self.namer.endpoints(0, addresses).items()

@@ -53,14 +53,13 @@ def pods(connections: Iterable[PodConnection], page: Page = PAGE) -> Iterator[st
 
 def definition_lines(answer: Overview, *, short: bool = False) -> list[str]:
     """Return what "open pods" and the groups of `answer` stand for, as far as its lines use them."""
-    groups = dict(answer.groups)
+    with_open = {name for name, ends in answer.groups if "open pods" in ends.items}
     texts = [f"{name} = {written(ends, short=short)}" for name, ends in answer.groups]
     for side, direction, members, shown in (
         ("source", "egress", answer.open_sources, [line.sources for line in answer.lines]),
         ("destination", "ingress", answer.open_destinations, [line.destinations for line in answer.lines]),
     ):
-        named = [item for ends in shown for name in ends.items for item in groups.get(name, ends).items]
-        if "open pods" in named:
+        if any("open pods" in ends.items or not with_open.isdisjoint(ends.items) for ends in shown):
             texts.append(_open(side, direction, members, short=short))
     return texts
 
