@@ -29,11 +29,14 @@ _LONG = 6
 
 
 def connectivity(
-    model: Model, question: ListQuestion, progress: Callable[[float, int], None] | None = None
+    model: Model,
+    question: ListQuestion,
+    progress: Callable[[float, int], None] | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Connectivity:
     """Return the connectivity as named sets; raises EndpointError for ends that cannot be listed.
 
-    `progress` is that of `podfence.analysis.lines.lines`.
+    `progress` is that of `podfence.analysis.lines.lines`; `notes` become those of the answer.
     """
     asked = Asked(model, question)
     view = asked.view
@@ -65,6 +68,7 @@ def connectivity(
         workloads=namer.count(),
         pods=sum(len(item.members) for item in view.index.classes.values()),
         policies=sum(len(table) for table in view.state.policies.values()),
+        notes=notes,
     )
 
 

@@ -87,24 +87,20 @@ def without_effect(engine: Engine) -> Iterator[str]:
                 continue
             peers += _peers_of_none(pods, policy)
             names += _names_of_none(pods, policy)
-    for several, one, more in (
-        (selecting, "selects no pod, and so does nothing", "select no pod, and so do nothing"),
-        (peers, "means no pod here", "mean no pod here"),
-        (names, "is the name of no port here", "are the names of no port here"),
-        (
-            idle,
-            "has no effect, because policyTypes leaves it out",
-            "have no effect, because policyTypes leaves them out",
-        ),
+    for what, several in (
+        ("policies that select no pod", selecting),
+        ("peers that match no pod here", peers),
+        ("port names that no pod has", names),
+        ("rules without effect, because policyTypes leaves their direction out", idle),
     ):
         if several:
-            yield f"{_some(several)} {one if len(several) == 1 else more}"
+            yield f"{what}: {_some(several)}"
 
 
 def _selecting_none(state: ClusterState, policy: CompiledPolicy) -> str:
     """Return the name of a policy; one that stands in `default` alone may lack its namespace."""
     source = policy.source
-    text = f"NetworkPolicy {policy.key.namespace}/{source.name}"
+    text = f"{policy.key.namespace}/{source.name}"
     lonely = all(member.namespace != "default" for member in state.members.values())
     return f"{text} (is its namespace missing?)" if policy.key.namespace == "default" and lonely else text
 
@@ -118,7 +114,8 @@ def _peers_of_none(pods: _Pods, policy: CompiledPolicy) -> Iterator[str]:
             if not isinstance(grant.peer, Selection) or pods.any_meant(grant.peer):
                 continue
             rule = _rules(policy, direction)[grant.rule]
-            yield f"{_rule(policy, direction, grant.rule)} peer {peer_text(rule.peers[index], policy.key.namespace)}"
+            peer = peer_text(rule.peers[index], policy.key.namespace)
+            yield f"{_rule(policy, direction, grant.rule)} ({peer})"
 
 
 def _names_of_none(pods: _Pods, policy: CompiledPolicy) -> Iterator[str]:
@@ -134,14 +131,14 @@ def _names_of_none(pods: _Pods, policy: CompiledPolicy) -> Iterator[str]:
                 there[grant.rule, name] = there.get((grant.rule, name), False) or name in declared
         for (rule, (text, protocol)), has in there.items():
             if not has:
-                yield f"{_rule(policy, direction, rule)} {protocol} {text}"
+                yield f"{_rule(policy, direction, rule)} ({protocol} {text})"
 
 
 def _rules_left_out(policy: NetworkPolicy) -> Iterator[str]:
     """Yield the directions of which there are rules that are not listed in `policyTypes` (semantics 2.4)."""
     for direction, rules in ((Direction.INGRESS, policy.ingress), (Direction.EGRESS, policy.egress)):
         if rules and direction.capitalize() not in policy.policy_types:
-            yield f"{direction} of NetworkPolicy {policy.namespace}/{policy.name}"
+            yield f"{direction} of {policy.namespace}/{policy.name}"
 
 
 def _rules(policy: CompiledPolicy, direction: Direction) -> tuple[Rule, ...]:
@@ -152,7 +149,7 @@ def _rules(policy: CompiledPolicy, direction: Direction) -> tuple[Rule, ...]:
 
 
 def _rule(policy: CompiledPolicy, direction: Direction, index: int) -> str:
-    return f"NetworkPolicy {policy.key.namespace}/{policy.source.name} {direction} rule {index + 1}"
+    return f"{policy.key.namespace}/{policy.source.name} {direction} rule {index + 1}"
 
 
 def _some(names: list[str]) -> str:

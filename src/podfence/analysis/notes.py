@@ -30,7 +30,7 @@ def notes(engine: Engine, ignored: Mapping[str, int]) -> tuple[str, ...]:
     """
     state, options = engine.state, engine.options
     return (
-        *_no_policy(state),
+        *_no_policy(engine),
         *_other_policies(ignored),
         *_made_up(state),
         *_finished(state),
@@ -43,8 +43,11 @@ def notes(engine: Engine, ignored: Mapping[str, int]) -> tuple[str, ...]:
     )
 
 
-def _no_policy(state: ClusterState) -> Iterator[str]:
-    if not state.policies and any(not member.host for member in state.members.values()):
+def _no_policy(engine: Engine) -> Iterator[str]:
+    state = engine.state
+    judged = any(not member.host for member in state.members.values())
+    # Before 1.7 an annotation isolated a namespace without any policy.
+    if judged and not state.policies and not any(engine.policies(name) for name in state.namespaces):
         yield "there is no NetworkPolicy, so nothing is isolated (`kubectl get all` leaves policies out)"
 
 

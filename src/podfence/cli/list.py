@@ -106,12 +106,14 @@ def command(
             ask = cluster.overview if kind == "Overview" else cluster.connectivity
             answer: Overview | Connectivity = ask(**question, progress=progress)
         outputs.write_as(kind, form, answer, colour)
-        _tell(answer, inputs)
+        _tell(answer, inputs, only_hosts=bool(cluster.state.members))
     return 0
 
 
-def _tell(answer: Overview | Connectivity, inputs: Inputs) -> None:
-    if not answer.workloads:
+def _tell(answer: Overview | Connectivity, inputs: Inputs, *, only_hosts: bool) -> None:
+    if not answer.workloads and only_hosts:
+        note(inputs, "all pods are hostNetwork, part of their nodes: there is nothing to judge")
+    elif not answer.workloads:
         note(inputs, "the input has no pods and no workloads")
     elif not answer:
         note(inputs, "nothing is allowed")

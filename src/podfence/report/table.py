@@ -25,8 +25,9 @@ def overview(answer: Overview, page: Page = PAGE) -> Iterator[str]:
     """Yield the lines of `answer`; on a terminal none is wider, and sets name their namespace once."""
     width, style = page
     short = width is not None
+    own = _only_namespace(answer) if short else ""
     depends = any(line.depends for line in answer.lines)
-    rows = [_row(line, with_depends=depends, short=short) for line in answer.lines]
+    rows = [_row(line, own, with_depends=depends, short=short) for line in answer.lines]
     size = 5 if depends else 4
 
     def paint(column: int, text: str) -> str:
@@ -36,7 +37,10 @@ def overview(answer: Overview, page: Page = PAGE) -> Iterator[str]:
 
     header = _HEADER[:size] if short else ()
     yield from columns.lines(rows, header=header, gaps=_GAPS[: size - 1], width=width, style=style, paint=paint)
-    definitions = [columns.paragraph(text, width) for text in definition_lines(answer, short=short)]
+    texts = definition_lines(answer, own, short=short)
+    if own:
+        texts.append(f"names without a namespace are in {own}")
+    definitions = [columns.paragraph(text, width) for text in texts]
     if definitions:
         yield ""
         yield from definitions
@@ -51,45 +55,69 @@ def pods(connections: Iterable[PodConnection], page: Page = PAGE) -> Iterator[st
         yield f"{item.source} {arrow} {item.destination}  {item.ports}{depends}"
 
 
-def definition_lines(answer: Overview, *, short: bool = False) -> list[str]:
-    """Return what "open pods" and the groups of `answer` stand for, as far as its lines use them."""
+def definition_lines(answer: Overview, own: str = "", *, short: bool = False) -> list[str]:
+    """Return what "open pods" and the groups of `answer` stand for, as far as its lines use them.
+
+    `own` and `short` are those of `written`.
+    """
     with_open = {name for name, ends in answer.groups if "open pods" in ends.items}
-    texts = [f"{name} = {written(ends, short=short)}" for name, ends in answer.groups]
+    texts = [f"{name} = {written(ends, own, short=short)}" for name, ends in answer.groups]
     for side, direction, members, shown in (
         ("source", "egress", answer.open_sources, [line.sources for line in answer.lines]),
         ("destination", "ingress", answer.open_destinations, [line.destinations for line in answer.lines]),
     ):
         if any("open pods" in ends.items or not with_open.isdisjoint(ends.items) for ends in shown):
-            texts.append(_open(side, direction, members, short=short))
+            texts.append(_open(side, direction, members, own, short=short))
     return texts
 
 
-def written(ends: Ends, *, short: bool = False) -> str:
-    """Return a set as text; if `short`, pods and workloads that follow one of their namespace do not repeat it."""
+def written(ends: Ends, own: str = "", *, short: bool = False) -> str:
+    """Return a set as text.
+
+    If `short`, pods and workloads that follow one of their namespace do not repeat it, and those of the namespace
+    `own` do not name it at all.
+    """
     if not short:
         return str(ends)
-    text = ", ".join(_short(ends.items))
-    return f"{text} except {', '.join(_short(ends.excepts))}" if ends.excepts else text
+    text = ", ".join(_short(ends.items, own))
+    return f"{text} except {', '.join(_short(ends.excepts, own))}" if ends.excepts else text
 
 
-def _short(items: Sequence[str]) -> Iterator[str]:
+def _short(items: Sequence[str], own: str) -> Iterator[str]:
     before = ""
     for item in items:
-        space, separator, rest = item.partition("/")
-        is_name = bool(separator) and rest != "*" and not space[0].isdigit() and ":" not in space
-        yield rest if is_name and space == before else item
-        before = space if is_name else ""
+        space, rest = _split(item)
+        yield rest if space and space in (before, own) else item
+        before = space
 
 
-def _row(line: OverviewLine, *, with_depends: bool, short: bool) -> tuple[str, ...]:
-    row = (written(line.sources, short=short), "->", written(line.destinations, short=short), str(line.ports))
+def _split(item: str) -> tuple[str, str]:
+    """Return the namespace of a pod or workload and the rest of its name; no namespace for what is something else."""
+    space, separator, rest = item.partition("/")
+    return (space, rest) if separator and rest != "*" and not space[0].isdigit() and ":" not in space else ("", item)
+
+
+def _only_namespace(answer: Overview) -> str:
+    """Return the namespace of all pods and workloads that the lines name, if it is one only."""
+    found = {
+        _split(item)[0]
+        for line in answer.lines
+        for ends in (line.sources, line.destinations)
+        for item in (*ends.items, *ends.excepts)
+    } - {""}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _row(line: OverviewLine, own: str, *, with_depends: bool, short: bool) -> tuple[str, ...]:
+    source, destination = (written(ends, own, short=short) for ends in (line.sources, line.destinations))
+    row = (source, "->", destination, str(line.ports))
     return (*row, line.depends) if with_depends else row
 
 
-def _open(side: str, direction: str, members: Ends, *, short: bool) -> str:
+def _open(side: str, direction: str, members: Ends, own: str, *, short: bool) -> str:
     spaces = sum(item.endswith("/*") for item in members.items)
     kinds = ((spaces, "whole namespace"), (len(members.items) - spaces, "workload"))
     counts = ", ".join(counted(number, noun) for number, noun in kinds if number)
     heading = f"open pods (as {side}) = pods no policy isolates for {direction}"
-    text = written(members, short=short)
+    text = written(members, own, short=short)
     return f"{heading} ({counts}): {text}" if counts else f"{heading}: {text}"
