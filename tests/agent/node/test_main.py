@@ -7,24 +7,20 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.agent.node.cluster import FakeCluster, namespace, node, pod, policy
+from tests.agent.node.launched import PATIENCE, PORT, Launched, running, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.dataplane.fabric import Space
-
-PATIENCE = 30.0
-PORT = 9474
+    from tests.spaces import Space
 
 
 @pytest.fixture
@@ -38,52 +34,6 @@ def cluster(node: Space) -> Iterator[FakeCluster]:
 
 def start() -> list[dict[str, object]]:
     return [node("n1", "10.0.0.0/24"), namespace("shop"), pod("web", "10.0.0.1", app="web")]
-
-
-class Running:
-    """An agent's process in the network namespace of the test's thread."""
-
-    def __init__(self, cluster: FakeCluster, directory: Path, *more: str) -> None:
-        self.log = directory / "log"
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{cluster.port}"}}],
-            "users": [{"name": "u", "user": {}}],
-            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-            "current-context": "x",
-        }
-        (directory / "config").write_text(json.dumps(config))
-        words = ["--node-name", "n1", "--kubeconfig", str(directory / "config"), "--listen", f"127.0.0.1:{PORT}"]
-        words += ["--state-dir", str(directory / "state"), "--run-dir", str(directory / "run"), *more]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen([sys.executable, "-m", "podfence", "agent", *words], stderr=log)
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(PATIENCE)
-
-    @property
-    def text(self) -> str:
-        return self.log.read_text()
-
-
-@contextmanager
-def running(cluster: FakeCluster, directory: Path, *more: str) -> Iterator[Running]:
-    agent = Running(cluster, directory, *more)
-    try:
-        yield agent
-    finally:
-        if agent.process.poll() is None:
-            agent.end(signal.SIGKILL)
-
-
-def until(true: Callable[[], object], what: str, agent: Running) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline, f"{what} did not happen:\n{agent.text}"
-        assert agent.process.poll() is None, f"the agent ended:\n{agent.text}"
-        time.sleep(0.02)
 
 
 def elements(name: str) -> str:
@@ -226,7 +176,7 @@ def test_a_policy_that_cannot_be_read_is_named_and_closed_and_stops_nothing(
 def test_a_second_agent_on_a_node_is_refused(cluster: FakeCluster, tmp_path: Path) -> None:
     with cluster.served(), running(cluster, tmp_path) as agent:
         until(lambda: knows("10.0.0.1"), "the pod was programmed", agent)
-        second = Running(cluster, tmp_path)
+        second = Launched(cluster, tmp_path)
         assert second.process.wait(PATIENCE) == 2
         assert "an agent runs on this node already" in agent.text
 
@@ -235,7 +185,7 @@ def test_an_address_in_use_ends_the_agent_with_the_reason(cluster: FakeCluster, 
     with cluster.served(), socket.socket() as taken:
         taken.bind(("127.0.0.1", PORT))
         taken.listen()
-        agent = Running(cluster, tmp_path)
+        agent = Launched(cluster, tmp_path)
         assert agent.process.wait(PATIENCE) == 2
     assert "podfence: error: the agent cannot listen on 127.0.0.1:9474: the address is in use" in agent.text
     assert "Traceback" not in agent.text

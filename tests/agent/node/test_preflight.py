@@ -20,7 +20,7 @@ from podfence.dataplane.ruleset import TABLE
 from podfence.dataplane.settings import Settings
 from podfence.nft.process import NftRunner
 from podfence.nft.transaction import Transaction
-from tests.dataplane.fabric import Space
+from tests.spaces import Space
 
 if TYPE_CHECKING:
     from pathlib import Path
