@@ -136,6 +136,29 @@ class Bed:
             assert self.agent is None or self.agent.process.poll() is None, self.agent.text
             time.sleep(0.02)
 
+    @staticmethod
+    def seen(true: Callable[[], object], patience: float) -> bool:
+        """Return whether something becomes true within so many seconds."""
+        end = time.monotonic() + patience
+        while not true():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def resolve(self, name: str, address: str) -> None:
+        """Let an end look for a neighbour, by a datagram to it, until it has found it."""
+        found = ("ip", "neigh", "show", address, "dev", self[name].interface)
+        with self[name].space.entered():
+            speaking = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+        with speaking:
+
+            def asked() -> bool:
+                speaking.sendto(b"", (address, 9))
+                return "lladdr" in self.run(name, *found)
+
+            self.until(asked, f"{name} finds {address}")
+
     def __getitem__(self, name: str) -> End:
         return self.ends[name]
 

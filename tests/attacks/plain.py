@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 ARRIVES: Final = 5.0
 """Seconds that something which must arrive may take."""
 
+DATAGRAM, STREAM = socket.SOCK_DGRAM, socket.SOCK_STREAM
+
 QUIET: Final = 0.4
 """Seconds in which something that may not arrive did not."""
 
 Options = tuple[tuple[int, int, int], ...]
-BROADCAST: Final[Options] = ((socket.SOL_SOCKET, socket.SO_BROADCAST, 1),)
+TO_MANY: Final[Options] = ((socket.SOL_SOCKET, socket.SO_BROADCAST, 1),)
 
 
 def opened(bed: Bed, name: str, kind: socket.SocketKind, family: int) -> socket.socket:

@@ -14,8 +14,8 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
 from tests.attacks.judging import Attack, Frames, Make, Pair, Sockets, against, datagram, judge, packet
-from tests.attacks.plain import BROADCAST
-from tests.attacks.wiring import BROADCAST as EVERYBODY
+from tests.attacks.plain import TO_MANY
+from tests.attacks.wiring import EVERYBODY
 
 if TYPE_CHECKING:
     from scapy.packet import Packet, Raw
@@ -38,7 +38,7 @@ ADDRESSES: Final = {
             sender,
             receiver,
             address,
-            options=() if name.startswith("all") else BROADCAST,
+            options=() if name.startswith("all") else TO_MANY,
             networks=("bridge",),
         )
         for sender, receiver in (("a", "t"), ("x", "c"), ("h", "t"), ("h", "c"))
@@ -56,7 +56,7 @@ def test_an_ordinary_socket_reaches_no_pod_by_broadcast_or_multicast(pair: Pair,
             sender,
             "n1",
             address,
-            options=() if name.startswith("all") else BROADCAST,
+            options=() if name.startswith("all") else TO_MANY,
         )
         for sender in "xh"
         for name, address in ADDRESSES.items()

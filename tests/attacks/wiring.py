@@ -24,7 +24,7 @@ Network = Literal["bridge", "routed"]
 NETWORKS: Final[tuple[Network, ...]] = ("bridge", "routed")
 OUTSIDE: Final = ("203.0.113.80", "2001:db8::80")
 UPLINK: Final = ("172.30.0.1", "fd01::1")
-BROADCAST: Final = "ff:ff:ff:ff:ff:ff"
+EVERYBODY: Final = "ff:ff:ff:ff:ff:ff"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ TUNNELS: Final[dict[Network, Tunnel]] = {
     "routed": Tunnel(("vxlan.calico", "vxlan-v6.calico"), 4096, 4789),
 }
 
-_ROUTER: Final = {"ipv4/ip_forward": 1, "ipv6/conf/all/forwarding": 1}
+# The last is kube-proxy's.
+_ROUTER: Final = {"ipv4/ip_forward": 1, "ipv6/conf/all/forwarding": 1, "ipv4/conf/all/route_localnet": 1}
 # A kernel that filters by source itself would do a part of what is tested here; Kubernetes does not ask for it.
 _PLAIN: Final = {"ipv4/conf/all/rp_filter": 0, "ipv4/conf/default/rp_filter": 0, "ipv4/icmp_ratelimit": 0}
 
