@@ -6,8 +6,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from podfence.analysis.asked import ListQuestion
 from podfence.analysis.check import check
-from podfence.analysis.connectivity import ListQuestion, connectivity, matrix, pod_connections
+from podfence.analysis.connectivity import connectivity, matrix, pod_connections
 from podfence.analysis.endpoints import parse_endpoint, require_namespace
 from podfence.analysis.notes import notes
 from podfence.analysis.ports import parse_port
@@ -116,7 +117,10 @@ class Cluster:
         namespaces: Collection[str] | None = None,
         namespace: str | None = None,
     ) -> Iterator[PodConnection]:
-        """Yield the same answer pod by pod; the arguments are those of `connectivity`."""
+        """Return the same answer pod by pod, as it is now; the arguments are those of `connectivity`.
+
+        The connections are written out as they are drawn, so that there may be millions of them.
+        """
         return pod_connections(self.model, self._question(source, destination, port, namespaces, namespace))
 
     def matrix(self, *, port: int | str | None = None, namespaces: Collection[str] | None = None) -> Matrix:

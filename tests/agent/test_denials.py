@@ -125,14 +125,40 @@ def test_a_flow_has_one_line_a_minute_whatever_its_source_port(compiler: Compile
     assert len(as_text(denials, [at(443), at(443)], compiler, 160.0)) == 1
 
 
+def scan(source: str, policies: str, count: int) -> list[Denied]:
+    web, outside = parse_address(source), parse_address("203.0.113.9")
+    return [Denied(Direction.EGRESS, web, outside, 6, port, policies) for port in range(count)]
+
+
 def test_a_scan_does_not_fill_the_log_and_is_counted(compiler: Compiler) -> None:
-    web, outside = parse_address("10.244.1.5"), parse_address("203.0.113.9")
-    scan = [Denied(Direction.EGRESS, web, outside, 6, port, "shop/web") for port in range(MOST + 50)]
+    found = scan("10.244.1.5", "shop/web", MOST + 50)
     denials = Denials()
-    lines = as_text(denials, scan, compiler, 1000.0)
+    lines = as_text(denials, found, compiler, 1000.0)
     assert len(lines) == MOST + 1
-    assert lines[-1] == f"denied packets of more flows than {MOST} in a minute: 50 were not written down"
-    assert len(as_text(denials, scan[:10], compiler, 1060.0)) == 10
+    assert (
+        lines[-1]
+        == f"egress denied by shop/web: packets of more flows than {MOST} in a minute, 1 were not written down"
+    )
+    assert as_text(denials, found[-10:], compiler, 1059.0) == []
+    lines = as_text(denials, found[:10], compiler, 1060.0)
+    assert len(lines) == 11
+    assert any(line.endswith("in a minute, 59 were not written down") for line in lines)
+
+
+def test_scans_of_some_pods_hide_nothing_that_other_policies_deny(compiler: Compiler) -> None:
+    denials = Denials()
+    for number in range(20):
+        as_text(denials, scan("10.244.1.9", f"evil/p{number}", 2 * MOST), compiler, 1000.0)
+    assert len(as_text(denials, scan("10.244.1.5", "shop/web", 1), compiler, 1001.0)) == 1
+
+
+def test_what_policies_left_untold_that_deny_no_more_is_told_with_whatever_comes_next(compiler: Compiler) -> None:
+    denials = Denials()
+    as_text(denials, scan("10.244.1.9", "gone/p", MOST + 5), compiler, 1000.0)
+    told = as_text(denials, scan("10.244.1.5", "shop/web", 1), compiler, 1200.0)
+    assert told[1:] == [
+        f"egress denied by gone/p: packets of more flows than {MOST} in a minute, 4 were not written down"
+    ]
 
 
 IN_USER_NAMESPACE = """

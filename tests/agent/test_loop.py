@@ -13,10 +13,11 @@ import pytest
 
 import podfence.agent
 from podfence.agent.loop import Agent
-from podfence.agent.source import Bookmark, SourceClosed, Synced, Unreadable, Verify
+from podfence.agent.source import Attached, Bookmark, SourceClosed, Synced, Unreadable, Verify
 from podfence.cluster.state import Event, EventType
 from podfence.dataplane.conntrack import Labelled
-from podfence.dataplane.ruleset import TABLE
+from podfence.dataplane.links import Links, PodLink
+from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE
 from podfence.dataplane.settings import Settings
 from podfence.errors import OptionError
 from podfence.kube.objects import Node, Peer
@@ -28,6 +29,7 @@ from podfence.nft.fake import FakeRunner
 from podfence.nft.sets import Elements
 from podfence.nft.transaction import Transaction
 from podfence.policy.options import Options
+from podfence.sets.addresses import parse_address
 from tests.agent.live import added, deleted
 from tests.policy.parts import app, pod, policy, rule, space
 
@@ -510,3 +512,48 @@ def test_only_the_monotonic_clock_is_read() -> None:
         }
         assert times <= {"monotonic"}, file
         assert "time" not in {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}, file
+
+
+LINKS = Links((PodLink("veth1", "cni0", "0a:58:0a:00:00:01", (parse_address("10.0.0.1"),), "shop/web"),))
+
+
+def bound(world: World) -> list[tuple[str, ...]]:
+    """Return the keys of what may be sent by ports of bridges."""
+    found = world.contents(BRIDGE_TABLE).elements.get("bound4", ())
+    return [tuple(part.strip('"') for part in item.key) for item in found]
+
+
+def test_links_that_are_known_before_the_first_list_are_bound_from_the_start() -> None:
+    world = World((0.0, [Attached(LINKS), *BEGIN[1]])).play()
+    assert bound(world) == [("veth1", "0a:58:0a:00:00:01", "10.0.0.1")]
+    assert world.reports[0][1].enforcing
+
+
+def test_links_are_programmed_without_any_event_and_take_the_place_of_those_before() -> None:
+    world = World(BEGIN, (1.0, [Attached(LINKS)]), (1.5, [Attached(Links(bridges=frozenset({"cni0"})))])).play()
+    assert bound(world) == []
+    assert world.after_start()[0] == 1.0
+    assert world.after_start()[-1] >= 1.5
+
+
+def test_a_link_is_bound_before_its_pod_is_known() -> None:
+    item = more(1)
+    world = World(BEGIN, (1.0, [Attached(LINKS), item])).play()
+    texts = [str(transaction) for _, transaction in world.runs]
+    (link,) = (place for place, text in enumerate(texts) if "veth1" in text)
+    known = next(place for place, text in enumerate(texts) if "10.0.0.11" in text)
+    assert link < known
+
+
+def test_links_that_the_kernel_refused_are_bound_by_the_next_try() -> None:
+    world = World(BEGIN, (1.0, [Attached(LINKS)]), until=5.0)
+    original = world.receive
+
+    def receive(timeout: float | None) -> Sequence[Notice]:
+        world.refusals = [NftError("busy")] if 1000.9 < world.now < 1001.5 else []
+        return original(timeout)
+
+    world.receive = receive  # type: ignore[method-assign]
+    world.play()
+    assert bound(world) == [("veth1", "0a:58:0a:00:00:01", "10.0.0.1")]
+    assert world.reports[-1][1].enforcing

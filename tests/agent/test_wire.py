@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from podfence.agent.reports import Record, Report
-from podfence.agent.source import Bookmark, Synced, Unreadable, Verify
+from podfence.agent.source import Attached, Bookmark, Synced, Unreadable, Verify
 from podfence.agent.wire import decode_event, decode_notice, decode_report, encode_event, encode_notice, encode_report
 from podfence.cluster.state import Event, EventType
+from podfence.dataplane.links import Links, PodLink
 from podfence.kube.load import load
 from podfence.kube.objects import (
     Backend,
@@ -26,6 +27,7 @@ from podfence.kube.objects import (
     ServicePort,
     Workload,
 )
+from podfence.sets.addresses import parse_address
 from tests.dataplane import dense
 
 if TYPE_CHECKING:
@@ -52,8 +54,22 @@ def test_an_object_comes_back_as_it_was(item: KubeObject) -> None:
     assert msgspec.structs.asdict(event.object) == msgspec.structs.asdict(item)
 
 
-@pytest.mark.parametrize("notice", [Bookmark(7), Synced(), Verify()])
-def test_a_mark_comes_back_as_it_was(notice: Bookmark | Synced | Verify) -> None:
+LINKS = Links(
+    (
+        PodLink("veth1", "cni0", "0a:58:0a:f4:01:02", (parse_address("10.244.1.2"), parse_address("fd00::2")), "a/w"),
+        PodLink("cali1", "", "", (parse_address("10.244.1.3"),), "a/router", exempt=True),
+    ),
+    bridges=frozenset({"cni0"}),
+    uplinks=frozenset({"eth1", "bond0"}),
+    reserved=frozenset({parse_address("10.244.1.1"), parse_address("fe80::1")}),
+    tunnel_ports=frozenset({8472}),
+    tunnel_protocols=frozenset({4, 41}),
+    held=frozenset({"veth2"}),
+)
+
+
+@pytest.mark.parametrize("notice", [Bookmark(7), Synced(), Verify(), Attached(Links()), Attached(LINKS)])
+def test_a_mark_comes_back_as_it_was(notice: Bookmark | Synced | Verify | Attached) -> None:
     found = decode_notice(encode_notice(notice))
     assert type(found) is type(notice)
     assert found == notice
@@ -98,6 +114,16 @@ def test_a_report_comes_back_as_it_was() -> None:
         (
             msgspec.msgpack.encode(["added", "Pod", {"name": 1}]),
             "an event about a Pod was left out, because it cannot be read: Expected `str`, got `int` - at `$.name`",
+        ),
+        (
+            msgspec.msgpack.encode(
+                ["attached", "", [[["v", "b", "m", ["web"], "a/w", False]], [], [], [], [], [], []]]
+            ),
+            "an event was left out, because it cannot be read: 'web' is not an IP address",
+        ),
+        (
+            msgspec.msgpack.encode(["attached", "", 7]),
+            "an event was left out, because it cannot be read: Expected `array`, got `int`",
         ),
     ],
 )

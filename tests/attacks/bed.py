@@ -16,8 +16,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Self
 
 from tests.agent.node.cluster import FakeCluster, Fields, namespace, node, pod, policy
-from tests.agent.node.launched import Launched
-from tests.attacks import cni
+from tests.agent.node.cni import Cache, bridge, ptp
+from tests.agent.node.process import PORT, Running
 from tests.attacks.port import Port
 from tests.attacks.wiring import Network, Node, Wiring
 
@@ -61,8 +61,9 @@ class Bed:
         self._stack = ExitStack()
         self.wiring = Wiring(network)
         self._stack.callback(self.wiring.close)
-        self.results = directory / "results"
-        self.results.mkdir()
+        self._results = directory / "results"
+        self._results.mkdir()
+        self._cache = Cache(self._results)
         self.cluster = FakeCluster()
         self._stack.callback(self.cluster.close)
         for number, names in PODS.items():
@@ -73,13 +74,18 @@ class Bed:
         self.cluster.put(*(told_node(item) for item in self.wiring.nodes.values()))
         for item in self.wiring.nodes.values():
             self.cluster.put(*(told_pod(end, item.name) for end in item.pods.values() if end.name != HELD))
-        self.agent: Launched | None = None
+        self.agent: Running | None = None
 
     def wire(self, name: str, last: int, node: Node) -> End:
         """Give a pod its network."""
         end = node.add(name, last)
         if node.name == "n1":
-            cni.write(self.results, node, end)
+            addresses = (
+                f"{address}/{whole.partition('/')[2]}"
+                for address, whole in zip((end.four, end.six), node.ranges, strict=True)
+            )
+            result = bridge if self.network == "bridge" else ptp
+            self._cache.add(result(end.link, end.mac, *addresses), f"shop/{name}")
         return end
 
     def __enter__(self) -> Self:
@@ -96,10 +102,11 @@ class Bed:
         for port in self._ports.values():
             port.close()
 
-    def launch(self, *more: str) -> None:
+    def launch(self) -> None:
         """Start the agent of n1."""
+        more = ("--binding", "enforce", "--cni-results", str(self._results))
         with self["n1"].space.entered():
-            self.agent = Launched(self.cluster, self._directory, *more)
+            self.agent = Running(self.cluster, self._directory, *more)
 
     def kill(self) -> None:
         """End the agent of n1, as the kernel would when memory is short."""
@@ -120,7 +127,7 @@ class Bed:
         with self["n1"].space.entered(), socket.socket() as asking:
             asking.settimeout(5)
             try:
-                asking.connect(("127.0.0.1", 9474))
+                asking.connect(("127.0.0.1", PORT))
                 asking.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
                 return asking.recv(4096).startswith((b"HTTP/1.0 200", b"HTTP/1.1 200"))
             except OSError:

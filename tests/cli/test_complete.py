@@ -31,7 +31,19 @@ def _offered(program: Program, line: str) -> list[str]:
     [
         (
             "podfence ",
-            ["list", "check", "explain", "agent", "why", "lab", "options", "schema", "completion", "version"],
+            [
+                "list",
+                "check",
+                "explain",
+                "agent",
+                "controller",
+                "why",
+                "lab",
+                "options",
+                "schema",
+                "completion",
+                "version",
+            ],
         ),
         ("podfence ex", ["explain"]),
         ("podfence list -o m", ["md", "matrix", "matrix-json"]),

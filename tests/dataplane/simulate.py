@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PROTOCOLS = {"6": "TCP", "17": "UDP", "132": "SCTP"}
 NOT_NEW = re.compile(
-    r"ct state established,related accept|ct state untracked ct label set \d+|ct label \d+ goto revoked|icmpv6 type \{[^}]*\} accept|iifname \"lo\" accept|limit .*"
+    r"ct state established,related accept|ct state untracked ct label set \d+|ct label \d+ goto revoked|icmpv6 type \{[^}]*\} jump discovery|iifname \"lo\" accept|limit .*"
 )
 MEMBER = re.compile(r"(ip|ip6) (saddr|daddr) (!= )?@(\S+) ?")
 PAIR = re.compile(r"(ip|ip6) saddr \. ip6? daddr @(\S+) ?")
@@ -120,7 +120,10 @@ class Walk:
         if "interval" in self.ruleset.sets[name].container.flags:
             for key, verdict in elements.items():
                 assert isinstance(key, tuple)
-                if key[0] <= address <= key[1]:
+                first, last = key
+                assert isinstance(first, int)
+                assert isinstance(last, int)
+                if first <= address <= last:
                     return str(verdict or "")
             return None
         return str(elements[address] or "") if address in elements else None

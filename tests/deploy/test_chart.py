@@ -72,7 +72,7 @@ def test_schema_has_every_value_and_no_other() -> None:
         return set(schema["properties"])
 
     assert keys(SCHEMA) - {"global"} == set(VALUES)
-    for name in ("image", "log", "listen", "metrics", "apiServer"):
+    for name in ("image", "log", "listen", "metrics", "apiServer", "controller"):
         assert keys(SCHEMA["properties"][name]) == set(VALUES[name])
 
 
@@ -132,6 +132,35 @@ def test_roles_grant_what_the_agent_asks_for_and_no_more() -> None:
 
 
 @helm.needed
+def test_the_controller_may_look_at_agents_and_change_nodes_and_nothing_else() -> None:
+    done = helm.template("--set", "controller.enabled=true")
+    made = [
+        item for item in yaml.safe_load_all(done.stdout) if item and item["metadata"]["name"] == "podfence-controller"
+    ]
+    found = {item["kind"]: item for item in made}
+
+    assert permissions(found["ClusterRole"]) == {("", "nodes", verb) for verb in ("get", "list", "patch")}
+    assert permissions(found["Role"]) == {("", "pods", "list"), ("", "pods", "watch")}
+    assert found["Role"]["metadata"]["namespace"] == "n"
+    account = {"kind": "ServiceAccount", "name": "podfence-controller", "namespace": "n"}
+    assert found["ClusterRoleBinding"]["subjects"] == found["RoleBinding"]["subjects"] == [account]
+    deployment = found["Deployment"]["spec"]
+    assert deployment["selector"]["matchLabels"].items() <= deployment["template"]["metadata"]["labels"].items()
+    assert deployment["template"]["metadata"]["labels"]["app.kubernetes.io/component"] != "agent"
+    (container,) = deployment["template"]["spec"]["containers"]
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert container["args"][0] in commands.list_commands(click.Context(commands))
+    assert container["args"][:2] == ["controller", "--namespace=n"]
+    assert {"operator": "Exists"} in deployment["template"]["spec"]["tolerations"]
+
+
+@helm.needed
+def test_there_is_no_controller_unless_it_is_asked_for_and_none_at_cleanup() -> None:
+    assert "podfence-controller" not in helm.template().stdout
+    assert "podfence-controller" not in helm.template("--set", "controller.enabled=true,cleanup=true").stdout
+
+
+@helm.needed
 def test_roles_are_bound_to_the_account_of_the_pods_alone() -> None:
     found = helm.objects()
     account = {"kind": "ServiceAccount", "name": "podfence-agent", "namespace": "n"}
@@ -162,7 +191,9 @@ def test_container_has_one_capability_and_may_write_only_its_volumes() -> None:
         "state": "/var/lib/podfence",
         "run": "/run/podfence",
         "settings": "/proc/sys/net",
+        "cni-results": "/var/lib/cni/results",
     }
+    assert [item["name"] for item in helm.agent()["volumeMounts"] if item.get("readOnly")] == ["cni-results"]
 
 
 @helm.needed
@@ -192,7 +223,7 @@ def command(*names: str) -> click.Command:
 
 @helm.needed
 def test_commands_know_the_arguments_they_get() -> None:
-    everything = helm.agent("--set", "reject=true,options.hairpin=policy")["args"]
+    everything = helm.agent("--set", "reject=true,options.hairpin=policy,uplinks={a},unboundNamespaces={b}")["args"]
     (cleanup,) = helm.pod("--set", "cleanup=true")["spec"]["initContainers"]
 
     assert everything[0] == "agent"
@@ -207,6 +238,10 @@ def test_commands_know_the_arguments_they_get() -> None:
     [
         ("options.own-node-egress=allowed", "--set=own-node-egress=allowed"),
         ("reject=true", "--reject"),
+        ("binding=report", "--binding=report"),
+        ("unboundNamespaces={routers}", "--unbound-namespace=routers"),
+        ("uplinks={veth-up}", "--uplink=veth-up"),
+        ("cniResults=/var/lib/cni/cache/results", "--cni-results=/var/lib/cni/cache/results"),
         ("log.format=json", "--log-format=json"),
         ("log.level=debug", "--log-level=debug"),
         ("listen.port=9000", "--listen=$(NODE_ADDRESS):9000"),

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 Cni = Literal["bridge", "ptp"]
 Proxy = Literal["nftables", "iptables"]
+Families = Literal["single", "dual"]
 
 CHECKOUT: Final = Path(__file__).resolve().parent.parent.parent
 SCRIPTS: Final = CHECKOUT / "tests/kubernetes/bed"
+IMAGE: Final = CHECKOUT / "dist/podfence-image.tar"
 NAMESPACE: Final = "podfence-system"
 RELEASE: Final = "podfence"
 _HOUR: Final = 3600.0
@@ -65,11 +67,17 @@ class Bed:
         finally:
             signal.signal(signal.SIGINT, before)
 
-    def restart(self, *, cni: Cni = "bridge", proxy: Proxy = "nftables") -> None:
-        """Make the nodes anew, with that CNI plugin and that mode of kube-proxy. Raises CalledProcessError."""
-        self._script(
-            "restart.sh", capture=False, timeout=300, environ={"PODFENCE_BED_CNI": cni, "PODFENCE_BED_PROXY": proxy}
-        )
+    def restart(self, *, cni: Cni = "bridge", proxy: Proxy = "nftables", families: Families = "single") -> None:
+        """Make the nodes anew, with that CNI plugin and that mode of kube-proxy. Raises CalledProcessError.
+
+        With `families` "dual" pods and nodes have an address of IPv6 too.
+        """
+        chosen: dict[str, str] = {
+            "PODFENCE_BED_CNI": cni,
+            "PODFENCE_BED_PROXY": proxy,
+            "PODFENCE_BED_FAMILIES": families,
+        }
+        self._script("restart.sh", capture=False, timeout=300, environ=chosen)
 
     def kubectl(
         self, *arguments: str, text: str | None = None, check: bool = True, timeout: float = 120
@@ -129,11 +137,10 @@ class Bed:
 
         Waits until agents are `ready`, unless they are not to be. Raises CalledProcessError.
         """
-        archive = CHECKOUT / "dist/podfence-image.tar"
-        if not archive.exists():
-            raise FileNotFoundError(f"{archive} is missing: `make image` builds it")
+        if not IMAGE.exists():
+            raise FileNotFoundError(f"{IMAGE} is missing: `make image` builds it")
         for node in self.nodes:
-            self.node_exec(node, str(self.work / "bin/ctr"), "-n", "k8s.io", "images", "import", str(archive))
+            self.node_exec(node, str(self.work / "bin/ctr"), "-n", "k8s.io", "images", "import", str(IMAGE))
         self.kubectl("create", "namespace", NAMESPACE, check=False)
         self.kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=privileged", "--overwrite")
         chosen = [word for setting in settings for word in ("--set", setting)]

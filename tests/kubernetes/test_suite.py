@@ -12,21 +12,30 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.kubernetes.harness import Bed, Cni, Proxy
+    from tests.kubernetes.harness import Bed, Cni, Families, Proxy
 
 ALL = 47
 # Without an enforcer five pass, because nothing in them has to be refused: two are about the API alone.
 PASS_WITHOUT_PODFENCE = 5
 FULL = os.environ.get("PODFENCE_KUBERNETES_FULL") == "1"
+TIMES = int(os.environ.get("PODFENCE_KUBERNETES_TIMES", "1"))
 
 
-@pytest.mark.parametrize("proxy", ["nftables", "iptables"])
-@pytest.mark.parametrize("cni", ["bridge", "ptp"])
-def test_every_test_of_kubernetes_passes_twice_in_a_row(bed: Bed, cni: Cni, proxy: Proxy) -> None:
-    bed.restart(cni=cni, proxy=proxy)
+@pytest.mark.parametrize(
+    ("cni", "proxy", "families"),
+    [
+        ("bridge", "nftables", "single"),
+        ("bridge", "iptables", "single"),
+        ("ptp", "nftables", "single"),
+        ("ptp", "iptables", "single"),
+        ("bridge", "nftables", "dual"),
+    ],
+)
+def test_every_test_of_kubernetes_passes(bed: Bed, cni: Cni, proxy: Proxy, families: Families) -> None:
+    bed.restart(cni=cni, proxy=proxy, families=families)
     bed.install_podfence()
     try:
-        for _ in range(2):
+        for _ in range(TIMES):
             outcome = bed.suite()
             assert outcome.failed == ()
             assert len(outcome.passed) == ALL

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import pytest
 
+from podfence.lab.network.attachment import Attachment
 from podfence.lab.network.namespaces import inside
 from podfence.lab.network.outside import Responders
-from podfence.lab.network.wiring import Network, PodLink
+from podfence.lab.network.wiring import Network
 
 if TYPE_CHECKING:
     from podfence.lab.addresses import Plan
@@ -76,13 +77,13 @@ class Wired:
         assert process.stdout.readline() == b"ready\n"
         return process.pid
 
-    def link(self, node: int, number: int, pid: int | None = None) -> PodLink:
+    def link(self, node: int, number: int, pid: int | None = None) -> Attachment:
         """Return a pod, not attached, that has the address of that number in its node's range."""
         addresses = tuple(
             f"{self.plan.pod_range(node, family).partition('/')[0].removesuffix('.0')}{'' if family == 6 else '.'}{number:{'x' if family == 6 else 'd'}}"
             for family in self.plan.families
         )
-        return PodLink(self.hold() if pid is None else pid, node, addresses)
+        return Attachment(self.hold() if pid is None else pid, node, addresses)
 
     def run(self, pid: int, *command: str) -> str:
         """Run a program in a namespace; return what it prints."""

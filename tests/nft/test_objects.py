@@ -237,9 +237,9 @@ def test_counters_are_read_with_their_rules(real: NftRunner) -> None:
         (lambda: Verdict("reject"), "not a verdict"),  # type: ignore[arg-type]
         (lambda: goto("fwd"), "nft's language"),
         (lambda: Set("s", ()), "no type"),
-        (lambda: Set("s", ("ifname",)), "unknown one: ifname"),
+        (lambda: Set("s", ("iface_index",)), "unknown one: iface_index"),
         (lambda: Map("s", ("ipv4_addr",), ("x",)), "unknown one: x"),
-        (lambda: Set("s", ("mark",), frozenset({"dynamic"})), "unknown flags"),  # type: ignore[arg-type]
+        (lambda: Set("s", ("mark",), frozenset({"constant"})), "unknown flags"),  # type: ignore[arg-type]
         (lambda: Set("s", ("mark",), timeout=3), "has the flag"),
         (lambda: Element(("1",), timeout=0), "at least a second"),
         (lambda: Element.block("10.0.0.1/8"), "host bits"),

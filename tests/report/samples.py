@@ -12,6 +12,7 @@ from podfence.agent.node.answer import (
     NodeAnswer,
     NodeConnection,
     NodeFinding,
+    PodLinks,
     RuleCount,
     Watch,
 )
@@ -26,9 +27,8 @@ from podfence.analysis.answers import (
     PortRange,
     Ports,
 )
-from podfence.kube.problems import Position
 from podfence.lab.verification.result import Dead, LeftOut, Trial, Verification
-from podfence.policy.verdict import Decision, Direction, Miss, PolicyRef, Reason, RuleRef, Tier, Verdict
+from podfence.policy.verdict import Decision, Direction, Line, Miss, PolicyRef, Position, Reason, RuleRef, Tier, Verdict
 
 
 def tcp(first: int, last: int | None = None) -> PortRange:
@@ -86,7 +86,11 @@ DB_RULE = RuleRef(
     Direction.INGRESS,
     0,
     Position("policies/db.yaml", 9, 5),
-    ((9, "  - from:"), (10, "    - podSelector: {matchLabels: {app: api}}"), (11, "    ports: [{port: 5432}]")),
+    (
+        Line(9, "  - from:"),
+        Line(10, "    - podSelector: {matchLabels: {app: api}}"),
+        Line(11, "    ports: [{port: 5432}]"),
+    ),
 )
 FREE_EGRESS = Reason(
     direction=Direction.EGRESS,
@@ -113,11 +117,9 @@ DENIED = Verdict(
             DB_RULE,
             admits="TCP 5432 from app=api",
             gap="the source has app=web",
-            wrong_port=False,
-            wrong_peer=True,
         ),
         remedy="add podSelector app=web to `from` of rule 1",
-        options=("named_port_without_peer",),
+        options=("named-port-without-peer",),
     ),
     notes=("shop/web has 2 pods; they do not differ",),
 )
@@ -204,6 +206,8 @@ STATUS = AgentStatus(
     pods=1,
     policies=2,
     groups=3,
+    binding="report",
+    links=PodLinks(bound=4, unbound=1, exempt=0),
     last_change=None,
     last_error=Moment(at="2027-01-15T08:01:00Z", what="nft failed"),
     dropped=None,

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import csv as reader
-import io
 
 from podfence.analysis.answers import Connection, Connectivity, Endpoints, Ports
 from podfence.report import csv, markdown
@@ -12,10 +11,9 @@ from tests.report import samples
 
 
 def _csv(answer: Connectivity) -> list[list[str]]:
-    out = io.StringIO()
-    csv.connectivity(answer, out)
-    assert "\r" not in out.getvalue()
-    return list(reader.reader(io.StringIO(out.getvalue())))
+    lines = list(csv.connectivity(answer))
+    assert not any("\r" in line or "\n" in line for line in lines)
+    return list(reader.reader(lines))
 
 
 def test_csv_has_a_row_per_range_with_groups_and_open_pods_written_out() -> None:
@@ -40,10 +38,7 @@ def test_csv_of_a_protocol_without_ports_has_no_numbers() -> None:
 
 
 def test_csv_of_pods_has_a_row_per_range() -> None:
-    out = io.StringIO()
-    csv.pods(samples.PODS, out)
-
-    assert out.getvalue().splitlines()[1:] == [
+    assert list(csv.pods(samples.PODS))[1:] == [
         "shop/web-1,shop/api-1,TCP,5000,5000,",
         "shop/web-1,shop/api-1,ICMP,,,",
         "0.0.0.0/0,shop/web-1,*,,,service-source",

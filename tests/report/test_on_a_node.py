@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
+from podfence.agent.node.answer import BindingName, DroppedPackets
 from podfence.report import agent_status, why
-from podfence.report.style import Style
+from podfence.report.style import Page, Style
 from tests.report import samples
 
 
@@ -20,6 +22,7 @@ def test_a_status_with_everything_wrong_says_all_of_it() -> None:
         "enforcing   no",
         "source      the state kept on disk, because the API server does not answer, since 2027-01-15T08:00:01Z",
         "programmed  1 pod, 2 policies, 3 groups of pods",
+        "links       4 pods bound, 1 not, 0 exempt",
         "dropped     the kernel's counters cannot be read",
         "last error  2027-01-15T08:01:00Z nft failed",
         "",
@@ -31,10 +34,36 @@ def test_a_status_with_everything_wrong_says_all_of_it() -> None:
     ]
 
 
+STRAY = DroppedPackets(
+    egress=1, ingress=2, held=3, cut=4, stray={"unknown-source": 7, "unknown-destination": 0, "tunnel": 2}
+)
+
+
+@pytest.mark.parametrize(
+    ("binding", "expected"),
+    [
+        (
+            "enforce",
+            "links       4 pods bound, 1 not, 0 exempt, stray packets dropped: 7 unknown-source, 2 tunnel",
+        ),
+        (
+            "report",
+            "links       4 pods bound, 1 not, 0 exempt, stray packets told of, and passed: 7 unknown-source, 2 tunnel",
+        ),
+        ("off", "links       pods are not bound to their links"),
+    ],
+)
+def test_a_status_says_how_many_pods_are_bound_and_what_became_of_stray_packets(
+    binding: BindingName, expected: str
+) -> None:
+    lines = agent_status.lines(replace(samples.STATUS, binding=binding, dropped=STRAY))
+    assert expected in list(lines)
+
+
 def test_a_watch_that_has_no_list_yet_says_why() -> None:
     watch = replace(samples.STATUS.watches[0], listed=False)
     lines = list(agent_status.lines(replace(samples.STATUS, watches=(watch,))))
-    assert lines[12].endswith("not listed yet: timed out")
+    assert lines[13].endswith("not listed yet: timed out")
 
 
 def test_a_kernel_that_differs_is_told_in_words_after_the_verdict() -> None:
@@ -56,6 +85,6 @@ def test_a_kernel_that_differs_is_told_in_words_after_the_verdict() -> None:
 
 
 def test_colours_are_only_what_they_are_asked_for() -> None:
-    assert any("\x1b[" in line for line in why.lines(samples.ON_A_NODE, style=Style(True)))
-    assert any("\x1b[" in line for line in agent_status.lines(samples.STATUS, style=Style(True)))
+    assert any("\x1b[" in line for line in why.lines(samples.ON_A_NODE, Page(style=Style(True))))
+    assert any("\x1b[" in line for line in agent_status.lines(samples.STATUS, Page(style=Style(True))))
     assert not any("\x1b[" in line for line in agent_status.lines(samples.STATUS))

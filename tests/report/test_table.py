@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from podfence.report import table
-from podfence.report.style import Style
+from podfence.report.style import Page, Style
 from tests.report import samples
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def test_piped_every_connection_is_one_line_and_definitions_follow() -> None:
 
 
 def test_a_terminal_gets_a_header_and_no_line_is_wider() -> None:
-    lines = "\n".join(table.connectivity(samples.SHOP, width=50)).splitlines()
+    lines = "\n".join(table.connectivity(samples.SHOP, Page(width=50))).splitlines()
 
     assert lines[:3] == [
         "SOURCE             DESTINATION      PORTS",
@@ -42,7 +42,7 @@ def test_a_terminal_gets_a_header_and_no_line_is_wider() -> None:
 
 
 def test_what_a_connection_depends_on_is_a_column_only_where_one_depends() -> None:
-    header, first, second = table.connectivity(samples.DEPENDING, width=120)
+    header, first, second = table.connectivity(samples.DEPENDING, Page(width=120))
 
     assert header.split() == ["SOURCE", "DESTINATION", "PORTS", "DEPENDS"]
     assert first.split() == ["shop/deploy/web", "->", "shop/deploy/api", "TCP", "5000"]
@@ -54,14 +54,14 @@ def test_a_group_no_shown_connection_uses_is_not_defined() -> None:
 
 
 def test_an_empty_answer_is_no_lines() -> None:
-    assert list(table.connectivity(samples.NOTHING, width=80)) == []
+    assert list(table.connectivity(samples.NOTHING, Page(width=80))) == []
 
 
 def test_colour_adds_nothing_but_escapes() -> None:
-    coloured = "\n".join(table.connectivity(samples.DEPENDING, width=60, style=Style(colour=True)))
+    coloured = "\n".join(table.connectivity(samples.DEPENDING, Page(width=60, style=Style(colour=True))))
 
     assert "\x1b[33m" in coloured
-    assert re.sub(r"\x1b\[\d+m", "", coloured) == "\n".join(table.connectivity(samples.DEPENDING, width=60))
+    assert re.sub(r"\x1b\[\d+m", "", coloured) == "\n".join(table.connectivity(samples.DEPENDING, Page(width=60)))
 
 
 def test_pods_are_written_as_they_come() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.cluster.nodes import numbers_of
@@ -19,10 +20,16 @@ if TYPE_CHECKING:
 AGAIN: Final = 60.0
 """Seconds for which one line speaks for a flow."""
 
-MOST: Final = 1000
-"""How many flows have a line of their own in that time; a scan of a network would fill the log."""
+MOST: Final = 100
+"""How many flows that the same policies deny have a line of their own in that time.
 
-_NAMES: Final = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMP", 132: "SCTP"}
+A scan of a network would fill the log; and were the number one for all, a tenant could use it up with denials of his
+own pods, and nobody would read of what others try.
+"""
+
+PROTOCOLS: Final = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMP", 132: "SCTP"}
+"""Names of protocols of IP by their numbers."""
+
 _WITH_PORTS: Final = frozenset({6, 17, 132})
 _FRAGMENT: Final = 44
 _OPTIONS: Final = frozenset({0, 43, 60})
@@ -45,12 +52,17 @@ class Denied(NamedTuple):
     policies: str
 
 
-def parse(logged: Logged) -> Denied | None:
-    """Return what a logged packet tells, None if a rule of somebody else logged it or it is no IP packet."""
-    direction, by, policies = logged.prefix.removeprefix(_PREFIX).partition(_BY)
-    if not logged.prefix.startswith(_PREFIX) or not by or direction not in tuple(Direction):
-        return None
-    packet = logged.packet
+class Ends(NamedTuple):
+    """The ends of a packet: addresses are numbers as in `podfence.sets`, `port` is the destination's, None if none."""
+
+    source: int
+    destination: int
+    protocol: int
+    port: int | None
+
+
+def ends(packet: bytes) -> Ends | None:
+    """Return the ends of a packet that begins with its network header, None if it is no IP packet."""
     version = packet[0] >> 4 if packet else 0
     if version == 4 and len(packet) >= 20:
         protocol, start = packet[9], (packet[0] & 0xF) * 4
@@ -63,7 +75,16 @@ def parse(logged: Logged) -> Denied | None:
     else:
         return None
     port = _number(packet[start + 2 : start + 4]) if protocol in _WITH_PORTS and len(packet) >= start + 4 else None
-    return Denied(Direction(direction), source, destination, protocol, port, policies.rstrip().removesuffix(":"))
+    return Ends(source, destination, protocol, port)
+
+
+def parse(logged: Logged) -> Denied | None:
+    """Return what a logged packet tells, None if a rule of somebody else logged it or it is no IP packet."""
+    direction, by, policies = logged.prefix.removeprefix(_PREFIX).partition(_BY)
+    if not logged.prefix.startswith(_PREFIX) or not by or direction not in tuple(Direction):
+        return None
+    found = ends(logged.packet)
+    return None if found is None else Denied(Direction(direction), *found, policies.rstrip().removesuffix(":"))
 
 
 def _number(data: bytes) -> int:
@@ -109,13 +130,38 @@ class DeniedFlow(NamedTuple):
 
 
 class LeftOut(NamedTuple):
-    """How many denied packets of further flows were not told, because there were too many."""
+    """How many packets that the same policies denied were not told, because they were of too many flows."""
 
+    direction: Direction
+    policies: str
     packets: int
 
     def __str__(self) -> str:
         """Return the sentence."""
-        return f"denied packets of more flows than {MOST} in a minute: {self.packets} were not written down"
+        by = f"{self.direction} denied by {self.policies}"
+        return f"{by}: packets of more flows than {MOST} in a minute, {self.packets} were not written down"
+
+
+@dataclass(slots=True)
+class _Budget:
+    """What was said of flows that the same policies denied, and when; `left_out` packets since `told`."""
+
+    said: dict[Denied, float] = field(default_factory=dict)
+    left_out: int = 0
+    told: float | None = None
+
+    def spend(self, item: Denied, now: float) -> bool:
+        """Return whether something is to be said of a flow, and remember it then."""
+        said = self.said.get(item)
+        if said is not None and now - said < AGAIN:
+            return False
+        if said is None and len(self.said) >= MOST:
+            self.said = {key: when for key, when in self.said.items() if now - when < AGAIN}
+            if len(self.said) >= MOST:
+                self.left_out += 1
+                return False
+        self.said[item] = now
+        return True
 
 
 class Denials:
@@ -123,9 +169,8 @@ class Denials:
 
     def __init__(self) -> None:
         """Start with nothing said."""
-        self._said: dict[Denied, float] = {}
-        self._left_out = 0
-        self._told = 0.0
+        self._budgets: dict[tuple[Direction, str], _Budget] = {}
+        self._swept = 0.0
 
     def tell(self, found: Iterable[Denied], compiler: Compiler, now: float) -> list[DeniedFlow | LeftOut]:
         """Return each flow of which nothing was told within the last minute; `now` is in seconds.
@@ -134,20 +179,26 @@ class Denials:
         """
         result: list[DeniedFlow | LeftOut] = []
         for item in found:
-            said = self._said.get(item)
-            if said is not None and now - said < AGAIN:
-                continue
-            if len(self._said) >= MOST:
-                self._said = {key: when for key, when in self._said.items() if now - when < AGAIN}
-            if len(self._said) >= MOST and said is None:
-                self._left_out += 1
-                continue
-            self._said[item] = now
-            result.append(_named(item, compiler))
-        if self._left_out and now - self._told >= AGAIN:
-            result.append(LeftOut(self._left_out))
-            self._left_out, self._told = 0, now
-        return result
+            budget = self._budgets.setdefault((item.direction, item.policies), _Budget())
+            if budget.spend(item, now):
+                result.append(_named(item, compiler))
+            if budget.left_out and (budget.told is None or now - budget.told >= AGAIN):
+                result.append(LeftOut(item.direction, item.policies, budget.left_out))
+                budget.left_out, budget.told = 0, now
+        return [*result, *self._swept_up(now)]
+
+    def _swept_up(self, now: float) -> list[LeftOut]:
+        """Once in a while return what is still untold, and forget policies that denied nothing lately."""
+        if now - self._swept < AGAIN:
+            return []
+        self._swept = now
+        left_out = []
+        for (direction, policies), budget in list(self._budgets.items()):
+            if all(now - when >= AGAIN for when in budget.said.values()):
+                if budget.left_out:
+                    left_out.append(LeftOut(direction, policies, budget.left_out))
+                del self._budgets[direction, policies]
+        return left_out
 
 
 def _named(item: Denied, compiler: Compiler) -> DeniedFlow:
@@ -156,10 +207,10 @@ def _named(item: Denied, compiler: Compiler) -> DeniedFlow:
     return DeniedFlow(
         item.direction,
         address_text(item.source),
-        _name(item.source, compiler),
+        address_name(item.source, compiler),
         address_text(item.destination),
-        _name(item.destination, compiler),
-        _NAMES.get(item.protocol, f"protocol {item.protocol}"),
+        address_name(item.destination, compiler),
+        PROTOCOLS.get(item.protocol, f"protocol {item.protocol}"),
         item.port,
         tuple(f"{group.namespace}/{key.name}" for key in group.policies) if group else _written(item.policies),
     )
@@ -171,7 +222,7 @@ def _written(policies: str) -> tuple[str, ...]:
     return tuple(f"{namespace}/{name}" for name in names.split(","))
 
 
-def _name(address: int, compiler: Compiler) -> str:
+def address_name(address: int, compiler: Compiler) -> str:
     """Return the name of the pod or node that has an address, nothing if nobody known has."""
     pod = compiler.owner(address)
     if pod is not None:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from podfence.agent.denials import Denials, parse
+from podfence.agent.denials import Denials, DeniedFlow, LeftOut, parse
 from podfence.agent.nflog import LogGroup
 from podfence.agent.reports import Report
+from podfence.agent.strays import LeftOutStrays, Stray, Strays
 from podfence.agent.watch import KernelWatch
 from podfence.dataplane.conntrack import KernelConntrack
 from podfence.netlink.asking import NetlinkError
@@ -23,12 +24,14 @@ from podfence.nft.probe import probe
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from podfence.agent.denials import DeniedFlow, LeftOut
     from podfence.agent.loop import Agent
     from podfence.agent.watch import Watch
     from podfence.dataplane.conntrack import Conntrack
     from podfence.dataplane.settings import Settings
     from podfence.nft.runner import Runner
+
+Told = DeniedFlow | LeftOut | Stray | LeftOutStrays
+"""What comes of packets that the kernel logged; as text each is a line for people."""
 
 
 class NodeKernel:
@@ -49,8 +52,11 @@ class NodeKernel:
         self.runner: Runner = runner or self._probed(DirectRunner())
         self.watch: Watch | None = self._watch()
 
-    def listen(self, agent: Agent, denied: Callable[[Sequence[DeniedFlow | LeftOut]], None]) -> None:
-        """Have `denied` told of flows, in a thread, for as long as the process lives, if the settings say so."""
+    def listen(self, agent: Agent, denied: Callable[[Sequence[Told]], None]) -> None:
+        """Have `denied` told of flows and stray packets, in a thread that lives as long as the process does.
+
+        Nothing is told if the settings name no group of the log.
+        """
         group = self._settings.log_group
         if group is not None:
             threading.Thread(target=self._listen, args=(group, agent, denied), name="denials", daemon=True).start()
@@ -82,16 +88,18 @@ class NodeKernel:
             self._complain(f"{what}: {error}")
             return None
 
-    def _listen(self, group: int, agent: Agent, denied: Callable[[Sequence[DeniedFlow | LeftOut]], None]) -> None:
-        denials = Denials()
+    def _listen(self, group: int, agent: Agent, denied: Callable[[Sequence[Told]], None]) -> None:
+        denials, strays = Denials(), Strays(self._settings.binding)
         try:
             with LogGroup(group) as logged:
                 while True:
-                    found = [item for one in logged.receive() if (item := parse(one)) is not None]
-                    enforcer = agent.enforcer
+                    packets, enforcer, now = logged.receive(), agent.enforcer, time.monotonic()
                     if enforcer is None:
                         continue
-                    if told := denials.tell(found, enforcer.compiler, time.monotonic()):
+                    found = [item for one in packets if (item := parse(one)) is not None]
+                    told: list[Told] = [*denials.tell(found, enforcer.compiler, now)]
+                    told += strays.tell(packets, agent.links, enforcer.compiler, now)
+                    if told:
                         denied(told)
         except (NetlinkError, OSError) as error:
             text = f"denied flows of node {self._node} are not written down: {error}"

@@ -18,7 +18,7 @@ from podfence.agent.acceptance import accept
 from podfence.agent.complaints import Complaints
 from podfence.agent.questions import Questions
 from podfence.agent.reports import Record, Report
-from podfence.agent.source import Bookmark, SourceClosed, Synced, Unreadable, Verify
+from podfence.agent.source import Attached, Bookmark, SourceClosed, Synced, Unreadable, Verify
 from podfence.cluster.state import ClusterState, Event, EventType
 from podfence.dataplane.compiler import check_options
 from podfence.dataplane.enforcer import Enforcer, ForeignTableError
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from podfence.agent.source import Notice, Source
     from podfence.agent.watch import Watch
     from podfence.dataplane.conntrack import Conntrack
+    from podfence.dataplane.links import Links
     from podfence.dataplane.settings import Settings
     from podfence.nft.runner import Runner
     from podfence.policy.model import Change
@@ -112,6 +113,7 @@ class Agent:
         """
         check_options(options)
         self.enforcer: Enforcer | None = None
+        self.links: Links | None = None
         self._source = source
         self._node = node
         self._runner = runner
@@ -129,6 +131,7 @@ class Agent:
         self._stopped = False
         self._local: set[Key] = set()
         self._changes: list[Change] = []
+        self._is_attached = True
         self._received: dict[Key, tuple[EventType, float]] = {}
         self._revision: int | None = None
         self._programmed: int | None = None
@@ -240,6 +243,9 @@ class Agent:
                     self._begin(now)
                 case Verify():
                     self._verify_at = now
+                case Attached(links):
+                    self.links, self._is_attached = links, False
+                    self._await(now)
                 case Unreadable(reason):
                     self._complain(reason, reason)
 
@@ -283,9 +289,14 @@ class Agent:
 
     def _program(self, enforcer: Enforcer) -> None:
         changes, again = self._changes, self._failures > 0
-        touched = bool(changes) or again or not self._adopted
+        touched = bool(changes) or again or not (self._adopted and self._is_attached)
         cut = 0
         try:
+            if self.links is not None and not self._is_attached:
+                # Before the enforcer has started, they only wait for that.
+                with self._accounted(enforcer):
+                    enforcer.attach(self.links)
+                self._is_attached = True
             if not self._adopted:
                 cut += self._looking(enforcer, enforcer.start)
                 self._adopted = True

@@ -29,7 +29,7 @@ _PACKET, _CONFIG = 0x400, 0x401
 _COMMAND, _MODE, _TIMEOUT = 1, 2, 4
 _BIND: Final = b"\x01"
 _COPY_PACKET: Final = 2
-_PAYLOAD, _PREFIX = 9, 10
+_HEADER, _IN, _PORT_IN, _HARDWARE, _PAYLOAD, _PREFIX = 1, 4, 6, 8, 9, 10
 
 _COPIED: Final = 128
 """Bytes of each packet that are copied: the headers, with some of the options of IPv6."""
@@ -41,10 +41,17 @@ _BUFFER: Final = 1 << 16
 
 
 class Logged(NamedTuple):
-    """A packet from its network header on, and the prefix of the rule that logged it."""
+    """A packet from its network header on, and the prefix of the rule that logged it.
+
+    `interface` is the number of the one that it came by, that of the port if it came by a bridge; `kind` is the type
+    of the frame it was in; `hardware` is the address of who sent that, "" if there is none.
+    """
 
     prefix: str
     packet: bytes
+    interface: int = 0
+    kind: int = 0
+    hardware: str = ""
 
 
 class LogGroup:
@@ -105,4 +112,16 @@ def _packets(data: bytes) -> Iterator[Logged]:
         if kind == _PACKET:
             parts = {number: data[first:last] for number, first, last in attributes(data, start + GENERAL.size, end)}
             prefix = parts.get(_PREFIX, b"").rstrip(b"\0").decode("utf-8", "replace")
-            yield Logged(prefix, parts.get(_PAYLOAD, b""))
+            incoming = parts.get(_PORT_IN, parts.get(_IN, b""))
+            yield Logged(
+                prefix,
+                parts.get(_PAYLOAD, b""),
+                int.from_bytes(incoming, "big"),
+                int.from_bytes(parts.get(_HEADER, b"")[:2], "big"),
+                _hardware(parts.get(_HARDWARE, b"")),
+            )
+
+
+def _hardware(data: bytes) -> str:
+    """Return a hardware address as text: its length comes first, in two bytes, and then two that mean nothing."""
+    return data[4 : 4 + int.from_bytes(data[:2], "big")].hex(":")

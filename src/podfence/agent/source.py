@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from podfence.cluster.state import Event
+from podfence.dataplane.links import Links
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,13 +26,22 @@ class Verify(NamedTuple):
     """Somebody asks for the kernel to be compared with what it should hold, now."""
 
 
+class Attached(NamedTuple):
+    """By these links the packets of local pods come from now on: all of them, not a difference.
+
+    It comes before the event that gives a pod the address, so that a pod is bound when it is admitted.
+    """
+
+    links: Links
+
+
 class Unreadable(NamedTuple):
     """Something was delivered that is no event; `reason` says what and why."""
 
     reason: str
 
 
-Notice = Event | Bookmark | Synced | Verify | Unreadable
+Notice = Event | Bookmark | Synced | Verify | Attached | Unreadable
 
 
 class SourceClosed(Exception):  # noqa: N818 - an end, not an error

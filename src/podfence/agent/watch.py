@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Changes of our table that somebody else makes, told by the kernel when they happen (linux/netfilter/nf_tables.h).
+"""Changes of our tables that somebody else makes, told by the kernel when they happen (linux/netfilter/nf_tables.h).
 
 After each transaction the kernel tells all that was changed, and at last the number of the generation of rules
 that begins with it. What the agent changes itself is told too. The number of its own transactions says which of
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 _GROUP: Final = 1 << (7 - 1)
 _SUBSYSTEM: Final = 10
 _NEW_GENERATION, _GET_GENERATION = 0xA0F, 0xA10
-_INET: Final = 1
+_FAMILIES: Final = frozenset({1, 7})
+"""Of our tables: inet and bridge."""
+
 _TABLE_NAME, _GENERATION_ID = 1, 1
 _NUMBER: Final = struct.Struct(">I")
 _NAME: Final = TABLE.name.encode() + b"\0"
@@ -169,8 +171,8 @@ def _generation_of(data: bytes, start: int, end: int) -> int:
 
 
 def _is_ours(data: bytes, start: int, end: int) -> bool:
-    """Return whether a message is about our table; the name of the table is the first attribute of all of them."""
-    if data[start] != _INET:
+    """Return whether a message is about our tables; the name of the table is the first attribute of all of them."""
+    if data[start] not in _FAMILIES:
         return False
     return any(
         kind == _TABLE_NAME and data[first:last] == _NAME

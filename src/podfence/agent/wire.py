@@ -2,6 +2,7 @@
 """Notices and reports as bytes: MessagePack, an array of type, kind and content for each notice.
 
 Where an object came from stays behind: it is of use where manifests are, and its text would come along.
+Addresses are texts, because numbers of MessagePack have 64 bits.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from typing import TYPE_CHECKING, Final, get_args
 import msgspec
 
 from podfence.agent.reports import Report
-from podfence.agent.source import Bookmark, Synced, Unreadable, Verify
+from podfence.agent.source import Attached, Bookmark, Synced, Unreadable, Verify
 from podfence.cluster.state import Event, EventType
+from podfence.dataplane.links import Links, PodLink
 from podfence.kube.objects import KubeObject
+from podfence.sets.addresses import format_address, parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from podfence.agent.source import Notice
 
@@ -32,6 +35,26 @@ class _Named(msgspec.Struct):
     name: str = ""
 
 
+class _PodLink(msgspec.Struct, array_like=True):
+    interface: str
+    bridge: str
+    mac: str
+    addresses: list[str]
+    pod: str
+    exempt: bool
+
+
+class _Links(msgspec.Struct, array_like=True):
+    pods: list[_PodLink]
+    bridges: list[str]
+    uplinks: list[str]
+    reserved: list[str]
+    tunnel_ports: list[int]
+    tunnel_protocols: list[int]
+    held: list[str]
+
+
+_ATTACHED: Final = "attached"
 _BOOKMARK: Final = "bookmark"
 _SYNCED: Final = "synced"
 _VERIFY: Final = "verify"
@@ -39,6 +62,7 @@ _VERIFY: Final = "verify"
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _FRAMES: Final = msgspec.msgpack.Decoder(_Frame)
 _NAMES: Final = msgspec.msgpack.Decoder(_Named)
+_LINKS: Final = msgspec.msgpack.Decoder(_Links)
 _REVISIONS: Final = msgspec.msgpack.Decoder(int)
 _REPORTS: Final = msgspec.msgpack.Decoder(Report)
 _OBJECTS: Final[Mapping[str, msgspec.msgpack.Decoder[KubeObject]]] = {
@@ -66,6 +90,8 @@ def encode_notice(notice: Notice) -> bytes:
             return _ENCODER.encode((_SYNCED,))
         case Verify():
             return _ENCODER.encode((_VERIFY,))
+        case Attached(links):
+            return _ENCODER.encode((_ATTACHED, "", _on_the_wire(links)))
         case Unreadable():
             raise TypeError("what cannot be read is never sent")
 
@@ -92,11 +118,52 @@ def decode_notice(data: bytes | memoryview) -> Notice:
             return Synced()
         if frame.type == _VERIFY:
             return Verify()
+        if frame.type == _ATTACHED:
+            return Attached(_off_the_wire(_LINKS.decode(content)))
     except KeyError:
         return Unreadable(f"an event was left out: there are no objects of kind {kind!r}")
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         return Unreadable(f"an event{_about(kind, content)} was left out, because it cannot be read: {error}")
     return Unreadable(f"an event was left out: there is no type {frame.type!r}")
+
+
+def _on_the_wire(links: Links) -> _Links:
+    return _Links(
+        [
+            _PodLink(item.interface, item.bridge, item.mac, _texts(item.addresses), item.pod, item.exempt)
+            for item in links.pods
+        ],
+        sorted(links.bridges),
+        sorted(links.uplinks),
+        _texts(sorted(links.reserved)),
+        sorted(links.tunnel_ports),
+        sorted(links.tunnel_protocols),
+        sorted(links.held),
+    )
+
+
+def _off_the_wire(found: _Links) -> Links:
+    """Return what was sent; raise ValueError for an address that is none."""
+    return Links(
+        tuple(
+            PodLink(item.interface, item.bridge, item.mac, _numbers(item.addresses), item.pod, item.exempt)
+            for item in found.pods
+        ),
+        frozenset(found.bridges),
+        frozenset(found.uplinks),
+        frozenset(_numbers(found.reserved)),
+        frozenset(found.tunnel_ports),
+        frozenset(found.tunnel_protocols),
+        frozenset(found.held),
+    )
+
+
+def _texts(numbers: Iterable[int]) -> list[str]:
+    return [format_address(number) for number in numbers]
+
+
+def _numbers(texts: Iterable[str]) -> tuple[int, ...]:
+    return tuple(parse_address(text) for text in texts)
 
 
 def encode_report(report: Report) -> bytes:

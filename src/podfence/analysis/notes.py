@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from podfence.analysis.shared_addresses import shared_addresses
+from podfence.cluster.addresses import claimants
 from podfence.cluster.members import FINISHED_PHASES, display_name
 from podfence.policy.legacy import ANNOTATION, MISSPELT_ANNOTATION, is_old, isolates
+from podfence.sets.addresses import format_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,7 +32,8 @@ def notes(state: ClusterState, options: Options, ignored: Mapping[str, int]) -> 
         *_finished(state),
         *_host_network(state, options),
         *_idle(state),
-        *shared_addresses(state),
+        *_shared_addresses(state),
+        *_further_addresses(state),
         *_old_form(state, options),
     )
 
@@ -75,6 +77,22 @@ def _idle(state: ClusterState) -> Iterator[str]:
     )
     if names:
         yield f"judged as if they ran, with 0 replicas: {_some(names)}"
+
+
+def _shared_addresses(state: ClusterState) -> Iterator[str]:
+    for number, several in claimants(state.members.values()).items():
+        names = ", ".join(display_name(member.key) for member in several)
+        yield f"{format_address(number)} is claimed by {names}; connections to it are judged as the first's"
+
+
+def _further_addresses(state: ClusterState) -> Iterator[str]:
+    names = [
+        display_name(key)
+        for key, member in sorted(state.members.items())
+        if not member.host and member.pod is not None and len(member.addresses) < len(set(member.pod.addresses))
+    ]
+    if names:
+        yield f"more than one address of a family, which no pod has: only the first is judged of {_some(names)}"
 
 
 def _old_form(state: ClusterState, options: Options) -> Iterator[str]:

@@ -13,7 +13,6 @@ from podfence.cli.inputs import load
 
 if TYPE_CHECKING:
     from podfence.cli.inputs import Inputs
-    from podfence.cli.question import Form
     from podfence.report.style import When
 
 _HELP = """
@@ -35,13 +34,8 @@ podfence explain shop/web shop/db 5432 -o json -f manifests/
 
 @click.command(cls=Command, help=_HELP + question.WRITTEN, examples=_EXAMPLES, exits=question.EXITS)
 @question.asks
-def command(*, inputs: Inputs, source: str, destination: str, port: str | None, form: Form, colour: When) -> int:
+def command(*, inputs: Inputs, source: str, destination: str, port: str | None, form: str, colour: When) -> int:
     """Print the chain of the decision and return the exit code of the verdict."""
-    from podfence.report import documents, structured, verdict
-
     answer = load(inputs).explain(source, destination, port, namespace=inputs.own_namespace)
-    if form == "text":
-        outputs.write(verdict.chain(answer, style=outputs.style(colour)))
-    else:
-        outputs.write(structured.lines(documents.decision(answer), form))
+    outputs.write_as("Explanation", form, answer, colour)
     return question.exit_code(answer)

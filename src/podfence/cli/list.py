@@ -5,19 +5,20 @@ from __future__ import annotations
 
 import sys
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Literal, TypedDict, get_args
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
 from podfence.cli import complete, outputs
 from podfence.cli.commands import Command
 from podfence.cli.inputs import load, note, reads_cluster
+from podfence.report import formats
 from podfence.report.counts import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
 
-    from podfence.analysis.answers import Connectivity, PodConnection
+    from podfence.analysis.answers import Connectivity
     from podfence.cli.inputs import Inputs
     from podfence.report.style import When
 
@@ -35,9 +36,6 @@ podfence list --to internet -o csv -f manifests/
 # The grid of all pairs for one port
 podfence list --port 5432 -o matrix -f manifests/
 """
-
-
-Form = Literal["table", "json", "yaml", "csv", "md", "matrix", "matrix-json"]
 
 
 class Question(TypedDict):
@@ -60,7 +58,7 @@ class Question(TypedDict):
 @click.option("--port", metavar="PORT", help="Only on this port.")
 @click.option("--pods", is_flag=True, help="One line per pair of pods, written as they are found.")
 @reads_cluster
-@outputs.formatted(*get_args(Form))
+@outputs.formatted("Connectivity", "Matrix")
 @outputs.coloured
 def command(
     *,
@@ -69,7 +67,7 @@ def command(
     destination: str | None,
     port: str | None,
     pods: bool,
-    form: Form,
+    form: str,
     colour: When,
 ) -> int:
     """List every connection that the policies allow; what is not listed is denied.
@@ -77,19 +75,14 @@ def command(
     Endpoints and ports are written as for `check`. In CSV the members of a set are separated by
     spaces, and `10.0.0.0/8!10.1.0.0/16` is the first block without the second.
     """
-    if form in ("matrix", "matrix-json"):
+    as_grid = form in formats.names("Matrix")
+    if as_grid:
         for flag, given in (("--pods", pods), ("--from", source), ("--to", destination)):
             if given:
                 raise click.UsageError(f"{flag} and -o {form} exclude each other", click.get_current_context())
     cluster = load(inputs)
-    if form in ("matrix", "matrix-json"):
-        from podfence.report import documents, matrix, structured
-
-        grid = cluster.matrix(port=port, namespaces=inputs.shown)
-        if form == "matrix":
-            outputs.write(matrix.grid(grid, style=outputs.style(colour)))
-        else:
-            outputs.write(structured.lines(documents.matrix(grid), "json"))
+    if as_grid:
+        outputs.write_as("Matrix", form, cluster.matrix(port=port, namespaces=inputs.shown), colour)
         return 0
     question = Question(
         source=source,
@@ -100,9 +93,8 @@ def command(
     )
     if pods:
         connections = cluster.pod_connections(**question)
-        # What cannot be asked turns out here, before anything is written.
         first = tuple(islice(connections, 1))
-        _write_pods(chain(first, connections), form, colour)
+        outputs.write_as("PodConnections", form, chain(first, connections), colour)
         if not first:
             note(inputs, "nothing is allowed")
     else:
@@ -110,35 +102,9 @@ def command(
 
         with shown(sys.stderr, "listing", quiet=inputs.quiet) as progress:
             answer = cluster.connectivity(**question, progress=progress)
-        _write(answer, form, colour)
+        outputs.write_as("Connectivity", form, answer, colour)
         _tell(answer, inputs)
     return 0
-
-
-def _write(answer: Connectivity, form: Form, colour: When) -> None:
-    from podfence.report import csv, documents, markdown, structured, table
-
-    if form == "csv":
-        csv.connectivity(answer, sys.stdout)
-    elif form == "md":
-        outputs.write(markdown.connectivity(answer))
-    elif form in ("json", "yaml"):
-        outputs.write(structured.lines(documents.connectivity(answer), form))
-    else:
-        outputs.write(table.connectivity(answer, width=outputs.width(), style=outputs.style(colour)))
-
-
-def _write_pods(connections: Iterable[PodConnection], form: Form, colour: When) -> None:
-    from podfence.report import csv, markdown, structured, table
-
-    if form == "csv":
-        csv.pods(connections, sys.stdout)
-    elif form == "md":
-        outputs.write(markdown.pods(connections))
-    elif form in ("json", "yaml"):
-        outputs.write(structured.pod_lines(connections, form))
-    else:
-        outputs.write(table.pods(connections, style=outputs.style(colour)))
 
 
 def _tell(answer: Connectivity, inputs: Inputs) -> None:

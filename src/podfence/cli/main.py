@@ -16,6 +16,7 @@ _TABLE = {
     "check": ("podfence.cli.check", "Whether a connection is allowed, and by what"),
     "explain": ("podfence.cli.explain", "How the decision on a connection comes about"),
     "agent": ("podfence.cli.agent", "Enforce the policies of a cluster on this node"),
+    "controller": ("podfence.cli.controller", "Let pods onto nodes whose agent is ready"),
     "why": ("podfence.cli.why", "The engine's answer beside the kernel of this node"),
     "lab": ("podfence.cli.lab", "A small cluster on this machine, with real packets"),
     "options": ("podfence.cli.options", "What upstream leaves open, and how it is answered here"),

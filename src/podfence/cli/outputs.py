@@ -10,24 +10,31 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from podfence.report import formats
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from podfence.report.style import Style, When
+    from podfence.report.style import Page, When
 
 _Function = TypeVar("_Function", bound="Callable[..., object]")
 
 
-def formatted(*formats: str) -> Callable[[_Function], _Function]:
+def formatted(*kinds: str) -> Callable[[_Function], _Function]:
+    """Add ``-o`` with the formats of these kinds of answers, the first being the default."""
+    return of_formats(*formats.names(*kinds))
+
+
+def of_formats(*names: str) -> Callable[[_Function], _Function]:
     """Add ``-o`` with these formats, the first being the default."""
     return click.option(
         "-o",
         "--output",
         "form",
-        type=click.Choice(formats),
-        default=formats[0],
+        type=click.Choice(names),
+        default=names[0],
         metavar="FORMAT",
-        help=f"One of {', '.join(formats)}; {formats[0]} unless given.",
+        help=f"One of {', '.join(names)}; {names[0]} unless given.",
     )
 
 
@@ -43,16 +50,21 @@ def coloured(function: _Function) -> _Function:
     )(function)
 
 
-def style(colour: When) -> Style:
-    """Return how to emphasise text on standard output."""
-    from podfence.report.style import choose
-
-    return choose(colour, sys.stdout, os.environ)
-
-
 def width() -> int | None:
     """Return the width of the terminal that standard output is, None if it is none."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def page(colour: When) -> Page:
+    """Return what standard output is to text: how wide, and whether in colour."""
+    from podfence.report.style import Page, choose
+
+    return Page(width(), choose(colour, sys.stdout, os.environ))
+
+
+def write_as(kind: str, form: str, answer: object, colour: When) -> None:
+    """Write an answer of a kind in one of its formats to standard output."""
+    write(formats.lines(kind, form, answer, page(colour)))
 
 
 def write(lines: Iterable[str]) -> None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from podfence.policy.verdict import Verdict
-
-Form = Literal["text", "json", "yaml"]
 
 EXITS = """
 0  allowed
@@ -47,7 +45,7 @@ def asks(function: Callable[..., int]) -> Callable[..., int]:
         click.argument("destination", metavar="DST", shell_complete=complete.endpoints),
         click.argument("port", metavar="[PORT]", required=False),
         reads_cluster,
-        outputs.formatted(*get_args(Form)),
+        outputs.formatted("Verdict"),
         outputs.coloured,
     )
     for decorator in reversed(decorators):

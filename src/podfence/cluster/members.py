@@ -6,12 +6,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from podfence.sets.addresses import parse_address
+from podfence.sets.addresses import family_of, parse_address
 
 if TYPE_CHECKING:
     from podfence.kube.objects import ContainerPort, Key, Labels, Pod, PodTemplate, Workload
+    from podfence.sets.addresses import Family
 
 FINISHED_PHASES = frozenset({"Succeeded", "Failed"})
+
+_SEVERAL = 2
 
 SHORT_KINDS = {
     "Deployment": "deploy",
@@ -64,7 +67,10 @@ def display_name(key: Key) -> str:
 
 
 def member_of_pod(pod: Pod, workload: Key | None) -> Member:
-    """Return the member for a live Pod object; addresses that cannot be parsed are left out."""
+    """Return the member for a live Pod object.
+
+    Addresses that cannot be parsed are left out, and so are further ones of a family: a pod has one of each at most.
+    """
     template = pod.template
     texts = pod.addresses or (pod.node_addresses if template.host_network else ())
     return Member(
@@ -72,7 +78,7 @@ def member_of_pod(pod: Pod, workload: Key | None) -> Member:
         workload=workload,
         labels=template.labels,
         ports=template.ports,
-        addresses=tuple(number for text in texts if (number := _number(text)) is not None),
+        addresses=_one_of_each_family(texts, host=template.host_network),
         node=template.node,
         host=template.host_network,
         pod=pod,
@@ -90,6 +96,17 @@ def member_of_template(workload: Workload) -> Member:
         node=template.node,
         host=template.host_network,
     )
+
+
+def _one_of_each_family(texts: tuple[str, ...], *, host: bool) -> tuple[int, ...]:
+    """Return addresses as numbers; those of a node that are a pod's too may be several of a family."""
+    numbers = tuple(number for text in texts if (number := _number(text)) is not None)
+    if host or len(numbers) < _SEVERAL:
+        return numbers
+    first: dict[Family, int] = {}
+    for number in numbers:
+        first.setdefault(family_of(number), number)
+    return tuple(first.values())
 
 
 def _number(text: str) -> int | None:

@@ -6,12 +6,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from podfence.cluster.addresses import owners
 from podfence.cluster.nodes import numbers_of
+from podfence.kube.objects import Key
 
 if TYPE_CHECKING:
     from podfence.cluster.members import Member
     from podfence.cluster.state import ClusterState
-    from podfence.kube.objects import EndpointPort, Service, ServicePort
+    from podfence.kube.objects import Backend, EndpointPort, Service, ServicePort
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ def backends(state: ClusterState, service: Service, port: ServicePort) -> list[S
             if (number := target_number(member, port)) is not None
         ]
     found: list[ServiceBackend] = []
-    by_address = {number: member for member in state.members.values() for number in member.addresses}
+    owned = owners(state)
     for piece in state.slices.values():
         if (piece.namespace, piece.service) != (service.namespace, service.name):
             continue
@@ -48,7 +50,9 @@ def backends(state: ClusterState, service: Service, port: ServicePort) -> list[S
                 continue
             for backend in piece.backends:
                 numbers = list(numbers_of(backend.addresses))
-                member = next((by_address[number] for number in numbers if number in by_address), None)
+                member = next((owned[number] for number in numbers if number in owned), None) or _unaddressed(
+                    state, piece.namespace, backend
+                )
                 address = None if member or not numbers else numbers[0]
                 if backend.ready and (member or address is not None):
                     found.append(ServiceBackend(member, address, endpoint.protocol, endpoint.number))
@@ -76,6 +80,12 @@ def target_number(member: Member, port: ServicePort) -> int | None:
         if item.name == port.target and item.protocol == port.protocol:
             return item.number
     return None
+
+
+def _unaddressed(state: ClusterState, namespace: str, backend: Backend) -> Member | None:
+    """Return the pod that an endpoint names, if its addresses are not known: nobody else is known to have them."""
+    member = state.members.get(Key("Pod", namespace, backend.pod)) if backend.pod else None
+    return None if member is None or member.addresses else member
 
 
 def _same_port(endpoint: EndpointPort, port: ServicePort) -> bool:

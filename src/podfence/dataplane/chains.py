@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
+from podfence.dataplane.bound import bound
 from podfence.dataplane.hooks import fixed
-from podfence.dataplane.objects import FAMILIES, INTERVAL, RESET, Objects, short
+from podfence.dataplane.objects import FAMILIES, INTERVAL, RESET, NameTakenError, Objects, short
 from podfence.dataplane.program import ICMP_OPTION, RuleName
 from podfence.dataplane.references import References
 from podfence.dataplane.ruleset import Ruleset, digest
@@ -19,10 +20,11 @@ from podfence.sets.addresses import family_of
 from podfence.sets.ports import LAST_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from podfence.dataplane.links import Links
     from podfence.dataplane.program import GroupKey, GroupProgram, NodeProgram, PortProgram, ProgramChange, SharedKey
-    from podfence.dataplane.ruleset import ElementKey
+    from podfence.dataplane.ruleset import ChainBody, ElementKey, SetBody
     from podfence.dataplane.settings import Settings
     from podfence.nft.element import Verdict
     from podfence.sets.addresses import Family
@@ -32,6 +34,10 @@ _LOG_LIMIT: Final = "limit rate 20/second burst 100 packets"
 # For each group, to protect the processor; whoever listens leaves out what repeats.
 
 _SPACES: Final[dict[Family, tuple[int, int]]] = {4: AddressSet.V4.spans[0], 6: AddressSet.V6.spans[0]}
+_BINDING: Final = "binding"
+"""The part that binds links."""
+
+_Body = TypeVar("_Body", "ChainBody", "SetBody")
 _NUMBERS: Final = {"TCP": 6, "UDP": 17, "SCTP": 132}
 
 
@@ -41,10 +47,11 @@ class Builder:
     def __init__(self, settings: Settings) -> None:
         """Make nothing yet."""
         self._settings = settings
-        self._parts: dict[GroupKey | SharedKey, Objects] = {}
+        self._parts: dict[GroupKey | SharedKey | Literal["binding"], Objects] = {}
         self._entries: dict[GroupKey, Verdict] = {}
         self._chain_users = References[str]()
         self._set_users = References[str]()
+        self._links: Links | None = None
         self._built = Ruleset()
 
     def build(self, program: NodeProgram, change: ProgramChange | None = None) -> Ruleset:
@@ -66,14 +73,36 @@ class Builder:
                 self._put(key, _GroupObjects(key, name, self._settings).make(group), result)
                 self._entries[key] = goto(name)
         if change is None or change.addresses:
-            result.update(fixed(program, self._settings.label))
+            self._put_fixed(program, result)
             self._place(program, result)
         self._built = Ruleset(result.chains, result.sets)
         return self._built
 
-    def _put(self, key: GroupKey | SharedKey, made: Objects, result: Objects) -> None:
-        """Let a part be made of these objects; those of its last ones that no part has any more go."""
-        before = self._parts.pop(key, Objects())
+    def bind(self, links: Links, program: NodeProgram) -> Ruleset:
+        """Return the objects of the last call of `build` with these links bound, in the place of others."""
+        self._links = None if links.is_empty else links
+        result = Objects(dict(self._built.chains), dict(self._built.sets))
+        self._put_fixed(program, result)
+        self._built = Ruleset(result.chains, result.sets)
+        return self._built
+
+    def _put_fixed(self, program: NodeProgram, result: Objects) -> None:
+        forward: tuple[str, ...] = ()
+        made = Objects()
+        if self._links is not None:
+            made, forward = bound(self._links, self._settings, program)
+        self._put(_BINDING, made, result)
+        result.update(fixed(program, self._settings.label, forward))
+
+    def _put(self, key: GroupKey | SharedKey | Literal["binding"], made: Objects, result: Objects) -> None:
+        """Let a part be made of these objects; those of its last ones that no part has any more go.
+
+        Raises NameTakenError if another part has something else under one of the names.
+        """
+        before = self._parts.get(key, Objects())
+        _refuse_taken(self._chain_users, result.chains, before.chains, made.chains)
+        _refuse_taken(self._set_users, result.sets, before.sets, made.sets)
+        self._parts.pop(key, None)
         if made.chains or made.sets:
             self._parts[key] = made
         result.update(made)
@@ -83,12 +112,22 @@ class Builder:
             del result.sets[name]
 
     def _place(self, program: NodeProgram, result: Objects) -> None:
+        placed = Objects()
         for direction, table in program.group_of.items():
             for family, _, types in FAMILIES:
                 entries: dict[ElementKey, Verdict | None] = {
                     number: self._entries[key] for number, key in table.items() if family_of(number) == family
                 }
-                result.put(Map(f"{short(direction)}{family}", types), entries)
+                placed.put(Map(f"{short(direction)}{family}", types), entries)
+        result.update(placed)
+
+
+def _refuse_taken(
+    users: References[str], known: Mapping[str, _Body], before: Mapping[str, _Body], made: Mapping[str, _Body]
+) -> None:
+    for name, body in made.items():
+        if users.count(name) > (name in before) and not known[name].same_as(body):
+            raise NameTakenError(name)
 
 
 def _shared(key: SharedKey, addresses: frozenset[int]) -> Objects:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from podfence.cluster.nodes import numbers_of
 from podfence.dataplane.groups import Compiled, compile_group
 from podfence.dataplane.ownership import Ownership
 from podfence.dataplane.program import GroupKey, NodeProgram, ProgramChange, SharedKey
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from podfence.cluster.members import Member
-    from podfence.kube.objects import Key
+    from podfence.kube.objects import Key, Node
     from podfence.policy.model import Change, Model
     from podfence.policy.options import Options
     from podfence.policy.verdict import Direction
@@ -67,6 +68,7 @@ class Compiler:
         self._compiled: dict[GroupKey, Compiled] = {}
         self._groups_with: dict[Key, set[GroupKey]] = {}
         self._own: dict[int, set[tuple[int, int]]] = {}
+        self._told: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
         self._group_users = References[GroupKey]()
         self._set_users = References[SharedKey]()
         self._pool_users = References[SharedKey]()
@@ -76,9 +78,12 @@ class Compiler:
         self._assign(self._local)
         self._compile(self._group_users)
         self._place({address for key in self._local for address in self._owned.members[key].addresses})
+        self._look_at_nodes()
 
-    def follow(self, change: Change) -> ProgramChange:
+    def follow(self, change: Change, *, pods_only: bool = False) -> ProgramChange:
         """Bring the program in step with the model after `Model.apply`; return what differs in it.
+
+        `pods_only` says that no other objects than pods changed.
 
         Only groups are compiled again whose policies changed, or which list pods of a class that a changed
         pod is, or was, in.
@@ -91,7 +96,10 @@ class Compiler:
         groups, sets = self._drop(gone)
         found = self._compile(self._outdated(change, classes), classes)
         addresses.update(address for key in concerned for address in self._owned.members[key].addresses)
-        return ProgramChange(frozenset(groups | found[0]), frozenset(sets | found[1]), self._place(addresses))
+        changed = self._place(addresses)
+        if not pods_only:
+            changed |= self._look_at_nodes()
+        return ProgramChange(frozenset(groups | found[0]), frozenset(sets | found[1]), changed)
 
     # Pods
 
@@ -259,13 +267,31 @@ class Compiler:
                 self._own[address] = own
             if differs:
                 changed.add(address)
-        pod_range = self._pod_range()
-        changed |= {number for number, _ in set(pod_range.spans) ^ set(program.pod_range.spans)}
+        node = self.model.state.nodes.get(self.node)
+        pod_range = _pod_range([] if node is None else [node])
+        changed |= _starts(pod_range, program.pod_range)
         program.pod_range = pod_range
         return frozenset(changed)
 
-    def _pod_range(self) -> AddressSet:
-        node = self.model.state.nodes.get(self.node)
-        if node is None or not node.pod_cidrs:
-            return AddressSet.EMPTY
-        return AddressSet(normalize(span for cidr in node.pod_cidrs for span in AddressSet.cidr(cidr).spans))
+    def _look_at_nodes(self) -> frozenset[int]:
+        """Write down the addresses of nodes and of their pods; return those for which anything differs."""
+        program, nodes = self.program, self.model.state.nodes.values()
+        told = [(node.addresses, node.pod_cidrs) for node in nodes]
+        if told == self._told:
+            return frozenset()
+        self._told = told
+        addresses = frozenset(number for node in nodes for number in numbers_of(node.addresses))
+        pod_ranges = _pod_range(nodes)
+        changed = addresses ^ program.nodes | _starts(pod_ranges, program.pod_ranges)
+        program.nodes, program.pod_ranges = addresses, pod_ranges
+        return changed
+
+
+def _pod_range(nodes: Iterable[Node]) -> AddressSet:
+    cidrs = (cidr for node in nodes for cidr in node.pod_cidrs)
+    return AddressSet(normalize(span for cidr in cidrs for span in AddressSet.cidr(cidr).spans))
+
+
+def _starts(one: AddressSet, other: AddressSet) -> set[int]:
+    """Return where ranges begin that are only in one of two sets."""
+    return {first for first, _ in set(one.spans) ^ set(other.spans)}

@@ -6,7 +6,11 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from podfence.dataplane.ruleset import TABLE, Ruleset, SetBody
+from podfence.dataplane.bound import CHAINS as BOUND_CHAINS
+from podfence.dataplane.bound import SETS as BOUND_SETS
+from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, Ruleset, SetBody
+from podfence.nft.chain import Chain
+from podfence.nft.rule import Rule
 from podfence.nft.sets import Elements, Set
 from podfence.nft.transaction import Operation, Transaction
 
@@ -14,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from podfence.dataplane.ruleset import Container, ElementKey
+    from podfence.nft.table import Table
     from podfence.nft.transaction import Verb
 
 CHUNK: Final = 250
@@ -22,25 +27,27 @@ CHUNK: Final = 250
 Rules with ports cost the kernel most: 500 of them took 18 ms, and 2,000 other operations 5 ms.
 """
 
-FIXED_CHAINS: Final = ("hold", "revoked", "evaluate", "forward", "own_node", "own_node_out", "stage_in")
-_PLACED: Final = ("own4", "own6", "eg4", "eg6", "in4", "in6")
+FIXED_CHAINS: Final = (
+    *("hold", "revoked", "discovery", "evaluate", "forward", "own_node", "own_node_out", "stage_in"),
+    *BOUND_CHAINS,
+)
+_PLACED: Final = (*BOUND_SETS, "own4", "own6", "eg4", "eg6", "in4", "in6")
 _KNOWN: Final = ("known4", "known6")
 _RANGE: Final = ("podcidr4", "podcidr6")
 _FIXED_SETS: Final = (*_RANGE, *_PLACED, *_KNOWN)
 _AT_ONCE: Final = 250
-_ANEW: Final = (Operation("add", TABLE), Operation("delete", TABLE), Operation("add", TABLE))
 
 
-def difference(old: Ruleset, new: Ruleset) -> Transaction:
-    """Return the transaction that makes `old` into `new`, both in the table that exists; it is empty if they are equal.
+def difference(old: Ruleset, new: Ruleset, table: Table = TABLE) -> Transaction:
+    """Return the transaction that makes `old` into `new`, both in a table that exists; it is empty if they are equal.
 
     Chains exist before elements and rules that lead to them, and are deleted after all of these are gone.
     Objects of one name must be of one kind in both (see `compatible`).
     """
-    return _transaction(_changes(old, new))
+    return _transaction(table, _changes(old, new))
 
 
-def steps(old: Ruleset, new: Ruleset) -> Iterator[tuple[Transaction, Ruleset]]:
+def steps(old: Ruleset, new: Ruleset, table: Table = TABLE) -> Iterator[tuple[Transaction, Ruleset]]:
     """Yield the transactions that make `old` into `new` under traffic, each with what the table is then.
 
     A packet goes on with the rules there were when it entered, but finds in sets and maps what is in them
@@ -53,7 +60,7 @@ def steps(old: Ruleset, new: Ruleset) -> Iterator[tuple[Transaction, Ruleset]]:
     for before, after in pairwise((old, with_new, with_old, new)):
         if before is after:
             continue
-        transaction = difference(before, after)
+        transaction = difference(before, after, table)
         if len(transaction):
             yield transaction, after
 
@@ -83,37 +90,59 @@ def _alike(one: Container, other: Container) -> bool:
     return one.types == other.types and one.flags == other.flags and type(one) is type(other)
 
 
-def replacement(new: Ruleset) -> Transaction:
-    """Return the one transaction that makes the table anew with this in it, whatever it was before."""
-    return _transaction([*_ANEW, *_changes(Ruleset(), new)])
+def replacement(new: Ruleset, table: Table = TABLE) -> Transaction:
+    """Return the one transaction that makes a table anew with this in it, whatever it was before."""
+    return _transaction(table, [*_anew(table), *_changes(Ruleset(), new)])
 
 
 def cold_start(new: Ruleset, *, anew: bool = False) -> Iterator[Transaction]:
     """Yield the transactions, of bounded size, that make the table where there was none, or `anew`.
 
     The first makes the hooks, and pods are held from then on; a pod is known when all about it is there.
+    What is bound comes before what says that it must be.
     """
     fixed = {name: body for name, body in new.sets.items() if name in _FIXED_SETS}
     first = Ruleset(
         {name: body for name, body in new.chains.items() if name in FIXED_CHAINS},
         {name: body if name in _RANGE else SetBody(body.container, {}) for name, body in fixed.items()},
     )
-    yield _transaction([*(_ANEW if anew else _ANEW[:1]), *_changes(Ruleset(), first)])
+    head = _anew(TABLE) if anew else [Operation("add", TABLE)]
+    yield _transaction(TABLE, [*head, *_changes(Ruleset(), first)])
     groups = Ruleset(new.chains, {name: body for name, body in new.sets.items() if name not in _FIXED_SETS})
     rest = [*_changes(Ruleset(first.chains, {}), groups)]
     for name in (*_PLACED, *_KNOWN):
-        rest += _elements("add", new.sets[name], new.sets[name].elements)
+        if name in fixed:
+            rest += _elements("add", fixed[name], fixed[name].elements)
+    yield from _pieces(TABLE, rest)
+
+
+def hooks_last(new: Ruleset, *, anew: bool = False) -> Iterator[Transaction]:
+    """Yield the transactions, of bounded size, that make the table of frames, which does nothing until all is there."""
+    head = _anew(BRIDGE_TABLE) if anew else [Operation("add", BRIDGE_TABLE)]
+    rest = [item for item in _changes(Ruleset(), new) if not _is_of_hook(item, new)]
+    yield from _pieces(BRIDGE_TABLE, [*head, *rest])
+    hooked = {name: body for name, body in new.chains.items() if body.chain.hook is not None}
+    yield _transaction(BRIDGE_TABLE, _changes(Ruleset(), Ruleset(hooked)))
+
+
+def _is_of_hook(operation: Operation, new: Ruleset) -> bool:
+    item = operation.object
+    name = item.chain if isinstance(item, Rule) else item.name if isinstance(item, Chain) else ""
+    return name in new.chains and new.chains[name].chain.hook is not None
+
+
+def _pieces(table: Table, operations: Iterable[Operation]) -> Iterator[Transaction]:
     pending: list[Operation] = []
     size = 0
-    for operation in rest:
+    for operation in operations:
         count = len(operation.object.items) if isinstance(operation.object, Elements) else 1
         if size + count > CHUNK:
-            yield _transaction(pending)
+            yield _transaction(table, pending)
             pending, size = [], 0
         pending.append(operation)
         size += count
     if pending:
-        yield _transaction(pending)
+        yield _transaction(table, pending)
 
 
 def _changes(old: Ruleset, new: Ruleset) -> Iterator[Operation]:
@@ -165,8 +194,12 @@ def _elements(verb: Verb, body: SetBody, keys: Iterable[ElementKey]) -> Iterator
         yield Operation(verb, elements)
 
 
-def _transaction(operations: Iterable[Operation]) -> Transaction:
-    result = Transaction(TABLE)
+def _anew(table: Table) -> list[Operation]:
+    return [Operation("add", table), Operation("delete", table), Operation("add", table)]
+
+
+def _transaction(table: Table, operations: Iterable[Operation]) -> Transaction:
+    result = Transaction(table)
     verbs = {"add": result.add, "delete": result.delete, "flush": result.flush}
     for operation in operations:
         verbs[operation.verb](operation.object)

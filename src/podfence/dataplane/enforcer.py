@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One node's table kept in step with a model: adopted or made, changed by differences, looked after.
+"""One node's tables kept in step with a model and with links: adopted or made, changed by differences, looked after.
 
 After each change the established flows that it concerns are looked at again (see `revocation`).
 """
@@ -8,38 +8,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from podfence.dataplane.bridge import bridged
 from podfence.dataplane.chains import Builder
 from podfence.dataplane.compiler import SHARED_FROM, Compiler
-from podfence.dataplane.difference import cold_start, compatible, replacement, steps
+from podfence.dataplane.difference import cold_start, hooks_last
+from podfence.dataplane.kept import ForeignTableError, KeptTable
+from podfence.dataplane.program import Tunnels
 from podfence.dataplane.revocation import Reviewed, Revocation, concerned
-from podfence.dataplane.ruleset import COMMENT, TABLE, Ruleset, read_back
+from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, Ruleset
 from podfence.dataplane.settings import Settings
-from podfence.errors import PodfenceError
 from podfence.kube.objects import Pod
-from podfence.nft.errors import NftError, NoBufferSpaceError, NotFoundError, NotInstalledError, PermissionDeniedError
+from podfence.nft.errors import MissingFeatureError, NftError
+from podfence.nft.probe import bridge_features, probe
 from podfence.policy.model import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from podfence.dataplane.conntrack import Conntrack
-    from podfence.dataplane.ruleset import SetBody
+    from podfence.dataplane.links import Links
     from podfence.nft.runner import Runner
-    from podfence.nft.table import Table
-    from podfence.nft.transaction import Transaction
     from podfence.policy.model import Model
 
-_HOPELESS = (NotInstalledError, PermissionDeniedError)
-
-
-class ForeignTableError(PodfenceError):
-    """There is a table of our name that somebody else made."""
+__all__ = ["Enforcer", "ForeignTableError"]
 
 
 class Enforcer:
-    """Holds the table of one node.
+    """Holds the tables of one node: that of policies, and, where links of bridges are bound, that of frames.
 
-    There is nothing to stop: the table stays when its enforcer goes, and the next one adopts it.
+    There is nothing to stop: the tables stay when their enforcer goes, and the next one adopts them.
     All methods that touch the kernel raise NftError when it cannot be made to have what it should; the next
     call tries again from what is there. Those that look at flows raise NetlinkError when the kernel does not
     let them; the rules are programmed then, and `review` tries again.
@@ -59,41 +56,81 @@ class Enforcer:
 
         A set of pods with at least `shared_from` addresses is a set of its own in the kernel. `conntrack` is
         that of the node; without it no established flow is looked at again. `reviewed` is what the latest
-        look at flows did, and `transactions` counts what was carried out. `is_gone` says that the table was
-        found to be gone, and could not be made again yet.
+        look at flows did.
         """
         self._runner = runner
-        self._builder = Builder(settings or Settings())
-        self._programmed: Ruleset | None = None
+        self._settings = settings or Settings()
+        self._builder = Builder(self._settings)
+        self._table = KeptTable(runner, TABLE, cold_start)
+        self._frames = KeptTable(runner, BRIDGE_TABLE, hooks_last)
+        self._is_started = False
         self._revocation = Revocation(conntrack)
         self.reviewed = Reviewed()
-        self.transactions = 0
-        self.is_gone = False
         self.compiler = Compiler(model, node, shared_from=shared_from)
-        self.wanted = self._builder.build(self.compiler.program)
+        self._table.wanted = self._builder.build(self.compiler.program)
+
+    @property
+    def wanted(self) -> Ruleset:
+        """What the table of policies should hold."""
+        return self._table.wanted
+
+    @property
+    def wanted_frames(self) -> Ruleset:
+        """What the table of frames should hold; it is empty if there should be none."""
+        return self._frames.wanted
+
+    @property
+    def transactions(self) -> int:
+        """How many transactions were carried out."""
+        return self._table.transactions + self._frames.transactions
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether a table was found to be gone, and could not be made again yet."""
+        return self._table.is_gone or self._frames.is_gone
 
     def start(self) -> None:
-        """Adopt the table that an earlier enforcer left, or make it; unknown pods are held from the first step.
+        """Adopt the tables that an earlier enforcer left, or make them; unknown pods are held from the first step.
 
-        All flows are looked at then.
+        Links that were attached before are bound from then on. If none were, nothing is, whatever the earlier
+        enforcer bound. All flows are looked at then.
         Raises ForeignTableError if there is a table of that name which is not ours.
         """
         self._revocation.note_all()
-        self._adopt()
+        self._table.adopt()
+        self._adopt_frames()
+        self._is_started = True
         self.reviewed = self._revocation.look(self.compiler.program)
 
-    def _adopt(self) -> None:
+    def _adopt_frames(self) -> None:
         try:
-            table = self._runner.list_table(TABLE)
-        except NotFoundError:
-            for transaction in cold_start(self.wanted):
-                self._run(transaction)
-            self._programmed = self.wanted
-            return
-        _require_ours(table)
-        if table.comment == COMMENT:
-            self._programmed = read_back(self._runner.contents(TABLE))
-        self._program()
+            self._frames.adopt()
+        except NftError as error:
+            # Where this kernel has no such tables, there is none to take away.
+            if self._frames.wanted.chains:
+                self._explain(error)
+                raise
+
+    def attach(self, links: Links) -> int:
+        """Let the packets of links be those of their pods only; return how many objects and elements were touched.
+
+        `links` are all that are known now, in the place of those of the last call. Nothing is done if the setting
+        `binding` is "off"; before `start`, the kernel is not touched yet. Flows through tunnels that pods must not
+        use are cut by the next `look`.
+
+        Raises what `program` raises, and MissingFeatureError if this kernel has no tables of frames: everything but
+        ports of bridges is bound then, and they are not until the next call.
+        """
+        if self._settings.binding == "off":
+            return 0
+        program = self.compiler.program
+        tunnels = _tunnels(links) if self._settings.binding == "enforce" else None
+        if tunnels != program.tunnels:
+            program.tunnels = tunnels
+            self._revocation.note_all()
+        self._table.wanted = self._builder.bind(links, program)
+        self._frames.wanted = bridged(links, self._settings)
+        return self._program() if self._is_started else 0
 
     def apply(self, *changes: Change) -> int:
         """Bring the table in step after one or more `Model.apply`; return how many objects and elements were touched.
@@ -121,9 +158,9 @@ class Enforcer:
         # Pods that come, go or change decide only about flows of their own addresses, those before and those after.
         pods_only = all(isinstance(item.event.object, Pod) for item in changes)
         ends = compiler.claimed(change.pods) if pods_only else set()
-        found = compiler.follow(change)
+        found = compiler.follow(change, pods_only=pods_only)
         if found:
-            self.wanted = self._builder.build(compiler.program, found)
+            self._table.wanted = self._builder.build(compiler.program, found)
             if compiler.program.pod_range != pod_range:
                 self._revocation.note_all()
             else:
@@ -141,77 +178,51 @@ class Enforcer:
         return self.reviewed.cut
 
     def verify(self) -> tuple[str, ...]:
-        """Compare the table with what it should hold, and repair it; return what differed, a sentence each.
+        """Compare the tables with what they should hold, and repair them; return what differed, a sentence each.
 
-        This reads the whole table: for once in a while, not after each change. If anything differed, flows may
+        This reads all of them: for once in a while, not after each change. If anything differed, flows may
         have passed that are forbidden, and all are looked at.
         """
-        found = self._repair()
+        found = self._table.repair() + tuple(f"of frames: {text}" for text in self._frames.repair())
         if found:
             self._revocation.note_all()
             self.reviewed = self._revocation.look(self.compiler.program)
         return found
 
-    def _repair(self) -> tuple[str, ...]:
-        try:
-            contents = self._runner.contents(TABLE)
-        except NotFoundError:
-            self.is_gone = True
-            self._rebuild()
-            return (f"table {TABLE.address} was gone",)
-        _require_ours(contents.table)
-        if contents.table.comment != COMMENT:
-            self._rebuild()
-            return (f"table {TABLE.address} had the comment {contents.table.comment!r}",)
-        self._programmed = read_back(contents)
-        found = tuple(_drift(self._programmed, self.wanted))
-        self._program()
-        return found
-
     def _program(self) -> int:
-        if self._programmed is None or not compatible(self._programmed, self.wanted):
-            return self._rebuild()
-        count = 0
         try:
-            for transaction, reached in steps(self._programmed, self.wanted):
-                self._run(transaction)
-                self._programmed = reached
-                count += len(transaction)
-        except _HOPELESS:
+            count = self._table.program()
+        finally:
+            self._note_remade()
+        try:
+            return count + self._frames.program()
+        except NftError as error:
+            self._explain(error)
             raise
-        except NftError:
-            # Somebody changed the table under us: what it holds is not what the difference was made from.
-            return self._rebuild()
-        self._programmed = self.wanted
-        return count
+        finally:
+            self._note_remade()
 
-    def _run(self, transaction: Transaction) -> None:
-        self._runner.run(transaction)
-        self.transactions += 1
-        self.is_gone = False
+    def _note_remade(self) -> None:
+        for table in (self._table, self._frames):
+            if table.remade:
+                self._revocation.note_all()
+                table.remade = False
 
-    def _rebuild(self) -> int:
-        """Make the table anew in one transaction, so that nothing is open in between.
-
-        In a user namespace the kernel takes no more than twice `net.core.wmem_max` at once, some thousand elements.
-        Then it is made in several, and pods are held meanwhile.
-        """
-        self._programmed = None
-        self._revocation.note_all()
-        transaction = replacement(self.wanted)
+    def _explain(self, error: NftError) -> None:
+        """Raise MissingFeatureError if this kernel has no tables of frames, and stop wanting one."""
         try:
-            self._run(transaction)
-        except NoBufferSpaceError:
-            for part in cold_start(self.wanted, anew=True):
-                self._run(part)
-        self._programmed = self.wanted
-        return len(transaction)
+            probe(self._runner, bridge_features()).require()
+        except MissingFeatureError as missing:
+            self._frames.wanted = Ruleset()
+            message = f"ports of bridges are not bound: {missing.text}"
+            raise MissingFeatureError(message) from error
 
 
-def _require_ours(table: Table) -> None:
-    if not (table.comment or "").startswith(COMMENT.partition("=")[0]):
-        message = f"table {TABLE.address} has not the comment {COMMENT!r}: it is somebody else's, and left alone"
-        raise ForeignTableError(message)
+def _tunnels(links: Links) -> Tunnels | None:
+    if not (links.tunnel_ports or links.tunnel_protocols):
+        return None
+    sources = frozenset(number for link in links.bound for number in link.addresses)
+    return Tunnels(links.tunnel_ports, links.tunnel_protocols, sources)
 
 
 def _merged(changes: Sequence[Change]) -> Change:
@@ -223,27 +234,3 @@ def _merged(changes: Sequence[Change]) -> Change:
         frozenset().union(*(item.ingress for item in changes)),
         frozenset().union(*(item.egress for item in changes)),
     )
-
-
-def _drift(actual: Ruleset, wanted: Ruleset) -> Iterator[str]:
-    for name in sorted(actual.chains.keys() | wanted.chains.keys()):
-        one, other = actual.chains.get(name), wanted.chains.get(name)
-        if one is None:
-            yield f"chain {name} was gone"
-        elif other is None:
-            yield f"chain {name} is not ours"
-        elif not one.same_as(other):
-            yield f"chain {name} had other rules"
-    for name in sorted(actual.sets.keys() | wanted.sets.keys()):
-        yield from _set_drift(name, actual.sets.get(name), wanted.sets.get(name))
-
-
-def _set_drift(name: str, one: SetBody | None, other: SetBody | None) -> Iterator[str]:
-    if one is None:
-        yield f"set or map {name} was gone"
-    elif other is None:
-        yield f"set or map {name} is not ours"
-    elif one.elements != other.elements:
-        count = sum(one.elements.get(key, one) != value for key, value in other.elements.items())
-        extra = len(one.elements.keys() - other.elements.keys())
-        yield f"set or map {name}: {count} elements were gone or changed, {extra} are not ours"

@@ -83,7 +83,18 @@ class Judge:
 
         What was announced by another flow is admitted: no rule names its port, the kernel calls it related.
         """
-        return flow.expected or self._admits(flow.source, flow.destination, flow.point)
+        if flow.expected:
+            return True
+        return self._admits(flow.source, flow.destination, flow.point) and not self._is_tunnel(flow)
+
+    def _is_tunnel(self, flow: Flow) -> bool:
+        program = self._program
+        tunnels = program.tunnels
+        if tunnels is None or flow.source in self._own or not tunnels.carries(flow.protocol, flow.reply.source_port):
+            return False
+        if flow.source in tunnels.sources:
+            return flow.destination in program.nodes or flow.destination in self._own
+        return flow.destination in self._own and flow.source in program.pod_ranges and flow.source not in program.nodes
 
     def _admits(self, source: int, destination: int, point: int) -> bool:
         if source in self._own:

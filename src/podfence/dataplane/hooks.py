@@ -16,6 +16,8 @@ from podfence.nft.sets import Set
 from podfence.sets.addresses import family_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from podfence.dataplane.program import NodeProgram
     from podfence.dataplane.ruleset import ElementKey
     from podfence.nft.element import Verdict
@@ -24,12 +26,11 @@ PRIORITY: Final = -5
 """Before the filter chains of others, after destination addresses were rewritten."""
 
 _ESTABLISHED: Final = "ct state established,related accept"
-# Multicast listener discovery (130-132, 143), and router and neighbour discovery (133-136).
-_DISCOVERY: Final = "icmpv6 type { 130-136, 143 } accept"
+_DISCOVERY: Final = "icmpv6 type { 130-136, 143 } jump discovery"
 
 
-def fixed(program: NodeProgram, label: int) -> Objects:
-    """Return what every table has: the hooks, and who is known."""
+def fixed(program: NodeProgram, label: int, forward: Iterable[str] = ()) -> Objects:
+    """Return what every table has: the hooks, and who is known; `forward` are more rules of the chain of that name."""
     result = Objects()
     for family, _, types in FAMILIES:
         result.put(Set(f"known{family}", types), {item: None for item in program.known if family_of(item) == family})
@@ -51,11 +52,19 @@ def fixed(program: NodeProgram, label: int) -> Objects:
     )
     own = [f"{word} saddr . {word} daddr @own{family} accept" for family, word, _ in FAMILIES]
     result.chain("evaluate", *_hold("saddr"), *own, *(f"{word} saddr vmap @eg{n}" for n, word, _ in FAMILIES))
+    # A router lowers the hop limit, so these come from the link itself; anything else may be a pod's payload.
+    result.chain(
+        "discovery",
+        "icmpv6 type { 133-136 } ip6 hoplimit 255 accept",
+        "icmpv6 type { 130-132, 143 } ip6 hoplimit 1 ip6 daddr ff02::/16 accept",
+        comment="router, neighbour and multicast listener discovery on a link",
+    )
     result.chain(
         "forward",
         revoked,
         _ESTABLISHED,
         _DISCOVERY,
+        *forward,
         *_hold("daddr"),
         "goto evaluate",
         hook=Hook("filter", "forward", PRIORITY),

@@ -27,9 +27,13 @@ class Links(NamedTuple):
     """What is known of a node's links; a link that is not in it is left alone.
 
     `bridges` are those of the primary network of pods: a port of theirs that is neither of a pod here nor one of
-    `uplinks` is of a pod that is just being made. `reserved` are the node's and the gateways' addresses there, also
-    link-local ones, which no pod may claim. `tunnel_ports` (UDP) and `tunnel_protocols` (numbers of IP) are those by
-    which this node takes packets of others out of tunnels that prove nothing about who sent them.
+    `uplinks` is of a pod that is just being made, and is to be in `held`: from frames one cannot tell whose port it is
+    (many kernels lack `meta ibrname`), so until it is there, only pods and uplinks are protected from it. Where there
+    are `uplinks`, hosts beyond them may send by `bridges` with any address that no pod has.
+
+    `reserved` are the node's and the gateways' addresses there, also link-local ones, which no pod may claim.
+    `tunnel_ports` (UDP) and `tunnel_protocols` (numbers of IP) are those by which this node takes packets of others
+    out of tunnels that prove nothing about who sent them.
     """
 
     pods: tuple[PodLink, ...] = ()
@@ -38,3 +42,27 @@ class Links(NamedTuple):
     reserved: frozenset[int] = frozenset()
     tunnel_ports: frozenset[int] = frozenset()
     tunnel_protocols: frozenset[int] = frozenset()
+    held: frozenset[str] = frozenset()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to bind."""
+        return not (self.pods or self.bridges)
+
+    @property
+    def bound(self) -> tuple[PodLink, ...]:
+        """The links that carry their pods' addresses and nothing else, without addresses that are reserved."""
+        return tuple(
+            link._replace(addresses=tuple(number for number in link.addresses if number not in self.reserved))
+            for link in self.pods
+            if not link.exempt
+        )
+
+    @property
+    def all_bridges(self) -> frozenset[str]:
+        """The bridges of `bridges`, and those that pods are ports of."""
+        return self.bridges | {link.bridge for link in self.pods if link.bridge}
+
+    def is_confined(self, bridge: str) -> bool:
+        """Return whether only pods that are bound send by a bridge."""
+        return not self.uplinks and not any(link.exempt and link.bridge == bridge for link in self.pods)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from podfence.dataplane.ruleset import ChainBody, SetBody, rule
+from podfence.errors import PodfenceError
 from podfence.nft.chain import Chain
 from podfence.policy.verdict import Direction
 
@@ -26,6 +27,14 @@ INTERVAL: Final[frozenset[Flag]] = frozenset({"interval"})
 RESET: Final = "meta l4proto 6 counter reject with tcp reset"
 
 
+class NameTakenError(PodfenceError):
+    """Two things would have one name in the table, and one of them would be lost."""
+
+    def __init__(self, name: str) -> None:
+        """Keep the name."""
+        super().__init__(f"two different things would be called {name} in the kernel's table, so neither is programmed")
+
+
 @dataclass(slots=True)
 class Objects:
     """Chains and sets, by name."""
@@ -34,13 +43,16 @@ class Objects:
     sets: dict[str, SetBody] = field(default_factory=dict)
 
     def chain(self, name: str, *texts: str, hook: Hook | None = None, comment: str | None = None) -> None:
-        """Take in a chain with these rules, unless there is one of the name."""
-        if name not in self.chains:
-            self.chains[name] = ChainBody(Chain(name, hook, comment), tuple(rule(name, text) for text in texts))
+        """Take in a chain with these rules; raise NameTakenError if there is another one of the name."""
+        body = ChainBody(Chain(name, hook, comment), tuple(rule(name, text) for text in texts))
+        if not self.chains.setdefault(name, body).same_as(body):
+            raise NameTakenError(name)
 
     def put(self, container: Set | Map, elements: Mapping[ElementKey, Verdict | None]) -> None:
-        """Take in a set or map with its elements."""
-        self.sets[container.name] = SetBody(container, elements)
+        """Take in a set or map with its elements; raise NameTakenError if there is another one of the name."""
+        body = SetBody(container, elements)
+        if not self.sets.setdefault(container.name, body).same_as(body):
+            raise NameTakenError(container.name)
 
     def update(self, other: Objects) -> None:
         """Take over what is in others; what is there already and does the same stays the same object."""

@@ -31,6 +31,7 @@ class RuleName(NamedTuple):
     rule: int
 
 
+_UDP: Final = 17
 ICMP_OPTION: Final = RuleName("", "icmp", 0)
 """What is credited with ICMP that the option ``icmp=allowed`` admits, whatever the rules say."""
 
@@ -88,6 +89,18 @@ class GroupProgram:
     anywhere: PortProgram
 
 
+class Tunnels(NamedTuple):
+    """By which UDP `ports` and which `protocols` of IP nodes speak to each other, and pods with `sources` must not."""
+
+    ports: frozenset[int]
+    protocols: frozenset[int]
+    sources: frozenset[int]
+
+    def carries(self, protocol: int, port: int) -> bool:
+        """Return whether a flow, by its protocol's number and the port that answers, is one of a tunnel."""
+        return protocol in self.protocols or (protocol == _UDP and port in self.ports)
+
+
 @dataclass(slots=True)
 class NodeProgram:
     """Everything one node enforces.
@@ -95,7 +108,9 @@ class NodeProgram:
     `groups` by key; `group_of` the group of each local isolated pod's address, by direction; `known` the
     addresses of local pods that are programmed; `sets` the addresses of each shared set; `own` pairs of
     addresses of one isolated pod, which may reach itself; `pod_range` the node's pod addresses, of which
-    those not known are held; `judges_own_node` whether egress to the node itself is judged.
+    those not known are held; `judges_own_node` whether egress to the node itself is judged. Of the cluster,
+    `nodes` are the addresses of its nodes, and `pod_ranges` the pod addresses of all of them. `tunnels` is how pods
+    must not speak to nodes.
     """
 
     groups: dict[GroupKey, GroupProgram] = field(default_factory=dict)
@@ -107,6 +122,9 @@ class NodeProgram:
     own: set[tuple[int, int]] = field(default_factory=set)
     pod_range: AddressSet = AddressSet.EMPTY
     judges_own_node: bool = True
+    nodes: frozenset[int] = frozenset()
+    pod_ranges: AddressSet = AddressSet.EMPTY
+    tunnels: Tunnels | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,10 @@ class References(Generic[_K]):
         """Return whether anybody refers to it."""
         return item in self._counts
 
+    def count(self, item: _K) -> int:
+        """Return how many refer to it."""
+        return self._counts.get(item, 0)
+
     def move(self, before: Iterable[_K], after: Iterable[_K]) -> list[_K]:
         """Let one who referred to `before` refer to `after`; return what nobody refers to any more."""
         if before is after:

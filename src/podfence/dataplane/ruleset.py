@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The objects of table `inet podfence` that a node should have, as values that can be compared.
+"""The objects of the tables that a node should have, as values that can be compared.
 
 A rule carries a digest of its text as its comment: the kernel gives rules back in its own wording, and by
 the digest they are known again. Elements are numbers here, because a table can hold many and few change.
@@ -30,10 +30,19 @@ COMMENT: Final = "podfence schema=1"
 """The comment that tells a table of ours, and the form of what is in it."""
 
 TABLE: Final = Table(TABLE_NAME, "inet", COMMENT)
+BRIDGE_TABLE: Final = Table(TABLE_NAME, "bridge", COMMENT)
+"""The table of what frames between pods of one bridge must be like; only where pods are ports of a bridge."""
 
 Container = Set | Map
-ElementKey = int | tuple[int, int]
-"""An address, the first and last of a range of addresses, or a pair of addresses; numbers as in `podfence.sets`."""
+Part = int | str
+ElementKey = Part | tuple[Part, ...]
+"""A key, or the parts of one, or the first and last of a range.
+
+Addresses are numbers as in `podfence.sets`; everything else is text as in `podfence.nft`, names of interfaces bare.
+"""
+
+_DIGITS: Final = 32
+_ADDRESSES: Final = frozenset({"ipv4_addr", "ipv6_addr"})
 
 
 def rule(chain: str, text: str) -> Rule:
@@ -42,8 +51,8 @@ def rule(chain: str, text: str) -> Rule:
 
 
 def digest(text: str) -> str:
-    """Return twelve hexadecimal digits that tell texts apart."""
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    """Return hexadecimal digits that tell texts apart, also those that somebody made up to be taken for another."""
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,12 @@ class SetBody:
     container: Container
     elements: Mapping[ElementKey, Verdict | None]
 
+    def same_as(self, other: SetBody) -> bool:
+        """Return whether both hold the same."""
+        return self is other or (
+            self.container == other.container and (self.elements is other.elements or self.elements == other.elements)
+        )
+
     def nft_elements(self, keys: Iterable[ElementKey]) -> Elements:
         """Return some of the elements as nft has them."""
         container, values = self.container, self.elements
@@ -76,7 +91,7 @@ class SetBody:
 
 @dataclass(frozen=True, slots=True)
 class Ruleset:
-    """Everything in the table, by name."""
+    """Everything in a table, by name."""
 
     chains: Mapping[str, ChainBody] = field(default_factory=dict)
     sets: Mapping[str, SetBody] = field(default_factory=dict)
@@ -87,7 +102,7 @@ def read_back(contents: Contents) -> Ruleset:
     return Ruleset(
         {item.name: ChainBody(item, tuple(contents.rules.get(item.name, ()))) for item in contents.chains},
         {
-            item.name: SetBody(item, {_key(item, one): _verdict(one) for one in contents.elements.get(item.name, ())})
+            item.name: SetBody(item, {_key(item, one): _verdict(one) for one in _kept(item, contents)})
             for item in contents.sets
         },
     )
@@ -99,22 +114,39 @@ def _verdict(element: Element) -> Verdict | None:
     return element.value
 
 
+def _kept(container: Container, contents: Contents) -> Iterable[Element]:
+    """Return the elements that somebody put in; those of a dynamic set come and go with packets."""
+    return () if "dynamic" in container.flags else contents.elements.get(container.name, ())
+
+
 def _element(container: Container, key: ElementKey, value: Verdict | None) -> Element:
-    if isinstance(key, int):
-        return Element((address_text(key),), None, value)
-    first, last = address_text(key[0]), address_text(key[1])
+    if not isinstance(key, tuple):
+        return Element((part_text(key),), None, value)
+    parts = tuple(map(part_text, key))
     if len(container.types) > 1:
-        return Element((first, last), None, value)
+        return Element(parts, None, value)
+    first, last = parts
     return Element((first,), None if first == last else (last,), value)
 
 
 def _key(container: Container, element: Element) -> ElementKey:
     if len(container.types) > 1:
-        return _number(element.key[0]), _number(element.key[1])
-    first = _number(element.key[0])
+        return tuple(map(_part, container.types, element.key))
+    first = _part(container.types[0], element.key[0])
     if "interval" in container.flags:
-        return first, _number(element.end[0]) if element.end else first
+        return first, _part(container.types[0], element.end[0]) if element.end else first
     return first
+
+
+def part_text(part: Part) -> str:
+    """Return a part of a key as nft has it."""
+    return part if isinstance(part, str) else address_text(part)
+
+
+def _part(kind: str, text: str) -> Part:
+    if kind in _ADDRESSES:
+        return _number(text)
+    return text.strip('"') if kind == "ifname" else text
 
 
 def address_text(number: int) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from podfence.dataplane.chains import group_name
 from podfence.dataplane.program import GroupKey, PortProgram, first_match
-from podfence.dataplane.ruleset import address_text
+from podfence.dataplane.ruleset import part_text
 from podfence.policy.verdict import Direction
 from podfence.sets import PortSet
 from podfence.sets.addresses import family_of
@@ -26,10 +26,14 @@ if TYPE_CHECKING:
     from podfence.dataplane.ruleset import ElementKey, Ruleset, SetBody
     from podfence.nft.element import Verdict
 
-_LOOKUP: Final = re.compile(r"\b(ip6?) ([sd]addr)( \. ip6? daddr)? (?:!= |vmap )?@(\S+)")
+_LOOKUP: Final = re.compile(
+    r"(?:\b([io]ifname)|(?:\b([io]ifname) \. )?\b(ip6?) ([sd]addr)( \. ip6? daddr)?) (?:!= |vmap )?@(\S+)"
+)
 _TARGET: Final = re.compile(r"\b(?:goto|jump) ([^\s,}]+)")
-_ROOTS: Final = ("forward", "stage_in")
-_TO_NODE: Final = ("own_node",)
+_ROOTS: Final = ("bind", "forward", "stage_in")
+_TO_NODE: Final = ("bind", "tunnel_in", "own_node")
+_ENDS: Final = {"iifname": "saddr", "oifname": "daddr"}
+_PAIRS: Final = ("pairs4", "pairs6")
 _WORDS: Final = {4: "ip", 6: "ip6"}
 
 
@@ -57,21 +61,32 @@ def side(program: NodeProgram, direction: Direction, local: int, peer: int) -> S
     """Return what a program does with connections between a local address and its peer, on all ports."""
     if local in program.pod_range and local not in program.known:
         return Side(None, PortSet.EMPTY, is_held=True)
+    forbidden = _tunnel_ports(program, local, peer) if direction is Direction.EGRESS else PortSet.EMPTY
     key = program.group_of[direction].get(local)
     pair = (local, peer) if direction is Direction.EGRESS else (peer, local)
     if key is None or pair in program.own:
-        return Side(None, PortSet.ALL)
+        return Side(None, PortSet.ALL - forbidden)
     group = program.groups[key]
     # In the order of the group's chain, so that each port is credited to the rule that counts it.
     asked = [group.peers.get(peer, ())]
     asked += [ports for shared, ports in group.shared if peer in program.sets[shared]]
     asked += [ports for first, last, ports in group.ranges if first <= peer <= last]
     asked.append(group.anywhere)
-    rules = first_match(item for ports in asked for item in ports)
+    rules = first_match((ports - forbidden, name) for item in asked for ports, name in item)
     admitted = PortSet.EMPTY
     for ports, _ in rules:
         admitted |= ports
     return Side(key, admitted, rules)
+
+
+def _tunnel_ports(program: NodeProgram, pod: int, node: int) -> PortSet:
+    """Return the ports by which a node takes packets out of tunnels; no policy opens them for pods."""
+    tunnels = program.tunnels
+    result = PortSet.EMPTY
+    if tunnels is not None and pod in tunnels.sources and node in program.nodes:
+        for port in tunnels.ports:
+            result |= PortSet.of("UDP", port, port)
+    return result
 
 
 def differences(
@@ -85,6 +100,7 @@ def differences(
         if body.chain.hook is not None and name not in wanted.chains:
             yield f"chain {name} at the {body.chain.hook.hook} hook is not ours"
     addresses = {"saddr": source, "daddr": destination}
+    interfaces = {end: _interface(wanted, address) for end, address in addresses.items()}
     seen: set[str] = set()
     todo = [name for name in (_TO_NODE if to_node else _ROOTS) if name in wanted.chains]
     while todo:
@@ -100,11 +116,17 @@ def differences(
             yield f"chain {name} has other rules"
         for rule in body.rules:
             led = True
-            for word, end, both, container in _LOOKUP.findall(rule.text):
-                if word != _WORDS[family_of(addresses[end])]:
+            for alone, interface, word, end, both, container in _LOOKUP.findall(rule.text):
+                link = interfaces.get(_ENDS.get(alone or interface, ""), "")
+                if ((alone or interface) and not link) or (word and word != _WORDS[family_of(addresses[end])]):
                     led = False
                     continue
-                key = (source, destination) if both else addresses[end]
+                if alone:
+                    key: ElementKey = link
+                elif interface:
+                    key = (link, addresses[end])
+                else:
+                    key = (source, destination) if both else addresses[end]
                 found, difference = _compare(container, wanted.sets[container], actual.sets.get(container), key)
                 if difference:
                     yield difference
@@ -112,6 +134,12 @@ def differences(
                     todo.append(found.chain)
             if led:
                 todo += _TARGET.findall(rule.text)
+
+
+def _interface(wanted: Ruleset, address: int) -> str:
+    """Return the interface that an address is bound to, "" if it is not."""
+    pairs = (key for name in _PAIRS if name in wanted.sets for key in wanted.sets[name].elements)
+    return next((str(key[0]) for key in pairs if isinstance(key, tuple) and key[1] == address), "")
 
 
 def _compare(name: str, wanted: SetBody, actual: SetBody | None, key: ElementKey) -> tuple[Verdict | None, str]:
@@ -122,7 +150,7 @@ def _compare(name: str, wanted: SetBody, actual: SetBody | None, key: ElementKey
     is_really, really = _element(actual, key)
     if (is_there, verdict) == (is_really, really):
         return verdict, ""
-    what = " . ".join(map(address_text, key)) if isinstance(key, tuple) else address_text(key)
+    what = " . ".join(map(part_text, key)) if isinstance(key, tuple) else part_text(key)
     if not is_really:
         return verdict, f"{name} has no {what}{f' ({verdict})' if verdict else ''}, and should"
     if not is_there:
@@ -135,6 +163,6 @@ def _element(body: SetBody, key: ElementKey) -> tuple[bool, Verdict | None]:
         return key in body.elements, body.elements.get(key)
     for span, verdict in body.elements.items():
         first, last = span if isinstance(span, tuple) else (span, span)
-        if isinstance(key, int) and first <= key <= last:
+        if isinstance(key, int) and isinstance(first, int) and isinstance(last, int) and first <= key <= last:
             return True, verdict
     return False, None

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which addresses a lab has: nodes, pods and Services, and the world around them."""
+"""Which addresses a lab has, nodes, pods, Services and the world around them, and how its pods are connected."""
 
 from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from podfence.sets.addresses import Family
@@ -18,18 +18,22 @@ _FIRST_NODE: Final = 11
 _GATEWAY: Final = 1
 _DNS: Final = 10
 
+PodNetworkKind = Literal["routed", "bridge"]
+"""A link of its own for each pod, or a bridge for the pods of each node."""
+
 MOST_NODES: Final = 200
 """How many nodes a lab can have: their addresses end in 11 to 210."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The addresses of a lab with these families; nodes are counted from 1, as they are named.
+    """The addresses of a lab with these families and this network of pods; nodes are counted from 1, as they are named.
 
     Ranges and addresses are texts; a dual-stack lab has IPv4 first.
     """
 
     families: tuple[Family, ...] = (4,)
+    network: PodNetworkKind = "routed"
 
     def node_address(self, node: int, family: Family) -> str:
         """Return the address of a node."""

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from podfence.dataplane.settings import Binding
     from podfence.kube.objects import KubeObject
+    from podfence.lab.addresses import PodNetworkKind
     from podfence.lab.processes.probing import Probe
 
 Message = dict[str, Any]
@@ -40,14 +42,17 @@ class Client:
         *,
         nodes: int = 2,
         families: Sequence[int] = (4,),
+        network: PodNetworkKind = "routed",
+        binding: Binding = "enforce",
         settings: Sequence[str] = (),
         namespace: str = "default",
         progress: Callable[[str], None] | None = None,
     ) -> Message:
         """Start the lab with some objects in it, and return when it runs and its policies are in the kernel.
 
-        `settings` are engine options as ``OPTION=VALUE``. If this is interrupted, the lab ends. Raises LabError
-        and MissingProgramError.
+        `network` is how pods are connected to their nodes, `binding` what becomes of packets on a pod's link that are
+        not that pod's. `settings` are engine options as ``OPTION=VALUE``. If this is interrupted, the lab ends. Raises
+        LabError and MissingProgramError.
         """
         started = sandbox.start(self.name)
         try:
@@ -57,6 +62,8 @@ class Client:
                 name=self.name,
                 nodes=nodes,
                 families=list(families),
+                network=network,
+                binding=binding,
                 settings=list(settings),
                 namespace=namespace,
                 sources=texts(objects),

@@ -9,32 +9,37 @@ import signal
 import socket
 import threading
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+import msgspec
 
 from podfence.agent import wire
 from podfence.agent.source import Bookmark, Synced
 from podfence.kube.objects import Key
+from podfence.lab.errors import LabError
 from podfence.lab.node_agent import LENGTH, frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from podfence.agent.reports import Report
     from podfence.agent.source import Notice
-    from podfence.cluster.state import Event
     from podfence.lab.journal import Journal
 
 RESTART_DELAY: Final = 0.2
-"""Seconds before an agent that died is started again."""
+"""Seconds before an agent that died is started again; they double each time that this does not succeed."""
+
+LAST_DELAY: Final = 30.0
+"""The most seconds until that."""
 
 
 class AgentLink:
     """The agent of one node.
 
-    `spawn` starts its process with one end of a connection, and returns the process id. `snapshot` gives all
-    objects as events, and the mark up to where they are; it is called with `lock` held, as `send` must be, so that
-    an agent that starts anew misses nothing.
+    `spawn` starts its process with one end of a connection, and returns the process id. `snapshot` gives
+    all that it has to know, and the mark up to where that is; it is called with `lock` held, as `send` must be, so
+    that an agent that starts anew misses nothing.
     """
 
     def __init__(
@@ -43,7 +48,7 @@ class AgentLink:
         spawn: Callable[[socket.socket], int],
         journal: Journal,
         lock: threading.RLock,
-        snapshot: Callable[[], tuple[list[Event], int]],
+        snapshot: Callable[[], tuple[list[Notice], int]],
     ) -> None:
         """Start nothing yet."""
         self.node = node
@@ -62,13 +67,15 @@ class AgentLink:
     def start(self) -> None:
         """Start the agent's process, and tell it everything. Raises LabError."""
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, ExitStack() as stack:
+            stack.enter_context(ours)
             self.pid = self._spawn(theirs)
+            stack.pop_all()
         with self._lock:
-            events, mark = self._snapshot()
+            notices, mark = self._snapshot()
             frames: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
             self._frames = frames
-            self.send([*events, Synced(), Bookmark(mark)])
+            self.send([*notices, Synced(), Bookmark(mark)])
         self.is_running = True
         threading.Thread(target=_write, args=(ours, frames), name=f"to {self.node}", daemon=True).start()
         threading.Thread(target=self._listen, args=(ours, frames), name=f"from {self.node}", daemon=True).start()
@@ -95,14 +102,29 @@ class AgentLink:
 
     def _listen(self, connection: socket.socket, frames: queue.SimpleQueue[bytes | None]) -> None:
         with connection, suppress(OSError), connection.makefile("rb") as stream:
-            while header := stream.read(LENGTH.size):
-                self._take(wire.decode_report(stream.read(LENGTH.unpack(header)[0])))
+            try:
+                for report in _reports(stream):
+                    self._take(report)
+            except msgspec.DecodeError as error:
+                self._say(f"reports what cannot be read, and is killed: {error}")
+                self.kill()
         frames.put(None)
         self.is_running = self.is_enforcing = False
         self._say("ended; what is in the kernel stays in force; another one is started")
-        restart = threading.Timer(RESTART_DELAY, self.start)
-        restart.daemon = True
-        restart.start()
+        self._start_later(RESTART_DELAY)
+
+    def _start_later(self, delay: float) -> None:
+        timer = threading.Timer(delay, self._start_again, (delay,))
+        timer.daemon = True
+        timer.start()
+
+    def _start_again(self, delay: float) -> None:
+        try:
+            self.start()
+        except (LabError, OSError) as error:
+            after = min(LAST_DELAY, 2 * delay)
+            self._say(f"cannot be started: {error}; the next try is in {after:g} s")
+            self._start_later(after)
 
     def _take(self, report: Report) -> None:
         for text in (*report.errors, *report.denied):
@@ -121,6 +143,19 @@ class AgentLink:
 
     def _say(self, text: str) -> None:
         self._journal.say(f"agent {self.node}", text)
+
+
+def _reports(stream: BinaryIO) -> Iterator[Report]:
+    """Yield what comes until the stream ends; a part of a report at the end, of an agent that died, is dropped.
+
+    Raises DecodeError for what is no report, and OSError.
+    """
+    while len(header := stream.read(LENGTH.size)) == LENGTH.size:
+        (size,) = LENGTH.unpack(header)
+        content = stream.read(size)
+        if len(content) < size:
+            return
+        yield wire.decode_report(content)
 
 
 def _write(connection: socket.socket, frames: queue.SimpleQueue[bytes | None]) -> None:

@@ -66,10 +66,11 @@ def begin(request: Request, journal: Journal) -> Generator[Message, None, Superv
     fields = request.fields
     if request.operation != "up":
         raise LabError("the lab is still starting")
-    plan = Plan(tuple(fields["families"]))
+    plan = Plan(tuple(fields["families"]), fields["network"])
     nodes = fields["nodes"]
     request.tell(f"starting {nodes} nodes" if nodes > 1 else "starting a node")
-    lab = Supervisor(fields["name"], plan, fields["nodes"], Options.parse(fields["settings"]), journal)
+    options = Options.parse(fields["settings"])
+    lab = Supervisor(fields["name"], plan, nodes, options, fields["binding"], journal)
     lab.last_breath = os.dup(request.fds[0])
     documents = _documents(fields)
     yield _result(lab.change(lambda world: world.apply(documents, fields["namespace"]), request.tell))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from podfence.errors import PodfenceError
 from podfence.lab.errors import LabError
 from podfence.lab.network import dns
-from podfence.lab.network.wiring import AttachError, PodLink
+from podfence.lab.network.attachment import AttachError, Attachment
 from podfence.lab.processes.catalog import choose
 from podfence.lab.processes.launch import SYSTEM_PATH
 from podfence.lab.processes.probing import Probe
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from podfence.dataplane.links import Links
     from podfence.kube.objects import Key
     from podfence.lab.journal import Journal
     from podfence.lab.network.wiring import Network
@@ -33,11 +34,13 @@ if TYPE_CHECKING:
 FIRST_DELAY: Final = 0.5
 """Seconds after which a container is started again that ended; the time doubles each time."""
 
-_AT_ONCE: Final = 8
-"""How many pods are asked at the same time whether they answer."""
-
 LAST_DELAY: Final = 30.0
 """The most seconds until that."""
+
+_MOST_DOUBLINGS: Final = 10
+
+_AT_ONCE: Final = 8
+"""How many pods are asked at the same time whether they answer."""
 
 
 @dataclass(slots=True)
@@ -45,7 +48,7 @@ class Running:
     """A pod and what runs in it; `failure` says why nothing does, `last_phase` what its status was when it ended."""
 
     spec: PodSpec
-    link: PodLink | None = None
+    attachment: Attachment | None = None
     holder: Holder | None = None
     programs: dict[str, Program] = field(default_factory=dict)
     failure: str = ""
@@ -115,19 +118,28 @@ class Pods:
         A pod that cannot be started is one with a failure.
         """
         fresh = [self._hold(spec) for spec in specs]
-        links = [item.link for item in fresh if item.link is not None]
         try:
-            self._network.attach(links)
+            self._network.attach(item.attachment for item in fresh if item.attachment is not None)
         except AttachError as error:
             for item in fresh:
-                if item.link in error.failed:
-                    self._fail(item, error.failed[item.link])
+                if item.attachment in error.failed:
+                    self._fail(item, error.failed[item.attachment])
         for item in fresh:
             if not item.failure:
                 for container in item.spec.containers:
                     self._start_container(item, container)
         with self._lock:
             self._fresh += fresh
+
+    def links(self, coming: Iterable[PodSpec]) -> dict[str, Links]:
+        """Return by which links the packets of each node's pods come, also of those that will be started next."""
+        specs = {item.spec.key: item.spec for item in self.running.values()} | {spec.key: spec for spec in coming}
+        found: dict[int, list[Attachment]] = {number: [] for number in self._numbers.values()}
+        for _, spec in sorted(specs.items()):
+            if not spec.host_network:
+                # Which process it will be is of no matter for its link.
+                found[self._numbers[spec.node]].append(self._attachment(spec, 0))
+        return {name: self._network.links(number, found[number]) for name, number in self._numbers.items()}
 
     def await_servers(self, deadline: float) -> None:
         """Return when the pods that were started last answer on their TCP ports, or at a monotonic time.
@@ -165,7 +177,7 @@ class Pods:
             item.last_phase = item.phase
             if item.holder is not None:
                 item.holder.close()
-        self._network.detach(item.link for item in gone if item.link is not None)
+        self._network.detach(item.attachment for item in gone if item.attachment is not None)
 
     def log(self, key: Key, container: str | None) -> Path:
         """Return the file of a container's output, that of the first one if none is named. Raises LabError."""
@@ -189,8 +201,11 @@ class Pods:
             self._fail(item, str(error))
             return item
         if not spec.host_network:
-            item.link = PodLink(item.holder.pid, self._numbers[spec.node], spec.addresses)
+            item.attachment = self._attachment(spec, item.holder.pid)
         return item
+
+    def _attachment(self, spec: PodSpec, pid: int) -> Attachment:
+        return Attachment(pid, self._numbers[spec.node], spec.addresses, f"{spec.namespace}/{spec.name}")
 
     def _fail(self, item: Running, text: str) -> None:
         item.failure = text
@@ -221,7 +236,7 @@ class Pods:
         if holder is None or self.running.get(spec.key) is not item:
             return
         if spec.restart == "Always" or (spec.restart == "OnFailure" and code != 0):
-            delay = min(LAST_DELAY, FIRST_DELAY * 2 ** (holder.containers()[container.name].starts - 1))
+            delay = restart_delay(holder.containers()[container.name].starts)
             self._later(delay, lambda: self._again(item, container))
         else:
             states = holder.containers().values()
@@ -238,6 +253,12 @@ class Pods:
         timer = threading.Timer(delay, work)
         timer.daemon = True
         timer.start()
+
+
+def restart_delay(starts: int) -> float:
+    """Return after how many seconds a container is started again that has been started so often."""
+    # The power itself is beyond every float after 1,024 starts.
+    return min(LAST_DELAY, FIRST_DELAY * 2.0 ** min(starts - 1, _MOST_DOUBLINGS))
 
 
 def _tcp_ports(container: Container, program: Program | None) -> tuple[int, ...]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from podfence.lab.addresses import PodNetworkKind
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -62,11 +64,15 @@ class LabPolicy(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class LabStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What is in a lab at one moment, in order of name; `waiting` are objects whose pods cannot be started yet."""
+    """What is in a lab at one moment, in order of name.
+
+    `network` is how pods are connected to their nodes; `waiting` are objects whose pods cannot be started yet.
+    """
 
     api_version: Literal["podfence/v1"]
     kind: Literal["LabStatus"]
     name: str
+    network: PodNetworkKind
     nodes: tuple[LabNode, ...]
     pods: tuple[LabPod, ...]
     services: tuple[LabService, ...]

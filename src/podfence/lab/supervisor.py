@@ -6,9 +6,10 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from podfence.agent.source import Bookmark
+from podfence.agent.source import Attached, Bookmark
 from podfence.cluster.state import Event, EventType
 from podfence.dataplane.settings import Settings
 from podfence.lab.errors import LabError
@@ -27,12 +28,16 @@ from podfence.lab.targets import OUTSIDE
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from podfence.agent.source import Notice
     from podfence.cluster.state import ClusterState
+    from podfence.dataplane.links import Links
+    from podfence.dataplane.settings import Binding
     from podfence.kube.objects import Key, KubeObject
     from podfence.lab.addresses import Plan
     from podfence.lab.journal import Journal
+    from podfence.lab.objects.containers import PodSpec
     from podfence.lab.objects.resources import Outcome
     from podfence.lab.processes.holder import Holder
     from podfence.lab.targets import Target
@@ -55,10 +60,11 @@ class Supervisor:
     `last_breath` is a file that becomes readable when the last process of the lab has ended.
     """
 
-    def __init__(self, name: str, plan: Plan, nodes: int, options: Options, journal: Journal) -> None:
+    def __init__(self, name: str, plan: Plan, nodes: int, options: Options, binding: Binding, journal: Journal) -> None:
         """Start nodes, the world outside, and what every cluster has. Raises PodfenceError."""
         self.name = name
         self.options = options
+        self._settings = Settings(log_group=LOG_GROUP, binding=binding)
         self.journal = journal
         self.plan = plan
         self.world = World(plan, nodes, lax=options.validation == "lax", legacy=options.legacy)
@@ -67,6 +73,7 @@ class Supervisor:
         self._mark = 0
         self._lifted = False
         self._names = ""
+        self._attached: dict[str, Links] = {}
         self._spawner = Spawner.start()
         self.outside = self._spawner.holder(OUTSIDE)
         self.nodes = {node: self._spawner.holder(node) for node in self.world.state.nodes}
@@ -78,7 +85,7 @@ class Supervisor:
         self.pods = Pods(self._spawner, self._network, self.nodes, journal, upstream, self._pod_ended)
         self._start_outside()
         self.links = {
-            node: AgentLink(node, self._agent(holder), journal, self._lock, self._snapshot)
+            node: AgentLink(node, self._agent(holder), journal, self._lock, partial(self._snapshot, node))
             for node, holder in self.nodes.items()
         }
         for link in self.links.values():
@@ -109,6 +116,7 @@ class Supervisor:
         touched = False
         while any(steps := self.world.take()):
             touched = True
+            self._attach(steps.start)
             self._feed(steps.events)
             if steps.stop:
                 self.pods.stop(steps.stop)
@@ -119,8 +127,16 @@ class Supervisor:
         if touched:
             self._proxy.update(self.state)
             self._write_names()
+            self._attach()
             self._mark += 1
             self._feed([], mark=self._mark)
+
+    def _attach(self, coming: Sequence[PodSpec] = ()) -> None:
+        """Tell the agents by which links pods come, before they hear of those that are coming."""
+        for node, links in self.pods.links(coming).items():
+            if links != self._attached.get(node):
+                self._attached[node] = links
+                self.links[node].send([Attached(links)])
 
     def _feed(self, events: list[Event], *, mark: int | None = None) -> None:
         notices = [event for event in events if not (self._lifted and event.object.key.kind == "NetworkPolicy")]
@@ -186,17 +202,17 @@ class Supervisor:
     # Agents
 
     def _agent(self, holder: Holder) -> Callable[[socket.socket], int]:
-        settings = Settings(log_group=LOG_GROUP)
-        return lambda connection: self._spawner.agent(holder, holder.name, connection, self.options, settings)
+        return lambda connection: self._spawner.agent(holder, holder.name, connection, self.options, self._settings)
 
-    def _snapshot(self) -> tuple[list[Event], int]:
-        """Return all objects that agents look at, as events, and the mark that is reached with them."""
+    def _snapshot(self, node: str) -> tuple[list[Notice], int]:
+        """Return a node's links and all objects that agents look at, and the mark that is reached with them."""
         state = self.state
         found: list[KubeObject] = [item for name, item in state.namespaces.items() if name not in state.implied]
         found += [*state.nodes.values(), *state.pods.values()]
         if not self._lifted:
             found += [policy for policies in state.policies.values() for policy in policies.values()]
-        return [Event(EventType.ADDED, item) for item in found], self._mark
+        self._attached[node] = self.pods.links(())[node]
+        return [Attached(self._attached[node]), *(Event(EventType.ADDED, item) for item in found)], self._mark
 
     @contextmanager
     def lifted(self) -> Iterator[None]:

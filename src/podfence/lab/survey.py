@@ -31,6 +31,7 @@ def survey(lab: Supervisor) -> LabStatus:
         api_version="podfence/v1",
         kind="LabStatus",
         name=lab.name,
+        network=lab.plan.network,
         nodes=tuple(
             LabNode(name=name, addresses=node.addresses, pods=pods_on[name], agent=_agent(lab.links[name]))
             for name, node in sorted(state.nodes.items())

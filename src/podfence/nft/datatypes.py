@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,6 +29,10 @@ PROTOCOLS: Final = {
     "udplite": 136,
 }
 """The names of protocols; they are written as numbers, because nft looks names up in a file that may be absent."""
+
+
+_ETHER: Final = re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}", re.ASCII)
+_NAME: Final = re.compile(r"[!#-)+-.0-9;-\[\]-~]{1,15}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,25 @@ def _mark(text: str) -> int:
     return int(text, 16) if text.startswith("0x") else _decimal(text)
 
 
+def _ether(text: str) -> int:
+    if not _ETHER.fullmatch(text):
+        raise ValueError(text)
+    return int(text.replace(":", ""), 16)
+
+
+def _ifname(text: str) -> int:
+    """Return a name as the kernel stores it: 16 bytes that end with zeros."""
+    name = text[1:-1] if text.startswith('"') and text.endswith('"') and len(text) > 1 else text
+    # nft would take a star for any ending, and has no way to write a quotation mark.
+    if not _NAME.fullmatch(name):
+        raise ValueError(text)
+    return int.from_bytes(name.encode().ljust(16, b"\0"), "big")
+
+
+def _ifname_text(number: int) -> str:
+    return f'"{number.to_bytes(16, "big").rstrip(bytes(1)).decode("ascii")}"'
+
+
 DATATYPES: Final = {
     kind.name: kind
     for kind in (
@@ -83,6 +107,8 @@ DATATYPES: Final = {
             lambda text: int.from_bytes(socket.inet_pton(socket.AF_INET6, text), "big"),
             lambda number: socket.inet_ntop(socket.AF_INET6, number.to_bytes(16, "big")),
         ),
+        Datatype("ether_addr", 48, _ether, lambda number: number.to_bytes(6, "big").hex(":")),
+        Datatype("ifname", 128, _ifname, _ifname_text),
         Datatype("inet_proto", 8, _protocol, str),
         Datatype("inet_service", 16, _decimal, str),
         Datatype("mark", 32, _mark, str),

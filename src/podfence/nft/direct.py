@@ -31,6 +31,7 @@ from podfence.nft.netlink import (
     APPEND,
     BIG_ENDIAN,
     CREATE,
+    FAMILIES,
     Command,
     Kernel,
     Message,
@@ -49,6 +50,10 @@ if TYPE_CHECKING:
     from podfence.nft.transaction import Object, Transaction
 
 _TYPES: Final = {"ipv4_addr": 7, "ipv6_addr": 8}
+_KEYS: Final = frozenset({*_TYPES, "ether_addr", "ifname"})
+_ALIGNED: Final = 32
+"""Each part of a concatenated key begins at a multiple of as many bits."""
+
 _IN_ONE: Final = 200
 """How many elements one message has: with the longest names of chains they fit into the largest attribute."""
 
@@ -86,7 +91,7 @@ class DirectRunner(NftRunner):
             messages = _Writer(transaction.table).write(transaction)
             if self._kernel is None:
                 self._kernel = Kernel()
-            self._kernel.send(messages)
+            self._kernel.send(messages, FAMILIES[transaction.table.family])
         except (Unspoken, OSError, OverflowError):
             return False
         return True
@@ -96,7 +101,7 @@ class _Writer:
     """Writes the messages of one transaction."""
 
     def __init__(self, table: Table) -> None:
-        if table.family != "inet":
+        if table.family not in FAMILIES:
             raise Unspoken(table)
         self._table = table.name
         self._messages: list[Message] = []
@@ -144,9 +149,9 @@ class _Writer:
         if verb == "delete":
             self._add(Command.DELETE_SET, 0, text(2, item.name))
             return
-        if verb != "add" or item.comment is not None or "timeout" in item.flags:
+        if verb != "add" or item.comment is not None or item.flags - {"interval"}:
             raise Unspoken(verb)
-        if len(item.types) > 1:
+        if len(item.types) > 1 or item.types[0] not in _TYPES:
             raise Unspoken(item)
         size = _size(item)
         is_map = isinstance(item, Map)
@@ -182,10 +187,16 @@ class _Writer:
 
 
 def _size(container: Set | Map) -> int:
-    """Return the size of a key in bytes; the parts of concatenated ones need no room between them."""
-    if not _TYPES.keys() >= set(container.types) or (isinstance(container, Map) and container.values != VERDICT):
+    """Return the size of a key in bytes."""
+    if not set(container.types) <= _KEYS or (isinstance(container, Map) and container.values != VERDICT):
         raise Unspoken(container)
-    return sum(DATATYPES[name].bits for name in container.types) // 8
+    return sum(_room(container, name) for name in container.types) // 8
+
+
+def _room(container: Set | Map, name: str) -> int:
+    """Return how many bits a part of a key takes up."""
+    bits = DATATYPES[name].bits
+    return bits if len(container.types) == 1 else -(-bits // _ALIGNED) * _ALIGNED
 
 
 def _span(container: Set | Map, element: Element, *, keyed: bool) -> Span:
@@ -200,8 +211,8 @@ def _span(container: Set | Map, element: Element, *, keyed: bool) -> Span:
 def _number(container: Set | Map, key: Key) -> int:
     result = 0
     for name, part in zip(container.types, key, strict=True):
-        kind = DATATYPES[name]
-        result = result << kind.bits | kind.number(part)
+        kind, room = DATATYPES[name], _room(container, name)
+        result = result << room | kind.number(part) << room - kind.bits
     return result
 
 

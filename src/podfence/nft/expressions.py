@@ -155,6 +155,13 @@ class _Encoder:
         offset, length = _PLACES[f"{family} {end}"]
         self._load(_NETWORK_HEADER, offset, length)
 
+    def network_field(self, offset: str, bits: str, value: str) -> None:
+        first, length = int(offset), int(bits)
+        if first % 8 or length % 8:
+            raise Unspoken(offset, bits)
+        self._load(_NETWORK_HEADER, first // 8, length // 8)
+        self._equals(int(value, 16), length // 8)
+
     def protocol(self, number: str) -> None:
         self._meta(_META_PROTOCOL)
         self._equals(int(number))
@@ -202,8 +209,8 @@ class _Encoder:
     def _meta(self, key: int) -> None:
         self._add("meta", number32(2, key), number32(1, _REGISTER))
 
-    def _equals(self, value: int) -> None:
-        self._add("cmp", number32(1, _REGISTER), number32(2, 0), nested(3, [attribute(1, bytes((value,)))]))
+    def _equals(self, value: int, size: int = 1) -> None:
+        self._add("cmp", number32(1, _REGISTER), number32(2, 0), nested(3, [attribute(1, value.to_bytes(size, "big"))]))
 
     def _load(self, header: int, offset: int, length: int) -> None:
         self._add("payload", *(number32(n, v) for n, v in enumerate((_REGISTER, header, offset, length), 1)))
@@ -256,6 +263,7 @@ _WORDS: Final[tuple[tuple[re.Pattern[str], Callable[..., None]], ...]] = tuple(
     for pattern, method in (
         (r"(ip|ip6) (saddr|daddr) vmap @(\S+)", _Encoder.address_map),
         (r"(ip|ip6) (saddr|daddr) @(\S+)", _Encoder.address_set),
+        (r"@nh,(\d+),(\d+) 0x([0-9a-f]+)", _Encoder.network_field),
         (r"meta l4proto (\d+)", _Encoder.protocol),
         (r"meta l4proto != \{ (\d+(?:, \d+)*) \}", _Encoder.other_protocols),
         (rf"(tcp|udp|sctp) dport vmap \{{ ({_PORTS}(?:, {_PORTS})*) \}}", _Encoder.port_map),

@@ -31,7 +31,7 @@ DEPTH: Final = 16
 
 _QUOTED = re.compile(r'"[^"]*"')
 _TARGET = re.compile(r"\b(?:jump|goto) ([\w/.-]+)")
-_LOOKUP = re.compile(r"(\bvmap )?@([A-Za-z_][\w/.-]*)")
+_LOOKUP = re.compile(r"(\bvmap )?@(?!(?:ll|nh|th),)([A-Za-z_][\w/.-]*)")
 
 
 @lru_cache(maxsize=4096)

@@ -18,7 +18,7 @@ from podfence.nft.element import Element, Key, Verdict
 from podfence.nft.errors import NftError
 from podfence.nft.rule import Rule
 from podfence.nft.runner import RuleCounter
-from podfence.nft.sets import Map, Set, canonical
+from podfence.nft.sets import DYNAMIC, Map, Set, canonical
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,6 +62,8 @@ def container(item: Json) -> Set | Map:
     types = _names(item["type"])
     listed = item.get("flags", ())
     flags = frozenset((listed,) if isinstance(listed, str) else listed)  # later versions write a single flag bare
+    if "size" in item:
+        flags |= DYNAMIC  # nft 1.0.6 leaves this flag out, and the kernel gives a size to these sets alone
     timeout, comment = item.get("timeout"), item.get("comment")
     if "map" in item:
         return Map(item["name"], types, _names(item["map"]), flags, timeout, comment)

@@ -16,8 +16,8 @@ from podfence.netlink.messages import ERROR, GENERAL, NETFILTER, REQUEST, attrib
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-INET: Final = 1
-"""The family of tables of both IPv4 and IPv6."""
+FAMILIES: Final = {"inet": 1, "bridge": 7}
+"""The numbers of families of tables."""
 
 BIG_ENDIAN, HOST_ENDIAN = 2, 1
 """How nft writes the order of bytes of a set's keys and data, in what it keeps with the set."""
@@ -74,14 +74,14 @@ class Kernel:
         """Close the socket."""
         self._socket.close()
 
-    def send(self, messages: Sequence[Message]) -> None:
-        """Let the kernel carry out all messages or none.
+    def send(self, messages: Sequence[Message], family: int) -> None:
+        """Let the kernel carry out all messages or none; the table is of a `family` (see `FAMILIES`).
 
         Raises OSError if it refuses, or if the transaction is larger than the socket takes.
         """
         parts = [_message(_BATCH_BEGIN, REQUEST, 0, b"", 0, _SUBSYSTEM)]
         for sequence, (command, flags, attributes) in enumerate(messages, 1):
-            parts.append(_message(_SUBSYSTEM << 8 | command, REQUEST | flags, sequence, attributes, INET, 0))
+            parts.append(_message(_SUBSYSTEM << 8 | command, REQUEST | flags, sequence, attributes, family, 0))
         parts.append(_message(_BATCH_END, REQUEST, len(messages) + 1, b"", 0, _SUBSYSTEM))
         batch = b"".join(parts)
         self._make_room(len(batch) * 2)

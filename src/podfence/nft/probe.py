@@ -10,15 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from podfence.nft.chain import Chain
+from podfence.nft.chain import Chain, Hook
 from podfence.nft.element import DROP, Element, goto
 from podfence.nft.errors import MissingFeatureError, NftError, NotInstalledError, PermissionDeniedError
 from podfence.nft.rule import Rule
-from podfence.nft.sets import INTERVAL, Elements, Map
+from podfence.nft.sets import DYNAMIC, INTERVAL, Elements, Map, Set
 from podfence.nft.table import Table
 from podfence.nft.transaction import Transaction
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from podfence.nft.runner import Runner
 
 _TABLE: Final = Table("podfence_probe")
@@ -66,14 +68,32 @@ def features() -> dict[str, Transaction]:
     }
 
 
-def probe(runner: Runner) -> Features:
-    """Return what `runner` can do, after trying all of it with `check`.
+def bridge_features() -> dict[str, Transaction]:
+    """Return what binding the ports of a bridge needs, by name, each with the transaction that shows it."""
+    table = Table(_TABLE.name, "bridge")
+    chain = Chain("probe_f", Hook("filter", "prerouting", 0))
+    ports = Set("probe_s", ("ifname", "ether_addr", "ipv4_addr"))
+    told = Set("probe_d", ("ifname",), DYNAMIC)
+
+    def with_rule(text: str, *objects: Set) -> Transaction:
+        return Transaction(table).add(table, *objects, chain, Rule(chain.name, text))
+
+    return {
+        "tables of family bridge": Transaction(table).add(table, chain),
+        "sets of ports with addresses": with_rule("iifname . ether saddr . ip saddr @probe_s accept", ports),
+        "limits for each link": with_rule("add @probe_d { iifname limit rate 1/second } accept", told),
+        "logging of frames to a group": with_rule("log group 1"),
+    }
+
+
+def probe(runner: Runner, wanted: Mapping[str, Transaction] | None = None) -> Features:
+    """Return what `runner` can do of what is `wanted`, after trying all of it with `check`; of `features` by default.
 
     Raises PermissionDeniedError or NotInstalledError if nothing could be tried.
     """
     version = runner.version()
     missing: dict[str, str] = {}
-    for name, transaction in features().items():
+    for name, transaction in (features() if wanted is None else wanted).items():
         try:
             runner.check(transaction)
         except (PermissionDeniedError, NotInstalledError):

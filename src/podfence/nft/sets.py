@@ -14,9 +14,12 @@ from podfence.nft.names import block, check_comment, check_name, comment_text
 if TYPE_CHECKING:
     from podfence.nft.table import Table
 
-Flag = Literal["interval", "timeout"]
+Flag = Literal["interval", "timeout", "dynamic"]
 INTERVAL: Final[frozenset[Flag]] = frozenset({"interval"})
 TIMEOUT: Final[frozenset[Flag]] = frozenset({"timeout"})
+DYNAMIC: Final[frozenset[Flag]] = frozenset({"dynamic"})
+"""Of a set that rules add to; its elements are those of packets that came by."""
+
 VERDICT: Final = ("verdict",)
 """The value types of a verdict map."""
 

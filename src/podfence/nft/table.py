@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from podfence.nft.errors import InvalidError
 from podfence.nft.names import block, check_comment, check_name, comment_text
 
-Family = Literal["inet", "ip", "ip6"]
+Family = Literal["inet", "ip", "ip6", "bridge"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ _DENYING = {
     "ip_block_nodes": "never",
     "unknown_address": "outside",
 }
-_EXEMPTING_OPTION = {"7.1": "self_traffic", "7.2": "hairpin", "7.4": "own_node_egress"}
+_EXEMPTING_OPTION = {"7.1": "self-traffic", "7.2": "hairpin", "7.4": "own-node-egress"}
 
 
 def reason(
@@ -94,7 +94,8 @@ def _open(engine: Engine, direction: Direction, subject: PodEnd, peer: End, poin
     policies = engine.applicable(direction, subject.member)
     rule = _admitting_rule(engine, direction, subject, peer, point, Bound.OPTIMISTIC)
     options = _deciding(engine, direction, subject, peer, point)
-    named = ", ".join(name.replace("_", "-") for name in options)
+    written = tuple(name.replace("_", "-") for name in options)
+    named = ", ".join(written)
     why = f"open upstream, and option {named} leaves it open"
     through = f"{rule} may admit it: " if rule else ""
     return Reason(
@@ -105,7 +106,7 @@ def _open(engine: Engine, direction: Direction, subject: PodEnd, peer: End, poin
         semantics=describe()[options[0]].rule,
         policies=tuple(policy_ref(policy) for policy in policies),
         rule=rule,
-        options=options,
+        options=written,
     )
 
 
@@ -131,10 +132,11 @@ def _denied(engine: Engine, direction: Direction, subject: PodEnd, peer: End, po
     if nearest is None:
         summary = f"{names} {verb} and {'has' if len(refs) == 1 else 'have'} no {direction} rule"
     else:
-        short = f"rule {nearest.rule.index + 1}"
+        miss = nearest.miss
+        short = f"rule {miss.rule.index + 1}"
         if len(refs) > 1:
-            short += f" of {nearest.rule.policy.name}"
-        summary = f"{names} {verb}, no rule admits; nearest: {short} admits {nearest.admits}, {nearest.gap}"
+            short += f" of {miss.rule.policy.name}"
+        summary = f"{names} {verb}, no rule admits; nearest: {short} admits {miss.admits}, {miss.gap}"
     return Reason(
         direction=direction,
         decision=Decision.DENIED,
@@ -142,7 +144,7 @@ def _denied(engine: Engine, direction: Direction, subject: PodEnd, peer: End, po
         summary=summary,
         semantics="2.2",
         policies=refs,
-        nearest=nearest,
+        nearest=nearest.miss if nearest else None,
         remedy=remedy(direction, subject, peer, wanted, refs, nearest),
         options=("icmp",) if point == OTHER_POINT else (),
     )

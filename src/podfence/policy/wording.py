@@ -94,4 +94,6 @@ def end_name(end: End) -> str:
         return display_name(end.member.key)
     if isinstance(end, AddressEnd):
         return end.name or format_address(end.address)
-    return f"node:{end.name}" if end.name else "a node"
+    if not end.name:
+        return "its own node" if end.own else "a node"
+    return f"node:{end.name}"

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from podfence.report import columns
 from podfence.report.counts import counted
-from podfence.report.style import PLAIN
+from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from podfence.agent.node.answer import AgentStatus, Watch
-    from podfence.report.style import Style
+    from podfence.report.style import Page
 
 _SOURCES = {
     "waiting": "waiting for the first complete lists",
@@ -22,8 +22,9 @@ _SOURCES = {
 }
 
 
-def lines(status: AgentStatus, *, width: int | None = None, style: Style = PLAIN) -> Iterator[str]:
+def lines(status: AgentStatus, page: Page = PAGE) -> Iterator[str]:
     """Yield the state in words, and then a table of watches, and what was found wrong with the node."""
+    width, style = page
     ready = style.decision("allowed", "yes") if status.ready else style.decision("denied", "no")
     rows = [
         ("node", status.node),
@@ -34,6 +35,7 @@ def lines(status: AgentStatus, *, width: int | None = None, style: Style = PLAIN
         ("enforcing", "yes" if status.enforcing else "no"),
         ("source", f"{_SOURCES[status.source]}, since {status.source_since}"),
         ("programmed", _programmed(status)),
+        ("links", _links(status)),
         ("dropped", _dropped(status)),
     ]
     if status.last_change:
@@ -80,6 +82,19 @@ def _dropped(status: AgentStatus) -> str:
         f"{dropped.egress} egress, {dropped.ingress} ingress, {dropped.held} of unknown pods, "
         f"{dropped.cut} of cut flows (packets)"
     )
+
+
+def _links(status: AgentStatus) -> str:
+    if status.binding == "off":
+        return "pods are not bound to their links"
+    links = status.links
+    parts = [f"{counted(links.bound, 'pod')} bound", f"{links.unbound} not", f"{links.exempt} exempt"]
+    stray = status.dropped.stray if status.dropped else {}
+    if any(stray.values()):
+        verdict = "dropped" if status.binding == "enforce" else "told of, and passed"
+        reasons = ", ".join(f"{packets} {reason}" for reason, packets in stray.items() if packets)
+        parts.append(f"stray packets {verdict}: {reasons}")
+    return ", ".join(parts)
 
 
 def _state(item: Watch) -> str:

@@ -6,17 +6,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from podfence.report.style import PAGE
 from podfence.report.table import definition_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from podfence.analysis.answers import Connectivity, PodConnection
+    from podfence.report.style import Page
 
 _SPECIAL = re.compile(r"([\\|*_<>`\[\]])")
 
 
-def connectivity(answer: Connectivity) -> Iterator[str]:
+def connectivity(answer: Connectivity, _page: Page = PAGE) -> Iterator[str]:
     """Yield the lines of `answer`, the column Depends only if a connection depends on something."""
     depends = any(item.depends for item in answer.connections)
     columns = ("Source", "Destination", "Ports", "Depends")[: 4 if depends else 3]
@@ -29,7 +31,7 @@ def connectivity(answer: Connectivity) -> Iterator[str]:
         yield from (f"- {_escaped(text)}" for text in definitions)
 
 
-def pods(connections: Iterable[PodConnection]) -> Iterator[str]:
+def pods(connections: Iterable[PodConnection], _page: Page = PAGE) -> Iterator[str]:
     """Yield connections between single pods as they come; whether one depends is not known before the end."""
     yield from _head(("Source", "Destination", "Ports", "Depends"))
     for item in connections:

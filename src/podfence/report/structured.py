@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Documents as JSON and YAML text."""
+"""Answers as JSON and YAML documents."""
 
 from __future__ import annotations
 
@@ -8,34 +8,51 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from podfence.documents import API_VERSION
 from podfence.report import yaml
-from podfence.report.values import API_VERSION
+from podfence.report.documents import ANSWERS
+from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from podfence.analysis.answers import PodConnection
+    from podfence.report.style import Page
 
 Form = Literal["json", "yaml"]
 
 
+def json_lines(answer: msgspec.Struct, _page: Page = PAGE) -> Iterator[str]:
+    """Yield an answer as JSON: its fields in the order of its type, indented by two spaces."""
+    encoded = msgspec.json.encode(answer)
+    head = _head(answer)
+    if head:
+        begin = msgspec.json.encode(head)
+        encoded = begin[:-1] + (b"," if len(encoded) > len(b"{}") else b"") + encoded[1:]
+    yield msgspec.json.format(encoded, indent=2).decode()
+
+
+def yaml_lines(answer: msgspec.Struct, _page: Page = PAGE) -> Iterator[str]:
+    """Yield the lines of an answer as YAML, the same facts in the same order."""
+    yield from yaml.lines(_head(answer) | msgspec.to_builtins(answer))
+
+
 def lines(document: msgspec.Struct, form: Form) -> Iterator[str]:
-    """Yield the lines of `document`: its fields in the order of its type, indented by two spaces."""
-    if form == "yaml":
-        yield from yaml.lines(msgspec.to_builtins(document))
-    else:
-        yield msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+    """Yield the lines of `document` as `form` has it."""
+    return yaml_lines(document) if form == "yaml" else json_lines(document)
 
 
-def pod_lines(connections: Iterable[PodConnection], form: Form) -> Iterator[str]:
+def _head(answer: msgspec.Struct) -> dict[str, str]:
+    """Return what a document begins with, for answers that do not say it themselves."""
+    kind = ANSWERS.get(type(answer))
+    return {"apiVersion": API_VERSION, "kind": kind} if kind else {}
+
+
+def pods_json(connections: Iterable[PodConnection], _page: Page = PAGE) -> Iterator[str]:
     """Yield the lines of a PodConnections document while `connections` come; nothing is kept.
 
-    JSON has one line per connection, so that programs which read lines can read it as well.
+    It has one line per connection, so that programs which read lines can read it as well.
     """
-    return _pod_yaml(connections) if form == "yaml" else _pod_json(connections)
-
-
-def _pod_json(connections: Iterable[PodConnection]) -> Iterator[str]:
     yield "{"
     yield f'  "apiVersion": "{API_VERSION}",'
     yield '  "kind": "PodConnections",'
@@ -52,7 +69,8 @@ def _pod_json(connections: Iterable[PodConnection]) -> Iterator[str]:
     yield "}"
 
 
-def _pod_yaml(connections: Iterable[PodConnection]) -> Iterator[str]:
+def pods_yaml(connections: Iterable[PodConnection], _page: Page = PAGE) -> Iterator[str]:
+    """Yield the lines of a PodConnections document while `connections` come; nothing is kept."""
     yield f"apiVersion: {API_VERSION}"
     yield "kind: PodConnections"
     remaining = iter(connections)

@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING
 
 from podfence.report import columns
 from podfence.report.counts import counted
-from podfence.report.style import PLAIN, Style
+from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from podfence.analysis.answers import Connection, Connectivity, Endpoints, PodConnection
+    from podfence.report.style import Page
 
 _HEADER = ("SOURCE", "", "DESTINATION", "PORTS", "DEPENDS")
 _GAPS = (" ", " ", "  ", "  ")
 _ARROW_COLUMN, _DEPENDS_COLUMN = 1, 4
 
 
-def connectivity(answer: Connectivity, *, width: int | None = None, style: Style = PLAIN) -> Iterator[str]:
-    """Yield the lines of `answer`; `width` is that of the terminal, None when there is none."""
+def connectivity(answer: Connectivity, page: Page = PAGE) -> Iterator[str]:
+    """Yield the lines of `answer`."""
+    width, style = page
     depends = any(connection.depends for connection in answer.connections)
     rows = [_row(connection, with_depends=depends) for connection in answer.connections]
     size = 5 if depends else 4
@@ -38,8 +40,9 @@ def connectivity(answer: Connectivity, *, width: int | None = None, style: Style
         yield from definitions
 
 
-def pods(connections: Iterable[PodConnection], *, style: Style = PLAIN) -> Iterator[str]:
+def pods(connections: Iterable[PodConnection], page: Page = PAGE) -> Iterator[str]:
     """Yield one line per connection as it comes; nothing is kept, so nothing is aligned."""
+    style = page.style
     arrow = style.faint("->")
     for item in connections:
         depends = f"  {style.decision('depends', f'depends on {item.depends}')}" if item.depends else ""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
 import urllib.error
@@ -11,6 +12,7 @@ import urllib.request
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from podfence.agent.loop import Agent
+from podfence.agent.node.attaching import Attachments
 from podfence.agent.node.metrics import Metrics
 from podfence.agent.node.serving import Serving
 from podfence.agent.node.source import QueueSource
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from podfence.agent.node.view import HealthView, SourceState
     from podfence.agent.reports import Report
     from podfence.agent.source import Notice
+    from podfence.dataplane.settings import Binding
     from podfence.nft.runner import Runner
 
 PATIENCE = 30.0
@@ -41,6 +44,8 @@ class Running:
         self.started = 1_800_000_000.0
         self.latest = Latest(lambda: 1_800_000_060.0)
         self.findings: tuple[Finding, ...] = ()
+        self.binding: Binding = "enforce"
+        self.attachments = Attachments()
         self.health: tuple[HealthView, ...] = ()
         self.source_state: SourceState = "live"
         self.source_since = 1_800_000_001.0
@@ -112,6 +117,15 @@ class Running:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read().decode()
+
+    def get_here(self, path: str) -> tuple[int, str]:
+        """Return status and text of what is served on the Unix socket."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asked:
+            asked.settimeout(PATIENCE)
+            asked.connect(str(self.socket))
+            asked.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            head, _, body = b"".join(iter(lambda: asked.recv(1 << 16), b"")).decode().partition("\r\n\r\n")
+        return int(head.split()[1]), body
 
     def metric(self, name: str) -> float:
         """Return the value of one metric, labels in its name."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from podfence.agent.node.drops import AGAIN, Drops, DropTotals
+from podfence.dataplane.ruleset import TABLE
 from podfence.nft.errors import NotFoundError
 from podfence.nft.fake import FakeRunner
 from podfence.nft.runner import RuleCounter
@@ -20,13 +21,15 @@ class Counting(FakeRunner):
     def __init__(self) -> None:
         super().__init__()
         self.figures: dict[tuple[str, int], int] | None = {}
+        self.frames: dict[tuple[str, int], int] | None = None
         self.looks = 0
 
     def counters(self, table: Table) -> tuple[RuleCounter, ...]:
-        self.looks += 1
-        if self.figures is None:
+        figures = self.figures if table == TABLE else self.frames
+        self.looks += table == TABLE
+        if figures is None:
             raise NotFoundError("No such file or directory")
-        return tuple(RuleCounter(chain, handle, None, number, 0) for (chain, handle), number in self.figures.items())
+        return tuple(RuleCounter(chain, handle, None, number, 0) for (chain, handle), number in figures.items())
 
 
 class Watched:
@@ -52,9 +55,20 @@ def test_each_kind_of_chain_counts_for_its_kind_and_admitting_ones_for_none() ->
             ("hold", 4): 100,
             ("revoked", 5): 1000,
             ("ok_in_shop_db_1", 6): 10000,
+            ("unknown_source", 7): 7,
+            ("unknown_destination", 8): 8,
+            ("tunnel", 9): 9,
         }
     )
-    assert found == Drops(egress=1, ingress=30, held=100, cut=1000)
+    assert found == Drops(egress=1, ingress=30, held=100, cut=1000, unknown_source=7, unknown_destination=8, tunnel=9)
+    assert found.stray == {"unknown-source": 7, "unknown-destination": 8, "unknown-protocol": 0, "tunnel": 9}
+
+
+def test_a_chain_of_the_same_name_in_the_table_of_frames_is_another_one() -> None:
+    watched = Watched()
+    watched.see({("unknown_source", 1): 5})
+    watched.runner.frames = {("unknown_source", 1): 3, ("held", 2): 1}
+    assert watched.see({("unknown_source", 1): 5}) == Drops(held=1, unknown_source=8)
 
 
 def test_a_total_stays_when_a_group_goes_or_is_made_again_and_grows_from_there() -> None:

@@ -169,7 +169,7 @@ def test_without_anything_kept_there_is_nothing_to_go_on_with() -> None:
 @pytest.mark.parametrize(
     ("item", "expected"),
     [
-        (pod(), {"10.0.0.1": "shop/web"}),
+        (pod(), {"shop/web": ("10.0.0.1",)}),
         (pod(node="n2"), {}),
         (pod(phase="Succeeded"), {}),
         (
@@ -184,7 +184,9 @@ def test_without_anything_kept_there_is_nothing_to_go_on_with() -> None:
     ],
     ids=["own", "another node's", "finished", "hostNetwork"],
 )
-def test_the_addresses_on_a_node_are_those_of_its_running_pods(item: Pod, expected: dict[str, str]) -> None:
+def test_the_pods_on_a_node_are_those_that_run_with_a_network_of_their_own(
+    item: Pod, expected: dict[str, tuple[str, ...]]
+) -> None:
     assert synced(Stored(space(), "1"), Stored(item, "2")).pods_on("n1") == expected
 
 
@@ -197,8 +199,8 @@ def test_a_pod_counts_for_the_node_it_is_on_now() -> None:
     here = intake.pods_on("n1"), intake.pods_on("n2")
     intake.take([Removed(pod().key, None)])
 
-    assert elsewhere == ({}, {"10.0.0.1": "shop/web"})
-    assert here == ({"10.0.0.1": "shop/web"}, {})
+    assert elsewhere == ({}, {"shop/web": ("10.0.0.1",)})
+    assert here == ({"shop/web": ("10.0.0.1",)}, {})
     assert intake.pods_on("n1") == {}
 
 

@@ -58,14 +58,14 @@ def values(stream: io.StringIO) -> list[dict[str, object]]:
 def test_a_denied_flow_is_a_line_of_fields() -> None:
     stream = io.StringIO()
     with Log(stream=stream) as log:
-        log.denied([DENIED, OUTSIDE, LeftOut(7)])
+        log.denied([DENIED, OUTSIDE, LeftOut(Direction.EGRESS, "shop/web", 7)])
     start = "level=info event=denied direction="
     ingress = f"{start}ingress source=10.0.0.1 source_name=shop/web destination=10.0.0.2"
     egress = f"{start}egress source=10.0.0.1 source_name=shop/web destination=203.0.113.9"
     assert lines(stream) == [
         f'{ingress} destination_name=shop/db protocol=TCP port=80 policies="shop/db, shop/default-deny"',
         f"{egress} protocol=ICMP policies=shop/web",
-        f'level=warning event="{LeftOut(7)}" packets=7',
+        f'level=warning event="{LeftOut(Direction.EGRESS, "shop/web", 7)}" packets=7',
     ]
 
 

@@ -7,14 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.agent.node.cluster import FakeCluster, namespace, node, pod, policy
-from tests.agent.node.launched import PATIENCE, PORT, Launched, running, until
+from tests.agent.node.process import PATIENCE, PORT, Running, answer, running, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,16 +51,6 @@ def knows(address: str) -> bool:
 
 def isolates(address: str) -> bool:
     return address in elements("in4")
-
-
-def answer(path: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}{path}", timeout=5) as reply:
-            return reply.status, reply.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-    except OSError:
-        return 0, ""
 
 
 def table_handle() -> int:
@@ -176,7 +164,7 @@ def test_a_policy_that_cannot_be_read_is_named_and_closed_and_stops_nothing(
 def test_a_second_agent_on_a_node_is_refused(cluster: FakeCluster, tmp_path: Path) -> None:
     with cluster.served(), running(cluster, tmp_path) as agent:
         until(lambda: knows("10.0.0.1"), "the pod was programmed", agent)
-        second = Launched(cluster, tmp_path)
+        second = Running(cluster, tmp_path)
         assert second.process.wait(PATIENCE) == 2
         assert "an agent runs on this node already" in agent.text
 
@@ -185,7 +173,7 @@ def test_an_address_in_use_ends_the_agent_with_the_reason(cluster: FakeCluster, 
     with cluster.served(), socket.socket() as taken:
         taken.bind(("127.0.0.1", PORT))
         taken.listen()
-        agent = Launched(cluster, tmp_path)
+        agent = Running(cluster, tmp_path)
         assert agent.process.wait(PATIENCE) == 2
     assert "podfence: error: the agent cannot listen on 127.0.0.1:9474: the address is in use" in agent.text
     assert "Traceback" not in agent.text

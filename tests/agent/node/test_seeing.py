@@ -23,12 +23,14 @@ from podfence.agent.node.answer import AgentStatus, NodeAnswer
 from podfence.agent.node.asking import NoAgentError
 from podfence.agent.node.findings import Finding
 from podfence.agent.node.serving import Serving, ServingError, address
-from podfence.agent.source import Bookmark, Synced, Verify
+from podfence.agent.source import Attached, Bookmark, Synced, Verify
 from podfence.cli.main import commands
 from podfence.cluster.state import Event, EventType
+from podfence.dataplane.links import Links, PodLink
 from podfence.errors import PodfenceError
 from podfence.kube.objects import Node, Peer, PolicyPort
 from podfence.nft.process import NftRunner
+from podfence.sets.addresses import parse_address
 from tests.agent.live import added, deleted
 from tests.agent.node.running import Running
 from tests.dataplane.network import Network, Probe
@@ -106,7 +108,8 @@ def documents(result: Result) -> dict[str, Any]:
 def test_readiness_waits_until_the_first_complete_list_is_in_the_kernel(running: Running) -> None:
     running.source_state = "waiting"
     running.health = (Health("Pod", listed=False, connected=False, error="connection refused"), Health("Namespace"))
-    code, text = running.get("/readyz")
+    assert running.get("/readyz") == (503, "not ready: not-enforcing\n")
+    code, text = running.get_here("/readyz")
     assert code == 503
     assert text.splitlines() == [
         "not ready: waiting for the first complete list of Pod",
@@ -124,11 +127,21 @@ def test_a_fatal_finding_is_not_ready_and_a_warning_is(enforcing: Running) -> No
     enforcing.findings = (Finding("warning", "old-nft", "nft is old", "install a newer one"),)
     assert enforcing.get("/readyz")[0] == 200
     enforcing.findings += (Finding("fatal", "rival", "another program enforces", "remove it"),)
-    assert enforcing.get("/readyz") == (503, "not ready: another program enforces; remove it\n")
+    assert enforcing.get_here("/readyz") == (503, "not ready: another program enforces; remove it\n")
+    assert enforcing.get("/readyz") == (503, "not ready: rival\n")
     assert 'podfence_findings{severity="fatal"} 1.0' in enforcing.get("/metrics")[1]
-    verbose = enforcing.get("/readyz?verbose")[1]
+    verbose = enforcing.get_here("/readyz?verbose")[1]
     assert "warning old-nft: nft is old; install a newer one\n" in verbose
     assert "source: live\n" in verbose
+
+
+def test_nothing_that_names_objects_is_on_the_port_that_everybody_reaches(enforcing: Running) -> None:
+    finding = Finding("fatal", "pod-bypasses-node", "no interface leads to pod shop/secret", "use another plugin")
+    enforcing.findings = (finding,)
+    for path in ("/readyz", "/readyz?verbose", "/metrics", "/livez"):
+        assert "secret" not in enforcing.get(path)[1]
+    for path in ("/status", "/why?source=a&destination=b"):
+        assert enforcing.get(path)[0] == 404
 
 
 def test_liveness_ends_with_a_loop_that_does_not_come_round(enforcing: Running) -> None:
@@ -292,8 +305,9 @@ def test_status_says_what_is_enforced_from_where_and_what_is_wrong(enforcing: Ru
         "source       the API server, since 2027-01-15T08:00:01Z",
         "programmed   3 pods, 1 policy, 1 group of pods",
     ]
-    assert lines[7] == "dropped      0 egress, 0 ingress, 0 of unknown pods, 0 of cut flows (packets)"
-    assert lines[8].startswith("last change  2027-01-15T08:01:00Z ")
+    assert lines[7] == "links        0 pods bound, 0 not, 0 exempt"
+    assert lines[8] == "dropped      0 egress, 0 ingress, 0 of unknown pods, 0 of cut flows (packets)"
+    assert lines[9].startswith("last change  2027-01-15T08:01:00Z ")
     assert "Namespace   0        3          0         not connected: timed out" in lines
     assert lines[-2:] == ["warning old-nft: nft is old", "  install a newer one"]
 
@@ -354,6 +368,26 @@ def test_why_in_words(enforcing: Running) -> None:
         "",
         "the kernel of node n1 has what the engine says",
     ]
+
+
+def test_why_says_what_becomes_of_packets_with_the_address_of_another(enforcing: Running, network: Network) -> None:
+    web = PodLink("veth1", "cni0", "0a:58:0a:00:00:01", (parse_address("10.0.0.1"),), "shop/web")
+    api = PodLink("cali1", "", "", (parse_address("10.0.0.3"),), "shop/api", exempt=True)
+    enforcing.send(Attached(Links((web, api))), Bookmark(9))
+    enforcing.enforced(9)
+    (note,) = documents(ask(enforcing, "why", "shop/web", "shop/db", "80", "-o", "json"))["notes"]
+    assert note == (
+        "what shop/web sends by port veth1 of bridge cni0 with another source than 10.0.0.1 is dropped as "
+        "unknown-source by table bridge podfence, before any policy is asked"
+    )
+    assert documents(ask(enforcing, "why", "shop/api", "shop/db", "80", "-o", "json"))["notes"] == [
+        "shop/api may send with any address: its namespace is exempt on this node (--unbound-namespace)"
+    ]
+    assert documents(ask(enforcing, "why", "shop/db", "shop/web", "80", "-o", "json"))["notes"] == [
+        "shop/db is not bound to a link: it can write any source, and be taken for another"
+    ]
+    enforcing.binding = "off"
+    assert documents(ask(enforcing, "why", "shop/web", "shop/db", "80", "-o", "json"))["notes"] == []
 
 
 def _chain(running: Running) -> str:

@@ -14,9 +14,10 @@ if [ ! -e "/run/netns/$cpns" ]; then
   ip -n "$cpns" link set lo up
   ip -n "$cpns" link add lan0 type bridge
   ip -n "$cpns" addr add "$net.1/24" dev lan0
+  ip -n "$cpns" addr add "$net6:1/64" dev lan0 nodad
   ip -n "$cpns" link set lan0 up
   ip -n "$cpns" addr add "$outside/32" dev lo
-  in_cp sysctl -qw net.ipv4.ip_forward=1
+  in_cp sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
   # What one node sends to another must not meet this namespace's netfilter on the way.
   in_cp sysctl -qw net.bridge.bridge-nf-call-iptables=0 || true
 fi
@@ -53,7 +54,7 @@ spawn_in_cp kube-apiserver \
   --requestheader-extra-headers-prefix=X-Remote-Extra- \
   --proxy-client-cert-file="$work/pki/front-proxy.crt" --proxy-client-key-file="$work/pki/front-proxy.key" \
   --service-account-key-file="$work/pki/sa.pub" --service-account-signing-key-file="$work/pki/sa.key" \
-  --service-account-issuer=https://kubernetes.default.svc.cluster.local --service-cluster-ip-range="$svcnet.0/20" \
+  --service-account-issuer=https://kubernetes.default.svc.cluster.local --service-cluster-ip-range="$svcnet.0/20,$svcnet6::/112" \
   --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --allow-privileged=true \
   --audit-policy-file="$work/conf/audit.yaml" --audit-log-path="$work/log/audit.log"
 wait_for 120 "API server ready" kc get --raw /readyz

@@ -14,6 +14,10 @@ cpns=${PODFENCE_BED_NAME:-podfence-bed} # network namespace of the control plane
 net=${PODFENCE_BED_NET:-10.200.0}       # the network of the nodes: .1 is the control plane, .11 is node n1
 podnet=${PODFENCE_BED_PODNET:-10.244}   # node nI has $podnet.I.0/24
 svcnet=${PODFENCE_BED_SVCNET:-10.96.0}  # .1 is the API server, .10 is the DNS
+# The same of IPv6; beds do not see each other, so all have these.
+net6=fd00:10:200:                        # followed by :1 it is the control plane, by :11 node n1
+podnet6=fd00:10:244                     # node nI has $podnet6:I::/64
+svcnet6=fd00:10:96
 outside=203.0.113.80                    # an address that stands for all outside of the cluster, on port 80
 nodes="1 2 3"                           # the nodes that get certificates and routes, started or not
 server=https://$net.1:6443

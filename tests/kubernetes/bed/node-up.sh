@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Starts node nI: network, mount, pid, ipc, uts and cgroup namespaces, and in them containerd, kubelet and kube-proxy.
-# usage: node-up.sh I      PODFENCE_BED_CNI=bridge|ptp   PODFENCE_BED_PROXY=nftables|iptables
+# usage: node-up.sh I      PODFENCE_BED_CNI=bridge|ptp   PODFENCE_BED_PROXY=nftables|iptables   PODFENCE_BED_FAMILIES=single|dual
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 i=$1 n=n$1 state=$work/n$1
-cni=${PODFENCE_BED_CNI:-bridge} proxy=${PODFENCE_BED_PROXY:-nftables}
+cni=${PODFENCE_BED_CNI:-bridge} proxy=${PODFENCE_BED_PROXY:-nftables} families=${PODFENCE_BED_FAMILIES:-single}
 start=$EPOCHREALTIME
 
 if [ ! -d /sys/fs/cgroup/memory ]; then
@@ -50,16 +50,32 @@ if ! in_node ip link show eth0 >/dev/null 2>&1; then
   ip -n "$cpns" link add "v$n" type veth peer name eth0 address "$(printf 02:00:00:00:00:%02x "$i")" netns "$holder"
   ip -n "$cpns" link set "v$n" master lan0 up
   in_node ip addr add "$net.1$i/24" dev eth0
+  in_node ip addr add "$net6:1$i/64" dev eth0 nodad
   in_node ip link set eth0 up
   in_node ip route add default via "$net.1"
+  in_node ip route add default via "$net6:1"
   ip -n "$cpns" route replace "$podnet.$i.0/24" via "$net.1$i"
+  ip -n "$cpns" route replace "$podnet6:$i::/64" via "$net6:1$i"
   for other in $nodes; do
-    [ "$other" = "$i" ] || in_node ip route replace "$podnet.$other.0/24" via "$net.1$other"
+    [ "$other" != "$i" ] || continue
+    in_node ip route replace "$podnet.$other.0/24" via "$net.1$other"
+    in_node ip route replace "$podnet6:$other::/64" via "$net6:1$other"
   done
-  in_node sysctl -qw net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1
+  in_node sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 \
+    net.bridge.bridge-nf-call-iptables=1 net.bridge.bridge-nf-call-ip6tables=1
 fi
 
 # --- what runs on it
+ranges="[{\"subnet\": \"$podnet.$i.0/24\"}]" routes='{"dst": "0.0.0.0/0"}'
+pod_cidrs="\"$podnet.$i.0/24\"" cluster_cidr=$podnet.0.0/16 addresses=$net.1$i
+case $families in
+  single) ;;
+  dual)
+    ranges+=", [{\"subnet\": \"$podnet6:$i::/64\"}]" routes+=', {"dst": "::/0"}'
+    pod_cidrs+=", \"$podnet6:$i::/64\"" cluster_cidr+=,$podnet6::/48 addresses+=,$net6:1$i
+    ;;
+  *) echo "PODFENCE_BED_FAMILIES is single or dual, not $families" >&2; exit 2 ;;
+esac
 case $cni in
   bridge) plugin='"type": "bridge", "bridge": "cni0", "isGateway": true, "hairpinMode": true, "ipMasq": false' ;;
   ptp) plugin='"type": "ptp", "ipMasq": false' ;;
@@ -68,7 +84,7 @@ esac
 cat >"$state/etc/cni/net.d/10-pods.conflist" <<J
 {"cniVersion": "0.4.0", "name": "pods", "plugins": [
   {$plugin, "mtu": 1500,
-   "ipam": {"type": "host-local", "ranges": [[{"subnet": "$podnet.$i.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
+   "ipam": {"type": "host-local", "ranges": [$ranges], "routes": [$routes]}},
   {"type": "portmap", "capabilities": {"portMappings": true}, "snat": true}]}
 J
 cat >"$state/containerd.toml" <<T
@@ -117,7 +133,7 @@ kind: KubeProxyConfiguration
 mode: $proxy
 hostnameOverride: $n
 clientConnection: {kubeconfig: "$work/conf/proxy.conf"}
-clusterCIDR: "$podnet.0.0/16"
+clusterCIDR: "$cluster_cidr"
 conntrack: {maxPerCore: 0, min: 0}
 bindAddress: 0.0.0.0
 Y
@@ -137,9 +153,9 @@ spawn_in_node() { # name command...: as spawn; the process id kept is the progra
 spawn_in_node "$n-containerd" "$work/bin/containerd" --config "$state/containerd.toml"
 wait_for 30 "containerd on $n" in_node "$work/bin/ctr" version
 spawn_in_node "$n-kubelet" "$work/bin/kubelet" --config="$state/kubelet.yaml" --kubeconfig="$work/conf/$n.conf" \
-  --hostname-override="$n" --node-ip="$net.1$i"
+  --hostname-override="$n" --node-ip="$addresses"
 wait_for 60 "$n registered" kc get node "$n"
-kc patch node "$n" -p "{\"spec\":{\"podCIDR\":\"$podnet.$i.0/24\",\"podCIDRs\":[\"$podnet.$i.0/24\"]}}" >/dev/null
+kc patch node "$n" -p "{\"spec\":{\"podCIDR\":\"$podnet.$i.0/24\",\"podCIDRs\":[$pod_cidrs]}}" >/dev/null
 spawn_in_node "$n-kube-proxy" "$work/bin/kube-proxy" --config="$state/kube-proxy.yaml"
 wait_for 60 "$n ready" kc wait --for=condition=Ready "node/$n" --timeout=1s
-echo "node $n up with $cni and kube-proxy $proxy: $(since "$start") s"
+echo "node $n up with $cni, kube-proxy $proxy and addresses $addresses: $(since "$start") s"

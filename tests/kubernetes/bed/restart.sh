@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Makes the nodes that run anew. usage: restart.sh      PODFENCE_BED_CNI and PODFENCE_BED_PROXY as for node-up.sh
+# Makes the nodes that run anew. usage: restart.sh      PODFENCE_BED_CNI, PODFENCE_BED_PROXY and PODFENCE_BED_FAMILIES as for node-up.sh
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 running=()

@@ -4,11 +4,25 @@ app.kubernetes.io/name: podfence
 app.kubernetes.io/component: agent
 {{- end }}
 
-{{- define "podfence.labels" -}}
-{{ include "podfence.selector" . }}
+{{- define "podfence.controller.selector" -}}
+app.kubernetes.io/name: podfence
+app.kubernetes.io/component: controller
+{{- end }}
+
+{{- define "podfence.version" -}}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{- define "podfence.labels" -}}
+{{ include "podfence.selector" . }}
+{{ include "podfence.version" . }}
+{{- end }}
+
+{{- define "podfence.controller.labels" -}}
+{{ include "podfence.controller.selector" . }}
+{{ include "podfence.version" . }}
 {{- end }}
 
 {{- define "podfence.image" -}}
@@ -42,4 +56,21 @@ seLinuxOptions:
   mountPath: {{ .Values.runDirectory }}
 - name: settings
   mountPath: /host/proc/sys/net
+{{- end }}
+
+{{- /* What was chosen; else what the release has. One from before there was a choice begins with telling. */ -}}
+{{- define "podfence.binding" -}}
+{{- $chosen := .Values.binding -}}
+{{- if not $chosen -}}
+{{- $chosen = "enforce" -}}
+{{- with lookup "apps/v1" "DaemonSet" .Release.Namespace "podfence-agent" -}}
+{{- $chosen = "report" -}}
+{{- range (first .spec.template.spec.containers).args -}}
+{{- if hasPrefix "--binding=" . -}}
+{{- $chosen = trimPrefix "--binding=" . -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $chosen -}}
 {{- end }}

@@ -11,6 +11,7 @@ from podfence.policy.verdict import Verdict
 
 SourceName = Literal["waiting", "live", "kept"]
 DirectionName = Literal["egress", "ingress"]
+BindingName = Literal["off", "report", "enforce"]
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -46,12 +47,24 @@ class Moment(_Part, frozen=True):
 
 
 class DroppedPackets(_Part, frozen=True):
-    """Packets that were dropped: by policies in each direction, of unknown pods (`held`), and of cut flows."""
+    """Packets that were dropped: by policies in each direction, of unknown pods (`held`), and of cut flows.
+
+    `stray` are those that are not of the pod whose link they came by, by reason; they passed if binding is "report".
+    """
 
     egress: int
     ingress: int
     held: int
     cut: int
+    stray: dict[str, int]
+
+
+class PodLinks(_Part, frozen=True):
+    """How many pods of the node are bound to their links, how many are not, and how many are exempt from it."""
+
+    bound: int
+    unbound: int
+    exempt: int
 
 
 class AgentStatus(_Part, frozen=True):
@@ -76,6 +89,8 @@ class AgentStatus(_Part, frozen=True):
     pods: int
     policies: int
     groups: int
+    binding: BindingName
+    links: PodLinks
     last_change: Moment | None
     last_error: Moment | None
     dropped: DroppedPackets | None

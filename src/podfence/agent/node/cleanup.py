@@ -16,11 +16,11 @@ from podfence.agent.node.preflight import is_ours
 from podfence.agent.node.presence import LOCK, SOCKET, claimed
 from podfence.dataplane.conntrack import KernelConntrack
 from podfence.dataplane.enforcer import ForeignTableError
-from podfence.dataplane.ruleset import TABLE
+from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE
 from podfence.dataplane.settings import Settings
 from podfence.errors import PodfenceError
 from podfence.netlink.asking import NetlinkError
-from podfence.nft.errors import NotFoundError
+from podfence.nft.errors import NftError, NotFoundError
 from podfence.nft.process import NftRunner
 from podfence.nft.transaction import Transaction
 
@@ -51,15 +51,16 @@ def cleanup(
 ) -> None:
     """Take everything of podfence from the node of this thread's network namespace, and `say` what was done.
 
-    The table goes first, in one transaction: until then all is enforced, from then on nothing. Files are removed by
-    their names, and directories only when they are empty, so a wrong path does no harm. Doing it twice does no harm.
+    The tables go first, that of frames before that of policies: until then all is enforced, from then on nothing.
+    Files are removed by their names, and directories only when they are empty, so a wrong path does no harm. Doing it
+    twice does no harm.
 
     Raises AgentRunsError if an agent runs, ForeignTableError if the table is somebody else's, NftError if it cannot
     be deleted: nothing was touched then. Raises CleanupError after the rest was done if something else is left.
     """
     failed: list[str] = []
     with claimed(run):
-        say(_delete_table(runner or NftRunner()))
+        _delete_tables(runner or NftRunner(), say)
         try:
             say(_forget_labels((settings or Settings()).label))
         except (OSError, NetlinkError) as error:
@@ -74,15 +75,29 @@ def cleanup(
         raise CleanupError("\n".join(failed))
 
 
-def _delete_table(runner: Runner) -> str:
+def _delete_tables(runner: Runner, say: Callable[[str], None]) -> None:
     try:
         table = runner.list_table(TABLE)
     except NotFoundError:
-        return f"there is no table {TABLE.address}"
-    if not is_ours(table.comment or ""):
+        table = None
+    if table is not None and not is_ours(table.comment or ""):
         raise ForeignTableError(f"table {TABLE.address} was not made by podfence, and is left alone; so is all else")
-    runner.run(Transaction(TABLE).delete(TABLE))
-    return f"table {TABLE.address} is deleted: nothing is enforced on this node any more"
+    if _has_frames(runner):
+        runner.run(Transaction(BRIDGE_TABLE).delete(BRIDGE_TABLE))
+        say(f"table {BRIDGE_TABLE.address} is deleted: ports of bridges are bound no more")
+    if table is None:
+        say(f"there is no table {TABLE.address}")
+    else:
+        runner.run(Transaction(TABLE).delete(TABLE))
+        say(f"table {TABLE.address} is deleted: nothing is enforced on this node any more")
+
+
+def _has_frames(runner: Runner) -> bool:
+    try:
+        return is_ours(runner.list_table(BRIDGE_TABLE).comment or "")
+    except NftError:
+        # There is none, or the kernel has no such tables.
+        return False
 
 
 def _forget_labels(label: int) -> str:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from podfence.dataplane.ruleset import TABLE
+from podfence.dataplane.drops import REASONS, chain_of
+from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE
 from podfence.nft.errors import NftError
 
 if TYPE_CHECKING:
@@ -22,16 +24,33 @@ if TYPE_CHECKING:
 AGAIN: Final = 30.0
 """Seconds for which a reading may stand for the next ones: for a large table, nft takes 0.2 s of a core."""
 
-_KINDS: Final = (("deny_e_", "egress"), ("deny_i_", "ingress"), ("hold", "held"), ("revoked", "cut"))
+_GROUPS: Final = (("deny_e_", "egress"), ("deny_i_", "ingress"))
+_CHAINS: Final = {
+    **dict.fromkeys(("hold", "held", "from_stranger"), "held"),
+    "revoked": "cut",
+    **{chain_of(reason): chain_of(reason) for reason in REASONS},
+}
 
 
 class Drops(NamedTuple):
-    """Packets dropped by policies at their source and at their destination, of unknown pods, and of cut flows."""
+    """Packets dropped by policies at their source and at their destination, of unknown pods, and of cut flows.
+
+    Those after are of packets that are not their link's pod's, by reason (see `podfence.dataplane.drops`).
+    """
 
     egress: int = 0
     ingress: int = 0
     held: int = 0
     cut: int = 0
+    unknown_source: int = 0
+    unknown_destination: int = 0
+    unknown_protocol: int = 0
+    tunnel: int = 0
+
+    @property
+    def stray(self) -> dict[str, int]:
+        """Packets that are not their link's pod's, by reason."""
+        return {reason: getattr(self, chain_of(reason)) for reason in REASONS}
 
 
 class DropTotals:
@@ -42,7 +61,7 @@ class DropTotals:
         self._runner = runner
         self._clock = clock
         self._lock = threading.Lock()
-        self._last: dict[tuple[str, int], int] = {}
+        self._last: dict[tuple[str, str, int], int] = {}
         self._totals = dict.fromkeys(Drops._fields, 0)
         self._read_at: float | None = None
         self._readable = False
@@ -63,14 +82,18 @@ class DropTotals:
 
     def _add(self) -> bool:
         try:
-            counters = self._runner.counters(TABLE)
+            counters = [(TABLE.address, counter) for counter in self._runner.counters(TABLE)]
         except (NftError, OSError):
             return False
-        last: dict[tuple[str, int], int] = {}
-        for counter in counters:
-            kind = next((kind for prefix, kind in _KINDS if counter.chain.startswith(prefix)), None)
+        # Only where pods are ports of bridges there is this table.
+        with suppress(NftError, OSError):
+            counters += [(BRIDGE_TABLE.address, counter) for counter in self._runner.counters(BRIDGE_TABLE)]
+        last: dict[tuple[str, str, int], int] = {}
+        for table, counter in counters:
+            group = (kind for prefix, kind in _GROUPS if counter.chain.startswith(prefix))
+            kind = _CHAINS.get(counter.chain) or next(group, None)
             if kind is not None:
-                place = counter.chain, counter.handle
+                place = table, counter.chain, counter.handle
                 before = self._last.get(place, 0)
                 last[place] = counter.packets
                 self._totals[kind] += counter.packets - (before if before <= counter.packets else 0)

@@ -40,17 +40,20 @@ class Feed:
         source: QueueSource,
         kept: Kept,
         complain: Callable[[str], None],
+        before: Callable[[], None],
         local: Callable[[], None],
     ) -> None:
         """Fill `source` by way of `intake`; `complain` is told a sentence when the state cannot be kept.
 
-        `local` is called when pods came, so that somebody may look where they are attached.
+        `before` is called when pods are known to have changed, before the loop is told of it: it may tell the loop
+        something that has to come first. `local` is called when pods came, so that somebody may look after them.
         """
         self.intake = intake
         self.since = time.time()
         self._source = source
         self._kept = kept
         self._complain = complain
+        self._before = before
         self._local = local
         self._keeps = True
         self._compacting: asyncio.Task[None] | None = None
@@ -73,7 +76,9 @@ class Feed:
         """Take what was kept on the disk, and begin to keep what comes."""
         try:
             held = self._kept.load()
-            self._source.put(self.intake.restore(held))
+            notices = self.intake.restore(held)
+            self._before()
+            self._source.put(notices)
             self._kept.start(held)
         except KeptError as error:
             self._give_up(error)
@@ -97,10 +102,13 @@ class Feed:
         taken = self.intake.take(delivered)
         if self._keeps and taken.changes:
             self._keep(taken.changes)
+        pods = any(item.key.kind == "Pod" for _, item, _ in taken.changes)
+        if pods:
+            self._before()
         self._source.put(taken.notices)
         if self.state != was:
             self.since = time.time()
-        if any(item.key.kind == "Pod" for _, item, _ in taken.changes):
+        if pods:
             self._local()
 
     def _keep(self, changes: Sequence[Change]) -> None:

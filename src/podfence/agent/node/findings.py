@@ -3,9 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SHOWN: Final = 5
+"""How many pods, or other things, a message names."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -23,3 +29,9 @@ class Finding(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         """Return the sentence."""
         return f"{self.message}; {self.remedy}"
+
+
+def some(names: Sequence[str]) -> str:
+    """Return names for a message: the first ones, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"

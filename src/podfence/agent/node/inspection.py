@@ -86,7 +86,7 @@ class Inspection:
             name=self._node,
             is_known=node is not None or not self._intake.is_synced,
             pod_cidrs=node.pod_cidrs if node is not None else (),
-            pods=self._intake.pods_on(self._node),
+            pods={text: pod for pod, texts in self._intake.pods_on(self._node).items() for text in texts},
             is_listening=True,
         )
 

@@ -95,15 +95,14 @@ class Intake:
                 notices.append(Synced())
         return Taken(tuple(notices), tuple(changes))
 
-    def pods_on(self, node: str) -> dict[str, str]:
-        """Return the addresses of the pods of a node that have a network of their own, finished ones left out."""
+    def pods_on(self, node: str) -> dict[str, tuple[str, ...]]:
+        """Return the pods of a node that have a network of their own, finished ones left out, with their addresses."""
         # Looked up, not searched for: this is asked whenever pods change, and there may be ten thousand elsewhere.
         pods = (self.held[key].object for key in self._by_node.get(node, ()))
         return {
-            address: f"{item.namespace}/{item.name}"
+            f"{item.namespace}/{item.name}": item.addresses
             for item in pods
             if isinstance(item, Pod) and not item.template.host_network and item.phase not in FINISHED_PHASES
-            for address in item.addresses
         }
 
     def node(self, name: str) -> Node | None:

@@ -18,7 +18,7 @@ from podfence.netlink.messages import ERROR, REQUEST, attribute, attributes, err
 from podfence.sets.addresses import V6_FIRST, AddressSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
 Kind = Literal["routed", "bridge", "absent", "bypass"]
 
@@ -38,41 +38,76 @@ class Place(NamedTuple):
 
 
 _GET_LINK: Final = 18
+_GET_ADDRESS: Final = 22
 _NEW_ROUTE, _GET_ROUTE = 24, 26
 _LINK: Final = struct.Struct("=BxHiII")
-_LINK_NAME, _LINK_INFO = 3, 18
+_LINK_NAME, _LINK_MASTER, _LINK_INFO = 3, 10, 18
 _INFO_KIND, _INFO_DATA = 1, 2
+_OWNED: Final = struct.Struct("=BBBBI")
+_OWNED_ADDRESS, _OWNED_LOCAL = 1, 2
 _ROUTE: Final = struct.Struct("=BBBBBBBBI")
+_AS_WRITTEN: Final = 0x2000
+"""A flag (RTM_F_FIB_MATCH): answer with the route as it is in its table, not with what it means for the address."""
 _DESTINATION, _INTERFACE, _GATEWAY, _VIA = 1, 4, 5, 18
 _UNICAST: Final = 1
 _NUMBER: Final = struct.Struct("=I")
+_FIRST: Final = {4: 0, 16: V6_FIRST}
+"""The number of the first address by how many bytes an address has."""
+
 _BUFFER: Final = 1 << 16
+_CHANGES: Final = 0x1 | 0x10 | 0x100
+"""The groups RTMGRP_LINK, RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR."""
+
 _PATIENCE: Final = 10.0
 _GONE: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL, errno.ESRCH})
 
-_OWN: Final = frozenset({"veth", "netkit", "tun"})
+CABLES: Final = frozenset({"veth", "netkit", "tun"})
+"""Kinds of links that the node's end of a pod's cable has; others have them too."""
+
 _SHARED: Final = frozenset({"", "bond", "ipvlan", "ipvtap", "macvlan", "macvtap", "openvswitch", "team", "vlan"})
 _ABSENT: Final = Place("", "absent")
 
 
 class Link(NamedTuple):
-    """An interface: its name, what kind of link it is ("" for a device), and that kind's options as attributes."""
+    """An interface: its name, what kind of link it is ("" for a device), and that kind's options as attributes.
+
+    `master` is the number of the interface whose port it is, such as a bridge, 0 if there is none.
+    """
 
     name: str
     kind: str
     options: bytes = b""
+    master: int = 0
 
 
 def links() -> dict[int, Link]:
     """Return all interfaces of this thread's network namespace by number. Raises NetlinkError or OSError."""
+    return {
+        _LINK.unpack_from(data, start)[2]: _link(data, start + _LINK.size, end)
+        for data, start, end in _dump(_GET_LINK, _LINK.pack(0, 0, 0, 0, 0))
+    }
+
+
+def own_addresses() -> dict[int, frozenset[int]]:
+    """Return the addresses, numbers as in `podfence.sets`, of each interface by its number. Raises as `links`."""
+    found: dict[int, set[int]] = {}
+    for data, start, end in _dump(_GET_ADDRESS, _OWNED.pack(0, 0, 0, 0, 0)):
+        interface = _OWNED.unpack_from(data, start)[4]
+        parts = {what: data[a:b] for what, a, b in attributes(data, start + _OWNED.size, end)}
+        # On a link from point to point the one is the other end's.
+        raw = parts.get(_OWNED_LOCAL, parts.get(_OWNED_ADDRESS, b""))
+        if len(raw) in _FIRST:
+            found.setdefault(interface, set()).add(_FIRST[len(raw)] + int.from_bytes(raw, "big"))
+    return {number: frozenset(addresses) for number, addresses in found.items()}
+
+
+def _dump(kind: int, payload: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield where each answer to a request for a list is: the buffer, its start, its end."""
     netlink = Netlink(socket.NETLINK_ROUTE)
     try:
-        found = {}
-        for data, places in netlink.dump(_GET_LINK, _LINK.pack(0, 0, 0, 0, 0)):
+        for data, places in netlink.dump(kind, payload):
             for start, end in places:
-                number = _LINK.unpack_from(data, start)[2]
-                found[number] = _link(data, start + _LINK.size, end)
-        return found
+                yield data, start, end
     finally:
         netlink.close()
 
@@ -81,7 +116,44 @@ def _link(data: bytes, start: int, end: int) -> Link:
     parts = {number: (first, last) for number, first, last in attributes(data, start, end)}
     inner = {number: data[a:b] for number, a, b in attributes(data, *parts.get(_LINK_INFO, (0, 0)))}
     first, last = parts.get(_LINK_NAME, (0, 0))
-    return Link(_text(data[first:last]), _text(inner.get(_INFO_KIND, b"")), inner.get(_INFO_DATA, b""))
+    a, b = parts.get(_LINK_MASTER, (0, 0))
+    master = _NUMBER.unpack_from(data, a)[0] if b - a == _NUMBER.size else 0
+    return Link(_text(data[first:last]), _text(inner.get(_INFO_KIND, b"")), inner.get(_INFO_DATA, b""), master)
+
+
+class LinkWatch:
+    """Becomes readable when an interface of the node, or an address of one, came, went or was changed."""
+
+    def __init__(self) -> None:
+        """Begin to listen in this thread's network namespace. Raises OSError if the kernel does not let us."""
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
+        )
+        try:
+            self._socket.bind((0, _CHANGES))
+        except OSError:
+            self._socket.close()
+            raise
+
+    def fileno(self) -> int:
+        """Return what to wait for."""
+        return self._socket.fileno()
+
+    def clear(self) -> None:
+        """Take what it has to tell, so that only later changes are told."""
+        while True:
+            try:
+                self._socket.recv(_BUFFER)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # There was more than it could hold; whoever looks sees all of it.
+                if error.errno != errno.ENOBUFS:
+                    return
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._socket.close()
 
 
 def locate(addresses: Iterable[str]) -> dict[str, Place]:
@@ -107,14 +179,29 @@ def _asked(text: str) -> int | None:
     return last - 1 if last - first > 1 else last
 
 
+def way(address: int, known: Mapping[int, Link]) -> Place:
+    """Return where an address, a number as in `podfence.sets`, is attached, given all links. Raises as `locate`."""
+    return _place(_routes([address])[address], known)
+
+
+def has_own_route(address: int) -> bool:
+    """Return whether the route that leads to an address is for it alone, and not for a network. Raises as `locate`."""
+    route = _routes([address], flags=_AS_WRITTEN)[address]
+    return route.length == (32 if address < V6_FIRST else 128)
+
+
 class _Route(NamedTuple):
-    """What the kernel says of an address: the interface's number, 0 for none, and whether another node is next."""
+    """What the kernel says of an address: the interface's number, 0 for none, and whether another node is next.
+
+    `length` is that of the prefix, which is the whole address unless the route was asked for as it is written.
+    """
 
     interface: int
     is_onward: bool
+    length: int = 0
 
 
-def _place(route: _Route, known: dict[int, Link]) -> Place:
+def _place(route: _Route, known: Mapping[int, Link]) -> Place:
     link = known.get(route.interface)
     if link is None:
         return _ABSENT
@@ -124,25 +211,25 @@ def _place(route: _Route, known: dict[int, Link]) -> Place:
         return _ABSENT
     if link.kind == "bridge":
         return Place(link.name, "bridge", link.name)
-    if link.kind in _OWN:
+    if link.kind in CABLES:
         return Place(link.name, "routed")
     # Tunnels are left, which lead to other nodes.
     return Place(link.name, "bypass") if link.kind in _SHARED else _ABSENT
 
 
-def _routes(numbers: list[int]) -> dict[int, _Route]:
+def _routes(numbers: list[int], flags: int = 0) -> dict[int, _Route]:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as asked:
         asked.bind((0, 0))
         asked.settimeout(_PATIENCE)
-        return {number: _route(asked, sequence, number) for sequence, number in enumerate(numbers, 1)}
+        return {number: _route(asked, sequence, number, flags) for sequence, number in enumerate(numbers, 1)}
 
 
-def _route(asked: socket.socket, sequence: int, number: int) -> _Route:
+def _route(asked: socket.socket, sequence: int, number: int, flags: int) -> _Route:
     """Ask for one route and return it; the kernel has answered before `send` returns."""
     four = number < V6_FIRST
     raw = number.to_bytes(4, "big") if four else (number - V6_FIRST).to_bytes(16, "big")
     family = socket.AF_INET if four else socket.AF_INET6
-    header = _ROUTE.pack(family, len(raw) * 8, 0, 0, 0, 0, 0, 0, 0)
+    header = _ROUTE.pack(family, len(raw) * 8, 0, 0, 0, 0, 0, 0, flags)
     try:
         asked.send(message(_GET_ROUTE, REQUEST, sequence, header + attribute(_DESTINATION, raw)))
         data = asked.recv(_BUFFER)
@@ -153,10 +240,10 @@ def _route(asked: socket.socket, sequence: int, number: int) -> _Route:
             problem = error_number(data, start)
             if problem not in _GONE:
                 raise NetlinkError(f"asking for a route ({os.strerror(problem)})", problem)
-        elif kind == _NEW_ROUTE and _ROUTE.unpack_from(data, start)[7] == _UNICAST:
+        elif kind == _NEW_ROUTE and (found := _ROUTE.unpack_from(data, start))[7] == _UNICAST:
             parts = {what: data[first:last] for what, first, last in attributes(data, start + _ROUTE.size, end)}
             if _INTERFACE in parts:
-                return _Route(_NUMBER.unpack(parts[_INTERFACE])[0], _GATEWAY in parts or _VIA in parts)
+                return _Route(_NUMBER.unpack(parts[_INTERFACE])[0], _GATEWAY in parts or _VIA in parts, found[1])
     return _Route(0, is_onward=False)
 
 

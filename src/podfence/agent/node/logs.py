@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import structlog
 
-from podfence.agent.denials import LeftOut
+from podfence.agent.denials import DeniedFlow, LeftOut
+from podfence.agent.strays import LeftOutStrays, Stray
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from structlog.typing import EventDict, Processor, WrappedLogger
 
-    from podfence.agent.denials import DeniedFlow
+    from podfence.agent.kernel import Told
     from podfence.agent.node.findings import Finding
     from podfence.agent.node.view import HealthView
     from podfence.agent.reports import Report
@@ -148,25 +149,17 @@ class Log:
         if report.cut:
             log.info("cut established flows that are forbidden now", flows=report.cut)
 
-    def denied(self, told: Iterable[DeniedFlow | LeftOut]) -> None:
-        """Write a line for each denied flow."""
+    def denied(self, told: Iterable[Told]) -> None:
+        """Write a line for each denied flow, and for each kind of stray packets."""
         for item in told:
-            if isinstance(item, LeftOut):
-                self.logger.warning(str(item), packets=item.packets)
-                continue
-            fields: dict[str, object] = {
-                "direction": str(item.direction),
-                "source": item.source,
-                "source_name": item.source_name,
-                "destination": item.destination,
-                "destination_name": item.destination_name,
-                "protocol": item.protocol,
-                "port": item.port,
-                "policies": list(item.policies),
-            }
-            self.logger.info(
-                "denied", **{name: value for name, value in fields.items() if value is not None and value != ""}
-            )
+            match item:
+                case DeniedFlow():
+                    fields = {**item._asdict(), "direction": str(item.direction), "policies": list(item.policies)}
+                    self.logger.info("denied", **_known(fields))
+                case Stray():
+                    self.logger.info("stray", **_known(item._asdict()))
+                case LeftOut() | LeftOutStrays():
+                    self.logger.warning(str(item), packets=item.packets)
 
     def findings(self, found: Sequence[Finding]) -> None:
         """Write the findings that are new, and those that are gone."""
@@ -192,6 +185,10 @@ class Log:
                     self.logger.info("watching", kind=item.kind)
             elif item.error:
                 self.logger.warning("not watching", kind=item.kind, error=item.error)
+
+
+def _known(fields: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in fields.items() if value is not None and value != ""}
 
 
 def _write(waiting: queue.Queue[logging.LogRecord | None], handler: logging.Handler) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from podfence.agent.kernel import NodeKernel, settling
 from podfence.agent.loop import Agent
+from podfence.agent.node.attaching import Attaching
 from podfence.agent.node.events import NodeEvents
 from podfence.agent.node.feed import Feed
 from podfence.agent.node.inspection import Inspection
@@ -42,10 +43,13 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
+    from podfence.agent.node.attaching import Attachments
     from podfence.agent.node.findings import Finding
     from podfence.agent.node.logs import Form, Level
+    from podfence.agent.node.matching import Granted
     from podfence.agent.node.view import HealthView
     from podfence.agent.reports import Report
+    from podfence.dataplane.settings import Binding
     from podfence.kube.access.access import Access
     from podfence.kube.access.choose import Choice
     from podfence.policy.options import Options
@@ -78,6 +82,9 @@ class Setup:
     state: Path
     run: Path
     sysctls: Path
+    results: Path
+    binding: Binding
+    granted: Granted
     options: Options
     reject: bool
     log_form: Form
@@ -109,7 +116,7 @@ class NodeAgent:
         self._setup = setup
         self._access = access
         self._log = log
-        settings = Settings(reject=setup.reject, log_group=LOG_GROUP)
+        settings = Settings(reject=setup.reject, log_group=LOG_GROUP, binding=setup.binding)
         self._metrics = Metrics(setup.version)
         self._kernel = NodeKernel(setup.node, settings, self._tell)
         self._source = QueueSource(self._kernel.watch)
@@ -125,8 +132,11 @@ class NodeAgent:
         )
         intake = Intake()
         self._inspection = Inspection(setup.node, intake, settings, setup.state, setup.sysctls)
+        self._attaching = Attaching(
+            lambda: intake.pods_on(setup.node), self._source.put, setup.binding, setup.results, setup.granted
+        )
         kept = Kept(setup.state, _identity(access, setup.node))
-        self._feed = Feed(intake, self._source, kept, log.logger.warning, self._inspection.soon)
+        self._feed = Feed(intake, self._source, kept, log.logger.warning, self._attaching.follow, self._inspection.soon)
         self._failure: BaseException | None = None
 
     def run(self) -> None:
@@ -163,7 +173,17 @@ class NodeAgent:
     @property
     def findings(self) -> Sequence[Finding]:
         """What is wrong with the node at present."""
-        return self._inspection.findings
+        return (*self._attaching.findings, *self._inspection.findings)
+
+    @property
+    def binding(self) -> Binding:
+        """What becomes of packets that are not those of the pod whose link they come by."""
+        return self._setup.binding
+
+    @property
+    def attachments(self) -> Attachments:
+        """How many pods of the node are bound to their links."""
+        return self._attaching.attachments
 
     @property
     def health(self) -> Sequence[HealthView]:
@@ -214,6 +234,7 @@ class NodeAgent:
                 events = NodeEvents(session, self.node)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._feed.run(session))
+                    group.create_task(self._attaching.run())
                     group.create_task(self._inspection.run(self._changed))
                     group.create_task(self._follow(events))
         finally:

@@ -116,6 +116,10 @@ class _Present(Collector):
         yield _gauge("podfence_programmed_pods", "Local pods that the kernel knows.", count.pods)
         yield _gauge("podfence_programmed_policies", "Policies that isolate local pods.", count.policies)
         yield _gauge("podfence_groups", "Groups of local pods that the same policies isolate.", count.groups)
+        links = GaugeMetricFamily("podfence_pod_links", "Local pods, by whether they are bound.", labels=("state",))
+        for state, number in view.attachments._asdict().items():
+            links.add_metric((state,), number)
+        yield links
         yield from self._dropped()
         yield from self._watches()
         findings = GaugeMetricFamily("podfence_findings", "What is wrong with the node.", labels=("severity",))
@@ -135,6 +139,13 @@ class _Present(Collector):
         yield CounterMetricFamily(
             "podfence_held_packets", "Packets of pod addresses that were not programmed yet.", value=totals.held
         )
+        stray = CounterMetricFamily(
+            "podfence_stray_packets", "Packets that are not of the pod whose link they came by, by reason.",
+            labels=("reason",),
+        )  # fmt: skip
+        for reason, packets in totals.stray.items():
+            stray.add_metric((reason,), packets)
+        yield stray
         yield CounterMetricFamily("podfence_cut_flow_packets", "Packets of flows that were cut.", value=totals.cut)
 
     def _watches(self) -> Iterator[Metric]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from podfence.agent.node.findings import Finding
+from podfence.agent.node.findings import Finding, some
 from podfence.agent.node.interfaces import locate
 from podfence.agent.node.rivals import look, rivals
 from podfence.dataplane.conntrack import KernelConntrack
@@ -38,8 +38,6 @@ OLDEST_KERNEL: Final = (5, 10)
 """The first that keeps the comment of a table, by which ours is known."""
 
 _COMMENTED: Final = Transaction(Table("podfence_probe", comment="probe")).add(Table("podfence_probe", comment="probe"))
-_SHOWN: Final = 5
-"""How many pods a message names."""
 
 
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,15 +167,10 @@ def _bypassing(facts: NodeFacts, places: Mapping[str, Place]) -> Iterator[Findin
         # Where pods have links of their own, one without may only be about to get or lose it.
         "warning" if others else "fatal",
         "pod-bypasses-node",
-        f"no interface of its own leads to {_some(names)}: its packets do not meet the node's rules",
+        f"no interface of its own leads to pod {some(names)}: its packets do not meet the node's rules",
         "use a network plugin that gives each pod a link to its node, instead of macvlan, ipvlan, SR-IOV or "
         "Open vSwitch",
     )
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"pod {', '.join(names[:_SHOWN])}{more}"
 
 
 def _ipvs(proc: Path) -> Iterator[Finding]:

@@ -42,7 +42,7 @@ class Named(NamedTuple):
         return " ".join(part for part in self if part)
 
 
-_INET: Final = 1
+_INET, _BRIDGE = 1, 7
 _OURS: Final = attribute(_TABLE, TABLE_NAME.encode() + b"\0")
 """How everything in a table of our name begins: its table is the first attribute."""
 
@@ -179,7 +179,7 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
 
 
 def _listed(question: int, place_of_name: int) -> tuple[Named, ...]:
-    """Return what a list of nf_tables has, our own table left out, which may have thousands of chains."""
+    """Return what a list of nf_tables has, our own tables left out, which may have thousands of chains."""
     found = []
     for data, start, end in _dumped(question):
         if not _is_ours(data, start):
@@ -192,7 +192,7 @@ def _listed(question: int, place_of_name: int) -> tuple[Named, ...]:
 def _comment() -> str | None:
     """Return the comment of the table with our name, None if there is no such table."""
     for data, start, end in _dumped(_GET_TABLE):
-        if _is_ours(data, start):
+        if data[start] == _INET and _is_ours(data, start):
             noted = {number: data[a:b] for number, a, b in attributes(data, start + GENERAL.size, end)}.get(_NOTED, b"")
             # As nft keeps it: a type, which is 0 for comments, a length, and the text.
             return noted[2:].rstrip(b"\0").decode("utf-8", "replace") if noted[:1] == b"\0" else ""
@@ -212,7 +212,7 @@ def _dumped(question: int) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _is_ours(data: bytes, start: int) -> bool:
-    return data[start] == _INET and data.startswith(_OURS, start + GENERAL.size)
+    return data[start] in (_INET, _BRIDGE) and data.startswith(_OURS, start + GENERAL.size)
 
 
 def _text(texts: dict[int, bytes], number: int) -> str:

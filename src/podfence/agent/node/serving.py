@@ -13,12 +13,13 @@ import os
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 from aiohttp import web
 
 from podfence.agent.node.answer import Refusal
+from podfence.agent.node.doorkeeper import Doorkeeper
 from podfence.agent.node.drops import DropTotals
 from podfence.agent.node.metrics import CONTENT_TYPE
 from podfence.agent.node.status import status
@@ -28,7 +29,7 @@ from podfence.errors import EndpointError, PodfenceError
 from podfence.nft.process import NftRunner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from podfence.agent.node.metrics import Metrics
@@ -76,6 +77,7 @@ class Serving:
         self._answers = ThreadPoolExecutor(2, thread_name_prefix="answers")
         self._scrapes = ThreadPoolExecutor(1, thread_name_prefix="scrapes")
         self._runners: list[web.AppRunner] = []
+        self._server: asyncio.Server | None = None
         self._socket_path: Path | None = None
         self.port = 0
 
@@ -93,28 +95,28 @@ class Serving:
 
     async def _listen(self, listen: str) -> None:
         host, port = address(listen)
-        runner = await self._run(*self._public())
-        site = web.TCPSite(runner, host, port, backlog=_BACKLOG)
+        runner = await self._run(*self._monitoring(), web.get("/readyz", self._serve_readyz))
+        answering = cast("Callable[[], asyncio.Protocol]", runner.server)
         try:
-            await site.start()
+            loop = asyncio.get_running_loop()
+            self._server = await loop.create_server(Doorkeeper(answering), host, port, backlog=_BACKLOG)
         except OSError as error:
             message = f"the agent cannot listen on {listen}: {_reason(error)}; --listen ADDRESS:PORT chooses another"
             raise ServingError(message) from error
-        self.port = runner.addresses[0][1]
+        self.port = self._server.sockets[0].getsockname()[1]
 
     async def _listen_here(self, path: Path) -> None:
         runner = await self._run(
-            *self._public(), web.get("/status", self._serve_status), web.get("/why", self._serve_why)
+            *self._monitoring(),
+            web.get("/readyz", self._serve_readyz_in_full),
+            web.get("/status", self._serve_status),
+            web.get("/why", self._serve_why),
         )
         await web.SockSite(runner, _own_socket(path), backlog=_BACKLOG).start()
         self._socket_path = path
 
-    def _public(self) -> tuple[web.RouteDef, ...]:
-        return (
-            web.get("/metrics", self._serve_metrics),
-            web.get("/livez", self._serve_livez),
-            web.get("/readyz", self._serve_readyz),
-        )
+    def _monitoring(self) -> tuple[web.RouteDef, ...]:
+        return (web.get("/metrics", self._serve_metrics), web.get("/livez", self._serve_livez))
 
     async def stop(self) -> None:
         """End all connections and remove the socket."""
@@ -122,6 +124,9 @@ class Serving:
             with contextlib.suppress(OSError):
                 self._socket_path.unlink()
             self._socket_path = None
+        if self._server is not None:
+            self._server.close()
+            self._server = None
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
@@ -149,12 +154,18 @@ class Serving:
             return web.Response(text="ok\n")
         return web.Response(status=503, text=f"the loop has not come round for {age:.0f} s\n")
 
-    async def _serve_readyz(self, request: web.Request) -> web.Response:
-        why = obstacles(self._view)
-        lines = [f"not ready: {text}" for text in why] or ["ok"]
-        if "verbose" in request.query:
-            lines += _details(self._view)
-        return web.Response(status=503 if why else 200, text="".join(f"{line}\n" for line in lines))
+    async def _serve_readyz(self, _: web.Request) -> web.Response:
+        # Reasons may name pods and policies, and anybody can ask here.
+        codes = [item.code for item in self._view.findings if item.severity == "fatal"]
+        if not self._view.agent.status().enforcing:
+            codes.append("not-enforcing")
+        return _ready([f"not ready: {code}" for code in codes])
+
+    async def _serve_readyz_in_full(self, request: web.Request) -> web.Response:
+        return _ready(
+            [f"not ready: {text}" for text in obstacles(self._view)],
+            _details(self._view) if "verbose" in request.query else [],
+        )
 
     async def _serve_status(self, _: web.Request) -> web.Response:
         return await self._answered(lambda: status(self._view, self._drops, self._version))
@@ -201,6 +212,11 @@ def _is_v6(text: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def _ready(reasons: list[str], details: Sequence[str] = ()) -> web.Response:
+    lines = [*(reasons or ["ok"]), *details]
+    return web.Response(status=503 if reasons else 200, text="".join(f"{line}\n" for line in lines))
 
 
 def _refused(code: int, error: Exception) -> web.Response:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from podfence.agent.node.answer import AgentStatus, DroppedPackets, Moment, NodeFinding, Watch
+from podfence.agent.node.answer import AgentStatus, DroppedPackets, Moment, NodeFinding, PodLinks, Watch
 from podfence.agent.node.programmed import Programmed
 from podfence.agent.node.view import obstacles
 
@@ -51,6 +51,8 @@ def status(view: View, drops: DropTotals, version: str) -> AgentStatus:
         pods=count.pods,
         policies=count.policies,
         groups=count.groups,
+        binding=view.binding,
+        links=PodLinks(**view.attachments._asdict()),
         last_change=None
         if change is None
         else Moment(
@@ -59,7 +61,15 @@ def status(view: View, drops: DropTotals, version: str) -> AgentStatus:
             f", in the kernel after {change.record.seconds * 1000:.1f} ms",
         ),
         last_error=None if error is None else Moment(at=timestamp(error.at), what=error.text),
-        dropped=None if dropped is None else DroppedPackets(**dropped._asdict()),
+        dropped=None
+        if dropped is None
+        else DroppedPackets(
+            egress=dropped.egress,
+            ingress=dropped.ingress,
+            held=dropped.held,
+            cut=dropped.cut,
+            stray=dropped.stray,
+        ),
     )
 
 

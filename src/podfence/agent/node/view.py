@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from podfence.agent.loop import Agent
+    from podfence.agent.node.attaching import Attachments
     from podfence.agent.node.findings import Finding
     from podfence.agent.reports import Report
+    from podfence.dataplane.settings import Binding
 
 _Answer = TypeVar("_Answer")
 
@@ -92,6 +94,16 @@ class View(Protocol):
     @property
     def findings(self) -> Sequence[Finding]:
         """What is wrong with the node at present."""
+        ...
+
+    @property
+    def binding(self) -> Binding:
+        """What becomes of packets that are not those of the pod whose link they come by."""
+        ...
+
+    @property
+    def attachments(self) -> Attachments:
+        """How many pods of the node are bound to their links."""
         ...
 
     @property

@@ -23,8 +23,9 @@ from podfence.analysis.pairs import NoCommonFamilyError, pairs
 from podfence.analysis.ports import parse_port
 from podfence.cluster.members import display_name
 from podfence.dataplane.chains import rule_chain
+from podfence.dataplane.drops import UNKNOWN_SOURCE
 from podfence.dataplane.program import ICMP_OPTION
-from podfence.dataplane.ruleset import TABLE, address_text, read_back
+from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, address_text, read_back
 from podfence.dataplane.tracing import Side, differences, side
 from podfence.errors import EndpointError, PodfenceError
 from podfence.nft.errors import NotFoundError
@@ -34,7 +35,7 @@ from podfence.policy.verdict import Direction
 from podfence.sets import PortSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from podfence.agent.node.view import View
     from podfence.analysis.ports import PortQuestion
@@ -101,6 +102,7 @@ class _Expected:
     asked: tuple[_Asked, ...]
     left_out: int
     skipped: tuple[str, ...]
+    bound: tuple[str, ...]
     wanted: Ruleset
     enforcer: Enforcer
     transactions: int
@@ -125,7 +127,7 @@ def answer(view: View, question: Question, runner: Runner) -> NodeAnswer:
         unchanged = expected.enforcer.transactions == expected.transactions
         if unchanged or number == _TRIES - 1 or not any(item.differences for item in found):
             break
-    notes = list(expected.skipped)
+    notes = [*expected.skipped, *expected.bound]
     if not expected.enforcing:
         notes.append("the kernel does not have the latest changes yet: `podfence agent status` says why")
     return NodeAnswer(
@@ -172,6 +174,7 @@ def _ask(view: View, question: Question) -> _Expected:
         tuple(_judge(enforcer, *item) for item in found[:MOST]),
         max(0, len(found) - MOST),
         tuple(skipped),
+        tuple(_bound(view, found)),
         enforcer.wanted,
         enforcer,
         enforcer.transactions,
@@ -256,6 +259,30 @@ def _judge(enforcer: Enforcer, source: End, destination: End, ports: PortSet) ->
             found = side(program, direction, local.address, peer.address)
         sides.append(_Judged(direction, local, local.address, certain, possible, found))
     return _Asked(source, destination, ports, tuple(sides))
+
+
+def _bound(view: View, found: Iterable[tuple[End, End, PortSet]]) -> Iterator[str]:
+    """Say of each source on this node what becomes of its packets if they have another's address."""
+    if view.binding == "off" or view.agent.links is None:
+        return
+    pods = {link.pod: link for link in view.agent.links.pods}
+    sources = (source.member for source, _, _ in found if isinstance(source, PodEnd))
+    for member in dict.fromkeys(member for member in sources if _is_here(member, view.node)):
+        name = display_name(member.key)
+        link = pods.get(name)
+        if link is None:
+            yield f"{name} is not bound to a link: it can write any source, and be taken for another"
+        elif link.exempt:
+            yield f"{name} may send with any address: its namespace is exempt on this node (--unbound-namespace)"
+        else:
+            where = f"port {link.interface} of bridge {link.bridge}" if link.bridge else f"link {link.interface}"
+            table = BRIDGE_TABLE if link.bridge else TABLE
+            own = ", ".join(map(address_text, link.addresses)) or "an address, which its status does not have yet,"
+            end = "dropped" if view.binding == "enforce" else "told of, and passes,"
+            yield (
+                f"what {name} sends by {where} with another source than {own} is {end} "
+                f"as {UNKNOWN_SOURCE} by table {table.address}, before any policy is asked"
+            )
 
 
 # The kernel

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,9 +13,8 @@ from podfence.cli.agent.places import in_run_directory, in_state_directory, with
 from podfence.cli.commands import Commands
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from podfence.agent.node.logs import Form, Level
+    from podfence.dataplane.settings import Binding
 
 _TABLE = {
     "status": ("podfence.cli.agent.status", "What the agent of this node does, and whether anything is wrong"),
@@ -73,6 +73,35 @@ podfence agent status
     shell_complete=complete.settings,
     help="Engine option, see `podfence options`; repeatable.",
 )
+@click.option(
+    "--binding",
+    type=click.Choice(["off", "report", "enforce"]),
+    default="report",
+    show_default=True,
+    help="Whether a packet must come by the link of the pod whose address it has: drop others, only tell of them, or "
+    "do not look.",
+)
+@click.option(
+    "--cni-results",
+    type=click.Path(path_type=Path),
+    default=Path("/var/lib/cni/results"),
+    show_default=True,
+    help="Where the results of network plugins are kept, which say whose link is which; only read.",
+)
+@click.option(
+    "--unbound-namespace",
+    "unbound_namespaces",
+    metavar="NAMESPACE",
+    multiple=True,
+    help="Namespace whose pods may send with any address, such as routers; repeatable.",
+)
+@click.option(
+    "--uplink",
+    "uplinks",
+    metavar="INTERFACE",
+    multiple=True,
+    help="Port of the pods' bridge that leads away from the node; repeatable. Devices, VLANs and tunnels are known.",
+)
 @click.option("--reject", is_flag=True, help="Answer what is denied, instead of dropping it in silence.")
 @click.option(
     "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How log lines look."
@@ -96,6 +125,10 @@ def command(
     run_dir: Path,
     sysctl_root: Path,
     settings: tuple[str, ...],
+    binding: Binding,
+    cni_results: Path,
+    unbound_namespaces: tuple[str, ...],
+    uplinks: tuple[str, ...],
     reject: bool,
     log_format: Form,
     log_level: Level,
@@ -110,6 +143,7 @@ def command(
     if not node_name:
         raise click.UsageError("which node is this? say so with --node-name, or in NODE_NAME")
     from podfence.agent.node.main import Setup, run
+    from podfence.agent.node.matching import Granted
     from podfence.cli.version import number
     from podfence.kube.access.choose import Choice
     from podfence.policy.options import Options
@@ -123,6 +157,9 @@ def command(
             state=state_dir,
             run=run_dir,
             sysctls=sysctl_root,
+            results=cni_results,
+            binding=binding,
+            granted=Granted(frozenset(unbound_namespaces), frozenset(uplinks)),
             options=Options.parse(settings),
             reject=reject,
             log_form=log_format,

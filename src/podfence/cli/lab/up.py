@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import click
 
 from podfence.cli import complete
 from podfence.cli.commands import Command
 from podfence.cli.lab import shared
+from podfence.dataplane.settings import Binding
+from podfence.lab.addresses import PodNetworkKind
 
 _EXAMPLES = """
 # An empty cluster of two nodes
@@ -15,6 +19,9 @@ podfence lab up
 
 # One with the objects of some manifests, with IPv4 and IPv6
 podfence lab up -f manifests/ -R --dual
+
+# One where the pods of a node share a bridge, as with flannel
+podfence lab up --network bridge
 """
 
 
@@ -24,6 +31,18 @@ podfence lab up -f manifests/ -R --dual
 @click.option("--nodes", type=click.IntRange(1, 200), default=2, metavar="N", help="How many nodes; 2 unless given.")
 @click.option("--ipv6", "family", flag_value="ipv6", help="Addresses of IPv6 only.")
 @click.option("--dual", "family", flag_value="dual", help="Addresses of both families.")
+@click.option(
+    "--network",
+    type=click.Choice(get_args(PodNetworkKind)),
+    default="routed",
+    help="How pods are connected to their node: routed (a link for each, the default), or bridge.",
+)
+@click.option(
+    "--binding",
+    type=click.Choice(get_args(Binding)),
+    default="enforce",
+    help="Packets on a pod's link that are not that pod's: enforce (drop them, the default), report, or off.",
+)
 @click.option(
     "--set",
     "settings",
@@ -39,6 +58,8 @@ def command(
     namespace: str,
     nodes: int,
     family: str | None,
+    network: PodNetworkKind,
+    binding: Binding,
     settings: tuple[str, ...],
     name: str,
 ) -> int:
@@ -57,6 +78,8 @@ def command(
         objects,
         nodes=nodes,
         families={None: (4,), "ipv6": (6,), "dual": (4, 6)}[family],
+        network=network,
+        binding=binding,
         settings=settings,
         namespace=namespace,
         progress=shared.teller(quiet=manifests.quiet),

@@ -1,36 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lab's network: namespaces that others hold, wired so that every packet of a pod is routed by its node.
+"""The lab's network: namespaces that others hold, and the cables between them.
 
-Nodes and outside share one link, a bridge in the namespace of the calling process. A pod has a cable to its
-node and nothing else: its address alone, a default route to an address that no device has, and both ends'
-neighbours written down, because the table of neighbours is shared by all namespaces of the machine and small.
-No source address is rewritten between pods, nodes and outside.
+Nodes and outside share one link, a bridge in the namespace of the calling process, and know each other's hardware
+addresses. A pod has a cable to its node, as its kind of network says. No source address is rewritten between pods,
+nodes and outside.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from podfence.lab.network import outside
+from podfence.lab.network.attachment import DEVICE, AttachError, Attachment, PodNetwork, interface, nodad
+from podfence.lab.network.bridged import Bridged
 from podfence.lab.network.namespaces import NetworkError, inside, ip, require, write_settings
+from podfence.lab.network.routed import Routed
 from podfence.nft.errors import NftError
 from podfence.nft.process import NftRunner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from podfence.lab.addresses import Plan
+    from podfence.dataplane.links import Links
+    from podfence.lab.addresses import Plan, PodNetworkKind
     from podfence.sets.addresses import Family
 
 BRIDGE: Final = "podfence"
-POD_GATEWAY: Final[dict[Family, str]] = {4: "169.254.1.1", 6: "fe80::1"}
-_GATEWAY_MAC: Final = "ee:ee:ee:ee:ee:ee"
-_DEVICE: Final = "eth0"
-_NAME_LIMIT: Final = 15
+FOUND: Final = 200
+"""How many pods of a lab find their neighbours themselves. Those of the others are written down, because the kernel's
+table of neighbours is one for all namespaces of the machine: with its usual limits it takes 1,024 within 5 s."""
+
+_KINDS: Final[Mapping[PodNetworkKind, Callable[[Plan], PodNetwork]]] = {"routed": Routed, "bridge": Bridged}
+_OUTSIDE_MAC: Final = "ee:ee:ee:ee:ee:ee"
 _REMOVED: Final = 1
 _NO_DEVICE: Final = ("Cannot find device", "No such device")
 
@@ -42,13 +46,13 @@ _SETTINGS: Final = {
     "ipv6/icmp/ratelimit": "0",
     # ping without raw sockets.
     "ipv4/ping_group_range": "0 0",
+}
+_NODE_SETTINGS: Final = {
+    **_SETTINGS,
     "ipv6/conf/all/accept_ra": "0",
     "ipv6/conf/default/accept_ra": "0",
     "ipv6/conf/all/accept_dad": "0",
     "ipv6/conf/default/accept_dad": "0",
-}
-_NODE_SETTINGS: Final = {
-    **_SETTINGS,
     "ipv4/ip_forward": "1",
     "ipv6/conf/all/forwarding": "1",
     "ipv4/conf/all/rp_filter": "0",
@@ -60,27 +64,11 @@ _NODE_SETTINGS: Final = {
 _OUTSIDE_SETTINGS: Final = {
     **_SETTINGS,
     **outside.SETTINGS,
+    "ipv6/conf/all/accept_dad": "0",
+    "ipv6/conf/default/accept_dad": "0",
     "ipv4/conf/all/rp_filter": "0",
     "ipv4/conf/default/rp_filter": "0",
 }
-
-
-class PodLink(NamedTuple):
-    """A pod to wire: a process in its network namespace, the number of its node, and one address per family."""
-
-    pid: int
-    node: int
-    addresses: tuple[str, ...]
-
-
-class AttachError(NetworkError):
-    """Some pods could not be wired; `failed` says why, and the others are."""
-
-    def __init__(self, failed: dict[PodLink, str]) -> None:
-        self.failed = failed
-        first, text = next(iter(failed.items()))
-        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        super().__init__(f"pod {', '.join(first.addresses)} of node {first.node} has no network: {text}{more}")
 
 
 class Network:
@@ -92,10 +80,11 @@ class Network:
     def __init__(self, plan: Plan, nodes: Sequence[int], outside_pid: int, responders: outside.Responders) -> None:
         """Keep what is to be wired, node 1 first; nothing is touched yet."""
         self._plan = plan
+        self._pods = _KINDS[plan.network](plan)
         self._nodes = tuple(nodes)
         self._outside = outside_pid
         self._responders = responders
-        self._attached: dict[int, dict[str, PodLink]] = {number: {} for number in range(1, len(self._nodes) + 1)}
+        self._attached: dict[int, dict[str, Attachment]] = {number: {} for number in range(1, len(self._nodes) + 1)}
         self._locks = {number: threading.Lock() for number in self._attached}
         self._workers = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="network")
 
@@ -113,8 +102,8 @@ class Network:
         ip([f"link delete {name}" for name in (BRIDGE, *ports)])
         lines = ["link set lo up", f"link add {BRIDGE} type bridge mcast_snooping 0", f"link set {BRIDGE} up"]
         for name, pid in ports.items():
-            mac = _GATEWAY_MAC if name == "outside" else _node_mac(int(name.removeprefix("node-")))
-            lines.append(f"link add {name} type veth peer name {_DEVICE} address {mac} netns {pid}")
+            mac = _OUTSIDE_MAC if name == "outside" else _node_mac(int(name.removeprefix("node-")))
+            lines.append(f"link add {name} type veth peer name {DEVICE} address {mac} netns {pid}")
             lines.append(f"link set {name} master {BRIDGE} up")
         require("connecting the nodes", lines)
         futures = [self._workers.submit(self._wire_outside)]
@@ -122,27 +111,27 @@ class Network:
         for future in futures:
             future.result()
 
-    def attach(self, pods: Iterable[PodLink]) -> None:
+    def attach(self, pods: Iterable[Attachment]) -> None:
         """Wire pods that are not wired yet, many at once.
 
         A pod with an address that another one had takes its place. Raises AttachError after all were tried.
         """
-        by_node: dict[int, list[PodLink]] = {}
+        by_node: dict[int, list[Attachment]] = {}
         for pod in pods:
             by_node.setdefault(pod.node, []).append(pod)
-        failed: dict[PodLink, str] = {}
+        failed: dict[Attachment, str] = {}
         for number, items in by_node.items():
             with self._locks[number]:
                 failed |= self._attach(number, items)
         if failed:
             raise AttachError(failed)
 
-    def detach(self, pods: Iterable[PodLink]) -> None:
+    def detach(self, pods: Iterable[Attachment]) -> None:
         """Take pods off the network, whether or not their namespaces are still there.
 
         Afterwards their addresses can be given to others. Raises NetworkError naming the step that failed.
         """
-        by_node: dict[int, list[PodLink]] = {}
+        by_node: dict[int, list[Attachment]] = {}
         for pod in pods:
             by_node.setdefault(pod.node, []).append(pod)
         for number, items in by_node.items():
@@ -153,12 +142,16 @@ class Network:
                 for pod in gone:
                     del held[pod.addresses[0]]
 
+    def links(self, number: int, pods: Iterable[Attachment]) -> Links:
+        """Return by which links the packets of a node's pods come, also of those that are not attached yet."""
+        return self._pods.links(number, pods)
+
     # One namespace each, on a worker
 
     def _wire_outside(self) -> None:
         lines = ["link set lo up"]
         lines += [self._address(self._plan.gateway(family), family) for family in self._plan.families]
-        lines.append(f"link set {_DEVICE} up")
+        lines.append(f"link set {DEVICE} up")
         lines += outside.routes(self._plan, len(self._nodes))
         lines += [line for number in self._attached for line in self._neighbour(number)]
         with inside(self._outside):
@@ -173,13 +166,11 @@ class Network:
         lines = ["link set lo up"]
         families = self._plan.families
         lines += [self._address(self._plan.node_address(number, family), family) for family in families]
-        lines.append(f"link set {_DEVICE} up")
+        lines.append(f"link set {DEVICE} up")
         for family in families:
             gateway = self._plan.gateway(family)
-            lines.append(f"neigh replace {gateway} lladdr {_GATEWAY_MAC} dev {_DEVICE} nud permanent")
+            lines.append(f"neigh replace {gateway} lladdr {_OUTSIDE_MAC} dev {DEVICE} nud permanent")
             lines.append(f"route replace {outside.EVERYTHING[family]} via {gateway}")
-            # Else packets to pods that are gone would go to outside and back until they are too old.
-            lines.append(f"route replace unreachable {self._plan.pod_range(number, family)}")
             lines += [
                 f"route replace {self._plan.pod_range(other, family)} via {self._plan.node_address(other, family)}"
                 for other in self._attached
@@ -189,19 +180,24 @@ class Network:
         with inside(self._nodes[number - 1]):
             write_settings(_NODE_SETTINGS)
             require(f"wiring node {number}", lines)
+            self._pods.start_node(number)
 
-    def _attach(self, number: int, pods: list[PodLink]) -> dict[PodLink, str]:
+    def _attach(self, number: int, pods: list[Attachment]) -> dict[Attachment, str]:
         held = self._attached[number]
-        stray = {pod: f"it is not among the addresses of node {number}" for pod in pods if not self._name(pod)}
+        stray = {
+            pod: f"it is not among the addresses of node {number}" for pod in pods if not interface(self._plan, pod)
+        }
         wanted = {pod.addresses[0]: pod for pod in pods if pod not in stray and held.get(pod.addresses[0]) != pod}
         replaced = [held.pop(address) for address in wanted if address in held]
+        room = max(0, FOUND - sum(map(len, self._attached.values())))
+        known = frozenset(list(wanted.values())[room:])
         try:
             self._workers.submit(self._remove, number, replaced).result()
-            failed = self._workers.submit(self._connect, number, list(wanted.values())).result()
+            failed = self._workers.submit(self._connect, number, list(wanted.values()), known).result()
         except NetworkError as error:
             return stray | dict.fromkeys(wanted.values(), str(error))
         connected = [pod for pod in wanted.values() if pod not in failed]
-        jobs = [(pod, self._workers.submit(self._wire_pod, pod)) for pod in connected]
+        jobs = [(pod, self._workers.submit(self._wire_pod, pod, known=pod in known)) for pod in connected]
         for pod, job in jobs:
             try:
                 job.result()
@@ -213,49 +209,38 @@ class Network:
             self._workers.submit(self._remove, number, list(failed)).result()
         return stray | failed
 
-    def _connect(self, number: int, pods: list[PodLink]) -> dict[PodLink, str]:
-        """Make the node's side of the cables; return what went wrong with which."""
+    def _connect(self, number: int, pods: list[Attachment], known: Collection[Attachment]) -> dict[Attachment, str]:
+        """Make the node's side of the cables, with the neighbours of some; return what went wrong with which."""
         lines: list[str] = []
-        owners: list[PodLink] = []
+        owners: list[Attachment] = []
+        settings: dict[str, str] = {}
         for pod in pods:
-            fresh = self._cable(pod)
+            fresh = self._pods.node_end(pod)
+            if pod in known:
+                fresh += self._pods.neighbours(pod)[0]
             lines += fresh
             owners += [pod] * len(fresh)
-        failed: dict[PodLink, str] = {}
+            settings |= self._pods.node_settings(pod)
+        failed: dict[Attachment, str] = {}
         with inside(self._nodes[number - 1]):
             for failure in ip(lines):
                 failed.setdefault(owners[failure.line], f"ip {lines[failure.line]}: {failure.text}")
+            write_settings(settings)
         return failed
 
-    def _cable(self, pod: PodLink) -> list[str]:
-        here = self._name(pod)
-        mac = _pod_mac(pod)
-        lines = [
-            f"link add {here} address {_GATEWAY_MAC} type veth peer name {_DEVICE} address {mac} netns {pod.pid}",
-            f"link set {here} addrgenmode none up",
-        ]
-        for address in pod.addresses:
-            lines.append(f"neigh replace {address} lladdr {mac} dev {here} nud permanent")
-            lines.append(f"route replace {address} dev {here}")
-        return lines
-
-    def _wire_pod(self, pod: PodLink) -> None:
-        lines = ["link set lo up", f"link set {_DEVICE} addrgenmode none up"]
-        for address in pod.addresses:
-            family = _family(address)
-            gateway = POD_GATEWAY[family]
-            lines.append(f"addr add {address}/{_bits(family)} dev {_DEVICE}{_nodad(family)}")
-            lines.append(f"neigh add {gateway} lladdr {_GATEWAY_MAC} dev {_DEVICE} nud permanent")
-            lines.append(f"route add {outside.EVERYTHING[family]} via {gateway} dev {_DEVICE} onlink")
+    def _wire_pod(self, pod: Attachment, *, known: bool) -> None:
+        lines = ["link set lo up", f"link set {DEVICE} up", *self._pods.pod_end(pod)]
+        if known:
+            lines += self._pods.neighbours(pod)[1]
         with inside(pod.pid):
             write_settings(_SETTINGS)
             require("wiring the pod", lines)
 
-    def _remove(self, number: int, pods: list[PodLink]) -> None:
+    def _remove(self, number: int, pods: list[Attachment]) -> None:
         if not pods:
             return
         # As a group, because the kernel waits once for each command that deletes, not for each device.
-        lines = [f"link set {self._name(pod)} group {_REMOVED}" for pod in pods]
+        lines = [f"link set {interface(self._plan, pod)} group {_REMOVED}" for pod in pods]
         lines.append(f"link delete group {_REMOVED}")
         with inside(self._nodes[number - 1]):
             for failure in ip(lines):
@@ -265,41 +250,17 @@ class Network:
 
     # Names and texts
 
-    def _name(self, pod: PodLink) -> str:
-        """Return what the node calls its end of a pod's cable: by the number of the address, "" if it has no such."""
-        address = ipaddress.ip_address(pod.addresses[0])
-        block = ipaddress.ip_network(self._plan.pod_range(pod.node, _family(pod.addresses[0])))
-        name = f"pod{int(address) - int(block.network_address)}"
-        return name if address in block and len(name) <= _NAME_LIMIT else ""
-
     def _address(self, address: str, family: Family) -> str:
         """Return the command that puts an address on the link of nodes and outside."""
         bits = self._plan.node_range(family).partition("/")[2]
-        return f"addr replace {address}/{bits} dev {_DEVICE}{_nodad(family)}"
+        return f"addr replace {address}/{bits} dev {DEVICE}{nodad(family)}"
 
     def _neighbour(self, node: int) -> list[str]:
         return [
-            f"neigh replace {address} lladdr {_node_mac(node)} dev {_DEVICE} nud permanent"
+            f"neigh replace {address} lladdr {_node_mac(node)} dev {DEVICE} nud permanent"
             for address in (self._plan.node_address(node, family) for family in self._plan.families)
         ]
 
 
-def _family(address: str) -> Family:
-    return 6 if ":" in address else 4
-
-
-def _bits(family: Family) -> int:
-    return 128 if family == 6 else 32
-
-
-def _nodad(family: Family) -> str:
-    return " nodad" if family == 6 else ""
-
-
 def _node_mac(number: int) -> str:
     return f"02:00:00:00:00:{number:02x}"
-
-
-def _pod_mac(pod: PodLink) -> str:
-    """Return a hardware address made of the last four bytes of the pod's address, as the reference plugins do."""
-    return "0a:58:" + ipaddress.ip_address(pod.addresses[0]).packed[-4:].hex(":")

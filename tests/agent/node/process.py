@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process `podfence agent`, started for a cluster that a test serves."""
+"""The agent of a node as a process of its own, in the network namespace of the test's thread."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -21,7 +23,7 @@ PATIENCE = 30.0
 PORT = 9474
 
 
-class Launched:
+class Running:
     """An agent's process in the network namespace of the test's thread."""
 
     def __init__(self, cluster: FakeCluster, directory: Path, *more: str) -> None:
@@ -50,8 +52,8 @@ class Launched:
 
 
 @contextmanager
-def running(cluster: FakeCluster, directory: Path, *more: str) -> Iterator[Launched]:
-    agent = Launched(cluster, directory, *more)
+def running(cluster: FakeCluster, directory: Path, *more: str) -> Iterator[Running]:
+    agent = Running(cluster, directory, *more)
     try:
         yield agent
     finally:
@@ -59,10 +61,19 @@ def running(cluster: FakeCluster, directory: Path, *more: str) -> Iterator[Launc
             agent.end(signal.SIGKILL)
 
 
-def until(true: Callable[[], object], what: str, agent: Launched) -> None:
-    """Wait for something to become true while the agent lives."""
+def until(true: Callable[[], object], what: str, agent: Running) -> None:
     deadline = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < deadline, f"{what} did not happen:\n{agent.text}"
         assert agent.process.poll() is None, f"the agent ended:\n{agent.text}"
         time.sleep(0.02)
+
+
+def answer(path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}{path}", timeout=5) as reply:
+            return reply.status, reply.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError:
+        return 0, ""

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The links of a node's pods, kept up to date for the loop, and what is wrong with them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from podfence.agent.node.directory import DirectoryWatch
+from podfence.agent.node.findings import Finding, some
+from podfence.agent.node.interfaces import LinkWatch, has_own_route, links, own_addresses, way
+from podfence.agent.node.matching import Granted, Kernel, Matched, match
+from podfence.agent.node.results import Results
+from podfence.agent.source import Attached
+from podfence.netlink.asking import NetlinkError
+from podfence.sets.addresses import parse_address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
+    from pathlib import Path
+
+    from podfence.agent.node.interfaces import Link, Place
+    from podfence.agent.source import Notice
+    from podfence.dataplane.links import Links
+    from podfence.dataplane.settings import Binding
+
+EVERY: Final = 60.0
+"""Seconds between two looks at everything."""
+
+EVERY_IN_DOUBT: Final = 10.0
+"""The same while something is unproven; what is so for that long is told, and what goes away by itself is not."""
+
+SETTLE: Final = 0.005
+"""Seconds after which is looked at what has changed: several things change together."""
+
+GAP: Final = 0.03
+"""Seconds between two such looks at least: with 250 pods one takes ten milliseconds of a core."""
+
+
+class Attachments(NamedTuple):
+    """How many pods of the node are bound to their links, how many are not, and how many need not be."""
+
+    bound: int = 0
+    unbound: int = 0
+    exempt: int = 0
+
+
+class Lasting:
+    """What goes on being so: names, and since when; `known` is empty if there are none."""
+
+    def __init__(self) -> None:
+        """Know none."""
+        self.known: dict[str, float] = {}
+
+    def since(self, names: AbstractSet[str], now: float, age: float) -> AbstractSet[str]:
+        """Take in which are so now, and return those that have been so for `age` seconds."""
+        self.known = {name: self.known.get(name, now) for name in names}
+        return {name for name, at in self.known.items() if now - at >= age}
+
+
+class Attaching:
+    """Tells the loop by which links pods come; its methods are for one thread at a time.
+
+    `findings` and `attachments` are as of the last look, and may be read from any thread.
+    """
+
+    def __init__(
+        self,
+        pods: Callable[[], Mapping[str, tuple[str, ...]]],
+        tell: Callable[[Iterable[Notice]], None],
+        binding: Binding,
+        results: Path,
+        granted: Granted,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Look at nothing yet.
+
+        `pods` returns the addresses in the statuses of the node's pods, which are named as ``namespace/name``. `tell`
+        is given notices for the loop. `results` is the directory where libcni keeps them. `clock` gives seconds and
+        never goes back.
+        """
+        self.findings: tuple[Finding, ...] = ()
+        self.attachments = Attachments()
+        self._pods = pods
+        self._tell = tell
+        self._severity: Literal["fatal", "warning"] = "fatal" if binding == "enforce" else "warning"
+        self._is_off = binding == "off"
+        self._results = Results(results)
+        self._granted = granted
+        self._clock = clock
+        self._seen: Mapping[str, tuple[str, ...]] | None = None
+        self._told: Links | None = None
+        self._bridges: set[tuple[int, str]] = set()
+        self._unproven = Lasting()
+        self._strangers = Lasting()
+        self._ways: dict[int, Place] = {}
+        self._is_due = False
+        self._not_before = 0.0
+
+    async def run(self) -> None:
+        """Look for ever: at once when results or links change, and at everything once a minute."""
+        if self._is_off:
+            return
+        loop = asyncio.get_running_loop()
+        with ExitStack() as stack:
+            results = DirectoryWatch(self._results.directory)
+            stack.callback(results.close)
+            changes = LinkWatch()
+            stack.callback(changes.close)
+            for watch in (results, changes):
+                loop.add_reader(watch, self._soon, watch)
+                stack.callback(loop.remove_reader, watch)
+            while True:
+                results.renew()
+                self.look(thorough=True)
+                await asyncio.sleep(EVERY_IN_DOUBT if self._unproven.known or self._strangers.known else EVERY)
+
+    def follow(self) -> None:
+        """Look if the node's pods are others, or have other addresses, than when this last looked."""
+        if not self._is_off and self._pods() != self._seen:
+            self.look()
+
+    def look(self, *, thorough: bool = False) -> None:
+        """Look now, and tell the loop if something has changed; a thorough look believes nothing of the ones before."""
+        if self._is_off:
+            return
+        if thorough:
+            self._ways.clear()
+        self._seen = self._pods()
+        try:
+            matched = self._match()
+        except (NetlinkError, OSError) as error:
+            unknown = Finding(
+                self._severity,
+                "links-unknown",
+                f"the kernel does not tell which links the node has, so new pods are not bound to theirs: {error}",
+                "let the agent have CAP_NET_ADMIN, and the network of the node",
+            )
+            self.findings = (unknown,)
+            return
+        self._judge(matched, self._clock())
+        if matched.links != self._told:
+            self._told = matched.links
+            self._tell([Attached(matched.links)])
+
+    def _soon(self, watch: DirectoryWatch | LinkWatch) -> None:
+        """Look in a moment, once for all that changes until then."""
+        watch.clear()
+        if not self._is_due:
+            self._is_due = True
+            loop = asyncio.get_running_loop()
+            loop.call_at(max(loop.time() + SETTLE, self._not_before), self._look_again)
+
+    def _look_again(self) -> None:
+        self._is_due = False
+        self.look()
+        self._not_before = asyncio.get_running_loop().time() + GAP
+
+    def _match(self) -> Matched:
+        known = links()
+        # An interface that is made anew has another number.
+        self._bridges = {(number, name) for number, name in self._bridges if number in known}
+        matched = match(
+            self._results.read(),
+            {pod: tuple(_numbers(texts)) for pod, texts in (self._seen or {}).items()},
+            Kernel(known, own_addresses(), lambda address: self._way(address, known), has_own_route),
+            self._granted,
+            [number for number, _ in self._bridges],
+        )
+        self._bridges = {(number, link.name) for number, link in known.items() if link.name in matched.links.bridges}
+        return matched
+
+    def _way(self, address: int, known: Mapping[int, Link]) -> Place:
+        """Return where an address is attached; a way that led somewhere is not asked for again for a while."""
+        place = self._ways.get(address)
+        if place is None:
+            place = way(address, known)
+            if place.kind == "routed":
+                self._ways[address] = place
+        return place
+
+    def _judge(self, matched: Matched, now: float) -> None:
+        """Say what is wrong, and count."""
+        pods = {link.pod: link.exempt for link in matched.links.pods}
+        exempt = sum(pods.values())
+        unbound = len(matched.unproven.keys() | matched.astray.keys())
+        self.attachments = Attachments(len(pods) - exempt, unbound, exempt)
+        # At the start nothing is under way: what is unproven then has been so for a while.
+        age = 0.0 if self._told is None else EVERY_IN_DOUBT
+        lasting = self._unproven.since(matched.unproven.keys() | matched.astray.keys(), now, age)
+        strangers = self._strangers.since(matched.links.held, now, EVERY)
+        self.findings = tuple(self._findings(matched, lasting, sorted(strangers)))
+
+    def _findings(self, matched: Matched, lasting: AbstractSet[str], strangers: list[str]) -> Iterator[Finding]:
+        if pods := [f"{pod} ({reason})" for pod, reason in matched.unproven.items() if pod in lasting]:
+            yield Finding(
+                self._severity,
+                "pod-unbound",
+                f"nothing proves by which link the packets of pod {some(pods)} come",
+                "let the agent read the results of the network plugin (--cni-results), or grant the namespace "
+                "(--unbound-namespace), or do without (--binding off)",
+            )
+        if pods := [f"{pod} ({reason})" for pod, reason in matched.astray.items() if pod in lasting]:
+            yield Finding(
+                self._severity,
+                "no-way-back",
+                f"the packets of pod {some(pods)} cannot be bound to its link",
+                "have a route to the pod that holds for all packets, not only for those of an interface, of a mark or "
+                "of a VRF; or grant the namespace (--unbound-namespace), or do without (--binding off)",
+            )
+        if strangers:
+            yield Finding(
+                "warning",
+                "port-unknown",
+                f"what comes by port {some(strangers)} of the pods' bridge is of no pod of the cluster, and is "
+                "taken for a pod that is just being made",
+                "if it leads away from the node, name it with --uplink",
+            )
+        if self._results.problem:
+            yield Finding(
+                "warning",
+                "cni-results",
+                f"the results of the network plugin cannot be read: {self._results.problem}",
+                "name their directory with --cni-results (/var/lib/cni/results; with cri-dockerd "
+                "/var/lib/cni/cache/results), and start the agent again",
+            )
+        if unreadable := self._results.unreadable():
+            files = some([f"{name} ({reason})" for name, reason in unreadable.items()])
+            yield Finding(
+                "warning",
+                "cni-result-damaged",
+                f"of the results of the network plugin in {self._results.directory}, these cannot be read: {files}",
+                "delete the pod that such a file is about, so that it is made again; a file of no pod can be deleted",
+            )
+
+
+def _numbers(texts: Iterable[str]) -> Iterator[int]:
+    """Yield the addresses in a pod's status; what is none there is told by others."""
+    for text in texts:
+        try:
+            yield parse_address(text)
+        except ValueError:
+            continue

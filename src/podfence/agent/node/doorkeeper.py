@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may be connected to a port that everybody reaches, how many at once, and for how long.
+
+A server of HTTP waits for the rest of a request, and each that waits costs memory. So a connection has a fixed time
+for all it wants, and one address has few of them; the node itself is always let in, because its probes decide
+whether the agent is restarted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MOST: Final = 128
+"""How many connections there are at once from other addresses than the node's own."""
+
+MOST_EACH: Final = 8
+"""How many of them one address has."""
+
+SECONDS: Final = 10.0
+"""How long a connection lasts at most."""
+
+
+class Doorkeeper:
+    """Makes a protocol for each connection, as asyncio asks for one; for the thread of one event loop."""
+
+    def __init__(
+        self,
+        server: Callable[[], asyncio.Protocol],
+        *,
+        most: int = MOST,
+        most_each: int = MOST_EACH,
+        seconds: float = SECONDS,
+    ) -> None:
+        """Lead those who are let in to what `server` makes."""
+        self._server = server
+        self._most = most
+        self._most_each = most_each
+        self.seconds = seconds
+        self._guests: Counter[str] = Counter()
+
+    def __call__(self) -> asyncio.Protocol:
+        """Return the protocol of one connection, which may turn out not to be let in."""
+        return _Visit(self)
+
+    def admit(self, peer: str, own: str) -> bool:
+        """Count a connection from one address to another of this node, and return whether it may stay."""
+        if peer == own:
+            return True
+        if self._guests.total() >= self._most or self._guests[peer] >= self._most_each:
+            return False
+        self._guests[peer] += 1
+        return True
+
+    def leave(self, peer: str, own: str) -> None:
+        """Take back what `admit` counted."""
+        if peer != own:
+            self._guests[peer] -= 1
+            if not self._guests[peer]:
+                del self._guests[peer]
+
+    def serve(self) -> asyncio.Protocol:
+        """Return the protocol that answers."""
+        return self._server()
+
+
+class _Visit(asyncio.Protocol):
+    """One connection, handed on to the server if it is let in."""
+
+    def __init__(self, keeper: Doorkeeper) -> None:
+        self._keeper = keeper
+        self._inner: asyncio.Protocol | None = None
+        self._ends: tuple[str, str] = ("", "")
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        socket = cast("asyncio.Transport", transport)
+        self._ends = _host(socket.get_extra_info("peername")), _host(socket.get_extra_info("sockname"))
+        if not self._keeper.admit(*self._ends):
+            socket.abort()
+            return
+        self._inner = self._keeper.serve()
+        self._timer = asyncio.get_running_loop().call_later(self._keeper.seconds, socket.abort)
+        self._inner.connection_made(socket)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._inner is None or self._timer is None:
+            return
+        self._timer.cancel()
+        self._keeper.leave(*self._ends)
+        self._inner.connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._inner is not None:
+            self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return None if self._inner is None else self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        if self._inner is not None:
+            self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._inner is not None:
+            self._inner.resume_writing()
+
+
+def _host(name: Any) -> str:  # noqa: ANN401 - asyncio gives what the socket has
+    return str(name[0]) if name else ""

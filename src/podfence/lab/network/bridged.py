@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pods as ports of a bridge on their node, as the reference plugin `bridge`, kubenet and flannel make them.
+
+Two pods of a node reach each other past the node's routing. Only the kernel's br_netfilter shows their packets to
+the hooks where policies are enforced, and of those only IPv4 and IPv6: every other frame is not seen there.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from podfence.dataplane.links import Links, PodLink
+from podfence.lab.network import outside
+from podfence.lab.network.attachment import DEVICE, Attachment, family_of, interface, mac, nodad
+from podfence.lab.network.namespaces import NetworkError, require, write_settings
+from podfence.sets.addresses import parse_address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from podfence.lab.addresses import Plan
+    from podfence.sets.addresses import Family
+
+BRIDGE: Final = "cni0"
+_HOOKS: Final = {"bridge/bridge-nf-call-iptables": "1", "bridge/bridge-nf-call-ip6tables": "1"}
+_SETTINGS: Final = Path("/proc/sys/net/bridge")
+_MODULE: Final = Path("/sys/module/br_netfilter")
+
+
+class Bridged:
+    """One bridge on each node; see `PodNetwork`."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Take the addresses of the lab."""
+        self._plan = plan
+
+    def gateway(self, number: int, family: Family) -> str:
+        """Return the address of a node on its bridge, which is its pods' way to everything else."""
+        return str(ipaddress.ip_network(self._plan.pod_range(number, family))[1])
+
+    def start_node(self, number: int) -> None:
+        """Make the bridge, with the node's addresses on it, and show its packets to the hooks of policies.
+
+        Its hardware address is given, for that of a bridge without one changes with its ports. Raises NetworkError
+        where the kernel has no such hooks.
+        """
+        lines = [] if _exists(BRIDGE) else [f"link add {BRIDGE} type bridge"]
+        lines.append(f"link set {BRIDGE} address {self._mac(number)} up")
+        for family in self._plan.families:
+            address = self.gateway(number, family)
+            lines.append(f"addr replace {address}/{self._bits(number, family)} dev {BRIDGE}{nodad(family)}")
+        if _SETTINGS.exists():
+            write_settings(_HOOKS)
+        elif _MODULE.exists():
+            # Kernels before 5.3 have the settings for the whole machine only.
+            lines.append(f"link set {BRIDGE} type bridge nf_call_iptables 1 nf_call_ip6tables 1")
+        else:
+            raise NetworkError(
+                "packets on a bridge do not pass the hooks of policies without the kernel's module br_netfilter: "
+                "load it (as root: modprobe br_netfilter), or take `--network routed`"
+            )
+        require(f"wiring node {number}", lines)
+
+    def node_end(self, pod: Attachment) -> list[str]:
+        """Return the cable, with the node's end in the bridge.
+
+        It takes back what it has sent itself (hairpin): a pod that reaches itself through a Service needs that.
+        """
+        name = interface(self._plan, pod)
+        return [
+            f"link add {name} type veth peer name {DEVICE} address {pod.mac} netns {pod.pid}",
+            f"link set {name} master {BRIDGE} up",
+            f"link set {name} type bridge_slave hairpin on",
+        ]
+
+    def node_settings(self, _pod: Attachment) -> Mapping[str, str]:
+        """Return none."""
+        return {}
+
+    def pod_end(self, pod: Attachment) -> list[str]:
+        """Return the pod's addresses, in a subnet with those of its node, and the way to everything else."""
+        lines = []
+        for address in pod.addresses:
+            family = family_of(address)
+            lines.append(f"addr add {address}/{self._bits(pod.node, family)} dev {DEVICE}{nodad(family)}")
+            lines.append(f"route add {outside.EVERYTHING[family]} via {self.gateway(pod.node, family)} dev {DEVICE}")
+        return lines
+
+    def neighbours(self, pod: Attachment) -> tuple[list[str], list[str]]:
+        """Return the pod for its node, and the gateway for the pod; pods look for each other all the same."""
+        there = [f"neigh replace {address} lladdr {pod.mac} dev {BRIDGE} nud permanent" for address in pod.addresses]
+        here = [
+            f"neigh replace {self.gateway(pod.node, family_of(address))} lladdr {self._mac(pod.node)} "
+            f"dev {DEVICE} nud permanent"
+            for address in pod.addresses
+        ]
+        return there, here
+
+    def links(self, number: int, pods: Iterable[Attachment]) -> Links:
+        """Return a port for each pod, and the bridge."""
+        families = self._plan.families
+        taken = [self._plan.node_address(number, family) for family in families]
+        taken += [self.gateway(number, family) for family in families]
+        return Links(
+            pods=tuple(
+                PodLink(interface(self._plan, pod), BRIDGE, pod.mac, tuple(map(parse_address, pod.addresses)), pod.pod)
+                for pod in pods
+            ),
+            bridges=frozenset({BRIDGE}),
+            reserved=frozenset(map(parse_address, (*taken, _link_local(self._mac(number))))),
+        )
+
+    def _mac(self, number: int) -> str:
+        return mac(self.gateway(number, self._plan.families[0]))
+
+    def _bits(self, number: int, family: Family) -> str:
+        return self._plan.pod_range(number, family).partition("/")[2]
+
+
+def _exists(device: str) -> bool:
+    """Return whether this thread's network namespace has a device."""
+    return any(name == device for _, name in socket.if_nameindex())
+
+
+def _link_local(hardware: str) -> str:
+    """Return the address that the kernel makes of a hardware address (RFC 4291, appendix A)."""
+    first, *rest = bytes.fromhex(hardware.replace(":", ""))
+    identifier = bytes([first ^ 2, *rest[:2], 0xFF, 0xFE, *rest[2:]])
+    return str(ipaddress.IPv6Address(b"\xfe\x80" + bytes(6) + identifier))

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pods with a link of their own to their node, which routes every packet of theirs, as with Calico, kindnet or ptp.
+
+A pod has its address alone, and a default route to an address that only its own link knows. The node answers for
+that address: to ARP as a proxy, so that it is no address of the node's, and to IPv6 as fe80::1 on each link.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from podfence.dataplane.links import Links, PodLink
+from podfence.lab.network import outside
+from podfence.lab.network.attachment import DEVICE, Attachment, family_of, interface, nodad
+from podfence.lab.network.namespaces import require
+from podfence.sets.addresses import parse_address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from podfence.lab.addresses import Plan
+    from podfence.sets.addresses import Family
+
+GATEWAY: Final[dict[Family, str]] = {4: "169.254.1.1", 6: "fe80::1"}
+_MAC: Final = "ee:ee:ee:ee:ee:ee"
+_OWN: Final = "fe80::ecee:eeff:feee:eeee"
+_BITS: Final[dict[Family, int]] = {4: 32, 6: 128}
+
+
+class Routed:
+    """One link for each pod; see `PodNetwork`."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Take the addresses of the lab."""
+        self._plan = plan
+
+    def start_node(self, number: int) -> None:
+        """Refuse packets to pods that are gone: else they would go to outside and back until they are too old."""
+        blocks = [self._plan.pod_range(number, family) for family in self._plan.families]
+        require(f"wiring node {number}", [f"route replace unreachable {block}" for block in blocks])
+
+    def node_end(self, pod: Attachment) -> list[str]:
+        """Return the cable, its end's address, and the routes to the pod."""
+        name = interface(self._plan, pod)
+        lines = [
+            f"link add {name} address {_MAC} type veth peer name {DEVICE} address {pod.mac} netns {pod.pid}",
+            f"link set {name} up",
+        ]
+        for address in pod.addresses:
+            if family_of(address) == 6:
+                lines.append(f"addr add {GATEWAY[6]}/64 dev {name} nodad")
+            lines.append(f"route replace {address} dev {name}")
+        return lines
+
+    def node_settings(self, pod: Attachment) -> Mapping[str, str]:
+        """Have the node answer for the gateway, and at once: a proxy waits up to 0.8 s otherwise."""
+        name = interface(self._plan, pod)
+        if not any(family_of(address) == 4 for address in pod.addresses):
+            return {}
+        return {f"ipv4/conf/{name}/proxy_arp": "1", f"ipv4/neigh/{name}/proxy_delay": "0"}
+
+    def pod_end(self, pod: Attachment) -> list[str]:
+        """Return the pod's addresses, each alone, and the way to everything else."""
+        lines = []
+        for address in pod.addresses:
+            family = family_of(address)
+            lines.append(f"addr add {address}/{_BITS[family]} dev {DEVICE}{nodad(family)}")
+            lines.append(f"route add {outside.EVERYTHING[family]} via {GATEWAY[family]} dev {DEVICE} onlink")
+        return lines
+
+    def neighbours(self, pod: Attachment) -> tuple[list[str], list[str]]:
+        """Return the pod for its node, and the gateway for the pod."""
+        name = interface(self._plan, pod)
+        there = [f"neigh replace {address} lladdr {pod.mac} dev {name} nud permanent" for address in pod.addresses]
+        here = [
+            f"neigh replace {GATEWAY[family_of(address)]} lladdr {_MAC} dev {DEVICE} nud permanent"
+            for address in pod.addresses
+        ]
+        return there, here
+
+    def links(self, number: int, pods: Iterable[Attachment]) -> Links:
+        """Return a link for each pod, and no bridge."""
+        families = self._plan.families
+        taken = [self._plan.node_address(number, family) for family in families]
+        taken += [GATEWAY[family] for family in families]
+        return Links(
+            pods=tuple(
+                PodLink(interface(self._plan, pod), "", pod.mac, tuple(map(parse_address, pod.addresses)), pod.pod)
+                for pod in pods
+            ),
+            reserved=frozenset(map(parse_address, (*taken, _OWN))),
+        )

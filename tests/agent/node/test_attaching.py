@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The links of pods in real networks, as each network plugin makes them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from podfence.agent.node.attaching import EVERY, EVERY_IN_DOUBT, Attaching, Attachments
+from podfence.agent.node.matching import Granted
+from podfence.agent.source import Attached
+from podfence.dataplane.links import Links, PodLink
+from podfence.sets.addresses import format_address, parse_address
+from tests.agent.node import cni
+from tests.spaces import Space
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from podfence.agent.source import Notice
+    from podfence.dataplane.settings import Binding
+
+MAC = "0a:58:0a:f4:01:02"
+OTHER_MAC = "0a:58:0a:f4:01:03"
+
+
+def _add(address: str, device: str) -> str:
+    return f"addr add {address} dev {device}{' nodad' if ':' in address else ''}"
+
+
+class Bed:
+    """A node, its results, and an agent's look at its pods, by a clock that the test moves."""
+
+    def __init__(self, node: Space, directory: Path) -> None:
+        self.node = node
+        self.cache = cni.Cache(directory)
+        self.pods: dict[str, tuple[str, ...]] = {}
+        self.told: list[Notice] = []
+        self.heard: Callable[[], None] = lambda: None
+        self.now = 1000.0
+        self._spaces: list[Space] = []
+        self.attaching = self.make()
+
+    def make(self, binding: Binding = "enforce", granted: Granted | None = None) -> Attaching:
+        return Attaching(
+            lambda: dict(self.pods),
+            self.tell,
+            binding,
+            self.cache.directory,
+            granted or Granted(),
+            clock=lambda: self.now,
+        )
+
+    def tell(self, notices: Iterable[Notice]) -> None:
+        self.told.extend(notices)
+        self.heard()
+
+    def cable(self, name: str, mac: str, *addresses: str, master: str = "") -> Space:
+        """Make a pod, with the end of its cable on the node, as a plugin does."""
+        space = Space()
+        self._spaces.append(space)
+        self.node.ip(
+            f"link add {name} type veth peer name eth0 address {mac} netns {space.path}",
+            *([f"link set {name} master {master}"] if master else []),
+            f"link set {name} up",
+        )
+        space.ip("link set eth0 up", *(_add(address, "eth0") for address in addresses))
+        return space
+
+    def bridge(self, name: str = "cni0", *addresses: str) -> None:
+        self.node.ip(
+            f"link add {name} type bridge",
+            *(_add(address, name) for address in addresses or ("10.244.1.1/24",)),
+            f"link set {name} up",
+        )
+
+    def look(self) -> Links:
+        """Look, and return the links that the loop knows then."""
+        self.attaching.look(thorough=True)
+        return self.links
+
+    @property
+    def links(self) -> Links:
+        notice = self.told[-1]
+        assert isinstance(notice, Attached)
+        return notice.links
+
+    def findings(self) -> dict[str, str]:
+        return {item.code: item.severity for item in self.attaching.findings}
+
+    def close(self) -> None:
+        for space in self._spaces:
+            space.close()
+
+
+@pytest.fixture
+def bed(node: Space, tmp_path: Path) -> Iterator[Bed]:
+    found = Bed(node, tmp_path)
+    yield found
+    found.close()
+
+
+def link(interface: str, bridge: str, mac: str, pod: str, *addresses: str) -> PodLink:
+    return PodLink(interface, bridge, mac, tuple(map(parse_address, addresses)), pod)
+
+
+def test_pods_of_the_plugin_bridge_are_bound_to_their_ports(bed: Bed) -> None:
+    bed.bridge("cni0", "10.244.1.1/24", "fd00::1/64")
+    bed.bridge("docker0", "172.17.0.1/16")
+    bed.cable("veth1", MAC, "10.244.1.2/24", "fd00::2/64", master="cni0")
+    bed.cable("veth2", OTHER_MAC, "10.244.1.3/24", master="cni0")
+    bed.cable("veth9", "02:42:ac:11:00:02", "172.17.0.2/16", master="docker0")
+    bed.cache.add(cni.bridge("veth1", MAC, "10.244.1.2/24", "fd00::2/64"))
+    bed.cache.add(cni.bridge("veth2", OTHER_MAC, "10.244.1.3/24"), "shop/db")
+    bed.pods = {"shop/web": ("10.244.1.2", "fd00::2"), "shop/db": ("10.244.1.3",)}
+    links = bed.look()
+    assert links.pods == (
+        link("veth1", "cni0", MAC, "shop/web", "10.244.1.2", "fd00::2"),
+        link("veth2", "cni0", OTHER_MAC, "shop/db", "10.244.1.3"),
+    )
+    assert links.bridges == {"cni0"}
+    assert links.uplinks == frozenset()
+    reserved = set(map(format_address, links.reserved))
+    assert {"10.244.1.1", "fd00::1"} <= reserved
+    assert any(text.startswith("fe80::") for text in reserved)
+    assert "172.17.0.1" not in reserved
+    assert bed.attaching.attachments == Attachments(bound=2)
+    assert bed.findings() == {}
+
+
+def test_the_uplinks_of_a_bridge_and_what_ends_at_the_node_are_known(bed: Bed) -> None:
+    bed.bridge()
+    bed.cable("veth1", MAC, "10.244.1.2/24", master="cni0")
+    bed.cable("patch", "02:00:00:00:00:01", master="cni0")
+    bed.node.ip(
+        "link add vx7 type vxlan id 7 dstport 4789 local 127.0.0.1 dev lo",
+        "link set vx7 master cni0",
+        "link add flannel.1 type vxlan id 1 dstport 8472 local 127.0.0.1 dev lo",
+    )
+    bed.cache.add(cni.bridge("veth1", MAC, "10.244.1.2/24"))
+    links = bed.look()
+    assert links.uplinks == {"vx7"}
+    assert links.held == {"patch"}
+    assert links.tunnel_ports == {4789, 8472}
+    assert links.tunnel_protocols == frozenset()
+    bed.attaching = bed.make(granted=Granted(uplinks=frozenset({"patch"})))
+    assert bed.look().uplinks == {"vx7", "patch"}
+
+
+def test_routed_pods_are_bound_to_the_links_that_lead_back_to_them(bed: Bed) -> None:
+    bed.cable("vethptp", MAC, "10.244.1.2/24")
+    bed.cable("cali0123456789a", OTHER_MAC, "10.244.1.3/32")
+    bed.cable("eth0", "02:00:00:00:00:01")
+    bed.node.ip(
+        "addr add 172.18.0.2/16 dev eth0",
+        "addr add 10.244.1.1/32 dev vethptp",
+        "route add 10.244.1.2/32 dev vethptp",
+        "route add 10.244.1.3/32 dev cali0123456789a scope link",
+        "route add blackhole 10.244.1.0/26",
+        "route add default via 172.18.0.1",
+    )
+    bed.cache.add(cni.ptp("vethptp", MAC, "10.244.1.2/24"))
+    bed.cache.add(cni.calico("cali0123456789a", "10.244.1.3/32"), "shop/db", network="k8s-pod-network")
+    bed.pods = {"shop/web": ("10.244.1.2",), "shop/db": ("10.244.1.3",)}
+    links = bed.look()
+    assert links.pods == (
+        link("cali0123456789a", "", "", "shop/db", "10.244.1.3"),
+        link("vethptp", "", MAC, "shop/web", "10.244.1.2"),
+    )
+    assert (links.bridges, links.uplinks) == (frozenset(), frozenset())
+    assert {format_address(number) for number in links.reserved} == {"10.244.1.1"}
+    assert bed.findings() == {}
+
+
+def test_pods_without_results_are_bound_by_routes_of_their_own_and_never_by_those_of_networks(bed: Bed) -> None:
+    bed.cable("veth1", MAC, "10.244.1.2/32")
+    bed.cable("eth0", "02:00:00:00:00:01")
+    bed.node.ip(
+        "route add 10.244.1.2 dev veth1",
+        "route add fd00::2/128 dev veth1",
+        "addr add 172.18.0.2/16 dev eth0",
+    )
+    bed.pods = {"shop/web": ("10.244.1.2", "fd00::2"), "shop/shared": ("172.18.0.9",)}
+    assert bed.look().pods == (link("veth1", "", "", "shop/web", "10.244.1.2", "fd00::2"),)
+    assert bed.findings() == {"pod-unbound": "fatal"}
+    (finding,) = bed.attaching.findings
+    assert finding.message == (
+        "nothing proves by which link the packets of pod shop/shared (eth0, which leads to it, leads to others, too) "
+        "come"
+    )
+
+
+def test_rules_for_packets_to_a_pod_are_followed_and_those_for_packets_of_an_interface_are_told(bed: Bed) -> None:
+    bed.cable("eni1", MAC, "10.0.4.7/32")
+    bed.cable("vlan2", OTHER_MAC, "10.0.4.8/32")
+    bed.node.ip(
+        "addr add 10.0.4.1/32 dev lo",
+        "route add 10.0.4.7 dev eni1 scope link table 3",
+        "rule add to 10.0.4.7 lookup 3 priority 512",
+        "rule add from 10.0.4.7 lookup 2 priority 1536",
+        "route add 10.0.4.8 dev vlan2 scope link table 101",
+        "rule add iif vlan2 lookup 101 priority 10",
+    )
+    bed.cache.add(cni.aws("eni1", "10.0.4.7/32"), network="aws-cni")
+    bed.cache.add(cni.aws("vlan2", "10.0.4.8/32"), "shop/db", network="aws-cni")
+    bed.pods = {"shop/web": ("10.0.4.7",), "shop/db": ("10.0.4.8",)}
+    assert bed.look().pods == (link("eni1", "", "", "shop/web", "10.0.4.7"),)
+    (finding,) = bed.attaching.findings
+    assert (finding.code, finding.severity) == ("no-way-back", "fatal")
+    assert finding.message == (
+        "the packets of pod shop/db (10.0.4.8 is behind vlan2, and the way to it leads nowhere) cannot be bound to its "
+        "link"
+    )
+    assert bed.attaching.attachments == Attachments(bound=1, unbound=1)
+
+
+def test_secondary_networks_stay_untouched(bed: Bed) -> None:
+    bed.bridge("cni0")
+    bed.bridge("br-storage", "192.168.7.1/24")
+    bed.cable("veth1", MAC, "10.244.1.2/24", master="cni0")
+    bed.cable("vethnet1", OTHER_MAC, "192.168.7.2/24", master="br-storage")
+    primary = cni.bridge("veth1", MAC, "10.244.1.2/24")
+    bed.cache.add(primary, network="multus-cni-network")
+    bed.cache.add(primary)
+    bed.cache.add(
+        cni.bridge("vethnet1", OTHER_MAC, "192.168.7.2/24", bridge="br-storage", gateway="192.168.7.1"),
+        network="storage",
+        interface="net1",
+    )
+    bed.pods = {"shop/web": ("10.244.1.2",)}
+    links = bed.look()
+    assert links.pods == (link("veth1", "cni0", MAC, "shop/web", "10.244.1.2"),)
+    assert links.bridges == {"cni0"}
+    assert not {parse_address("192.168.7.1")} & links.reserved
+
+
+def test_nothing_is_told_while_nothing_changes(bed: Bed) -> None:
+    bed.bridge()
+    bed.cable("veth1", MAC, "10.244.1.2/24", master="cni0")
+    bed.cache.add(cni.bridge("veth1", MAC, "10.244.1.2/24"))
+    bed.look()
+    assert len(bed.told) == 1
+    bed.attaching.follow()
+    bed.look()
+    assert len(bed.told) == 1
+    bed.pods = {"shop/web": ("10.244.1.2",)}
+    bed.attaching.follow()
+    assert len(bed.told) == 2
+
+
+def test_what_is_unproven_only_while_a_pod_ends_is_not_told(bed: Bed) -> None:
+    bed.bridge()
+    bed.look()
+    bed.pods = {"shop/web": ("10.244.1.2",)}
+    bed.look()
+    assert bed.findings() == {}
+    assert bed.attaching.attachments == Attachments(unbound=1)
+    bed.now += EVERY_IN_DOUBT
+    bed.look()
+    assert bed.findings() == {"pod-unbound": "fatal"}
+    bed.pods = {}
+    bed.look()
+    assert bed.findings() == {}
+
+
+def test_a_port_of_nobody_is_told_when_it_stays(bed: Bed) -> None:
+    bed.bridge()
+    bed.cable("veth1", MAC, "10.244.1.2/24", master="cni0")
+    bed.cable("patch", OTHER_MAC, master="cni0")
+    bed.cache.add(cni.bridge("veth1", MAC, "10.244.1.2/24"))
+    bed.look()
+    assert bed.findings() == {}
+    bed.now += EVERY
+    bed.look()
+    assert bed.findings() == {"port-unknown": "warning"}
+
+
+@pytest.mark.parametrize(("binding", "severity"), [("report", "warning"), ("enforce", "fatal")])
+def test_only_where_binding_is_enforced_a_pod_that_is_not_bound_is_fatal(
+    bed: Bed, binding: Binding, severity: str
+) -> None:
+    bed.bridge()
+    bed.pods = {"shop/web": ("10.244.1.2",)}
+    bed.attaching = bed.make(binding)
+    bed.look()
+    assert bed.findings() == {"pod-unbound": severity}
+
+
+def test_without_binding_nothing_is_looked_at(bed: Bed) -> None:
+    bed.bridge()
+    bed.pods = {"shop/web": ("10.244.1.2",)}
+    bed.attaching = bed.make("off")
+    bed.attaching.look(thorough=True)
+    bed.attaching.follow()
+    assert (bed.told, bed.findings()) == ([], {})
+
+
+def test_results_that_cannot_be_read_are_told(bed: Bed) -> None:
+    bed.cache.directory.joinpath("cbr0-1-eth0").symlink_to("/nowhere")
+    bed.look()
+    assert bed.findings() == {"cni-result-damaged": "warning"}
+    bed.cache.directory.joinpath("cbr0-1-eth0").unlink()
+    bed.cache.directory.rmdir()
+    bed.look()
+    assert bed.findings() == {"cni-results": "warning"}
+
+
+def test_a_result_is_known_as_soon_as_it_is_written_and_forgotten_when_it_is_removed(bed: Bed) -> None:
+    bed.bridge()
+    bed.cable("veth1", MAC, "10.244.1.2/24", master="cni0")
+    took: list[float] = []
+
+    async def follow() -> None:
+        task = asyncio.get_running_loop().create_task(bed.attaching.run())
+        news = asyncio.Event()
+        bed.heard = news.set
+
+        async def expect(count: int) -> None:
+            start = time.perf_counter()
+            while len(bed.links.pods if bed.told else ()) != count:
+                await asyncio.wait_for(news.wait(), 10)
+                news.clear()
+            took.append(time.perf_counter() - start)
+
+        await asyncio.wait_for(news.wait(), 10)
+        path = bed.cache.add(cni.bridge("veth1", MAC, "10.244.1.2/24"))
+        await expect(1)
+        path.unlink()
+        await expect(0)
+        task.cancel()
+
+    asyncio.run(follow())
+    assert bed.links.bridges == {"cni0"}
+    assert min(took) < 0.1
+
+
+def test_250_pods_are_matched_within_60_ms(bed: Bed) -> None:
+    bed.bridge("cni0", "10.244.0.1/16")
+    space = bed.cable("first", MAC)
+    lines = []
+    numbers = range(250)
+    for number in numbers:
+        lines += [
+            f"link add v{number} type veth peer name v{number} netns {space.path}",
+            f"link set v{number} master cni0",
+        ]
+        bed.cache.add(cni.bridge(f"v{number}", MAC, f"10.244.2.{number}/16"), f"shop/p{number}")
+        bed.pods[f"shop/p{number}"] = (f"10.244.2.{number}",)
+    bed.node.ip(*lines)
+    bed.look()
+    took = []
+    for number in range(5):
+        bed.pods["shop/p7"] = (f"10.244.2.{number}",)
+        start = time.perf_counter()
+        bed.attaching.follow()
+        took.append(time.perf_counter() - start)
+    assert len(bed.links.pods) == 250
+    assert min(took) < 0.060
