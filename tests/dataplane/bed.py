@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
 
 from podfence.api import Cluster
+from podfence.dataplane.conntrack import KernelConntrack
 from podfence.dataplane.enforcer import Enforcer
 from podfence.dataplane.links import Links, PodLink
+from podfence.dataplane.settings import Settings
 from podfence.kube.objects import Node, Peer, PolicyPort
 from podfence.sets.addresses import parse_address
 from tests.dataplane.fabric import Direct
@@ -26,7 +28,6 @@ from tests.spaces import Space
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from podfence.dataplane.settings import Settings
     from podfence.kube.objects import KubeObject
 
 PATIENCE: Final = 3.0
@@ -105,7 +106,10 @@ class Bed:
         self.cluster = Cluster.from_objects(objects)
         self.runner = Direct(self.node)
         self._stack.callback(self.runner.close)
-        self.enforcer = Enforcer(self.runner, "n1", self.cluster.model, settings)
+        with self.node.entered():
+            conntrack = KernelConntrack(Settings().label)
+        self._stack.callback(conntrack.close)
+        self.enforcer = Enforcer(self.runner, "n1", self.cluster.model, settings, conntrack)
         self.enforcer.start()
 
     def __enter__(self) -> Self:

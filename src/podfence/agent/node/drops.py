@@ -28,7 +28,7 @@ _GROUPS: Final = (("deny_e_", "egress"), ("deny_i_", "ingress"))
 _CHAINS: Final = {
     **dict.fromkeys(("hold", "held", "from_stranger"), "held"),
     "revoked": "cut",
-    **{chain_of(reason): chain_of(reason) for reason in REASONS},
+    **{chain_of(reason): reason.replace("-", "_") for reason in REASONS},
 }
 
 
@@ -50,7 +50,7 @@ class Drops(NamedTuple):
     @property
     def stray(self) -> dict[str, int]:
         """Packets that are not their link's pod's, by reason."""
-        return {reason: getattr(self, chain_of(reason)) for reason in REASONS}
+        return {reason: getattr(self, reason.replace("-", "_")) for reason in REASONS}
 
 
 class DropTotals:
