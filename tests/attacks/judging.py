@@ -100,7 +100,7 @@ class Sockets:
     name: str
     sender: str
     receiver: str
-    address: str | Callable[[Bed, End], str]
+    address: str | Callable[[Bed, End, End], str]
     tcp: bool = False
     networks: Sequence[Network] = NETWORKS
     port: int = 5353
@@ -111,7 +111,9 @@ class Sockets:
         """Return whether it arrives, or connects."""
         patience = QUIET if bed.guarded else ARRIVES
         source = self.source(bed[self.sender]) if self.source else None
-        address = self.address if isinstance(self.address, str) else self.address(bed, bed[self.receiver])
+        address = (
+            self.address if isinstance(self.address, str) else self.address(bed, bed[self.sender], bed[self.receiver])
+        )
         where = (
             bed,
             self.sender,

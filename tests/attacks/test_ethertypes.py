@@ -13,12 +13,13 @@ from scapy.contrib.mpls import MPLS
 from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import ARP, LLC, SNAP, Dot1AD, Dot1Q, Dot3, Ether
 from scapy.layers.ppp import PPP, PPPoE
+from scapy.packet import Raw
 
 from tests.attacks.judging import Attack, Frames, Make, Pair, Trial, against, datagram, ethernet, judge
 from tests.attacks.plain import ARRIVES, QUIET
 
 if TYPE_CHECKING:
-    from scapy.packet import Packet, Raw
+    from scapy.packet import Packet
 
     from tests.attacks.bed import Bed
     from tests.attacks.wiring import End
@@ -42,6 +43,9 @@ def typed(kind: int) -> Make:
     """Return what makes a frame of an ethertype with nothing that anybody understands."""
     return lambda bed, sender, receiver, token: ethernet(bed, sender, receiver, type=kind) / token
 
+
+MORE: Final = Raw(bytes(18))
+"""As much as Ethernet may add to an ARP packet to fill the shortest frame; it cannot be told from what a pod adds."""
 
 UNDERSTOOD: Final = {
     "vlan-0": tagged(Dot1Q, 0x8100, 0),
@@ -91,11 +95,13 @@ ONLY_HEARD: Final = {
     "arp-with-a-payload": lambda bed, sender, receiver, token: (
         ethernet(bed, sender, receiver)
         / ARP(op=2, hwsrc=sender.mac, psrc="192.0.2.1", hwdst=receiver.mac, pdst=receiver.four)
+        / MORE
         / token
     ),
     "arp-with-a-payload-and-its-own-address": lambda bed, sender, receiver, token: (
         ethernet(bed, sender, receiver)
         / ARP(op=2, hwsrc=sender.mac, psrc=sender.four, hwdst=receiver.mac, pdst=receiver.four)
+        / MORE
         / token
     ),
 }

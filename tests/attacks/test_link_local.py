@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from tests.attacks.wiring import End
 
 
-def of_the_pod(_bed: Bed, pod: End) -> str:
+def of_the_pod(_bed: Bed, _sender: End, pod: End) -> str:
     return pod.link_local
 
 
-def at_the_node(bed: Bed, _node: End) -> str:
-    """Return the link-local address that the node has toward x."""
-    interface = "cni0" if bed.network == "bridge" else bed["x"].link
+def at_the_node(bed: Bed, sender: End, _node: End) -> str:
+    """Return the link-local address that the node has toward a pod."""
+    interface = "cni0" if bed.network == "bridge" else sender.link
     words = bed.run("n1", "ip", "-br", "-6", "addr", "show", "dev", interface).split()
     return next(word.partition("/")[0] for word in words if word.startswith("fe80:"))
 
@@ -54,8 +54,8 @@ def test_no_pod_reaches_another_by_its_link_local_address(pair: Pair, attack: At
     *(
         Sockets(f"x-from-link-local-to-{place}", "x", "n1", address, tcp=True, source=lambda x: x.link_local)
         for place, address in (
-            ("the-gateway", lambda bed, _: bed.wiring.nodes[1].gateways[1]),
-            ("the-node", lambda _, node: node.six),
+            ("the-gateway", lambda bed, *_: bed.wiring.nodes[1].gateways[1]),
+            ("the-node", lambda bed, *_: bed["n1"].six),
         )
     ),
 )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """VXLAN that no node sent: a node takes it from anybody who knows its port, and what is inside has any source.
 
-Podfence 0.1.0 let it pass. An ordinary UDP socket of a pod that may send to the node, of a pod of another node, or of a
-host outside, delivered datagrams of every pod that a policy allows.
+Podfence 0.1.0 let it pass. An ordinary UDP socket of a pod that may send to the node or of a pod of another node
+delivered datagrams of every pod that a policy allows.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def gateway(bed: Bed) -> str:
 
 
 def rows() -> Iterator[Attack]:
-    for sender in ("a", "x", "h", "d", "outside"):
+    for sender in ("a", "x", "h", "d"):
         for inner in ("c", "r"):
             for family in (4, 6):
                 name = f"{sender}-as-{inner}-ipv{family}"
