@@ -6,6 +6,7 @@ After each change the established flows that it concerns are looked at again (se
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from podfence.dataplane.bridge import bridged
@@ -17,13 +18,14 @@ from podfence.dataplane.program import Tunnels
 from podfence.dataplane.revocation import Reviewed, Revocation, concerned
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, Ruleset
 from podfence.dataplane.settings import Settings
+from podfence.dataplane.tracked import GRACE
 from podfence.kube.objects import Pod
-from podfence.nft.errors import MissingFeatureError, NftError
+from podfence.nft.errors import MissingFeatureError, NftError, NotFoundError
 from podfence.nft.probe import bridge_features, probe
 from podfence.policy.model import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from podfence.dataplane.conntrack import Conntrack
     from podfence.dataplane.links import Links
@@ -51,12 +53,13 @@ class Enforcer:
         conntrack: Conntrack | None = None,
         *,
         shared_from: int = SHARED_FROM,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Compile the node's program; the kernel is not touched. Raises OptionError (see `check_options`).
 
         A set of pods with at least `shared_from` addresses is a set of its own in the kernel. `conntrack` is
         that of the node; without it no established flow is looked at again. `reviewed` is what the latest
-        look at flows did.
+        look at flows did. `clock` gives seconds and never goes back.
         """
         self._runner = runner
         self._settings = settings or Settings()
@@ -64,7 +67,7 @@ class Enforcer:
         self._table = KeptTable(runner, TABLE, cold_start)
         self._frames = KeptTable(runner, BRIDGE_TABLE, hooks_last)
         self._is_started = False
-        self._revocation = Revocation(conntrack)
+        self._revocation = Revocation(conntrack, self._in_grace, clock)
         self.reviewed = Reviewed()
         self.compiler = Compiler(model, node, shared_from=shared_from)
         self._table.wanted = self._builder.build(self.compiler.program)
@@ -177,6 +180,16 @@ class Enforcer:
         self.reviewed = self._revocation.review(self.compiler.program, settled=settled)
         return self.reviewed.cut
 
+    @property
+    def forget_at(self) -> float | None:
+        """By the clock, when `forget` has something to do next; None if there is nothing."""
+        return self._revocation.forget_at
+
+    def forget(self) -> int:
+        """Delete the entries of flows that were cut some time ago; return how many could be cut only now."""
+        self.reviewed = self._revocation.forget(self.compiler.program)
+        return self.reviewed.cut
+
     def verify(self) -> tuple[str, ...]:
         """Compare the tables with what they should hold, and repair them; return what differed, a sentence each.
 
@@ -201,6 +214,16 @@ class Enforcer:
             raise
         finally:
             self._note_remade()
+
+    def _in_grace(self) -> bool:
+        """Return whether connections of TCP may still be picked up; the kernel ends that by itself."""
+        try:
+            return bool(self._runner.list_elements(TABLE, GRACE))
+        except NotFoundError:
+            return False
+        except NftError:
+            # Whoever asks waits, and asks again.
+            return True
 
     def _note_remade(self) -> None:
         for table in (self._table, self._frames):
