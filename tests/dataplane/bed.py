@@ -20,9 +20,10 @@ from podfence.dataplane.links import Links, PodLink
 from podfence.dataplane.settings import Settings
 from podfence.kube.objects import Node, Peer, PolicyPort
 from podfence.sets.addresses import parse_address
-from tests.dataplane.fabric import Direct, Space
+from tests.dataplane.fabric import Direct
 from tests.dataplane.frames import ARP, BROADCAST, IPV4, IPV6, arp, ether, udp
 from tests.policy.parts import app, pod, policy, rule, space
+from tests.spaces import Space
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

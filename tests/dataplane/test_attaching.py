@@ -28,10 +28,10 @@ from podfence.nft.table import Table
 from podfence.nft.transaction import Transaction
 from podfence.sets.addresses import V6_FIRST, parse_address
 from tests.dataplane.bed import A, Bed, C, X
-from tests.dataplane.fabric import Space
 from tests.dataplane.frames import IPV4, ether, udp
 from tests.dataplane.watched import Watched
 from tests.policy.parts import app, pod, policy, space
+from tests.spaces import Space
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

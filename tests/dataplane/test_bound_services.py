@@ -17,7 +17,7 @@ from tests.dataplane.bed import GATEWAYS, NODE_ADDRESSES, A, Bed, C, Person
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.dataplane.fabric import Space
+    from tests.spaces import Space
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not all(map(shutil.which, ("nft", "ip"))), reason="needs root, nft and iproute2"

@@ -27,8 +27,8 @@ from podfence.nft.rule import Rule
 from podfence.nft.sets import INTERVAL, Elements, Map, Set
 from podfence.nft.transaction import Transaction
 from tests.dataplane import dense
-from tests.dataplane.fabric import Space
 from tests.dataplane.watched import Watched
+from tests.spaces import Space
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -191,7 +191,7 @@ class Agent:
             due.append(self._not_before)
         if self._review_at is not None and not self._failures:
             due.append(self._review_at)
-        due += [at for at in (self._look_due(), self._verify_due()) if at is not None]
+        due += [at for at in (self._look_due(), self._verify_due(), self._forget_due()) if at is not None]
         return max(0.0, min(due) - self._clock()) if due else None
 
     def _work(self, *, quiet: bool) -> None:
@@ -208,6 +208,8 @@ class Agent:
             self._review(self.enforcer)
         elif (compare := self._verify_due()) is not None and now >= compare:
             self._verify(self.enforcer)
+        elif (forget := self._forget_due()) is not None and now >= forget:
+            self._forget(self.enforcer)
 
     def _look_due(self) -> float | None:
         """Return when flows are to be looked at; changes that wait for the kernel go first, for a while."""
@@ -220,6 +222,10 @@ class Agent:
         if self._verify_at is None or self._failures:
             return None
         return self._verify_at if self._waiting_since is None else self._verify_at + VERIFY_BY
+
+    def _forget_due(self) -> float | None:
+        """Return when entries of cut flows are to be deleted."""
+        return None if self.enforcer is None or self._failures else self.enforcer.forget_at
 
     def _look_out(self) -> None:
         """Plan a comparison if somebody else has changed the table."""
@@ -265,7 +271,9 @@ class Agent:
     def _begin(self, now: float) -> None:
         if self._model is None:
             self._model = Model(Engine(self._state, self._options))
-            self.enforcer = Enforcer(self._runner, self._node, self._model, self._settings, self._conntrack)
+            self.enforcer = Enforcer(
+                self._runner, self._node, self._model, self._settings, self._conntrack, clock=self._clock
+            )
             self._await(now)
 
     def _await(self, now: float) -> None:
@@ -365,8 +373,9 @@ class Agent:
             self._complain(what, f"{what}; those that are forbidden now go on until that succeeds")
             return 0
         if enforcer.reviewed.unable:
-            what = f"established flows of node {self._node} are forbidden now and cannot be cut, because they are older"
-            self._complain(what, f"{what} than the table: {enforcer.reviewed.unable} go on until they end")
+            what = f"established flows of node {self._node} are forbidden now and cannot be cut yet"
+            why = "the kernel keeps their entries, and has no room for labels on them"
+            self._complain(what, f"{what}: {enforcer.reviewed.unable} go on; {why}; this is tried again every 10 s")
         return enforcer.reviewed.cut
 
     @contextmanager
@@ -412,6 +421,10 @@ class Agent:
             self._review_at, self._review_by = self._changed_at + REVIEW_AFTER, now + REVIEW_BY
         cut = self._looking(enforcer, lambda: enforcer.review(settled=settled))
         if cut:
+            self._report(cut=cut)
+
+    def _forget(self, enforcer: Enforcer) -> None:
+        if cut := self._looking(enforcer, enforcer.forget):
             self._report(cut=cut)
 
     def _verify(self, enforcer: Enforcer) -> None:

@@ -17,7 +17,7 @@ from podfence.agent.source import Attached
 from podfence.dataplane.links import Links, PodLink
 from podfence.sets.addresses import format_address, parse_address
 from tests.agent.node import cni
-from tests.dataplane.fabric import Space
+from tests.spaces import Space
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator

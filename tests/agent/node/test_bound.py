@@ -16,8 +16,8 @@ import pytest
 from tests.agent.node import cni
 from tests.agent.node.cluster import FakeCluster, namespace, node, pod, policy
 from tests.agent.node.process import PATIENCE, answer, running, until
-from tests.dataplane.fabric import Space
 from tests.dataplane.frames import ARP, BROADCAST, IPV4, IPV6, arp, ether, mac, udp
+from tests.spaces import Space
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

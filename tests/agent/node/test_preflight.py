@@ -21,7 +21,7 @@ from podfence.dataplane.settings import Settings
 from podfence.nft.errors import NftError
 from podfence.nft.process import NftRunner
 from podfence.nft.transaction import Transaction
-from tests.dataplane.fabric import Space
+from tests.spaces import Space
 
 if TYPE_CHECKING:
     from pathlib import Path

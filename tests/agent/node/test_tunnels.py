@@ -13,7 +13,7 @@ from podfence.agent.node.tunnels import tunnels
 from podfence.netlink.messages import attribute
 
 if TYPE_CHECKING:
-    from tests.dataplane.fabric import Space
+    from tests.spaces import Space
 
 
 def port(kind: str, number: int, value: int) -> Link:

@@ -28,6 +28,8 @@ _GROUPS: Final = (("deny_e_", "egress"), ("deny_i_", "ingress"))
 _CHAINS: Final = {
     **dict.fromkeys(("hold", "held", "from_stranger"), "held"),
     "revoked": "cut",
+    "refused": "segments",
+    "announced": "errors",
     **{chain_of(reason): reason.replace("-", "_") for reason in REASONS},
 }
 
@@ -35,13 +37,16 @@ _CHAINS: Final = {
 class Drops(NamedTuple):
     """Packets dropped by policies at their source and at their destination, of unknown pods, and of cut flows.
 
-    Those after are of packets that are not their link's pod's, by reason (see `podfence.dataplane.drops`).
+    `segments` are of TCP and belong to no connection, `errors` are of ICMP and about flows of others. Those after are
+    of packets that are not their link's pod's, by reason (see `podfence.dataplane.drops`).
     """
 
     egress: int = 0
     ingress: int = 0
     held: int = 0
     cut: int = 0
+    segments: int = 0
+    errors: int = 0
     unknown_source: int = 0
     unknown_destination: int = 0
     unknown_protocol: int = 0
