@@ -166,7 +166,7 @@ class Bed:
         self.set(end, ipv6__conf__eth0__accept_dad="0")
         if self.bridge:
             # Else the node's end speaks for itself, with an address that it makes up.
-            node.ip(f"link set {person.interface} addrgenmode none")
+            self.set(node, **{f"ipv6__conf__{person.interface}__disable_ipv6": "1"})
             node.ip(f"link set {person.interface} master cni0", f"link set {person.interface} up")
             if self.port:
                 node.ip(f"link set {person.interface} type bridge_slave {self.port}")
