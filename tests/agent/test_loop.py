@@ -16,7 +16,9 @@ from podfence.agent.loop import Agent
 from podfence.agent.source import Attached, Bookmark, SourceClosed, Synced, Unreadable, Verify
 from podfence.cluster.state import Event, EventType
 from podfence.dataplane.conntrack import Labelled
+from podfence.dataplane.flows import Ends, Flow
 from podfence.dataplane.links import Links, PodLink
+from podfence.dataplane.revocation import FORGET_AFTER, FORGET_AGAIN
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE
 from podfence.dataplane.settings import Settings
 from podfence.errors import OptionError
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
     from podfence.agent.reports import Report
     from podfence.agent.source import Notice
-    from podfence.dataplane.flows import Flow
+    from podfence.dataplane.conntrack import Settled
     from podfence.kube.objects import KubeObject
 
 NODE = Node(name="n1", labels={}, pod_cidrs=("10.0.0.0/24",))
@@ -131,14 +133,17 @@ class Flows:
     def own_addresses(self) -> frozenset[int]:
         return frozenset()
 
-    def flows(self, ends: Collection[int] | None, settled: object = None) -> list[Flow]:
+    def flows(self, ends: Collection[int] | None, settled: Settled | None = None) -> list[Flow]:
         self.asked.append(round(self.world.now - 1000.0, 3))
         if self.refuses:
             raise NetlinkError("listing", errno.EPERM)
         return []
 
     def label(self, flows: Iterable[Flow], *, present: bool) -> Labelled:
-        return Labelled(len(list(flows)), 0)
+        return Labelled(len(list(flows)))
+
+    def forget(self, handles: Collection[bytes]) -> set[bytes]:
+        return set()
 
 
 class Others:
@@ -263,7 +268,7 @@ class Telling(Flows):
         super().__init__(world)
         self.told: list[int] = []
 
-    def flows(self, ends: Collection[int] | None, settled: object = None) -> list[Flow]:
+    def flows(self, ends: Collection[int] | None, settled: Settled | None = None) -> list[Flow]:
         self.told.append(len(self.world.reports))
         return super().flows(ends)
 
@@ -304,6 +309,69 @@ def test_flows_that_could_not_be_looked_at_are_looked_at_every_second_until_it_s
     assert [when for when in flows.asked if when >= 1.0] == pytest.approx(expected)
 
 
+class Known(Flows):
+    """A kernel that tracks one connection, from web to db, and keeps it for a time; there is `room` for labels or not."""
+
+    def __init__(self, world: World, *, room: bool, keeps_until: float = 0.0) -> None:
+        super().__init__(world)
+        web, db = (parse_address(item.addresses[0]) for item in (WEB, DB))
+        self.flow: Flow | None = Flow(6, Ends(web, db, 40000, 80), Ends(db, web, 80, 40000), handle=b"it")
+        self.ended: float | None = None
+        self._room = room
+        self._keeps_until = keeps_until
+
+    def flows(self, ends: Collection[int] | None, settled: Settled | None = None) -> list[Flow]:
+        super().flows(ends)
+        return [] if self.flow is None or (settled and settled(self.flow)) else [self.flow]
+
+    def label(self, flows: Iterable[Flow], *, present: bool) -> Labelled:
+        asked = tuple(flows)
+        if asked and self._room and self.flow is not None:
+            self.flow = self.flow._replace(labelled=present)
+        return Labelled(len(asked)) if self._room else Labelled(0, asked)
+
+    def forget(self, handles: Collection[bytes]) -> set[bytes]:
+        now = self.world.now - 1000.0
+        if b"it" not in handles:
+            return set()
+        if now < self._keeps_until:
+            return {b"it"}
+        self.flow, self.ended = None, now
+        return set()
+
+
+NOBODY = Event(EventType.MODIFIED, policy("p", app("db"), ingress=[]))
+
+
+def test_a_flow_is_forgotten_half_a_minute_after_it_was_cut() -> None:
+    world = World(BEGIN, (100.0, [NOBODY]), until=300.0)
+    flows = Known(world, room=True)
+    world.play(flows)
+    assert [report.cut for _, report in world.reports if report.cut] == [1]
+    assert flows.ended is not None
+    assert FORGET_AFTER <= flows.ended - 100.0 <= FORGET_AFTER + FORGET_AGAIN
+    assert world.errors() == []
+
+
+def test_a_flow_that_is_allowed_again_in_time_is_not_forgotten() -> None:
+    world = World(BEGIN, (100.0, [NOBODY]), (120.0, [Event(EventType.MODIFIED, ALLOW)]), until=300.0)
+    flows = Known(world, room=True)
+    world.play(flows)
+    assert flows.flow is not None
+    assert not flows.flow.labelled
+
+
+def test_a_forbidden_flow_that_the_kernel_keeps_is_told_of_and_cut_as_soon_as_it_lets_it_go() -> None:
+    world = World(BEGIN, (1.0, [NOBODY]), until=300.0)
+    flows = Known(world, room=False, keeps_until=50.0)
+    world.play(flows)
+    assert flows.ended is not None
+    assert 50.0 <= flows.ended <= 50.0 + FORGET_AGAIN
+    assert [round(when - 1000.0 - flows.ended, 1) for when, report in world.reports if report.cut] == [0.0]
+    (error,) = world.errors()
+    assert error.startswith("established flows of node n1 are forbidden now and cannot be cut yet: 1 go on")
+
+
 def test_the_whole_table_is_compared_every_minute_and_when_asked() -> None:
     world = World(BEGIN, (30.0, [Verify()]), until=200.0).play()
     looked = [round(when - 1000) for when, report in world.reports if report.drift is not None]
@@ -340,7 +408,7 @@ def test_a_change_by_others_while_flows_are_looked_at_is_not_left_for_a_minute()
     others = Others(world)
 
     class Flowing(Flows):
-        def flows(self, ends: Collection[int] | None, settled: object = None) -> list[Flow]:
+        def flows(self, ends: Collection[int] | None, settled: Settled | None = None) -> list[Flow]:
             found = super().flows(ends, settled)
             world.now += 0.05
             if len(self.asked) == len(undisturbed.asked):
@@ -540,7 +608,7 @@ def test_a_link_is_bound_before_its_pod_is_known() -> None:
     item = more(1)
     world = World(BEGIN, (1.0, [Attached(LINKS), item])).play()
     texts = [str(transaction) for _, transaction in world.runs]
-    (link,) = (place for place, text in enumerate(texts) if "veth1" in text)
+    link = next(place for place, text in enumerate(texts) if "veth1" in text)
     known = next(place for place, text in enumerate(texts) if "10.0.0.11" in text)
     assert link < known
 

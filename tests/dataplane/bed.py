@@ -14,18 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
 
 from podfence.api import Cluster
+from podfence.dataplane.conntrack import KernelConntrack
 from podfence.dataplane.enforcer import Enforcer
 from podfence.dataplane.links import Links, PodLink
+from podfence.dataplane.settings import Settings
 from podfence.kube.objects import Node, Peer, PolicyPort
 from podfence.sets.addresses import parse_address
-from tests.dataplane.fabric import Direct, Space
+from tests.dataplane.fabric import Direct
 from tests.dataplane.frames import ARP, BROADCAST, IPV4, IPV6, arp, ether, udp
 from tests.policy.parts import app, pod, policy, rule, space
+from tests.spaces import Space
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from podfence.dataplane.settings import Settings
     from podfence.kube.objects import KubeObject
 
 PATIENCE: Final = 3.0
@@ -36,6 +38,9 @@ OPEN_PORT: Final = 5353
 LOG_GROUP: Final = 77
 OUTGOING: Final = 4
 EVERYTHING: Final = 3
+FLOODING: Final = "mcast_snooping 0"
+"""What makes a bridge hand groups to all ports, so that what does not arrive was dropped."""
+
 GATEWAYS: Final = ("10.244.1.1", "fd00:1::1")
 GATEWAY_MAC: Final = "0a:58:0a:f4:01:01"
 NODE_LOCAL: Final = "fe80::858:aff:fef4:101"
@@ -79,14 +84,20 @@ class Bed:
     """The node and its pods; `kind` is how they are attached."""
 
     def __init__(
-        self, kind: Literal["bridge", "routed"], settings: Settings | None = None, *, options: str = "", port: str = ""
+        self,
+        kind: Literal["bridge", "routed"],
+        settings: Settings | None = None,
+        *,
+        options: str = "",
+        port: str = "",
+        state: str = "up",
     ) -> None:
-        """Make everything and enforce; `options` are those of the bridge, and `port` those of each of its ports."""
+        """Make everything and enforce; `options` and `state` are the bridge's, `port` the options of its ports."""
         self._stack = ExitStack()
         self.kind = kind
         self.node = self._space()
         self.pods = {person.name: self._space() for person in PEOPLE}
-        self._bridge_options, self._port_options = options, port
+        self._bridge_options, self._bridge_state, self.port = options, state, port
         self.bridge = "cni0" if kind == "bridge" else ""
         self._wire()
         objects: list[KubeObject] = [
@@ -104,7 +115,10 @@ class Bed:
         self.cluster = Cluster.from_objects(objects)
         self.runner = Direct(self.node)
         self._stack.callback(self.runner.close)
-        self.enforcer = Enforcer(self.runner, "n1", self.cluster.model, settings)
+        with self.node.entered():
+            conntrack = KernelConntrack(Settings().label)
+        self._stack.callback(conntrack.close)
+        self.enforcer = Enforcer(self.runner, "n1", self.cluster.model, settings, conntrack)
         self.enforcer.start()
 
     def __enter__(self) -> Self:
@@ -139,7 +153,7 @@ class Bed:
                 f"addr add {GATEWAYS[0]}/24 dev cni0",
                 f"addr add {GATEWAYS[1]}/64 dev cni0 nodad",
                 f"addr add {NODE_LOCAL}/64 dev cni0 nodad",
-                "link set cni0 up",
+                f"link set cni0 up {self._bridge_state}",
             )
             self.set(node, **{f"bridge__bridge-nf-call-{name}": "1" for name in ("iptables", "ip6tables")})
         for person in PEOPLE:
@@ -152,8 +166,8 @@ class Bed:
         self.set(end, ipv6__conf__eth0__accept_dad="0")
         if self.bridge:
             node.ip(f"link set {person.interface} master cni0", f"link set {person.interface} up")
-            if self._port_options:
-                node.ip(f"link set {person.interface} type bridge_slave {self._port_options}")
+            if self.port:
+                node.ip(f"link set {person.interface} type bridge_slave {self.port}")
         else:
             node.ip(
                 f"link set {person.interface} address {GATEWAY_MAC}",

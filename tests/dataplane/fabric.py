@@ -7,21 +7,18 @@ changes. The namespaces are nowhere in the file system and end with the process.
 
 from __future__ import annotations
 
-import ctypes
-import os
 import subprocess
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from podfence.dataplane.conntrack import KernelConntrack
+from podfence.dataplane.links import Links, PodLink
 from podfence.dataplane.settings import Settings
 from podfence.nft.direct import DirectRunner
 from podfence.nft.process import NftRunner
+from podfence.sets.addresses import parse_address
+from tests.spaces import Space
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from podfence.nft.transaction import Transaction
 
 PODS: Final = {
@@ -55,44 +52,12 @@ _FORGET: Final = {
     "netfilter/nf_conntrack_tcp_timeout_close": 2,
     "netfilter/nf_conntrack_tcp_timeout_time_wait": 5,
 }
-_CLONE_NEWNET: Final = 0x40000000
-_LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def places() -> dict[str, tuple[str, ...]]:
     """Return the addresses of every namespace by its name; that of a pod is named by its first address."""
     pods = {addresses[0]: addresses for ends in PODS.values() for addresses in ends}
     return {OUTSIDE_PLACE: OUTSIDE, **NODES, **pods}
-
-
-class Space:
-    """A network namespace, alive while this object holds it."""
-
-    def __init__(self) -> None:
-        """Make it; the calling thread stays where it is."""
-        with _home():
-            _check(_LIBC.unshare(_CLONE_NEWNET))
-            self.fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-
-    @property
-    def path(self) -> str:
-        """What another process can open to enter it."""
-        return f"/proc/{os.getpid()}/fd/{self.fd}"
-
-    @contextmanager
-    def entered(self) -> Iterator[None]:
-        """Be in it, sockets and processes that are made meanwhile too."""
-        with _home():
-            _check(_LIBC.setns(self.fd, _CLONE_NEWNET))
-            yield
-
-    def ip(self, *lines: str) -> None:
-        """Run lines of `ip`."""
-        with self.entered():
-            subprocess.run(["ip", "-batch", "-"], input="\n".join(lines), text=True, check=True)
-
-    def close(self) -> None:
-        os.close(self.fd)
 
 
 class Direct(DirectRunner):
@@ -118,7 +83,7 @@ class Fabric:
         self.spaces = {name: Space() for name in places()}
         hub = self.spaces[OUTSIDE_PLACE]
         for space in self.spaces.values():
-            _set(space, _SETTINGS)
+            space.sysctl(_SETTINGS)
             space.ip("link set lo up")
         hub.ip(*(_add(item, "lo") for item in OUTSIDE))
         for node, ends in PODS.items():
@@ -162,6 +127,16 @@ class Fabric:
         """Return what programs a node as its agent does; to be closed."""
         return Direct(self.spaces[node])
 
+    @staticmethod
+    def links(node: str) -> Links:
+        """Return the links of a node's pods, each with all the addresses that its place has."""
+        return Links(
+            tuple(
+                PodLink(f"pod{number}", "", "", tuple(map(parse_address, addresses)), f"place/{number}")
+                for number, addresses in enumerate(PODS[node])
+            )
+        )
+
     def conntrack(self, node: str) -> KernelConntrack:
         """Return what sees a node's flows; to be closed."""
         with self.spaces[node].entered():
@@ -170,36 +145,13 @@ class Fabric:
     def forget_soon(self) -> None:
         """Let the nodes forget flows within seconds; this can be set once they track connections."""
         for node in NODES:
-            _set(self.spaces[node], _FORGET)
+            self.spaces[node].sysctl(_FORGET)
 
     def clear(self) -> None:
         """Take the tables away."""
         for node in NODES:
             with self.spaces[node].entered():
                 subprocess.run(["nft", "add table inet podfence; delete table inet podfence"], check=True)
-
-
-@contextmanager
-def _home() -> Iterator[None]:
-    """Bring the thread back to the namespace that it is in now."""
-    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield
-    finally:
-        _check(_LIBC.setns(before, _CLONE_NEWNET))
-        os.close(before)
-
-
-def _check(code: int) -> None:
-    if code:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-
-
-def _set(space: Space, values: dict[str, int]) -> None:
-    with space.entered():
-        for name, value in values.items():
-            Path("/proc/sys/net", name).write_text(str(value), encoding="ascii")
 
 
 def _add(address: str, link: str) -> str:

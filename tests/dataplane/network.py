@@ -4,14 +4,22 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from tests.dataplane.endpoint import UDP_PORTS
+from tests.dataplane.inside import inside
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+SETTLED_BY = 20.0
+"""Seconds within which a new link is up, on a busy machine."""
 
 ENDPOINT = Path(__file__).with_name("endpoint.py")
 
@@ -41,6 +49,10 @@ class Network:
             self._ip(self._router, lines)
             for addresses in (router, *ends):
                 self._write(self._process_of[addresses[0]], list(addresses))
+            for source in (address for addresses in ends for address in addresses):
+                for destination in router:
+                    if (":" in source) == (":" in destination):
+                        self._settle(source, destination)
             stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -82,6 +94,19 @@ class Network:
     def _ip(self, process: subprocess.Popen[str], lines: list[str]) -> None:
         for line in lines:
             self._run(process, "ip", *line.split())
+
+    def _settle(self, source: str, destination: str) -> None:
+        """Wait until an end is answered: the kernel takes its time to find that a new link is up."""
+        family = socket.AF_INET6 if ":" in source else socket.AF_INET
+        deadline = time.monotonic() + SETTLED_BY
+        with inside(self.pid_of(source), lambda: socket.socket(family, socket.SOCK_DGRAM)) as item:
+            item.settimeout(0.05)
+            while time.monotonic() < deadline:
+                with suppress(OSError):
+                    item.sendto(b"", (destination, UDP_PORTS[0]))
+                    item.recv(64)
+                    return
+        raise AssertionError(f"{source} does not reach {destination}")
 
     @staticmethod
     def _run(process: subprocess.Popen[str], *command: str) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PROTOCOLS = {"6": "TCP", "17": "UDP", "132": "SCTP"}
 NOT_NEW = re.compile(
-    r"ct state established,related accept|ct state untracked ct label set \d+|ct label \d+ goto revoked|icmpv6 type \{[^}]*\} jump discovery|iifname \"lo\" accept|limit .*"
+    r"ct state .*|ct label \d+ (goto|jump) \S+|icmpv6 type \{[^}]*\} jump discovery|iifname \"lo\" accept|limit .*"
 )
 MEMBER = re.compile(r"(ip|ip6) (saddr|daddr) (!= )?@(\S+) ?")
 PAIR = re.compile(r"(ip|ip6) saddr \. ip6? daddr @(\S+) ?")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -103,13 +104,12 @@ def test_what_pods_have_to_say_arrives(item: Try, bed: Bed) -> None:
     assert bed.arrives(item.source, item.destination, item.frame(key), key)
 
 
+def _message(kind: int, hops: int, key: bytes) -> bytes:
+    return icmpv6(X.six, C.six, kind, bytes(20) + key, hops)
+
+
 DISCOVERY: Final = tuple(
-    Try(
-        f"type {kind}, {hops} hops",
-        X,
-        C,
-        lambda k, kind=kind, hops=hops: icmpv6(X.six, C.six, kind, bytes(20) + k, hops),
-    )  # type: ignore[misc]
+    Try(f"type {kind}, {hops} hops", X, C, partial(_message, kind, hops))
     for kind in (130, 131, 132, 133, 134, 135, 136, 143)
     for hops in (2, 64, 255)
 )

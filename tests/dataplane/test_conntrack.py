@@ -92,9 +92,9 @@ def test_asking_by_address_gives_what_the_whole_list_has_of_it(table: KernelConn
 def test_the_label_is_set_and_cleared_on_those_flows_and_on_no_others(table: KernelConntrack) -> None:
     found = udp(table)
     some = found[::2]
-    assert table.label(some, present=True) == Labelled(COUNT, 0)
+    assert table.label(some, present=True) == Labelled(COUNT)
     assert [flow.labelled for flow in udp(table)] == [True, False] * COUNT
-    assert table.label(some[:5], present=False) == Labelled(5, 0)
+    assert table.label(some[:5], present=False) == Labelled(5)
     assert sum(flow.labelled for flow in udp(table)) == COUNT - 5
 
 
@@ -113,7 +113,18 @@ def test_bits_of_others_stay_as_they_are(table: KernelConntrack, network: Networ
 def test_a_flow_that_ended_meanwhile_is_no_error(table: KernelConntrack) -> None:
     found = udp(table)
     empty(table)
-    assert table.label(found, present=True) == Labelled(0, 0)
+    assert table.label(found, present=True) == Labelled(0)
+
+
+def test_an_entry_is_deleted_and_one_that_came_in_its_place_is_not(table: KernelConntrack) -> None:
+    found = udp(table)
+    gone = [flow.handle for flow in found[::2]]
+    assert table.forget(gone) == set()
+    assert udp(table) == found[1::2]
+    # What ends a handle is the number that tells entries of the same ends from each other.
+    place_taken = [flow.handle[:-1] + bytes((flow.handle[-1] ^ 1,)) for flow in found[1::2]]
+    assert table.forget([*gone, *place_taken]) == set()
+    assert udp(table) == found[1::2]
 
 
 def test_a_list_that_nobody_reads_to_its_end_does_not_disturb_the_next(table: KernelConntrack) -> None:
@@ -129,4 +140,6 @@ def test_the_addresses_of_all_interfaces_are_the_nodes_own(table: KernelConntrac
 def test_what_the_kernel_refuses_is_said(table: KernelConntrack) -> None:
     (flow, *_) = udp(table)
     with pytest.raises(NetlinkError, match="labelling a flow: Invalid argument"):
-        table.label([flow._replace(handle=attribute(0x8001, b""))], present=True)
+        table.label([flow._replace(handle=flow.handle[:4] + attribute(0x8001, b""))], present=True)
+    with pytest.raises(NetlinkError, match="deleting a flow's entry: Invalid argument"):
+        table.forget([flow.handle[:4] + attribute(0x8001, b"")])

@@ -15,10 +15,11 @@ from podfence.dataplane.compiler import Compiler
 from podfence.dataplane.conntrack import Labelled
 from podfence.dataplane.enforcer import Enforcer
 from podfence.dataplane.flows import Ends, Flow, Judge
-from podfence.dataplane.revocation import Reviewed
+from podfence.dataplane.revocation import FORGET_AFTER, FORGET_AGAIN, Reviewed
 from podfence.dataplane.settings import Settings
 from podfence.kube.objects import KubeObject, Node, Peer, PolicyPort
 from podfence.netlink.asking import NetlinkError
+from podfence.nft.errors import NoBufferSpaceError
 from podfence.nft.fake import FakeRunner
 from podfence.policy.options import Options
 from podfence.sets import PortSet
@@ -29,8 +30,11 @@ from tests.dataplane.simulate import Walk
 from tests.policy.parts import app, pod, policy, rule, space
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from podfence.dataplane.conntrack import Settled
     from podfence.dataplane.program import NodeProgram
+    from podfence.nft.transaction import Transaction
 
 NUMBERS = {"TCP": 6, "UDP": 17, "SCTP": 132}
 OWN = parse_address("172.18.0.1")
@@ -162,7 +166,11 @@ class Everything:
     def label(self, flows: object, *, present: bool) -> Labelled:
         items = [item._replace(labelled=False) for item in flows]  # type: ignore[attr-defined]
         self.labels |= dict.fromkeys(items, present)
-        return Labelled(len(items), 0)
+        return Labelled(len(items))
+
+    def forget(self, handles: Collection[bytes]) -> set[bytes]:
+        self.labels = {item: there for item, there in self.labels.items() if item.handle not in handles}
+        return set()
 
 
 @pytest.mark.parametrize("start", range(0, 160, 40))
@@ -256,6 +264,94 @@ def test_flows_that_tcp_has_ended_are_cut_and_freed_without_being_counted() -> N
     enforcer.apply(cluster.apply(Event(EventType.DELETED, NONE_IN)))
     assert enforcer.reviewed == Reviewed(freed=1)
     assert not any(kernel.labels.values())
+
+
+class Offloading(Everything):
+    """A kernel that keeps the entry of a flow until somebody takes it off a fast path."""
+
+    keeps = True
+
+    def forget(self, handles: Collection[bytes]) -> set[bytes]:
+        return set(handles) if self.keeps else super().forget(handles)
+
+
+class Clock:
+    """Seconds that somebody sets."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_the_entry_of_a_cut_flow_is_deleted_after_a_while_unless_the_flow_is_allowed_again(again: bool) -> None:
+    cluster, clock = Cluster.from_objects([space("shop"), WEB, DB]), Clock()
+    one, other = tcp("10.0.0.1", "10.0.0.2", 80), tcp("10.0.0.2", "10.0.0.1", 80)
+    kernel = Everything([one._replace(handle=b"one"), other._replace(handle=b"other")])
+    enforcer = Enforcer(FakeRunner(), "n1", cluster.model, None, kernel, clock=clock)
+    enforcer.start()
+    enforcer.apply(cluster.apply(Event(EventType.ADDED, NONE_IN)))
+    due = enforcer.forget_at
+    assert due == clock.now + FORGET_AFTER
+    clock.now = due - 1
+    assert enforcer.forget() == 0
+    if again:
+        enforcer.apply(cluster.apply(Event(EventType.DELETED, NONE_IN)))
+    clock.now = due
+    assert enforcer.forget() == 0
+    assert {item.handle for item in kernel.labels} == ({b"one", b"other"} if again else {b"other"})
+
+
+def test_an_entry_that_the_kernel_keeps_is_deleted_when_it_lets_it_go() -> None:
+    cluster, clock = Cluster.from_objects([space("shop"), WEB, DB]), Clock()
+    kernel = Offloading([tcp("10.0.0.1", "10.0.0.2", 80)])
+    enforcer = Enforcer(FakeRunner(), "n1", cluster.model, None, kernel, clock=clock)
+    enforcer.start()
+    enforcer.apply(cluster.apply(Event(EventType.ADDED, NONE_IN)))
+    clock.now += FORGET_AFTER
+    enforcer.forget()
+    assert len(kernel.labels) == 1
+    again = enforcer.forget_at
+    assert again == clock.now + FORGET_AGAIN
+    kernel.keeps = False
+    clock.now = again
+    enforcer.forget()
+    assert len(kernel.labels) == 0
+
+
+class Roomless(Everything):
+    """A kernel that has no room for labels on any flow."""
+
+    def label(self, flows: object, *, present: bool) -> Labelled:
+        return Labelled(0, tuple(flows))  # type: ignore[arg-type]
+
+
+class Full(FakeRunner):
+    """A kernel that does not take which connections have ended, until it does."""
+
+    is_full = True
+
+    def run(self, transaction: Transaction) -> None:
+        if self.is_full and "add element inet podfence ended" in str(transaction):
+            raise NoBufferSpaceError("No buffer space available")
+        super().run(transaction)
+
+
+def test_while_the_kernel_would_pick_a_connection_up_again_its_entry_is_not_deleted() -> None:
+    cluster, clock, runner = Cluster.from_objects([space("shop"), WEB, DB, NONE_IN]), Clock(), Full()
+    over_tcp = tcp("10.0.0.1", "10.0.0.2", 80)._replace(handle=b"tcp")
+    over_udp = flow(over_tcp.source, over_tcp.destination, "UDP", 80)._replace(handle=b"udp")
+    kernel = Roomless([over_tcp, over_udp])
+    enforcer = Enforcer(runner, "n1", cluster.model, None, kernel, clock=clock)
+    enforcer.start()
+    assert enforcer.reviewed == Reviewed(cut=1, unable=1)
+    assert [item.handle for item in kernel.labels] == [b"tcp"]
+    runner.is_full = False
+    clock.now += FORGET_AGAIN
+    assert enforcer.forget() == 1
+    assert len(kernel.labels) == 0
+    assert enforcer.verify() == ()
 
 
 class Refusing(Everything):

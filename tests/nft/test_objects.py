@@ -13,7 +13,7 @@ from podfence.nft.chain import Chain, Hook
 from podfence.nft.element import ACCEPT, DROP, RETURN, Element, Verdict, goto, jump
 from podfence.nft.errors import InvalidError
 from podfence.nft.rule import Rule
-from podfence.nft.sets import INTERVAL, TIMEOUT, Elements, Map, Set
+from podfence.nft.sets import DYNAMIC, INTERVAL, TIMEOUT, Elements, Map, Set
 from podfence.nft.table import Table
 from podfence.nft.transaction import Transaction
 
@@ -68,6 +68,9 @@ def test_a_chain_comes_back(chain: Chain, real: NftRunner) -> None:
         Set("s", ("inet_proto", "inet_service"), comment=LONG),
         Set("s", ("ipv4_addr", "inet_service"), INTERVAL),
         Set("s", ("mark",)),
+        Set("s", ("ifname", "ether_addr", "ipv6_addr")),
+        Set("s", ("ifname",), DYNAMIC),
+        Map("s", ("ifname",)),
         Map("s", ("ipv4_addr",)),
         Map("s", ("ipv4_addr",), flags=INTERVAL, comment="x"),
         Map("s", ("inet_proto", "inet_service")),
@@ -128,6 +131,12 @@ ELEMENTS: list[tuple[Set | Map, Element]] = [
     (Set("s", ("inet_service",), INTERVAL), Element(("80",), ("90",))),
     (Set("s", ("inet_service",), INTERVAL), Element(("0",), ("65535",))),
     (Set("s", ("mark",)), Element(("4294967295",))),
+    (Set("s", ("ether_addr",)), Element(("0a:58:00:00:00:01",))),
+    (Set("s", ("ifname",)), Element(('"cali0123456789a"',))),
+    (Set("s", ("ifname",)), Element(('"drop"',))),
+    (Set("s", ("ifname",)), Element(('"a.b-c_d@e#{}!"',))),
+    (Set("s", ("ifname", "ether_addr", "ipv4_addr")), Element(('"veth1"', "0a:58:00:00:00:01", "10.0.0.1"))),
+    (Map("s", ("ifname",)), Element(('"eth0"',), value=goto("c"))),
     (Set("s", ("ipv4_addr",), INTERVAL), Element(("10.0.0.0",), ("10.255.255.255",))),
     (Set("s", ("ipv4_addr",), INTERVAL), Element(("10.0.0.1",), ("10.0.0.9",), comment="r")),
     (Set("s", ("ipv4_addr",), INTERVAL), Element(("255.255.255.255",))),
@@ -237,6 +246,11 @@ def test_counters_are_read_with_their_rules(real: NftRunner) -> None:
         (lambda: Verdict("reject"), "not a verdict"),  # type: ignore[arg-type]
         (lambda: goto("fwd"), "nft's language"),
         (lambda: Set("s", ()), "no type"),
+        *(
+            (lambda name=name: Elements(Set("s", ("ifname",)), (Element((name,)),)), "not of type ifname")
+            for name in ("", "veth*", "a" * 16, "a b", "a/b", "a:b", 'a"b', "a\\b", "\u00e4", '""')
+        ),
+        (lambda: Elements(Set("s", ("ether_addr",)), (Element(("0a:58:00:00:00",)),)), "not of type ether_addr"),
         (lambda: Set("s", ("iface_index",)), "unknown one: iface_index"),
         (lambda: Map("s", ("ipv4_addr",), ("x",)), "unknown one: x"),
         (lambda: Set("s", ("mark",), frozenset({"constant"})), "unknown flags"),  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ import pytest
 
 from podfence.nft.errors import MissingFeatureError, NotFoundError, NotInstalledError, PermissionDeniedError
 from podfence.nft.fake import FakeRunner
-from podfence.nft.probe import features, probe
+from podfence.nft.probe import bridge_features, features, probe
 from podfence.nft.process import NftRunner
 from podfence.nft.table import Table
 
@@ -38,6 +38,12 @@ def test_what_is_missing_is_named_with_the_version() -> None:
         MissingFeatureError, match=r"nft 1\.0\.6 .* lacks: conntrack labels \(.*setting conntrack labels"
     ):
         found.require()
+
+
+def test_what_frames_need_is_there_and_named_when_it_is_missing(real: NftRunner) -> None:
+    assert probe(real, bridge_features()).missing == {}
+    found = probe(FakeRunner(lacks=("@probe_d",)), bridge_features())
+    assert set(found.missing) == {"limits for each link"}
 
 
 @pytest.mark.parametrize("name", features())

@@ -24,7 +24,7 @@ from podfence.dataplane.compiler import check_options
 from podfence.dataplane.enforcer import Enforcer, ForeignTableError
 from podfence.kube.objects import Key, NetworkPolicy, Pod
 from podfence.netlink.asking import NetlinkError
-from podfence.nft.errors import NftError, NotInstalledError, PermissionDeniedError
+from podfence.nft.errors import MissingFeatureError, NftError, NotInstalledError, PermissionDeniedError
 from podfence.policy.engine import Engine
 from podfence.policy.model import Model
 
@@ -191,7 +191,7 @@ class Agent:
             due.append(self._not_before)
         if self._review_at is not None and not self._failures:
             due.append(self._review_at)
-        due += [at for at in (self._look_due(), self._verify_due()) if at is not None]
+        due += [at for at in (self._look_due(), self._verify_due(), self._forget_due()) if at is not None]
         return max(0.0, min(due) - self._clock()) if due else None
 
     def _work(self, *, quiet: bool) -> None:
@@ -208,6 +208,8 @@ class Agent:
             self._review(self.enforcer)
         elif (compare := self._verify_due()) is not None and now >= compare:
             self._verify(self.enforcer)
+        elif (forget := self._forget_due()) is not None and now >= forget:
+            self._forget(self.enforcer)
 
     def _look_due(self) -> float | None:
         """Return when flows are to be looked at; changes that wait for the kernel go first, for a while."""
@@ -220,6 +222,10 @@ class Agent:
         if self._verify_at is None or self._failures:
             return None
         return self._verify_at if self._waiting_since is None else self._verify_at + VERIFY_BY
+
+    def _forget_due(self) -> float | None:
+        """Return when entries of cut flows are to be deleted."""
+        return None if self.enforcer is None or self._failures else self.enforcer.forget_at
 
     def _look_out(self) -> None:
         """Plan a comparison if somebody else has changed the table."""
@@ -265,7 +271,9 @@ class Agent:
     def _begin(self, now: float) -> None:
         if self._model is None:
             self._model = Model(Engine(self._state, self._options))
-            self.enforcer = Enforcer(self._runner, self._node, self._model, self._settings, self._conntrack)
+            self.enforcer = Enforcer(
+                self._runner, self._node, self._model, self._settings, self._conntrack, clock=self._clock
+            )
             self._await(now)
 
     def _await(self, now: float) -> None:
@@ -292,19 +300,18 @@ class Agent:
         touched = bool(changes) or again or not (self._adopted and self._is_attached)
         cut = 0
         try:
-            if self.links is not None and not self._is_attached:
-                # Before the enforcer has started, they only wait for that.
-                with self._accounted(enforcer):
-                    enforcer.attach(self.links)
-                self._is_attached = True
-            if not self._adopted:
-                cut += self._looking(enforcer, enforcer.start)
-                self._adopted = True
-            if changes or again:
-                # The compiler has followed them also when this raises, and the next call programs them too.
-                self._changes = []
-                with self._accounted(enforcer):
-                    enforcer.program(*changes)
+            try:
+                self._attach(enforcer)
+            finally:
+                # Policies do not wait for links.
+                if not self._adopted:
+                    cut += self._looking(enforcer, enforcer.start)
+                    self._adopted = True
+                if changes or again:
+                    # The compiler has followed them also when this raises, and the next call programs them too.
+                    self._changes = []
+                    with self._accounted(enforcer):
+                        enforcer.program(*changes)
         except _REFUSALS as error:
             self._fail(error)
             return
@@ -319,6 +326,19 @@ class Agent:
             self._verify_at = now + VERIFY_EVERY
         self._programmed, self._enforcing = self._revision, True
         self._report(records=self._records(now), cut=cut)
+
+    def _attach(self, enforcer: Enforcer) -> None:
+        """Bind the links that were told last; before the enforcer has started, they wait for that."""
+        if self.links is None or self._is_attached:
+            return
+        try:
+            with self._accounted(enforcer):
+                enforcer.attach(self.links)
+        except MissingFeatureError as error:
+            # What the kernel lacks today it lacks in a minute: all else is bound, and goes on.
+            what = f"node {self._node}: {error}"
+            self._complain(what, what)
+        self._is_attached = True
 
     def _plan(self, now: float) -> None:
         """Plan what follows a transaction."""
@@ -353,8 +373,9 @@ class Agent:
             self._complain(what, f"{what}; those that are forbidden now go on until that succeeds")
             return 0
         if enforcer.reviewed.unable:
-            what = f"established flows of node {self._node} are forbidden now and cannot be cut, because they are older"
-            self._complain(what, f"{what} than the table: {enforcer.reviewed.unable} go on until they end")
+            what = f"established flows of node {self._node} are forbidden now and cannot be cut yet"
+            why = "the kernel keeps their entries, and has no room for labels on them"
+            self._complain(what, f"{what}: {enforcer.reviewed.unable} go on; {why}; this is tried again every 10 s")
         return enforcer.reviewed.cut
 
     @contextmanager
@@ -400,6 +421,10 @@ class Agent:
             self._review_at, self._review_by = self._changed_at + REVIEW_AFTER, now + REVIEW_BY
         cut = self._looking(enforcer, lambda: enforcer.review(settled=settled))
         if cut:
+            self._report(cut=cut)
+
+    def _forget(self, enforcer: Enforcer) -> None:
+        if cut := self._looking(enforcer, enforcer.forget):
             self._report(cut=cut)
 
     def _verify(self, enforcer: Enforcer) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from podfence.sets.addresses import Family
 
 CHAINS: Final = (
-    *("bind", "from_bridge", "from_link", "link_local", "to_link", "tunnel", "tunnel_in", "to_tunnel"),
+    *("bind", "from_bridge", "from_link", "link_local", "held", "to_link", "pod_tunnel", "tunnel_in", "to_tunnel"),
     *map(chain_of, (UNKNOWN_SOURCE, UNKNOWN_DESTINATION, TUNNEL)),
 )
 SETS: Final = (TOLD, "pairs4", "pairs6", "nodes4", "nodes6", "local4", "local6", "ends", "links")
@@ -60,24 +60,24 @@ def bound(links: Links, settings: Settings, program: NodeProgram) -> Bound:
     drops.put(result, UNKNOWN_SOURCE)
     drops.put(result, UNKNOWN_DESTINATION, otherwise="return")
     _put_sets(result, links, program)
+    # What most packets are comes first, so that they pay for one lookup.
     result.chain(
         "bind",
+        *(f"iifname . {word} saddr @pairs{family} accept" for family, word, _ in FAMILIES),
         "iifname vmap @links",
-        *(
-            f"{word} saddr @local{family} iifname . {word} saddr != @pairs{family} goto {chain_of(UNKNOWN_SOURCE)}"
-            for family, word, _ in FAMILIES
-        ),
+        *(f"{word} saddr @local{family} goto {chain_of(UNKNOWN_SOURCE)}" for family, word, _ in FAMILIES),
         hook=Hook("filter", "prerouting", _PRIORITY),
     )
+    held = "a link whose pod has no address yet"
+    result.chain("held", f"{_NEIGHBOURS} accept", f"counter {drops.quiet}", comment=held)
+    # Those of pods that are being made too: the table of frames has judged them, by port and hardware address.
+    result.chain("from_bridge", f"{_NEIGHBOURS} accept", "goto from_link")
     result.chain(
         "from_link",
-        *(f"iifname . {word} saddr @pairs{family} accept" for family, word, _ in FAMILIES),
         "ip6 saddr { ::, fe80::/10 } goto link_local",
         f"ip protocol 2 {drops.quiet}",
         f"goto {chain_of(UNKNOWN_SOURCE)}",
     )
-    # Those of pods that are being made too: the table of frames has judged them, by port and hardware address.
-    result.chain("from_bridge", f"{_NEIGHBOURS} accept", "goto from_link")
     result.chain(
         "link_local",
         f"{_NEIGHBOURS} accept",
@@ -94,10 +94,11 @@ def bound(links: Links, settings: Settings, program: NodeProgram) -> Bound:
 
 
 def _put_sets(result: Objects, links: Links, program: NodeProgram) -> None:
-    interfaces = {bridge: links.is_confined(bridge) for bridge in links.all_bridges}
+    bridges, pods, new = links.all_bridges, links.bound, links.new
+    interfaces = {bridge: links.is_confined(bridge) for bridge in bridges}
     interfaces |= {pod.interface: not pod.exempt for pod in links.pods if not pod.bridge}
-    pairs = {(pod.bridge or pod.interface, number) for pod in links.bound for number in pod.addresses}
-    local = {number for pod in links.bound for number in pod.addresses}
+    pairs = {(pod.bridge or pod.interface, number) for pod in pods for number in pod.addresses}
+    local = {number for pod in pods for number in pod.addresses}
     for family, _, types in FAMILIES:
         result.put(
             Set(f"pairs{family}", _INTERFACE + types), {pair: None for pair in pairs if family_of(pair[1]) == family}
@@ -109,8 +110,10 @@ def _put_sets(result: Objects, links: Links, program: NodeProgram) -> None:
     confined: dict[ElementKey, Verdict | None] = dict.fromkeys(ports, goto(chain_of(UNKNOWN_SOURCE)))
     ends: dict[ElementKey, Verdict | None] = {}
     for interface, is_confined in interfaces.items():
-        if is_confined:
-            confined[interface] = goto("from_bridge" if interface in links.all_bridges else "from_link")
+        if interface in new:
+            confined[interface] = goto("held")
+        elif is_confined:
+            confined[interface] = goto("from_bridge" if interface in bridges else "from_link")
             ends[interface] = jump("to_link")
     result.put(Map("links", _INTERFACE), confined)
     result.put(Map("ends", _INTERFACE), ends)
@@ -128,7 +131,7 @@ def _put_tunnels(result: Objects, links: Links, drops: Drops, program: NodeProgr
     dropped = chain_of(TUNNEL)
     drops.put(result, TUNNEL, otherwise="return")
     result.chain(
-        "tunnel",
+        "pod_tunnel",
         *(f"{word} saddr @local{n} {word} daddr @nodes{n} goto {dropped}" for n, word, _ in FAMILIES),
     )
     # Where it ends, on this node: what pods of others sent is here too, if their nodes let it out.
@@ -146,7 +149,7 @@ def _put_tunnels(result: Objects, links: Links, drops: Drops, program: NodeProgr
     result.chain(
         "tunnel_in", *(f"{match} jump to_tunnel" for match in matches), hook=Hook("filter", "input", _BEFORE_INPUT)
     )
-    return tuple(f"{match} jump tunnel" for match in matches)
+    return tuple(f"{match} jump pod_tunnel" for match in matches)
 
 
 def _span_texts(program: NodeProgram, family: Family) -> list[str]:

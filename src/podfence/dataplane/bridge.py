@@ -8,13 +8,14 @@ looked at before the bridge learns from it, and before the IP hooks see it.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from podfence.dataplane.bound import LISTENER_REPORT
 from podfence.dataplane.drops import UNKNOWN_DESTINATION, UNKNOWN_PROTOCOL, UNKNOWN_SOURCE, Drops, chain_of
 from podfence.dataplane.objects import FAMILIES, Objects
-from podfence.dataplane.ruleset import Ruleset
-from podfence.nft.chain import Hook
+from podfence.dataplane.ruleset import ChainBody, Ruleset, rule
+from podfence.nft.chain import Chain, Hook
 from podfence.nft.element import goto
 from podfence.nft.names import identifier
 from podfence.nft.sets import Map, Set
@@ -67,7 +68,7 @@ def _put_sets(result: Objects, links: Links) -> None:
     names = {link.interface for link in ports}
     trusted = links.uplinks | {link.interface for link in links.pods if link.bridge and link.exempt}
     # One who is bound or trusted is no longer held, whoever noticed that first.
-    held = links.held - names - trusted
+    held = (links.held | links.new) - names - trusted
     local = {number for link in ports for number in link.addresses}
     for family, _, types in FAMILIES:
         bound: dict[ElementKey, Verdict | None] = {
@@ -106,13 +107,16 @@ def _put_claims(result: Objects, ports: Iterable[PodLink]) -> None:
     for interface, numbers in found.items():
         if numbers:
             name = identifier("at", interface)
-            result.chain(
-                name,
-                *(f"{_TARGET} {number - V6_FIRST:#x} accept" for number in sorted(numbers)),
-                f"goto {_NO_SOURCE}",
-            )
+            result.chains[name] = _claims(name, frozenset(numbers))
             claims[interface] = goto(name)
     result.put(Map("claims", _INTERFACE), claims)
+
+
+@lru_cache(maxsize=4096)
+def _claims(name: str, numbers: frozenset[int]) -> ChainBody:
+    """Return the chain of a port; it stays the same object while its pod stays."""
+    texts = (f"{_TARGET} {number - V6_FIRST:#x} accept" for number in sorted(numbers))
+    return ChainBody(Chain(name), tuple(rule(name, text) for text in (*texts, f"goto {_NO_SOURCE}")))
 
 
 def _keys(names: Iterable[str]) -> Mapping[ElementKey, None]:
@@ -120,8 +124,23 @@ def _keys(names: Iterable[str]) -> Mapping[ElementKey, None]:
 
 
 def _put_hooks(result: Objects, quiet: str) -> None:
-    result.chain("entry", "iifname vmap @senders", hook=Hook("filter", "prerouting", _PRIORITY))
-    result.chain("between", "oifname vmap @receivers", hook=Hook("filter", "forward", _PRIORITY))
+    # What most frames are comes first, so that they pay for one lookup.
+    result.chain(
+        "entry",
+        "ether type ip iifname . ether saddr . ip saddr @bound4 goto from_pod4",
+        "ether type ip6 iifname . ether saddr . ip6 saddr @bound6 goto from_pod6",
+        "iifname vmap @senders",
+        "ether daddr @hardware goto from_stranger",
+        hook=Hook("filter", "prerouting", _PRIORITY),
+    )
+    # A bridge that filters VLANs has put a tag on frames here, so `ether type` would be that of the tag.
+    result.chain(
+        "between",
+        "meta protocol ip oifname . ether daddr . ip daddr @bound4 accept",
+        "meta protocol ip6 oifname . ether daddr . ip6 daddr @bound6 accept",
+        "oifname vmap @receivers",
+        hook=Hook("filter", "forward", _PRIORITY),
+    )
     # Frames to these addresses are for the bridge itself, and would come to the node as if by a link of its own.
     result.chain(
         "aside",
@@ -141,8 +160,6 @@ def _put_hooks(result: Objects, quiet: str) -> None:
     )
     result.chain(
         "from_pod",
-        "ether type ip iifname . ether saddr . ip saddr @bound4 goto from_pod4",
-        "ether type ip6 iifname . ether saddr . ip6 saddr @bound6 goto from_pod6",
         "ether type arp iifname . ether saddr @ends goto any_arp",
         "ether type ip6 iifname . ether saddr @ends ip6 saddr { ::, fe80::/10 } goto link_local",
         f"ether type ip ip protocol 2 {quiet}",
@@ -154,7 +171,8 @@ def _put_hooks(result: Objects, quiet: str) -> None:
 def _put_ip(result: Objects, quiet: str) -> None:
     result.chain(
         "from_pod4",
-        "ip daddr { 224.0.0.0/4, 255.255.255.255 } goto to_group",
+        "ip daddr 224.0.0.0/4 goto to_group",
+        "ip daddr 255.255.255.255 goto to_group",
         f"{_TO_GROUP} goto {_NO_DESTINATION}",
         "accept",
     )
@@ -162,7 +180,8 @@ def _put_ip(result: Objects, quiet: str) -> None:
     result.chain(
         "from_pod6",
         "icmpv6 type { 130-137, 143 } goto discovery",
-        f"ip6 daddr {{ fe80::/10, ff00::/8 }} goto {_NO_DESTINATION}",
+        f"ip6 daddr ff00::/8 goto {_NO_DESTINATION}",
+        f"ip6 daddr fe80::/10 goto {_NO_DESTINATION}",
         f"{_TO_GROUP} goto {_NO_DESTINATION}",
         "accept",
     )
@@ -235,12 +254,9 @@ def _put_others(result: Objects, quiet: str) -> None:
 
 
 def _put_receivers(result: Objects, quiet: str) -> None:
-    # A bridge that filters VLANs has put a tag on frames here, so `ether type` would be that of the tag.
     result.chain(
         "to_pod",
         "iifname != @known goto from_stranger",
-        "meta protocol ip oifname . ether daddr . ip daddr @bound4 accept",
-        "meta protocol ip6 oifname . ether daddr . ip6 daddr @bound6 accept",
         "meta protocol arp accept",
         "meta protocol ip6 icmpv6 type { 134-136 } ip6 hoplimit 255 accept",
         "meta protocol ip6 icmpv6 type 130 ip6 hoplimit 1 ip6 daddr ff02::/16 accept",

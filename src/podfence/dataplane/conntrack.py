@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel's table of flows: read, and one label bit set and cleared (linux/netfilter/nfnetlink_conntrack.h).
-
-Entries are never deleted: a flow whose entry is gone gets another with its next packet, and if the server
-sends that one, the entry is the wrong way round, and passes whatever the client must not do.
-"""
+"""The kernel's table of flows: read, one label bit set and cleared, entries deleted (nfnetlink_conntrack.h)."""
 
 from __future__ import annotations
 
@@ -15,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from podfence.dataplane.entries import LABELS, ORIGINAL, REPLY, Reader, raw
+from podfence.dataplane.flows import Flow
 from podfence.netlink.asking import Netlink, NetlinkError
 from podfence.netlink.messages import GENERAL, NETFILTER, attribute, attributes, nested
 from podfence.sets.addresses import V6_FIRST, family_of
@@ -22,8 +19,6 @@ from podfence.sets.addresses import V6_FIRST, family_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from collections.abc import Set as AbstractSet
-
-    from podfence.dataplane.flows import Flow
 
 BUCKET: Final = 45
 """Nanoseconds that the kernel needs for a bucket of its table when it walks through it."""
@@ -34,7 +29,7 @@ FLOW: Final = 3000
 _COUNT: Final = Path("/proc/sys/net/netfilter/nf_conntrack_count")
 _BUCKETS: Final = Path("/proc/sys/net/netfilter/nf_conntrack_buckets")
 
-_NEW, _GET = 0x100, 0x101
+_NEW, _GET, _DELETE = 0x100, 0x101, 0x102
 _MASK, _FILTER = 23, 25
 _BY_SOURCE = struct.pack("=I", 1)
 _GET_ADDRESS = 22
@@ -46,13 +41,14 @@ Settled = Callable[["Flow"], bool]
 
 
 class Labelled(NamedTuple):
-    """What became of flows that were to be labelled, or freed of the label: how many were, and how many could not.
+    """What became of flows that were to be labelled, or freed of the label: how many were, and which could not.
 
-    Those that ended meanwhile are neither. `unable` are flows without room for labels (see `Flow`).
+    Those that ended meanwhile are neither. The kernel keeps room for labels on flows that began while some rule of
+    the node set one; the others are `without_room`.
     """
 
     done: int
-    unable: int
+    without_room: tuple[Flow, ...] = ()
 
 
 class Conntrack(Protocol):
@@ -66,6 +62,9 @@ class Conntrack(Protocol):
 
     def label(self, flows: Iterable[Flow], *, present: bool) -> Labelled:
         """Set the label bit on flows, or clear it."""
+
+    def forget(self, handles: Collection[bytes]) -> set[bytes]:
+        """Delete the entries of flows, by their handles; return those that the kernel keeps for now."""
 
 
 class KernelConntrack:
@@ -138,12 +137,28 @@ class KernelConntrack:
     def label(self, flows: Iterable[Flow], *, present: bool) -> Labelled:
         """Set the label bit on flows, or clear it. Raises NetlinkError if the kernel refuses."""
         value = attribute(LABELS, self._bit if present else bytes(16)) + attribute(_MASK, self._bit)
-        payloads = [GENERAL.pack(_family(flow.source), 0, 0) + flow.handle + value for flow in flows]
-        errors = self._table.change(_NEW, payloads)
-        for number in errors:
-            if number not in (0, errno.ENOENT, errno.ENOSPC):
-                raise NetlinkError("labelling a flow", number)
-        return Labelled(errors.count(0), errors.count(errno.ENOSPC))
+        asked = list(flows)
+        errors = self._table.change(_NEW, [flow.handle + value for flow in asked])
+        _require("labelling a flow", errors, errno.ENOSPC)
+        without_room = (flow for flow, number in zip(asked, errors, strict=True) if number == errno.ENOSPC)
+        return Labelled(errors.count(0), tuple(without_room))
+
+    def forget(self, handles: Collection[bytes]) -> set[bytes]:
+        """Delete the entries of flows, by their handles; return those that the kernel keeps for now.
+
+        Those are of flows that were handed to a fast path (EBUSY). Raises NetlinkError if the kernel refuses.
+        """
+        asked = list(handles)
+        errors = self._table.change(_DELETE, asked)
+        _require("deleting a flow's entry", errors, errno.EBUSY)
+        return {handle for handle, number in zip(asked, errors, strict=True) if number == errno.EBUSY}
+
+
+def _require(what: str, errors: Iterable[int], *expected: int) -> None:
+    """Raise NetlinkError if there is an error that is neither expected nor that a flow has ended meanwhile."""
+    for number in errors:
+        if number not in (0, errno.ENOENT, *expected):
+            raise NetlinkError(what, number)
 
 
 def _most_walks() -> int:
@@ -172,10 +187,6 @@ def _requests(ends: Collection[int], *, most: int) -> Iterator[bytes]:
     if len(four) < len(ends):
         # Not by address: for IPv6 the kernel gives the flows that do not match (ctnetlink_filter_match_tuple, 6.18).
         yield GENERAL.pack(socket.AF_INET6, 0, 0)
-
-
-def _family(number: int) -> int:
-    return socket.AF_INET if family_of(number) == 4 else socket.AF_INET6
 
 
 def _number(data: bytes) -> int:

@@ -6,8 +6,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from podfence.dataplane.bound import CHAINS as BOUND_CHAINS
-from podfence.dataplane.bound import SETS as BOUND_SETS
+from podfence.dataplane import bound, tracked
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, Ruleset, SetBody
 from podfence.nft.chain import Chain
 from podfence.nft.rule import Rule
@@ -27,11 +26,10 @@ CHUNK: Final = 250
 Rules with ports cost the kernel most: 500 of them took 18 ms, and 2,000 other operations 5 ms.
 """
 
-FIXED_CHAINS: Final = (
-    *("hold", "revoked", "discovery", "evaluate", "forward", "own_node", "own_node_out", "stage_in"),
-    *BOUND_CHAINS,
-)
-_PLACED: Final = (*BOUND_SETS, "own4", "own6", "eg4", "eg6", "in4", "in6")
+_HOOKS: Final = ("forward", "own_node", "own_node_out", "stage_in")
+_JUDGING: Final = ("routed", "routed_cut", "own_node_cut", "received", "evaluate", "discovery", "hold")
+FIXED_CHAINS: Final = (*_HOOKS, *_JUDGING, *tracked.CHAINS, *bound.CHAINS)
+_PLACED: Final = (*bound.SETS, *tracked.SETS, "own4", "own6", "eg4", "eg6", "in4", "in6")
 _KNOWN: Final = ("known4", "known6")
 _RANGE: Final = ("podcidr4", "podcidr6")
 _FIXED_SETS: Final = (*_RANGE, *_PLACED, *_KNOWN)
@@ -99,15 +97,16 @@ def cold_start(new: Ruleset, *, anew: bool = False) -> Iterator[Transaction]:
     """Yield the transactions, of bounded size, that make the table where there was none, or `anew`.
 
     The first makes the hooks, and pods are held from then on; a pod is known when all about it is there.
-    What is bound comes before what says that it must be.
+    What is bound comes before what says that it must be. Where there was no table, connections that are under way
+    may go on (see `tracked.GRACE`).
     """
     fixed = {name: body for name, body in new.sets.items() if name in _FIXED_SETS}
     first = Ruleset(
         {name: body for name, body in new.chains.items() if name in FIXED_CHAINS},
         {name: body if name in _RANGE else SetBody(body.container, {}) for name, body in fixed.items()},
     )
-    head = _anew(TABLE) if anew else [Operation("add", TABLE)]
-    yield _transaction(TABLE, [*head, *_changes(Ruleset(), first)])
+    head, tail = (_anew(TABLE), []) if anew else ([Operation("add", TABLE)], [Operation("add", tracked.GRACE_BEGINS)])
+    yield _transaction(TABLE, [*head, *_changes(Ruleset(), first), *tail])
     groups = Ruleset(new.chains, {name: body for name, body in new.sets.items() if name not in _FIXED_SETS})
     rest = [*_changes(Ruleset(first.chains, {}), groups)]
     for name in (*_PLACED, *_KNOWN):

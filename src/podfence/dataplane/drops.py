@@ -37,8 +37,8 @@ _LIMIT: Final = "limit rate 5/second burst 20 packets"
 
 
 def chain_of(reason: str) -> str:
-    """Return the name of the chain that drops for a reason."""
-    return reason.replace("-", "_")
+    """Return the name of the chain that drops for a reason; nft has words of its own among the reasons."""
+    return "tunnelled" if reason == TUNNEL else reason.replace("-", "_")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,14 @@ After each change the established flows that it concerns are looked at again (se
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from podfence.dataplane.bridge import bridged
 from podfence.dataplane.chains import Builder
 from podfence.dataplane.compiler import SHARED_FROM, Compiler
 from podfence.dataplane.difference import cold_start, hooks_last
+from podfence.dataplane.grace import Grace
 from podfence.dataplane.kept import ForeignTableError, KeptTable
 from podfence.dataplane.program import Tunnels
 from podfence.dataplane.revocation import Reviewed, Revocation, concerned
@@ -23,7 +25,7 @@ from podfence.nft.probe import bridge_features, probe
 from podfence.policy.model import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from podfence.dataplane.conntrack import Conntrack
     from podfence.dataplane.links import Links
@@ -51,12 +53,13 @@ class Enforcer:
         conntrack: Conntrack | None = None,
         *,
         shared_from: int = SHARED_FROM,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Compile the node's program; the kernel is not touched. Raises OptionError (see `check_options`).
 
         A set of pods with at least `shared_from` addresses is a set of its own in the kernel. `conntrack` is
         that of the node; without it no established flow is looked at again. `reviewed` is what the latest
-        look at flows did.
+        look at flows did. `clock` gives seconds and never goes back.
         """
         self._runner = runner
         self._settings = settings or Settings()
@@ -64,7 +67,7 @@ class Enforcer:
         self._table = KeptTable(runner, TABLE, cold_start)
         self._frames = KeptTable(runner, BRIDGE_TABLE, hooks_last)
         self._is_started = False
-        self._revocation = Revocation(conntrack)
+        self._revocation = Revocation(conntrack, Grace(runner, self._table), clock)
         self.reviewed = Reviewed()
         self.compiler = Compiler(model, node, shared_from=shared_from)
         self._table.wanted = self._builder.build(self.compiler.program)
@@ -175,6 +178,16 @@ class Enforcer:
         about 100 ms ago; if it was not, the next review, about 100 ms later, looks at its flows again.
         """
         self.reviewed = self._revocation.review(self.compiler.program, settled=settled)
+        return self.reviewed.cut
+
+    @property
+    def forget_at(self) -> float | None:
+        """By the clock, when `forget` has something to do next; None if there is nothing."""
+        return self._revocation.forget_at
+
+    def forget(self) -> int:
+        """Delete the entries of flows that were cut some time ago; return how many could be cut only now."""
+        self.reviewed = self._revocation.forget(self.compiler.program)
         return self.reviewed.cut
 
     def verify(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from podfence.netlink.messages import Place
 
-ORIGINAL, REPLY, STATUS, PROTOCOL_STATE, ZONE, LABELS = 1, 2, 3, 4, 18, 22
+ORIGINAL, REPLY, STATUS, PROTOCOL_STATE, ID, ZONE, LABELS = 1, 2, 3, 4, 12, 18, 22
 """Attributes of an entry."""
 
 _NESTS: Final = frozenset(
@@ -97,7 +97,8 @@ class Layout:
             state = walk.places.get(_TCP_STATE, (0, 0))
             self._state = state[0] if self._protocol == _TCP and state[1] - state[0] == 1 else None
             self._is_four = addresses[0][1] - addresses[0][0] == 4
-            self._tuple, self._zone = walk.whole((ORIGINAL,)) or (0, 0), walk.whole((ZONE,))
+            found = (walk.whole((kind,)) for kind in (ORIGINAL, ZONE, ID))
+            self._handle = [place for place in found if place is not None]
             self._values = _at([*addresses, *ports])
             self.question = _at([addresses[0], addresses[2], *ports[2:3]])
         self.mask = int.from_bytes(walk.mask, "little")
@@ -109,10 +110,8 @@ class Layout:
         if not self._is_four:
             source, destination, answers, client = map(_number, (source, destination, answers, client))
         one, two, three, four = ports or (0, 0, 0, 0)
-        first, last = self._tuple
-        handle = data[start + first : start + last]
-        if self._zone:
-            first, last = self._zone
+        handle = data[start : start + GENERAL.size]
+        for first, last in self._handle:
             handle += data[start + first : start + last]
         is_over = self._state is not None and data[start + self._state] in _FINISHED
         # As Ends(...) and Flow(...), in half of the time.

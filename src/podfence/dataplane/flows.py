@@ -35,7 +35,8 @@ class Flow(NamedTuple):
     """One flow: `original` as its first packet was sent, `reply` as answers to it come.
 
     A translated destination shows in the reply, which comes from the real one. `labelled` says whether it is
-    cut. `expected` flows are part of another, which announced them. `handle` is what the kernel knows it by.
+    cut. `expected` flows are part of another, which announced them. `handle` is how a request to the kernel about
+    this flow begins, and about no later one with the same ends.
     `is_over` says that TCP has ended it, and that only stragglers are waited for.
     """
 

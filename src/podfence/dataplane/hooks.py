@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from podfence.dataplane.objects import FAMILIES, INTERVAL, RESET, Objects
+from podfence.dataplane.objects import FAMILIES, INTERVAL, Objects
+from podfence.dataplane.tracked import leaving, passing, put_tracked
 from podfence.nft.chain import Hook
 from podfence.nft.sets import Set
 from podfence.sets.addresses import family_of
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 PRIORITY: Final = -5
 """Before the filter chains of others, after destination addresses were rewritten."""
 
-_ESTABLISHED: Final = "ct state established,related accept"
 _DISCOVERY: Final = "icmpv6 type { 130-136, 143 } jump discovery"
 
 
@@ -41,17 +41,11 @@ def fixed(program: NodeProgram, label: int, forward: Iterable[str] = ()) -> Obje
         pairs: dict[ElementKey, Verdict | None] = {pair: None for pair in program.own if family_of(pair[0]) == family}
         result.put(Set(f"own{family}", types * 2), pairs)
     result.chain("hold", "counter drop", comment="a local pod that is not programmed yet")
-    revoked = f"ct label {label} goto revoked"
-    # The first rule matches nothing; while there is such a rule, the kernel keeps room for labels on new flows.
-    result.chain(
-        "revoked",
-        f"ct state untracked ct label set {label}",
-        RESET,
-        "counter drop",
-        comment="an established flow that is forbidden now",
-    )
+    put_tracked(result, program.known, _hold("saddr"), label)
     own = [f"{word} saddr . {word} daddr @own{family} accept" for family, word, _ in FAMILIES]
     result.chain("evaluate", *_hold("saddr"), *own, *(f"{word} saddr vmap @eg{n}" for n, word, _ in FAMILIES))
+    result.chain("routed", *_hold("daddr"), "goto evaluate")
+    result.chain("routed_cut", "jump revoked", "goto routed")
     # A router lowers the hop limit, so these come from the link itself; anything else may be a pod's payload.
     result.chain(
         "discovery",
@@ -59,28 +53,21 @@ def fixed(program: NodeProgram, label: int, forward: Iterable[str] = ()) -> Obje
         "icmpv6 type { 130-132, 143 } ip6 hoplimit 1 ip6 daddr ff02::/16 accept",
         comment="router, neighbour and multicast listener discovery on a link",
     )
-    result.chain(
-        "forward",
-        revoked,
-        _ESTABLISHED,
-        _DISCOVERY,
-        *forward,
-        *_hold("daddr"),
-        "goto evaluate",
-        hook=Hook("filter", "forward", PRIORITY),
-    )
+    hook = Hook("filter", "forward", PRIORITY)
+    result.chain("forward", *passing(label, "routed_cut"), _DISCOVERY, *forward, "goto routed", hook=hook)
     if program.judges_own_node:
         hook = Hook("filter", "input", PRIORITY)
-        result.chain("own_node", 'iifname "lo" accept', revoked, _ESTABLISHED, _DISCOVERY, "goto evaluate", hook=hook)
-        # What the node still sends on a flow that a pod opened; what the node opens is never revoked.
-        # Resets of revoked flows come by here too, whichever chain made them.
-        result.chain("own_node_out", "tcp flags & rst == rst accept", revoked, hook=Hook("filter", "output", PRIORITY))
+        rules = ['iifname "lo" accept', *passing(label, "own_node_cut"), _DISCOVERY, "goto evaluate"]
+        result.chain("own_node", *rules, hook=hook)
+        result.chain("own_node_cut", "jump revoked", "goto evaluate")
+        result.chain("own_node_out", *leaving(label), hook=Hook("filter", "output", PRIORITY))
+    result.chain("received", *own, *(f"{word} daddr vmap @in{family}" for family, word, _ in FAMILIES))
     result.chain(
         "stage_in",
-        _ESTABLISHED,
+        f"ct label {label} goto received",
+        "ct state established,related accept",
         _DISCOVERY,
-        *own,
-        *(f"{word} daddr vmap @in{family}" for family, word, _ in FAMILIES),
+        "goto received",
         hook=Hook("filter", "forward", PRIORITY + 1),
     )
     return result

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class PodLink(NamedTuple):
@@ -11,8 +14,10 @@ class PodLink(NamedTuple):
 
     `interface` is its name. `bridge` is the bridge whose port it is, "" for a link that packets are routed from.
     `mac` is the hardware address of the pod's end, "" if it is not known, which only a routed link may do without.
-    `addresses` are those of the pod, numbers as in `podfence.sets`. `pod` is ``namespace/name``, for people.
-    `exempt` says that the node's configuration lets this pod send with any address, as a router does.
+    `addresses` are those of the pod, numbers as in `podfence.sets`; a pod that has none yet is held.
+    `pod` is ``namespace/name``, for people.
+    `exempt` says that the node's configuration lets this pod send with any address but those of others, as a router
+    does.
     """
 
     interface: str
@@ -52,11 +57,22 @@ class Links(NamedTuple):
     @property
     def bound(self) -> tuple[PodLink, ...]:
         """The links that carry their pods' addresses and nothing else, without addresses that are reserved."""
-        return tuple(
-            link._replace(addresses=tuple(number for number in link.addresses if number not in self.reserved))
-            for link in self.pods
-            if not link.exempt
-        )
+        return tuple(link for link in self._own if link.addresses)
+
+    @property
+    def new(self) -> frozenset[str]:
+        """The interfaces of links whose pods have no address yet."""
+        return frozenset(link.interface for link in self._own) - {link.interface for link in self.bound}
+
+    @property
+    def _own(self) -> Iterator[PodLink]:
+        for link in self.pods:
+            if link.exempt:
+                continue
+            if self.reserved.isdisjoint(link.addresses):
+                yield link
+            else:
+                yield link._replace(addresses=tuple(item for item in link.addresses if item not in self.reserved))
 
     @property
     def all_bridges(self) -> frozenset[str]:

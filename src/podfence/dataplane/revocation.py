@@ -2,30 +2,48 @@
 """Established flows, looked at again after a change: those forbidden now are cut, those allowed again are freed.
 
 A flow is cut by a label in the kernel's connection tracking, which the table asks for before it lets
-established flows pass; so the rules are programmed first, and the labels after.
+established flows pass; so the rules are programmed first, and the labels after. The entry of a cut flow is
+deleted some time later, and at once if the kernel has no room for labels on it.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.dataplane.flows import Judge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from podfence.dataplane.conntrack import Conntrack
     from podfence.dataplane.flows import Flow
+    from podfence.dataplane.grace import Grace
     from podfence.dataplane.program import NodeProgram, ProgramChange
+
+FORGET_AFTER: Final = 30.0
+"""Seconds after which the entry of a cut flow is deleted.
+
+Until then it stands for what is still under way: an answer to the client may pass where policies let its sender begin
+a flow of its own, but the client may not use it to go on. Later, such a packet does begin a flow of its own.
+"""
+
+FORGET_AGAIN: Final = 10.0
+"""Seconds after which that is tried again where it is too early, or the kernel keeps the entry."""
+
+_AT_ONCE: Final = 10_000
+"""How many entries are deleted in one step: that takes some tens of milliseconds."""
+
+_TCP: Final = 6
 
 
 class Reviewed(NamedTuple):
     """What looking at flows again did.
 
-    `cut` are forbidden now, `freed` were cut and are allowed again. `unable` are forbidden and go on until
-    they end: the kernel has known them for longer than the table, and has no room for labels on them.
-    Flows that TCP has ended are not counted.
+    `cut` are forbidden now, `freed` were cut and are allowed again. `unable` are forbidden and go on for now: the
+    kernel has no room for labels on them, and does not let their entries go. Flows that TCP has ended are not counted.
     """
 
     cut: int = 0
@@ -47,12 +65,33 @@ class _Noted:
 class Revocation:
     """Keeps in mind which flows have to be looked at again; without a `conntrack`, none."""
 
-    def __init__(self, conntrack: Conntrack | None) -> None:
-        """Have nothing to look at yet."""
+    def __init__(
+        self,
+        conntrack: Conntrack | None,
+        grace: Grace,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Have nothing to look at yet.
+
+        `grace` is the table's, which is told of connections that are cut. `clock` gives seconds and never goes back.
+        """
         self._conntrack = conntrack
+        self._grace = grace
+        self._clock = clock
         self._new = _Noted()
         self._recent = _Noted()
         self._older = _Noted()
+        self._cut: dict[bytes, float] = {}
+        self._uncut: dict[bytes, Flow] = {}
+        self._not_before = 0.0
+
+    @property
+    def forget_at(self) -> float | None:
+        """By the clock, when `forget` has something to do next."""
+        if self._uncut:
+            return self._not_before
+        first = next(iter(self._cut.values()), None)
+        return None if first is None else max(first, self._not_before)
 
     def note(self, ends: Iterable[int]) -> None:
         """Look at the flows of some addresses, next time and the time after."""
@@ -86,28 +125,76 @@ class Revocation:
         self._recent, self._new = _Noted(), _Noted()
         return result
 
+    def forget(self, program: NodeProgram) -> Reviewed:
+        """Delete the entries that are due, and return what was done. Raises NetlinkError; then they stay due."""
+        now = self._clock()
+        if self._conntrack is None or self.forget_at is None or now < self.forget_at:
+            return Reviewed()
+        self._not_before = now + FORGET_AGAIN
+        self._forget_due(self._conntrack, now)
+        judge = Judge(program, self._conntrack.own_addresses())
+        waiting = [flow for flow in self._uncut.values() if not judge.admits(flow)]
+        left = self._delete(self._conntrack, waiting)
+        self._uncut = {flow.handle: flow for flow in left}
+        return Reviewed(cut=_alive(waiting) - _alive(left), unable=_alive(left))
+
+    def _forget_due(self, conntrack: Conntrack, now: float) -> None:
+        due = list(islice((handle for handle, at in self._cut.items() if at <= now), _AT_ONCE))
+        if len(due) == _AT_ONCE:
+            self._not_before = now
+        for handle in set(due) - conntrack.forget(due):
+            del self._cut[handle]
+
     def _look(self, program: NodeProgram, noted: _Noted) -> Reviewed:
         if self._conntrack is None or not (noted.ends or noted.every):
             return Reviewed()
-        return _review(self._conntrack, program, None if noted.every else noted.ends)
+        judge = Judge(program, self._conntrack.own_addresses())
+        # Whoever can forge a reset or an end can go on under it. So flows that TCP has ended are cut and freed like
+        # others, but nobody misses them.
+        cut: dict[bool, list[Flow]] = {True: [], False: []}
+        free: dict[bool, list[Flow]] = {True: [], False: []}
+        found: list[Flow] = []
+        ends = None if noted.every else noted.ends
+        for flow in self._conntrack.flows(ends, lambda flow: not flow.labelled and judge.admits(flow)):
+            if not flow.labelled:
+                cut[flow.is_over].append(flow)
+            elif judge.admits(flow):
+                free[flow.is_over].append(flow)
+            elif flow.handle not in self._cut:
+                # Cut by an agent before this one.
+                found.append(flow)
+        self._grace.end([flow for flow in found if flow.protocol == _TCP])
+        self._cut |= dict.fromkeys((flow.handle for flow in found), self._clock() + FORGET_AFTER)
+        result, _ = (self._end(self._conntrack, cut[is_over], free[is_over]) for is_over in (False, True))
+        return result
+
+    def _end(self, conntrack: Conntrack, cut: Collection[Flow], free: Collection[Flow]) -> Reviewed:
+        """Cut flows, and free others."""
+        self._grace.end([flow for flow in cut if flow.protocol == _TCP])
+        labelled = conntrack.label(cut, present=True)
+        left = self._delete(conntrack, labelled.without_room)
+        if left and not self._uncut:
+            self._not_before = self._clock() + FORGET_AGAIN
+        self._uncut |= {flow.handle: flow for flow in left}
+        without_room = {flow.handle for flow in labelled.without_room}
+        due = self._clock() + FORGET_AFTER
+        self._cut |= {flow.handle: due for flow in cut if flow.handle not in without_room}
+        freed = conntrack.label(free, present=False)
+        for flow in free:
+            self._cut.pop(flow.handle, None)
+        return Reviewed(labelled.done + len(without_room) - len(left), freed.done, len(left))
+
+    def _delete(self, conntrack: Conntrack, flows: Collection[Flow]) -> list[Flow]:
+        """Delete the entries of flows that cannot be labelled; return those that have to wait."""
+        tcp = {flow.handle for flow in flows if flow.protocol == _TCP}
+        early = set() if self._grace.end([flow for flow in flows if flow.handle in tcp]) else tcp
+        kept = early | conntrack.forget([flow.handle for flow in flows if flow.handle not in early])
+        return [flow for flow in flows if flow.handle in kept]
 
 
-def _review(conntrack: Conntrack, program: NodeProgram, ends: set[int] | None) -> Reviewed:
-    judge = Judge(program, conntrack.own_addresses())
-    cut: list[Flow] = []
-    free: list[Flow] = []
-    over: dict[bool, list[Flow]] = {True: [], False: []}
-    for flow in conntrack.flows(ends, lambda flow: judge.admits(flow) is not flow.labelled):
-        if flow.is_over:
-            over[not flow.labelled].append(flow)
-        else:
-            (free if flow.labelled else cut).append(flow)
-    done = conntrack.label(cut, present=True)
-    freed = conntrack.label(free, present=False)
-    # Whoever can forge a reset or an end can go on under it. So these are cut too, but nobody misses them.
-    for present, flows in over.items():
-        conntrack.label(flows, present=present)
-    return Reviewed(done.done, freed.done, done.unable)
+def _alive(flows: Collection[Flow]) -> int:
+    """Return how many of some flows TCP has not ended."""
+    return sum(not flow.is_over for flow in flows)
 
 
 def concerned(change: ProgramChange, program: NodeProgram) -> set[int]:

@@ -98,7 +98,10 @@ class Ruleset:
 
 
 def read_back(contents: Contents) -> Ruleset:
-    """Return what a table really holds; rules are known by their comments, those of others have none of ours."""
+    """Return what a table really holds; rules are known by their comments, those of others have none of ours.
+
+    Elements that come or go by themselves are left out: nobody wants them, or wants them gone.
+    """
     return Ruleset(
         {item.name: ChainBody(item, tuple(contents.rules.get(item.name, ()))) for item in contents.chains},
         {
@@ -115,8 +118,8 @@ def _verdict(element: Element) -> Verdict | None:
 
 
 def _kept(container: Container, contents: Contents) -> Iterable[Element]:
-    """Return the elements that somebody put in; those of a dynamic set come and go with packets."""
-    return () if "dynamic" in container.flags else contents.elements.get(container.name, ())
+    """Return the elements that stay; those of a dynamic set come and go with packets, and others with time."""
+    return () if {"dynamic", "timeout"} & container.flags else contents.elements.get(container.name, ())
 
 
 def _element(container: Container, key: ElementKey, value: Verdict | None) -> Element:

@@ -63,7 +63,7 @@ def container(item: Json) -> Set | Map:
     listed = item.get("flags", ())
     flags = frozenset((listed,) if isinstance(listed, str) else listed)  # later versions write a single flag bare
     if "size" in item:
-        flags |= DYNAMIC  # nft 1.0.6 leaves this flag out, and the kernel gives a size to these sets alone
+        flags |= DYNAMIC  # nft 1.0.6 leaves this flag out, and only these sets have a size
     timeout, comment = item.get("timeout"), item.get("comment")
     if "map" in item:
         return Map(item["name"], types, _names(item["map"]), flags, timeout, comment)

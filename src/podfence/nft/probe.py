@@ -14,7 +14,7 @@ from podfence.nft.chain import Chain, Hook
 from podfence.nft.element import DROP, Element, goto
 from podfence.nft.errors import MissingFeatureError, NftError, NotInstalledError, PermissionDeniedError
 from podfence.nft.rule import Rule
-from podfence.nft.sets import DYNAMIC, INTERVAL, Elements, Map, Set
+from podfence.nft.sets import DYNAMIC, INTERVAL, TIMEOUT, Elements, Map, Set
 from podfence.nft.table import Table
 from podfence.nft.transaction import Transaction
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _TABLE: Final = Table("podfence_probe")
 _CHAIN: Final = Chain("probe_c")
 _EXACT: Final = Map("probe_m", ("ipv4_addr",))
+_EXPIRING: Final = Set("probe_s", ("inet_proto",), TIMEOUT, 60)
 _RANGES: Final = Map("probe_m", ("ipv4_addr",), flags=INTERVAL)
 
 
@@ -38,6 +39,10 @@ def _map(container: Map, element: Element) -> Transaction:
     return Transaction(_TABLE).add(
         _TABLE, _CHAIN, Chain(lookup.chain), container, Elements(container, (element,)), lookup
     )
+
+
+def _set(container: Set, element: Element) -> Transaction:
+    return Transaction(_TABLE).add(_TABLE, container, Elements(container, (element,)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,8 @@ def features() -> dict[str, Transaction]:
         "connection states": _rule("ct state established,related accept"),
         "conntrack labels": _rule("ct label 119 accept"),
         "setting conntrack labels": _rule("ct label set 119"),
+        "ends of tracked connections": _rule("ct direction original ct original ip saddr 192.0.2.1 accept"),
+        "sets whose elements expire": _set(_EXPIRING, Element(("6",))),
         "verdict maps": _map(_EXACT, Element(("192.0.2.1",), value=goto(_CHAIN.name))),
         "verdict maps of intervals": _map(_RANGES, Element.block("192.0.2.0/24", DROP)),
         "reject with tcp reset": _rule("meta l4proto tcp reject with tcp reset"),

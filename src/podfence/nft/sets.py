@@ -20,6 +20,9 @@ TIMEOUT: Final[frozenset[Flag]] = frozenset({"timeout"})
 DYNAMIC: Final[frozenset[Flag]] = frozenset({"dynamic"})
 """Of a set that rules add to; its elements are those of packets that came by."""
 
+_DYNAMIC_SIZE: Final = 65535
+"""How many elements such a set holds at most; the kernel would choose the same."""
+
 VERDICT: Final = ("verdict",)
 """The value types of a verdict map."""
 
@@ -138,6 +141,7 @@ def _body(container: Set | Map, types: str) -> str:
     return block(
         f"type {types}",
         f"flags {','.join(sorted(container.flags))}" if container.flags else "",
+        f"size {_DYNAMIC_SIZE}" if "dynamic" in container.flags else "",
         "" if container.timeout is None else f"timeout {container.timeout}s",
         comment_text(container.comment).strip(),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.dataplane.fabric import Space
+from tests.spaces import Space
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

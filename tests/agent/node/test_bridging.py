@@ -15,7 +15,7 @@ import pytest
 
 from podfence.agent.node.bridging import RECORD, SYSCTLS, ensure, restore
 from podfence.agent.node.interfaces import locate
-from tests.dataplane.fabric import Space
+from tests.spaces import Space
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

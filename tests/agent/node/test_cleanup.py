@@ -29,7 +29,7 @@ from podfence.policy.options import Options
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.dataplane.fabric import Space
+    from tests.spaces import Space
 
 LABEL: Final = Settings().label
 

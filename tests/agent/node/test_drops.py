@@ -57,10 +57,15 @@ def test_each_kind_of_chain_counts_for_its_kind_and_admitting_ones_for_none() ->
             ("ok_in_shop_db_1", 6): 10000,
             ("unknown_source", 7): 7,
             ("unknown_destination", 8): 8,
-            ("tunnel", 9): 9,
+            ("tunnelled", 9): 9,
+            ("refused", 10): 2,
+            ("refused", 11): 3,
+            ("announced", 12): 4,
+            ("midstream", 13): 10000,
         }
     )
-    assert found == Drops(egress=1, ingress=30, held=100, cut=1000, unknown_source=7, unknown_destination=8, tunnel=9)
+    policies = Drops(egress=1, ingress=30, held=100, cut=1000, segments=5, errors=4)
+    assert found == policies._replace(unknown_source=7, unknown_destination=8, tunnel=9)
     assert found.stray == {"unknown-source": 7, "unknown-destination": 8, "unknown-protocol": 0, "tunnel": 9}
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.dataplane.fabric import Space
+    from tests.spaces import Space
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from podfence.nft.process import NftRunner
 from podfence.nft.transaction import Transaction
 
 if TYPE_CHECKING:
-    from tests.dataplane.fabric import Space
+    from tests.spaces import Space
 
 
 def codes() -> list[tuple[str, str]]:

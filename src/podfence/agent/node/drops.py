@@ -28,20 +28,25 @@ _GROUPS: Final = (("deny_e_", "egress"), ("deny_i_", "ingress"))
 _CHAINS: Final = {
     **dict.fromkeys(("hold", "held", "from_stranger"), "held"),
     "revoked": "cut",
-    **{chain_of(reason): chain_of(reason) for reason in REASONS},
+    "refused": "segments",
+    "announced": "errors",
+    **{chain_of(reason): reason.replace("-", "_") for reason in REASONS},
 }
 
 
 class Drops(NamedTuple):
     """Packets dropped by policies at their source and at their destination, of unknown pods, and of cut flows.
 
-    Those after are of packets that are not their link's pod's, by reason (see `podfence.dataplane.drops`).
+    `segments` are of TCP and belong to no connection, `errors` are of ICMP and about flows of others. Those after are
+    of packets that are not their link's pod's, by reason (see `podfence.dataplane.drops`).
     """
 
     egress: int = 0
     ingress: int = 0
     held: int = 0
     cut: int = 0
+    segments: int = 0
+    errors: int = 0
     unknown_source: int = 0
     unknown_destination: int = 0
     unknown_protocol: int = 0
@@ -50,7 +55,7 @@ class Drops(NamedTuple):
     @property
     def stray(self) -> dict[str, int]:
         """Packets that are not their link's pod's, by reason."""
-        return {reason: getattr(self, chain_of(reason)) for reason in REASONS}
+        return {reason: getattr(self, reason.replace("-", "_")) for reason in REASONS}
 
 
 class DropTotals:

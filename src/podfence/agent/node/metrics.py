@@ -139,6 +139,13 @@ class _Present(Collector):
         yield CounterMetricFamily(
             "podfence_held_packets", "Packets of pod addresses that were not programmed yet.", value=totals.held
         )
+        unconnected = CounterMetricFamily(
+            "podfence_unconnected_packets", "Segments without a connection, and errors about flows of others.",
+            labels=("what",),
+        )  # fmt: skip
+        unconnected.add_metric(("segment",), totals.segments)
+        unconnected.add_metric(("error",), totals.errors)
+        yield unconnected
         stray = CounterMetricFamily(
             "podfence_stray_packets", "Packets that are not of the pod whose link they came by, by reason.",
             labels=("reason",),

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VXLAN that no node sent: a node takes it from anybody who knows its port, and what is inside has any source.
+
+Podfence 0.1.0 let it pass. An ordinary UDP socket of a pod that may send to the node or of a pod of another node
+delivered datagrams of every pod that a policy allows.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING
+
+from scapy.compat import raw
+from scapy.layers.inet import UDP
+from scapy.layers.l2 import Ether
+from scapy.layers.vxlan import VXLAN
+from scapy.packet import Raw
+
+from tests.attacks import plain
+from tests.attacks.judging import Attack, Pair, Trial, against, arrived_before, judge, packet
+from tests.attacks.plain import ARRIVES
+from tests.attacks.wiring import TUNNELS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.attacks.bed import Bed
+
+
+def tunnelled(bed: Bed, sender: str, to: Callable[[Bed], str], inner: str, receiver: str, family: int) -> bool:
+    """Return whether a receiver gets what an ordinary socket of a sender wraps as if a node had."""
+    address, token = to(bed), bed.token()
+    outer = 6 if ":" in address else 4
+    node = bed.wiring.nodes[2 if receiver == "d" else 1]
+    tunnel = TUNNELS[bed.network]
+    wrapped = (
+        VXLAN(vni=tunnel.number, flags="Instance")
+        / Ether(src=bed.wiring.nodes[3 - node.number].tunnel_mac(outer), dst=node.tunnel_mac(outer))
+        / packet(bed[inner].address(family), bed[receiver].address(family))
+        / UDP(sport=bed.number(), dport=5353)
+        / Raw(token)
+    )
+    port = bed.port(receiver)
+    port.forget()
+    with closing(plain.opened(bed, sender, plain.DATAGRAM, outer)) as speaking:
+        speaking.sendto(raw(wrapped), (address, tunnel.port))
+    return arrived_before(bed, receiver, token) if bed.guarded else port.hears(token, ARRIVES) is not None
+
+
+def address_of_the_node(bed: Bed) -> str:
+    return bed["n1"].four
+
+
+def address6_of_the_node(bed: Bed) -> str:
+    return bed["n1"].six
+
+
+def address_of_the_other_node(bed: Bed) -> str:
+    return bed["n2"].four
+
+
+def gateway(bed: Bed) -> str:
+    return bed.wiring.nodes[1].gateways[0]
+
+
+def rows() -> Iterator[Attack]:
+    for sender in ("a", "x", "h", "d"):
+        for inner in ("c", "r"):
+            for family in (4, 6):
+                name = f"{sender}-as-{inner}-ipv{family}"
+                yield Trial(
+                    name,
+                    partial(tunnelled, sender=sender, to=address_of_the_node, inner=inner, receiver="t", family=family),
+                )
+        name = f"{sender}-as-r-over-ipv6"
+        yield Trial(name, partial(tunnelled, sender=sender, to=address6_of_the_node, inner="r", receiver="t", family=6))
+    for sender in "axh":
+        name = f"{sender}-as-r-to-the-gateway"
+        yield Trial(name, partial(tunnelled, sender=sender, to=gateway, inner="r", receiver="t", family=4))
+        name = f"{sender}-as-t-to-another-node"
+        yield Trial(
+            name, partial(tunnelled, sender=sender, to=address_of_the_other_node, inner="t", receiver="d", family=4)
+        )
+
+
+@against(*rows())
+def test_nobody_but_a_node_sends_through_the_tunnel(pair: Pair, attack: Attack) -> None:
+    judge(pair, attack)
