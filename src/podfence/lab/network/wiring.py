@@ -17,7 +17,7 @@ from podfence.lab.network import outside
 from podfence.lab.network.attachment import DEVICE, AttachError, Attachment, PodNetwork, interface, nodad
 from podfence.lab.network.bridged import Bridged
 from podfence.lab.network.namespaces import NetworkError, inside, ip, require, write_settings
-from podfence.lab.network.neighbours import capacity, finders
+from podfence.lab.network.neighbours import capacity, finders, require_room_for_all_pairs
 from podfence.lab.network.routed import Routed
 from podfence.nft.errors import NftError
 from podfence.nft.process import NftRunner
@@ -150,6 +150,11 @@ class Network:
                 self._workers.submit(self._remove, number, gone).result()
                 for pod in gone:
                     del held[pod.addresses[0]]
+
+    def require_room_for_all_pairs(self) -> None:
+        """Raise NetworkError if the kernel has no room for what pods find when each speaks to every other."""
+        if self._plan.network == "bridge":
+            require_room_for_all_pairs(map(len, self._attached.values()), capacity())
 
     def links(self, number: int, pods: Iterable[Attachment]) -> Links:
         """Return by which links the packets of a node's pods come, also of those that are not attached yet."""
