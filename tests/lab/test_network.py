@@ -277,9 +277,10 @@ def neighbours(lab: Wired, pid: int, family: Family) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.parametrize("network", get_args(PodNetworkKind))
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_lab_of_one_family_works(family: Family) -> None:
-    with Wired(Plan((family,)), (1, 1)) as lab:
+def test_a_lab_of_one_family_works(family: Family, network: PodNetworkKind) -> None:
+    with Wired(Plan((family,), network), (1, 1)) as lab:
         client, target = lab.pods[0][0], lab.pods[1][0]
         server = lab.server(target.pid, "tcp", family, 80)
         assert lab.call(client.pid, target.addresses[0], 80, server).client == client.addresses[0]

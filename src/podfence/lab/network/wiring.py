@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from podfence.lab.network import outside
-from podfence.lab.network.attachment import DEVICE, AttachError, Attachment, PodNetwork, interface, nodad
+from podfence.lab.network.attachment import DEVICE, AttachError, Attachment, PodNetwork, family_of, interface, nodad
 from podfence.lab.network.bridged import Bridged
 from podfence.lab.network.namespaces import NetworkError, inside, ip, require, write_settings
 from podfence.lab.network.neighbours import capacity, finders, require_room_for_all_pairs
@@ -231,7 +231,9 @@ class Network:
         for pod in pods:
             fresh = self._pods.node_end(pod)
             if pod in known:
-                fresh += self._pods.neighbours(pod)[0]
+                for address in pod.addresses:
+                    device = self._pods.way(pod, family_of(address)).device
+                    fresh.append(f"neigh replace {address} lladdr {pod.mac} dev {device} nud permanent")
             lines += fresh
             owners += [pod] * len(fresh)
             settings |= self._pods.node_settings(pod)
@@ -243,9 +245,15 @@ class Network:
         return failed
 
     def _wire_pod(self, pod: Attachment, *, known: bool) -> None:
-        lines = ["link set lo up", f"link set {DEVICE} up", *self._pods.pod_end(pod)]
-        if known:
-            lines += self._pods.neighbours(pod)[1]
+        lines = ["link set lo up", f"link set {DEVICE} up"]
+        for address in pod.addresses:
+            family = family_of(address)
+            bits, gateway, mac, _ = self._pods.way(pod, family)
+            lines.append(f"addr add {address}/{bits} dev {DEVICE}{nodad(family)}")
+            # The gateway of a pod that is alone in its prefix is on its link all the same.
+            lines.append(f"route add {outside.EVERYTHING[family]} via {gateway} dev {DEVICE} onlink")
+            if known:
+                lines.append(f"neigh replace {gateway} lladdr {mac} dev {DEVICE} nud permanent")
         with inside(pod.pid):
             write_settings(_SETTINGS)
             require("wiring the pod", lines)
