@@ -199,6 +199,10 @@ class Supervisor:
         """Return what to hold while nothing may change."""
         return self._lock
 
+    def require_room_for_all_pairs(self) -> None:
+        """Raise NetworkError if the kernel has no room for what pods find when each speaks to every other."""
+        self._network.require_room_for_all_pairs()
+
     # Agents
 
     def _agent(self, holder: Holder) -> Callable[[socket.socket], int]:
