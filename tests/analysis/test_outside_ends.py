@@ -9,6 +9,7 @@ import pytest
 from podfence import Cluster, EndpointError, Options
 from podfence.kube.objects import (
     Backend,
+    ContainerPort,
     EndpointPort,
     EndpointSlice,
     IPBlock,
@@ -233,7 +234,7 @@ def test_what_an_option_leaves_open_rests_on_the_options_own_rule(option: str, r
 
     assert verdict.decision == "depends"
     assert verdict.egress.semantics == rule
-    assert verdict.egress.options == (option,)
+    assert verdict.egress.options == (option.replace("_", "-"),)
 
 
 def test_only_options_that_have_a_say_are_named_as_left_open() -> None:
@@ -260,3 +261,22 @@ def test_a_pod_has_one_address_of_each_family_for_check_and_list_alike() -> None
         "more than one address of a family, which no pod has: only the first is judged of default/twice"
         in cluster.notes
     )
+
+
+def test_a_service_says_which_ports_of_its_backends_its_own_are() -> None:
+    named = Pod(
+        namespace="default",
+        name="named",
+        template=PodTemplate(labels={"app": "web"}, ports=(ContainerPort(8080, "TCP", "http"),)),
+        addresses=("10.1.0.2",),
+    )
+    service = Service(
+        namespace="default", name="web", selector={"app": "web"}, ports=(ServicePort(80, "http"), ServicePort(81, 9090))
+    )
+    cluster = Cluster.from_objects([NAMESPACE, named, service])
+
+    assert cluster.check("named", "svc/web", 80).translation == "default/svc/web TCP 80 is TCP 8080 (http) of its pods"
+    assert cluster.check("named", "svc/web").translation == (
+        "default/svc/web TCP 80 is TCP 8080 (http) of its pods; default/svc/web TCP 81 is TCP 9090 of its pods"
+    )
+    assert not cluster.check("named", "named", 80).translation
