@@ -143,21 +143,23 @@ def test_families_that_are_decided_differently_are_told_apart() -> None:
     ]
 
 
+MANUAL = Service(namespace="default", name="manual", ports=(ServicePort(80, 80),))
+MANUAL_SLICE = EndpointSlice(
+    namespace="default",
+    name="manual-1",
+    service="manual",
+    backends=(Backend(("10.1.0.1",), pod="web"),),
+    ports=(EndpointPort(80),),
+)
+
+
 def test_an_address_that_two_pods_claim_is_one_pods_whatever_leads_to_it() -> None:
     """Semantics 8.6. By a Service it was the pod that was read last."""
     new = Pod(namespace="default", name="new", template=PodTemplate(), addresses=("10.1.0.1",), phase="Running")
     old = msgspec.structs.replace(WEB, phase="Pending")
-    service = Service(namespace="default", name="manual", ports=(ServicePort(80, 80),))
-    piece = EndpointSlice(
-        namespace="default",
-        name="manual-1",
-        service="manual",
-        backends=(Backend(("10.1.0.1",), pod="web"),),
-        ports=(EndpointPort(80),),
-    )
     only = NetworkPolicy(namespace="default", name="only", pod_selector=APP, policy_types=("Ingress",))
     for objects in ([new, old], [old, new]):
-        cluster = Cluster.from_objects([NAMESPACE, *objects, only, service, piece])
+        cluster = Cluster.from_objects([NAMESPACE, *objects, only, MANUAL, MANUAL_SLICE])
         asked = [cluster.check("default/x=y", end, 80) for end in ("10.1.0.1", "svc/manual")]
 
         assert [(verdict.decision, verdict.ingress.summary) for verdict in asked] == [
@@ -167,15 +169,7 @@ def test_an_address_that_two_pods_claim_is_one_pods_whatever_leads_to_it() -> No
 
 def test_an_endpoint_leads_to_the_pod_it_names_if_nobody_is_known_to_have_its_address() -> None:
     unknown = msgspec.structs.replace(WEB, addresses=())
-    service = Service(namespace="default", name="manual", ports=(ServicePort(80, 80),))
-    piece = EndpointSlice(
-        namespace="default",
-        name="manual-1",
-        service="manual",
-        backends=(Backend(("10.1.0.1",), pod="web"),),
-        ports=(EndpointPort(80),),
-    )
-    cluster = Cluster.from_objects([NAMESPACE, unknown, CLOSED, service, piece])
+    cluster = Cluster.from_objects([NAMESPACE, unknown, CLOSED, MANUAL, MANUAL_SLICE])
 
     assert cluster.check("default/x=y", "svc/manual", 80).decision == "denied"
 
