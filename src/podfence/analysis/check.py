@@ -9,6 +9,8 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from podfence.analysis.endpoints import (
     AddressesEndpoint,
     Endpoint,
@@ -25,6 +27,7 @@ from podfence.analysis.services import (
     pods_of_headless,
     refuse_as_source,
     targets,
+    translation,
 )
 from podfence.errors import EndpointError
 from podfence.policy.ends import AddressEnd, PodEnd
@@ -216,7 +219,8 @@ def _check_service(engine: Engine, source: Endpoint, destination: ServiceEndpoin
     found = targets(engine.state, destination, port) if members is None else []
     parts = [part for target in found for part in _judge_target(engine, source, destination.service, target)]
     if parts:
-        return _verdict(engine, source.name, destination.name, port, parts)
+        verdict = _verdict(engine, source.name, destination.name, port, parts)
+        return msgspec.structs.replace(verdict, translation=translation(engine.state, destination, port))
     why = _NO_FAMILY if found else f"{destination.name} has no backend"
     return _unreachable(source.name, destination.name, port.text, why, "7.13" if found else "7.7")
 

@@ -30,7 +30,7 @@ def notes(engine: Engine, ignored: Mapping[str, int]) -> tuple[str, ...]:
     """
     state, options = engine.state, engine.options
     return (
-        *_no_policy(engine),
+        *_no_policy(engine, ignored),
         *_other_policies(ignored),
         *_made_up(state),
         *_finished(state),
@@ -43,10 +43,12 @@ def notes(engine: Engine, ignored: Mapping[str, int]) -> tuple[str, ...]:
     )
 
 
-def _no_policy(engine: Engine) -> Iterator[str]:
+def _no_policy(engine: Engine, ignored: Mapping[str, int]) -> Iterator[str]:
     state = engine.state
     judged = any(not member.host for member in state.members.values())
     # Before 1.7 an annotation isolated a namespace without any policy.
+    if any(map(_is_policy, ignored)):
+        return
     if judged and not state.policies and not any(engine.policies(name) for name in state.namespaces):
         yield "there is no NetworkPolicy, so nothing is isolated (`kubectl get all` leaves policies out)"
 
@@ -54,8 +56,12 @@ def _no_policy(engine: Engine) -> Iterator[str]:
 def _other_policies(ignored: Mapping[str, int]) -> Iterator[str]:
     """Say that policies of other kinds, which may well decide, are left out."""
     for kind, count in sorted(ignored.items()):
-        if kind.partition(".")[0].endswith("NetworkPolicy") or kind.startswith("GlobalNetwork"):
+        if _is_policy(kind):
             yield f"{count} {kind} left out: only NetworkPolicy is judged, what others decide is not in the answer"
+
+
+def _is_policy(kind: str) -> bool:
+    return kind.partition(".")[0].endswith("NetworkPolicy") or kind.startswith("GlobalNetwork")
 
 
 def _some(names: list[str]) -> str:

@@ -68,6 +68,20 @@ def targets(state: ClusterState, destination: ServiceEndpoint, port: PortQuestio
     return list(found.values())
 
 
+def translation(state: ClusterState, destination: ServiceEndpoint, port: PortQuestion) -> str:
+    """Return which ports of its backends the ports asked about are: ``shop/svc/web TCP 80 is TCP 8080 of its pods``."""
+    found = []
+    for item in _ports(destination, port):
+        numbers = sorted({backend.number for backend in backends(state, destination.service, item)})
+        if not numbers:
+            continue
+        target = f" ({item.target})" if isinstance(item.target, str) else ""
+        behind = "pods" if destination.service.selector is not None else "endpoints"
+        there = f"{item.protocol} {', '.join(map(str, numbers))}{target} of its {behind}"
+        found.append(f"{destination.name} {item.protocol} {item.port} is {there}")
+    return "; ".join(found)
+
+
 def _ports(destination: ServiceEndpoint, port: PortQuestion) -> list[ServicePort]:
     service = destination.service
     if port.name:
