@@ -93,3 +93,18 @@ def test_neighbours_are_found_by_those_who_have_forgotten_them(family: int, bed:
             subprocess.run(["ip", "neigh", "flush", "all", "nud", "all"], check=False, capture_output=True)
     assert connects(bed, bed.pods["a"], (C.four, C.six)[family], bed.pods["c"], 8020 + family)
     assert connects(bed, bed.pods["a"], GATEWAYS[family], bed.node, 8022 + family)
+
+
+@pytest.mark.parametrize("family", [0, 1], ids=["IPv4", "IPv6"])
+def test_a_packet_in_fragments_arrives(family: int, bed: Bed) -> None:
+    address = (C.four, C.six)[family]
+    kind = (socket.AF_INET, socket.AF_INET6)[family]
+    with bed.pods["c"].entered():
+        receiver = socket.socket(kind, socket.SOCK_DGRAM)
+    with bed.pods["a"].entered():
+        sender = socket.socket(kind, socket.SOCK_DGRAM)
+    with receiver, sender:
+        receiver.bind((address, 8030))
+        receiver.settimeout(3)
+        sender.sendto(bytes(9000), (address, 8030))
+        assert len(receiver.recv(10000)) == 9000
