@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 
 NAMESPACE: Final = "hostile"
 NODE: Final = "n1"
+_EVERYONE: Final = Selector()
 _EVERYWHERE: Final = "0.0.0.0/0"
 
 
 def nested(rules: int, count: int) -> list[KubeObject]:
     """Return rules that all admit everywhere, each a port of its own, and one with many addresses inside."""
     wide = [_rule([_block(_EVERYWHERE)], 1000 + i) for i in range(rules)]
-    return [*_pods(1), _policy("p", [*wide, _rule([_block(_address(i)) for i in range(count)], 1)])]
+    return [*_pods(1), _policy("p", [*wide, _rule([_block(_address(2 * i)) for i in range(count)], 1)])]
 
 
 def excepts(rules: int, count: int) -> list[KubeObject]:
@@ -104,9 +105,7 @@ def values(rules: int, count: int) -> list[KubeObject]:
 
 def groups(rules: int, count: int) -> list[KubeObject]:
     """Return one policy with everywhere but many addresses, for 30 pods that have a small one of their own each."""
-    own = [
-        _policy(f"p{i}", [Rule((), (PolicyPort("TCP", 500 + i),))], labelled(n=str(i))) for i in range(30)
-    ]
+    own = [_policy(f"p{i}", [Rule((), (PolicyPort("TCP", 500 + i),))], labelled(n=str(i))) for i in range(30)]
     return [*_pods(30), *own, _policy("e", [_wide(_scattered(i, count), 1000 + i) for i in range(rules)])]
 
 
@@ -153,7 +152,7 @@ def _pods(count: int) -> list[KubeObject]:
     ]
 
 
-def _policy(name: str, rules: Iterable[Rule], subject: Selector = Selector()) -> NetworkPolicy:
+def _policy(name: str, rules: Iterable[Rule], subject: Selector = _EVERYONE) -> NetworkPolicy:
     return NetworkPolicy(
         namespace=NAMESPACE, name=name, pod_selector=subject, egress=tuple(rules), policy_types=("Egress",)
     )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
 
 from podfence.dataplane.hooks import fixed
 from podfence.dataplane.objects import FAMILIES, INTERVAL, RESET, Objects, short
@@ -21,7 +22,15 @@ from podfence.sets.ports import LAST_PORT
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from podfence.dataplane.program import GroupKey, GroupProgram, NodeProgram, PortProgram, ProgramChange, SharedKey
+    from podfence.dataplane.program import (
+        GroupKey,
+        GroupProgram,
+        NodeProgram,
+        PortProgram,
+        ProgramChange,
+        Ranges,
+        SharedKey,
+    )
     from podfence.dataplane.ruleset import ElementKey
     from podfence.dataplane.settings import Settings
     from podfence.nft.element import Verdict
@@ -34,6 +43,11 @@ _LOG_LIMIT: Final = "limit rate 20/second burst 100 packets"
 _SPACES: Final[dict[Family, tuple[int, int]]] = {4: AddressSet.V4.spans[0], 6: AddressSet.V6.spans[0]}
 _NUMBERS: Final = {"TCP": 6, "UDP": 17, "SCTP": 132}
 
+_Table = tuple[Objects, tuple[tuple[str, str], ...]]
+"""The objects of a table of ranges, and the names of its maps with the word that rules have for their family."""
+
+_Tables = WeakKeyDictionary["Ranges", _Table]
+
 
 class Builder:
     """Makes rulesets out of the programs of one node; what a program keeps is not made again."""
@@ -43,6 +57,7 @@ class Builder:
         self._settings = settings
         self._parts: dict[GroupKey | SharedKey, Objects] = {}
         self._entries: dict[GroupKey, Verdict] = {}
+        self._tables: dict[Direction, _Tables] = {direction: WeakKeyDictionary() for direction in Direction}
         self._chain_users = References[str]()
         self._set_users = References[str]()
         self._built = Ruleset()
@@ -63,7 +78,9 @@ class Builder:
                 del self._entries[key]
             else:
                 name = group_name(key)
-                self._put(key, _GroupObjects(key, name, self._settings).make(group), result)
+                self._put(
+                    key, _GroupObjects(key, name, self._settings, self._tables[key.direction]).make(group), result
+                )
                 self._entries[key] = goto(name)
         if change is None or change.addresses:
             result.update(fixed(program, self._settings.label))
@@ -121,10 +138,11 @@ def rule_chain(direction: Direction, name: RuleName) -> str:
 class _GroupObjects:
     """The chains and maps of one group."""
 
-    def __init__(self, key: GroupKey, name: str, settings: Settings) -> None:
+    def __init__(self, key: GroupKey, name: str, settings: Settings, tables: _Tables) -> None:
         self._key = key
         self._name = name
         self._settings = settings
+        self._tables = tables
         self._result = Objects()
         self._verdicts: dict[PortProgram, Verdict] = {}
 
@@ -143,17 +161,10 @@ class _GroupObjects:
                 texts.append(f"{word} {peer} vmap @{container.name}")
         for shared, ports in program.shared:
             texts += [f"{word} {peer} @{_set_name(shared, n)} {self._verdict(ports)}" for n, word, _ in FAMILIES]
-        for family, word, types in FAMILIES:
-            found: dict[ElementKey, Verdict | None] = {
-                (first, last): self._verdict(ports)
-                for first, last, ports in program.ranges
-                if family_of(first) == family
-            }
-            if found:
-                # Named by what is in it: intervals are never changed in place, where nft checks them for overlaps.
-                name = identifier("c", digest(repr(sorted((key, str(item)) for key, item in found.items()))))
-                self._result.put(Map(f"{name}_{family}", types, flags=INTERVAL), found)
-                texts.append(f"{word} {peer} vmap @{name}_{family}")
+        for table in program.ranges:
+            made, maps = self._tables.get(table) or self._tables.setdefault(table, self._table(table))
+            self._result.update(made)
+            texts += [f"{word} {peer} vmap @{name}" for word, name in maps]
         if program.anywhere:
             texts.append(str(self._verdict(program.anywhere)))
         deny = f"deny_{self._name}"
@@ -163,6 +174,24 @@ class _GroupObjects:
         direction = self._key.direction
         self._result.chain(self._name, *texts, comment=_cut(f"{direction} of {_policies(self._key)}", COMMENT_LIMIT))
         return self._result
+
+    def _table(self, table: Ranges) -> _Table:
+        """Return the chains and maps of a table of ranges, and the names of the maps by word of their family."""
+        result = Objects()
+        # Ranges share programs, which may be long: each is looked at once.
+        programs = {id(ports): ports for _, _, ports in table.items}
+        found = {number: _verdict(ports, self._key.direction, result) for number, ports in programs.items()}
+        maps: list[tuple[str, str]] = []
+        for family, word, types in FAMILIES:
+            elements: dict[ElementKey, Verdict | None] = {
+                (first, last): found[id(ports)] for first, last, ports in table.items if family_of(first) == family
+            }
+            if elements:
+                # Named by what is in it: intervals are never changed in place, where nft checks them for overlaps.
+                name = identifier("c", digest(repr(sorted((key, str(item)) for key, item in elements.items()))))
+                result.put(Map(f"{name}_{family}", types, flags=INTERVAL), elements)
+                maps.append((word, f"{name}_{family}"))
+        return result, tuple(maps)
 
     def _denial(self) -> list[str]:
         texts = []
@@ -176,23 +205,24 @@ class _GroupObjects:
         return texts
 
     def _verdict(self, program: PortProgram) -> Verdict:
-        """Return where a packet goes that the program is for: to the one rule that admits all, or by port."""
         found = self._verdicts.get(program)
         if found is None:
-            found = self._verdicts[program] = self._make_verdict(program)
+            found = self._verdicts[program] = _verdict(program, self._key.direction, self._result)
         return found
 
-    def _make_verdict(self, program: PortProgram) -> Verdict:
-        chains: dict[RuleName, str] = {}
-        for _, name in program:
-            chain = chains[name] = rule_chain(self._key.direction, name)
-            self._result.chain(chain, "counter accept", comment=_cut(_title(self._key.direction, name), COMMENT_LIMIT))
-        if program[0][0] == PortSet.ALL:
-            return goto(chains[program[0][1]])
-        texts = port_rules((ports, chains[name]) for ports, name in program)
-        chain = identifier("pc", digest("\n".join(texts)))
-        self._result.chain(chain, *texts)
-        return jump(chain)
+
+def _verdict(program: PortProgram, direction: Direction, result: Objects) -> Verdict:
+    """Return where a packet goes that a program is for: to the one rule that admits all, or by port."""
+    chains: dict[RuleName, str] = {}
+    for _, name in program:
+        chain = chains[name] = rule_chain(direction, name)
+        result.chain(chain, "counter accept", comment=_cut(_title(direction, name), COMMENT_LIMIT))
+    if program[0][0] == PortSet.ALL:
+        return goto(chains[program[0][1]])
+    texts = port_rules((ports, chains[name]) for ports, name in program)
+    chain = identifier("pc", digest("\n".join(texts)))
+    result.chain(chain, *texts)
+    return jump(chain)
 
 
 def port_rules(program: Iterable[tuple[PortSet, str]]) -> list[str]:

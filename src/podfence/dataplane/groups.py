@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.cluster.selection import Selection
-from podfence.dataplane.program import ICMP_OPTION, GroupProgram, RuleName, SharedKey, first_match
+from podfence.dataplane.program import ICMP_OPTION, GroupProgram, RuleName, SharedKey, cover_of, program_of
+from podfence.dataplane.ranges import PolicyBlocks
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet, members
+from podfence.sets.layers import Layer, over, together
+from podfence.sets.spans import normalize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,8 +27,10 @@ if TYPE_CHECKING:
     from podfence.cluster.classes import ClassIndex
     from podfence.dataplane.ownership import Ownership
     from podfence.dataplane.program import GroupKey, PortProgram
+    from podfence.dataplane.ranges import BlockLayer, Tables
     from podfence.policy.grants import CompiledPolicy, Grant
     from podfence.policy.options import Options
+    from podfence.sets.layers import Cover
 
 
 MOST_SHARED: Final = 4
@@ -33,11 +38,15 @@ MOST_SHARED: Final = 4
 
 
 class _Credit(NamedTuple):
-    """What a rule admits from somewhere; `order` is its place among the rules of the group."""
+    """What a rule admits from somewhere."""
 
-    order: int
     ports: PortSet
     rule: RuleName
+
+    @property
+    def cover(self) -> Cover[RuleName]:
+        """Return it as a cover."""
+        return Layer((), self.ports.spans, self.rule).cover
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +76,8 @@ class _Sorted:
     """
 
     pieces: list[_Piece] = field(default_factory=list)
-    blocks: list[tuple[AddressSet, _Credit]] = field(default_factory=list)
-    anywhere: list[_Credit] = field(default_factory=list)
+    blocks: list[PolicyBlocks] = field(default_factory=list)
+    anywhere: Cover[RuleName] = ()
     looks_up: bool = False
     any_pod: bool = False
 
@@ -104,20 +113,22 @@ def compile_group(
     index: ClassIndex,
     options: Options,
     owned: Ownership,
+    tables: Tables,
     shared_from: int,
     known: Compiled | None = None,
     changed: int = 0,
 ) -> Compiled:
     """Return what the pods of a group admit.
 
-    `owned` tells the addresses of pods; a set of pods with at least `shared_from` is a set of its own. `known` is
-    an earlier result for the group, since which only classes `changed` (bits) got other addresses.
+    `owned` tells the addresses of pods; a set of pods with at least `shared_from` is a set of its own. `tables` are
+    those of the node. `known` is an earlier result for the group, since which only classes `changed` (bits) got
+    other addresses.
     """
     if known is None or known.policies != policies or known.found.looks_up:
         found = _sort(key, policies, index, options)
         pools = frozenset(piece.key for piece in found.pieces)
-        ranges = tuple(_ranges(found))
-        anywhere = first_match((item.ports, item.rule) for item in found.anywhere)
+        ranges = tables.of_group(found.blocks)
+        anywhere = program_of(found.anywhere)
     else:
         found = replace(known.found, pieces=[piece.now(index) for piece in known.found.pieces])
         pools, ranges, anywhere = known.pools, known.program.ranges, known.program.anywhere
@@ -144,10 +155,10 @@ def compile_group(
             for address in listed.pop(number, ()):
                 del peers[address]
         concerned &= changed
-    for number, admitted in _peers(concerned, found, index, owned):
+    program = GroupProgram(peers, shared, ranges, anywhere)
+    for number, admitted in _peers(concerned, found, program, index, owned):
         peers.update(admitted)
         listed[number] = tuple(admitted)
-    program = GroupProgram(peers, shared, ranges, anywhere)
     sets = {item: owned.pool(item, bits) for item, bits in large.items()}
     meant = 0
     for piece in found.pieces:
@@ -177,36 +188,46 @@ def _sizes(found: _Sorted, owned: Ownership, known: Compiled | None, changed: in
     )
 
 
-def _grants(key: GroupKey, policies: Iterable[CompiledPolicy]) -> Iterator[tuple[RuleName, Grant]]:
-    for policy in policies:
-        for grant in policy.grants[key.direction]:
-            yield RuleName(key.namespace, policy.source.name, grant.rule), grant
-
-
 def _sort(key: GroupKey, policies: Iterable[CompiledPolicy], index: ClassIndex, options: Options) -> _Sorted:
     result = _Sorted()
-    grants = list(_grants(key, policies))
-    for order, (rule, grant) in enumerate(grants):
+    for policy in policies:
+        blocks = _sort_policy(policy, key, index, options, result)
+        result.blocks.append(blocks)
+    result.anywhere = together([blocks.anywhere for blocks in result.blocks])
+    if options.icmp == "allowed":
+        result.anywhere = over(result.anywhere, Layer((), PortSet.OTHER.spans, ICMP_OPTION).cover)
+    return result
+
+
+def _sort_policy(
+    policy: CompiledPolicy, key: GroupKey, index: ClassIndex, options: Options, result: _Sorted
+) -> PolicyBlocks:
+    """Put the pieces of one policy into the result, and return the rest."""
+    blocks: dict[tuple[RuleName, PortSet], list[AddressSet]] = {}
+    anywhere: list[BlockLayer] = []
+    for grant in policy.grants[key.direction]:
+        rule = RuleName(key.namespace, policy.source.name, grant.rule)
         ports = grant.ports - PortSet.OTHER if options.icmp == "denied" else grant.ports
         if grant.names and key.direction is Direction.INGRESS:
             ports |= _own_ports(grant, key)
         if ports:
-            credit = _Credit(order, ports, rule)
             if grant.peer is None:
-                result.anywhere.append(credit)
+                anywhere.append(Layer((), ports.spans, rule))
             elif isinstance(grant.peer, AddressSet):
-                result.blocks.append((grant.peer, credit))
+                blocks.setdefault((rule, ports), []).append(grant.peer)
             else:
-                result.pieces.append(_Piece(SharedKey(grant.peer), index.bits(grant.peer), credit))
+                result.pieces.append(_Piece(SharedKey(grant.peer), index.bits(grant.peer), _Credit(ports, rule)))
         if grant.names and key.direction is Direction.EGRESS:
             result.looks_up = True
             result.any_pod |= grant.peer is None
             for resolved, bits in sorted(_resolutions(grant, index, options).items(), key=_by_ports):
                 shared = SharedKey(grant.peer, grant.names, grant.names_in, resolved)
-                result.pieces.append(_Piece(shared, bits, _Credit(order, resolved, rule)))
-    if options.icmp == "allowed":
-        result.anywhere.append(_Credit(len(grants), PortSet.OTHER, ICMP_OPTION))
-    return result
+                result.pieces.append(_Piece(shared, bits, _Credit(resolved, rule)))
+    layers = tuple(
+        Layer(normalize(chain.from_iterable(block.spans for block in found)), ports.spans, rule)
+        for (rule, ports), found in blocks.items()
+    )
+    return PolicyBlocks(layers, together([layer.cover for layer in anywhere]))
 
 
 def _own_ports(grant: Grant, key: GroupKey) -> PortSet:
@@ -257,34 +278,43 @@ def _by_size(
 
 def _shared(large: Iterable[SharedKey], found: _Sorted) -> Iterator[tuple[SharedKey, PortProgram]]:
     for key in large:
-        credited = [piece.credit for piece in found.pieces if piece.key == key]
-        yield key, _program([*credited, *found.anywhere])
+        credited = together([piece.credit.cover for piece in found.pieces if piece.key == key])
+        yield key, program_of(over(credited, found.anywhere))
 
 
 def _peers(
-    listed: int, group: _Sorted, index: ClassIndex, owned: Ownership
+    listed: int,
+    group: _Sorted,
+    program: GroupProgram,
+    index: ClassIndex,
+    owned: Ownership,
 ) -> Iterator[tuple[int, dict[int, PortProgram]]]:
     """Yield classes (bits `listed`) with what is admitted of each of their addresses, those of which anything is."""
-    interned: dict[tuple[int, ...], PortProgram] = {}
-    pieces, first_block = group.pieces, len(group.pieces)
-    for number in members(listed):
+    pieces = group.pieces
+    meant: dict[int, list[int]] = {number: [] for number in members(listed)}
+    for place, piece in enumerate(pieces):
+        for number in members(piece.bits & listed):
+            meant[number].append(place)
+    covers: dict[int, Cover[RuleName]] = {}
+    interned: dict[tuple[tuple[int, ...], tuple[int, ...]], PortProgram] = {}
+    for number, concerned in meant.items():
         result: dict[int, PortProgram] = {}
-        concerned = [place for place, piece in enumerate(pieces) if piece.bits >> number & 1]
         for address, alike in _cells(number, index, owned):
-            found = [place for place in concerned if pieces[place].means(address)]
+            found = tuple(place for place in concerned if pieces[place].means(address))
             if not found:
                 continue
-            found += [place for place, (block, _) in enumerate(group.blocks, first_block) if address in block]
-            together = tuple(found)
-            program = interned.get(together)
-            if program is None:
-                credited = [
-                    pieces[place].credit if place < first_block else group.blocks[place - first_block][1]
-                    for place in found
-                ]
-                program = interned[together] = _program([*credited, *group.anywhere])
-            if program:
-                result.update(dict.fromkeys(alike, program))
+            blocks = tuple(ports for ports in program.at(address) if ports)
+            for ports in blocks:
+                if id(ports) not in covers:
+                    covers[id(ports)] = cover_of(ports)
+            key = (found, tuple(id(ports) for ports in blocks))
+            admitted = interned.get(key)
+            if admitted is None:
+                credited = [pieces[place].credit.cover for place in found]
+                around = [covers[id(ports)] for ports in blocks]
+                admitted = interned[key] = program_of(together([*credited, *around, group.anywhere]))
+            if admitted:
+                result.update(dict.fromkeys(alike, admitted))
         if result:
             yield number, result
 
@@ -299,42 +329,6 @@ def _cells(number: int, index: ClassIndex, owned: Ownership) -> Iterator[tuple[i
         yield from ((alike[0], alike) for alike in by_cell.values())
     elif addresses:
         yield addresses[0], addresses
-
-
-def _ranges(found: _Sorted) -> Iterator[tuple[int, int, PortProgram]]:
-    """Yield the disjoint ranges of the blocks with what is admitted in each, in order."""
-    begins: dict[int, list[_Credit]] = defaultdict(list)
-    ends: dict[int, list[_Credit]] = defaultdict(list)
-    for block, credit in found.blocks:
-        for first, last in block.spans:
-            begins[first].append(credit)
-            ends[last + 1].append(credit)
-    active: list[_Credit] = []
-    pending: tuple[int, int, PortProgram] | None = None
-    cuts = sorted(begins.keys() | ends.keys())
-    for first, after in pairwise(cuts):
-        for credit in ends.get(first, ()):
-            active.remove(credit)
-        active += begins.get(first, ())
-        if not active:
-            continue
-        program = _program([*active, *found.anywhere])
-        if pending and pending[1] + 1 == first and pending[2] == program:
-            pending = (pending[0], after - 1, program)
-            continue
-        if pending:
-            yield pending
-        pending = (first, after - 1, program)
-    if pending:
-        yield pending
-
-
-def _program(credited: Iterable[_Credit]) -> PortProgram:
-    return first_match((item.ports, item.rule) for item in sorted(credited, key=_order))
-
-
-def _order(credit: _Credit) -> int:
-    return credit.order
 
 
 def _by_ports(item: tuple[PortSet, int]) -> tuple[tuple[int, int], ...]:

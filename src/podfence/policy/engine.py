@@ -124,11 +124,14 @@ class Engine:
         policies = self.applicable(direction, subject.member)
         if not policies:
             return None
-        allowed = PortSet.EMPTY
-        for policy in policies:
-            for grant in policy.grants[direction]:
-                if self.matches_peer(grant, peer, bound):
-                    allowed |= self.ports_of(grant, direction, subject, peer)
+        # Grants of one rule have the same ports, and many rules do.
+        matching = {
+            self.ports_of(grant, direction, subject, peer)
+            for policy in policies
+            for grant in policy.grants[direction]
+            if self.matches_peer(grant, peer, bound)
+        }
+        allowed = PortSet.union(matching)
         icmp = settle(self.options.icmp, bound, "denied", "allowed")
         if icmp == "denied":
             allowed -= PortSet.OTHER

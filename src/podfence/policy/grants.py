@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 PortName = tuple[str, str]
 """A port's name and protocol."""
 
-_NOTHING = PortSet.EMPTY
-
 
 @dataclass(frozen=True, slots=True)
 class Grant:
@@ -107,17 +105,17 @@ def rule_ports(items: tuple[PolicyPort, ...], options: Options) -> tuple[PortSet
     """Return a rule's ports by number, and by name (semantics 5.1, 5.3); no item means every port (3.2)."""
     if not items:
         return PortSet.ALL, ()
-    ports = _NOTHING
+    ports: list[PortSet] = []
     names: list[PortName] = []
     for item in items:
         if item.port is None:
-            ports |= PortSet.whole(item.protocol)
+            ports.append(PortSet.whole(item.protocol))
         elif isinstance(item.port, str):
             names.append((item.port, item.protocol))
         else:
             last = item.port if item.end_port is None or options.end_port == "first" else item.end_port
-            ports |= PortSet.of(item.protocol, item.port, last)
-    return ports, tuple(dict.fromkeys(names))
+            ports.append(PortSet.of(item.protocol, item.port, last))
+    return PortSet.union(ports), tuple(dict.fromkeys(names))
 
 
 def _peer(peer: Peer, namespace: str) -> Selection | AddressSet:

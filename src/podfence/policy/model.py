@@ -59,7 +59,7 @@ class Model:
         self.state = state = engine.state
         self.index = ClassIndex({name: item.labels for name, item in state.namespaces.items()})
         self._users: dict[Selection, dict[CompiledPolicy, _Use]] = defaultdict(dict)
-        self._block_users: dict[AddressSet, set[CompiledPolicy]] = defaultdict(set)
+        self._block_users: dict[AddressSet, dict[CompiledPolicy, tuple[Direction, ...]]] = defaultdict(dict)
         self._blocks_at: dict[int | None, tuple[AddressSet, ...]] = {}
         policies = [policy for name in state.namespaces for policy in self.engine.policies(name)]
         self.index.look_at(*_looked_at(policies))
@@ -73,24 +73,23 @@ class Model:
         return not member.host or self.engine.options.host_network == "pod"
 
     def _use(self, policy: CompiledPolicy) -> None:
-        for peer in _peers(policy):
+        for peer, use in _uses(policy).items():
             if isinstance(peer, Selection):
-                if policy not in self._users[peer]:
-                    self._users[peer][policy] = _use(policy, peer)
+                self._users[peer][policy] = use
                 self.index.bits(peer)
-            elif isinstance(peer, AddressSet):
-                self._block_users[peer].add(policy)
+            else:
+                self._block_users[peer][policy] = use.peer
                 self._blocks_at.clear()
 
     def _disuse(self, policy: CompiledPolicy) -> None:
-        for peer in _peers(policy):
-            if isinstance(peer, AddressSet) and peer in self._block_users:
-                self._block_users[peer].discard(policy)
+        for peer in _uses(policy):
+            if isinstance(peer, AddressSet):
+                del self._block_users[peer][policy]
                 self._blocks_at.clear()
                 if not self._block_users[peer]:
                     del self._block_users[peer]
-            elif isinstance(peer, Selection) and peer in self._users:
-                self._users[peer].pop(policy, None)
+            else:
+                del self._users[peer][policy]
                 if not self._users[peer]:
                     del self._users[peer]
                     self.index.forget(peer)
@@ -150,11 +149,10 @@ class Model:
         """Note the policies whose address blocks hold a pod that comes or goes, or may hold it."""
         cells: set[int | None] = {self.index.cell(number) for number in member.addresses}
         for block in {block for cell in cells or {None} for block in self._blocks_holding(cell)}:
-            for policy in self._block_users[block]:
-                for direction, grants in policy.grants.items():
-                    if any(grant.peer == block for grant in grants):
-                        changed.add(policy)
-                        touched[direction] |= self.index.bits(policy.subject)
+            for policy, directions in self._block_users[block].items():
+                changed.add(policy)
+                for direction in directions:
+                    touched[direction] |= self.index.bits(policy.subject)
 
     def _blocks_holding(self, cell: int | None) -> tuple[AddressSet, ...]:
         """Return the blocks in use that hold an elementary range, or may hold an address that is not known (None)."""
@@ -201,20 +199,17 @@ def _identity(policy: CompiledPolicy) -> object:
     return id(policy.source), policy.subject, tuple(policy.grants.items())
 
 
-def _use(policy: CompiledPolicy, selection: Selection) -> _Use:
-    return _Use(
-        tuple(policy.grants) if selection == policy.subject else (),
-        tuple(
-            direction for direction, grants in policy.grants.items() if any(grant.peer == selection for grant in grants)
-        ),
-    )
-
-
-def _peers(policy: CompiledPolicy) -> Iterable[Selection | AddressSet | None]:
-    yield policy.subject
-    for grants in policy.grants.values():
+def _uses(policy: CompiledPolicy) -> dict[Selection | AddressSet, _Use]:
+    """Return what a policy uses, its subject and the peers of its rules, with what each is to it."""
+    peers: dict[Selection | AddressSet, dict[Direction, None]] = {policy.subject: {}}
+    for direction, grants in policy.grants.items():
         for grant in grants:
-            yield grant.peer
+            if grant.peer is not None:
+                peers.setdefault(grant.peer, {})[direction] = None
+    return {
+        peer: _Use(tuple(policy.grants) if peer == policy.subject else (), tuple(directions))
+        for peer, directions in peers.items()
+    }
 
 
 def _looked_at(policies: Iterable[CompiledPolicy]) -> tuple[set[str], set[str], set[int]]:
