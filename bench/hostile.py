@@ -94,6 +94,15 @@ def different_selectors(rules: int, count: int) -> list[KubeObject]:
     return [*_pods(20), _policy("p", written)]
 
 
+def excluded_pods(rules: int, count: int) -> list[KubeObject]:
+    """Return rules for all pods of the cluster but one each, so that no two pods are admitted the same."""
+    written = [
+        _rule([Peer(Selector((Requirement("k", "NotIn", (f"v{i}",)),)), Selector())] * count, 1000 + i)
+        for i in range(rules)
+    ]
+    return [*_pods(1), _policy("p", written)]
+
+
 def values(rules: int, count: int) -> list[KubeObject]:
     """Return rules that each select pods by a label with many values."""
     written = [
@@ -129,6 +138,7 @@ SHAPES: Final[dict[str, Callable[[int, int], list[KubeObject]]]] = {
     "many-ports": many_ports,
     "selectors": selectors,
     "different-selectors": different_selectors,
+    "excluded-pods": excluded_pods,
     "values": values,
     "groups": groups,
     "groups-of-blocks": groups_of_blocks,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from podfence.dataplane.ownership import Ownership
     from podfence.dataplane.program import GroupKey, PortProgram
     from podfence.dataplane.ranges import BlockLayer, Tables
-    from podfence.policy.grants import CompiledPolicy, Grant
+    from podfence.policy.grants import CompiledPolicy, Grant, PortName
     from podfence.policy.options import Options
     from podfence.sets.layers import Cover
 
@@ -190,9 +190,9 @@ def _sizes(found: _Sorted, owned: Ownership, known: Compiled | None, changed: in
 
 def _sort(key: GroupKey, policies: Iterable[CompiledPolicy], index: ClassIndex, options: Options) -> _Sorted:
     result = _Sorted()
+    resolved: dict[tuple[PortName, ...], dict[PortSet, int]] = {}
     for policy in policies:
-        blocks = _sort_policy(policy, key, index, options, result)
-        result.blocks.append(blocks)
+        result.blocks.append(_sort_policy(policy, key, index, options, result, resolved))
     result.anywhere = together([blocks.anywhere for blocks in result.blocks])
     if options.icmp == "allowed":
         result.anywhere = over(result.anywhere, Layer((), PortSet.OTHER.spans, ICMP_OPTION).cover)
@@ -200,7 +200,12 @@ def _sort(key: GroupKey, policies: Iterable[CompiledPolicy], index: ClassIndex, 
 
 
 def _sort_policy(
-    policy: CompiledPolicy, key: GroupKey, index: ClassIndex, options: Options, result: _Sorted
+    policy: CompiledPolicy,
+    key: GroupKey,
+    index: ClassIndex,
+    options: Options,
+    result: _Sorted,
+    resolved: dict[tuple[PortName, ...], dict[PortSet, int]],
 ) -> PolicyBlocks:
     """Put the pieces of one policy into the result, and return the rest."""
     blocks: dict[tuple[RuleName, PortSet], list[AddressSet]] = {}
@@ -220,9 +225,9 @@ def _sort_policy(
         if grant.names and key.direction is Direction.EGRESS:
             result.looks_up = True
             result.any_pod |= grant.peer is None
-            for resolved, bits in sorted(_resolutions(grant, index, options).items(), key=_by_ports):
-                shared = SharedKey(grant.peer, grant.names, grant.names_in, resolved)
-                result.pieces.append(_Piece(shared, bits, _Credit(resolved, rule)))
+            for numbers, bits in sorted(_resolutions(grant, index, options, resolved).items(), key=_by_ports):
+                shared = SharedKey(grant.peer, grant.names, grant.names_in, numbers)
+                result.pieces.append(_Piece(shared, bits, _Credit(numbers, rule)))
     layers = tuple(
         Layer(normalize(chain.from_iterable(block.spans for block in found)), ports.spans, rule)
         for (rule, ports), found in blocks.items()
@@ -239,8 +244,13 @@ def _own_ports(grant: Grant, key: GroupKey) -> PortSet:
     return found
 
 
-def _resolutions(grant: Grant, index: ClassIndex, options: Options) -> dict[PortSet, int]:
-    """Return the classes a grant's peer means by what its names resolve to on their pods (semantics 5.4 to 5.8)."""
+def _resolutions(
+    grant: Grant, index: ClassIndex, options: Options, resolved: dict[tuple[PortName, ...], dict[PortSet, int]]
+) -> dict[PortSet, int]:
+    """Return the classes a grant's peer means by what its names resolve to on their pods (semantics 5.4 to 5.8).
+
+    `resolved` has for names that were asked for before what they resolve to on all pods.
+    """
     if grant.peer is None:
         bits = index.all
     elif isinstance(grant.peer, Selection):
@@ -249,14 +259,22 @@ def _resolutions(grant: Grant, index: ClassIndex, options: Options) -> dict[Port
         bits = index.with_address_in(grant.peer, 4) | index.with_address_in(grant.peer, 6)
     if grant.names_in is not None:
         bits &= index.in_namespace(grant.names_in)
+    if grant.names not in resolved:
+        resolved[grant.names] = _everywhere(grant.names, index, options)
+    return {ports: meant for ports, classes in resolved[grant.names].items() if (meant := classes & bits)}
+
+
+def _everywhere(names: tuple[PortName, ...], index: ClassIndex, options: Options) -> dict[PortSet, int]:
+    """Return the classes of all pods by what names of ports resolve to on them, those on which they do."""
     found: dict[PortSet, int] = defaultdict(int)
-    for number in members(bits):
-        resolved = PortSet.EMPTY
-        for name, protocol, port, sidecar in index.classes[number].ports:
-            if (name, protocol) in grant.names and not (sidecar and options.init_ports == "containers"):
-                resolved |= PortSet.single(protocol, port)
-        if resolved:
-            found[resolved] |= 1 << number
+    for number, pod_class in index.classes.items():
+        ports = PortSet.union(
+            PortSet.single(protocol, port)
+            for name, protocol, port, sidecar in pod_class.ports
+            if (name, protocol) in names and not (sidecar and options.init_ports == "containers")
+        )
+        if ports:
+            found[ports] |= 1 << number
     return found
 
 
@@ -290,33 +308,43 @@ def _peers(
     owned: Ownership,
 ) -> Iterator[tuple[int, dict[int, PortProgram]]]:
     """Yield classes (bits `listed`) with what is admitted of each of their addresses, those of which anything is."""
-    pieces = group.pieces
+    parts = _parts(group.pieces)
     meant: dict[int, list[int]] = {number: [] for number in members(listed)}
-    for place, piece in enumerate(pieces):
-        for number in members(piece.bits & listed):
+    for place, part in enumerate(parts):
+        for number in members(part.bits & listed):
             meant[number].append(place)
-    covers: dict[int, Cover[RuleName]] = {}
+    covers = {id(ports): cover_of(ports) for table in program.ranges for _, _, ports in table.items} if parts else {}
     interned: dict[tuple[tuple[int, ...], tuple[int, ...]], PortProgram] = {}
     for number, concerned in meant.items():
         result: dict[int, PortProgram] = {}
         for address, alike in _cells(number, index, owned):
-            found = tuple(place for place in concerned if pieces[place].means(address))
+            found = tuple(place for place in concerned if parts[place].means(address))
             if not found:
                 continue
-            blocks = tuple(ports for ports in program.at(address) if ports)
-            for ports in blocks:
-                if id(ports) not in covers:
-                    covers[id(ports)] = cover_of(ports)
-            key = (found, tuple(id(ports) for ports in blocks))
-            admitted = interned.get(key)
+            around = tuple(id(ports) for ports in program.at(address) if ports)
+            admitted = interned.get((found, around))
             if admitted is None:
-                credited = [pieces[place].credit.cover for place in found]
-                around = [covers[id(ports)] for ports in blocks]
-                admitted = interned[key] = program_of(together([*credited, *around, group.anywhere]))
+                credited = [parts[place].credit.cover for place in found]
+                ranges = [covers[number] for number in around]
+                admitted = interned[found, around] = program_of(together([*credited, *ranges, group.anywhere]))
             if admitted:
                 result.update(dict.fromkeys(alike, admitted))
         if result:
             yield number, result
+
+
+def _parts(pieces: Iterable[_Piece]) -> list[_Piece]:
+    """Return pieces with those of one credit joined that mean all addresses of their pods."""
+    joined: dict[_Credit, _Piece] = {}
+    result: list[_Piece] = []
+    for piece in pieces:
+        if isinstance(piece.key.peer, AddressSet):
+            result.append(piece)
+        elif piece.credit in joined:
+            joined[piece.credit] = replace(piece, bits=piece.bits | joined[piece.credit].bits)
+        else:
+            joined[piece.credit] = piece
+    return [*result, *joined.values()]
 
 
 def _cells(number: int, index: ClassIndex, owned: Ownership) -> Iterator[tuple[int, Iterable[int]]]:
