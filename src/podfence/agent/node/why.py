@@ -22,10 +22,10 @@ from podfence.analysis.endpoints import (
 from podfence.analysis.pairs import NoCommonFamilyError, pairs
 from podfence.analysis.ports import parse_port
 from podfence.cluster.members import display_name
-from podfence.dataplane.chains import rule_chain
 from podfence.dataplane.program import ICMP_OPTION
 from podfence.dataplane.ruleset import TABLE, address_text, read_back
 from podfence.dataplane.tracing import Side, differences, side
+from podfence.dataplane.verdicts import rule_chain
 from podfence.errors import EndpointError, PodfenceError
 from podfence.nft.errors import NotFoundError
 from podfence.policy.ends import AddressEnd, NodeEnd, PodEnd
