@@ -18,8 +18,6 @@ from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from podfence.cluster.members import Member
     from podfence.cluster.state import Delta, Event
     from podfence.kube.objects import Key
@@ -62,7 +60,8 @@ class Model:
         self._block_users: dict[AddressSet, dict[CompiledPolicy, tuple[Direction, ...]]] = defaultdict(dict)
         self._blocks_at: dict[int | None, tuple[AddressSet, ...]] = {}
         policies = [policy for name in state.namespaces for policy in self.engine.policies(name)]
-        self.index.look_at(*_looked_at(policies))
+        for policy in policies:
+            self.index.look_at(*_looked_at(policy))
         for member in state.members.values():
             if self._judged(member):
                 self.index.add(member)
@@ -104,6 +103,9 @@ class Model:
         self._follow_namespaces(delta)
         self._follow_members(delta, touched, changed, pods)
         self._follow_policies(delta, touched, changed, pods)
+        for name in delta.namespaces:
+            if name not in self.state.namespaces:
+                self.engine.forget(name)
         for selection, bits in self.index.take_changes().items():
             users = self._users.get(selection, {})
             changed.update(users)
@@ -180,7 +182,11 @@ class Model:
             for policy in gone:
                 self._note_subjects(policy, touched)
                 self._disuse(policy)
-            for number in self.index.look_at(*_looked_at(come)):
+                self.index.look_away(*_looked_at(policy))
+            split: set[int] = set()
+            for policy in come:
+                split |= self.index.look_at(*_looked_at(policy))
+            for number in split:
                 pod_class = self.index.classes.get(number)
                 pods.update(pod_class.members if pod_class else ())
                 for direction in Direction:
@@ -189,6 +195,15 @@ class Model:
                 self._use(policy)
                 self._note_subjects(policy, touched)
             changed |= gone | come
+        if delta.policies:
+            self._tidy(touched, pods)
+
+    def _tidy(self, touched: dict[Direction, int], pods: set[Key]) -> None:
+        joined = self.index.tidy()
+        pods |= joined.pods
+        for number in joined.classes:
+            for direction in Direction:
+                touched[direction] |= 1 << number
 
     def _note_subjects(self, policy: CompiledPolicy, touched: dict[Direction, int]) -> None:
         for direction in policy.grants:
@@ -212,18 +227,16 @@ def _uses(policy: CompiledPolicy) -> dict[Selection | AddressSet, _Use]:
     }
 
 
-def _looked_at(policies: Iterable[CompiledPolicy]) -> tuple[set[str], set[str], set[int]]:
-    """Return the label keys, port names and address cuts that policies look at."""
-    keys: set[str] = set()
+def _looked_at(policy: CompiledPolicy) -> tuple[set[str], set[str], set[int]]:
+    """Return the label keys, port names and address cuts that a policy looks at."""
+    keys: set[str] = set(policy.subject.keys())
     names: set[str] = set()
     cuts: set[int] = set()
-    for policy in policies:
-        keys |= policy.subject.keys()
-        for grants in policy.grants.values():
-            for grant in grants:
-                if isinstance(grant.peer, Selection):
-                    keys |= grant.peer.keys()
-                elif isinstance(grant.peer, AddressSet):
-                    cuts.update(grant.peer.cuts())
-                names.update(name for name, _ in grant.names)
+    for grants in policy.grants.values():
+        for grant in grants:
+            if isinstance(grant.peer, Selection):
+                keys |= grant.peer.keys()
+            elif isinstance(grant.peer, AddressSet):
+                cuts.update(grant.peer.cuts())
+            names.update(name for name, _ in grant.names)
     return keys, names, cuts
