@@ -9,35 +9,32 @@ from __future__ import annotations
 import gc
 import sys
 import time
-import tracemalloc
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from bench.hostile import NODE
 from bench.policies import NAME_LABEL, labelled
 from podfence.api import Cluster
 from podfence.cluster.state import Event, EventType
-from podfence.dataplane.enforcer import Enforcer
+from podfence.dataplane.chains import Builder
+from podfence.dataplane.compiler import Compiler
+from podfence.dataplane.settings import Settings
 from podfence.kube.objects import IPBlock, Namespace, NetworkPolicy, Peer, Pod, PodTemplate, Requirement, Rule, Selector
-from podfence.nft.fake import FakeRunner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from podfence.kube.objects import KubeObject
 
-SLICE: Final = 1_000
-"""How many events are timed together."""
-
 
 @dataclass(frozen=True, slots=True)
 class Age:
-    """Seconds of the processor for an event, the median of slices, and bytes in use after them."""
+    """After how many events: seconds of the processor for each of the latest, and pieces of memory in use."""
 
     events: int
     seconds: float
-    memory: int
+    pieces: int
 
 
 def events(count: int, live: int) -> Iterator[Event]:
@@ -72,21 +69,21 @@ def cluster(live: int) -> list[KubeObject]:
 
 
 def ages(count: int, live: int) -> Iterator[Age]:
-    """Yield what events cost, after each tenth of them."""
+    """Yield what events cost, and the memory in use, after each tenth of them."""
     follower = Cluster.from_objects(cluster(live))
-    enforcer = Enforcer(FakeRunner(), NODE, follower.model)
-    enforcer.start()
-    tracemalloc.start()
-    seconds: list[float] = []
-    done = 0
+    compiler = Compiler(follower.model, NODE)
+    builder = Builder(Settings())
+    builder.build(compiler.program)
+    every = max(count // 10, 1)
     begin = time.process_time()
     for done, event in enumerate(events(count, live), 1):
-        enforcer.program(follower.apply(event))
-        if done % SLICE == 0:
-            seconds.append((time.process_time() - begin) / SLICE)
-            if len(seconds) % 10 == 1:
-                gc.collect()
-                yield Age(done, seconds[-1], tracemalloc.get_traced_memory()[0])
+        found = compiler.follow(follower.apply(event))
+        if found:
+            builder.build(compiler.program, found)
+        if done % every == 0:
+            seconds = (time.process_time() - begin) / every
+            gc.collect()
+            yield Age(done, seconds, sys.getallocatedblocks())
             begin = time.process_time()
 
 
@@ -144,7 +141,7 @@ def main() -> None:
     """Print what events cost as the agent ages."""
     count, live = map(int, sys.argv[1:])
     for age in ages(count, live):
-        print(f"{age.events:>9,} events: {age.seconds * 1e6:7.1f} us each, {age.memory / 2**20:6.2f} MiB", flush=True)
+        print(f"{age.events:>9,} events: {age.seconds * 1e6:7.1f} us each, {age.pieces:,} pieces of memory", flush=True)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ class Cluster:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was made up or left out, and what the old form of policies means here, one sentence each."""
-        return notes(self.state, self.options, self.ignored)
+        return notes(self._engine, self.ignored)
 
     @classmethod
     def from_objects(cls, objects: Iterable[KubeObject], options: Options | None = None) -> Cluster:

@@ -9,23 +9,27 @@ from typing import TYPE_CHECKING
 from podfence.analysis.shared_addresses import shared_addresses
 from podfence.cluster.members import FINISHED_PHASES, display_name
 from podfence.policy.legacy import ANNOTATION, MISSPELT_ANNOTATION, is_old, isolates
+from podfence.policy.references import policy_ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from podfence.cluster.state import ClusterState
     from podfence.kube.objects import Namespace, NetworkPolicy
+    from podfence.policy.engine import Engine
     from podfence.policy.options import Options
 
 _FEW = 5
 
 
-def notes(state: ClusterState, options: Options, ignored: Mapping[str, int]) -> tuple[str, ...]:
+def notes(engine: Engine, ignored: Mapping[str, int]) -> tuple[str, ...]:
     """Return one sentence for each thing worth knowing, in a stable order.
 
     `ignored` counts the objects that were not read, by kind and group.
     """
+    state, options = engine.state, engine.options
     return (
+        *_too_large(engine),
         *_other_policies(ignored),
         *_made_up(state),
         *_finished(state),
@@ -41,6 +45,13 @@ def _other_policies(ignored: Mapping[str, int]) -> Iterator[str]:
     for kind, count in sorted(ignored.items()):
         if kind.partition(".")[0].endswith("NetworkPolicy") or kind.startswith("GlobalNetwork"):
             yield f"{count} {kind} left out: only NetworkPolicy is judged, what others decide is not in the answer"
+
+
+def _too_large(engine: Engine) -> Iterator[str]:
+    for name in sorted(engine.state.policies):
+        for policy in engine.policies(name):
+            if policy.refused:
+                yield f"{policy_ref(policy)} {policy.refused} (--set budget=tenfold reads more)"
 
 
 def _some(names: list[str]) -> str:

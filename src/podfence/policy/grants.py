@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from podfence.cluster.selection import Selection
+from podfence.policy.budget import NOTHING, Size
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet
 
@@ -45,11 +46,14 @@ class CompiledPolicy:
     """A policy, or the isolation a namespace annotation asks for, ready to be judged by.
 
     `source` is the object it came from, and `key` its name; `grants` by direction, for the directions it isolates.
+    `size` is that of its text. `refused` says why it admits nothing, if it is too large (semantics 2.8).
     """
 
     source: NetworkPolicy | Namespace
     subject: Selection
     grants: dict[Direction, tuple[Grant, ...]]
+    size: Size = NOTHING
+    refused: str = ""
     key: Key = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -61,17 +65,19 @@ class CompiledPolicy:
         return direction in self.grants
 
 
-def compile_policy(policy: NetworkPolicy, options: Options) -> CompiledPolicy:
-    """Compile a policy with the meaning of networking.k8s.io/v1 (semantics 2 to 6)."""
+def compile_policy(policy: NetworkPolicy, options: Options, size: Size, refused: str) -> CompiledPolicy:
+    """Compile a policy with the meaning of networking.k8s.io/v1 (semantics 2 to 6), and 2.8 if it is refused."""
     written = {Direction.INGRESS: policy.ingress, Direction.EGRESS: policy.egress}
     return CompiledPolicy(
         source=policy,
         subject=subject_of(policy),
         grants={
-            direction: rule_grants(written[direction], direction, policy.namespace, options)
+            direction: () if refused else rule_grants(written[direction], direction, policy.namespace, options)
             for direction in (Direction.EGRESS, Direction.INGRESS)
             if direction.capitalize() in policy.policy_types
         },
+        size=size,
+        refused=refused,
     )
 
 

@@ -211,7 +211,7 @@ class Model:
 
 
 def _identity(policy: CompiledPolicy) -> object:
-    return id(policy.source), policy.subject, tuple(policy.grants.items())
+    return id(policy.source), policy.subject, policy.refused, tuple(policy.grants.items())
 
 
 def _uses(policy: CompiledPolicy) -> dict[Selection | AddressSet, _Use]:

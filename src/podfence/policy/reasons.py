@@ -128,13 +128,17 @@ def _denied(engine: Engine, direction: Direction, subject: PodEnd, peer: End, po
     nearest = nearest_miss(engine, direction, subject, peer, wanted)
     names = ", ".join(str(ref) for ref in refs)
     verb = "isolates" if len(refs) == 1 else "isolate"
-    if nearest is None:
+    refused = [f"{ref} {policy.refused}" for ref, policy in zip(refs, policies, strict=True) if policy.refused]
+    if refused and nearest is None:
+        summary = f"{names} {verb}; {'; '.join(refused)}"
+    elif nearest is None:
         summary = f"{names} {verb} and {'has' if len(refs) == 1 else 'have'} no {direction} rule"
     else:
         short = f"rule {nearest.rule.index + 1}"
         if len(refs) > 1:
             short += f" of {nearest.rule.policy.name}"
         summary = f"{names} {verb}, no rule admits; nearest: {short} admits {nearest.admits}, {nearest.gap}"
+        summary = "; ".join([summary, *refused])
     return Reason(
         direction=direction,
         decision=Decision.DENIED,
