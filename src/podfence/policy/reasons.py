@@ -144,7 +144,7 @@ def _denied(engine: Engine, direction: Direction, subject: PodEnd, peer: End, po
         decision=Decision.DENIED,
         tier=Tier.NETWORK_POLICY,
         summary=summary,
-        semantics="2.2",
+        semantics="2.8" if refused and nearest is None else "2.2",
         policies=refs,
         nearest=nearest,
         remedy=remedy(direction, subject, peer, wanted, refs, nearest),
