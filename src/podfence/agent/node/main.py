@@ -27,6 +27,7 @@ from podfence.agent.node.intake import Intake
 from podfence.agent.node.kept import Kept
 from podfence.agent.node.logs import Log
 from podfence.agent.node.metrics import Metrics
+from podfence.agent.node.policy_events import PolicyEvents
 from podfence.agent.node.presence import SOCKET, claimed
 from podfence.agent.node.serving import Serving
 from podfence.agent.node.source import QueueSource
@@ -127,6 +128,7 @@ class NodeAgent:
         self._inspection = Inspection(setup.node, intake, settings, setup.state, setup.sysctls)
         kept = Kept(setup.state, _identity(access, setup.node))
         self._feed = Feed(intake, self._source, kept, log.logger.warning, self._inspection.soon)
+        self._policy_events = PolicyEvents(setup.node)
         self._failure: BaseException | None = None
 
     def run(self) -> None:
@@ -215,11 +217,11 @@ class NodeAgent:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._feed.run(session))
                     group.create_task(self._inspection.run(self._changed))
-                    group.create_task(self._follow(events))
+                    group.create_task(self._follow(session, events))
         finally:
             await serving.stop()
 
-    async def _follow(self, events: NodeEvents) -> None:
+    async def _follow(self, session: Session, events: NodeEvents) -> None:
         """Write into the log and tell the cluster what is found, and how the watches are."""
         told: SourceState | None = None
         while True:
@@ -229,9 +231,10 @@ class NodeAgent:
             self._log.health(self.health)
             self._log.findings(self.findings)
             try:
+                await self._policy_events.tell(session)
                 await events.tell(self.findings)
             except PodfenceError as error:
-                self._log.logger.debug("no event could be made on the node", error=str(error))
+                self._log.logger.debug("no event could be made", error=str(error))
             await asyncio.sleep(_EVERY)
 
     def _changed(self, changes: Sequence[str]) -> None:
@@ -242,6 +245,7 @@ class NodeAgent:
         self.latest.note(report)
         self._metrics.note(report)
         self._log.report(report)
+        self._policy_events.note(report.refused)
 
 
 def _identity(access: Access, node: str) -> str:
