@@ -7,9 +7,10 @@ python -m bench.ages EVENTS LIVE_PODS
 from __future__ import annotations
 
 import gc
+import json
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -139,9 +140,15 @@ def _policy(name: str, namespace: str, rule: Rule, subject: Selector | None = No
 
 def main() -> None:
     """Print what events cost as the agent ages."""
-    count, live = map(int, sys.argv[1:])
+    count, live = map(int, sys.argv[1:3])
     for age in ages(count, live):
-        print(f"{age.events:>9,} events: {age.seconds * 1e6:7.1f} us each, {age.pieces:,} pieces of memory", flush=True)
+        if "--json" in sys.argv:
+            print(json.dumps(asdict(age)), flush=True)
+        else:
+            print(
+                f"{age.events:>9,} events: {age.seconds * 1e6:7.1f} us each, {age.pieces:,} pieces of memory",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

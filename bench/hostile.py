@@ -3,13 +3,22 @@
 
 `SHAPES` are functions of two sizes, called R (for rules) and C (for what is in each), that return the objects of
 one namespace: the pods of a node and the policies. All policies are ones that the API server takes.
+
+    python -m bench.hostile SHAPE R C       in a network namespace of its own: the last policy, from event to kernel
 """
 
 from __future__ import annotations
 
+import json
+import resource
+import sys
+import time
 from typing import TYPE_CHECKING, Final
 
 from bench.policies import NAME_LABEL, labelled
+from podfence.api import Cluster
+from podfence.cluster.state import Event, EventType
+from podfence.dataplane.enforcer import Enforcer
 from podfence.kube.objects import (
     IPBlock,
     Namespace,
@@ -22,6 +31,7 @@ from podfence.kube.objects import (
     Rule,
     Selector,
 )
+from podfence.nft.direct import DirectRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -187,3 +197,24 @@ def _address(number: int) -> str:
 def _scattered(rule: int, count: int) -> list[str]:
     found = {(j % 256, (rule * 7 + j) // 256 % 256, (rule + j * 2) % 256) for j in range(count)}
     return [f"10.{a}.{b}.{c}/32" for a, b, c in sorted(found)]
+
+
+def main() -> None:
+    """Print as JSON: seconds of the processor from the event to the kernel, the peak of memory in MiB, a refusal."""
+    shape, rules, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    *before, policy = SHAPES[shape](rules, count)
+    assert isinstance(policy, NetworkPolicy)
+    follower = Cluster.from_objects(before)
+    with DirectRunner() as runner:
+        enforcer = Enforcer(runner, NODE, follower.model)
+        enforcer.start()
+        begin = time.process_time()
+        enforcer.program(follower.apply(Event(EventType.ADDED, policy)))
+        seconds = time.process_time() - begin
+    (last,) = (item for item in follower.model.engine.policies(NAMESPACE) if item.source is policy)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps([seconds, peak, last.refused]))
+
+
+if __name__ == "__main__":
+    main()

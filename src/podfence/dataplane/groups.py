@@ -14,11 +14,11 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.cluster.selection import Selection
-from podfence.dataplane.program import ICMP_OPTION, GroupProgram, RuleName, SharedKey, cover_of, program_of
+from podfence.dataplane.program import ICMP_OPTION, GroupProgram, Programs, RuleName, SharedKey, cover_of
 from podfence.dataplane.ranges import PolicyBlocks
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet, members
-from podfence.sets.layers import Layer, over, together
+from podfence.sets.layers import Layer, Stack, over, together
 from podfence.sets.spans import normalize
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def compile_group(
         found = _sort(key, policies, index, options)
         pools = frozenset(piece.key for piece in found.pieces)
         ranges = tables.of_group(found.blocks)
-        anywhere = program_of(found.anywhere)
+        anywhere = Programs().of(found.anywhere)
     else:
         found = replace(known.found, pieces=[piece.now(index) for piece in known.found.pieces])
         pools, ranges, anywhere = known.pools, known.program.ranges, known.program.anywhere
@@ -295,9 +295,10 @@ def _by_size(
 
 
 def _shared(large: Iterable[SharedKey], found: _Sorted) -> Iterator[tuple[SharedKey, PortProgram]]:
+    programs = Programs()
     for key in large:
         credited = together([piece.credit.cover for piece in found.pieces if piece.key == key])
-        yield key, program_of(over(credited, found.anywhere))
+        yield key, programs.of(over(credited, found.anywhere))
 
 
 def _peers(
@@ -308,25 +309,33 @@ def _peers(
     owned: Ownership,
 ) -> Iterator[tuple[int, dict[int, PortProgram]]]:
     """Yield classes (bits `listed`) with what is admitted of each of their addresses, those of which anything is."""
-    parts = _parts(group.pieces)
+    parts = sorted(_parts(group.pieces), key=_by_rule)
+    always = len(parts)
+    stack = Stack([*(part.credit.cover for part in parts), group.anywhere])
+    stack.flip([always])
+    there: set[int] = set()
+    programs = Programs()
     meant: dict[int, list[int]] = {number: [] for number in members(listed)}
     for place, part in enumerate(parts):
         for number in members(part.bits & listed):
             meant[number].append(place)
     covers = {id(ports): cover_of(ports) for table in program.ranges for _, _, ports in table.items} if parts else {}
-    interned: dict[tuple[tuple[int, ...], tuple[int, ...]], PortProgram] = {}
+    interned: dict[tuple[int, ...], PortProgram] = {}
     for number, concerned in meant.items():
         result: dict[int, PortProgram] = {}
         for address, alike in _cells(number, index, owned):
-            found = tuple(place for place in concerned if parts[place].means(address))
+            found = {place for place in concerned if parts[place].means(address)}
             if not found:
                 continue
-            around = tuple(id(ports) for ports in program.at(address) if ports)
-            admitted = interned.get((found, around))
+            # Pods of one class after the other are admitted much the same.
+            cover = stack.flip(there ^ found)
+            there = found
+            around = [id(ports) for ports in program.at(address) if ports]
+            key = (cover, *around)
+            admitted = interned.get(key)
             if admitted is None:
-                credited = [parts[place].credit.cover for place in found]
                 ranges = [covers[number] for number in around]
-                admitted = interned[found, around] = program_of(together([*credited, *ranges, group.anywhere]))
+                admitted = interned[key] = programs.of(together([stack.covers[cover], *ranges]))
             if admitted:
                 result.update(dict.fromkeys(alike, admitted))
         if result:
@@ -357,6 +366,10 @@ def _cells(number: int, index: ClassIndex, owned: Ownership) -> Iterator[tuple[i
         yield from ((alike[0], alike) for alike in by_cell.values())
     elif addresses:
         yield addresses[0], addresses
+
+
+def _by_rule(piece: _Piece) -> RuleName:
+    return piece.credit.rule
 
 
 def _by_ports(item: tuple[PortSet, int]) -> tuple[tuple[int, int], ...]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from podfence.kube.objects import Key
     from podfence.sets.layers import Cover
+    from podfence.sets.spans import Spans
 
 
 class RuleName(NamedTuple):
@@ -172,9 +173,24 @@ def cover_of(program: PortProgram) -> Cover[RuleName]:
     return tuple(sorted((first, last, name) for ports, name in program for first, last in ports.spans))
 
 
-def program_of(cover: Iterable[tuple[int, int, RuleName]]) -> PortProgram:
-    """Return what a cover of rules admits, in the order of their names; some of its spans may be left out."""
-    spans: dict[RuleName, list[tuple[int, int]]] = {}
-    for first, last, name in cover:
-        spans.setdefault(name, []).append((first, last))
-    return tuple((PortSet(tuple(spans[name])), name) for name in sorted(spans))
+class Programs:
+    """Makes programs of covers; what is equal in two of them is one object, for there can be very many."""
+
+    def __init__(self) -> None:
+        """Have made none."""
+        self._known: dict[tuple[RuleName, Spans], tuple[PortSet, RuleName]] = {}
+
+    def of(self, cover: Iterable[tuple[int, int, RuleName]]) -> PortProgram:
+        """Return what a cover of rules admits, in the order of their names; some of its spans may be left out."""
+        spans: dict[RuleName, Spans] = {}
+        for first, last, name in cover:
+            before = spans.get(name)
+            spans[name] = ((first, last),) if before is None else (*before, (first, last))
+        known = self._known
+        result: list[tuple[PortSet, RuleName]] = []
+        for key in sorted(spans.items()):
+            item = known.get(key)
+            if item is None:
+                item = known[key] = PortSet(key[1]), key[0]
+            result.append(item)
+        return tuple(result)

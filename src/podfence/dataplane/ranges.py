@@ -13,7 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 from weakref import WeakValueDictionary
 
-from podfence.dataplane.program import PortProgram, Ranges, RuleName, program_of
+from podfence.dataplane.program import PortProgram, Programs, Ranges, RuleName
 from podfence.sets.layers import Cover, Layer, over, sweep
 
 if TYPE_CHECKING:
@@ -93,13 +93,14 @@ def _divided(policies: Sequence[PolicyBlocks], own_from: int) -> tuple[list[Poli
 def _ranges(layers: Sequence[BlockLayer], anywhere: Cover[RuleName]) -> Iterator[tuple[int, int, PortProgram]]:
     swept = sweep(layers)
     taken = {label for _, _, label in anywhere} - {layer.label for layer in layers}
+    made = Programs()
     programs: dict[int, PortProgram] = {}
     pending: tuple[int, int, PortProgram] | None = None
     for first, last, number in swept.ranges:
         program = programs.get(number)
         if program is None:
             left = [item for item in over(swept.covers[number], anywhere) if item[2] not in taken]
-            program = programs[number] = program_of(left)
+            program = programs[number] = made.of(left)
         if pending and pending[1] + 1 == first and pending[2] == program:
             pending = (pending[0], last, program)
             continue

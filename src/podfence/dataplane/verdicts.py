@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from podfence.policy.verdict import Direction
 
 _NUMBERS: Final = {"TCP": 6, "UDP": 17, "SCTP": 132}
+_OTHER: Final = "other"
 _PAGED_FROM: Final = 128
 """How many entries a lookup has at least that is cut into pages."""
 
@@ -51,6 +52,8 @@ class Verdicts:
         self._known: dict[PortProgram, Verdict] = {}
         self._by_id: dict[int, tuple[PortProgram, Verdict]] = {}
         self._rules: dict[RuleName, str] = {}
+        self._entries: dict[int, tuple[tuple[PortSet, RuleName], list[tuple[str, _Entry]]]] = {}
+        self._pages: dict[tuple[str, tuple[_Entry, ...]], str] = {}
 
     def of(self, program: PortProgram) -> Verdict:
         """Return where a packet goes that a program is for."""
@@ -64,19 +67,26 @@ class Verdicts:
         return found[1]
 
     def _make(self, program: PortProgram) -> Verdict:
-        chains = {name: self._rule(name) for _, name in program}
         if program[0][0] == PortSet.ALL:
-            return goto(chains[program[0][1]])
+            return goto(self._rule(program[0][1]))
         entries: dict[str, list[_Entry]] = {}
-        other = ""
-        for ports, name in program:
-            for protocol, first, last in ports.ranges():
-                if first is None or last is None:
-                    other = f"meta l4proto != {{ {', '.join(map(str, _NUMBERS.values()))} }} goto {chains[name]}"
-                else:
-                    entries.setdefault(protocol, []).append(_Entry(first, last, chains[name]))
+        for item in program:
+            for protocol, entry in self._entries_of(item):
+                entries.setdefault(protocol, []).append(entry)
+        other = entries.pop(_OTHER, [])
         texts = [self._lookup(protocol, sorted(entries[protocol])) for protocol in _NUMBERS if protocol in entries]
-        return jump(self._chain([*texts, other] if other else texts))
+        numbers = ", ".join(map(str, _NUMBERS.values()))
+        return jump(self._chain([*texts, *(f"meta l4proto != {{ {numbers} }} goto {item.chain}" for item in other)]))
+
+    def _entries_of(self, item: tuple[PortSet, RuleName]) -> list[tuple[str, _Entry]]:
+        """Return the ports of an item of a program by protocol."""
+        found = self._entries.get(id(item))
+        if found is None:
+            ports, name = item
+            chain = self._rule(name)
+            entries = [(protocol, _Entry(first or 0, last or 0, chain)) for protocol, first, last in ports.ranges()]
+            found = self._entries[id(item)] = item, entries
+        return found[1]
 
     def _rule(self, name: RuleName) -> str:
         found = self._rules.get(name)
@@ -96,21 +106,24 @@ class Verdicts:
             return f"meta l4proto {_NUMBERS[protocol]} goto {entries[0].chain}"
         if len(entries) < _PAGED_FROM:
             return _port_map(protocol, [(item.first, item.last, f"goto {item.chain}") for item in entries])
-        pages = [
-            (page[0].first, page[-1].last, f"jump {self._chain([self._lookup(protocol, page)])}")
-            for page in _pages(entries)
-        ]
+        pages = [(page[0].first, page[-1].last, f"jump {self._page(protocol, page)}") for page in _pages(entries)]
         return _port_map(protocol, pages)
 
+    def _page(self, protocol: str, entries: tuple[_Entry, ...]) -> str:
+        found = self._pages.get((protocol, entries))
+        if found is None:
+            found = self._pages[protocol, entries] = self._chain([self._lookup(protocol, entries)])
+        return found
 
-def _pages(entries: Sequence[_Entry]) -> Iterator[Sequence[_Entry]]:
+
+def _pages(entries: Sequence[_Entry]) -> Iterator[tuple[_Entry, ...]]:
     """Yield entries in pages; a page ends before a port that is a multiple, scattered so that no pattern spreads it."""
     start = 0
     for place, entry in enumerate(entries):
         if place - start >= _PAGED_FROM - 1 or (place > start and _scattered(entry.first) % _PAGE == 0):
-            yield entries[start:place]
+            yield tuple(entries[start:place])
             start = place
-    yield entries[start:]
+    yield tuple(entries[start:])
 
 
 def _scattered(port: int) -> int:

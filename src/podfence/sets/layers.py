@@ -110,7 +110,7 @@ def sweep(layers: Sequence[Layer[_L]]) -> Swept[_L]:
         for first, last in layer.addresses:
             cuts[first].append(place)
             cuts[last + 1].append(place)
-    tree = _Tree(layers)
+    tree = Stack([layer.cover for layer in layers])
     ranges: list[tuple[int, int, int]] = []
     for first, after in pairwise(sorted(cuts)):
         root = tree.flip(cuts[first])
@@ -123,19 +123,20 @@ def sweep(layers: Sequence[Layer[_L]]) -> Swept[_L]:
     return Swept(ranges, tree.covers)
 
 
-class _Tree(Generic[_L]):
-    """The covers of layers that are there or not, in a tree; node n has the children 2n and 2n+1.
+class Stack(Generic[_L]):
+    """Covers that are there or not, and what those that are amount to together.
 
-    A node holds the number of its cover. Number 0 is the cover without ports.
+    `covers` has all that ever came about, by number; number 0 is the one without ports. They are in a tree, in which
+    node n has the children 2n and 2n+1, and holds the number of what is below it.
     """
 
-    def __init__(self, layers: Sequence[Layer[_L]]) -> None:
-        """Start with none of the layers there."""
+    def __init__(self, leaves: Sequence[Cover[_L]]) -> None:
+        """Start with none of them there; those that come and go together should be near each other."""
         self.covers: list[Cover[_L]] = [()]
         self._numbers: dict[Cover[_L], int] = {(): 0}
         self._over: dict[tuple[int, int], int] = {}
-        self._leaves = [self._number(layer.cover) for layer in layers]
-        self._width = 1 << max(len(layers) - 1, 0).bit_length()
+        self._leaves = [self._number(cover) for cover in leaves]
+        self._width = 1 << max(len(leaves) - 1, 0).bit_length()
         self._nodes = [0] * (2 * self._width)
 
     def _number(self, cover: Cover[_L]) -> int:
@@ -145,7 +146,7 @@ class _Tree(Generic[_L]):
         return number
 
     def flip(self, places: Iterable[int]) -> int:
-        """Let layers be there that were not, and the other way round; return the number of the cover of all."""
+        """Let some be there that were not, and the other way round; return the number of the cover of all."""
         nodes, width = self._nodes, self._width
         outdated: set[int] = set()
         for place in places:
