@@ -32,6 +32,7 @@ from podfence.agent.node.presence import SOCKET, claimed
 from podfence.agent.node.serving import Serving
 from podfence.agent.node.source import QueueSource
 from podfence.agent.node.view import Latest, SourceState
+from podfence.agent.wire import schema
 from podfence.dataplane.settings import Settings
 from podfence.errors import PodfenceError
 from podfence.kube.access.credentials import Credentials
@@ -126,7 +127,7 @@ class NodeAgent:
         )
         intake = Intake()
         self._inspection = Inspection(setup.node, intake, settings, setup.state, setup.sysctls)
-        kept = Kept(setup.state, _identity(access, setup.node))
+        kept = Kept(setup.state, _identity(access, setup.node), f"{setup.version} {schema()}")
         self._feed = Feed(intake, self._source, kept, log.logger.warning, self._inspection.soon)
         self._policy_events = PolicyEvents(setup.node)
         self._failure: BaseException | None = None
