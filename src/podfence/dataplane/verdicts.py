@@ -145,7 +145,8 @@ def rule_chain(direction: Direction, name: RuleName) -> str:
 def _title(direction: Direction, name: RuleName) -> str:
     if name == ICMP_OPTION:
         return f"{direction}: option icmp=allowed"
-    return f"{direction}: NetworkPolicy {name.namespace}/{name.policy} rule {name.rule + 1}"
+    # The name comes last: it may be too long for a comment.
+    return f"{direction} rule {name.rule + 1}: NetworkPolicy {name.namespace}/{name.policy}"
 
 
 def cut(text: str, limit: int) -> str:
