@@ -478,6 +478,26 @@ def test_without_a_usable_nft_no_more_than_some_hundred_changes_are_kept_and_the
     assert pods[-1].addresses[0] in str(world.contents(TABLE).elements)
 
 
+def test_of_many_changes_of_one_policy_that_are_there_together_only_the_last_is_taken_in() -> None:
+    flapping = [policy("flap", app("db"), ingress=[rule()] * count) for count in range(1, 40)]
+    events = [*added(flapping), deleted(flapping[0]), *added([policy("flap", app("db"), ingress=[])])]
+    world = World(BEGIN, (1.0, events))
+    agent = world.agent()
+    seen: list[int] = []
+    take = agent._take_event
+
+    def counting(event: Event, now: float) -> None:
+        seen.append(len(getattr(event.object, "ingress", ())))
+        take(event, now)
+
+    agent._take_event = counting  # type: ignore[method-assign]
+    agent.run()
+    assert seen[-1:] == [0]
+    assert len(seen) == len(START) + 1
+    assert agent.enforcer is not None
+    assert agent.enforcer.verify() == ()
+
+
 def test_a_policy_that_is_too_large_is_said_once_by_nodes_with_pods_of_its_namespace() -> None:
     large = policy("large", app("db"), ingress=[rule()] * 501)
     elsewhere = policy("large", app("db"), ingress=[rule()] * 501, namespace="other")

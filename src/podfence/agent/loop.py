@@ -19,7 +19,7 @@ from podfence.agent.complaints import Complaints
 from podfence.agent.questions import Questions
 from podfence.agent.reports import Record, Refusal, Report
 from podfence.agent.sizes import Sizes
-from podfence.agent.source import Bookmark, SourceClosed, Synced, Unreadable, Verify
+from podfence.agent.source import Bookmark, SourceClosed, Synced, Unreadable, Verify, latest
 from podfence.cluster.state import ClusterState, Event, EventType
 from podfence.dataplane.compiler import check_options
 from podfence.dataplane.enforcer import Enforcer, ForeignTableError
@@ -237,7 +237,7 @@ class Agent:
 
     def _take(self, notices: Sequence[Notice]) -> None:
         now = self._clock()
-        for notice in notices:
+        for notice in latest(notices):
             match notice:
                 case Event():
                     self._take_event(notice, now)
