@@ -90,8 +90,8 @@ class Ranges:
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # There can be many, and many groups have the same.
-        object.__setattr__(self, "_hash", hash(self.items))
+        # There can be very many, with long programs, and many groups have the same.
+        object.__setattr__(self, "_hash", hash(tuple(first for first, _, _ in self.items)))
 
     def __hash__(self) -> int:
         """Return the hash of the value."""
