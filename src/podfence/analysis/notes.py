@@ -10,6 +10,7 @@ from podfence.analysis.effects import without_effect
 from podfence.cluster.addresses import claimants
 from podfence.cluster.members import FINISHED_PHASES, display_name
 from podfence.policy.legacy import ANNOTATION, MISSPELT_ANNOTATION, is_old, isolates
+from podfence.policy.references import policy_ref
 from podfence.sets.addresses import format_address
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def notes(engine: Engine, ignored: Mapping[str, int]) -> tuple[str, ...]:
     state, options = engine.state, engine.options
     return (
         *_no_policy(engine, ignored),
+        *_too_large(engine),
         *_other_policies(ignored),
         *_made_up(state),
         *_finished(state),
@@ -62,6 +64,13 @@ def _other_policies(ignored: Mapping[str, int]) -> Iterator[str]:
 
 def _is_policy(kind: str) -> bool:
     return kind.partition(".")[0].endswith("NetworkPolicy") or kind.startswith("GlobalNetwork")
+
+
+def _too_large(engine: Engine) -> Iterator[str]:
+    for name in sorted(engine.state.policies):
+        for policy in engine.policies(name):
+            if policy.refused:
+                yield f"{policy_ref(policy)} {policy.refused} (--set budget=tenfold reads more)"
 
 
 def _some(names: list[str]) -> str:

@@ -135,6 +135,14 @@ class Options:
         rule="10.5",
         meaning="`from: []` and `ports: []` in the old form: everything (1.5), or nothing (1.3)",
     )
+    budget: str = _choice(
+        "standard",
+        "tenfold",
+        "none",
+        rule="2.8",
+        meaning="how large a policy, and all of a namespace, may be before what is too large admits nothing: the "
+        "standard limits, ten times as much, or any size",
+    )
     validation: str = _choice(
         "strict",
         "lax",

@@ -137,7 +137,10 @@ def _denied(engine: Engine, direction: Direction, subject: PodEnd, peer: End, po
     nearest = nearest_miss(engine, direction, subject, peer, wanted)
     names = ", ".join(str(ref) for ref in refs)
     verb = "isolates" if len(refs) == 1 else "isolate"
-    if nearest is None:
+    refused = [f"{ref} {policy.refused}" for ref, policy in zip(refs, policies, strict=True) if policy.refused]
+    if refused and nearest is None:
+        summary = f"{names} {verb}; {'; '.join(refused)}"
+    elif nearest is None:
         summary = f"{names} {verb} and {'has' if len(refs) == 1 else 'have'} no {direction} rule"
     else:
         miss = nearest.miss
@@ -145,12 +148,13 @@ def _denied(engine: Engine, direction: Direction, subject: PodEnd, peer: End, po
         if len(refs) > 1:
             short += f" of {miss.rule.policy.name}"
         summary = f"{names} {verb}, no rule admits; nearest: {short} admits {miss.admits}, {miss.gap}"
+        summary = "; ".join([summary, *refused])
     return Reason(
         direction=direction,
         decision=Decision.DENIED,
         tier=Tier.NETWORK_POLICY,
         summary=summary,
-        semantics="2.2",
+        semantics="2.8" if refused and nearest is None else "2.2",
         policies=refs,
         nearest=nearest.miss if nearest else None,
         remedy=remedy(direction, subject, peer, wanted, refs, nearest),

@@ -132,6 +132,8 @@ class Intake:
         changes.append((EventType.DELETED, before.object, before.revision))
         if self._is_waiting(key):
             self._waiting[key.namespace].discard(key)
+            if not self._waiting[key.namespace]:
+                del self._waiting[key.namespace]
         else:
             notices.append(Event(EventType.DELETED, before.object))
 
@@ -166,7 +168,10 @@ def _namespace(name: str) -> Key:
 def _place(by_node: defaultdict[str, set[Key]], before: KubeObject | None, item: KubeObject | None) -> None:
     """Keep in mind on which node a pod is, and no longer on which it was."""
     if isinstance(before, Pod) and before.template.node:
-        by_node[before.template.node].discard(before.key)
+        pods = by_node[before.template.node]
+        pods.discard(before.key)
+        if not pods:
+            del by_node[before.template.node]
     if isinstance(item, Pod) and item.template.node:
         by_node[item.template.node].add(item.key)
 
