@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from podfence.analysis.answers import Connectivity, Matrix, PodConnection
     from podfence.cluster.state import Event
+    from podfence.kube.findings import Finding
     from podfence.kube.objects import KubeObject
-    from podfence.kube.problems import Problem
     from podfence.policy.model import Change
     from podfence.policy.verdict import Verdict
 
@@ -40,7 +40,7 @@ class Cluster:
         self,
         state: ClusterState,
         options: Options,
-        warnings: tuple[Problem, ...] = (),
+        warnings: tuple[Finding, ...] = (),
         ignored: Mapping[str, int] | None = None,
         namespace: str = "default",
     ) -> None:
@@ -197,7 +197,7 @@ def load_live(
     Raises InputError for what is wrong in a kubeconfig, AccessError for a cluster that is not configured or
     credentials that fail, and ApiError for what the server refuses.
     """
-    from podfence.kube.access.choose import Choice
+    from podfence.kube.access.choice import Choice
     from podfence.kube.access.load import load as load_access
 
     options = options or Options()

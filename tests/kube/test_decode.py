@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from podfence.kube import wire
 from podfence.kube.decode import decode
+from podfence.kube.findings import Severity
 from podfence.kube.objects import (
     Backend,
     ContainerPort,
@@ -35,7 +36,6 @@ from podfence.kube.objects import (
     ServicePort,
     Workload,
 )
-from podfence.kube.problems import Severity
 from podfence.kube.validation.findings import Findings
 from podfence.kube.validation.shape import examine
 from podfence.kube.yaml import parse

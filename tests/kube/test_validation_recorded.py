@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from podfence.kube.decode import decode
+from podfence.kube.findings import Finding, Severity
 from podfence.kube.objects import IPBlock, KubeObject, NetworkPolicy, Peer, Rule, Selector
-from podfence.kube.problems import Problem, Severity
 from podfence.kube.yaml import parse
 
 DATA = Path(__file__).parent.parent / "data" / "apiserver"
@@ -48,7 +48,7 @@ class Answer(NamedTuple):
     """What podfence makes of a manifest."""
 
     objects: list[KubeObject]
-    problems: list[Problem]
+    problems: list[Finding]
     ignored: int
 
     def texts(self, severity: Severity) -> list[str]:
@@ -56,7 +56,7 @@ class Answer(NamedTuple):
         return [text(problem) for problem in self.problems if problem.severity is severity]
 
 
-def text(problem: Problem) -> str:
+def text(problem: Finding) -> str:
     return f"{problem.field}: {problem.message}" if problem.field else problem.message
 
 

@@ -199,11 +199,11 @@ def test_kinds_have_kubectls_names(word: str) -> None:
      ("ds", "DaemonSet"), ("rs", "ReplicaSet"), ("rc", "ReplicationController"), ("job", "Job"), ("cj", "CronJob")],
 )  # fmt: skip
 def test_kinds_have_kubectls_short_names(word: str, kind: str) -> None:
-    assert resource_of(word).kind == kind
+    assert resource_of(word).name == kind
 
 
 def test_a_word_that_is_no_kind_is_refused() -> None:
-    with pytest.raises(UnknownResourceError, match=r'have a resource type "frobs" \(known are ns, po'):
+    with pytest.raises(UnknownResourceError, match=r'have a resource type "frobs" \(known are ns, no, po'):
         world().delete_named("frobs", ["x"])
 
 

@@ -26,7 +26,7 @@ from podfence.analysis.answers import (
     PortRange,
     Ports,
 )
-from podfence.kube.problems import Position
+from podfence.kube.findings import Position
 from podfence.lab.verification.result import Dead, LeftOut, Trial, Verification
 from podfence.policy.verdict import Decision, Direction, Miss, PolicyRef, Reason, RuleRef, Tier, Verdict
 

@@ -16,10 +16,11 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from podfence.cluster.members import FINISHED_PHASES, SHORT_KINDS, Member, display_name
+from podfence.cluster.members import FINISHED_PHASES, Member, display_name
 from podfence.cluster.nodes import node_addresses
 from podfence.errors import EndpointError
-from podfence.kube.objects import WORKLOAD_KINDS, ContainerPort, Key
+from podfence.kube.objects import ContainerPort, Key
+from podfence.kube.registry import ENDS, KINDS, WORKLOADS, by_word
 from podfence.sets.addresses import AddressSet, parse_address
 
 if TYPE_CHECKING:
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
     from podfence.cluster.state import ClusterState
     from podfence.kube.objects import Service
 
-_KINDS = {
-    **{short: kind for kind, short in SHORT_KINDS.items()},
-    **{kind.lower(): kind for kind in SHORT_KINDS},
-    **{f"{kind.lower()}s": kind for kind in SHORT_KINDS},
-}
 _LABELS = re.compile(r"[^=,]+=[^=,]*(,[^=,]+=[^=,]*)*")
 
 
@@ -88,7 +84,7 @@ def parse_endpoint(state: ClusterState, text: str, namespace: str) -> Endpoint:
     space, separator, rest = text.partition("/")
     if not separator:
         space, rest = namespace, space
-    elif space.lower() in _KINDS and space not in state.namespaces and rest and "/" not in rest:
+    elif _is_end(space) and space not in state.namespaces and rest and "/" not in rest:
         return _by_kind(state, text, namespace, space, rest)
     if not space or not rest:
         message = f"{text!r} is no endpoint: write POD, NAMESPACE/POD, NAMESPACE/KIND/NAME, an address or node:NAME"
@@ -99,6 +95,11 @@ def parse_endpoint(state: ClusterState, text: str, namespace: str) -> Endpoint:
     if name:
         return _by_kind(state, text, space, kind_text, name)
     return _by_name(state, space, rest)
+
+
+def _is_end(word: str) -> bool:
+    row = by_word(word)
+    return row is not None and row.name in ENDS
 
 
 def known_addresses(state: ClusterState) -> AddressSet:
@@ -189,10 +190,12 @@ def _hypothetical(state: ClusterState, text: str, namespace: str, rest: str) -> 
 
 
 def _by_kind(state: ClusterState, text: str, namespace: str, kind_text: str, name: str) -> Endpoint:
-    kind = _KINDS.get(kind_text.lower())
-    if kind is None:
-        message = f"{text!r}: unknown kind {kind_text!r}; one of {', '.join(sorted(SHORT_KINDS.values()))}"
+    row = by_word(kind_text)
+    if row is None or row.name not in ENDS:
+        known = sorted(KINDS[kind].word for kind in ENDS)
+        message = f"{text!r}: unknown kind {kind_text!r}; one of {', '.join(known)}"
         raise EndpointError(message)
+    kind = row.name
     key = Key(kind, namespace, name)
     if kind == "Service":
         service = state.services.get(key)
@@ -209,7 +212,7 @@ def _by_name(state: ClusterState, namespace: str, name: str) -> Endpoint:
     pod = _pod(state, Key("Pod", namespace, name))
     if pod is not None:
         return pod
-    keys = [Key(kind, namespace, name) for kind in WORKLOAD_KINDS]
+    keys = [Key(kind, namespace, name) for kind in WORKLOADS]
     found = [endpoint for key in keys if (endpoint := _workload(state, key)) is not None]
     if len(found) > 1:
         message = f"{namespace}/{name} is ambiguous: {', '.join(item.name for item in found)}"

@@ -110,11 +110,12 @@ def _objects(ctx: click.Context) -> list[KubeObject]:
 
 def _endpoint(item: KubeObject) -> str:
     """Return how `item` is written as an endpoint, "" if it is none or its owner stands for it."""
-    from podfence.cluster.members import SHORT_KINDS, display_name
+    from podfence.cluster.members import display_name
+    from podfence.kube.registry import ENDS
 
     if item.key.kind == "Node":
         return f"node:{item.key.name}"
-    if item.key.kind not in SHORT_KINDS or getattr(item, "owner", None):
+    if item.key.kind not in ENDS or getattr(item, "owner", None):
         return ""
     return display_name(item.key)
 

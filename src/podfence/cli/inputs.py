@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from podfence.api import Cluster
 
-_KINDS = "ns,no,po,deploy,sts,ds,rs,rc,job,cj,svc,endpointslices,ing,netpol"
-
 
 class Inputs(NamedTuple):
     """What the shared options of one command line say."""
@@ -179,6 +177,9 @@ def _refusal(error: InputError, *, quiet: bool, outcome: str, in_files: bool) ->
 
 def _pipe() -> str:
     """Return how this command gets a cluster that only kubectl reaches."""
+    from podfence.kube.registry import KINDS, Need, needed
+
+    kinds = ",".join(KINDS[name].word for name in needed(Need.LIVE))
     root = click.get_current_context().find_root()
     command = f"{root.command_path} {shlex.join(root.meta[ARGUMENTS])}"
-    return f"Where kubectl reaches the cluster, pipe it in:\n  kubectl get {_KINDS} -A -o yaml | {command} -f -"
+    return f"Where kubectl reaches the cluster, pipe it in:\n  kubectl get {kinds} -A -o yaml | {command} -f -"

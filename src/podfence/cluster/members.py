@@ -6,25 +6,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from podfence.kube.registry import KINDS
 from podfence.sets.addresses import parse_address
 
 if TYPE_CHECKING:
     from podfence.kube.objects import ContainerPort, Key, Labels, Pod, PodTemplate, Workload
 
 FINISHED_PHASES = frozenset({"Succeeded", "Failed"})
-
-SHORT_KINDS = {
-    "Deployment": "deploy",
-    "StatefulSet": "sts",
-    "DaemonSet": "ds",
-    "ReplicaSet": "rs",
-    "ReplicationController": "rc",
-    "Job": "job",
-    "CronJob": "cj",
-    "Service": "svc",
-    "Pod": "po",
-}
-"""kubectl's short name of every kind an endpoint can name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +48,8 @@ def display_name(key: Key) -> str:
     """Return an object's name as an endpoint is written: ``shop/web`` for pods, ``shop/deploy/web`` for others."""
     if key.kind == "Pod":
         return f"{key.namespace}/{key.name}"
-    return f"{key.namespace}/{SHORT_KINDS.get(key.kind, key.kind.lower())}/{key.name}"
+    known = KINDS.get(key.kind)
+    return f"{key.namespace}/{known.word if known else key.kind.lower()}/{key.name}"
 
 
 def member_of_pod(pod: Pod, workload: Key | None) -> Member:

@@ -11,7 +11,6 @@ from podfence.cluster.members import FINISHED_PHASES, member_of_pod, member_of_t
 from podfence.cluster.ownership import top_of, workload_of
 from podfence.kube.objects import (
     EndpointSlice,
-    Ingress,
     Key,
     KubeObject,
     Namespace,
@@ -32,7 +31,7 @@ NAME_LABEL = "kubernetes.io/metadata.name"
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
-_Placed = TypeVar("_Placed", Service, EndpointSlice, Ingress)
+_Placed = TypeVar("_Placed", Service, EndpointSlice)
 
 
 class EventType(enum.StrEnum):
@@ -89,7 +88,6 @@ class ClusterState:
         self.services: dict[Key, Service] = {}
         self.slices: dict[Key, EndpointSlice] = {}
         self.nodes: dict[str, Node] = {}
-        self.ingresses: dict[Key, Ingress] = {}
         self.policies: dict[str, dict[str, NetworkPolicy]] = {}
         self._pods_of_owner: dict[Key, set[Key]] = {}
         self._pods_of_workload: dict[Key, set[Key]] = {}
@@ -126,8 +124,6 @@ class ClusterState:
                 self._place(self.services, service, delta, present=present)
             case EndpointSlice() as piece:
                 self._place(self.slices, piece, delta, present=present)
-            case Ingress() as ingress:
-                self._place(self.ingresses, ingress, delta, present=present)
         return delta
 
     # Namespaces

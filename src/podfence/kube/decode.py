@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from podfence.kube.convert import Identity
-from podfence.kube.kinds import KINDS, LEGACY_POLICY, Kind, Reading, is_upstream_group, near_kind
-from podfence.kube.problems import Problem, Severity
+from podfence.kube.findings import Code, Finding, Severity
+from podfence.kube.registry import KINDS, LEGACY_POLICY, Kind, Reading, is_upstream_group, near_kind
 from podfence.kube.source import Origin
-from podfence.kube.validation.findings import Finding, Findings, field_text, go_quote, without_consequences
+from podfence.kube.validation.findings import Findings, go_quote, without_consequences
 from podfence.kube.validation.meta import check_meta
 from podfence.kube.validation.names import label_value
 from podfence.kube.validation.near import near_misses
@@ -32,7 +32,7 @@ _NO_OBJECT = "leave the file out if it holds no Kubernetes objects"
 
 def decode(
     documents: Iterable[Document], *, lax: bool = False, legacy: str = "auto"
-) -> tuple[list[KubeObject], list[Problem], Counter[str]]:
+) -> tuple[list[KubeObject], list[Finding], Counter[str]]:
     """Return the objects of documents, the problems found, and how many objects of which kinds were ignored.
 
     `lax` accepts CIDR spellings that current API servers refuse, with a warning; objects that come
@@ -50,7 +50,7 @@ def decode(
 class _Decoder:
     def __init__(self, *, lax: bool, legacy: str) -> None:
         self.objects: list[KubeObject] = []
-        self.problems: list[Problem] = []
+        self.problems: list[Finding] = []
         self.ignored: Counter[str] = Counter()
         self._lax = lax
         self._old_meaning = legacy != "v1"
@@ -67,7 +67,7 @@ class _Decoder:
     def _item(self, value: object, origin: Origin, default_kind: str, default_version: str) -> None:
         if not isinstance(value, dict):
             message = f"expected a Kubernetes object, found {found(value)}"
-            self._error(origin, (), message, remedy="" if origin.path else _NO_OBJECT)
+            self._error(origin, Code.NO_OBJECT, (), message, remedy="" if origin.path else _NO_OBJECT)
             return
         version = self._text(value, "apiVersion", default_version, origin)
         kind = self._text(value, "kind", default_kind, origin)
@@ -97,9 +97,11 @@ class _Decoder:
     def _list(self, value: dict[str, Any], origin: Origin, kind: str, version: str) -> None:
         items = value.get("items")
         if "items" not in value:
-            self._error(origin, ("items",), "Required value", remedy="a list has its objects under items")
+            self._error(
+                origin, Code.REQUIRED, ("items",), "Required value", remedy="a list has its objects under items"
+            )
         elif items is not None and not isinstance(items, list):
-            self._error(origin, ("items",), f"expected a list, found {found(items)}")
+            self._error(origin, Code.WRONG_TYPE, ("items",), f"expected a list, found {found(items)}")
         else:
             for index, item in enumerate(items or ()):
                 at = Origin(origin.document, (*origin.path, "items", index))
@@ -108,17 +110,20 @@ class _Decoder:
     def _other(self, kind: str, version: str, origin: Origin) -> None:
         group, _, number = version.rpartition("/")
         if "/" in group or (not number and group):
-            self._error(origin, ("apiVersion",), f"unexpected GroupVersion string: {version}", remedy=_VERSION_FORM)
+            message = f"unexpected GroupVersion string: {version}"
+            self._error(origin, Code.UNKNOWN_KIND, ("apiVersion",), message, remedy=_VERSION_FORM)
             return
         known = KINDS.get(kind)
         if known is not None:
             if is_upstream_group(group):
                 message = f"no matches for kind {go_quote(kind)} in version {go_quote(version)}"
-                self._error(origin, ("apiVersion",), message, remedy=f"write apiVersion: {known.current}")
+                self._error(
+                    origin, Code.UNKNOWN_KIND, ("apiVersion",), message, remedy=f"write apiVersion: {known.current}"
+                )
                 return
         elif near := near_kind(kind, group):
             message = f"no matches for kind {go_quote(kind)} in version {go_quote(version)}"
-            self._error(origin, ("kind",), message, remedy=f"did you mean {near}?")
+            self._error(origin, Code.UNKNOWN_KIND, ("kind",), message, remedy=f"did you mean {near}?")
             return
         self.ignored[f"{kind}.{group}" if group else kind] += 1
 
@@ -144,7 +149,7 @@ class _Decoder:
             if live:
                 unread = _trust(unread)
             everything = [*unread, *without_consequences(findings, unread)]
-            self.problems += [_problem(finding, origin) for finding in everything]
+            self.problems += [finding.at(origin) for finding in everything]
             if any(finding.severity is Severity.ERROR for finding in everything):
                 return
         name, namespace = meta.name if meta is not None else None, meta.namespace if meta is not None else None
@@ -165,28 +170,15 @@ class _Decoder:
 
     def _unset(self, origin: Origin, key: str, message: str, remedy: str) -> None:
         # The message names the field, in kubectl's words.
-        self.problems.append(_problem(Finding(field=(), place=(key,), message=message, remedy=remedy), origin))
+        finding = Finding(code=Code.NO_OBJECT, message=message, place=(key,), remedy=remedy)
+        self.problems.append(finding.at(origin))
 
-    def _error(self, origin: Origin, place: Path, message: str, *, remedy: str = "") -> None:
-        finding = Finding(field=place, place=place, message=message, remedy=remedy)
-        self.problems.append(_problem(finding, origin))
+    def _error(self, origin: Origin, code: Code, place: Path, message: str, *, remedy: str = "") -> None:
+        self.problems.append(Finding(code=code, path=place, message=message, remedy=remedy).at(origin))
 
 
-def _position(problem: Problem) -> tuple[int, int]:
+def _position(problem: Finding) -> tuple[int, int]:
     return problem.position.line, problem.position.column
-
-
-def _problem(finding: Finding, origin: Origin) -> Problem:
-    place = origin.path + finding.place
-    document = origin.document
-    return Problem(
-        severity=finding.severity,
-        position=document.locate_key(place) if finding.at_key else document.locate(place),
-        # The message of an unknown field names it, as the API server's does.
-        field="" if finding.unknown else field_text(finding.field),
-        message=finding.message,
-        remedy=finding.remedy,
-    )
 
 
 def _is_live(meta: Meta) -> bool:
@@ -200,10 +192,10 @@ def _trust(unread: Findings) -> Findings:
     """
     trusted = Findings()
     for finding in unread:
-        if finding.field == ("status",):
+        if finding.path == ("status",):
             continue
-        if finding.unknown and not finding.meant:
-            trusted.warn(finding.field, f"{finding.message} is ignored", "this version of podfence does not know it")
+        if finding.code is Code.UNKNOWN_FIELD and not finding.meant:
+            trusted.warn(finding.path, f"{finding.message} is ignored", "this version of podfence does not know it")
         else:
             trusted.append(finding)
     return trusted
@@ -212,9 +204,9 @@ def _trust(unread: Findings) -> Findings:
 def _dropped(kind: str, version: str, known: Kind) -> Finding:
     place = ("apiVersion",)
     return Finding(
-        field=place,
-        place=place,
+        code=Code.OLD_VERSION,
         severity=Severity.WARNING,
+        path=place,
         message=f"{kind} of {version} is not served since Kubernetes {known.versions[version]}",
         remedy=f"write apiVersion: {known.current}",
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from podfence.errors import MissingProgramError
 from podfence.kube import yaml
-from podfence.kube.problems import Position, Problem, Severity
+from podfence.kube.findings import Finding, Position, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -42,7 +42,7 @@ def read(
     stdin: BinaryIO | None = None,
     kustomize: str | None = None,
     progress: Callable[[float, int], None] | None = None,
-) -> tuple[list[SourceDocument], list[Problem]]:
+) -> tuple[list[SourceDocument], list[Finding]]:
     """Return the documents of all inputs in the order given, and what is wrong with them.
 
     A path is a file (of any name), a folder (its .json, .yaml and .yml files in order of name, with
@@ -85,8 +85,8 @@ def shown(path: str) -> str:
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _error(name: str, message: str, remedy: str = "") -> Problem:
-    return Problem(severity=Severity.ERROR, position=Position(name), message=message, remedy=remedy)
+def _error(name: str, message: str, remedy: str = "") -> Finding:
+    return Finding(severity=Severity.ERROR, position=Position(name), message=message, remedy=remedy)
 
 
 def _reason(error: OSError) -> str:
@@ -100,7 +100,7 @@ class _Inputs:
 
     def __init__(self, *, recursive: bool) -> None:
         self.names: list[str] = []
-        self.problems: list[Problem] = []
+        self.problems: list[Finding] = []
         self._recursive = recursive
         self._seen: set[tuple[int, int] | str] = set()
 
@@ -209,7 +209,7 @@ class _Inputs:
 
     def _warn(self, path: str, message: str, remedy: str) -> None:
         self.problems.append(
-            Problem(severity=Severity.WARNING, position=Position(shown(path)), message=message, remedy=remedy)
+            Finding(severity=Severity.WARNING, position=Position(shown(path)), message=message, remedy=remedy)
         )
 
 
@@ -223,7 +223,7 @@ def _too_large(size: int) -> str:
     return f"has {size // (1024 * 1024)} MB; inputs over {SIZE_LIMIT // (1024 * 1024)} MB are not read"
 
 
-def _contents(path: str, problems: list[Problem]) -> bytes | None:
+def _contents(path: str, problems: list[Finding]) -> bytes | None:
     try:
         with open(path, "rb") as file:  # noqa: PTH123
             data = file.read(SIZE_LIMIT + 1)
@@ -233,7 +233,7 @@ def _contents(path: str, problems: list[Problem]) -> bytes | None:
     return _limited(data, shown(path), problems)
 
 
-def _stdin(stdin: BinaryIO | None, problems: list[Problem]) -> bytes | None:
+def _stdin(stdin: BinaryIO | None, problems: list[Finding]) -> bytes | None:
     try:
         data = (stdin or sys.stdin.buffer).read(SIZE_LIMIT + 1)
     except OSError as error:
@@ -242,14 +242,14 @@ def _stdin(stdin: BinaryIO | None, problems: list[Problem]) -> bytes | None:
     return _limited(data, _STDIN_NAME, problems)
 
 
-def _limited(data: bytes, name: str, problems: list[Problem]) -> bytes | None:
+def _limited(data: bytes, name: str, problems: list[Finding]) -> bytes | None:
     if len(data) > SIZE_LIMIT:
         problems.append(_error(name, _too_large(len(data)), "split it into several files"))
         return None
     return data
 
 
-def _build(folder: str, name: str, problems: list[Problem]) -> bytes | None:
+def _build(folder: str, name: str, problems: list[Finding]) -> bytes | None:
     """Return what kustomize makes of a folder; None and a problem if it fails."""
     import shutil  # noqa: PLC0415  slow to import, seldom needed
     import subprocess  # noqa: PLC0415

@@ -11,8 +11,8 @@ import msgspec
 from podfence.errors import InputError
 from podfence.kube import files
 from podfence.kube.decode import decode
+from podfence.kube.findings import Finding, Position, Severity
 from podfence.kube.objects import KubeObject
-from podfence.kube.problems import Position, Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -27,7 +27,7 @@ class Loaded(msgspec.Struct, frozen=True, eq=False):
     """What was read: objects in input order, warnings in file order, counts of kinds that were ignored."""
 
     objects: tuple[KubeObject, ...]
-    warnings: tuple[Problem, ...]
+    warnings: tuple[Finding, ...]
     ignored: dict[str, int]
 
 
@@ -60,26 +60,26 @@ def load(
     return Loaded(objects, tuple(problems), dict(ignored))
 
 
-def _nothing_in(inputs: Sequence[str]) -> Problem:
+def _nothing_in(inputs: Sequence[str]) -> Finding:
     """Return the error for input without any object: an answer about nothing would look like an answer."""
     names = ", ".join("<stdin>" if name == "-" else name for name in inputs)
-    return Problem(
+    return Finding(
         severity=Severity.ERROR,
         position=Position(names),
         message="holds no object, so there is nothing to answer about",
     )
 
 
-def _last_of_each(found: Iterable[KubeObject]) -> tuple[tuple[KubeObject, ...], list[Problem]]:
+def _last_of_each(found: Iterable[KubeObject]) -> tuple[tuple[KubeObject, ...], list[Finding]]:
     kept: dict[Key, KubeObject] = {}
-    problems: list[Problem] = []
+    problems: list[Finding] = []
     for item in found:
         earlier = kept.pop(item.key, None)
         if earlier is not None and earlier.origin is not None and item.origin is not None:
             key = item.key
             name = f"{key.namespace}/{key.name}" if key.namespace else key.name
             problems.append(
-                Problem(
+                Finding(
                     severity=Severity.WARNING,
                     position=item.origin.at("metadata", "name"),
                     message=f"{key.kind} {name} replaces the one at {earlier.origin.at('metadata', 'name')}",
@@ -90,7 +90,7 @@ def _last_of_each(found: Iterable[KubeObject]) -> tuple[tuple[KubeObject, ...], 
     return tuple(kept.values()), problems
 
 
-def _in_file_order(problems: Sequence[Problem], documents: Iterable[Document], paths: Sequence[str]) -> list[Problem]:
+def _in_file_order(problems: Sequence[Finding], documents: Iterable[Document], paths: Sequence[str]) -> list[Finding]:
     """Sort by input, line and column.
 
     The order of inputs is that of their documents; one without any takes the place its name has among

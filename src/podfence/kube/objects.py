@@ -162,11 +162,8 @@ class Pod(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         return Key("Pod", self.namespace, self.name)
 
 
-WORKLOAD_KINDS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "CronJob")
-
-
 class Workload(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """An object with a pod template: one of `WORKLOAD_KINDS`."""
+    """An object with a pod template: one of `kube.registry.WORKLOADS`."""
 
     kind: str
     namespace: str

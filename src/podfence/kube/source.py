@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from podfence.kube.problems import Position
+    from podfence.kube.findings import Position
 
 Path = tuple[str | int, ...]
 """The way to a value inside a document: mapping keys and list indexes."""

@@ -10,7 +10,7 @@ import enum
 
 import msgspec
 
-from podfence.kube.problems import Position
+from podfence.kube.findings import Position
 
 
 class Decision(enum.StrEnum):

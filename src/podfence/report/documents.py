@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import msgspec
 
     from podfence.analysis import answers
-    from podfence.kube import problems
+    from podfence.kube import findings
     from podfence.policy import verdict
     from podfence.policy.options import Choice
 
@@ -371,5 +371,5 @@ def _policy(policy: verdict.PolicyRef) -> Policy:
     return Policy(kind=policy.kind, namespace=policy.namespace, name=policy.name, position=_position(policy.position))
 
 
-def _position(position: problems.Position | None) -> Position | None:
+def _position(position: findings.Position | None) -> Position | None:
     return None if position is None else Position(file=position.file, line=position.line, column=position.column)

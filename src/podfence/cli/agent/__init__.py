@@ -111,7 +111,7 @@ def command(
         raise click.UsageError("which node is this? say so with --node-name, or in NODE_NAME")
     from podfence.agent.node.main import Setup, run
     from podfence.cli.version import number
-    from podfence.kube.access.choose import Choice
+    from podfence.kube.access.choice import Choice
     from podfence.policy.options import Options
 
     run(

@@ -11,9 +11,9 @@ import difflib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from podfence.kube.objects import WORKLOAD_KINDS
-from podfence.kube.problems import Severity
-from podfence.kube.validation.findings import Finding, Findings, field_text, go_quote
+from podfence.kube.findings import Code, Finding, Severity, field_text
+from podfence.kube.registry import KINDS
+from podfence.kube.validation.findings import Findings, go_quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,11 +32,6 @@ _CONTAINER: Final = frozenset({"ports", "restartPolicy"})
 _CONTAINER_PORT: Final = frozenset({"containerPort", "name", "protocol"})
 _SERVICE_SPEC: Final = frozenset({"ports", "selector", "type"})
 _SERVICE_PORT: Final = frozenset({"appProtocol", "name", "nodePort", "port", "protocol", "targetPort"})
-_TEMPLATES: Final[dict[str, Path]] = {
-    **dict.fromkeys(WORKLOAD_KINDS, ("spec", "template")),
-    "CronJob": ("spec", "jobTemplate", "spec", "template"),
-    "Pod": (),
-}
 _LIKENESS: Final = 0.8
 
 
@@ -56,13 +51,12 @@ def near_misses(value: dict[str, Any], kind: str) -> Findings:
 
 def _warning(path: Path, meant: str) -> Finding:
     return Finding(
-        field=path,
-        place=path,
+        code=Code.UNKNOWN_FIELD,
+        path=path,
         at_key=True,
         severity=Severity.WARNING,
         message=f"unknown field {go_quote(field_text(path))} is ignored",
         remedy=f"did you mean {meant}?",
-        unknown=True,
     )
 
 
@@ -72,7 +66,7 @@ def _places(value: dict[str, Any], kind: str) -> Iterator[tuple[Path, frozenset[
         yield ("spec",), _SERVICE_SPEC
         for item in _items(value, ("spec", "ports")):
             yield item, _SERVICE_PORT
-    template = _TEMPLATES.get(kind)
+    template = KINDS[kind].template
     if template is None:
         return
     if template:

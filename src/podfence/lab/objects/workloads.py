@@ -15,18 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from podfence.kube.objects import Labels, Workload
-    from podfence.kube.source import Path
-
-TEMPLATE_PATHS: Final[dict[str, Path]] = {
-    "Pod": (),
-    "Deployment": ("spec", "template"),
-    "StatefulSet": ("spec", "template"),
-    "DaemonSet": ("spec", "template"),
-    "ReplicaSet": ("spec", "template"),
-    "ReplicationController": ("spec", "template"),
-    "Job": ("spec", "template"),
-}
-"""Where the kinds that run pods have their template; a CronJob runs none itself."""
 
 # The letters and digits that Kubernetes makes names of: none that could spell a word.
 _ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
