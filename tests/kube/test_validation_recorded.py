@@ -67,8 +67,8 @@ def rows(name: str) -> list[dict[str, Any]]:
 def answer(row: dict[str, Any], *, lax: bool) -> Answer:
     manifest = re.sub(r"\{\{(\d+) times (.)\}\}", lambda match: match[2] * int(match[1]), row["manifest"])
     documents, problems = parse(manifest.encode(), "row.yaml")
-    objects, more, ignored = decode(documents, lax=lax)
-    return Answer(objects, problems + more, ignored.total())
+    found = decode(documents, validation="lax" if lax else "strict")
+    return Answer(found.objects, problems + found.problems, found.ignored.total())
 
 
 STRICT = rows("validation.jsonl")
@@ -160,7 +160,7 @@ def test_what_a_server_stored_is_read_from_a_dump(row: dict[str, Any], lax: bool
     stored = row["stored"]
     dump = {**stored, "metadata": {**stored["metadata"], "uid": "1", "resourceVersion": "2"}}
     documents, _ = parse(json.dumps(dump).encode(), "dump.json")
-    objects, problems, _ = decode(documents)
+    objects, problems = decode(documents)[:2]
     assert [problem for problem in problems if problem.severity is Severity.ERROR] == []
     ((kind, _, name),) = [item.key for item in objects]
     assert (kind, name) == (stored["kind"], stored["metadata"]["name"])

@@ -48,7 +48,8 @@ def test_a_new_world_holds_nodes_namespaces_and_a_dns_server_that_reasons_can_na
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_every_example_can_be_applied_and_deleted_again(checkout: Path, name: str) -> None:
     made = world()
-    found, problems = files.read([str(checkout / "examples" / name)])
+    read = files.read([str(checkout / "examples" / name)])
+    found, problems = read.documents, read.problems
     assert not problems
 
     outcomes = made.apply(found)
@@ -139,7 +140,7 @@ def test_objects_without_a_namespace_go_where_the_request_says() -> None:
 
 def test_the_old_form_of_policies_keeps_its_meaning(checkout: Path) -> None:
     made = world()
-    found, _ = files.read([str(checkout / "examples" / "before-1-7")])
+    found = files.read([str(checkout / "examples" / "before-1-7")]).documents
     made.apply(found)
 
     assert [policy.api_version for table in made.state.policies.values() for policy in table.values()] == [

@@ -97,6 +97,16 @@ def parse_endpoint(state: ClusterState, text: str, namespace: str) -> Endpoint:
     return _by_name(state, space, rest)
 
 
+def namespaces_of(end: Endpoint) -> frozenset[str]:
+    """Return the namespaces of the pods that an end stands for; none for what is no pod and no Service."""
+    match end:
+        case PodsEndpoint():
+            return frozenset(member.namespace for member in end.members)
+        case ServiceEndpoint():
+            return frozenset({end.service.namespace})
+    return frozenset()
+
+
 def _is_end(word: str) -> bool:
     row = by_word(word)
     return row is not None and row.name in ENDS

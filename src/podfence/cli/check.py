@@ -9,7 +9,7 @@ import click
 
 from podfence.cli import outputs, question
 from podfence.cli.commands import Command
-from podfence.cli.inputs import load, note
+from podfence.cli.inputs import incomplete, load, note
 
 if TYPE_CHECKING:
     from podfence.cli.inputs import Inputs
@@ -41,11 +41,14 @@ def command(*, inputs: Inputs, source: str, destination: str, port: str | None, 
     """Print the decision and return the exit code of the verdict."""
     from podfence.report import documents, structured, verdict
 
-    answer = load(inputs).check(source, destination, port, namespace=inputs.own_namespace)
+    cluster = load(inputs)
+    answer = cluster.check(source, destination, port, namespace=inputs.own_namespace)
+    gaps = cluster.gaps_between(source, destination, namespace=inputs.own_namespace)
     if form == "text":
+        outputs.write(incomplete(gaps))
         outputs.write(verdict.brief(answer, style=outputs.style(colour)))
         for text in answer.notes:
             note(inputs, text)
     else:
-        outputs.write(structured.lines(documents.decision(answer), form))
-    return question.exit_code(answer)
+        outputs.write(structured.lines(documents.decision(answer), form, gaps))
+    return question.exit_code(answer, gaps)

@@ -99,10 +99,10 @@ def _objects(ctx: click.Context) -> list[KubeObject]:
     if not paths:
         return []
     try:
-        from podfence.kube import files, load
+        from podfence.kube import decode, files
 
-        documents, _ = files.read(paths, recursive=bool(ctx.params.get("recursive")))
-        objects, _, _ = load.decode(documents, lax=True)
+        documents = files.read(paths, recursive=bool(ctx.params.get("recursive"))).documents
+        objects = decode.decode(documents, validation="answer").objects
     except Exception:  # noqa: BLE001 - see above: silence, whatever happens
         return []
     return objects

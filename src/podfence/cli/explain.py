@@ -9,7 +9,7 @@ import click
 
 from podfence.cli import outputs, question
 from podfence.cli.commands import Command
-from podfence.cli.inputs import load
+from podfence.cli.inputs import incomplete, load
 
 if TYPE_CHECKING:
     from podfence.cli.inputs import Inputs
@@ -39,9 +39,12 @@ def command(*, inputs: Inputs, source: str, destination: str, port: str | None, 
     """Print the chain of the decision and return the exit code of the verdict."""
     from podfence.report import documents, structured, verdict
 
-    answer = load(inputs).explain(source, destination, port, namespace=inputs.own_namespace)
+    cluster = load(inputs)
+    answer = cluster.explain(source, destination, port, namespace=inputs.own_namespace)
+    gaps = cluster.gaps_between(source, destination, namespace=inputs.own_namespace)
     if form == "text":
+        outputs.write(incomplete(gaps))
         outputs.write(verdict.chain(answer, style=outputs.style(colour)))
     else:
-        outputs.write(structured.lines(documents.decision(answer), form))
-    return question.exit_code(answer)
+        outputs.write(structured.lines(documents.decision(answer), form, gaps))
+    return question.exit_code(answer, gaps)

@@ -17,9 +17,10 @@ from podfence.errors import InputError, PodfenceError
 from podfence.report.counts import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from podfence.api import Cluster
+    from podfence.kube.omissions import Gap
 
 
 class Inputs(NamedTuple):
@@ -27,7 +28,9 @@ class Inputs(NamedTuple):
 
     files: tuple[str, ...]
     recursive: bool
-    kustomize: str | None
+    kustomize: tuple[str, ...]
+    exclude: tuple[str, ...]
+    keep_going: bool
     live: live.Asked
     namespace: str | None
     all_namespaces: bool
@@ -65,15 +68,23 @@ _OPTIONS = (
         "-k",
         "--kustomize",
         metavar="DIR",
+        multiple=True,
         type=click.Path(),
-        help="Kustomization to render, by the kustomize or kubectl on PATH.",
+        help="Kustomization to render, by the kustomize or kubectl on PATH; repeatable.",
     ),
+    click.option(
+        "--exclude",
+        metavar="GLOB",
+        multiple=True,
+        help="What to leave out of folders, as in a .gitignore there; repeatable.",
+    ),
+    click.option("--keep-going", is_flag=True, help="Answer without the files of folders that cannot be read."),
     click.option(
         "-n",
         "--namespace",
         metavar="NS",
         shell_complete=complete.namespaces,
-        help="Namespace to show, and in which bare names are looked up; everything is read in any case.",
+        help="Namespace to show, of bare names, and of objects in files that name none; everything is read.",
     ),
     click.option("-A", "--all-namespaces", is_flag=True, help="Show all namespaces, as without -n."),
     click.option(
@@ -112,8 +123,11 @@ def load(inputs: Inputs) -> Cluster:
     from_files = bool(inputs.files or inputs.kustomize)
     if from_files:
         live.refuse_with_files(inputs.live, "-f" if inputs.files else "-k")
-    elif inputs.recursive:
-        raise click.UsageError("-R needs a folder to read; give one with -f", click.get_current_context())
+    else:
+        wanted = {"-R": inputs.recursive, "--exclude": inputs.exclude, "--keep-going": inputs.keep_going}
+        for flag, given in wanted.items():
+            if given:
+                raise click.UsageError(f"{flag} needs a folder to read; give one with -f", click.get_current_context())
     import podfence
 
     options = podfence.Options.parse(inputs.settings)
@@ -123,6 +137,9 @@ def load(inputs: Inputs) -> Cluster:
                 *inputs.files,
                 recursive=inputs.recursive,
                 kustomize=inputs.kustomize,
+                exclude=inputs.exclude,
+                keep_going=inputs.keep_going,
+                namespace=inputs.own_namespace or "",
                 stdin=sys.stdin.buffer if "-" in inputs.files else None,
                 options=options,
                 progress=progress,
@@ -150,6 +167,12 @@ def reading(*, quiet: bool, outcome: str, in_files: bool = True) -> Iterator[Cal
         raise RefusedError(_refusal(error, quiet=quiet, outcome=outcome, in_files=in_files)) from error
 
 
+def incomplete(gaps: Sequence[Gap]) -> list[str]:
+    """Return the line that comes before an answer which a policy that was not read might turn; none without gaps."""
+    more = f", and {len(gaps) - 1} more places like this" if len(gaps) > 1 else ""
+    return [f"incomplete: {gaps[0]}{more}"] if gaps else []
+
+
 def note(inputs: Inputs, text: str) -> None:
     """Print a note to standard error, unless notes are not wanted."""
     if not inputs.quiet:
@@ -158,6 +181,8 @@ def note(inputs: Inputs, text: str) -> None:
 
 def _tell(cluster: Cluster, *, verbose: bool) -> None:
     lines = [str(problem) for problem in cluster.warnings] + [f"note: {text}" for text in cluster.notes]
+    if verbose:
+        lines += [f"note: {text}" for text in cluster.details]
     if verbose and cluster.ignored:
         counts = ", ".join(f"{number} {kind}" for kind, number in sorted(cluster.ignored.items()))
         lines.append(f"note: ignored {counts}")

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
 import click
 
-from podfence.cli import complete, outputs
+from podfence.cli import complete, errors, outputs
 from podfence.cli.commands import Command
-from podfence.cli.inputs import load, note, reads_cluster
+from podfence.cli.inputs import incomplete, load, note, reads_cluster
 from podfence.report.counts import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     from podfence.analysis.answers import Connectivity, PodConnection
     from podfence.cli.inputs import Inputs
+    from podfence.kube.omissions import Gap
     from podfence.report.style import When
 
 _EXAMPLES = """
@@ -82,14 +83,16 @@ def command(
             if given:
                 raise click.UsageError(f"{flag} and -o {form} exclude each other", click.get_current_context())
     cluster = load(inputs)
+    gaps = cluster.gaps if inputs.shown is None else [gap for gap in cluster.gaps if gap.touches(inputs.shown)]
     if form in ("matrix", "matrix-json"):
         from podfence.report import documents, matrix, structured
 
         grid = cluster.matrix(port=port, namespaces=inputs.shown)
         if form == "matrix":
+            outputs.write(incomplete(gaps))
             outputs.write(matrix.grid(grid, style=outputs.style(colour)))
         else:
-            outputs.write(structured.lines(documents.matrix(grid), "json"))
+            outputs.write(structured.lines(documents.matrix(grid), "json", gaps))
         return 0
     question = Question(
         source=source,
@@ -102,7 +105,7 @@ def command(
         connections = cluster.pod_connections(**question)
         # What cannot be asked turns out here, before anything is written.
         first = tuple(islice(connections, 1))
-        _write_pods(chain(first, connections), form, colour)
+        _write_pods(chain(first, connections), form, colour, gaps)
         if not first:
             note(inputs, "nothing is allowed")
     else:
@@ -110,35 +113,48 @@ def command(
 
         with shown(sys.stderr, "listing", quiet=inputs.quiet) as progress:
             answer = cluster.connectivity(**question, progress=progress)
-        _write(answer, form, colour)
+        _write(answer, form, colour, gaps)
         _tell(answer, inputs)
     return 0
 
 
-def _write(answer: Connectivity, form: Form, colour: When) -> None:
+def _write(answer: Connectivity, form: Form, colour: When, gaps: Sequence[Gap]) -> None:
     from podfence.report import csv, documents, markdown, structured, table
 
+    if form not in ("json", "yaml"):
+        _say_incomplete(gaps, form)
     if form == "csv":
         csv.connectivity(answer, sys.stdout)
     elif form == "md":
         outputs.write(markdown.connectivity(answer))
     elif form in ("json", "yaml"):
-        outputs.write(structured.lines(documents.connectivity(answer), form))
+        outputs.write(structured.lines(documents.connectivity(answer), form, gaps))
     else:
         outputs.write(table.connectivity(answer, width=outputs.width(), style=outputs.style(colour)))
 
 
-def _write_pods(connections: Iterable[PodConnection], form: Form, colour: When) -> None:
+def _write_pods(connections: Iterable[PodConnection], form: Form, colour: When, gaps: Sequence[Gap]) -> None:
     from podfence.report import csv, markdown, structured, table
 
+    if form not in ("json", "yaml"):
+        _say_incomplete(gaps, form)
     if form == "csv":
         csv.pods(connections, sys.stdout)
     elif form == "md":
         outputs.write(markdown.pods(connections))
     elif form in ("json", "yaml"):
-        outputs.write(structured.pod_lines(connections, form))
+        outputs.write(structured.pod_lines(connections, form, gaps))
     else:
         outputs.write(table.pods(connections, style=outputs.style(colour)))
+
+
+def _say_incomplete(gaps: Sequence[Gap], form: Form) -> None:
+    """Say before an answer that it is incomplete; in CSV, where every line is data, beside it."""
+    if form == "csv":
+        for line in incomplete(gaps):
+            errors.complain(line)
+    else:
+        outputs.write(incomplete(gaps))
 
 
 def _tell(answer: Connectivity, inputs: Inputs) -> None:

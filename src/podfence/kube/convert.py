@@ -202,7 +202,22 @@ def workload(written: wire.Workload | wire.ReplicationController, identity: Iden
         namespace=identity.namespace,
         name=identity.name,
         template=_pod_template(spec.template if spec is not None else None),
-        replicas=1 if replicas is None else replicas,
+        replicas=1 if replicas is None else max(0, replicas),
+        owner=_owner(written.metadata),
+        origin=identity.origin,
+    )
+
+
+def custom_workload(written: wire.CustomWorkload, identity: Identity) -> objects.Workload:
+    """Return a workload of another project's kind."""
+    spec = written.spec
+    replicas = spec.replicas if spec is not None and isinstance(spec.replicas, int) else 1
+    return objects.Workload(
+        kind=identity.kind,
+        namespace=identity.namespace,
+        name=identity.name,
+        template=_pod_template(spec.template if spec is not None else None),
+        replicas=max(0, replicas),
         owner=_owner(written.metadata),
         origin=identity.origin,
     )

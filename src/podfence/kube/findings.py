@@ -51,6 +51,7 @@ class Code(enum.StrEnum):
     DUPLICATE = "duplicate"
     WRONG_TYPE = "wrong-type"
     UNKNOWN_FIELD = "unknown-field"
+    MISMATCH = "mismatch"
     ODD = "odd"
     NO_OBJECT = "no-object"
     UNKNOWN_KIND = "unknown-kind"
@@ -117,6 +118,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         path = origin.path + self.spot
         position = origin.document.locate_key(path) if self.at_key else origin.document.locate(path)
         return msgspec.structs.replace(self, position=position, object=key)
+
+    def left_out(self) -> Finding:
+        """Return the warning that what this is about was left out for it."""
+        return msgspec.structs.replace(self, severity=Severity.WARNING, message=f"left out: {self.message}")
 
     def __str__(self) -> str:
         """Return ``file:line:column: error: field.path: message (remedy)``."""

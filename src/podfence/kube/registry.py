@@ -264,6 +264,11 @@ def is_upstream_group(group: str) -> bool:
     return group.lower() in _GROUPS or group.lower().endswith(".k8s.io")
 
 
+def is_known_version(api_version: str) -> bool:
+    """Return whether one of the kinds here is of this API version."""
+    return any(api_version in kind.versions for kind in KINDS.values())
+
+
 def near_kind(kind: str, group: str) -> str:
     """Return the kind of `group` that `kind` is a misspelling of, "" if of none."""
     if group not in _GROUPS:

@@ -239,6 +239,20 @@ class Workload(Fields):
     spec: WorkloadSpec | None = None
 
 
+class CustomWorkloadSpec(Fields):
+    """`spec` of a workload of another project's kind; how many pods there are may be said in any way."""
+
+    replicas: Any = None
+    template: PodTemplate | None = None
+
+
+class CustomWorkload(Fields):
+    """An object with a pod template at `spec.template`."""
+
+    metadata: Meta | None = None
+    spec: CustomWorkloadSpec | None = None
+
+
 class ReplicationControllerSpec(Fields):
     """`spec` of a ReplicationController, whose selector is a plain mapping."""
 

@@ -136,10 +136,12 @@ class Options:
         meaning="`from: []` and `ports: []` in the old form: everything (1.5), or nothing (1.3)",
     )
     validation: str = _choice(
+        "answer",
         "strict",
         "lax",
         rule="9.4",
-        meaning="CIDR spellings that current API servers refuse and older ones stored: refused, or read with a warning",
+        meaning="what an API server refuses: an error only where an answer may depend on it, always, or always but for "
+        "CIDR spellings that older servers stored",
     )
 
     @classmethod

@@ -2,7 +2,8 @@
 """The objects that `-o json` and `-o yaml` print: what their fields are called outside of Python.
 
 They repeat the values of `podfence.analysis.answers` and `podfence.policy.verdict` so that those may
-change without changing what other programs read; the JSON Schemas come from here.
+change without changing what other programs read; the JSON Schemas come from here. `complete` is false where a policy
+that nobody has read could turn the answer, and `incomplete` says where it may lie, one sentence each.
 """
 
 from __future__ import annotations
@@ -107,6 +108,8 @@ class Verdict(Value, frozen=True):
 
     api_version: ApiVersion
     kind: Literal["Verdict"]
+    complete: bool
+    incomplete: tuple[str, ...]
     source: str
     destination: str
     port: str
@@ -158,6 +161,8 @@ class Connectivity(Value, frozen=True):
 
     api_version: ApiVersion
     kind: Literal["Connectivity"]
+    complete: bool
+    incomplete: tuple[str, ...]
     connections: tuple[Connection, ...]
     groups: tuple[Group, ...]
     open_sources: Endpoints
@@ -172,6 +177,8 @@ class PodConnections(Value, frozen=True):
 
     api_version: ApiVersion
     kind: Literal["PodConnections"]
+    complete: bool
+    incomplete: tuple[str, ...]
     items: tuple[PodConnection, ...]
 
 
@@ -183,6 +190,8 @@ class Matrix(Value, frozen=True):
 
     api_version: ApiVersion
     kind: Literal["Matrix"]
+    complete: bool
+    incomplete: tuple[str, ...]
     names: tuple[str, ...]
     rows: tuple[str, ...]
 
@@ -255,6 +264,8 @@ def connectivity(answer: answers.Connectivity) -> Connectivity:
     return Connectivity(
         api_version=API_VERSION,
         kind="Connectivity",
+        complete=True,
+        incomplete=(),
         connections=tuple(
             Connection(
                 sources=_endpoints(item.sources),
@@ -275,14 +286,16 @@ def connectivity(answer: answers.Connectivity) -> Connectivity:
 
 def matrix(answer: answers.Matrix) -> Matrix:
     """Return `answer` as a document."""
-    return Matrix(api_version=API_VERSION, kind="Matrix", names=answer.names, rows=answer.rows)
+    return Matrix(
+        api_version=API_VERSION, kind="Matrix", complete=True, incomplete=(), names=answer.names, rows=answer.rows
+    )
 
 
 def decision(answer: verdict.Verdict) -> Verdict:
     """Return `answer` as a document."""
     part = _part(answer)
     fields = {name: getattr(part, name) for name in part.__struct_fields__}
-    return Verdict(api_version=API_VERSION, kind="Verdict", **fields)
+    return Verdict(api_version=API_VERSION, kind="Verdict", complete=True, incomplete=(), **fields)
 
 
 def why(answer: NodeAnswer) -> Why:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 from podfence.kube.findings import Code, Finding, Severity
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from podfence.kube.source import Path
+
+
+# ${NAME}, $(NAME), {{ .Name }}, <name>, %NAME%, @name@, __NAME__, $NAME, or a lone underscore.
+_PLACEHOLDER = re.compile(r"\$[({A-Z]|\{\{|^_+$|^<.+>$|^%.+%$|^@.+@$|^__.+__$")
 
 
 class Findings(list[Finding]):
@@ -27,10 +32,15 @@ class Findings(list[Finding]):
         at_key: bool = False,
         remedy: str = "",
         needs: tuple[Path, ...] = (),
+        code: Code = Code.INVALID,
     ) -> None:
         """Add ``Invalid value``."""
         message = f"Invalid value: {go_value(value)}: {message}"
-        self.append(Finding(path=field, message=message, place=place, at_key=at_key, remedy=remedy, needs=needs))
+        if not remedy and isinstance(value, str) and _PLACEHOLDER.search(value):
+            remedy = "this looks like a template: render it first"
+        self.append(
+            Finding(code=code, path=field, message=message, place=place, at_key=at_key, remedy=remedy, needs=needs)
+        )
 
     def required(self, field: Path, detail: str = "", *, remedy: str = "") -> None:
         """Add ``Required value``."""

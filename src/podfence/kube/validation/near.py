@@ -12,12 +12,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from podfence.kube.findings import Code, Finding, Severity, field_text
-from podfence.kube.registry import KINDS
 from podfence.kube.validation.findings import Findings, go_quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from podfence.kube.registry import Kind
     from podfence.kube.source import Path
 
 _METADATA: Final = frozenset(
@@ -35,7 +35,7 @@ _SERVICE_PORT: Final = frozenset({"appProtocol", "name", "nodePort", "port", "pr
 _LIKENESS: Final = 0.8
 
 
-def near_misses(value: dict[str, Any], kind: str) -> Findings:
+def near_misses(value: dict[str, Any], kind: Kind) -> Findings:
     """Return a warning for each field of an object that is nearly one podfence reads."""
     findings = Findings()
     for place, known in _places(value, kind):
@@ -60,13 +60,13 @@ def _warning(path: Path, meant: str) -> Finding:
     )
 
 
-def _places(value: dict[str, Any], kind: str) -> Iterator[tuple[Path, frozenset[str]]]:
+def _places(value: dict[str, Any], kind: Kind) -> Iterator[tuple[Path, frozenset[str]]]:
     yield ("metadata",), _METADATA
-    if kind == "Service":
+    if kind.name == "Service":
         yield ("spec",), _SERVICE_SPEC
         for item in _items(value, ("spec", "ports")):
             yield item, _SERVICE_PORT
-    template = KINDS[kind].template
+    template = kind.template
     if template is None:
         return
     if template:

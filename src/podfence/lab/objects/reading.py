@@ -57,9 +57,10 @@ def read(documents: Iterable[Document], *, namespace: str, lax: bool, legacy: st
 
     `lax` and `legacy` are those of `podfence.kube.decode.decode`.
     """
-    found, problems, ignored = decode(documents, lax=lax, legacy=legacy)
+    decoded = decode(documents, validation="lax" if lax else "strict", legacy=legacy, custom=False)
+    problems = decoded.problems
     objects: list[Written] = []
-    for item in found:
+    for item in decoded.objects:
         written, wrong = _written(item, namespace)
         objects.append(written)
         problems += wrong
@@ -67,7 +68,7 @@ def read(documents: Iterable[Document], *, namespace: str, lax: bool, legacy: st
         tuple(objects),
         tuple(problem for problem in problems if problem.severity is Severity.ERROR),
         tuple(problem for problem in problems if problem.severity is not Severity.ERROR),
-        dict(ignored),
+        dict(decoded.ignored),
     )
 
 
@@ -75,7 +76,7 @@ def _written(item: KubeObject, namespace: str) -> tuple[Written, list[Finding]]:
     origin = item.origin
     if origin is None:  # pragma: no cover - decoded objects have one
         raise AssertionError(item)
-    value = _at(origin.document.value, origin.path)
+    value: Any = origin.written()
     problems = []
     if not value["metadata"].get("name"):
         prefix = value["metadata"].get("generateName")
