@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from podfence.cluster.nodes import numbers_of
+from podfence.kube.objects import Key
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from podfence.cluster.members import Member
     from podfence.cluster.state import ClusterState
-    from podfence.kube.objects import EndpointPort, Service, ServicePort
+    from podfence.kube.objects import EndpointPort, EndpointSlice, Service, ServicePort
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +43,7 @@ def backends(state: ClusterState, service: Service, port: ServicePort) -> list[S
         ]
     found: list[ServiceBackend] = []
     by_address = {number: member for member in state.members.values() for number in member.addresses}
-    for piece in state.slices.values():
-        if (piece.namespace, piece.service) != (service.namespace, service.name):
-            continue
+    for piece in _slices(state, service):
         for endpoint in piece.ports:
             if endpoint.number is None or not _same_port(endpoint, port):
                 continue
@@ -53,6 +54,19 @@ def backends(state: ClusterState, service: Service, port: ServicePort) -> list[S
                 if backend.ready and (member or address is not None):
                     found.append(ServiceBackend(member, address, endpoint.protocol, endpoint.number))
     return found
+
+
+def _slices(state: ClusterState, service: Service) -> Iterable[EndpointSlice]:
+    """Return the EndpointSlices of a Service; where there is none, its Endpoints, which clusters make slices of."""
+    found = [
+        piece
+        for piece in state.slices.values()
+        if (piece.namespace, piece.service) == (service.namespace, service.name)
+    ]
+    if found:
+        return found
+    recorded = state.endpoints.get(Key("Endpoints", service.namespace, service.name))
+    return recorded.slices if recorded is not None else ()
 
 
 def selected(state: ClusterState, service: Service) -> list[Member]:

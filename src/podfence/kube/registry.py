@@ -216,6 +216,8 @@ KINDS: Final[Mapping[str, Kind]] = {
             *(wire_cluster.EndpointSlice, _nothing, convert.endpoint_slice),
             Need.LIVE,
         ),
+        # Live clusters have EndpointSlices for all of them.
+        Kind(*("Endpoints", "endpoints", ("ep",), {"v1": ""}), *(wire_cluster.Endpoints, _nothing, convert.endpoints)),
         # Nobody needs it: no answer rests on an Ingress. Files and labs have some, and their spelling is checked.
         Kind(
             *("Ingress", "ingresses", ("ing",)),

@@ -135,7 +135,7 @@ class Pods:
         place = self._placement.place(run, host=host, node=slot.node)
         if place is None:
             return False
-        labels = item.template.labels if isinstance(item, Pod) else pod_labels(item, written.revision, name)
+        labels = item.template.labels if isinstance(item, Pod) else pod_labels(item, written.revision, slot.id)
         pod = Pod(
             namespace=key.namespace,
             name=name,
