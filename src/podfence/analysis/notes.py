@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from podfence.analysis.shared_addresses import shared_addresses
+from podfence.analysis.unseen import unseen
 from podfence.cluster.members import FINISHED_PHASES, display_name
 from podfence.policy.legacy import ANNOTATION, MISSPELT_ANNOTATION, is_old, isolates
 
@@ -27,6 +28,7 @@ def notes(state: ClusterState, options: Options, ignored: Mapping[str, int]) -> 
     """
     return (
         *_other_policies(ignored),
+        *unseen(state, ignored),
         *_made_up(state),
         *_finished(state),
         *_host_network(state, options),

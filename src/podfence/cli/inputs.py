@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import functools
+import os
 import shlex
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from podfence.cli import complete, errors, live
+from podfence.cli import complete, errors, live, settings
 from podfence.cli.commands import ARGUMENTS
+from podfence.cli.settings import Settings
 from podfence.errors import InputError, PodfenceError
 from podfence.report.counts import counted
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
     from podfence.api import Cluster
     from podfence.kube.omissions import Gap
+    from podfence.kube.rendering import Chart
 
 
 class Inputs(NamedTuple):
@@ -29,8 +33,13 @@ class Inputs(NamedTuple):
     files: tuple[str, ...]
     recursive: bool
     kustomize: tuple[str, ...]
+    helm: tuple[str, ...]
+    values: tuple[str, ...]
+    helm_settings: tuple[str, ...]
+    release: str
     exclude: tuple[str, ...]
     keep_going: bool
+    config: Settings
     live: live.Asked
     namespace: str | None
     all_namespaces: bool
@@ -41,7 +50,7 @@ class Inputs(NamedTuple):
     @property
     def own_namespace(self) -> str | None:
         """The namespace in which bare names are looked up, None for that of the context."""
-        return self.namespace or None
+        return self.namespace or self.config.namespace or None
 
     @property
     def shown(self) -> tuple[str, ...] | None:
@@ -72,6 +81,18 @@ _OPTIONS = (
         type=click.Path(),
         help="Kustomization to render, by the kustomize or kubectl on PATH; repeatable.",
     ),
+    click.option(
+        "--helm",
+        metavar="CHART",
+        multiple=True,
+        type=click.Path(),
+        help="Chart to render, a folder or a package, by the helm on PATH; repeatable.",
+    ),
+    click.option("--values", metavar="FILE", multiple=True, type=click.Path(), help="Values for --helm; repeatable."),
+    click.option(
+        "--helm-set", "helm_settings", metavar="KEY=VALUE", multiple=True, help="Value for --helm; repeatable."
+    ),
+    click.option("--release", metavar="NAME", default="", help="Name of the release for --helm."),
     click.option(
         "--exclude",
         metavar="GLOB",
@@ -107,12 +128,24 @@ def reads_cluster(function: Callable[..., int]) -> Callable[..., int]:
     @functools.wraps(function)
     def command(**values: Any) -> int:  # noqa: ANN401 - whatever the command and the options declare
         asked = live.Asked(**{name: values.pop(name) for name in live.Asked._fields})
-        rest = {name: values.pop(name) for name in Inputs._fields if name != "live"}
-        return function(inputs=Inputs(live=asked, **rest), **values)
+        config = settings.find(values.pop("config"), os.environ, wanted=not values.pop("no_config"))
+        rest = {name: values.pop(name) for name in Inputs._fields if name not in ("live", "config")}
+        return function(inputs=_with_config(Inputs(live=asked, config=config, **rest)), **values)
 
     for option in reversed(_OPTIONS):
         command = option(command)
-    return command
+    return settings.chosen(command)
+
+
+def _with_config(inputs: Inputs) -> Inputs:
+    """Return what a command line says, and the configuration where it says nothing."""
+    config = inputs.config
+    named = inputs.files or inputs.kustomize or inputs.helm or any(inputs.live)
+    if not named and config.filename:
+        inputs = inputs._replace(files=config.filename, recursive=inputs.recursive or config.recursive)
+    else:
+        config = replace(config, filename=())
+    return inputs._replace(config=config, settings=(*config.options, *inputs.settings))
 
 
 def load(inputs: Inputs) -> Cluster:
@@ -120,15 +153,12 @@ def load(inputs: Inputs) -> Cluster:
 
     Raises PodfenceError when there is nothing to read, when an option is unknown, and when the input is refused.
     """
-    from_files = bool(inputs.files or inputs.kustomize)
+    from_files = bool(inputs.files or inputs.kustomize or inputs.helm)
+    _refuse_idle_flags(inputs, from_files=from_files)
     if from_files:
-        live.refuse_with_files(inputs.live, "-f" if inputs.files else "-k")
-    else:
-        wanted = {"-R": inputs.recursive, "--exclude": inputs.exclude, "--keep-going": inputs.keep_going}
-        for flag, given in wanted.items():
-            if given:
-                raise click.UsageError(f"{flag} needs a folder to read; give one with -f", click.get_current_context())
+        live.refuse_with_files(inputs.live, "-f" if inputs.files else "-k" if inputs.kustomize else "--helm")
     import podfence
+    from podfence.kube.folders import Exclusion
 
     options = podfence.Options.parse(inputs.settings)
     with reading(quiet=inputs.quiet, outcome="nothing was answered", in_files=from_files) as progress:
@@ -137,7 +167,8 @@ def load(inputs: Inputs) -> Cluster:
                 *inputs.files,
                 recursive=inputs.recursive,
                 kustomize=inputs.kustomize,
-                exclude=inputs.exclude,
+                charts=_charts(inputs),
+                exclude=[Exclusion(inputs.exclude), Exclusion(inputs.config.exclude, inputs.config.folder)],
                 keep_going=inputs.keep_going,
                 namespace=inputs.own_namespace or "",
                 stdin=sys.stdin.buffer if "-" in inputs.files else None,
@@ -147,8 +178,34 @@ def load(inputs: Inputs) -> Cluster:
         else:
             cluster = live.load(inputs.live, options, progress, hint=_pipe())
     if not inputs.quiet:
+        for text in inputs.config.notes(files=bool(inputs.config.filename)):
+            note(inputs, text)
         _tell(cluster, verbose=inputs.verbose)
     return cluster
+
+
+def _refuse_idle_flags(inputs: Inputs, *, from_files: bool) -> None:
+    """Raise a usage error for a flag that says how to read what is not read."""
+    needs_chart, needs_folder = "a chart; give one with --helm", "a folder to read; give one with -f"
+    for flag, is_given, is_met, needed in (
+        ("--values", inputs.values, inputs.helm, needs_chart),
+        ("--helm-set", inputs.helm_settings, inputs.helm, needs_chart),
+        ("--release", inputs.release, inputs.helm, needs_chart),
+        ("-R", inputs.recursive, from_files, needs_folder),
+        ("--exclude", inputs.exclude, from_files, needs_folder),
+        ("--keep-going", inputs.keep_going, from_files, needs_folder),
+    ):
+        if is_given and not is_met:
+            raise click.UsageError(f"{flag} needs {needed}", click.get_current_context())
+
+
+def _charts(inputs: Inputs) -> list[Chart]:
+    if not inputs.helm:
+        return []
+    from podfence.kube.rendering import RELEASE, Chart
+
+    release, namespace = inputs.release or RELEASE, inputs.own_namespace or ""
+    return [Chart(path, release, namespace, inputs.values, inputs.helm_settings) for path in inputs.helm]
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from podfence.kube.folders import SIZE_LIMIT, STDIN, Inputs, reason_of, shown, t
 from podfence.kube.omissions import Gap, LeftOut, Reason, may_hold_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import BinaryIO
 
     from podfence.kube.folders import Exclusion, Folder, Found
@@ -84,7 +84,7 @@ def read(
     for folder in kustomize:
         reader.take(rendering.kustomize(folder, found.problems), f"{shown(folder)} (kustomize)")
     for chart in charts:
-        reader.take(rendering.helm(chart, found.problems), f"{shown(chart.path)} (helm)")
+        reader.take_all(rendering.helm(chart, found.problems))
     return found
 
 
@@ -117,6 +117,14 @@ class _Reader:
         """Read an input that somebody named."""
         if data is not None:
             documents, problems = self._parse(data, name)
+            self._found.documents += documents
+            self._found.problems += problems
+        self._end()
+
+    def take_all(self, parts: Mapping[str, bytes]) -> None:
+        """Read the parts of one input."""
+        for name, data in parts.items():
+            documents, problems = yaml.parse(data, name)
             self._found.documents += documents
             self._found.problems += problems
         self._end()

@@ -21,6 +21,8 @@ RELEASE: Final = "release-name"
 
 # kubectl writes a time, a level and a line of its source in front of what it has to say, and quotes that.
 _LOG_HEADER: Final = r"^[IWEF]\d{4} \d{2}:\d{2}:\d{2}\.\d+ +\d+ \S+\] "
+# What helm writes in front of each piece of a template.
+_SOURCE: Final = rb"(?m)^---\n# Source: (.+)\n"
 _LOGGED: Final = r'"command failed" err="(.*)"'
 
 
@@ -46,20 +48,40 @@ def kustomize(folder: str, problems: list[Finding]) -> bytes | None:
     return _run([found, task, "--", folder], f"{_name(found)} {task}", f"{shown(folder)} (kustomize)", problems)
 
 
-def helm(chart: Chart, problems: list[Finding]) -> bytes | None:
-    """Return what helm makes of a chart; None and a problem if it fails. Raises MissingProgramError without helm."""
+def helm(chart: Chart, problems: list[Finding]) -> dict[str, bytes]:
+    """Return what helm makes of each template of a chart, by the template's path; nothing and a problem if it fails.
+
+    Raises MissingProgramError without helm.
+    """
     found = _which("helm")
     name = f"{shown(chart.path)} (helm)"
     if not found:
         raise MissingProgramError("--helm needs helm on PATH, and it is not there")
     if not os.path.exists(chart.path):  # noqa: PTH110  helm would look for it in the network
-        problems.append(Finding(code=Code.UNREADABLE, position=Position(shown(chart.path)), message="no such chart"))
-        return None
-    command = [found, "template", "--include-crds=false"]
+        remedy = "charts are not fetched: give a folder or a package, such as helm pull writes"
+        position = Position(shown(chart.path))
+        problems.append(Finding(code=Code.UNREADABLE, position=position, message="no such chart", remedy=remedy))
+        return {}
+    command = [found, "template"]
     command += ["--namespace", chart.namespace] if chart.namespace else []
     command += [word for path in chart.values for word in ("--values", path)]
     command += [word for setting in chart.settings for word in ("--set", setting)]
-    return _run([*command, "--", chart.release, chart.path], "helm template", name, problems)
+    rendered = _run([*command, "--", chart.release, chart.path], "helm template", name, problems)
+    return _by_template(rendered, chart.path, name) if rendered is not None else {}
+
+
+def _by_template(rendered: bytes, chart: str, name: str) -> dict[str, bytes]:
+    """Take what helm has rendered apart by the comments that say from which template it comes."""
+    import re  # noqa: PLC0415  used here only
+
+    start, *parts = re.split(_SOURCE, rendered)
+    found: dict[str, bytes] = {name: start} if start.strip() else {}
+    for source, text in zip(parts[::2], parts[1::2], strict=True):
+        # The first part of the path is the name of the chart, whatever its folder is called.
+        template = os.path.join(chart, source.decode("utf-8", "replace").partition("/")[2])  # noqa: PTH118
+        where = f"{shown(template)} (rendered)"
+        found[where] = found.get(where, b"") + b"---\n" + text
+    return found
 
 
 def _which(program: str) -> str | None:
