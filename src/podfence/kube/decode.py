@@ -247,7 +247,7 @@ class _Decoder:
             unread = _trust(unread)
         everything = [*unread, *without_consequences(findings, unread)]
         if self._validation == "answer":
-            everything = [weighed(finding, known) for finding in everything]
+            everything = _weighed(everything, known)
         self.found.problems.extend(finding.at(origin, key) for finding in everything)
         return any(finding.severity is Severity.ERROR for finding in everything)
 
@@ -264,6 +264,19 @@ class _Decoder:
 
     def _error(self, origin: Origin, code: Code, place: Path, message: str, *, remedy: str = "") -> None:
         self.found.problems.append(Finding(code=code, path=place, message=message, remedy=remedy).at(origin))
+
+
+def _weighed(findings: list[Finding], known: Kind) -> list[Finding]:
+    """Return findings with one line for all that no answer depends on."""
+    kept: list[Finding] = []
+    harmless: list[Finding] = []
+    for finding in findings:
+        now = weighed(finding, known)
+        (kept if now.severity is finding.severity else harmless).append(now)
+    if len(harmless) > 1:
+        message = f"{harmless[0].message}; {len(harmless) - 1} more of this object that no answer depends on"
+        harmless = [msgspec.structs.replace(harmless[0], message=message)]
+    return [*harmless, *kept]
 
 
 def _is_meant_as_object(value: object) -> bool:

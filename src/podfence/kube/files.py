@@ -98,6 +98,8 @@ class _Reader:
         self._total = total
         self._done = 0
         self._patches: dict[str, str] = {}
+        self._resources: set[str] = set()
+        self._kustomized: dict[str, str] = {}
 
     def take_kustomization(self, path: str) -> None:
         """Look at a kustomization for what it says of the files beside it."""
@@ -106,6 +108,8 @@ class _Reader:
         said = foreign.kustomization(path, documents)
         self._found.kustomizations.append(said)
         self._patches.update(dict.fromkeys(said.patches, said.folder))
+        self._resources |= said.resources
+        self._kustomized[os.path.realpath(said.folder)] = said.folder
         text = (data or b"").decode("utf-8", "replace")
         if foreign.is_template(text, problems):
             self._leave(Reason.TEMPLATE, shown(path))
@@ -136,6 +140,8 @@ class _Reader:
         if data is not None:
             if os.path.realpath(item.path) in self._patches:
                 self._leave_patch(name, self._patches[os.path.realpath(item.path)], data)
+            elif foreign.is_loose_patch(item.path, self._kustomized, self._resources):
+                self._leave_patch(name, "", data)
             elif not foreign.may_hold_object(data):
                 self._leave(Reason.NO_OBJECT, name)
             else:
@@ -163,7 +169,7 @@ class _Reader:
         self._leave(Reason.PATCH, name)
         if may_hold_policy(data.decode("utf-8", "replace")):
             what = f"{name} is a patch of a policy and is not applied"
-            self._found.gaps.append(Gap(what, f"-k {shown(folder)} applies it"))
+            self._found.gaps.append(Gap(what, f"-k {shown(folder)} applies it" if folder else ""))
 
     def _leave(self, reason: Reason, name: str) -> None:
         self._found.left_out.append(LeftOut(reason, name))

@@ -15,7 +15,7 @@ from podfence.kube.findings import Severity
 from podfence.kube.omissions import may_hold_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
     from podfence.kube.findings import Finding
     from podfence.kube.positions import SourceDocument
@@ -28,6 +28,7 @@ _WIDE_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 
 _PATCH_LISTS: Final = ("patches", "patchesStrategicMerge", "patchesJson6902", "replacements")
 _OTHER_PARTS: Final = ("configurations", "crds", "generators", "transformers", "validators", "components")
+_RESOURCES: Final = ("resources", "bases")
 _CHANGES: Final = (
     *_PATCH_LISTS,
     *("commonLabels", "labels", "namePrefix", "nameSuffix", "namespace", "images", "replicas", "transformers", "vars"),
@@ -37,12 +38,13 @@ _CHANGES: Final = (
 class Kustomization(NamedTuple):
     """What a kustomization says of the files beside it.
 
-    `patches` are the real paths of files that are no objects. `changes` tells whether it makes anything other than
+    `patches` are the real paths of files that are no objects, `resources` those of files that are. `changes` tells whether it makes anything other than
     the sum of its files. `patches_policies` tells whether the word that policies hold occurs in it.
     """
 
     folder: str
     patches: frozenset[str]
+    resources: frozenset[str]
     changes: bool
     patches_policies: bool
 
@@ -66,6 +68,7 @@ def kustomization(path: str, documents: Iterable[SourceDocument]) -> Kustomizati
     """Return what the kustomization at a path says; what is odd in it is for kustomize to say."""
     folder = os.path.dirname(path)  # noqa: PTH120  as typed
     patches: set[str] = set()
+    resources: set[str] = set()
     changes = patches_policies = False
     for document in documents:
         value = document.value
@@ -73,18 +76,33 @@ def kustomization(path: str, documents: Iterable[SourceDocument]) -> Kustomizati
             continue
         changes = changes or any(value.get(key) for key in _CHANGES)
         patches_policies = patches_policies or may_hold_policy(document.text)
-        patches.update(os.path.realpath(os.path.join(folder, name)) for name in _named(value))  # noqa: PTH118
-    return Kustomization(folder or ".", frozenset(patches), changes, patches_policies)
+        patches.update(_real(folder, name) for name in _named(value, (*_PATCH_LISTS, *_OTHER_PARTS)))
+        resources.update(_real(folder, name) for name in _named(value, _RESOURCES))
+    return Kustomization(folder or ".", frozenset(patches), frozenset(resources), changes, patches_policies)
 
 
-def _named(value: dict[str, Any]) -> Iterator[str]:
-    """Yield the files that a kustomization names as something other than resources."""
-    for key in (*_PATCH_LISTS, *_OTHER_PARTS):
+def is_loose_patch(path: str, folders: Container[str], resources: Container[str]) -> bool:
+    """Return whether a file is called a patch, lies among kustomizations, and is a resource of none.
+
+    Many are kept beside a kustomization that does not name them, or not any more. Read as an object, such a piece of
+    one would replace the whole.
+    """
+    real = os.path.realpath(path)
+    folder, name = os.path.split(real)
+    above, folder_name = os.path.split(folder)
+    called = "patch" in name.lower() or "patch" in folder_name.lower()
+    return called and (folder in folders or above in folders) and real not in resources
+
+
+def _real(folder: str, name: str) -> str:
+    return os.path.realpath(os.path.join(folder, name))  # noqa: PTH118
+
+
+def _named(value: dict[str, Any], keys: Iterable[str]) -> Iterator[str]:
+    """Yield the files that lists of a kustomization name."""
+    for key in keys:
         items = value.get(key)
         for item in items if isinstance(items, list) else ():
             named = item.get("path") if isinstance(item, dict) else item
             if isinstance(named, str) and named and "\n" not in named and "\0" not in named:
                 yield named
-    openapi = value.get("openapi")
-    if isinstance(openapi, dict) and isinstance(openapi.get("path"), str):
-        yield openapi["path"]

@@ -85,4 +85,4 @@ def _by_reason(left_out: Iterable[LeftOut]) -> dict[Reason, list[str]]:
     found: defaultdict[Reason, dict[str, None]] = defaultdict(dict)
     for item in left_out:
         found[item.reason][item.name] = None
-    return {reason: list(found[reason]) for reason in Reason if reason in found}
+    return {reason: sorted(found[reason]) for reason in Reason if reason in found}
