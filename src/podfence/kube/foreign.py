@@ -38,8 +38,9 @@ _CHANGES: Final = (
 class Kustomization(NamedTuple):
     """What a kustomization says of the files beside it.
 
-    `patches` are the real paths of files that are no objects, `resources` those of files that are. `changes` tells whether it makes anything other than
-    the sum of its files. `patches_policies` tells whether the word that policies hold occurs in it.
+    `patches` are the real paths of files that are no objects, `resources` those of files that are. `changes` tells
+    whether it makes anything other than the sum of its files, `patches_policies` whether the word that policies hold
+    occurs in it.
     """
 
     folder: str
