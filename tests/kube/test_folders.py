@@ -68,7 +68,9 @@ LEFT_OUT = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("files", "note", "hides"), [case[1:] for case in LEFT_OUT], ids=[case[0] for case in LEFT_OUT])
+@pytest.mark.parametrize(
+    ("files", "note", "hides"), [case[1:] for case in LEFT_OUT], ids=[case[0] for case in LEFT_OUT]
+)
 def test_what_is_no_manifest_is_left_out_and_counted(
     folder: Path, files: dict[str, str], note: str, hides: bool
 ) -> None:
@@ -192,7 +194,9 @@ def test_excluding_everything_leaves_nothing_to_answer_about(folder: Path) -> No
 
 
 def test_subfolders_that_were_not_read_are_counted(folder: Path) -> None:
-    write(folder, {"a/x.yaml": POLICY, "a/b/y.yaml": POLICY, "c/z.yaml": "v: 1\n", "e/readme.md": "", ".git/g.yaml": ""})
+    write(
+        folder, {"a/x.yaml": POLICY, "a/b/y.yaml": POLICY, "c/z.yaml": "v: 1\n", "e/readme.md": "", ".git/g.yaml": ""}
+    )
     assert load(["d"]).notes == ("2 subfolders with 3 manifests were not read (-R reads them)",)
     assert load(["d"], recursive=True).notes[0].startswith("left out: 1 file or document")
 
@@ -201,8 +205,16 @@ def test_subfolders_that_were_not_read_are_counted(folder: Path) -> None:
     ("files", "path", "message"),
     [
         ({"k/kustomization.yaml": "resources: [../x]\n"}, "d/k", "holds only kustomizations and what they are made of"),
-        ({"c/Chart.yaml": "name: c\n", "c/templates/a.yaml": "{{ x }}"}, "d/c", "--helm d/c reads it as helm renders it"),
-        ({"c/Chart.yaml": "name: c\n", "c/templates/a.yaml": "{{ x }}"}, "d/c/templates", "1 chart that is not rendered"),
+        (
+            {"c/Chart.yaml": "name: c\n", "c/templates/a.yaml": "{{ x }}"},
+            "d/c",
+            "--helm d/c reads it as helm renders it",
+        ),
+        (
+            {"c/Chart.yaml": "name: c\n", "c/templates/a.yaml": "{{ x }}"},
+            "d/c/templates",
+            "1 chart that is not rendered",
+        ),
         ({"v/values.yaml": "a: 1\n"}, "d/v", "1 file or document without a Kubernetes object"),
         ({"v/x/pod.yaml": POD, "v/values.yaml": "a: 1"}, "d/v", "its subfolders have some; add -R to read them"),
     ],
@@ -217,13 +229,22 @@ def test_a_folder_without_objects_says_what_it_holds(
 
 
 def test_kustomizations_that_change_something_are_said_not_to_be_applied(folder: Path) -> None:
-    write(folder, {"kustomization.yaml": "namespace: prod\nresources: [pod.yaml]\n", "b/kustomization.yaml": "resources: [x.yaml]\n"})
+    write(
+        folder,
+        {
+            "kustomization.yaml": "namespace: prod\nresources: [pod.yaml]\n",
+            "b/kustomization.yaml": "resources: [x.yaml]\n",
+        },
+    )
     (note,) = load(["d"], recursive=True).notes
     assert note.endswith("kustomization d are not applied: the files are read as they are written (-k d renders it)")
 
 
 def test_equal_objects_need_no_word_and_others_one_line_for_two_files(folder: Path) -> None:
-    write(folder, {"a.yaml": POD + "---\n" + DEPLOYMENT, "b.yaml": (POD + "---\n" + DEPLOYMENT).replace("image: i", "image: j")})
+    write(
+        folder,
+        {"a.yaml": POD + "---\n" + DEPLOYMENT, "b.yaml": (POD + "---\n" + DEPLOYMENT).replace("image: i", "image: j")},
+    )
     (folder / "z.yaml").write_text(POD)
     loaded = load(["d"])
     assert [str(item).partition(": ")[2] for item in loaded.warnings] == [
@@ -233,7 +254,12 @@ def test_equal_objects_need_no_word_and_others_one_line_for_two_files(folder: Pa
 
 
 def test_what_no_answer_depends_on_is_one_line_for_an_object(folder: Path) -> None:
-    write(folder, {"a.yaml": "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: w}\nspec: {template: {spec: {containers: [{ports: []}]}}}\n"})
+    write(
+        folder,
+        {
+            "a.yaml": "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: w}\nspec: {template: {spec: {containers: [{ports: []}]}}}\n"
+        },
+    )
     loaded = load(["d"], validation="answer")
     assert len(loaded.warnings) == 1
     assert "no answer depends on" in str(loaded.warnings[0])
