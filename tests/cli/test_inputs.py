@@ -142,7 +142,7 @@ def test_a_chart_is_rendered_by_helm_and_its_places_are_its_templates(
     assert (folder.parent / "args").read_text() == "template --namespace shop --values v.yaml --set a=b -- r chart\n"
 
     monkeypatch.setenv("PORT", "0")
-    assert "chart/templates/np.yaml (rendered):5:74: error: spec.ingress[0].ports[0].port" in run("list", *flags).stderr
+    assert "chart/templates/np.yaml (rendered):5:72: error: spec.ingress[0].ports[0].port" in run("list", *flags).stderr
 
 
 @pytest.mark.parametrize(
@@ -191,4 +191,4 @@ def test_inputs_of_all_kinds_can_be_mixed_and_repeated(run: Run, folder: Path, m
     for name in ("k1", "k2", "h1", "h2"):
         (folder.parent / name).mkdir()
     result = run("list", "-o", "matrix", "-f", "d", "-k", "k1", "-k", "k2", "--helm", "h1", "--helm", "h2")
-    assert [name for name in ("z/k1", "z/k2", "z/h1", "z/h2", "shop/deploy/db") if name not in result.stdout] == []
+    assert [name for name in ("z/k1", "z/k2", "z/h1", "z/h2", "shop/sts/db") if name not in result.stdout] == []
