@@ -68,7 +68,8 @@ def expected(items: list[Workload | Pod]) -> dict[Key, Key | None]:
     """Return the workload of each pod, and of each workload that stands for pods it would have."""
     loaded = {item.key: item for item in items if isinstance(item, Workload)}
     pods = [item for item in items if isinstance(item, Pod)]
-    tops = {item.key: (chain(item, loaded) or [None])[-1] for item in pods}
+    chains = {item.key: chain(item, loaded) for item in pods}
+    tops: dict[Key, Key | None] = {key: links[-1] if links else None for key, links in chains.items()}
     owning = {Key(item.owner.kind, item.namespace, item.owner.name) for item in loaded.values() if item.owner}
     for key, item in loaded.items():
         top = chain(item, loaded)[-1]

@@ -109,8 +109,10 @@ def test_pipes_devices_large_files_and_links_that_lead_out_are_not_opened(folder
 
     assert names(loaded) == ["Pod web"]
     assert loaded.notes == (
-        "left out: 5 links that were not followed (d/circle, d/loop.yaml, d/nowhere.yaml, …); "
-        "2 files that are pipes, devices or too large (d/large.yaml, d/pipe.yaml); -v names them all",
+        (
+            "left out: 5 links that were not followed (d/circle, d/loop.yaml, d/nowhere.yaml, …); "
+            "2 files that are pipes, devices or too large (d/large.yaml, d/pipe.yaml); -v names them all"
+        ),
     )
 
 
