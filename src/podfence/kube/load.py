@@ -148,8 +148,10 @@ def _notes(read: Read, decoded: Decoded, left_out: Collection[LeftOut], *, is_pl
 def _unplaced(decoded: Decoded, *, is_placed: bool) -> Iterator[str]:
     """Yield which policies landed in the namespace ``default`` for want of one, where other objects name theirs."""
     lost = [key for key in decoded.unplaced if key.kind == "NetworkPolicy"]
-    placed = sum(1 for item in decoded.objects if item.key.namespace) > len(decoded.unplaced)
-    if lost and placed and not is_placed:
+    unplaced = set(decoded.unplaced)
+    placed = {item.key.namespace for item in decoded.objects if item.key not in unplaced} - {""}
+    # Who names default where it is meant knows where the others go.
+    if lost and placed and "default" not in placed and not is_placed:
         names = ", ".join(key.name for key in lost[:_FEW]) + (", …" if len(lost) > _FEW else "")
         which = "policy without a namespace is" if len(lost) == 1 else "policies without a namespace are"
         yield f"{len(lost)} {which} taken to be in default (-n NS says where): {names}"
