@@ -64,6 +64,7 @@ LEFT_OUT = [
     ("a patch in another folder", {"o/kustomization.yaml": "patchesJson6902: [{path: ../b/w.yaml}]\n", "b/w.yaml": "[{op: add} ] # apiVersion\n"}, "1 patch of a kustomization (d/b/w.yaml)", False),
     ("a loose patch", {"kustomization.yaml": "resources: [pod.yaml]\n", "web_patch.yaml": DEPLOYMENT}, "1 patch of a kustomization (d/web_patch.yaml)", False),
     ("a kustomization that patches a policy", {"kustomization.yaml": "patches: [{target: {kind: NetworkPolicy}, patch: x}]\n"}, "", True),
+    ("an object in a file called like a kustomization", {"kustomization.yaml": DEPLOYMENT}, "", False),
     ("folders of tools", {".github/w.yaml": POLICY, "node_modules/x/a.yaml": POLICY, ".git/c.yaml": "a: 1"}, "3 folders of tools (d/.git, d/.github, d/node_modules)", False),
 ]  # fmt: skip
 
@@ -191,7 +192,7 @@ def test_patterns_of_a_base_are_read_in_that_folder(folder: Path, tmp_path: Path
 
 
 def test_excluding_everything_leaves_nothing_to_answer_about(folder: Path) -> None:
-    with pytest.raises(InputError, match="holds no object.*1 excluded file or folder"):
+    with pytest.raises(InputError, match=r"holds no object.*1 excluded file or folder"):
         load(["d"], exclude=[Exclusion(("*",))])
 
 
@@ -240,6 +241,13 @@ def test_kustomizations_that_change_something_are_said_not_to_be_applied(folder:
     )
     (note,) = load(["d"], recursive=True).notes
     assert note.endswith("kustomization d are not applied: the files are read as they are written (-k d renders it)")
+
+
+def test_a_kustomization_that_does_not_parse_is_an_error_like_any_file(folder: Path) -> None:
+    write(folder, {"kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1beta1\npatches: [\n"})
+    with pytest.raises(InputError, match="did not find expected node content"):
+        load(["d"])
+    assert load(["d"], keep_going=True).gaps
 
 
 def test_equal_objects_need_no_word_and_others_one_line_for_two_files(folder: Path) -> None:

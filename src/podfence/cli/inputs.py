@@ -145,6 +145,9 @@ def _with_config(inputs: Inputs) -> Inputs:
         inputs = inputs._replace(files=config.filename, recursive=inputs.recursive or config.recursive)
     else:
         config = replace(config, filename=())
+    if not (named and not any(inputs.live)) and not config.filename:
+        # A live cluster has namespaces of its own.
+        config = replace(config, namespace="")
     return inputs._replace(config=config, settings=(*config.options, *inputs.settings))
 
 

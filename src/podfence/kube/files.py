@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from podfence.kube import foreign, rendering, yaml
 from podfence.kube.findings import Code, Finding, Position, Severity
-from podfence.kube.folders import SIZE_LIMIT, STDIN, Inputs, reason_of, shown, too_large
+from podfence.kube.folders import SIZE_LIMIT, STDIN, Inputs, is_called_kustomization, reason_of, shown, too_large
 from podfence.kube.omissions import Gap, LeftOut, Reason, may_hold_policy
 
 if TYPE_CHECKING:
@@ -72,9 +72,12 @@ def read(
     found = Read(problems=inputs.problems, left_out=inputs.left_out, gaps=inputs.gaps, unread=inputs.unread)
     total = len(inputs.files) + len(kustomize) + len(charts)
     reader = _Reader(found, keep_going=keep_going, progress=progress, total=total)
-    for path in inputs.kustomizations:
-        reader.take_kustomization(path)
+    # What a kustomization names may have been found before it.
+    kustomized = {item for item in inputs.files if is_called_kustomization(item) and reader.take_kustomization(item)}
     for item in inputs.files:
+        if item in kustomized:
+            reader.skip()
+            continue
         if item.path == STDIN:
             reader.take(_stdin(stdin, found.problems), _STDIN_NAME)
         elif item.folder:
@@ -101,21 +104,23 @@ class _Reader:
         self._resources: set[str] = set()
         self._kustomized: dict[str, str] = {}
 
-    def take_kustomization(self, path: str) -> None:
-        """Look at a kustomization for what it says of the files beside it."""
-        data = _contents(path, self._found.problems)
-        documents, problems = yaml.parse(data or b"", shown(path))
-        said = foreign.kustomization(path, documents)
+    def take_kustomization(self, item: Found) -> bool:
+        """Look at a kustomization for what it says of the files beside it; return False if it is none but in name."""
+        data = _contents(item.path, self._found.problems) or b""
+        documents, problems = yaml.parse(data, shown(item.path))
+        if not all(foreign.is_kustomization(document.value) for document in documents):
+            return False
+        said = foreign.kustomization(item.path, documents)
         self._found.kustomizations.append(said)
         self._patches.update(dict.fromkeys(said.patches, said.folder))
         self._resources |= said.resources
         self._kustomized[os.path.realpath(said.folder)] = said.folder
-        text = (data or b"").decode("utf-8", "replace")
-        if foreign.is_template(text, problems):
-            self._leave(Reason.TEMPLATE, shown(path))
+        if any(problem.severity is Severity.ERROR for problem in problems):
+            self._take_manifest(data, shown(item.path))
         elif said.patches_policies:
             what = f"kustomization {shown(said.folder)} changes policies and is not applied"
             self._found.gaps.append(Gap(what, f"-k {shown(said.folder)} applies it"))
+        return True
 
     def take(self, data: bytes | None, name: str) -> None:
         """Read an input that somebody named."""
@@ -178,6 +183,10 @@ class _Reader:
         progress, done, total = self._progress, self._done, self._total
         advance = (lambda part: progress(done + part, total)) if progress else None
         return yaml.parse(data, name, advance)
+
+    def skip(self) -> None:
+        """Count an input that was read already."""
+        self._end()
 
     def _end(self) -> None:
         self._done += 1

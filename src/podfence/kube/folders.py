@@ -75,7 +75,6 @@ class Inputs:
         self.problems: list[Finding] = []
         self.left_out: list[LeftOut] = []
         self.gaps: list[Gap] = []
-        self.kustomizations: list[str] = []
         self.unread: list[Folder] = []
         self._recursive = recursive
         self._forgiving = forgiving
@@ -211,8 +210,6 @@ class Inputs:
             self._leave(Reason.LINK, path)
         elif not is_file or status.st_size > SIZE_LIMIT:
             self._leave(Reason.SPECIAL, path)
-        elif os.path.basename(path) in KUSTOMIZATIONS:  # noqa: PTH119
-            self.kustomizations.append(path)
         else:
             self._once(path, root, (status.st_dev, status.st_ino))
 
@@ -276,6 +273,11 @@ class Inputs:
     def _refuse(self, path: str, message: str, remedy: str = "") -> None:
         position = Position(shown(path))
         self.problems.append(Finding(code=Code.UNREADABLE, position=position, message=message, remedy=remedy))
+
+
+def is_called_kustomization(item: Found) -> bool:
+    """Return whether a file of a folder has one of the names that kustomize looks for."""
+    return bool(item.folder) and os.path.basename(item.path) in KUSTOMIZATIONS  # noqa: PTH119
 
 
 def shown(path: str) -> str:

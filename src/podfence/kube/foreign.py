@@ -11,6 +11,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from podfence.kube import custom
 from podfence.kube.findings import Severity
 from podfence.kube.omissions import may_hold_policy
 
@@ -63,6 +64,14 @@ def may_hold_object(data: bytes) -> bool:
 def is_template(text: str, problems: Iterable[Finding]) -> bool:
     """Return whether a text that cannot be parsed is a template of something that can."""
     return any(problem.severity is Severity.ERROR for problem in problems) and any(tag in text for tag in _TAGS)
+
+
+def is_kustomization(value: object) -> bool:
+    """Return whether a document of a file called like one is a kustomization; its kind may be left out."""
+    if not isinstance(value, dict):
+        return True
+    kind, version = value.get("kind"), value.get("apiVersion")
+    return not kind or custom.is_kustomization(str(kind), str(version))
 
 
 def kustomization(path: str, documents: Iterable[SourceDocument]) -> Kustomization:
