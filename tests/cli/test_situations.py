@@ -42,6 +42,7 @@ ROWS = [
     ("job", "glpi 173", "check ops/pg-0 ops/pg-1 5433", 0, "allowed", ""),
     ("job", "glpi 173", "check ops/pg-1 ops/pg-0 5433", 1, "denied", ""),
     ("job", "glpi 173", "check ops/dump ops/svc/pg 5432", 1, "denied", ""),
+    ("job", "glpi 173", "list --to ops/sts/pg --port 5432", 0, "ops/job/migrate -> ops/sts/pg  TCP 5432", ""),
     ("generate", "manifests with generateName", "check a/gen-00001 a/gen-00002 80", 1, "denied", ""),
     ("operator", "operators with two Deployments", "check shop/client shop/deploy/backend 80", 1, "denied  shop/client -> shop/deploy/backend", ""),
     ("operator", "operators with two Deployments", "check shop/client shop/deploy/frontend 80", 0, "allowed  shop/client -> shop/deploy/frontend", ""),
