@@ -5,11 +5,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from podfence.api import Cluster
 from podfence.errors import EndpointError
-from podfence.kube.objects import ContainerPort, Owner, Peer, Pod, PodTemplate, PolicyPort, Rule, Service, Workload
+from podfence.kube.objects import (
+    Backend,
+    ContainerPort,
+    EndpointPort,
+    EndpointSlice,
+    Owner,
+    Peer,
+    Pod,
+    PodTemplate,
+    PolicyPort,
+    Rule,
+    Service,
+    ServicePort,
+    Workload,
+)
 from podfence.policy.options import Options
 from tests.policy.parts import app, block, label, pod, policy, rule, space
 
@@ -34,7 +49,23 @@ def lines(cluster: Cluster, **question: Any) -> list[str]:  # noqa: ANN401 - wha
     ]
 
 
+def serving(selector: dict[str, str] | None, target: int | str = 5432) -> Service:
+    return Service(namespace="shop", name="s", selector=selector, ports=(ServicePort(80, target, name="main"),))
+
+
+SLICE = EndpointSlice(
+    namespace="shop",
+    name="s-1",
+    service="s",
+    backends=(Backend(("10.0.0.2",)), Backend(("203.0.113.9",))),
+    ports=(EndpointPort(5432, name="main"),),
+)
+FROM_OUTSIDE = policy("db", app("db"), ingress=[rule(block("203.0.113.0/24"))])
 NAMED = pod("web", "10.0.0.1", ports=[ContainerPort(8080, "TCP", "http")])
+NAMED_TWICE = [
+    pod(name, labels={"crowd": "yes"}, ports=[ContainerPort(number, "TCP", "http")])
+    for name, number in (("web", 8080), ("db", 9090))
+]
 DUAL, DUAL_DB = pod("web", "10.0.0.1", "fd00::1"), pod("db", "10.0.0.2", "fd00::2")
 LISTS: list[tuple[str, list[KubeObject], dict[str, Any], list[str]]] = [
     ("no policy", TRIO, {}, ["everything -> all pods all ports", "all pods -> any address all ports"]),
@@ -63,8 +94,19 @@ LISTS: list[tuple[str, list[KubeObject], dict[str, Any], list[str]]] = [
     ("one namespace", [*TRIO, FROM_WEB], {"namespaces": ["dev"]}, [
         "everything -> dev/tool all ports", "dev/tool -> any address all ports", "dev/tool -> shop/web all ports"]),
     ("a name in its namespace", [*TRIO, FROM_WEB], {"destination": "db", "namespace": "shop"}, ["shop/* -> shop/db TCP 5432"]),
-    ("a Service", [*TRIO, FROM_WEB, Service(namespace="shop", name="s", selector={"app": "db"})], {"destination": "shop/svc/s"}, ["shop/* -> shop/db TCP 5432"]),
-    ("a Service without selector", [*TRIO, Service(namespace="shop", name="s")], {"destination": "shop/svc/s"}, []),
+    ("a Service, at its target port", [*TRIO, FROM_WEB, serving({"app": "db"})], {"destination": "shop/svc/s"}, ["shop/* -> shop/db TCP 5432"]),
+    ("a Service, asked at its own port", [*TRIO, FROM_WEB, serving({"app": "db"})], {"destination": "shop/svc/s", "port": 80}, ["shop/* -> shop/db TCP 5432"]),
+    ("a Service whose name of a port is another number on each pod", [*NAMED_TWICE, serving({"crowd": "yes"}, "http")], {"destination": "shop/svc/s"}, [
+        "everything -> shop/db TCP 9090", "everything -> shop/web TCP 8080"]),
+    ("a Service without selector", [*TRIO, FROM_WEB, serving(None), SLICE], {"destination": "shop/svc/s"}, [
+        "all pods -> 203.0.113.9/32 TCP 5432", "shop/* -> shop/db TCP 5432"]),
+    ("a Service without selector and without endpoints", [*TRIO, serving(None)], {"destination": "shop/svc/s"}, []),
+    ("a headless Service, at any port of its pods", [*TRIO, FROM_WEB, msgspec.structs.replace(serving({"app": "db"}), headless=True)],
+        {"destination": "shop/svc/s", "port": 5432}, ["shop/* -> shop/db TCP 5432"]),
+    ("a Service that may hide its clients", [*TRIO, FROM_OUTSIDE, msgspec.structs.replace(serving({"app": "db"}), type="NodePort")],
+        {"destination": "shop/svc/s", "source": "203.0.113.0/24"}, ["203.0.113.0/24 -> shop/db TCP 5432 (depends on service-source)"]),
+    ("between addresses, which no policy judges", [*TRIO, DENY_ALL], {"source": "203.0.113.9", "destination": "198.51.100.7", "port": 80}, [
+        "203.0.113.9/32 -> 198.51.100.7/32 TCP 80"]),
     ("a hypothetical source", [*TRIO, FROM_WEB], {"source": "shop/app=web", "destination": "shop/db"}, ["shop/app=web -> shop/db TCP 5432"]),
     ("whole namespaces", [WEB, DB, TOOL, pod("x", namespace="dev"), policy("p", namespace="dev", ingress=[rule(Peer(namespace_selector=label("t", "a")))]), space("shop", t="a")],
         {"destination": "dev/tool"}, ["shop/* -> dev/tool all ports"]),
@@ -141,12 +183,22 @@ def test_open_pods_are_named_as_one_and_defined() -> None:
             {"destination": "shop/host"},
             "shop/host is a hostNetwork pod, part of its node; ask `podfence check` about it",
         ),
+        (
+            {"source": "shop/svc/s"},
+            "shop/svc/s is a Service: it opens no connections; name a workload or a pod as the source",
+        ),
+        ({"destination": "shop/svc/s", "port": 81}, "shop/svc/s has no port TCP 81; it has 80/tcp (main)"),
+        (
+            {"destination": "shop/svc/alias"},
+            "shop/svc/alias is an ExternalName Service, an alias for a name outside; ask about its address",
+        ),
         ({"namespaces": ["shpo"]}, "there is no namespace 'shpo'; did you mean shop?"),
         ({"port": "80/icmp"}, "port '80/icmp': protocol 'icmp' is not one of tcp, udp, sctp"),
     ],
 )
 def test_what_cannot_be_listed(question: dict[str, Any], message: str) -> None:
-    cluster = Cluster.from_objects([WEB, pod("host", "172.18.0.1", node="n1", host=True)])
+    alias = Service(namespace="shop", name="alias", type="ExternalName")
+    cluster = Cluster.from_objects([WEB, pod("host", "172.18.0.1", node="n1", host=True), serving({}), alias])
     with pytest.raises(EndpointError) as caught:
         cluster.connectivity(**question)
 
@@ -178,6 +230,9 @@ MATRICES: list[tuple[str, list[KubeObject], dict[str, Any], list[str], list[str]
     ("a workload of one pod", [owned("app-0", "a"), DENY_ALL], {}, [], ["shop/sts/app ."]),
     ("a workload without pods", [TEMPLATE, DENY_ALL], {}, [], ["shop/deploy/w X"]),
     ("what depends", [WEB, DB, policy("p", app("db"), ingress=[rule(block("10.0.0.0/8"))])], {"port": 80}, ["ip_block_pods=depends"], ["shop/db ..", "shop/web ?."]),
+    ("what depends beside what does not", [WEB, DB, policy("p", app("db"), ingress=[rule(ports=[PolicyPort("TCP", 80)])])], {}, ["icmp=depends"], ["shop/db ..", "shop/web ?."]),
+    ("one port in one family, another in the other", [DUAL, DUAL_DB, policy("p", app("db"), ingress=[
+        rule(block("10.0.0.0/8"), ports=[PolicyPort("TCP", 80)]), rule(block("fd00::/8"), ports=[PolicyPort("TCP", 81)])])], {}, [], ["shop/db ..", "shop/web ?."]),
     ("nothing", [], {}, [], []),
 ]  # fmt: skip
 

@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from podfence import Cluster, EndpointError, Options
 from podfence.kube.objects import (
+    Backend,
+    ContainerPort,
+    EndpointPort,
+    EndpointSlice,
     IPBlock,
     Namespace,
     NetworkPolicy,
@@ -81,6 +86,94 @@ def test_the_option_settles_whose_address_a_service_shows(source: str, decision:
     assert verdict.decision == decision
 
 
+DUAL = Pod(
+    namespace="default",
+    name="web",
+    template=PodTemplate(labels={"app": "web"}, node="n1"),
+    addresses=("10.1.0.1", "fd00::1"),
+)
+FROM_V6 = NetworkPolicy(
+    namespace="default", name="v6", ingress=(Rule((Peer(ip_block=IPBlock("::/0")),)),), policy_types=("Ingress",)
+)
+
+
+@pytest.mark.parametrize("addresses", [("10.1.0.1", "fd00::1"), ("fd00::1", "10.1.0.1")])
+@pytest.mark.parametrize("source", ["client", "node", "depends"])
+def test_no_address_family_of_a_backend_is_forgotten(addresses: tuple[str, ...], source: str) -> None:
+    """With `service-source=node` only the last address of a pod was asked about."""
+    pod = msgspec.structs.replace(DUAL, addresses=addresses)
+    options = Options().with_value("service_source", source)
+    verdict = Cluster.from_objects([NAMESPACE, pod, FROM_V6, NODE_PORT], options).check("internet", "svc/web", 80)
+
+    assert verdict.decision == "depends"
+    assert verdict.depends_on.endswith("the address family")
+
+
+def test_a_range_in_pieces_says_once_what_its_node_says() -> None:
+    """Two lines about the node were repeated for each piece of the range."""
+    pieces = tuple(Peer(ip_block=IPBlock(f"203.0.{number}.0/24")) for number in range(0, 20, 2))
+    some = NetworkPolicy(namespace="default", name="some", ingress=(Rule(pieces),), policy_types=("Ingress",))
+    verdict = Cluster.from_objects([NAMESPACE, WEB, some, NODE_PORT]).check("internet", "svc/web", 80)
+    lines = [str(part) for part in verdict.parts]
+
+    assert len(lines) == len(set(lines)) == 4
+    assert verdict.depends_on == "option service-source and the address"
+
+
+def test_families_that_are_decided_alike_are_one_line() -> None:
+    other = msgspec.structs.replace(DUAL, name="other", template=PodTemplate(), addresses=("10.1.0.2", "fd00::2"))
+    only = NetworkPolicy(namespace="default", name="only", pod_selector=APP, policy_types=("Ingress",))
+    service = msgspec.structs.replace(NODE_PORT, selector={}, type="ClusterIP")
+    verdict = Cluster.from_objects([NAMESPACE, DUAL, other, only, service]).check("default/x=y", "svc/web", 80)
+
+    assert [f"{part.decision} {part.destination} {part.port}" for part in verdict.parts] == [
+        "allowed default/other TCP 80",
+        "denied default/web TCP 80",
+    ]
+    assert verdict.depends_on == "the destination pod"
+
+
+def test_families_that_are_decided_differently_are_told_apart() -> None:
+    source = msgspec.structs.replace(DUAL, name="source", template=PodTemplate(), addresses=("10.1.0.2", "fd00::2"))
+    verdict = Cluster.from_objects([NAMESPACE, DUAL, source, FROM_V6]).check("source", "web", 80)
+
+    assert [f"{part.decision} {part.port}" for part in verdict.parts] == [
+        "denied TCP 80 over IPv4",
+        "allowed TCP 80 over IPv6",
+    ]
+
+
+MANUAL = Service(namespace="default", name="manual", ports=(ServicePort(80, 80),))
+MANUAL_SLICE = EndpointSlice(
+    namespace="default",
+    name="manual-1",
+    service="manual",
+    backends=(Backend(("10.1.0.1",), pod="web"),),
+    ports=(EndpointPort(80),),
+)
+
+
+def test_an_address_that_two_pods_claim_is_one_pods_whatever_leads_to_it() -> None:
+    """Semantics 8.6. By a Service it was the pod that was read last."""
+    new = Pod(namespace="default", name="new", template=PodTemplate(), addresses=("10.1.0.1",), phase="Running")
+    old = msgspec.structs.replace(WEB, phase="Pending")
+    only = NetworkPolicy(namespace="default", name="only", pod_selector=APP, policy_types=("Ingress",))
+    for objects in ([new, old], [old, new]):
+        cluster = Cluster.from_objects([NAMESPACE, *objects, only, MANUAL, MANUAL_SLICE])
+        asked = [cluster.check("default/x=y", end, 80) for end in ("10.1.0.1", "svc/manual")]
+
+        assert [(verdict.decision, verdict.ingress.summary) for verdict in asked] == [
+            ("allowed", "allowed by default (no policy selects default/new)")
+        ] * 2
+
+
+def test_an_endpoint_leads_to_the_pod_it_names_if_nobody_is_known_to_have_its_address() -> None:
+    unknown = msgspec.structs.replace(WEB, addresses=())
+    cluster = Cluster.from_objects([NAMESPACE, unknown, CLOSED, MANUAL, MANUAL_SLICE])
+
+    assert cluster.check("default/x=y", "svc/manual", 80).decision == "denied"
+
+
 def test_kind_and_name_alone_are_looked_up_in_the_own_namespace() -> None:
     cluster = Cluster.from_objects([NAMESPACE, WEB, NODE_PORT])
 
@@ -135,7 +228,7 @@ def test_what_an_option_leaves_open_rests_on_the_options_own_rule(option: str, r
 
     assert verdict.decision == "depends"
     assert verdict.egress.semantics == rule
-    assert verdict.egress.options == (option,)
+    assert verdict.egress.options == (option.replace("_", "-"),)
 
 
 def test_only_options_that_have_a_say_are_named_as_left_open() -> None:
@@ -145,3 +238,39 @@ def test_only_options_that_have_a_say_are_named_as_left_open() -> None:
 
     assert verdict.egress.options == ("icmp",)
     assert verdict.depends_on == "option icmp"
+
+
+def test_a_pod_has_one_address_of_each_family_for_check_and_list_alike() -> None:
+    """Of two addresses, the list took any that matched, and `check` answered depends."""
+    twice = Pod(namespace="default", name="twice", template=PodTemplate(), addresses=("10.1.0.9", "10.1.0.10"))
+    first = Rule((Peer(ip_block=IPBlock("10.1.0.10/32")),))
+    only = NetworkPolicy(
+        namespace="default", name="only", pod_selector=APP, ingress=(first,), policy_types=("Ingress",)
+    )
+    cluster = Cluster.from_objects([NAMESPACE, WEB, twice, only])
+
+    assert cluster.check("twice", "web", 80).decision == "denied"
+    assert not list(cluster.pod_connections(source="twice", destination="web"))
+    assert (
+        "more than one address of a family, which no pod has: only the first is judged of default/twice"
+        in cluster.notes
+    )
+
+
+def test_a_service_says_which_ports_of_its_backends_its_own_are() -> None:
+    named = Pod(
+        namespace="default",
+        name="named",
+        template=PodTemplate(labels={"app": "web"}, ports=(ContainerPort(8080, "TCP", "http"),)),
+        addresses=("10.1.0.2",),
+    )
+    service = Service(
+        namespace="default", name="web", selector={"app": "web"}, ports=(ServicePort(80, "http"), ServicePort(81, 9090))
+    )
+    cluster = Cluster.from_objects([NAMESPACE, named, service])
+
+    assert cluster.check("named", "svc/web", 80).translation == "default/svc/web TCP 80 is TCP 8080 (http) of its pods"
+    assert cluster.check("named", "svc/web").translation == (
+        "default/svc/web TCP 80 is TCP 8080 (http) of its pods; default/svc/web TCP 81 is TCP 9090 of its pods"
+    )
+    assert not cluster.check("named", "named", 80).translation

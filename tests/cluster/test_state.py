@@ -7,6 +7,7 @@ import pytest
 
 from podfence.cluster.state import NAME_LABEL, ClusterState, Event
 from podfence.kube.objects import KubeObject, Namespace, NetworkPolicy, Node, Service
+from podfence.sets.addresses import parse_address
 from tests.cluster.parts import added, deleted, modified, names, pod, workload
 
 HASH = {"pod-template-hash": "5d4f"}
@@ -117,6 +118,12 @@ def test_pods_of_a_workload_are_found_by_it() -> None:
 
 
 def test_addresses_that_cannot_be_read_are_left_out() -> None:
-    state = ClusterState([pod("p", "10.0.0.1", "not-an-address", "::ffff:10.0.0.2")])
+    state = ClusterState([pod("p", "not-an-address", "::ffff:10.0.0.2", "fd00::1")])
 
-    assert [member.addresses for member in state.members.values()] == [(0x0A000001, 0x0A000002)]
+    assert [member.addresses for member in state.members.values()] == [(0x0A000002, parse_address("fd00::1"))]
+
+
+def test_of_several_addresses_of_a_family_the_first_is_the_pods() -> None:
+    state = ClusterState([pod("p", "10.0.0.1", "10.0.0.2")])
+
+    assert [member.addresses for member in state.members.values()] == [(0x0A000001,)]

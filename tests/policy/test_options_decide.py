@@ -79,7 +79,7 @@ ANSWERS = {
     "icmp with ports": {"portless": "denied", "allowed": "allowed", "denied": "denied", "depends": "depends"},
     "ip_block_pods": {"match": "allowed", "never": "denied", "depends": "depends"},
     "ip_block_nodes": {"match": "allowed", "never": "denied", "depends": "depends"},
-    "service_source": {"depends": "depends", "client": "allowed", "node": "denied"},
+    "service_source": {"depends": "depends", "client": "allowed", "node": "depends"},
     "end_port": {"range": "allowed", "first": "denied"},
     "pod_families": {"ipv4": "allowed", "ipv6": "denied", "dual": "allowed"},
     "pod_families without addresses": {"ipv4": "allowed", "ipv6": "denied", "dual": "depends"},
@@ -118,8 +118,11 @@ def test_value_of_an_option_decides_its_question(title: str, value: str, answer:
     decision, depends_on = answer_to(title, Options().with_value(name, value))
 
     assert decision == answer
-    if value == "depends" and name != "service_source":
+    if value == "depends":
         assert depends_on == f"option {name.replace('_', '-')}"
+    if (name, value) == ("service_source", "node"):
+        # The node the pod runs on always reaches it (semantics 7.3), others do as policies say.
+        assert depends_on == "the node the connection comes from"
     if title == "pod_families without addresses" and value == "dual":
         assert depends_on == "the address family"
 
@@ -174,3 +177,14 @@ def test_peers_of_the_own_namespace_are_not_touched_by_any_option() -> None:
                 name,
                 value,
             )
+
+
+def test_of_old_and_new_policies_the_first_by_name_is_said_to_admit() -> None:
+    """What the kernel counts for a connection is the rule that the engine names."""
+    rules = [rule(Peer(pod_selector=app("you")))]
+    new, earlier = policy("b-new", app("me"), ingress=rules), old(policy("a-old", app("me"), ingress=rules))
+    found = Cluster.from_objects([ISOLATED, ME, YOU, new, earlier]).check("shop/you", "shop/me", 80).ingress
+
+    assert found.rule is not None
+    assert found.rule.policy.name == "a-old"
+    assert [ref.name for ref in found.policies] == ["a-old", "b-new", "shop"]

@@ -26,9 +26,25 @@ from podfence.analysis.answers import (
     PortRange,
     Ports,
 )
-from podfence.kube.findings import Position
+from podfence.analysis.overview import Ends, Overview, OverviewLine
 from podfence.lab.verification.result import Dead, LeftOut, Trial, Verification
-from podfence.policy.verdict import Decision, Direction, Miss, PolicyRef, Reason, RuleRef, Tier, Verdict
+from podfence.policy.verdict import Decision, Direction, Line, Miss, PolicyRef, Position, Reason, RuleRef, Tier, Verdict
+
+
+def as_overview(answer: Connectivity) -> Overview:
+    """Return the connections of the JSON as lines."""
+    return Overview(
+        lines=tuple(
+            OverviewLine(Ends(item.sources.items()), Ends(item.destinations.items()), item.ports, item.depends)
+            for item in answer
+        ),
+        groups=tuple((group.name, Ends(group.members.items())) for group in answer.groups),
+        open_sources=Ends(answer.open_sources.items()),
+        open_destinations=Ends(answer.open_destinations.items()),
+        workloads=0,
+        pods=0,
+        policies=0,
+    )
 
 
 def tcp(first: int, last: int | None = None) -> PortRange:
@@ -54,7 +70,7 @@ NODE_PORT = Connection(
     sources=Endpoints(addresses=(AddressBlock("0.0.0.0/0", ("10.0.0.0/8", "192.168.0.0/16")),)),
     destinations=Endpoints(workloads=("shop/deploy/web",)),
     ports=Ports(ranges=(tcp(8080, 8090), PortRange("ICMP"))),
-    depends="service-source",
+    depends="depends on service-source",
 )
 
 SHOP = Connectivity(
@@ -75,7 +91,7 @@ NOTHING = Connectivity(connections=(), workloads=2, pods=2, policies=1)
 
 PODS = (
     PodConnection("shop/web-1", "shop/api-1", Ports(ranges=(tcp(5000), PortRange("ICMP")))),
-    PodConnection("0.0.0.0/0", "shop/web-1", Ports(everything=True), depends="service-source"),
+    PodConnection("0.0.0.0/0", "shop/web-1", Ports(everything=True), depends="depends on service-source"),
 )
 
 GRID = Matrix(names=("lab/a", "lab/long-name", "lab/c"), rows=(".X~", "?..", "XX."))
@@ -86,7 +102,11 @@ DB_RULE = RuleRef(
     Direction.INGRESS,
     0,
     Position("policies/db.yaml", 9, 5),
-    ((9, "  - from:"), (10, "    - podSelector: {matchLabels: {app: api}}"), (11, "    ports: [{port: 5432}]")),
+    (
+        Line(9, "  - from:"),
+        Line(10, "    - podSelector: {matchLabels: {app: api}}"),
+        Line(11, "    ports: [{port: 5432}]"),
+    ),
 )
 FREE_EGRESS = Reason(
     direction=Direction.EGRESS,
@@ -113,11 +133,9 @@ DENIED = Verdict(
             DB_RULE,
             admits="TCP 5432 from app=api",
             gap="the source has app=web",
-            wrong_port=False,
-            wrong_peer=True,
         ),
         remedy="add podSelector app=web to `from` of rule 1",
-        options=("named_port_without_peer",),
+        options=("named-port-without-peer",),
     ),
     notes=("shop/web has 2 pods; they do not differ",),
 )
@@ -135,6 +153,7 @@ ALLOWED = Verdict(
         semantics="2.2",
         policies=(DB,),
         rule=DB_RULE,
+        match="item 1 of `from`: app=api",
     ),
 )
 DEPENDS = Verdict(

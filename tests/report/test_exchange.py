@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import csv as reader
-import io
 
 from podfence.analysis.answers import Connection, Connectivity, Endpoints, Ports
 from podfence.report import csv, markdown
@@ -12,10 +11,9 @@ from tests.report import samples
 
 
 def _csv(answer: Connectivity) -> list[list[str]]:
-    out = io.StringIO()
-    csv.connectivity(answer, out)
-    assert "\r" not in out.getvalue()
-    return list(reader.reader(io.StringIO(out.getvalue())))
+    lines = list(csv.connectivity(answer))
+    assert not any("\r" in line or "\n" in line for line in lines)
+    return list(reader.reader(lines))
 
 
 def test_csv_has_a_row_per_range_with_groups_and_open_pods_written_out() -> None:
@@ -35,18 +33,15 @@ def test_csv_of_a_protocol_without_ports_has_no_numbers() -> None:
         "ICMP",
         "",
         "",
-        "service-source",
+        "depends on service-source",
     ]
 
 
 def test_csv_of_pods_has_a_row_per_range() -> None:
-    out = io.StringIO()
-    csv.pods(samples.PODS, out)
-
-    assert out.getvalue().splitlines()[1:] == [
+    assert list(csv.pods(samples.PODS))[1:] == [
         "shop/web-1,shop/api-1,TCP,5000,5000,",
         "shop/web-1,shop/api-1,ICMP,,,",
-        "0.0.0.0/0,shop/web-1,*,,,service-source",
+        "0.0.0.0/0,shop/web-1,*,,,depends on service-source",
     ]
 
 
@@ -58,7 +53,7 @@ def test_csv_of_everything_names_it_without_a_space() -> None:
 
 
 def test_markdown_is_a_table_and_a_list_of_definitions() -> None:
-    lines = list(markdown.connectivity(samples.SHOP))
+    lines = list(markdown.overview(samples.as_overview(samples.SHOP)))
 
     assert lines[:3] == [
         "| Source | Destination | Ports |",
@@ -67,13 +62,13 @@ def test_markdown_is_a_table_and_a_list_of_definitions() -> None:
     ]
     assert lines[5] == ""
     assert lines[6] == "- G1 = G2, shop/deploy/web"
-    assert lines[8].endswith(r"lab/\*, shop/deploy/web")
+    assert lines[9].endswith(r"lab/\*, shop/deploy/web")
 
 
 def test_markdown_has_a_column_for_what_depends() -> None:
-    assert list(markdown.connectivity(samples.DEPENDING))[2:] == [
+    assert list(markdown.overview(samples.as_overview(samples.DEPENDING)))[2:] == [
         "| shop/deploy/web | shop/deploy/api | TCP 5000 |  |",
-        "| 0.0.0.0/0 except 10.0.0.0/8, 192.168.0.0/16 | shop/deploy/web | TCP 8080-8090; all ICMP | service-source |",
+        "| 0.0.0.0/0 except 10.0.0.0/8, 192.168.0.0/16 | shop/deploy/web | TCP 8080-8090; all ICMP | depends on service-source |",
     ]
 
 
@@ -85,4 +80,4 @@ def test_markdown_in_a_cell_stays_text() -> None:
     odd = Endpoints(workloads=("shop/a_b=c|d",), namespaces=("x",))
     answer = Connectivity(connections=(Connection(sources=odd, destinations=odd, ports=Ports(everything=True)),))
 
-    assert r"| x/\*, shop/a\_b=c\|d |" in list(markdown.connectivity(answer))[2]
+    assert r"| x/\*, shop/a\_b=c\|d |" in list(markdown.overview(samples.as_overview(answer)))[2]

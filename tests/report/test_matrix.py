@@ -7,7 +7,7 @@ import pytest
 
 from podfence.analysis.answers import Matrix
 from podfence.report import matrix
-from podfence.report.style import Style
+from podfence.report.style import Page, Style
 from tests.report import samples
 
 
@@ -38,7 +38,7 @@ def test_an_empty_grid_is_no_lines() -> None:
 
 
 def test_denied_is_red_and_allowed_green() -> None:
-    text = "\n".join(matrix.grid(samples.GRID, style=Style(colour=True)))
+    text = "\n".join(matrix.grid(samples.GRID, Page(style=Style(colour=True))))
 
     assert "\x1b[31mX\x1b[0m" in text
     assert "\x1b[32m.\x1b[0m" in text

@@ -6,7 +6,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from podfence.report import agent_status, why
-from podfence.report.style import Style
+from podfence.report.style import Page, Style
 from tests.report import samples
 
 
@@ -56,6 +56,6 @@ def test_a_kernel_that_differs_is_told_in_words_after_the_verdict() -> None:
 
 
 def test_colours_are_only_what_they_are_asked_for() -> None:
-    assert any("\x1b[" in line for line in why.lines(samples.ON_A_NODE, style=Style(True)))
-    assert any("\x1b[" in line for line in agent_status.lines(samples.STATUS, style=Style(True)))
+    assert any("\x1b[" in line for line in why.lines(samples.ON_A_NODE, Page(style=Style(True))))
+    assert any("\x1b[" in line for line in agent_status.lines(samples.STATUS, Page(style=Style(True))))
     assert not any("\x1b[" in line for line in agent_status.lines(samples.STATUS))

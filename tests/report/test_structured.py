@@ -12,8 +12,9 @@ import yaml
 
 from podfence.errors import PodfenceError
 from podfence.policy.options import describe
-from podfence.report import documents, schema, structured, verification_document
+from podfence.report import documents, formats, schema, structured, verification_document
 from podfence.report.documents import KINDS
+from podfence.report.style import PAGE
 from tests.report import samples
 
 if TYPE_CHECKING:
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
     from podfence.analysis.answers import PodConnection
 
 DOCUMENTS = [
-    *[documents.decision(verdict) for verdict in samples.VERDICTS],
-    *[documents.connectivity(answer) for answer in (samples.SHOP, samples.DEPENDING, samples.NOTHING)],
-    documents.matrix(samples.GRID),
+    *samples.VERDICTS,
+    samples.SHOP,
+    samples.DEPENDING,
+    samples.NOTHING,
+    samples.GRID,
     documents.options(describe()),
     documents.version("1.2.3", "3.11.7"),
     *[verification_document.document(answer) for answer in samples.VERIFICATIONS],
@@ -37,7 +40,7 @@ def _texts() -> Iterator[tuple[str, str]]:
     for document in DOCUMENTS:
         yield type(document).__name__, "\n".join(structured.lines(document, "json"))
     for connections in ((), samples.PODS):
-        yield "PodConnections", "\n".join(structured.pod_lines(connections, "json"))
+        yield "PodConnections", "\n".join(structured.pods_json(connections))
 
 
 TEXTS = list(_texts())
@@ -72,13 +75,13 @@ def test_yaml_states_the_same_facts_in_the_same_order(document: msgspec.Struct) 
 
 @pytest.mark.parametrize("connections", [(), samples.PODS])
 def test_yaml_of_pods_states_the_same_facts(connections: tuple[PodConnection, ...]) -> None:
-    fromjson = json.loads("\n".join(structured.pod_lines(connections, "json")))
+    fromjson = json.loads("\n".join(structured.pods_json(connections)))
 
-    assert yaml.safe_load("\n".join(structured.pod_lines(connections, "yaml"))) == fromjson
+    assert yaml.safe_load("\n".join(structured.pods_yaml(connections))) == fromjson
 
 
 def test_ports_are_numbers_and_everything_is_a_flag() -> None:
-    answer = json.loads("\n".join(structured.lines(documents.connectivity(samples.SHOP), "json")))
+    answer = json.loads("\n".join(structured.lines(samples.SHOP, "json")))
 
     assert answer["connections"][0]["ports"] == {
         "everything": False,
@@ -89,7 +92,7 @@ def test_ports_are_numbers_and_everything_is_a_flag() -> None:
 
 
 def test_a_verdict_names_policy_rule_file_line_miss_options_and_semantics() -> None:
-    answer = json.loads("\n".join(structured.lines(documents.decision(samples.DENIED), "json")))["ingress"]
+    answer = json.loads("\n".join(structured.lines(samples.DENIED, "json")))["ingress"]
 
     assert answer["policies"][0]["position"] == {"file": "policies/db.yaml", "line": 3, "column": 1}
     assert (answer["nearest"]["rule"]["direction"], answer["nearest"]["rule"]["index"]) == ("ingress", 0)
@@ -99,8 +102,8 @@ def test_a_verdict_names_policy_rule_file_line_miss_options_and_semantics() -> N
     assert answer["semantics"] == "2.3"
 
 
-@pytest.mark.parametrize("form", ["json", "yaml"])
-def test_pods_are_written_as_they_come(form: structured.Form) -> None:
+@pytest.mark.parametrize("form", formats.names("PodConnections"))
+def test_pods_are_written_as_they_come(form: str) -> None:
     drawn = 0
 
     def connections() -> Iterator[PodConnection]:
@@ -109,7 +112,7 @@ def test_pods_are_written_as_they_come(form: structured.Form) -> None:
             drawn += 1
             yield item
 
-    lines = structured.pod_lines(connections(), form)
+    lines = formats.lines("PodConnections", form, connections(), PAGE)
     for line in lines:
         if "shop/web-1" in line:
             break

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from podfence.report import verdict
-from podfence.report.style import Style
+from podfence.report.style import Page, Style
 from tests.report import samples
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def test_the_long_form_is_as_recorded(name: str, answer: Verdict) -> None:
 )
 def test_the_decision_has_its_colour_and_colour_adds_nothing_else(answer: Verdict, colour: str) -> None:
     for form in (verdict.brief, verdict.chain):
-        coloured = "\n".join(form(answer, style=Style(colour=True)))
+        coloured = "\n".join(form(answer, Page(style=Style(colour=True))))
 
         assert coloured.startswith(f"\x1b[{colour}m{answer.decision}\x1b[0m  ")
         assert re.sub(r"\x1b\[\d+m", "", coloured) == "\n".join(form(answer))

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from podfence.documents import Value
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class PortRange(msgspec.Struct, frozen=True):
+class PortRange(Value, frozen=True):
     """Ports of one protocol, `first` to `last` inclusive; other protocols have no ports (None)."""
 
     protocol: str
@@ -24,7 +26,7 @@ class PortRange(msgspec.Struct, frozen=True):
     last: int | None = msgspec.field(name="to", default=None)
 
 
-class Ports(msgspec.Struct, frozen=True):
+class Ports(Value, frozen=True):
     """A set of ports; `everything` means every port of every protocol, and `ranges` is empty then."""
 
     everything: bool = False
@@ -44,7 +46,7 @@ class Ports(msgspec.Struct, frozen=True):
         return "; ".join("other protocols" if text == "all other" else text for text in named)
 
 
-class AddressBlock(msgspec.Struct, frozen=True):
+class AddressBlock(Value, frozen=True):
     """Addresses outside, written as an ipBlock: a CIDR and the CIDRs taken out of it."""
 
     cidr: str
@@ -55,7 +57,7 @@ class AddressBlock(msgspec.Struct, frozen=True):
         return f"{self.cidr} except {', '.join(self.excepts)}" if self.excepts else self.cidr
 
 
-class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
+class Endpoints(Value, frozen=True, kw_only=True):
     """A set of endpoints.
 
     `everything`: every pod and every address. `all_pods`: every pod. `all_addresses`: every address
@@ -93,7 +95,7 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
         return ", ".join(self.items())
 
 
-class Connection(msgspec.Struct, frozen=True, kw_only=True):
+class Connection(Value, frozen=True, kw_only=True):
     """Every source may connect to every destination on `ports`; `depends` says on what, if it does."""
 
     sources: Endpoints
@@ -102,14 +104,14 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     depends: str = ""
 
 
-class Group(msgspec.Struct, frozen=True):
+class Group(Value, frozen=True):
     """A named set of pods used by several connections."""
 
     name: str
     members: Endpoints
 
 
-class PodConnection(msgspec.Struct, frozen=True):
+class PodConnection(Value, frozen=True):
     """One connection between single pods or blocks of addresses: the expanded form."""
 
     source: str
@@ -118,8 +120,11 @@ class PodConnection(msgspec.Struct, frozen=True):
     depends: str = ""
 
 
-class Connectivity(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole answer; `open_sources` and `open_destinations` define what "open pods" stands for."""
+class Connectivity(Value, frozen=True, kw_only=True):
+    """The whole answer; `open_sources` and `open_destinations` define what "open pods" stands for.
+
+    `notes` say what a reader should know of the cluster: what was made up, left out, or does nothing.
+    """
 
     connections: tuple[Connection, ...]
     groups: tuple[Group, ...] = ()
@@ -128,13 +133,18 @@ class Connectivity(msgspec.Struct, frozen=True, kw_only=True):
     workloads: int = 0
     pods: int = 0
     policies: int = 0
+    notes: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Connection]:
         """Yield the connections in order."""
         return iter(self.connections)
 
+    def __len__(self) -> int:
+        """Return the number of connections."""
+        return len(self.connections)
 
-class Matrix(msgspec.Struct, frozen=True):
+
+class Matrix(Value, frozen=True):
     """The grid of all pairs: in row i, column j stands for `names[i]` connecting to `names[j]`.
 
     ``.`` is allowed, ``X`` denied, ``~`` allowed on some ports, ``?`` depends.

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from podfence.analysis.endpoints import (
     AddressesEndpoint,
@@ -17,40 +19,39 @@ from podfence.analysis.endpoints import (
     ServiceEndpoint,
 )
 from podfence.analysis.pairs import NoCommonFamilyError, Pair, pairs
-from podfence.cluster.members import display_name
-from podfence.cluster.services import ServiceBackend, backends, selected
+from podfence.analysis.parts import Part, differs
+from podfence.analysis.services import (
+    Target,
+    hides_clients,
+    node_sources,
+    pods_of_headless,
+    refuse_as_source,
+    targets,
+    translation,
+)
 from podfence.errors import EndpointError
-from podfence.policy.ends import AddressEnd, NodeEnd, PodEnd
+from podfence.policy.ends import AddressEnd, PodEnd
 from podfence.policy.engine import Bound
 from podfence.policy.reasons import reason
 from podfence.policy.verdict import Decision, Direction, Reason, Tier, Verdict
 from podfence.sets import PortSet
-from podfence.sets.addresses import AddressSet, format_address
+from podfence.sets.addresses import AddressSet
 from podfence.sets.ports import point
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from podfence.analysis.ports import PortQuestion
     from podfence.cluster.members import Member
-    from podfence.kube.objects import Service, ServicePort
+    from podfence.kube.objects import Service
     from podfence.policy.engine import Engine
 
 _NO_FAMILY = "the two have no address family in common"
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A part of a question that is decided as one: a connection, ports, and how they are decided."""
-
-    pair: Pair
-    ports: PortSet
-    decision: Decision
-
-
 def check(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQuestion) -> Verdict:
     """Return the verdict for a question; raises EndpointError for a port the destination does not have."""
-    if isinstance(source, ServiceEndpoint):
-        message = f"{source.name} is a Service: it opens no connections; name a workload or a pod as the source"
-        raise EndpointError(message)
+    refuse_as_source(source)
     if isinstance(destination, ServiceEndpoint):
         return _check_service(engine, source, destination, port)
     if isinstance(destination, NodeEndpoint | AddressesEndpoint) and isinstance(
@@ -67,7 +68,7 @@ def check(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQue
     return _verdict(engine, source.name, destination.name, port, parts)
 
 
-def _judge(engine: Engine, pair: Pair, asked: PortSet) -> list[_Part]:
+def _judge(engine: Engine, pair: Pair, asked: PortSet) -> list[Part]:
     """Return one connection's ports by decision: those surely allowed, those that depend, those denied."""
     low = engine.allowed(pair.source, pair.destination, Bound.PESSIMISTIC) & asked
     high = engine.allowed(pair.source, pair.destination, Bound.OPTIMISTIC) & asked
@@ -76,10 +77,10 @@ def _judge(engine: Engine, pair: Pair, asked: PortSet) -> list[_Part]:
         (Decision.DEPENDS, high - low),
         (Decision.DENIED, asked - high),
     )
-    return [_Part(pair, ports, decision) for decision, ports in decided if ports]
+    return [Part(pair, ports, decision) for decision, ports in decided if ports]
 
 
-def _verdict(engine: Engine, source: str, destination: str, port: PortQuestion, parts: list[_Part]) -> Verdict:
+def _verdict(engine: Engine, source: str, destination: str, port: PortQuestion, parts: list[Part]) -> Verdict:
     decisions = {part.decision for part in parts}
     if len(decisions) == 1:
         part = _named(parts[0], source, destination)
@@ -94,11 +95,10 @@ def _verdict(engine: Engine, source: str, destination: str, port: PortQuestion, 
             depends_on=_open_matter(egress, ingress) if part.decision is Decision.DEPENDS else "",
         )
     asked = [part.pair.addresses for part in parts if part.pair.addresses is not None]
-    everything = reduce(or_, asked, AddressSet.EMPTY)
-    details = tuple(
-        _part_verdict(engine, _named(part, source, destination, everything if asked else None))
-        for part in _merge(parts)
-    )
+    everything = reduce(or_, asked, AddressSet.EMPTY) if asked else None
+    named = [_named(part, source, destination, everything) for part in _merge(parts)]
+    # Parts that differ in nothing a reader would see, such as the address family, are one.
+    details = tuple(dict.fromkeys(_part_verdict(engine, part, over=_family_told(part, named)) for part in named))
     # The reasons shown first are those of what is not allowed: that is what people ask about.
     shown = next(detail for detail in details if detail.decision is not Decision.ALLOWED)
     return Verdict(
@@ -108,17 +108,17 @@ def _verdict(engine: Engine, source: str, destination: str, port: PortQuestion, 
         decision=Decision.DEPENDS,
         egress=shown.egress,
         ingress=shown.ingress,
-        depends_on=_differs(parts),
+        depends_on=differs(parts),
         parts=details,
     )
 
 
-def _part_verdict(engine: Engine, part: _Part) -> Verdict:
+def _part_verdict(engine: Engine, part: Part, *, over: str) -> Verdict:
     egress, ingress = _reasons(engine, part)
     return Verdict(
         source=part.pair.source_name,
         destination=part.pair.destination_name,
-        port=str(part.ports),
+        port=f"{part.ports}{over}",
         decision=part.decision,
         egress=egress,
         ingress=ingress,
@@ -126,7 +126,7 @@ def _part_verdict(engine: Engine, part: _Part) -> Verdict:
     )
 
 
-def _named(part: _Part, source: str, destination: str, everything: AddressSet | None = None) -> _Part:
+def _named(part: Part, source: str, destination: str, everything: AddressSet | None = None) -> Part:
     """Return a part whose piece of a range is called what it is: the range as asked, or its blocks if it is less."""
     pair = part.pair
     if pair.addresses is None:
@@ -144,9 +144,24 @@ def _named(part: _Part, source: str, destination: str, everything: AddressSet | 
     return part
 
 
-def _merge(parts: list[_Part]) -> list[_Part]:
+def _family_told(part: Part, parts: list[Part]) -> str:
+    """Return `` over IPv4`` if the same ends are decided otherwise in the other address family."""
+    pair = part.pair
+    if pair.addresses is not None:
+        return ""
+    told = any(
+        other.decision is not part.decision
+        and (other.pair.source_name, other.pair.destination_name) == (pair.source_name, pair.destination_name)
+        and other.pair.family != pair.family
+        and other.ports & part.ports
+        for other in parts
+    )
+    return f" over IPv{pair.family}" if told else ""
+
+
+def _merge(parts: list[Part]) -> list[Part]:
     """Join the pieces of address ranges that are decided alike."""
-    merged: dict[tuple[str, str, PortSet, Decision, int], _Part] = {}
+    merged: dict[tuple[str, str, PortSet, Decision, int], Part] = {}
     for number, part in enumerate(parts):
         pair = part.pair
         # Only pieces of ranges are joined; other connections stand for themselves.
@@ -161,32 +176,11 @@ def _merge(parts: list[_Part]) -> list[_Part]:
     return list(merged.values())
 
 
-def _differs(parts: list[_Part]) -> str:
-    """Return what the parts of a question that are decided differently differ in."""
-    by_pair: dict[Pair, set[Decision]] = {}
-    for part in parts:
-        by_pair.setdefault(part.pair, set()).add(part.decision)
-    if all(len(decisions) > 1 for decisions in by_pair.values()):
-        return "the port"
-    all_pairs = list(by_pair)
-    if len({type(pair.source) for pair in all_pairs}) > 1:
-        return "option service-source"
-    if len({pair.source_name for pair in all_pairs}) > 1:
-        return "the source pod"
-    if len({pair.destination_name for pair in all_pairs}) > 1:
-        return "the destination pod"
-    if any(pair.addresses is not None for pair in all_pairs):
-        return "the address"
-    return "the address family" if len(all_pairs) > 1 else "the port"
-
-
 def _open_matter(egress: Reason, ingress: Reason) -> str:
-    names = dict.fromkeys((*egress.options, *ingress.options))
-    named = [name.replace("_", "-") for name in names]
-    return f"option {', '.join(named)}"
+    return f"option {', '.join(dict.fromkeys((*egress.options, *ingress.options)))}"
 
 
-def _reasons(engine: Engine, part: _Part) -> tuple[Reason, Reason]:
+def _reasons(engine: Engine, part: Part) -> tuple[Reason, Reason]:
     source, destination = part.pair.source, part.pair.destination
     telling = _telling_point(engine, part)
     alone = part.ports.spans == ((telling, telling),)
@@ -196,7 +190,7 @@ def _reasons(engine: Engine, part: _Part) -> tuple[Reason, Reason]:
     )
 
 
-def _telling_point(engine: Engine, part: _Part) -> int:
+def _telling_point(engine: Engine, part: Part) -> int:
     """Return the port of a set that explains it best: one the destination declares, or one a rule names."""
     destination = part.pair.destination
     if isinstance(destination, PodEnd):
@@ -219,81 +213,43 @@ def _telling_point(engine: Engine, part: _Part) -> int:
 
 def _check_service(engine: Engine, source: Endpoint, destination: ServiceEndpoint, port: PortQuestion) -> Verdict:
     """Judge a Service on every backend at its target port (semantics 7.7)."""
-    service = destination.service
-    if service.type == "ExternalName":
-        message = f"{destination.name} is an ExternalName Service, an alias for a name outside; ask about its address"
-        raise EndpointError(message)
-    if service.headless and service.selector is not None:
-        members = tuple(selected(engine.state, service))
-        if not members:
-            return _unreachable(source.name, destination.name, port.text, f"{destination.name} has no backend", "7.7")
+    members = pods_of_headless(engine.state, destination)
+    if members:
         return check(engine, source, PodsEndpoint(destination.name, members), port)
-    parts: list[_Part] = []
-    for item in _service_ports(destination, port):
-        for backend in backends(engine.state, service, item):
-            parts += _judge_backend(engine, source, service, backend)
-    if not parts:
-        return _unreachable(source.name, destination.name, port.text, f"{destination.name} has no backend", "7.7")
-    return _verdict(engine, source.name, destination.name, port, parts)
+    found = targets(engine.state, destination, port) if members is None else []
+    parts = [part for target in found for part in _judge_target(engine, source, destination.service, target)]
+    if parts:
+        verdict = _verdict(engine, source.name, destination.name, port, parts)
+        return msgspec.structs.replace(verdict, translation=translation(engine.state, destination, port))
+    why = _NO_FAMILY if found else f"{destination.name} has no backend"
+    return _unreachable(source.name, destination.name, port.text, why, "7.13" if found else "7.7")
 
 
-def _service_ports(destination: ServiceEndpoint, port: PortQuestion) -> list[ServicePort]:
-    service = destination.service
-    if port.name:
-        found = [p for p in service.ports if p.name == port.name and port.protocol in ("", p.protocol)]
-    else:
-        found = [p for p in service.ports if point(p.protocol, p.port) in port.ports]
-    if not found:
-        known = ", ".join(f"{p.port}/{p.protocol.lower()}{f' ({p.name})' if p.name else ''}" for p in service.ports)
-        message = f"{destination.name} has no port {port.text}; it has {known or 'no ports'}"
-        raise EndpointError(message)
-    return found
-
-
-def _judge_backend(engine: Engine, source: Endpoint, service: Service, backend: ServiceBackend) -> list[_Part]:
-    ports = PortSet.single(backend.protocol, backend.number)
-    target: Endpoint
-    if backend.member is not None:
-        target = PodsEndpoint(display_name(backend.member.key), (backend.member,))
-    elif backend.address is not None:
-        target = AddressesEndpoint(format_address(backend.address), AddressSet.single(backend.address))
-    else:
-        return []
+def _judge_target(engine: Engine, source: Endpoint, service: Service, target: Target) -> Iterator[Part]:
     try:
-        connections = pairs(engine, source, target)
+        connections = [_through_service(pair) for pair in pairs(engine, source, target.endpoint)]
     except NoCommonFamilyError:
-        return []
-    result: list[_Part] = []
-    for pair in connections:
-        through = _through_service(pair)
-        result += _judge(engine, through, ports)
-        if isinstance(source, AddressesEndpoint) and _masqueraded(service):
-            result = _with_node_sources(engine, through, ports, result, engine.options.service_source)
-    return result
+        return
+    hidden = isinstance(source, AddressesEndpoint) and hides_clients(service)
+    option = engine.options.service_source if hidden else "client"
+    for pair in connections if option != "node" else ():
+        yield from _judge(engine, pair, target.ports)
+    if option == "client":
+        return
+    # The client's address is not seen behind a node's: all pieces of a range are judged as one there.
+    for pair in {pair.destination: pair for pair in connections}.values():
+        if isinstance(pair.destination, PodEnd):
+            for end, name in node_sources(pair.destination):
+                as_node = replace(pair, source=end, source_name=name, addresses=None)
+                yield from _judge(engine, as_node, target.ports)
+        elif option == "node":
+            yield from _judge(engine, pair, target.ports)
 
 
 def _through_service(pair: Pair) -> Pair:
     if isinstance(pair.destination, PodEnd):
         return replace(pair, destination=replace(pair.destination, through_service=True))
     return pair
-
-
-def _masqueraded(service: Service) -> bool:
-    """Return whether outside traffic may arrive with a node's address (semantics 7.9)."""
-    return service.type in ("NodePort", "LoadBalancer") and service.external_traffic_policy == "Cluster"
-
-
-def _with_node_sources(engine: Engine, pair: Pair, ports: PortSet, as_client: list[_Part], option: str) -> list[_Part]:
-    if option == "client" or not isinstance(pair.destination, PodEnd):
-        return as_client
-    own = NodeEnd(pair.destination.member.node or "", None, pair.destination.family)
-    other = NodeEnd("", None, pair.destination.family)
-    as_node = [
-        part
-        for end, name in ((own, "the pod's own node"), (other, "another node"))
-        for part in _judge(engine, replace(pair, source=end, source_name=name, addresses=None), ports)
-    ]
-    return as_node if option == "node" else as_client + as_node
 
 
 # Named ports, and questions without an answer by policy
@@ -304,7 +260,7 @@ def _check_named(engine: Engine, source: Endpoint, destination: Endpoint, port: 
     if not isinstance(destination, PodsEndpoint):
         message = f"port {port.text!r}: only pods and Services have named ports; give a number"
         raise EndpointError(message)
-    parts: list[_Part] = []
+    parts: list[Part] = []
     named = False
     for member in destination.members:
         numbers = _numbers(member, port)

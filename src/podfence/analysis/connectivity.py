@@ -4,135 +4,125 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from podfence.analysis.answers import Connection, Connectivity, Endpoints, Group, Matrix, PodConnection
-from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, NodeEndpoint, PodsEndpoint, ServiceEndpoint
-from podfence.analysis.lines import Line, Question, lines
+from podfence.analysis.asked import Asked, ListQuestion, Side, alone, ports_into
 from podfence.analysis.naming import Namer, as_ports, owner_key
 from podfence.cluster.members import display_name
-from podfence.cluster.services import selected
-from podfence.errors import EndpointError
-from podfence.policy.model import Model
-from podfence.policy.reach import Reach
 from podfence.policy.verdict import Direction
-from podfence.sets import AddressSet, PortSet, members
+from podfence.sets import AddressSet, members
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Iterator
 
-    from podfence.analysis.ports import PortQuestion
+    from podfence.analysis.lines import Line
+    from podfence.analysis.view import View
     from podfence.cluster.members import Member
+    from podfence.policy.model import Model
 
 _LONG = 6
 """A set with more members than this that several connections use is named once, as a group."""
 
 
-@dataclass(frozen=True, slots=True)
-class ListQuestion:
-    """What to list: optionally one end or both, ports, and namespaces one of which an end must be in."""
-
-    source: Endpoint | None
-    destination: Endpoint | None
-    port: PortQuestion
-    namespaces: Collection[str] | None
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    """One end of a listing: classes, addresses outside, and the names to show (None for all)."""
-
-    bits: int
-    addresses: AddressSet
-    only: frozenset[str] | None
-
-
 def connectivity(
-    model: Model, question: ListQuestion, progress: Callable[[float, int], None] | None = None
+    model: Model,
+    question: ListQuestion,
+    progress: Callable[[float, int], None] | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Connectivity:
     """Return the connectivity as named sets; raises EndpointError for ends that cannot be listed.
 
-    `progress` is that of `podfence.analysis.lines.lines`.
+    `progress` is that of `podfence.analysis.lines.lines`; `notes` become those of the answer.
     """
-    model = _telling_apart(model, question)
-    with _present(model, question):
-        source, destination = _end(model, question.source), _end(model, question.destination)
-        asked = (end for end in (question.source, question.destination) if isinstance(end, AddressesEndpoint))
-        internet = next((end.addresses for end in asked if end.name == "internet"), AddressSet.EMPTY)
-        namer = Namer(model.index, internet)
-        reach = Reach(model.engine, model.index)
-        found = lines(model, reach, _question(model, question, source, destination), progress)
-        open_sources, open_destinations = (reach.open_pods(d) for d in (Direction.EGRESS, Direction.INGRESS))
-        named = []
-        for line in found:
-            own = _own(model, line)
-            if own and line.sources == own and not line.source_addresses:
-                continue
-            named.append(
-                Connection(
-                    sources=namer.endpoints(
-                        line.sources, line.source_addresses, opened=open_sources, optional=own, only=source.only
-                    ),
-                    destinations=namer.endpoints(
-                        line.destinations, line.destination_addresses, opened=open_destinations, only=destination.only
-                    ),
-                    ports=as_ports(line.ports),
-                    depends=line.depends,
-                )
+    asked = Asked(model, question)
+    view = asked.view
+    namer = Namer(view.index, asked.internet)
+    open_sources, open_destinations = (asked.reach.open_pods(d) for d in (Direction.EGRESS, Direction.INGRESS))
+    named = []
+    for side, line in asked.lines(progress):
+        own = asked.own(line.destinations)
+        if own and line.sources == own and not line.source_addresses:
+            continue
+        named.append(
+            Connection(
+                sources=namer.endpoints(
+                    line.sources, line.source_addresses, opened=open_sources, optional=own, only=asked.source.only
+                ),
+                destinations=namer.endpoints(
+                    line.destinations, line.destination_addresses, opened=open_destinations, only=side.only
+                ),
+                ports=as_ports(line.ports),
+                depends=line.depends,
             )
-        connections, groups = _grouped(named)
-        return Connectivity(
-            connections=connections,
-            groups=groups,
-            open_sources=_definition(namer, open_sources, [item.sources for item in connections]),
-            open_destinations=_definition(namer, open_destinations, [item.destinations for item in connections]),
-            workloads=namer.count(),
-            pods=sum(len(item.members) for item in model.index.classes.values()),
-            policies=sum(len(table) for table in model.state.policies.values()),
         )
+    connections, groups = _grouped(named)
+    return Connectivity(
+        connections=connections,
+        groups=groups,
+        open_sources=_definition(namer, open_sources, [item.sources for item in connections]),
+        open_destinations=_definition(namer, open_destinations, [item.destinations for item in connections]),
+        workloads=namer.count(),
+        pods=sum(len(item.members) for item in view.index.classes.values()),
+        policies=sum(len(table) for table in view.state.policies.values()),
+        notes=notes,
+    )
 
 
 def pod_connections(model: Model, question: ListQuestion) -> Iterator[PodConnection]:
-    """Yield the connectivity between single pods, and between pods and blocks of addresses."""
-    model = _telling_apart(model, question)
-    with _present(model, question):
-        source, destination = _end(model, question.source), _end(model, question.destination)
-        found = lines(model, Reach(model.engine, model.index), _question(model, question, source, destination))
-        for line in sorted(found, key=lambda line: _sort_key(model, line)):
-            ports = as_ports(line.ports)
-            senders = _expanded(model, line.sources, line.source_addresses, source.only)
-            judged = model.engine.options.self_traffic == "policy"
-            for receiver, receiving in _expanded(
-                model, line.destinations, line.destination_addresses, destination.only
-            ):
-                for sender, sending in senders:
-                    if judged or sending is None or sending is not receiving or sending.pod is None:
-                        yield PodConnection(sender, receiver, ports, line.depends)
+    """Return the connectivity between single pods, and between pods and blocks of addresses.
+
+    What cannot be asked is refused at once, and what is yielded later is the answer of the time of the call.
+    """
+    asked = Asked(model, question)
+    pods = {
+        number: sorted((display_name(key), member) for key, member in item.members.items())
+        for number, item in asked.view.index.classes.items()
+    }
+    judged = asked.view.engine.options.self_traffic == "policy" and not asked.to_service
+    return _expand(
+        sorted(asked.lines(), key=lambda found: _sort_key(pods, found[1])), asked.source, pods, judged=judged
+    )
+
+
+_Pods = dict[int, list[tuple[str, "Member"]]]
+"""The pods of each class with their names, in order."""
+
+
+def _expand(found: list[tuple[Side, Line]], source: Side, pods: _Pods, *, judged: bool) -> Iterator[PodConnection]:
+    for side, line in found:
+        ports = as_ports(line.ports)
+        senders = _expanded(pods, line.sources, line.source_addresses, source.only)
+        for receiver, receiving in _expanded(pods, line.destinations, line.destination_addresses, side.only):
+            for sender, sending in senders:
+                if judged or sending is None or sending is not receiving or sending.pod is None:
+                    yield PodConnection(sender, receiver, ports, line.depends)
 
 
 def matrix(model: Model, question: ListQuestion) -> Matrix:
     """Return the grid of all workloads for a port; None asks about every port."""
-    model = _telling_apart(model, question)
-    namer = Namer(model.index)
-    base = _question(model, replace(question, namespaces=None), *(_End(model.index.all, AddressSet.EMPTY, None),) * 2)
+    asked = Asked(model, replace(question, source=None, destination=None, namespaces=None))
+    view = asked.view
+    namer = Namer(view.index)
     cells: dict[tuple[int, int], str] = {}
-    for line in lines(model, Reach(model.engine, model.index), base):
+    for _, line in asked.lines():
         for number in members(line.destinations):
-            symbol = "?" if line.depends else "." if base.ports_into(number) <= line.ports else "~"
+            everything = ports_into(view, question.port, number) <= line.ports
+            symbol = "?" if line.depends else "." if everything else "~"
             for other in members(line.sources):
-                cells[other, number] = symbol if (other, number) not in cells else "~"
+                known = cells.get((other, number))
+                cells[other, number] = symbol if known is None else "?" if "?" in (known, symbol) else "~"
     wanted = [
         (name, pod_class.id)
-        for pod_class in model.index.classes.values()
+        for pod_class in view.index.classes.values()
         for name in namer.names(1 << pod_class.id)
         if question.namespaces is None or pod_class.namespace in question.namespaces
     ]
     wanted.sort()
-    alone = _single_pods(model) if model.engine.options.self_traffic == "allowed" else set()
+    alone = _single_pods(view) if view.engine.options.self_traffic == "allowed" else set()
     rows = []
     for name, row in wanted:
         itself = name.partition("[")[0]
@@ -145,135 +135,30 @@ def matrix(model: Model, question: ListQuestion) -> Matrix:
     return Matrix(tuple(name for name, _ in wanted), tuple(rows))
 
 
-def _single_pods(model: Model) -> set[tuple[str, int]]:
+def _single_pods(view: View) -> set[tuple[str, int]]:
     """Return (name, class) of what is a single pod in its class: it always reaches itself (semantics 7.1)."""
     found: dict[tuple[str, int], list[Member]] = defaultdict(list)
-    for pod_class in model.index.classes.values():
+    for pod_class in view.index.classes.values():
         for member in pod_class.members.values():
             found[display_name(owner_key(member)), pod_class.id].append(member)
-    return {place for place, pods in found.items() if _alone(pods)}
+    return {place for place, pods in found.items() if alone(pods)}
 
 
-def _sort_key(model: Model, line: Line) -> tuple[object, ...]:
+def _sort_key(pods: _Pods, line: Line) -> tuple[object, ...]:
     def first(bits: int) -> str:
-        return min((display_name(k) for n in members(bits) for k in model.index.classes[n].members), default="")
+        return min((pods[number][0][0] for number in members(bits)), default="")
 
     return first(line.destinations), first(line.sources), line.ports.spans, line.depends
 
 
 def _expanded(
-    model: Model, bits: int, addresses: AddressSet, only: frozenset[str] | None
+    pods: _Pods, bits: int, addresses: AddressSet, only: frozenset[str] | None
 ) -> list[tuple[str, Member | None]]:
     found: list[tuple[str, Member | None]] = [
-        (display_name(member.key), member)
-        for number in members(bits)
-        for member in model.index.classes[number].members.values()
-        if only is None or display_name(member.key) in only
+        item for number in members(bits) for item in pods[number] if only is None or item[0] in only
     ]
     found.sort(key=lambda item: item[0])
     return found + [(text, None) for text in addresses.cidrs()]
-
-
-def _own(model: Model, line: Line) -> int:
-    """Return the destination's class if it is a single pod: it always reaches itself (semantics 7.1)."""
-    if model.engine.options.self_traffic == "allowed" and line.destinations.bit_count() == 1:
-        number = line.destinations.bit_length() - 1
-        if _alone(model.index.classes[number].members.values()):
-            return line.destinations
-    return 0
-
-
-def _alone(found: Collection[Member]) -> bool:
-    return len(found) == 1 and all(member.pod is not None for member in found)
-
-
-def _telling_apart(model: Model, question: ListQuestion) -> Model:
-    """Return a model whose classes tell pods apart by the named port asked about (semantics 5.4).
-
-    It is one of its own, because those who follow the changes of `model` know its classes by number.
-    """
-    if not question.port.name:
-        return model
-    own = Model(model.engine)
-    own.index.look_at((), (question.port.name,), ())
-    return own
-
-
-@contextmanager
-def _present(model: Model, question: ListQuestion) -> Iterator[None]:
-    """Let hypothetical pods be in the index while a question is answered."""
-    extra = {
-        member.key: member
-        for endpoint in (question.source, question.destination)
-        if isinstance(endpoint, PodsEndpoint) and endpoint.hypothetical
-        for member in endpoint.members
-    }
-    for member in extra.values():
-        model.index.add(member)
-    try:
-        yield
-    finally:
-        for key in extra:
-            model.index.remove(key)
-
-
-def _end(model: Model, endpoint: Endpoint | None) -> _End:
-    match endpoint:
-        case None:
-            return _End(model.index.all, AddressSet.ALL, None)
-        case AddressesEndpoint(addresses=addresses):
-            return _End(0, addresses, None)
-        case NodeEndpoint(name=name):
-            message = f"{name}: list shows pods and addresses outside; ask `podfence check` about a node"
-            raise EndpointError(message)
-        case ServiceEndpoint(service=service):
-            found = tuple(selected(model.state, service))
-        case PodsEndpoint(members=found):
-            pass
-    bits = 0
-    names = set()
-    for member in found:
-        pod_class = model.index.class_of(member.key)
-        if pod_class is None:
-            message = (
-                f"{display_name(member.key)} is a hostNetwork pod, part of its node; ask `podfence check` about it"
-            )
-            raise EndpointError(message)
-        bits |= 1 << pod_class.id
-        names |= {display_name(owner_key(member)), display_name(member.key)}
-    return _End(bits, AddressSet.EMPTY, frozenset(names))
-
-
-def _question(model: Model, question: ListQuestion, source: _End, destination: _End) -> Question:
-    blocks: tuple[tuple[int, int], ...] = ((destination.bits, source.bits),)
-    inside_sources, inside_destinations = source.bits, destination.bits
-    if question.namespaces is not None:
-        shown = 0
-        for name in question.namespaces:
-            shown |= model.index.in_namespace(name)
-        blocks = ((destination.bits & shown, source.bits), (destination.bits & ~shown, source.bits & shown))
-        inside_sources &= shown
-        inside_destinations &= shown
-    return Question(
-        blocks,
-        inside_sources,
-        inside_destinations,
-        source.addresses,
-        destination.addresses,
-        lambda number: _asked(model, question.port, number),
-    )
-
-
-def _asked(model: Model, port: PortQuestion, number: int | None) -> PortSet:
-    """Return the ports a question asks about at a destination class; names are looked up on its pods."""
-    if not port.name:
-        return port.ports
-    result = PortSet.EMPTY
-    for member in model.index.classes[number].members.values() if number is not None else ():
-        for item in member.ports:
-            if item.name == port.name and port.protocol in ("", item.protocol):
-                result |= PortSet.single(item.protocol, item.number)
-    return result
 
 
 def _grouped(found: list[Connection]) -> tuple[tuple[Connection, ...], tuple[Group, ...]]:

@@ -16,12 +16,13 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from podfence.cluster.addresses import owner_of
 from podfence.cluster.members import FINISHED_PHASES, Member, display_name
 from podfence.cluster.nodes import node_addresses
 from podfence.errors import EndpointError
 from podfence.kube.objects import ContainerPort, Key
 from podfence.kube.registry import ENDS, KINDS, WORKLOADS, by_word
-from podfence.sets.addresses import AddressSet, parse_address
+from podfence.sets.addresses import AddressSet, format_address, parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -134,20 +135,6 @@ def known_addresses(state: ClusterState) -> AddressSet:
     return AddressSet(tuple(result))
 
 
-def owner_of(state: ClusterState, number: int) -> Member | None:
-    """Return the pod an address belongs to; of several live ones the one semantics 8.6 prefers."""
-    owners = [member for member in state.members.values() if number in member.addresses]
-    return max(owners, key=claim, default=None)
-
-
-def claim(member: Member) -> tuple[bool, bool, str, str]:
-    """Return how strong a pod's claim to an address is, for comparison (semantics 8.6)."""
-    pod = member.pod
-    if pod is None:
-        return (False, False, "", member.key.name)
-    return (pod.phase == "Running", not pod.terminating, pod.created, pod.name)
-
-
 def _addresses(text: str) -> AddressSet | None:
     if not text or (text[0] not in "0123456789:abcdefABCDEF" or ("." not in text and ":" not in text)):
         return None
@@ -170,20 +157,22 @@ def _outside(state: ClusterState, text: str, addresses: AddressSet) -> Endpoint:
             message = f"every address of {text} belongs to a pod, a node or a Service: name that instead"
             raise EndpointError(message)
         return AddressesEndpoint(text, outside)
-    member = owner_of(state, first)
-    if member is not None:
-        return PodsEndpoint(f"{display_name(member.key)} ({text})", (_at_address(member, first),))
-    for name, numbers in node_addresses(state).items():
-        if first in numbers:
-            return NodeEndpoint(f"node:{name} ({text})", name, (first,))
     for service in state.services.values():
         if any(parse_address(item) == first for item in service.addresses if _addresses(item) is not None):
             return ServiceEndpoint(f"{display_name(service.key)} ({text})", service)
-    return AddressesEndpoint(text, addresses)
+    return address_end(state, first, text)
 
 
-def _at_address(member: Member, number: int) -> Member:
-    return replace(member, addresses=(number,))
+def address_end(state: ClusterState, number: int, text: str = "") -> PodsEndpoint | NodeEndpoint | AddressesEndpoint:
+    """Return what has an address after translation: a pod, a node, or something outside, called `text`."""
+    shown = text or format_address(number)
+    member = owner_of(state, number)
+    if member is not None:
+        return PodsEndpoint(f"{display_name(member.key)} ({shown})", (replace(member, addresses=(number,)),))
+    for name, numbers in node_addresses(state).items():
+        if number in numbers:
+            return NodeEndpoint(f"node:{name} ({shown})", name, (number,))
+    return AddressesEndpoint(shown, AddressSet.single(number))
 
 
 def _node(state: ClusterState, text: str) -> NodeEndpoint:

@@ -7,6 +7,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from podfence.analysis.pairs import as_ends
+from podfence.policy.ends import NodeEnd, PodEnd
 from podfence.policy.engine import Bound
 from podfence.policy.reach import Scenario
 from podfence.policy.verdict import Direction
@@ -15,7 +17,7 @@ from podfence.sets import AddressSet, PortSet, members
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from podfence.policy.model import Model
+    from podfence.analysis.view import View
     from podfence.policy.options import Options
     from podfence.policy.reach import AddressPartition, Partition, Reach
     from podfence.sets.addresses import Family
@@ -30,7 +32,7 @@ _BOUND_OPTIONS = ("icmp", "ip_block_pods", "unknown_address")
 class Line:
     """Every source may connect to every destination on the ports; both ends are classes (bits) and addresses.
 
-    A line has addresses at one end at most, except that `sources` may be pods and addresses together.
+    Where one end is pods only the other may be addresses; `sources` may be pods and addresses together.
     """
 
     sources: int
@@ -46,7 +48,8 @@ class Question:
     """What to list: bits of sources and destinations (in pairs), addresses at either end, and ports.
 
     `blocks` are the combinations asked for, disjoint in their destinations. `ports_into` gives the ports
-    asked about for a destination class (None for an address).
+    asked about for a destination class (None for an address). `hidden`: the destinations are reached through a Service
+    behind which addresses outside may show as a node's (semantics 7.9). `no_pods`: both ends are addresses.
     """
 
     blocks: tuple[tuple[int, int], ...]
@@ -55,21 +58,28 @@ class Question:
     from_addresses: AddressSet
     to_addresses: AddressSet
     ports_into: Callable[[int | None], PortSet]
+    hidden: bool = False
+    no_pods: bool = False
 
 
 def lines(
-    model: Model, reach: Reach, question: Question, progress: Callable[[float, int], None] | None = None
+    view: View, reach: Reach, question: Question, progress: Callable[[float, int], None] | None = None
 ) -> list[Line]:
     """Return the connectivity asked about; each pair and port is in one line at most.
 
     `progress` is told how many classes of destinations are done, and how many there are.
     """
-    pods = _between_pods(model, reach, question, progress)
-    incoming = _outside(reach, Direction.INGRESS, question, model.engine.options)
-    outgoing = _outside(reach, Direction.EGRESS, question, model.engine.options)
-    result = list(_everything_first(model.index.all, pods, incoming))
+    pods = _between_pods(view, reach, question, progress)
+    incoming = _outside(reach, Direction.INGRESS, question, view.engine.options)
+    if question.hidden:
+        incoming = _behind_nodes(view, question, incoming)
+    outgoing = _outside(reach, Direction.EGRESS, question, view.engine.options)
+    result = list(_everything_first(view.index.all, pods, incoming))
     result += [Line(0, addresses, bits, AddressSet.EMPTY, p, d) for (addresses, p, d), bits in incoming.items() if bits]
     result += [Line(bits, AddressSet.EMPTY, 0, addresses, p, d) for (addresses, p, d), bits in outgoing.items()]
+    if question.no_pods:
+        # Neither end is judged (semantics 1.3).
+        result.append(Line(0, question.from_addresses, 0, question.to_addresses, question.ports_into(None), ""))
     return result
 
 
@@ -90,9 +100,9 @@ def _everything_first(
 
 
 def _between_pods(
-    model: Model, reach: Reach, question: Question, progress: Callable[[float, int], None] | None
+    view: View, reach: Reach, question: Question, progress: Callable[[float, int], None] | None
 ) -> dict[tuple[int, PortSet, str], int]:
-    scenarios = _scenarios(model)
+    scenarios = _scenarios(view)
     found: dict[tuple[int, PortSet, str], int] = defaultdict(int)
     total = sum(destinations.bit_count() for destinations, sources in question.blocks if sources)
     done = 0
@@ -105,7 +115,7 @@ def _between_pods(
         for number in members(destinations):
             asked = question.ports_into(number)
             rows = [answer.get(number) for answer in answers]
-            for ports, bits, depends in _combine(scenarios, universes, rows, sources, model.engine.options):
+            for ports, bits, depends in _combine(scenarios, universes, rows, sources, view.engine.options):
                 wanted = ports & asked
                 if not wanted:
                     continue
@@ -153,11 +163,11 @@ def _joined(found: dict[tuple[int, PortSet, str], int]) -> dict[tuple[int, PortS
     return result
 
 
-def _scenarios(model: Model) -> list[Scenario]:
-    families: set[Family] = set(model.index.families())
-    if model.index.unaddressed or not families:
-        families.update(model.engine.assumed_families())
-    uncertain = any(getattr(model.engine.options, name) == "depends" for name in _BOUND_OPTIONS)
+def _scenarios(view: View) -> list[Scenario]:
+    families: set[Family] = set(view.index.families())
+    if view.index.unaddressed or not families:
+        families.update(view.engine.assumed_families())
+    uncertain = any(getattr(view.engine.options, name) == "depends" for name in _BOUND_OPTIONS)
     bounds = (Bound.PESSIMISTIC, Bound.OPTIMISTIC) if uncertain else (Bound.PESSIMISTIC,)
     return [Scenario(family, bound) for family in sorted(families) for bound in bounds]
 
@@ -241,6 +251,39 @@ def _outside(
         for ports, addresses in _difference(high.get(number, {}), row):
             _note(found, addresses & wanted, ports & asked, "depends on icmp", number)
     return found
+
+
+def _behind_nodes(
+    view: View, question: Question, clients: dict[tuple[AddressSet, PortSet, str], int]
+) -> dict[tuple[AddressSet, PortSet, str], int]:
+    """Return connections from outside as `service-source` has it: as the clients', as a node's, or as either's."""
+    option = view.engine.options.service_source
+    if option == "client" or not question.from_addresses:
+        return clients
+    why = "depends on service-source" if option == "depends" else "depends on the node it comes from"
+    found: dict[tuple[AddressSet, PortSet, str], int] = defaultdict(int)
+    for number in members(question.inside_destinations):
+        asked = question.ports_into(number)
+        # The pod's own node always reaches it (semantics 7.3), so what other nodes may not depends.
+        from_nodes = _from_other_nodes(view, number) & asked
+        rest = question.from_addresses
+        rows = [(addresses, ports) for (addresses, ports, _), bits in clients.items() if bits >> number & 1]
+        for addresses, ports in rows if option == "depends" else [(rest, asked)]:
+            _note(found, addresses, ports & from_nodes, "", number)
+            _note(found, addresses, asked - (ports & from_nodes), why, number)
+            rest -= addresses
+        _note(found, rest, asked, why, number)
+    return found
+
+
+def _from_other_nodes(view: View, number: int) -> PortSet:
+    """Return the ports on which any node other than its own surely reaches a pod of a class."""
+    member = next(iter(view.index.classes[number].members.values()))
+    allowed = PortSet.ALL
+    for end in as_ends(view.engine, member):
+        if isinstance(end, PodEnd):
+            allowed &= view.engine.allowed(NodeEnd("", None, end.family), end, Bound.PESSIMISTIC)
+    return allowed
 
 
 def _note(

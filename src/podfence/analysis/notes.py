@@ -6,43 +6,64 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from podfence.analysis.shared_addresses import shared_addresses
+from podfence.analysis.effects import without_effect
 from podfence.analysis.unseen import unseen
+from podfence.cluster.addresses import claimants
 from podfence.cluster.members import FINISHED_PHASES, display_name
 from podfence.policy.legacy import ANNOTATION, MISSPELT_ANNOTATION, is_old, isolates
+from podfence.sets.addresses import format_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from podfence.cluster.state import ClusterState
     from podfence.kube.objects import Namespace, NetworkPolicy
+    from podfence.policy.engine import Engine
     from podfence.policy.options import Options
 
 _FEW = 5
 
 
-def notes(state: ClusterState, options: Options, ignored: Mapping[str, int]) -> tuple[str, ...]:
+def notes(engine: Engine, ignored: Mapping[str, int]) -> tuple[str, ...]:
     """Return one sentence for each thing worth knowing, in a stable order.
 
     `ignored` counts the objects that were not read, by kind and group.
     """
+    state, options = engine.state, engine.options
     return (
+        *_no_policy(engine, ignored),
         *_other_policies(ignored),
         *unseen(state, ignored),
         *_made_up(state),
         *_finished(state),
         *_host_network(state, options),
         *_idle(state),
-        *shared_addresses(state),
+        *_shared_addresses(state),
+        *_further_addresses(state),
         *_old_form(state, options),
+        *without_effect(engine),
     )
+
+
+def _no_policy(engine: Engine, ignored: Mapping[str, int]) -> Iterator[str]:
+    state = engine.state
+    judged = any(not member.host for member in state.members.values())
+    # Before 1.7 an annotation isolated a namespace without any policy.
+    if any(map(_is_policy, ignored)):
+        return
+    if judged and not state.policies and not any(engine.policies(name) for name in state.namespaces):
+        yield "there is no NetworkPolicy, so nothing is isolated (`kubectl get all` leaves policies out)"
 
 
 def _other_policies(ignored: Mapping[str, int]) -> Iterator[str]:
     """Say that policies of other kinds, which may well decide, are left out."""
     for kind, count in sorted(ignored.items()):
-        if kind.partition(".")[0].endswith("NetworkPolicy") or kind.startswith("GlobalNetwork"):
+        if _is_policy(kind):
             yield f"{count} {kind} left out: only NetworkPolicy is judged, what others decide is not in the answer"
+
+
+def _is_policy(kind: str) -> bool:
+    return kind.partition(".")[0].endswith("NetworkPolicy") or kind.startswith("GlobalNetwork")
 
 
 def _some(names: list[str]) -> str:
@@ -77,6 +98,22 @@ def _idle(state: ClusterState) -> Iterator[str]:
     )
     if names:
         yield f"judged as if they ran, with 0 replicas: {_some(names)}"
+
+
+def _shared_addresses(state: ClusterState) -> Iterator[str]:
+    for number, several in claimants(state.members.values()).items():
+        names = ", ".join(display_name(member.key) for member in several)
+        yield f"{format_address(number)} is claimed by {names}; connections to it are judged as the first's"
+
+
+def _further_addresses(state: ClusterState) -> Iterator[str]:
+    names = [
+        display_name(key)
+        for key, member in sorted(state.members.items())
+        if not member.host and member.pod is not None and len(member.addresses) < len(set(member.pod.addresses))
+    ]
+    if names:
+        yield f"more than one address of a family, which no pod has: only the first is judged of {_some(names)}"
 
 
 def _old_form(state: ClusterState, options: Options) -> Iterator[str]:

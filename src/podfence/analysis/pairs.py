@@ -39,6 +39,11 @@ class Pair:
     destination_name: str
     addresses: AddressSet | None = None
 
+    @property
+    def family(self) -> Family:
+        """The address family that is used; for a pod's loopback that of the address."""
+        return _family(self.source)
+
 
 class NoCommonFamilyError(Exception):
     """No pair of addresses of the two ends is of one family; nothing can be sent, whatever the policies."""

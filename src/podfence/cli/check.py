@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from podfence.cli import outputs, question
+from podfence.cli import question
 from podfence.cli.commands import Command
-from podfence.cli.inputs import incomplete, load, note
+from podfence.cli.inputs import load
 
 if TYPE_CHECKING:
     from podfence.cli.inputs import Inputs
-    from podfence.cli.question import Form
     from podfence.report.style import When
 
 _HELP = """
@@ -37,18 +36,9 @@ podfence check shop/app=job,tier=batch shop/db 5432 -f manifests/
 
 @click.command(cls=Command, help=_HELP + question.WRITTEN, examples=_EXAMPLES, exits=question.EXITS)
 @question.asks
-def command(*, inputs: Inputs, source: str, destination: str, port: str | None, form: Form, colour: When) -> int:
+def command(*, inputs: Inputs, source: str, destination: str, port: str | None, form: str, colour: When) -> int:
     """Print the decision and return the exit code of the verdict."""
-    from podfence.report import documents, structured, verdict
-
     cluster = load(inputs)
     answer = cluster.check(source, destination, port, namespace=inputs.own_namespace)
     gaps = cluster.gaps_between(source, destination, namespace=inputs.own_namespace)
-    if form == "text":
-        outputs.write(incomplete(gaps))
-        outputs.write(verdict.brief(answer, style=outputs.style(colour)))
-        for text in answer.notes:
-            note(inputs, text)
-    else:
-        outputs.write(structured.lines(documents.decision(answer), form, gaps))
-    return question.exit_code(answer, gaps)
+    return question.answered("Verdict", answer, cluster.notes, form, colour, gaps)

@@ -20,10 +20,9 @@ from podfence.errors import InputError, PodfenceError
 from podfence.report.counts import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from podfence.api import Cluster
-    from podfence.kube.omissions import Gap
     from podfence.kube.rendering import Chart
 
 
@@ -225,12 +224,6 @@ def reading(*, quiet: bool, outcome: str, in_files: bool = True) -> Iterator[Cal
             yield progress
     except InputError as error:
         raise RefusedError(_refusal(error, quiet=quiet, outcome=outcome, in_files=in_files)) from error
-
-
-def incomplete(gaps: Sequence[Gap]) -> list[str]:
-    """Return the line that comes before an answer which a policy that was not read might turn; none without gaps."""
-    more = f", and {len(gaps) - 1} more places like this" if len(gaps) > 1 else ""
-    return [f"incomplete: {gaps[0]}{more}"] if gaps else []
 
 
 def note(inputs: Inputs, text: str) -> None:

@@ -5,21 +5,22 @@ from __future__ import annotations
 
 import sys
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Literal, TypedDict, get_args
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
-from podfence.cli import complete, errors, outputs
+from podfence.cli import complete, outputs
 from podfence.cli.commands import Command
-from podfence.cli.inputs import incomplete, load, note, reads_cluster
+from podfence.cli.inputs import load, note, reads_cluster
+from podfence.report import formats
 from podfence.report.counts import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection
 
-    from podfence.analysis.answers import Connectivity, PodConnection
+    from podfence.analysis.answers import Connectivity
+    from podfence.analysis.overview import Overview
     from podfence.cli.inputs import Inputs
-    from podfence.kube.omissions import Gap
     from podfence.report.style import When
 
 _EXAMPLES = """
@@ -36,9 +37,6 @@ podfence list --to internet -o csv -f manifests/
 # The grid of all pairs for one port
 podfence list --port 5432 -o matrix -f manifests/
 """
-
-
-Form = Literal["table", "json", "yaml", "csv", "md", "matrix", "matrix-json"]
 
 
 class Question(TypedDict):
@@ -61,7 +59,7 @@ class Question(TypedDict):
 @click.option("--port", metavar="PORT", help="Only on this port.")
 @click.option("--pods", is_flag=True, help="One line per pair of pods, written as they are found.")
 @reads_cluster
-@outputs.formatted(*get_args(Form))
+@outputs.formatted("Overview", "Connectivity", "Matrix")
 @outputs.coloured
 def command(
     *,
@@ -70,7 +68,7 @@ def command(
     destination: str | None,
     port: str | None,
     pods: bool,
-    form: Form,
+    form: str,
     colour: When,
 ) -> int:
     """List every connection that the policies allow; what is not listed is denied.
@@ -78,21 +76,15 @@ def command(
     Endpoints and ports are written as for `check`. In CSV the members of a set are separated by
     spaces, and `10.0.0.0/8!10.1.0.0/16` is the first block without the second.
     """
-    if form in ("matrix", "matrix-json"):
+    as_grid = form in formats.names("Matrix")
+    if as_grid:
         for flag, given in (("--pods", pods), ("--from", source), ("--to", destination)):
             if given:
                 raise click.UsageError(f"{flag} and -o {form} exclude each other", click.get_current_context())
     cluster = load(inputs)
     gaps = cluster.gaps if inputs.shown is None else [gap for gap in cluster.gaps if gap.touches(inputs.shown)]
-    if form in ("matrix", "matrix-json"):
-        from podfence.report import documents, matrix, structured
-
-        grid = cluster.matrix(port=port, namespaces=inputs.shown)
-        if form == "matrix":
-            outputs.write(incomplete(gaps))
-            outputs.write(matrix.grid(grid, style=outputs.style(colour)))
-        else:
-            outputs.write(structured.lines(documents.matrix(grid), "json", gaps))
+    if as_grid:
+        outputs.write_as("Matrix", form, cluster.matrix(port=port, namespaces=inputs.shown), colour, gaps)
         return 0
     question = Question(
         source=source,
@@ -103,64 +95,28 @@ def command(
     )
     if pods:
         connections = cluster.pod_connections(**question)
-        # What cannot be asked turns out here, before anything is written.
         first = tuple(islice(connections, 1))
-        _write_pods(chain(first, connections), form, colour, gaps)
+        outputs.write_as("PodConnections", form, chain(first, connections), colour, gaps)
         if not first:
             note(inputs, "nothing is allowed")
     else:
         from podfence.cli.progress import shown
 
         with shown(sys.stderr, "listing", quiet=inputs.quiet) as progress:
-            answer = cluster.connectivity(**question, progress=progress)
-        _write(answer, form, colour, gaps)
-        _tell(answer, inputs)
+            kind = "Overview" if form in formats.names("Overview") else "Connectivity"
+            ask = cluster.overview if kind == "Overview" else cluster.connectivity
+            answer: Overview | Connectivity = ask(**question, progress=progress)
+        outputs.write_as(kind, form, answer, colour, gaps)
+        _tell(answer, inputs, only_hosts=bool(cluster.state.members))
     return 0
 
 
-def _write(answer: Connectivity, form: Form, colour: When, gaps: Sequence[Gap]) -> None:
-    from podfence.report import csv, documents, markdown, structured, table
-
-    if form not in ("json", "yaml"):
-        _say_incomplete(gaps, form)
-    if form == "csv":
-        csv.connectivity(answer, sys.stdout)
-    elif form == "md":
-        outputs.write(markdown.connectivity(answer))
-    elif form in ("json", "yaml"):
-        outputs.write(structured.lines(documents.connectivity(answer), form, gaps))
-    else:
-        outputs.write(table.connectivity(answer, width=outputs.width(), style=outputs.style(colour)))
-
-
-def _write_pods(connections: Iterable[PodConnection], form: Form, colour: When, gaps: Sequence[Gap]) -> None:
-    from podfence.report import csv, markdown, structured, table
-
-    if form not in ("json", "yaml"):
-        _say_incomplete(gaps, form)
-    if form == "csv":
-        csv.pods(connections, sys.stdout)
-    elif form == "md":
-        outputs.write(markdown.pods(connections))
-    elif form in ("json", "yaml"):
-        outputs.write(structured.pod_lines(connections, form, gaps))
-    else:
-        outputs.write(table.pods(connections, style=outputs.style(colour)))
-
-
-def _say_incomplete(gaps: Sequence[Gap], form: Form) -> None:
-    """Say before an answer that it is incomplete; in CSV, where every line is data, beside it."""
-    if form == "csv":
-        for line in incomplete(gaps):
-            errors.complain(line)
-    else:
-        outputs.write(incomplete(gaps))
-
-
-def _tell(answer: Connectivity, inputs: Inputs) -> None:
-    if not answer.workloads:
+def _tell(answer: Overview | Connectivity, inputs: Inputs, *, only_hosts: bool) -> None:
+    if not answer.workloads and only_hosts:
+        note(inputs, "all pods are hostNetwork, part of their nodes: there is nothing to judge")
+    elif not answer.workloads:
         note(inputs, "the input has no pods and no workloads")
-    elif not answer.connections:
+    elif not answer:
         note(inputs, "nothing is allowed")
     if inputs.verbose:
         counts = (

@@ -25,7 +25,7 @@ podfence check shop/web shop/web 80 --set self-traffic=policy -f manifests/
 
 
 @click.command(cls=Command, examples=_EXAMPLES)
-@outputs.formatted(*get_args(Form))
+@outputs.of_formats(*get_args(Form))
 @outputs.coloured
 def command(form: Form, colour: When) -> int:
     """List what the Kubernetes documents leave open, how it is answered here, and the other answers.
@@ -37,7 +37,7 @@ def command(form: Form, colour: When) -> int:
     if form == "table":
         from podfence.report import options
 
-        outputs.write(options.table(describe(), width=outputs.width(), style=outputs.style(colour)))
+        outputs.write(options.table(describe(), outputs.page(colour)))
     else:
         from podfence.report import documents, structured
 

@@ -10,24 +10,36 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+from podfence.cli import errors
+from podfence.report import formats
 
-    from podfence.report.style import Style, When
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from podfence.kube.omissions import Gap
+    from podfence.report.style import Page, When
 
 _Function = TypeVar("_Function", bound="Callable[..., object]")
 
+# Formats that say in a field of their own that an answer is incomplete.
+_DOCUMENTS = ("json", "yaml", "matrix-json")
 
-def formatted(*formats: str) -> Callable[[_Function], _Function]:
+
+def formatted(*kinds: str) -> Callable[[_Function], _Function]:
+    """Add ``-o`` with the formats of these kinds of answers, the first being the default."""
+    return of_formats(*formats.names(*kinds))
+
+
+def of_formats(*names: str) -> Callable[[_Function], _Function]:
     """Add ``-o`` with these formats, the first being the default."""
     return click.option(
         "-o",
         "--output",
         "form",
-        type=click.Choice(formats),
-        default=formats[0],
+        type=click.Choice(names),
+        default=names[0],
         metavar="FORMAT",
-        help=f"One of {', '.join(formats)}; {formats[0]} unless given.",
+        help=f"One of {', '.join(names)}; {names[0]} unless given.",
     )
 
 
@@ -43,16 +55,31 @@ def coloured(function: _Function) -> _Function:
     )(function)
 
 
-def style(colour: When) -> Style:
-    """Return how to emphasise text on standard output."""
-    from podfence.report.style import choose
-
-    return choose(colour, sys.stdout, os.environ)
-
-
 def width() -> int | None:
     """Return the width of the terminal that standard output is, None if it is none."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def page(colour: When, gaps: Sequence[Gap] = ()) -> Page:
+    """Return what standard output is to text: how wide, whether in colour, and what the answer does not know."""
+    from podfence.report.style import Page, choose
+
+    return Page(width(), choose(colour, sys.stdout, os.environ), tuple(map(str, gaps)))
+
+
+def write_as(kind: str, form: str, answer: object, colour: When, gaps: Sequence[Gap] = ()) -> None:
+    """Write an answer of a kind in one of its formats to standard output.
+
+    With `gaps` it says first that it is incomplete; in CSV, where every line is data, that is said beside it.
+    """
+    if gaps and form not in _DOCUMENTS:
+        more = f", and {len(gaps) - 1} more places like this" if len(gaps) > 1 else ""
+        line = f"incomplete: {gaps[0]}{more}"
+        if form == "csv":
+            errors.complain(line)
+        else:
+            write([line])
+    write(formats.lines(kind, form, answer, page(colour, gaps)))
 
 
 def write(lines: Iterable[str]) -> None:

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import replace
 
 from podfence.cli import complete, outputs
 from podfence.cli.inputs import reads_cluster
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 
     from podfence.kube.omissions import Gap
     from podfence.policy.verdict import Verdict
-
-Form = Literal["text", "json", "yaml"]
+    from podfence.report.style import When
 
 EXITS = """
 0  allowed
@@ -48,12 +48,22 @@ def asks(function: Callable[..., int]) -> Callable[..., int]:
         click.argument("destination", metavar="DST", shell_complete=complete.endpoints),
         click.argument("port", metavar="[PORT]", required=False),
         reads_cluster,
-        outputs.formatted(*get_args(Form)),
+        outputs.formatted("Verdict"),
         outputs.coloured,
     )
     for decorator in reversed(decorators):
         function = decorator(function)
     return function
+
+
+def answered(
+    kind: str, verdict: Verdict, notes: tuple[str, ...], form: str, colour: When, gaps: Sequence[Gap] = ()
+) -> int:
+    """Write a verdict and return its exit code; notes are on standard error already, and in documents as data."""
+    if form != "text":
+        verdict = replace(verdict, notes=notes)
+    outputs.write_as(kind, form, verdict, colour, gaps)
+    return exit_code(verdict, gaps)
 
 
 def exit_code(verdict: Verdict, gaps: Sequence[Gap] = ()) -> int:

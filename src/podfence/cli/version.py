@@ -16,7 +16,7 @@ Form = Literal["text", "json", "yaml"]
 
 
 @click.command(cls=Command, examples="podfence version\npodfence version -o json")
-@outputs.formatted(*get_args(Form))
+@outputs.of_formats(*get_args(Form))
 def command(form: Form) -> int:
     """Print the version of podfence."""
     if form == "text":

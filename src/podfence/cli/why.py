@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from podfence.cli import outputs, question
 from podfence.cli.agent.status import at_socket
 from podfence.cli.commands import Command
-from podfence.cli.question import Form
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,11 +47,18 @@ _EXITS = """
 @click.argument("destination", metavar="DST")
 @click.argument("port", metavar="[PORT]", required=False)
 @click.option("-n", "--namespace", metavar="NS", default="default", help="Namespace in which bare names are looked up.")
-@outputs.formatted(*get_args(Form))
+@outputs.formatted("Verdict")
 @outputs.coloured
 @at_socket
 def command(
-    *, source: str, destination: str, port: str | None, namespace: str, form: Form, colour: When, socket: Path
+    *,
+    source: str,
+    destination: str,
+    port: str | None,
+    namespace: str,
+    form: Literal["text", "json", "yaml"],
+    colour: When,
+    socket: Path,
 ) -> int:
     """Print the answer and return the exit code of the verdict, or of a difference."""
     from podfence.agent.node.answer import NodeAnswer
@@ -61,7 +67,7 @@ def command(
 
     answer = ask(socket, "why", NodeAnswer, source=source, destination=destination, port=port, namespace=namespace)
     if form == "text":
-        outputs.write(why.lines(answer, style=outputs.style(colour)))
+        outputs.write(why.lines(answer, outputs.page(colour)))
     else:
         outputs.write(structured.lines(documents.why(answer), form))
     return DIFFERS if answer.differs else question.exit_code(answer.verdict)

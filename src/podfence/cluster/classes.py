@@ -10,7 +10,8 @@ tells apart; classes are not joined again when it goes out of use, which costs r
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from podfence.cluster.namespaces import NamespaceIndex
@@ -87,6 +88,35 @@ class ClassIndex:
         self._global: dict[Selection, int] = {}
         self._matched: dict[Selection, frozenset[str]] = {}
         self._changed: dict[Selection, int] = {}
+
+    def copy(self) -> ClassIndex:
+        """Return an index of its own with the same members in the same classes, to be changed for one question."""
+        classes = {
+            number: replace(item, labels=dict(item.labels), members=dict(item.members))
+            for number, item in self.classes.items()
+        }
+        other = copy(self)
+        vars(other).update(
+            _keys=set(self._keys),
+            _names=set(self._names),
+            _cuts=list(self._cuts),
+            _members=dict(self._members),
+            _class_of={key: item for item in classes.values() for key in item.members},
+            _by_key={key: classes[number] for number, key in self._key_of.items()},
+            _key_of=dict(self._key_of),
+            _free=list(self._free),
+            classes=classes,
+            _in_namespace=dict(self._in_namespace),
+            _with_label=dict(self._with_label),
+            _with_key=dict(self._with_key),
+            _in_cell=dict(self._in_cell),
+            # Whoever asks at the same time may be adding selections: they are taken as they are at one instant.
+            _local={name: dict(table) for name, table in dict(self._local).items()},
+            _global=dict(self._global),
+            _matched=dict(self._matched),
+            _changed={},
+        )
+        return other
 
     def class_of(self, key: Key) -> PodClass | None:
         """Return the class of a member, None if it is not in the index."""

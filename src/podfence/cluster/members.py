@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 from podfence.cluster.controllers import added_labels, numbers
 from podfence.kube.objects import Key
 from podfence.kube.registry import KINDS
-from podfence.sets.addresses import parse_address
+from podfence.sets.addresses import family_of, parse_address
 
 if TYPE_CHECKING:
     from podfence.kube.objects import ContainerPort, Labels, Pod, PodTemplate, Workload
+    from podfence.sets.addresses import Family
 
 FINISHED_PHASES = frozenset({"Succeeded", "Failed"})
+
+_SEVERAL = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +58,10 @@ def display_name(key: Key) -> str:
 
 
 def member_of_pod(pod: Pod, workload: Key | None) -> Member:
-    """Return the member for a live Pod object; addresses that cannot be parsed are left out."""
+    """Return the member for a live Pod object.
+
+    Addresses that cannot be parsed are left out, and so are further ones of a family: a pod has one of each at most.
+    """
     template = pod.template
     texts = pod.addresses or (pod.node_addresses if template.host_network else ())
     return Member(
@@ -63,7 +69,7 @@ def member_of_pod(pod: Pod, workload: Key | None) -> Member:
         workload=workload,
         labels=template.labels,
         ports=template.ports,
-        addresses=tuple(number for text in texts if (number := _number(text)) is not None),
+        addresses=_one_of_each_family(texts, host=template.host_network),
         node=template.node,
         host=template.host_network,
         pod=pod,
@@ -92,6 +98,17 @@ def _member_of_template(workload: Workload, key: Key, number: int | None) -> Mem
         node=template.node,
         host=template.host_network,
     )
+
+
+def _one_of_each_family(texts: tuple[str, ...], *, host: bool) -> tuple[int, ...]:
+    """Return addresses as numbers; those of a node that are a pod's too may be several of a family."""
+    numbers = tuple(number for text in texts if (number := _number(text)) is not None)
+    if host or len(numbers) < _SEVERAL:
+        return numbers
+    first: dict[Family, int] = {}
+    for number in numbers:
+        first.setdefault(family_of(number), number)
+    return tuple(first.values())
 
 
 def _number(text: str) -> int | None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from podfence.cluster.addresses import owners
 from podfence.cluster.nodes import numbers_of
 from podfence.kube.objects import Key
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from podfence.cluster.members import Member
     from podfence.cluster.state import ClusterState
-    from podfence.kube.objects import EndpointPort, EndpointSlice, Service, ServicePort
+    from podfence.kube.objects import Backend, EndpointPort, EndpointSlice, Service, ServicePort
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +43,16 @@ def backends(state: ClusterState, service: Service, port: ServicePort) -> list[S
             if (number := target_number(member, port)) is not None
         ]
     found: list[ServiceBackend] = []
-    by_address = {number: member for member in state.members.values() for number in member.addresses}
+    owned = owners(state)
     for piece in _slices(state, service):
         for endpoint in piece.ports:
             if endpoint.number is None or not _same_port(endpoint, port):
                 continue
             for backend in piece.backends:
                 numbers = list(numbers_of(backend.addresses))
-                member = next((by_address[number] for number in numbers if number in by_address), None)
+                member = next((owned[number] for number in numbers if number in owned), None) or _unaddressed(
+                    state, piece.namespace, backend
+                )
                 address = None if member or not numbers else numbers[0]
                 if backend.ready and (member or address is not None):
                     found.append(ServiceBackend(member, address, endpoint.protocol, endpoint.number))
@@ -90,6 +93,12 @@ def target_number(member: Member, port: ServicePort) -> int | None:
         if item.name == port.target and item.protocol == port.protocol:
             return item.number
     return None
+
+
+def _unaddressed(state: ClusterState, namespace: str, backend: Backend) -> Member | None:
+    """Return the pod that an endpoint names, if its addresses are not known: nobody else is known to have them."""
+    member = state.members.get(Key("Pod", namespace, backend.pod)) if backend.pod else None
+    return None if member is None or member.addresses else member
 
 
 def _same_port(endpoint: EndpointPort, port: ServicePort) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from podfence.analysis.endpoints import claim
+from podfence.cluster.addresses import claim
 from podfence.sets import AddressSet, members
 
 if TYPE_CHECKING:
@@ -155,4 +155,4 @@ def _owner(claims: dict[Key, Member]) -> Key:
     """Return the pod that an address belongs to of those that claim it (semantics 8.6)."""
     if len(claims) == 1:
         return next(iter(claims))
-    return max(claims.values(), key=lambda member: (claim(member), member.key)).key
+    return max(claims.values(), key=claim).key

@@ -54,8 +54,7 @@ class Subjects:
         compiled = self._model.engine.policies(namespace)
         known = self._spaces.get(namespace)
         if known is None or known.compiled is not compiled:
-            ordered = sorted(compiled, key=_name)
-            known = self._spaces[namespace] = _Space(compiled, {policy.key: policy for policy in ordered})
+            known = self._spaces[namespace] = _Space(compiled, {policy.key: policy for policy in compiled})
         return known.by_key
 
     def groups(self, classes: Iterable[int]) -> dict[int, dict[Direction, GroupKey]]:
@@ -95,7 +94,3 @@ class Subjects:
                 if (name, protocol) in names and not (sidecar and containers_only)
             }
         return GroupKey(direction, pod_class.namespace, tuple(key for key, _ in policies), tuple(sorted(ports)))
-
-
-def _name(policy: CompiledPolicy) -> tuple[str, str]:
-    return policy.source.name, policy.key.kind

@@ -34,11 +34,15 @@ class AddressEnd:
 
 @dataclass(frozen=True, slots=True)
 class NodeEnd:
-    """A node, or a hostNetwork pod on it (semantics 7.6); `address` is None when not known."""
+    """A node, or a hostNetwork pod on it (semantics 7.6); `address` is None when not known.
+
+    `own` says that it is the node of the pod at the other end, whatever its name.
+    """
 
     name: str
     address: int | None
     family: Family
+    own: bool = False
 
 
 End = PodEnd | AddressEnd | NodeEnd

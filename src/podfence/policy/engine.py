@@ -112,7 +112,7 @@ class Engine:
             return "7.1" if self.options.self_traffic == "allowed" else None
         if isinstance(peer, AddressEnd):
             return "7.1" if peer.address in AddressSet.LOOPBACK else None
-        if peer.name and peer.name == subject.member.node:
+        if peer.own or (peer.name and peer.name == subject.member.node):
             if direction is Direction.INGRESS:
                 return "7.3"
             if settle(self.options.own_node_egress, bound, "policy", "allowed") == "allowed":

@@ -56,7 +56,8 @@ def compile_namespace(
 
     ``auto``: the old meaning for old objects, the annotation counting where there are any. ``v1beta1``:
     the same, the annotation counting everywhere. ``v1``: as the group was read from 1.7 on (semantics 10.8).
-    `earlier` are policies compiled before with the same options; those of the same objects are not compiled again.
+    All are in order of name, whatever their form. `earlier` are policies compiled before with the same options;
+    those of the same objects are not compiled again.
     """
     known = {id(item.source): item for item in earlier}
     ordered = sorted(policies, key=lambda policy: policy.name)
@@ -68,7 +69,7 @@ def compile_namespace(
         everyone = Selection(namespace.name, None, None)
         result.append(CompiledPolicy(namespace, everyone, {Direction.INGRESS: ()}))
         result.extend(_compile_old(policy, options) for policy in old)
-    return tuple(result)
+    return tuple(sorted(result, key=lambda policy: (policy.source.name, policy.key.kind)))
 
 
 def _compile_old(policy: NetworkPolicy, options: Options) -> CompiledPolicy:

@@ -39,7 +39,16 @@ class _Gap:
     port: bool = False
 
 
-def nearest_miss(engine: Engine, direction: Direction, subject: PodEnd, peer: End, wanted: Wanted) -> Miss | None:
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """The nearest miss, and whether its ports and its peers are what misses."""
+
+    miss: Miss
+    wrong_port: bool
+    wrong_peer: bool
+
+
+def nearest_miss(engine: Engine, direction: Direction, subject: PodEnd, peer: End, wanted: Wanted) -> Nearest | None:
     """Return the nearest rule over all policies that isolate the pod; None if they have no rule.
 
     Of equally near rules the first by policy name and index is returned.
@@ -58,10 +67,12 @@ def nearest_miss(engine: Engine, direction: Direction, subject: PodEnd, peer: En
     if best is None:
         return None
     _, policy, rules, index, gaps = best
-    return Miss(
-        rule=rule_ref(policy, direction, index),
-        admits=admits_text(rules[index], direction, policy.subject.namespace or ""),
-        gap=" and ".join(gap.fact for gap in gaps) or "which the options in force do not honour",
+    return Nearest(
+        Miss(
+            rule=rule_ref(policy, direction, index),
+            admits=admits_text(rules[index], direction, policy.subject.namespace or ""),
+            gap=" and ".join(gap.fact for gap in gaps) or "which the options in force do not honour",
+        ),
         wrong_port=any(gap.port for gap in gaps),
         wrong_peer=not all(gap.port for gap in gaps),
     )

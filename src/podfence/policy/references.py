@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from podfence.kube.objects import NetworkPolicy
-from podfence.policy.verdict import ANNOTATION_KIND, Direction, PolicyRef, RuleRef
+from podfence.policy.verdict import ANNOTATION_KIND, Direction, Line, PolicyRef, Position, RuleRef
 
 if TYPE_CHECKING:
     from podfence.policy.grants import CompiledPolicy
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def policy_ref(policy: CompiledPolicy) -> PolicyRef:
     """Return the name and place of a policy, or of the namespace whose annotation isolates."""
     source = policy.source
-    position = source.origin.at() if source.origin else None
+    position = Position(*source.origin.at()) if source.origin else None
     if isinstance(source, NetworkPolicy):
         return PolicyRef("NetworkPolicy", source.namespace, source.name, position)
     return PolicyRef(ANNOTATION_KIND, source.name, source.name, position)
@@ -29,6 +29,6 @@ def rule_ref(policy: CompiledPolicy, direction: Direction, index: int) -> RuleRe
         policy_ref(policy),
         direction,
         index,
-        origin.at(*path) if origin else None,
-        origin.excerpt(*path) if origin else (),
+        Position(*origin.at(*path)) if origin else None,
+        tuple(Line(*item) for item in origin.excerpt(*path)) if origin else (),
     )

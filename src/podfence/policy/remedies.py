@@ -14,7 +14,8 @@ from podfence.sets.addresses import AddressSet, format_address
 from podfence.sets.ports import OTHER_POINT
 
 if TYPE_CHECKING:
-    from podfence.policy.verdict import Miss, PolicyRef
+    from podfence.policy.misses import Nearest
+    from podfence.policy.verdict import PolicyRef
     from podfence.policy.wording import Wanted
 
 
@@ -24,7 +25,7 @@ def remedy(
     peer: End,
     wanted: Wanted,
     policies: tuple[PolicyRef, ...],
-    nearest: Miss | None,
+    nearest: Nearest | None,
 ) -> str:
     """Return what to add to which rule, or which rule to add to which policy.
 
@@ -33,7 +34,7 @@ def remedy(
     word = "from" if direction is Direction.INGRESS else "to"
     who = _peer(peer, subject.member.namespace)
     if nearest is not None and not (wanted.point == OTHER_POINT and nearest.wrong_port):
-        rule = f"rule {nearest.rule.index + 1} of {nearest.rule.policy}"
+        rule = f"rule {nearest.miss.rule.index + 1} of {nearest.miss.rule.policy}"
         if not nearest.wrong_peer:
             return f"add to the ports of {rule}: {wanted}"
         if not nearest.wrong_port:

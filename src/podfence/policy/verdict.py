@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import enum
 
-import msgspec
-
-from podfence.kube.findings import Position
+from podfence.documents import Value
 
 
 class Decision(enum.StrEnum):
@@ -41,7 +39,26 @@ ANNOTATION_KIND = "Namespace annotation"
 """The kind in reasons of the annotation that isolated a namespace before 1.7 (semantics 10.1)."""
 
 
-class PolicyRef(msgspec.Struct, frozen=True):
+class Position(Value, frozen=True):
+    """A place in an input; `line` and `column` count from 1 over the whole file, 0 means the file as such."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        """Return ``file:line``."""
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+class Line(Value, frozen=True):
+    """One line of a source file."""
+
+    number: int
+    text: str
+
+
+class PolicyRef(Value, frozen=True):
     """A policy as named in a reason; `position` is None when it did not come from a file."""
 
     kind: str
@@ -57,7 +74,7 @@ class PolicyRef(msgspec.Struct, frozen=True):
         return f"{self.kind} {self.namespace}/{self.name}{where}"
 
 
-class RuleRef(msgspec.Struct, frozen=True):
+class RuleRef(Value, frozen=True):
     """A rule as named in a reason: its policy, direction and index (from 1 in texts, from 0 here).
 
     `excerpt` holds the numbered source lines of the rule, empty when it did not come from a file.
@@ -67,7 +84,7 @@ class RuleRef(msgspec.Struct, frozen=True):
     direction: Direction
     index: int
     position: Position | None = None
-    excerpt: tuple[tuple[int, str], ...] = ()
+    excerpt: tuple[Line, ...] = ()
 
     def __str__(self) -> str:
         """Return ``NetworkPolicy shop/db (policies/db.yaml:3) rule 1 (policies/db.yaml:14)``."""
@@ -75,28 +92,27 @@ class RuleRef(msgspec.Struct, frozen=True):
         return f"{self.policy} rule {self.index + 1}{where}"
 
 
-class Miss(msgspec.Struct, frozen=True):
+class Miss(Value, frozen=True):
     """The rule that comes nearest to admitting a denied connection, and by what it misses.
 
     `admits` says what the rule admits (``TCP 5432 from app=api``), `gap` why this connection is not
-    that (``the source has app=web``), the flags whether its ports and its peers are what misses.
+    that (``the source has app=web``).
     """
 
     rule: RuleRef
     admits: str
     gap: str
-    wrong_port: bool
-    wrong_peer: bool
 
 
-class Reason(msgspec.Struct, frozen=True, kw_only=True):
+class Reason(Value, frozen=True, kw_only=True):
     """Why one direction of a connection is decided as it is.
 
-    `summary` is one clause for people. Allowed by a rule: `rule` is set. Denied: `policies` are those
+    `summary` is one clause for people. Allowed by a rule: `rule` is set, and `match` says which item of its `from` or
+    `to` it is that admits, and what that means. Denied: `policies` are those
     that isolate the pod, `nearest` the best miss, if they have any rule, and `remedy` the smallest change
     of a policy that would admit the connection. Allowed by default or exempt
     (own node, itself, no pod at this end): `policies` is empty. `semantics` is the number of the rule of
-    the specification that decided, `options` the engine options that did.
+    the specification that decided, `options` the engine options that did, as ``--set`` takes them.
     """
 
     direction: Direction
@@ -106,6 +122,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     semantics: str
     policies: tuple[PolicyRef, ...] = ()
     rule: RuleRef | None = None
+    match: str = ""
     nearest: Miss | None = None
     remedy: str = ""
     options: tuple[str, ...] = ()
@@ -115,24 +132,26 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.direction}: {self.summary}"
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class Verdict(Value, frozen=True, kw_only=True):
     """The answer to one question, with its reasons.
 
     `source`, `destination` and `port` are the question's ends as shown (``shop/deploy/web``,
     ``TCP 5432``, ``every port``). When the parts of a question are decided differently (pods of a
     workload, backends of a Service, ports, address families, options), `decision` is ``depends``,
-    `parts` holds the verdict of each part and `depends_on` says on what.
+    `parts` holds the verdict of each part and `depends_on` says on what. `translation` says which ports of its
+    backends the ports of a Service are.
     """
 
     source: str
     destination: str
     port: str
     decision: Decision
+    depends_on: str = ""
+    translation: str = ""
     egress: Reason
     ingress: Reason
-    depends_on: str = ""
-    parts: tuple[Verdict, ...] = ()
     notes: tuple[str, ...] = ()
+    parts: tuple[Verdict, ...] = ()
 
     @property
     def allowed(self) -> bool | None:

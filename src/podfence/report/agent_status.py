@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from podfence.report import columns
 from podfence.report.counts import counted
-from podfence.report.style import PLAIN
+from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from podfence.agent.node.answer import AgentStatus, Watch
-    from podfence.report.style import Style
+    from podfence.report.style import Page
 
 _SOURCES = {
     "waiting": "waiting for the first complete lists",
@@ -22,8 +22,9 @@ _SOURCES = {
 }
 
 
-def lines(status: AgentStatus, *, width: int | None = None, style: Style = PLAIN) -> Iterator[str]:
+def lines(status: AgentStatus, page: Page = PAGE) -> Iterator[str]:
     """Yield the state in words, and then a table of watches, and what was found wrong with the node."""
+    width, style = page[:2]
     ready = style.decision("allowed", "yes") if status.ready else style.decision("denied", "no")
     rows = [
         ("node", status.node),

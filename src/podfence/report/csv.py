@@ -4,36 +4,42 @@
 from __future__ import annotations
 
 import csv
+from io import StringIO
 from typing import TYPE_CHECKING
 
 from podfence.report.sets import Members
+from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import TextIO
 
     from podfence.analysis.answers import Connectivity, PodConnection, Ports
+    from podfence.report.style import Page
 
 HEADER = ("source", "destination", "protocol", "from", "to", "depends")
 
 
-def connectivity(answer: Connectivity, out: TextIO) -> None:
-    """Write `answer`; the members of a set are separated by spaces, groups are written out."""
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(HEADER)
+def connectivity(answer: Connectivity, _page: Page = PAGE) -> Iterator[str]:
+    """Yield the lines of `answer`; the members of a set are separated by spaces, groups are written out."""
+    yield _line(HEADER)
     members = Members(answer)
     for item in answer.connections:
         source = " ".join(members.of(item.sources, source=True))
         destination = " ".join(members.of(item.destinations, source=False))
-        writer.writerows((source, destination, *ports, item.depends) for ports in _ranges(item.ports))
+        yield from (_line((source, destination, *ports, item.depends)) for ports in _ranges(item.ports))
 
 
-def pods(connections: Iterable[PodConnection], out: TextIO) -> None:
-    """Write connections between single pods as they come."""
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(HEADER)
+def pods(connections: Iterable[PodConnection], _page: Page = PAGE) -> Iterator[str]:
+    """Yield the lines of connections between single pods as they come."""
+    yield _line(HEADER)
     for item in connections:
-        writer.writerows((item.source, item.destination, *ports, item.depends) for ports in _ranges(item.ports))
+        yield from (_line((item.source, item.destination, *ports, item.depends)) for ports in _ranges(item.ports))
+
+
+def _line(values: tuple[str, ...]) -> str:
+    out = StringIO()
+    csv.writer(out, lineterminator="").writerow(values)
+    return out.getvalue()
 
 
 def _ranges(ports: Ports) -> Iterator[tuple[str, str, str]]:

@@ -5,21 +5,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from podfence.report.style import PLAIN, Style
+from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from podfence.analysis.answers import Matrix
+    from podfence.report.style import Page
 
 _DECISIONS = {".": "allowed", "X": "denied", "~": "depends", "?": "depends"}
 _MEANINGS = ((".", "allowed"), ("X", "denied"), ("~", "allowed on some ports"), ("?", "depends"))
 
 
-def grid(answer: Matrix, *, style: Style = PLAIN) -> Iterator[str]:
+def grid(answer: Matrix, page: Page = PAGE) -> Iterator[str]:
     """Yield the grid and its legend; the numbers of columns are written downwards, so a column is one character."""
     if not answer.names:
         return
+    style = page.style
     digits = len(str(len(answer.names)))
     numbers = [str(number).rjust(digits) for number in range(1, len(answer.names) + 1)]
     names = max(map(len, answer.names))

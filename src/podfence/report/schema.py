@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import difflib
+import json
+from typing import Any
 
 import msgspec
 
 from podfence.errors import PodfenceError
+from podfence.report import documents
 from podfence.report.documents import KINDS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -20,5 +23,20 @@ def text(kind: str) -> str:
         near = difflib.get_close_matches(kind.lower(), known, n=1)
         hint = f"did you mean {known[near[0]]}?" if near else f"there are {', '.join(KINDS)}"
         raise PodfenceError(f"unknown kind {kind!r}; {hint}")
-    schema = {"$schema": DIALECT} | msgspec.json.schema(KINDS[known[kind.lower()]])
+    schema = _short({"$schema": DIALECT} | msgspec.json.schema(KINDS[known[kind.lower()]]))
+    for definition in schema["$defs"].values():
+        # What may be left out in Python is always printed.
+        for rule in definition.get("properties", {}).values():
+            rule.pop("default", None)
+        if "properties" in definition:
+            definition["required"] = list(definition["properties"])
     return msgspec.json.format(msgspec.json.encode(schema), indent=2).decode()
+
+
+def _short(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema in which a kind and the answer that it is of, which may be its own part, have short names."""
+    text = json.dumps(schema).replace(f"{documents.__name__}.", "")
+    for answer in documents.ANSWERS:
+        text = text.replace(f"{answer.__module__}.{answer.__name__}", "Part")
+    found: dict[str, Any] = json.loads(text)
+    return found

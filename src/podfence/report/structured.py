@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Documents as JSON and YAML text."""
+"""Answers as JSON and YAML documents."""
 
 from __future__ import annotations
 
@@ -8,45 +8,60 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from podfence.documents import API_VERSION
 from podfence.report import yaml
-from podfence.report.values import API_VERSION
+from podfence.report.documents import ANSWERS
+from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from podfence.analysis.answers import PodConnection
-    from podfence.kube.omissions import Gap
+    from podfence.report.style import Page
 
 Form = Literal["json", "yaml"]
 
 
-def lines(document: msgspec.Struct, form: Form, gaps: Sequence[Gap] = ()) -> Iterator[str]:
-    """Yield the lines of `document`: its fields in the order of its type, indented by two spaces.
-
-    With `gaps` it says that it is incomplete.
-    """
-    if gaps:
-        document = msgspec.structs.replace(document, complete=False, incomplete=tuple(map(str, gaps)))
-    if form == "yaml":
-        yield from yaml.lines(msgspec.to_builtins(document))
-    else:
-        yield msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+def json_lines(answer: msgspec.Struct, page: Page = PAGE) -> Iterator[str]:
+    """Yield an answer as JSON: its fields in the order of its type, indented by two spaces."""
+    encoded = msgspec.json.encode(answer)
+    head = _head(answer, page)
+    if head:
+        begin = msgspec.json.encode(head)
+        encoded = begin[:-1] + (b"," if len(encoded) > len(b"{}") else b"") + encoded[1:]
+    yield msgspec.json.format(encoded, indent=2).decode()
 
 
-def pod_lines(connections: Iterable[PodConnection], form: Form, gaps: Sequence[Gap] = ()) -> Iterator[str]:
+def yaml_lines(answer: msgspec.Struct, page: Page = PAGE) -> Iterator[str]:
+    """Yield the lines of an answer as YAML, the same facts in the same order."""
+    yield from yaml.lines(_head(answer, page) | msgspec.to_builtins(answer))
+
+
+def lines(document: msgspec.Struct, form: Form) -> Iterator[str]:
+    """Yield the lines of `document` as `form` has it."""
+    return yaml_lines(document) if form == "yaml" else json_lines(document)
+
+
+def _head(answer: msgspec.Struct, page: Page) -> dict[str, object]:
+    """Return what a document begins with, for answers that do not say it themselves."""
+    kind = ANSWERS.get(type(answer))
+    return {"apiVersion": API_VERSION, "kind": kind, **_completeness(page)} if kind else {}
+
+
+def _completeness(page: Page) -> dict[str, object]:
+    return {"complete": not page.gaps, "incomplete": list(page.gaps)}
+
+
+def pods_json(connections: Iterable[PodConnection], page: Page = PAGE) -> Iterator[str]:
     """Yield the lines of a PodConnections document while `connections` come; nothing is kept.
 
-    JSON has one line per connection, so that programs which read lines can read it as well.
+    It has one line per connection, so that programs which read lines can read it as well.
     """
-    return _pod_yaml(connections, gaps) if form == "yaml" else _pod_json(connections, gaps)
-
-
-def _pod_json(connections: Iterable[PodConnection], gaps: Sequence[Gap]) -> Iterator[str]:
     yield "{"
     yield f'  "apiVersion": "{API_VERSION}",'
     yield '  "kind": "PodConnections",'
-    yield f'  "complete": {str(not gaps).lower()},'
-    yield f'  "incomplete": {msgspec.json.encode([str(gap) for gap in gaps]).decode()},'
+    for name, value in _completeness(page).items():
+        yield f'  "{name}": {msgspec.json.encode(value).decode()},'
     yield '  "items": ['
     encode = msgspec.json.Encoder().encode
     before = ""
@@ -60,10 +75,11 @@ def _pod_json(connections: Iterable[PodConnection], gaps: Sequence[Gap]) -> Iter
     yield "}"
 
 
-def _pod_yaml(connections: Iterable[PodConnection], gaps: Sequence[Gap]) -> Iterator[str]:
+def pods_yaml(connections: Iterable[PodConnection], page: Page = PAGE) -> Iterator[str]:
+    """Yield the lines of a PodConnections document while `connections` come; nothing is kept."""
     yield f"apiVersion: {API_VERSION}"
     yield "kind: PodConnections"
-    yield from yaml.lines({"complete": not gaps, "incomplete": [str(gap) for gap in gaps]})
+    yield from yaml.lines(_completeness(page))
     remaining = iter(connections)
     first = next(remaining, None)
     if first is None:

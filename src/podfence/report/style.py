@@ -38,6 +38,20 @@ class Style(NamedTuple):
 PLAIN = Style()
 
 
+class Page(NamedTuple):
+    """What text is written on: `width` is that of a terminal, None where there is none.
+
+    `gaps` say where a policy may lie that could turn the answer, and that nobody has read, one sentence each.
+    """
+
+    width: int | None = None
+    style: Style = PLAIN
+    gaps: tuple[str, ...] = ()
+
+
+PAGE = Page()
+
+
 def choose(when: When, stream: TextIO, environ: Mapping[str, str]) -> Style:
     """Return the style for `stream`: an explicit `when` wins, then NO_COLOR, then whether it is a terminal."""
     if when != "auto":

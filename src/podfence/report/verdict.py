@@ -6,12 +6,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from podfence.policy.verdict import Decision, Direction, Tier
-from podfence.report.style import PLAIN, Style
+from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from podfence.policy.verdict import Reason, RuleRef, Verdict
+    from podfence.report.style import Page, Style
 
 _TIER_WIDTH = max(len(tier) for tier in Tier)
 
@@ -22,25 +23,29 @@ _RULE_TITLES = {
 }
 
 
-def brief(verdict: Verdict, *, style: Style = PLAIN) -> Iterator[str]:
+def brief(verdict: Verdict, page: Page = PAGE) -> Iterator[str]:
     """Yield the decision in one line and, when it depends, those of its parts indented below."""
+    style = page.style
     text = str(verdict)
     word = verdict.decision.value
     yield style.decision(word, word) + text.removeprefix(word)
     for part in verdict.parts:
-        for line in brief(part, style=style):
+        for line in brief(part, page):
             yield "  " + line
 
 
-def chain(verdict: Verdict, *, style: Style = PLAIN) -> Iterator[str]:
+def chain(verdict: Verdict, page: Page = PAGE) -> Iterator[str]:
     """Yield the decision and how it came about, in both directions, or for every part when it depends."""
+    style = page.style
     word = verdict.decision.value
     yield f"{style.decision(word, word)}  {question(verdict)}"
+    if verdict.translation:
+        yield verdict.translation
     if verdict.depends_on:
         yield f"depends on {verdict.depends_on}"
     for part in verdict.parts:
         yield ""
-        yield from _indented(chain(part, style=style))
+        yield from _indented(chain(part, page))
     if not verdict.parts:
         for reason, end in ((verdict.egress, verdict.source), (verdict.ingress, verdict.destination)):
             yield ""
@@ -67,6 +72,8 @@ def _direction(reason: Reason, end: str, style: Style) -> Iterator[str]:
     if reason.rule:
         yield _RULE_TITLES[reason.decision]
         yield from _indented(_rule(reason.rule, style), 4)
+        if reason.match:
+            yield f"    {reason.match}"
     if reason.nearest:
         yield "  Nearest rule"
         yield from _indented(_rule(reason.nearest.rule, style), 4)
@@ -76,7 +83,7 @@ def _direction(reason: Reason, end: str, style: Style) -> Iterator[str]:
         yield "  Smallest change that would admit it"
         yield f"    {reason.remedy}"
     rests = ([f"semantics {reason.semantics}"] if reason.semantics else []) + [
-        f"option {option.replace('_', '-')}" for option in reason.options
+        f"option {option}" for option in reason.options
     ]
     if rests:
         yield style.faint(f"  Rests on {', '.join(rests)}")
@@ -100,9 +107,9 @@ def _tiers(reason: Reason, style: Style) -> Iterator[str]:
 
 def _rule(rule: RuleRef, style: Style) -> Iterator[str]:
     yield str(rule)
-    width = max((len(str(number)) for number, _ in rule.excerpt), default=0)
-    for number, text in rule.excerpt:
-        yield f"{style.faint(f'  {str(number).rjust(width)} |')} {text}".rstrip()
+    width = max((len(str(line.number)) for line in rule.excerpt), default=0)
+    for line in rule.excerpt:
+        yield f"{style.faint(f'  {str(line.number).rjust(width)} |')} {line.text}".rstrip()
 
 
 def _indented(lines: Iterator[str], by: int = 2) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from podfence.report.values import API_VERSION, ApiVersion, Value
+from podfence.documents import API_VERSION, ApiVersion, Value
 
 if TYPE_CHECKING:
     from podfence.lab.verification import result as verification
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 JudgementName = Literal["allowed", "denied"]
 
 
-class Trial(Value, frozen=True):
+class Trial(Value, frozen=True, kw_only=True):
     """A connection that was tried and judged.
 
     The groups name what the ends stand for; `portKind` is `other TCP` or `other UDP` for a port that is
@@ -34,7 +34,7 @@ class Trial(Value, frozen=True):
     reason: str
 
 
-class DeadTarget(Value, frozen=True):
+class DeadTarget(Value, frozen=True, kw_only=True):
     """A target that could not be reached without policies either; `connections` counts what is not judged."""
 
     destination: str
@@ -45,14 +45,14 @@ class DeadTarget(Value, frozen=True):
     outcome: str
 
 
-class LeftOut(Value, frozen=True):
+class LeftOut(Value, frozen=True, kw_only=True):
     """What was not tried, and why."""
 
     what: str
     why: str
 
 
-class Verification(Value, frozen=True):
+class Verification(Value, frozen=True, kw_only=True):
     """The answer of `lab verify`; it `holds` if there is no difference and no dead target.
 
     `tried` counts connections, judged or not; `differences` are those of `trials` where `observed` is not

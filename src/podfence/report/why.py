@@ -6,18 +6,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from podfence.report import verdict
-from podfence.report.style import PLAIN
+from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from podfence.agent.node.answer import Judged, NodeAnswer
-    from podfence.report.style import Style
+    from podfence.report.style import Page, Style
 
 
-def lines(answer: NodeAnswer, *, style: Style = PLAIN) -> Iterator[str]:
+def lines(answer: NodeAnswer, page: Page = PAGE) -> Iterator[str]:
     """Yield the engine's decision, then each connection with the kernel's counters, then whether they differ."""
-    yield from verdict.brief(answer.verdict, style=style)
+    style = page.style
+    yield from verdict.brief(answer.verdict, page)
     for item in answer.connections:
         yield ""
         yield f"{style.strong(f'{item.source} -> {item.destination}')} {item.ports}"

@@ -48,7 +48,7 @@ _EXITS = """
     examples=_EXAMPLES,
     exits=_EXITS,
 )
-@outputs.formatted(*get_args(Form))
+@outputs.of_formats(*get_args(Form))
 @outputs.coloured
 @at_socket
 def command(*, form: Form, colour: When, socket: Path) -> int:
@@ -59,7 +59,7 @@ def command(*, form: Form, colour: When, socket: Path) -> int:
 
     status = ask(socket, "status", AgentStatus)
     if form == "text":
-        outputs.write(agent_status.lines(status, width=outputs.width(), style=outputs.style(colour)))
+        outputs.write(agent_status.lines(status, outputs.page(colour)))
     else:
         outputs.write(structured.lines(status, form))
     return 0 if status.ready else 1

@@ -15,7 +15,7 @@ Form = Literal["table", "json", "yaml"]
 
 
 @click.command(cls=Command, exits="0  shown\n2  there is no lab")
-@outputs.formatted(*get_args(Form))
+@outputs.of_formats(*get_args(Form))
 @shared.named
 def command(*, form: Form, name: str) -> int:
     """Show nodes, pods and what runs in them, Services, and since when policies are in the kernel.

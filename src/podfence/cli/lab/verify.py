@@ -23,7 +23,7 @@ Form = Literal["text", "json", "yaml"]
 )
 @click.option("--all-pairs", is_flag=True, help="Every pod to every pod, not one pod for all that are treated alike.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-@outputs.formatted(*get_args(Form))
+@outputs.of_formats(*get_args(Form))
 @shared.named
 def command(*, all_pairs: bool, quiet: bool, form: Form, name: str) -> int:
     """Open connections from inside the pods and from outside, and compare with what the engine answers.

@@ -237,7 +237,7 @@ class _Planner:
 
     def _leave_out(self, pair: _Pair, port: Port) -> None:
         reasons = (reason(self._engine, side, pair.source.end, pair.destination.end, port.point) for side in Direction)
-        options = dict.fromkeys(name.replace("_", "-") for item in reasons for name in item.options)
+        options = dict.fromkeys(name for item in reasons for name in item.options)
         what = f"{pair.source_group} -> {pair.destination_group} {port.kind}"
         self._open[LeftOut(what, f"it depends on option {', '.join(options)}")] = None
 

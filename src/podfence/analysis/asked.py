@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a listing is asked, as sets of classes, addresses and ports."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, NodeEndpoint, PodsEndpoint, ServiceEndpoint
+from podfence.analysis.lines import Line, Question, lines
+from podfence.analysis.naming import owner_key
+from podfence.analysis.services import Target, hides_clients, pods_of_headless, refuse_as_source, targets
+from podfence.analysis.view import View, view_of
+from podfence.cluster.members import display_name
+from podfence.errors import EndpointError
+from podfence.policy.reach import Reach
+from podfence.sets import AddressSet, PortSet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from podfence.analysis.ports import PortQuestion
+    from podfence.cluster.members import Member
+    from podfence.policy.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuestion:
+    """What to list: optionally one end or both, ports, and namespaces one of which an end must be in."""
+
+    source: Endpoint | None
+    destination: Endpoint | None
+    port: PortQuestion
+    namespaces: Collection[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One end of a listing: classes, addresses outside, and the names to show (None for all).
+
+    `ports` are those of the backends of a Service; None where the question's own are meant.
+    """
+
+    bits: int
+    addresses: AddressSet
+    only: frozenset[str] | None
+    ports: PortSet | None = None
+
+
+class Asked:
+    """A question about a model, ready to be answered; destinations at different ports are sides of their own."""
+
+    def __init__(self, model: Model, question: ListQuestion) -> None:
+        """Work out what is meant; raises EndpointError for ends that cannot be listed."""
+        ends = (question.source, question.destination)
+        refuse_as_source(question.source)
+        self.question = question
+        self.view = view_of(model, ends, question.port.name)
+        self.source = _side(self.view, question.source)
+        self.destinations = tuple(_destinations(self.view, question))
+        self.reach = Reach(self.view.engine, self.view.index)
+        asked = (end.addresses for end in ends if isinstance(end, AddressesEndpoint) and end.name == "internet")
+        self.internet = next(asked, AddressSet.EMPTY)
+
+    @property
+    def to_service(self) -> bool:
+        """Whether the destination is a Service; what a pod may send to itself is another question there."""
+        return isinstance(self.question.destination, ServiceEndpoint)
+
+    def own(self, destinations: int) -> int:
+        """Return the destination's class if it is a single pod: it always reaches itself (semantics 7.1)."""
+        allowed = self.view.engine.options.self_traffic == "allowed" or self.to_service
+        if allowed and destinations.bit_count() == 1:
+            found = self.view.index.classes[destinations.bit_length() - 1]
+            return destinations if alone(found.members.values()) else 0
+        return 0
+
+    def lines(self, progress: Callable[[float, int], None] | None = None) -> Iterator[tuple[Side, Line]]:
+        """Yield the connections asked about, each with its destinations; each pair and port is in one line at most.
+
+        `progress` is that of `podfence.analysis.lines.lines`.
+        """
+        for side in self.destinations:
+            for line in lines(self.view, self.reach, self._to(side), progress):
+                yield side, line
+
+    def _to(self, destination: Side) -> Question:
+        index, question = self.view.index, self.question
+        shown = index.all
+        if question.namespaces is not None:
+            shown = 0
+            for name in question.namespaces:
+                shown |= index.in_namespace(name)
+        blocks = (
+            (destination.bits & shown, self.source.bits),
+            (destination.bits & ~shown, self.source.bits & shown),
+        )
+        ports = destination.ports
+        service = question.destination.service if isinstance(question.destination, ServiceEndpoint) else None
+        return Question(
+            blocks,
+            self.source.bits & shown,
+            destination.bits & shown,
+            self.source.addresses,
+            destination.addresses,
+            (lambda number: ports_into(self.view, question.port, number)) if ports is None else (lambda _: ports),
+            hidden=service is not None and hides_clients(service),
+            no_pods=isinstance(question.source, AddressesEndpoint)
+            and question.destination is not None
+            and not destination.bits,
+        )
+
+
+def alone(found: Collection[Member]) -> bool:
+    """Return whether members are one pod, and not a template that stands for several."""
+    return len(found) == 1 and all(member.pod is not None for member in found)
+
+
+def ports_into(view: View, port: PortQuestion, number: int | None) -> PortSet:
+    """Return the ports a question asks about at a destination class; names are looked up on its pods."""
+    if not port.name:
+        return port.ports
+    result = PortSet.EMPTY
+    for member in view.index.classes[number].members.values() if number is not None else ():
+        for item in member.ports:
+            if item.name == port.name and port.protocol in ("", item.protocol):
+                result |= PortSet.single(item.protocol, item.number)
+    return result
+
+
+def _destinations(view: View, question: ListQuestion) -> Iterator[Side]:
+    end = question.destination
+    if not isinstance(end, ServiceEndpoint):
+        yield _side(view, end)
+        return
+    members = pods_of_headless(view.state, end)
+    if members is not None:
+        yield _pods(view, members)
+        return
+    for ports, found in _by_ports(targets(view.state, end, question.port)).items():
+        yield _backends(view, found, ports)
+
+
+def _by_ports(found: Iterable[Target]) -> dict[PortSet, list[Target]]:
+    """Return each backend of a Service once, by all its ports that are asked about."""
+    ports: dict[str, PortSet] = defaultdict(lambda: PortSet.EMPTY)
+    ends: dict[str, Target] = {}
+    for target in found:
+        ports[target.endpoint.name] |= target.ports
+        ends[target.endpoint.name] = target
+    result: dict[PortSet, list[Target]] = defaultdict(list)
+    for name, target in ends.items():
+        result[ports[name]].append(target)
+    return result
+
+
+def _backends(view: View, found: Iterable[Target], ports: PortSet) -> Side:
+    members: list[Member] = []
+    addresses = AddressSet.EMPTY
+    for target in found:
+        match target.endpoint:
+            case PodsEndpoint(members=pods):
+                members += pods
+            case AddressesEndpoint(addresses=outside):
+                addresses |= outside
+            case other:
+                _side(view, other)
+    side = _pods(view, members)
+    return Side(side.bits, addresses, side.only, ports)
+
+
+def _side(view: View, endpoint: Endpoint | None) -> Side:
+    match endpoint:
+        case None:
+            return Side(view.index.all, AddressSet.ALL, None)
+        case AddressesEndpoint(addresses=addresses):
+            return Side(0, addresses, None)
+        case PodsEndpoint(members=found):
+            return _pods(view, found)
+        case NodeEndpoint(name=name) | ServiceEndpoint(name=name):
+            message = f"{name}: list shows pods and addresses outside; ask `podfence check` about a node"
+            raise EndpointError(message)
+
+
+def _pods(view: View, found: Iterable[Member]) -> Side:
+    bits = 0
+    names = set()
+    for member in found:
+        pod_class = view.index.class_of(member.key)
+        if pod_class is None:
+            message = (
+                f"{display_name(member.key)} is a hostNetwork pod, part of its node; ask `podfence check` about it"
+            )
+            raise EndpointError(message)
+        bits |= 1 << pod_class.id
+        names |= {display_name(owner_key(member)), display_name(member.key)}
+    return Side(bits, AddressSet.EMPTY, frozenset(names))

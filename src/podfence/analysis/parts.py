@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of a question that are decided differently, and in what they differ."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from podfence.analysis.services import OTHER_NODE, OWN_NODE
+from podfence.policy.ends import NodeEnd
+from podfence.sets import PortSet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from podfence.analysis.pairs import Pair
+    from podfence.policy.verdict import Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a question that is decided as one: a connection, ports, and how they are decided."""
+
+    pair: Pair
+    ports: PortSet
+    decision: Decision
+
+
+def differs(parts: list[Part]) -> str:
+    """Return in what the parts differ that are decided differently: ``the port and the destination pod``.
+
+    Something counts if parts that are equal in all else are decided differently because of it.
+    """
+    found = [text for text, matters in _MATTERS if matters(parts)]
+    return _joined(found or [_most_likely(parts)])
+
+
+def _port(parts: list[Part]) -> bool:
+    by_pair: dict[Pair, set[Decision]] = defaultdict(set)
+    for part in parts:
+        by_pair[part.pair].add(part.decision)
+    return any(len(decisions) > 1 for decisions in by_pair.values())
+
+
+def _service_source(parts: list[Part]) -> bool:
+    """Return whether it matters that a Service may hide its clients behind a node (semantics 7.9)."""
+    seen = {_is_hidden(part.pair) for part in parts}
+    return len(seen) > 1 and _differ(parts, lambda pair: (pair.destination_name, pair.family), _is_hidden)
+
+
+def _node(parts: list[Part]) -> bool:
+    hidden = [part for part in parts if _is_hidden(part.pair)]
+    return len(hidden) == len(parts) and _differ(
+        hidden, lambda pair: (pair.destination_name, pair.family), lambda pair: pair.source_name
+    )
+
+
+def _source(parts: list[Part]) -> bool:
+    seen = [part for part in parts if not _is_hidden(part.pair)]
+    return _differ(
+        seen, lambda pair: (pair.destination_name, pair.family, pair.addresses), lambda pair: pair.source_name
+    )
+
+
+def _destination(parts: list[Part]) -> bool:
+    return _differ(
+        parts, lambda pair: (pair.source_name, pair.family, pair.addresses), lambda pair: pair.destination_name
+    )
+
+
+def _address(parts: list[Part]) -> bool:
+    ranges = [part for part in parts if part.pair.addresses is not None]
+    return _differ(
+        ranges,
+        lambda pair: (pair.source_name, pair.destination_name, pair.family),
+        lambda pair: pair.addresses,
+    )
+
+
+def _family(parts: list[Part]) -> bool:
+    return not _address(parts) and _differ(
+        parts, lambda pair: (pair.source_name, pair.destination_name), lambda pair: pair.family
+    )
+
+
+_MATTERS: tuple[tuple[str, Callable[[list[Part]], bool]], ...] = (
+    ("the port", _port),
+    ("option service-source", _service_source),
+    ("the node the connection comes from", _node),
+    ("the source pod", _source),
+    ("the destination pod", _destination),
+    ("the address", _address),
+    ("the address family", _family),
+)
+
+
+def _differ(parts: Iterable[Part], same: Callable[[Pair], object], telling: Callable[[Pair], object]) -> bool:
+    """Return whether parts that agree in what is `same`, and not in what is `telling`, are decided differently."""
+    groups: dict[object, dict[object, dict[Decision, PortSet]]] = defaultdict(lambda: defaultdict(dict))
+    for part in parts:
+        found = groups[same(part.pair)][telling(part.pair)]
+        found[part.decision] = found.get(part.decision, PortSet.EMPTY) | part.ports
+    return any(_unlike(group.values()) for group in groups.values())
+
+
+def _unlike(kinds: Iterable[dict[Decision, PortSet]]) -> bool:
+    """Return whether a port is decided in one way by one kind of parts and in another by an earlier one."""
+    before: dict[Decision, PortSet] = {}
+    for kind in kinds:
+        if any(
+            ports & before.get(other, PortSet.EMPTY)
+            for one, ports in kind.items()
+            for other in before
+            if other is not one
+        ):
+            return True
+        for decision, ports in kind.items():
+            before[decision] = before.get(decision, PortSet.EMPTY) | ports
+    return False
+
+
+def _is_hidden(pair: Pair) -> bool:
+    return isinstance(pair.source, NodeEnd) and pair.source_name in (OWN_NODE, OTHER_NODE)
+
+
+def _most_likely(parts: list[Part]) -> str:
+    """Return what differs where nothing does alone, as when each pod is asked about at a port of its own."""
+    pairs = [part.pair for part in parts]
+    if len({pair.source_name for pair in pairs}) > 1:
+        return "the source pod"
+    return "the destination pod" if len({pair.destination_name for pair in pairs}) > 1 else "the address family"
+
+
+def _joined(texts: list[str]) -> str:
+    *first, last = texts
+    return f"{', '.join(first)} and {last}" if first else last

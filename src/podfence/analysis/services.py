@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Service as the end of a connection: judged on each backend, at the backend's port (semantics 7.7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from podfence.analysis.endpoints import Endpoint, PodsEndpoint, ServiceEndpoint, address_end
+from podfence.cluster.members import display_name
+from podfence.cluster.services import backends, selected
+from podfence.errors import EndpointError
+from podfence.policy.ends import NodeEnd
+from podfence.sets import PortSet
+from podfence.sets.ports import point
+
+if TYPE_CHECKING:
+    from podfence.analysis.ports import PortQuestion
+    from podfence.cluster.members import Member
+    from podfence.cluster.state import ClusterState
+    from podfence.kube.objects import Service, ServicePort
+    from podfence.policy.ends import PodEnd
+
+OWN_NODE = "the pod's own node"
+OTHER_NODE = "another node"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One backend of a Service with the ports, after translation, that the ports asked about lead to."""
+
+    endpoint: Endpoint
+    ports: PortSet
+
+
+def refuse_as_source(endpoint: Endpoint | None) -> None:
+    """Raise EndpointError for a Service, which opens no connections."""
+    if isinstance(endpoint, ServiceEndpoint):
+        message = f"{endpoint.name} is a Service: it opens no connections; name a workload or a pod as the source"
+        raise EndpointError(message)
+
+
+def pods_of_headless(state: ClusterState, destination: ServiceEndpoint) -> tuple[Member, ...] | None:
+    """Return the pods that the name of a headless Service leads to, at any port of theirs; None for other Services.
+
+    Raises EndpointError for a Service that is only an alias.
+    """
+    service = destination.service
+    if service.type == "ExternalName":
+        message = f"{destination.name} is an ExternalName Service, an alias for a name outside; ask about its address"
+        raise EndpointError(message)
+    return tuple(selected(state, service)) if service.headless and service.selector is not None else None
+
+
+def targets(state: ClusterState, destination: ServiceEndpoint, port: PortQuestion) -> list[Target]:
+    """Return where the ports asked about lead, each backend and port once; raises EndpointError if there is no such."""
+    found: dict[tuple[object, str], Target] = {}
+    for item in _ports(destination, port):
+        for backend in backends(state, destination.service, item):
+            ports = PortSet.single(backend.protocol, backend.number)
+            if backend.member is not None:
+                endpoint: Endpoint = PodsEndpoint(display_name(backend.member.key), (backend.member,))
+            elif backend.address is not None:
+                endpoint = address_end(state, backend.address)
+            else:
+                continue
+            found.setdefault((endpoint.name, str(ports)), Target(endpoint, ports))
+    return list(found.values())
+
+
+def translation(state: ClusterState, destination: ServiceEndpoint, port: PortQuestion) -> str:
+    """Return which ports of its backends the ports asked about are: ``shop/svc/web TCP 80 is TCP 8080 of its pods``."""
+    found = []
+    for item in _ports(destination, port):
+        numbers = sorted({backend.number for backend in backends(state, destination.service, item)})
+        if not numbers:
+            continue
+        target = f" ({item.target})" if isinstance(item.target, str) else ""
+        behind = "pods" if destination.service.selector is not None else "endpoints"
+        there = f"{item.protocol} {', '.join(map(str, numbers))}{target} of its {behind}"
+        found.append(f"{destination.name} {item.protocol} {item.port} is {there}")
+    return "; ".join(found)
+
+
+def _ports(destination: ServiceEndpoint, port: PortQuestion) -> list[ServicePort]:
+    service = destination.service
+    if port.name:
+        found = [p for p in service.ports if p.name == port.name and port.protocol in ("", p.protocol)]
+    else:
+        found = [p for p in service.ports if point(p.protocol, p.port) in port.ports]
+    if not found:
+        known = ", ".join(f"{p.port}/{p.protocol.lower()}{f' ({p.name})' if p.name else ''}" for p in service.ports)
+        message = f"{destination.name} has no port {port.text}; it has {known or 'no ports'}"
+        raise EndpointError(message)
+    return found
+
+
+def hides_clients(service: Service) -> bool:
+    """Return whether connections from outside may arrive with a node's address (semantics 7.9)."""
+    return service.type in ("NodePort", "LoadBalancer") and service.external_traffic_policy == "Cluster"
+
+
+def node_sources(destination: PodEnd) -> tuple[tuple[NodeEnd, str], ...]:
+    """Return the nodes with whose address a hidden client may arrive at a pod, with what they are called."""
+    return (
+        (NodeEnd(destination.member.node, None, destination.family, own=True), OWN_NODE),
+        (NodeEnd("", None, destination.family), OTHER_NODE),
+    )

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How each kind of answer can be written: one row for each format, from which `-o` is made."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from podfence.report.style import Page
+
+FORMATS: Final[dict[tuple[str, str], str]] = {
+    ("Overview", "table"): "table.overview",
+    ("Connectivity", "json"): "structured.json_lines",
+    ("Connectivity", "yaml"): "structured.yaml_lines",
+    ("Connectivity", "csv"): "csv.connectivity",
+    ("Overview", "md"): "markdown.overview",
+    ("PodConnections", "table"): "table.pods",
+    ("PodConnections", "json"): "structured.pods_json",
+    ("PodConnections", "yaml"): "structured.pods_yaml",
+    ("PodConnections", "csv"): "csv.pods",
+    ("PodConnections", "md"): "markdown.pods",
+    ("Matrix", "matrix"): "matrix.grid",
+    ("Matrix", "matrix-json"): "structured.json_lines",
+    ("Verdict", "text"): "verdict.brief",
+    ("Verdict", "json"): "structured.json_lines",
+    ("Verdict", "yaml"): "structured.yaml_lines",
+    ("Explanation", "text"): "verdict.chain",
+    ("Explanation", "json"): "structured.json_lines",
+    ("Explanation", "yaml"): "structured.yaml_lines",
+}
+"""The function in a module of this room that yields the lines, by what is written and the name of the format.
+
+It takes the answer and the `Page`. The first format of a kind is what is written unless another is asked for.
+"""
+
+
+def names(*kinds: str) -> tuple[str, ...]:
+    """Return the formats that one of the kinds of answers has, in the order of the table."""
+    return tuple(dict.fromkeys(name for kind, name in FORMATS if kind in kinds))
+
+
+def lines(kind: str, name: str, answer: Any, page: Page) -> Iterator[str]:  # noqa: ANN401 - each writer has its answer
+    """Yield the lines of an answer in a format that its kind has; only what writes it is loaded."""
+    module, function = FORMATS[kind, name].split(".")
+    writer: Callable[[Any, Page], Iterator[str]] = getattr(import_module(f"podfence.report.{module}"), function)
+    return writer(answer, page)

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of formats: each row writes something, and nothing else has to know of it."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from podfence.cli import check, explain
+from podfence.cli import list as listing
+from podfence.report import formats
+from podfence.report.formats import FORMATS
+from podfence.report.style import PAGE, Page, Style
+from tests.report import samples
+
+ANSWERS = {
+    "Overview": samples.as_overview(samples.SHOP),
+    "Connectivity": samples.SHOP,
+    "PodConnections": samples.PODS,
+    "Matrix": samples.GRID,
+    "Verdict": samples.DENIED,
+    "Explanation": samples.DENIED,
+}
+
+
+@pytest.mark.parametrize(("kind", "name"), FORMATS)
+def test_every_format_writes_its_kind_on_any_page(kind: str, name: str) -> None:
+    for page in (PAGE, Page(60, Style(colour=True))):
+        text = "\n".join(formats.lines(kind, name, ANSWERS[kind], page))
+
+        assert "shop/" in text or "lab/" in text
+
+
+@pytest.mark.parametrize(
+    ("command", "kinds"),
+    [
+        (listing.command, ("Overview", "Connectivity", "Matrix")),
+        (check.command, ("Verdict",)),
+        (explain.command, ("Explanation",)),
+    ],
+)
+def test_a_command_offers_the_formats_of_its_answers(command: click.Command, kinds: tuple[str, ...]) -> None:
+    (output,) = (item for item in command.params if item.name == "form")
+
+    assert isinstance(output.type, click.Choice)
+    assert tuple(output.type.choices) == formats.names(*kinds)
+
+
+def test_a_listing_of_pods_has_every_format_that_a_listing_of_sets_has() -> None:
+    assert formats.names("PodConnections") == formats.names("Overview", "Connectivity")
