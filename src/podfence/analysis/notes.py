@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from podfence.analysis.effects import without_effect
+from podfence.analysis.unseen import unseen
 from podfence.cluster.addresses import claimants
 from podfence.cluster.members import FINISHED_PHASES, display_name
 from podfence.policy.legacy import ANNOTATION, MISSPELT_ANNOTATION, is_old, isolates
@@ -34,6 +35,7 @@ def notes(engine: Engine, ignored: Mapping[str, int]) -> tuple[str, ...]:
         *_no_policy(engine, ignored),
         *_too_large(engine),
         *_other_policies(ignored),
+        *unseen(state, ignored),
         *_made_up(state),
         *_finished(state),
         *_host_network(state, options),

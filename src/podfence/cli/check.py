@@ -40,7 +40,8 @@ def command(*, inputs: Inputs, source: str, destination: str, port: str | None, 
     """Print the decision and return the exit code of the verdict."""
     cluster = load(inputs)
     answer = cluster.check(source, destination, port, namespace=inputs.own_namespace)
-    code = question.answered("Verdict", answer, cluster.notes, form, colour)
+    gaps = cluster.gaps_between(source, destination, namespace=inputs.own_namespace)
+    code = question.answered("Verdict", answer, cluster.notes, form, colour, gaps)
     for text in answer.notes if form == "text" else ():
         note(inputs, text)
     return code

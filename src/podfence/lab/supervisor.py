@@ -20,7 +20,7 @@ from podfence.lab.network.proxy import Proxy
 from podfence.lab.network.wiring import Network
 from podfence.lab.objects.world import World
 from podfence.lab.processes import archive
-from podfence.lab.processes.catalog import reference
+from podfence.lab.processes.image_names import reference
 from podfence.lab.processes.program import Program, StandIn
 from podfence.lab.processes.spawner import Spawner
 from podfence.lab.running import Pods

@@ -144,10 +144,12 @@ class Options:
         "standard limits, ten times as much, or any size",
     )
     validation: str = _choice(
+        "answer",
         "strict",
         "lax",
         rule="9.4",
-        meaning="CIDR spellings that current API servers refuse and older ones stored: refused, or read with a warning",
+        meaning="what an API server refuses: an error only where an answer may depend on it, always, or always but for "
+        "CIDR spellings that older servers stored",
     )
 
     @classmethod

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The kinds of documents that `-o json` and `-o yaml` print: answers as they are, under their name.
 
-The JSON Schemas come from the types of the answers.
+The JSON Schemas come from the types of the answers. `complete` is false where a policy that nobody has read could turn
+the answer, and `incomplete` says where it may lie, one sentence each.
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ def _named(answer: type[msgspec.Struct], kind: str) -> type[msgspec.Struct]:
     """Return the type of an answer with what a document begins with."""
     hints = get_type_hints(answer, include_extras=True)
     fields: list[tuple[str, Any]] = [("api_version", ApiVersion), ("kind", Literal[kind])]
+    fields += [("complete", bool), ("incomplete", tuple[str, ...])]
     fields += [(name, hints[name]) for name in answer.__struct_fields__]
     return msgspec.defstruct(
         kind, fields, rename="camel", kw_only=True, frozen=True, module=__name__, namespace={"__doc__": answer.__doc__}

@@ -19,13 +19,14 @@ from podfence.cluster.members import FINISHED_PHASES
 from podfence.cluster.state import Event, EventType
 from podfence.kube.live.reflector import Listed, Malformed, Removed, Stored
 from podfence.kube.objects import Key, KubeObject, Node, Pod
+from podfence.kube.registry import Need, needed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from podfence.kube.live.reflector import Notification
 
-KINDS: Final = ("Namespace", "Node", "Pod", "NetworkPolicy")
+KINDS: Final = needed(Need.NODE)
 """What an agent watches."""
 
 Change = tuple[EventType, KubeObject, str]
