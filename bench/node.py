@@ -43,10 +43,13 @@ from podfence.nft.transaction import Transaction
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from podfence.dataplane.links import Links
     from podfence.dataplane.ruleset import Ruleset
     from podfence.kube.objects import KubeObject, Rule
 
 NONE, ALONE, OURS, LINEAR = "no rules", "connection tracking alone", "podfence", "a chain per policy"
+BOUND: Final = "podfence, links bound"
+_PODS: Final = 200
 _LOCAL_NODE: Final = "node-0003"
 _OF_EACH: Final = 10
 
@@ -57,11 +60,14 @@ def tell(name: str, *numbers: float) -> None:
 
 
 @contextmanager
-def rules(kind: str, policies: int = 0) -> Iterator[None]:
-    """Have the rules of a kind in this namespace meanwhile."""
-    if kind == OURS:
+def rules(kind: str, policies: int = 0, links: Links | None = None) -> Iterator[None]:
+    """Have the rules of a kind in this namespace meanwhile; `links` are bound by one of them."""
+    if kind in {OURS, BOUND}:
         with DirectRunner() as runner:
-            Enforcer(runner, NODE, Cluster.from_objects(cluster(policies)).model).start()
+            enforcer = Enforcer(runner, NODE, Cluster.from_objects(cluster(policies)).model)
+            if kind == BOUND and links is not None:
+                enforcer.attach(links)
+            enforcer.start()
     elif kind == LINEAR:
         nft(linear(policies))
     elif kind == ALONE:
@@ -81,13 +87,16 @@ def nft(script: str) -> None:
 
 def connections(rounds: int, seconds: float, policies: Sequence[int]) -> None:
     """Tell the rates of new connections; in each round of every kind, so that all see the same disturbances."""
-    kinds = [(NONE, 0), (ALONE, 0), *((OURS, n) for n in policies), *((LINEAR, n) for n in policies)]
-    with Wire() as wire:
-        wire.rate(seconds)
-        for _ in range(rounds):
-            for kind, count in kinds:
-                with rules(kind, count):
-                    tell(f"{kind} {count}", wire.rate(seconds))
+    kinds = [(NONE, 0), (ALONE, 0), *((kind, n) for kind in (OURS, BOUND, LINEAR) for n in policies)]
+    for place in ("", "bridge: "):
+        with Wire(bridged=bool(place)) as wire:
+            links = wire.links(_PODS)
+            wire.rate(seconds)
+            for _ in range(rounds):
+                for kind, count in kinds:
+                    if kind != LINEAR or not place:
+                        with rules(kind, count, links):
+                            tell(f"{place}{kind} {count}", wire.rate(seconds))
 
 
 def latency(rounds: int, packets: int, policies: int) -> None:

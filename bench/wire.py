@@ -9,27 +9,37 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from podfence.dataplane.links import Links, PodLink
+from podfence.sets.addresses import parse_address
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CLIENT: Final = "10.128.1.2"
 SERVER: Final = "10.128.0.2"
 PORT: Final = 8000
+BRIDGE: Final = "pods"
 
 _SETTINGS: Final[Mapping[str, object]] = {"ipv4/ip_forward": 1, "ipv4/conf/all/rp_filter": 0}
+_HANDED_OVER: Final[Mapping[str, object]] = {"bridge/bridge-nf-call-iptables": 1}
 _PORTS: Final[Mapping[str, object]] = {"ipv4/ip_local_port_range": "1024 65000"}
 _TRACKING: Final[Mapping[str, object]] = {"netfilter/nf_conntrack_tcp_timeout_close": 1}
 
 
 class Wire:
-    """The ends as processes, each in a namespace of its own, routed through this one."""
+    """The ends as processes, each in a namespace of its own, routed through this one or `bridged` in it."""
 
-    def __init__(self, *, pinned: bool = True) -> None:
+    def __init__(self, *, pinned: bool = True, bridged: bool = False) -> None:
         """Make and connect them, each on a processor of its own if `pinned`; the server serves."""
         self._pinned = pinned
+        self._bridge = BRIDGE if bridged else ""
         self._stack = ExitStack()
         settle(_SETTINGS)
         ip("link set lo up")
+        if bridged:
+            ip(f"link add {BRIDGE} type bridge", f"link set {BRIDGE} up")
+            settle(_HANDED_OVER)
+            self._stack.callback(ip, f"link del {BRIDGE}")
         self._client = self._end(CLIENT, 0)
         self._server = self._end(SERVER, 1)
         self._ask(self._server, "serve", SERVER, PORT)
@@ -54,12 +64,29 @@ class Wire:
         assert process.stdout.readline() == "ready\n"
         enter = ("nsenter", f"--net=/proc/{process.pid}/ns/net")
         link = f"end{core}"
-        ip(f"link add {link} type veth peer name pod netns {process.pid}", f"link set {link} up")
-        ip(f"addr add 169.254.1.1/32 dev {link}", f"route add {address}/32 dev {link}")
+        ip(f"link add {link} type veth peer name pod address {_mac(core)} netns {process.pid}", f"link set {link} up")
         inner = ["link set lo up", "link set pod up", f"addr add {address}/32 dev pod"]
-        ip(*inner, "route add default via 169.254.1.1 dev pod onlink", prefix=enter)
+        if self._bridge:
+            ip(f"link set {link} master {self._bridge}")
+            ip(*inner, "route add default dev pod", prefix=enter)
+        else:
+            ip(f"addr add 169.254.1.1/32 dev {link}", f"route add {address}/32 dev {link}")
+            ip(*inner, "route add default via 169.254.1.1 dev pod onlink", prefix=enter)
         settle(_PORTS, prefix=enter)
         return process
+
+    def links(self, others: int) -> Links:
+        """Return the links of both ends, and of other pods that are not there."""
+        ends = [
+            PodLink(f"end{core}", self._bridge, _mac(core), (parse_address(address),), f"shop/end{core}")
+            for core, address in enumerate((CLIENT, SERVER))
+        ]
+        first = parse_address("10.129.0.1")
+        ends += [
+            PodLink(f"other{number}", self._bridge, _mac(number + 2), (first + number,), f"shop/other-{number}")
+            for number in range(others)
+        ]
+        return Links(tuple(ends), frozenset({self._bridge} - {""}))
 
     @staticmethod
     def _ask(process: subprocess.Popen[str], *command: object) -> Any:  # noqa: ANN401  (what JSON can hold)
@@ -84,6 +111,10 @@ class Wire:
     def slowest(self) -> float:
         """Stop that flow; return the seconds of its slowest packet."""
         return float(self._ask(self._client, "slowest"))
+
+
+def _mac(number: int) -> str:
+    return f"0a:58:00:00:{number >> 8:02x}:{number & 0xFF:02x}"
 
 
 def ip(*lines: str, prefix: tuple[str, ...] = ()) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -123,6 +124,51 @@ def test_installed_command_answers_outside_the_checkout(
     answer = run(installed / "podfence", "check", "shop/web", "shop/db", port, "-f", "shop.yaml", cwd=tmp_path)
 
     assert (answer.returncode, answer.stdout.split()[:1]) == (code, [word]), answer.stderr
+
+
+TOOLS = {
+    "uv": ("tool", "install"),
+    "pipx": ("install",),
+}
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_wheel_is_a_tool_for_whoever_installs_it_as_one(wheel: Path, tmp_path: Path, tool: str) -> None:
+    program = shutil.which(tool)
+    if program is None:
+        pytest.skip(f"there is no {tool}")
+    folders = {"UV_TOOL_DIR": "tools", "UV_TOOL_BIN_DIR": "bin", "PIPX_HOME": "tools", "PIPX_BIN_DIR": "bin"}
+    environment = clean_environment() | {name: str(tmp_path / folder) for name, folder in folders.items()}
+    done = subprocess.run(
+        [program, *TOOLS[tool], wheel], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+    assert run(tmp_path / "bin" / "podfence", "version", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "bin" / "kubectl-podfence").exists()
+
+
+def test_the_readme_says_how_its_commands_are_found() -> None:
+    """After `make demo` a shell answered `podfence: command not found`."""
+    (line,) = (
+        text.partition("#")[0].strip()
+        for text in (ROOT / "README.md").read_text().splitlines()
+        if "PATH of this" in text
+    )
+    typed = f"{line} && command -v podfence && command -v kubectl-podfence"
+    found = subprocess.run(
+        ["sh", "-c", typed],
+        cwd=ROOT,
+        env=clean_environment() | {"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if not (ROOT / ".venv" / "bin" / "podfence").exists():
+        pytest.skip("this checkout was not set up by make")
+
+    assert found.stdout.split() == [str(ROOT / ".venv" / "bin" / name) for name in ("podfence", "kubectl-podfence")]
+    assert line in (ROOT / "scripts" / "demo").read_text()
 
 
 def test_module_is_the_command(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from podfence.analysis.check import check
 from podfence.analysis.connectivity import connectivity, matrix, pod_connections
 from podfence.analysis.endpoints import parse_endpoint, require_namespace
 from podfence.analysis.notes import notes
+from podfence.analysis.overview import overview
 from podfence.analysis.ports import parse_port
 from podfence.cluster.state import ClusterState
 from podfence.policy.engine import Engine
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from podfence.analysis.answers import Connectivity, Matrix, PodConnection
+    from podfence.analysis.overview import Overview
     from podfence.cluster.state import Event
     from podfence.kube.objects import KubeObject
     from podfence.kube.problems import Problem
@@ -53,6 +55,7 @@ class Cluster:
         self.namespace = namespace
         self._engine = Engine(state, options)
         self._model: Model | None = None
+        self._notes: tuple[str, ...] | None = None
 
     @property
     def model(self) -> Model:
@@ -63,8 +66,10 @@ class Cluster:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was made up or left out, and what the old form of policies means here, one sentence each."""
-        return notes(self.state, self.options, self.ignored)
+        """What was made up or left out, and which policies and rules do nothing, one sentence a kind."""
+        if self._notes is None:
+            self._notes = notes(self._engine, self.ignored)
+        return self._notes
 
     @classmethod
     def from_objects(cls, objects: Iterable[KubeObject], options: Options | None = None) -> Cluster:
@@ -106,7 +111,21 @@ class Cluster:
         with an end in one of them. `progress` is told what is done and how much there is to do. Raises
         EndpointError as `check` does.
         """
-        return connectivity(self.model, self._question(source, destination, port, namespaces, namespace), progress)
+        question = self._question(source, destination, port, namespaces, namespace)
+        return connectivity(self.model, question, progress, self.notes)
+
+    def overview(
+        self,
+        *,
+        source: str | None = None,
+        destination: str | None = None,
+        port: int | str | None = None,
+        namespaces: Collection[str] | None = None,
+        namespace: str | None = None,
+        progress: Callable[[float, int], None] | None = None,
+    ) -> Overview:
+        """Return the connections of `connectivity` in the fewest and shortest lines, for people; they may overlap."""
+        return overview(self.model, self._question(source, destination, port, namespaces, namespace), progress)
 
     def pod_connections(
         self,
@@ -128,7 +147,11 @@ class Cluster:
         return matrix(self.model, self._question(None, None, port, namespaces, None))
 
     def apply(self, event: Event) -> Change:
-        """Take one event in and say what it changed; all later answers are those of a fresh load."""
+        """Take one event in and say what it changed; all later answers are those of a fresh load.
+
+        Several threads may ask a cluster at once, but not while it takes an event in.
+        """
+        self._notes = None
         return self.model.apply(event)
 
     def _question(

@@ -21,7 +21,6 @@ from podfence.dataplane.links import Links, PodLink
 from podfence.dataplane.revocation import FORGET_AFTER, FORGET_AGAIN
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE
 from podfence.dataplane.settings import Settings
-from podfence.dataplane.tracked import GRACE, GRACE_SECONDS
 from podfence.errors import OptionError
 from podfence.kube.objects import Node, Peer
 from podfence.lab import node_agent
@@ -43,8 +42,6 @@ if TYPE_CHECKING:
     from podfence.agent.source import Notice
     from podfence.dataplane.conntrack import Settled
     from podfence.kube.objects import KubeObject
-    from podfence.nft.sets import Map, Set
-    from podfence.nft.table import Table
 
 NODE = Node(name="n1", labels={}, pod_cidrs=("10.0.0.0/24",))
 WEB = pod("web", "10.0.0.1", node="n1")
@@ -313,14 +310,15 @@ def test_flows_that_could_not_be_looked_at_are_looked_at_every_second_until_it_s
 
 
 class Known(Flows):
-    """A kernel that tracks one connection, from web to db; on it there is `room` for labels or not."""
+    """A kernel that tracks one connection, from web to db, and keeps it for a time; there is `room` for labels or not."""
 
-    def __init__(self, world: World, *, room: bool) -> None:
+    def __init__(self, world: World, *, room: bool, keeps_until: float = 0.0) -> None:
         super().__init__(world)
         web, db = (parse_address(item.addresses[0]) for item in (WEB, DB))
         self.flow: Flow | None = Flow(6, Ends(web, db, 40000, 80), Ends(db, web, 80, 40000), handle=b"it")
         self.ended: float | None = None
         self._room = room
+        self._keeps_until = keeps_until
 
     def flows(self, ends: Collection[int] | None, settled: Settled | None = None) -> list[Flow]:
         super().flows(ends)
@@ -333,24 +331,20 @@ class Known(Flows):
         return Labelled(len(asked)) if self._room else Labelled(0, asked)
 
     def forget(self, handles: Collection[bytes]) -> set[bytes]:
-        if b"it" in handles:
-            self.flow, self.ended = None, self.world.now - 1000.0
+        now = self.world.now - 1000.0
+        if b"it" not in handles:
+            return set()
+        if now < self._keeps_until:
+            return {b"it"}
+        self.flow, self.ended = None, now
         return set()
 
 
-class Ageing(World):
-    """A kernel whose table lets go of connections without an entry when it has been there for a while."""
-
-    def list_elements(self, table: Table, container: Set | Map) -> tuple[Element, ...]:
-        found = super().list_elements(table, container)
-        return () if container == GRACE and self.now > 1000.0 + GRACE_SECONDS else found
-
-
-NOBODY = policy("p", app("db"), ingress=[])
+NOBODY = Event(EventType.MODIFIED, policy("p", app("db"), ingress=[]))
 
 
 def test_a_flow_is_forgotten_half_a_minute_after_it_was_cut() -> None:
-    world = Ageing(BEGIN, (100.0, [Event(EventType.MODIFIED, NOBODY)]), until=300.0)
+    world = World(BEGIN, (100.0, [NOBODY]), until=300.0)
     flows = Known(world, room=True)
     world.play(flows)
     assert [report.cut for _, report in world.reports if report.cut] == [1]
@@ -360,20 +354,19 @@ def test_a_flow_is_forgotten_half_a_minute_after_it_was_cut() -> None:
 
 
 def test_a_flow_that_is_allowed_again_in_time_is_not_forgotten() -> None:
-    events = [(100.0, [Event(EventType.MODIFIED, NOBODY)]), (120.0, [Event(EventType.MODIFIED, ALLOW)])]
-    world = Ageing(BEGIN, *events, until=300.0)
+    world = World(BEGIN, (100.0, [NOBODY]), (120.0, [Event(EventType.MODIFIED, ALLOW)]), until=300.0)
     flows = Known(world, room=True)
     world.play(flows)
     assert flows.flow is not None
     assert not flows.flow.labelled
 
 
-def test_a_forbidden_flow_that_is_older_than_the_table_is_told_of_and_cut_when_the_grace_is_over() -> None:
-    world = Ageing(BEGIN, (1.0, [Event(EventType.MODIFIED, NOBODY)]), until=300.0)
-    flows = Known(world, room=False)
+def test_a_forbidden_flow_that_the_kernel_keeps_is_told_of_and_cut_as_soon_as_it_lets_it_go() -> None:
+    world = World(BEGIN, (1.0, [NOBODY]), until=300.0)
+    flows = Known(world, room=False, keeps_until=50.0)
     world.play(flows)
     assert flows.ended is not None
-    assert GRACE_SECONDS <= flows.ended <= GRACE_SECONDS + FORGET_AGAIN
+    assert 50.0 <= flows.ended <= 50.0 + FORGET_AGAIN
     assert [round(when - 1000.0 - flows.ended, 1) for when, report in world.reports if report.cut] == [0.0]
     (error,) = world.errors()
     assert error.startswith("established flows of node n1 are forbidden now and cannot be cut yet: 1 go on")
@@ -615,7 +608,7 @@ def test_a_link_is_bound_before_its_pod_is_known() -> None:
     item = more(1)
     world = World(BEGIN, (1.0, [Attached(LINKS), item])).play()
     texts = [str(transaction) for _, transaction in world.runs]
-    (link,) = (place for place, text in enumerate(texts) if "veth1" in text)
+    link = next(place for place, text in enumerate(texts) if "veth1" in text)
     known = next(place for place, text in enumerate(texts) if "10.0.0.11" in text)
     assert link < known
 

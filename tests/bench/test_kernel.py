@@ -31,7 +31,10 @@ def test_every_kind_of_rules_lets_connections_pass_at_a_rate() -> None:
 
     assert list(samples) == [
         *("no rules 0", "connection tracking alone 0", "podfence 1", "podfence 20"),
+        *("podfence, links bound 1", "podfence, links bound 20"),
         *("a chain per policy 1", "a chain per policy 20"),
+        *("bridge: no rules 0", "bridge: connection tracking alone 0", "bridge: podfence 1", "bridge: podfence 20"),
+        *("bridge: podfence, links bound 1", "bridge: podfence, links bound 20"),
     ]
     assert all(rate > 0 for ((rate,),) in samples.values())
 

@@ -38,6 +38,9 @@ OPEN_PORT: Final = 5353
 LOG_GROUP: Final = 77
 OUTGOING: Final = 4
 EVERYTHING: Final = 3
+FLOODING: Final = "mcast_snooping 0"
+"""What makes a bridge hand groups to all ports, so that what does not arrive was dropped."""
+
 GATEWAYS: Final = ("10.244.1.1", "fd00:1::1")
 GATEWAY_MAC: Final = "0a:58:0a:f4:01:01"
 NODE_LOCAL: Final = "fe80::858:aff:fef4:101"
@@ -81,14 +84,20 @@ class Bed:
     """The node and its pods; `kind` is how they are attached."""
 
     def __init__(
-        self, kind: Literal["bridge", "routed"], settings: Settings | None = None, *, options: str = "", port: str = ""
+        self,
+        kind: Literal["bridge", "routed"],
+        settings: Settings | None = None,
+        *,
+        options: str = "",
+        port: str = "",
+        state: str = "up",
     ) -> None:
-        """Make everything and enforce; `options` are those of the bridge, and `port` those of each of its ports."""
+        """Make everything and enforce; `options` and `state` are the bridge's, `port` the options of its ports."""
         self._stack = ExitStack()
         self.kind = kind
         self.node = self._space()
         self.pods = {person.name: self._space() for person in PEOPLE}
-        self._bridge_options, self._port_options = options, port
+        self._bridge_options, self._bridge_state, self.port = options, state, port
         self.bridge = "cni0" if kind == "bridge" else ""
         self._wire()
         objects: list[KubeObject] = [
@@ -144,7 +153,7 @@ class Bed:
                 f"addr add {GATEWAYS[0]}/24 dev cni0",
                 f"addr add {GATEWAYS[1]}/64 dev cni0 nodad",
                 f"addr add {NODE_LOCAL}/64 dev cni0 nodad",
-                "link set cni0 up",
+                f"link set cni0 up {self._bridge_state}",
             )
             self.set(node, **{f"bridge__bridge-nf-call-{name}": "1" for name in ("iptables", "ip6tables")})
         for person in PEOPLE:
@@ -157,8 +166,8 @@ class Bed:
         self.set(end, ipv6__conf__eth0__accept_dad="0")
         if self.bridge:
             node.ip(f"link set {person.interface} master cni0", f"link set {person.interface} up")
-            if self._port_options:
-                node.ip(f"link set {person.interface} type bridge_slave {self._port_options}")
+            if self.port:
+                node.ip(f"link set {person.interface} type bridge_slave {self.port}")
         else:
             node.ip(
                 f"link set {person.interface} address {GATEWAY_MAC}",

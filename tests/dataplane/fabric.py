@@ -11,9 +11,11 @@ import subprocess
 from typing import TYPE_CHECKING, Final, Self
 
 from podfence.dataplane.conntrack import KernelConntrack
+from podfence.dataplane.links import Links, PodLink
 from podfence.dataplane.settings import Settings
 from podfence.nft.direct import DirectRunner
 from podfence.nft.process import NftRunner
+from podfence.sets.addresses import parse_address
 from tests.spaces import Space
 
 if TYPE_CHECKING:
@@ -124,6 +126,16 @@ class Fabric:
     def direct(self, node: str) -> Direct:
         """Return what programs a node as its agent does; to be closed."""
         return Direct(self.spaces[node])
+
+    @staticmethod
+    def links(node: str) -> Links:
+        """Return the links of a node's pods, each with all the addresses that its place has."""
+        return Links(
+            tuple(
+                PodLink(f"pod{number}", "", "", tuple(map(parse_address, addresses)), f"place/{number}")
+                for number, addresses in enumerate(PODS[node])
+            )
+        )
 
     def conntrack(self, node: str) -> KernelConntrack:
         """Return what sees a node's flows; to be closed."""

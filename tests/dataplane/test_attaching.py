@@ -21,7 +21,6 @@ from podfence.dataplane.links import Links, PodLink
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, read_back
 from podfence.dataplane.settings import Settings
 from podfence.kube.objects import Node
-from podfence.nft.direct import DirectRunner
 from podfence.nft.errors import MissingFeatureError, NotFoundError
 from podfence.nft.fake import FakeRunner
 from podfence.nft.process import NftRunner
@@ -29,9 +28,10 @@ from podfence.nft.table import Table
 from podfence.nft.transaction import Transaction
 from podfence.sets.addresses import V6_FIRST, parse_address
 from tests.dataplane.bed import A, Bed, C, X
-from tests.dataplane.fabric import Space
 from tests.dataplane.frames import IPV4, ether, udp
+from tests.dataplane.watched import Watched
 from tests.policy.parts import app, pod, policy, space
+from tests.spaces import Space
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -207,19 +207,6 @@ def test_what_packets_leave_behind_is_no_difference() -> None:
         assert bed.enforcer.verify() == ()
         found = counts.read_strays(bed.runner)
         assert found == {"unknown-source": 3, "unknown-destination": 0, "unknown-protocol": 0, "tunnel": 0}
-
-
-class Watched(DirectRunner):
-    """Keeps the scripts that are left to nft."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.left: list[str] = []
-
-    def _nft(self, *arguments: str, script: str = "") -> bytes:
-        if script:
-            self.left.append(script)
-        return super()._nft(*arguments, script=script)
 
 
 def listed(place: Space) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from podfence.dataplane.revocation import FORGET_AFTER, FORGET_AGAIN, Reviewed
+from podfence.dataplane.revocation import FORGET_AFTER, Reviewed
 from podfence.dataplane.ruleset import TABLE
 from podfence.dataplane.tracked import GRACE, GRACE_SECONDS
 from podfence.nft.process import NftRunner
@@ -39,6 +39,10 @@ def lose(scene: Scene, at: Addresses, port: int) -> None:
     """Take the entries of a flow away, as the kernel does when its table is full."""
     assert scene.conntrack.forget([flow.handle for flow in scene.flows(at, port)]) == set()
     assert not scene.flows(at, port)
+
+
+def in_grace(network: Network) -> bool:
+    return bool(NftRunner(prefix=network.prefix).list_elements(TABLE, GRACE))
 
 
 @pytest.fixture
@@ -229,10 +233,6 @@ def test_what_was_under_way_is_judged_when_it_is_picked_up(
     line.silent("server")
 
 
-def in_grace(network: Network) -> bool:
-    return bool(NftRunner(prefix=network.prefix).list_elements(TABLE, GRACE))
-
-
 def test_the_kernel_itself_ends_the_grace_whether_an_agent_runs_or_not(
     network: Network, conntrack: KernelConntrack, lines: Lines
 ) -> None:
@@ -267,37 +267,62 @@ def test_an_agent_that_comes_during_the_grace_does_not_make_it_longer_and_none_b
 
 @FAMILY
 @SPEAKER
+@pytest.mark.parametrize("protected", [True, False])
 @pytest.mark.usefixtures("others")
-def test_a_forbidden_connection_that_is_older_than_the_table_ends_with_the_grace(
-    network: Network, conntrack: KernelConntrack, lines: Lines, at: Addresses, speaker: str
+def test_a_forbidden_connection_that_is_older_than_the_table_is_cut_and_not_picked_up_again(
+    network: Network, conntrack: KernelConntrack, lines: Lines, at: Addresses, speaker: str, protected: bool
 ) -> None:
     line, fence = lines.connect("tcp", at.web, at.db, PORT), lines.connect("tcp", at.web, at.db, OPEN)
     scene = Scene(network, conntrack, CLOSED_IN, grace=True)
-    assert scene.enforcer.reviewed == Reviewed(unable=1)
-    line.works()
-    again = scene.enforcer.forget_at
-    assert again == scene.now + FORGET_AGAIN
-    assert scene.forget() == Reviewed(unable=1)
-    line.works()
-
-    scene.end_grace()
-    assert scene.forget() == Reviewed(cut=1)
+    assert in_grace(network)
+    assert scene.enforcer.reviewed == Reviewed(cut=1)
     assert scene.enforcer.forget_at is None
-    line.refuses(speaker, fence)
-    line.resets("server" if speaker == "client" else "client")
+    if protected:
+        line.refuses(speaker, fence)
+        line.resets("server" if speaker == "client" else "client")
+    else:
+        network.nft("flush set inet podfence ended4; flush set inet podfence ended6")
+        line.arrives("server")
+        line.arrives("client")
     fence.works()
+    assert scene.enforcer.verify() == ()
 
 
+@FAMILY
 @pytest.mark.usefixtures("others")
-def test_a_connection_that_is_older_than_the_table_and_allowed_again_in_time_goes_on(
+def test_through_a_service_too_it_is_not_picked_up_again(
+    network: Network, conntrack: KernelConntrack, lines: Lines, at: Addresses
+) -> None:
+    with service(network, at, "tcp", {80: PORT}):
+        line, fence = lines.connect("tcp", at.web, at.db, PORT, via=(at.service, 80)), lines.connect("tcp", at.web, at.db, OPEN)  # fmt: skip
+        scene = Scene(network, conntrack, CLOSED_IN, grace=True)
+        assert scene.enforcer.reviewed == Reviewed(cut=1)
+        line.refuses("server", fence)
+        line.resets("client")
+
+
+@FAMILY
+def test_what_is_cut_during_the_grace_is_not_picked_up_again_when_it_loses_its_entry(
+    network: Network, conntrack: KernelConntrack, lines: Lines, at: Addresses
+) -> None:
+    scene = Scene(network, conntrack, grace=True)
+    line, fence = lines.connect("tcp", at.web, at.db, PORT), lines.connect("tcp", at.web, at.db, OPEN)
+    assert scene.apply((ADDED, CLOSED_IN)).cut == 1
+    lose(scene, at, PORT)
+    line.refuses("server", fence)
+    line.resets("client")
+
+
+def test_what_an_agent_before_cut_during_the_grace_is_not_picked_up_again(
     network: Network, conntrack: KernelConntrack, lines: Lines
 ) -> None:
-    line = lines.connect("tcp", FOUR.web, FOUR.db, PORT)
+    scene = Scene(network, conntrack)
+    line, fence = lines.connect("tcp", FOUR.web, FOUR.db, PORT), lines.connect("tcp", FOUR.web, FOUR.db, OPEN)
+    assert scene.apply((ADDED, CLOSED_IN)).cut == 1
+    network.nft("add element inet podfence grace { 6 }; flush set inet podfence ended4")
     scene = Scene(network, conntrack, CLOSED_IN, grace=True)
-    scene.apply((DELETED, CLOSED_IN))
-    scene.end_grace()
-    assert scene.forget() == Reviewed()
-    line.works()
+    lose(scene, FOUR, PORT)
+    line.refuses("server", fence)
 
 
 @FAMILY

@@ -20,7 +20,6 @@ from podfence.dataplane.difference import cold_start, difference
 from podfence.dataplane.ruleset import TABLE
 from podfence.dataplane.settings import Settings
 from podfence.nft.chain import Chain
-from podfence.nft.direct import DirectRunner
 from podfence.nft.element import Element, goto
 from podfence.nft.errors import NotFoundError
 from podfence.nft.process import NftRunner
@@ -28,6 +27,7 @@ from podfence.nft.rule import Rule
 from podfence.nft.sets import INTERVAL, Elements, Map, Set
 from podfence.nft.transaction import Transaction
 from tests.dataplane import dense
+from tests.dataplane.watched import Watched
 from tests.spaces import Space
 
 if TYPE_CHECKING:
@@ -42,19 +42,6 @@ pytestmark = pytest.mark.skipif(
 
 NUMBERED = re.compile(r"__(set|map)\d+")
 SETTINGS = (Settings(log_group=7), Settings(reject=True))
-
-
-class Watched(DirectRunner):
-    """Keeps the scripts that are left to nft."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.left: list[str] = []
-
-    def _nft(self, *arguments: str, script: str = "") -> bytes:
-        if script:
-            self.left.append(script)
-        return super()._nft(*arguments, script=script)
 
 
 @pytest.fixture

@@ -15,11 +15,12 @@ from podfence.dataplane.compiler import Compiler
 from podfence.dataplane.conntrack import Labelled
 from podfence.dataplane.enforcer import Enforcer
 from podfence.dataplane.flows import Ends, Flow, Judge
+from podfence.dataplane.links import Links, PodLink
 from podfence.dataplane.revocation import FORGET_AFTER, FORGET_AGAIN, Reviewed
 from podfence.dataplane.settings import Settings
-from podfence.dataplane.tracked import GRACE
 from podfence.kube.objects import KubeObject, Node, Peer, PolicyPort
 from podfence.netlink.asking import NetlinkError
+from podfence.nft.errors import NoBufferSpaceError
 from podfence.nft.fake import FakeRunner
 from podfence.policy.options import Options
 from podfence.sets import PortSet
@@ -34,9 +35,7 @@ if TYPE_CHECKING:
 
     from podfence.dataplane.conntrack import Settled
     from podfence.dataplane.program import NodeProgram
-    from podfence.nft.element import Element
-    from podfence.nft.sets import Map, Set
-    from podfence.nft.table import Table
+    from podfence.nft.transaction import Transaction
 
 NUMBERS = {"TCP": 6, "UDP": 17, "SCTP": 132}
 OWN = parse_address("172.18.0.1")
@@ -291,7 +290,7 @@ def test_the_entry_of_a_cut_flow_is_deleted_after_a_while_unless_the_flow_is_all
     cluster, clock = Cluster.from_objects([space("shop"), WEB, DB]), Clock()
     one, other = tcp("10.0.0.1", "10.0.0.2", 80), tcp("10.0.0.2", "10.0.0.1", 80)
     kernel = Everything([one._replace(handle=b"one"), other._replace(handle=b"other")])
-    enforcer = Enforcer(past_grace(), "n1", cluster.model, None, kernel, clock=clock)
+    enforcer = Enforcer(FakeRunner(), "n1", cluster.model, None, kernel, clock=clock)
     enforcer.start()
     enforcer.apply(cluster.apply(Event(EventType.ADDED, NONE_IN)))
     due = enforcer.forget_at
@@ -308,7 +307,7 @@ def test_the_entry_of_a_cut_flow_is_deleted_after_a_while_unless_the_flow_is_all
 def test_an_entry_that_the_kernel_keeps_is_deleted_when_it_lets_it_go() -> None:
     cluster, clock = Cluster.from_objects([space("shop"), WEB, DB]), Clock()
     kernel = Offloading([tcp("10.0.0.1", "10.0.0.2", 80)])
-    enforcer = Enforcer(past_grace(), "n1", cluster.model, None, kernel, clock=clock)
+    enforcer = Enforcer(FakeRunner(), "n1", cluster.model, None, kernel, clock=clock)
     enforcer.start()
     enforcer.apply(cluster.apply(Event(EventType.ADDED, NONE_IN)))
     clock.now += FORGET_AFTER
@@ -322,14 +321,38 @@ def test_an_entry_that_the_kernel_keeps_is_deleted_when_it_lets_it_go() -> None:
     assert len(kernel.labels) == 0
 
 
-def past_grace() -> FakeRunner:
-    """Return a kernel in which the table's grace is over as soon as it has begun."""
+class Roomless(Everything):
+    """A kernel that has no room for labels on any flow."""
 
-    class Late(FakeRunner):
-        def list_elements(self, table: Table, container: Set | Map) -> tuple[Element, ...]:
-            return () if container == GRACE else super().list_elements(table, container)
+    def label(self, flows: object, *, present: bool) -> Labelled:
+        return Labelled(0, tuple(flows))  # type: ignore[arg-type]
 
-    return Late()
+
+class Full(FakeRunner):
+    """A kernel that does not take which connections have ended, until it does."""
+
+    is_full = True
+
+    def run(self, transaction: Transaction) -> None:
+        if self.is_full and "add element inet podfence ended" in str(transaction):
+            raise NoBufferSpaceError("No buffer space available")
+        super().run(transaction)
+
+
+def test_while_the_kernel_would_pick_a_connection_up_again_its_entry_is_not_deleted() -> None:
+    cluster, clock, runner = Cluster.from_objects([space("shop"), WEB, DB, NONE_IN]), Clock(), Full()
+    over_tcp = tcp("10.0.0.1", "10.0.0.2", 80)._replace(handle=b"tcp")
+    over_udp = flow(over_tcp.source, over_tcp.destination, "UDP", 80)._replace(handle=b"udp")
+    kernel = Roomless([over_tcp, over_udp])
+    enforcer = Enforcer(runner, "n1", cluster.model, None, kernel, clock=clock)
+    enforcer.start()
+    assert enforcer.reviewed == Reviewed(cut=1, unable=1)
+    assert [item.handle for item in kernel.labels] == [b"tcp"]
+    runner.is_full = False
+    clock.now += FORGET_AGAIN
+    assert enforcer.forget() == 1
+    assert len(kernel.labels) == 0
+    assert enforcer.verify() == ()
 
 
 class Refusing(Everything):
@@ -355,3 +378,29 @@ def test_what_could_not_be_looked_at_is_looked_at_the_next_time() -> None:
     assert enforcer.verify() == ()
     kernel.refuses = False
     assert enforcer.review() == 1
+
+
+def test_flows_of_pods_to_the_tunnels_of_nodes_are_cut_and_a_new_pod_is_a_question_about_its_own() -> None:
+    web, db, other = map(parse_address, ("10.0.0.1", "10.0.0.2", "172.18.0.2"))
+    nodes = (Node(name="n1", labels={}, addresses=("172.18.0.1",)), Node(name="n2", labels={}, addresses=("172.18.0.2",)))  # fmt: skip
+    pods = (pod("web", "10.0.0.1", node="n1"), pod("db", "10.0.0.2", node="n1"))
+    cluster = Cluster.from_objects([space("shop"), *pods, *nodes])
+    ipip = flow(web, other, "IPIP", 0)._replace(protocol=4)
+    forbidden = [flow(web, OWN, "UDP", 8472), flow(web, other, "UDP", 8472), ipip]
+    allowed = [flow(web, other, "UDP", 53), flow(other, OWN, "UDP", 8472), flow(web, db, "UDP", 8472)]
+    kernel = Everything([*forbidden, *allowed])
+    enforcer = Enforcer(FakeRunner(), "n1", cluster.model, None, kernel)
+    enforcer.start()
+    assert not any(kernel.labels.values())
+
+    def link(name: str, address: int) -> PodLink:
+        return PodLink(f"veth-{name}", "", "", (address,), f"shop/{name}")
+
+    links = Links((link("web", web),), tunnel_ports=frozenset({8472}), tunnel_protocols=frozenset({4}))
+    enforcer.attach(links)
+    enforcer.look()
+    assert kernel.labels == {**dict.fromkeys(forbidden, True), **dict.fromkeys(allowed, False)}
+    kernel.asked.clear()
+    enforcer.attach(links._replace(pods=(*links.pods, link("db", db))))
+    enforcer.look()
+    assert kernel.asked == [{db}]

@@ -12,19 +12,26 @@ import pytest
 from podfence.api import Cluster
 from podfence.dataplane.chains import Builder
 from podfence.dataplane.compiler import Compiler
+from podfence.dataplane.enforcer import Enforcer
+from podfence.dataplane.links import Links, PodLink
+from podfence.dataplane.ruleset import Ruleset
 from podfence.dataplane.settings import Settings
-from podfence.dataplane.tracing import differences, side
+from podfence.dataplane.tracing import differences, frame_differences, side
+from podfence.kube.objects import Node
+from podfence.nft.fake import FakeRunner
 from podfence.policy.verdict import Direction
-from podfence.sets.addresses import family_of
+from podfence.sets import PortSet
+from podfence.sets.addresses import family_of, parse_address
 from tests.dataplane import dense
 from tests.dataplane.simulate import Walk
 from tests.dataplane.test_flows import ENDS, OWN
+from tests.policy.parts import pod, space
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from podfence.dataplane.program import NodeProgram
-    from podfence.dataplane.ruleset import Ruleset
+    from podfence.dataplane.ruleset import ElementKey
 
 
 def pairs() -> Iterator[tuple[int, int]]:
@@ -80,3 +87,74 @@ def test_an_element_that_is_missing_is_told_where_it_decides(seed: int) -> None:
         for source, destination in pairs():
             if Walk(wanted, source, destination).hook("forward") != Walk(actual, source, destination).hook("forward"):
                 assert any(name in text for text in differences(wanted, actual, source, destination))
+
+
+# Bound links
+
+
+WEB, DB, NEW_NODE = (parse_address(text) for text in ("10.0.0.1", "10.0.0.2", "172.18.0.2"))
+LINKED = Links(
+    tuple(
+        PodLink(f"veth{number}", "cni0", f"0a:00:00:00:00:0{number}", (address,), f"shop/{number}")
+        for number, address in enumerate((WEB, DB), 1)
+    ),
+    frozenset({"cni0"}),
+    tunnel_ports=frozenset({8472}),
+)
+
+
+def attached() -> Enforcer:
+    nodes = (Node(name="n1", labels={}, addresses=("172.18.0.1",)), Node(name="n2", labels={}, addresses=("172.18.0.2",)))  # fmt: skip
+    pods = (pod("web", "10.0.0.1", node="n1"), pod("db", "10.0.0.2", node="n1"))
+    enforcer = Enforcer(FakeRunner(), "n1", Cluster.from_objects([space("shop"), *nodes, *pods]).model)
+    enforcer.attach(LINKED)
+    return enforcer
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "told"),
+    [
+        ("pairs4", ("cni0", WEB), True),
+        ("links", "cni0", False),
+        ("local4", WEB, True),
+        ("ends", "cni0", True),
+        ("pairs4", ("cni0", DB), True),
+    ],
+)
+def test_what_binds_a_link_is_compared_where_a_packet_meets_it(name: str, key: ElementKey, told: bool) -> None:
+    wanted = attached().wanted
+    body = wanted.sets[name]
+    left = {item: value for item, value in body.elements.items() if item != key}
+    assert len(left) < len(body.elements)
+    actual = replace(wanted, sets={**wanted.sets, name: replace(body, elements=left)})
+    found = list(differences(wanted, actual, WEB, DB))
+    assert any(name in text for text in found) or not told
+    assert not list(differences(wanted, wanted, WEB, DB))
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("bound4", ("veth1", "0a:00:00:00:00:01", WEB)),
+        ("senders", "veth1"),
+        ("receivers", "veth2"),
+        ("ends", ("veth2", "0a:00:00:00:00:02")),
+        ("taken4", DB),
+    ],
+)
+def test_frames_are_compared_for_both_ports(name: str, key: ElementKey) -> None:
+    wanted = attached().wanted_frames
+    body = wanted.sets[name]
+    left = {item: value for item, value in body.elements.items() if item != key}
+    actual = replace(wanted, sets={**wanted.sets, name: replace(body, elements=left)})
+    assert any(name in text for text in frame_differences(wanted, actual, (WEB, DB)))
+    assert any(name in text for text in frame_differences(actual, wanted, (WEB, DB)))
+    assert not list(frame_differences(wanted, wanted, (WEB, DB)))
+    assert any("chain from_pod is gone" in text for text in frame_differences(wanted, Ruleset(), (WEB, DB)))
+
+
+def test_no_policy_opens_the_tunnels_of_nodes() -> None:
+    program = attached().compiler.program
+    found = side(program, Direction.EGRESS, WEB, NEW_NODE)
+    assert PortSet.ALL - found.admitted == PortSet.single("UDP", 8472)
+    assert side(program, Direction.EGRESS, WEB, DB).admitted == PortSet.ALL

@@ -15,8 +15,8 @@ from podfence.cluster.state import Event, EventType
 from podfence.dataplane.settings import Settings
 from podfence.kube.objects import Node
 from tests.dataplane.bed import LOG_GROUP, MARKER_PORT, NODE_ADDRESSES, OPEN_PORT, UNDER, Bed, C, T, token, until
-from tests.dataplane.fabric import Space
 from tests.dataplane.frames import IPV4, ether, udp
+from tests.spaces import Space
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

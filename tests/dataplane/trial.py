@@ -124,6 +124,8 @@ class Bench:
             found[node] = Enforcer(
                 runners[case.direct], node, cluster.model, case.settings, conntrack, shared_from=case.shared_from
             )
+            if case.seed % 2:
+                found[node].attach(self._fabric.links(node))
             found[node].start()
         return found
 

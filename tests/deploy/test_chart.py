@@ -7,8 +7,10 @@ import itertools
 import json
 import re
 import subprocess
+import threading
 import tomllib
 from dataclasses import fields
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +22,7 @@ from podfence.policy.options import Options
 from tests.deploy import helm
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 VALUES: dict[str, Any] = yaml.safe_load((helm.CHART / "values.yaml").read_text())
@@ -292,7 +295,9 @@ def test_cleanup_runs_once_in_each_pod_which_then_holds_no_right() -> None:
     (waiting,) = spec["containers"]
 
     assert spec["initContainers"][0]["securityContext"] == helm.agent()["securityContext"]
-    assert spec["initContainers"][0]["volumeMounts"] == helm.agent()["volumeMounts"]
+    written = [item for item in helm.agent()["volumeMounts"] if not item.get("readOnly")]
+    assert spec["initContainers"][0]["volumeMounts"] == written
+    assert {item["name"] for item in spec["volumes"]} == {item["name"] for item in written}
     assert spec["automountServiceAccountToken"] is False
     assert waiting["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert "volumeMounts" not in waiting
@@ -318,6 +323,10 @@ def test_cleanup_replaces_the_agents_daemonset() -> None:
         ("options.hairpin=maybe", "options.hairpin"),
         ("options.hair-pin=policy", "hair-pin"),
         ("reject=sometimes", "reject"),
+        ("binding=on", "binding"),
+        ("unboundNamespaces={Routers}", "unboundNamespaces"),
+        ("uplinks={a/b}", "uplinks"),
+        ("cniResults=results", "cniResults"),
         ("log.format=xml", "log.format"),
         ("log.level=loud", "log.level"),
         ("apiServer.host=https://10.0.0.1", "apiServer.host"),
@@ -335,6 +344,83 @@ def test_wrong_value_is_refused_by_name(value: str, named: str) -> None:
     assert done.returncode != 0
     # helm 3.18 and later write paths with slashes.
     assert named in done.stderr.replace("/", "."), done.stderr
+
+
+class _Answers(BaseHTTPRequestHandler):
+    """As much of an API server as helm needs to look a DaemonSet up; `args` are those of its agent, None: none."""
+
+    args: tuple[str, ...] | None = None
+
+    def do_GET(self) -> None:
+        """Answer."""
+        listed = {"name": "daemonsets", "kind": "DaemonSet", "namespaced": True, "verbs": ["get"]}
+        documents: dict[str, Any] = {
+            "/version": {"major": "1", "minor": "36", "gitVersion": "v1.36.0"},
+            "/api": {"kind": "APIVersions", "versions": ["v1"]},
+            "/apis": {"kind": "APIGroupList", "groups": []},
+            "/apis/apps/v1": {"kind": "APIResourceList", "groupVersion": "apps/v1", "resources": [listed]},
+        }
+        if self.args is not None:
+            pod = {"containers": [{"name": "agent", "args": list(self.args)}]}
+            documents["/apis/apps/v1/namespaces/n/daemonsets/podfence-agent"] = {
+                "apiVersion": "apps/v1",
+                "kind": "DaemonSet",
+                "metadata": {"name": "podfence-agent"},
+                "spec": {"template": {"spec": pod}},
+            }
+        found = documents.get(self.path.partition("?")[0])
+        body = json.dumps(found or {"kind": "Status", "reason": "NotFound", "code": 404}).encode()
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Iterator[Callable[..., dict[str, Any]]]:
+    """Return what gives the agent's container where a DaemonSet is installed whose agent has some arguments."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Answers) as server:
+        threading.Thread(target=server.serve_forever).start()
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": ""}}],
+            "current-context": "x",
+        }
+        (tmp_path / "config").write_text(json.dumps(config))
+
+        def agent(args: tuple[str, ...] | None, *more: str) -> dict[str, Any]:
+            _Answers.args = args
+            return helm.agent("--dry-run=server", "--kubeconfig", str(tmp_path / "config"), *more)
+
+        yield agent
+        server.shutdown()
+
+
+@helm.needed
+@pytest.mark.parametrize(
+    ("args", "value", "expected"),
+    [
+        pytest.param(None, "", "enforce", id="nothing is installed"),
+        pytest.param(("agent", "--reject"), "", "report", id="one from before there was a choice"),
+        pytest.param(("agent", "--binding=report"), "", "report", id="report was chosen"),
+        pytest.param(("agent", "--binding=enforce", "--reject"), "", "enforce", id="enforce was chosen"),
+        pytest.param(("agent", "--binding=off"), "", "off", id="off was chosen"),
+        pytest.param((), "", "report", id="nodes were being cleaned"),
+        pytest.param(("agent",), "enforce", "enforce", id="a value counts"),
+        pytest.param(("agent", "--binding=enforce"), "off", "off", id="a value counts over what was chosen"),
+    ],
+)
+def test_what_is_bound_is_what_was_chosen_and_an_older_installation_begins_with_reports(
+    installed: Callable[..., dict[str, Any]], args: tuple[str, ...] | None, value: str, expected: str
+) -> None:
+    container = installed(args, *(["--set", f"binding={value}"] if value else []))
+    assert [item for item in container["args"] if item.startswith("--binding")] == [f"--binding={expected}"]
 
 
 @helm.needed

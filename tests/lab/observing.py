@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Observations tried in a lab: connections and commands between real pods, before and after the policies go."""
+"""Observations tried in a lab: connections and commands between real pods, before and after the policies go.
+
+With PODFENCE_LONG=1 the pods of a node share a bridge.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,12 @@ from tests.lab.labs import EXAMPLES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from podfence.lab.addresses import PodNetworkKind
     from tests.observations.observations import Row, Situation
 
 PATIENCE = 20.0
+
+NETWORK: PodNetworkKind = "bridge" if os.environ.get("PODFENCE_LONG") else "routed"
 
 # What the lab's DNS says of the name that the documents look up outside of the cluster.
 NAME, ADDRESS = "google.com", "142.251.42.238"
@@ -93,7 +99,7 @@ class Lab:
     def up(cls, name: str, options: Sequence[str]) -> Iterator[Lab]:
         """Give an empty lab with these options, and end it."""
         client = Client(name)
-        client.up(settings=options)
+        client.up(settings=options, network=NETWORK)
         try:
             with ThreadPoolExecutor(32) as pool:
                 yield cls(client, pool)

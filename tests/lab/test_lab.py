@@ -11,10 +11,11 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
+from podfence.lab.addresses import PodNetworkKind
 from tests.lab import images, labs
 from tests.lab.labs import EXAMPLES, PROGRAM, Run, needs_lab, processes, running
 
@@ -287,7 +288,8 @@ class TestImages:
 
 
 class TestWithoutRoot:
-    def test_an_ordinary_user_has_the_same_lab(self) -> None:
+    @pytest.mark.parametrize("network", get_args(PodNetworkKind))
+    def test_an_ordinary_user_has_the_same_lab(self, network: str) -> None:
         python = labs.python_for_nobody()
         if python is None:
             pytest.skip(
@@ -312,7 +314,7 @@ class TestWithoutRoot:
             )
 
         try:
-            started = run("up", "-f", SHOP, "-f", POLICIES)
+            started = run("up", "--network", network, "-f", SHOP, "-f", POLICIES)
             assert started.returncode == 0, started.stderr
             assert run("exec", WEB, "--", "wget", "-qO-", "--timeout=2", "http://api:5000").stdout.startswith(
                 "pod api-"

@@ -16,10 +16,11 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, get_args
 
 import pytest
 
+from podfence.lab.addresses import PodNetworkKind
 from podfence.lab.sandbox import search_path
 from tests.lab.labs import PROGRAM, Run, needs_lab, running
 
@@ -274,9 +275,10 @@ def test_the_next_owner_of_an_address_inherits_nothing(lab: Run) -> None:
         assert within(SOON, lambda: answer("three") == "three")
 
 
-def test_a_crowd_of_pods_that_comes_at_once_is_programmed() -> None:
+@pytest.mark.parametrize("network", get_args(PodNetworkKind))
+def test_a_crowd_of_pods_that_comes_at_once_is_programmed(network: str) -> None:
     pods = [pod(f"crowd-{number}", f"crowd-{number % 5}", "") for number in range(CROWD)]
-    with running("--nodes", str(max(2, CROWD // 200)), "-f", "-", stdin=POLICIES) as run:
+    with running("--network", network, "--nodes", str(max(2, CROWD // 200)), "-f", "-", stdin=POLICIES) as run:
         started = time.monotonic()
         run("apply", "-f", "-", stdin="".join(pods))
         assert time.monotonic() - started < CROWD / 5

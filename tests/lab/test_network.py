@@ -4,16 +4,20 @@
 from __future__ import annotations
 
 import errno
+import json
 import socket
 import struct
 import subprocess
-from typing import TYPE_CHECKING, get_args
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
 from podfence.lab.addresses import Plan, PodNetworkKind
 from podfence.lab.network.attachment import AttachError
 from podfence.lab.network.namespaces import NetworkError, inside
+from podfence.lab.network.neighbours import capacity, finders, require_room_for_all_pairs
 from podfence.lab.network.outside import Responders
 from podfence.lab.network.wiring import Network
 from tests.lab.wiring import TCP, UDP, Wired, needs_namespaces
@@ -110,9 +114,7 @@ def test_nodes_reach_pods_and_pods_reach_nodes(lab: Wired, family: Family) -> No
     for target in (pod, far):
         server = lab.server(target.pid, "tcp", family, 80)
         seen = lab.call(lab.nodes[0], target.addresses[which], 80, server)
-        on_bridge = {4: "10.244.1.1", 6: "fd00:10:244:1::1"}
-        to_own = on_bridge[family] if lab.plan.network == "bridge" else lab.plan.node_address(1, family)
-        assert seen.client == (to_own if target is pod else lab.plan.node_address(1, family))
+        assert seen.client == (lab.speaks_as(1, family) if target is pod else lab.plan.node_address(1, family))
     for node in (1, 2):
         server = lab.server(lab.nodes[node - 1], "tcp", family, 10250)
         seen = lab.call(pod.pid, lab.plan.node_address(node, family), 10250, server)
@@ -133,6 +135,8 @@ def test_a_pod_that_is_gone_leaves_no_link_and_its_address_serves_the_next(lab: 
     lab.network.attach([first])
     lab.network.attach([first])
     assert "pod60" in lab.run(lab.nodes[0], "ip", "link")
+    # So that its neighbours remember it.
+    lab.call(lab.pods[0][0].pid, first.addresses[0], 80, lab.server(first.pid, "tcp", 4, 80))
     lab.network.detach([first])
     lab.network.detach([first])
     assert "pod60" not in lab.run(lab.nodes[0], "ip", "link")
@@ -173,6 +177,68 @@ def test_an_address_of_another_node_is_refused(lab: Wired) -> None:
     stray = lab.link(2, 5)._replace(node=1)
     with pytest.raises(AttachError, match=r"pod 10\.244\.2\.5, .* not among the addresses of node 1"):
         lab.network.attach([stray])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_pods_and_nodes_look_for_each_other(lab: Wired, family: Family) -> None:
+    pod, node = lab.pods[0][0], lab.nodes[0]
+    lab.call(pod.pid, lab.plan.node_address(1, family), 80, lab.server(node, "tcp", family, 80))
+    there = neighbours(lab, pod.pid, family)
+    here = [item for item in neighbours(lab, node, family) if item["dev"] != "eth0"]
+    assert any(item.get("lladdr") == pod.mac for item in here)
+    assert any("lladdr" in item for item in there)
+    assert not any("PERMANENT" in item["state"] for item in (*here, *there))
+
+
+def test_pods_and_their_nodes_have_link_local_addresses(lab: Wired) -> None:
+    pod, node = lab.pods[0][0].pid, lab.nodes[0]
+    ends = [(pod, "eth0"), (node, "cni0" if lab.plan.network == "bridge" else "pod2")]
+    for place, device in ends:
+        found = json.loads(lab.run(place, "ip", "-j", "-6", "addr", "show", "dev", device))[0]["addr_info"]
+        assert any(item["scope"] == "link" and not item.get("dadfailed") for item in found)
+
+
+@pytest.mark.parametrize("network", get_args(PodNetworkKind))
+def test_in_a_lab_with_more_pods_than_the_kernel_has_room_for_the_others_are_told_their_neighbours(
+    network: PodNetworkKind,
+) -> None:
+    with Wired(Plan((4, 6), network), (3,), room=finders_for(2)) as lab:
+        found = [neighbours(lab, pod.pid, family) for pod in lab.pods[0] for family in FAMILIES]
+        permanent = [any("PERMANENT" in item["state"] for item in items) for items in found]
+        assert permanent == [False, False, False, False, True, True]
+        first, *_, last = lab.pods[0]
+        for one, other in ((first, last), (last, first)):
+            for address, family in zip(other.addresses, FAMILIES, strict=True):
+                lab.call(one.pid, address, 80, lab.server(other.pid, "tcp", family, 80))
+
+
+@pytest.mark.parametrize(
+    ("pods", "room", "needed"), [([20, 20], 1024, 960), ([21, 21], 1024, 1050), ([40], 1024, 1760), ([40], 4096, 1760)]
+)
+def test_all_pairs_of_a_bridge_are_refused_where_the_kernel_has_no_room_for_them(
+    pods: list[int], room: int, needed: int
+) -> None:
+    if needed <= room:
+        require_room_for_all_pairs(pods, room)
+        return
+    with pytest.raises(NetworkError, match=rf"needs {needed} entries .* takes {room} .*gc_thresh3={2 * needed} "):
+        require_room_for_all_pairs(pods, room)
+
+
+def test_the_kernel_is_asked_how_much_room_there_is(lab: Wired) -> None:
+    limits = [Path(f"/proc/sys/net/{family}/neigh/default/gc_thresh3").read_text() for family in ("ipv4", "ipv6")]
+    with inside(lab.nodes[0]):
+        assert capacity() == min(map(int, limits))
+
+
+def finders_for(pods: int) -> int:
+    """Return the room in which so many pods find their neighbours themselves."""
+    return next(room for room in count() if finders(room) == pods)
+
+
+def neighbours(lab: Wired, pid: int, family: Family) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(lab.run(pid, "ip", "-j", f"-{family}", "neigh"))
+    return found
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -40,7 +40,7 @@ class Seen(NamedTuple):
 class Wired:
     """Nodes, outside, and pods `pods[node][number]`, each with one address per family."""
 
-    def __init__(self, plan: Plan, pods: tuple[int, ...] = ()) -> None:
+    def __init__(self, plan: Plan, pods: tuple[int, ...] = (), *, room: int | None = None) -> None:
         self._stack = ExitStack()
         self._servers: dict[tuple[int, str, Family, int], socket.socket] = {}
         self.plan = plan
@@ -49,7 +49,7 @@ class Wired:
             self.fabric = self.hold()
             self.outside = self.hold()
             self.nodes = [self.hold() for _ in pods]
-            self.network = Network(plan, self.nodes, self.outside, Responders(TCP, UDP, DNS))
+            self.network = Network(plan, self.nodes, self.outside, Responders(TCP, UDP, DNS), room=room)
             self._stack.callback(self.network.close)
             with inside(self.fabric):
                 self.network.start()
@@ -84,6 +84,12 @@ class Wired:
             for family in self.plan.families
         )
         return Attachment(self.hold() if pid is None else pid, node, addresses)
+
+    def speaks_as(self, node: int, family: Family) -> str:
+        """Return the address that a node has for its own pods: on a bridge, that of their gateway."""
+        if self.plan.network == "routed":
+            return self.plan.node_address(node, family)
+        return f"fd00:10:244:{node}::1" if family == 6 else f"10.244.{node}.1"
 
     def run(self, pid: int, *command: str) -> str:
         """Run a program in a namespace; return what it prints."""

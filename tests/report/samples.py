@@ -27,8 +27,25 @@ from podfence.analysis.answers import (
     PortRange,
     Ports,
 )
+from podfence.analysis.overview import Ends, Overview, OverviewLine
 from podfence.lab.verification.result import Dead, LeftOut, Trial, Verification
 from podfence.policy.verdict import Decision, Direction, Line, Miss, PolicyRef, Position, Reason, RuleRef, Tier, Verdict
+
+
+def as_overview(answer: Connectivity) -> Overview:
+    """Return the connections of the JSON as lines."""
+    return Overview(
+        lines=tuple(
+            OverviewLine(Ends(item.sources.items()), Ends(item.destinations.items()), item.ports, item.depends)
+            for item in answer
+        ),
+        groups=tuple((group.name, Ends(group.members.items())) for group in answer.groups),
+        open_sources=Ends(answer.open_sources.items()),
+        open_destinations=Ends(answer.open_destinations.items()),
+        workloads=0,
+        pods=0,
+        policies=0,
+    )
 
 
 def tcp(first: int, last: int | None = None) -> PortRange:
@@ -54,7 +71,7 @@ NODE_PORT = Connection(
     sources=Endpoints(addresses=(AddressBlock("0.0.0.0/0", ("10.0.0.0/8", "192.168.0.0/16")),)),
     destinations=Endpoints(workloads=("shop/deploy/web",)),
     ports=Ports(ranges=(tcp(8080, 8090), PortRange("ICMP"))),
-    depends="service-source",
+    depends="depends on service-source",
 )
 
 SHOP = Connectivity(
@@ -75,7 +92,7 @@ NOTHING = Connectivity(connections=(), workloads=2, pods=2, policies=1)
 
 PODS = (
     PodConnection("shop/web-1", "shop/api-1", Ports(ranges=(tcp(5000), PortRange("ICMP")))),
-    PodConnection("0.0.0.0/0", "shop/web-1", Ports(everything=True), depends="service-source"),
+    PodConnection("0.0.0.0/0", "shop/web-1", Ports(everything=True), depends="depends on service-source"),
 )
 
 GRID = Matrix(names=("lab/a", "lab/long-name", "lab/c"), rows=(".X~", "?..", "XX."))

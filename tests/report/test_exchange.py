@@ -33,7 +33,7 @@ def test_csv_of_a_protocol_without_ports_has_no_numbers() -> None:
         "ICMP",
         "",
         "",
-        "service-source",
+        "depends on service-source",
     ]
 
 
@@ -41,7 +41,7 @@ def test_csv_of_pods_has_a_row_per_range() -> None:
     assert list(csv.pods(samples.PODS))[1:] == [
         "shop/web-1,shop/api-1,TCP,5000,5000,",
         "shop/web-1,shop/api-1,ICMP,,,",
-        "0.0.0.0/0,shop/web-1,*,,,service-source",
+        "0.0.0.0/0,shop/web-1,*,,,depends on service-source",
     ]
 
 
@@ -53,7 +53,7 @@ def test_csv_of_everything_names_it_without_a_space() -> None:
 
 
 def test_markdown_is_a_table_and_a_list_of_definitions() -> None:
-    lines = list(markdown.connectivity(samples.SHOP))
+    lines = list(markdown.overview(samples.as_overview(samples.SHOP)))
 
     assert lines[:3] == [
         "| Source | Destination | Ports |",
@@ -62,13 +62,13 @@ def test_markdown_is_a_table_and_a_list_of_definitions() -> None:
     ]
     assert lines[5] == ""
     assert lines[6] == "- G1 = G2, shop/deploy/web"
-    assert lines[8].endswith(r"lab/\*, shop/deploy/web")
+    assert lines[9].endswith(r"lab/\*, shop/deploy/web")
 
 
 def test_markdown_has_a_column_for_what_depends() -> None:
-    assert list(markdown.connectivity(samples.DEPENDING))[2:] == [
+    assert list(markdown.overview(samples.as_overview(samples.DEPENDING)))[2:] == [
         "| shop/deploy/web | shop/deploy/api | TCP 5000 |  |",
-        "| 0.0.0.0/0 except 10.0.0.0/8, 192.168.0.0/16 | shop/deploy/web | TCP 8080-8090; all ICMP | service-source |",
+        "| 0.0.0.0/0 except 10.0.0.0/8, 192.168.0.0/16 | shop/deploy/web | TCP 8080-8090; all ICMP | depends on service-source |",
     ]
 
 
@@ -80,4 +80,4 @@ def test_markdown_in_a_cell_stays_text() -> None:
     odd = Endpoints(workloads=("shop/a_b=c|d",), namespaces=("x",))
     answer = Connectivity(connections=(Connection(sources=odd, destinations=odd, ports=Ports(everything=True)),))
 
-    assert r"| x/\*, shop/a\_b=c\|d |" in list(markdown.connectivity(answer))[2]
+    assert r"| x/\*, shop/a\_b=c\|d |" in list(markdown.overview(samples.as_overview(answer)))[2]

@@ -14,6 +14,7 @@ from podfence.report.style import PAGE, Page, Style
 from tests.report import samples
 
 ANSWERS = {
+    "Overview": samples.as_overview(samples.SHOP),
     "Connectivity": samples.SHOP,
     "PodConnections": samples.PODS,
     "Matrix": samples.GRID,
@@ -32,7 +33,11 @@ def test_every_format_writes_its_kind_on_any_page(kind: str, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("command", "kinds"),
-    [(listing.command, ("Connectivity", "Matrix")), (check.command, ("Verdict",)), (explain.command, ("Explanation",))],
+    [
+        (listing.command, ("Overview", "Connectivity", "Matrix")),
+        (check.command, ("Verdict",)),
+        (explain.command, ("Explanation",)),
+    ],
 )
 def test_a_command_offers_the_formats_of_its_answers(command: click.Command, kinds: tuple[str, ...]) -> None:
     (output,) = (item for item in command.params if item.name == "form")
@@ -42,4 +47,4 @@ def test_a_command_offers_the_formats_of_its_answers(command: click.Command, kin
 
 
 def test_a_listing_of_pods_has_every_format_that_a_listing_of_sets_has() -> None:
-    assert formats.names("PodConnections") == formats.names("Connectivity")
+    assert formats.names("PodConnections") == formats.names("Overview", "Connectivity")

@@ -22,7 +22,7 @@ def test_a_status_with_everything_wrong_says_all_of_it() -> None:
         "enforcing   no",
         "source      the state kept on disk, because the API server does not answer, since 2027-01-15T08:00:01Z",
         "programmed  1 pod, 2 policies, 3 groups of pods",
-        "links       4 pods bound, 1 not, 0 exempt",
+        "links       4 pods bound, 1 not, 0 exempt; stray packets told of, and not dropped: none",
         "dropped     the kernel's counters cannot be read",
         "last error  2027-01-15T08:01:00Z nft failed",
         "",
@@ -44,11 +44,11 @@ STRAY = DroppedPackets(
     [
         (
             "enforce",
-            "links       4 pods bound, 1 not, 0 exempt, stray packets dropped: 7 unknown-source, 2 tunnel",
+            "links       4 pods bound, 1 not, 0 exempt; stray packets dropped: 7 unknown-source, 2 tunnel",
         ),
         (
             "report",
-            "links       4 pods bound, 1 not, 0 exempt, stray packets told of, and passed: 7 unknown-source, 2 tunnel",
+            "links       4 pods bound, 1 not, 0 exempt; stray packets told of, and not dropped: 7 unknown-source, 2 tunnel",
         ),
         ("off", "links       pods are not bound to their links"),
     ],

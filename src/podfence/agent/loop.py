@@ -22,10 +22,9 @@ from podfence.agent.source import Attached, Bookmark, SourceClosed, Synced, Unre
 from podfence.cluster.state import ClusterState, Event, EventType
 from podfence.dataplane.compiler import check_options
 from podfence.dataplane.enforcer import Enforcer, ForeignTableError
-from podfence.dataplane.tracked import GRACE_SECONDS
 from podfence.kube.objects import Key, NetworkPolicy, Pod
 from podfence.netlink.asking import NetlinkError
-from podfence.nft.errors import NftError, NotInstalledError, PermissionDeniedError
+from podfence.nft.errors import MissingFeatureError, NftError, NotInstalledError, PermissionDeniedError
 from podfence.policy.engine import Engine
 from podfence.policy.model import Model
 
@@ -301,19 +300,18 @@ class Agent:
         touched = bool(changes) or again or not (self._adopted and self._is_attached)
         cut = 0
         try:
-            if self.links is not None and not self._is_attached:
-                # Before the enforcer has started, they only wait for that.
-                with self._accounted(enforcer):
-                    enforcer.attach(self.links)
-                self._is_attached = True
-            if not self._adopted:
-                cut += self._looking(enforcer, enforcer.start)
-                self._adopted = True
-            if changes or again:
-                # The compiler has followed them also when this raises, and the next call programs them too.
-                self._changes = []
-                with self._accounted(enforcer):
-                    enforcer.program(*changes)
+            try:
+                self._attach(enforcer)
+            finally:
+                # Policies do not wait for links.
+                if not self._adopted:
+                    cut += self._looking(enforcer, enforcer.start)
+                    self._adopted = True
+                if changes or again:
+                    # The compiler has followed them also when this raises, and the next call programs them too.
+                    self._changes = []
+                    with self._accounted(enforcer):
+                        enforcer.program(*changes)
         except _REFUSALS as error:
             self._fail(error)
             return
@@ -328,6 +326,19 @@ class Agent:
             self._verify_at = now + VERIFY_EVERY
         self._programmed, self._enforcing = self._revision, True
         self._report(records=self._records(now), cut=cut)
+
+    def _attach(self, enforcer: Enforcer) -> None:
+        """Bind the links that were told last; before the enforcer has started, they wait for that."""
+        if self.links is None or self._is_attached:
+            return
+        try:
+            with self._accounted(enforcer):
+                enforcer.attach(self.links)
+        except MissingFeatureError as error:
+            # What the kernel lacks today it lacks in a minute: all else is bound, and goes on.
+            what = f"node {self._node}: {error}"
+            self._complain(what, what)
+        self._is_attached = True
 
     def _plan(self, now: float) -> None:
         """Plan what follows a transaction."""
@@ -363,10 +374,8 @@ class Agent:
             return 0
         if enforcer.reviewed.unable:
             what = f"established flows of node {self._node} are forbidden now and cannot be cut yet"
-            when = f"as soon as the table has been there for {GRACE_SECONDS} s and the kernel lets them go"
-            self._complain(
-                what, f"{what}: {enforcer.reviewed.unable} go on; they are older than the table, and are cut {when}"
-            )
+            why = "the kernel keeps their entries, and has no room for labels on them"
+            self._complain(what, f"{what}: {enforcer.reviewed.unable} go on; {why}; this is tried again every 10 s")
         return enforcer.reviewed.cut
 
     @contextmanager

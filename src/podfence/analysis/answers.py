@@ -121,7 +121,10 @@ class PodConnection(Value, frozen=True):
 
 
 class Connectivity(Value, frozen=True, kw_only=True):
-    """The whole answer; `open_sources` and `open_destinations` define what "open pods" stands for."""
+    """The whole answer; `open_sources` and `open_destinations` define what "open pods" stands for.
+
+    `notes` say what a reader should know of the cluster: what was made up, left out, or does nothing.
+    """
 
     connections: tuple[Connection, ...]
     groups: tuple[Group, ...] = ()
@@ -130,10 +133,15 @@ class Connectivity(Value, frozen=True, kw_only=True):
     workloads: int = 0
     pods: int = 0
     policies: int = 0
+    notes: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Connection]:
         """Yield the connections in order."""
         return iter(self.connections)
+
+    def __len__(self) -> int:
+        """Return the number of connections."""
+        return len(self.connections)
 
 
 class Matrix(Value, frozen=True):

@@ -68,6 +68,14 @@ class Asked:
         """Whether the destination is a Service; what a pod may send to itself is another question there."""
         return isinstance(self.question.destination, ServiceEndpoint)
 
+    def own(self, destinations: int) -> int:
+        """Return the destination's class if it is a single pod: it always reaches itself (semantics 7.1)."""
+        allowed = self.view.engine.options.self_traffic == "allowed" or self.to_service
+        if allowed and destinations.bit_count() == 1:
+            found = self.view.index.classes[destinations.bit_length() - 1]
+            return destinations if alone(found.members.values()) else 0
+        return 0
+
     def lines(self, progress: Callable[[float, int], None] | None = None) -> Iterator[tuple[Side, Line]]:
         """Yield the connections asked about, each with its destinations; each pair and port is in one line at most.
 
@@ -102,6 +110,11 @@ class Asked:
             and question.destination is not None
             and not destination.bits,
         )
+
+
+def alone(found: Collection[Member]) -> bool:
+    """Return whether members are one pod, and not a template that stands for several."""
+    return len(found) == 1 and all(member.pod is not None for member in found)
 
 
 def ports_into(view: View, port: PortQuestion, number: int | None) -> PortSet:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from podfence.analysis.answers import Connection, Connectivity, Endpoints, Group, Matrix, PodConnection
-from podfence.analysis.asked import Asked, ListQuestion, Side, ports_into
+from podfence.analysis.asked import Asked, ListQuestion, Side, alone, ports_into
 from podfence.analysis.naming import Namer, as_ports, owner_key
 from podfence.cluster.members import display_name
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, members
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Iterator
 
     from podfence.analysis.lines import Line
     from podfence.analysis.view import View
@@ -29,11 +29,14 @@ _LONG = 6
 
 
 def connectivity(
-    model: Model, question: ListQuestion, progress: Callable[[float, int], None] | None = None
+    model: Model,
+    question: ListQuestion,
+    progress: Callable[[float, int], None] | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Connectivity:
     """Return the connectivity as named sets; raises EndpointError for ends that cannot be listed.
 
-    `progress` is that of `podfence.analysis.lines.lines`.
+    `progress` is that of `podfence.analysis.lines.lines`; `notes` become those of the answer.
     """
     asked = Asked(model, question)
     view = asked.view
@@ -41,7 +44,7 @@ def connectivity(
     open_sources, open_destinations = (asked.reach.open_pods(d) for d in (Direction.EGRESS, Direction.INGRESS))
     named = []
     for side, line in asked.lines(progress):
-        own = _own(asked, line)
+        own = asked.own(line.destinations)
         if own and line.sources == own and not line.source_addresses:
             continue
         named.append(
@@ -65,6 +68,7 @@ def connectivity(
         workloads=namer.count(),
         pods=sum(len(item.members) for item in view.index.classes.values()),
         policies=sum(len(table) for table in view.state.policies.values()),
+        notes=notes,
     )
 
 
@@ -137,7 +141,7 @@ def _single_pods(view: View) -> set[tuple[str, int]]:
     for pod_class in view.index.classes.values():
         for member in pod_class.members.values():
             found[display_name(owner_key(member)), pod_class.id].append(member)
-    return {place for place, pods in found.items() if _alone(pods)}
+    return {place for place, pods in found.items() if alone(pods)}
 
 
 def _sort_key(pods: _Pods, line: Line) -> tuple[object, ...]:
@@ -155,20 +159,6 @@ def _expanded(
     ]
     found.sort(key=lambda item: item[0])
     return found + [(text, None) for text in addresses.cidrs()]
-
-
-def _own(asked: Asked, line: Line) -> int:
-    """Return the destination's class if it is a single pod: it always reaches itself (semantics 7.1)."""
-    allowed = asked.view.engine.options.self_traffic == "allowed" or asked.to_service
-    if allowed and line.destinations.bit_count() == 1:
-        number = line.destinations.bit_length() - 1
-        if _alone(asked.view.index.classes[number].members.values()):
-            return line.destinations
-    return 0
-
-
-def _alone(found: Collection[Member]) -> bool:
-    return len(found) == 1 and all(member.pod is not None for member in found)
 
 
 def _grouped(found: list[Connection]) -> tuple[tuple[Connection, ...], tuple[Group, ...]]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
+from podfence.analysis.effects import without_effect
 from podfence.cluster.addresses import claimants
 from podfence.cluster.members import FINISHED_PHASES, display_name
 from podfence.policy.legacy import ANNOTATION, MISSPELT_ANNOTATION, is_old, isolates
@@ -16,17 +17,20 @@ if TYPE_CHECKING:
 
     from podfence.cluster.state import ClusterState
     from podfence.kube.objects import Namespace, NetworkPolicy
+    from podfence.policy.engine import Engine
     from podfence.policy.options import Options
 
 _FEW = 5
 
 
-def notes(state: ClusterState, options: Options, ignored: Mapping[str, int]) -> tuple[str, ...]:
+def notes(engine: Engine, ignored: Mapping[str, int]) -> tuple[str, ...]:
     """Return one sentence for each thing worth knowing, in a stable order.
 
     `ignored` counts the objects that were not read, by kind and group.
     """
+    state, options = engine.state, engine.options
     return (
+        *_no_policy(engine),
         *_other_policies(ignored),
         *_made_up(state),
         *_finished(state),
@@ -35,7 +39,16 @@ def notes(state: ClusterState, options: Options, ignored: Mapping[str, int]) -> 
         *_shared_addresses(state),
         *_further_addresses(state),
         *_old_form(state, options),
+        *without_effect(engine),
     )
+
+
+def _no_policy(engine: Engine) -> Iterator[str]:
+    state = engine.state
+    judged = any(not member.host for member in state.members.values())
+    # Before 1.7 an annotation isolated a namespace without any policy.
+    if judged and not state.policies and not any(engine.policies(name) for name in state.namespaces):
+        yield "there is no NetworkPolicy, so nothing is isolated (`kubectl get all` leaves policies out)"
 
 
 def _other_policies(ignored: Mapping[str, int]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from podfence.cli import outputs, question
+from podfence.cli import question
 from podfence.cli.commands import Command
 from podfence.cli.inputs import load
 
@@ -38,6 +38,6 @@ podfence check shop/app=job,tier=batch shop/db 5432 -f manifests/
 @question.asks
 def command(*, inputs: Inputs, source: str, destination: str, port: str | None, form: str, colour: When) -> int:
     """Print the decision and return the exit code of the verdict."""
-    answer = load(inputs).check(source, destination, port, namespace=inputs.own_namespace)
-    outputs.write_as("Verdict", form, answer, colour)
-    return question.exit_code(answer)
+    cluster = load(inputs)
+    answer = cluster.check(source, destination, port, namespace=inputs.own_namespace)
+    return question.answered("Verdict", answer, cluster.notes, form, colour)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from podfence.cli import outputs, question
+from podfence.cli import question
 from podfence.cli.commands import Command
 from podfence.cli.inputs import load
 
@@ -36,6 +36,6 @@ podfence explain shop/web shop/db 5432 -o json -f manifests/
 @question.asks
 def command(*, inputs: Inputs, source: str, destination: str, port: str | None, form: str, colour: When) -> int:
     """Print the chain of the decision and return the exit code of the verdict."""
-    answer = load(inputs).explain(source, destination, port, namespace=inputs.own_namespace)
-    outputs.write_as("Explanation", form, answer, colour)
-    return question.exit_code(answer)
+    cluster = load(inputs)
+    answer = cluster.explain(source, destination, port, namespace=inputs.own_namespace)
+    return question.answered("Explanation", answer, cluster.notes, form, colour)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from podfence.analysis.answers import Connectivity
+    from podfence.analysis.overview import Overview
     from podfence.cli.inputs import Inputs
     from podfence.report.style import When
 
@@ -58,7 +59,7 @@ class Question(TypedDict):
 @click.option("--port", metavar="PORT", help="Only on this port.")
 @click.option("--pods", is_flag=True, help="One line per pair of pods, written as they are found.")
 @reads_cluster
-@outputs.formatted("Connectivity", "Matrix")
+@outputs.formatted("Overview", "Connectivity", "Matrix")
 @outputs.coloured
 def command(
     *,
@@ -101,16 +102,20 @@ def command(
         from podfence.cli.progress import shown
 
         with shown(sys.stderr, "listing", quiet=inputs.quiet) as progress:
-            answer = cluster.connectivity(**question, progress=progress)
-        outputs.write_as("Connectivity", form, answer, colour)
-        _tell(answer, inputs)
+            kind = "Overview" if form in formats.names("Overview") else "Connectivity"
+            ask = cluster.overview if kind == "Overview" else cluster.connectivity
+            answer: Overview | Connectivity = ask(**question, progress=progress)
+        outputs.write_as(kind, form, answer, colour)
+        _tell(answer, inputs, only_hosts=bool(cluster.state.members))
     return 0
 
 
-def _tell(answer: Connectivity, inputs: Inputs) -> None:
-    if not answer.workloads:
+def _tell(answer: Overview | Connectivity, inputs: Inputs, *, only_hosts: bool) -> None:
+    if not answer.workloads and only_hosts:
+        note(inputs, "all pods are hostNetwork, part of their nodes: there is nothing to judge")
+    elif not answer.workloads:
         note(inputs, "the input has no pods and no workloads")
-    elif not answer.connections:
+    elif not answer:
         note(inputs, "nothing is allowed")
     if inputs.verbose:
         counts = (

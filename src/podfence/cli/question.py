@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import replace
 
 from podfence.cli import complete, outputs
 from podfence.cli.inputs import reads_cluster
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from podfence.policy.verdict import Verdict
+    from podfence.report.style import When
 
 EXITS = """
 0  allowed
@@ -51,6 +53,14 @@ def asks(function: Callable[..., int]) -> Callable[..., int]:
     for decorator in reversed(decorators):
         function = decorator(function)
     return function
+
+
+def answered(kind: str, verdict: Verdict, notes: tuple[str, ...], form: str, colour: When) -> int:
+    """Write a verdict and return its exit code; notes are on standard error already, and in documents as data."""
+    if form != "text":
+        verdict = replace(verdict, notes=notes)
+    outputs.write_as(kind, form, verdict, colour)
+    return exit_code(verdict)
 
 
 def exit_code(verdict: Verdict) -> int:

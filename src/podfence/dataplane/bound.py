@@ -65,6 +65,8 @@ def bound(links: Links, settings: Settings, program: NodeProgram) -> Bound:
         "bind",
         *(f"iifname . {word} saddr @pairs{family} accept" for family, word, _ in FAMILIES),
         "iifname vmap @links",
+        # A packet of a link within a VRF comes here a second time, as if by the VRF.
+        'meta iifkind "vrf" accept',
         *(f"{word} saddr @local{family} goto {chain_of(UNKNOWN_SOURCE)}" for family, word, _ in FAMILIES),
         hook=Hook("filter", "prerouting", _PRIORITY),
     )

@@ -237,6 +237,7 @@ def _put_neighbours(result: Objects, quiet: str, links: Links) -> None:
 def _put_others(result: Objects, quiet: str) -> None:
     result.chain(
         "from_trusted",
+        f"ether saddr @hardware goto {_NO_SOURCE}",
         f"meta protocol arp arp saddr ip @local4 goto {_NO_SOURCE}",
         f"meta protocol ip ip saddr @local4 goto {_NO_SOURCE}",
         f"meta protocol ip6 ip6 saddr @local6 goto {_NO_SOURCE}",

@@ -13,14 +13,14 @@ from podfence.dataplane.bridge import bridged
 from podfence.dataplane.chains import Builder
 from podfence.dataplane.compiler import SHARED_FROM, Compiler
 from podfence.dataplane.difference import cold_start, hooks_last
+from podfence.dataplane.grace import Grace
 from podfence.dataplane.kept import ForeignTableError, KeptTable
 from podfence.dataplane.program import Tunnels
 from podfence.dataplane.revocation import Reviewed, Revocation, concerned
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, Ruleset
 from podfence.dataplane.settings import Settings
-from podfence.dataplane.tracked import GRACE
 from podfence.kube.objects import Pod
-from podfence.nft.errors import MissingFeatureError, NftError, NotFoundError
+from podfence.nft.errors import MissingFeatureError, NftError
 from podfence.nft.probe import bridge_features, probe
 from podfence.policy.model import Change
 
@@ -67,7 +67,7 @@ class Enforcer:
         self._table = KeptTable(runner, TABLE, cold_start)
         self._frames = KeptTable(runner, BRIDGE_TABLE, hooks_last)
         self._is_started = False
-        self._revocation = Revocation(conntrack, self._in_grace, clock)
+        self._revocation = Revocation(conntrack, Grace(runner, self._table), clock)
         self.reviewed = Reviewed()
         self.compiler = Compiler(model, node, shared_from=shared_from)
         self._table.wanted = self._builder.build(self.compiler.program)
@@ -127,9 +127,12 @@ class Enforcer:
         if self._settings.binding == "off":
             return 0
         program = self.compiler.program
-        tunnels = _tunnels(links) if self._settings.binding == "enforce" else None
-        if tunnels != program.tunnels:
-            program.tunnels = tunnels
+        before = program.tunnels
+        program.tunnels = tunnels = _tunnels(links) if self._settings.binding == "enforce" else None
+        if before is not None and tunnels is not None and before[:2] == tunnels[:2]:
+            # A pod that comes can have opened flows of its own only.
+            self._revocation.note(tunnels.sources - before.sources)
+        elif before != tunnels:
             self._revocation.note_all()
         self._table.wanted = self._builder.bind(links, program)
         self._frames.wanted = bridged(links, self._settings)
@@ -214,16 +217,6 @@ class Enforcer:
             raise
         finally:
             self._note_remade()
-
-    def _in_grace(self) -> bool:
-        """Return whether connections of TCP may still be picked up; the kernel ends that by itself."""
-        try:
-            return bool(self._runner.list_elements(TABLE, GRACE))
-        except NotFoundError:
-            return False
-        except NftError:
-            # Whoever asks waits, and asks again.
-            return True
 
     def _note_remade(self) -> None:
         for table in (self._table, self._frames):

@@ -104,6 +104,10 @@ class KeptTable:
         self._programmed = self.wanted
         return count
 
+    def lend(self, transaction: Transaction) -> None:
+        """Have what goes by itself, and is not wanted for long."""
+        self._run(transaction)
+
     def repair(self) -> tuple[str, ...]:
         """Compare the table with what it should hold, and repair it; return what differed, a sentence each."""
         if not self.wanted.chains:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from podfence.dataplane.flows import Judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable
 
     from podfence.dataplane.conntrack import Conntrack
     from podfence.dataplane.flows import Flow
+    from podfence.dataplane.grace import Grace
     from podfence.dataplane.program import NodeProgram, ProgramChange
 
 FORGET_AFTER: Final = 30.0
@@ -42,8 +43,7 @@ class Reviewed(NamedTuple):
     """What looking at flows again did.
 
     `cut` are forbidden now, `freed` were cut and are allowed again. `unable` are forbidden and go on for now: the
-    kernel has no room for labels on them, and does not let their entries go, or they are of TCP and the table so new
-    that they would be picked up again. Flows that TCP has ended are not counted.
+    kernel has no room for labels on them, and does not let their entries go. Flows that TCP has ended are not counted.
     """
 
     cut: int = 0
@@ -68,16 +68,15 @@ class Revocation:
     def __init__(
         self,
         conntrack: Conntrack | None,
-        in_grace: Callable[[], bool],
+        grace: Grace,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Have nothing to look at yet.
 
-        `in_grace` says whether the table lets connections of TCP go on that have no entry (see `tracked.GRACE`).
-        `clock` gives seconds and never goes back.
+        `grace` is the table's, which is told of connections that are cut. `clock` gives seconds and never goes back.
         """
         self._conntrack = conntrack
-        self._in_grace = in_grace
+        self._grace = grace
         self._clock = clock
         self._new = _Noted()
         self._recent = _Noted()
@@ -132,14 +131,12 @@ class Revocation:
         if self._conntrack is None or self.forget_at is None or now < self.forget_at:
             return Reviewed()
         self._not_before = now + FORGET_AGAIN
-        if not self._in_grace():
-            self._forget_due(self._conntrack, now)
-            judge = Judge(program, self._conntrack.own_addresses())
-            waiting = {handle: flow for handle, flow in self._uncut.items() if not judge.admits(flow)}
-            kept = self._conntrack.forget(waiting)
-            self._uncut = {handle: waiting[handle] for handle in kept}
-            return Reviewed(cut=_alive(waiting) - _alive(self._uncut), unable=_alive(self._uncut))
-        return Reviewed(unable=_alive(self._uncut))
+        self._forget_due(self._conntrack, now)
+        judge = Judge(program, self._conntrack.own_addresses())
+        waiting = [flow for flow in self._uncut.values() if not judge.admits(flow)]
+        left = self._delete(self._conntrack, waiting)
+        self._uncut = {flow.handle: flow for flow in left}
+        return Reviewed(cut=_alive(waiting) - _alive(left), unable=_alive(left))
 
     def _forget_due(self, conntrack: Conntrack, now: float) -> None:
         due = list(islice((handle for handle, at in self._cut.items() if at <= now), _AT_ONCE))
@@ -156,45 +153,48 @@ class Revocation:
         # others, but nobody misses them.
         cut: dict[bool, list[Flow]] = {True: [], False: []}
         free: dict[bool, list[Flow]] = {True: [], False: []}
+        found: list[Flow] = []
         ends = None if noted.every else noted.ends
         for flow in self._conntrack.flows(ends, lambda flow: not flow.labelled and judge.admits(flow)):
             if not flow.labelled:
                 cut[flow.is_over].append(flow)
             elif judge.admits(flow):
                 free[flow.is_over].append(flow)
-            else:
-                # Perhaps it was cut by an agent before this one.
-                self._cut.setdefault(flow.handle, self._clock() + FORGET_AFTER)
+            elif flow.handle not in self._cut:
+                # Cut by an agent before this one.
+                found.append(flow)
+        self._grace.end([flow for flow in found if flow.protocol == _TCP])
+        self._cut |= dict.fromkeys((flow.handle for flow in found), self._clock() + FORGET_AFTER)
         result, _ = (self._end(self._conntrack, cut[is_over], free[is_over]) for is_over in (False, True))
         return result
 
     def _end(self, conntrack: Conntrack, cut: Collection[Flow], free: Collection[Flow]) -> Reviewed:
         """Cut flows, and free others."""
+        self._grace.end([flow for flow in cut if flow.protocol == _TCP])
         labelled = conntrack.label(cut, present=True)
-        uncut = self._delete(conntrack, labelled.without_room) if labelled.without_room else {}
-        due = self._clock() + FORGET_AFTER
+        left = self._delete(conntrack, labelled.without_room)
+        if left and not self._uncut:
+            self._not_before = self._clock() + FORGET_AGAIN
+        self._uncut |= {flow.handle: flow for flow in left}
         without_room = {flow.handle for flow in labelled.without_room}
+        due = self._clock() + FORGET_AFTER
         self._cut |= {flow.handle: due for flow in cut if flow.handle not in without_room}
         freed = conntrack.label(free, present=False)
         for flow in free:
             self._cut.pop(flow.handle, None)
-        return Reviewed(labelled.done + len(without_room) - len(uncut), freed.done, len(uncut))
+        return Reviewed(labelled.done + len(without_room) - len(left), freed.done, len(left))
 
-    def _delete(self, conntrack: Conntrack, flows: Collection[Flow]) -> dict[bytes, Flow]:
+    def _delete(self, conntrack: Conntrack, flows: Collection[Flow]) -> list[Flow]:
         """Delete the entries of flows that cannot be labelled; return those that have to wait."""
-        in_grace = any(flow.protocol == _TCP for flow in flows) and self._in_grace()
-        uncut = {flow.handle: flow for flow in flows if in_grace and flow.protocol == _TCP}
-        kept = conntrack.forget([flow.handle for flow in flows if flow.handle not in uncut])
-        uncut |= {flow.handle: flow for flow in flows if flow.handle in kept}
-        if uncut and not self._uncut:
-            self._not_before = self._clock() + FORGET_AGAIN
-        self._uncut |= uncut
-        return uncut
+        tcp = {flow.handle for flow in flows if flow.protocol == _TCP}
+        early = set() if self._grace.end([flow for flow in flows if flow.handle in tcp]) else tcp
+        kept = early | conntrack.forget([flow.handle for flow in flows if flow.handle not in early])
+        return [flow for flow in flows if flow.handle in kept]
 
 
-def _alive(flows: Mapping[bytes, Flow]) -> int:
+def _alive(flows: Collection[Flow]) -> int:
     """Return how many of some flows TCP has not ended."""
-    return sum(not flow.is_over for flow in flows.values())
+    return sum(not flow.is_over for flow in flows)
 
 
 def concerned(change: ProgramChange, program: NodeProgram) -> set[int]:

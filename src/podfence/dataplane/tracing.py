@@ -20,7 +20,7 @@ from podfence.sets import PortSet
 from podfence.sets.addresses import family_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from podfence.dataplane.program import NodeProgram
     from podfence.dataplane.ruleset import ElementKey, Ruleset, SetBody
@@ -61,7 +61,7 @@ def side(program: NodeProgram, direction: Direction, local: int, peer: int) -> S
     """Return what a program does with connections between a local address and its peer, on all ports."""
     if local in program.pod_range and local not in program.known:
         return Side(None, PortSet.EMPTY, is_held=True)
-    forbidden = _tunnel_ports(program, local, peer) if direction is Direction.EGRESS else PortSet.EMPTY
+    forbidden = tunnel_ports(program, local, peer) if direction is Direction.EGRESS else PortSet.EMPTY
     key = program.group_of[direction].get(local)
     pair = (local, peer) if direction is Direction.EGRESS else (peer, local)
     if key is None or pair in program.own:
@@ -79,7 +79,7 @@ def side(program: NodeProgram, direction: Direction, local: int, peer: int) -> S
     return Side(key, admitted, rules)
 
 
-def _tunnel_ports(program: NodeProgram, pod: int, node: int) -> PortSet:
+def tunnel_ports(program: NodeProgram, pod: int, node: int) -> PortSet:
     """Return the ports by which a node takes packets out of tunnels; no policy opens them for pods."""
     tunnels = program.tunnels
     result = PortSet.EMPTY
@@ -134,6 +134,35 @@ def differences(
                     todo.append(found.chain)
             if led:
                 todo += _TARGET.findall(rule.text)
+
+
+def frame_differences(wanted: Ruleset, actual: Ruleset, addresses: Collection[int]) -> Iterator[str]:
+    """Yield a sentence for each thing in the table of frames that is not as wanted and may concern some addresses."""
+    ends = [
+        key
+        for name in ("bound4", "bound6")
+        if name in wanted.sets
+        for key in wanted.sets[name].elements
+        if isinstance(key, tuple) and not set(addresses).isdisjoint(key)
+    ]
+    concerned = {*addresses, *(part for key in ends for part in key)}
+    for name, body in sorted(wanted.chains.items()):
+        there = actual.chains.get(name)
+        if there is None:
+            yield f"of frames: chain {name} is gone"
+        elif not there.same_as(body):
+            yield f"of frames: chain {name} has other rules"
+    for name, body in sorted(actual.chains.items()):
+        if body.chain.hook is not None and name not in wanted.chains:
+            yield f"of frames: chain {name} at the {body.chain.hook.hook} hook is not ours"
+    for name, wanted_set in sorted(wanted.sets.items()):
+        actual_set = actual.sets.get(name)
+        keys = wanted_set.elements.keys() | (actual_set.elements.keys() if actual_set else set())
+        for key in keys:
+            if not concerned.isdisjoint(key if isinstance(key, tuple) else (key,)):
+                _, difference = _compare(name, wanted_set, actual_set, key)
+                if difference:
+                    yield f"of frames: {difference}"
 
 
 def _interface(wanted: Ruleset, address: int) -> str:

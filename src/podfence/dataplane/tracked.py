@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from podfence.dataplane.objects import Objects
     from podfence.dataplane.ruleset import ElementKey
     from podfence.nft.element import Verdict
+    from podfence.sets.addresses import Family
 
 GRACE_SECONDS: Final = 60
 """How long connections that were under way when the first table of a node was made may be picked up."""
@@ -30,8 +31,13 @@ GRACE: Final = Set("grace", ("inet_proto",), TIMEOUT, GRACE_SECONDS)
 
 GRACE_BEGINS: Final = Elements(GRACE, (Element(("6",)),))
 
+ENDED: Final[dict[Family, Set]] = {
+    family: Set(f"ended{family}", (*types, "inet_service") * 2, TIMEOUT, GRACE_SECONDS) for family, _, types in FAMILIES
+}
+"""Hold who sends to whom, with ports, on connections that are cut during the grace and not picked up again."""
+
 CHAINS: Final = ("revoked", "announced", "midstream", "refused")
-SETS: Final = (GRACE.name, "self4", "self6")
+SETS: Final = (GRACE.name, *(item.name for item in ENDED.values()), "self4", "self6")
 
 # A reset opens nothing, and may belong to a connection that is still being opened.
 _NOT_BEGUN: Final = "ct state new tcp flags & (fin | syn | ack) != syn tcp flags & rst != rst jump midstream"
@@ -44,7 +50,8 @@ def put_tracked(result: Objects, known: Collection[int], held: Sequence[str], la
 
     `known` are the addresses of the node's pods, `held` the rules that stop a source that is none of them yet.
     """
-    result.put(GRACE, {})
+    for container in (GRACE, *ENDED.values()):
+        result.put(container, {})
     for family, _, types in FAMILIES:
         own: dict[ElementKey, Verdict | None] = {(item, item): None for item in known if family_of(item) == family}
         result.put(Set(f"self{family}", types * 2), own)
@@ -75,6 +82,7 @@ def put_tracked(result: Objects, known: Collection[int], held: Sequence[str], la
     )
     result.chain(
         "midstream",
+        *(f"{word} saddr . tcp sport . {word} daddr . tcp dport @ended{n} goto refused" for n, word, _ in FAMILIES),
         f"meta l4proto @{GRACE.name} return",
         *(f"{word} {end} @known{family} goto refused" for family, word, _ in FAMILIES for end in ("saddr", "daddr")),
         comment="a segment of TCP that does not begin a connection, and belongs to none",

@@ -88,13 +88,11 @@ def _links(status: AgentStatus) -> str:
     if status.binding == "off":
         return "pods are not bound to their links"
     links = status.links
-    parts = [f"{counted(links.bound, 'pod')} bound", f"{links.unbound} not", f"{links.exempt} exempt"]
+    text = f"{counted(links.bound, 'pod')} bound, {links.unbound} not, {links.exempt} exempt"
     stray = status.dropped.stray if status.dropped else {}
-    if any(stray.values()):
-        verdict = "dropped" if status.binding == "enforce" else "told of, and passed"
-        reasons = ", ".join(f"{packets} {reason}" for reason, packets in stray.items() if packets)
-        parts.append(f"stray packets {verdict}: {reasons}")
-    return ", ".join(parts)
+    reasons = ", ".join(f"{packets} {reason}" for reason, packets in stray.items() if packets) or "none"
+    verdict = "dropped" if status.binding == "enforce" else "told of, and not dropped"
+    return f"{text}; stray packets {verdict}: {reasons}"
 
 
 def _state(item: Watch) -> str:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,9 @@ LONGEST_PADDING = 48
 
 NARROWEST = 8
 """No column is wrapped to fewer characters, however narrow the terminal."""
+
+
+_INDENT = "    "
 
 
 def lines(
@@ -45,7 +47,8 @@ def lines(
     if width is None:
         sizes = [min(size, LONGEST_PADDING) for size in natural]
     else:
-        sizes = _fit(natural, width - sum(map(len, between)))
+        words = [max((_longest_word(row[column]) for row in titled), default=0) for column in range(count)]
+        sizes = _fit(natural, words, width - sum(map(len, between)))
     if header:
         yield style.strong(_join(header, sizes, between, None))
     for row in rows:
@@ -61,15 +64,40 @@ def paragraph(text: str, width: int | None) -> str:
     """Return `text` wrapped to `width` with a hanging indent, or as it is without one."""
     if width is None or len(text) <= width:
         return text
-    return "\n".join(
-        textwrap.wrap(
-            text, max(width, NARROWEST), subsequent_indent="    ", break_on_hyphens=False, break_long_words=False
-        )
-    )
+    size = max(width, NARROWEST)
+    first, *_ = _wrapped(text, size)
+    rest = text[len(first) :].lstrip()
+    return "\n".join([first, *(f"{_INDENT}{line}" for line in _wrapped(rest, max(size - len(_INDENT), NARROWEST)))])
 
 
 def _wrapped(cell: str, size: int) -> list[str]:
-    return textwrap.wrap(cell, size, break_on_hyphens=False) if len(cell) > size else [cell]
+    """Return a text in lines, broken between words, and in words that are longer after a slash, comma or hyphen."""
+    if len(cell) <= size:
+        return [cell]
+    found = [""]
+    for word in cell.split(" "):
+        piece, rest = _broken(word, size)
+        if found[-1] and len(found[-1]) + 1 + len(piece) <= size:
+            found[-1] += f" {piece}"
+        elif found[-1]:
+            found.append(piece)
+        else:
+            found[-1] = piece
+        while rest:
+            piece, rest = _broken(rest, size)
+            found.append(piece)
+    return found
+
+
+def _broken(word: str, size: int) -> tuple[str, str]:
+    if len(word) <= size:
+        return word, ""
+    cut = next((end for mark in "/,-" if (end := word.rfind(mark, 0, size) + 1) > size // 2), size)
+    return word[:cut], word[cut:]
+
+
+def _longest_word(cell: str) -> int:
+    return max(map(len, cell.split(" ")))
 
 
 def _join(
@@ -85,16 +113,21 @@ def _join(
     return "".join(pieces)
 
 
-def _fit(natural: Sequence[int], room: int) -> list[int]:
-    """Return column sizes that sum to at most `room`: narrow columns keep their size, wide ones share the rest."""
+def _fit(natural: Sequence[int], words: Sequence[int], room: int) -> list[int]:
+    """Return column sizes that sum to at most `room`: narrow columns keep their size, wide ones share the rest.
+
+    Where there is room for the longest `words` of the wide ones, no word is broken.
+    """
     sizes = list(natural)
     wide = set(range(len(natural)))
     while sum(sizes) > room and wide:
-        share = max((room - sum(size for index, size in enumerate(sizes) if index not in wide)) // len(wide), NARROWEST)
+        left = room - sum(size for index, size in enumerate(sizes) if index not in wide)
+        share = max(left // len(wide), NARROWEST)
         narrow = {index for index in wide if natural[index] <= share}
         if not narrow:
+            spare = left - sum(words[index] for index in wide)
             for index in wide:
-                sizes[index] = share
+                sizes[index] = words[index] + spare // len(wide) if spare >= 0 else share
             break
         wide -= narrow
     return sizes

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from podfence.report.style import Page
 
 FORMATS: Final[dict[tuple[str, str], str]] = {
-    ("Connectivity", "table"): "table.connectivity",
+    ("Overview", "table"): "table.overview",
     ("Connectivity", "json"): "structured.json_lines",
     ("Connectivity", "yaml"): "structured.yaml_lines",
     ("Connectivity", "csv"): "csv.connectivity",
-    ("Connectivity", "md"): "markdown.connectivity",
+    ("Overview", "md"): "markdown.overview",
     ("PodConnections", "table"): "table.pods",
     ("PodConnections", "json"): "structured.pods_json",
     ("PodConnections", "yaml"): "structured.pods_yaml",

@@ -12,19 +12,20 @@ from podfence.report.table import definition_lines
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from podfence.analysis.answers import Connectivity, PodConnection
+    from podfence.analysis.answers import PodConnection
+    from podfence.analysis.overview import Overview
     from podfence.report.style import Page
 
 _SPECIAL = re.compile(r"([\\|*_<>`\[\]])")
 
 
-def connectivity(answer: Connectivity, _page: Page = PAGE) -> Iterator[str]:
-    """Yield the lines of `answer`, the column Depends only if a connection depends on something."""
-    depends = any(item.depends for item in answer.connections)
+def overview(answer: Overview, _page: Page = PAGE) -> Iterator[str]:
+    """Yield the lines of `answer`, the column Depends only if a line depends on something."""
+    depends = any(line.depends for line in answer.lines)
     columns = ("Source", "Destination", "Ports", "Depends")[: 4 if depends else 3]
     yield from _head(columns)
-    for item in answer.connections:
-        yield _line((str(item.sources), str(item.destinations), str(item.ports), item.depends)[: len(columns)])
+    for line in answer.lines:
+        yield _line((str(line.sources), str(line.destinations), str(line.ports), line.depends)[: len(columns)])
     definitions = definition_lines(answer)
     if definitions:
         yield ""

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from podfence.agent.node import attaching, directory
 from podfence.agent.node.attaching import EVERY, EVERY_IN_DOUBT, Attaching, Attachments
 from podfence.agent.node.matching import Granted
 from podfence.agent.source import Attached
@@ -18,7 +20,7 @@ from tests.agent.node import cni
 from tests.spaces import Space
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
     from pathlib import Path
 
     from podfence.agent.source import Notice
@@ -252,9 +254,18 @@ def test_nothing_is_told_while_nothing_changes(bed: Bed) -> None:
     assert len(bed.told) == 2
 
 
+def test_what_is_unproven_when_the_agent_starts_is_told_at_once(bed: Bed) -> None:
+    bed.bridge()
+    bed.look()
+    bed.pods = {"shop/web": ("10.244.1.2",)}
+    bed.look()
+    assert bed.findings() == {"pod-unbound": "fatal"}
+
+
 def test_what_is_unproven_only_while_a_pod_ends_is_not_told(bed: Bed) -> None:
     bed.bridge()
     bed.look()
+    bed.now += EVERY_IN_DOUBT
     bed.pods = {"shop/web": ("10.244.1.2",)}
     bed.look()
     assert bed.findings() == {}
@@ -309,33 +320,94 @@ def test_results_that_cannot_be_read_are_told(bed: Bed) -> None:
     assert bed.findings() == {"cni-results": "warning"}
 
 
+class Followed:
+    """An agent's look at its pods that goes on, and what the loop is told."""
+
+    def __init__(self, bed: Bed) -> None:
+        self.bed = bed
+        self._news = asyncio.Event()
+        bed.heard = self._news.set
+
+    async def until(self, met: Callable[[Links], object]) -> float:
+        """Wait for links that meet a condition; return how many seconds that took."""
+        start = time.perf_counter()
+        while not (self.bed.told and met(self.bed.links)):
+            await asyncio.wait_for(self._news.wait(), 10)
+            self._news.clear()
+        return time.perf_counter() - start
+
+
+def follow(bed: Bed, steps: Callable[[Followed], Coroutine[object, object, None]]) -> None:
+    async def run() -> None:
+        task = asyncio.get_running_loop().create_task(bed.attaching.run())
+        await steps(Followed(bed))
+        task.cancel()
+
+    asyncio.run(run())
+
+
 def test_a_result_is_known_as_soon_as_it_is_written_and_forgotten_when_it_is_removed(bed: Bed) -> None:
     bed.bridge()
     bed.cable("veth1", MAC, "10.244.1.2/24", master="cni0")
-    took: list[float] = []
 
-    async def follow() -> None:
-        task = asyncio.get_running_loop().create_task(bed.attaching.run())
-        news = asyncio.Event()
-        bed.heard = news.set
-
-        async def expect(count: int) -> None:
-            start = time.perf_counter()
-            while len(bed.links.pods if bed.told else ()) != count:
-                await asyncio.wait_for(news.wait(), 10)
-                news.clear()
-            took.append(time.perf_counter() - start)
-
-        await asyncio.wait_for(news.wait(), 10)
+    async def steps(followed: Followed) -> None:
+        await followed.until(lambda links: not links.pods)
         path = bed.cache.add(cni.bridge("veth1", MAC, "10.244.1.2/24"))
-        await expect(1)
+        took = await followed.until(lambda links: links.pods)
         path.unlink()
-        await expect(0)
-        task.cancel()
+        took = min(took, await followed.until(lambda links: not links.pods))
+        assert took < 0.1
 
-    asyncio.run(follow())
+    follow(bed, steps)
     assert bed.links.bridges == {"cni0"}
-    assert min(took) < 0.1
+
+
+def test_a_port_is_known_as_soon_as_it_is_there(bed: Bed) -> None:
+    bed.bridge()
+    bed.cable("veth1", MAC, "10.244.1.2/24", master="cni0")
+    bed.cache.add(cni.bridge("veth1", MAC, "10.244.1.2/24"))
+
+    async def steps(followed: Followed) -> None:
+        await followed.until(lambda links: links.pods)
+        bed.cable("veth2", OTHER_MAC, master="cni0")
+        assert await followed.until(lambda links: links.held == {"veth2"}) < 0.5
+        bed.node.ip("link del veth2")
+        await followed.until(lambda links: not links.held)
+
+    follow(bed, steps)
+
+
+def test_results_in_a_directory_that_comes_later_are_known(bed: Bed) -> None:
+    bed.bridge()
+    bed.cable("veth1", MAC, "10.244.1.2/24", master="cni0")
+    bed.cache.directory.rmdir()
+
+    async def steps(followed: Followed) -> None:
+        await followed.until(lambda links: not links.pods)
+        bed.cache.directory.mkdir()
+        bed.cache.add(cni.bridge("veth1", MAC, "10.244.1.2/24"))
+        await followed.until(lambda links: links.pods)
+
+    follow(bed, steps)
+
+
+def test_where_the_kernel_has_no_more_watches_it_is_looked_at_again_and_again(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(attaching, "EVERY_UNTOLD", 0.05)
+    monkeypatch.setattr(directory.DirectoryWatch, "__init__", lambda *_: refuse(None))
+    bed.bridge()
+    bed.cable("veth1", MAC, "10.244.1.2/24", master="cni0")
+
+    async def steps(followed: Followed) -> None:
+        await followed.until(lambda links: not links.pods)
+        bed.cache.add(cni.bridge("veth1", MAC, "10.244.1.2/24"))
+        await followed.until(lambda links: links.pods)
+
+    follow(bed, steps)
 
 
 def test_250_pods_are_matched_within_60_ms(bed: Bed) -> None:

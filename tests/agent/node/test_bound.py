@@ -8,6 +8,7 @@ import socket
 import subprocess
 from contextlib import ExitStack
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 import pytest
@@ -15,17 +16,17 @@ import pytest
 from tests.agent.node import cni
 from tests.agent.node.cluster import FakeCluster, namespace, node, pod, policy
 from tests.agent.node.process import PATIENCE, answer, running, until
-from tests.dataplane.frames import ARP, BROADCAST, IPV4, IPV6, arp, ether, udp
+from tests.dataplane.frames import ARP, BROADCAST, IPV4, IPV6, arp, ether, mac, udp
 from tests.spaces import Space
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.agent.node.process import Running
 
 MARKER, OPEN, SHUT = 7, 5353, 9999
 GATEWAY: Final = "10.244.1.1"
+ROUTER_MAC: Final = "ee:ee:ee:ee:ee:ee"
 EVERYTHING: Final = 3
 OUTGOING: Final = 4
 
@@ -94,6 +95,21 @@ class BridgeNode:
             self.cache.add(cni.bridge(member.end, member.mac, f"{member.address}/24"), f"shop/{name}")
         return member
 
+    def plug_routed(self, name: str) -> Member:
+        """Make the network of a pod as Calico does: a link of its own, with nothing but a route to it."""
+        member = self.members[name] = Member(name, len(self.members) + 2)
+        self._stack.callback(member.space.close)
+        self.home.ip(
+            f"link add {member.end} address {ROUTER_MAC} type veth peer name eth0 address {member.mac} "
+            f"netns {member.space.path}",
+            f"link set {member.end} up",
+            f"route add {member.address} dev {member.end} scope link",
+            f"neigh replace {member.address} lladdr {member.mac} dev {member.end} nud permanent",
+        )
+        member.space.ip("link set lo up", f"addr add {member.address}/32 dev eth0", "link set eth0 up")
+        self.cache.add(cni.calico(member.end, f"{member.address}/32"), f"shop/{name}", network="k8s-pod-network")
+        return member
+
     def admit(self, *names: str) -> None:
         """Let the cluster know the addresses of pods."""
         for name in names:
@@ -111,7 +127,7 @@ class BridgeNode:
         until(lambda: answer("/readyz")[0] == 200, "readiness", found)
         return found
 
-    def arrives(self, sender: Member, receiver: Member, frame: bytes, token: bytes) -> bool:
+    def arrives(self, sender: Member, receiver: Member, frame: bytes, token: bytes, *, routed: bool = False) -> bool:
         """Return whether a frame comes to another pod; an honest one, which is sent after it, says when to look."""
         with receiver.space.entered():
             taker = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(EVERYTHING))
@@ -121,7 +137,8 @@ class BridgeNode:
             giver.bind(("eth0", 0))
             giver.send(frame)
             marker = b"marker %d." % next(_NUMBERS)
-            giver.send(sender.datagram(receiver, MARKER, marker))
+            honest = sender.datagram(receiver, MARKER, marker)
+            giver.send(frame[:6] + honest[6:] if routed else honest)
             found = b""
             while True:
                 data, about = taker.recvfrom(1 << 16)
@@ -177,13 +194,31 @@ def test_pods_send_with_their_own_addresses_and_what_policies_allow_and_nothing_
     assert 'podfence_pod_links{state="bound"} 3.0' in answer("/metrics")[1]
 
 
-def test_a_new_pod_is_bound_before_it_has_an_address_and_sends_when_it_has(bridged: BridgeNode) -> None:
+def test_routed_pods_send_with_their_own_addresses_and_nothing_else(bridged: BridgeNode) -> None:
+    for name in ("ipv4/ip_forward", "ipv4/conf/all/rp_filter", "ipv4/conf/default/rp_filter"):
+        Path("/proc/sys/net", name).write_text("1" if "forward" in name else "0", encoding="ascii")
+    a, t, c = (bridged.plug_routed(name) for name in ("a", "t", "c"))
+    bridged.admit("a", "t", "c")
+    agent = bridged.agent()
+    until(lambda: 'podfence_pod_links{state="bound"} 3.0' in answer("/metrics")[1], "all pods were bound", agent)
+
+    def came(sender: Member, frame: bytes, content: bytes) -> bool:
+        return bridged.arrives(sender, t, mac(ROUTER_MAC) + frame[6:], content, routed=True)
+
+    assert came(c, c.datagram(t, OPEN, content := token()), content)
+    assert not came(a, a.datagram(t, OPEN, content := token()), content)
+    assert not came(a, a.datagram(t, OPEN, content := token(), source=c.address), content)
+    assert not came(c, c.datagram(t, OPEN, content := token(), source="198.51.100.7"), content)
+    until(lambda: "reason=unknown-source interface=veth-a pod=shop/a" in agent.text, "the log told of it", agent)
+
+
+def test_a_new_pod_is_held_before_it_has_an_address_and_bound_when_it_has(bridged: BridgeNode) -> None:
     (t,) = bridged.start("t")
     agent = bridged.agent()
     until(lambda: t.end in bound(), "the first pod was bound", agent)
     new = bridged.plug("c")
     senders = ["nft", "list", "map", "bridge", "podfence", "senders"]
-    until(lambda: f'"{new.end}" : goto from_pod' in subprocess.check_output(senders, text=True), "its port", agent)
+    until(lambda: f'"{new.end}" : goto held' in subprocess.check_output(senders, text=True), "its port", agent)
     assert new.end not in bound()
     bridged.admit("c")
     until(lambda: new.end in bound(), "the new pod was bound", agent)
@@ -210,8 +245,8 @@ def test_a_pod_whose_port_nothing_proves_makes_the_node_not_ready_and_is_told(br
     agent = bridged.agent()
     bridged.plug("a", result=False)
     bridged.admit("a")
-    until(lambda: "pod shop/a (no result of a plugin tells at which port" in answer("/readyz")[1], "the finding", agent)
-    assert answer("/readyz")[0] == 503
+    until(lambda: answer("/readyz")[0] == 503, "the finding", agent)
+    until(lambda: "pod shop/a (no result of a plugin tells at which port" in agent.text, "a line about it", agent)
 
 
 def test_pods_stay_bound_while_the_agent_is_killed_and_started_again(bridged: BridgeNode) -> None:

@@ -17,6 +17,7 @@ from podfence.agent.node.presence import LOCK, AgentRunsError, claimed
 from podfence.cluster.state import ClusterState
 from podfence.dataplane.conntrack import KernelConntrack
 from podfence.dataplane.enforcer import Enforcer, ForeignTableError
+from podfence.dataplane.links import Links
 from podfence.dataplane.ruleset import TABLE
 from podfence.dataplane.settings import Settings
 from podfence.errors import PodfenceError
@@ -73,6 +74,21 @@ def test_all_that_an_agent_leaves_is_removed_and_said(node: Space, tmp_path: Pat
 
 def enforce() -> None:
     Enforcer(NftRunner(), "n1", Model(Engine(ClusterState(), Options()))).start()
+
+
+def test_the_table_of_frames_goes_too_unless_it_is_somebody_elses(node: Space, tmp_path: Path) -> None:
+    enforcer = Enforcer(NftRunner(), "n1", Model(Engine(ClusterState(), Options())))
+    enforcer.attach(Links((), frozenset({"cni0"})))
+    enforcer.start()
+    assert b"table bridge podfence" in tables()
+    assert clean(tmp_path)[:2] == [
+        "table bridge podfence is deleted: ports of bridges are bound no more",
+        "table inet podfence is deleted: nothing is enforced on this node any more",
+    ]
+    assert b"podfence" not in tables()
+    subprocess.run(["nft", "add table bridge podfence"], check=True)
+    clean(tmp_path)
+    assert b"table bridge podfence" in tables()
 
 
 def test_doing_it_twice_does_no_harm(node: Space, tmp_path: Path) -> None:

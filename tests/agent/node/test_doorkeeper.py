@@ -58,6 +58,8 @@ async def ends(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bo
                 return True
     except ConnectionError:
         return True
+    finally:
+        writer.close()
 
 
 def test_an_address_has_few_connections_all_together_some_and_the_node_itself_any_number() -> None:

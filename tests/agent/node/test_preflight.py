@@ -18,6 +18,7 @@ from podfence.agent.node.preflight import NodeFacts, inspect
 from podfence.agent.node.rivals import Named, Seen
 from podfence.dataplane.ruleset import TABLE
 from podfence.dataplane.settings import Settings
+from podfence.nft.errors import NftError
 from podfence.nft.process import NftRunner
 from podfence.nft.transaction import Transaction
 from tests.spaces import Space
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from podfence.agent.node.findings import Finding
+    from podfence.dataplane.settings import Binding
 
 FACTS = NodeFacts(name="n1", pod_cidrs=("10.244.1.0/24",))
 
@@ -102,6 +104,35 @@ def test_without_net_admin_only_that_is_fatal_and_nothing_is_raised(node: Space)
     command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", sys.executable, "-c", program]
     text = subprocess.check_output(command, text=True, env={**os.environ, "PYTHONPATH": "src"})
     assert text == "not-permitted\n"
+
+
+class WithoutFrames(NftRunner):
+    """An nft whose kernel has no tables of family bridge."""
+
+    def check(self, transaction: Transaction) -> None:
+        if "table bridge" in str(transaction):
+            raise NftError("Could not process rule: Operation not supported")
+        super().check(transaction)
+
+
+@pytest.mark.parametrize(
+    ("binding", "address", "expected"),
+    [
+        ("enforce", "10.244.1.2", {"bridge-not-bound": "fatal"}),
+        ("report", "10.244.1.2", {"bridge-not-bound": "warning"}),
+        ("off", "10.244.1.2", {}),
+        ("enforce", "10.244.9.9", {}),
+    ],
+    ids=["enforce", "report", "off", "no pod behind a bridge"],
+)
+def test_a_kernel_that_cannot_bind_ports_of_bridges_is_told_where_pods_have_such(
+    node: Space, binding: Binding, address: str, expected: dict[str, str]
+) -> None:
+    node.ip("link add cni0 type bridge", "addr add 10.244.1.1/24 dev cni0", "link set cni0 up")
+    facts = NodeFacts(name="n1", pod_cidrs=("10.244.1.0/24",), pods={address: "shop/web"})
+    found = {item.code: item.severity for item in inspect(WithoutFrames(), Settings(binding=binding), facts)}
+    assert found == expected
+    assert "bridge-not-bound" not in look(facts, Settings(binding=binding))
 
 
 def test_an_old_kernel_is_fatal(node: Space, monkeypatch: pytest.MonkeyPatch) -> None:

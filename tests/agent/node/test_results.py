@@ -5,16 +5,14 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from podfence.agent.node.results import LARGEST, Attachment, Results, decode
 from podfence.sets.addresses import parse_address
 from tests.agent.node import cni
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MAC = "0a:58:0a:f4:01:02"
 FILE = f"cbr0-{cni.CONTAINER}-eth0"
@@ -104,6 +102,28 @@ OLD = {
 )
 def test_what_a_plugin_made_for_a_pod_is_read(content: dict[str, Any], expected: Attachment | None) -> None:
     assert decode(json.dumps(content).encode(), FILE) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "bridge",
+            attachment(
+                mac="9e:30:f5:23:23:a7",
+                addresses=("10.88.0.2", "fd00:88::2"),
+                gateways=("10.88.0.1", "fd00:88::1"),
+                links=("cni0", "vethf9d42d83", "bwp5f4ead2114cf"),
+            ),
+        ),
+        (
+            "ptp",
+            attachment("shop/db", "a6:ee:4f:66:60:f8", ("10.89.0.2",), ("10.89.0.1",), links=("veth85847d5d",)),
+        ),
+    ],
+)
+def test_results_of_real_plugins_are_read(name: str, expected: Attachment) -> None:
+    assert decode((Path(__file__).with_name("results") / f"{name}.json").read_bytes(), name) == expected
 
 
 def test_the_name_of_an_old_file_says_which_network_it_is_about() -> None:

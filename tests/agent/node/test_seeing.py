@@ -305,7 +305,7 @@ def test_status_says_what_is_enforced_from_where_and_what_is_wrong(enforcing: Ru
         "source       the API server, since 2027-01-15T08:00:01Z",
         "programmed   3 pods, 1 policy, 1 group of pods",
     ]
-    assert lines[7] == "links        0 pods bound, 0 not, 0 exempt"
+    assert lines[7] == "links        0 pods bound, 0 not, 0 exempt; stray packets dropped: none"
     assert lines[8] == "dropped      0 egress, 0 ingress, 0 of unknown pods, 0 of cut flows (packets)"
     assert lines[9].startswith("last change  2027-01-15T08:01:00Z ")
     assert "Namespace   0        3          0         not connected: timed out" in lines

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeVar
 
 from podfence.agent.node.directory import DirectoryWatch
 from podfence.agent.node.findings import Finding, some
@@ -33,11 +33,20 @@ EVERY: Final = 60.0
 EVERY_IN_DOUBT: Final = 10.0
 """The same while something is unproven; what is so for that long is told, and what goes away by itself is not."""
 
+EVERY_UNTOLD: Final = 2.0
+"""The same where the kernel does not tell of changes, such as in a directory that is not there yet."""
+
 SETTLE: Final = 0.005
 """Seconds after which is looked at what has changed: several things change together."""
 
-GAP: Final = 0.03
-"""Seconds between two such looks at least: with 250 pods one takes ten milliseconds of a core."""
+GAP, LONGEST_GAP = 0.03, 0.5
+"""Seconds between two such looks at least, and at most: with 250 pods one takes ten milliseconds of a core.
+
+A look that finds nothing doubles the time until the next one, since a pod may have its link go up and down for ever.
+"""
+
+
+_Watch = TypeVar("_Watch", DirectoryWatch, LinkWatch)
 
 
 class Attachments(NamedTuple):
@@ -91,6 +100,7 @@ class Attaching:
         self._results = Results(results)
         self._granted = granted
         self._clock = clock
+        self._began = clock()
         self._seen: Mapping[str, tuple[str, ...]] | None = None
         self._told: Links | None = None
         self._bridges: set[tuple[int, str]] = set()
@@ -98,25 +108,32 @@ class Attaching:
         self._strangers = Lasting()
         self._ways: dict[int, Place] = {}
         self._is_due = False
-        self._not_before = 0.0
+        self._gap, self._not_before = GAP, 0.0
 
     async def run(self) -> None:
         """Look for ever: at once when results or links change, and at everything once a minute."""
         if self._is_off:
             return
-        loop = asyncio.get_running_loop()
         with ExitStack() as stack:
-            results = DirectoryWatch(self._results.directory)
-            stack.callback(results.close)
-            changes = LinkWatch()
-            stack.callback(changes.close)
-            for watch in (results, changes):
-                loop.add_reader(watch, self._soon, watch)
-                stack.callback(loop.remove_reader, watch)
+            results = self._opened(stack, lambda: DirectoryWatch(self._results.directory))
+            is_told = self._opened(stack, LinkWatch) is not None
             while True:
-                results.renew()
+                every = EVERY if is_told and results is not None and results.renew() else EVERY_UNTOLD
                 self.look(thorough=True)
-                await asyncio.sleep(EVERY_IN_DOUBT if self._unproven.known or self._strangers.known else EVERY)
+                in_doubt = self._unproven.known or self._strangers.known
+                await asyncio.sleep(min(every, EVERY_IN_DOUBT) if in_doubt else every)
+
+    def _opened(self, stack: ExitStack, opened: Callable[[], _Watch]) -> _Watch | None:
+        """Return a watch that makes this look again, None if the kernel has no more of them."""
+        try:
+            watch = opened()
+        except OSError:
+            return None
+        loop = asyncio.get_running_loop()
+        stack.callback(watch.close)
+        loop.add_reader(watch, self._soon, watch)
+        stack.callback(loop.remove_reader, watch)
+        return watch
 
     def follow(self) -> None:
         """Look if the node's pods are others, or have other addresses, than when this last looked."""
@@ -152,12 +169,16 @@ class Attaching:
         if not self._is_due:
             self._is_due = True
             loop = asyncio.get_running_loop()
+            if loop.time() > self._not_before + LONGEST_GAP:
+                self._gap = GAP
             loop.call_at(max(loop.time() + SETTLE, self._not_before), self._look_again)
 
     def _look_again(self) -> None:
         self._is_due = False
+        before = self._told
         self.look()
-        self._not_before = asyncio.get_running_loop().time() + GAP
+        self._gap = GAP if self._told is not before else min(2 * self._gap, LONGEST_GAP)
+        self._not_before = asyncio.get_running_loop().time() + self._gap
 
     def _match(self) -> Matched:
         known = links()
@@ -188,8 +209,8 @@ class Attaching:
         exempt = sum(pods.values())
         unbound = len(matched.unproven.keys() | matched.astray.keys())
         self.attachments = Attachments(len(pods) - exempt, unbound, exempt)
-        # At the start nothing is under way: what is unproven then has been so for a while.
-        age = 0.0 if self._told is None else EVERY_IN_DOUBT
+        # What is unproven when an agent starts has been so for a while, and whoever updates agents waits for that.
+        age = 0.0 if now < self._began + EVERY_IN_DOUBT else EVERY_IN_DOUBT
         lasting = self._unproven.since(matched.unproven.keys() | matched.astray.keys(), now, age)
         strangers = self._strangers.since(matched.links.held, now, EVERY)
         self.findings = tuple(self._findings(matched, lasting, sorted(strangers)))

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -25,7 +24,10 @@ class DirectoryWatch:
         """Watch nothing yet. Raises OSError if the kernel has no more such watches."""
         self._directory = directory
         self._libc = ctypes.CDLL(None, use_errno=True)
-        self._number = self._checked(self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+        self._number: int = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._number < 0:
+            found = ctypes.get_errno()
+            raise OSError(found, os.strerror(found))
 
     def fileno(self) -> int:
         """Return what to wait for."""
@@ -34,15 +36,9 @@ class DirectoryWatch:
     def renew(self) -> bool:
         """Watch the directory that has the name now, which may not have been there before; return whether that is so.
 
-        Watching the same directory twice is once. Raises OSError for what is more than a missing directory.
+        Watching the same directory twice is once.
         """
-        try:
-            self._checked(self._libc.inotify_add_watch(self._number, os.fsencode(self._directory), _MASK))
-        except OSError as error:
-            if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.EACCES}:
-                return False
-            raise
-        return True
+        return self._libc.inotify_add_watch(self._number, os.fsencode(self._directory), _MASK) >= 0  # type: ignore[no-any-return]
 
     def clear(self) -> None:
         """Take what it has to tell, so that only later changes are told."""
@@ -53,9 +49,3 @@ class DirectoryWatch:
     def close(self) -> None:
         """Watch no more."""
         os.close(self._number)
-
-    def _checked(self, number: int) -> int:
-        if number < 0:
-            found = ctypes.get_errno()
-            raise OSError(found, os.strerror(found), str(self._directory))
-        return number

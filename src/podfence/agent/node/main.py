@@ -151,7 +151,13 @@ class NodeAgent:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
-        self._log.logger.info("starting", node=self.node, version=self._setup.version, server=self._access.server.url)
+        self._log.logger.info(
+            "starting",
+            node=self.node,
+            version=self._setup.version,
+            server=self._access.server.url,
+            binding=self._setup.binding,
+        )
         thread.start()
         self._kernel.listen(self.agent, self._log.denied)
         self.agent.run()

@@ -108,13 +108,9 @@ class _Matching:
         if not pod or number is None or number in self.found:
             return
         known = self.pods.get(pod, ())
+        # None are left for what an earlier sandbox of the pod left behind, and for what is ahead of its status.
         addresses = tuple(one for one in item.addresses if one in known and one not in self.claimed)
-        if known and not addresses:
-            # What is left of an earlier sandbox of the pod, or ahead of the pod's status: it has no address yet.
-            self.found[number] = self._link(number, item, pod, ())
-            return
-        link = self._link(number, item, pod, addresses)
-        self.found[number] = link
+        self.found[number] = link = self._link(number, item, pod, addresses)
         if link is not None:
             self.claimed.update(addresses)
 

@@ -140,7 +140,7 @@ class _Present(Collector):
             "podfence_held_packets", "Packets of pod addresses that were not programmed yet.", value=totals.held
         )
         unconnected = CounterMetricFamily(
-            "podfence_unconnected_packets", "Segments of TCP without a connection, and ICMP errors about flows of others.",
+            "podfence_unconnected_packets", "Segments without a connection, and errors about flows of others.",
             labels=("what",),
         )  # fmt: skip
         unconnected.add_metric(("segment",), totals.segments)

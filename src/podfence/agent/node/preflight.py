@@ -22,7 +22,7 @@ from podfence.dataplane.conntrack import KernelConntrack
 from podfence.dataplane.ruleset import TABLE
 from podfence.netlink.asking import NetlinkError
 from podfence.nft.errors import MissingFeatureError, NftError, NotInstalledError, PermissionDeniedError
-from podfence.nft.probe import probe
+from podfence.nft.probe import bridge_features, probe
 from podfence.nft.table import Table
 from podfence.nft.transaction import Transaction
 
@@ -64,6 +64,7 @@ def inspect(runner: Runner, settings: Settings, facts: NodeFacts, *, proc: Path 
     places = _places(facts)
     found = [
         *_nft(runner),
+        *_frames(runner, settings, places),
         *_table(seen),
         *_kernel(settings),
         *_bypassing(facts, places),
@@ -98,6 +99,31 @@ def _nft(runner: Runner) -> Iterator[Finding]:
         )
     except NftError as error:
         yield Finding("fatal", "nft-fails", f"nft does not answer as it should: {error.text}", "run `nft list tables`")
+
+
+def _frames(runner: Runner, settings: Settings, places: Mapping[str, Place]) -> Iterator[Finding]:
+    """Tell what is missing for binding ports of bridges, if there are pods behind one."""
+    bridges = sorted({place.bridge for place in places.values() if place.bridge})
+    if settings.binding == "off" or not bridges:
+        return
+    try:
+        _require_frames(runner)  # type: ignore[arg-type]  # runners are equal to themselves alone
+    except MissingFeatureError as error:
+        yield Finding(
+            "fatal" if settings.binding == "enforce" else "warning",
+            "bridge-not-bound",
+            f"what pods send by ports of bridge {some(bridges)} cannot be bound to them: {error.text}",
+            "use a kernel with nf_tables for bridges, or do without (--binding off)",
+        )
+    except NftError:
+        # Whatever else is wrong with nft is told already.
+        return
+
+
+@lru_cache(maxsize=1)
+def _require_frames(runner: Runner) -> None:
+    """Raise NftError for what nft and the kernel lack for ports of bridges; asked no more when that is nothing."""
+    probe(runner, bridge_features()).require()
 
 
 @lru_cache(maxsize=1)

@@ -126,7 +126,11 @@ class Results:
     def unreadable(self) -> dict[str, str]:
         """Return why files cannot be read, by their names; those that may be half written are left out."""
         latest = (time.time() - GRACE) * 1e9
-        return {name: item.problem for name, item in self._files.items() if item.problem and item.stamp[1] < latest}
+        return {
+            os.fsencode(name).decode("utf-8", "replace"): item.problem
+            for name, item in self._files.items()
+            if item.problem and item.stamp[1] < latest
+        }
 
     def _file(self, entry: os.DirEntry[str], before: _File | None) -> _File:
         try:

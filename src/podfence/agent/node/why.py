@@ -23,10 +23,10 @@ from podfence.analysis.pairs import NoCommonFamilyError, pairs
 from podfence.analysis.ports import parse_port
 from podfence.cluster.members import display_name
 from podfence.dataplane.chains import rule_chain
-from podfence.dataplane.drops import UNKNOWN_SOURCE
+from podfence.dataplane.drops import TUNNEL, UNKNOWN_SOURCE
 from podfence.dataplane.program import ICMP_OPTION
-from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, address_text, read_back
-from podfence.dataplane.tracing import Side, differences, side
+from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, Ruleset, address_text, read_back
+from podfence.dataplane.tracing import Side, differences, frame_differences, side, tunnel_ports
 from podfence.errors import EndpointError, PodfenceError
 from podfence.nft.errors import NotFoundError
 from podfence.policy.ends import AddressEnd, NodeEnd, PodEnd
@@ -41,8 +41,7 @@ if TYPE_CHECKING:
     from podfence.analysis.ports import PortQuestion
     from podfence.cluster.members import Member
     from podfence.dataplane.enforcer import Enforcer
-    from podfence.dataplane.program import RuleName
-    from podfence.dataplane.ruleset import Ruleset
+    from podfence.dataplane.program import NodeProgram, RuleName
     from podfence.kube.objects import Key
     from podfence.nft.runner import Runner
     from podfence.policy.ends import End
@@ -104,6 +103,7 @@ class _Expected:
     skipped: tuple[str, ...]
     bound: tuple[str, ...]
     wanted: Ruleset
+    wanted_frames: Ruleset
     enforcer: Enforcer
     transactions: int
     enforcing: bool
@@ -123,7 +123,8 @@ def answer(view: View, question: Question, runner: Runner) -> NodeAnswer:
         except NotFoundError as error:
             message = f"the kernel has no table {TABLE.address}; `podfence agent status` says what the agent does"
             raise NotAnsweredError(message) from error
-        found = tuple(_connection(item, expected.wanted, actual, counters) for item in expected.asked)
+        frames = _frames(runner) if expected.wanted_frames.chains else Ruleset()
+        found = tuple(_connection(item, expected, actual, frames, counters) for item in expected.asked)
         unchanged = expected.enforcer.transactions == expected.transactions
         if unchanged or number == _TRIES - 1 or not any(item.differences for item in found):
             break
@@ -174,8 +175,9 @@ def _ask(view: View, question: Question) -> _Expected:
         tuple(_judge(enforcer, *item) for item in found[:MOST]),
         max(0, len(found) - MOST),
         tuple(skipped),
-        tuple(_bound(view, found)),
+        (*_bound(view, found), *dict.fromkeys(_tunnelled(enforcer.compiler.program, found))),
         enforcer.wanted,
+        enforcer.wanted_frames,
         enforcer,
         enforcer.transactions,
         view.agent.status().enforcing,
@@ -257,6 +259,10 @@ def _judge(enforcer: Enforcer, source: End, destination: End, ports: PortSet) ->
             found = Side(None, PortSet.ALL)
         else:
             found = side(program, direction, local.address, peer.address)
+            if direction is Direction.EGRESS:
+                # What no policy decides is no difference between the engine and the program (see `_tunnelled`).
+                beyond = tunnel_ports(program, local.address, peer.address)
+                certain, possible = certain - beyond, possible - beyond
         sides.append(_Judged(direction, local, local.address, certain, possible, found))
     return _Asked(source, destination, ports, tuple(sides))
 
@@ -285,7 +291,28 @@ def _bound(view: View, found: Iterable[tuple[End, End, PortSet]]) -> Iterator[st
             )
 
 
+def _tunnelled(program: NodeProgram, found: Iterable[tuple[End, End, PortSet]]) -> Iterator[str]:
+    """Say which of the ports that are asked about nodes keep to themselves."""
+    for source, destination, ports in found:
+        if not isinstance(source, PodEnd) or source.address is None or destination.address is None:
+            continue
+        beyond = tunnel_ports(program, source.address, destination.address) & ports
+        if beyond:
+            yield (
+                f"{beyond} of {address_text(destination.address)} is where a node takes packets out of a tunnel: "
+                f"what pods send there is dropped as {TUNNEL}, whatever policies admit"
+            )
+
+
 # The kernel
+
+
+def _frames(runner: Runner) -> Ruleset:
+    """Return what the kernel has in the table of frames, nothing if there is no such table."""
+    try:
+        return read_back(runner.contents(BRIDGE_TABLE))
+    except NotFoundError:
+        return Ruleset()
 
 
 def _counters(runner: Runner) -> Mapping[str, int]:
@@ -296,7 +323,9 @@ def _counters(runner: Runner) -> Mapping[str, int]:
     return found
 
 
-def _connection(asked: _Asked, wanted: Ruleset, actual: Ruleset, counters: Mapping[str, int]) -> NodeConnection:
+def _connection(
+    asked: _Asked, expected: _Expected, actual: Ruleset, frames: Ruleset, counters: Mapping[str, int]
+) -> NodeConnection:
     source, destination = _address(asked.source), _address(asked.destination)
     found: list[str] = []
     for item in asked.sides:
@@ -313,7 +342,8 @@ def _connection(asked: _Asked, wanted: Ruleset, actual: Ruleset, counters: Mappi
     to_node = isinstance(asked.destination, NodeEnd) and any(
         item.end.member.node == asked.destination.name for item in asked.sides
     )
-    found += differences(wanted, actual, source, destination, to_node=to_node)
+    found += differences(expected.wanted, actual, source, destination, to_node=to_node)
+    found += frame_differences(expected.wanted_frames, frames, (source, destination))
     return NodeConnection(
         source=_name(asked.source),
         destination=_name(asked.destination),

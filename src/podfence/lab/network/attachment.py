@@ -6,7 +6,9 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from podfence.dataplane.links import PodLink
 from podfence.lab.network.namespaces import NetworkError
+from podfence.sets.addresses import parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -88,6 +90,12 @@ def interface(plan: Plan, pod: Attachment) -> str:
     address, network = ipaddress.ip_address(first), ipaddress.ip_network(plan.pod_range(pod.node, family_of(first)))
     name = f"pod{int(address) - int(network.network_address)}"
     return name if address in network and len(name) <= _NAME_LIMIT else ""
+
+
+def link(plan: Plan, pod: Attachment, bridge: str = "") -> PodLink:
+    """Return by which link a pod's packets come to its node, by a port of a bridge if one is named."""
+    numbers = tuple(map(parse_address, pod.addresses))
+    return PodLink(interface(plan, pod), bridge, pod.mac, numbers, pod.pod)
 
 
 def mac(address: str) -> str:

@@ -12,9 +12,9 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from podfence.dataplane.links import Links, PodLink
+from podfence.dataplane.links import Links
 from podfence.lab.network import outside
-from podfence.lab.network.attachment import DEVICE, Attachment, family_of, interface, mac, nodad
+from podfence.lab.network.attachment import DEVICE, Attachment, family_of, interface, link, mac, nodad
 from podfence.lab.network.namespaces import NetworkError, require, write_settings
 from podfence.sets.addresses import parse_address
 
@@ -105,10 +105,7 @@ class Bridged:
         taken = [self._plan.node_address(number, family) for family in families]
         taken += [self.gateway(number, family) for family in families]
         return Links(
-            pods=tuple(
-                PodLink(interface(self._plan, pod), BRIDGE, pod.mac, tuple(map(parse_address, pod.addresses)), pod.pod)
-                for pod in pods
-            ),
+            pods=tuple(link(self._plan, pod, BRIDGE) for pod in pods),
             bridges=frozenset({BRIDGE}),
             reserved=frozenset(map(parse_address, (*taken, _link_local(self._mac(number))))),
         )

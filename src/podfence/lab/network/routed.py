@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from podfence.dataplane.links import Links, PodLink
+from podfence.dataplane.links import Links
 from podfence.lab.network import outside
-from podfence.lab.network.attachment import DEVICE, Attachment, family_of, interface, nodad
+from podfence.lab.network.attachment import DEVICE, Attachment, family_of, interface, link, nodad
 from podfence.lab.network.namespaces import require
 from podfence.sets.addresses import parse_address
 
@@ -84,9 +84,6 @@ class Routed:
         taken = [self._plan.node_address(number, family) for family in families]
         taken += [GATEWAY[family] for family in families]
         return Links(
-            pods=tuple(
-                PodLink(interface(self._plan, pod), "", pod.mac, tuple(map(parse_address, pod.addresses)), pod.pod)
-                for pod in pods
-            ),
+            pods=tuple(link(self._plan, pod) for pod in pods),
             reserved=frozenset(map(parse_address, (*taken, _OWN))),
         )

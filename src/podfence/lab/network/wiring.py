@@ -17,6 +17,7 @@ from podfence.lab.network import outside
 from podfence.lab.network.attachment import DEVICE, AttachError, Attachment, PodNetwork, interface, nodad
 from podfence.lab.network.bridged import Bridged
 from podfence.lab.network.namespaces import NetworkError, inside, ip, require, write_settings
+from podfence.lab.network.neighbours import capacity, finders
 from podfence.lab.network.routed import Routed
 from podfence.nft.errors import NftError
 from podfence.nft.process import NftRunner
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
     from podfence.sets.addresses import Family
 
 BRIDGE: Final = "podfence"
-FOUND: Final = 200
-"""How many pods of a lab find their neighbours themselves. Those of the others are written down, because the kernel's
-table of neighbours is one for all namespaces of the machine: with its usual limits it takes 1,024 within 5 s."""
-
 _KINDS: Final[Mapping[PodNetworkKind, Callable[[Plan], PodNetwork]]] = {"routed": Routed, "bridge": Bridged}
 _OUTSIDE_MAC: Final = "ee:ee:ee:ee:ee:ee"
 _REMOVED: Final = 1
@@ -77,13 +74,25 @@ class Network:
     May be used by several threads; what concerns one node happens one after the other.
     """
 
-    def __init__(self, plan: Plan, nodes: Sequence[int], outside_pid: int, responders: outside.Responders) -> None:
-        """Keep what is to be wired, node 1 first; nothing is touched yet."""
+    def __init__(
+        self,
+        plan: Plan,
+        nodes: Sequence[int],
+        outside_pid: int,
+        responders: outside.Responders,
+        *,
+        room: int | None = None,
+    ) -> None:
+        """Keep what is to be wired, node 1 first; nothing is touched yet.
+
+        `room` is how many neighbours the kernel's tables take; without it, the kernel is asked.
+        """
         self._plan = plan
         self._pods = _KINDS[plan.network](plan)
         self._nodes = tuple(nodes)
         self._outside = outside_pid
         self._responders = responders
+        self._finders = finders(capacity() if room is None else room)
         self._attached: dict[int, dict[str, Attachment]] = {number: {} for number in range(1, len(self._nodes) + 1)}
         self._locks = {number: threading.Lock() for number in self._attached}
         self._workers = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="network")
@@ -189,7 +198,7 @@ class Network:
         }
         wanted = {pod.addresses[0]: pod for pod in pods if pod not in stray and held.get(pod.addresses[0]) != pod}
         replaced = [held.pop(address) for address in wanted if address in held]
-        room = max(0, FOUND - sum(map(len, self._attached.values())))
+        room = max(0, self._finders - sum(map(len, self._attached.values())))
         known = frozenset(list(wanted.values())[room:])
         try:
             self._workers.submit(self._remove, number, replaced).result()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from podfence.lab.network.neighbours import capacity, require_room_for_all_pairs
 from podfence.lab.verification.compare import verify as compare
 from podfence.lab.verification.spots import OUTSIDE
 from podfence.policy.engine import Engine
@@ -38,7 +39,8 @@ class LabProber:
 def verify(lab: Supervisor, *, all_pairs: bool, progress: Progress) -> Verification:
     """Compare packets with what the engine says of the lab's objects as they are; nothing changes meanwhile.
 
-    `all_pairs` and `progress` as in `podfence.lab.verification.compare.verify`.
+    `all_pairs` and `progress` as in `podfence.lab.verification.compare.verify`. Raises NetworkError if there are too
+    many pairs for the kernel to find the ends of.
     """
     plan = lab.plan
     reserved = AddressSet.EMPTY
@@ -46,5 +48,7 @@ def verify(lab: Supervisor, *, all_pairs: bool, progress: Progress) -> Verificat
         for block in (plan.pods(family), plan.service_range(family), plan.node_range(family)):
             reserved |= AddressSet.cidr(block)
     with lab.still():
+        if all_pairs and plan.network == "bridge":
+            require_room_for_all_pairs(lab.pods.on_nodes(), capacity())
         engine = Engine(lab.state, lab.options)
         return compare(engine, LabProber(lab), lab.lifted, reserved=reserved, all_pairs=all_pairs, progress=progress)

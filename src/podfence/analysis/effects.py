@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Policies and rules that do nothing in a cluster, which is seldom what their author meant."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from podfence.cluster.namespaces import NamespaceIndex
+from podfence.cluster.selection import Selection
+from podfence.kube.objects import NetworkPolicy
+from podfence.policy.legacy import is_old
+from podfence.policy.verdict import Direction
+from podfence.policy.wording import peer_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from podfence.cluster.members import Member
+    from podfence.cluster.state import ClusterState
+    from podfence.kube.objects import Requirement, Rule
+    from podfence.policy.engine import Engine
+    from podfence.policy.grants import CompiledPolicy
+    from podfence.policy.options import Options
+
+_FEW = 3
+
+
+class _Pods:
+    """The pods that selectors can mean, found by namespace and by one of their labels instead of one by one."""
+
+    def __init__(self, state: ClusterState, options: Options) -> None:
+        self._namespaces = NamespaceIndex({name: item.labels for name, item in state.namespaces.items()})
+        self._inside: dict[str, list[Member]] = defaultdict(list)
+        self._labelled: dict[tuple[str, str, str], list[Member]] = defaultdict(list)
+        self._known: dict[Selection, bool] = {}
+        for member in state.members.values():
+            if member.host and options.host_network == "node":
+                continue
+            self._inside[member.namespace].append(member)
+            for key, value in member.labels.items():
+                self._labelled[member.namespace, key, value].append(member)
+
+    def any_meant(self, selection: Selection) -> bool:
+        """Return whether a selection means any pod."""
+        found = self._known.get(selection)
+        if found is None:
+            found = self._known[selection] = next(self.meant(selection), None) is not None
+        return found
+
+    def meant(self, selection: Selection) -> Iterator[Member]:
+        """Yield the pods that a selection means (semantics 3.3, 3.4)."""
+        terms = selection.pods.requirements if selection.pods else ()
+        known = next(((term.key, term.values[0]) for term in terms if _is_one_value(term)), None)
+        own = selection.namespace
+        for space in [own] if own is not None else self._namespaces.matching(selection.namespaces):
+            near = self._labelled.get((space, *known), ()) if known else self._inside.get(space, ())
+            for member in near:
+                if selection.matches_labels(member.labels):
+                    yield member
+
+
+def _is_one_value(term: Requirement) -> bool:
+    return term.operator == "In" and len(term.values) == 1
+
+
+def without_effect(engine: Engine) -> Iterator[str]:
+    """Yield one sentence for each kind of policy, rule, peer or port name that does nothing here.
+
+    In a cluster without pods nothing is said: everything would be named.
+    """
+    state = engine.state
+    pods = _Pods(state, engine.options)
+    selecting: list[str] = []
+    peers: list[str] = []
+    names: list[str] = []
+    idle: list[str] = []
+    if not state.members:
+        return
+    for name in sorted(state.policies):
+        for policy in engine.policies(name):
+            if not isinstance(policy.source, NetworkPolicy) or is_old(policy.source):
+                continue
+            idle += _rules_left_out(policy.source)
+            if not pods.any_meant(policy.subject):
+                selecting.append(_selecting_none(state, policy))
+                continue
+            peers += _peers_of_none(pods, policy)
+            names += _names_of_none(pods, policy)
+    for what, several in (
+        ("policies that select no pod", selecting),
+        ("peers that match no pod here", peers),
+        ("port names that no pod has", names),
+        ("rules without effect, because policyTypes leaves their direction out", idle),
+    ):
+        if several:
+            yield f"{what}: {_some(several)}"
+
+
+def _selecting_none(state: ClusterState, policy: CompiledPolicy) -> str:
+    """Return the name of a policy; one that stands in `default` alone may lack its namespace."""
+    source = policy.source
+    text = f"{policy.key.namespace}/{source.name}"
+    lonely = all(member.namespace != "default" for member in state.members.values())
+    return f"{text} (is its namespace missing?)" if policy.key.namespace == "default" and lonely else text
+
+
+def _peers_of_none(pods: _Pods, policy: CompiledPolicy) -> Iterator[str]:
+    for direction, grants in policy.grants.items():
+        place: dict[int, int] = defaultdict(int)
+        for grant in grants:
+            index = place[grant.rule]
+            place[grant.rule] += 1
+            if not isinstance(grant.peer, Selection) or pods.any_meant(grant.peer):
+                continue
+            rule = _rules(policy, direction)[grant.rule]
+            peer = peer_text(rule.peers[index], policy.key.namespace)
+            yield f"{_rule(policy, direction, grant.rule)} ({peer})"
+
+
+def _names_of_none(pods: _Pods, policy: CompiledPolicy) -> Iterator[str]:
+    """Yield the rules that name a port which none of the pods has on which the name is looked up (semantics 5.4)."""
+    for direction, grants in policy.grants.items():
+        there: dict[tuple[int, tuple[str, str]], bool] = {}
+        for grant in grants:
+            on = policy.subject if direction is Direction.INGRESS else grant.peer
+            if not grant.names or not isinstance(on, Selection) or not pods.any_meant(on):
+                continue
+            declared = {(port.name, port.protocol) for member in pods.meant(on) for port in member.ports}
+            for name in grant.names:
+                there[grant.rule, name] = there.get((grant.rule, name), False) or name in declared
+        for (rule, (text, protocol)), has in there.items():
+            if not has:
+                yield f"{_rule(policy, direction, rule)} ({protocol} {text})"
+
+
+def _rules_left_out(policy: NetworkPolicy) -> Iterator[str]:
+    """Yield the directions of which there are rules that are not listed in `policyTypes` (semantics 2.4)."""
+    for direction, rules in ((Direction.INGRESS, policy.ingress), (Direction.EGRESS, policy.egress)):
+        if rules and direction.capitalize() not in policy.policy_types:
+            yield f"{direction} of {policy.namespace}/{policy.name}"
+
+
+def _rules(policy: CompiledPolicy, direction: Direction) -> tuple[Rule, ...]:
+    source = policy.source
+    if not isinstance(source, NetworkPolicy):
+        return ()
+    return source.ingress if direction is Direction.INGRESS else source.egress
+
+
+def _rule(policy: CompiledPolicy, direction: Direction, index: int) -> str:
+    return f"{policy.key.namespace}/{policy.source.name} {direction} rule {index + 1}"
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:_FEW])
+    return shown if len(names) <= _FEW else f"{shown} and {len(names) - _FEW} more"

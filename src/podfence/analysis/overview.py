@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The listing as people read it: few lines, which may overlap, each about what a rule says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from podfence.analysis.asked import Asked, ListQuestion, Side
+from podfence.analysis.cover import cover
+from podfence.analysis.naming import Namer, as_ports
+from podfence.policy.verdict import Direction
+from podfence.sets import AddressSet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from podfence.analysis.answers import Ports
+    from podfence.analysis.lines import Line
+    from podfence.policy.model import Model
+    from podfence.sets import PortSet
+
+_LONG = 6
+"""A set with more members than this that several lines use is named once, as a group."""
+
+
+_ELSEWHERE = 2
+
+_CROWDED = 200
+"""More classes than this are named as what a set lacks only if they are fewer than those that it has."""
+
+
+class Ends(NamedTuple):
+    """A set of endpoints: the union of `items`; where there are `excepts`, the last item is without those.
+
+    Items are written as those of `podfence.analysis.answers.Endpoints`: ``shop/*``, ``all pods``, ``open pods``.
+    """
+
+    items: tuple[str, ...]
+    excepts: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return ``all pods except istio-system/*``."""
+        text = ", ".join(self.items)
+        return f"{text} except {', '.join(self.excepts)}" if self.excepts else text
+
+
+@dataclass(frozen=True, slots=True)
+class OverviewLine:
+    """Every source may connect to every destination on `ports`; `depends` says on what, if it does."""
+
+    sources: Ends
+    destinations: Ends
+    ports: Ports
+    depends: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The connections of a `Connectivity`, neither more nor fewer; here a pair and a port may be in several lines.
+
+    `groups` are sets with a name; `open_sources` and `open_destinations` define what "open pods" stands for.
+    """
+
+    lines: tuple[OverviewLine, ...]
+    groups: tuple[tuple[str, Ends], ...]
+    open_sources: Ends
+    open_destinations: Ends
+    workloads: int
+    pods: int
+    policies: int
+
+    def __len__(self) -> int:
+        """Return the number of lines."""
+        return len(self.lines)
+
+
+def overview(model: Model, question: ListQuestion, progress: Callable[[float, int], None] | None = None) -> Overview:
+    """Return who can reach whom; raises EndpointError and tells of progress as `connectivity` does."""
+    asked = Asked(model, question)
+    words = _Words(asked)
+    found: dict[Side, list[Line]] = {side: [] for side in asked.destinations}
+    for side, line in asked.lines(progress):
+        own = asked.own(line.destinations)
+        if not own or line.sources != own or line.source_addresses:
+            found[side].append(line)
+    lines = [words.line(side, line) for side, several in found.items() for line in cover(several, words.of(side))]
+    lines.sort(key=lambda line: (line.destinations, line.sources, str(line.ports), line.depends))
+    lines, groups = _grouped(lines)
+    index = asked.view.index
+    return Overview(
+        tuple(lines),
+        groups,
+        Ends(words.namer.endpoints(words.open_sources).items()),
+        Ends(words.namer.endpoints(words.open_destinations).items()),
+        workloads=words.namer.count(),
+        pods=sum(len(item.members) for item in index.classes.values()),
+        policies=sum(len(table) for table in asked.view.state.policies.values()),
+    )
+
+
+class _Words:
+    """What the sets of one question are called."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self.namer = Namer(asked.view.index, asked.internet)
+        self.open_sources, self.open_destinations = (asked.reach.open_pods(way) for way in Direction)
+        self._ends = lru_cache(maxsize=None)(self._named)
+
+    def line(self, side: Side, line: Line) -> OverviewLine:
+        """Return a line in words."""
+        own = self._asked.own(line.destinations)
+        return OverviewLine(
+            self._ends(line.sources, line.source_addresses, self.open_sources, own, self._asked.source.only),
+            self._ends(line.destinations, line.destination_addresses, self.open_destinations, 0, side.only),
+            as_ports(line.ports),
+            line.depends,
+        )
+
+    def of(self, side: Side) -> _Length:
+        """Return the measure of lines to one side of the question."""
+        return _Length(self, side)
+
+    def sources(self, bits: int, addresses: AddressSet, destinations: int) -> Ends:
+        """Return the name of sources; a single pod as the destination may be named among them or not."""
+        return self._ends(bits, addresses, self.open_sources, self._asked.own(destinations), self._asked.source.only)
+
+    def destinations(self, bits: int, side: Side) -> Ends:
+        """Return the name of destinations."""
+        return self._ends(bits, AddressSet.EMPTY, self.open_destinations, 0, side.only)
+
+    def _named(self, bits: int, addresses: AddressSet, opened: int, optional: int, only: frozenset[str] | None) -> Ends:
+        plain = Ends(self.namer.endpoints(bits, addresses, opened=opened, optional=optional, only=only).items())
+        rest = self._asked.view.index.all & ~(bits | optional)
+        if only is not None or not bits or not rest or rest.bit_count() > max(bits.bit_count(), _CROWDED):
+            return plain
+        excepts = self.namer.endpoints(rest).items()
+        outside = self.namer.endpoints(0, addresses).items()
+        everyone = ("everything",) if addresses == AddressSet.ALL else (*outside, "all pods")
+        return min(plain, Ends(everyone, excepts), key=lambda ends: (_length(ends), len(str(ends))))
+
+
+class _Length:
+    """How long the sets of lines are in words."""
+
+    def __init__(self, words: _Words, side: Side) -> None:
+        self._words = words
+        self._side = side
+
+    def sources(self, sources: int, addresses: AddressSet, destinations: int) -> int:
+        """Return the number of names of sources."""
+        return _length(self._words.sources(sources, addresses, destinations))
+
+    def destinations(self, destinations: int) -> int:
+        """Return the number of names of destinations."""
+        return _length(self._words.destinations(destinations, self._side))
+
+    def ports(self, ports: PortSet) -> int:
+        """Return the length of the text of ports."""
+        return len(str(as_ports(ports)))
+
+
+def _length(ends: Ends) -> int:
+    """Return how many names have to be read; what "open pods" stands for is told elsewhere."""
+    return len(ends.items) + len(ends.excepts) + (_ELSEWHERE if "open pods" in ends.items else 0)
+
+
+def _grouped(lines: list[OverviewLine]) -> tuple[list[OverviewLine], tuple[tuple[str, Ends], ...]]:
+    """Name long sets that several lines use."""
+    uses = Counter(ends for line in lines for ends in (line.sources, line.destinations))
+    long: Iterable[Ends] = (ends for ends, number in uses.items() if number > 1 and _length(ends) > _LONG)
+    names = {ends: f"G{number}" for number, ends in enumerate(long, 1)}
+
+    def named(ends: Ends) -> Ends:
+        return Ends((names[ends],)) if ends in names else ends
+
+    shown = [replace(line, sources=named(line.sources), destinations=named(line.destinations)) for line in lines]
+    return shown, tuple((name, ends) for ends, name in names.items())
