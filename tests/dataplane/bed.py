@@ -258,17 +258,14 @@ def token() -> bytes:
 
 def until(receiver: socket.socket, marker: bytes) -> bytes:
     """Return what a receiver gets before a marker."""
-    found: list[bytes] = []
-    for data in _frames(receiver):
-        if marker in data:
-            return b"".join(found)
-        found.append(data)
-    message = "the marker is lost"
-    raise AssertionError(message)
+    return b"".join(frames_of(receiver, marker))
 
 
-def _frames(receiver: socket.socket) -> Iterator[bytes]:
+def frames_of(receiver: socket.socket, marker: bytes) -> Iterator[bytes]:
+    """Yield the frames that come to a receiver before one with a marker."""
     while True:
         data, about = receiver.recvfrom(1 << 16)
+        if marker in data:
+            return
         if about[2] != OUTGOING:
             yield data
