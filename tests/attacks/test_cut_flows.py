@@ -223,6 +223,7 @@ def test_what_was_under_way_is_cut(guarded: Bed, kind: str, family: int) -> None
     frame = of_c(guarded, kind, family, number)
     guarded.until(lambda: arrives(guarded, "c", "t", frame, 0.1), "c may send it")
     with changed(guarded, NOBODY):
+        guarded.until(lambda: not arrives(guarded, "c", "t", frame, 0.1), "this one is cut too")
         assert not arrives(guarded, "c", "t", frame, QUIET)
 
 
