@@ -10,8 +10,8 @@ from podfence.analysis.effects import without_effect
 from podfence.analysis.unseen import unseen
 from podfence.cluster.addresses import claimants
 from podfence.cluster.members import FINISHED_PHASES, display_name
-from podfence.policy.legacy import ANNOTATION, MISSPELT_ANNOTATION, is_old, isolates
-from podfence.policy.references import policy_ref
+from podfence.policy.legacy import ANNOTATION, MISSPELT_ANNOTATION, is_old, isolates, refused_in
+from podfence.policy.references import written_ref
 from podfence.sets.addresses import format_address
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def notes(engine: Engine, ignored: Mapping[str, int]) -> tuple[str, ...]:
     state, options = engine.state, engine.options
     return (
         *_no_policy(engine, ignored),
-        *_too_large(engine),
+        *_too_large(state, options),
         *_other_policies(ignored),
         *unseen(state, ignored),
         *_made_up(state),
@@ -68,11 +68,10 @@ def _is_policy(kind: str) -> bool:
     return kind.partition(".")[0].endswith("NetworkPolicy") or kind.startswith("GlobalNetwork")
 
 
-def _too_large(engine: Engine) -> Iterator[str]:
-    for name in sorted(engine.state.policies):
-        for policy in engine.policies(name):
-            if policy.refused:
-                yield f"{policy_ref(policy)} {policy.refused} (--set budget=tenfold reads more)"
+def _too_large(state: ClusterState, options: Options) -> Iterator[str]:
+    for name, policies in sorted(state.policies.items()):
+        for refused, why in sorted(refused_in(state.namespaces[name], policies.values(), options).items()):
+            yield f"{written_ref(policies[refused])} {why} (--set budget=tenfold reads more)"
 
 
 def _some(names: list[str]) -> str:

@@ -9,6 +9,7 @@ that isolates every pod, each old policy one that only admits.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from podfence.cluster.selection import Selection
@@ -61,27 +62,49 @@ def compile_namespace(
     All are in order of name, whatever their form. `earlier` are policies compiled before with the same options;
     those of the same objects are not compiled again. Those that are in force add up for the budget (semantics 2.8).
     """
-    ordered = sorted(policies, key=lambda policy: policy.name)
-    old = [policy for policy in ordered if is_old(policy) and options.legacy != "v1"]
-    is_isolated = bool(old or options.legacy == "v1beta1") and isolates(namespace)
-    in_force = [policy for policy in ordered if is_isolated or policy not in old]
+    force = _in_force(namespace, policies, options)
     known = {id(item.source): item for item in earlier}
-    sizes = {policy.name: known[id(policy)].size if id(policy) in known else size_of(policy) for policy in in_force}
-    refused = refusals(((policy, sizes[policy.name]) for policy in in_force), options.budget)
+    sizes = {
+        policy.name: known[id(policy)].size if id(policy) in known else size_of(policy)
+        for policy in (*force.new, *force.old)
+    }
+    refused = refusals(((policy, sizes[policy.name]) for policy in (*force.new, *force.old)), options.budget)
     result: list[CompiledPolicy] = []
-    for policy in in_force:
+    for policy in force.new:
         why = refused.get(policy.name, "")
         before = known.get(id(policy))
-        if policy in old:
-            continue
-        if before is not None and before.refused == why:
-            result.append(before)
-        else:
-            result.append(compile_policy(policy, options, sizes[policy.name], why))
-    if is_isolated:
+        if before is None or before.refused != why:
+            before = compile_policy(policy, options, sizes[policy.name], why)
+        result.append(before)
+    if force.is_isolated:
         result.append(CompiledPolicy(namespace, Selection(namespace.name, None, None), {Direction.INGRESS: ()}))
-        result += [_compile_old(policy, options, sizes[policy.name], refused.get(policy.name, "")) for policy in old]
+    result += [_compile_old(policy, options, sizes[policy.name], refused.get(policy.name, "")) for policy in force.old]
     return tuple(sorted(result, key=lambda policy: (policy.source.name, policy.key.kind)))
+
+
+def refused_in(namespace: Namespace, policies: Iterable[NetworkPolicy], options: Options) -> dict[str, str]:
+    """Return which policies of a namespace are too large, and why, by name (semantics 2.8)."""
+    force = _in_force(namespace, policies, options)
+    return refusals(((policy, size_of(policy)) for policy in (*force.new, *force.old)), options.budget)
+
+
+@dataclass(frozen=True, slots=True)
+class _Force:
+    """The policies in force in a namespace, in order of name, and whether its annotation isolates all pods."""
+
+    new: list[NetworkPolicy]
+    old: list[NetworkPolicy]
+    is_isolated: bool
+
+
+def _in_force(namespace: Namespace, policies: Iterable[NetworkPolicy], options: Options) -> _Force:
+    ordered = sorted(policies, key=lambda policy: policy.name)
+    if options.legacy == "v1":
+        return _Force(ordered, [], is_isolated=False)
+    old = [policy for policy in ordered if is_old(policy)]
+    new = [policy for policy in ordered if not is_old(policy)]
+    is_isolated = bool(old or options.legacy == "v1beta1") and isolates(namespace)
+    return _Force(new, old if is_isolated else [], is_isolated)
 
 
 def _compile_old(policy: NetworkPolicy, options: Options, size: Size, refused: str) -> CompiledPolicy:
