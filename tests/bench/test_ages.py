@@ -7,6 +7,6 @@ from bench.ages import ages
 
 
 def test_events_cost_no_more_and_leave_nothing_behind() -> None:
-    first, *others = list(ages(8_000, 40))[1:]
+    first, *others = list(ages(5_000, 30))[1:]
     assert max(age.pieces for age in others) < 1.02 * first.pieces
     assert min(age.seconds for age in others) < 1.5 * first.seconds
