@@ -44,8 +44,7 @@ def lines(document: msgspec.Struct, form: Form) -> Iterator[str]:
 
 def _head(answer: msgspec.Struct) -> dict[str, str]:
     """Return what a document begins with, for answers that do not say it themselves."""
-    kind = ANSWERS.get(type(answer))
-    return {"apiVersion": API_VERSION, "kind": kind} if kind else {}
+    return {"apiVersion": API_VERSION, "kind": type(answer).__name__} if isinstance(answer, ANSWERS) else {}
 
 
 def pods_json(connections: Iterable[PodConnection], _page: Page = PAGE) -> Iterator[str]:
