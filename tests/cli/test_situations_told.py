@@ -37,6 +37,8 @@ ROWS = [
     ("empty-from", "chat-ui 2492", "explain internet chat/ui 3000", 0, "`from` is empty: every source", ""),
     ("egress-named-port", "cilium 24779", "explain two/srv-b one/srv-a 8000", 0, BY_NAME, ""),
     ("egress-named-port", "cilium 24779", "explain two/srv-b one/srv-a 8000 --set named-port-without-peer=never", 1, BY_NAME, ""),
+    ("svc-port", "codecentric helm-charts 432", "check sso/client sso/idp 80", 0, "allowed", "note: sso/sts/idp is asked at its own port; sso/svc/idp TCP 80 is TCP 8080 (http) of its pods"),
+    ("svc-port", "codecentric helm-charts 432", "check sso/client sso/idp 8080", 1, "denied", ""),
     ("svc-port", "codecentric helm-charts 432", "explain sso/client sso/svc/idp 80", 1, "sso/svc/idp TCP 80 is TCP 8080 (http) of its pods", ""),
 ]  # fmt: skip
 

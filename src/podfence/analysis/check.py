@@ -23,6 +23,7 @@ from podfence.analysis.parts import Part, differs
 from podfence.analysis.services import (
     Target,
     hides_clients,
+    namesake,
     node_sources,
     pods_of_headless,
     refuse_as_source,
@@ -65,7 +66,9 @@ def check(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQue
     except NoCommonFamilyError:
         return _unreachable(source.name, destination.name, port.text, _NO_FAMILY, "7.13")
     parts = [part for pair in connections for part in _judge(engine, pair, port.ports)]
-    return _verdict(engine, source.name, destination.name, port, parts)
+    verdict = _verdict(engine, source.name, destination.name, port, parts)
+    other = namesake(engine.state, destination, port)
+    return msgspec.structs.replace(verdict, notes=(other,)) if other else verdict
 
 
 def _judge(engine: Engine, pair: Pair, asked: PortSet) -> list[Part]:

@@ -9,7 +9,7 @@ import click
 
 from podfence.cli import question
 from podfence.cli.commands import Command
-from podfence.cli.inputs import load
+from podfence.cli.inputs import load, note
 
 if TYPE_CHECKING:
     from podfence.cli.inputs import Inputs
@@ -41,4 +41,7 @@ def command(*, inputs: Inputs, source: str, destination: str, port: str | None, 
     cluster = load(inputs)
     answer = cluster.check(source, destination, port, namespace=inputs.own_namespace)
     gaps = cluster.gaps_between(source, destination, namespace=inputs.own_namespace)
-    return question.answered("Verdict", answer, cluster.notes, form, colour, gaps)
+    code = question.answered("Verdict", answer, cluster.notes, form, colour, gaps)
+    for text in answer.notes if form == "text" else ():
+        note(inputs, text)
+    return code

@@ -59,9 +59,12 @@ def asks(function: Callable[..., int]) -> Callable[..., int]:
 def answered(
     kind: str, verdict: Verdict, notes: tuple[str, ...], form: str, colour: When, gaps: Sequence[Gap] = ()
 ) -> int:
-    """Write a verdict and return its exit code; notes are on standard error already, and in documents as data."""
+    """Write a verdict and return its exit code.
+
+    The notes of the cluster are on standard error already, and in documents they are data.
+    """
     if form != "text":
-        verdict = replace(verdict, notes=notes)
+        verdict = replace(verdict, notes=(*notes, *verdict.notes))
     outputs.write_as(kind, form, verdict, colour, gaps)
     return exit_code(verdict, gaps)
 

@@ -44,8 +44,9 @@ def lines(document: msgspec.Struct, form: Form) -> Iterator[str]:
 
 def _head(answer: msgspec.Struct, page: Page) -> dict[str, object]:
     """Return what a document begins with, for answers that do not say it themselves."""
-    kind = ANSWERS.get(type(answer))
-    return {"apiVersion": API_VERSION, "kind": kind, **_completeness(page)} if kind else {}
+    if not isinstance(answer, ANSWERS):
+        return {}
+    return {"apiVersion": API_VERSION, "kind": type(answer).__name__, **_completeness(page)}
 
 
 def _completeness(page: Page) -> dict[str, object]:
