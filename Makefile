@@ -5,6 +5,7 @@
 BIN := .venv/bin
 PYTHON_CODE := src tests bench
 SECONDS := 600
+START := 1000000
 
 .PHONY: help setup demo test fuzz fuzz-packets test-kubernetes test-sessions lint bench bench-kubernetes format lock wheel image helm install-yaml clean distclean
 
@@ -26,7 +27,8 @@ test: setup ## run all tests and measure coverage; ARGS='-k name' is passed on t
 fuzz: setup ## look for new cases against the slow twin, at random, until one fails or 5,000 each have passed
 	PODFENCE_EXAMPLES=5000 $(BIN)/python -m pytest -n 2 tests/analysis tests/policy $(ARGS)
 
-fuzz-packets: setup ## compare engine, twin and real packets on random clusters for SECONDS=600; needs root
+fuzz-packets: setup ## compare engine, twin and real packets on random clusters, and send random frames, for SECONDS=600 each; needs root
+	$(BIN)/python -m tests.attacks.fuzz --seconds $(SECONDS) --start $(START)
 	$(BIN)/python -m tests.dataplane.fuzz --seconds $(SECONDS) --connections 200000 $(ARGS)
 
 test-kubernetes: setup ## run the tests on a real Kubernetes that is built and started for them; needs root, Debian 12 and Go

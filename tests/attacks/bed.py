@@ -153,9 +153,9 @@ class Bed:
             time.sleep(0.02)
         return True
 
-    def resolve(self, name: str, address: str) -> None:
+    def resolve(self, name: str, address: str, interface: str = "eth0") -> None:
         """Let an end look for a neighbour, by a datagram to it, until it has found it."""
-        found = ("ip", "neigh", "show", address, "dev", self[name].interface)
+        found = ("ip", "neigh", "show", address, "dev", interface)
         with self[name].space.entered():
             speaking = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
         with speaking:
@@ -165,6 +165,11 @@ class Bed:
                 return "lladdr" in self.run(name, *found)
 
             self.until(asked, f"{name} finds {address}")
+
+    def resolve_from_node(self, name: str, family: int) -> None:
+        """Let the node look for a pod."""
+        interface = "cni0" if self.network == "bridge" else self[name].link
+        self.resolve("n1", self[name].address(family), interface)
 
     def __getitem__(self, name: str) -> End:
         return self.ends[name]

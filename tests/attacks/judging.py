@@ -22,7 +22,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
 from tests.attacks import plain
-from tests.attacks.bed import Bed
+from tests.attacks.bed import HELD, Bed
 from tests.attacks.plain import ARRIVES, QUIET
 from tests.attacks.wiring import NETWORKS, End, Network
 
@@ -33,7 +33,7 @@ _AFTER: Final = 0.03
 """Seconds in which what was sent before something that has arrived must have arrived too."""
 
 _NO_NEIGHBOUR: Final = (errno.EINVAL, errno.ENOBUFS)
-_HONEST: Final = {"t": "c"}
+_HONEST: Final = {"t": "c", HELD: "n1"}
 
 
 OneFrame = Callable[[Bed, End, End, Raw], Packet]
@@ -151,6 +151,10 @@ def honest_word(bed: Bed, receiver: str, family: int = 4, port: int = 5353) -> b
     """Let somebody who may send a datagram to a receiver; return what is in it."""
     mark = bed.token()
     ends = (bed, bed[_HONEST.get(receiver, "t")], bed[receiver])
+    if ends[1].name == "n1":
+        with plain.opened(bed, "n1", socket.SOCK_DGRAM, family) as speaking:
+            speaking.sendto(mark, (bed[receiver].address(family), port))
+        return mark
     bed.port(ends[1].name).send(ethernet(*ends) / datagram(*ends, family, port) / Raw(mark))
     return mark
 

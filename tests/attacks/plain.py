@@ -91,12 +91,23 @@ def arriving(item: socket.socket, patience: float) -> Iterator[bytes]:
 
 
 def connection(
-    bed: Bed, sender: str, receiver: str, address: str, port: int, *, patience: float, source: str | None = None
+    bed: Bed,
+    sender: str,
+    receiver: str,
+    address: str,
+    port: int,
+    *,
+    patience: float,
+    source: str | None = None,
+    at: int | None = None,
 ) -> bool:
-    """Return whether a program of one end opens a connection to one of another, and both hear each other."""
+    """Return whether a program of one end opens a connection to one of another, and both hear each other.
+
+    ``at`` is the port where the other listens, if it is not the one that is connected to.
+    """
     family = ipaddress.ip_address(address).version
     with ExitStack() as stack:
-        server = stack.enter_context(closing(listening(bed, receiver, socket.SOCK_STREAM, port, family)))
+        server = stack.enter_context(closing(listening(bed, receiver, STREAM, at or port, family)))
         client = stack.enter_context(closing(opened(bed, sender, socket.SOCK_STREAM, family)))
         if source is not None:
             client.bind(whole(bed, sender, source, 0))

@@ -25,7 +25,8 @@ class Port:
     """The link of one end, as its programs with NET_RAW have it."""
 
     def __init__(self, end: End) -> None:
-        """Listen from now on."""
+        """Listen from now on; what has come since `forget` and was looked at is in ``passed``."""
+        self.passed: list[bytes] = []
         with end.space.entered():
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ALL))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _ROOM)
@@ -40,6 +41,7 @@ class Port:
         """Drop what has come so far."""
         while self._next() is not None:
             pass
+        self.passed.clear()
 
     def hears(self, token: bytes, patience: float) -> bytes | None:
         """Return the first frame that has the token in it and comes within so many seconds."""
@@ -50,6 +52,7 @@ class Port:
         end = time.monotonic() + patience
         while True:
             while (frame := self._next()) is not None:
+                self.passed.append(frame)
                 if wanted(frame):
                     return frame
             left = end - time.monotonic()

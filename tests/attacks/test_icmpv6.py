@@ -58,3 +58,31 @@ def rows() -> Iterator[Attack]:
 @against(*rows())
 def test_no_message_passes_further_than_discovery_needs(pair: Pair, attack: Attack) -> None:
     judge(pair, attack)
+
+
+def in_the_name_of(source: str, kind: int) -> Make:
+    """Return what makes a message as between neighbours, with somebody else's source, for somebody far away."""
+    return lambda bed, sender, receiver, token: (
+        ethernet(bed, sender, receiver)
+        / IPv6(src=bed[source].six if source in bed.ends else source, dst=receiver.six, hlim=255)
+        / ICMPv6Unknown(type=kind)
+        / token
+    )
+
+
+@against(
+    *(
+        Frames(
+            f"{sender}-as-{source.partition(':')[0]}-to-{receiver}-{kind}",
+            sender,
+            receiver,
+            in_the_name_of(source, kind),
+        )
+        for sender in "axh"
+        for source in ("r", "2001:db8:1::7")
+        for receiver in ("d", "outside")
+        for kind in DISCOVERY
+    )
+)
+def test_no_message_between_neighbours_leaves_its_link_in_the_name_of_another(pair: Pair, attack: Attack) -> None:
+    judge(pair, attack)

@@ -59,7 +59,7 @@ def to(address: str, *, tcp: bool) -> Make:
             to(address, tcp=tcp),
             networks=("bridge",),
         )
-        for sender, receiver in (("a", "t"), ("c", "t"), ("x", "c"), ("h", "c"))
+        for sender, receiver in (("a", "t"), ("c", "t"), ("x", "c"), ("h", "c"), ("a", "h"), ("x", "h"))
         for name, address in ADDRESSES.items()
         for tcp in (True, False)
     )

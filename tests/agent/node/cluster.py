@@ -66,6 +66,12 @@ class FakeCluster:
         self._stopped = asyncio.Event()
         self._lock = threading.Lock()
 
+    @property
+    def objects(self) -> list[Fields]:
+        """All objects as they are now."""
+        with self._lock:
+            return [item for items in self._objects.values() for item in items.values()]
+
     def put(self, *items: Fields) -> None:
         """Create objects, or change them."""
         for item in items:
