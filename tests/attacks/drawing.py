@@ -45,17 +45,25 @@ PORTS: Final = (80, 81, 5353, 5353, 5354, 53, 67, 68, 7946, 4789, 8472, 22, 0, 6
 FIRST, LAST = 20000, 60000
 
 
+class Change(NamedTuple):
+    """What is done to a frame, and the seed of its own chances."""
+
+    name: str
+    seed: int
+
+
 class Plan(NamedTuple):
     """How a frame comes about: the same plan is the same frame, but for the token."""
 
     seed: int
-    changes: tuple[str, ...]
+    changes: tuple[Change, ...]
 
 
 def plan(seed: int) -> Plan:
     """Return what a seed stands for."""
     chance = random.Random(seed)
-    return Plan(seed, tuple(chance.choice(list(CHANGES)) for _ in range(chance.choice((0, 1, 1, 1, 2, 2, 3)))))
+    count = chance.choice((0, 1, 1, 1, 2, 2, 3))
+    return Plan(seed, tuple(Change(chance.choice(list(CHANGES)), chance.randrange(1 << 32)) for _ in range(count)))
 
 
 class Draw:
@@ -371,12 +379,12 @@ def drawn(bed: Bed, wanted: Plan, token: bytes) -> tuple[Draw, bytes]:
     """Return a planned frame, with how it was drawn. A change of something that is not there changes nothing."""
     draw = Draw(bed, wanted.seed, token)
     frame = BASES[draw.base](draw)
-    for place, name in enumerate(wanted.changes):
+    for change in wanted.changes:
         # Each change has chances of its own, so that leaving one out leaves the others as they are.
-        draw.chance = random.Random(wanted.seed * 8 + place + 1)
-        frame = CHANGES[name](draw, frame)
+        draw.chance = random.Random(change.seed)
+        frame = CHANGES[change.name](draw, frame)
     data = bytearray(raw(frame))
-    if "bytes" in wanted.changes:
+    if any(change.name == "bytes" for change in wanted.changes):
         for _ in range(draw.chance.choice((1, 1, 2, 4))):
             data[draw.chance.randrange(min(len(data), 80))] = draw.chance.randrange(256)
     return draw, bytes(data[:1464])

@@ -54,7 +54,7 @@ class Found(NamedTuple):
         """Return it as lines."""
         return (
             f"seed {self.plan.seed} on the network {self.network}: from {self.sender}, at {self.place}: {self.why}\n"
-            f"  changes  {' '.join(self.plan.changes) or 'none'}\n"
+            f"  changes  {' '.join(change.name for change in self.plan.changes) or 'none'}\n"
             f"  sent     {self.sent.hex()}\n"
             f"  arrived  {self.arrived.hex() or 'nothing'}"
         )

@@ -130,10 +130,11 @@ class Oracle:
     def _own(self, sender: str) -> tuple[str, str]:
         return self._bed[sender].four, self._bed[sender].six
 
-    def _taken(self, sender: End) -> set[str]:
+    def _taken(self) -> set[str]:
         here = self._bed.wiring.nodes[1]
         others = [end for end in here.pods.values() if end.name != HELD]
-        return {*here.gateways, sender.via, *(one for end in others for one in (end.four, end.mac))}
+        # The bridge's own hardware address cannot be taken from it: it learns nothing about itself.
+        return {*here.gateways, *(one for end in others for one in (end.four, end.mac))}
 
     def _belongs(self, place: str, address: str) -> bool:
         if place != "outside":
@@ -176,7 +177,7 @@ class Oracle:
             return "ARP passes a router"
         if sender.name == HELD:
             # Nobody knows its addresses: it may have any but those that others have.
-            taken = self._taken(sender)
+            taken = self._taken()
             fine = not {said.psrc, said.hwsrc, frame.src} & taken
             return "" if fine else f"ARP with what another has: {frame.summary()}"
         own = said.hwsrc == sender.mac and frame.src == sender.mac
@@ -190,8 +191,8 @@ class Oracle:
         last = upper(head)
         # With another hop limit a message of discovery means nothing, and is a packet like others.
         if kind_of(last) in (133, 134, 135, 136, 137):
-            return head.nh == 58 and head.hlim == 255
-        return kind_of(last) in _LISTENERS and head.dst.startswith("ff")
+            return bool(head.nh == 58 and head.hlim == 255)
+        return kind_of(last) in _LISTENERS and str(head.dst).startswith("ff")
 
     def _discovery(self, sender: End, head: IPv6) -> str:
         last = upper(head)

@@ -145,22 +145,23 @@ def test_no_pod_sends_to_an_impostor(pair: Pair, attack: Attack) -> None:
     judge(pair, attack)
 
 
-def overheard(bed: Bed, bait: Callable[[Bed, End, End], Packet]) -> bool:
-    """Return whether a reads what t sends to c, after a has sent with c's hardware address."""
-    a, t, c = (bed[name] for name in "atc")
-    bed.port("a").send(bait(bed, a, c))
+def overheard(bed: Bed, thief: str, bait: Callable[[Bed, End, End], Packet]) -> bool:
+    """Return whether a pod reads what t sends to c, after it has sent with c's hardware address."""
+    own, t, c = (bed[name] for name in (thief, "t", "c"))
+    bed.port(thief).send(bait(bed, own, c))
     token = bed.token()
-    for name in "ac":
+    for name in (thief, "c"):
         bed.port(name).forget()
     bed.port("t").send(Ether(src=t.mac, dst=c.mac) / datagram(bed, t, c) / token)
     if bed.guarded:
         return bed.port("c").hears(token, ARRIVES) is None
-    return bed.port("a").hears(token, ARRIVES) is not None
+    return bed.port(thief).hears(token, ARRIVES) is not None
 
 
 @against(
     *(
-        Trial(name, partial(overheard, bait=bait), networks=("bridge",))
+        Trial(f"{thief}-{name}", partial(overheard, thief=thief, bait=bait), networks=("bridge",))
+        for thief in "axh"
         for name, bait in {
             "ipv4": lambda bed, a, c: Ether(src=c.mac, dst=bed["t"].mac) / datagram(bed, a, bed["d"]) / b"bait",
             "ipv6": lambda bed, a, c: Ether(src=c.mac, dst=bed["t"].mac) / datagram(bed, a, bed["d"], 6) / b"bait",

@@ -66,3 +66,25 @@ def to(address: str, *, tcp: bool) -> Make:
 )
 def test_nothing_reaches_a_pod_at_an_address_that_it_does_not_have(pair: Pair, attack: Attack) -> None:
     judge(pair, attack)
+
+
+def for_c(mac: str | None, family: int) -> Make:
+    """Return what makes a datagram for c, whom the sender may reach, in a frame for the receiver or for an address."""
+    return lambda bed, sender, receiver, token: (
+        Ether(src=sender.mac, dst=mac or receiver.mac)
+        / packet(sender.address(family), bed["c"].address(family))
+        / UDP(sport=bed.number(), dport=5353)
+        / token
+    )
+
+
+@against(
+    *(
+        Frames(f"{receiver}-{name}-ipv{family}", "a", receiver, for_c(mac, family), networks=("bridge",))
+        for receiver in "txh"
+        for name, mac in (("by-its-mac", None), ("by-an-address-that-nobody-has", "02:00:00:00:00:99"))
+        for family in (4, 6)
+    )
+)
+def test_no_pod_gets_what_is_for_another(pair: Pair, attack: Attack) -> None:
+    judge(pair, attack)

@@ -71,9 +71,11 @@ def bound(links: Links, settings: Settings, program: NodeProgram) -> Bound:
         hook=Hook("filter", "prerouting", _PRIORITY),
     )
     held = "a link whose pod has no address yet"
-    result.chain("held", f"{_NEIGHBOURS} accept", f"counter {drops.quiet}", comment=held)
+    # Nobody has proved the source of these, so they may not go on to somebody behind the node.
+    here = f"{_NEIGHBOURS} fib daddr type {{ local, multicast }} accept"
+    result.chain("held", here, f"counter {drops.quiet}", comment=held)
     # Those of pods that are being made too: the table of frames has judged them, by port and hardware address.
-    result.chain("from_bridge", f"{_NEIGHBOURS} accept", "goto from_link")
+    result.chain("from_bridge", here, "goto from_link")
     result.chain(
         "from_link",
         "ip6 saddr { ::, fe80::/10 } goto link_local",

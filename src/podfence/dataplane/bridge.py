@@ -89,7 +89,8 @@ def _put_sets(result: Objects, links: Links) -> None:
     senders |= dict.fromkeys(trusted, goto("from_trusted"))
     senders |= dict.fromkeys(held, goto("held"))
     result.put(Map("senders", _INTERFACE), senders)
-    receivers: dict[ElementKey, Verdict | None] = dict.fromkeys(names, goto("to_pod"))
+    # A port whose pod is not known yet gets no more than the answers to its questions.
+    receivers: dict[ElementKey, Verdict | None] = dict.fromkeys(names | held, goto("to_pod"))
     receivers |= dict.fromkeys(links.uplinks, goto("to_uplink"))
     result.put(Map("receivers", _INTERFACE), receivers)
     _put_claims(result, ports)
