@@ -75,9 +75,7 @@ def _some(names: list[str]) -> str:
 
 def _made_up(state: ClusterState) -> Iterator[str]:
     """Say which namespaces are only mentioned, where a selector asks for a label that they may have."""
-    asked = {
-        key for table in state.policies.values() for policy in table.values() for key in namespace_keys_of(policy)
-    }
+    asked = {key for table in state.policies.values() for policy in table.values() for key in namespace_keys_of(policy)}
     names = sorted(state.implied - {"default"}) if asked - {NAME_LABEL} else []
     if names:
         which = f"namespace {names[0]} is" if len(names) == 1 else f"namespaces {_some(names)} are"
