@@ -163,7 +163,7 @@ class Pace:
         self._look_at = None
 
     def reviewing(self) -> bool:
-        """Note that flows are looked at again now; return whether the last change is old enough for that to be final."""
+        """Note that flows are looked at again now; return whether the last change is old enough for it to be final."""
         now = self._clock()
         settled = now >= self._changed_at + REVIEW_AFTER
         self._review_at = None
