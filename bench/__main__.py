@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import commands, engine, growth, kernel, lab, rival
+from bench import commands, engine, growth, kernel, lab, rival, tenants
 from bench.machine import OtherWork
 from bench.report import page
 
@@ -19,6 +19,7 @@ _SECTIONS = {
     "growth": growth.section,
     "rival": rival.section,
     "kernel": kernel.section,
+    "tenants": tenants.section,
     "lab": lab.section,
 }
 

@@ -63,7 +63,7 @@ def files(folder: Path) -> None:
             documents += found
             assert not problems
     with _timed("decode"):
-        objects, problems, _ = decode(documents)
+        objects, problems = decode(documents)[:2]
         assert not problems
     with _timed("set-up"):
         cluster = Cluster.from_objects(objects)

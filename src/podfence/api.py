@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from podfence.analysis.asked import ListQuestion
 from podfence.analysis.check import check
 from podfence.analysis.connectivity import connectivity, matrix, pod_connections
-from podfence.analysis.endpoints import parse_endpoint, require_namespace
+from podfence.analysis.endpoints import namespaces_of, parse_endpoint, require_namespace
 from podfence.analysis.notes import notes
 from podfence.analysis.overview import overview
 from podfence.analysis.ports import parse_port
@@ -25,8 +25,13 @@ if TYPE_CHECKING:
     from podfence.analysis.answers import Connectivity, Matrix, PodConnection
     from podfence.analysis.overview import Overview
     from podfence.cluster.state import Event
+    from podfence.kube.decode import Validation
+    from podfence.kube.findings import Finding
+    from podfence.kube.folders import Exclusion
+    from podfence.kube.load import Loaded
     from podfence.kube.objects import KubeObject
-    from podfence.kube.problems import Problem
+    from podfence.kube.omissions import Gap
+    from podfence.kube.rendering import Chart
     from podfence.policy.model import Change
     from podfence.policy.verdict import Verdict
 
@@ -34,8 +39,9 @@ if TYPE_CHECKING:
 class Cluster:
     """A cluster state with its policies, ready to be asked.
 
-    `warnings` are problems of the input that did not refuse it, `notes` what was made up or left out,
-    `ignored` counts objects of kinds that do not matter, by kind. Bare names in questions are looked up in
+    `warnings` are problems of the input that did not refuse it, `notes` what was made up or left out, `details` the
+    names of all that was left out, `ignored` counts objects of kinds that do not matter, by kind. `gaps` are where a
+    policy may lie that was not read: without any, answers are complete. Bare names in questions are looked up in
     `namespace` where the question names none: for a live cluster that of the context, else ``default``.
     """
 
@@ -43,11 +49,15 @@ class Cluster:
         self,
         state: ClusterState,
         options: Options,
-        warnings: tuple[Problem, ...] = (),
+        warnings: tuple[Finding, ...] = (),
         ignored: Mapping[str, int] | None = None,
         namespace: str = "default",
+        read: Loaded | None = None,
     ) -> None:
         """Ask the state with the options; `load`, `load_live` and `from_objects` make the state."""
+        self.gaps: tuple[Gap, ...] = read.gaps if read else ()
+        self.details: tuple[str, ...] = read.details if read else ()
+        self._read_notes: tuple[str, ...] = read.notes if read else ()
         self.state = state
         self.options = options
         self.warnings = warnings
@@ -68,7 +78,7 @@ class Cluster:
     def notes(self) -> tuple[str, ...]:
         """What was made up or left out, and which policies and rules do nothing, one sentence a kind."""
         if self._notes is None:
-            self._notes = notes(self._engine, self.ignored)
+            self._notes = (*self._read_notes, *notes(self._engine, self.ignored))
         return self._notes
 
     @classmethod
@@ -94,6 +104,16 @@ class Cluster:
         )
 
     explain = check
+
+    def gaps_between(self, source: str, destination: str, *, namespace: str | None = None) -> tuple[Gap, ...]:
+        """Return the gaps that could turn what `check` says of two ends; it is no firm answer unless there are none.
+
+        Raises EndpointError as `check` does.
+        """
+        own = namespace or self.namespace
+        ends = [parse_endpoint(self.state, text, own) for text in (source, destination)] if self.gaps else []
+        touched = {name for end in ends for name in namespaces_of(end)}
+        return tuple(gap for gap in self.gaps if gap.touches(touched))
 
     def connectivity(
         self,
@@ -176,16 +196,27 @@ class Cluster:
 def load(
     *paths: str | os.PathLike[str],
     recursive: bool = False,
-    kustomize: str | None = None,
+    kustomize: str | Sequence[str] = (),
+    charts: Sequence[Chart] = (),
+    exclude: Sequence[str | Exclusion] = (),
+    keep_going: bool = False,
+    namespace: str = "",
     stdin: BinaryIO | None = None,
     options: Options | None = None,
     progress: Callable[[float, int], None] | None = None,
 ) -> Cluster:
     """Return the cluster that manifests describe.
 
-    `paths` are files, folders (with `recursive` for their subfolders) or ``-`` for `stdin`; `kustomize`
-    is a folder to render. Raises InputError with every problem if anything was refused.
+    `paths` are files, folders (with `recursive` for their subfolders) or ``-`` for `stdin`; `kustomize` are folders
+    and `charts` charts to render. What folders hold besides manifests is left out, as `Cluster.notes` say; `exclude`
+    are patterns, as gitignore reads them in each folder, of what else to leave out, and `keep_going` leaves out what
+    is refused. Objects that name no namespace are in `namespace`, where bare names are looked up too; "" is
+    ``default``.
+
+    Raises InputError with every problem if anything was refused, and MissingProgramError for a program that is needed
+    to render and is not there.
     """
+    from podfence.kube.folders import Exclusion
     from podfence.kube.load import load as load_objects
 
     options = options or Options()
@@ -193,12 +224,17 @@ def load(
         [os.fspath(path) for path in paths],
         recursive=recursive,
         stdin=stdin,
-        kustomize=kustomize,
-        lax=options.validation == "lax",
+        kustomize=[kustomize] if isinstance(kustomize, str) else kustomize,
+        charts=charts,
+        exclude=[Exclusion((item,)) if isinstance(item, str) else item for item in exclude],
+        keep_going=keep_going,
+        validation=cast("Validation", options.validation),
         legacy=options.legacy,
+        namespace=namespace,
         progress=progress,
     )
-    return Cluster(ClusterState(loaded.objects), options, loaded.warnings, loaded.ignored)
+    state = ClusterState(loaded.objects)
+    return Cluster(state, options, loaded.warnings, loaded.ignored, namespace or "default", loaded)
 
 
 def load_live(
@@ -224,7 +260,7 @@ def load_live(
     Raises InputError for what is wrong in a kubeconfig, AccessError for a cluster that is not configured or
     credentials that fail, and ApiError for what the server refuses.
     """
-    from podfence.kube.access.choose import Choice
+    from podfence.kube.access.choice import Choice
     from podfence.kube.access.load import load as load_access
 
     options = options or Options()

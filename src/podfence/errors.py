@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from podfence.kube.problems import Problem
+    from podfence.kube.findings import Finding
 
 
 class PodfenceError(Exception):
@@ -30,7 +30,7 @@ class PodfenceError(Exception):
 class InputError(PodfenceError):
     """Some input was refused; `problems` holds all errors and warnings, in file order."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Finding]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import podfence.agent
-from podfence.agent.loop import Agent
+from podfence.agent.loop import MOST_CHANGES, Agent
 from podfence.agent.source import Attached, Bookmark, SourceClosed, Synced, Unreadable, Verify
 from podfence.cluster.state import Event, EventType
 from podfence.dataplane.conntrack import Labelled
@@ -91,7 +91,11 @@ class World(FakeRunner):
         self.runs.append((self.now, transaction))
 
     def play(self, conntrack: Flows | None = None, watch: Others | None = None) -> World:
-        agent = Agent(
+        self.agent(conntrack, watch).run()
+        return self
+
+    def agent(self, conntrack: Flows | None = None, watch: Others | None = None) -> Agent:
+        return Agent(
             self,
             "n1",
             self,
@@ -103,8 +107,6 @@ class World(FakeRunner):
             clock=lambda: self.now,
             chance=lambda: 1.0,
         )
-        agent.run()
-        return self
 
     def after_start(self) -> list[float]:
         """Return when transactions began after the cold start, which the first half second is for."""
@@ -516,6 +518,66 @@ def test_after_a_refusal_everything_that_came_meanwhile_is_programmed() -> None:
         (False, 1),
         (True, 2),
     ]
+
+
+def test_without_a_usable_nft_no_more_than_some_hundred_changes_are_kept_and_the_state_is_right_later() -> None:
+    pods = [pod("far", f"10.0.1.{number % 250 + 1}", node="n2", labels={"app": "web"}) for number in range(3_000)]
+    far = added(pods)
+    kept: list[int] = []
+
+    def receive(timeout: float | None) -> Sequence[Notice]:
+        kept.append(len(agent._changes))
+        return original(timeout)
+
+    world = World(BEGIN, *((1.0 + number, far[number * 100 : number * 100 + 100]) for number in range(30)), until=100.0)
+    world.refusals = [NftError("busy")]
+    original, run = world.receive, world.run
+    world.receive = receive  # type: ignore[method-assign]
+
+    def usable_later(transaction: Transaction) -> None:
+        world.refusals = [NftError("busy")] if world.now < 1080.0 else []
+        run(transaction)
+
+    world.run = usable_later  # type: ignore[method-assign]
+    agent = world.agent()
+    agent.run()
+
+    assert max(kept) < MOST_CHANGES
+    assert agent.enforcer is not None
+    assert agent.enforcer.verify() == ()
+    assert pods[-1].addresses[0] in str(world.contents(TABLE).elements)
+
+
+def test_of_many_changes_of_one_policy_that_are_there_together_only_the_last_is_taken_in() -> None:
+    flapping = [policy("flap", app("db"), ingress=[rule()] * count) for count in range(1, 40)]
+    events = [*added(flapping), deleted(flapping[0]), *added([policy("flap", app("db"), ingress=[])])]
+    world = World(BEGIN, (1.0, events))
+    agent = world.agent()
+    seen: list[int] = []
+    take = agent._take_event
+
+    def counting(event: Event, now: float) -> None:
+        seen.append(len(getattr(event.object, "ingress", ())))
+        take(event, now)
+
+    agent._take_event = counting  # type: ignore[method-assign]
+    agent.run()
+    assert seen[-1:] == [0]
+    assert len(seen) == len(START) + 1
+    assert agent.enforcer is not None
+    assert agent.enforcer.verify() == ()
+
+
+def test_a_policy_that_is_too_large_is_said_once_by_nodes_with_pods_of_its_namespace() -> None:
+    large = policy("large", app("db"), ingress=[rule()] * 501)
+    elsewhere = policy("large", app("db"), ingress=[rule()] * 501, namespace="other")
+    world = World(BEGIN, (1.0, added([large, elsewhere])), (1.2, added([WEB]))).play()
+    refused = [item for _, report in world.reports for item in report.refused]
+
+    assert [str(item) for item in refused] == [
+        "NetworkPolicy shop/large is too large: 501 rules, at most 500; it admits nothing"
+    ]
+    assert world.errors() == [str(refused[0])]
 
 
 def test_what_cannot_be_read_is_said_and_the_rest_is_applied() -> None:

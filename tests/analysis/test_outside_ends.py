@@ -9,6 +9,7 @@ import pytest
 from podfence import Cluster, EndpointError, Options
 from podfence.kube.objects import (
     Backend,
+    ContainerPort,
     EndpointPort,
     EndpointSlice,
     IPBlock,
@@ -142,21 +143,23 @@ def test_families_that_are_decided_differently_are_told_apart() -> None:
     ]
 
 
+MANUAL = Service(namespace="default", name="manual", ports=(ServicePort(80, 80),))
+MANUAL_SLICE = EndpointSlice(
+    namespace="default",
+    name="manual-1",
+    service="manual",
+    backends=(Backend(("10.1.0.1",), pod="web"),),
+    ports=(EndpointPort(80),),
+)
+
+
 def test_an_address_that_two_pods_claim_is_one_pods_whatever_leads_to_it() -> None:
     """Semantics 8.6. By a Service it was the pod that was read last."""
     new = Pod(namespace="default", name="new", template=PodTemplate(), addresses=("10.1.0.1",), phase="Running")
     old = msgspec.structs.replace(WEB, phase="Pending")
-    service = Service(namespace="default", name="manual", ports=(ServicePort(80, 80),))
-    piece = EndpointSlice(
-        namespace="default",
-        name="manual-1",
-        service="manual",
-        backends=(Backend(("10.1.0.1",), pod="web"),),
-        ports=(EndpointPort(80),),
-    )
     only = NetworkPolicy(namespace="default", name="only", pod_selector=APP, policy_types=("Ingress",))
     for objects in ([new, old], [old, new]):
-        cluster = Cluster.from_objects([NAMESPACE, *objects, only, service, piece])
+        cluster = Cluster.from_objects([NAMESPACE, *objects, only, MANUAL, MANUAL_SLICE])
         asked = [cluster.check("default/x=y", end, 80) for end in ("10.1.0.1", "svc/manual")]
 
         assert [(verdict.decision, verdict.ingress.summary) for verdict in asked] == [
@@ -166,15 +169,7 @@ def test_an_address_that_two_pods_claim_is_one_pods_whatever_leads_to_it() -> No
 
 def test_an_endpoint_leads_to_the_pod_it_names_if_nobody_is_known_to_have_its_address() -> None:
     unknown = msgspec.structs.replace(WEB, addresses=())
-    service = Service(namespace="default", name="manual", ports=(ServicePort(80, 80),))
-    piece = EndpointSlice(
-        namespace="default",
-        name="manual-1",
-        service="manual",
-        backends=(Backend(("10.1.0.1",), pod="web"),),
-        ports=(EndpointPort(80),),
-    )
-    cluster = Cluster.from_objects([NAMESPACE, unknown, CLOSED, service, piece])
+    cluster = Cluster.from_objects([NAMESPACE, unknown, CLOSED, MANUAL, MANUAL_SLICE])
 
     assert cluster.check("default/x=y", "svc/manual", 80).decision == "denied"
 
@@ -233,7 +228,7 @@ def test_what_an_option_leaves_open_rests_on_the_options_own_rule(option: str, r
 
     assert verdict.decision == "depends"
     assert verdict.egress.semantics == rule
-    assert verdict.egress.options == (option,)
+    assert verdict.egress.options == (option.replace("_", "-"),)
 
 
 def test_only_options_that_have_a_say_are_named_as_left_open() -> None:
@@ -260,3 +255,22 @@ def test_a_pod_has_one_address_of_each_family_for_check_and_list_alike() -> None
         "more than one address of a family, which no pod has: only the first is judged of default/twice"
         in cluster.notes
     )
+
+
+def test_a_service_says_which_ports_of_its_backends_its_own_are() -> None:
+    named = Pod(
+        namespace="default",
+        name="named",
+        template=PodTemplate(labels={"app": "web"}, ports=(ContainerPort(8080, "TCP", "http"),)),
+        addresses=("10.1.0.2",),
+    )
+    service = Service(
+        namespace="default", name="web", selector={"app": "web"}, ports=(ServicePort(80, "http"), ServicePort(81, 9090))
+    )
+    cluster = Cluster.from_objects([NAMESPACE, named, service])
+
+    assert cluster.check("named", "svc/web", 80).translation == "default/svc/web TCP 80 is TCP 8080 (http) of its pods"
+    assert cluster.check("named", "svc/web").translation == (
+        "default/svc/web TCP 80 is TCP 8080 (http) of its pods; default/svc/web TCP 81 is TCP 9090 of its pods"
+    )
+    assert not cluster.check("named", "named", 80).translation

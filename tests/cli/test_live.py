@@ -152,7 +152,8 @@ def test_bare_names_are_of_the_namespace_that_is_given_or_else_of_the_contexts(
 def test_the_namespace_of_the_context_limits_nothing(program: Program, api: Api) -> None:
     api.lists[PODS]["items"].append(pod("lone", 8, "elsewhere"))
 
-    assert "elsewhere/" in program("list", "--context", "shop").stdout
+    assert "elsewhere/lone" in program("list", "--context", "shop", "--from", "elsewhere/lone").stdout
+    assert "all pods " in program("list", "--context", "shop").stdout
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_without_files_and_without_a_cluster_the_message_names_all_ways_to_give_
         " and this is no pod with a service account: KUBERNETES_SERVICE_HOST is not set"
         " (give one with --kubeconfig, or read manifests with -f)\n"
         "Where kubectl reaches the cluster, pipe it in:\n"
-        "  kubectl get ns,no,po,deploy,sts,ds,rs,rc,job,cj,svc,endpointslices,ing,netpol -A -o yaml"
+        "  kubectl get ns,no,po,deploy,sts,ds,rs,rc,job,cj,svc,endpointslice,netpol -A -o yaml"
         f" | podfence {' '.join(question)} -f -\n"
     )
 

@@ -46,6 +46,7 @@ class World:
     labels: dict[str, Labels] = field(default_factory=dict)
     members: dict[Key, Member] = field(default_factory=dict)
     used: list[Selection] = field(default_factory=list)
+    looks: list[tuple[list[str], list[int]]] = field(default_factory=list)
     index: ClassIndex = field(default_factory=lambda: ClassIndex({}))
 
     def put(self, one: Pod) -> None:
@@ -67,8 +68,27 @@ class World:
         self.used.append(selection)
         self.index.bits(selection)
 
+    def disuse(self, number: int) -> None:
+        selection = self.used.pop(number)
+        self.index.look_away(selection.keys(), (), ())
+        if selection not in self.used:
+            self.index.forget(selection)
+
     def look_at(self, names: Iterable[str], cuts: Iterable[int]) -> None:
-        self.index.look_at((), names, cuts)
+        self.looks.append((list(names), list(cuts)))
+        self.index.look_at((), *self.looks[-1])
+
+    def look_away(self, number: int) -> None:
+        self.index.look_away((), *self.looks.pop(number))
+
+    def tidy(self) -> None:
+        before = {key: self.index.class_of(key) for key in self.members}
+        joined = self.index.tidy()
+        moved = {key for key in self.members if self.index.class_of(key) is not before[key]}
+        assert moved == joined.pods
+        for number in joined.classes:
+            found = self.index.classes.get(number)
+            assert found is None or found.members.keys() & joined.pods
 
     def meant(self, selection: Selection) -> set[Key]:
         return {
@@ -85,7 +105,9 @@ class World:
 @st.composite
 def steps(draw: DrawFn, world: World) -> None:
     """Draw one thing that happens to the world, and let it happen."""
-    kind = draw(st.sampled_from(("put", "put", "drop", "relabel", "use", "use", "names", "cuts")))
+    kind = draw(
+        st.sampled_from(("put", "put", "drop", "relabel", "use", "use", "disuse", "names", "cuts", "away", "tidy"))
+    )
     space = draw(st.sampled_from(SPACES))
     match kind:
         case "put":
@@ -96,6 +118,12 @@ def steps(draw: DrawFn, world: World) -> None:
             world.relabel(draw(strategies.namespaces(space)))
         case "use":
             world.use(draw(selections()))
+        case "disuse" if world.used:
+            world.disuse(draw(st.integers(0, len(world.used) - 1)))
+        case "away" if world.looks:
+            world.look_away(draw(st.integers(0, len(world.looks) - 1)))
+        case "tidy":
+            world.tidy()
         case "names":
             world.look_at([draw(st.sampled_from(strategies.PORT_NAMES))], ())
         case "cuts":
@@ -124,9 +152,10 @@ def check_invariants(world: World) -> None:
 
 
 @MANY
-@given(data=st.data())
-def test_selections_mean_what_a_loop_over_members_finds_after_every_step(data: st.DataObject) -> None:
+@given(data=st.data(), patience=st.sampled_from((0, 2, 64)))
+def test_selections_mean_what_a_loop_over_members_finds_after_every_step(data: st.DataObject, patience: int) -> None:
     world = World()
+    world.index.looks.patience = patience
     for space in SPACES:
         world.relabel(data.draw(strategies.namespaces(space)))
     for _ in range(data.draw(st.integers(1, 12))):
@@ -219,3 +248,45 @@ def test_a_selection_that_is_forgotten_is_right_when_it_is_used_again() -> None:
         world.put(pod("p", labels={"a": "x"}))
         assert world.keys_of(world.index.bits(selection)) == world.meant(selection) == {pod("p").key}
         world.drop(pod("p").key)
+
+
+def test_pods_that_nothing_tells_apart_any_more_are_one_class_again() -> None:
+    world = World({"shop": {}})
+    index = world.index
+    for number in range(10):
+        world.put(pod(f"p{number}", f"10.0.0.{number}", labels={"a": str(number % 2), "b": str(number)}))
+    look = ["a", "b"], ["http"], AddressSet.cidr("10.0.0.4/30").cuts()
+    index.looks.patience = 0
+    before = world_tables(index)
+    index.look_at(*look)
+    index.look_at(["a"], [], [])
+    assert len(index.classes) == 10
+
+    index.look_away(*look)
+    assert index.tidy().pods
+    assert sorted(found.labels["a"] for found in index.classes.values()) == ["0", "1"]
+    index.look_away(["a"], [], [])
+    index.tidy()
+    assert len(index.classes) == 1
+    assert world_tables(index) == before
+
+
+def world_tables(index: ClassIndex) -> list[int]:
+    """Return how much there is in every table of an index."""
+    sizes = [len(table) for table in vars(index).values() if isinstance(table, dict)]
+    return [*sizes, *(len(table) for table in vars(index.looks).values() if isinstance(table, dict | list))]
+
+
+def test_what_is_replaced_again_and_again_is_given_up_in_between() -> None:
+    world = World({"shop": {}})
+    index = world.index
+    for number in range(20):
+        world.put(pod(f"p{number}", f"10.0.0.{number}", labels={"a": str(number)}))
+    most = 0
+    for number in range(2_000):
+        cuts = AddressSet.single(number * 10).cuts()
+        index.look_at([f"k{number}"], [f"n{number}"], cuts)
+        index.look_away([f"k{number}"], [f"n{number}"], cuts)
+        index.tidy()
+        most = max(most, *world_tables(index))
+    assert most < 200

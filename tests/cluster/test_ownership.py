@@ -40,7 +40,13 @@ CHAINS: list[tuple[str, list[KubeObject], dict[str, str]]] = [
     ("a StatefulSet", [workload("StatefulSet", "db"), pod("db-0", owner="StatefulSet/db")], {"shop/db-0": "shop/sts/db"}),
     ("a static pod, owned by its Node", [pod("etcd-n1", owner="Node/n1")], {"shop/etcd-n1": ""}),
     ("a bare pod", [pod("p")], {"shop/p": ""}),
-    ("an owner of a kind that is not read", [workload("StatefulSet", "db", owner="Postgres/main"), pod("db-0", owner="StatefulSet/db")], {"shop/db-0": "shop/postgres/main"}),
+    ("an owner of a kind that is not read", [workload("StatefulSet", "db", owner="Postgres/main"), pod("db-0", owner="StatefulSet/db")], {"shop/db-0": "shop/sts/db"}),
+    ("a ReplicaSet of a Rollout that is not read", [workload("ReplicaSet", "web-77aa", owner="Rollout/web", labels={"rollouts-pod-template-hash": "77aa"}), pod("p", owner="ReplicaSet/web-77aa")], {"shop/p": "shop/rollout/web"}),
+    ("an operator's resource that owns two Deployments", [workload("Deployment", "front", owner="MyApp/x"), workload("Deployment", "back", owner="MyApp/x"), workload("ReplicaSet", "front-1", owner="Deployment/front"), pod("p", owner="ReplicaSet/front-1")], {"shop/p": "shop/deploy/front", "shop/deploy/back": "shop/deploy/back"}),
+    ("an operator's resource that owns two Jobs", [workload("Job", "dump", owner="Backup/x"), workload("Job", "sweep", owner="Backup/x"), pod("p", owner="Job/dump")], {"shop/p": "shop/job/dump", "shop/job/sweep": "shop/job/sweep"}),
+    ("a Deployment that a workload of another kind has made", [workload("Service.serving.knative.dev", "web"), workload("Deployment", "web-1", owner="Service.serving.knative.dev/web")], {"shop/deploy/web-1": "shop/deploy/web-1"}),
+    ("Deployments that own each other", [workload("Deployment", "a", owner="Deployment/b"), workload("Deployment", "b", owner="Deployment/a")], {"shop/deploy/a": "shop/deploy/a", "shop/deploy/b": "shop/deploy/b"}),
+    ("ReplicaSets that own each other", [workload("ReplicaSet", "a", owner="ReplicaSet/b"), workload("ReplicaSet", "b", owner="ReplicaSet/a"), pod("p", owner="ReplicaSet/a")], {"shop/p": "shop/rs/a", "shop/rs/b": "shop/rs/b"}),
     ("an owner of that name in another namespace", [workload("Deployment", "web", namespace="dev"), WEB_POD], {"shop/web-5d4f-x": "shop/deploy/web", "dev/deploy/web": "dev/deploy/web"}),
 ]  # fmt: skip
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from podfence.cluster.state import NAME_LABEL, ClusterState, Event
-from podfence.kube.objects import Ingress, KubeObject, Namespace, NetworkPolicy, Node, Service
+from podfence.kube.objects import KubeObject, Namespace, NetworkPolicy, Node, Service
 from podfence.sets.addresses import parse_address
 from tests.cluster.parts import added, deleted, modified, names, pod, workload
 
@@ -59,7 +59,7 @@ def test_members_after_each_event(story: list[tuple[Event, list[str]]]) -> None:
 
 @pytest.mark.parametrize(
     "item",
-    [pod("p"), DEPLOY, NetworkPolicy(namespace="shop", name="n"), Service(namespace="shop", name="s"), Ingress(namespace="shop", name="i")],
+    [pod("p"), DEPLOY, NetworkPolicy(namespace="shop", name="n"), Service(namespace="shop", name="s")],
     ids=lambda item: item.key.kind,
 )  # fmt: skip
 def test_a_namespace_that_is_only_mentioned_lives_as_long_as_what_is_in_it(item: KubeObject) -> None:

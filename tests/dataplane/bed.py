@@ -165,6 +165,8 @@ class Bed:
         self.set(end, ipv6__conf__all__accept_dad="0", ipv6__conf__default__accept_dad="0")
         self.set(end, ipv6__conf__eth0__accept_dad="0")
         if self.bridge:
+            # Else the node's end speaks for itself, with an address that it makes up.
+            self.set(node, **{f"ipv6__conf__{person.interface}__disable_ipv6": "1"})
             node.ip(f"link set {person.interface} master cni0", f"link set {person.interface} up")
             if self.port:
                 node.ip(f"link set {person.interface} type bridge_slave {self.port}")

@@ -112,7 +112,7 @@ def test_of_two_rules_that_admit_the_same_the_first_is_credited_however_they_nam
             assert credit(program, "TCP", 81) == SECOND, one
 
 
-def test_ranges_are_disjoint_and_hold_what_is_admitted_from_anywhere_too() -> None:
+def test_ranges_are_disjoint_and_hold_what_their_blocks_admit() -> None:
     rules = [
         rule(block("10.0.0.0/30"), ports=[PolicyPort("TCP", 80)]),
         rule(block("10.0.0.2/31"), ports=[PolicyPort("TCP", 80), PolicyPort("TCP", 81)]),
@@ -120,11 +120,23 @@ def test_ranges_are_disjoint_and_hold_what_is_admitted_from_anywhere_too() -> No
     ]
     found = only(compiled(WEB, policy("p", app("web"), ingress=rules)))
     first, middle, last = map(parse_address, ("10.0.0.0", "10.0.0.2", "10.0.0.3"))
+    (table,) = found.ranges
 
-    assert [(a, b) for a, b, _ in found.ranges] == [(first, middle - 1), (middle, last)]
-    assert credit(found.ranges[1][2], "TCP", 80) == FIRST
-    assert credit(found.ranges[1][2], "TCP", 81) == SECOND
-    assert credit(found.ranges[0][2], "UDP", 53) == RuleName("shop", "p", 2)
+    assert [(a, b) for a, b, _ in table.items] == [(first, middle - 1), (middle, last)]
+    assert credit(table.at(last), "TCP", 80) == FIRST
+    assert credit(table.at(last), "TCP", 81) == SECOND
+    assert credit(found.anywhere, "UDP", 53) == RuleName("shop", "p", 2)
+    assert table.at(first - 1) == table.at(last + 1) == ()
+
+
+def test_what_an_earlier_rule_admits_from_anywhere_is_not_credited_to_a_block() -> None:
+    tcp = [PolicyPort("TCP", 80)]
+    rules = [rule(ports=tcp), rule(block("10.0.0.0/30"), ports=[*tcp, PolicyPort("TCP", 81)]), rule(block("10.0.0.8/30"), ports=tcp)]  # fmt: skip
+    found = only(compiled(WEB, policy("p", app("web"), ingress=rules)))
+    (table,) = found.ranges
+
+    assert [(a, b) for a, b, _ in table.items] == [tuple(map(parse_address, ("10.0.0.0", "10.0.0.3")))]
+    assert table.at(parse_address("10.0.0.1")) == ((PortSet.single("TCP", 81), SECOND),)
 
 
 def test_a_pod_of_a_known_class_compiles_only_the_groups_that_list_it() -> None:

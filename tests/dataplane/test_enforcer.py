@@ -10,13 +10,14 @@ import pytest
 
 from podfence.api import Cluster
 from podfence.cluster.state import Event, EventType
-from podfence.dataplane.chains import Builder, group_name, rule_chain
+from podfence.dataplane.chains import Builder, group_name
 from podfence.dataplane.compiler import Compiler
 from podfence.dataplane.difference import CHUNK, cold_start, difference
 from podfence.dataplane.enforcer import Enforcer, ForeignTableError
 from podfence.dataplane.program import GroupKey, RuleName
 from podfence.dataplane.ruleset import TABLE
 from podfence.dataplane.settings import Settings
+from podfence.dataplane.verdicts import rule_chain
 from podfence.kube.objects import Key, KubeObject, Node, Peer, PolicyPort
 from podfence.nft.chain import Chain
 from podfence.nft.errors import NotFoundError, PermissionDeniedError

@@ -104,6 +104,7 @@ def test_a_program_after_changes_of_labels_is_that_of_a_fresh_start(start: int) 
         objects += [a_policy(random, number) for number in range(8)]
         now = {item.key: item for item in objects}
         cluster = Cluster.from_objects(objects)
+        cluster.model.index.looks.patience = seed % 2 * 64
         shared_from = random.choice((1, 2, 3, 5, 256))
         compiler = Compiler(cluster.model, "n1", shared_from=shared_from)
         for _ in range(12):

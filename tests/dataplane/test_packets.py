@@ -118,6 +118,35 @@ def test_a_block_admits_its_addresses_without_the_exceptions(network: Network, r
     )  # fmt: skip
 
 
+def test_very_many_ports_and_blocks_are_asked_page_by_page_and_table_by_table(
+    network: Network, runner: NftRunner
+) -> None:
+    ports = [PolicyPort("TCP", port) for port in (80, 8080, *range(20_000, 20_600, 2))]
+    blocks = [block(f"10.9.{number}.1/32") for number in range(256)]
+    enforce(
+        runner, DB,
+        policy("a", app("db"), ingress=[rule(block("10.0.0.0/29", "10.0.0.4/31"), ports=ports)]),
+        policy("b", app("db"), ingress=[rule(*blocks, block("203.0.113.9/32"), ports=[PolicyPort("TCP", 81)])]),
+        policy("c", app("db"), ingress=[rule(*blocks, block("10.0.0.3/32"), ports=[PolicyPort("TCP", 444)])]),
+        policy("d", app("db"), ingress=[rule(ports=[PolicyPort("UDP", 53)])]),
+    )  # fmt: skip
+    expect(
+        network,
+        allowed=(
+            *(f"10.0.0.3 > 10.0.0.2 {item}" for item in ("tcp 80", "tcp 8080", "tcp 444", "udp 53")),
+            "203.0.113.9 > 10.0.0.2 tcp 81",
+            "203.0.113.9 > 10.0.0.2 udp 53",
+        ),
+        denied=(
+            "10.0.0.3 > 10.0.0.2 tcp 81",
+            "10.0.0.3 > 10.0.0.2 icmp",
+            "10.0.0.4 > 10.0.0.2 tcp 80",
+            "203.0.113.9 > 10.0.0.2 tcp 80",
+            "203.0.113.9 > 10.0.0.2 tcp 444",
+        ),
+    )
+
+
 def test_both_ends_must_agree(network: Network, runner: NftRunner) -> None:
     enforce(
         runner, WEB, DB, API,

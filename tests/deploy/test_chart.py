@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from podfence.cli.main import commands
+from podfence.policy.budget import BUDGETS, MEASURES
 from podfence.policy.options import Options
 from tests.deploy import helm
 
@@ -38,6 +39,7 @@ EVERYWHERE = {
     ("", "pods", "watch"),
     ("networking.k8s.io", "networkpolicies", "list"),
     ("networking.k8s.io", "networkpolicies", "watch"),
+    ("", "events", "create"),
 }
 IN_DEFAULT = {("", "events", "create"), ("", "events", "patch")}
 
@@ -429,3 +431,47 @@ def test_old_kubernetes_is_refused() -> None:
 
     assert done.returncode != 0
     assert "1.22" in done.stderr
+
+
+# Large policies refused by the API server
+
+
+@helm.needed
+def test_no_admission_policy_is_made_unless_asked_for() -> None:
+    assert not {kind for kind in helm.objects() if kind.startswith("ValidatingAdmission")}
+    assert not {
+        kind
+        for kind in helm.objects("--set", "admission.policySize=true", "--set", "cleanup=true")
+        if kind.startswith("ValidatingAdmission")
+    }
+
+
+@helm.needed
+@pytest.mark.parametrize("budget", ["standard", "tenfold"])
+def test_the_admission_policy_has_the_limits_of_the_budget_but_for_what_cel_cannot_count(budget: str) -> None:
+    made = helm.objects("--set", "admission.policySize=true", "--set", f"options.budget={budget}")
+    spec = made["ValidatingAdmissionPolicy"]["spec"]
+    limits = BUDGETS[budget]
+    assert limits is not None
+    expected = {name: limit for name, limit in limits.policy._asdict().items() if name != "overlaps"}
+
+    assert [item["expression"] for item in spec["validations"]] == [
+        f"variables.{name} <= {limit}" for name, limit in expected.items()
+    ]
+    for item, (name, limit) in zip(spec["validations"], expected.items(), strict=True):
+        assert item["messageExpression"] == (
+            f"'is too large: ' + string(variables.{name}) + ' {MEASURES[name]}, at most {limit}'"
+        )
+    assert expected.keys() <= {item["name"] for item in spec["variables"]}
+    assert spec["failurePolicy"] == "Fail"
+    assert made["ValidatingAdmissionPolicyBinding"]["spec"] == {
+        "policyName": made["ValidatingAdmissionPolicy"]["metadata"]["name"],
+        "validationActions": ["Deny"],
+    }
+
+
+@helm.needed
+def test_an_admission_policy_without_a_budget_is_refused() -> None:
+    done = helm.template("--set", "admission.policySize=true", "--set", "options.budget=none")
+    assert done.returncode != 0
+    assert "there are no limits with options.budget none" in done.stderr

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from podfence.kube import wire
 from podfence.kube.decode import decode
+from podfence.kube.findings import Severity
 from podfence.kube.objects import (
     Backend,
     ContainerPort,
@@ -35,7 +36,6 @@ from podfence.kube.objects import (
     ServicePort,
     Workload,
 )
-from podfence.kube.problems import Severity
 from podfence.kube.validation.findings import Findings
 from podfence.kube.validation.shape import examine
 from podfence.kube.yaml import parse
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 def read(text: str, **options: Any) -> tuple[list[KubeObject], list[str], Counter[str]]:  # noqa: ANN401
     documents, problems = parse(dedent(text).encode(), "f.yaml")
-    objects, more, ignored = decode(documents, **options)
+    objects, more, ignored = decode(documents, **options)[:3]
     return objects, [str(problem) for problem in problems + more], ignored
 
 
@@ -130,7 +130,7 @@ def test_a_float_that_is_a_whole_number_is_that_number() -> None:
             "spec": {"ingress": [{"ports": [{"port": 80.0}]}]},
         }
 
-    (read_policy,), problems, _ = decode([Plain()])  # type: ignore[list-item]
+    (read_policy,), problems = decode([Plain()])[:2]  # type: ignore[list-item]
     assert isinstance(read_policy, NetworkPolicy)
     assert (read_policy.ingress[0].ports, problems) == ((PolicyPort("TCP", 80),), [])
 
@@ -174,7 +174,7 @@ LAX_BLOCKS = [
 @pytest.mark.parametrize(
     ("meta", "options"),
     [
-        ("{name: p}", {"lax": True}),
+        ("{name: p}", {"validation": "lax"}),
         ("{name: p, uid: u}", {}),
         ("{name: p, resourceVersion: '7'}", {}),
         ("{name: p, creationTimestamp: '2020-01-01T00:00:00Z'}", {}),
@@ -620,7 +620,7 @@ def test_the_slow_reader_leaves_only_what_the_quick_one_takes(value: Any) -> Non
 @given(damaged_policies())
 def test_any_document_gives_an_object_or_an_error_or_is_of_another_kind(value: Any) -> None:  # noqa: ANN401
     documents, unread = parse(json.dumps(value).encode(), "f.json")
-    objects, problems, ignored = decode(documents)
+    objects, problems, ignored = decode(documents)[:3]
     errors = [problem for problem in [*unread, *problems] if problem.severity is Severity.ERROR]
     assert len(objects) + ignored.total() + bool(errors) == 1 or not documents
     assert all(problem.position.line for problem in errors)

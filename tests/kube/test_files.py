@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from podfence.errors import MissingProgramError
-from podfence.kube import files
+from podfence.kube import files, folders, rendering
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,8 +35,8 @@ def write(folder: Path, *names: str) -> None:
 
 
 def read(*paths: str, recursive: bool = False, stdin: bytes = b"") -> tuple[list[str], list[str]]:
-    documents, problems = files.read(paths, recursive=recursive, stdin=io.BytesIO(stdin))
-    return [document.file for document in documents], [str(problem) for problem in problems]
+    found = files.read(paths, recursive=recursive, stdin=io.BytesIO(stdin), forgiving=False)
+    return [document.file for document in found.documents], [str(problem) for problem in found.problems]
 
 
 def test_a_file_may_have_any_name(folder: Path) -> None:
@@ -162,7 +162,7 @@ def test_files_and_folders_without_permission_are_named(folder: Path) -> None:
 
 def test_files_that_are_too_large_are_refused_unread(folder: Path) -> None:
     with (folder / "large.yaml").open("wb") as file:
-        file.truncate(files.SIZE_LIMIT + 1)
+        file.truncate(folders.SIZE_LIMIT + 1)
     assert read("large.yaml") == (
         [],
         ["large.yaml: error: has 256 MB; inputs over 256 MB are not read (split it into several files)"],
@@ -190,7 +190,7 @@ def test_progress_counts_inputs_and_the_part_read_of_one(folder: Path) -> None:
     write(folder, "d/a.yaml", "d/b.yaml", "c.yaml")
     (folder / "c.yaml").write_text("a: 1\n---\nb: 2\n")
     seen: list[tuple[float, int]] = []
-    files.read(["d", "c.yaml"], progress=lambda done, total: seen.append((done, total)))
+    files.read(["d", "c.yaml"], forgiving=False, progress=lambda done, total: seen.append((done, total)))
     assert [done for done, _ in seen if done == int(done)] == [1, 1, 2, 2, 3, 3]
     assert [round(done, 2) for done, _ in seen if 2 < done < 3] == [2.36]
     assert {total for _, total in seen} == {3}
@@ -209,7 +209,8 @@ def test_kustomize_is_run_by_whichever_program_there_is(
 ) -> None:
     program(folder, name, 'echo "args: $*"')
     monkeypatch.setenv("PATH", str(folder / "bin"))
-    documents, problems = files.read([], kustomize="overlay")
+    found = files.read([], kustomize=["overlay"])
+    documents, problems = found.documents, found.problems
     assert [document.value for document in documents] == [{"args": f"{task} -- overlay"}]
     assert documents[0].locate(("args",))[:2] == ("overlay (kustomize)", 1)
     assert problems == []
@@ -220,7 +221,9 @@ def test_kustomize_comes_after_the_files(folder: Path, monkeypatch: pytest.Monke
     program(folder, "kustomize", 'echo "b: 1"')
     monkeypatch.setenv("PATH", str(folder / "bin"))
     seen: list[tuple[float, int]] = []
-    documents, _ = files.read(["a.yaml"], kustomize=".", progress=lambda done, total: seen.append((done, total)))
+    documents = files.read(
+        ["a.yaml"], kustomize=["."], progress=lambda done, total: seen.append((done, total))
+    ).documents
     assert [document.file for document in documents] == ["a.yaml", ". (kustomize)"]
     assert list(dict.fromkeys(seen)) == [(1, 2), (2, 2)]
 
@@ -237,23 +240,25 @@ def test_what_kustomize_says_becomes_the_error(
 ) -> None:
     program(folder, "kustomize", script)
     monkeypatch.setenv("PATH", str(folder / "bin"))
-    assert [str(problem) for problem in files.read([], kustomize="o")[1]] == [f"o (kustomize): error: {message}"]
+    assert [str(problem) for problem in files.read([], kustomize=["o"]).problems] == [
+        f"o (kustomize): error: {message}"
+    ]
 
 
 def test_kustomize_that_does_not_end_is_given_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(folder, "kustomize", "exec /bin/sleep 30")
     monkeypatch.setenv("PATH", str(folder / "bin"))
-    monkeypatch.setattr(files, "KUSTOMIZE_TIMEOUT", 0.1)
-    assert "kustomize build did not end within 0.1 seconds" in str(files.read([], kustomize="o")[1][0])
+    monkeypatch.setattr(rendering, "TIMEOUT", 0.1)
+    assert "kustomize build did not end within 0.1 seconds" in str(files.read([], kustomize=["o"]).problems[0])
 
 
 def test_without_kustomize_and_kubectl_both_are_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(folder))
     with pytest.raises(MissingProgramError, match="kustomize or kubectl"):
-        files.read([], kustomize="o")
+        files.read([], kustomize=["o"])
 
 
 def test_standard_input_of_the_process_is_the_default() -> None:
-    code = "from podfence.kube import files; print(files.read(['-'])[0][0].value)"
+    code = "from podfence.kube import files; print(files.read(['-']).documents[0].value)"
     done = subprocess.run([sys.executable, "-c", code], input=b"a: y\n", capture_output=True, check=True)
     assert done.stdout == b"{'a': True}\n"

@@ -79,7 +79,11 @@ def test_all_problems_of_all_files_are_raised_in_file_order(folder: Path) -> Non
 
 def test_warnings_stand_among_the_errors(folder: Path) -> None:
     (folder / "a.yaml").write_text(
-        policy("p", "podSelector: {}\n  podSelector: {}") + "---\n" + policy("p") + "---\n" + policy("p", "egress: 1")
+        policy("p", "podSelector: {}\n  podSelector: {}")
+        + "---\n"
+        + policy("p", "policyTypes: [Egress]")
+        + "---\n"
+        + policy("p", "egress: 1")
     )
     got = refusal("a.yaml")
     assert [line.split(" ")[:2] for line in got] == [
@@ -93,7 +97,7 @@ def test_a_file_that_cannot_be_parsed_stands_between_its_neighbours(folder: Path
     (folder / "d").mkdir()
     for name in ("a", "c"):
         (folder / "d" / f"{name}.yaml").write_text(policy("BAD"))
-    (folder / "d" / "b.yaml").write_text("a: [")
+    (folder / "d" / "b.yaml").write_text("apiVersion: [")
     (folder / "z.yaml").write_text(policy("BAD"))
     got = refusal("z.yaml", "missing.yaml", "d")
     assert [line.split(":")[0] for line in got] == ["z.yaml", "missing.yaml", "d/a.yaml", "d/b.yaml", "d/c.yaml"]
@@ -110,5 +114,5 @@ def test_options_reach_the_decoder(folder: Path) -> None:
     (folder / "a.yaml").write_text(policy("p", block))
     (folder / "old.yaml").write_text(policy("o", "egress: []").replace("networking.k8s.io/v1", "extensions/v1beta1"))
     assert len(refusal("a.yaml", "old.yaml")) == 2
-    loaded = load(["a.yaml", "old.yaml"], lax=True, legacy="v1")
+    loaded = load(["a.yaml", "old.yaml"], validation="lax", legacy="v1")
     assert (len(loaded.objects), len(loaded.warnings)) == (2, 1)

@@ -24,7 +24,7 @@ spec:
 
 def warnings(text: str) -> list[str]:
     documents, problems = yaml.parse(text.encode(), "a.yaml")
-    _, found, _ = decode(documents)
+    found = decode(documents).problems
     return [str(problem) for problem in [*problems, *found]]
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podfence.kube.problems import Severity
+from podfence.kube.findings import MapKey, Severity, field_text
 from podfence.kube.validation.cidr import check_block, parse_block
-from podfence.kube.validation.findings import Findings, MapKey, field_text, go_quote, go_value, without_consequences
+from podfence.kube.validation.findings import Findings, go_quote, go_value, without_consequences
 from podfence.kube.validation.names import dns_label, dns_subdomain, label_key, label_value, port_name
 
 ALPHANUMERIC = string.ascii_letters + string.digits
@@ -181,4 +181,4 @@ def test_what_follows_from_an_unread_field_is_not_told() -> None:
     findings.invalid(("spec", "template"), 1, "mismatch", needs=(("spec", "selector"),))
     findings.invalid(("spec", "replicas"), -1, "negative")
     unread.invalid(("spec", "selector", "app"), 1, "expected a string")
-    assert [item.field[-1] for item in without_consequences(findings, unread)] == ["ports", "replicas"]
+    assert [item.path[-1] for item in without_consequences(findings, unread)] == ["ports", "replicas"]

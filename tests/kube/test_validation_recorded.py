@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from podfence.kube.decode import decode
+from podfence.kube.decode import Validation, decode
+from podfence.kube.findings import Finding, Severity
 from podfence.kube.objects import IPBlock, KubeObject, NetworkPolicy, Peer, Rule, Selector
-from podfence.kube.problems import Problem, Severity
 from podfence.kube.yaml import parse
 
 DATA = Path(__file__).parent.parent / "data" / "apiserver"
@@ -48,7 +48,7 @@ class Answer(NamedTuple):
     """What podfence makes of a manifest."""
 
     objects: list[KubeObject]
-    problems: list[Problem]
+    problems: list[Finding]
     ignored: int
 
     def texts(self, severity: Severity) -> list[str]:
@@ -56,7 +56,7 @@ class Answer(NamedTuple):
         return [text(problem) for problem in self.problems if problem.severity is severity]
 
 
-def text(problem: Problem) -> str:
+def text(problem: Finding) -> str:
     return f"{problem.field}: {problem.message}" if problem.field else problem.message
 
 
@@ -64,11 +64,11 @@ def rows(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (DATA / name).read_text(encoding="utf-8").splitlines()]
 
 
-def answer(row: dict[str, Any], *, lax: bool) -> Answer:
+def answer(row: dict[str, Any], *, lax: bool = False, level: Validation = "strict") -> Answer:
     manifest = re.sub(r"\{\{(\d+) times (.)\}\}", lambda match: match[2] * int(match[1]), row["manifest"])
     documents, problems = parse(manifest.encode(), "row.yaml")
-    objects, more, ignored = decode(documents, lax=lax)
-    return Answer(objects, problems + more, ignored.total())
+    found = decode(documents, validation="lax" if lax else level)
+    return Answer(found.objects, problems + found.problems, found.ignored.total())
 
 
 STRICT = rows("validation.jsonl")
@@ -160,7 +160,7 @@ def test_what_a_server_stored_is_read_from_a_dump(row: dict[str, Any], lax: bool
     stored = row["stored"]
     dump = {**stored, "metadata": {**stored["metadata"], "uid": "1", "resourceVersion": "2"}}
     documents, _ = parse(json.dumps(dump).encode(), "dump.json")
-    objects, problems, _ = decode(documents)
+    objects, problems = decode(documents)[:2]
     assert [problem for problem in problems if problem.severity is Severity.ERROR] == []
     ((kind, _, name),) = [item.key for item in objects]
     assert (kind, name) == (stored["kind"], stored["metadata"]["name"])
@@ -243,3 +243,33 @@ def terms_of(stored: dict[str, Any]) -> dict[str, Any]:
         (term["key"], term["operator"], tuple(term.get("values", ()))) for term in stored.get("matchExpressions", ())
     ]
     return {"terms": sorted(terms)}
+
+
+ANSWER = {
+    (fields[0], fields[1] == "lax"): fields[2:]
+    for fields in (line.split("\t") for line in (DATA / "answer.tsv").read_text(encoding="utf-8").splitlines()[1:])
+}
+
+
+def test_every_refusal_is_classified_for_answers() -> None:
+    assert ANSWER.keys() == {(row["id"], lax) for row, lax in CASES if not row["accepted"]}
+
+
+@pytest.mark.parametrize(
+    ("row", "lax"),
+    [pytest.param(row, lax, id=f"lax-{row['id']}" if lax else row["id"]) for row, lax in CASES if not row["accepted"]],
+)
+def test_only_what_an_answer_may_depend_on_is_an_error_at_the_level_of_answers(row: dict[str, Any], lax: bool) -> None:
+    verdict, reason = ANSWER[row["id"], lax]
+    found = answer(row, level="answer")
+    strictly = answer(row, level="lax" if lax else "strict")
+    if verdict == "error":
+        assert found.texts(Severity.ERROR), reason
+    else:
+        assert not found.texts(Severity.ERROR), reason
+        assert bool(strictly.texts(Severity.ERROR)) is (verdict == "warning")
+    if verdict == "warning":
+        # It is read all the same, and said to be odd.
+        assert found.objects
+        assert found.texts(Severity.WARNING)
+        assert reason

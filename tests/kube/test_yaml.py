@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from podfence.kube.problems import Severity
+from podfence.kube.findings import Severity
 from podfence.kube.yaml import parse
 
 _RECORDED = Path(__file__).parent.parent / "data" / "apiserver" / "yaml.jsonl"

@@ -91,16 +91,21 @@ def running(*words: str, stdin: str = "") -> Iterator[Run]:
 
 
 def processes(name: str) -> list[int]:
-    """Return all processes of a lab, the one on the outside included."""
+    """Return all processes of a lab, the oldest first, which is the one on the outside."""
     found = []
     for folder in Path("/proc").iterdir():
         try:
             environ = (folder / "environ").read_bytes() if folder.name.isdigit() else b""
+            if f"PODFENCE_LAB={name}\0".encode() in environ and int(folder.name) != os.getpid():
+                found.append((started(folder), int(folder.name)))
         except OSError:
             continue
-        if f"PODFENCE_LAB={name}\0".encode() in environ and int(folder.name) != os.getpid():
-            found.append(int(folder.name))
-    return sorted(found)
+    return [pid for _, pid in sorted(found)]
+
+
+def started(folder: Path) -> int:
+    """Return when a process was started, in the kernel's ticks; its number says nothing once numbers begin anew."""
+    return int((folder / "stat").read_text().rpartition(")")[2].split()[19])
 
 
 def has(program: str) -> bool:

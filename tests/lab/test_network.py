@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import errno
 import json
+import shlex
 import socket
 import struct
 import subprocess
+import sys
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -231,6 +233,40 @@ def test_the_kernel_is_asked_how_much_room_there_is(lab: Wired) -> None:
         assert capacity() == min(map(int, limits))
 
 
+HIDDEN = """
+import sys
+from podfence.lab.addresses import Plan
+from podfence.lab.network.bridged import Bridged
+from podfence.lab.network.namespaces import NetworkError
+try:
+    Bridged(Plan((4,), "bridge")).start_node(1)
+except NetworkError as error:
+    print(error)
+"""
+
+
+def without_settings(then: str) -> str:
+    """Return what comes of a bridge, and of a command, in a network without the settings of br_netfilter."""
+    hide = "mount -t tmpfs none /proc/sys/net; mount -t tmpfs none /sys/module"
+    script = f"{hide}; {then.format(python=f'{sys.executable} -c {shlex.quote(HIDDEN)}')}"
+    command = ("unshare", "--net", "--mount", "sh", "-ec", script)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_without_br_netfilter_there_is_no_bridge_and_the_remedy_is_named() -> None:
+    assert without_settings("{python}").strip() == (
+        "packets on a bridge do not pass the hooks of policies without the kernel's module br_netfilter: "
+        "load it (as root: modprobe br_netfilter), or take `--network routed`"
+    )
+
+
+def test_a_kernel_whose_settings_are_for_the_whole_machine_has_the_bridge_itself_show_its_packets() -> None:
+    found = without_settings("mkdir /sys/module/br_netfilter; {python}; ip -d link show cni0")
+    assert "nf_call_iptables 1 nf_call_ip6tables 1" in found
+
+
 def finders_for(pods: int) -> int:
     """Return the room in which so many pods find their neighbours themselves."""
     return next(room for room in count() if finders(room) == pods)
@@ -241,9 +277,10 @@ def neighbours(lab: Wired, pid: int, family: Family) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.parametrize("network", get_args(PodNetworkKind))
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_lab_of_one_family_works(family: Family) -> None:
-    with Wired(Plan((family,)), (1, 1)) as lab:
+def test_a_lab_of_one_family_works(family: Family, network: PodNetworkKind) -> None:
+    with Wired(Plan((family,), network), (1, 1)) as lab:
         client, target = lab.pods[0][0], lab.pods[1][0]
         server = lab.server(target.pid, "tcp", family, 80)
         assert lab.call(client.pid, target.addresses[0], 80, server).client == client.addresses[0]

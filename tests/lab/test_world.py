@@ -48,7 +48,8 @@ def test_a_new_world_holds_nodes_namespaces_and_a_dns_server_that_reasons_can_na
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_every_example_can_be_applied_and_deleted_again(checkout: Path, name: str) -> None:
     made = world()
-    found, problems = files.read([str(checkout / "examples" / name)])
+    read = files.read([str(checkout / "examples" / name)])
+    found, problems = read.documents, read.problems
     assert not problems
 
     outcomes = made.apply(found)
@@ -139,7 +140,7 @@ def test_objects_without_a_namespace_go_where_the_request_says() -> None:
 
 def test_the_old_form_of_policies_keeps_its_meaning(checkout: Path) -> None:
     made = world()
-    found, _ = files.read([str(checkout / "examples" / "before-1-7")])
+    found = files.read([str(checkout / "examples" / "before-1-7")]).documents
     made.apply(found)
 
     assert [policy.api_version for table in made.state.policies.values() for policy in table.values()] == [
@@ -199,11 +200,11 @@ def test_kinds_have_kubectls_names(word: str) -> None:
      ("ds", "DaemonSet"), ("rs", "ReplicaSet"), ("rc", "ReplicationController"), ("job", "Job"), ("cj", "CronJob")],
 )  # fmt: skip
 def test_kinds_have_kubectls_short_names(word: str, kind: str) -> None:
-    assert resource_of(word).kind == kind
+    assert resource_of(word).name == kind
 
 
 def test_a_word_that_is_no_kind_is_refused() -> None:
-    with pytest.raises(UnknownResourceError, match=r'have a resource type "frobs" \(known are ns, po'):
+    with pytest.raises(UnknownResourceError, match=r'have a resource type "frobs" \(known are ns, no, po'):
         world().delete_named("frobs", ["x"])
 
 

@@ -47,7 +47,7 @@ def objects_of(state: ClusterState) -> list[KubeObject]:
     policies = [policy for table in state.policies.values() for policy in table.values()]
     real = [space for name, space in state.namespaces.items() if name not in state.implied]
     return [*real, *state.nodes.values(), *state.workloads.values(), *state.pods.values(), *state.services.values(),
-            *state.slices.values(), *state.ingresses.values(), *policies]  # fmt: skip
+            *state.slices.values(), *policies]  # fmt: skip
 
 
 class Supervised(RuleBasedStateMachine):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import podfence
-from podfence.kube.problems import Severity
+from podfence.kube.findings import Severity
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 RULES = EXAMPLES / "pod-traffic-rules"

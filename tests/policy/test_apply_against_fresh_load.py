@@ -34,6 +34,16 @@ if TYPE_CHECKING:
 
 MANY = tried(150)
 
+PATIENCE = st.sampled_from((0, 1, 64))
+"""After how much that nobody looks at any more it is given up."""
+
+
+def following(objects: Sequence[KubeObject], options: Options, patience: int) -> Cluster:
+    cluster = Cluster.from_objects(objects, options)
+    cluster.model.index.looks.patience = patience
+    return cluster
+
+
 Row = dict[tuple[object, Bound], "PortSet"]
 """What one direction of one pod admits, by peer."""
 
@@ -75,12 +85,12 @@ def assert_same_answers(followed: Cluster, objects: Sequence[KubeObject], option
 
 
 @MANY
-@given(data=st.data(), objects=strategies.clusters(), options=strategies.options())
+@given(data=st.data(), objects=strategies.clusters(), options=strategies.options(), patience=PATIENCE)
 def test_answers_after_events_are_those_of_a_fresh_load(
-    data: st.DataObject, objects: list[KubeObject], options: Options
+    data: st.DataObject, objects: list[KubeObject], options: Options, patience: int
 ) -> None:
     history = data.draw(strategies.events(objects))
-    followed = Cluster.from_objects(objects, options)
+    followed = following(objects, options, patience)
     for event in history:
         followed.apply(as_event(event))
 
@@ -88,12 +98,12 @@ def test_answers_after_events_are_those_of_a_fresh_load(
 
 
 @tried(100)
-@given(data=st.data(), options=strategies.options())
+@given(data=st.data(), options=strategies.options(), patience=PATIENCE)
 def test_answers_after_each_of_the_first_events_of_an_empty_cluster_are_those_of_a_fresh_load(
-    data: st.DataObject, options: Options
+    data: st.DataObject, options: Options, patience: int
 ) -> None:
     history = data.draw(strategies.events(max_size=6))
-    followed = Cluster.from_objects((), options)
+    followed = following((), options, patience)
     for number, event in enumerate(history, 1):
         followed.apply(as_event(event))
         assert_same_answers(followed, strategies.replay((), history[:number]), options)
@@ -237,11 +247,11 @@ def assert_changed_policies_and_their_subjects_are_named(change: Change, before:
 
 
 @tried(200)
-@given(data=st.data(), objects=strategies.clusters(), options=strategies.options())
+@given(data=st.data(), objects=strategies.clusters(), options=strategies.options(), patience=PATIENCE)
 def test_a_change_names_every_policy_whose_classes_differ_and_the_subjects_of_those(
-    data: st.DataObject, objects: list[KubeObject], options: Options
+    data: st.DataObject, objects: list[KubeObject], options: Options, patience: int
 ) -> None:
-    cluster = Cluster.from_objects(objects, options)
+    cluster = following(objects, options, patience)
     for event in data.draw(strategies.events(objects, max_size=6)):
         before = meant(cluster)
         change = cluster.apply(as_event(event))
@@ -249,15 +259,15 @@ def test_a_change_names_every_policy_whose_classes_differ_and_the_subjects_of_th
 
 
 @tried(200)
-@given(data=st.data(), objects=strategies.clusters(), options=strategies.options())
+@given(data=st.data(), objects=strategies.clusters(), options=strategies.options(), patience=PATIENCE)
 def test_what_a_change_does_not_name_has_the_same_reach_as_before(
-    data: st.DataObject, objects: list[KubeObject], options: Options
+    data: st.DataObject, objects: list[KubeObject], options: Options, patience: int
 ) -> None:
     options = options.with_value("unknown_address", "depends")
     history = data.draw(strategies.events(objects, max_size=5))
     everything = [*objects, *(item for _, item in history)]
     addresses = [text for text in boundaries.addresses(everything) if text not in ("127.0.0.1", "::1")]
-    cluster = Cluster.from_objects(objects, options)
+    cluster = following(objects, options, patience)
     for event in history:
         before = {direction: rows(cluster, direction, addresses) for direction in Direction}
         old_classes = {key: cluster.model.index.class_of(key) for key in cluster.state.members}

@@ -60,6 +60,8 @@ QUESTIONS: dict[str, Question] = {
     "pod_families": ([ME, pod("you"), policy("p", app("me"), ingress=[rule(block("0.0.0.0/0"))])], "shop/you", "shop/me", "80"),
     "pod_families without addresses": ([pod("me"), pod("you"), policy("p", app("me"), ingress=[rule(block("0.0.0.0/0"))])], "shop/you", "shop/me", "80"),
     "unknown_address": ([ME, pod("you"), policy("p", app("me"), ingress=[rule(block("10.0.0.0/8"))])], "shop/you", "shop/me", "80"),
+    "budget of 600 rules": ([ME, YOU, policy("p", ingress=[Rule()] * 600)], "shop/you", "shop/me", "80"),
+    "budget of 6,000 rules": ([ME, YOU, policy("p", ingress=[Rule()] * 6_000)], "shop/you", "shop/me", "80"),
     "legacy with an old policy that has no effect": ([ME, YOU, old(policy("p", app("me"), ingress=[]))], "shop/you", "shop/me", "80"),
     "legacy with the annotation only": ([ME, YOU, ISOLATED], "shop/you", "shop/me", "80"),
     "legacy with both": ([ME, YOU, ISOLATED, old(policy("p", app("you"), ingress=[]))], "shop/you", "shop/me", "80"),
@@ -84,6 +86,8 @@ ANSWERS = {
     "pod_families": {"ipv4": "allowed", "ipv6": "denied", "dual": "allowed"},
     "pod_families without addresses": {"ipv4": "allowed", "ipv6": "denied", "dual": "depends"},
     "unknown_address": {"outside": "denied", "depends": "depends"},
+    "budget of 600 rules": {"standard": "denied", "tenfold": "allowed", "none": "allowed"},
+    "budget of 6,000 rules": {"standard": "denied", "tenfold": "denied", "none": "allowed"},
     "legacy with an old policy that has no effect": {"auto": "allowed", "v1": "denied", "v1beta1": "allowed"},
     "legacy with the annotation only": {"auto": "allowed", "v1": "allowed", "v1beta1": "denied"},
     "legacy with both": {"auto": "denied", "v1": "allowed", "v1beta1": "denied"},
@@ -142,7 +146,7 @@ def test_every_value_of_every_option_that_the_engine_has_is_in_the_table() -> No
     told = {(option_of(title), value) for title, value, _ in ROWS}
     there = {(name, value) for name, choice in describe().items() for value in choice.values}
 
-    assert there - told == {("validation", "strict"), ("validation", "lax")}
+    assert there - told == {("validation", value) for value in ("answer", "strict", "lax")}
     assert told <= there
 
 
@@ -151,15 +155,16 @@ def test_the_default_is_the_first_value() -> None:
 
 
 @pytest.mark.parametrize("legacy", ["auto", "v1", "v1beta1"])
-def test_validation_of_old_cidr_spellings_is_strict_or_lax(tmp_path: Path, legacy: str) -> None:
+def test_old_cidr_spellings_are_read_by_lax_validation_alone(tmp_path: Path, legacy: str) -> None:
     file = tmp_path / "p.yaml"
     file.write_text(
         "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: p, namespace: shop}, spec: "
         "{ingress: [{from: [{ipBlock: {cidr: 10.1.2.3/24}}, {ipBlock: {cidr: '::ffff:10.2.0.0/112'}}]}]}}\n---\n"
         "{apiVersion: v1, kind: Pod, metadata: {name: me, namespace: shop}, spec: {containers: [{name: c, image: i}]}}\n"
     )
-    with pytest.raises(InputError, match="must not have bits set beyond the prefix length"):
-        load(file, options=Options(legacy=legacy))
+    for validation in ("answer", "strict"):
+        with pytest.raises(InputError, match="must not have bits set beyond the prefix length"):
+            load(file, options=Options(legacy=legacy, validation=validation))
     cluster = load(file, options=Options(legacy=legacy, validation="lax"))
 
     assert cluster.warnings

@@ -154,6 +154,7 @@ ALLOWED = Verdict(
         semantics="2.2",
         policies=(DB,),
         rule=DB_RULE,
+        match="item 1 of `from`: app=api",
     ),
 )
 DEPENDS = Verdict(

@@ -63,3 +63,32 @@ def test_a_paragraph_hangs_from_its_first_line() -> None:
         columns.paragraph("G1 = shop/deploy/web, shop/deploy/api", 24) == "G1 = shop/deploy/web,\n    shop/deploy/api"
     )
     assert columns.paragraph("G1 = shop/deploy/web, shop/deploy/api", None) == "G1 = shop/deploy/web, shop/deploy/api"
+
+
+@pytest.mark.parametrize("width", [20, 40, 79])
+@given(text=st.text("abc-/, ", max_size=300).map(lambda text: " ".join(text.split())))
+def test_no_line_of_a_paragraph_is_wider_than_the_terminal(text: str, width: int) -> None:
+    lines = columns.paragraph(text, width).split("\n")
+
+    assert max(map(len, lines)) <= width
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+
+
+def test_a_name_that_is_too_long_is_broken_after_a_slash_or_a_hyphen() -> None:
+    rows = [("kubeflow/deploy/kserve-models-web-application", "TCP 80")]
+
+    assert list(columns.lines(rows, width=30)) == [
+        "kubeflow/deploy/        TCP 80",
+        "kserve-models-web-",
+        "application",
+    ]
+
+
+def test_where_there_is_room_for_the_longest_words_no_name_is_broken() -> None:
+    rows = [("shop/deploy/a-name-that-is-rather-long", "->", "all pods except shop/sts/db, dev/deploy/web")]
+
+    assert list(columns.lines(rows, gaps=(" ", " "), width=62)) == [
+        "shop/deploy/a-name-that-is-rather-long -> all pods except",
+        "                                          shop/sts/db,",
+        "                                          dev/deploy/web",
+    ]

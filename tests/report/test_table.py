@@ -44,11 +44,12 @@ def test_a_terminal_gets_a_header_and_no_line_is_wider() -> None:
 
 
 def test_what_a_connection_depends_on_is_a_column_only_where_one_depends() -> None:
-    header, first, second = table.overview(samples.as_overview(samples.DEPENDING), Page(width=120))
+    header, first, second, _, own = table.overview(samples.as_overview(samples.DEPENDING), Page(width=120))
 
     assert header.split() == ["SOURCE", "DESTINATION", "PORTS", "DEPENDS"]
-    assert first.split() == ["shop/deploy/web", "->", "shop/deploy/api", "TCP", "5000"]
+    assert first.split() == ["deploy/web", "->", "deploy/api", "TCP", "5000"]
     assert second.endswith("  TCP 8080-8090; all ICMP  depends on service-source")
+    assert own == "names without a namespace are in shop"
 
 
 def test_on_a_terminal_a_set_names_its_namespace_once() -> None:

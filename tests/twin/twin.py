@@ -17,6 +17,7 @@ from .addresses import block_has, is_loopback, parse_address
 from .ports import item_matches
 from .question import AddressEnd, Answer, NodeEnd, PodEnd, agreement, all_of, answer, any_of
 from .selectors import selects
+from .size import too_large
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -107,6 +108,7 @@ class Twin:
         self.node_names = {*self.nodes, *(pod.template.node for pod in self.every_pod if pod.template.node)}
         self.policies = [item for item in latest if isinstance(item, NetworkPolicy)]
         self.namespaces = {item.name: item for item in latest if isinstance(item, Namespace)}
+        self.refused: dict[str, set[str]] = {}
 
     # Questions
 
@@ -265,9 +267,17 @@ class Twin:
         for policy in self.policies_for(pod):
             reading = self.reading(policy)
             listed = direction in policy_types(policy) if reading == "v1" else direction == "Ingress"
-            if reading != "no effect" and listed:
+            if reading != "no effect" and listed and not self.is_too_large(policy):
                 for rule in policy.ingress if direction == "Ingress" else policy.egress:
                     yield policy, rule
+
+    def is_too_large(self, policy: NetworkPolicy) -> bool:
+        """Return whether a policy admits nothing because of its size, or that of its namespace (semantics 2.8)."""
+        space = policy.namespace
+        if space not in self.refused:
+            there = [item for item in self.policies if item.namespace == space and self.reading(item) != "no effect"]
+            self.refused[space] = too_large(there, self.options.budget)
+        return policy.name in self.refused[space]
 
     # Rules and peers (section 3)
 

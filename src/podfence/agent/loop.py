@@ -17,8 +17,9 @@ from msgspec.structs import replace
 from podfence.agent.acceptance import accept
 from podfence.agent.complaints import Complaints
 from podfence.agent.questions import Questions
-from podfence.agent.reports import Record, Report
-from podfence.agent.source import Attached, Bookmark, SourceClosed, Synced, Unreadable, Verify
+from podfence.agent.reports import Record, Refusal, Report
+from podfence.agent.sizes import Sizes
+from podfence.agent.source import Attached, Bookmark, SourceClosed, Synced, Unreadable, Verify, latest
 from podfence.cluster.state import ClusterState, Event, EventType
 from podfence.dataplane.compiler import check_options
 from podfence.dataplane.enforcer import Enforcer, ForeignTableError
@@ -55,6 +56,12 @@ REVIEW_BY: Final = 0.500
 
 REVIEW_AGAIN: Final = 1.0
 """Seconds after which flows are looked at again that the kernel did not let us look at."""
+
+MOST_CHANGES: Final = 256
+"""How many changes are kept at most while the kernel cannot be programmed."""
+
+_MOST_RECEIVED: Final = 4096
+_SOME_REFUSED: Final = 5
 
 VERIFY_EVERY: Final = 60.0
 """Seconds between two comparisons of the whole table with what it should hold."""
@@ -126,6 +133,7 @@ class Agent:
         self._chance = chance
         self._complaints = Complaints()
         self._questions = Questions()
+        self._sizes = Sizes()
         self._state = ClusterState()
         self._model: Model | None = None
         self._stopped = False
@@ -238,7 +246,7 @@ class Agent:
 
     def _take(self, notices: Sequence[Notice]) -> None:
         now = self._clock()
-        for notice in notices:
+        for notice in latest(notices):
             match notice:
                 case Event():
                     self._take_event(notice, now)
@@ -265,8 +273,27 @@ class Agent:
         if self._model is None:
             self._state.apply(accepted)
         else:
-            self._changes.append(self._model.apply(accepted))
+            change = self._model.apply(accepted)
+            self._changes.append(change)
             self._await(now)
+            spaces = {key.namespace for key in change.policies}
+            if accepted.object.key in self._local:
+                spaces.add(accepted.object.key.namespace)
+            self._say_refused(self._sizes.changed(self._model.engine, spaces, self._local))
+            if len(self._changes) >= MOST_CHANGES and self.enforcer is not None and self._is_waiting_long():
+                # The kernel cannot be programmed, and may not be for hours; the objects in the changes would stay.
+                self.enforcer.follow(*self._changes)
+                self._changes = []
+
+    def _is_waiting_long(self) -> bool:
+        return self._failures > 0 or not self._adopted
+
+    def _say_refused(self, found: tuple[Refusal, ...]) -> None:
+        if found:
+            errors = tuple(map(str, found[:_SOME_REFUSED]))
+            if len(found) > _SOME_REFUSED:
+                errors += (f"{len(found) - _SOME_REFUSED:,} more policies are refused for their size",)
+            self._tell(replace(self.status(), errors=errors, refused=found))
 
     def _begin(self, now: float) -> None:
         if self._model is None:
@@ -275,6 +302,8 @@ class Agent:
                 self._runner, self._node, self._model, self._settings, self._conntrack, clock=self._clock
             )
             self._await(now)
+            spaces = {key.namespace for key in self._local}
+            self._say_refused(self._sizes.changed(self._model.engine, spaces, self._local))
 
     def _await(self, now: float) -> None:
         if self._waiting_since is None:
@@ -290,8 +319,9 @@ class Agent:
                 self._local.add(item.key)
         elif not isinstance(item, NetworkPolicy):
             return
-        _, since = self._received.get(item.key, (None, now))
-        self._received[item.key] = event.type, since
+        if item.key in self._received or len(self._received) < _MOST_RECEIVED:
+            _, since = self._received.get(item.key, (None, now))
+            self._received[item.key] = event.type, since
 
     # The kernel
 

@@ -21,6 +21,18 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     seconds: float
 
 
+class Refusal(msgspec.Struct, frozen=True, gc=False):
+    """A policy that admits nothing because it is too large; `why` goes on after its name."""
+
+    namespace: str
+    name: str
+    why: str
+
+    def __str__(self) -> str:
+        """Return the sentence."""
+        return f"NetworkPolicy {self.namespace}/{self.name} {self.why}"
+
+
 class Report(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One thing that happened, or several at the same time.
 
@@ -28,7 +40,8 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     the first bookmark). `records` are the changes of local pods, and of policies in namespaces with local pods,
     that just became real. `errors` are complete sentences. `drift` is what was found to differ in the kernel and
     repaired, None if nobody looked. `cut` counts established flows that were found forbidden and cut. `denied`
-    are lines about denied flows.
+    are lines about denied flows. `refused` are policies that were found to be too large just now, in namespaces with
+    local pods.
     """
 
     node: str
@@ -39,3 +52,4 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     drift: tuple[str, ...] | None = None
     cut: int = 0
     denied: tuple[str, ...] = ()
+    refused: tuple[Refusal, ...] = ()

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from podfence.cluster.state import Event
 from podfence.dataplane.links import Links
+from podfence.kube.objects import NetworkPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 
 class Bookmark(NamedTuple):
@@ -57,3 +58,18 @@ class Source(Protocol):
         Raises SourceClosed when nothing will come any more and all that came was returned.
         """
         ...
+
+
+def latest(notices: Sequence[Notice]) -> Iterator[Notice]:
+    """Yield notices without those of policies that others of the same policy come after.
+
+    Who changes a large policy all the time has it taken in once a round, and not once for each change.
+    """
+    last = {
+        notice.object.key: place
+        for place, notice in enumerate(notices)
+        if isinstance(notice, Event) and isinstance(notice.object, NetworkPolicy)
+    }
+    for place, notice in enumerate(notices):
+        if not isinstance(notice, Event) or last.get(notice.object.key, place) == place:
+            yield notice

@@ -7,6 +7,7 @@ Addresses are texts, because numbers of MessagePack have 64 bits.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Final, get_args
 
 import msgspec
@@ -69,6 +70,12 @@ _OBJECTS: Final[Mapping[str, msgspec.msgpack.Decoder[KubeObject]]] = {
     kind.__name__: msgspec.msgpack.Decoder(kind) for kind in get_args(KubeObject)
 }
 _TYPES: Final[Mapping[str, EventType]] = {str(item): item for item in EventType}
+
+
+def schema() -> str:
+    """Return a digest of what objects have: another one if a field came or went, or is of another type."""
+    told = repr([msgspec.inspect.type_info(kind) for kind in get_args(KubeObject)])
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def encode_event(event: Event) -> bytes:

@@ -9,6 +9,8 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from podfence.analysis.endpoints import (
     AddressesEndpoint,
     Endpoint,
@@ -21,10 +23,12 @@ from podfence.analysis.parts import Part, differs
 from podfence.analysis.services import (
     Target,
     hides_clients,
+    namesake,
     node_sources,
     pods_of_headless,
     refuse_as_source,
     targets,
+    translation,
 )
 from podfence.errors import EndpointError
 from podfence.policy.ends import AddressEnd, PodEnd
@@ -62,7 +66,9 @@ def check(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQue
     except NoCommonFamilyError:
         return _unreachable(source.name, destination.name, port.text, _NO_FAMILY, "7.13")
     parts = [part for pair in connections for part in _judge(engine, pair, port.ports)]
-    return _verdict(engine, source.name, destination.name, port, parts)
+    verdict = _verdict(engine, source.name, destination.name, port, parts)
+    other = namesake(engine.state, destination, port)
+    return msgspec.structs.replace(verdict, notes=(other,)) if other else verdict
 
 
 def _judge(engine: Engine, pair: Pair, asked: PortSet) -> list[Part]:
@@ -216,7 +222,8 @@ def _check_service(engine: Engine, source: Endpoint, destination: ServiceEndpoin
     found = targets(engine.state, destination, port) if members is None else []
     parts = [part for target in found for part in _judge_target(engine, source, destination.service, target)]
     if parts:
-        return _verdict(engine, source.name, destination.name, port, parts)
+        verdict = _verdict(engine, source.name, destination.name, port, parts)
+        return msgspec.structs.replace(verdict, translation=translation(engine.state, destination, port))
     why = _NO_FAMILY if found else f"{destination.name} has no backend"
     return _unreachable(source.name, destination.name, port.text, why, "7.13" if found else "7.7")
 

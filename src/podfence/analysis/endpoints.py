@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from podfence.cluster.addresses import owner_of
-from podfence.cluster.members import FINISHED_PHASES, SHORT_KINDS, Member, display_name
+from podfence.cluster.members import FINISHED_PHASES, Member, display_name
 from podfence.cluster.nodes import node_addresses
 from podfence.errors import EndpointError
-from podfence.kube.objects import WORKLOAD_KINDS, ContainerPort, Key
+from podfence.kube.objects import ContainerPort, Key
+from podfence.kube.registry import ENDS, KINDS, WORKLOADS, by_word
 from podfence.sets.addresses import AddressSet, format_address, parse_address
 
 if TYPE_CHECKING:
@@ -29,11 +30,6 @@ if TYPE_CHECKING:
     from podfence.cluster.state import ClusterState
     from podfence.kube.objects import Service
 
-_KINDS = {
-    **{short: kind for kind, short in SHORT_KINDS.items()},
-    **{kind.lower(): kind for kind in SHORT_KINDS},
-    **{f"{kind.lower()}s": kind for kind in SHORT_KINDS},
-}
 _LABELS = re.compile(r"[^=,]+=[^=,]*(,[^=,]+=[^=,]*)*")
 
 
@@ -89,7 +85,7 @@ def parse_endpoint(state: ClusterState, text: str, namespace: str) -> Endpoint:
     space, separator, rest = text.partition("/")
     if not separator:
         space, rest = namespace, space
-    elif space.lower() in _KINDS and space not in state.namespaces and rest and "/" not in rest:
+    elif _kind(state, space) and space not in state.namespaces and rest and "/" not in rest:
         return _by_kind(state, text, namespace, space, rest)
     if not space or not rest:
         message = f"{text!r} is no endpoint: write POD, NAMESPACE/POD, NAMESPACE/KIND/NAME, an address or node:NAME"
@@ -100,6 +96,28 @@ def parse_endpoint(state: ClusterState, text: str, namespace: str) -> Endpoint:
     if name:
         return _by_kind(state, text, space, kind_text, name)
     return _by_name(state, space, rest)
+
+
+def namespaces_of(end: Endpoint) -> frozenset[str]:
+    """Return the namespaces of the pods that an end stands for; none for what is no pod and no Service."""
+    match end:
+        case PodsEndpoint():
+            return frozenset(member.namespace for member in end.members)
+        case ServiceEndpoint():
+            return frozenset({end.service.namespace})
+    return frozenset()
+
+
+def _kind(state: ClusterState, word: str) -> str:
+    """Return the kind of an end that a word names, "" if none: one of Kubernetes', or of a workload that was read."""
+    row = by_word(word)
+    if row is not None and row.name in ENDS:
+        return row.name
+    return next((kind for kind in _custom_kinds(state) if word.lower() in (kind.lower(), f"{kind.lower()}s")), "")
+
+
+def _custom_kinds(state: ClusterState) -> set[str]:
+    return {key.kind for key in state.workloads if key.kind not in WORKLOADS}
 
 
 def known_addresses(state: ClusterState) -> AddressSet:
@@ -178,9 +196,10 @@ def _hypothetical(state: ClusterState, text: str, namespace: str, rest: str) -> 
 
 
 def _by_kind(state: ClusterState, text: str, namespace: str, kind_text: str, name: str) -> Endpoint:
-    kind = _KINDS.get(kind_text.lower())
-    if kind is None:
-        message = f"{text!r}: unknown kind {kind_text!r}; one of {', '.join(sorted(SHORT_KINDS.values()))}"
+    kind = _kind(state, kind_text)
+    if not kind:
+        known = sorted(KINDS[kind].word for kind in ENDS) + sorted(kind.lower() for kind in _custom_kinds(state))
+        message = f"{text!r}: unknown kind {kind_text!r}; one of {', '.join(known)}"
         raise EndpointError(message)
     key = Key(kind, namespace, name)
     if kind == "Service":
@@ -198,7 +217,7 @@ def _by_name(state: ClusterState, namespace: str, name: str) -> Endpoint:
     pod = _pod(state, Key("Pod", namespace, name))
     if pod is not None:
         return pod
-    keys = [Key(kind, namespace, name) for kind in WORKLOAD_KINDS]
+    keys = [Key(kind, namespace, name) for kind in (*WORKLOADS, *sorted(_custom_kinds(state)))]
     found = [endpoint for key in keys if (endpoint := _workload(state, key)) is not None]
     if len(found) > 1:
         message = f"{namespace}/{name} is ambiguous: {', '.join(item.name for item in found)}"
@@ -220,14 +239,14 @@ def _pod(state: ClusterState, key: Key) -> PodsEndpoint | None:
 
 
 def _workload(state: ClusterState, key: Key) -> PodsEndpoint | None:
+    """Return the pods of a workload; an older revision of a Deployment is answered with the Deployment's."""
     if not state.known_workload(key):
-        workload = state.workloads.get(key)
-        return _workload(state, state.top_workload(workload)) if workload else None
+        return None
     members = state.workload_pods(key)
+    if not members and (workload := state.workloads.get(key)) is not None:
+        key = state.top_workload(workload)
+        members = state.workload_pods(key)
     if not members:
-        workload = state.workloads.get(key)
-        if workload is not None and (top := state.top_workload(workload)) != key:
-            return _workload(state, top)
         message = f"all pods of {display_name(key)} have finished: there is nothing to judge"
         raise EndpointError(message)
     return PodsEndpoint(display_name(key), tuple(members))

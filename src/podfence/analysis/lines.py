@@ -264,26 +264,32 @@ def _behind_nodes(
     found: dict[tuple[AddressSet, PortSet, str], int] = defaultdict(int)
     for number in members(question.inside_destinations):
         asked = question.ports_into(number)
-        # The pod's own node always reaches it (semantics 7.3), so what other nodes may not depends.
-        from_nodes = _from_other_nodes(view, number) & asked
-        rest = question.from_addresses
         rows = [(addresses, ports) for (addresses, ports, _), bits in clients.items() if bits >> number & 1]
-        for addresses, ports in rows if option == "depends" else [(rest, asked)]:
-            _note(found, addresses, ports & from_nodes, "", number)
-            _note(found, addresses, asked - (ports & from_nodes), why, number)
-            rest -= addresses
-        _note(found, rest, asked, why, number)
+        for family, reached in _from_other_nodes(view, number).items():
+            # The pod's own node always reaches it (semantics 7.3), so what other nodes may not depends.
+            from_nodes = reached & asked
+            rest = question.from_addresses & family
+            for addresses, ports in rows if option == "depends" else [(rest, asked)]:
+                _note(found, addresses & family, ports & from_nodes, "", number)
+                _note(found, addresses & family, asked - (ports & from_nodes), why, number)
+                rest -= addresses
+            _note(found, rest, asked, why, number)
     return found
 
 
-def _from_other_nodes(view: View, number: int) -> PortSet:
-    """Return the ports on which any node other than its own surely reaches a pod of a class."""
+def _from_other_nodes(view: View, number: int) -> dict[AddressSet, PortSet]:
+    """Return the ports on which any node other than its own surely reaches a pod of a class, by address family.
+
+    Families with the same ports are one; a family that the pod does not have is as the other one.
+    """
     member = next(iter(view.index.classes[number].members.values()))
-    allowed = PortSet.ALL
-    for end in as_ends(view.engine, member):
-        if isinstance(end, PodEnd):
-            allowed &= view.engine.allowed(NodeEnd("", None, end.family), end, Bound.PESSIMISTIC)
-    return allowed
+    ports = {
+        end.family: view.engine.allowed(NodeEnd("", None, end.family), end, Bound.PESSIMISTIC)
+        for end in as_ends(view.engine, member)
+        if isinstance(end, PodEnd)
+    }
+    one, other = (ports.get(family, next(iter(ports.values()), PortSet.ALL)) for family in (4, 6))
+    return {AddressSet.ALL: one} if one == other else {AddressSet.V4: one, AddressSet.V6: other}
 
 
 def _note(

@@ -42,6 +42,12 @@ class Namer:
             self._names[pod_class.id] = tuple(
                 sorted(display_name(key) + (parts[key][pod_class.id] if key in parts else "") for key in keys)
             )
+        # Workloads in several classes, by class: all its classes, the name of the whole, and those of its parts.
+        self._wholes: dict[int, list[tuple[int, str, frozenset[str]]]] = defaultdict(list)
+        for key, names in parts.items():
+            whole = display_name(key)
+            item = (sum(1 << number for number in names), whole, frozenset(whole + part for part in names.values()))
+            self._wholes[min(names)].append(item)
         self.spaces = sorted({pod_class.namespace for pod_class in index.classes.values()})
         self._count = {
             name: sum(len(self._names[n]) for n in members(index.in_namespace(name))) for name in self.spaces
@@ -52,8 +58,15 @@ class Namer:
         return sum(self._count.values())
 
     def names(self, bits: int, only: Collection[str] | None = None) -> tuple[str, ...]:
-        """Return the workloads and bare pods of classes, in order; `only` those that begin with one of the names."""
+        """Return the workloads and bare pods of classes, in order; `only` those that begin with one of the names.
+
+        A workload of which all classes are there is named as one.
+        """
         found = [name for number in members(bits) for name in self._names[number]]
+        for number in members(bits) if self._wholes else ():
+            for classes, whole, parts in self._wholes.get(number, ()):
+                if not classes & ~bits:
+                    found = [name for name in found if name not in parts] + [whole]
         if only is not None:
             found = [name for name in found if name.partition("[")[0] in only]
         return tuple(sorted(found))

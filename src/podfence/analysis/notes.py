@@ -7,9 +7,11 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from podfence.analysis.effects import without_effect
+from podfence.analysis.unseen import unseen
 from podfence.cluster.addresses import claimants
 from podfence.cluster.members import FINISHED_PHASES, display_name
-from podfence.policy.legacy import ANNOTATION, MISSPELT_ANNOTATION, is_old, isolates
+from podfence.policy.legacy import ANNOTATION, MISSPELT_ANNOTATION, is_old, isolates, refused_in
+from podfence.policy.references import written_ref
 from podfence.sets.addresses import format_address
 
 if TYPE_CHECKING:
@@ -30,8 +32,10 @@ def notes(engine: Engine, ignored: Mapping[str, int]) -> tuple[str, ...]:
     """
     state, options = engine.state, engine.options
     return (
-        *_no_policy(engine),
+        *_no_policy(engine, ignored),
+        *_too_large(state, options),
         *_other_policies(ignored),
+        *unseen(state, ignored),
         *_made_up(state),
         *_finished(state),
         *_host_network(state, options),
@@ -43,10 +47,12 @@ def notes(engine: Engine, ignored: Mapping[str, int]) -> tuple[str, ...]:
     )
 
 
-def _no_policy(engine: Engine) -> Iterator[str]:
+def _no_policy(engine: Engine, ignored: Mapping[str, int]) -> Iterator[str]:
     state = engine.state
     judged = any(not member.host for member in state.members.values())
     # Before 1.7 an annotation isolated a namespace without any policy.
+    if any(map(_is_policy, ignored)):
+        return
     if judged and not state.policies and not any(engine.policies(name) for name in state.namespaces):
         yield "there is no NetworkPolicy, so nothing is isolated (`kubectl get all` leaves policies out)"
 
@@ -54,8 +60,18 @@ def _no_policy(engine: Engine) -> Iterator[str]:
 def _other_policies(ignored: Mapping[str, int]) -> Iterator[str]:
     """Say that policies of other kinds, which may well decide, are left out."""
     for kind, count in sorted(ignored.items()):
-        if kind.partition(".")[0].endswith("NetworkPolicy") or kind.startswith("GlobalNetwork"):
+        if _is_policy(kind):
             yield f"{count} {kind} left out: only NetworkPolicy is judged, what others decide is not in the answer"
+
+
+def _is_policy(kind: str) -> bool:
+    return kind.partition(".")[0].endswith("NetworkPolicy") or kind.startswith("GlobalNetwork")
+
+
+def _too_large(state: ClusterState, options: Options) -> Iterator[str]:
+    for name, policies in sorted(state.policies.items()):
+        for refused, why in sorted(refused_in(state.namespaces[name], policies.values(), options).items()):
+            yield f"{written_ref(policies[refused])} {why} (--set budget=tenfold reads more)"
 
 
 def _some(names: list[str]) -> str:

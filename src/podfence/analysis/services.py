@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from podfence.analysis.endpoints import Endpoint, PodsEndpoint, ServiceEndpoint, address_end
 from podfence.cluster.members import display_name
-from podfence.cluster.services import backends, selected
+from podfence.cluster.services import backends, selected, target_number
 from podfence.errors import EndpointError
+from podfence.kube.objects import Key
 from podfence.policy.ends import NodeEnd
 from podfence.sets import PortSet
 from podfence.sets.ports import point
@@ -66,6 +67,42 @@ def targets(state: ClusterState, destination: ServiceEndpoint, port: PortQuestio
                 continue
             found.setdefault((endpoint.name, str(ports)), Target(endpoint, ports))
     return list(found.values())
+
+
+def translation(state: ClusterState, destination: ServiceEndpoint, port: PortQuestion) -> str:
+    """Return which ports of its backends the ports asked about are: ``shop/svc/web TCP 80 is TCP 8080 of its pods``."""
+    found = []
+    for item in _ports(destination, port):
+        numbers = sorted({backend.number for backend in backends(state, destination.service, item)})
+        if not numbers:
+            continue
+        target = f" ({item.target})" if isinstance(item.target, str) else ""
+        behind = "pods" if destination.service.selector is not None else "endpoints"
+        there = f"{item.protocol} {', '.join(map(str, numbers))}{target} of its {behind}"
+        found.append(f"{destination.name} {item.protocol} {item.port} is {there}")
+    return "; ".join(found)
+
+
+def namesake(state: ClusterState, destination: Endpoint, port: PortQuestion) -> str:
+    """Return a sentence if pods are asked about at a port which is another one for the Service of their name.
+
+    Who writes ``web 80`` may mean the Service web, whose 80 can be any port of the same pods.
+    """
+    if not isinstance(destination, PodsEndpoint) or destination.hypothetical:
+        return ""
+    key = Key("Service", destination.members[0].namespace, destination.name.rpartition("/")[2])
+    service = state.services.get(key)
+    if service is None or service.headless or port.ports == PortSet.ALL:
+        return ""
+    if all(
+        target_number(member, item) in (None, item.port)
+        for member in destination.members
+        for item in service.ports
+        if point(item.protocol, item.port) in port.ports
+    ):
+        return ""
+    there = translation(state, ServiceEndpoint(display_name(key), service), port)
+    return f"{destination.name} is asked at its own port; {there}" if there else ""
 
 
 def _ports(destination: ServiceEndpoint, port: PortQuestion) -> list[ServicePort]:

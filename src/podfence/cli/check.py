@@ -9,7 +9,7 @@ import click
 
 from podfence.cli import question
 from podfence.cli.commands import Command
-from podfence.cli.inputs import load
+from podfence.cli.inputs import load, note
 
 if TYPE_CHECKING:
     from podfence.cli.inputs import Inputs
@@ -40,4 +40,8 @@ def command(*, inputs: Inputs, source: str, destination: str, port: str | None, 
     """Print the decision and return the exit code of the verdict."""
     cluster = load(inputs)
     answer = cluster.check(source, destination, port, namespace=inputs.own_namespace)
-    return question.answered("Verdict", answer, cluster.notes, form, colour)
+    gaps = cluster.gaps_between(source, destination, namespace=inputs.own_namespace)
+    code = question.answered("Verdict", answer, cluster.notes, form, colour, gaps)
+    for text in answer.notes if form == "text" else ():
+        note(inputs, text)
+    return code

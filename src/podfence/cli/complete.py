@@ -99,10 +99,10 @@ def _objects(ctx: click.Context) -> list[KubeObject]:
     if not paths:
         return []
     try:
-        from podfence.kube import files, load
+        from podfence.kube import decode, files
 
-        documents, _ = files.read(paths, recursive=bool(ctx.params.get("recursive")))
-        objects, _, _ = load.decode(documents, lax=True)
+        documents = files.read(paths, recursive=bool(ctx.params.get("recursive"))).documents
+        objects = decode.decode(documents, validation="answer").objects
     except Exception:  # noqa: BLE001 - see above: silence, whatever happens
         return []
     return objects
@@ -110,11 +110,12 @@ def _objects(ctx: click.Context) -> list[KubeObject]:
 
 def _endpoint(item: KubeObject) -> str:
     """Return how `item` is written as an endpoint, "" if it is none or its owner stands for it."""
-    from podfence.cluster.members import SHORT_KINDS, display_name
+    from podfence.cluster.members import display_name
+    from podfence.kube.registry import ENDS
 
     if item.key.kind == "Node":
         return f"node:{item.key.name}"
-    if item.key.kind not in SHORT_KINDS or getattr(item, "owner", None):
+    if item.key.kind not in ENDS or getattr(item, "owner", None):
         return ""
     return display_name(item.key)
 

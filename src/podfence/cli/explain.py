@@ -38,4 +38,5 @@ def command(*, inputs: Inputs, source: str, destination: str, port: str | None, 
     """Print the chain of the decision and return the exit code of the verdict."""
     cluster = load(inputs)
     answer = cluster.explain(source, destination, port, namespace=inputs.own_namespace)
-    return question.answered("Explanation", answer, cluster.notes, form, colour)
+    gaps = cluster.gaps_between(source, destination, namespace=inputs.own_namespace)
+    return question.answered("Explanation", answer, cluster.notes, form, colour, gaps)

@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import functools
+import os
 import shlex
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from podfence.cli import complete, errors, live
+from podfence.cli import complete, errors, live, settings
 from podfence.cli.commands import ARGUMENTS
+from podfence.cli.settings import Settings
 from podfence.errors import InputError, PodfenceError
 from podfence.report.counts import counted
 
@@ -20,8 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from podfence.api import Cluster
-
-_KINDS = "ns,no,po,deploy,sts,ds,rs,rc,job,cj,svc,endpointslices,ing,netpol"
+    from podfence.kube.rendering import Chart
 
 
 class Inputs(NamedTuple):
@@ -29,7 +31,14 @@ class Inputs(NamedTuple):
 
     files: tuple[str, ...]
     recursive: bool
-    kustomize: str | None
+    kustomize: tuple[str, ...]
+    helm: tuple[str, ...]
+    values: tuple[str, ...]
+    helm_settings: tuple[str, ...]
+    release: str
+    exclude: tuple[str, ...]
+    keep_going: bool
+    config: Settings
     live: live.Asked
     namespace: str | None
     all_namespaces: bool
@@ -40,7 +49,7 @@ class Inputs(NamedTuple):
     @property
     def own_namespace(self) -> str | None:
         """The namespace in which bare names are looked up, None for that of the context."""
-        return self.namespace or None
+        return self.namespace or self.config.namespace or None
 
     @property
     def shown(self) -> tuple[str, ...] | None:
@@ -67,15 +76,35 @@ _OPTIONS = (
         "-k",
         "--kustomize",
         metavar="DIR",
+        multiple=True,
         type=click.Path(),
-        help="Kustomization to render, by the kustomize or kubectl on PATH.",
+        help="Kustomization to render, by the kustomize or kubectl on PATH; repeatable.",
     ),
+    click.option(
+        "--helm",
+        metavar="CHART",
+        multiple=True,
+        type=click.Path(),
+        help="Chart to render, a folder or a package, by the helm on PATH; repeatable.",
+    ),
+    click.option("--values", metavar="FILE", multiple=True, type=click.Path(), help="Values for --helm; repeatable."),
+    click.option(
+        "--helm-set", "helm_settings", metavar="KEY=VALUE", multiple=True, help="Value for --helm; repeatable."
+    ),
+    click.option("--release", metavar="NAME", default="", help="Name of the release for --helm."),
+    click.option(
+        "--exclude",
+        metavar="GLOB",
+        multiple=True,
+        help="What to leave out of folders, as in a .gitignore there; repeatable.",
+    ),
+    click.option("--keep-going", is_flag=True, help="Answer without the files of folders that cannot be read."),
     click.option(
         "-n",
         "--namespace",
         metavar="NS",
         shell_complete=complete.namespaces,
-        help="Namespace to show, and in which bare names are looked up; everything is read in any case.",
+        help="Namespace to show, of bare names, and of objects in files that name none; everything is read.",
     ),
     click.option("-A", "--all-namespaces", is_flag=True, help="Show all namespaces, as without -n."),
     click.option(
@@ -98,12 +127,27 @@ def reads_cluster(function: Callable[..., int]) -> Callable[..., int]:
     @functools.wraps(function)
     def command(**values: Any) -> int:  # noqa: ANN401 - whatever the command and the options declare
         asked = live.Asked(**{name: values.pop(name) for name in live.Asked._fields})
-        rest = {name: values.pop(name) for name in Inputs._fields if name != "live"}
-        return function(inputs=Inputs(live=asked, **rest), **values)
+        config = settings.find(values.pop("config"), os.environ, wanted=not values.pop("no_config"))
+        rest = {name: values.pop(name) for name in Inputs._fields if name not in ("live", "config")}
+        return function(inputs=_with_config(Inputs(live=asked, config=config, **rest)), **values)
 
     for option in reversed(_OPTIONS):
         command = option(command)
-    return command
+    return settings.chosen(command)
+
+
+def _with_config(inputs: Inputs) -> Inputs:
+    """Return what a command line says, and the configuration where it says nothing."""
+    config = inputs.config
+    named = inputs.files or inputs.kustomize or inputs.helm or any(inputs.live)
+    if not named and config.filename:
+        inputs = inputs._replace(files=config.filename, recursive=inputs.recursive or config.recursive)
+    else:
+        config = replace(config, filename=())
+    if not (named and not any(inputs.live)) and not config.filename:
+        # A live cluster has namespaces of its own.
+        config = replace(config, namespace="")
+    return inputs._replace(config=config, settings=(*config.options, *inputs.settings))
 
 
 def load(inputs: Inputs) -> Cluster:
@@ -111,12 +155,12 @@ def load(inputs: Inputs) -> Cluster:
 
     Raises PodfenceError when there is nothing to read, when an option is unknown, and when the input is refused.
     """
-    from_files = bool(inputs.files or inputs.kustomize)
+    from_files = bool(inputs.files or inputs.kustomize or inputs.helm)
+    _refuse_idle_flags(inputs, from_files=from_files)
     if from_files:
-        live.refuse_with_files(inputs.live, "-f" if inputs.files else "-k")
-    elif inputs.recursive:
-        raise click.UsageError("-R needs a folder to read; give one with -f", click.get_current_context())
+        live.refuse_with_files(inputs.live, "-f" if inputs.files else "-k" if inputs.kustomize else "--helm")
     import podfence
+    from podfence.kube.folders import Exclusion
 
     options = podfence.Options.parse(inputs.settings)
     with reading(quiet=inputs.quiet, outcome="nothing was answered", in_files=from_files) as progress:
@@ -125,6 +169,10 @@ def load(inputs: Inputs) -> Cluster:
                 *inputs.files,
                 recursive=inputs.recursive,
                 kustomize=inputs.kustomize,
+                charts=_charts(inputs),
+                exclude=[Exclusion(inputs.exclude), Exclusion(inputs.config.exclude, inputs.config.folder)],
+                keep_going=inputs.keep_going,
+                namespace=inputs.own_namespace or "",
                 stdin=sys.stdin.buffer if "-" in inputs.files else None,
                 options=options,
                 progress=progress,
@@ -132,8 +180,34 @@ def load(inputs: Inputs) -> Cluster:
         else:
             cluster = live.load(inputs.live, options, progress, hint=_pipe())
     if not inputs.quiet:
+        for text in inputs.config.notes(files=bool(inputs.config.filename)):
+            note(inputs, text)
         _tell(cluster, verbose=inputs.verbose)
     return cluster
+
+
+def _refuse_idle_flags(inputs: Inputs, *, from_files: bool) -> None:
+    """Raise a usage error for a flag that says how to read what is not read."""
+    needs_chart, needs_folder = "a chart; give one with --helm", "a folder to read; give one with -f"
+    for flag, is_given, is_met, needed in (
+        ("--values", inputs.values, inputs.helm, needs_chart),
+        ("--helm-set", inputs.helm_settings, inputs.helm, needs_chart),
+        ("--release", inputs.release, inputs.helm, needs_chart),
+        ("-R", inputs.recursive, from_files, needs_folder),
+        ("--exclude", inputs.exclude, from_files, needs_folder),
+        ("--keep-going", inputs.keep_going, from_files, needs_folder),
+    ):
+        if is_given and not is_met:
+            raise click.UsageError(f"{flag} needs {needed}", click.get_current_context())
+
+
+def _charts(inputs: Inputs) -> list[Chart]:
+    if not inputs.helm:
+        return []
+    from podfence.kube.rendering import RELEASE, Chart
+
+    release, namespace = inputs.release or RELEASE, inputs.own_namespace or ""
+    return [Chart(path, release, namespace, inputs.values, inputs.helm_settings) for path in inputs.helm]
 
 
 @contextmanager
@@ -160,6 +234,8 @@ def note(inputs: Inputs, text: str) -> None:
 
 def _tell(cluster: Cluster, *, verbose: bool) -> None:
     lines = [str(problem) for problem in cluster.warnings] + [f"note: {text}" for text in cluster.notes]
+    if verbose:
+        lines += [f"note: {text}" for text in cluster.details]
     if verbose and cluster.ignored:
         counts = ", ".join(f"{number} {kind}" for kind, number in sorted(cluster.ignored.items()))
         lines.append(f"note: ignored {counts}")
@@ -179,6 +255,9 @@ def _refusal(error: InputError, *, quiet: bool, outcome: str, in_files: bool) ->
 
 def _pipe() -> str:
     """Return how this command gets a cluster that only kubectl reaches."""
+    from podfence.kube.registry import KINDS, Need, needed
+
+    kinds = ",".join(KINDS[name].word for name in needed(Need.LIVE))
     root = click.get_current_context().find_root()
     command = f"{root.command_path} {shlex.join(root.meta[ARGUMENTS])}"
-    return f"Where kubectl reaches the cluster, pipe it in:\n  kubectl get {_KINDS} -A -o yaml | {command} -f -"
+    return f"Where kubectl reaches the cluster, pipe it in:\n  kubectl get {kinds} -A -o yaml | {command} -f -"

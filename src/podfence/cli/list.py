@@ -82,8 +82,9 @@ def command(
             if given:
                 raise click.UsageError(f"{flag} and -o {form} exclude each other", click.get_current_context())
     cluster = load(inputs)
+    gaps = cluster.gaps if inputs.shown is None else [gap for gap in cluster.gaps if gap.touches(inputs.shown)]
     if as_grid:
-        outputs.write_as("Matrix", form, cluster.matrix(port=port, namespaces=inputs.shown), colour)
+        outputs.write_as("Matrix", form, cluster.matrix(port=port, namespaces=inputs.shown), colour, gaps)
         return 0
     question = Question(
         source=source,
@@ -95,7 +96,7 @@ def command(
     if pods:
         connections = cluster.pod_connections(**question)
         first = tuple(islice(connections, 1))
-        outputs.write_as("PodConnections", form, chain(first, connections), colour)
+        outputs.write_as("PodConnections", form, chain(first, connections), colour, gaps)
         if not first:
             note(inputs, "nothing is allowed")
     else:
@@ -105,7 +106,7 @@ def command(
             kind = "Overview" if form in formats.names("Overview") else "Connectivity"
             ask = cluster.overview if kind == "Overview" else cluster.connectivity
             answer: Overview | Connectivity = ask(**question, progress=progress)
-        outputs.write_as(kind, form, answer, colour)
+        outputs.write_as(kind, form, answer, colour, gaps)
         _tell(answer, inputs, only_hosts=bool(cluster.state.members))
     return 0
 

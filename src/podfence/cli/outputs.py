@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from podfence.cli import errors
 from podfence.report import formats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
+    from podfence.kube.omissions import Gap
     from podfence.report.style import Page, When
 
 _Function = TypeVar("_Function", bound="Callable[..., object]")
+
+# Formats that say in a field of their own that an answer is incomplete.
+_DOCUMENTS = ("json", "yaml", "matrix-json")
 
 
 def formatted(*kinds: str) -> Callable[[_Function], _Function]:
@@ -55,16 +60,26 @@ def width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def page(colour: When) -> Page:
-    """Return what standard output is to text: how wide, and whether in colour."""
+def page(colour: When, gaps: Sequence[Gap] = ()) -> Page:
+    """Return what standard output is to text: how wide, whether in colour, and what the answer does not know."""
     from podfence.report.style import Page, choose
 
-    return Page(width(), choose(colour, sys.stdout, os.environ))
+    return Page(width(), choose(colour, sys.stdout, os.environ), tuple(map(str, gaps)))
 
 
-def write_as(kind: str, form: str, answer: object, colour: When) -> None:
-    """Write an answer of a kind in one of its formats to standard output."""
-    write(formats.lines(kind, form, answer, page(colour)))
+def write_as(kind: str, form: str, answer: object, colour: When, gaps: Sequence[Gap] = ()) -> None:
+    """Write an answer of a kind in one of its formats to standard output.
+
+    With `gaps` it says first that it is incomplete; in CSV, where every line is data, that is said beside it.
+    """
+    if gaps and form not in _DOCUMENTS:
+        more = f", and {len(gaps) - 1} more places like this" if len(gaps) > 1 else ""
+        line = f"incomplete: {gaps[0]}{more}"
+        if form == "csv":
+            errors.complain(line)
+        else:
+            write([line])
+    write(formats.lines(kind, form, answer, page(colour, gaps)))
 
 
 def write(lines: Iterable[str]) -> None:

@@ -12,8 +12,9 @@ from podfence.cli import complete, outputs
 from podfence.cli.inputs import reads_cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from podfence.kube.omissions import Gap
     from podfence.policy.verdict import Verdict
     from podfence.report.style import When
 
@@ -21,7 +22,7 @@ EXITS = """
 0  allowed
 1  denied
 2  could not answer
-3  depends: on the pod, the port or an option, as the answer says
+3  depends: on the pod, the port, an option or on what was not read, as the answer says
 """
 
 WRITTEN = """
@@ -55,14 +56,21 @@ def asks(function: Callable[..., int]) -> Callable[..., int]:
     return function
 
 
-def answered(kind: str, verdict: Verdict, notes: tuple[str, ...], form: str, colour: When) -> int:
-    """Write a verdict and return its exit code; notes are on standard error already, and in documents as data."""
+def answered(
+    kind: str, verdict: Verdict, notes: tuple[str, ...], form: str, colour: When, gaps: Sequence[Gap] = ()
+) -> int:
+    """Write a verdict and return its exit code.
+
+    The notes of the cluster are on standard error already, and in documents they are data.
+    """
     if form != "text":
-        verdict = replace(verdict, notes=notes)
-    outputs.write_as(kind, form, verdict, colour)
-    return exit_code(verdict)
+        verdict = replace(verdict, notes=(*notes, *verdict.notes))
+    outputs.write_as(kind, form, verdict, colour, gaps)
+    return exit_code(verdict, gaps)
 
 
-def exit_code(verdict: Verdict) -> int:
-    """Return 0 for allowed, 1 for denied, 3 for depends."""
+def exit_code(verdict: Verdict, gaps: Sequence[Gap] = ()) -> int:
+    """Return 0 for allowed, 1 for denied, 3 for depends and for what a policy in one of the gaps could turn."""
+    if gaps:
+        return 3
     return {True: 0, False: 1, None: 3}[verdict.allowed]

@@ -4,18 +4,19 @@
 A class is given by namespace, the labels whose keys some selection looks at, the container ports
 whose names some policy uses, and the elementary address ranges its addresses lie in. All work on the
 whole cluster is done per class. A key, name or cut that comes into use later splits the classes it
-tells apart; classes are not joined again when it goes out of use, which costs room, never exactness.
+tells apart; when it has been out of use for a while (see `looks`) they are joined again.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
 from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, TypeVar
 
+from podfence.cluster.looks import Look, Looks
 from podfence.cluster.namespaces import NamespaceIndex
-from podfence.sets.addresses import V6_FIRST, AddressSet, Family, family_of
+from podfence.sets.addresses import AddressSet, Family, family_of
 from podfence.sets.bits import members as members_of
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from podfence.cluster.members import Member
     from podfence.cluster.selection import Selection
     from podfence.kube.objects import Key, Labels, Requirement, Selector
+
+_K = TypeVar("_K")
 
 ClassKey = tuple[str, tuple[tuple[str, str], ...], tuple[tuple[str, str, int, bool], ...], tuple[int, ...]]
 
@@ -45,22 +48,11 @@ class PodClass:
 
 
 @dataclass(frozen=True, slots=True)
-class _Difference:
-    """What has newly come into use, and can tell members of one class apart."""
+class Joined:
+    """What giving up what nobody looks at changed: the classes that took part, and the pods that are in others."""
 
-    keys: tuple[str, ...]
-    names: set[str]
-    cuts: bool
-
-    def of(self, member: Member, index: ClassIndex) -> object:
-        """Return what is new about a member; equal values are not told apart."""
-        labels = member.labels
-        found: tuple[object, ...] = tuple(labels.get(key) for key in self.keys)
-        if self.names:
-            found += (frozenset(port for port in member.ports if port.name in self.names),)
-        if self.cuts:
-            found += (frozenset(index.cell(number) for number in member.addresses),)
-        return found
+    classes: frozenset[int]
+    pods: frozenset[Key]
 
 
 class ClassIndex:
@@ -69,9 +61,7 @@ class ClassIndex:
     def __init__(self, namespaces: Mapping[str, Labels]) -> None:
         """Start without members; `namespaces` are the labels of each namespace."""
         self._namespaces = NamespaceIndex(namespaces)
-        self._keys: set[str] = set()
-        self._names: set[str] = set()
-        self._cuts: list[int] = [0, V6_FIRST]
+        self.looks = Looks()
         self._members: dict[Key, Member] = {}
         self._class_of: dict[Key, PodClass] = {}
         self._by_key: dict[ClassKey, PodClass] = {}
@@ -97,9 +87,7 @@ class ClassIndex:
         }
         other = copy(self)
         vars(other).update(
-            _keys=set(self._keys),
-            _names=set(self._names),
-            _cuts=list(self._cuts),
+            looks=self.looks.copy(),
             _members=dict(self._members),
             _class_of={key: item for item in classes.values() for key in item.members},
             _by_key={key: classes[number] for number, key in self._key_of.items()},
@@ -125,46 +113,92 @@ class ClassIndex:
     # What is looked at
 
     def look_at(self, keys: Iterable[str], names: Iterable[str], cuts: Iterable[int]) -> set[int]:
-        """Tell pods apart by further label keys, port names and address cuts; return the classes that were split."""
-        new_keys = set(keys) - self._keys
-        new_names = set(names) - self._names
-        new_cuts = sorted(set(cuts).difference(self._cuts))
-        if not (new_keys or new_names or new_cuts):
-            return set()
-        self._keys |= new_keys
-        self._names |= new_names
+        """Tell pods apart by label keys, port names and address cuts too; return the classes that were split."""
+        look = Look(frozenset(keys), frozenset(names), frozenset(cuts))
+        new = self.looks.new_in(look)
         concerned = 0
-        for cut in new_cuts:
-            concerned |= self._in_cell.get(self.cell(cut), 0)
-            insort(self._cuts, cut)
-        if new_keys or new_names:
+        for cell in {self.cell(cut) for cut in new.cuts}:
+            concerned |= self._in_cell.get(cell, 0)
+        self.looks.take(look)
+        if new.keys or new.names:
             for member in self._members.values():
-                if not new_keys.isdisjoint(member.labels) or any(port.name in new_names for port in member.ports):
+                if not new.keys.isdisjoint(member.labels) or any(port.name in new.names for port in member.ports):
                     concerned |= 1 << self._class_of[member.key].id
-        tell = _Difference(tuple(sorted(new_keys)), new_names, bool(new_cuts))
-        return {number for split in members_of(concerned) for number in self._split(self.classes[split], tell)}
+        return {number for split in members_of(concerned) for number in self._split(self.classes[split], new)}
 
-    def _split(self, pod_class: PodClass, tell: _Difference) -> set[int]:
+    def look_away(self, keys: Iterable[str], names: Iterable[str], cuts: Iterable[int]) -> None:
+        """Take back one `look_at` of the same; `tidy` joins the classes that nothing else tells apart."""
+        self.looks.end(Look(frozenset(keys), frozenset(names), frozenset(cuts)))
+
+    def tidy(self) -> Joined:
+        """Join the classes that nothing tells apart any more, if it is time (see `Looks`)."""
+        unused = self.looks.give_up()
+        concerned = 0
+        for key in unused.keys:
+            concerned |= self._with_key.get(key, 0)
+        for cut in unused.cuts:
+            concerned |= self._in_cell.get(cut, 0)
+        if unused.names:
+            for number, pod_class in self.classes.items():
+                if any(name in unused.names for name, _, _, _ in pod_class.ports):
+                    concerned |= 1 << number
+        classes: set[int] = set()
+        pods: set[Key] = set()
+        for number in members_of(concerned):
+            self._join(self.classes[number], classes, pods)
+        return Joined(frozenset(classes), frozenset(pods))
+
+    def _join(self, pod_class: PodClass, classes: set[int], pods: set[Key]) -> None:
+        """Let a class be known by what is looked at now; if another is so too, the smaller one goes into the other."""
+        key = self._classify(next(iter(pod_class.members.values())))
+        other = self._by_key.get(key)
+        if other is None:
+            self._rename(pod_class, key)
+            return
+        small, large = sorted((pod_class, other), key=lambda item: len(item.members))
+        classes.update((small.id, large.id))
+        pods.update(small.members)
+        self._drop(small)
+        for member in small.members.values():
+            large.members[member.key] = member
+            self._class_of[member.key] = large
+        if large is pod_class:
+            self._rename(pod_class, key)
+
+    def _rename(self, pod_class: PodClass, key: ClassKey) -> None:
+        """Let a class be known by another key, which means the same members."""
+        labels, cells, bit = pod_class.labels.items(), set(pod_class.cells), 1 << pod_class.id
+        del self._by_key[self._key_of[pod_class.id]]
+        self._take_key(pod_class, key)
+        self._flip_labels(pod_class.labels.items() ^ labels, bit)
+        self._flip_cells(set(pod_class.cells) ^ cells, bit)
+
+    def _split(self, pod_class: PodClass, new: Look) -> set[int]:
         """Put the members of a class that are told apart now into classes of their own; return all that took part.
 
         The first kind of members keeps the class: when all are of one kind nothing that refers to it changes.
         """
         kinds: dict[object, list[Member]] = {}
         for member in pod_class.members.values():
-            kinds.setdefault(tell.of(member, self), []).append(member)
+            kinds.setdefault(self._what_is_new(member, new), []).append(member)
         kept, *others = kinds.values()
-        labels, cells = pod_class.labels, pod_class.cells
-        del self._by_key[self._key_of[pod_class.id]]
-        self._take_key(pod_class, self._classify(kept[0]))
-        self._flip_labels(pod_class.labels.items() - labels.items(), 1 << pod_class.id)
-        if pod_class.cells != cells:
-            self._flip_cells({*cells} ^ {*pod_class.cells}, 1 << pod_class.id)
+        self._rename(pod_class, self._classify(kept[0]))
         touched = {pod_class.id} if others else set()
         for apart in others:
             for member in apart:
                 del pod_class.members[member.key]
                 touched |= self.add(member)
         return touched
+
+    def _what_is_new(self, member: Member, new: Look) -> object:
+        """Return what is seen of a member by a new look; equal values are not told apart."""
+        labels = member.labels
+        found: tuple[object, ...] = tuple(labels.get(key) for key in new.keys)
+        if new.names:
+            found += (frozenset(port for port in member.ports if port.name in new.names),)
+        if new.cuts:
+            found += (frozenset(self.cell(number) for number in member.addresses),)
+        return found
 
     # Members
 
@@ -192,7 +226,7 @@ class ClassIndex:
         return {pod_class.id}
 
     def _classify(self, member: Member) -> ClassKey:
-        keys, names = self._keys, self._names
+        keys, names = self.looks.keys, self.looks.names
         labels = tuple(sorted(item for item in member.labels.items() if item[0] in keys))
         ports: tuple[tuple[str, str, int, bool], ...] = ()
         if names and member.ports:
@@ -203,10 +237,11 @@ class ClassIndex:
 
     def cell(self, number: int) -> int:
         """Return the first number of the elementary range that an address lies in."""
-        return self._cuts[bisect_right(self._cuts, number) - 1]
+        return self.looks.cell(number)
 
     def _create(self, key: ClassKey) -> PodClass:
-        number = self._free.pop() if self._free else len(self.classes)
+        # The lowest number that is free, so that sets of classes get short again after a flood.
+        number = heappop(self._free) if self._free else len(self.classes)
         pod_class = PodClass(number, key[0], {}, (), ())
         self.classes[number] = pod_class
         self._take_key(pod_class, key)
@@ -233,13 +268,13 @@ class ClassIndex:
                     self._note(selection, bit)
         del self.classes[pod_class.id]
         del self._by_key[self._key_of.pop(pod_class.id)]
-        self._free.append(pod_class.id)
+        heappush(self._free, pod_class.id)
 
     def _flip(self, pod_class: PodClass) -> None:
         """Set the class's bit in every index if it is clear, clear it if it is set."""
         bit = 1 << pod_class.id
         self.all ^= bit
-        self._in_namespace[pod_class.namespace] = self._in_namespace.get(pod_class.namespace, 0) ^ bit
+        _flip_in(self._in_namespace, pod_class.namespace, bit)
         self._flip_labels(pod_class.labels.items(), bit)
         self._flip_cells(set(pod_class.cells), bit)
         if not pod_class.cells:
@@ -247,12 +282,12 @@ class ClassIndex:
 
     def _flip_labels(self, labels: Iterable[tuple[str, str]], bit: int) -> None:
         for item in labels:
-            self._with_label[item] = self._with_label.get(item, 0) ^ bit
-            self._with_key[item[0]] = self._with_key.get(item[0], 0) ^ bit
+            _flip_in(self._with_label, item, bit)
+            _flip_in(self._with_key, item[0], bit)
 
     def _flip_cells(self, cells: Iterable[int], bit: int) -> None:
         for cell in cells:
-            self._in_cell[cell] = self._in_cell.get(cell, 0) ^ bit
+            _flip_in(self._in_cell, cell, bit)
 
     # Selections
 
@@ -304,9 +339,12 @@ class ClassIndex:
 
     def forget(self, selection: Selection) -> None:
         """Stop keeping the bits of a selection that nobody uses any more."""
-        table = self._global if selection.namespace is None else self._local.get(selection.namespace, {})
+        here = selection.namespace
+        table = self._global if here is None else self._local.get(here, {})
         table.pop(selection, None)
         self._matched.pop(selection, None)
+        if here is not None and not table:
+            self._local.pop(here, None)
 
     def put_namespace(self, name: str, labels: Labels | None) -> None:
         """Let a namespace have these labels from now on; None takes it out."""
@@ -365,3 +403,12 @@ class ClassIndex:
     def in_namespace(self, name: str) -> int:
         """Return the classes of one namespace."""
         return self._in_namespace.get(name, 0)
+
+
+def _flip_in(table: dict[_K, int], key: _K, bit: int) -> None:
+    """Set a bit of an entry if it is clear, clear it if it is set; there are no entries without bits."""
+    bits = table.get(key, 0) ^ bit
+    if bits:
+        table[key] = bits
+    else:
+        del table[key]

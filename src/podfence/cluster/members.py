@@ -6,28 +6,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from podfence.cluster.controllers import added_labels, numbers
+from podfence.kube.objects import Key
+from podfence.kube.registry import KINDS
 from podfence.sets.addresses import family_of, parse_address
 
 if TYPE_CHECKING:
-    from podfence.kube.objects import ContainerPort, Key, Labels, Pod, PodTemplate, Workload
+    from podfence.kube.objects import ContainerPort, Labels, Pod, PodTemplate, Workload
     from podfence.sets.addresses import Family
 
 FINISHED_PHASES = frozenset({"Succeeded", "Failed"})
 
 _SEVERAL = 2
-
-SHORT_KINDS = {
-    "Deployment": "deploy",
-    "StatefulSet": "sts",
-    "DaemonSet": "ds",
-    "ReplicaSet": "rs",
-    "ReplicationController": "rc",
-    "Job": "job",
-    "CronJob": "cj",
-    "Service": "svc",
-    "Pod": "po",
-}
-"""kubectl's short name of every kind an endpoint can name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +53,8 @@ def display_name(key: Key) -> str:
     """Return an object's name as an endpoint is written: ``shop/web`` for pods, ``shop/deploy/web`` for others."""
     if key.kind == "Pod":
         return f"{key.namespace}/{key.name}"
-    return f"{key.namespace}/{SHORT_KINDS.get(key.kind, key.kind.lower())}/{key.name}"
+    known = KINDS.get(key.kind)
+    return f"{key.namespace}/{known.word if known else key.kind.lower()}/{key.name}"
 
 
 def member_of_pod(pod: Pod, workload: Key | None) -> Member:
@@ -85,13 +76,24 @@ def member_of_pod(pod: Pod, workload: Key | None) -> Member:
     )
 
 
-def member_of_template(workload: Workload) -> Member:
-    """Return the member that stands for the pods of a workload which has none yet."""
+def members_of_template(workload: Workload, *, apart: bool = False) -> list[Member]:
+    """Return what stands for the pods of a workload which has none yet: one member for all of them.
+
+    `apart` asks for one for each of the pods that the workload numbers.
+    """
+    pods = numbers(workload)
+    if apart and len(pods) > 1:
+        names = [Key("Pod", workload.namespace, f"{workload.name}-{number}") for number in pods]
+        return [_member_of_template(workload, key, number) for key, number in zip(names, pods, strict=True)]
+    return [_member_of_template(workload, workload.key, pods[0] if len(pods) == 1 else None)]
+
+
+def _member_of_template(workload: Workload, key: Key, number: int | None) -> Member:
     template: PodTemplate = workload.template
     return Member(
-        key=workload.key,
+        key=key,
         workload=workload.key,
-        labels=template.labels,
+        labels={**template.labels, **added_labels(workload, number=number)},
         ports=template.ports,
         node=template.node,
         host=template.host_network,

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from podfence.kube.objects import Labels, Requirement, Selector
+
+_K = TypeVar("_K")
 
 
 class NamespaceIndex:
@@ -30,8 +32,8 @@ class NamespaceIndex:
     def put(self, name: str, labels: Labels | None) -> None:
         """Let a namespace have these labels from now on; None takes it out."""
         for item in self._labels.pop(name, {}).items():
-            self._with_label[item].discard(name)
-            self._with_key[item[0]].discard(name)
+            _discard(self._with_label, item, name)
+            _discard(self._with_key, item[0], name)
         if labels is not None:
             self._labels[name] = labels
             for item in labels.items():
@@ -59,3 +61,10 @@ class NamespaceIndex:
             for value in requirement.values:
                 found |= self._with_label.get((requirement.key, value), set())
         return found if requirement.operator in ("In", "Exists") else self._labels.keys() - found
+
+
+def _discard(table: dict[_K, set[str]], key: _K, name: str) -> None:
+    names = table[key]
+    names.discard(name)
+    if not names:
+        del table[key]

@@ -1,20 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which workload a pod belongs to: the chain of controllers, also where links of it are missing."""
+"""Which workload a pod belongs to: the chain of controllers, also where links of it are missing.
+
+ReplicaSets, ReplicationControllers and Jobs are mostly made by another workload, and then people mean that one.
+Other workloads are what people mean, also where an operator has made several of them for one resource of its own.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from podfence.kube.objects import Key
+from podfence.kube.objects import Key, Owner
+from podfence.kube.registry import WORKLOADS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from podfence.kube.objects import Labels, Owner, Pod, Workload
+    from podfence.kube.objects import Labels, Pod, Workload
 
-_CRON_JOB_NAME = re.compile(r"(.+)-\d{8,10}")
-_NOT_WORKLOADS = frozenset({"Node"})
+_CRON_JOB_NAME: Final = re.compile(r"(.+)-\d{8,10}")
+_NOT_WORKLOADS: Final = frozenset({"Node"})
+_MADE_BY_OTHERS: Final = frozenset({"ReplicaSet", "ReplicationController", "Job"})
+# A Deployment's, and with a prefix a Rollout's: what makes several ReplicaSets tells their pods apart by it.
+_TEMPLATE_HASH: Final = "pod-template-hash"
 
 
 def workload_of(pod: Pod, workloads: Mapping[Key, Workload]) -> Key | None:
@@ -29,18 +37,39 @@ def workload_of(pod: Pod, workloads: Mapping[Key, Workload]) -> Key | None:
 
 
 def top_of(owner: Owner, namespace: str, workloads: Mapping[Key, Workload], labels: Labels) -> Key:
-    """Return the topmost controller above an owner reference in a namespace."""
-    seen: set[Key] = set()
-    key = Key(owner.kind, namespace, owner.name)
-    while key in workloads and key not in seen:
-        seen.add(key)
-        above = workloads[key].owner
-        if above is None:
-            return key
-        key = Key(above.kind, namespace, above.name)
-    template_hash = labels.get("pod-template-hash", "")
-    if key.kind == "ReplicaSet" and template_hash and key.name.endswith(f"-{template_hash}"):
+    """Return the topmost controller above an owner reference in a namespace; owners in a circle have none above."""
+    first = key = Key(owner.kind, namespace, owner.name)
+    seen = {key}
+    while (above := _above(key, workloads)) is not None:
+        if above in seen:
+            return first
+        seen.add(above)
+        key = above
+    template_hash = labels.get(_TEMPLATE_HASH, "")
+    if key.kind == "ReplicaSet" and key not in workloads and template_hash and key.name.endswith(f"-{template_hash}"):
         return Key("Deployment", namespace, key.name.removesuffix(f"-{template_hash}"))
-    if key.kind == "Job" and (match := _CRON_JOB_NAME.fullmatch(key.name)):
+    if key.kind == "Job" and key not in workloads and (match := _CRON_JOB_NAME.fullmatch(key.name)):
         return Key("CronJob", namespace, match[1])
     return key
+
+
+def top_workload(workload: Workload, workloads: Mapping[Key, Workload]) -> Key:
+    """Return the topmost controller of a workload, itself if nothing that counts owns it."""
+    owner = Owner(workload.kind, workload.name)
+    return top_of(owner, workload.namespace, workloads, workload.template.labels)
+
+
+def _above(key: Key, workloads: Mapping[Key, Workload]) -> Key | None:
+    """Return the workload that has made another one, None if that is what people mean themselves."""
+    workload = workloads.get(key)
+    if workload is None or workload.owner is None or key.kind not in _MADE_BY_OTHERS:
+        return None
+    above = Key(workload.owner.kind, key.namespace, workload.owner.name)
+    return above if above in workloads or above.kind in WORKLOADS or _is_revision(workload) else None
+
+
+def _is_revision(workload: Workload) -> bool:
+    """Return whether a workload of an unknown kind has made this one as a revision of itself."""
+    return workload.kind == "ReplicationController" or any(
+        label.endswith(_TEMPLATE_HASH) for label in workload.template.labels
+    )

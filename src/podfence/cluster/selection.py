@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from podfence.kube.objects import Labels, Requirement, Selector
+    from podfence.kube.objects import Labels, NetworkPolicy, Requirement, Selector
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,13 @@ class Selection:
     def matches_labels(self, labels: Labels) -> bool:
         """Return whether a pod with these labels is meant, its namespace given."""
         return self.pods is None or matches(self.pods, labels)
+
+
+def keys_of(policy: NetworkPolicy) -> frozenset[str]:
+    """Return the pod label keys that the selectors of a policy look at."""
+    peers = (peer for rule in (*policy.ingress, *policy.egress) for peer in rule.peers)
+    selectors = (policy.pod_selector, *(peer.pod_selector for peer in peers))
+    return frozenset(item.key for selector in selectors if selector for item in selector.requirements)
 
 
 def matches(selector: Selector, labels: Labels) -> bool:

@@ -11,9 +11,11 @@ from podfence.cluster.nodes import numbers_of
 from podfence.kube.objects import Key
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from podfence.cluster.members import Member
     from podfence.cluster.state import ClusterState
-    from podfence.kube.objects import Backend, EndpointPort, Service, ServicePort
+    from podfence.kube.objects import Backend, EndpointPort, EndpointSlice, Service, ServicePort
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,7 @@ def backends(state: ClusterState, service: Service, port: ServicePort) -> list[S
         ]
     found: list[ServiceBackend] = []
     owned = owners(state)
-    for piece in state.slices.values():
-        if (piece.namespace, piece.service) != (service.namespace, service.name):
-            continue
+    for piece in _slices(state, service):
         for endpoint in piece.ports:
             if endpoint.number is None or not _same_port(endpoint, port):
                 continue
@@ -57,6 +57,19 @@ def backends(state: ClusterState, service: Service, port: ServicePort) -> list[S
                 if backend.ready and (member or address is not None):
                     found.append(ServiceBackend(member, address, endpoint.protocol, endpoint.number))
     return found
+
+
+def _slices(state: ClusterState, service: Service) -> Iterable[EndpointSlice]:
+    """Return the EndpointSlices of a Service; where there is none, its Endpoints, which clusters make slices of."""
+    found = [
+        piece
+        for piece in state.slices.values()
+        if (piece.namespace, piece.service) == (service.namespace, service.name)
+    ]
+    if found:
+        return found
+    recorded = state.endpoints.get(Key("Endpoints", service.namespace, service.name))
+    return recorded.slices if recorded is not None else ()
 
 
 def selected(state: ClusterState, service: Service) -> list[Member]:

@@ -7,11 +7,13 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from podfence.cluster.members import FINISHED_PHASES, member_of_pod, member_of_template
-from podfence.cluster.ownership import top_of, workload_of
+from podfence.cluster.controllers import PER_POD, numbers
+from podfence.cluster.members import FINISHED_PHASES, member_of_pod, members_of_template
+from podfence.cluster.ownership import top_workload, workload_of
+from podfence.cluster.selection import keys_of
 from podfence.kube.objects import (
+    Endpoints,
     EndpointSlice,
-    Ingress,
     Key,
     KubeObject,
     Namespace,
@@ -21,6 +23,7 @@ from podfence.kube.objects import (
     Service,
     Workload,
 )
+from podfence.kube.registry import WORKLOADS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +35,7 @@ NAME_LABEL = "kubernetes.io/metadata.name"
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
-_Placed = TypeVar("_Placed", Service, EndpointSlice, Ingress)
+_Placed = TypeVar("_Placed", Service, EndpointSlice, Endpoints)
 
 
 class EventType(enum.StrEnum):
@@ -88,13 +91,15 @@ class ClusterState:
         self.workloads: dict[Key, Workload] = {}
         self.services: dict[Key, Service] = {}
         self.slices: dict[Key, EndpointSlice] = {}
+        self.endpoints: dict[Key, Endpoints] = {}
         self.nodes: dict[str, Node] = {}
-        self.ingresses: dict[Key, Ingress] = {}
         self.policies: dict[str, dict[str, NetworkPolicy]] = {}
         self._pods_of_owner: dict[Key, set[Key]] = {}
         self._pods_of_workload: dict[Key, set[Key]] = {}
         self._workloads_of_owner: dict[Key, set[Key]] = {}
         self._in_use: dict[str, int] = {}
+        self._stand_ins: dict[Key, list[Key]] = {}
+        self._asking: set[Key] = set()
         # Workloads first, so that each pod finds its workload at once; namespaces before what is in them.
         rank: dict[type, int] = {Namespace: 0, Node: 0, Workload: 1}
         for item in sorted(objects, key=lambda item: rank.get(type(item), 2)):
@@ -124,10 +129,11 @@ class ClusterState:
                 _put(self.nodes, node.name, node if present else None)
             case Service() as service:
                 self._place(self.services, service, delta, present=present)
+                self._ask(service.key, service.selector or (), delta, present=present)
             case EndpointSlice() as piece:
                 self._place(self.slices, piece, delta, present=present)
-            case Ingress() as ingress:
-                self._place(self.ingresses, ingress, delta, present=present)
+            case Endpoints() as recorded:
+                self._place(self.endpoints, recorded, delta, present=present)
         return delta
 
     # Namespaces
@@ -175,6 +181,22 @@ class ClusterState:
             del self.policies[policy.namespace]
         self._use(policy.namespace, delta, int(present) - int(known))
         delta.policies.add(policy.namespace)
+        self._ask(policy.key, keys_of(policy) if present else (), delta, present=present)
+
+    def _ask(self, key: Key, labels: Iterable[str], delta: Delta, *, present: bool) -> None:
+        """Follow which selectors ask for a label that differs from pod to pod of a workload.
+
+        While there is one, every pod that a workload numbers has a member of its own.
+        """
+        before = bool(self._asking)
+        if present and not PER_POD.isdisjoint(labels):
+            self._asking.add(key)
+        else:
+            self._asking.discard(key)
+        if before != bool(self._asking):
+            for workload in self.workloads.values():
+                if len(numbers(workload)) > 1:
+                    self._sync_template(workload.key, delta, replace=True)
 
     # Pods and workloads
 
@@ -189,6 +211,9 @@ class ClusterState:
             self._sync_templates(workload, delta)
         if pod.phase not in FINISHED_PHASES:
             member = member_of_pod(pod, workload)
+            # A pod of somebody else may have the name of one that a workload would number.
+            if standing := self.members.get(pod.key):
+                delta.remove(standing)
             self.members[pod.key] = member
             delta.add(member)
 
@@ -205,15 +230,18 @@ class ClusterState:
         if workload is not None:
             _discard(self._pods_of_workload, workload, key)
             self._sync_templates(workload, delta)
+        self._restore_numbered(key, delta)
         self._use(pod.namespace, delta, -1)
 
     def _workload(self, workload: Workload, delta: Delta, *, present: bool) -> None:
         key = workload.key
         before = self.workloads.get(key)
         # A link of the chain of owners changes: every pod below may belong to another workload now.
-        below = self._pods_of_owner.get(key, set()) | self._pods_of_workload.get(key, set())
+        below = set(self._pods_of_workload.get(key, ()))
+        for link in self._below(key):
+            below |= self._pods_of_owner.get(link, set())
         if before is not None:
-            below |= self._pods_of_workload.get(self.top_workload(before), set())
+            below |= self._pods_of_workload.get(top_workload(before, self.workloads), set())
         pods = [self.pods[pod] for pod in sorted(below)]
         for pod in pods:
             self._drop_pod(pod.key, delta)
@@ -227,47 +255,80 @@ class ClusterState:
             self._put_pod(pod, delta)
         self._sync_template(key, delta, replace=True)
         self._sync_templates(key, delta)
+        for version in (before, workload):
+            if version is not None and version.owner is not None:
+                self._sync_template(_owner_key(version.owner, key.namespace), delta)
+
+    def _below(self, key: Key) -> list[Key]:
+        """Return a workload and all workloads that it owns, directly or not."""
+        found = [key]
+        for link in found:
+            found += [owned for owned in self._workloads_of_owner.get(link, ()) if owned not in found]
+        return found
 
     def _sync_templates(self, key: Key, delta: Delta) -> None:
         """Follow a workload's first or last pod; one that is not loaded is stood for by what it owns."""
-        self._sync_template(key, delta)
-        for owned in self._workloads_of_owner.get(key, ()):
-            self._sync_template(owned, delta)
+        for link in self._below(key):
+            self._sync_template(link, delta)
 
     def _sync_template(self, key: Key, delta: Delta, *, replace: bool = False) -> None:
         """Let a member stand for a workload exactly while it is topmost and has no pods."""
         workload = self.workloads.get(key)
-        wanted = (
-            workload is not None
-            and not self._pods_of_workload.get(key)
-            and not self._pods_of_workload.get(self.top_workload(workload))
-            and (workload.owner is None or _owner_key(workload.owner, key.namespace) not in self.workloads)
-        )
-        present = self.members.get(key)
-        if present is not None and (replace or not wanted):
-            del self.members[key]
-            delta.remove(present)
-            present = None
-        if wanted and present is None and workload is not None:
-            member = member_of_template(workload)
-            self.members[key] = member
-            delta.add(member)
+        wanted = workload is not None and self._stands_for_itself(workload)
+        present = key in self._stand_ins
+        if present and (replace or not wanted):
+            for name in self._stand_ins.pop(key):
+                member = self.members.get(name)
+                if member is not None and member.pod is None:
+                    del self.members[name]
+                    delta.remove(member)
+            present = False
+        if wanted and not present and workload is not None:
+            stand_ins = members_of_template(workload, apart=bool(self._asking))
+            self._stand_ins[key] = [member.key for member in stand_ins]
+            for member in stand_ins:
+                if member.key not in self.members:
+                    self.members[member.key] = member
+                    delta.add(member)
+
+    def _restore_numbered(self, key: Key, delta: Delta) -> None:
+        """Let a workload stand again for the pod of a name that somebody else's pod had."""
+        for owner, names in self._stand_ins.items():
+            if key in names:
+                self._sync_template(owner, delta, replace=True)
+                return
+
+    def _stands_for_itself(self, workload: Workload) -> bool:
+        """Return whether nothing else is what the pods of a workload are: they themselves, or another workload."""
+        key, top = workload.key, top_workload(workload, self.workloads)
+        if self._pods_of_workload.get(top) or (top != key and top in self.workloads):
+            return False
+        # A workload of another project's kind may run its pods by means of others.
+        return key.kind in WORKLOADS or not self._workloads_of_owner.get(key)
 
     def workload_pods(self, key: Key) -> list[Member]:
-        """Return the members of a workload: its live pods, or the one that stands for them."""
-        if key in self.members:
-            return [self.members[key]]
-        return [self.members[pod] for pod in sorted(self._pods_of_workload.get(key, ())) if pod in self.members]
+        """Return the members of a workload: its live pods, or the one that stands for them.
+
+        Those of a workload that has neither are those of the workloads that it owns.
+        """
+        if key in self._stand_ins:
+            return [self.members[name] for name in self._stand_ins[key]]
+        pods = self._pods_of_workload.get(key, set())
+        if not pods:
+            links = self._below(key)
+            stand_ins = [self.members[name] for link in links for name in self._stand_ins.get(link, ())]
+            if stand_ins:
+                return sorted(stand_ins, key=lambda member: member.key)
+            pods = set().union(*(self._pods_of_workload.get(link, set()) for link in links))
+        return [self.members[pod] for pod in sorted(pods) if pod in self.members]
 
     def known_workload(self, key: Key) -> bool:
         """Return whether a workload is loaded, or known as the owner of pods."""
         return key in self.workloads or key in self._pods_of_workload
 
     def top_workload(self, workload: Workload) -> Key:
-        """Return the topmost controller of a workload, itself if nothing owns it."""
-        if workload.owner is None:
-            return workload.key
-        return top_of(workload.owner, workload.namespace, self.workloads, workload.template.labels)
+        """Return the topmost controller of a workload, itself if nothing that counts owns it."""
+        return top_workload(workload, self.workloads)
 
 
 def _owner_key(owner: Owner, namespace: str) -> Key:

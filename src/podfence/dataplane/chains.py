@@ -4,26 +4,33 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from weakref import WeakKeyDictionary
 
 from podfence.dataplane.bound import bound
 from podfence.dataplane.hooks import fixed
 from podfence.dataplane.objects import FAMILIES, INTERVAL, RESET, NameTakenError, Objects, short
-from podfence.dataplane.program import ICMP_OPTION, RuleName
 from podfence.dataplane.references import References
 from podfence.dataplane.ruleset import Ruleset, digest
-from podfence.nft.element import goto, jump
+from podfence.dataplane.verdicts import Verdicts, cut
+from podfence.nft.element import goto
 from podfence.nft.names import COMMENT_LIMIT, identifier
 from podfence.nft.sets import Map, Set
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet
 from podfence.sets.addresses import family_of
-from podfence.sets.ports import LAST_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from podfence.dataplane.links import Links
-    from podfence.dataplane.program import GroupKey, GroupProgram, NodeProgram, PortProgram, ProgramChange, SharedKey
+    from podfence.dataplane.program import (
+        GroupKey,
+        GroupProgram,
+        NodeProgram,
+        ProgramChange,
+        Ranges,
+        SharedKey,
+    )
     from podfence.dataplane.ruleset import ChainBody, ElementKey, SetBody
     from podfence.dataplane.settings import Settings
     from podfence.nft.element import Verdict
@@ -40,6 +47,11 @@ _BINDING: Final = "binding"
 _Body = TypeVar("_Body", "ChainBody", "SetBody")
 _NUMBERS: Final = {"TCP": 6, "UDP": 17, "SCTP": 132}
 
+_Table = tuple[Objects, tuple[tuple[str, str], ...]]
+"""The objects of a table of ranges, and the names of its maps with the word that rules have for their family."""
+
+_Tables = WeakKeyDictionary["Ranges", _Table]
+
 
 class Builder:
     """Makes rulesets out of the programs of one node; what a program keeps is not made again."""
@@ -49,6 +61,7 @@ class Builder:
         self._settings = settings
         self._parts: dict[GroupKey | SharedKey | Literal["binding"], Objects] = {}
         self._entries: dict[GroupKey, Verdict] = {}
+        self._tables: dict[Direction, _Tables] = {direction: WeakKeyDictionary() for direction in Direction}
         self._chain_users = References[str]()
         self._set_users = References[str]()
         self._links: Links | None = None
@@ -70,7 +83,9 @@ class Builder:
                 del self._entries[key]
             else:
                 name = group_name(key)
-                self._put(key, _GroupObjects(key, name, self._settings).make(group), result)
+                self._put(
+                    key, _GroupObjects(key, name, self._settings, self._tables[key.direction]).make(group), result
+                )
                 self._entries[key] = goto(name)
         if change is None or change.addresses:
             self._put_fixed(program, result)
@@ -150,29 +165,23 @@ def _set_name(key: SharedKey, family: Family) -> str:
     return identifier("s", digest(repr(key)), str(family))
 
 
-def rule_chain(direction: Direction, name: RuleName) -> str:
-    """Return the name of the chain that accepts, and counts, what a rule admits; rules count from 1 there."""
-    if name == ICMP_OPTION:
-        return identifier("ok", short(direction), "icmp")
-    return identifier("ok", short(direction), name.namespace, name.policy, str(name.rule + 1))
-
-
 class _GroupObjects:
     """The chains and maps of one group."""
 
-    def __init__(self, key: GroupKey, name: str, settings: Settings) -> None:
+    def __init__(self, key: GroupKey, name: str, settings: Settings, tables: _Tables) -> None:
         self._key = key
         self._name = name
         self._settings = settings
+        self._tables = tables
         self._result = Objects()
-        self._verdicts: dict[PortProgram, Verdict] = {}
+        self._verdicts = Verdicts(key.direction, self._result)
 
     def make(self, program: GroupProgram) -> Objects:
         peer = "daddr" if self._key.direction is Direction.EGRESS else "saddr"
         texts: list[str] = []
         for family, word, types in FAMILIES:
             entries: dict[ElementKey, Verdict | None] = {
-                address: self._verdict(ports)
+                address: self._verdicts.of(ports)
                 for address, ports in program.peers.items()
                 if family_of(address) == family
             }
@@ -181,32 +190,41 @@ class _GroupObjects:
                 self._result.put(container, entries)
                 texts.append(f"{word} {peer} vmap @{container.name}")
         for shared, ports in program.shared:
-            texts += [f"{word} {peer} @{_set_name(shared, n)} {self._verdict(ports)}" for n, word, _ in FAMILIES]
-        for family, word, types in FAMILIES:
-            found: dict[ElementKey, Verdict | None] = {
-                (first, last): self._verdict(ports)
-                for first, last, ports in program.ranges
-                if family_of(first) == family
-            }
-            if found:
-                # Named by what is in it: intervals are never changed in place, where nft checks them for overlaps.
-                name = identifier("c", digest(repr(sorted((key, str(item)) for key, item in found.items()))))
-                self._result.put(Map(f"{name}_{family}", types, flags=INTERVAL), found)
-                texts.append(f"{word} {peer} vmap @{name}_{family}")
+            texts += [f"{word} {peer} @{_set_name(shared, n)} {self._verdicts.of(ports)}" for n, word, _ in FAMILIES]
+        for table in program.ranges:
+            made, maps = self._tables.get(table) or self._tables.setdefault(table, self._table(table))
+            self._result.update(made)
+            texts += [f"{word} {peer} vmap @{name}" for word, name in maps]
         if program.anywhere:
-            texts.append(str(self._verdict(program.anywhere)))
+            texts.append(str(self._verdicts.of(program.anywhere)))
         deny = f"deny_{self._name}"
         if not (program.anywhere and program.anywhere[0][0] == PortSet.ALL):
             texts.append(f"goto {deny}")
             self._result.chain(deny, *self._denial())
         direction = self._key.direction
-        self._result.chain(self._name, *texts, comment=_cut(f"{direction} of {_policies(self._key)}", COMMENT_LIMIT))
+        self._result.chain(self._name, *texts, comment=cut(f"{direction} of {_policies(self._key)}", COMMENT_LIMIT))
         return self._result
+
+    def _table(self, table: Ranges) -> _Table:
+        """Return the chains and maps of a table of ranges, and the names of the maps by word of their family."""
+        result = Objects()
+        verdicts = Verdicts(self._key.direction, result)
+        maps: list[tuple[str, str]] = []
+        for family, word, types in FAMILIES:
+            elements: dict[ElementKey, Verdict | None] = {
+                (first, last): verdicts.of(ports) for first, last, ports in table.items if family_of(first) == family
+            }
+            if elements:
+                # Named by what is in it: intervals are never changed in place, where nft checks them for overlaps.
+                name = identifier("c", digest(repr(sorted((key, str(item)) for key, item in elements.items()))))
+                result.put(Map(f"{name}_{family}", types, flags=INTERVAL), elements)
+                maps.append((word, f"{name}_{family}"))
+        return result, tuple(maps)
 
     def _denial(self) -> list[str]:
         texts = []
         if self._settings.log_group is not None:
-            prefix = _cut(f"podfence {self._key.direction} denied by {_policies(self._key)}", LOG_PREFIX_LIMIT)
+            prefix = cut(f"podfence {self._key.direction} denied by {_policies(self._key)}", LOG_PREFIX_LIMIT)
             texts.append(f'{_LOG_LIMIT} log prefix "{prefix}: " group {self._settings.log_group}')
         if self._settings.reject:
             texts += [RESET, "counter reject with icmpx type admin-prohibited"]
@@ -214,57 +232,6 @@ class _GroupObjects:
             texts.append("counter drop")
         return texts
 
-    def _verdict(self, program: PortProgram) -> Verdict:
-        """Return where a packet goes that the program is for: to the one rule that admits all, or by port."""
-        found = self._verdicts.get(program)
-        if found is None:
-            found = self._verdicts[program] = self._make_verdict(program)
-        return found
-
-    def _make_verdict(self, program: PortProgram) -> Verdict:
-        chains: dict[RuleName, str] = {}
-        for _, name in program:
-            chain = chains[name] = rule_chain(self._key.direction, name)
-            self._result.chain(chain, "counter accept", comment=_cut(_title(self._key.direction, name), COMMENT_LIMIT))
-        if program[0][0] == PortSet.ALL:
-            return goto(chains[program[0][1]])
-        texts = port_rules((ports, chains[name]) for ports, name in program)
-        chain = identifier("pc", digest("\n".join(texts)))
-        self._result.chain(chain, *texts)
-        return jump(chain)
-
-
-def port_rules(program: Iterable[tuple[PortSet, str]]) -> list[str]:
-    """Return the rules that lead each port to its chain: one lookup for each protocol."""
-    by_protocol: dict[str, list[tuple[int, int, str]]] = {}
-    other = ""
-    for ports, chain in program:
-        for protocol, first, last in ports.ranges():
-            if first is None or last is None:
-                other = f"meta l4proto != {{ {', '.join(map(str, _NUMBERS.values()))} }} goto {chain}"
-            else:
-                by_protocol.setdefault(protocol, []).append((first, last, chain))
-    texts = []
-    for protocol, number in _NUMBERS.items():
-        found = sorted(by_protocol.get(protocol, ()))
-        if len(found) == 1 and found[0][:2] == (1, LAST_PORT):
-            texts.append(f"meta l4proto {number} goto {found[0][2]}")
-        elif found:
-            pairs = ", ".join(f"{a if a == b else f'{a}-{b}'} : goto {chain}" for a, b, chain in found)
-            texts.append(f"{protocol.lower()} dport vmap {{ {pairs} }}")
-    return [*texts, other] if other else texts
-
 
 def _policies(key: GroupKey) -> str:
     return f"{key.namespace}/{','.join(item.name for item in key.policies)}"
-
-
-def _title(direction: Direction, name: RuleName) -> str:
-    if name == ICMP_OPTION:
-        return f"{direction}: option icmp=allowed"
-    return f"{direction}: NetworkPolicy {name.namespace}/{name.policy} rule {name.rule + 1}"
-
-
-def _cut(text: str, limit: int) -> str:
-    """Return a text, its end left out if it is too long; names of objects are ASCII."""
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."

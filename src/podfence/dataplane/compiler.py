@@ -9,6 +9,7 @@ from podfence.cluster.nodes import numbers_of
 from podfence.dataplane.groups import Compiled, compile_group
 from podfence.dataplane.ownership import Ownership
 from podfence.dataplane.program import GroupKey, NodeProgram, ProgramChange, SharedKey
+from podfence.dataplane.ranges import Tables
 from podfence.dataplane.references import References
 from podfence.dataplane.subjects import Subjects
 from podfence.errors import OptionError
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
     from podfence.policy.verdict import Direction
 
 SHARED_FROM: Final = 256
-"""A set of pods with at least this many addresses is one set that all groups share, not part of each group's map."""
+"""A set of pods with at least this many addresses is one set that all groups share, not part of each group's map.
+
+So are the blocks of a policy with at least as many spans of addresses.
+"""
 
 _ADDRESSES: Final = "the kernel matches an address, whoever has it"
 _REFUSED: Final = {
@@ -62,6 +66,7 @@ class Compiler:
         check_options(options)
         self.program = NodeProgram(judges_own_node=options.own_node_egress == "policy")
         self._owned = Ownership(model.index)
+        self._tables = Tables(shared_from)
         self._subjects = Subjects(model)
         self._local: set[Key] = set()
         self._groups_of: dict[Key, dict[Direction, GroupKey]] = {}
@@ -200,6 +205,7 @@ class Compiler:
                 self.model.index,
                 self._options,
                 self._owned,
+                self._tables,
                 self._shared_from,
                 known,
                 classes,

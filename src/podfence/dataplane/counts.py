@@ -15,10 +15,13 @@ from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE
 from podfence.nft.errors import NftError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from podfence.kube.objects import Key
     from podfence.nft.runner import Runner
 
 _GROUP: Final = re.compile(r"(ingress|egress) of ([^/]+)/(.+)")
-_RULE: Final = re.compile(r"(ingress|egress): NetworkPolicy ([^/]+)/(\S+) rule (\d+)")
+_RULE: Final = re.compile(r"(ingress|egress) rule (\d+): NetworkPolicy ([^/]+)/(\S+)")
 _CUT: Final = "..."
 
 
@@ -36,18 +39,24 @@ class Count(NamedTuple):
     packets: int
 
 
-def read(runner: Runner) -> tuple[Count, ...]:
-    """Return the counts of a node's table; raise NftError, NotFoundError if there is no table."""
+def read(runner: Runner, known: Iterable[Key] = ()) -> tuple[Count, ...]:
+    """Return the counts of a node's table; raise NftError, NotFoundError if there is no table.
+
+    The table holds long names only in part: of those, policies that are `known` are recognised.
+    """
     comments = {chain.name: chain.comment or "" for chain in runner.list_chains(TABLE)}
+    names = _Names(known)
     found: list[Count] = []
     for counter in runner.counters(TABLE):
         if counter.chain.startswith("deny_"):
             group = _GROUP.fullmatch(comments.get(counter.chain.removeprefix("deny_"), ""))
             if group:
-                names = tuple(name for name in group[3].split(",") if not name.endswith(_CUT))
-                found.append(Count(group[1], group[2], names, None, counter.packets))
+                policies = tuple(name for name in map(names.whole(group[2]), group[3].split(",")) if name)
+                found.append(Count(group[1], group[2], policies, None, counter.packets))
         elif rule := _RULE.fullmatch(comments.get(counter.chain, "")):
-            found.append(Count(rule[1], rule[2], (rule[3],), int(rule[4]), counter.packets))
+            policy = names.whole(rule[3])(rule[4])
+            if policy:
+                found.append(Count(rule[1], rule[3], (policy,), int(rule[2]), counter.packets))
     return tuple(found)
 
 
@@ -66,3 +75,24 @@ def read_strays(runner: Runner) -> dict[str, int]:
         if counter.chain in chains:
             found[chains[counter.chain]] += counter.packets
     return found
+
+
+class _Names:
+    """Names of policies, by what is left of them where they were too long."""
+
+    def __init__(self, known: Iterable[Key]) -> None:
+        self._names: dict[str, list[str]] = {}
+        for key in known:
+            self._names.setdefault(key.namespace, []).append(key.name)
+
+    def whole(self, namespace: str) -> Callable[[str], str]:
+        """Return what gives the name of a policy of a namespace, empty if it is not known or might be of two."""
+
+        def find(text: str) -> str:
+            if not text.endswith(_CUT):
+                return text
+            start = text.removesuffix(_CUT)
+            matching = [name for name in self._names.get(namespace, ()) if start and name.startswith(start)]
+            return matching[0] if len(matching) == 1 else ""
+
+        return find

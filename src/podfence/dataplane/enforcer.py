@@ -149,9 +149,13 @@ class Enforcer:
 
     def program(self, *changes: Change) -> int:
         """Do the first half of `apply`: new connections are judged by the changes from then on."""
+        self.follow(*changes)
+        return self._program()
+
+    def follow(self, *changes: Change) -> None:
+        """Bring what the table should be in step after `Model.apply`; the kernel is not touched."""
         if changes:
             self._compile(changes)
-        return self._program()
 
     def look(self) -> int:
         """Do the second half of `apply`: cut established flows that are forbidden now; return how many."""

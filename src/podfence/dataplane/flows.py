@@ -143,6 +143,6 @@ class _Side:
         # In the order of the group's chain: what has the port not among its own goes on to the next.
         programs = [group.peers.get(peer, ())]
         programs += [ports for key, ports in group.shared if peer in self._program.sets[key]]
-        programs += [ports for first, last, ports in group.ranges if first <= peer <= last]
+        programs += group.at(peer)
         programs.append(group.anywhere)
         return any(contains(ports.spans, point) for program in programs for ports, _ in program)

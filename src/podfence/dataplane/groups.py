@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.cluster.selection import Selection
-from podfence.dataplane.program import ICMP_OPTION, GroupProgram, RuleName, SharedKey, first_match
+from podfence.dataplane.program import ICMP_OPTION, GroupProgram, Programs, RuleName, SharedKey, cover_of
+from podfence.dataplane.ranges import PolicyBlocks
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet, members
+from podfence.sets.layers import Layer, Stack, over, together
+from podfence.sets.spans import normalize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,8 +27,10 @@ if TYPE_CHECKING:
     from podfence.cluster.classes import ClassIndex
     from podfence.dataplane.ownership import Ownership
     from podfence.dataplane.program import GroupKey, PortProgram
-    from podfence.policy.grants import CompiledPolicy, Grant
+    from podfence.dataplane.ranges import BlockLayer, Tables
+    from podfence.policy.grants import CompiledPolicy, Grant, PortName
     from podfence.policy.options import Options
+    from podfence.sets.layers import Cover
 
 
 MOST_SHARED: Final = 4
@@ -33,11 +38,15 @@ MOST_SHARED: Final = 4
 
 
 class _Credit(NamedTuple):
-    """What a rule admits from somewhere; `order` is its place among the rules of the group."""
+    """What a rule admits from somewhere."""
 
-    order: int
     ports: PortSet
     rule: RuleName
+
+    @property
+    def cover(self) -> Cover[RuleName]:
+        """Return it as a cover."""
+        return Layer((), self.ports.spans, self.rule).cover
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +76,8 @@ class _Sorted:
     """
 
     pieces: list[_Piece] = field(default_factory=list)
-    blocks: list[tuple[AddressSet, _Credit]] = field(default_factory=list)
-    anywhere: list[_Credit] = field(default_factory=list)
+    blocks: list[PolicyBlocks] = field(default_factory=list)
+    anywhere: Cover[RuleName] = ()
     looks_up: bool = False
     any_pod: bool = False
 
@@ -104,20 +113,22 @@ def compile_group(
     index: ClassIndex,
     options: Options,
     owned: Ownership,
+    tables: Tables,
     shared_from: int,
     known: Compiled | None = None,
     changed: int = 0,
 ) -> Compiled:
     """Return what the pods of a group admit.
 
-    `owned` tells the addresses of pods; a set of pods with at least `shared_from` is a set of its own. `known` is
-    an earlier result for the group, since which only classes `changed` (bits) got other addresses.
+    `owned` tells the addresses of pods; a set of pods with at least `shared_from` is a set of its own. `tables` are
+    those of the node. `known` is an earlier result for the group, since which only classes `changed` (bits) got
+    other addresses.
     """
     if known is None or known.policies != policies or known.found.looks_up:
         found = _sort(key, policies, index, options)
         pools = frozenset(piece.key for piece in found.pieces)
-        ranges = tuple(_ranges(found))
-        anywhere = first_match((item.ports, item.rule) for item in found.anywhere)
+        ranges = tables.of_group(found.blocks)
+        anywhere = Programs().of(found.anywhere)
     else:
         found = replace(known.found, pieces=[piece.now(index) for piece in known.found.pieces])
         pools, ranges, anywhere = known.pools, known.program.ranges, known.program.anywhere
@@ -144,10 +155,10 @@ def compile_group(
             for address in listed.pop(number, ()):
                 del peers[address]
         concerned &= changed
-    for number, admitted in _peers(concerned, found, index, owned):
+    program = GroupProgram(peers, shared, ranges, anywhere)
+    for number, admitted in _peers(concerned, found, program, index, owned):
         peers.update(admitted)
         listed[number] = tuple(admitted)
-    program = GroupProgram(peers, shared, ranges, anywhere)
     sets = {item: owned.pool(item, bits) for item, bits in large.items()}
     meant = 0
     for piece in found.pieces:
@@ -177,36 +188,51 @@ def _sizes(found: _Sorted, owned: Ownership, known: Compiled | None, changed: in
     )
 
 
-def _grants(key: GroupKey, policies: Iterable[CompiledPolicy]) -> Iterator[tuple[RuleName, Grant]]:
-    for policy in policies:
-        for grant in policy.grants[key.direction]:
-            yield RuleName(key.namespace, policy.source.name, grant.rule), grant
-
-
 def _sort(key: GroupKey, policies: Iterable[CompiledPolicy], index: ClassIndex, options: Options) -> _Sorted:
     result = _Sorted()
-    grants = list(_grants(key, policies))
-    for order, (rule, grant) in enumerate(grants):
+    resolved: dict[tuple[PortName, ...], dict[PortSet, int]] = {}
+    for policy in policies:
+        result.blocks.append(_sort_policy(policy, key, index, options, result, resolved))
+    result.anywhere = together([blocks.anywhere for blocks in result.blocks])
+    if options.icmp == "allowed":
+        result.anywhere = over(result.anywhere, Layer((), PortSet.OTHER.spans, ICMP_OPTION).cover)
+    return result
+
+
+def _sort_policy(
+    policy: CompiledPolicy,
+    key: GroupKey,
+    index: ClassIndex,
+    options: Options,
+    result: _Sorted,
+    resolved: dict[tuple[PortName, ...], dict[PortSet, int]],
+) -> PolicyBlocks:
+    """Put the pieces of one policy into the result, and return the rest."""
+    blocks: dict[tuple[RuleName, PortSet], list[AddressSet]] = {}
+    anywhere: list[BlockLayer] = []
+    for grant in policy.grants[key.direction]:
+        rule = RuleName(key.namespace, policy.source.name, grant.rule)
         ports = grant.ports - PortSet.OTHER if options.icmp == "denied" else grant.ports
         if grant.names and key.direction is Direction.INGRESS:
             ports |= _own_ports(grant, key)
         if ports:
-            credit = _Credit(order, ports, rule)
             if grant.peer is None:
-                result.anywhere.append(credit)
+                anywhere.append(Layer((), ports.spans, rule))
             elif isinstance(grant.peer, AddressSet):
-                result.blocks.append((grant.peer, credit))
+                blocks.setdefault((rule, ports), []).append(grant.peer)
             else:
-                result.pieces.append(_Piece(SharedKey(grant.peer), index.bits(grant.peer), credit))
+                result.pieces.append(_Piece(SharedKey(grant.peer), index.bits(grant.peer), _Credit(ports, rule)))
         if grant.names and key.direction is Direction.EGRESS:
             result.looks_up = True
             result.any_pod |= grant.peer is None
-            for resolved, bits in sorted(_resolutions(grant, index, options).items(), key=_by_ports):
-                shared = SharedKey(grant.peer, grant.names, grant.names_in, resolved)
-                result.pieces.append(_Piece(shared, bits, _Credit(order, resolved, rule)))
-    if options.icmp == "allowed":
-        result.anywhere.append(_Credit(len(grants), PortSet.OTHER, ICMP_OPTION))
-    return result
+            for numbers, bits in sorted(_resolutions(grant, index, options, resolved).items(), key=_by_ports):
+                shared = SharedKey(grant.peer, grant.names, grant.names_in, numbers)
+                result.pieces.append(_Piece(shared, bits, _Credit(numbers, rule)))
+    layers = tuple(
+        Layer(normalize(chain.from_iterable(block.spans for block in found)), ports.spans, rule)
+        for (rule, ports), found in blocks.items()
+    )
+    return PolicyBlocks(layers, together([layer.cover for layer in anywhere]))
 
 
 def _own_ports(grant: Grant, key: GroupKey) -> PortSet:
@@ -218,8 +244,13 @@ def _own_ports(grant: Grant, key: GroupKey) -> PortSet:
     return found
 
 
-def _resolutions(grant: Grant, index: ClassIndex, options: Options) -> dict[PortSet, int]:
-    """Return the classes a grant's peer means by what its names resolve to on their pods (semantics 5.4 to 5.8)."""
+def _resolutions(
+    grant: Grant, index: ClassIndex, options: Options, resolved: dict[tuple[PortName, ...], dict[PortSet, int]]
+) -> dict[PortSet, int]:
+    """Return the classes a grant's peer means by what its names resolve to on their pods (semantics 5.4 to 5.8).
+
+    `resolved` has for names that were asked for before what they resolve to on all pods.
+    """
     if grant.peer is None:
         bits = index.all
     elif isinstance(grant.peer, Selection):
@@ -228,14 +259,22 @@ def _resolutions(grant: Grant, index: ClassIndex, options: Options) -> dict[Port
         bits = index.with_address_in(grant.peer, 4) | index.with_address_in(grant.peer, 6)
     if grant.names_in is not None:
         bits &= index.in_namespace(grant.names_in)
+    if grant.names not in resolved:
+        resolved[grant.names] = _everywhere(grant.names, index, options)
+    return {ports: meant for ports, classes in resolved[grant.names].items() if (meant := classes & bits)}
+
+
+def _everywhere(names: tuple[PortName, ...], index: ClassIndex, options: Options) -> dict[PortSet, int]:
+    """Return the classes of all pods by what names of ports resolve to on them, those on which they do."""
     found: dict[PortSet, int] = defaultdict(int)
-    for number in members(bits):
-        resolved = PortSet.EMPTY
-        for name, protocol, port, sidecar in index.classes[number].ports:
-            if (name, protocol) in grant.names and not (sidecar and options.init_ports == "containers"):
-                resolved |= PortSet.single(protocol, port)
-        if resolved:
-            found[resolved] |= 1 << number
+    for number, pod_class in index.classes.items():
+        ports = PortSet.union(
+            PortSet.single(protocol, port)
+            for name, protocol, port, sidecar in pod_class.ports
+            if (name, protocol) in names and not (sidecar and options.init_ports == "containers")
+        )
+        if ports:
+            found[ports] |= 1 << number
     return found
 
 
@@ -256,37 +295,65 @@ def _by_size(
 
 
 def _shared(large: Iterable[SharedKey], found: _Sorted) -> Iterator[tuple[SharedKey, PortProgram]]:
+    programs = Programs()
     for key in large:
-        credited = [piece.credit for piece in found.pieces if piece.key == key]
-        yield key, _program([*credited, *found.anywhere])
+        credited = together([piece.credit.cover for piece in found.pieces if piece.key == key])
+        yield key, programs.of(over(credited, found.anywhere))
 
 
 def _peers(
-    listed: int, group: _Sorted, index: ClassIndex, owned: Ownership
+    listed: int,
+    group: _Sorted,
+    program: GroupProgram,
+    index: ClassIndex,
+    owned: Ownership,
 ) -> Iterator[tuple[int, dict[int, PortProgram]]]:
     """Yield classes (bits `listed`) with what is admitted of each of their addresses, those of which anything is."""
+    parts = sorted(_parts(group.pieces), key=_by_rule)
+    always = len(parts)
+    stack = Stack([*(part.credit.cover for part in parts), group.anywhere])
+    stack.flip([always])
+    there: set[int] = set()
+    programs = Programs()
+    meant: dict[int, list[int]] = {number: [] for number in members(listed)}
+    for place, part in enumerate(parts):
+        for number in members(part.bits & listed):
+            meant[number].append(place)
+    covers = {id(ports): cover_of(ports) for table in program.ranges for _, _, ports in table.items} if parts else {}
     interned: dict[tuple[int, ...], PortProgram] = {}
-    pieces, first_block = group.pieces, len(group.pieces)
-    for number in members(listed):
+    for number, concerned in meant.items():
         result: dict[int, PortProgram] = {}
-        concerned = [place for place, piece in enumerate(pieces) if piece.bits >> number & 1]
         for address, alike in _cells(number, index, owned):
-            found = [place for place in concerned if pieces[place].means(address)]
+            found = {place for place in concerned if parts[place].means(address)}
             if not found:
                 continue
-            found += [place for place, (block, _) in enumerate(group.blocks, first_block) if address in block]
-            together = tuple(found)
-            program = interned.get(together)
-            if program is None:
-                credited = [
-                    pieces[place].credit if place < first_block else group.blocks[place - first_block][1]
-                    for place in found
-                ]
-                program = interned[together] = _program([*credited, *group.anywhere])
-            if program:
-                result.update(dict.fromkeys(alike, program))
+            # Pods of one class after the other are admitted much the same.
+            cover = stack.flip(there ^ found)
+            there = found
+            around = [id(ports) for ports in program.at(address) if ports]
+            key = (cover, *around)
+            admitted = interned.get(key)
+            if admitted is None:
+                ranges = [covers[number] for number in around]
+                admitted = interned[key] = programs.of(together([stack.covers[cover], *ranges]))
+            if admitted:
+                result.update(dict.fromkeys(alike, admitted))
         if result:
             yield number, result
+
+
+def _parts(pieces: Iterable[_Piece]) -> list[_Piece]:
+    """Return pieces with those of one credit joined that mean all addresses of their pods."""
+    joined: dict[_Credit, _Piece] = {}
+    result: list[_Piece] = []
+    for piece in pieces:
+        if isinstance(piece.key.peer, AddressSet):
+            result.append(piece)
+        elif piece.credit in joined:
+            joined[piece.credit] = replace(piece, bits=piece.bits | joined[piece.credit].bits)
+        else:
+            joined[piece.credit] = piece
+    return [*result, *joined.values()]
 
 
 def _cells(number: int, index: ClassIndex, owned: Ownership) -> Iterator[tuple[int, Iterable[int]]]:
@@ -301,40 +368,8 @@ def _cells(number: int, index: ClassIndex, owned: Ownership) -> Iterator[tuple[i
         yield addresses[0], addresses
 
 
-def _ranges(found: _Sorted) -> Iterator[tuple[int, int, PortProgram]]:
-    """Yield the disjoint ranges of the blocks with what is admitted in each, in order."""
-    begins: dict[int, list[_Credit]] = defaultdict(list)
-    ends: dict[int, list[_Credit]] = defaultdict(list)
-    for block, credit in found.blocks:
-        for first, last in block.spans:
-            begins[first].append(credit)
-            ends[last + 1].append(credit)
-    active: list[_Credit] = []
-    pending: tuple[int, int, PortProgram] | None = None
-    cuts = sorted(begins.keys() | ends.keys())
-    for first, after in pairwise(cuts):
-        for credit in ends.get(first, ()):
-            active.remove(credit)
-        active += begins.get(first, ())
-        if not active:
-            continue
-        program = _program([*active, *found.anywhere])
-        if pending and pending[1] + 1 == first and pending[2] == program:
-            pending = (pending[0], after - 1, program)
-            continue
-        if pending:
-            yield pending
-        pending = (first, after - 1, program)
-    if pending:
-        yield pending
-
-
-def _program(credited: Iterable[_Credit]) -> PortProgram:
-    return first_match((item.ports, item.rule) for item in sorted(credited, key=_order))
-
-
-def _order(credit: _Credit) -> int:
-    return credit.order
+def _by_rule(piece: _Piece) -> RuleName:
+    return piece.credit.rule
 
 
 def _by_ports(item: tuple[PortSet, int]) -> tuple[tuple[int, int], ...]:

@@ -21,24 +21,22 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Pool:
-    """The addresses of the pods that a set means, by class; `bits` are the classes, `size` counts the addresses."""
+    """The addresses of the pods that a set means, by class; `bits` are the classes."""
 
     bits: int = 0
-    size: int = 0
     by_class: dict[int, tuple[int, ...]] = field(default_factory=dict)
     together: frozenset[int] | None = None
 
     def put(self, number: int, addresses: tuple[int, ...]) -> None:
         """Take in a class that is not in it."""
         self.bits |= 1 << number
-        self.size += len(addresses)
         self.by_class[number] = addresses
         self.together = None
 
     def take_out(self, bits: int) -> None:
         """Take out classes that are in it."""
         for number in members(bits):
-            self.size -= len(self.by_class.pop(number))
+            del self.by_class[number]
         self.bits &= ~bits
         self.together = None
 
@@ -53,6 +51,9 @@ class Ownership:
         self._owners: dict[int, Key] = {}
         self._of_class: dict[int, tuple[int, ...]] = {}
         self._pools: dict[SharedKey, _Pool] = {}
+        self._counts: dict[int, int] = {}
+        self._with_count: dict[int, int] = {}
+        self._uncounted = 0
         self.members: dict[Key, Member] = {}
         self.class_of: dict[Key, int] = {}
 
@@ -60,6 +61,7 @@ class Ownership:
         """Note a pod and its class."""
         self.members[member.key] = member
         self.class_of[member.key] = number
+        self._uncounted |= 1 << number
         for address in member.addresses:
             claims = self._claims.setdefault(address, {})
             claims[member.key] = member
@@ -92,6 +94,7 @@ class Ownership:
         for number in numbers:
             self._of_class.pop(number, None)
             bits |= 1 << number
+        self._uncounted |= bits
         for pool in self._pools.values():
             outdated = pool.bits & bits
             if outdated:
@@ -121,7 +124,26 @@ class Ownership:
 
     def size(self, key: SharedKey, bits: int) -> int:
         """Return how many addresses the pods have that a set means, which are in the classes `bits`."""
-        return self._pool(key, bits).size
+        if isinstance(key.peer, AddressSet):
+            return len(self.pool(key, bits))
+        self._count()
+        return sum(count * (bits & classes).bit_count() for count, classes in self._with_count.items())
+
+    def _count(self) -> None:
+        """Count the addresses of classes that may have others than when they were counted last."""
+        for number in members(self._uncounted):
+            bit = 1 << number
+            before = self._counts.pop(number, 0)
+            now = len(self.of_class(number)) if number in self._index.classes else 0
+            if before != now:
+                for count, change in ((before, -bit), (now, bit)):
+                    if count:
+                        self._with_count[count] = self._with_count.get(count, 0) + change
+                if before and not self._with_count[before]:
+                    del self._with_count[before]
+            if now:
+                self._counts[number] = now
+        self._uncounted = 0
 
     def pool(self, key: SharedKey, bits: int) -> frozenset[int]:
         """Return the addresses of the pods that a set means, which are in the classes `bits`."""

@@ -9,18 +9,24 @@ goes on to the next; a group that has nothing more to ask denies.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.cluster.selection import Selection
 from podfence.policy.grants import PortName
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet
+from podfence.sets.layers import Layer, together
+from podfence.sets.spans import normalize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from podfence.kube.objects import Key
+    from podfence.sets.layers import Cover
+    from podfence.sets.spans import Spans
 
 
 class RuleName(NamedTuple):
@@ -32,8 +38,11 @@ class RuleName(NamedTuple):
 
 
 _UDP: Final = 17
-ICMP_OPTION: Final = RuleName("", "icmp", 0)
-"""What is credited with ICMP that the option ``icmp=allowed`` admits, whatever the rules say."""
+ICMP_OPTION: Final = RuleName("~", "icmp", 0)
+"""What is credited with ICMP that the option ``icmp=allowed`` admits, whatever the rules say.
+
+It comes after every rule: no name of a namespace has a tilde.
+"""
 
 PortProgram = tuple[tuple[PortSet, RuleName], ...]
 """Disjoint sets of ports, each with the rule that is credited with admitting them."""
@@ -74,19 +83,46 @@ class SharedKey(NamedTuple):
     resolved: PortSet = PortSet.EMPTY
 
 
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Ranges:
+    """Disjoint ranges of addresses in order, as (first, last, what is admitted there)."""
+
+    items: tuple[tuple[int, int, PortProgram], ...]
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # There can be very many, with long programs, and many groups have the same.
+        object.__setattr__(self, "_hash", hash(tuple(first for first, _, _ in self.items)))
+
+    def __hash__(self) -> int:
+        """Return the hash of the value."""
+        return self._hash
+
+    def at(self, address: int) -> PortProgram:
+        """Return what is admitted at an address; nothing outside all ranges."""
+        place = bisect_right(self.items, address, key=itemgetter(0)) - 1
+        if place < 0 or self.items[place][1] < address:
+            return ()
+        return self.items[place][2]
+
+
 @dataclass(frozen=True, slots=True)
 class GroupProgram:
     """What a group admits.
 
     `peers`: by address of a pod, everything the group admits of it. `shared`: by a set of pods that is
-    large and that other groups may use too. `ranges`: by address, disjoint and in order. `anywhere`:
-    whatever the peer.
+    large and that other groups may use too. `ranges`: by address, in tables that are asked one after the
+    other. `anywhere`: whatever the peer.
     """
 
     peers: Mapping[int, PortProgram]
     shared: tuple[tuple[SharedKey, PortProgram], ...]
-    ranges: tuple[tuple[int, int, PortProgram], ...]
+    ranges: tuple[Ranges, ...]
     anywhere: PortProgram
+
+    def at(self, address: int) -> Iterator[PortProgram]:
+        """Yield what the tables of ranges admit of an address, in the order in which they are asked."""
+        return (table.at(address) for table in self.ranges)
 
 
 class Tunnels(NamedTuple):
@@ -142,11 +178,37 @@ class ProgramChange:
 
 def first_match(admitted: Iterable[tuple[PortSet, RuleName]]) -> PortProgram:
     """Return the disjoint form of what several rules admit: each port is credited to the first that does."""
-    seen = PortSet.EMPTY
-    result: dict[RuleName, PortSet] = {}
-    for ports, rule in admitted:
-        fresh = ports - seen
-        if fresh:
-            result[rule] = result[rule] | fresh if rule in result else fresh
-            seen |= fresh
-    return tuple((ports, rule) for rule, ports in result.items())
+    items = list(admitted)
+    spans: dict[RuleName, list[tuple[int, int]]] = {name: [] for _, name in items}
+    covers = [Layer((), ports.spans, place).cover for place, (ports, _) in enumerate(items)]
+    for first, last, place in together(covers):
+        spans[items[place][1]].append((first, last))
+    return tuple((PortSet(normalize(found)), name) for name, found in spans.items() if found)
+
+
+def cover_of(program: PortProgram) -> Cover[RuleName]:
+    """Return a program as a cover, to be laid over others; rules are credited in the order of their names."""
+    return tuple(sorted((first, last, name) for ports, name in program for first, last in ports.spans))
+
+
+class Programs:
+    """Makes programs of covers; what is equal in two of them is one object, for there can be very many."""
+
+    def __init__(self) -> None:
+        """Have made none."""
+        self._known: dict[tuple[RuleName, Spans], tuple[PortSet, RuleName]] = {}
+
+    def of(self, cover: Iterable[tuple[int, int, RuleName]]) -> PortProgram:
+        """Return what a cover of rules admits, in the order of their names; some of its spans may be left out."""
+        spans: dict[RuleName, Spans] = {}
+        for first, last, name in cover:
+            before = spans.get(name)
+            spans[name] = ((first, last),) if before is None else (*before, (first, last))
+        known = self._known
+        result: list[tuple[PortSet, RuleName]] = []
+        for key in sorted(spans.items()):
+            item = known.get(key)
+            if item is None:
+                item = known[key] = PortSet(key[1]), key[0]
+            result.append(item)
+        return tuple(result)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from podfence.dataplane.program import GroupKey
 from podfence.policy.verdict import Direction
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from podfence.kube.objects import Key
     from podfence.policy.grants import CompiledPolicy
     from podfence.policy.model import Model
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+_SPARE: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Subjects:
     def policies(self, namespace: str) -> Mapping[Key, CompiledPolicy]:
         """Return the policies of a namespace by key, in order of name."""
         compiled = self._model.engine.policies(namespace)
+        _forget(self._spaces, self._model.state.namespaces)
         known = self._spaces.get(namespace)
         if known is None or known.compiled is not compiled:
             known = self._spaces[namespace] = _Space(compiled, {policy.key: policy for policy in compiled})
@@ -61,6 +66,7 @@ class Subjects:
         """Return the groups of some classes by direction; none where no policy isolates them (semantics 2.1)."""
         isolating: dict[str, dict[Direction, list[tuple[int, Key, CompiledPolicy]]]] = {}
         result: dict[int, dict[Direction, GroupKey]] = {}
+        _forget(self._known, self._model.index.classes)
         for number in classes:
             pod_class = self._model.index.classes[number]
             compiled = self._model.engine.policies(pod_class.namespace)
@@ -94,3 +100,10 @@ class Subjects:
                 if (name, protocol) in names and not (sidecar and containers_only)
             }
         return GroupKey(direction, pod_class.namespace, tuple(key for key, _ in policies), tuple(sorted(ports)))
+
+
+def _forget(known: dict[_K, _V], there: Mapping[_K, object]) -> None:
+    """Forget what is known of what is not there any more, once that is most of it."""
+    if len(known) > _SPARE + 2 * len(there):
+        for key in known.keys() - there.keys():
+            del known[key]

@@ -70,7 +70,7 @@ def side(program: NodeProgram, direction: Direction, local: int, peer: int) -> S
     # In the order of the group's chain, so that each port is credited to the rule that counts it.
     asked = [group.peers.get(peer, ())]
     asked += [ports for shared, ports in group.shared if peer in program.sets[shared]]
-    asked += [ports for first, last, ports in group.ranges if first <= peer <= last]
+    asked += group.at(peer)
     asked.append(group.anywhere)
     rules = first_match((ports - forbidden, name) for item in asked for ports, name in item)
     admitted = PortSet.EMPTY

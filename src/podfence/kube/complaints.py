@@ -35,6 +35,7 @@ _REMEDY_BY_CHARACTER: Final = {
     "`": "quote the value",
     "%": "quote the value",
 }
+_TAGS: Final = ("{{", "${", "{%", "<%")
 _WITHIN: Final = {
     "while parsing a flow sequence": "the list that starts",
     "while parsing a flow mapping": "the mapping that starts",
@@ -81,10 +82,11 @@ def explain(error: Exception, text: str) -> Complaint:
 
 
 def template_remedy(text: str, offset: int) -> str:
-    """Return what to do about a line with template braces, which YAML reads as mappings; "" for other lines."""
+    """Return what to do about a line with a tag of a template, which YAML reads as a mapping; "" for other lines."""
     start = text.rfind("\n", 0, offset) + 1
     end = text.find("\n", offset)
-    return "render the template first" if "{{" in text[start : end if end >= 0 else len(text)] else ""
+    line = text[start : end if end >= 0 else len(text)]
+    return "render the template first" if any(tag in line for tag in _TAGS) else ""
 
 
 def _control_character(text: str, forbidden: re.Match[str] | None) -> Complaint:

@@ -17,7 +17,7 @@ from podfence.kube.source import Origin
 from podfence.kube.validation.cidr import parse_block
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 _EVERYTHING = objects.Selector()
 _EVERY_PEER = objects.Rule()
@@ -195,14 +195,35 @@ def workload(written: wire.Workload | wire.ReplicationController, identity: Iden
     """Return a workload; absent replicas mean one, and so does a DaemonSet."""
     spec = written.spec
     replicas = None if spec is None or identity.kind == "DaemonSet" else spec.replicas
+    first = indexes = 0
     if identity.kind == "Job" and isinstance(spec, wire.WorkloadSpec):
         replicas = spec.parallelism
+        indexes = (spec.completions or 0) if spec.completion_mode == "Indexed" else 0
+    elif isinstance(spec, wire.WorkloadSpec) and spec.ordinals is not None:
+        first = spec.ordinals.start or 0
     return objects.Workload(
         kind=identity.kind,
         namespace=identity.namespace,
         name=identity.name,
         template=_pod_template(spec.template if spec is not None else None),
-        replicas=1 if replicas is None else replicas,
+        replicas=1 if replicas is None else max(0, replicas),
+        first=max(0, first),
+        indexes=max(0, indexes),
+        owner=_owner(written.metadata),
+        origin=identity.origin,
+    )
+
+
+def custom_workload(written: wire.CustomWorkload, identity: Identity) -> objects.Workload:
+    """Return a workload of another project's kind."""
+    spec = written.spec
+    replicas = spec.replicas if spec is not None and isinstance(spec.replicas, int) else 1
+    return objects.Workload(
+        kind=identity.kind,
+        namespace=identity.namespace,
+        name=identity.name,
+        template=_pod_template(spec.template if spec is not None else None),
+        replicas=max(0, replicas),
         owner=_owner(written.metadata),
         origin=identity.origin,
     )
@@ -217,6 +238,7 @@ def cron_job(written: wire.CronJob, identity: Identity) -> objects.Workload:
         namespace=identity.namespace,
         name=identity.name,
         template=_pod_template(spec.template if spec is not None else None),
+        indexes=(spec.completions or 0) if spec is not None and spec.completion_mode == "Indexed" else 0,
         owner=_owner(written.metadata),
         origin=identity.origin,
     )
@@ -276,15 +298,52 @@ def endpoint_slice(written: wire_cluster.EndpointSlice, identity: Identity) -> o
         name=identity.name,
         service=_labels(written.metadata).get(_SERVICE_LABEL, "") or _service_owner(written.metadata),
         backends=tuple([_backend(item) for item in written.endpoints or () if item is not None]),
-        ports=tuple(
-            [
-                objects.EndpointPort(port.port, cast("Any", port.protocol or "TCP"), port.name or "")
-                for port in written.ports or ()
-                if port is not None
-            ]
+        ports=_endpoint_ports(written.ports),
+        origin=identity.origin,
+    )
+
+
+def _endpoint_ports(written: Iterable[wire_cluster.EndpointPort | None] | None) -> tuple[objects.EndpointPort, ...]:
+    return tuple(
+        [
+            objects.EndpointPort(port.port, cast("Any", port.protocol or "TCP"), port.name or "")
+            for port in written or ()
+            if port is not None
+        ]
+    )
+
+
+def endpoints(written: wire_cluster.Endpoints, identity: Identity) -> objects.Endpoints:
+    """Return Endpoints as the EndpointSlices that a cluster would make of them."""
+    return objects.Endpoints(
+        namespace=identity.namespace,
+        name=identity.name,
+        slices=tuple(
+            objects.EndpointSlice(
+                namespace=identity.namespace,
+                name=identity.name,
+                service=identity.name,
+                backends=(
+                    *_addressed(subset.addresses, ready=True),
+                    *_addressed(subset.not_ready_addresses, ready=False),
+                ),
+                ports=_endpoint_ports(subset.ports),
+            )
+            for subset in written.subsets or ()
+            if subset is not None
         ),
         origin=identity.origin,
     )
+
+
+def _addressed(
+    written: Iterable[wire_cluster.EndpointAddress | None] | None, *, ready: bool
+) -> Iterator[objects.Backend]:
+    for address in written or ():
+        if address is not None:
+            target = address.target_ref
+            pod = (target.name or "") if target is not None and target.kind == "Pod" else ""
+            yield objects.Backend(addresses=_present([address.ip]), pod=pod, ready=ready)
 
 
 def _service_owner(meta: wire.Meta | None) -> str:

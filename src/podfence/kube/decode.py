@@ -4,79 +4,167 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
 from podfence.kube.convert import Identity
-from podfence.kube.kinds import KINDS, LEGACY_POLICY, Kind, Reading, is_upstream_group, near_kind
-from podfence.kube.problems import Problem, Severity
+from podfence.kube.custom import (
+    CUSTOM_WORKLOAD,
+    custom_name,
+    is_custom_workload,
+    is_kustomization,
+    is_template,
+    with_parameters,
+)
+from podfence.kube.findings import Code, Finding, Severity
+from podfence.kube.objects import Key, KubeObject
+from podfence.kube.omissions import Gap, LeftOut, Reason
+from podfence.kube.registry import (
+    KINDS,
+    LEGACY_POLICY,
+    Kind,
+    Reading,
+    is_known_version,
+    is_upstream_group,
+    near_kind,
+)
 from podfence.kube.source import Origin
-from podfence.kube.validation.findings import Finding, Findings, field_text, go_quote, without_consequences
+from podfence.kube.validation.consequences import weighed
+from podfence.kube.validation.findings import Findings, go_quote, without_consequences
 from podfence.kube.validation.meta import check_meta
-from podfence.kube.validation.names import label_value
+from podfence.kube.validation.names import dns_label, label_value
 from podfence.kube.validation.near import near_misses
 from podfence.kube.validation.shape import examine, found
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
-    from podfence.kube.objects import KubeObject
     from podfence.kube.source import Document, Path
     from podfence.kube.wire import Meta
+
+Validation = Literal["strict", "answer", "lax"]
 
 _BARE_ITEM = "every item of a List has an apiVersion and a kind of its own"
 _VERSION_FORM = "it is GROUP/VERSION, or v1"
 _NO_OBJECT = "leave the file out if it holds no Kubernetes objects"
 
 
-def decode(
-    documents: Iterable[Document], *, lax: bool = False, legacy: str = "auto"
-) -> tuple[list[KubeObject], list[Problem], Counter[str]]:
-    """Return the objects of documents, the problems found, and how many objects of which kinds were ignored.
+class Decoded(NamedTuple):
+    """What documents hold.
 
-    `lax` accepts CIDR spellings that current API servers refuse, with a warning; objects that come
-    from a live cluster are always read so (semantics 9.4). `legacy` is the option of that name: with
-    "v1", policies of extensions/v1beta1 are checked like those of networking.k8s.io/v1 (semantics 10).
-    An object with an error is not returned. Problems are in the order of the documents, and inside a
-    document by position.
+    `objects` come in the order of the documents, `problems` in that order and inside of a document by position.
+    `ignored` counts the objects of kinds that are not read. `left_out` are documents that are no objects, and with
+    `keep_going` objects with an error; `gaps` are where a policy may lie because of that. `unplaced` are the objects
+    that name no namespace and got one.
     """
-    decoder = _Decoder(lax=lax, legacy=legacy)
+
+    objects: list[KubeObject]
+    problems: list[Finding]
+    ignored: Counter[str]
+    left_out: list[LeftOut]
+    gaps: list[Gap]
+    unplaced: list[Key]
+
+
+def decode(
+    documents: Iterable[Document],
+    *,
+    validation: Validation = "strict",
+    legacy: str = "auto",
+    namespace: str = "default",
+    custom: bool = True,
+    folders: Collection[str] = (),
+    keep_going: bool = False,
+) -> Decoded:
+    """Return the objects of documents, and what is to be said about them.
+
+    `validation` is how much is refused: what an API server refuses ("strict"), the same but for CIDR spellings that
+    older servers stored ("lax"), or only what an answer may depend on ("answer"). Objects that come from a live
+    cluster are always read as lax at least (semantics 9.4). `legacy` is the option of that name: with "v1", policies
+    of extensions/v1beta1 are checked like those of networking.k8s.io/v1 (semantics 10). Objects that name no
+    namespace are in `namespace`. `custom` reads workloads of other kinds, and OpenShift's Templates.
+
+    An object with an error is not returned. Of inputs named in `folders`, documents that are no objects are left out
+    in place of being an error, and with `keep_going` objects with an error too.
+    """
+    decoder = _Decoder(
+        validation=validation, legacy=legacy, namespace=namespace, custom=custom, folders=folders, keep_going=keep_going
+    )
     for document in documents:
         decoder.read(document)
-    return decoder.objects, decoder.problems, decoder.ignored
+    return decoder.found
 
 
 class _Decoder:
-    def __init__(self, *, lax: bool, legacy: str) -> None:
-        self.objects: list[KubeObject] = []
-        self.problems: list[Problem] = []
-        self.ignored: Counter[str] = Counter()
-        self._lax = lax
+    def __init__(
+        self,
+        *,
+        validation: Validation,
+        legacy: str,
+        namespace: str,
+        custom: bool,
+        folders: Collection[str],
+        keep_going: bool,
+    ) -> None:
+        self.found = Decoded([], [], Counter(), [], [], [])
+        self._validation = validation
         self._old_meaning = legacy != "v1"
+        self._namespace = namespace
+        self._custom = custom
+        self._folders = folders
+        self._keep_going = keep_going
         self._generated = 0
 
     def read(self, document: Document) -> None:
         if document.value is None:
             return
-        before = len(self.problems)
-        self._item(document.value, Origin(document), "", "")
-        if len(self.problems) - before > 1:
-            self.problems[before:] = sorted(self.problems[before:], key=_position)
+        problems = self.found.problems
+        before = len(problems)
+        origin = Origin(document)
+        forgiven = document.file in self._folders
+        if forgiven and not _is_meant_as_object(document.value):
+            self.found.left_out.append(LeftOut(Reason.NO_OBJECT, _place(origin)))
+            return
+        self._item(document.value, origin, "", "")
+        if forgiven and self._keep_going:
+            self._leave_refused(before)
+        if len(problems) - before > 1:
+            problems[before:] = sorted(problems[before:], key=_position)
+
+    def _leave_refused(self, before: int) -> None:
+        """Turn the errors of a document into one warning an object, that it was left out."""
+        problems = self.found.problems
+        seen: set[Key | None] = set()
+        kept: list[Finding] = []
+        for problem in problems[before:]:
+            if problem.severity is Severity.WARNING:
+                kept.append(problem)
+            elif problem.object not in seen:
+                seen.add(problem.object)
+                kept.append(problem.left_out())
+                self.found.left_out.append(LeftOut(Reason.REFUSED, str(problem.position)))
+                self.found.gaps.append(_gap(problem.object, problem))
+        problems[before:] = kept
 
     def _item(self, value: object, origin: Origin, default_kind: str, default_version: str) -> None:
         if not isinstance(value, dict):
             message = f"expected a Kubernetes object, found {found(value)}"
-            self._error(origin, (), message, remedy="" if origin.path else _NO_OBJECT)
+            self._error(origin, Code.NO_OBJECT, (), message, remedy="" if origin.path else _NO_OBJECT)
             return
         version = self._text(value, "apiVersion", default_version, origin)
         kind = self._text(value, "kind", default_kind, origin)
         if not kind or not version:
             return
         if kind.endswith("List") and ("items" in value or kind == "List" or kind[:-4] in KINDS):
-            self._list(value, origin, kind[:-4], version)
+            self._list(value, origin, "items", kind[:-4], version)
         elif (known := KINDS.get(kind)) is not None and version in known.versions:
             self._object(value, origin, known, kind, version)
+        elif self._custom and is_template(kind, version):
+            # The objects are looked at as they would be made, at the places where they stand.
+            self._list(with_parameters(value), origin, "objects", "", version)
+        elif self._custom and is_custom_workload(value, kind, version):
+            self._object(value, origin, CUSTOM_WORKLOAD, custom_name(kind, version), version)
         else:
             self._other(kind, version, origin)
 
@@ -94,33 +182,35 @@ class _Decoder:
             self._unset(origin, key, f"{key} not set", f"write apiVersion: {known.current}" if known else remedy)
         return default
 
-    def _list(self, value: dict[str, Any], origin: Origin, kind: str, version: str) -> None:
-        items = value.get("items")
-        if "items" not in value:
-            self._error(origin, ("items",), "Required value", remedy="a list has its objects under items")
+    def _list(self, value: dict[str, Any], origin: Origin, key: str, kind: str, version: str) -> None:
+        items = value.get(key)
+        if key not in value:
+            remedy = f"a list has its objects under {key}"
+            self._error(origin, Code.REQUIRED, (key,), "Required value", remedy=remedy)
         elif items is not None and not isinstance(items, list):
-            self._error(origin, ("items",), f"expected a list, found {found(items)}")
+            self._error(origin, Code.WRONG_TYPE, (key,), f"expected a list, found {found(items)}")
         else:
             for index, item in enumerate(items or ()):
-                at = Origin(origin.document, (*origin.path, "items", index))
+                at = Origin(origin.document, (*origin.path, key, index))
                 self._item(item, at, kind, version if kind else "")
 
     def _other(self, kind: str, version: str, origin: Origin) -> None:
         group, _, number = version.rpartition("/")
         if "/" in group or (not number and group):
-            self._error(origin, ("apiVersion",), f"unexpected GroupVersion string: {version}", remedy=_VERSION_FORM)
+            message = f"unexpected GroupVersion string: {version}"
+            self._error(origin, Code.UNKNOWN_KIND, ("apiVersion",), message, remedy=_VERSION_FORM)
             return
         known = KINDS.get(kind)
+        message = f"no matches for kind {go_quote(kind)} in version {go_quote(version)}"
         if known is not None:
             if is_upstream_group(group):
-                message = f"no matches for kind {go_quote(kind)} in version {go_quote(version)}"
-                self._error(origin, ("apiVersion",), message, remedy=f"write apiVersion: {known.current}")
+                remedy = f"write apiVersion: {known.current}"
+                self._error(origin, Code.UNKNOWN_KIND, ("apiVersion",), message, remedy=remedy)
                 return
         elif near := near_kind(kind, group):
-            message = f"no matches for kind {go_quote(kind)} in version {go_quote(version)}"
-            self._error(origin, ("kind",), message, remedy=f"did you mean {near}?")
+            self._error(origin, Code.UNKNOWN_KIND, ("kind",), message, remedy=f"did you mean {near}?")
             return
-        self.ignored[f"{kind}.{group}" if group else kind] += 1
+        self.found.ignored[f"{kind}.{group}" if group else kind] += 1
 
     def _object(self, value: dict[str, Any], origin: Origin, known: Kind, kind: str, version: str) -> None:
         unread = Findings()
@@ -132,30 +222,34 @@ class _Decoder:
         live = meta is not None and _is_live(meta)
         legacy = self._old_meaning and kind == "NetworkPolicy" and version == LEGACY_POLICY
         findings = Findings()
-        if known.versions[version]:
+        if known.versions.get(version):
             findings.append(_dropped(kind, version, known))
         check_meta(meta, known.name_rule, findings, namespaced=known.namespaced)
         if kind == "Namespace":
             _check_name_label(meta, findings)
         if kind != "NetworkPolicy" and not live:
-            findings += near_misses(value, kind)
-        known.check(written, Reading(kind, version, self._lax or live, legacy), findings)
-        if unread or findings:
-            if live:
-                unread = _trust(unread)
-            everything = [*unread, *without_consequences(findings, unread)]
-            self.problems += [_problem(finding, origin) for finding in everything]
-            if any(finding.severity is Severity.ERROR for finding in everything):
-                return
+            findings += near_misses(value, known)
+        lax = self._validation == "lax" or live
+        known.check(written, Reading(kind, version, lax, legacy), findings)
         name, namespace = meta.name if meta is not None else None, meta.namespace if meta is not None else None
-        identity = Identity(
-            kind,
-            version,
-            (namespace or "default") if known.namespaced else "",
-            name or self._generate(meta),
-            origin,
-        )
-        self.objects.append(known.build(written, identity))
+        key = Key(kind, (namespace or self._namespace) if known.namespaced else "", name or "")
+        if (unread or findings) and self._tell(unread, findings, origin, known, key, live=live):
+            return
+        if not name:
+            key = key._replace(name=self._generate(meta))
+        if known.namespaced and not namespace:
+            self.found.unplaced.append(key)
+        self.found.objects.append(known.build(written, Identity(kind, version, key.namespace, key.name, origin)))
+
+    def _tell(self, unread: Findings, findings: Findings, origin: Origin, known: Kind, key: Key, *, live: bool) -> bool:
+        """Add what is wrong with an object to the problems; return whether it is refused."""
+        if live:
+            unread = _trust(unread)
+        everything = [*unread, *without_consequences(findings, unread)]
+        if self._validation == "answer":
+            everything = _weighed(everything, known)
+        self.found.problems.extend(finding.at(origin, key) for finding in everything)
+        return any(finding.severity is Severity.ERROR for finding in everything)
 
     def _generate(self, meta: Meta | None) -> str:
         # The server appends five random characters; these are as good and the same on every run.
@@ -165,28 +259,53 @@ class _Decoder:
 
     def _unset(self, origin: Origin, key: str, message: str, remedy: str) -> None:
         # The message names the field, in kubectl's words.
-        self.problems.append(_problem(Finding(field=(), place=(key,), message=message, remedy=remedy), origin))
+        finding = Finding(code=Code.NO_OBJECT, message=message, place=(key,), remedy=remedy)
+        self.found.problems.append(finding.at(origin))
 
-    def _error(self, origin: Origin, place: Path, message: str, *, remedy: str = "") -> None:
-        finding = Finding(field=place, place=place, message=message, remedy=remedy)
-        self.problems.append(_problem(finding, origin))
+    def _error(self, origin: Origin, code: Code, place: Path, message: str, *, remedy: str = "") -> None:
+        self.found.problems.append(Finding(code=code, path=place, message=message, remedy=remedy).at(origin))
 
 
-def _position(problem: Problem) -> tuple[int, int]:
+def _weighed(findings: list[Finding], known: Kind) -> list[Finding]:
+    """Return findings with one line for all that no answer depends on."""
+    kept: list[Finding] = []
+    harmless: list[Finding] = []
+    for finding in findings:
+        now = weighed(finding, known)
+        (kept if now.severity is finding.severity else harmless).append(now)
+    if len(harmless) > 1:
+        message = f"{harmless[0].message}; {len(harmless) - 1} more of this object that no answer depends on"
+        harmless = [msgspec.structs.replace(harmless[0], message=message)]
+    return [*harmless, *kept]
+
+
+def _is_meant_as_object(value: object) -> bool:
+    """Return whether a document of a folder is an object, or so near to one that leaving it out would be rash."""
+    if not isinstance(value, dict):
+        return False
+    kind, version = value.get("kind"), value.get("apiVersion")
+    if isinstance(kind, str) and isinstance(version, str) and kind and version:
+        return not is_kustomization(kind, version)
+    if isinstance(kind, str) and (kind in KINDS or kind == "List"):
+        return True
+    return isinstance(version, str) and is_known_version(version) and isinstance(value.get("metadata"), dict)
+
+
+def _place(origin: Origin) -> str:
+    position = origin.at()
+    return position.file if position.line <= 1 else str(position)
+
+
+def _gap(key: Key | None, problem: Finding) -> Gap:
+    """Return where an object that was left out may matter: in its namespace, or everywhere if that is not known."""
+    if key is None or key.kind == "Node" or dns_label(key.namespace or key.name):
+        return Gap(f"{problem.position} is refused")
+    space = key.name if key.kind == "Namespace" else key.namespace
+    return Gap(f"{key.kind} {key.name} ({problem.position}) is refused", "", frozenset({space}))
+
+
+def _position(problem: Finding) -> tuple[int, int]:
     return problem.position.line, problem.position.column
-
-
-def _problem(finding: Finding, origin: Origin) -> Problem:
-    place = origin.path + finding.place
-    document = origin.document
-    return Problem(
-        severity=finding.severity,
-        position=document.locate_key(place) if finding.at_key else document.locate(place),
-        # The message of an unknown field names it, as the API server's does.
-        field="" if finding.unknown else field_text(finding.field),
-        message=finding.message,
-        remedy=finding.remedy,
-    )
 
 
 def _is_live(meta: Meta) -> bool:
@@ -200,10 +319,10 @@ def _trust(unread: Findings) -> Findings:
     """
     trusted = Findings()
     for finding in unread:
-        if finding.field == ("status",):
+        if finding.path == ("status",):
             continue
-        if finding.unknown and not finding.meant:
-            trusted.warn(finding.field, f"{finding.message} is ignored", "this version of podfence does not know it")
+        if finding.code is Code.UNKNOWN_FIELD and not finding.meant:
+            trusted.warn(finding.path, f"{finding.message} is ignored", "this version of podfence does not know it")
         else:
             trusted.append(finding)
     return trusted
@@ -212,9 +331,9 @@ def _trust(unread: Findings) -> Findings:
 def _dropped(kind: str, version: str, known: Kind) -> Finding:
     place = ("apiVersion",)
     return Finding(
-        field=place,
-        place=place,
+        code=Code.OLD_VERSION,
         severity=Severity.WARNING,
+        path=place,
         message=f"{kind} of {version} is not served since Kubernetes {known.versions[version]}",
         remedy=f"write apiVersion: {known.current}",
     )

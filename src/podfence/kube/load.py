@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -11,24 +12,38 @@ import msgspec
 from podfence.errors import InputError
 from podfence.kube import files
 from podfence.kube.decode import decode
+from podfence.kube.findings import Code, Finding, Position, Severity
 from podfence.kube.objects import KubeObject
-from podfence.kube.problems import Position, Problem, Severity
+from podfence.kube.omissions import Gap, LeftOut, Reason, details, summary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
+    from podfence.kube.decode import Decoded, Validation
+    from podfence.kube.files import Read
+    from podfence.kube.folders import Exclusion
     from podfence.kube.objects import Key
-    from podfence.kube.source import Document
+    from podfence.kube.rendering import Chart
+    from podfence.kube.source import Document, Origin
 
-__all__ = ["Loaded", "decode", "load"]
+__all__ = ["Loaded", "load"]
+
+_FEW = 5
 
 
 class Loaded(msgspec.Struct, frozen=True, eq=False):
-    """What was read: objects in input order, warnings in file order, counts of kinds that were ignored."""
+    """What was read: objects in input order, warnings in file order, counts of kinds that were ignored.
+
+    `notes` say what was left out and how the rest is meant, one sentence each, and `details` the same with all names.
+    `gaps` are where a policy may lie that was not read.
+    """
 
     objects: tuple[KubeObject, ...]
-    warnings: tuple[Problem, ...]
+    warnings: tuple[Finding, ...]
     ignored: dict[str, int]
+    notes: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
+    gaps: tuple[Gap, ...] = ()
 
 
 def load(
@@ -36,61 +51,141 @@ def load(
     *,
     recursive: bool = False,
     stdin: BinaryIO | None = None,
-    kustomize: str | None = None,
-    lax: bool = False,
+    kustomize: Sequence[str] = (),
+    charts: Sequence[Chart] = (),
+    exclude: Sequence[Exclusion] = (),
+    forgiving: bool = True,
+    keep_going: bool = False,
+    custom: bool = True,
+    validation: Validation = "strict",
     legacy: str = "auto",
+    namespace: str = "",
     progress: Callable[[float, int], None] | None = None,
 ) -> Loaded:
-    """Read files, directories, ``-`` or a kustomization and return their objects.
+    """Read files, directories, ``-``, kustomizations and charts, and return their objects.
 
     Of two objects with one key the later wins, as with ``kubectl apply``; a warning names both places.
-    Raises InputError with all errors and warnings if there is any error. The arguments are those of
+    Objects that name no namespace are in `namespace`, in ``default`` if that is "".
+    Raises InputError with all errors and warnings if there is any error. The other arguments are those of
     `files.read` and of `decode`.
     """
-    documents, read_problems = files.read(
-        paths, recursive=recursive, stdin=stdin, kustomize=kustomize, progress=progress
+    read = files.read(
+        paths,
+        recursive=recursive,
+        stdin=stdin,
+        kustomize=kustomize,
+        charts=charts,
+        exclude=exclude,
+        forgiving=forgiving,
+        keep_going=keep_going,
+        progress=progress,
     )
-    found, decode_problems, ignored = decode(documents, lax=lax, legacy=legacy)
-    if not (found or ignored or read_problems or decode_problems):
-        read_problems = [_nothing_in([*paths, *([kustomize] if kustomize else [])])]
-    objects, replaced = _last_of_each(found)
-    problems = _in_file_order([*read_problems, *decode_problems, *replaced], documents, paths)
+    decoded = decode(
+        read.documents,
+        validation=validation,
+        legacy=legacy,
+        namespace=namespace or "default",
+        custom=custom,
+        folders=read.folders,
+        keep_going=keep_going,
+    )
+    left_out = [*read.left_out, *decoded.left_out]
+    objects, replaced = _last_of_each(decoded.objects)
+    problems = _in_file_order([*read.problems, *decoded.problems, *replaced], read.documents, paths)
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise InputError(problems)
-    return Loaded(objects, tuple(problems), dict(ignored))
-
-
-def _nothing_in(inputs: Sequence[str]) -> Problem:
-    """Return the error for input without any object: an answer about nothing would look like an answer."""
-    names = ", ".join("<stdin>" if name == "-" else name for name in inputs)
-    return Problem(
-        severity=Severity.ERROR,
-        position=Position(names),
-        message="holds no object, so there is nothing to answer about",
+    if not (objects or decoded.ignored):
+        charted = [chart.path for chart in charts]
+        raise InputError([*problems, _nothing_in([*paths, *kustomize, *charted], read, left_out)])
+    return Loaded(
+        objects,
+        tuple(problems),
+        dict(decoded.ignored),
+        notes=tuple(_notes(read, decoded, left_out, is_placed=bool(namespace))),
+        details=tuple(details(left_out)),
+        gaps=(*read.gaps, *decoded.gaps),
     )
 
 
-def _last_of_each(found: Iterable[KubeObject]) -> tuple[tuple[KubeObject, ...], list[Problem]]:
+def _nothing_in(inputs: Sequence[str], read: Read, left_out: Collection[LeftOut]) -> Finding:
+    """Return the error for input without any object: an answer about nothing would look like an answer."""
+    names = ", ".join("<stdin>" if name == "-" else name for name in inputs)
+    message = "holds no object, so there is nothing to answer about"
+    remedy = ""
+    if read.kustomizations and not read.documents:
+        message = "holds only kustomizations and what they are made of, so there is nothing to answer about"
+        remedy = f"-k {read.kustomizations[0].folder} reads the first one as kustomize renders it"
+    elif chart := next((item.name for item in left_out if item.reason is Reason.CHART), ""):
+        message += f"; {summary(left_out)}"
+        remedy = f"--helm {chart} reads it as helm renders it"
+    elif left_out:
+        message += f"; {summary(left_out)}"
+    if not remedy and read.unread:
+        remedy = "its subfolders have some; add -R to read them"
+    return Finding(code=Code.NO_OBJECT, position=Position(names), message=message, remedy=remedy)
+
+
+def _notes(read: Read, decoded: Decoded, left_out: Collection[LeftOut], *, is_placed: bool) -> Iterator[str]:
+    """Yield one sentence a kind of thing that was not read, or not as it may have been meant."""
+    if counted := summary(left_out):
+        yield f"{counted}; -v names them all"
+    subfolders, manifests = sum(item.subfolders for item in read.unread), sum(item.manifests for item in read.unread)
+    if subfolders:
+        yield (
+            f"{subfolders} subfolder{'s' * (subfolders > 1)} with {manifests} manifest{'s' * (manifests > 1)} "
+            f"{'were' if subfolders > 1 else 'was'} not read (-R reads them)"
+        )
+    applied = [item.folder for item in read.kustomizations if item.changes]
+    if applied:
+        more = f" and {len(applied) - 1} more" if len(applied) > 1 else ""
+        yield (
+            f"patches, namespace, names, labels and images of kustomization {applied[0]}{more} are not applied: "
+            f"the files are read as they are written (-k {applied[0]} renders it)"
+        )
+    yield from _unplaced(decoded, is_placed=is_placed)
+
+
+def _unplaced(decoded: Decoded, *, is_placed: bool) -> Iterator[str]:
+    """Yield which policies landed in the namespace ``default`` for want of one, where other objects name theirs."""
+    lost = [key for key in decoded.unplaced if key.kind == "NetworkPolicy"]
+    unplaced = set(decoded.unplaced)
+    placed = {item.key.namespace for item in decoded.objects if item.key not in unplaced} - {""}
+    # Who names default where it is meant knows where the others go.
+    if lost and placed and "default" not in placed and not is_placed:
+        names = ", ".join(key.name for key in lost[:_FEW]) + (", …" if len(lost) > _FEW else "")
+        which = "policy without a namespace is" if len(lost) == 1 else "policies without a namespace are"
+        yield f"{len(lost)} {which} taken to be in default (-n NS says where): {names}"
+
+
+def _last_of_each(found: Iterable[KubeObject]) -> tuple[tuple[KubeObject, ...], list[Finding]]:
+    """Return the last of the objects of each name, and one warning for each two files that have some in common."""
     kept: dict[Key, KubeObject] = {}
-    problems: list[Problem] = []
+    replaced: defaultdict[tuple[str, str], list[tuple[Origin, Origin, Key]]] = defaultdict(list)
     for item in found:
         earlier = kept.pop(item.key, None)
-        if earlier is not None and earlier.origin is not None and item.origin is not None:
-            key = item.key
-            name = f"{key.namespace}/{key.name}" if key.namespace else key.name
-            problems.append(
-                Problem(
-                    severity=Severity.WARNING,
-                    position=item.origin.at("metadata", "name"),
-                    message=f"{key.kind} {name} replaces the one at {earlier.origin.at('metadata', 'name')}",
-                    remedy="give one of them another name or namespace",
-                )
-            )
         kept[item.key] = item
-    return tuple(kept.values()), problems
+        if earlier is None or earlier.origin is None or item.origin is None:
+            continue
+        if earlier.origin.written() != item.origin.written():
+            files_of_both = (earlier.origin.document.file, item.origin.document.file)
+            replaced[files_of_both].append((earlier.origin, item.origin, item.key))
+    return tuple(kept.values()), [_replaced(*pairs[0], len(pairs) - 1) for pairs in replaced.values()]
 
 
-def _in_file_order(problems: Sequence[Problem], documents: Iterable[Document], paths: Sequence[str]) -> list[Problem]:
+def _replaced(earlier: Origin, later: Origin, key: Key, more: int) -> Finding:
+    name = f"{key.namespace}/{key.name}" if key.namespace else key.name
+    others = f", and {more} more" if more else ""
+    return Finding(
+        code=Code.REPLACED,
+        object=key,
+        severity=Severity.WARNING,
+        position=later.at("metadata", "name"),
+        message=f"{key.kind} {name} replaces the one at {earlier.at('metadata', 'name')}{others}",
+        remedy="give one of them another name or namespace",
+    )
+
+
+def _in_file_order(problems: Sequence[Finding], documents: Iterable[Document], paths: Sequence[str]) -> list[Finding]:
     """Sort by input, line and column.
 
     The order of inputs is that of their documents; one without any takes the place its name has among

@@ -162,17 +162,19 @@ class Pod(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         return Key("Pod", self.namespace, self.name)
 
 
-WORKLOAD_KINDS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "CronJob")
-
-
 class Workload(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """An object with a pod template: one of `WORKLOAD_KINDS`."""
+    """An object with a pod template: one of `kube.registry.WORKLOADS`, or of another project's kind.
+
+    `first` is the number of a StatefulSet's first pod, `indexes` how many pods of a Job have an index of their own.
+    """
 
     kind: str
     namespace: str
     name: str
     template: PodTemplate
     replicas: int = 1
+    first: int = 0
+    indexes: int = 0
     owner: Owner | None = None
     origin: Origin | None = None
 
@@ -245,6 +247,23 @@ class EndpointSlice(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         return Key("EndpointSlice", self.namespace, self.name)
 
 
+class Endpoints(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """The backends of the Service of the same name, as clusters recorded them before EndpointSlices.
+
+    Each of `slices` holds the addresses that have the same ports.
+    """
+
+    namespace: str
+    name: str
+    slices: tuple[EndpointSlice, ...] = ()
+    origin: Origin | None = None
+
+    @property
+    def key(self) -> Key:
+        """Return the name of the object inside its cluster."""
+        return Key("Endpoints", self.namespace, self.name)
+
+
 class Node(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """A node; `addresses` are all IP addresses of `status.addresses`."""
 
@@ -274,4 +293,4 @@ class Ingress(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         return Key("Ingress", self.namespace, self.name)
 
 
-KubeObject = Namespace | Pod | Workload | Service | EndpointSlice | Node | Ingress | NetworkPolicy
+KubeObject = Namespace | Pod | Workload | Service | EndpointSlice | Endpoints | Node | Ingress | NetworkPolicy

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from podfence.kube.collection import uncollected
 from podfence.kube.construct import has_non_specific_tags, scalar_key
 from podfence.kube.events import library
-from podfence.kube.problems import Position
+from podfence.kube.findings import Position
 from podfence.kube.scalars import MERGE, Special
 
 if TYPE_CHECKING:

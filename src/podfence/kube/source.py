@@ -7,12 +7,12 @@ keeps its text and is scanned a second time, once, for the position of every val
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 if TYPE_CHECKING:
-    from podfence.kube.problems import Position
+    from podfence.kube.findings import Position
 
 Path = tuple[str | int, ...]
 """The way to a value inside a document: mapping keys and list indexes."""
@@ -48,6 +48,13 @@ class Origin(msgspec.Struct, frozen=True, eq=False):
 
     document: Document
     path: Path = ()
+
+    def written(self) -> object:
+        """Return the object as JSON values, as it is written."""
+        value: Any = self.document.value
+        for step in self.path:
+            value = value[step]
+        return value
 
     def at(self, *path: str | int) -> Position:
         """Return the position of a field of the object, its nearest existing ancestor otherwise."""

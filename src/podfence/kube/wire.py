@@ -223,6 +223,12 @@ class LabelSelector(Fields):
     match_expressions: list[Requirement | None] | None = None
 
 
+class Ordinals(Fields):
+    """`spec.ordinals` of a StatefulSet."""
+
+    start: Int32 | None = None
+
+
 class WorkloadSpec(Fields):
     """`spec` of a Deployment, StatefulSet, DaemonSet, ReplicaSet or Job."""
 
@@ -230,6 +236,9 @@ class WorkloadSpec(Fields):
     selector: LabelSelector | None = None
     template: PodTemplate | None = None
     parallelism: Int32 | None = None
+    ordinals: Ordinals | None = None
+    completions: Int32 | None = None
+    completion_mode: str | None = None
 
 
 class Workload(Fields):
@@ -237,6 +246,20 @@ class Workload(Fields):
 
     metadata: Meta | None = None
     spec: WorkloadSpec | None = None
+
+
+class CustomWorkloadSpec(Fields):
+    """`spec` of a workload of another project's kind; how many pods there are may be said in any way."""
+
+    replicas: Any = None
+    template: PodTemplate | None = None
+
+
+class CustomWorkload(Fields):
+    """An object with a pod template at `spec.template`."""
+
+    metadata: Meta | None = None
+    spec: CustomWorkloadSpec | None = None
 
 
 class ReplicationControllerSpec(Fields):

@@ -100,6 +100,28 @@ class EndpointSlice(Fields):
     ports: list[EndpointPort | None] | None = None
 
 
+class EndpointAddress(Fields):
+    """One address of Endpoints."""
+
+    ip: str | None = None
+    target_ref: TargetReference | None = None
+
+
+class EndpointSubset(Fields):
+    """One item of `subsets`: addresses with the same ports."""
+
+    addresses: list[EndpointAddress | None] | None = None
+    not_ready_addresses: list[EndpointAddress | None] | None = None
+    ports: list[EndpointPort | None] | None = None
+
+
+class Endpoints(Fields):
+    """The Endpoints of a Service."""
+
+    metadata: Meta | None = None
+    subsets: list[EndpointSubset | None] | None = None
+
+
 class NodeAddress(Fields):
     """One item of `status.addresses`."""
 

@@ -14,8 +14,8 @@ from podfence.kube import complaints, strictness
 from podfence.kube.collection import uncollected
 from podfence.kube.construct import ConstructError, PlainScalars, construct
 from podfence.kube.events import library
+from podfence.kube.findings import Code, Finding, Position, Severity
 from podfence.kube.positions import Source, SourceDocument
-from podfence.kube.problems import Position, Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,7 +55,7 @@ class _Part(NamedTuple):
 
 def parse(
     data: bytes, name: str, advance: Callable[[float], None] | None = None
-) -> tuple[list[SourceDocument], list[Problem]]:
+) -> tuple[list[SourceDocument], list[Finding]]:
     """Return the documents of `data` and what is wrong with them; `name` is the input's name as shown.
 
     `advance` is told what part of the text is read (0 to 1), after each document. Documents that are
@@ -67,7 +67,7 @@ def parse(
     if encoding == "utf-8":
         refusal = _binary(data)
         if refusal:
-            problem = Problem(severity=Severity.ERROR, position=Position(name), message=refusal[0], remedy=refusal[1])
+            problem = Finding(code=Code.SYNTAX, position=Position(name), message=refusal[0], remedy=refusal[1])
             return [], [problem]
     # kubectl replaces what is not UTF-8, but not behind a UTF-8 byte order mark.
     errors = "strict" if start and encoding == "utf-8" else "replace"
@@ -77,7 +77,7 @@ def parse(
         sound = data[start : start + error.start].decode(encoding)
         place = Source(name, sound).position(len(sound))
         message = "the text is not UTF-8, though its byte order mark says so"
-        return [], [Problem(severity=Severity.ERROR, position=place, message=message, remedy="save it as UTF-8")]
+        return [], [Finding(code=Code.SYNTAX, position=place, message=message, remedy="save it as UTF-8")]
     if "\r\r\n" in text:
         # kubectl makes one line break of each \r\n before it parses, which shows only here.
         text = text.replace("\r\n", "\n")
@@ -105,7 +105,7 @@ class _Reader:
     def __init__(self, source: Source, advance: Callable[[float], None] | None) -> None:
         self._advance = advance
         self.documents: list[SourceDocument] = []
-        self.problems: list[Problem] = []
+        self.problems: list[Finding] = []
         self._source = source
         self._text = source.text
         self._library: Library | None = None
@@ -218,7 +218,8 @@ class _Reader:
     def _warn_of_unread(self, text: str, end: int, start: int) -> None:
         unread = _UNREAD.match(text, end) if end < len(text) else None
         if unread:
-            problem = Problem(
+            problem = Finding(
+                code=Code.ODD,
                 severity=Severity.WARNING,
                 position=self._source.position(start + unread.end() - 1),
                 message="what follows the end of the document is not read",
@@ -235,7 +236,8 @@ class _Reader:
         for key, places in document.duplicates():
             times = "twice" if len(places) == 2 else f"{len(places)} times"
             self.problems.append(
-                Problem(
+                Finding(
+                    code=Code.DUPLICATE,
                     severity=Severity.WARNING,
                     position=places[0],
                     message=f'key "{key}" is given {times}; the last one, line {places[-1].line}, counts',
@@ -245,9 +247,9 @@ class _Reader:
     def _error(self, message: str, offset: int, remedy: str = "") -> None:
         self.problems.append(self._problem(message, offset, remedy))
 
-    def _problem(self, message: str, offset: int, remedy: str = "") -> Problem:
+    def _problem(self, message: str, offset: int, remedy: str = "") -> Finding:
         position = self._source.position(min(offset, len(self._text)))
-        return Problem(severity=Severity.ERROR, position=position, message=message, remedy=remedy)
+        return Finding(code=Code.SYNTAX, position=position, message=message, remedy=remedy)
 
 
 def _split(text: str, start: int) -> Iterator[_Part]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -141,11 +140,6 @@ class Pods:
                 # Which process it will be is of no matter for its link.
                 found[self._numbers[spec.node]].append(self._attachment(spec, 0))
         return {name: self._network.links(number, found[number]) for name, number in self._numbers.items()}
-
-    def on_nodes(self) -> list[int]:
-        """Return how many pods have a network of their own on each node."""
-        attached = (item.attachment for item in self.running.values())
-        return list(Counter(attachment.node for attachment in attached if attachment is not None).values())
 
     def await_servers(self, deadline: float) -> None:
         """Return when the pods that were started last answer on their TCP ports, or at a monotonic time.

@@ -20,7 +20,7 @@ from podfence.lab.network.proxy import Proxy
 from podfence.lab.network.wiring import Network
 from podfence.lab.objects.world import World
 from podfence.lab.processes import archive
-from podfence.lab.processes.catalog import reference
+from podfence.lab.processes.image_names import reference
 from podfence.lab.processes.program import Program, StandIn
 from podfence.lab.processes.spawner import Spawner
 from podfence.lab.running import Pods
@@ -198,6 +198,10 @@ class Supervisor:
     def still(self) -> threading.RLock:
         """Return what to hold while nothing may change."""
         return self._lock
+
+    def require_room_for_all_pairs(self) -> None:
+        """Raise NetworkError if the kernel has no room for what pods find when each speaks to every other."""
+        self._network.require_room_for_all_pairs()
 
     # Agents
 

@@ -96,9 +96,10 @@ def _counted(lab: Supervisor) -> tuple[Counter[tuple[str, str]], Counter[tuple[s
     """Return the packets that began a connection, and those that were denied, by policy, on all nodes."""
     admitted: Counter[tuple[str, str]] = Counter()
     denied: Counter[tuple[str, str]] = Counter()
+    known = [policy.key for policies in lab.state.policies.values() for policy in policies.values()]
     for holder in lab.nodes.values():
         try:
-            found = counts.read(NftRunner(prefix=("nsenter", "-t", str(holder.pid), "-n")))
+            found = counts.read(NftRunner(prefix=("nsenter", "-t", str(holder.pid), "-n")), known)
         except NftError:
             continue
         for count in found:

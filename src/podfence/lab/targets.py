@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from podfence.cluster.members import SHORT_KINDS
-from podfence.kube.objects import WORKLOAD_KINDS, Key
+from podfence.kube.objects import Key
+from podfence.kube.registry import WORKLOADS, by_word
 from podfence.lab.errors import LabError
 
 if TYPE_CHECKING:
@@ -18,11 +18,6 @@ OUTSIDE: Final = "outside"
 """What the world around the cluster is called."""
 
 _NODE: Final = "node:"
-_KINDS: Final = {
-    **{short: kind for kind, short in SHORT_KINDS.items()},
-    **{kind.lower(): kind for kind in SHORT_KINDS},
-    **{f"{kind.lower()}s": kind for kind in SHORT_KINDS},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +43,19 @@ def find(state: ClusterState, text: str, namespace: str) -> Target:
             raise LabError(f"there is no node {name}; there are {', '.join(sorted(state.nodes))}")
         return Target(node=name)
     parts = text.split("/")
-    if (len(parts) == 2 and parts[0] in _KINDS) or len(parts) == 1:
+    if (len(parts) == 2 and _runs_pods(parts[0])) or len(parts) == 1:
         parts = [namespace, *parts]
-    if len(parts) == 3 and parts[1] in _KINDS:
-        return Target(pod=_pod_of(state, [Key(_KINDS[parts[1]], parts[0], parts[2])], text))
+    kind = by_word(parts[1]) if len(parts) == 3 else None
+    if kind is not None and kind.template is not None:
+        return Target(pod=_pod_of(state, [Key(kind.name, parts[0], parts[2])], text))
     if len(parts) == 2:
-        return Target(pod=_pod_of(state, [Key(kind, *parts) for kind in ("Pod", *WORKLOAD_KINDS)], text))
+        return Target(pod=_pod_of(state, [Key(name, *parts) for name in ("Pod", *WORKLOADS)], text))
     raise LabError(f"{text!r} names no place: write POD, NS/POD, deploy/NAME, NS/deploy/NAME, node:NAME or {OUTSIDE}")
+
+
+def _runs_pods(word: str) -> bool:
+    kind = by_word(word)
+    return kind is not None and kind.template is not None
 
 
 def _owned(pod: Pod, owner: Key) -> bool:

@@ -65,18 +65,22 @@ class Engine:
             known = self.state.namespaces.get(namespace)
             written = self.state.policies.get(namespace, {}).values()
             earlier = self._earlier.pop(namespace, ())
-            found = compile_namespace(known, written, self.options, earlier) if known else ()
-            self._compiled[namespace] = found
+            if known is None:
+                return ()
+            self._compiled[namespace] = found = compile_namespace(known, written, self.options, earlier)
         return found
 
     def forget(self, namespace: str) -> tuple[CompiledPolicy, ...]:
         """Compile a namespace's policies when next asked, objects that are new at least; return what was compiled."""
-        self._earlier[namespace] = found = self._compiled.pop(namespace, ())
+        found = self._compiled.pop(namespace, ())
+        if found:
+            self._earlier[namespace] = found
         return found
 
     def keep(self, namespace: str, compiled: tuple[CompiledPolicy, ...]) -> None:
         """Hold on to compiled policies of a namespace that are known to be equal to a fresh compilation."""
-        self._compiled[namespace] = compiled
+        if namespace in self.state.namespaces:
+            self._compiled[namespace] = compiled
 
     def applicable(self, direction: Direction, member: Member) -> tuple[CompiledPolicy, ...]:
         """Return the policies that isolate a pod in a direction (semantics 2.1)."""
@@ -124,11 +128,14 @@ class Engine:
         policies = self.applicable(direction, subject.member)
         if not policies:
             return None
-        allowed = PortSet.EMPTY
-        for policy in policies:
-            for grant in policy.grants[direction]:
-                if self.matches_peer(grant, peer, bound):
-                    allowed |= self.ports_of(grant, direction, subject, peer)
+        # Grants of one rule have the same ports, and many rules do.
+        matching = {
+            self.ports_of(grant, direction, subject, peer)
+            for policy in policies
+            for grant in policy.grants[direction]
+            if self.matches_peer(grant, peer, bound)
+        }
+        allowed = PortSet.union(matching)
         icmp = settle(self.options.icmp, bound, "denied", "allowed")
         if icmp == "denied":
             allowed -= PortSet.OTHER

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from podfence.cluster.selection import Selection
+from podfence.policy.budget import NOTHING, Size
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 PortName = tuple[str, str]
 """A port's name and protocol."""
-
-_NOTHING = PortSet.EMPTY
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +46,14 @@ class CompiledPolicy:
     """A policy, or the isolation a namespace annotation asks for, ready to be judged by.
 
     `source` is the object it came from, and `key` its name; `grants` by direction, for the directions it isolates.
+    `size` is that of its text. `refused` says why it admits nothing, if it is too large (semantics 2.8).
     """
 
     source: NetworkPolicy | Namespace
     subject: Selection
     grants: dict[Direction, tuple[Grant, ...]]
+    size: Size = NOTHING
+    refused: str = ""
     key: Key = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -63,17 +65,19 @@ class CompiledPolicy:
         return direction in self.grants
 
 
-def compile_policy(policy: NetworkPolicy, options: Options) -> CompiledPolicy:
-    """Compile a policy with the meaning of networking.k8s.io/v1 (semantics 2 to 6)."""
+def compile_policy(policy: NetworkPolicy, options: Options, size: Size, refused: str) -> CompiledPolicy:
+    """Compile a policy with the meaning of networking.k8s.io/v1 (semantics 2 to 6), and 2.8 if it is refused."""
     written = {Direction.INGRESS: policy.ingress, Direction.EGRESS: policy.egress}
     return CompiledPolicy(
         source=policy,
         subject=subject_of(policy),
         grants={
-            direction: rule_grants(written[direction], direction, policy.namespace, options)
+            direction: () if refused else rule_grants(written[direction], direction, policy.namespace, options)
             for direction in (Direction.EGRESS, Direction.INGRESS)
             if direction.capitalize() in policy.policy_types
         },
+        size=size,
+        refused=refused,
     )
 
 
@@ -107,17 +111,17 @@ def rule_ports(items: tuple[PolicyPort, ...], options: Options) -> tuple[PortSet
     """Return a rule's ports by number, and by name (semantics 5.1, 5.3); no item means every port (3.2)."""
     if not items:
         return PortSet.ALL, ()
-    ports = _NOTHING
+    ports: list[PortSet] = []
     names: list[PortName] = []
     for item in items:
         if item.port is None:
-            ports |= PortSet.whole(item.protocol)
+            ports.append(PortSet.whole(item.protocol))
         elif isinstance(item.port, str):
             names.append((item.port, item.protocol))
         else:
             last = item.port if item.end_port is None or options.end_port == "first" else item.end_port
-            ports |= PortSet.of(item.protocol, item.port, last)
-    return ports, tuple(dict.fromkeys(names))
+            ports.append(PortSet.of(item.protocol, item.port, last))
+    return PortSet.union(ports), tuple(dict.fromkeys(names))
 
 
 def _peer(peer: Peer, namespace: str) -> Selection | AddressSet:

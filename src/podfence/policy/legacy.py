@@ -9,9 +9,11 @@ that isolates every pod, each old policy one that only admits.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from podfence.cluster.selection import Selection
+from podfence.policy.budget import refusals, size_of
 from podfence.policy.grants import CompiledPolicy, compile_policy, rule_grants, subject_of
 from podfence.policy.verdict import Direction
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from podfence.kube.objects import Namespace, NetworkPolicy
+    from podfence.policy.budget import Size
     from podfence.policy.options import Options
 
 ANNOTATION = "net.beta.kubernetes.io/network-policy"
@@ -57,25 +60,57 @@ def compile_namespace(
     ``auto``: the old meaning for old objects, the annotation counting where there are any. ``v1beta1``:
     the same, the annotation counting everywhere. ``v1``: as the group was read from 1.7 on (semantics 10.8).
     All are in order of name, whatever their form. `earlier` are policies compiled before with the same options;
-    those of the same objects are not compiled again.
+    those of the same objects are not compiled again. Those that are in force add up for the budget (semantics 2.8).
     """
+    force = _in_force(namespace, policies, options)
     known = {id(item.source): item for item in earlier}
-    ordered = sorted(policies, key=lambda policy: policy.name)
-    if options.legacy == "v1":
-        return tuple(known.get(id(policy)) or compile_policy(policy, options) for policy in ordered)
-    old = [policy for policy in ordered if is_old(policy)]
-    result = [known.get(id(policy)) or compile_policy(policy, options) for policy in ordered if not is_old(policy)]
-    if (old or options.legacy == "v1beta1") and isolates(namespace):
-        everyone = Selection(namespace.name, None, None)
-        result.append(CompiledPolicy(namespace, everyone, {Direction.INGRESS: ()}))
-        result.extend(_compile_old(policy, options) for policy in old)
+    sizes = {
+        policy.name: known[id(policy)].size if id(policy) in known else size_of(policy)
+        for policy in (*force.new, *force.old)
+    }
+    refused = refusals(((policy, sizes[policy.name]) for policy in (*force.new, *force.old)), options.budget)
+    result: list[CompiledPolicy] = []
+    for policy in force.new:
+        why = refused.get(policy.name, "")
+        before = known.get(id(policy))
+        if before is None or before.refused != why:
+            before = compile_policy(policy, options, sizes[policy.name], why)
+        result.append(before)
+    if force.is_isolated:
+        result.append(CompiledPolicy(namespace, Selection(namespace.name, None, None), {Direction.INGRESS: ()}))
+    result += [_compile_old(policy, options, sizes[policy.name], refused.get(policy.name, "")) for policy in force.old]
     return tuple(sorted(result, key=lambda policy: (policy.source.name, policy.key.kind)))
 
 
-def _compile_old(policy: NetworkPolicy, options: Options) -> CompiledPolicy:
+def refused_in(namespace: Namespace, policies: Iterable[NetworkPolicy], options: Options) -> dict[str, str]:
+    """Return which policies of a namespace are too large, and why, by name (semantics 2.8)."""
+    force = _in_force(namespace, policies, options)
+    return refusals(((policy, size_of(policy)) for policy in (*force.new, *force.old)), options.budget)
+
+
+@dataclass(frozen=True, slots=True)
+class _Force:
+    """The policies in force in a namespace, in order of name, and whether its annotation isolates all pods."""
+
+    new: list[NetworkPolicy]
+    old: list[NetworkPolicy]
+    is_isolated: bool
+
+
+def _in_force(namespace: Namespace, policies: Iterable[NetworkPolicy], options: Options) -> _Force:
+    ordered = sorted(policies, key=lambda policy: policy.name)
+    if options.legacy == "v1":
+        return _Force(ordered, [], is_isolated=False)
+    old = [policy for policy in ordered if is_old(policy)]
+    new = [policy for policy in ordered if not is_old(policy)]
+    is_isolated = bool(old or options.legacy == "v1beta1") and isolates(namespace)
+    return _Force(new, old if is_isolated else [], is_isolated)
+
+
+def _compile_old(policy: NetworkPolicy, options: Options, size: Size, refused: str) -> CompiledPolicy:
     """Compile an old policy of an isolated namespace: it admits ingress and nothing else (semantics 10.3, 10.4)."""
-    grants = rule_grants(policy.ingress, Direction.INGRESS, policy.namespace, options)
+    grants = () if refused else rule_grants(policy.ingress, Direction.INGRESS, policy.namespace, options)
     if options.legacy_empty_list == "none":
         empty = {index for index, rule in enumerate(policy.ingress) if rule.empty_peers or rule.empty_ports}
         grants = tuple(grant for grant in grants if grant.rule not in empty)
-    return CompiledPolicy(policy, subject_of(policy), {Direction.INGRESS: grants})
+    return CompiledPolicy(policy, subject_of(policy), {Direction.INGRESS: grants}, size, refused)

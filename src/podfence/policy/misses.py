@@ -56,7 +56,7 @@ def nearest_miss(engine: Engine, direction: Direction, subject: PodEnd, peer: En
     best: tuple[int, CompiledPolicy, tuple[Rule, ...], int, list[_Gap]] | None = None
     for policy in engine.applicable(direction, subject.member):
         source = policy.source
-        if not isinstance(source, NetworkPolicy):
+        if not isinstance(source, NetworkPolicy) or policy.refused:
             continue
         rules = source.ingress if direction is Direction.INGRESS else source.egress
         for index, rule in enumerate(rules):

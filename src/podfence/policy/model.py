@@ -18,8 +18,6 @@ from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from podfence.cluster.members import Member
     from podfence.cluster.state import Delta, Event
     from podfence.kube.objects import Key
@@ -59,10 +57,11 @@ class Model:
         self.state = state = engine.state
         self.index = ClassIndex({name: item.labels for name, item in state.namespaces.items()})
         self._users: dict[Selection, dict[CompiledPolicy, _Use]] = defaultdict(dict)
-        self._block_users: dict[AddressSet, set[CompiledPolicy]] = defaultdict(set)
+        self._block_users: dict[AddressSet, dict[CompiledPolicy, tuple[Direction, ...]]] = defaultdict(dict)
         self._blocks_at: dict[int | None, tuple[AddressSet, ...]] = {}
         policies = [policy for name in state.namespaces for policy in self.engine.policies(name)]
-        self.index.look_at(*_looked_at(policies))
+        for policy in policies:
+            self.index.look_at(*_looked_at(policy))
         for member in state.members.values():
             if self._judged(member):
                 self.index.add(member)
@@ -73,24 +72,23 @@ class Model:
         return not member.host or self.engine.options.host_network == "pod"
 
     def _use(self, policy: CompiledPolicy) -> None:
-        for peer in _peers(policy):
+        for peer, use in _uses(policy).items():
             if isinstance(peer, Selection):
-                if policy not in self._users[peer]:
-                    self._users[peer][policy] = _use(policy, peer)
+                self._users[peer][policy] = use
                 self.index.bits(peer)
-            elif isinstance(peer, AddressSet):
-                self._block_users[peer].add(policy)
+            else:
+                self._block_users[peer][policy] = use.peer
                 self._blocks_at.clear()
 
     def _disuse(self, policy: CompiledPolicy) -> None:
-        for peer in _peers(policy):
-            if isinstance(peer, AddressSet) and peer in self._block_users:
-                self._block_users[peer].discard(policy)
+        for peer in _uses(policy):
+            if isinstance(peer, AddressSet):
+                del self._block_users[peer][policy]
                 self._blocks_at.clear()
                 if not self._block_users[peer]:
                     del self._block_users[peer]
-            elif isinstance(peer, Selection) and peer in self._users:
-                self._users[peer].pop(policy, None)
+            else:
+                del self._users[peer][policy]
                 if not self._users[peer]:
                     del self._users[peer]
                     self.index.forget(peer)
@@ -105,6 +103,9 @@ class Model:
         self._follow_namespaces(delta)
         self._follow_members(delta, touched, changed, pods)
         self._follow_policies(delta, touched, changed, pods)
+        for name in delta.namespaces:
+            if name not in self.state.namespaces:
+                self.engine.forget(name)
         for selection, bits in self.index.take_changes().items():
             users = self._users.get(selection, {})
             changed.update(users)
@@ -150,11 +151,10 @@ class Model:
         """Note the policies whose address blocks hold a pod that comes or goes, or may hold it."""
         cells: set[int | None] = {self.index.cell(number) for number in member.addresses}
         for block in {block for cell in cells or {None} for block in self._blocks_holding(cell)}:
-            for policy in self._block_users[block]:
-                for direction, grants in policy.grants.items():
-                    if any(grant.peer == block for grant in grants):
-                        changed.add(policy)
-                        touched[direction] |= self.index.bits(policy.subject)
+            for policy, directions in self._block_users[block].items():
+                changed.add(policy)
+                for direction in directions:
+                    touched[direction] |= self.index.bits(policy.subject)
 
     def _blocks_holding(self, cell: int | None) -> tuple[AddressSet, ...]:
         """Return the blocks in use that hold an elementary range, or may hold an address that is not known (None)."""
@@ -182,7 +182,11 @@ class Model:
             for policy in gone:
                 self._note_subjects(policy, touched)
                 self._disuse(policy)
-            for number in self.index.look_at(*_looked_at(come)):
+                self.index.look_away(*_looked_at(policy))
+            split: set[int] = set()
+            for policy in come:
+                split |= self.index.look_at(*_looked_at(policy))
+            for number in split:
                 pod_class = self.index.classes.get(number)
                 pods.update(pod_class.members if pod_class else ())
                 for direction in Direction:
@@ -191,6 +195,15 @@ class Model:
                 self._use(policy)
                 self._note_subjects(policy, touched)
             changed |= gone | come
+        if delta.policies:
+            self._tidy(touched, pods)
+
+    def _tidy(self, touched: dict[Direction, int], pods: set[Key]) -> None:
+        joined = self.index.tidy()
+        pods |= joined.pods
+        for number in joined.classes:
+            for direction in Direction:
+                touched[direction] |= 1 << number
 
     def _note_subjects(self, policy: CompiledPolicy, touched: dict[Direction, int]) -> None:
         for direction in policy.grants:
@@ -198,37 +211,32 @@ class Model:
 
 
 def _identity(policy: CompiledPolicy) -> object:
-    return id(policy.source), policy.subject, tuple(policy.grants.items())
+    return id(policy.source), policy.subject, policy.refused, tuple(policy.grants.items())
 
 
-def _use(policy: CompiledPolicy, selection: Selection) -> _Use:
-    return _Use(
-        tuple(policy.grants) if selection == policy.subject else (),
-        tuple(
-            direction for direction, grants in policy.grants.items() if any(grant.peer == selection for grant in grants)
-        ),
-    )
-
-
-def _peers(policy: CompiledPolicy) -> Iterable[Selection | AddressSet | None]:
-    yield policy.subject
-    for grants in policy.grants.values():
+def _uses(policy: CompiledPolicy) -> dict[Selection | AddressSet, _Use]:
+    """Return what a policy uses, its subject and the peers of its rules, with what each is to it."""
+    peers: dict[Selection | AddressSet, dict[Direction, None]] = {policy.subject: {}}
+    for direction, grants in policy.grants.items():
         for grant in grants:
-            yield grant.peer
+            if grant.peer is not None:
+                peers.setdefault(grant.peer, {})[direction] = None
+    return {
+        peer: _Use(tuple(policy.grants) if peer == policy.subject else (), tuple(directions))
+        for peer, directions in peers.items()
+    }
 
 
-def _looked_at(policies: Iterable[CompiledPolicy]) -> tuple[set[str], set[str], set[int]]:
-    """Return the label keys, port names and address cuts that policies look at."""
-    keys: set[str] = set()
+def _looked_at(policy: CompiledPolicy) -> tuple[set[str], set[str], set[int]]:
+    """Return the label keys, port names and address cuts that a policy looks at."""
+    keys: set[str] = set(policy.subject.keys())
     names: set[str] = set()
     cuts: set[int] = set()
-    for policy in policies:
-        keys |= policy.subject.keys()
-        for grants in policy.grants.values():
-            for grant in grants:
-                if isinstance(grant.peer, Selection):
-                    keys |= grant.peer.keys()
-                elif isinstance(grant.peer, AddressSet):
-                    cuts.update(grant.peer.cuts())
-                names.update(name for name, _ in grant.names)
+    for grants in policy.grants.values():
+        for grant in grants:
+            if isinstance(grant.peer, Selection):
+                keys |= grant.peer.keys()
+            elif isinstance(grant.peer, AddressSet):
+                cuts.update(grant.peer.cuts())
+            names.update(name for name, _ in grant.names)
     return keys, names, cuts

@@ -135,11 +135,21 @@ class Options:
         rule="10.5",
         meaning="`from: []` and `ports: []` in the old form: everything (1.5), or nothing (1.3)",
     )
+    budget: str = _choice(
+        "standard",
+        "tenfold",
+        "none",
+        rule="2.8",
+        meaning="how large a policy, and all of a namespace, may be before what is too large admits nothing: the "
+        "standard limits, ten times as much, or any size",
+    )
     validation: str = _choice(
+        "answer",
         "strict",
         "lax",
         rule="9.4",
-        meaning="CIDR spellings that current API servers refuse and older ones stored: refused, or read with a warning",
+        meaning="what an API server refuses: an error only where an answer may depend on it, always, or always but for "
+        "CIDR spellings that older servers stored",
     )
 
     @classmethod

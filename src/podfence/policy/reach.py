@@ -18,7 +18,7 @@ from podfence.cluster.selection import Selection
 from podfence.policy.engine import Bound, settle
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet, members
-from podfence.sets.partition import disjoint
+from podfence.sets.partition import disjoint, disjoint_addresses
 
 if TYPE_CHECKING:
     from podfence.cluster.classes import ClassIndex, PodClass
@@ -252,6 +252,6 @@ class Reach:
                 pieces[PortSet.OTHER, AddressSet.ALL] = None
             key = tuple(pieces)
             if key not in known:
-                known[key] = disjoint(key)
+                known[key] = disjoint_addresses(key)
             result[number] = known[key]
         return result

@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import NamedTuple
+
+from podfence.kube.objects import NetworkPolicy
+from podfence.policy.deciding import deciding
 from podfence.policy.ends import End, PodEnd
 from podfence.policy.engine import Bound, Engine
 from podfence.policy.misses import nearest_miss
@@ -10,8 +15,7 @@ from podfence.policy.options import describe
 from podfence.policy.references import policy_ref, rule_ref
 from podfence.policy.remedies import remedy
 from podfence.policy.verdict import Decision, Direction, Reason, RuleRef, Tier
-from podfence.policy.wording import Wanted, end_name
-from podfence.sets.ports import OTHER_POINT
+from podfence.policy.wording import Wanted, end_name, match_text
 
 _EXEMPTIONS = {
     "7.1": "{subject} is itself the peer; a pod always reaches itself",
@@ -76,7 +80,8 @@ def _allowed(engine: Engine, direction: Direction, subject: PodEnd, peer: End, p
             summary=f"allowed by default (no policy selects {end_name(subject)})",
             semantics="2.1",
         )
-    rule = _admitting_rule(engine, direction, subject, peer, point, Bound.PESSIMISTIC)
+    admitting = _admitting(engine, direction, subject, peer, point, Bound.PESSIMISTIC)
+    rule = admitting.rule if admitting else None
     summary = f"allowed by {rule}" if rule else "allowed (ICMP is always admitted)"
     return Reason(
         direction=direction,
@@ -86,14 +91,16 @@ def _allowed(engine: Engine, direction: Direction, subject: PodEnd, peer: End, p
         semantics="2.2" if rule else "7.12",
         policies=tuple(policy_ref(policy) for policy in policies),
         rule=rule,
-        options=("icmp",) if point == OTHER_POINT else (),
+        match=admitting.match if admitting else "",
+        options=deciding(engine, direction, subject, peer, point),
     )
 
 
 def _open(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int) -> Reason:
     policies = engine.applicable(direction, subject.member)
-    rule = _admitting_rule(engine, direction, subject, peer, point, Bound.OPTIMISTIC)
-    options = _deciding(engine, direction, subject, peer, point)
+    admitting = _admitting(engine, direction, subject, peer, point, Bound.OPTIMISTIC)
+    rule = admitting.rule if admitting else None
+    options = _left_open(engine, direction, subject, peer, point)
     written = tuple(name.replace("_", "-") for name in options)
     named = ", ".join(written)
     why = f"open upstream, and option {named} leaves it open"
@@ -106,11 +113,12 @@ def _open(engine: Engine, direction: Direction, subject: PodEnd, peer: End, poin
         semantics=describe()[options[0]].rule,
         policies=tuple(policy_ref(policy) for policy in policies),
         rule=rule,
+        match=admitting.match if admitting else "",
         options=written,
     )
 
 
-def _deciding(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int) -> tuple[str, ...]:
+def _left_open(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int) -> tuple[str, ...]:
     """Return the options left open without whose help nothing would admit the connection; all, if any one does."""
     left_open = tuple(name for name in _DENYING if getattr(engine.options, name) == "depends")
     source, destination = (subject, peer) if direction is Direction.EGRESS else (peer, subject)
@@ -129,7 +137,10 @@ def _denied(engine: Engine, direction: Direction, subject: PodEnd, peer: End, po
     nearest = nearest_miss(engine, direction, subject, peer, wanted)
     names = ", ".join(str(ref) for ref in refs)
     verb = "isolates" if len(refs) == 1 else "isolate"
-    if nearest is None:
+    refused = [f"{ref} {policy.refused}" for ref, policy in zip(refs, policies, strict=True) if policy.refused]
+    if refused and nearest is None:
+        summary = f"{names} {verb}; {'; '.join(refused)}"
+    elif nearest is None:
         summary = f"{names} {verb} and {'has' if len(refs) == 1 else 'have'} no {direction} rule"
     else:
         miss = nearest.miss
@@ -137,25 +148,40 @@ def _denied(engine: Engine, direction: Direction, subject: PodEnd, peer: End, po
         if len(refs) > 1:
             short += f" of {miss.rule.policy.name}"
         summary = f"{names} {verb}, no rule admits; nearest: {short} admits {miss.admits}, {miss.gap}"
+        summary = "; ".join([summary, *refused])
     return Reason(
         direction=direction,
         decision=Decision.DENIED,
         tier=Tier.NETWORK_POLICY,
         summary=summary,
-        semantics="2.2",
+        semantics="2.8" if refused and nearest is None else "2.2",
         policies=refs,
         nearest=nearest.miss if nearest else None,
         remedy=remedy(direction, subject, peer, wanted, refs, nearest),
-        options=("icmp",) if point == OTHER_POINT else (),
+        options=deciding(engine, direction, subject, peer, point),
     )
 
 
-def _admitting_rule(
+class _Admitting(NamedTuple):
+    """The rule that admits a connection, and by which item of its peers."""
+
+    rule: RuleRef
+    match: str
+
+
+def _admitting(
     engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int, bound: Bound
-) -> RuleRef | None:
+) -> _Admitting | None:
     """Return the first rule, by policy name and index, that admits the connection."""
     for policy in engine.applicable(direction, subject.member):
+        items: Counter[int] = Counter()
         for grant in policy.grants[direction]:
             if engine.matches_peer(grant, peer, bound) and point in engine.ports_of(grant, direction, subject, peer):
-                return rule_ref(policy, direction, grant.rule)
+                source = policy.source
+                match = ""
+                if isinstance(source, NetworkPolicy):
+                    rules = source.ingress if direction is Direction.INGRESS else source.egress
+                    match = match_text(rules[grant.rule], items[grant.rule], direction, source.namespace)
+                return _Admitting(rule_ref(policy, direction, grant.rule), match)
+            items[grant.rule] += 1
     return None

@@ -9,16 +9,25 @@ from podfence.kube.objects import NetworkPolicy
 from podfence.policy.verdict import ANNOTATION_KIND, Direction, Line, PolicyRef, Position, RuleRef
 
 if TYPE_CHECKING:
+    from podfence.kube.objects import Namespace
     from podfence.policy.grants import CompiledPolicy
 
 
 def policy_ref(policy: CompiledPolicy) -> PolicyRef:
     """Return the name and place of a policy, or of the namespace whose annotation isolates."""
     source = policy.source
-    position = Position(*source.origin.at()) if source.origin else None
     if isinstance(source, NetworkPolicy):
-        return PolicyRef("NetworkPolicy", source.namespace, source.name, position)
-    return PolicyRef(ANNOTATION_KIND, source.name, source.name, position)
+        return written_ref(source)
+    return PolicyRef(ANNOTATION_KIND, source.name, source.name, _place(source))
+
+
+def written_ref(policy: NetworkPolicy) -> PolicyRef:
+    """Return the name and place of a policy as it was written."""
+    return PolicyRef("NetworkPolicy", policy.namespace, policy.name, _place(policy))
+
+
+def _place(source: NetworkPolicy | Namespace) -> Position | None:
+    return Position(*source.origin.at()) if source.origin else None
 
 
 def rule_ref(policy: CompiledPolicy, direction: Direction, index: int) -> RuleRef:

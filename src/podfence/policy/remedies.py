@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from podfence.cluster.controllers import ADDED
 from podfence.cluster.state import NAME_LABEL
 from podfence.policy.ends import AddressEnd, End, PodEnd
 from podfence.policy.verdict import Direction
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from podfence.policy.misses import Nearest
     from podfence.policy.verdict import PolicyRef
     from podfence.policy.wording import Wanted
-
-_PER_POD_LABELS = frozenset({"pod-template-hash", "controller-revision-hash", "pod-template-generation"})
 
 
 def remedy(
@@ -49,7 +48,7 @@ def remedy(
 def _peer(peer: End, namespace: str) -> str:
     """Return the peer as an item of `from` or `to`."""
     if isinstance(peer, PodEnd):
-        labels = [f"{k}={v}" for k, v in sorted(peer.member.labels.items()) if k not in _PER_POD_LABELS]
+        labels = [f"{k}={v}" for k, v in sorted(peer.member.labels.items()) if k not in ADDED]
         pods = f"podSelector {','.join(labels)}" if labels else "podSelector {}"
         if peer.member.namespace == namespace:
             return pods

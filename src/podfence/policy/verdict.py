@@ -107,7 +107,8 @@ class Miss(Value, frozen=True):
 class Reason(Value, frozen=True, kw_only=True):
     """Why one direction of a connection is decided as it is.
 
-    `summary` is one clause for people. Allowed by a rule: `rule` is set. Denied: `policies` are those
+    `summary` is one clause for people. Allowed by a rule: `rule` is set, and `match` says which item of its `from` or
+    `to` it is that admits, and what that means. Denied: `policies` are those
     that isolate the pod, `nearest` the best miss, if they have any rule, and `remedy` the smallest change
     of a policy that would admit the connection. Allowed by default or exempt
     (own node, itself, no pod at this end): `policies` is empty. `semantics` is the number of the rule of
@@ -121,6 +122,7 @@ class Reason(Value, frozen=True, kw_only=True):
     semantics: str
     policies: tuple[PolicyRef, ...] = ()
     rule: RuleRef | None = None
+    match: str = ""
     nearest: Miss | None = None
     remedy: str = ""
     options: tuple[str, ...] = ()
@@ -136,7 +138,8 @@ class Verdict(Value, frozen=True, kw_only=True):
     `source`, `destination` and `port` are the question's ends as shown (``shop/deploy/web``,
     ``TCP 5432``, ``every port``). When the parts of a question are decided differently (pods of a
     workload, backends of a Service, ports, address families, options), `decision` is ``depends``,
-    `parts` holds the verdict of each part and `depends_on` says on what.
+    `parts` holds the verdict of each part and `depends_on` says on what. `translation` says which ports of its
+    backends the ports of a Service are.
     """
 
     source: str
@@ -144,6 +147,7 @@ class Verdict(Value, frozen=True, kw_only=True):
     port: str
     decision: Decision
     depends_on: str = ""
+    translation: str = ""
     egress: Reason
     ingress: Reason
     notes: tuple[str, ...] = ()

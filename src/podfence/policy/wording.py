@@ -67,6 +67,14 @@ def admits_text(rule: Rule, direction: Direction, namespace: str) -> str:
     return f"{ports_text(rule)} {'from' if direction is Direction.INGRESS else 'to'} {peers}"
 
 
+def match_text(rule: Rule, item: int, direction: Direction, namespace: str) -> str:
+    """Return which item of `from` or `to` (from 0) admits: ``item 1 of `from`: every pod of shop``."""
+    word, end = ("from", "source") if direction is Direction.INGRESS else ("to", "destination")
+    if not rule.peers:
+        return f"`{word}` is empty: every {end}"
+    return f"item {item + 1} of `{word}`: {peer_text(rule.peers[item], namespace)}"
+
+
 def label_text(labels: Labels, key: str) -> str:
     """Return what the labels say of a key: ``app=web`` or ``no label app``."""
     return f"{key}={labels[key]}" if key in labels else f"no label {key}"

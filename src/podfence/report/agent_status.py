@@ -24,7 +24,7 @@ _SOURCES = {
 
 def lines(status: AgentStatus, page: Page = PAGE) -> Iterator[str]:
     """Yield the state in words, and then a table of watches, and what was found wrong with the node."""
-    width, style = page
+    width, style = page[:2]
     ready = style.decision("allowed", "yes") if status.ready else style.decision("denied", "no")
     rows = [
         ("node", status.node),

@@ -126,8 +126,14 @@ def _fit(natural: Sequence[int], words: Sequence[int], room: int) -> list[int]:
         narrow = {index for index in wide if natural[index] <= share}
         if not narrow:
             spare = left - sum(words[index] for index in wide)
-            for index in wide:
-                sizes[index] = words[index] + spare // len(wide) if spare >= 0 else share
+            if spare < 0:
+                sizes = [share if index in wide else size for index, size in enumerate(sizes)]
+                break
+            # Those that need least first: what they do not take is left for the others.
+            for rest, index in enumerate(sorted(wide, key=lambda index: natural[index] - words[index])):
+                more = min(natural[index] - words[index], spare // (len(wide) - rest))
+                sizes[index] = words[index] + more
+                spare -= more
             break
         wide -= narrow
     return sizes

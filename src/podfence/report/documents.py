@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The kinds of documents that `-o json` and `-o yaml` print: answers as they are, under their name.
 
-The JSON Schemas come from the types of the answers.
+The JSON Schemas come from the types of the answers. `complete` is false where a policy that nobody has read could turn
+the answer, and `incomplete` says where it may lie, one sentence each.
 """
 
 from __future__ import annotations
@@ -72,19 +73,16 @@ class Version(Value, frozen=True, kw_only=True):
     python: str
 
 
-ANSWERS: dict[type[msgspec.Struct], str] = {
-    Connectivity: "Connectivity",
-    PodConnections: "PodConnections",
-    Matrix: "Matrix",
-    Verdict: "Verdict",
-}
+ANSWERS: tuple[type[msgspec.Struct], ...] = (Connectivity, PodConnections, Matrix, Verdict)
 """The answers that are documents once it is said what they are."""
 
 
-def _named(answer: type[msgspec.Struct], kind: str) -> type[msgspec.Struct]:
+def _named(answer: type[msgspec.Struct]) -> type[msgspec.Struct]:
     """Return the type of an answer with what a document begins with."""
+    kind = answer.__name__
     hints = get_type_hints(answer, include_extras=True)
     fields: list[tuple[str, Any]] = [("api_version", ApiVersion), ("kind", Literal[kind])]
+    fields += [("complete", bool), ("incomplete", tuple[str, ...])]
     fields += [(name, hints[name]) for name in answer.__struct_fields__]
     return msgspec.defstruct(
         kind, fields, rename="camel", kw_only=True, frozen=True, module=__name__, namespace={"__doc__": answer.__doc__}
@@ -92,7 +90,7 @@ def _named(answer: type[msgspec.Struct], kind: str) -> type[msgspec.Struct]:
 
 
 KINDS: dict[str, type[msgspec.Struct]] = {
-    **{kind: _named(answer, kind) for answer, kind in ANSWERS.items()},
+    **{answer.__name__: _named(answer) for answer in ANSWERS},
     **{kind.__name__: kind for kind in (Verification, LabStatus, AgentStatus, Why, Options, Version)},
 }
 """Every kind of document, by name."""

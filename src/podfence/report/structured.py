@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 Form = Literal["json", "yaml"]
 
 
-def json_lines(answer: msgspec.Struct, _page: Page = PAGE) -> Iterator[str]:
+def json_lines(answer: msgspec.Struct, page: Page = PAGE) -> Iterator[str]:
     """Yield an answer as JSON: its fields in the order of its type, indented by two spaces."""
     encoded = msgspec.json.encode(answer)
-    head = _head(answer)
+    head = _head(answer, page)
     if head:
         begin = msgspec.json.encode(head)
         encoded = begin[:-1] + (b"," if len(encoded) > len(b"{}") else b"") + encoded[1:]
     yield msgspec.json.format(encoded, indent=2).decode()
 
 
-def yaml_lines(answer: msgspec.Struct, _page: Page = PAGE) -> Iterator[str]:
+def yaml_lines(answer: msgspec.Struct, page: Page = PAGE) -> Iterator[str]:
     """Yield the lines of an answer as YAML, the same facts in the same order."""
-    yield from yaml.lines(_head(answer) | msgspec.to_builtins(answer))
+    yield from yaml.lines(_head(answer, page) | msgspec.to_builtins(answer))
 
 
 def lines(document: msgspec.Struct, form: Form) -> Iterator[str]:
@@ -42,13 +42,18 @@ def lines(document: msgspec.Struct, form: Form) -> Iterator[str]:
     return yaml_lines(document) if form == "yaml" else json_lines(document)
 
 
-def _head(answer: msgspec.Struct) -> dict[str, str]:
+def _head(answer: msgspec.Struct, page: Page) -> dict[str, object]:
     """Return what a document begins with, for answers that do not say it themselves."""
-    kind = ANSWERS.get(type(answer))
-    return {"apiVersion": API_VERSION, "kind": kind} if kind else {}
+    if not isinstance(answer, ANSWERS):
+        return {}
+    return {"apiVersion": API_VERSION, "kind": type(answer).__name__, **_completeness(page)}
 
 
-def pods_json(connections: Iterable[PodConnection], _page: Page = PAGE) -> Iterator[str]:
+def _completeness(page: Page) -> dict[str, object]:
+    return {"complete": not page.gaps, "incomplete": list(page.gaps)}
+
+
+def pods_json(connections: Iterable[PodConnection], page: Page = PAGE) -> Iterator[str]:
     """Yield the lines of a PodConnections document while `connections` come; nothing is kept.
 
     It has one line per connection, so that programs which read lines can read it as well.
@@ -56,6 +61,8 @@ def pods_json(connections: Iterable[PodConnection], _page: Page = PAGE) -> Itera
     yield "{"
     yield f'  "apiVersion": "{API_VERSION}",'
     yield '  "kind": "PodConnections",'
+    for name, value in _completeness(page).items():
+        yield f'  "{name}": {msgspec.json.encode(value).decode()},'
     yield '  "items": ['
     encode = msgspec.json.Encoder().encode
     before = ""
@@ -69,10 +76,11 @@ def pods_json(connections: Iterable[PodConnection], _page: Page = PAGE) -> Itera
     yield "}"
 
 
-def pods_yaml(connections: Iterable[PodConnection], _page: Page = PAGE) -> Iterator[str]:
+def pods_yaml(connections: Iterable[PodConnection], page: Page = PAGE) -> Iterator[str]:
     """Yield the lines of a PodConnections document while `connections` come; nothing is kept."""
     yield f"apiVersion: {API_VERSION}"
     yield "kind: PodConnections"
+    yield from yaml.lines(_completeness(page))
     remaining = iter(connections)
     first = next(remaining, None)
     if first is None:

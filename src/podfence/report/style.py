@@ -39,10 +39,14 @@ PLAIN = Style()
 
 
 class Page(NamedTuple):
-    """What text is written on: `width` is that of a terminal, None where there is none."""
+    """What text is written on: `width` is that of a terminal, None where there is none.
+
+    `gaps` say where a policy may lie that could turn the answer, and that nobody has read, one sentence each.
+    """
 
     width: int | None = None
     style: Style = PLAIN
+    gaps: tuple[str, ...] = ()
 
 
 PAGE = Page()

@@ -23,7 +23,7 @@ _ARROW_COLUMN, _DEPENDS_COLUMN = 1, 4
 
 def overview(answer: Overview, page: Page = PAGE) -> Iterator[str]:
     """Yield the lines of `answer`; on a terminal none is wider, and sets name their namespace once."""
-    width, style = page
+    width, style = page[:2]
     short = width is not None
     own = _only_namespace(answer) if short else ""
     depends = any(line.depends for line in answer.lines)

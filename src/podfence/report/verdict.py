@@ -39,6 +39,8 @@ def chain(verdict: Verdict, page: Page = PAGE) -> Iterator[str]:
     style = page.style
     word = verdict.decision.value
     yield f"{style.decision(word, word)}  {question(verdict)}"
+    if verdict.translation:
+        yield verdict.translation
     if verdict.depends_on:
         yield f"depends on {verdict.depends_on}"
     for part in verdict.parts:
@@ -70,6 +72,8 @@ def _direction(reason: Reason, end: str, style: Style) -> Iterator[str]:
     if reason.rule:
         yield _RULE_TITLES[reason.decision]
         yield from _indented(_rule(reason.rule, style), 4)
+        if reason.match:
+            yield f"    {reason.match}"
     if reason.nearest:
         yield "  Nearest rule"
         yield from _indented(_rule(reason.nearest.rule, style), 4)

@@ -3,39 +3,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING
+
+from podfence.sets.addresses import AddressSet
+from podfence.sets.layers import Layer, sweep
+from podfence.sets.ports import PortSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from podfence.sets.ports import PortSet
 
-
-class Members(Protocol):
-    """A set of members: classes as bits of an integer, or addresses.
-
-    Subtraction is only asked of a subset, where it is set difference for the bits of an integer too.
-    """
-
-    def __and__(self, other: Self, /) -> Self:
-        """Return the common members."""
-
-    def __or__(self, other: Self, /) -> Self:
-        """Return the members of either."""
-
-    def __sub__(self, other: Self, /) -> Self:
-        """Return the members that are not in a subset."""
-
-
-_Members = TypeVar("_Members", bound=Members)
-
-
-def disjoint(pieces: Iterable[tuple[PortSet, _Members]]) -> dict[PortSet, _Members]:
-    """Return the partition in which each member has the union of the ports of all pieces it is in.
+def disjoint(pieces: Iterable[tuple[PortSet, int]]) -> dict[PortSet, int]:
+    """Return the partition in which each member, a bit, has the union of the ports of all pieces it is in.
 
     Empty pieces and pieces without ports may be among them; neither is in the result.
     """
-    result: dict[PortSet, _Members] = {}
+    result: dict[PortSet, int] = {}
     for ports, bring in pieces:
         if not ports:
             continue
@@ -57,3 +40,15 @@ def disjoint(pieces: Iterable[tuple[PortSet, _Members]]) -> dict[PortSet, _Membe
         if rest:
             result[ports] = result[ports] | rest if ports in result else rest
     return result
+
+
+def disjoint_addresses(pieces: Iterable[tuple[PortSet, AddressSet]]) -> dict[PortSet, AddressSet]:
+    """Return the same for addresses, which lie on a line: the cost follows the length of pieces and result."""
+    swept = sweep([Layer(there.spans, ports.spans, 0) for ports, there in pieces])
+    found: dict[int, list[tuple[int, int]]] = {}
+    for first, last, number in swept.ranges:
+        found.setdefault(number, []).append((first, last))
+    return {
+        PortSet(tuple((first, last) for first, last, _ in swept.covers[number])): AddressSet(tuple(ranges))
+        for number, ranges in found.items()
+    }

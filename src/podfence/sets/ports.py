@@ -8,11 +8,14 @@ run from 1 to 65535; the unused point 0 of each protocol, the others' too, keeps
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from podfence.sets import spans
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from podfence.sets.spans import Spans
 
 PROTOCOLS: Final = ("TCP", "UDP", "SCTP")
@@ -49,6 +52,11 @@ class PortSet:
     def single(cls, protocol: str, port: int) -> PortSet:
         """Return one port of one protocol."""
         return cls(((point(protocol, port),) * 2,))
+
+    @classmethod
+    def union(cls, parts: Iterable[PortSet]) -> PortSet:
+        """Return the ports in any of several sets, at the cost of their length and not of its square."""
+        return cls(spans.normalize(chain.from_iterable(part.spans for part in parts)))
 
     def __or__(self, other: PortSet) -> PortSet:
         """Return the union."""

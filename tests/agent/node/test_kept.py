@@ -30,8 +30,8 @@ def opened() -> Iterator[Callable[..., Kept]]:
     """Give what opens the state of a directory; all are closed in the end."""
     found: list[Kept] = []
 
-    def opening(directory: Path, identity: str = "n1 cluster") -> Kept:
-        found.append(Kept(directory, identity))
+    def opening(directory: Path, identity: str = "n1 cluster", decoder: str = "1.0") -> Kept:
+        found.append(Kept(directory, identity, decoder))
         return found[-1]
 
     yield opening
@@ -39,8 +39,8 @@ def opened() -> Iterator[Callable[..., Kept]]:
         kept.close()
 
 
-def reader(directory: Path, identity: str = "n1 cluster") -> dict[str, tuple[str, str]]:
-    return plain(Kept(directory, identity).load())
+def reader(directory: Path, identity: str = "n1 cluster", decoder: str = "1.0") -> dict[str, tuple[str, str]]:
+    return plain(Kept(directory, identity, decoder).load())
 
 
 def test_nothing_is_kept_at_first(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_log_becomes_long(tmp_path: Path, opened: Callable[..., Kept], monkeyp
 def test_a_directory_that_is_none_is_named(tmp_path: Path) -> None:
     place = tmp_path / "file"
     place.write_text("")
-    kept = Kept(place / "state", "n1 cluster")
+    kept = Kept(place / "state", "n1 cluster", "1.0")
 
     with pytest.raises(KeptError, match=r"file/state: Not a directory"):
         kept.load()
@@ -161,3 +161,68 @@ def test_what_has_a_gap_is_discarded(tmp_path: Path, opened: Callable[..., Kept]
 
     assert reader(tmp_path) == {}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_another_decoder_read_is_enforced_and_nothing_of_it_is_known(
+    tmp_path: Path, opened: Callable[..., Kept]
+) -> None:
+    kept = opened(tmp_path)
+    web = pod("web")
+    kept.start({web.key: Held(web, "1")})
+    kept.note([(EventType.ADDED, pod("api"), "2")])
+
+    assert reader(tmp_path, decoder="1.1") == {"web": ("10.0.0.1", ""), "api": ("10.0.0.1", "")}
+    assert reader(tmp_path) == {"web": ("10.0.0.1", "1"), "api": ("10.0.0.1", "2")}
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
+def test_logs_are_read_up_to_the_first_hole(tmp_path: Path, opened: Callable[..., Kept], damage: str) -> None:
+    kept = opened(tmp_path)
+    kept.start({})
+    kept.note([(EventType.ADDED, pod("a"), "1")])
+    kept.note([(EventType.ADDED, pod("b"), "2")])
+    kept.next_generation()
+    kept.note([(EventType.ADDED, pod("c"), "3")])
+    kept.close()
+    log = tmp_path / "log-1"
+    data = bytearray(log.read_bytes())
+    if damage == "gone":
+        log.unlink()
+    elif damage == "cut":
+        log.write_bytes(data[:-12])
+    else:
+        data[-12] ^= 0xFF
+        log.write_bytes(data)
+
+    assert sorted(reader(tmp_path)) == ([] if damage == "gone" else ["a"])
+
+
+def test_a_base_that_was_being_written_when_all_was_discarded_is_not_left_behind(
+    tmp_path: Path, opened: Callable[..., Kept]
+) -> None:
+    kept = opened(tmp_path)
+    web = pod("web")
+    kept.start({web.key: Held(web, "1")})
+    number = kept.next_generation()
+
+    class Slow(dict["Key", Held]):
+        def values(self) -> object:  # type: ignore[override]
+            kept.discard()
+            return super().values()
+
+    kept.write_base(number, Slow({web.key: Held(web, "1")}))
+
+    assert list(tmp_path.iterdir()) == []
+    kept.start({web.key: Held(web, "9")})
+    assert reader(tmp_path) == {"web": ("10.0.0.1", "9")}
+
+
+def test_what_could_not_be_begun_leaves_what_was_there(tmp_path: Path, opened: Callable[..., Kept]) -> None:
+    web = pod("web")
+    opened(tmp_path).start({web.key: Held(web, "1")})
+    kept = opened(tmp_path)
+    (tmp_path / "base-2.partial").mkdir()
+
+    with pytest.raises(KeptError, match="Is a directory"):
+        kept.start({})
+    assert reader(tmp_path) == {"web": ("10.0.0.1", "1")}

@@ -14,7 +14,7 @@ import pytest
 
 from podfence.errors import PodfenceError
 from podfence.kube.access import merge
-from podfence.kube.access.choose import Choice
+from podfence.kube.access.choice import Choice
 from podfence.kube.access.load import load
 from tests.kube.access.kubeconfigs import write
 

@@ -18,14 +18,14 @@ import pytest
 
 from podfence.errors import InputError
 from podfence.kube import yaml
-from podfence.kube.access.choose import Choice
+from podfence.kube.access.choice import Choice
 from podfence.kube.decode import decode
-from podfence.kube.kinds import KINDS
 from podfence.kube.live.errors import ForbiddenError, NotFoundError, ThrottledError
 from podfence.kube.live.fields import WRITTEN
 from podfence.kube.live.items import Reader
 from podfence.kube.live.resources import RESOURCES
 from podfence.kube.live.snapshot import load_live
+from podfence.kube.registry import Need, needed
 from tests.kube.access.kubeconfigs import single
 from tests.kube.live.api import PODS, POLICIES, Api, listed, pod, policy, says, status
 
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from podfence.kube.load import Loaded
 
 NAMESPACES = "/api/v1/namespaces"
+
+
+LISTED = needed(Need.LIVE)
 
 
 def cluster() -> Api:
@@ -65,13 +68,11 @@ def test_every_kind_is_read_and_has_its_path(tmp_path: Path) -> None:
     ]
     assert loaded.warnings == ()
     assert loaded.ignored == {}
-    assert told == [(number, len(KINDS)) for number in range(1, len(KINDS) + 1)]
+    assert told == [(number, len(LISTED)) for number in range(1, len(LISTED) + 1)]
     assert {
-        kind: RESOURCES[kind].path
-        for kind in ("Node", "Ingress", "EndpointSlice", "CronJob", "NetworkPolicy", "Deployment")
+        kind: RESOURCES[kind].path for kind in ("Node", "EndpointSlice", "CronJob", "NetworkPolicy", "Deployment")
     } == {
         "Node": "/api/v1/nodes",
-        "Ingress": "/apis/networking.k8s.io/v1/ingresses",
         "EndpointSlice": "/apis/discovery.k8s.io/v1/endpointslices",
         "CronJob": "/apis/batch/v1/cronjobs",
         "NetworkPolicy": POLICIES,
@@ -146,14 +147,6 @@ CONTENTS: dict[str, dict[str, Any]] = {
         "spec": {"podCIDR": "10.0.0.0/24", "podCIDRs": ["10.0.0.0/24"]},
         "status": {"addresses": [{"type": "InternalIP", "address": "10.1.0.1"}, {"type": "Hostname", "address": "n"}]},
     },
-    "Ingress": {
-        "spec": {
-            "defaultBackend": {"service": {"name": "d", "port": {"number": 80}}},
-            "rules": [
-                {"http": {"paths": [{"pathType": "Prefix", "path": "/", "backend": {"service": {"name": "s"}}}]}}
-            ],
-        }
-    },
     "NetworkPolicy": {
         "spec": {
             "podSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]},
@@ -167,7 +160,7 @@ CONTENTS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", LISTED)
 def test_an_object_of_a_server_is_what_the_same_object_of_a_file_is(kind: str) -> None:
     resource = RESOURCES[kind]
     metadata = {
@@ -190,7 +183,7 @@ def test_an_object_of_a_server_is_what_the_same_object_of_a_file_is(kind: str) -
         {"apiVersion": resource.api_version, "kind": kind, "metadata": metadata, **CONTENTS[kind]}
     ).encode()
     documents, _ = yaml.parse(text, "dump.json", None)
-    found, problems, _ = decode(documents)
+    found, problems = decode(documents)[:2]
     assert [str(problem) for problem in problems] == []
     (written,) = found
     item = Reader(resource).item(text)
@@ -202,7 +195,7 @@ def test_an_object_of_a_server_is_what_the_same_object_of_a_file_is(kind: str) -
 
 
 def test_all_kinds_have_their_fields() -> None:
-    assert WRITTEN.keys() == KINDS.keys()
+    assert tuple(WRITTEN) == LISTED
 
 
 @pytest.mark.parametrize("kind", ["Namespace", "Pod", "NetworkPolicy"])
@@ -299,7 +292,7 @@ def test_a_busy_server_is_asked_again(tmp_path: Path) -> None:
 
 INTERRUPTED = """
 import sys
-from podfence.kube.access.choose import Choice
+from podfence.kube.access.choice import Choice
 from podfence.kube.live.snapshot import load_live
 try:
     load_live(Choice(kubeconfig=sys.argv[1]), {"PATH": "/bin:/usr/bin"})

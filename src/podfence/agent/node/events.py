@@ -125,30 +125,49 @@ class NodeEvents:
         told.count += 1
 
     def _event(self, kind: str, why: str, message: str, code: str) -> bytes:
-        now = self._now()
-        return msgspec.json.encode(
-            {
-                "apiVersion": "v1",
-                "kind": "Event",
-                "metadata": {
-                    "name": f"{self._node}.podfence-{code}.{int(self._wall() * 1e9):x}",
-                    "namespace": "default",
-                },
-                "involvedObject": {"kind": "Node", "name": self._node, "uid": self._node},
-                "type": kind,
-                "reason": why,
-                "message": _cut(message),
-                "firstTimestamp": now,
-                "lastTimestamp": now,
-                "count": 1,
-                "source": {"component": _COMPONENT, "host": self._node},
-                "reportingComponent": _COMPONENT,
-                "reportingInstance": self._node,
-            }
+        return event(
+            f"{self._node}.podfence-{code}.{int(self._wall() * 1e9):x}",
+            "default",
+            {"kind": "Node", "name": self._node, "uid": self._node},
+            (kind, why, message),
+            self._node,
+            self._wall(),
         )
 
     def _now(self) -> str:
-        return datetime.fromtimestamp(self._wall(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return _time(self._wall())
+
+
+def event(
+    name: str, namespace: str, about: dict[str, str], what: tuple[str, str, str], node: str, wall: float
+) -> bytes:
+    """Return an Event as JSON.
+
+    `about` is the object it is about, `what` its type, reason and message, `node` who says it, and `wall` the time of
+    day in seconds.
+    """
+    kind, why, message = what
+    return msgspec.json.encode(
+        {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": namespace},
+            "involvedObject": about,
+            "type": kind,
+            "reason": why,
+            "message": _cut(message),
+            "firstTimestamp": _time(wall),
+            "lastTimestamp": _time(wall),
+            "count": 1,
+            "source": {"component": _COMPONENT, "host": node},
+            "reportingComponent": _COMPONENT,
+            "reportingInstance": node,
+        }
+    )
+
+
+def _time(wall: float) -> str:
+    return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def reason(code: str) -> str:

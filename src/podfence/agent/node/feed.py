@@ -28,7 +28,11 @@ KEPT_AFTER: Final = 10.0
 KEPT_AFTER_FAILURE: Final = 2.0
 """The same when a watch has failed already, so that the API server is known not to answer."""
 
+AGAIN_AFTER: Final = 60.0
+"""Seconds after which it is tried again to keep the state, with the next change."""
+
 _LOOK: Final = 0.25
+_NOT_KEPT: Final = "the state of the cluster is not kept on the disk, for a time without an API server"
 
 
 class Feed:
@@ -56,6 +60,7 @@ class Feed:
         self._before = before
         self._local = local
         self._keeps = True
+        self._again_at = 0.0
         self._compacting: asyncio.Task[None] | None = None
         self._reflectors: tuple[Reflector, ...] = ()
 
@@ -81,7 +86,9 @@ class Feed:
             self._source.put(notices)
             self._kept.start(held)
         except KeptError as error:
-            self._give_up(error)
+            # What is there is the last state until something changes, and stays so long.
+            self._keeps = False
+            self._complain(f"{_NOT_KEPT}: {error}; what was kept stays until something changes")
 
     async def run(self, session: Session) -> None:
         """Follow the API server for ever; raises what a programmer has done wrong, and nothing else."""
@@ -100,8 +107,11 @@ class Feed:
     def _deliver(self, delivered: Sequence[Notification]) -> None:
         was = self.state
         taken = self.intake.take(delivered)
-        if self._keeps and taken.changes:
-            self._keep(taken.changes)
+        if taken.changes:
+            if self._keeps:
+                self._keep(taken.changes)
+            else:
+                self._begin_again()
         pods = any(item.key.kind == "Pod" for _, item, _ in taken.changes)
         if pods:
             self._before()
@@ -120,6 +130,18 @@ class Feed:
         except KeptError as error:
             self._give_up(error)
 
+    def _begin_again(self) -> None:
+        """Keep all that is known now, if that is possible again; otherwise forget what is not the last state."""
+        now = time.monotonic()
+        if now < self._again_at:
+            return
+        try:
+            self._kept.start(self.intake.held)
+        except KeptError as error:
+            self._give_up(error)
+        else:
+            self._keeps = True
+
     async def _compact(self, number: int) -> None:
         state = dict(self.intake.held)
         try:
@@ -130,8 +152,9 @@ class Feed:
     def _give_up(self, error: KeptError) -> None:
         """Go on without the disk: a state with a gap would be worse than none."""
         self._keeps = False
+        self._again_at = time.monotonic() + AGAIN_AFTER
         self._kept.discard()
-        self._complain(f"the state of the cluster is not kept on the disk, for a time without an API server: {error}")
+        self._complain(f"{_NOT_KEPT}: {error}")
 
     async def _go_on_with_kept(self) -> None:
         began = time.monotonic()

@@ -19,13 +19,14 @@ from podfence.cluster.members import FINISHED_PHASES
 from podfence.cluster.state import Event, EventType
 from podfence.kube.live.reflector import Listed, Malformed, Removed, Stored
 from podfence.kube.objects import Key, KubeObject, Node, Pod
+from podfence.kube.registry import Need, needed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from podfence.kube.live.reflector import Notification
 
-KINDS: Final = ("Namespace", "Node", "Pod", "NetworkPolicy")
+KINDS: Final = needed(Need.NODE)
 """What an agent watches."""
 
 Change = tuple[EventType, KubeObject, str]
@@ -132,6 +133,8 @@ class Intake:
         changes.append((EventType.DELETED, before.object, before.revision))
         if self._is_waiting(key):
             self._waiting[key.namespace].discard(key)
+            if not self._waiting[key.namespace]:
+                del self._waiting[key.namespace]
         else:
             notices.append(Event(EventType.DELETED, before.object))
 
@@ -166,7 +169,10 @@ def _namespace(name: str) -> Key:
 def _place(by_node: defaultdict[str, set[Key]], before: KubeObject | None, item: KubeObject | None) -> None:
     """Keep in mind on which node a pod is, and no longer on which it was."""
     if isinstance(before, Pod) and before.template.node:
-        by_node[before.template.node].discard(before.key)
+        pods = by_node[before.template.node]
+        pods.discard(before.key)
+        if not pods:
+            del by_node[before.template.node]
     if isinstance(item, Pod) and item.template.node:
         by_node[item.template.node].add(item.key)
 

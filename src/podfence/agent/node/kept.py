@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The last state of the cluster on the disk, so that an agent enforces it while no API server can be reached.
 
-Generations of two files: ``base-N`` holds all objects at one instant, ``log-N`` what changed since. Each change is
-appended before it is acted upon, so what is on the disk is never older than what the kernel has. When a log has
-become long, the changes go on in ``log-N+1``, a thread writes ``base-N+1``, and then the old generation goes. Nothing
-is forced to the platter: when a machine loses its power, its kernel loses the table too, and a log is read as far as
-it is whole.
+Generations of two files: ``base-N`` holds all objects at one instant, ``log-N`` what changed since, with a mark at
+its end once another log goes on. Each change is appended before it is acted upon, so what is on the disk is never
+older than what the kernel has. When a log has become long, the changes go on in ``log-N+1``, a thread writes
+``base-N+1``, and then the old generation goes. Nothing is forced to the platter: when a machine loses its power, its
+kernel loses the table too, and logs are read up to the first hole: what comes after one would be on top of a state
+that never was.
+
+The head of each file says who decoded the objects. Another version may read more in the same object, so it enforces
+what was kept, but has everything told again as soon as an API server can.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
 
     from podfence.kube.objects import Key
 
-FORMAT: Final = b"podfence state 1\n"
+FORMAT: Final = b"podfence state 2\n"
 LONGEST_LOG: Final = 4 << 20
 """Bytes after which a log is replaced by a new base, unless the base itself is larger."""
 
@@ -51,10 +55,16 @@ class Held(NamedTuple):
 class Kept:
     """The files in one directory, used by one agent; all but `write_base` is called by one thread."""
 
-    def __init__(self, directory: Path, identity: str) -> None:
-        """Open nothing yet; `identity` tells clusters and nodes apart, whose states are none of each other's."""
+    def __init__(self, directory: Path, identity: str, decoder: str) -> None:
+        """Open nothing yet.
+
+        `identity` tells clusters and nodes apart, whose states are none of each other's; `decoder` is another where
+        the same object of the API may be read in another way.
+        """
         self._directory = directory
         self._identity = identity.encode()
+        self._decoder = decoder.encode()
+        self._void = 0
         self._log: BinaryIO | None = None
         self._generation = 0
         self._written = 0
@@ -63,31 +73,41 @@ class Kept:
     def load(self) -> dict[Key, Held]:
         """Return what was kept, nothing if that is of another cluster or was never whole.
 
-        Raises KeptError if the directory cannot be read.
+        What another decoder read has no revisions, so that nothing is taken for known. Raises KeptError if the
+        directory cannot be read.
         """
         files = self._files()
         bases = sorted(number for name, number in files if name == "base")
         while bases:
             found: dict[Key, Held] = {}
             number = bases.pop()
-            if self._read(f"base-{number}", found, whole=True):
-                for _, log in sorted(item for item in files if item[0] == "log" and item[1] >= number):
-                    self._read(f"log-{log}", found, whole=False)
+            if self._read(f"base-{number}", found):
+                while self._read(f"log-{number}", found):
+                    number += 1
                 return found
         return {}
 
     def start(self, state: Mapping[Key, Held]) -> None:
-        """Begin a generation with `state` in it; earlier ones go. Raises KeptError."""
+        """Begin a generation with `state` in it; earlier ones go. Raises KeptError, and they stay then."""
         files = self._files()
-        self._generation = max((number for _, number in files), default=0) + 1
-        self._open()
-        self.write_base(self._generation, state)
+        number = self._generation = max((number for _, number in files), default=self._void) + 1
+        try:
+            self._open()
+            self.write_base(number, state)
+        except KeptError:
+            self.close()
+            for name in (f"log-{number}", f"base-{number}", f"base-{number}.partial"):
+                with suppress(OSError):
+                    (self._directory / name).unlink(missing_ok=True)
+            raise
 
     def note(self, changes: Iterable[tuple[EventType, KubeObject, str]]) -> None:
         """Append changes, each with the revision of its object. Raises KeptError; the next call tries again."""
+        self._append(b"".join(_framed(kind, item, revision) for kind, item, revision in changes))
+
+    def _append(self, data: bytes) -> None:
         if self._log is None:
             raise KeptError(f"{self._directory}: the log of changes is not open")
-        data = b"".join(_framed(kind, item, revision) for kind, item, revision in changes)
         try:
             self._log.write(data)
             self._log.flush()
@@ -101,6 +121,7 @@ class Kept:
 
     def next_generation(self) -> int:
         """Let changes go into the next log, and return its number, for `write_base`. Raises KeptError."""
+        self._append(_FRAME.pack(0, 0))
         self._generation += 1
         self._open()
         return self._generation
@@ -114,12 +135,14 @@ class Kept:
         partial = path.with_suffix(".partial")
         try:
             with partial.open("wb") as file:
-                file.write(self._head())
+                file.write(self._head() + _checked(self._decoder))
                 for held in state.values():
                     file.write(_framed(EventType.ADDED, held.object, held.revision))
                 file.write(_FRAME.pack(0, 0))
                 self._base_size = file.tell()
             partial.replace(path)
+            if number <= self._void:
+                path.unlink(missing_ok=True)
         except OSError as error:
             raise KeptError(f"{partial}: {error.strerror}") from error
         for name, older in self._files():
@@ -128,8 +151,12 @@ class Kept:
                     (self._directory / f"{name}-{older}").unlink()
 
     def discard(self) -> None:
-        """Forget everything: what has a gap must not be taken for the last state. Never raises."""
+        """Forget everything: what has a gap must not be taken for the last state. Never raises.
+
+        A base that is being written is not forgotten yet, and will be by who writes it.
+        """
         self.close()
+        self._void = self._generation
         with suppress(KeptError, OSError):
             for name, number in self._files():
                 (self._directory / f"{name}-{number}").unlink(missing_ok=True)
@@ -146,7 +173,7 @@ class Kept:
         path = self._directory / f"log-{self._generation}"
         try:
             self._log = path.open("wb")
-            self._log.write(self._head())
+            self._log.write(self._head() + _checked(self._decoder))
             self._log.flush()
         except OSError as error:
             raise KeptError(f"{path}: {error.strerror}") from error
@@ -163,10 +190,10 @@ class Kept:
         return [(match[1], int(match[2])) for name in names if (match := _NAME.fullmatch(name))]
 
     def _head(self) -> bytes:
-        return FORMAT + _FRAME.pack(len(self._identity), zlib.crc32(self._identity)) + self._identity
+        return FORMAT + _checked(self._identity)
 
-    def _read(self, name: str, found: dict[Key, Held], *, whole: bool) -> bool:
-        """Take a file's changes into `found`; return whether it is of this cluster, and complete if `whole`."""
+    def _read(self, name: str, found: dict[Key, Held]) -> bool:
+        """Take a file's changes into `found`, as far as it is whole; return whether it is, and of this cluster."""
         try:
             data = (self._directory / name).read_bytes()
         except OSError:
@@ -174,14 +201,29 @@ class Kept:
         head = self._head()
         if not data.startswith(head):
             return False
-        for kind, held in _frames(data, len(head)):
+        decoder = _checked(self._decoder)
+        is_ours = data.startswith(decoder, len(head))
+        start = _after(data, len(head))
+        for kind, held in _frames(data, start):
             if held is None:
                 return True
             if kind is EventType.DELETED:
                 found.pop(held.object.key, None)
             else:
-                found[held.object.key] = held
-        return not whole
+                found[held.object.key] = held if is_ours else held._replace(revision="")
+        return False
+
+
+def _checked(text: bytes) -> bytes:
+    return _FRAME.pack(len(text), zlib.crc32(text)) + text
+
+
+def _after(data: bytes, start: int) -> int:
+    """Return where what `_checked` made ends."""
+    if start + _FRAME.size > len(data):
+        return len(data)
+    length, _ = _FRAME.unpack_from(data, start)
+    return start + _FRAME.size + int(length)
 
 
 def _framed(kind: EventType, item: KubeObject, revision: str) -> bytes:

@@ -28,10 +28,12 @@ from podfence.agent.node.intake import Intake
 from podfence.agent.node.kept import Kept
 from podfence.agent.node.logs import Log
 from podfence.agent.node.metrics import Metrics
+from podfence.agent.node.policy_events import PolicyEvents
 from podfence.agent.node.presence import SOCKET, claimed
 from podfence.agent.node.serving import Serving
 from podfence.agent.node.source import QueueSource
 from podfence.agent.node.view import Latest, SourceState
+from podfence.agent.wire import schema
 from podfence.dataplane.settings import Settings
 from podfence.errors import PodfenceError
 from podfence.kube.access.credentials import Credentials
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
     from podfence.agent.reports import Report
     from podfence.dataplane.settings import Binding
     from podfence.kube.access.access import Access
-    from podfence.kube.access.choose import Choice
+    from podfence.kube.access.choice import Choice
     from podfence.policy.options import Options
 
 LOG_GROUP: Final = 9474
@@ -135,8 +137,9 @@ class NodeAgent:
         self._attaching = Attaching(
             lambda: intake.pods_on(setup.node), self._source.put, setup.binding, setup.results, setup.granted
         )
-        kept = Kept(setup.state, _identity(access, setup.node))
+        kept = Kept(setup.state, _identity(access, setup.node), f"{setup.version} {schema()}")
         self._feed = Feed(intake, self._source, kept, log.logger.warning, self._attaching.follow, self._inspection.soon)
+        self._policy_events = PolicyEvents(setup.node)
         self._failure: BaseException | None = None
 
     def run(self) -> None:
@@ -242,11 +245,11 @@ class NodeAgent:
                     group.create_task(self._feed.run(session))
                     group.create_task(self._attaching.run())
                     group.create_task(self._inspection.run(self._changed))
-                    group.create_task(self._follow(events))
+                    group.create_task(self._follow(session, events))
         finally:
             await serving.stop()
 
-    async def _follow(self, events: NodeEvents) -> None:
+    async def _follow(self, session: Session, events: NodeEvents) -> None:
         """Write into the log and tell the cluster what is found, and how the watches are."""
         told: SourceState | None = None
         while True:
@@ -256,9 +259,10 @@ class NodeAgent:
             self._log.health(self.health)
             self._log.findings(self.findings)
             try:
+                await self._policy_events.tell(session)
                 await events.tell(self.findings)
             except PodfenceError as error:
-                self._log.logger.debug("no event could be made on the node", error=str(error))
+                self._log.logger.debug("no event could be made", error=str(error))
             await asyncio.sleep(_EVERY)
 
     def _changed(self, changes: Sequence[str]) -> None:
@@ -269,6 +273,7 @@ class NodeAgent:
         self.latest.note(report)
         self._metrics.note(report)
         self._log.report(report)
+        self._policy_events.note(report.refused)
 
 
 def _identity(access: Access, node: str) -> str:

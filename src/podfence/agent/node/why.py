@@ -22,11 +22,11 @@ from podfence.analysis.endpoints import (
 from podfence.analysis.pairs import NoCommonFamilyError, pairs
 from podfence.analysis.ports import parse_port
 from podfence.cluster.members import display_name
-from podfence.dataplane.chains import rule_chain
 from podfence.dataplane.drops import TUNNEL, UNKNOWN_SOURCE
 from podfence.dataplane.program import ICMP_OPTION
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, Ruleset, address_text, read_back
 from podfence.dataplane.tracing import Side, differences, frame_differences, side, tunnel_ports
+from podfence.dataplane.verdicts import rule_chain
 from podfence.errors import EndpointError, PodfenceError
 from podfence.nft.errors import NotFoundError
 from podfence.policy.ends import AddressEnd, NodeEnd, PodEnd

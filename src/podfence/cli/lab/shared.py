@@ -89,9 +89,11 @@ def read(manifests: Manifests, *, legacy: str = "auto", lax: bool = False) -> Se
             manifests.files,
             recursive=manifests.recursive,
             stdin=sys.stdin.buffer if "-" in manifests.files else None,
-            kustomize=manifests.kustomize,
+            kustomize=[manifests.kustomize] if manifests.kustomize else (),
+            forgiving=False,
+            custom=False,
             legacy=legacy,
-            lax=lax,
+            validation="lax" if lax else "strict",
             progress=progress,
         )
     if loaded.warnings and not manifests.quiet:

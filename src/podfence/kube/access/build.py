@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from podfence.kube.access.address import Server
-    from podfence.kube.access.choose import Choice
+    from podfence.kube.access.choice import Choice
     from podfence.kube.access.config import Entry
-    from podfence.kube.problems import Problem
+    from podfence.kube.findings import Finding
 
 DEFAULT_NAMESPACE: Final = "default"
 """The namespace where nobody names one."""
@@ -46,7 +46,7 @@ def build(
     Raises InputError with everything that is wrong with the two, and AccessError for what is wrong with
     `choice` or `environ`.
     """
-    problems: list[Problem] = []
+    problems: list[Finding] = []
     server = _server(cluster, problems)
     ca = _authorities(cluster, problems)
     own_proxy = _proxy(cluster, problems)
@@ -75,7 +75,7 @@ def build(
     )
 
 
-def impersonation(user: Entry[wire.User] | None, choice: Choice, problems: list[Problem]) -> Impersonation | None:
+def impersonation(user: Entry[wire.User] | None, choice: Choice, problems: list[Finding]) -> Impersonation | None:
     """Return whom to act as: what `choice` says, part by part, else what `user` says.
 
     Groups, a uid and more fields need a name; without one they are a problem of the user, and an AccessError
@@ -103,7 +103,7 @@ def impersonation(user: Entry[wire.User] | None, choice: Choice, problems: list[
     return None
 
 
-def _server(cluster: Entry[wire.Cluster], problems: list[Problem]) -> Server | None:
+def _server(cluster: Entry[wire.Cluster], problems: list[Finding]) -> Server | None:
     if not cluster.value.server:
         message = f"cluster {go_quote(cluster.name)} has no server"
         problems.append(cluster.problem(message, "server", remedy="write server: https://HOST:6443"))
@@ -115,7 +115,7 @@ def _server(cluster: Entry[wire.Cluster], problems: list[Problem]) -> Server | N
         return None
 
 
-def _authorities(cluster: Entry[wire.Cluster], problems: list[Problem]) -> bytes:
+def _authorities(cluster: Entry[wire.Cluster], problems: list[Finding]) -> bytes:
     """Return who vouches for the server; nothing means the system's authorities."""
     path, data = cluster.value.certificate_authority, cluster.value.certificate_authority_data
     if cluster.value.insecure_skip_tls_verify and (path or data):
@@ -129,7 +129,7 @@ def _authorities(cluster: Entry[wire.Cluster], problems: list[Problem]) -> bytes
     return decode_data(data or "")
 
 
-def _proxy(cluster: Entry[wire.Cluster], problems: list[Problem]) -> proxy.Proxy | None:
+def _proxy(cluster: Entry[wire.Cluster], problems: list[Finding]) -> proxy.Proxy | None:
     try:
         return proxy.parse(cluster.value.proxy_url) if cluster.value.proxy_url else None
     except ValueError as error:

@@ -8,7 +8,6 @@ kubectl goes on with localhost or without credentials.
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from podfence.errors import InputError
@@ -22,31 +21,13 @@ if TYPE_CHECKING:
 
     from podfence.kube.access import wire
     from podfence.kube.access.access import Access
+    from podfence.kube.access.choice import Choice
     from podfence.kube.access.config import Entry
     from podfence.kube.access.merge import Kubeconfig
 
 T = TypeVar("T")
 
 _SHOWN_NAMES: Final = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What somebody asked for on a command line; "" is what the kubeconfig says."""
-
-    kubeconfig: str = ""
-    context: str = ""
-    cluster: str = ""
-    user: str = ""
-    namespace: str = ""
-    impersonate: str = ""
-    groups: tuple[str, ...] = ()
-    uid: str = ""
-
-    @property
-    def names_entries(self) -> bool:
-        """Whether anything was asked for that only a kubeconfig has."""
-        return bool(self.context or self.cluster or self.user)
 
 
 def choose(config: Kubeconfig, choice: Choice, environ: Mapping[str, str]) -> Access | None:

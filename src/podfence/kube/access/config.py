@@ -18,9 +18,9 @@ import msgspec
 from podfence.errors import InputError
 from podfence.kube import yaml
 from podfence.kube.access import wire
-from podfence.kube.problems import Position, Problem, Severity
+from podfence.kube.findings import Code, Finding, Position, Severity
 from podfence.kube.source import Origin
-from podfence.kube.validation.findings import Findings, field_text, go_quote
+from podfence.kube.validation.findings import Findings, go_quote
 from podfence.kube.validation.shape import examine, found
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Entry(Generic[T]):
         """The file the entry stands in, as it was named."""
         return self.origin.document.file
 
-    def problem(self, message: str, *path: str, remedy: str = "") -> Problem:
+    def problem(self, message: str, *path: str, remedy: str = "") -> Finding:
         """Return an error about the field at `path` in the entry."""
         return problem(self.origin.document, self.origin.path + path, message, remedy)
 
@@ -87,7 +87,8 @@ def read(name: str) -> File:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise InputError([_error(Position(name), "", f"cannot be read: {reason(error)}")]) from None
+        message = f"cannot be read: {reason(error)}"
+        raise InputError([Finding(code=Code.UNREADABLE, position=Position(name), message=message)]) from None
     documents, problems = yaml.parse(data, name)
     errors = [_unquoted(problem) for problem in problems if problem.severity is Severity.ERROR]
     if errors:
@@ -118,9 +119,9 @@ def read(name: str) -> File:
     return file
 
 
-def problem(document: Document, path: Path, message: str, remedy: str = "") -> Problem:
+def problem(document: Document, path: Path, message: str, remedy: str = "") -> Finding:
     """Return an error about the field at `path` of a document."""
-    return _error(document.locate(path), field_text(path), message, remedy)
+    return Finding(position=document.locate(path), path=path, message=message, remedy=remedy)
 
 
 def decode_data(text: str) -> bytes:
@@ -131,7 +132,7 @@ def decode_data(text: str) -> bytes:
         raise ValueError("this is not base64") from None
 
 
-def contents(entry: Entry[T], field: str, path: str, problems: list[Problem]) -> bytes:
+def contents(entry: Entry[T], field: str, path: str, problems: list[Finding]) -> bytes:
     """Return what is in a file that a field of an entry names; a file that cannot be read is added to `problems`."""
     resolved = entry.resolve(path)
     try:
@@ -141,7 +142,7 @@ def contents(entry: Entry[T], field: str, path: str, problems: list[Problem]) ->
         return b""
 
 
-def set_twice(entry: Entry[T], field: str) -> Problem:
+def set_twice(entry: Entry[T], field: str) -> Finding:
     """Return the error of naming a file and giving its data too."""
     return entry.problem(f"{field} and {field}-data are both set", field, remedy="remove one of the two")
 
@@ -174,8 +175,8 @@ def _decode(document: SourceDocument) -> wire.Config:
             [
                 problem(
                     document,
-                    finding.place,
-                    _without_value(finding.message, value, finding.place),
+                    finding.spot,
+                    _without_value(finding.message, value, finding.spot),
                     "write it in brackets" if finding.remedy.startswith("write [") else finding.remedy,
                 )
                 for finding in findings
@@ -192,7 +193,7 @@ def _items(
                 yield item, Origin(document, (field, index, part))
 
 
-def _check_names(entries: Iterable[Entry[T]]) -> Iterator[Problem]:
+def _check_names(entries: Iterable[Entry[T]]) -> Iterator[Finding]:
     seen: dict[str, Entry[T]] = {}
     for entry in entries:
         first = seen.setdefault(entry.name, entry)
@@ -203,7 +204,7 @@ def _check_names(entries: Iterable[Entry[T]]) -> Iterator[Problem]:
             yield problem(entry.origin.document, path, message, "names are unique inside of a file")
 
 
-def _check_data(file: File) -> Iterator[Problem]:
+def _check_data(file: File) -> Iterator[Finding]:
     for cluster in file.clusters:
         yield from _check_base64(cluster, "certificate-authority-data", cluster.value.certificate_authority_data)
     for user in file.users:
@@ -211,7 +212,7 @@ def _check_data(file: File) -> Iterator[Problem]:
         yield from _check_base64(user, "client-key-data", user.value.client_key_data)
 
 
-def _check_base64(entry: Entry[T], field: str, text: str | None) -> Iterator[Problem]:
+def _check_base64(entry: Entry[T], field: str, text: str | None) -> Iterator[Finding]:
     try:
         decode_data(text or "")
     except ValueError as error:
@@ -237,13 +238,9 @@ def _type_of(value: object) -> str:
     return found(value)
 
 
-def _unquoted(problem: Problem) -> Problem:
+def _unquoted(problem: Finding) -> Finding:
     """Return a problem of YAML without the text it quotes; single characters, as in ``expected ':'``, stay."""
     message = problem.message
     if _QUOTED.search(_ONE_CHARACTER.sub("", message)):
         message = _QUOTED.sub("a text", message)
     return msgspec.structs.replace(problem, message=message)
-
-
-def _error(position: Position, field: str, message: str, remedy: str = "") -> Problem:
-    return Problem(severity=Severity.ERROR, position=position, field=field, message=message, remedy=remedy)

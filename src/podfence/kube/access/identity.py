@@ -15,7 +15,7 @@ from podfence.kube.validation.findings import go_quote
 if TYPE_CHECKING:
     from podfence.kube.access import wire
     from podfence.kube.access.config import Entry
-    from podfence.kube.problems import Problem
+    from podfence.kube.findings import Finding
 
 _V1BETA1: Final = "client.authentication.k8s.io/v1beta1"
 _API_VERSIONS: Final = ("client.authentication.k8s.io/v1", _V1BETA1)
@@ -43,7 +43,7 @@ class Identity:
     exec: wire.Exec | None = None
 
 
-def identify(user: Entry[wire.User], problems: list[Problem]) -> Identity:
+def identify(user: Entry[wire.User], problems: list[Finding]) -> Identity:
     """Return how `user` is known, adding what is wrong with it to `problems`.
 
     Files of certificates and keys have to be readable; files of tokens are read when a token is needed.
@@ -100,7 +100,7 @@ def plain(text: str) -> str:
     return _CONTROL.sub("", text)
 
 
-def _certificate(user: Entry[wire.User], problems: list[Problem]) -> PairSource | None:
+def _certificate(user: Entry[wire.User], problems: list[Finding]) -> PairSource | None:
     value = user.value
     if not value.client_certificate and not value.client_certificate_data:
         return None
@@ -114,7 +114,7 @@ def _certificate(user: Entry[wire.User], problems: list[Problem]) -> PairSource 
 
 
 def _source(
-    user: Entry[wire.User], field: str, path: str | None, data: str | None, problems: list[Problem]
+    user: Entry[wire.User], field: str, path: str | None, data: str | None, problems: list[Finding]
 ) -> str | Secret[bytes]:
     if path and data:
         problems.append(set_twice(user, field))
@@ -124,7 +124,7 @@ def _source(
     return Secret(decode_data(data or ""))
 
 
-def _check_plugin(user: Entry[wire.User], written: wire.Exec, problems: list[Problem]) -> None:
+def _check_plugin(user: Entry[wire.User], written: wire.Exec, problems: list[Finding]) -> None:
     if not written.command:
         problems.append(user.problem("the plugin has no command", "exec", "command", remedy="write command: PROGRAM"))
     if written.api_version not in _API_VERSIONS:

@@ -15,7 +15,7 @@ from podfence.kube.access.errors import AccessError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from podfence.kube.access.choose import Choice
+    from podfence.kube.access.choice import Choice
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a kubelet puts what a pod needs to know."""

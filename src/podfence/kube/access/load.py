@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from podfence.kube.access import incluster, merge
-from podfence.kube.access.choose import Choice, choose
+from podfence.kube.access.choose import choose
 from podfence.kube.access.errors import AccessError
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from podfence.kube.access.access import Access
+    from podfence.kube.access.choice import Choice
 
 _GIVE = "give one with --kubeconfig, or read manifests with -f"
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from podfence.kube.access import wire
     from podfence.kube.access.config import File
-    from podfence.kube.problems import Problem
+    from podfence.kube.findings import Finding
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ def load(where: Places) -> Kubeconfig:
     wrong with all the files together.
     """
     files: list[File] = []
-    problems: list[Problem] = []
+    problems: list[Finding] = []
     for path in where.paths:
         try:
             files.append(read(path))

@@ -9,11 +9,12 @@ not known is refused, because it may change who can connect (semantics 9.8).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import msgspec
 
 from podfence.kube import wire, wire_cluster  # noqa: TC001  the annotations are read at run time
+from podfence.kube.registry import KINDS, Need, needed
 from podfence.kube.wire import Fields, OwnerReference, Texts
 
 if TYPE_CHECKING:
@@ -141,13 +142,6 @@ class Node(Fields):
     status: wire_cluster.NodeStatus | None = None
 
 
-class Ingress(Fields):
-    """An Ingress."""
-
-    metadata: Meta | None = None
-    spec: wire_cluster.IngressSpec | None = None
-
-
 class NetworkPolicy(Fields):
     """A NetworkPolicy, with the strict `spec` of manifests; servers of 1.24 to 1.27 gave it a `status`."""
 
@@ -155,36 +149,13 @@ class NetworkPolicy(Fields):
     spec: wire.PolicySpec | None = None
 
 
-Written = (
-    Namespace
-    | Pod
-    | Workload
-    | ReplicationController
-    | CronJob
-    | Service
-    | EndpointSlice
-    | Node
-    | Ingress
-    | NetworkPolicy
-)
+Written = Namespace | Pod | Workload | ReplicationController | CronJob | Service | EndpointSlice | Node | NetworkPolicy
 
 WRITTEN: Final[Mapping[str, type[Written]]] = {
-    "Namespace": Namespace,
-    "Pod": Pod,
-    "Deployment": Workload,
-    "StatefulSet": Workload,
-    "DaemonSet": Workload,
-    "ReplicaSet": Workload,
-    "ReplicationController": ReplicationController,
-    "Job": Workload,
-    "CronJob": CronJob,
-    "Service": Service,
-    "EndpointSlice": EndpointSlice,
-    "Node": Node,
-    "Ingress": Ingress,
-    "NetworkPolicy": NetworkPolicy,
+    name: next(shape for shape in get_args(Written) if shape.__name__ == KINDS[name].written.__name__)
+    for name in needed(Need.LIVE)
 }
-"""What is decoded of each kind of `kube.kinds.KINDS`."""
+"""What is decoded of each kind: the shape here that has the name of the one in `kube.wire`."""
 
 
 class ListMeta(msgspec.Struct, rename="camel", gc=False):

@@ -15,12 +15,12 @@ import msgspec
 from podfence.kube import wire
 from podfence.kube.collection import uncollected
 from podfence.kube.convert import Identity, network_policy
-from podfence.kube.kinds import KINDS, LEGACY_POLICY, Reading
+from podfence.kube.findings import Finding, Severity
 from podfence.kube.live.errors import UnreachableError
 from podfence.kube.live.fields import WRITTEN, ListMeta, Named, Subject, SubjectOnly
 from podfence.kube.objects import Key, KubeObject, NetworkPolicy
-from podfence.kube.problems import Severity
-from podfence.kube.validation.findings import Finding, Findings, field_text
+from podfence.kube.registry import KINDS, LEGACY_POLICY, Reading
+from podfence.kube.validation.findings import Findings
 from podfence.kube.validation.policy import check_policy
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Reader:
             self._check(written, self._reading, findings)
             wrong = [finding for finding in findings if finding.severity is Severity.ERROR]
             if wrong:
-                reason = "; ".join(f"{field_text(finding.field)}: {finding.message}" for finding in wrong)
+                reason = "; ".join(f"{finding.field}: {finding.message}" for finding in wrong)
                 closed = self._closed(key, msgspec.json.encode(written))
                 return Item(key, meta.resource_version or "", None, reason, (), closed)
             warnings = tuple(findings)

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from podfence.kube.problems import Position
+from podfence.kube.findings import Position, field_text
 from podfence.kube.source import Origin
-from podfence.kube.validation.findings import field_text
 
 if TYPE_CHECKING:
     from podfence.kube.objects import Key

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from podfence.kube.findings import Code, Finding, Position, Severity
 from podfence.kube.live.errors import ForbiddenError, NotFoundError
 from podfence.kube.live.resources import version_path
-from podfence.kube.problems import Position, Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,13 +57,13 @@ class _List(msgspec.Struct):
     items: list[msgspec.Raw] | None = None
 
 
-async def count_policies(session: Session) -> tuple[Counter[str], list[Problem]]:
+async def count_policies(session: Session) -> tuple[Counter[str], list[Finding]]:
     """Return how many policies of other kinds there are, by kind and group, and which may not be counted.
 
     Takes one request in a cluster that has none of their groups. Raises as `Session` does.
     """
     found: Counter[str] = Counter()
-    problems: list[Problem] = []
+    problems: list[Finding] = []
     try:
         groups = msgspec.json.decode(await session.get("/apis"), type=_Groups).groups
     except (ForbiddenError, NotFoundError, msgspec.DecodeError):
@@ -75,7 +75,7 @@ async def count_policies(session: Session) -> tuple[Counter[str], list[Problem]]
     return found, problems
 
 
-async def _count(session: Session, path: str, group: str, found: Counter[str], problems: list[Problem]) -> None:
+async def _count(session: Session, path: str, group: str, found: Counter[str], problems: list[Finding]) -> None:
     try:
         resources = msgspec.json.decode(await session.get(path), type=_Resources).resources
     except (NotFoundError, ForbiddenError, msgspec.DecodeError):
@@ -90,7 +90,8 @@ async def _count(session: Session, path: str, group: str, found: Counter[str], p
         except ForbiddenError:
             rule = f'{{apiGroups: ["{group}"], resources: ["{resource.name}"], verbs: ["list"]}}'
             problems.append(
-                Problem(
+                Finding(
+                    code=Code.UNREADABLE,
                     severity=Severity.WARNING,
                     position=Position(f"{resource.name}.{group}"),
                     message="may not be listed, so the answer cannot say whether there are any that decide",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from podfence.kube.kinds import KINDS
+from podfence.kube.registry import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,15 +36,8 @@ def version_path(api_version: str) -> str:
     return f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
 
 
-def _plural(kind: str) -> str:
-    name = kind.lower()
-    if name.endswith("y"):
-        return f"{name[:-1]}ies"
-    return f"{name}es" if name.endswith("s") else f"{name}s"
-
-
 RESOURCES: Final[Mapping[str, Resource]] = {
-    name: Resource(name, kind.current, _plural(name), kind.namespaced) for name, kind in KINDS.items()
+    name: Resource(name, kind.current, kind.plural, kind.namespaced) for name, kind in KINDS.items()
 }
 """Every kind of `KINDS` in its current version."""
 

@@ -13,10 +13,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from podfence.errors import InputError
 from podfence.kube.access.credentials import Credentials
 from podfence.kube.access.load import load as load_access
-from podfence.kube.kinds import KINDS
+from podfence.kube.findings import Code, Finding, Position, Severity
 from podfence.kube.live import listing
 from podfence.kube.live.errors import ForbiddenError, NotFoundError, ThrottledError
 from podfence.kube.live.items import Reader
@@ -25,19 +27,15 @@ from podfence.kube.live.others import count_policies
 from podfence.kube.live.resources import versions
 from podfence.kube.live.session import Session
 from podfence.kube.load import Loaded
-from podfence.kube.problems import Position, Problem, Severity
-from podfence.kube.validation.findings import field_text
+from podfence.kube.registry import KINDS, Need, needed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from podfence.kube.access.choose import Choice
+    from podfence.kube.access.choice import Choice
     from podfence.kube.live.items import Item
     from podfence.kube.live.resources import Resource
     from podfence.kube.objects import KubeObject
-
-REQUIRED: Final = frozenset(("Namespace", "Pod", "NetworkPolicy"))
-"""The kinds without which there is no answer; without others there is one that knows less."""
 
 _AT_ONCE: Final = 4
 _ATTEMPTS: Final = 5
@@ -98,12 +96,12 @@ class _Snapshot:
         self._progress = progress
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._done = 0
-        self._problems: list[Problem] = []
+        self._problems: list[Finding] = []
 
     async def read(self) -> Loaded:
         """Return everything; raises as `load_live` does."""
         # The first kind goes alone: what is wrong with the way to the server is then said once, and at once.
-        first, *rest = KINDS
+        first, *rest = needed(Need.LIVE)
         found = {first: await self._kind(first)}
         try:
             async with asyncio.TaskGroup() as group:
@@ -117,7 +115,7 @@ class _Snapshot:
         problems = sorted(self._problems, key=lambda problem: problem.position)
         if any(problem.severity is Severity.ERROR for problem in problems):
             raise InputError(problems)
-        objects = [item for kind in KINDS for item in found[kind]]
+        objects = [item for kind in found for item in found[kind]]
         return Loaded(tuple(objects), tuple(problems), dict(ignored))
 
     async def _kind(self, kind: str) -> list[KubeObject]:
@@ -129,23 +127,23 @@ class _Snapshot:
                     objects = await self._list(resource)
                     break
                 except NotFoundError:
-                    if kind in REQUIRED and resource.api_version == list(KINDS[kind].versions)[-1]:
+                    if KINDS[kind].needs & Need.ANSWER and resource.api_version == list(KINDS[kind].versions)[-1]:
                         raise
                 except ForbiddenError:
-                    if kind in REQUIRED:
+                    if KINDS[kind].needs & Need.ANSWER:
                         raise
                     self._problems.append(_not_permitted(resource))
                     break
         self._done += 1
         if self._progress is not None:
-            self._progress(self._done, len(KINDS))
+            self._progress(self._done, len(needed(Need.LIVE)))
         return objects
 
     async def _list(self, resource: Resource) -> list[KubeObject]:
         reader = Reader(resource, LIVE, self._legacy)
         for attempt in range(_ATTEMPTS):
             objects: list[KubeObject] = []
-            problems: list[Problem] = []
+            problems: list[Finding] = []
             try:
                 async with aclosing(listing.parts(self._session, resource, reader)) as parts:
                     async for part in parts:
@@ -166,27 +164,19 @@ class _Snapshot:
         return objects
 
 
-def _problems(item: Item) -> list[Problem]:
+def _problems(item: Item) -> list[Finding]:
     """Return what is to be said of one object, an error if an answer without it would be wrong."""
     where = position(item.key)
     if item.object is None:
-        severity = Severity.ERROR if item.key.kind in REQUIRED else Severity.WARNING
+        severity = Severity.ERROR if KINDS[item.key.kind].needs & Need.ANSWER else Severity.WARNING
         message = f"{'cannot be read' if severity is Severity.ERROR else 'left out'}: {item.reason}"
-        return [Problem(severity=severity, position=where, message=message)]
-    return [
-        Problem(
-            severity=finding.severity,
-            position=where,
-            message=finding.message,
-            field=field_text(finding.field),
-            remedy=finding.remedy,
-        )
-        for finding in item.warnings
-    ]
+        return [Finding(code=Code.UNREADABLE, severity=severity, object=item.key, position=where, message=message)]
+    return [msgspec.structs.replace(finding, position=where, object=item.key) for finding in item.warnings]
 
 
-def _not_permitted(resource: Resource) -> Problem:
-    return Problem(
+def _not_permitted(resource: Resource) -> Finding:
+    return Finding(
+        code=Code.UNREADABLE,
         severity=Severity.WARNING,
         position=Position(resource.plural),
         message="may not be listed, so the answer knows nothing of them",

@@ -1,43 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What validation found: a field, the API server's message, and where to point at."""
+"""What checks find in one object, collected in the API server's words and order."""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from podfence.kube.problems import Severity
-from podfence.kube.source import Path
+from podfence.kube.findings import Code, Finding, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-
-class MapKey(str):
-    """A key of a mapping with free keys, such as a label's; written ``[key]`` in a field's text."""
-
-    __slots__ = ()
+    from podfence.kube.source import Path
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One finding; `field` is what the message is about and `place` where it is in the text.
-
-    `at_key` points at the key instead of the value. `unknown` marks a field that does not exist, and
-    `meant` is what was probably meant by it, "" if nobody knows.
-    `needs` are other fields the finding was derived from: if they could not be read it says nothing.
-    """
-
-    field: Path
-    message: str
-    place: Path
-    at_key: bool = False
-    remedy: str = ""
-    severity: Severity = Severity.ERROR
-    unknown: bool = False
-    meant: str = ""
-    needs: tuple[Path, ...] = ()
+# ${NAME}, $(NAME), {{ .Name }}, <name>, %NAME%, @name@, __NAME__, $NAME, or a lone underscore.
+_PLACEHOLDER = re.compile(r"\$[({A-Z]|\{\{|^_+$|^<.+>$|^%.+%$|^@.+@$|^__.+__$")
 
 
 class Findings(list[Finding]):
@@ -53,42 +32,40 @@ class Findings(list[Finding]):
         at_key: bool = False,
         remedy: str = "",
         needs: tuple[Path, ...] = (),
+        code: Code = Code.INVALID,
     ) -> None:
         """Add ``Invalid value``."""
+        message = f"Invalid value: {go_value(value)}: {message}"
+        if not remedy and isinstance(value, str) and _PLACEHOLDER.search(value):
+            remedy = "this looks like a template: render it first"
         self.append(
-            Finding(
-                field=field,
-                message=f"Invalid value: {go_value(value)}: {message}",
-                place=field if place is None else place,
-                at_key=at_key,
-                remedy=remedy,
-                needs=needs,
-            )
+            Finding(code=code, path=field, message=message, place=place, at_key=at_key, remedy=remedy, needs=needs)
         )
 
     def required(self, field: Path, detail: str = "", *, remedy: str = "") -> None:
         """Add ``Required value``."""
         message = f"Required value: {detail}" if detail else "Required value"
-        self.append(Finding(field=field, message=message, place=field, remedy=remedy))
+        self.append(Finding(code=Code.REQUIRED, path=field, message=message, remedy=remedy))
 
     def forbidden(self, field: Path, detail: str, *, remedy: str = "") -> None:
         """Add ``Forbidden``."""
-        self.append(Finding(field=field, message=f"Forbidden: {detail}", place=field, remedy=remedy))
+        self.append(Finding(code=Code.FORBIDDEN, path=field, message=f"Forbidden: {detail}", remedy=remedy))
 
     def unsupported(self, field: Path, value: str, supported: Iterable[str]) -> None:
         """Add ``Unsupported value``, saying which supported value was meant if that is plain."""
         texts = tuple(supported)
         meant = next((text for text in texts if text.lower() == value.strip().lower()), "")
         message = f"Unsupported value: {go_quote(value)}: supported values: {', '.join(map(go_quote, texts))}"
-        self.append(Finding(field=field, message=message, place=field, remedy=f"write {meant}" if meant else ""))
+        remedy = f"write {meant}" if meant else ""
+        self.append(Finding(code=Code.UNSUPPORTED, path=field, message=message, remedy=remedy))
 
     def duplicate(self, field: Path, value: object) -> None:
         """Add ``Duplicate value``."""
-        self.append(Finding(field=field, message=f"Duplicate value: {go_value(value)}", place=field))
+        self.append(Finding(code=Code.DUPLICATE, path=field, message=f"Duplicate value: {go_value(value)}"))
 
-    def warn(self, field: Path, message: str, remedy: str = "") -> None:
+    def warn(self, field: Path, message: str, remedy: str = "", *, code: Code = Code.ODD) -> None:
         """Add a warning."""
-        self.append(Finding(field=field, message=message, place=field, remedy=remedy, severity=Severity.WARNING))
+        self.append(Finding(code=code, severity=Severity.WARNING, path=field, message=message, remedy=remedy))
 
 
 def without_consequences(findings: Findings, unread: Findings) -> list[Finding]:
@@ -97,21 +74,11 @@ def without_consequences(findings: Findings, unread: Findings) -> list[Finding]:
 
 
 def _follows(finding: Finding, cause: Finding) -> bool:
-    if cause.unknown:
-        parent = cause.field[:-1]
-        return any(place in (parent, (*parent, cause.meant)) for place in (finding.place, *finding.needs))
-    return any(place[: len(cause.field)] == cause.field[: len(place)] for place in (finding.place, *finding.needs))
-
-
-def field_text(path: Path) -> str:
-    """Return a path as the API server writes it: ``spec.ingress[0].ports``."""
-    parts: list[str] = []
-    for step in path:
-        if isinstance(step, int | MapKey):
-            parts.append(f"[{step}]")
-        else:
-            parts.append(f".{step}" if parts else step)
-    return "".join(parts)
+    places = (finding.spot, *finding.needs)
+    if cause.code is Code.UNKNOWN_FIELD:
+        parent = cause.path[:-1]
+        return any(place in (parent, (*parent, cause.meant)) for place in places)
+    return any(place[: len(cause.path)] == cause.path[: len(place)] for place in places)
 
 
 _ESCAPES = {

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from podfence.kube import wire
-from podfence.kube.validation.findings import Finding
+from podfence.kube.findings import Code, Finding
 from podfence.kube.validation.ports import check_name, check_number
 from podfence.kube.validation.selectors import check_selector
 
@@ -42,7 +42,7 @@ def check_legacy_policy(policy: wire.NetworkPolicy, findings: Findings) -> None:
 
 
 def _refuse(field: Path, findings: Findings) -> None:
-    findings.append(Finding(field=field, message=_LATER, place=field, at_key=True, remedy=_REMEDY))
+    findings.append(Finding(code=Code.FORBIDDEN, path=field, message=_LATER, at_key=True, remedy=_REMEDY))
 
 
 def _check_port(port: wire.Port, field: Path, findings: Findings) -> None:

@@ -7,7 +7,8 @@ import re
 from typing import TYPE_CHECKING
 
 from podfence.kube import wire
-from podfence.kube.validation.findings import Finding, go_quote
+from podfence.kube.findings import Code, Finding
+from podfence.kube.validation.findings import go_quote
 from podfence.kube.validation.names import dns_label, label_key
 from podfence.kube.validation.selectors import check_labels
 
@@ -67,7 +68,7 @@ def _check_names(meta: wire.Meta, name_rule: Callable[[str], tuple[str, ...]], f
 def _check_time(text: str, field: Path, findings: Findings) -> None:
     if not _TIME.fullmatch(text):
         message = f'expected a time like "2024-01-31T12:00:00Z", found the string {go_quote(text)}'
-        findings.append(Finding(field=field, place=field, message=message))
+        findings.append(Finding(code=Code.WRONG_TYPE, path=field, message=message))
 
 
 def _check_annotations(annotations: wire.Texts, field: Path, findings: Findings) -> None:
@@ -78,7 +79,7 @@ def _check_annotations(annotations: wire.Texts, field: Path, findings: Findings)
         size += len(key.encode("utf-8", "surrogatepass")) + len((value or "").encode("utf-8", "surrogatepass"))
     if size > _ANNOTATION_BYTES:
         message = f"Too long: may not be more than {_ANNOTATION_BYTES} bytes"
-        findings.append(Finding(field=field, message=message, place=field))
+        findings.append(Finding(path=field, message=message))
 
 
 def _check_owner(owner: wire.OwnerReference, index: int, findings: Findings) -> None:

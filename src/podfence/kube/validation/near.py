@@ -11,13 +11,13 @@ import difflib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from podfence.kube.objects import WORKLOAD_KINDS
-from podfence.kube.problems import Severity
-from podfence.kube.validation.findings import Finding, Findings, field_text, go_quote
+from podfence.kube.findings import Code, Finding, Severity, field_text
+from podfence.kube.validation.findings import Findings, go_quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from podfence.kube.registry import Kind
     from podfence.kube.source import Path
 
 _METADATA: Final = frozenset(
@@ -32,15 +32,10 @@ _CONTAINER: Final = frozenset({"ports", "restartPolicy"})
 _CONTAINER_PORT: Final = frozenset({"containerPort", "name", "protocol"})
 _SERVICE_SPEC: Final = frozenset({"ports", "selector", "type"})
 _SERVICE_PORT: Final = frozenset({"appProtocol", "name", "nodePort", "port", "protocol", "targetPort"})
-_TEMPLATES: Final[dict[str, Path]] = {
-    **dict.fromkeys(WORKLOAD_KINDS, ("spec", "template")),
-    "CronJob": ("spec", "jobTemplate", "spec", "template"),
-    "Pod": (),
-}
 _LIKENESS: Final = 0.8
 
 
-def near_misses(value: dict[str, Any], kind: str) -> Findings:
+def near_misses(value: dict[str, Any], kind: Kind) -> Findings:
     """Return a warning for each field of an object that is nearly one podfence reads."""
     findings = Findings()
     for place, known in _places(value, kind):
@@ -56,23 +51,22 @@ def near_misses(value: dict[str, Any], kind: str) -> Findings:
 
 def _warning(path: Path, meant: str) -> Finding:
     return Finding(
-        field=path,
-        place=path,
+        code=Code.UNKNOWN_FIELD,
+        path=path,
         at_key=True,
         severity=Severity.WARNING,
         message=f"unknown field {go_quote(field_text(path))} is ignored",
         remedy=f"did you mean {meant}?",
-        unknown=True,
     )
 
 
-def _places(value: dict[str, Any], kind: str) -> Iterator[tuple[Path, frozenset[str]]]:
+def _places(value: dict[str, Any], kind: Kind) -> Iterator[tuple[Path, frozenset[str]]]:
     yield ("metadata",), _METADATA
-    if kind == "Service":
+    if kind.name == "Service":
         yield ("spec",), _SERVICE_SPEC
         for item in _items(value, ("spec", "ports")):
             yield item, _SERVICE_PORT
-    template = _TEMPLATES.get(kind)
+    template = kind.template
     if template is None:
         return
     if template:

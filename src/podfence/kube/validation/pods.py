@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from podfence.kube import wire
-from podfence.kube.validation.findings import field_text
+from podfence.kube.findings import field_text
 from podfence.kube.validation.names import dns_label, port_name
 from podfence.kube.validation.ports import check_number
 

@@ -10,7 +10,7 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from podfence.kube import wire_cluster as wire
-from podfence.kube.validation.findings import Finding
+from podfence.kube.findings import Code, Finding
 from podfence.kube.validation.names import dns_label
 from podfence.kube.validation.ports import check_name, check_number
 from podfence.kube.validation.selectors import check_labels
@@ -51,7 +51,7 @@ def check_service(service: wire.Service, findings: Findings) -> None:
 def _duplicate_port(field: Path, protocol: str, number: int) -> Finding:
     # The API server prints its internal form of the port here.
     shown = f'"Protocol":"{protocol}","AppProtocol":null,"Port":{number},"TargetPort":0,"NodePort":0'
-    return Finding(field=field, place=field, message=f'Duplicate value: {{"Name":"",{shown}}}')
+    return Finding(code=Code.DUPLICATE, path=field, message=f'Duplicate value: {{"Name":"",{shown}}}')
 
 
 def _check_port(port: wire.ServicePort, field: Path, names: set[str], findings: Findings, *, several: bool) -> None:

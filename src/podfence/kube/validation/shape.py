@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import inspect
 
-from podfence.kube.validation.findings import Finding, MapKey, field_text, go_quote
+from podfence.kube.findings import Code, Finding, MapKey, field_text
+from podfence.kube.validation.findings import go_quote
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -117,8 +118,8 @@ class _Walk:
         wanted = " or ".join(_wanted(choice, value) for choice in choices)
         self.findings.append(
             Finding(
-                field=path,
-                place=path,
+                code=Code.WRONG_TYPE,
+                path=path,
                 message=f"expected {wanted}, found {found(value)}",
                 remedy=_remedy(value, choices, path),
             )
@@ -230,12 +231,11 @@ def _unknown(struct: str, key: str, known: Collection[str], path: Path) -> Findi
     else:
         remedy = f"the fields here are {', '.join(known)}"
     return Finding(
-        field=path,
-        place=path,
+        code=Code.UNKNOWN_FIELD,
+        path=path,
         at_key=True,
         message=f"unknown field {go_quote(field_text(path))}",
         remedy=remedy,
-        unknown=True,
         meant=meant,
     )
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from podfence.kube import wire
+from podfence.kube.findings import Code
 from podfence.kube.validation.pods import check_pod_spec
 from podfence.kube.validation.selectors import check_labels, check_selector
 
@@ -47,7 +48,7 @@ def check_workload(workload: wire.Workload, kind: str, findings: Findings, *, cu
             findings.invalid((*_SPEC, "selector"), {}, _EMPTY_SELECTOR[kind])
         elif not _matches(selector, template):
             _mismatch(template, findings)
-    _check_template(template, (*_SPEC, "template"), findings)
+    check_template(template, (*_SPEC, "template"), findings)
     _check_always(template, (*_SPEC, "template"), findings)
 
 
@@ -65,7 +66,7 @@ def check_replication_controller(controller: wire.ReplicationController, finding
     check_labels(selector, (*_SPEC, "selector"), findings)
     if any(labels.get(key) != (value or "") for key, value in selector.items()):
         _mismatch(spec.template, findings)
-    _check_template(spec.template, (*_SPEC, "template"), findings)
+    check_template(spec.template, (*_SPEC, "template"), findings)
     _check_always(spec.template, (*_SPEC, "template"), findings)
 
 
@@ -73,7 +74,7 @@ def check_job(spec: wire.WorkloadSpec | None, field: Path, findings: Findings) -
     """Check the spec of a Job, whose selector the server makes."""
     template = (spec or _NO_SPEC).template or _NO_TEMPLATE
     field = (*field, "template")
-    _check_template(template, field, findings)
+    check_template(template, field, findings)
     policy = template.spec.restart_policy if template.spec is not None else None
     if policy in (None, "Always"):
         findings.required((*field, "spec", "restartPolicy"), 'valid values: "OnFailure", "Never"')
@@ -90,7 +91,8 @@ def _check_replicas(replicas: int | None, findings: Findings) -> None:
         findings.invalid((*_SPEC, "replicas"), replicas, "must be greater than or equal to 0")
 
 
-def _check_template(template: wire.PodTemplate, field: Path, findings: Findings) -> None:
+def check_template(template: wire.PodTemplate, field: Path, findings: Findings) -> None:
+    """Check the labels and the spec of a pod template."""
     labels = template.metadata.labels if template.metadata is not None else None
     if labels:
         check_labels(labels, (*field, "metadata", "labels"), findings)
@@ -114,6 +116,7 @@ def _mismatch(template: wire.PodTemplate, findings: Findings) -> None:
         _labels(template) or None,
         "`selector` does not match template `labels`",
         needs=((*_SPEC, "selector"), (*_SPEC, "template", "metadata", "labels")),
+        code=Code.MISMATCH,
     )
 
 

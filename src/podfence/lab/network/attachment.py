@@ -50,6 +50,19 @@ class AttachError(NetworkError):
         super().__init__(f"pod {', '.join(first.addresses)} of node {first.node} has no network: {text}{more}")
 
 
+class Way(NamedTuple):
+    """How a pod and its node reach each other with addresses of one family.
+
+    `bits` is the length of the prefix of the pod's address. `gateway` is the pod's way to everything beyond that, with
+    the hardware address `mac`. `device` is by what the node sends to the pod.
+    """
+
+    bits: int
+    gateway: str
+    mac: str
+    device: str
+
+
 class PodNetwork(Protocol):
     """How pods are connected to their node, and through it or beside it to each other.
 
@@ -68,12 +81,8 @@ class PodNetwork(Protocol):
         """Return the settings of that end."""
         ...
 
-    def pod_end(self, pod: Attachment) -> list[str]:
-        """Return the commands in the pod."""
-        ...
-
-    def neighbours(self, pod: Attachment) -> tuple[list[str], list[str]]:
-        """Return the commands on the node and in the pod by which neither has to look for the other."""
+    def way(self, pod: Attachment, family: Family) -> Way:
+        """Return how a pod and its node reach each other with addresses of a family."""
         ...
 
     def links(self, number: int, pods: Iterable[Attachment]) -> Links:

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from podfence.dataplane.links import Links
-from podfence.lab.network import outside
-from podfence.lab.network.attachment import DEVICE, Attachment, family_of, interface, link, mac, nodad
+from podfence.lab.network.attachment import DEVICE, Attachment, Way, interface, link, mac, nodad
 from podfence.lab.network.namespaces import NetworkError, require, write_settings
 from podfence.sets.addresses import parse_address
 
@@ -80,24 +79,9 @@ class Bridged:
         """Return none."""
         return {}
 
-    def pod_end(self, pod: Attachment) -> list[str]:
-        """Return the pod's addresses, in a subnet with those of its node, and the way to everything else."""
-        lines = []
-        for address in pod.addresses:
-            family = family_of(address)
-            lines.append(f"addr add {address}/{self._bits(pod.node, family)} dev {DEVICE}{nodad(family)}")
-            lines.append(f"route add {outside.EVERYTHING[family]} via {self.gateway(pod.node, family)} dev {DEVICE}")
-        return lines
-
-    def neighbours(self, pod: Attachment) -> tuple[list[str], list[str]]:
-        """Return the pod for its node, and the gateway for the pod; pods look for each other all the same."""
-        there = [f"neigh replace {address} lladdr {pod.mac} dev {BRIDGE} nud permanent" for address in pod.addresses]
-        here = [
-            f"neigh replace {self.gateway(pod.node, family_of(address))} lladdr {self._mac(pod.node)} "
-            f"dev {DEVICE} nud permanent"
-            for address in pod.addresses
-        ]
-        return there, here
+    def way(self, pod: Attachment, family: Family) -> Way:
+        """Return the prefix of the bridge, which pods find each other by, and the node's address there."""
+        return Way(self._bits(pod.node, family), self.gateway(pod.node, family), self._mac(pod.node), BRIDGE)
 
     def links(self, number: int, pods: Iterable[Attachment]) -> Links:
         """Return a port for each pod, and the bridge."""
@@ -113,8 +97,8 @@ class Bridged:
     def _mac(self, number: int) -> str:
         return mac(self.gateway(number, self._plan.families[0]))
 
-    def _bits(self, number: int, family: Family) -> str:
-        return self._plan.pod_range(number, family).partition("/")[2]
+    def _bits(self, number: int, family: Family) -> int:
+        return ipaddress.ip_network(self._plan.pod_range(number, family)).prefixlen
 
 
 def _exists(device: str) -> bool:

@@ -9,11 +9,8 @@ from podfence.dataplane.conntrack import KernelConntrack
 from podfence.lab.network.namespaces import NetworkError, inside
 from podfence.lab.network.service_table import ServiceTable, changes
 from podfence.lab.network.services import Endpoint, ProxiedPort, proxied, table
-from podfence.netlink.asking import Netlink
-from podfence.netlink.messages import GENERAL, NETFILTER
 from podfence.nft.errors import NftError
 from podfence.nft.process import NftRunner
-from podfence.sets.addresses import family_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -22,8 +19,6 @@ if TYPE_CHECKING:
     from podfence.lab.addresses import Plan
 
 _UDP: Final = 17
-_DELETE: Final = 0x102
-_AF: Final = {4: 2, 6: 10}
 
 
 class Proxy:
@@ -61,29 +56,25 @@ class Proxy:
         return changed
 
 
-def forget_flows(gone: Collection[Endpoint]) -> int:
+def forget_flows(gone: Collection[Endpoint]) -> None:
     """End the UDP flows through Services to backends that are gone, in this thread's network namespace.
 
     UDP has no end that the kernel could see: a client that goes on asking from one port would go on asking the old
-    backend. Returns how many flows there were; raises NetlinkError if the kernel refuses, OSError if it cannot.
+    backend. Raises NetlinkError if the kernel refuses, OSError if it cannot.
     """
     places = {(item.address, item.port) for item in gone}
-    reader = KernelConntrack(0)
-    writer = Netlink(NETFILTER)
+    table = KernelConntrack(0)
     try:
         stale = [
-            flow
-            for flow in reader.flows({address for address, _ in places})
+            flow.handle
+            for flow in table.flows({address for address, _ in places})
             if flow.protocol == _UDP
             and flow.original.destination != flow.reply.source
             and (flow.reply.source, flow.reply.source_port) in places
         ]
-        payloads = [GENERAL.pack(_AF[family_of(flow.source)], 0, 0) + flow.handle for flow in stale]
-        # One that ended by itself meanwhile is as good.
-        return writer.change(_DELETE, payloads).count(0)
+        table.forget(stale)
     finally:
-        reader.close()
-        writer.close()
+        table.close()
 
 
 def _udp_endpoints(ports: Sequence[ProxiedPort]) -> frozenset[Endpoint]:

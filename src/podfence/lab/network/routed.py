@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from podfence.dataplane.links import Links
-from podfence.lab.network import outside
-from podfence.lab.network.attachment import DEVICE, Attachment, family_of, interface, link, nodad
+from podfence.lab.network.attachment import DEVICE, Attachment, Way, family_of, interface, link
 from podfence.lab.network.namespaces import require
 from podfence.sets.addresses import parse_address
 
@@ -59,24 +58,9 @@ class Routed:
             return {}
         return {f"ipv4/conf/{name}/proxy_arp": "1", f"ipv4/neigh/{name}/proxy_delay": "0"}
 
-    def pod_end(self, pod: Attachment) -> list[str]:
-        """Return the pod's addresses, each alone, and the way to everything else."""
-        lines = []
-        for address in pod.addresses:
-            family = family_of(address)
-            lines.append(f"addr add {address}/{_BITS[family]} dev {DEVICE}{nodad(family)}")
-            lines.append(f"route add {outside.EVERYTHING[family]} via {GATEWAY[family]} dev {DEVICE} onlink")
-        return lines
-
-    def neighbours(self, pod: Attachment) -> tuple[list[str], list[str]]:
-        """Return the pod for its node, and the gateway for the pod."""
-        name = interface(self._plan, pod)
-        there = [f"neigh replace {address} lladdr {pod.mac} dev {name} nud permanent" for address in pod.addresses]
-        here = [
-            f"neigh replace {GATEWAY[family_of(address)]} lladdr {_MAC} dev {DEVICE} nud permanent"
-            for address in pod.addresses
-        ]
-        return there, here
+    def way(self, pod: Attachment, family: Family) -> Way:
+        """Return a prefix that holds the pod alone, and the gateway that only its link knows."""
+        return Way(_BITS[family], GATEWAY[family], _MAC, interface(self._plan, pod))
 
     def links(self, number: int, pods: Iterable[Attachment]) -> Links:
         """Return a link for each pod, and no bridge."""

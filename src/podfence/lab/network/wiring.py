@@ -14,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from podfence.lab.network import outside
-from podfence.lab.network.attachment import DEVICE, AttachError, Attachment, PodNetwork, interface, nodad
+from podfence.lab.network.attachment import DEVICE, AttachError, Attachment, PodNetwork, family_of, interface, nodad
 from podfence.lab.network.bridged import Bridged
 from podfence.lab.network.namespaces import NetworkError, inside, ip, require, write_settings
-from podfence.lab.network.neighbours import capacity, finders
+from podfence.lab.network.neighbours import capacity, finders, require_room_for_all_pairs
 from podfence.lab.network.routed import Routed
 from podfence.nft.errors import NftError
 from podfence.nft.process import NftRunner
@@ -151,6 +151,11 @@ class Network:
                 for pod in gone:
                     del held[pod.addresses[0]]
 
+    def require_room_for_all_pairs(self) -> None:
+        """Raise NetworkError if the kernel has no room for what pods find when each speaks to every other."""
+        if self._plan.network == "bridge":
+            require_room_for_all_pairs(map(len, self._attached.values()), capacity())
+
     def links(self, number: int, pods: Iterable[Attachment]) -> Links:
         """Return by which links the packets of a node's pods come, also of those that are not attached yet."""
         return self._pods.links(number, pods)
@@ -226,7 +231,9 @@ class Network:
         for pod in pods:
             fresh = self._pods.node_end(pod)
             if pod in known:
-                fresh += self._pods.neighbours(pod)[0]
+                for address in pod.addresses:
+                    device = self._pods.way(pod, family_of(address)).device
+                    fresh.append(f"neigh replace {address} lladdr {pod.mac} dev {device} nud permanent")
             lines += fresh
             owners += [pod] * len(fresh)
             settings |= self._pods.node_settings(pod)
@@ -238,9 +245,15 @@ class Network:
         return failed
 
     def _wire_pod(self, pod: Attachment, *, known: bool) -> None:
-        lines = ["link set lo up", f"link set {DEVICE} up", *self._pods.pod_end(pod)]
-        if known:
-            lines += self._pods.neighbours(pod)[1]
+        lines = ["link set lo up", f"link set {DEVICE} up"]
+        for address in pod.addresses:
+            family = family_of(address)
+            bits, gateway, mac, _ = self._pods.way(pod, family)
+            lines.append(f"addr add {address}/{bits} dev {DEVICE}{nodad(family)}")
+            # The gateway of a pod that is alone in its prefix is on its link all the same.
+            lines.append(f"route add {outside.EVERYTHING[family]} via {gateway} dev {DEVICE} onlink")
+            if known:
+                lines.append(f"neigh replace {gateway} lladdr {mac} dev {DEVICE} nud permanent")
         with inside(pod.pid):
             write_settings(_SETTINGS)
             require("wiring the pod", lines)

@@ -11,10 +11,10 @@ import msgspec
 from podfence.cluster.selection import matches
 from podfence.cluster.state import EventType
 from podfence.kube.objects import Key, Pod, Workload
+from podfence.kube.registry import KINDS
 from podfence.kube.source import Origin
 from podfence.lab.objects.containers import PodSpec
 from podfence.lab.objects.workloads import (
-    TEMPLATE_PATHS,
     Finished,
     Slot,
     controller,
@@ -135,7 +135,7 @@ class Pods:
         place = self._placement.place(run, host=host, node=slot.node)
         if place is None:
             return False
-        labels = item.template.labels if isinstance(item, Pod) else pod_labels(item, written.revision, name)
+        labels = item.template.labels if isinstance(item, Pod) else pod_labels(item, written.revision, slot.id)
         pod = Pod(
             namespace=key.namespace,
             name=name,
@@ -248,7 +248,7 @@ def _template_origin(item: Pod | Workload) -> Origin | None:
     """Return the place that says of a pod what its own object would: a template is written like a Pod."""
     if item.origin is None:
         return None
-    return Origin(item.origin.document, (*item.origin.path, *TEMPLATE_PATHS[item.key.kind]))
+    return Origin(item.origin.document, (*item.origin.path, *(KINDS[item.key.kind].template or ())))
 
 
 def _resolver(plan: Plan, run: Template, namespace: str, *, host: bool) -> tuple[tuple[str, ...], str, tuple[str, ...]]:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from podfence.kube.decode import decode
+from podfence.kube.findings import Finding, Severity
 from podfence.kube.objects import KubeObject, Pod, Workload
-from podfence.kube.problems import Problem, Severity
+from podfence.kube.registry import KINDS
 from podfence.kube.source import Origin
-from podfence.lab.objects.resources import RESOURCES
 from podfence.lab.objects.templates import Template, read_template
-from podfence.lab.objects.workloads import TEMPLATE_PATHS, revision
+from podfence.lab.objects.workloads import revision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,8 +47,8 @@ class Batch(NamedTuple):
     """What a request holds: objects in order, what is wrong, and counts of kinds nothing is done with."""
 
     objects: tuple[Written, ...]
-    errors: tuple[Problem, ...]
-    warnings: tuple[Problem, ...]
+    errors: tuple[Finding, ...]
+    warnings: tuple[Finding, ...]
     ignored: dict[str, int]
 
 
@@ -57,9 +57,10 @@ def read(documents: Iterable[Document], *, namespace: str, lax: bool, legacy: st
 
     `lax` and `legacy` are those of `podfence.kube.decode.decode`.
     """
-    found, problems, ignored = decode(documents, lax=lax, legacy=legacy)
+    decoded = decode(documents, validation="lax" if lax else "strict", legacy=legacy, custom=False)
+    problems = decoded.problems
     objects: list[Written] = []
-    for item in found:
+    for item in decoded.objects:
         written, wrong = _written(item, namespace)
         objects.append(written)
         problems += wrong
@@ -67,30 +68,29 @@ def read(documents: Iterable[Document], *, namespace: str, lax: bool, legacy: st
         tuple(objects),
         tuple(problem for problem in problems if problem.severity is Severity.ERROR),
         tuple(problem for problem in problems if problem.severity is not Severity.ERROR),
-        dict(ignored),
+        dict(decoded.ignored),
     )
 
 
-def _written(item: KubeObject, namespace: str) -> tuple[Written, list[Problem]]:
+def _written(item: KubeObject, namespace: str) -> tuple[Written, list[Finding]]:
     origin = item.origin
     if origin is None:  # pragma: no cover - decoded objects have one
         raise AssertionError(item)
-    value = _at(origin.document.value, origin.path)
+    value: Any = origin.written()
     problems = []
     if not value["metadata"].get("name"):
         prefix = value["metadata"].get("generateName")
         problems.append(
-            Problem(
-                severity=Severity.ERROR,
+            Finding(
                 position=origin.at("metadata", "generateName"),
                 message=f"from {prefix}: cannot use generate name with apply",
                 remedy="give it a name",
             )
         )
-    if RESOURCES[item.key.kind].namespaced and not value["metadata"].get("namespace"):
+    if KINDS[item.key.kind].namespaced and not value["metadata"].get("namespace"):
         item = msgspec.structs.replace(item, namespace=namespace)
-    path = TEMPLATE_PATHS.get(item.key.kind)
-    if path is None or not isinstance(item, Pod | Workload):
+    path = KINDS[item.key.kind].template
+    if path is None or item.key.kind == "CronJob" or not isinstance(item, Pod | Workload):
         return Written(item, value), problems
     template = _at(value, path)
     run, wrong = read_template(template, Origin(origin.document, (*origin.path, *path)))

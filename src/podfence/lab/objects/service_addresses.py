@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from podfence.errors import InputError
-from podfence.kube.problems import Position, Problem, Severity
-from podfence.kube.validation.findings import field_text
+from podfence.kube.findings import Finding, Position
 from podfence.lab.objects.allocation import Pool
 
 if TYPE_CHECKING:
@@ -156,4 +155,4 @@ class ServiceAddresses:
 
 def _refusal(service: Service, place: Path, message: str) -> InputError:
     position = service.origin.at(*place) if service.origin is not None else Position(service.name)
-    return InputError([Problem(severity=Severity.ERROR, position=position, field=field_text(place), message=message)])
+    return InputError([Finding(position=position, path=place, message=message)])

@@ -10,14 +10,14 @@ import msgspec
 
 from podfence.kube import wire
 from podfence.kube.objects import ContainerPort
-from podfence.kube.problems import Problem
-from podfence.kube.validation.findings import Findings, field_text
+from podfence.kube.validation.findings import Findings
 from podfence.kube.validation.shape import examine
 from podfence.lab.objects.containers import Container, Restart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from podfence.kube.findings import Finding
     from podfence.kube.objects import Protocol
     from podfence.kube.source import Origin
 
@@ -89,27 +89,20 @@ class Template(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
-def read_template(value: object, origin: Origin) -> tuple[Template, list[Problem]]:
+def read_template(value: object, origin: Origin) -> tuple[Template, list[Finding]]:
     """Return what a Pod or a pod template says about running it, and what cannot be read.
 
     `value` is the mapping at `origin` that holds `spec`; its object must have passed validation, which
     does not look at the fields that only matter here.
     """
-    problems: list[Problem] = []
+    problems: list[Finding] = []
     try:
         written = msgspec.convert(value, _Template)
     except msgspec.ValidationError:
         findings = Findings()
         written = msgspec.convert(examine(value, _Template, findings), _Template)
         problems = [
-            Problem(
-                severity=finding.severity,
-                position=origin.at(*finding.place),
-                field=field_text((*origin.path, *finding.field)),
-                message=finding.message,
-                remedy=finding.remedy,
-            )
-            for finding in findings
+            msgspec.structs.replace(finding.at(origin), path=(*origin.path, *finding.path)) for finding in findings
         ]
     spec = written.spec or _Spec()
     sidecars = [item for item in spec.init_containers or () if item and item.restart_policy == "Always"]

@@ -8,32 +8,19 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
+from podfence.cluster.controllers import JOB_NAME, TEMPLATE_HASH, added_labels
 from podfence.kube import wire
 from podfence.kube.objects import Owner, Requirement, Selector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from podfence.kube.objects import Labels, Workload
-    from podfence.kube.source import Path
-
-TEMPLATE_PATHS: Final[dict[str, Path]] = {
-    "Pod": (),
-    "Deployment": ("spec", "template"),
-    "StatefulSet": ("spec", "template"),
-    "DaemonSet": ("spec", "template"),
-    "ReplicaSet": ("spec", "template"),
-    "ReplicationController": ("spec", "template"),
-    "Job": ("spec", "template"),
-}
-"""Where the kinds that run pods have their template; a CronJob runs none itself."""
 
 # The letters and digits that Kubernetes makes names of: none that could spell a word.
 _ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
 # More than all nodes of a lab have addresses for.
 _MOST: Final = 60_000
-_HASH_LABEL: Final = "pod-template-hash"
-_REVISION_LABEL: Final = "controller-revision-hash"
 
 
 class Slot(NamedTuple):
@@ -121,30 +108,16 @@ def controller(workload: Workload, template: str) -> Owner:
     return Owner(workload.kind, workload.name)
 
 
-def pod_labels(workload: Workload, template: str, pod: str) -> Labels:
+def pod_labels(workload: Workload, template: str, slot: str) -> Labels:
     """Return the labels of a pod: the template's and those its controller puts on."""
-    return {**workload.template.labels, **dict(_own_labels(workload, template, pod))}
-
-
-def _own_labels(workload: Workload, template: str, pod: str) -> Iterator[tuple[str, str]]:
-    match workload.kind:
-        case "Deployment":
-            yield _HASH_LABEL, template
-        case "StatefulSet":
-            yield _REVISION_LABEL, f"{workload.name}-{template}"
-            yield "statefulset.kubernetes.io/pod-name", pod
-            yield "apps.kubernetes.io/pod-index", pod.rpartition("-")[2]
-        case "DaemonSet":
-            yield _REVISION_LABEL, template
-        case "Job":
-            yield "batch.kubernetes.io/job-name", workload.name
-            yield "job-name", workload.name
+    number = int(slot) if slot.isdecimal() else None
+    return {**workload.template.labels, **added_labels(workload, revision=template, number=number, uid="")}
 
 
 def selector(workload: Workload, spec: object, template: str) -> Selector:
     """Return what tells a workload its pods: those that stop matching are its own no longer."""
     if workload.kind == "Job":
-        return _all_of({"batch.kubernetes.io/job-name": workload.name})
+        return _all_of({JOB_NAME: workload.name})
     written = spec.get("selector") if isinstance(spec, dict) else None
     if not written:
         # Written for an old API, or a ReplicationController: the template's labels.
@@ -159,7 +132,7 @@ def selector(workload: Workload, spec: object, template: str) -> Selector:
         if term is not None
     )
     if workload.kind == "Deployment":
-        found += (Requirement(_HASH_LABEL, "In", (template,)),)
+        found += (Requirement(TEMPLATE_HASH, "In", (template,)),)
     return Selector(found)
 
 

@@ -12,13 +12,14 @@ from podfence.cluster.ownership import top_of
 from podfence.cluster.state import NAME_LABEL, ClusterState, Event, EventType
 from podfence.errors import InputError
 from podfence.kube import yaml
-from podfence.kube.objects import Key, Namespace, NetworkPolicy, Node, Pod, Service, Workload
+from podfence.kube.objects import Key, Namespace, Node, Pod, Service, Workload
+from podfence.kube.registry import KINDS, Kind, Need
 from podfence.kube.validation.names import label_key, label_value
 from podfence.lab.objects.containers import PodSpec
 from podfence.lab.objects.placement import Placement
 from podfence.lab.objects.pods import Pods
 from podfence.lab.objects.reading import Batch, Written, read
-from podfence.lab.objects.resources import RESOURCES, Outcome, Resource, not_found, outcome, refused, resource_of
+from podfence.lab.objects.resources import Outcome, not_found, outcome, refused, resource_of
 from podfence.lab.objects.service_addresses import ServiceAddresses
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ DNS_SERVICE: Final = Key("Service", "kube-system", "kube-dns")
 
 _SYSTEM: Final = "system.yaml"
 _IMMORTAL: Final = ("default", "kube-system", "kube-public")
-_FOR_AGENTS: Final = (Namespace, Pod, NetworkPolicy, Node, Service)
 _POD_FROZEN: Final = (
     "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image` "
     "(delete the pod first, or use podfence lab delete -f and apply again)"
@@ -306,7 +306,7 @@ class World:
     def _emit(self, kind: EventType, item: KubeObject) -> None:
         event = Event(kind, item)
         self.state.apply(event)
-        if isinstance(item, _FOR_AGENTS):
+        if KINDS[item.key.kind].needs & Need.LAB:
             self._events.append(event)
             self.revision += 1
 
@@ -324,8 +324,8 @@ def _refusals(batch: Batch) -> list[Outcome]:
     return [Outcome(error=str(problem)) for problem in batch.errors]
 
 
-def _key(resource: Resource, namespace: str, name: str) -> Key:
-    return Key(resource.kind, namespace if resource.namespaced else "", name)
+def _key(resource: Kind, namespace: str, name: str) -> Key:
+    return Key(resource.name, namespace if resource.namespaced else "", name)
 
 
 def _maker(item: KubeObject, workloads: Mapping[Key, Workload]) -> str:
@@ -333,7 +333,7 @@ def _maker(item: KubeObject, workloads: Mapping[Key, Workload]) -> str:
     if not isinstance(item, Pod | Workload) or item.owner is None:
         return ""
     top = top_of(item.owner, item.namespace, workloads, item.template.labels)
-    return f"made by {RESOURCES[top.kind].printed()}/{top.name}" if top in workloads and top != item.key else ""
+    return f"made by {KINDS[top.kind].printed()}/{top.name}" if top in workloads and top != item.key else ""
 
 
 def _frozen(written: Written, before: Written) -> str:

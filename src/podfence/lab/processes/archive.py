@@ -14,7 +14,7 @@ import msgspec
 
 from podfence.lab.errors import LabError
 from podfence.lab.processes import layers
-from podfence.lab.processes.catalog import reference
+from podfence.lab.processes.image_names import reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

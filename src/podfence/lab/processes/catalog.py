@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from podfence.lab.processes.image_names import reference, short_name
 from podfence.lab.processes.program import Program, StandIn
 from podfence.lab.processes.responders import WELCOME
 from podfence.lab.processes.rootfs import OWN
@@ -86,18 +87,6 @@ def choose(container: Container, loaded: Mapping[str, Image], path: str, dns: Se
         # Without a terminal, a shell ends at once, in a cluster too.
         return _run(container, words or ("sh",), note)
     return _stand_in(name, container)
-
-
-def reference(image: str) -> str:
-    """Return the full name of an image: Docker Hub's prefixes taken away, `:latest` where it has no tag or digest."""
-    for prefix in ("docker.io/", "index.docker.io/", "library/"):
-        image = image.removeprefix(prefix)
-    return image if "@" in image or ":" in image.rsplit("/", 1)[-1] else f"{image}:latest"
-
-
-def short_name(image: str) -> str:
-    """Return the name of an image without registry, folder, tag and digest."""
-    return image.split("@", 1)[0].rsplit("/", 1)[-1].split(":", 1)[0]
 
 
 def _from_archive(container: Container, image: Image) -> Program:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from podfence.lab.network.neighbours import capacity, require_room_for_all_pairs
 from podfence.lab.verification.compare import verify as compare
 from podfence.lab.verification.spots import OUTSIDE
 from podfence.policy.engine import Engine
@@ -48,7 +47,7 @@ def verify(lab: Supervisor, *, all_pairs: bool, progress: Progress) -> Verificat
         for block in (plan.pods(family), plan.service_range(family), plan.node_range(family)):
             reserved |= AddressSet.cidr(block)
     with lab.still():
-        if all_pairs and plan.network == "bridge":
-            require_room_for_all_pairs(lab.pods.on_nodes(), capacity())
+        if all_pairs:
+            lab.require_room_for_all_pairs()
         engine = Engine(lab.state, lab.options)
         return compare(engine, LabProber(lab), lab.lifted, reserved=reserved, all_pairs=all_pairs, progress=progress)

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NetworkPolicies that one tenant may write to be as dear as possible to those who enforce them.
+
+`SHAPES` are functions of two sizes, called R (for rules) and C (for what is in each), that return the objects of
+one namespace: the pods of a node and the policies. All policies are ones that the API server takes.
+
+    python -m bench.hostile SHAPE R C       in a network namespace of its own: the last policy, from event to kernel
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from typing import TYPE_CHECKING, Final
+
+from bench.policies import NAME_LABEL, labelled
+from podfence.api import Cluster
+from podfence.cluster.state import Event, EventType
+from podfence.dataplane.enforcer import Enforcer
+from podfence.kube.objects import (
+    IPBlock,
+    Namespace,
+    NetworkPolicy,
+    Peer,
+    Pod,
+    PodTemplate,
+    PolicyPort,
+    Requirement,
+    Rule,
+    Selector,
+)
+from podfence.nft.direct import DirectRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from podfence.kube.objects import KubeObject
+
+NAMESPACE: Final = "hostile"
+NODE: Final = "n1"
+_EVERYONE: Final = Selector()
+_EVERYWHERE: Final = "0.0.0.0/0"
+
+
+def nested(rules: int, count: int) -> list[KubeObject]:
+    """Return rules that all admit everywhere, each a port of its own, and one with many addresses inside."""
+    wide = [_rule([_block(_EVERYWHERE)], 1000 + i) for i in range(rules)]
+    return [*_pods(1), _policy("p", [*wide, _rule([_block(_address(2 * i)) for i in range(count)], 1)])]
+
+
+def excepts(rules: int, count: int) -> list[KubeObject]:
+    """Return rules that all admit everywhere but many addresses that nearly no other rule leaves out."""
+    return [*_pods(1), _policy("p", [_wide(_scattered(i, count), 1000 + i) for i in range(rules)])]
+
+
+def same_port(rules: int, count: int) -> list[KubeObject]:
+    """Return the same, all rules with one port."""
+    return [*_pods(1), _policy("p", [_wide(_scattered(i, count), 443) for i in range(rules)])]
+
+
+def subsets(rules: int, count: int) -> list[KubeObject]:
+    """Return rules that all admit everywhere but many addresses; each address is left out by other rules."""
+    left_out: list[list[str]] = [[] for _ in range(rules)]
+    for number in range(rules * count // 2):
+        one = number % rules
+        for rule in {one, (one + 1 + number // rules) % rules}:
+            left_out[rule].append(_address(2 * number))
+    return [*_pods(1), _policy("p", [_wide(blocks, 1000 + i) for i, blocks in enumerate(left_out)])]
+
+
+def overlapping_ports(rules: int, count: int) -> list[KubeObject]:
+    """Return rules with ranges of ports inside each other, for everywhere but many addresses."""
+    written = [
+        Rule((_block(_EVERYWHERE, _scattered(i, count)),), (PolicyPort("TCP", 30000 - i, 30001 + i),))
+        for i in range(rules)
+    ]
+    return [*_pods(1), _policy("p", written)]
+
+
+def many_ports(rules: int, count: int) -> list[KubeObject]:
+    """Return rules without peers, each with many ports."""
+    return [*_pods(1), _policy("p", [Rule((), tuple(PolicyPort("TCP", 1 + 2 * i) for i in range(count)))] * rules)]
+
+
+def selectors(rules: int, count: int) -> list[KubeObject]:
+    """Return rules with many selectors of pods."""
+    peers = tuple(Peer(labelled(k=f"v{i}")) for i in range(count))
+    return [*_pods(1), _policy("p", [Rule(peers, (PolicyPort("TCP", 1000 + i),)) for i in range(rules)])]
+
+
+def different_selectors(rules: int, count: int) -> list[KubeObject]:
+    """Return rules with many selectors of pods in any namespace, all different, each for nearly all pods."""
+    written = [
+        Rule(
+            tuple(
+                Peer(Selector((Requirement(f"k{i % 7}", "NotIn", (f"v{i}-{j}",)),)), Selector()) for j in range(count)
+            ),
+            (PolicyPort("TCP", 1000 + i),),
+        )
+        for i in range(rules)
+    ]
+    return [*_pods(20), _policy("p", written)]
+
+
+def excluded_pods(rules: int, count: int) -> list[KubeObject]:
+    """Return rules for all pods of the cluster but one each, so that no two pods are admitted the same."""
+    written = [
+        _rule([Peer(Selector((Requirement("k", "NotIn", (f"v{i}",)),)), Selector())] * count, 1000 + i)
+        for i in range(rules)
+    ]
+    return [*_pods(1), _policy("p", written)]
+
+
+def values(rules: int, count: int) -> list[KubeObject]:
+    """Return rules that each select pods by a label with many values."""
+    written = [
+        _rule([Peer(Selector((Requirement("k", "In", tuple(f"v{i}-{j}" for j in range(count))),)))], 1000 + i)
+        for i in range(rules)
+    ]
+    return [*_pods(1), _policy("p", written)]
+
+
+def groups(rules: int, count: int) -> list[KubeObject]:
+    """Return one policy with everywhere but many addresses, for 30 pods that have a small one of their own each."""
+    own = [_policy(f"p{i}", [Rule((), (PolicyPort("TCP", 500 + i),))], labelled(n=str(i))) for i in range(30)]
+    return [*_pods(30), *own, _policy("e", [_wide(_scattered(i, count), 1000 + i) for i in range(rules)])]
+
+
+def groups_of_blocks(rules: int, count: int) -> list[KubeObject]:
+    """Return the same, the small policies with an address each, in the way of the large one's ports."""
+    own = [_policy(f"p{i}", [_rule([_block(_address(i))], 1000 + i)], labelled(n=str(i))) for i in range(30)]
+    return [*_pods(30), *own, _policy("e", [_wide(_scattered(i, count), 1000 + i) for i in range(rules)])]
+
+
+def many_policies(rules: int, count: int) -> list[KubeObject]:
+    """Return the rules of `excepts` in a policy each."""
+    return [*_pods(1), *(_policy(f"p{i}", [_wide(_scattered(i, count), 1000 + i)]) for i in range(rules))]
+
+
+SHAPES: Final[dict[str, Callable[[int, int], list[KubeObject]]]] = {
+    "nested": nested,
+    "excepts": excepts,
+    "same-port": same_port,
+    "subsets": subsets,
+    "overlapping-ports": overlapping_ports,
+    "many-ports": many_ports,
+    "selectors": selectors,
+    "different-selectors": different_selectors,
+    "excluded-pods": excluded_pods,
+    "values": values,
+    "groups": groups,
+    "groups-of-blocks": groups_of_blocks,
+    "many-policies": many_policies,
+}
+
+
+def _pods(count: int) -> list[KubeObject]:
+    return [
+        Namespace(name=NAMESPACE, labels={NAME_LABEL: NAMESPACE}),
+        *(
+            Pod(
+                namespace=NAMESPACE,
+                name=f"z{i}",
+                template=PodTemplate(labels={"n": str(i)}, node=NODE),
+                addresses=(f"10.244.1.{20 + i}",),
+                phase="Running",
+            )
+            for i in range(count)
+        ),
+    ]
+
+
+def _policy(name: str, rules: Iterable[Rule], subject: Selector = _EVERYONE) -> NetworkPolicy:
+    return NetworkPolicy(
+        namespace=NAMESPACE, name=name, pod_selector=subject, egress=tuple(rules), policy_types=("Egress",)
+    )
+
+
+def _rule(peers: Iterable[Peer], port: int) -> Rule:
+    return Rule(tuple(peers), (PolicyPort("TCP", port),))
+
+
+def _wide(blocks: Iterable[str], port: int) -> Rule:
+    return _rule([_block(_EVERYWHERE, blocks)], port)
+
+
+def _block(cidr: str, left_out: Iterable[str] = ()) -> Peer:
+    return Peer(ip_block=IPBlock(cidr, tuple(left_out)))
+
+
+def _address(number: int) -> str:
+    return f"10.{100 + number // 65536}.{number // 256 % 256}.{number % 256}/32"
+
+
+def _scattered(rule: int, count: int) -> list[str]:
+    found = {(j % 256, (rule * 7 + j) // 256 % 256, (rule + j * 2) % 256) for j in range(count)}
+    return [f"10.{a}.{b}.{c}/32" for a, b, c in sorted(found)]
+
+
+def main() -> None:
+    """Print as JSON: seconds of the processor from the event to the kernel, the peak of memory in MiB, a refusal."""
+    shape, rules, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    *before, policy = SHAPES[shape](rules, count)
+    assert isinstance(policy, NetworkPolicy)
+    follower = Cluster.from_objects(before)
+    with DirectRunner() as runner:
+        enforcer = Enforcer(runner, NODE, follower.model)
+        enforcer.start()
+        begin = time.process_time()
+        enforcer.program(follower.apply(Event(EventType.ADDED, policy)))
+        seconds = time.process_time() - begin
+    (last,) = (item for item in follower.model.engine.policies(NAMESPACE) if item.source is policy)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps([seconds, peak, last.refused]))
+
+
+if __name__ == "__main__":
+    main()

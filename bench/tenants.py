@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one tenant can cost a node, with the dearest policies there are, and what an agent costs when it is old."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+from typing import TYPE_CHECKING, Final
+
+from bench.growth import exponent
+from bench.measure import module, once
+from bench.report import Section, duration, table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TITLE: Final = "Policies that are meant to stop the rest"
+SECONDS: Final = 2.0
+MEMORY: Final = 300.0
+STEEPEST: Final = 1.15
+OLDER: Final = 1.1
+
+_SHAPES: Final[dict[str, tuple[tuple[int, int], tuple[int, int]]]] = {
+    "nested": ((75, 150), (300, 160)),
+    "excepts": ((8, 50), (40, 50)),
+    "same-port": ((8, 50), (40, 50)),
+    "subsets": ((20, 30), (40, 60)),
+    "overlapping-ports": ((8, 50), (40, 50)),
+    "many-ports": ((5, 100), (20, 100)),
+    "selectors": ((5, 50), (20, 50)),
+    "different-selectors": ((12, 20), (50, 20)),
+    "excluded-pods": ((125, 1), (500, 1)),
+    "values": ((25, 49), (100, 49)),
+    "groups": ((8, 50), (30, 55)),
+    "groups-of-blocks": ((8, 50), (30, 55)),
+    "many-policies": ((25, 50), (100, 50)),
+}
+"""Shapes of `bench.hostile` with a small size, and one near the budget."""
+
+_TOO_LARGE: Final = {
+    "nested": (7000, 7000),
+    "excepts": (200, 200),
+    "many-ports": (20, 2000),
+    "selectors": (100, 100),
+    "groups": (60, 60),
+}
+
+_TEXT: Final = (
+    "One NetworkPolicy of a tenant arrives; processor time from the event to the kernel, and the peak of the agent's "
+    f"memory, for several shapes of overlapping rules, at a size near the budget; the goals are {SECONDS:.0f} s and "
+    f"{MEMORY:.0f} MiB. The exponent is that of time over the length of the policy, between a quarter of that and all "
+    f"of it; above {STEEPEST} it is marked if it took longer than 50 ms. What is too large is refused."
+)
+
+
+def section(_: Path, *, quick: bool) -> Section:
+    """Return the measurements; a sentence instead where they are not possible."""
+    if not shutil.which("unshare") or once(["unshare", "--net", "true"], limit=20).code:
+        return Section(TITLE, "Not measured: it needs root, to make network namespaces and rules in them.", ())
+    missed = 0
+    rows: list[tuple[str, ...]] = []
+    for shape, (small, large) in _SHAPES.items():
+        first, last = (min(_measured(shape, *size) for _ in range(1 if quick else 3)) for size in (small, large))
+        slope = exponent([small[0] * small[1], large[0] * large[1]], [first[0], last[0]])
+        steep = slope > STEEPEST and last[0] > 0.05
+        failed = steep or last[0] > SECONDS or last[1] > MEMORY or bool(last[2])
+        missed += failed
+        marked = f"**{slope:.2f}**" if steep else f"{slope:.2f}"
+        rows.append(
+            (_named(shape, large), duration(last[0]), f"{last[1]:.0f} MiB", marked, "**no**" if failed else "yes")
+        )
+    for shape, size in _TOO_LARGE.items():
+        seconds, memory, refused = _measured(shape, *size)
+        failed = seconds > SECONDS or memory > MEMORY or not refused
+        missed += failed
+        rows.append(
+            (_named(shape, size), duration(seconds), f"{memory:.0f} MiB", "refused", "**no**" if failed else "yes")
+        )
+    lines = [*table(("policy", "time", "memory", "exponent", "met"), rows), ""]
+    ages, failed = _ages(20_000 if quick else 200_000)
+    return Section(TITLE, _TEXT, (*lines, *ages), missed + failed)
+
+
+def _named(shape: str, size: tuple[int, int]) -> str:
+    return f"{shape}, {size[0]:,} by {size[1]:,}"
+
+
+def _measured(shape: str, rules: int, count: int) -> tuple[float, float, str]:
+    run = once(["unshare", "--net", *module("bench.hostile", shape, str(rules), str(count))], limit=120)
+    if run.code:
+        return float("inf"), float("inf"), run.complaint
+    seconds, memory, refused = json.loads(run.output)
+    return seconds, memory, refused
+
+
+def _ages(count: int) -> tuple[tuple[str, ...], bool]:
+    """Return what an agent costs that has seen many changes, and whether that is more than at first."""
+    run = once(module("bench.ages", str(count), "1000", "--json"), limit=1200)
+    if run.code:
+        return (f"Not measured: {run.complaint}",), True
+    found = [json.loads(line) for line in run.output.splitlines()]
+    first, *others = found
+    later = statistics.median(age["seconds"] for age in others)
+    largest = max(age["pieces"] for age in others)
+    failed = later > OLDER * first["seconds"] or largest > OLDER * first["pieces"]
+    text = (
+        f"An agent with 1,000 live pods, through {found[-1]['events']:,} changes of addresses, namespaces and pods "
+        f"that come and go: {duration(first['seconds'])} for each of the first {first['events']:,}, "
+        f"{duration(later)} later; {largest / first['pieces']:.3f} times the memory"
+        f"{' (**not met**: more than a tenth)' if failed else ''}."
+    )
+    return (text,), failed

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``podfence.toml``: what a repository says of its own manifests, so that a command needs no flags in it.
+
+The file comes with the repository, and so with anybody's pull request. It names nothing outside of its folder, what it
+says is told wherever it weakens an answer, and ``--no-config`` and ``PODFENCE_CONFIG`` decide about it from outside.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from podfence.errors import OptionError, PodfenceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+_Function = TypeVar("_Function", bound="Callable[..., object]")
+
+VARIABLE: Final = "PODFENCE_CONFIG"
+"""The environment variable that names the file; set to nothing, there is none."""
+
+_NAME: Final = "podfence.toml"
+_PROJECT: Final = "pyproject.toml"
+_TABLE: Final = b"tool.podfence"
+_REPOSITORY: Final = ".git"
+_SIZE_LIMIT: Final = 1024 * 1024
+_OPTIONS: Final = (
+    click.option(
+        "--config", metavar="PATH", type=click.Path(), help="Configuration in place of the nearest podfence.toml."
+    ),
+    click.option("--no-config", is_flag=True, help="Read no configuration."),
+)
+# What weakens an answer: it leaves something out, or lets something pass.
+_WEAKENING: Final = {"validation": ("lax",)}
+
+
+def chosen(function: _Function) -> _Function:
+    """Add the options that choose the configuration file to a command."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+class ConfigError(PodfenceError):
+    """A configuration file that cannot be read, or says something that it cannot say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a configuration file says; `file` is "" and everything empty where there is none.
+
+    `filename` are paths from the working directory, `folder` is that of the file.
+    """
+
+    file: str = ""
+    folder: str = ""
+    filename: tuple[str, ...] = ()
+    recursive: bool = False
+    exclude: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    namespace: str = ""
+
+    def notes(self, *, files: bool) -> Iterator[str]:
+        """Yield what to say about an answer that rests on it; `files` tells whether its files were read."""
+        if files:
+            yield f"{self.file}: reads {', '.join(self.filename)}{' and subfolders' if self.recursive else ''}"
+        if self.exclude:
+            yield f"{self.file}: leaves out {', '.join(self.exclude)}"
+        for setting in self.options:
+            name, _, value = setting.partition("=")
+            if value in _WEAKENING.get(name, ()):
+                yield f"{self.file}: sets {setting}, which lets pass what an API server refuses"
+
+
+def find(asked: str | None, environ: Mapping[str, str], *, wanted: bool = True) -> Settings:
+    """Return the settings of a command: those of the file `asked` for, of the environment's, or of the nearest one.
+
+    Nothing is looked for if not `wanted`. Raises ConfigError.
+    """
+    if not wanted:
+        if asked is not None:
+            raise click.UsageError("--config and --no-config exclude each other", click.get_current_context())
+        return Settings()
+    named = environ.get(VARIABLE) if asked is None else asked
+    if named is not None:
+        return read(named) if named else Settings()
+    folder = Path.cwd()
+    for place in (folder, *folder.parents):
+        for name in (_NAME, _PROJECT):
+            path = place / name
+            if path.is_file() and (name == _NAME or _TABLE in _bytes(path)):
+                return read(os.path.relpath(path))
+        if (place / _REPOSITORY).exists():
+            break
+    return Settings()
+
+
+def read(path: str) -> Settings:
+    """Return what a file says. Raises ConfigError with the place and what to do."""
+    import tomllib
+
+    try:
+        content = tomllib.loads(_bytes(Path(path)).decode())
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: the text is not UTF-8; save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: {str(error)[:1].lower()}{str(error)[1:]}") from None
+    if os.path.basename(path) == _PROJECT:  # noqa: PTH119
+        content = content.get("tool", {}).get("podfence", {})
+    return _Reading(path, content).settings()
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
+            raise ConfigError(f"{path}: is no file")
+        with path.open("rb") as file:
+            data = file.read(_SIZE_LIMIT + 1)
+    except OSError as error:
+        text = error.strerror or str(error)
+        raise ConfigError(f"{path}: cannot be read: {text[:1].lower()}{text[1:]}") from None
+    if len(data) > _SIZE_LIMIT:
+        raise ConfigError(f"{path}: is over 1 MB, which no configuration is")
+    return data
+
+
+class _Reading:
+    """One file, taken key by key."""
+
+    def __init__(self, path: str, content: object) -> None:
+        self._path = path
+        self._folder = os.path.dirname(path)  # noqa: PTH120
+        if not isinstance(content, dict):
+            raise ConfigError(f"{path}: tool.podfence: expected a table")
+        self._content: dict[str, Any] = content
+
+    def settings(self) -> Settings:
+        """Return what the file says, checked."""
+        known: dict[str, Callable[[str], Any]] = {
+            "filename": self._files,
+            "recursive": self._flag,
+            "exclude": self._texts,
+            "options": self._options,
+            "namespace": self._text,
+        }
+        for key in self._content:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+                raise ConfigError(f"{self._path}: unknown key {key!r}; {hint}")
+        return Settings(file=self._path, folder=self._folder or ".", **{key: known[key](key) for key in self._content})
+
+    def _wrong(self, key: str, expected: str) -> ConfigError:
+        return ConfigError(f"{self._path}: {key}: expected {expected}, found {self._content[key]!r}")
+
+    def _flag(self, key: str) -> bool:
+        if not isinstance(self._content[key], bool):
+            raise self._wrong(key, "true or false")
+        return bool(self._content[key])
+
+    def _text(self, key: str) -> str:
+        if not isinstance(self._content[key], str) or not self._content[key]:
+            raise self._wrong(key, "a text")
+        return str(self._content[key])
+
+    def _texts(self, key: str) -> tuple[str, ...]:
+        value = self._content[key]
+        items = [value] if isinstance(value, str) else value
+        if not isinstance(items, list) or not all(isinstance(item, str) and item for item in items):
+            raise self._wrong(key, "a text or a list of texts")
+        return tuple(items)
+
+    def _files(self, key: str) -> tuple[str, ...]:
+        """Return paths from the working directory; they must lie in the folder of the file."""
+        top = os.path.realpath(self._folder or ".")
+        found = []
+        for text in self._texts(key):
+            path = os.path.normpath(os.path.join(self._folder, text))  # noqa: PTH118
+            if os.path.isabs(text) or os.path.commonpath((os.path.realpath(path), top)) != top:  # noqa: PTH117
+                raise ConfigError(f"{self._path}: {key}: {text} is not in the folder of this file; give it with -f")
+            found.append(path)
+        return tuple(found)
+
+    def _options(self, key: str) -> tuple[str, ...]:
+        from podfence.policy.options import Options
+
+        value = self._content[key]
+        if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+            raise self._wrong(key, 'a table of texts, such as options.validation = "strict"')
+        settings = tuple(f"{name}={text}" for name, text in value.items())
+        try:
+            Options.parse(settings)
+        except OptionError as error:
+            raise ConfigError(f"{self._path}: {key}: {error}") from None
+        return settings

@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files that paths stand for, as kubectl takes them, and what of folders is not read and why.
+
+A file that somebody names is read or refused. A folder holds what people have in folders: of that, manifests are
+taken, and the rest is left out and counted.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from podfence.kube.findings import Code, Finding, Position, Severity
+from podfence.kube.omissions import Gap, LeftOut, Reason, may_hold_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+EXTENSIONS: Final = (".json", ".yaml", ".yml")
+"""What a file in a folder must end with to be read."""
+
+SIZE_LIMIT: Final = 256 * 1024 * 1024
+"""The largest input that is read, in bytes."""
+
+STDIN: Final = "-"
+KUSTOMIZATIONS: Final = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+"""The names that kustomize looks for."""
+
+_URL_STARTS: Final = ("http://", "https://")
+_WILDCARDS: Final = frozenset("*?[")
+# Pipes that the shell has opened for us, as in -f <(helm template .): reading them waits for no one new.
+_OPENED_PIPES: Final = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
+_TOOLS: Final = frozenset({"node_modules"})
+_CHART: Final = "Chart.yaml"
+_TEMPLATES: Final = "templates"
+_CHART_FOLDERS: Final = (_TEMPLATES, "charts")
+_IN_TEMPLATES: Final = (*EXTENSIONS, ".tpl")
+_TEMPLATE_SIZE: Final = 1024 * 1024
+# Folders that are not read are only counted, and nobody needs the exact number of very many.
+_MOST_COUNTED: Final = 100_000
+
+
+class Exclusion(NamedTuple):
+    """Patterns of what is left out of folders, as gitignore reads them in the folder `base`.
+
+    "" as `base` is the folder that somebody named, each one for what is in it.
+    """
+
+    patterns: tuple[str, ...]
+    base: str = ""
+
+
+class Found(NamedTuple):
+    """A file to read; `folder` is the folder that somebody named and it was found in, "" if it was named itself."""
+
+    path: str
+    folder: str = ""
+
+
+class Folder(NamedTuple):
+    """Subfolders of a folder that nobody asked to read, and how many manifests are in them."""
+
+    path: str
+    subfolders: int
+    manifests: int
+
+
+class Inputs:
+    """The files that the paths of a command stand for, each once, and what was left out on the way."""
+
+    def __init__(self, *, recursive: bool, forgiving: bool, exclude: Sequence[Exclusion] = ()) -> None:
+        """Take no path yet; without `forgiving`, what cannot be read in a folder is an error as in kubectl."""
+        self.files: list[Found] = []
+        self.problems: list[Finding] = []
+        self.left_out: list[LeftOut] = []
+        self.gaps: list[Gap] = []
+        self.unread: list[Folder] = []
+        self._recursive = recursive
+        self._forgiving = forgiving
+        self._exclude = [(item.base, _matcher(item.patterns)) for item in exclude if item.patterns]
+        self._seen: set[tuple[int, int] | str] = set()
+
+    def add(self, path: str) -> None:
+        """Take what a path stands for: a file, a folder, a pattern, or ``-``."""
+        if path == STDIN:
+            self._once(STDIN, "", STDIN)
+        elif not path or "\0" in path:
+            self._refuse(path.replace("\0", "\\0") or '""', "this is no path")
+        elif path.lower().startswith(_URL_STARTS):
+            self._refuse(path, "addresses are not read", "download it and give the file, or pipe it into -f -")
+        else:
+            self._add_path(path)
+
+    def _add_path(self, path: str) -> None:
+        try:
+            status = os.stat(path)  # noqa: PTH116  names are shown as typed, which Path would tidy up
+        except FileNotFoundError:
+            self._add_missing(path)
+        except OSError as error:
+            self._refuse(path, f"cannot be read: {reason_of(error)}")
+        else:
+            if stat.S_ISDIR(status.st_mode):
+                self._add_folder(path)
+            else:
+                self._add_file(path, status)
+
+    def _add_missing(self, path: str) -> None:
+        if os.path.islink(path):  # noqa: PTH114  as typed
+            self._refuse(path, f"the link points to {shown(os.readlink(path))}, which does not exist")  # noqa: PTH115  as typed
+        elif _WILDCARDS.isdisjoint(path):
+            self._refuse(path, "no such file or folder")
+        else:
+            import glob  # noqa: PLC0415  seldom needed
+
+            matches = sorted(glob.glob(path))  # noqa: PTH207  as typed
+            for match in matches:
+                self._add_path(match)
+            if not matches:
+                self._refuse(path, "the pattern matches no file")
+
+    def _add_file(self, path: str, status: os.stat_result) -> None:
+        if stat.S_ISFIFO(status.st_mode) and path.startswith(_OPENED_PIPES):
+            self._once(path, "", path)
+        elif not stat.S_ISREG(status.st_mode):
+            self._refuse(path, f"is {_kind(status.st_mode)}, not a file", "pipe it into -f -")
+        elif status.st_size > SIZE_LIMIT:
+            self._refuse(path, too_large(status.st_size), "split it into several files")
+        else:
+            self._once(path, "", (status.st_dev, status.st_ino))
+
+    # Folders
+
+    def _add_folder(self, folder: str) -> None:
+        before = len(self.problems), len(self.left_out)
+        holds_any = False
+        if self._forgiving and self._is_in_chart(folder):
+            self._leave_chart(os.path.dirname(os.path.abspath(folder)), folder)  # noqa: PTH100, PTH120  links stay links
+            return
+        for path in self._walk(folder):
+            holds_any = True
+            self._add_found(path, folder)
+        if not self._recursive:
+            self._count_unread(folder)
+        if not holds_any and before == (len(self.problems), len(self.left_out)):
+            deeper = bool(self.unread and self.unread[-1].path == folder)
+            self._refuse(
+                folder,
+                "no .json, .yaml or .yml file in this folder",
+                "its subfolders have some; add -R to read them" if deeper else "",
+            )
+
+    def _walk(self, folder: str) -> Iterator[str]:
+        """Yield the files of a folder in the order of kubectl: by name, subfolders in their place."""
+        waiting = [(folder, True)]
+        while waiting:
+            path, is_folder = waiting.pop()
+            if not is_folder:
+                yield path
+                continue
+            try:
+                with os.scandir(path) as entries:
+                    found = sorted(entries, key=lambda entry: entry.name, reverse=True)
+            except OSError as error:
+                self._refuse(path, f"cannot be read: {reason_of(error)}")
+                continue
+            names = {entry.name for entry in found}
+            is_chart = self._forgiving and _CHART in names and _TEMPLATES in names
+            for entry in found:
+                name = os.path.join(path, entry.name)  # noqa: PTH118
+                if entry.is_dir(follow_symlinks=False):
+                    if is_chart and entry.name in _CHART_FOLDERS:
+                        if entry.name == _TEMPLATES:
+                            self._leave_chart(path, name)
+                    elif self._recursive and not self._skips(name, entry.name, folder):
+                        waiting.append((name, True))
+                elif entry.is_symlink() and os.path.isdir(name):  # noqa: PTH112
+                    if self._recursive:
+                        self._leave_link(name)
+                elif entry.name.endswith(EXTENSIONS) or (self._forgiving and entry.name in KUSTOMIZATIONS):
+                    waiting.append((name, False))
+
+    def _skips(self, path: str, name: str, root: str) -> bool:
+        """Return whether a subfolder is not entered, and count it if so."""
+        if self._is_excluded(f"{path}/", root):
+            return True
+        if self._forgiving and (name.startswith(".") or name in _TOOLS):
+            self._leave(Reason.TOOLS, path)
+            return True
+        return False
+
+    def _add_found(self, path: str, root: str) -> None:
+        """Take a file that was found in a folder, unless it is none."""
+        if self._is_excluded(path, root):
+            return
+        try:
+            status = os.stat(path)  # noqa: PTH116  as typed
+        except OSError as error:
+            if self._forgiving and os.path.islink(path):  # noqa: PTH114  as typed
+                self._leave(Reason.LINK, path)
+            elif isinstance(error, FileNotFoundError):
+                self._add_missing(path)
+            else:
+                self._refuse(path, f"cannot be read: {reason_of(error)}")
+            return
+        is_file = stat.S_ISREG(status.st_mode)
+        if not self._forgiving:
+            self._add_file(path, status)
+        elif os.path.islink(path) and not _is_inside(path, root):  # noqa: PTH114  as typed
+            self._leave(Reason.LINK, path)
+        elif not is_file or status.st_size > SIZE_LIMIT:
+            self._leave(Reason.SPECIAL, path)
+        else:
+            self._once(path, root, (status.st_dev, status.st_ino))
+
+    def _is_excluded(self, path: str, root: str) -> bool:
+        for base, matches in self._exclude:
+            inside = _relative(path, base) if base else path[len(root.rstrip("/")) + 1 :]
+            if inside and matches(inside):
+                self._leave(Reason.EXCLUDED, path)
+                return True
+        return False
+
+    def _is_in_chart(self, folder: str) -> bool:
+        """Return whether a folder is the templates of a chart."""
+        path = os.path.abspath(folder)  # noqa: PTH100  links stay links
+        return os.path.basename(path) == _TEMPLATES and os.path.isfile(os.path.join(os.path.dirname(path), _CHART))  # noqa: PTH113, PTH118, PTH119, PTH120
+
+    def _leave_chart(self, chart: str, templates: str) -> None:
+        self._leave(Reason.CHART, chart)
+        for path in _files(templates, _IN_TEMPLATES):
+            if may_hold_policy(_head(path)):
+                remedy = f"--helm {shown(chart)} renders it"
+                self.gaps.append(Gap(f"chart {shown(chart)} is not rendered and has policies", remedy))
+                return
+
+    def _leave_link(self, path: str) -> None:
+        if self._forgiving:
+            self._leave(Reason.LINK, path)
+        else:
+            message, remedy = "a link to a folder is not followed", "give the folder itself"
+            position = Position(shown(path))
+            self.problems.append(
+                Finding(
+                    code=Code.UNREADABLE, severity=Severity.WARNING, position=position, message=message, remedy=remedy
+                )
+            )
+
+    def _count_unread(self, folder: str) -> None:
+        try:
+            with os.scandir(folder) as entries:
+                subfolders = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            return
+        counts = [
+            sum(1 for _, _ in zip(_files(path, EXTENSIONS), range(_MOST_COUNTED), strict=False))
+            for path in subfolders
+            if not os.path.basename(path).startswith(".")  # noqa: PTH119
+        ]
+        if any(counts):
+            self.unread.append(Folder(folder, sum(1 for count in counts if count), sum(counts)))
+
+    # Keeping count
+
+    def _once(self, path: str, folder: str, identity: tuple[int, int] | str) -> None:
+        if identity not in self._seen:
+            self._seen.add(identity)
+            self.files.append(Found(path, folder))
+
+    def _leave(self, reason: Reason, path: str) -> None:
+        self.left_out.append(LeftOut(reason, shown(path)))
+
+    def _refuse(self, path: str, message: str, remedy: str = "") -> None:
+        position = Position(shown(path))
+        self.problems.append(Finding(code=Code.UNREADABLE, position=position, message=message, remedy=remedy))
+
+
+def is_called_kustomization(item: Found) -> bool:
+    """Return whether a file of a folder has one of the names that kustomize looks for."""
+    return bool(item.folder) and os.path.basename(item.path) in KUSTOMIZATIONS  # noqa: PTH119
+
+
+def shown(path: str) -> str:
+    """Return a path as it can be printed: bytes that are not UTF-8 become U+FFFD."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def reason_of(error: OSError) -> str:
+    """Return the system's word for an error, as a sentence's part."""
+    text = error.strerror or str(error)
+    return text[:1].lower() + text[1:]
+
+
+def too_large(size: int) -> str:
+    """Return the message about an input of more than `SIZE_LIMIT` bytes."""
+    return f"has {size // (1024 * 1024)} MB; inputs over {SIZE_LIMIT // (1024 * 1024)} MB are not read"
+
+
+def _matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
+    from pathspec import GitIgnoreSpec  # noqa: PLC0415  seldom needed
+
+    return GitIgnoreSpec.from_lines(patterns).match_file
+
+
+def _relative(path: str, base: str) -> str:
+    """Return a path as seen from a folder, "" if it is not inside; a slash at its end stays."""
+    inside = os.path.relpath(path, base)
+    return "" if inside.startswith("..") else inside + "/" * path.endswith("/")
+
+
+def _is_inside(path: str, root: str) -> bool:
+    """Return whether what a link leads to lies in a folder."""
+    real, top = os.path.realpath(path), os.path.realpath(root)
+    return os.path.commonpath((real, top)) == top
+
+
+def _files(folder: str, extensions: tuple[str, ...]) -> Iterator[str]:
+    for path, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _TOOLS)
+        for name in sorted(names):
+            if name.endswith(extensions):
+                yield os.path.join(path, name)  # noqa: PTH118
+
+
+def _head(path: str) -> str:
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
+            return ""
+        with open(path, "rb") as file:  # noqa: PTH123
+            return file.read(_TEMPLATE_SIZE).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISFIFO(mode):
+        return "a pipe"
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "a socket" if stat.S_ISSOCK(mode) else "a device"

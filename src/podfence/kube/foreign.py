@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files of a folder that are not meant for an API server: what tells them, and what they may hide.
+
+A text in which the word ``apiVersion`` does not occur holds no object, whatever else it is; most of a repository is
+such text, and is not even parsed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from podfence.kube import custom
+from podfence.kube.findings import Severity
+from podfence.kube.omissions import may_hold_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Iterator
+
+    from podfence.kube.findings import Finding
+    from podfence.kube.positions import SourceDocument
+
+# What begins a tag of Go's templates, of Jinja's and of ERB's.
+_TAGS: Final = ("{{", "{%", "<%")
+# A letter that is written as a number, so that a word can be there without being found.
+_HIDDEN_LETTER: Final = re.compile(rb"\\(?:x|u00|U000000)[4-7][0-9A-Fa-f]")
+_WIDE_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
+
+_PATCH_LISTS: Final = ("patches", "patchesStrategicMerge", "patchesJson6902", "replacements")
+_OTHER_PARTS: Final = ("configurations", "crds", "generators", "transformers", "validators", "components")
+_RESOURCES: Final = ("resources", "bases")
+_CHANGES: Final = (
+    *_PATCH_LISTS,
+    *("commonLabels", "labels", "namePrefix", "nameSuffix", "namespace", "images", "replicas", "transformers", "vars"),
+)
+
+
+class Kustomization(NamedTuple):
+    """What a kustomization says of the files beside it.
+
+    `patches` are the real paths of files that are no objects, `resources` those of files that are. `changes` tells
+    whether it makes anything other than the sum of its files, `patches_policies` whether the word that policies hold
+    occurs in it.
+    """
+
+    folder: str
+    patches: frozenset[str]
+    resources: frozenset[str]
+    changes: bool
+    patches_policies: bool
+
+
+def may_hold_object(data: bytes) -> bool:
+    """Return whether bytes can be read as an object of Kubernetes, or are meant as a policy."""
+    return (
+        b"apiVersion" in data
+        or b"NetworkPolicy" in data
+        or data.startswith(_WIDE_MARKS)
+        or _HIDDEN_LETTER.search(data) is not None
+    )
+
+
+def is_template(text: str, problems: Iterable[Finding]) -> bool:
+    """Return whether a text that cannot be parsed is a template of something that can."""
+    return any(problem.severity is Severity.ERROR for problem in problems) and any(tag in text for tag in _TAGS)
+
+
+def is_kustomization(value: object) -> bool:
+    """Return whether a document of a file called like one is a kustomization; its kind may be left out."""
+    if not isinstance(value, dict):
+        return True
+    kind, version = value.get("kind"), value.get("apiVersion")
+    return not kind or custom.is_kustomization(str(kind), str(version))
+
+
+def kustomization(path: str, documents: Iterable[SourceDocument]) -> Kustomization:
+    """Return what the kustomization at a path says; what is odd in it is for kustomize to say."""
+    folder = os.path.dirname(path)  # noqa: PTH120  as typed
+    patches: set[str] = set()
+    resources: set[str] = set()
+    changes = patches_policies = False
+    for document in documents:
+        value = document.value
+        if not isinstance(value, dict):
+            continue
+        changes = changes or any(value.get(key) for key in _CHANGES)
+        patches_policies = patches_policies or may_hold_policy(document.text)
+        patches.update(_real(folder, name) for name in _named(value, (*_PATCH_LISTS, *_OTHER_PARTS)))
+        resources.update(_real(folder, name) for name in _named(value, _RESOURCES))
+    return Kustomization(folder or ".", frozenset(patches), frozenset(resources), changes, patches_policies)
+
+
+def is_loose_patch(path: str, folders: Container[str], resources: Container[str]) -> bool:
+    """Return whether a file is called a patch, lies among kustomizations, and is a resource of none.
+
+    Many are kept beside a kustomization that does not name them, or not any more. Read as an object, such a piece of
+    one would replace the whole.
+    """
+    real = os.path.realpath(path)
+    folder, name = os.path.split(real)
+    above, folder_name = os.path.split(folder)
+    called = "patch" in name.lower() or "patch" in folder_name.lower()
+    return called and (folder in folders or above in folders) and real not in resources
+
+
+def _real(folder: str, name: str) -> str:
+    return os.path.realpath(os.path.join(folder, name))  # noqa: PTH118
+
+
+def _named(value: dict[str, Any], keys: Iterable[str]) -> Iterator[str]:
+    """Yield the files that lists of a kustomization name."""
+    for key in keys:
+        items = value.get(key)
+        for item in items if isinstance(items, list) else ():
+            named = item.get("path") if isinstance(item, dict) else item
+            if isinstance(named, str) and named and "\n" not in named and "\0" not in named:
+                yield named

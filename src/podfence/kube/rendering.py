@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kustomizations and charts, rendered by the programs that people render them with."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from podfence.errors import MissingProgramError
+from podfence.kube.findings import Code, Finding, Position
+from podfence.kube.folders import SIZE_LIMIT, reason_of, shown, too_large
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TIMEOUT: Final = 60
+"""How long a program may take, in seconds."""
+
+RELEASE: Final = "release-name"
+"""The name of the release where nobody gives one: that of ``helm template``."""
+
+# kubectl writes a time, a level and a line of its source in front of what it has to say, and quotes that.
+_LOG_HEADER: Final = r"^[IWEF]\d{4} \d{2}:\d{2}:\d{2}\.\d+ +\d+ \S+\] "
+# What helm writes in front of each piece of a template.
+_SOURCE: Final = rb"(?m)^---\n# Source: (.+)\n"
+_LOGGED: Final = r'"command failed" err="(.*)"'
+
+
+class Chart(NamedTuple):
+    """A chart to render: a folder or a packed chart, with the values of ``--values`` and ``--set``."""
+
+    path: str
+    release: str = RELEASE
+    namespace: str = ""
+    values: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+
+
+def kustomize(folder: str, problems: list[Finding]) -> bytes | None:
+    """Return what kustomize makes of a folder; None and a problem if it fails.
+
+    Raises MissingProgramError if there is neither kustomize nor kubectl.
+    """
+    found = _which("kustomize") or _which("kubectl")
+    if not found:
+        raise MissingProgramError("-k needs kustomize or kubectl on PATH, and neither is there")
+    task = "build" if _name(found) == "kustomize" else "kustomize"
+    return _run([found, task, "--", folder], f"{_name(found)} {task}", f"{shown(folder)} (kustomize)", problems)
+
+
+def helm(chart: Chart, problems: list[Finding]) -> dict[str, bytes]:
+    """Return what helm makes of each template of a chart, by the template's path; nothing and a problem if it fails.
+
+    Raises MissingProgramError without helm.
+    """
+    found = _which("helm")
+    name = f"{shown(chart.path)} (helm)"
+    if not found:
+        raise MissingProgramError("--helm needs helm on PATH, and it is not there")
+    if not os.path.exists(chart.path):  # noqa: PTH110  helm would look for it in the network
+        remedy = "charts are not fetched: give a folder or a package, such as helm pull writes"
+        position = Position(shown(chart.path))
+        problems.append(Finding(code=Code.UNREADABLE, position=position, message="no such chart", remedy=remedy))
+        return {}
+    command = [found, "template"]
+    command += ["--namespace", chart.namespace] if chart.namespace else []
+    command += [word for path in chart.values for word in ("--values", path)]
+    command += [word for setting in chart.settings for word in ("--set", setting)]
+    rendered = _run([*command, "--", chart.release, chart.path], "helm template", name, problems)
+    return _by_template(rendered, chart.path, name) if rendered is not None else {}
+
+
+def _by_template(rendered: bytes, chart: str, name: str) -> dict[str, bytes]:
+    """Take what helm has rendered apart by the comments that say from which template it comes."""
+    import re  # noqa: PLC0415  used here only
+
+    start, *parts = re.split(_SOURCE, rendered)
+    found: dict[str, bytes] = {name: start} if start.strip() else {}
+    for source, text in zip(parts[::2], parts[1::2], strict=True):
+        # The first part of the path is the name of the chart, whatever its folder is called.
+        template = os.path.join(chart, source.decode("utf-8", "replace").partition("/")[2])  # noqa: PTH118
+        where = f"{shown(template)} (rendered)"
+        found[where] = found.get(where, b"") + b"---\n" + text
+    return found
+
+
+def _which(program: str) -> str | None:
+    import shutil  # noqa: PLC0415  slow to import, seldom needed
+
+    return shutil.which(program)
+
+
+def _name(path: str) -> str:
+    return os.path.basename(path)  # noqa: PTH119
+
+
+def _run(command: Sequence[str], called: str, name: str, problems: list[Finding]) -> bytes | None:
+    import subprocess  # noqa: PLC0415  slow to import, seldom needed
+
+    def fail(message: str, remedy: str = "") -> None:
+        problems.append(Finding(code=Code.PROGRAM, position=Position(name), message=message, remedy=remedy))
+
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, check=False)
+    except subprocess.TimeoutExpired:
+        fail(f"{called} did not end within {TIMEOUT} seconds")
+        return None
+    except OSError as error:
+        fail(f"{called} cannot be run: {reason_of(error)}")
+        return None
+    if done.returncode:
+        said = _said(done.stderr.decode("utf-8", "replace"))
+        fail(f"{called} failed: {said or f'exit code {done.returncode}'}")
+        return None
+    if len(done.stdout) > SIZE_LIMIT:
+        fail(too_large(len(done.stdout)), "split it into several inputs")
+        return None
+    return done.stdout
+
+
+def _said(text: str) -> str:
+    """Return what a program says about its failure, without the header of its log."""
+    import re  # noqa: PLC0415  used here only
+
+    plain = re.sub(_LOG_HEADER, "", text.strip())
+    logged = re.fullmatch(_LOGGED, plain, re.DOTALL)
+    if logged is not None:
+        plain = logged[1].replace('\\"', '"').replace("\\n", "\n")
+    plain = plain.removeprefix("error: ").removeprefix("Error: ")
+    return "\n".join(line for line in plain.splitlines() if line and not line.startswith("Use --debug"))

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How large policies may be, by their text alone: beyond it they isolate, and admit nothing (semantics 2.8).
+
+Who may write NetworkPolicies in one namespace shares nodes with everybody else. The text is what all nodes and
+all commands have in common, so the limit is the same for all of them, whatever runs where.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from podfence.sets import AddressSet
+from podfence.sets.spans import normalize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from podfence.kube.objects import NetworkPolicy, Rule, Selector
+
+
+class Size(NamedTuple):
+    """How much there is in a policy, or in all of a namespace; `MEASURES` says what each counts."""
+
+    rules: int = 0
+    blocks: int = 0
+    ports: int = 0
+    selectors: int = 0
+    values: int = 0
+    selected: int = 0
+    overlaps: int = 0
+
+    def plus(self, other: Size) -> Size:
+        """Return how much there is in both."""
+        return Size(*(one + two for one, two in zip(self, other, strict=True)))
+
+    def times(self, factor: int) -> Size:
+        """Return so many times as much."""
+        return Size(*(item * factor for item in self))
+
+    def beyond(self, most: Size) -> tuple[str, int, int] | None:
+        """Return the first measure that is too large, in words, with its figure and the limit; None if none is."""
+        for name, figure, limit in zip(self._fields, self, most, strict=True):
+            if figure > limit:
+                return MEASURES[name], figure, limit
+        return None
+
+
+NOTHING: Final = Size()
+
+MEASURES: Final = {
+    "rules": "rules",
+    "blocks": "address blocks with their exceptions",
+    "ports": "ports in its rules",
+    "selectors": "selectors of peers",
+    "values": "keys and values in its selectors",
+    "selected": "ports in rules that select pods",
+    "overlaps": "address ranges times the ports of each",
+}
+"""What each measure counts. A rule without ports counts as one port.
+
+For `overlaps` the blocks of a direction cut all addresses into ranges; each range counts the ports of all the rules
+that have a block there.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How large one policy may be, and how large all policies of a namespace together."""
+
+    policy: Size
+    namespace: Size
+
+
+_POLICY: Final = Size(
+    rules=500, blocks=10_000, ports=2_000, selectors=1_000, values=5_000, selected=500, overlaps=100_000
+)
+_OF_NAMESPACE: Final = 4
+
+BUDGETS: Final[Mapping[str, Budget | None]] = {
+    "standard": Budget(_POLICY, _POLICY.times(_OF_NAMESPACE)),
+    "tenfold": Budget(_POLICY.times(10), _POLICY.times(10 * _OF_NAMESPACE)),
+    "none": None,
+}
+"""The budgets by the values of the option `budget`."""
+
+
+def refusals(policies: Iterable[tuple[NetworkPolicy, Size]], name: str) -> dict[str, str]:
+    """Return which policies of one namespace are too large for the budget of that name, and why, by policy name.
+
+    The policies of a namespace add up in order of name, those left out that are too large themselves. Names are
+    what every way to read a cluster agrees on: a policy from a file has no creationTimestamp, one that was restored
+    has another, and two may have the same.
+    """
+    budget = BUDGETS[name]
+    if budget is None:
+        return {}
+    result: dict[str, str] = {}
+    total = NOTHING
+    for policy, size in sorted(policies, key=lambda item: item[0].name):
+        found = size.beyond(budget.policy)
+        if found:
+            what, figure, limit = found
+            result[policy.name] = f"is too large: {figure:,} {what}, at most {limit:,}; it admits nothing"
+            continue
+        found = total.plus(size).beyond(budget.namespace)
+        if found:
+            what, figure, limit = found
+            result[policy.name] = (
+                f"is too much for namespace {policy.namespace}: with the policies before it, by name, "
+                f"{figure:,} {what}, at most {limit:,}; it admits nothing"
+            )
+            continue
+        total = total.plus(size)
+    return result
+
+
+def size_of(policy: NetworkPolicy) -> Size:
+    """Return how much there is in a policy, in rules of both directions, those without effect too."""
+    rules = (*policy.ingress, *policy.egress)
+    peers = [peer for rule in rules for peer in rule.peers]
+    blocks = [peer.ip_block for peer in peers if peer.ip_block is not None]
+    selectors = [selector for peer in peers for selector in (peer.pod_selector, peer.namespace_selector) if selector]
+    return Size(
+        rules=len(rules),
+        blocks=sum(1 + len(block.excepts) for block in blocks),
+        ports=sum(map(_ports, rules)),
+        selectors=len(peers) - len(blocks),
+        values=sum(map(_values, (policy.pod_selector, *selectors))),
+        selected=sum(_ports(rule) for rule in rules if any(peer.ip_block is None for peer in rule.peers)),
+        overlaps=_overlaps(policy.ingress) + _overlaps(policy.egress),
+    )
+
+
+def _ports(rule: Rule) -> int:
+    return max(len(rule.ports), 1)
+
+
+def _values(selector: Selector) -> int:
+    return sum(1 + len(item.values) for item in selector.requirements)
+
+
+def _overlaps(rules: Iterable[Rule]) -> int:
+    """Return the sum, over the ranges that the blocks of rules cut all addresses into, of the ports admitted there."""
+    changes: dict[int, int] = {}
+    for rule in rules:
+        blocks = [peer.ip_block for peer in rule.peers if peer.ip_block is not None]
+        spans = (pair for block in blocks for pair in AddressSet.block(block.cidr, block.excepts).spans)
+        for first, last in normalize(spans):
+            changes[first] = changes.get(first, 0) + _ports(rule)
+            changes[last + 1] = changes.get(last + 1, 0) - _ports(rule)
+    found = there = 0
+    for first, _ in pairwise(sorted(changes)):
+        there += changes[first]
+        found += there
+    return found

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What people saw and did not understand is told: in the answer, or in a note before it.
+
+The folders are in tests/data/situations, small and with other names; each row says where the situation was seen.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from click.testing import Result
+
+    Run = Callable[..., Result]
+
+SITUATIONS = Path(__file__).parent.parent / "data" / "situations"
+BY_NAME = "Rests on semantics 2.2, option named-port-without-peer"
+
+# (folder, seen in, command line, exit code, in the answer, on standard error)
+ROWS = [
+    ("policy-selects-nothing", "sock-shop", "list", 0, "everything", "note: policies that select no pod: default/cart-access"),
+    ("policy-selects-nothing", "sock-shop", "list", 0, "everything", "note: peers that match no pod here: default/carts-db-access ingress rule 1 (name=cart)"),
+    ("get-all", "every forum", "list", 0, "everything -> all pods", "note: there is no NetworkPolicy, so nothing is isolated (`kubectl get all` leaves policies out)"),
+    ("only-hostnetwork", "calico", "list", 0, "", "note: all pods are hostNetwork, part of their nodes: there is nothing to judge"),
+    ("selects-nobody", "agent-sandbox 1044", "explain box/router box/sandbox-1 8888", 1, "denied", "note: policies that select no pod: box/sandbox-managed"),
+    ("version-labels", "gatekeeper 3471", "list", 0, "", "note: policies that select no pod: gk/stale"),
+    ("shift-left", "network-config-analyzer 262", "list", 0, "", "note: peers that match no pod here: shop/web egress rule 1 (k8s-app=kube-dns in namespaces"),
+    ("policytypes", "website 24582", "explain a/cl a/api 80", 1, "denied", "note: rules without effect, because policyTypes leaves their direction out: ingress of a/allow-in"),
+    ("named-proto", "netpol-analyzer 405", "explain hw/b hw/a 8956/udp", 1, "denied", "port names that no pod has: hw/p ingress rule 1 (UDP newport)"),
+    ("overlap", "cert-manager", "list --to a/hook", 0, "a/*        -> a/hook  all ports\neverything -> a/hook  TCP 4443\n", ""),
+    ("and-or", "infra-deployments 7039", "explain edge/stranger lister/lister 8080", 0, "item 1 of `from`: every pod of namespaces kubernetes.io/metadata.name=edge", ""),
+    ("empty-from", "chat-ui 2492", "explain internet chat/ui 3000", 0, "`from` is empty: every source", ""),
+    ("egress-named-port", "cilium 24779", "explain two/srv-b one/srv-a 8000", 0, BY_NAME, ""),
+    ("egress-named-port", "cilium 24779", "explain two/srv-b one/srv-a 8000 --set named-port-without-peer=never", 1, BY_NAME, ""),
+    ("svc-port", "codecentric helm-charts 432", "check sso/client sso/idp 80", 0, "allowed", "note: sso/sts/idp is asked at its own port; sso/svc/idp TCP 80 is TCP 8080 (http) of its pods"),
+    ("svc-port", "codecentric helm-charts 432", "check sso/client sso/idp 8080", 1, "denied", ""),
+    ("svc-port", "codecentric helm-charts 432", "explain sso/client sso/svc/idp 80", 1, "sso/svc/idp TCP 80 is TCP 8080 (http) of its pods", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("folder", "line", "code", "answer", "said"),
+    [(folder, line, code, answer, said) for folder, _, line, code, answer, said in ROWS],
+    ids=[f"{row[0]}: {row[2]}" for row in ROWS],
+)
+def test_what_people_did_not_understand_is_told(
+    run: Run, folder: str, line: str, code: int, answer: str, said: str
+) -> None:
+    result = run(*line.split(), "-f", str(SITUATIONS / folder))
+
+    assert result.exit_code == code, result.output
+    assert answer in result.stdout
+    assert said in result.stderr

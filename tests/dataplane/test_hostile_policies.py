@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one tenant writes costs a node about as much as it is long, however it is written.
+
+Times are of the processor, and the limits far above what it takes; what was once wrong took many times as long.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from bench.hostile import NODE, SHAPES
+from podfence.api import Cluster
+from podfence.dataplane.enforcer import Enforcer
+from podfence.nft.fake import FakeRunner
+
+
+@pytest.mark.parametrize(
+    ("shape", "rules", "count"),
+    [
+        ("nested", 1500, 1500),
+        ("excepts", 100, 100),
+        ("same-port", 100, 100),
+        ("overlapping-ports", 60, 60),
+        ("many-ports", 20, 1000),
+        ("selectors", 100, 100),
+        ("different-selectors", 30, 30),
+        ("values", 50, 50),
+        ("groups", 40, 40),
+        ("groups-of-blocks", 40, 40),
+        ("many-policies", 60, 60),
+    ],
+)
+def test_a_hostile_policy_is_compiled_in_seconds(shape: str, rules: int, count: int) -> None:
+    objects = SHAPES[shape](rules, count)
+    begin = time.process_time()
+    Enforcer(FakeRunner(), NODE, Cluster.from_objects(objects).model)
+    assert time.process_time() - begin < 3
+
+
+@pytest.mark.parametrize("shape", ["groups", "groups-of-blocks"])
+def test_groups_with_the_same_large_policy_share_its_table(shape: str) -> None:
+    wanted = Enforcer(FakeRunner(), NODE, Cluster.from_objects(SHAPES[shape](20, 20)).model).wanted
+    large = [body for body in wanted.sets.values() if len(body.elements) > 400]
+    assert len(large) == 1
