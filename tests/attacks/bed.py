@@ -94,7 +94,7 @@ class Bed:
                 self._stack.enter_context(self.cluster.served())
             self.launch()
             self._stack.callback(self.kill)
-        self.until(self._ready, "everything ready")
+        self.until(self.ready, "everything ready")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -115,7 +115,8 @@ class Bed:
             self.agent.process.kill()
             self.agent.process.wait()
 
-    def _ready(self) -> bool:
+    def ready(self) -> bool:
+        """Return whether all addresses can be used, and the agent, if there is one, enforces."""
         # Link-local addresses come with the link, and are tentative for a second: nobody else may have them.
         for end in (end for item in self.wiring.nodes.values() for end in item.pods.values()):
             told = self.run(end.name, "ip", "-6", "addr", "show", "dev", end.interface)
@@ -200,7 +201,7 @@ class Bed:
         return self[receiver].mac if neighbours and receiver not in ("n1", "n2") else self[sender].via
 
     def _node_of(self, name: str) -> int:
-        return next((number for number, names in PODS.items() if name in names), 0)
+        return next((number for number, node in self.wiring.nodes.items() if name in node.pods), 0)
 
     def restore(self) -> None:
         """Let everybody forget what an attack has told them: neighbours, advertised routes and addresses."""

@@ -125,7 +125,9 @@ class Fuzzer:
                 data, address = item.recvfrom(2048)
                 for token in set(_TOKEN.findall(data)) & ways.keys():
                     self.arrived += 1
-                    why = self.oracle.at_the_node(ways[token].sender, address[0].partition("%")[0])
+                    why = self.oracle.at_the_node(
+                        ways[token].sender, address[0].partition("%")[0].removeprefix("::ffff:")
+                    )
                     if why:
                         yield self._found(ways[token], "a program of n1", why, data)
 

@@ -132,6 +132,9 @@ def _put_hooks(result: Objects, quiet: str) -> None:
         "ether type ip6 iifname . ether saddr . ip6 saddr @bound6 goto from_pod6",
         "iifname vmap @senders",
         "ether daddr @hardware goto from_stranger",
+        # A port that nobody has noticed yet: the node would take this for the pod's, as it comes by the bridge.
+        f"meta protocol ip ip saddr @local4 goto {_NO_SOURCE}",
+        f"meta protocol ip6 ip6 saddr @local6 goto {_NO_SOURCE}",
         hook=Hook("filter", "prerouting", _PRIORITY),
     )
     # A bridge that filters VLANs has put a tag on frames here, so `ether type` would be that of the tag.
