@@ -205,6 +205,8 @@ class Bed:
 
     def restore(self) -> None:
         """Let everybody forget what an attack has told them: neighbours, advertised routes and addresses."""
+        if self.network == "bridge":
+            self["n1"].space.ip("neigh flush dev cni0")
         for name in PODS[1]:
             self[name].space.ip("neigh flush dev eth0", "addr flush dev eth0 dynamic")
             self.run(name, "ip", "-6", "route", "flush", "proto", "ra")

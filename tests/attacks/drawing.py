@@ -248,7 +248,7 @@ def arp_fields(draw: Draw, frame: Packet) -> Packet:
         value = {
             "op": draw.chance.randrange(10),
             "hwtype": draw.chance.randrange(8),
-            "ptype": 0x86DD,
+            "ptype": 0x1234,
             "hwlen": 8,
             "plen": 16,
         }.get(name)
