@@ -48,6 +48,9 @@ _ARP_ROOM: Final = 46 - 28
 """How much may follow ARP: what fills the shortest frame of Ethernet."""
 
 
+NOBODY: Final = "2001:db8:9::9"
+
+
 class Flow(NamedTuple):
     """What connection tracking tells flows apart by; the ports are 0 where a protocol has none."""
 
@@ -149,12 +152,14 @@ class Oracle:
         if sender == HELD:
             return False
         port = port_of(head)
+        # In text this is an address of IPv4; on the wire it is one that nobody has.
+        destination = NOBODY if head.dst.startswith("::ffff:") else head.dst
         try:
-            if self._engine(sender, head.dst, port):
+            if self._engine(sender, destination, port):
                 return True
             # The port of a later fragment is in the first one, which the kernel has seen and nobody here has.
             return is_later_fragment(head) and any(
-                self._engine(sender, head.dst, known) for known in ("80/tcp", "5353/udp")
+                self._engine(sender, destination, known) for known in ("80/tcp", "5353/udp")
             )
         except podfence.PodfenceError:
             return False
@@ -178,7 +183,8 @@ class Oracle:
         if sender.name == HELD:
             # Nobody knows its addresses: it may have any but those that others have.
             taken = self._taken()
-            fine = not {said.psrc, said.hwsrc, frame.src} & taken
+            # What it says of its own address costs nobody but itself.
+            fine = not {said.psrc, frame.src} & taken
             return "" if fine else f"ARP with what another has: {frame.summary()}"
         own = said.hwsrc == sender.mac and frame.src == sender.mac
         probe = said.op == 1 and said.psrc == "0.0.0.0" and said.pdst == sender.four
