@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from podfence.cli import complete
 from podfence.cli.commands import Command
+from podfence.cli.in_cluster import with_context, with_kubeconfig, with_log_format, with_log_level
 
 if TYPE_CHECKING:
     from podfence.agent.node.logs import Form, Level
@@ -23,20 +23,8 @@ podfence controller --namespace podfence-system --kubeconfig ~/.kube/config
 
 
 @click.command(cls=Command, examples=_EXAMPLES, exits="0  it was told to stop\n2  there is no way to a cluster")
-@click.option(
-    "--kubeconfig",
-    metavar="PATH",
-    default="",
-    type=click.Path(),
-    help="Kubeconfig to read; unless given, KUBECONFIG's, ~/.kube/config, or the pod's service account.",
-)
-@click.option(
-    "--context",
-    metavar="NAME",
-    default="",
-    shell_complete=complete.contexts,
-    help="Context of the kubeconfig, in place of its current one.",
-)
+@with_kubeconfig
+@with_context
 @click.option(
     "--namespace",
     "-n",
@@ -46,16 +34,8 @@ podfence controller --namespace podfence-system --kubeconfig ~/.kube/config
     show_default=True,
     help="The namespace of the agents; POD_NAMESPACE unless given.",
 )
-@click.option(
-    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How log lines look."
-)
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    default="info",
-    show_default=True,
-    help="Which log lines are written.",
-)
+@with_log_format
+@with_log_level
 def command(*, kubeconfig: str, context: str, namespace: str, log_format: Form, log_level: Level) -> int:
     """Take the taint podfence.io/agent-not-ready off each node whose agent is ready, until told to stop.
 

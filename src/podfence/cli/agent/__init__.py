@@ -11,6 +11,7 @@ import click
 from podfence.cli import complete
 from podfence.cli.agent.places import in_run_directory, in_state_directory, with_sysctls
 from podfence.cli.commands import Commands
+from podfence.cli.in_cluster import with_context, with_kubeconfig, with_log_format, with_log_level
 
 if TYPE_CHECKING:
     from podfence.agent.node.logs import Form, Level
@@ -34,20 +35,8 @@ podfence agent status
 
 
 @click.group("agent", cls=Commands, table=_TABLE, examples=_EXAMPLES, invoke_without_command=True)
-@click.option(
-    "--kubeconfig",
-    metavar="PATH",
-    default="",
-    type=click.Path(),
-    help="Kubeconfig to read; unless given, KUBECONFIG's, ~/.kube/config, or the pod's service account.",
-)
-@click.option(
-    "--context",
-    metavar="NAME",
-    default="",
-    shell_complete=complete.contexts,
-    help="Context of the kubeconfig, in place of its current one.",
-)
+@with_kubeconfig
+@with_context
 @click.option(
     "--node-name",
     envvar="NODE_NAME",
@@ -103,16 +92,8 @@ podfence agent status
     help="Port of the pods' bridge that leads away from the node; repeatable. Devices, VLANs and tunnels are known.",
 )
 @click.option("--reject", is_flag=True, help="Answer what is denied, instead of dropping it in silence.")
-@click.option(
-    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How log lines look."
-)
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    default="info",
-    show_default=True,
-    help="Which log lines are written.",
-)
+@with_log_format
+@with_log_level
 @click.pass_context
 def command(
     ctx: click.Context,
