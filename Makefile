@@ -20,7 +20,7 @@ demo: setup ## show a small shop in a lab: what the engine answers, and what pac
 
 test: setup ## run all tests and measure coverage; ARGS='-k name' is passed on to pytest
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2 $(ARGS)
+	$(BIN)/coverage run -m pytest -n 2 --dist worksteal $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

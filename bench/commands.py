@@ -42,12 +42,38 @@ spec:
 """
 
 
+_FOREIGN = 6800
+_OTHERS = (
+    "image: {repository: nginx, tag: v1}\nresources: {limits: {cpu: 1, memory: 128Mi}}\nenv: [a, b]\n",
+    "apiVersion: example.com/v1\nkind: Thing\nmetadata: {name: x}\nspec: {size: 3}\n",
+    "{{- if .Values.on }}\napiVersion: v1\nkind: Service\nmetadata: {name: {{ .Release.Name }}}\n{{- end }}\n",
+    "on: push\njobs: {build: {steps: [{run: make}]}}\n",
+)
+_PARSING = """
+import contextlib, pathlib, sys, yaml
+for path in pathlib.Path(sys.argv[1]).rglob("*.yaml"):
+    with contextlib.suppress(yaml.YAMLError):
+        list(yaml.load_all(path.read_bytes(), yaml.CSafeLoader))
+"""
+
+
 def manifests(size: Size, folder: Path) -> Path:
     """Return a new folder below `folder` with the manifests of a cluster."""
     target = folder / "-".join(size.arguments())
     if not target.exists():
         run = once(module("bench.manifests", target, *size.arguments()), limit=300)
         assert run.code == 0, run.complaint
+    return target
+
+
+def foreign(folder: Path) -> Path:
+    """Return a new folder below `folder` with two pods among thousands of files of other programs."""
+    target = folder / "foreign"
+    for number in range(_FOREIGN):
+        place = target / f"part-{number % 200}"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"file-{number}.yaml").write_text(_OTHERS[number % len(_OTHERS)])
+    (target / "two-pods.yaml").write_text(_TWO_PODS)
     return target
 
 
@@ -64,6 +90,15 @@ def section(folder: Path, *, quick: bool) -> Section:
             several([PODFENCE, "check", "shop/web", "shop/db", "5432", "-f", two], runs=short, says="allowed"),
             Goal(0.15),
         ),
+    ]
+    others = foreign(folder)
+    rows += [
+        Row(
+            f"`list -R`, two pods among {_FOREIGN:,} files of other programs",
+            several([PODFENCE, "list", "-R", "-f", others], runs=long, says=" -> "),
+            Goal(5.0),
+        ),
+        Row("the same files parsed by PyYAML with libyaml", several([sys.executable, "-c", _PARSING, others], runs=1)),
     ]
     for size, goal in ((SMALL, Goal(0.6)), (MEDIUM, Goal(1.5))):
         rows.append(Row(f"`list`, {size}", _listed(manifests(size, folder), short), goal))

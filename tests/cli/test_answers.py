@@ -189,7 +189,12 @@ def test_what_is_ignored_is_counted_only_on_request(run: Run, shop: str) -> None
 
 def test_warnings_have_a_place_and_quiet_hides_them_and_notes(run: Run, shop: str, tmp_path: Path) -> None:
     (tmp_path / "again.yaml").write_text(
-        manifests.POLICY.replace("shop}", "other}") * 1 + "---\n" + manifests.POLICY + "  egress: []\n"
+        manifests.POLICY.replace("shop}", "other}").replace(
+            "podSelector: {matchLabels: {app: api", "namespaceSelector: {matchLabels: {app: api"
+        )
+        + "---\n"
+        + manifests.POLICY
+        + "  egress: []\n"
     )
     question = ("check", "shop/api", "shop/db", "5432", "-f", shop, "-f", "again.yaml")
 

@@ -92,6 +92,19 @@ HELD: Final = (
         lambda k: frame(X, A, IPV6, listener_report(X.local, group(k)), at="33:33:00:00:00:09"),
     ),
     Try("a tag", X, A, lambda k: tagged(frame(X, A, IPV4, udp(X.four, A.four, 7, k)), 0)),
+    # Found by frames at random: who believed it sent what was for the new pod to another.
+    Try(
+        "an ARP answer with another pod's hardware address",
+        X,
+        A,
+        lambda k: frame(X, A, ARP, arp(2, (T.mac, X.four), (A.mac, A.four), k)),
+    ),
+    Try(
+        "an ARP question with another pod's hardware address",
+        X,
+        A,
+        lambda k: frame(X, A, ARP, arp(1, (T.mac, X.four), (A.mac, A.four), k)),
+    ),
 )
 STARTING: Final = (
     Try(

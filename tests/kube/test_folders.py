@@ -63,6 +63,9 @@ LEFT_OUT = [
     ("a patch of a policy", {"kustomization.yml": "patches: [{path: w.yaml}]\n", "w.yaml": POLICY}, "1 patch of a kustomization (d/w.yaml)", True),
     ("a patch in another folder", {"o/kustomization.yaml": "patchesJson6902: [{path: ../b/w.yaml}]\n", "b/w.yaml": "[{op: add} ] # apiVersion\n"}, "1 patch of a kustomization (d/b/w.yaml)", False),
     ("a loose patch", {"kustomization.yaml": "resources: [pod.yaml]\n", "web_patch.yaml": DEPLOYMENT}, "1 patch of a kustomization (d/web_patch.yaml)", False),
+    ("a loose patch in a folder of them", {"kustomization.yaml": "resources: [pod.yaml]\n", "patches/web.yaml": DEPLOYMENT}, "1 patch of a kustomization (d/patches/web.yaml)", False),
+    ("a name that has patch in it by chance", {"kustomization.yaml": "resources: [pod.yaml]\n", "dispatch.yaml": DEPLOYMENT}, "", False),
+    ("a resource that is called a patch", {"kustomization.yaml": "resources: [web-patch.yaml]\n", "web-patch.yaml": DEPLOYMENT}, "", False),
     ("a kustomization that patches a policy", {"kustomization.yaml": "patches: [{target: {kind: NetworkPolicy}, patch: x}]\n"}, "", True),
     ("an object in a file called like a kustomization", {"kustomization.yaml": DEPLOYMENT}, "", False),
     ("folders of tools", {".github/w.yaml": POLICY, "node_modules/x/a.yaml": POLICY, ".git/c.yaml": "a: 1"}, "3 folders of tools (d/.git, d/.github, d/node_modules)", False),
@@ -241,6 +244,16 @@ def test_kustomizations_that_change_something_are_said_not_to_be_applied(folder:
     )
     (note,) = load(["d"], recursive=True).notes
     assert note.endswith("kustomization d are not applied: the files are read as they are written (-k d renders it)")
+
+
+def test_resources_in_the_network_are_said_not_to_be_read(folder: Path) -> None:
+    write(
+        folder,
+        {"kustomization.yaml": "resources: [pod.yaml, 'https://x.org/a.yaml', 'github.com/a/b//c?ref=v1', ../b]\n"},
+    )
+    assert load(["d"]).notes == (
+        "what kustomizations name in the network was not read: github.com/a/b//c?ref=v1 and 1 more",
+    )
 
 
 def test_a_kustomization_that_does_not_parse_is_an_error_like_any_file(folder: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from podfence.cluster.services import backends
 from podfence.kube.objects import Key
 from tests.lab import worlds
 from tests.lab.worlds import apply, errors, world
@@ -169,3 +170,21 @@ def test_an_external_name_has_no_address() -> None:
     apply(made, worlds.service("web", "  type: ExternalName\n  externalName: example.org", "[]"))
 
     assert service(made).addresses == ()
+
+
+def test_endpoints_are_the_backends_of_a_service_without_a_selector() -> None:
+    made = world()
+    outcomes = apply(
+        made,
+        "{apiVersion: v1, kind: Service, metadata: {name: db}, spec: {ports: [{port: 80}]}}\n---\n"
+        "{apiVersion: v1, kind: Endpoints, metadata: {name: db}, subsets: [{addresses: [{ip: 203.0.113.9}], ports: [{port: 8080}]}]}\n",
+    )
+    assert outcomes == ["service/db created", "endpoints/db created"]
+    found = service(made, "db")
+    assert [backend.number for backend in backends(made.state, found, found.ports[0])] == [8080]
+
+
+def test_what_an_answer_does_not_depend_on_is_refused_all_the_same() -> None:
+    made = world()
+    (text,) = errors(made, "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: [{name: c}]}}")
+    assert "spec.containers[0].image: Required value" in text

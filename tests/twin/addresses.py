@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from .question import Answer, answer
@@ -16,7 +17,11 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAPPED_PREFIX = 96
 
+# The same few texts are asked for at every boundary of every connection.
+_remembered = lru_cache(maxsize=1 << 14)
 
+
+@_remembered
 def parse_address(text: str) -> Address:
     """Return the address; an IPv4-mapped IPv6 address is the IPv4 address (semantics 6.5)."""
     address = ipaddress.ip_address(text)
@@ -25,6 +30,7 @@ def parse_address(text: str) -> Address:
     return address
 
 
+@_remembered
 def parse_network(text: str) -> Network:
     """Return the block, masked (semantics 6.4); an IPv4-mapped block is the IPv4 block (6.5)."""
     network = ipaddress.ip_network(text, strict=False)
@@ -39,6 +45,7 @@ def in_network(address: Address, network: Network) -> bool:
     return address.version == network.version and address in network
 
 
+@_remembered
 def in_block(address: Address, block: IPBlock) -> bool:
     """Return whether the address is in `cidr` and in none of that item's `except` (semantics 6.1)."""
     return in_network(address, parse_network(block.cidr)) and not any(

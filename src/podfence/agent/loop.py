@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from podfence.agent.acceptance import accept
 from podfence.agent.complaints import Complaints
+from podfence.agent.pace import Pace, Step
 from podfence.agent.questions import Questions
 from podfence.agent.reports import Record, Refusal, Report
 from podfence.agent.sizes import Sizes
@@ -42,45 +43,13 @@ if TYPE_CHECKING:
     from podfence.policy.model import Change
     from podfence.policy.options import Options
 
-SHORTEST_GAP: Final = 0.010
-"""Seconds between the end of a transaction and the next one: what comes meanwhile goes together."""
-
-LONGEST_GAP: Final = 0.050
-"""Seconds that a change waits at most while others keep coming, unless the kernel refuses it."""
-
-REVIEW_AFTER: Final = 0.100
-"""Seconds after a transaction at which flows are looked at again that were on their way meanwhile."""
-
-REVIEW_BY: Final = 0.500
-"""Seconds that this is put off at most while transactions follow each other."""
-
-REVIEW_AGAIN: Final = 1.0
-"""Seconds after which flows are looked at again that the kernel did not let us look at."""
-
 MOST_CHANGES: Final = 256
 """How many changes are kept at most while the kernel cannot be programmed."""
 
 _MOST_RECEIVED: Final = 4096
 _SOME_REFUSED: Final = 5
 
-VERIFY_EVERY: Final = 60.0
-"""Seconds between two comparisons of the whole table with what it should hold."""
-
-VERIFY_AGAIN: Final = 1.0
-"""Seconds between two comparisons at least when somebody else changes the table; one of a large table takes long."""
-
-VERIFY_BY: Final = 0.5
-"""Seconds that a comparison is put off at most while changes wait to be programmed."""
-
-FIRST_RETRY: Final = 0.100
-"""Seconds after which what the kernel refused is tried again; the time doubles with each refusal."""
-
-LAST_RETRY: Final = 30.0
-"""The most seconds between two tries, and between all tries when only a person can help."""
-
 _Answer = TypeVar("_Answer")
-
-_MOST_DOUBLINGS: Final = 10
 
 _CHANCE: Final = SystemRandom().random
 _HOPELESS: Final = (ForeignTableError, NotInstalledError, PermissionDeniedError)
@@ -130,7 +99,7 @@ class Agent:
         self._conntrack = conntrack
         self._watch = watch
         self._clock = clock
-        self._chance = chance
+        self._pace = Pace(clock, chance)
         self._complaints = Complaints()
         self._questions = Questions()
         self._sizes = Sizes()
@@ -145,22 +114,13 @@ class Agent:
         self._programmed: int | None = None
         self._adopted = False
         self._enforcing = False
-        self._waiting_since: float | None = None
-        self._not_before = clock()
-        self._failures = 0
-        self._look_at: float | None = None
-        self._review_at: float | None = None
-        self._review_by = 0.0
-        self._changed_at = clock()
-        self._verify_at: float | None = None
-        self._verified_at: float | None = None
 
     def run(self) -> None:
         """Follow the source until it ends, or until `stop`."""
         try:
             while not self._stopped:
                 try:
-                    notices = self._source.receive(self._patience())
+                    notices = self._source.receive(self._pace.patience(self._forget_at, begun=self._model is not None))
                 except SourceClosed:
                     return
                 self._take(notices)
@@ -169,7 +129,7 @@ class Agent:
                     self._work(quiet=not notices)
                     # What others did while we worked is noticed then, and nothing wakes us for it later.
                     self._look_out()
-                    if self._waiting_since is None or self._model is None or self._failures:
+                    if not self._pace.is_waiting or self._model is None or self._pace.has_failed:
                         self._questions.answer()
         finally:
             self._questions.close()
@@ -190,57 +150,30 @@ class Agent:
         """
         return self._questions.put(question)
 
-    # Time
-
-    def _patience(self) -> float | None:
-        """Return how long to wait for notices: until something is due."""
-        due = []
-        if self._waiting_since is not None and self._model is not None:
-            due.append(self._not_before)
-        if self._review_at is not None and not self._failures:
-            due.append(self._review_at)
-        due += [at for at in (self._look_due(), self._verify_due(), self._forget_due()) if at is not None]
-        return max(0.0, min(due) - self._clock()) if due else None
+    @property
+    def _forget_at(self) -> float | None:
+        return None if self.enforcer is None else self.enforcer.forget_at
 
     def _work(self, *, quiet: bool) -> None:
         """Do the one thing that is most due. `quiet` says that nothing more is on its way just now."""
         if self.enforcer is None:
             return
-        now = self._clock()
-        waiting = self._waiting_since
-        if waiting is not None and now >= self._not_before and (quiet or now >= waiting + LONGEST_GAP):
-            self._program(self.enforcer)
-        elif (look := self._look_due()) is not None and now >= look:
-            self._look(self.enforcer)
-        elif self._review_at is not None and now >= self._review_at and not self._failures:
-            self._review(self.enforcer)
-        elif (compare := self._verify_due()) is not None and now >= compare:
-            self._verify(self.enforcer)
-        elif (forget := self._forget_due()) is not None and now >= forget:
-            self._forget(self.enforcer)
-
-    def _look_due(self) -> float | None:
-        """Return when flows are to be looked at; changes that wait for the kernel go first, for a while."""
-        if self._look_at is None or self._failures:
-            return None
-        return self._look_at if self._waiting_since is None else self._look_at + LONGEST_GAP
-
-    def _verify_due(self) -> float | None:
-        """Return when the table is to be compared; changes that wait go first, for a while."""
-        if self._verify_at is None or self._failures:
-            return None
-        return self._verify_at if self._waiting_since is None else self._verify_at + VERIFY_BY
-
-    def _forget_due(self) -> float | None:
-        """Return when entries of cut flows are to be deleted."""
-        return None if self.enforcer is None or self._failures else self.enforcer.forget_at
+        match self._pace.next(self._forget_at, quiet=quiet):
+            case Step.PROGRAM:
+                self._program(self.enforcer)
+            case Step.LOOK:
+                self._look(self.enforcer)
+            case Step.REVIEW:
+                self._review(self.enforcer)
+            case Step.VERIFY:
+                self._verify(self.enforcer)
+            case Step.FORGET:
+                self._forget(self.enforcer)
 
     def _look_out(self) -> None:
         """Plan a comparison if somebody else has changed the table."""
-        if self._watch is not None and self._watch.look() and self._verify_at is not None:
-            now = self._clock()
-            earliest = now if self._verified_at is None else max(now, self._verified_at + VERIFY_AGAIN)
-            self._verify_at = min(self._verify_at, earliest)
+        if self._watch is not None and self._watch.look():
+            self._pace.compare_soon()
 
     # Notices
 
@@ -252,14 +185,14 @@ class Agent:
                     self._take_event(notice, now)
                 case Bookmark(revision):
                     self._revision = revision
-                    self._await(now)
+                    self._pace.wait()
                 case Synced():
-                    self._begin(now)
+                    self._begin()
                 case Verify():
-                    self._verify_at = now
+                    self._pace.compare_now()
                 case Attached(links):
                     self.links, self._is_attached = links, False
-                    self._await(now)
+                    self._pace.wait()
                 case Unreadable(reason):
                     self._complain(reason, reason)
 
@@ -275,7 +208,7 @@ class Agent:
         else:
             change = self._model.apply(accepted)
             self._changes.append(change)
-            self._await(now)
+            self._pace.wait()
             spaces = {key.namespace for key in change.policies}
             if accepted.object.key in self._local:
                 spaces.add(accepted.object.key.namespace)
@@ -286,7 +219,7 @@ class Agent:
                 self._changes = []
 
     def _is_waiting_long(self) -> bool:
-        return self._failures > 0 or not self._adopted
+        return self._pace.has_failed or not self._adopted
 
     def _say_refused(self, found: tuple[Refusal, ...]) -> None:
         if found:
@@ -295,19 +228,15 @@ class Agent:
                 errors += (f"{len(found) - _SOME_REFUSED:,} more policies are refused for their size",)
             self._tell(replace(self.status(), errors=errors, refused=found))
 
-    def _begin(self, now: float) -> None:
+    def _begin(self) -> None:
         if self._model is None:
             self._model = Model(Engine(self._state, self._options))
             self.enforcer = Enforcer(
                 self._runner, self._node, self._model, self._settings, self._conntrack, clock=self._clock
             )
-            self._await(now)
+            self._pace.wait()
             spaces = {key.namespace for key in self._local}
             self._say_refused(self._sizes.changed(self._model.engine, spaces, self._local))
-
-    def _await(self, now: float) -> None:
-        if self._waiting_since is None:
-            self._waiting_since = now
 
     def _note(self, event: Event, now: float) -> None:
         """Remember when a change was received that may concern this node."""
@@ -326,7 +255,7 @@ class Agent:
     # The kernel
 
     def _program(self, enforcer: Enforcer) -> None:
-        changes, again = self._changes, self._failures > 0
+        changes, again = self._changes, self._pace.has_failed
         touched = bool(changes) or again or not (self._adopted and self._is_attached)
         cut = 0
         try:
@@ -345,17 +274,9 @@ class Agent:
         except _REFUSALS as error:
             self._fail(error)
             return
-        now = self._clock()
-        self._failures = 0
-        self._waiting_since = None
-        if touched:
-            self._plan(now)
-            if self._look_at is None:
-                self._look_at = now
-        if self._verify_at is None:
-            self._verify_at = now + VERIFY_EVERY
+        self._pace.programmed(touched=touched)
         self._programmed, self._enforcing = self._revision, True
-        self._report(records=self._records(now), cut=cut)
+        self._report(records=self._records(self._clock()), cut=cut)
 
     def _attach(self, enforcer: Enforcer) -> None:
         """Bind the links that were told last; before the enforcer has started, they wait for that."""
@@ -369,14 +290,6 @@ class Agent:
             what = f"node {self._node}: {error}"
             self._complain(what, what)
         self._is_attached = True
-
-    def _plan(self, now: float) -> None:
-        """Plan what follows a transaction."""
-        self._changed_at = now
-        self._not_before = now + SHORTEST_GAP
-        if self._review_at is None:
-            self._review_by = now + REVIEW_BY
-        self._review_at = min(now + REVIEW_AFTER, self._review_by)
 
     def _records(self, now: float) -> tuple[Record, ...]:
         namespaces = {key.namespace for key in self._local}
@@ -398,7 +311,7 @@ class Agent:
                 step()
         except NetlinkError as error:
             # The rules are in the kernel, and the next review looks at the same flows again.
-            self._review_at = self._review_by = self._clock() + REVIEW_AGAIN
+            self._pace.look_failed()
             what = f"established flows of node {self._node} could not be looked at: {error}"
             self._complain(what, f"{what}; those that are forbidden now go on until that succeeds")
             return 0
@@ -423,12 +336,7 @@ class Agent:
 
     def _fail(self, error: Exception) -> None:
         """Say why the kernel could not be programmed, and when it is tried again."""
-        now = self._clock()
-        self._await(now)
-        delay = LAST_RETRY if isinstance(error, _HOPELESS) else min(LAST_RETRY, FIRST_RETRY * 2**self._failures)
-        self._failures = min(self._failures + 1, _MOST_DOUBLINGS)
-        delay *= 0.5 + self._chance() / 2
-        self._not_before = now + delay
+        delay = self._pace.refused(hopeless=isinstance(error, _HOPELESS))
         what = f"the kernel of node {self._node} could not be programmed: {error}"
         was_enforcing, self._enforcing = self._enforcing, False
         gone = self.enforcer is not None and self.enforcer.is_gone
@@ -438,19 +346,13 @@ class Agent:
 
     def _look(self, enforcer: Enforcer) -> None:
         """Look at established flows only now: whoever waits for the rules does not wait for that too."""
-        self._look_at = None
+        self._pace.looking()
         if cut := self._looking(enforcer, enforcer.look):
             self._report(cut=cut)
 
     def _review(self, enforcer: Enforcer) -> None:
-        now = self._clock()
-        settled = now >= self._changed_at + REVIEW_AFTER
-        self._review_at = None
-        if not settled:
-            # What was changed only just now was not on its way for long enough.
-            self._review_at, self._review_by = self._changed_at + REVIEW_AFTER, now + REVIEW_BY
-        cut = self._looking(enforcer, lambda: enforcer.review(settled=settled))
-        if cut:
+        settled = self._pace.reviewing()
+        if cut := self._looking(enforcer, lambda: enforcer.review(settled=settled)):
             self._report(cut=cut)
 
     def _forget(self, enforcer: Enforcer) -> None:
@@ -464,11 +366,8 @@ class Agent:
         except _REFUSALS as error:
             self._fail(error)
             return
-        now = self._clock()
-        self._verified_at, self._verify_at = now, now + VERIFY_EVERY
         drift = found[0] if found else None
-        if drift:
-            self._plan(now)
+        self._pace.compared(repaired=bool(drift))
         self._report(drift=drift)
 
     # Reports

@@ -10,6 +10,8 @@ from podfence.analysis.effects import without_effect
 from podfence.analysis.unseen import unseen
 from podfence.cluster.addresses import claimants
 from podfence.cluster.members import FINISHED_PHASES, display_name
+from podfence.cluster.selection import namespace_keys_of
+from podfence.cluster.state import NAME_LABEL
 from podfence.policy.legacy import ANNOTATION, MISSPELT_ANNOTATION, is_old, isolates, refused_in
 from podfence.policy.references import written_ref
 from podfence.sets.addresses import format_address
@@ -80,7 +82,9 @@ def _some(names: list[str]) -> str:
 
 
 def _made_up(state: ClusterState) -> Iterator[str]:
-    names = sorted(state.implied - {"default"})
+    """Say which namespaces are only mentioned, where a selector asks for a label that they may have."""
+    asked = {key for table in state.policies.values() for policy in table.values() for key in namespace_keys_of(policy)}
+    names = sorted(state.implied - {"default"}) if asked - {NAME_LABEL} else []
     if names:
         which = f"namespace {names[0]} is" if len(names) == 1 else f"namespaces {_some(names)} are"
         yield f"{which} only mentioned, and made up with the label every namespace has"

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from podfence.kube.objects import Labels, NetworkPolicy, Requirement, Selector
+    from collections.abc import Iterable, Iterator
+
+    from podfence.kube.objects import Labels, NetworkPolicy, Peer, Requirement, Selector
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,19 @@ class Selection:
 
 def keys_of(policy: NetworkPolicy) -> frozenset[str]:
     """Return the pod label keys that the selectors of a policy look at."""
-    peers = (peer for rule in (*policy.ingress, *policy.egress) for peer in rule.peers)
-    selectors = (policy.pod_selector, *(peer.pod_selector for peer in peers))
+    return _keys((policy.pod_selector, *(peer.pod_selector for peer in _peers(policy))))
+
+
+def namespace_keys_of(policy: NetworkPolicy) -> frozenset[str]:
+    """Return the namespace label keys that the selectors of a policy look at."""
+    return _keys(peer.namespace_selector for peer in _peers(policy))
+
+
+def _peers(policy: NetworkPolicy) -> Iterator[Peer]:
+    return (peer for rule in (*policy.ingress, *policy.egress) for peer in rule.peers)
+
+
+def _keys(selectors: Iterable[Selector | None]) -> frozenset[str]:
     return frozenset(item.key for selector in selectors if selector for item in selector.requirements)
 
 

@@ -39,6 +39,9 @@ _PORT: Final = ("ifname", "ether_addr")
 _PLAIN_ARP: Final = "arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation { 1, 2 } meta length <= 46"
 """A frame with nothing in it but ARP, padded to the least length of Ethernet at most, so that it is no tunnel."""
 
+_UNTAKEN: Final = "arp saddr ether != @hardware arp saddr ip != @taken4"
+"""ARP of somebody unknown, who claims neither the address nor the hardware of anybody known."""
+
 _PLAIN: Final = "ip6 nexthdr 58 ip6 hoplimit 255 ip6 length <= 40"
 """A message of neighbour discovery with two short options at most, from this link."""
 
@@ -243,6 +246,7 @@ def _put_others(result: Objects, quiet: str) -> None:
         "from_trusted",
         f"ether saddr @hardware goto {_NO_SOURCE}",
         f"meta protocol arp arp saddr ip @local4 goto {_NO_SOURCE}",
+        f"meta protocol arp arp saddr ether @hardware goto {_NO_SOURCE}",
         f"meta protocol ip ip saddr @local4 goto {_NO_SOURCE}",
         f"meta protocol ip6 ip6 saddr @local6 goto {_NO_SOURCE}",
         "accept",
@@ -250,7 +254,7 @@ def _put_others(result: Objects, quiet: str) -> None:
     # A pod that is being made asks for its gateway. Without an answer it would ask again after a second.
     result.chain(
         "held",
-        f"ether type arp ether saddr != @hardware {_PLAIN_ARP} arp saddr ip != @taken4 accept",
+        f"ether type arp ether saddr != @hardware {_PLAIN_ARP} {_UNTAKEN} accept",
         f"ether type ip6 ether saddr != @hardware icmpv6 type 135 {_PLAIN} ip6 saddr != :: ip6 saddr != @taken6 accept",
         f"ether type ip6 {LISTENER_REPORT} ip6 length <= 400 accept",
         f"counter {quiet}",
@@ -278,7 +282,7 @@ def _put_receivers(result: Objects, quiet: str) -> None:
     )
     result.chain(
         "from_stranger",
-        f"meta protocol arp {_PLAIN_ARP} arp saddr ip != @taken4 accept",
+        f"meta protocol arp {_PLAIN_ARP} {_UNTAKEN} accept",
         f"meta protocol ip6 icmpv6 type 135 {_PLAIN} ip6 saddr != @taken6 accept",
         f"counter {quiet}",
     )

@@ -30,6 +30,9 @@ _WIDE_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _PATCH_LISTS: Final = ("patches", "patchesStrategicMerge", "patchesJson6902", "replacements")
 _OTHER_PARTS: Final = ("configurations", "crds", "generators", "transformers", "validators", "components")
 _RESOURCES: Final = ("resources", "bases")
+# What kustomize fetches: an address, or a repository of git in one of its spellings.
+_ELSEWHERE: Final = re.compile(r"://|[?&]ref=|^github\.com[/:]|^git@")
+_CALLED_PATCH: Final = re.compile(r"(?i)(?<![a-z])patch(?:es)?(?![a-z])")
 _CHANGES: Final = (
     *_PATCH_LISTS,
     *("commonLabels", "labels", "namePrefix", "nameSuffix", "namespace", "images", "replicas", "transformers", "vars"),
@@ -39,14 +42,15 @@ _CHANGES: Final = (
 class Kustomization(NamedTuple):
     """What a kustomization says of the files beside it.
 
-    `patches` are the real paths of files that are no objects, `resources` those of files that are. `changes` tells
-    whether it makes anything other than the sum of its files, `patches_policies` whether the word that policies hold
-    occurs in it.
+    `patches` are the real paths of files that are no objects, `resources` those of files that are, and `elsewhere`
+    the resources that are to be had from the network. `changes` tells whether it makes anything other than the sum of
+    its files, `patches_policies` whether the word that policies hold occurs in it.
     """
 
     folder: str
     patches: frozenset[str]
     resources: frozenset[str]
+    elsewhere: frozenset[str]
     changes: bool
     patches_policies: bool
 
@@ -79,6 +83,7 @@ def kustomization(path: str, documents: Iterable[SourceDocument]) -> Kustomizati
     folder = os.path.dirname(path)  # noqa: PTH120  as typed
     patches: set[str] = set()
     resources: set[str] = set()
+    elsewhere: set[str] = set()
     changes = patches_policies = False
     for document in documents:
         value = document.value
@@ -88,7 +93,10 @@ def kustomization(path: str, documents: Iterable[SourceDocument]) -> Kustomizati
         patches_policies = patches_policies or may_hold_policy(document.text)
         patches.update(_real(folder, name) for name in _named(value, (*_PATCH_LISTS, *_OTHER_PARTS)))
         resources.update(_real(folder, name) for name in _named(value, _RESOURCES))
-    return Kustomization(folder or ".", frozenset(patches), frozenset(resources), changes, patches_policies)
+        elsewhere.update(name for name in _named(value, _RESOURCES) if _ELSEWHERE.search(name))
+    return Kustomization(
+        folder or ".", frozenset(patches), frozenset(resources), frozenset(elsewhere), changes, patches_policies
+    )
 
 
 def is_loose_patch(path: str, folders: Container[str], resources: Container[str]) -> bool:
@@ -100,8 +108,8 @@ def is_loose_patch(path: str, folders: Container[str], resources: Container[str]
     real = os.path.realpath(path)
     folder, name = os.path.split(real)
     above, folder_name = os.path.split(folder)
-    called = "patch" in name.lower() or "patch" in folder_name.lower()
-    return called and (folder in folders or above in folders) and real not in resources
+    called = _CALLED_PATCH.search(name) or _CALLED_PATCH.search(folder_name)
+    return called is not None and (folder in folders or above in folders) and real not in resources
 
 
 def _real(folder: str, name: str) -> str:

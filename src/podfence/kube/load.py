@@ -142,6 +142,10 @@ def _notes(read: Read, decoded: Decoded, left_out: Collection[LeftOut], *, is_pl
             f"patches, namespace, names, labels and images of kustomization {applied[0]}{more} are not applied: "
             f"the files are read as they are written (-k {applied[0]} renders it)"
         )
+    elsewhere = sorted({name for item in read.kustomizations for name in item.elsewhere})
+    if elsewhere:
+        more = f" and {len(elsewhere) - 1} more" if len(elsewhere) > 1 else ""
+        yield f"what kustomizations name in the network was not read: {elsewhere[0]}{more}"
     yield from _unplaced(decoded, is_placed=is_placed)
 
 

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When the loop of an agent does what, by a clock that never goes back.
+
+Changes go to the kernel first and soon. What follows them, looks at flows and comparisons of the whole table, waits
+for them a while, and while the kernel refuses changes nothing else is tried.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SHORTEST_GAP: Final = 0.010
+"""Seconds between the end of a transaction and the next one: what comes meanwhile goes together."""
+
+LONGEST_GAP: Final = 0.050
+"""Seconds that a change waits at most while others keep coming, unless the kernel refuses it."""
+
+REVIEW_AFTER: Final = 0.100
+"""Seconds after a transaction at which flows are looked at again that were on their way meanwhile."""
+
+REVIEW_BY: Final = 0.500
+"""Seconds that this is put off at most while transactions follow each other."""
+
+REVIEW_AGAIN: Final = 1.0
+"""Seconds after which flows are looked at again that the kernel did not let us look at."""
+
+VERIFY_EVERY: Final = 60.0
+"""Seconds between two comparisons of the whole table with what it should hold."""
+
+VERIFY_AGAIN: Final = 1.0
+"""Seconds between two comparisons at least when somebody else changes the table; one of a large table takes long."""
+
+VERIFY_BY: Final = 0.5
+"""Seconds that a comparison is put off at most while changes wait to be programmed."""
+
+FIRST_RETRY: Final = 0.100
+"""Seconds after which what the kernel refused is tried again; the time doubles with each refusal."""
+
+LAST_RETRY: Final = 30.0
+"""The most seconds between two tries, and between all tries when only a person can help."""
+
+_MOST_DOUBLINGS: Final = 10
+
+
+class Step(Enum):
+    """What the loop does next."""
+
+    PROGRAM = auto()
+    LOOK = auto()
+    REVIEW = auto()
+    VERIFY = auto()
+    FORGET = auto()
+
+
+class Pace:
+    """What is due, and when; told of everything that happens."""
+
+    def __init__(self, clock: Callable[[], float], chance: Callable[[], float]) -> None:
+        """Have nothing due. `clock` gives seconds, `chance` numbers from 0 to 1."""
+        self._clock = clock
+        self._chance = chance
+        self._failures = 0
+        self._waiting_since: float | None = None
+        self._not_before = self._changed_at = clock()
+        self._look_at: float | None = None
+        self._review_at: float | None = None
+        self._review_by = 0.0
+        self._verify_at: float | None = None
+        self._verified_at: float | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something waits for the kernel."""
+        return self._waiting_since is not None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the kernel refused what waits, when it was tried last."""
+        return self._failures > 0
+
+    # What is due
+
+    def patience(self, forget_at: float | None, *, begun: bool) -> float | None:
+        """Return in how many seconds something is due, None if nothing is.
+
+        `forget_at` is when entries of cut flows are to be deleted; nothing is programmed before it has `begun`.
+        """
+        due = [self._look_due(), self._review_due(), self._verify_due(), self._forget_due(forget_at)]
+        if self._waiting_since is not None and begun:
+            due.append(self._not_before)
+        known = [at for at in due if at is not None]
+        return max(0.0, min(known) - self._clock()) if known else None
+
+    def next(self, forget_at: float | None, *, quiet: bool) -> Step | None:
+        """Return what is most due now, if anything is; `quiet` says that nothing more is on its way just now."""
+        now = self._clock()
+        waiting = self._waiting_since
+        if waiting is not None and now >= self._not_before and (quiet or now >= waiting + LONGEST_GAP):
+            return Step.PROGRAM
+        due = (
+            (Step.LOOK, self._look_due()),
+            (Step.REVIEW, self._review_due()),
+            (Step.VERIFY, self._verify_due()),
+            (Step.FORGET, self._forget_due(forget_at)),
+        )
+        return next((step for step, at in due if at is not None and now >= at), None)
+
+    def _look_due(self) -> float | None:
+        """Return when flows are to be looked at; changes that wait for the kernel go first, for a while."""
+        if self._look_at is None or self._failures:
+            return None
+        return self._look_at if self._waiting_since is None else self._look_at + LONGEST_GAP
+
+    def _review_due(self) -> float | None:
+        return None if self._failures else self._review_at
+
+    def _verify_due(self) -> float | None:
+        """Return when the table is to be compared; changes that wait go first, for a while."""
+        if self._verify_at is None or self._failures:
+            return None
+        return self._verify_at if self._waiting_since is None else self._verify_at + VERIFY_BY
+
+    def _forget_due(self, forget_at: float | None) -> float | None:
+        return None if self._failures else forget_at
+
+    # What happens
+
+    def wait(self) -> None:
+        """Note that something waits for the kernel, if nothing did before."""
+        if self._waiting_since is None:
+            self._waiting_since = self._clock()
+
+    def programmed(self, *, touched: bool) -> None:
+        """Note that the kernel has all that waited; `touched` says that it may have changed."""
+        now = self._clock()
+        self._failures = 0
+        self._waiting_since = None
+        if touched:
+            self._changed(now)
+            if self._look_at is None:
+                self._look_at = now
+        if self._verify_at is None:
+            self._verify_at = now + VERIFY_EVERY
+
+    def refused(self, *, hopeless: bool) -> float:
+        """Note that the kernel refused what waits, and return in how many seconds that is tried again.
+
+        `hopeless` says that only a person can help.
+        """
+        self.wait()
+        delay = LAST_RETRY if hopeless else min(LAST_RETRY, FIRST_RETRY * 2**self._failures)
+        self._failures = min(self._failures + 1, _MOST_DOUBLINGS)
+        delay *= 0.5 + self._chance() / 2
+        self._not_before = self._clock() + delay
+        return delay
+
+    def looking(self) -> None:
+        """Note that flows are looked at now."""
+        self._look_at = None
+
+    def reviewing(self) -> bool:
+        """Note that flows are looked at again now; return whether the last change is old enough for it to be final."""
+        now = self._clock()
+        settled = now >= self._changed_at + REVIEW_AFTER
+        self._review_at = None
+        if not settled:
+            # What was changed only just now was not on its way for long enough.
+            self._review_at, self._review_by = self._changed_at + REVIEW_AFTER, now + REVIEW_BY
+        return settled
+
+    def look_failed(self) -> None:
+        """Note that the kernel did not let flows be looked at."""
+        self._review_at = self._review_by = self._clock() + REVIEW_AGAIN
+
+    def compare_now(self) -> None:
+        """Plan a comparison for now: somebody asks for it."""
+        self._verify_at = self._clock()
+
+    def compare_soon(self) -> None:
+        """Plan a comparison because somebody else changed the table, if one is planned at all."""
+        if self._verify_at is not None:
+            now = self._clock()
+            earliest = now if self._verified_at is None else max(now, self._verified_at + VERIFY_AGAIN)
+            self._verify_at = min(self._verify_at, earliest)
+
+    def compared(self, *, repaired: bool) -> None:
+        """Note that the table was compared with what it should hold, and whether it was `repaired`."""
+        now = self._clock()
+        self._verified_at, self._verify_at = now, now + VERIFY_EVERY
+        if repaired:
+            self._changed(now)
+
+    def _changed(self, now: float) -> None:
+        """Plan what follows a transaction."""
+        self._changed_at = now
+        self._not_before = now + SHORTEST_GAP
+        if self._review_at is None:
+            self._review_by = now + REVIEW_BY
+        self._review_at = min(now + REVIEW_AFTER, self._review_by)
