@@ -105,9 +105,13 @@ class Fuzzer:
                     why = self.oracle.why_not(way.sender, name, frame)
                     found += [self._found(way, name, why, frame)] if why else []
         found += self._at_the_node(ways)
-        for token, way in ways.items():
-            if self._must_arrive(way) and way.receiver not in places[token]:
-                found.append(self._found(way, way.receiver, "it is allowed and does not arrive", b""))
+        missing = [way for token, way in ways.items() if self._must_arrive(way) and way.receiver not in places[token]]
+        if len(ways) == 1:
+            return found + [self._found(way, way.receiver, "it is allowed and does not arrive", b"") for way in missing]
+        # A frame for the bridge itself can make it lose the way to a pod for a while, as SECURITY.md says.
+        for way in missing:
+            self.bed.restore()
+            found += self.run([way.plan])
         return found
 
     def _heard(self) -> Iterator[tuple[str, bytes]]:
