@@ -9,7 +9,7 @@ import pytest
 
 from podfence.api import Cluster
 from podfence.cluster.state import Event, EventType
-from podfence.dataplane import chains
+from podfence.dataplane import verdicts
 from podfence.dataplane.enforcer import Enforcer
 from podfence.dataplane.objects import NameTakenError, Objects
 from podfence.dataplane.ruleset import TABLE, digest, read_back
@@ -57,7 +57,7 @@ def test_one_name_takes_one_content() -> None:
 
 def test_a_policy_that_would_replace_the_rules_of_another_is_not_programmed(monkeypatch: pytest.MonkeyPatch) -> None:
     """With digests of one digit it takes a few tries until the ports of somebody else have the name of shop/db's."""
-    monkeypatch.setattr(chains, "digest", lambda text: digest(text)[:1])
+    monkeypatch.setattr(verdicts, "digest", lambda text: digest(text)[:1])
     cluster = Cluster.from_objects(
         [
             space("shop"),
