@@ -37,7 +37,8 @@ SETS: Final = (TOLD, "pairs4", "pairs6", "nodes4", "nodes6", "local4", "local6",
 LISTENER_REPORT: Final = "icmpv6 type { 131, 132, 143 } ip6 hoplimit 1 ip6 daddr ff02::/16"
 """What a kernel tells multicast routers; a bridge listens to it, to know behind which port a group is."""
 
-_NEIGHBOURS: Final = "icmpv6 type { 135, 136 } ip6 hoplimit 255"
+_NEIGHBOURS: Final = "ip6 nexthdr 58 icmpv6 type { 135, 136 } ip6 hoplimit 255"
+"""Neighbour discovery as kernels send it, with no header between: a node answers to some of these with an error."""
 
 _PRIORITY: Final = -310
 """Before connection tracking, and before chains that exempt packets from it."""
@@ -71,11 +72,13 @@ def bound(links: Links, settings: Settings, program: NodeProgram) -> Bound:
         hook=Hook("filter", "prerouting", _PRIORITY),
     )
     held = "a link whose pod has no address yet"
-    # Nobody has proved the source of these, so they may not go on to somebody behind the node.
-    here = f"{_NEIGHBOURS} fib daddr type {{ local, multicast }} accept"
-    result.chain("held", here, f"counter {drops.quiet}", comment=held)
+    # Nobody has proved the source of these, so they may not go on to somebody behind the node, and what the node
+    # answers must go back by the same link.
+    here = f"{_NEIGHBOURS} fib daddr type {{ local, multicast }}"
+    back = (f"{here} ip6 saddr :: accept", f"{here} fib saddr . iif oif exists accept")
+    result.chain("held", *back, f"counter {drops.quiet}", comment=held)
     # Those of pods that are being made too: the table of frames has judged them, by port and hardware address.
-    result.chain("from_bridge", here, "goto from_link")
+    result.chain("from_bridge", *back, "goto from_link")
     result.chain(
         "from_link",
         "ip6 saddr { ::, fe80::/10 } goto link_local",

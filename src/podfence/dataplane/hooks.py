@@ -49,7 +49,7 @@ def fixed(program: NodeProgram, label: int, forward: Iterable[str] = ()) -> Obje
     # A router lowers the hop limit, so these come from the link itself; anything else may be a pod's payload.
     result.chain(
         "discovery",
-        "icmpv6 type { 133-136 } ip6 hoplimit 255 accept",
+        "ip6 nexthdr 58 icmpv6 type { 133-136 } ip6 hoplimit 255 accept",
         "icmpv6 type { 130-132, 143 } ip6 hoplimit 1 ip6 daddr ff02::/16 accept",
         comment="router, neighbour and multicast listener discovery on a link",
     )
