@@ -71,8 +71,9 @@ def bound(links: Links, settings: Settings, program: NodeProgram) -> Bound:
         hook=Hook("filter", "prerouting", _PRIORITY),
     )
     held = "a link whose pod has no address yet"
-    # Nobody has proved the source of these, so they may not go on to somebody behind the node.
-    here = f"{_NEIGHBOURS} fib daddr type {{ local, multicast }} accept"
+    # Nobody has proved the source of these, so they may neither go on to somebody behind the node, nor let it complain
+    # to somebody of a header in between.
+    here = f"ip6 nexthdr 58 {_NEIGHBOURS} fib daddr type {{ local, multicast }} accept"
     result.chain("held", here, f"counter {drops.quiet}", comment=held)
     # Those of pods that are being made too: the table of frames has judged them, by port and hardware address.
     result.chain("from_bridge", here, "goto from_link")
