@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from scapy.layers.inet import ICMP, UDP
-from scapy.layers.inet6 import ICMPv6EchoRequest
+from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6Unknown, IPv6, IPv6ExtHdrRouting
 from scapy.layers.l2 import Ether
 
 from tests.attacks.judging import Attack, Frames, Make, Pair, against, ethernet, judge, packet
@@ -196,4 +196,28 @@ def short_lived(family: int) -> Make:
     )
 )
 def test_the_node_is_no_mirror(pair: Pair, attack: Attack) -> None:
+    judge(pair, attack)
+
+
+def complaint(kind: int) -> Make:
+    """Return what looks like discovery behind a header that the node complains of, to the receiver as the source."""
+    return lambda bed, sender, receiver, token: (
+        ethernet(bed, sender, bed["n1"])
+        / IPv6(src=receiver.six, dst=bed["n1"].six, hlim=255)
+        / IPv6ExtHdrRouting(type=0, segleft=1, addresses=[sender.six])
+        / ICMPv6Unknown(type=kind)
+        / token
+    )
+
+
+@against(
+    *(
+        Frames(f"{sender}-to-{receiver}-{kind}", sender, receiver, complaint(kind))
+        for sender in "xh"
+        for receiver in ("outside", "c")
+        for kind in (135, 136)
+    )
+)
+def test_the_node_does_not_complain_to_others_of_a_header(pair: Pair, attack: Attack) -> None:
+    """A pod that nobody knows yet had the node send this: any header may stand before a message of discovery."""
     judge(pair, attack)
