@@ -386,6 +386,9 @@ def drawn(bed: Bed, wanted: Plan, token: bytes) -> tuple[Draw, bytes]:
         frame = CHANGES[change.name](draw, frame)
     data = bytearray(raw(frame))
     if any(change.name == "bytes" for change in wanted.changes):
+        # Another's token would tell of another's frame.
+        start = data.find(token)
+        free = [place for place in range(min(len(data), 80)) if start < 0 or not start <= place < start + len(token)]
         for _ in range(draw.chance.choice((1, 1, 2, 4))):
-            data[draw.chance.randrange(min(len(data), 80))] = draw.chance.randrange(256)
+            data[draw.chance.choice(free)] = draw.chance.randrange(256)
     return draw, bytes(data[:1464])
