@@ -26,6 +26,7 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrFragment,
     IPv6ExtHdrHopByHop,
     IPv6ExtHdrRouting,
+    IPv6ExtHdrSegmentRouting,
 )
 from scapy.layers.l2 import ARP, Ether
 
@@ -41,7 +42,13 @@ if TYPE_CHECKING:
     from tests.attacks.bed import Bed
     from tests.attacks.wiring import End
 
-_EXTENSIONS: Final = (IPv6ExtHdrHopByHop, IPv6ExtHdrDestOpt, IPv6ExtHdrRouting, IPv6ExtHdrFragment)
+_EXTENSIONS: Final = (
+    IPv6ExtHdrHopByHop,
+    IPv6ExtHdrDestOpt,
+    IPv6ExtHdrRouting,
+    IPv6ExtHdrSegmentRouting,
+    IPv6ExtHdrFragment,
+)
 _ERRORS: Final = {4: (3, 4, 5, 11, 12), 6: (1, 2, 3, 4)}
 _LISTENERS: Final = (131, 132, 143)
 _ARP_ROOM: Final = 46 - 28
