@@ -150,6 +150,18 @@ def test_a_placeholder_is_told_from_a_wrong_name(folder: Path, text: str) -> Non
         load(["d"])
 
 
+def test_a_namespace_with_a_placeholder_for_a_name_is_left_out_and_a_gap(folder: Path) -> None:
+    text = "apiVersion: v1\nkind: Namespace\nmetadata: {name: _, labels: {team: a}}\n"
+    write(folder, {"a.yaml": text})
+    loaded = load(["d"])
+    assert names(loaded) == ["Pod web"]
+    (gap,) = loaded.gaps
+    assert "the labels of a namespace are not known, because Namespace _ (d/a.yaml:3) is a template" in str(gap)
+    assert gap.touches(["shop"])
+    with pytest.raises(InputError, match="this looks like a template: render it first"):
+        load(["d/a.yaml"])
+
+
 def test_a_refused_object_of_a_known_namespace_touches_that_namespace_alone(folder: Path) -> None:
     write(folder, {"a.yaml": POLICY.replace("{}}", "{}, ingress: 1}")})
     (gap,) = load(["d"], keep_going=True).gaps

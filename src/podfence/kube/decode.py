@@ -31,7 +31,7 @@ from podfence.kube.registry import (
 )
 from podfence.kube.source import Origin
 from podfence.kube.validation.consequences import weighed
-from podfence.kube.validation.findings import Findings, go_quote, without_consequences
+from podfence.kube.validation.findings import Findings, go_quote, is_placeholder, without_consequences
 from podfence.kube.validation.meta import check_meta
 from podfence.kube.validation.names import dns_label, label_value
 from podfence.kube.validation.near import near_misses
@@ -233,6 +233,9 @@ class _Decoder:
         known.check(written, Reading(kind, version, lax, legacy), findings)
         name, namespace = meta.name if meta is not None else None, meta.namespace if meta is not None else None
         key = Key(kind, (namespace or self._namespace) if known.namespaced else "", name or "")
+        if kind == "Namespace" and is_placeholder(key.name) and origin.document.file in self._folders:
+            self._leave_namespace(key, origin)
+            return
         if (unread or findings) and self._tell(unread, findings, origin, known, key, live=live):
             return
         if not name:
@@ -240,6 +243,13 @@ class _Decoder:
         if known.namespaced and not namespace:
             self.found.unplaced.append(key)
         self.found.objects.append(known.build(written, Identity(kind, version, key.namespace, key.name, origin)))
+
+    def _leave_namespace(self, key: Key, origin: Origin) -> None:
+        """Leave out a Namespace whose name a template is to fill in: it hides no policy, only labels."""
+        position = origin.at("metadata", "name")
+        self.found.left_out.append(LeftOut(Reason.TEMPLATE, str(position)))
+        what = f"the labels of a namespace are not known, because Namespace {key.name} ({position}) is a template"
+        self.found.gaps.append(Gap(what, "render it first"))
 
     def _tell(self, unread: Findings, findings: Findings, origin: Origin, known: Kind, key: Key, *, live: bool) -> bool:
         """Add what is wrong with an object to the problems; return whether it is refused."""

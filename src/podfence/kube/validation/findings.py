@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 _PLACEHOLDER = re.compile(r"\$[({A-Z]|\{\{|^_+$|^<.+>$|^%.+%$|^@.+@$|^__.+__$")
 
 
+def is_placeholder(text: str) -> bool:
+    """Return whether a text stands for what a template is to put in its place."""
+    return _PLACEHOLDER.search(text) is not None
+
+
 class Findings(list[Finding]):
     """Findings in the order an API server lists them."""
 
@@ -36,7 +41,7 @@ class Findings(list[Finding]):
     ) -> None:
         """Add ``Invalid value``."""
         message = f"Invalid value: {go_value(value)}: {message}"
-        if not remedy and isinstance(value, str) and _PLACEHOLDER.search(value):
+        if not remedy and isinstance(value, str) and is_placeholder(value):
             remedy = "this looks like a template: render it first"
         self.append(
             Finding(code=code, path=field, message=message, place=place, at_key=at_key, remedy=remedy, needs=needs)
