@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 VALUES: dict[str, Any] = yaml.safe_load((helm.CHART / "values.yaml").read_text())
 SCHEMA: dict[str, Any] = json.loads((helm.CHART / "values.schema.json").read_text())
 
-# What the agent asks of the API server: the kinds it follows, and Events about its node.
+# What the agent asks of the API server: the kinds it follows, and Events about its node and about policies.
 EVERYWHERE = {
     ("", "namespaces", "list"),
     ("", "namespaces", "watch"),
@@ -41,7 +41,6 @@ EVERYWHERE = {
     ("networking.k8s.io", "networkpolicies", "watch"),
     ("", "events", "create"),
 }
-IN_DEFAULT = {("", "events", "create"), ("", "events", "patch")}
 
 
 def permissions(role: dict[str, Any]) -> set[tuple[str, str, str]]:
@@ -132,8 +131,7 @@ def test_roles_grant_what_the_agent_asks_for_and_no_more() -> None:
     found = helm.objects()
 
     assert permissions(found["ClusterRole"]) == EVERYWHERE
-    assert permissions(found["Role"]) == IN_DEFAULT
-    assert found["Role"]["metadata"]["namespace"] == "default"
+    assert "Role" not in found
 
 
 @helm.needed
@@ -170,10 +168,9 @@ def test_roles_are_bound_to_the_account_of_the_pods_alone() -> None:
     found = helm.objects()
     account = {"kind": "ServiceAccount", "name": "podfence-agent", "namespace": "n"}
 
-    for kind in ("ClusterRole", "Role"):
-        binding = found[f"{kind}Binding"]
-        assert binding["subjects"] == [account]
-        assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == (kind, found[kind]["metadata"]["name"])
+    binding, role = found["ClusterRoleBinding"], found["ClusterRole"]
+    assert binding["subjects"] == [account]
+    assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == ("ClusterRole", role["metadata"]["name"])
     assert found["ServiceAccount"]["metadata"] | account == found["ServiceAccount"]["metadata"] | {
         "kind": "ServiceAccount",
         "name": "podfence-agent",

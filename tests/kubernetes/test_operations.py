@@ -50,8 +50,8 @@ def in_agent(bed: Bed, node: int, *words: str) -> str:
     return bed.kubectl("-n", NAMESPACE, "exec", name, "--", "podfence", *words, check=False).stdout
 
 
-def requested(log: Path, since: int) -> set[tuple[str, str, str, str]]:
-    """Return verb, API group, resource and namespace of what agents asked for, after so many bytes of the log."""
+def requested(log: Path, since: int) -> set[tuple[str, str, str]]:
+    """Return verb, API group and resource of what agents asked for, after so many bytes of the log."""
     with log.open("rb") as file:
         file.seek(since)
         events = [json.loads(line) for line in file]
@@ -60,23 +60,20 @@ def requested(log: Path, since: int) -> set[tuple[str, str, str, str]]:
     for event in events:
         assert event["annotations"]["authorization.k8s.io/decision"] == "allow", event
         what = event["objectRef"]
-        found.add((event["verb"], what.get("apiGroup", ""), what["resource"], what.get("namespace", "")))
+        found.add((event["verb"], what.get("apiGroup", ""), what["resource"]))
     return found
 
 
-def granted(bed: Bed) -> set[tuple[str, str, str, str]]:
-    """Return the same of what the installed roles grant; a ClusterRole is for no namespace in particular."""
-    found = set()
-    for words, namespace in ((("clusterrole",), ""), (("-n", "default", "role"), "default")):
-        role = json.loads(bed.kubectl("get", *words, "podfence-agent", "-o", "json").stdout)
-        found |= {
-            (verb, group, resource, namespace)
-            for rule in role["rules"]
-            for verb in rule["verbs"]
-            for group in rule["apiGroups"]
-            for resource in rule["resources"]
-        }
-    return found
+def granted(bed: Bed) -> set[tuple[str, str, str]]:
+    """Return the same of what the installed role grants."""
+    role = json.loads(bed.kubectl("get", "clusterrole", "podfence-agent", "-o", "json").stdout)
+    return {
+        (verb, group, resource)
+        for rule in role["rules"]
+        for verb in rule["verbs"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
 
 
 def events(bed: Bed, reason: str) -> list[dict[str, Any]]:
@@ -91,7 +88,7 @@ def test_agents_ask_for_all_that_their_roles_grant_and_for_nothing_else(empty: B
     empty.kubectl("-n", "default", "delete", "events", "--field-selector", "involvedObject.kind=Node")
     empty.node_exec(1, "nft", "add table inet podfence")
     empty.install_podfence("maxUnavailable=2", ready=False)
-    until(lambda: [item for item in events(empty, "PodfenceForeignTable") if item["count"] > 1], "a counted Event")
+    until(lambda: events(empty, "PodfenceForeignTable"), "the Event that says what is wrong")
     empty.node_exec(1, "nft", "delete table inet podfence")
     until(lambda: events(empty, "PodfenceSolved"), "the Event that says that it is solved")
     empty.kubectl("-n", NAMESPACE, "rollout", "status", "daemonset/podfence-agent", "--timeout=120s", timeout=150)

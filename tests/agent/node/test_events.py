@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from podfence.agent.node.events import PATH, SOLVED, NodeEvents, reason
+from podfence.agent.node.events import CHANGED, SOLVED, STAYS, NodeEvents, reason
 from podfence.agent.node.findings import Finding
-from podfence.kube.live.errors import ApiError, NotFoundError, UnreachableError
+from podfence.kube.live.errors import ApiError, UnreachableError
 
 MISSING = Finding("fatal", "nft-missing", "nft cannot be started", "install it")
 BRIDGE = Finding("fatal", "bridge-not-filtered", "bridge cni0", "set it")
@@ -26,14 +26,7 @@ class Recorder:
         self.failure: ApiError | None = None
 
     async def post(self, path: str, body: bytes) -> bytes:
-        return self._keep("POST", path, body)
-
-    async def patch(self, path: str, body: bytes, content_type: str) -> bytes:
-        assert content_type == "application/merge-patch+json"
-        return self._keep("PATCH", path, body)
-
-    def _keep(self, verb: str, path: str, body: bytes) -> bytes:
-        self.sent.append((verb, path, msgspec.json.decode(body)))
+        self.sent.append(("POST", path, msgspec.json.decode(body)))
         if self.failure is not None:
             raise self.failure
         return b"{}"
@@ -47,12 +40,12 @@ class Telling:
         self.now = 1000.0
         self._events = NodeEvents(self.server, "n1", wall=lambda: 1.7e9 + self.now, clock=lambda: self.now)
 
-    def tell(self, *findings: Finding, after: float = 0.0) -> list[tuple[str, str | int]]:
-        """Return verb and reason, or count, of what was sent."""
+    def tell(self, *findings: Finding, after: float = 0.0) -> list[tuple[str, str]]:
+        """Return verb and reason of what was sent."""
         self.now += after
         self.server.sent.clear()
         asyncio.run(self._events.tell(findings))
-        return [(verb, body.get("reason") or body["count"]) for verb, _, body in self.server.sent]
+        return [(verb, body["reason"]) for verb, _, body in self.server.sent]
 
 
 def test_an_event_is_as_a_kubelet_writes_it() -> None:
@@ -86,20 +79,22 @@ def test_each_fatal_finding_is_one_event_and_warnings_are_none() -> None:
     assert Telling().tell(WARNING) == []
 
 
-def test_a_finding_that_stays_is_counted_once_a_minute() -> None:
+def test_a_finding_that_stays_is_told_again_every_half_hour_in_an_event_of_its_own() -> None:
     telling = Telling()
     telling.tell(MISSING)
     name = telling.server.sent[0][2]["metadata"]["name"]
-    assert telling.tell(MISSING, after=59) == []
-    assert telling.tell(MISSING, after=1) == [("PATCH", 2)]
-    assert telling.server.sent[0][1] == f"{PATH}/{name}"
-    assert telling.tell(MISSING, after=60) == [("PATCH", 3)]
+    assert telling.tell(MISSING, after=STAYS - 1) == []
+    assert telling.tell(MISSING, after=1) == [("POST", "PodfenceNftMissing")]
+    assert telling.server.sent[0][2]["metadata"]["name"] != name
+    assert telling.tell(MISSING, after=STAYS - 1) == []
 
 
-def test_a_message_that_changes_is_told_with_the_next_count() -> None:
+def test_a_message_that_changes_is_told_some_minutes_later() -> None:
     telling = Telling()
     telling.tell(MISSING)
-    telling.tell(Finding("fatal", "nft-missing", "still", "no"), after=60)
+    other = Finding("fatal", "nft-missing", "still", "no")
+    assert telling.tell(other, after=CHANGED - 1) == []
+    assert telling.tell(other, after=1) == [("POST", "PodfenceNftMissing")]
     assert telling.server.sent[0][2]["message"] == "still; no"
 
 
@@ -124,17 +119,6 @@ def test_a_finding_that_goes_within_a_minute_is_solved_when_the_minute_is_over()
     telling.tell(MISSING)
     assert telling.tell(after=10) == []
     assert telling.tell(after=50) == [("POST", SOLVED)]
-
-
-def test_an_event_that_the_server_forgot_is_made_again() -> None:
-    telling = Telling()
-    telling.tell(MISSING)
-    telling.server.failure = NotFoundError("gone", 404)
-    with pytest.raises(NotFoundError):
-        telling.tell(MISSING, after=60)
-    assert [verb for verb, _, _ in telling.server.sent] == ["PATCH", "POST"]
-    telling.server.failure = None
-    assert telling.tell(MISSING, after=60) == [("POST", "PodfenceNftMissing")]
 
 
 def test_what_fails_is_raised_after_all_were_tried_and_tried_again_in_a_minute() -> None:

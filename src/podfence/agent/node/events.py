@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fatal findings as Events of the Node, where `kubectl describe node` shows them.
 
-Written as a kubelet writes its own about a node: in namespace default, with the name of the Node as its uid. One
-finding is one Event, which is counted up for as long as the finding stays, and another one when it is solved.
+Written as a kubelet writes its own about a node: in namespace default, with the name of the Node as its uid. A
+finding is an Event when it comes, another now and then for as long as it stays, and one when it is solved. None is
+changed afterwards: who may change Events can change those of others.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from podfence.kube.live.errors import ApiError, NotFoundError
+from podfence.kube.live.errors import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,11 +28,16 @@ PATH: Final = "/api/v1/namespaces/default/events"
 AGAIN: Final = 60.0
 """Seconds between two requests about the same finding at least."""
 
+CHANGED: Final = 600.0
+"""Seconds after which a finding is told again whose message is another."""
+
+STAYS: Final = 1800.0
+"""Seconds after which a finding is told again that has stayed; servers keep an Event for an hour, by default."""
+
 SOLVED: Final = "PodfenceSolved"
 """The reason of an Event that says that something is right again."""
 
 _COMPONENT: Final = "podfence"
-_MERGE: Final = "application/merge-patch+json"
 _LONGEST_NOTE: Final = 1024
 """Bytes that a message of an Event has at most."""
 
@@ -42,19 +48,22 @@ class Poster(Protocol):
     async def post(self, path: str, body: bytes) -> bytes:
         """Create an object from JSON; return the server's answer."""
 
-    async def patch(self, path: str, body: bytes, content_type: str) -> bytes:
-        """Change an object; return the server's answer."""
-
 
 @dataclass(slots=True)
 class _Told:
-    """What was told about a finding: the name and count of its Event, and when it was last tried to."""
+    """A finding, what was told of it last and when, and when that was last tried; "" and never for nothing."""
 
     message: str
-    name: str = ""
-    count: int = 0
+    told: str = ""
+    at: float = -STAYS
     tried: float = -AGAIN
     is_solved: bool = False
+
+    def is_due(self, now: float) -> bool:
+        """Return whether there is something to tell."""
+        if now - self.tried < AGAIN:
+            return False
+        return self.is_solved or now - self.at >= (STAYS if self.message == self.told else CHANGED)
 
 
 class NodeEvents:
@@ -90,9 +99,9 @@ class NodeEvents:
         error: ApiError | None = None
         now = self._clock()
         for code, told in list(self._told.items()):
-            if told.is_solved and not told.count:
+            if told.is_solved and not told.told:
                 del self._told[code]
-            elif now - told.tried >= AGAIN:
+            elif told.is_due(now):
                 told.tried = now
                 try:
                     await self._tell(code, told)
@@ -107,22 +116,8 @@ class NodeEvents:
             await self._session.post(PATH, self._event("Normal", SOLVED, text, f"{code}-solved"))
             del self._told[code]
             return
-        if told.count:
-            try:
-                await self._count(told)
-            except NotFoundError:
-                # The server keeps Events for an hour, by default.
-                told.count = 0
-            else:
-                return
-        body = self._event("Warning", reason(code), told.message, code)
-        await self._session.post(PATH, body)
-        told.name, told.count = msgspec.json.decode(body)["metadata"]["name"], 1
-
-    async def _count(self, told: _Told) -> None:
-        change = {"count": told.count + 1, "lastTimestamp": self._now(), "message": _cut(told.message)}
-        await self._session.patch(f"{PATH}/{told.name}", msgspec.json.encode(change), _MERGE)
-        told.count += 1
+        await self._session.post(PATH, self._event("Warning", reason(code), told.message, code))
+        told.told, told.at = told.message, told.tried
 
     def _event(self, kind: str, why: str, message: str, code: str) -> bytes:
         return event(
@@ -133,9 +128,6 @@ class NodeEvents:
             self._node,
             self._wall(),
         )
-
-    def _now(self) -> str:
-        return _time(self._wall())
 
 
 def event(
