@@ -108,7 +108,7 @@ class Fuzzer:
         missing = [way for token, way in ways.items() if self._must_arrive(way) and way.receiver not in places[token]]
         if len(ways) == 1:
             return found + [self._found(way, way.receiver, "it is allowed and does not arrive", b"") for way in missing]
-        # A frame for the bridge itself can make it lose the way to a pod for a while, as SECURITY.md says.
+        # This, too, may be because the bridge has lost the way to a pod.
         for way in missing:
             self.bed.restore()
             found += self.run([way.plan])
@@ -118,12 +118,16 @@ class Fuzzer:
         """Give what has come to each place, up to something that was sent there afterwards and is allowed."""
         for name in WATCHED:
             # Only its node may send to a pod that is not known yet, unless that pod has told it another place.
-            if name != HELD:
-                mark = honest_word(self.bed, name)
-                last = self.bed.port(name).hears(mark, ARRIVES)
-                assert last is not None, f"what others may send to {name} does not arrive"
+            if name != HELD and not self._comes_through(name):
+                # A frame for the bridge itself can make it lose the way to a pod for a while, as SECURITY.md says.
+                self.bed.restore()
+                assert self._comes_through(name), f"what others may send to {name} does not arrive"
             self.bed.port(name).first(lambda _: False, 0.01)
             yield from ((name, frame) for frame in self.bed.port(name).passed)
+
+    def _comes_through(self, name: str) -> bool:
+        """Return whether something allowed comes to a place; by then all that was sent before it has come."""
+        return self.bed.port(name).hears(honest_word(self.bed, name), ARRIVES) is not None
 
     def _at_the_node(self, ways: dict[bytes, Sent]) -> Iterator[Found]:
         for item in self._node:

@@ -115,6 +115,8 @@ class Oracle:
             return f"what is there is neither IP nor ARP: {found.summary()}"
         if isinstance(head, IPv6) and self._is_discovery(head):
             return self._discovery(self._bed[sender], head)
+        if self._is_complaint_of_options(head):
+            return ""
         if head.src not in self._own(sender):
             return f"the source {head.src} is not the sender's"
         if not self._belongs(place, head.dst):
@@ -154,6 +156,15 @@ class Oracle:
         mine = (ipaddress.ip_network(whole) for whole in self._bed.wiring.nodes[1].ranges)
         pods = {one for end in self._bed.wiring.nodes[2].pods.values() for one in (end.four, end.six)}
         return address not in pods and not any(wanted in whole for whole in mine)
+
+    def _is_complaint_of_options(self, head: Packet) -> bool:
+        """Return whether a node complains of hop-by-hop options, which it reads before any rule can be asked."""
+        others = {end.six for end in self._bed.ends.values() if end.name != "n1"}
+        if not isinstance(head, IPv6) or head.src in others:
+            return False
+        last = upper(head)
+        about = ip_of_inner(last, 6) if protocol_of(head) == 58 and kind_of(last) == 4 else None
+        return about is not None and about.nh == 0
 
     def _may_begin(self, sender: str, head: Packet) -> bool:
         if sender == HELD:
