@@ -179,6 +179,16 @@ def test_where_nothing_proves_the_link_it_is_said_why(item: Attachment | None, n
     assert found.unproven == {"shop/web": reason}
 
 
+def test_a_pod_whose_result_was_lost_is_not_cut_off_by_one_that_proves_its_bridge() -> None:
+    found = matched(result("cni0", "veth1", addresses=[B], pod="shop/new"), pods={"shop/web": (A,), "shop/new": (B,)})
+    assert [link.pod for link in found.links.pods] == ["shop/new"]
+    assert "shop/web" in found.unproven
+    assert (set(found.links.uplinks), set(found.links.held)) == ({"veth2"}, set())
+    # With no such pod, a port of nobody is of one that is being made.
+    alone = matched(result("cni0", "veth1", addresses=[B], pod="shop/new"), pods={"shop/new": (B,)})
+    assert (set(alone.links.uplinks), set(alone.links.held)) == (set(), {"veth2"})
+
+
 def test_an_address_that_the_result_does_not_have_is_not_bound() -> None:
     found = matched(result("cni0", "veth1"), pods={"shop/web": (A, SIX)})
     assert told(found) == [f"{BOUND} {A}"]

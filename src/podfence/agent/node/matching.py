@@ -93,6 +93,7 @@ class _Matching:
     owners: dict[int, str] = field(init=False)
     claimed: set[int] = field(default_factory=set)
     bridges: set[int] = field(default_factory=set)
+    doubtful: set[int] = field(default_factory=set)
     gateways: set[int] = field(default_factory=set)
     unproven: dict[str, str] = field(default_factory=dict)
     astray: dict[str, str] = field(default_factory=dict)
@@ -169,6 +170,8 @@ class _Matching:
         for address, place in places:
             if place.kind == "bridge":
                 text = format_address(address)
+                if not is_bound:
+                    self.doubtful.add(self.numbers[place.bridge])
                 self.unproven[pod] = (
                     f"the result of its plugin does not have its address {text}"
                     if is_bound
@@ -195,8 +198,14 @@ class _Matching:
         bridges = self.bridges | {number for number in remembered if number in links}
         names = frozenset(links[number].name for number in bridges)
         ports = {number for number, link in links.items() if link.master in bridges and not self.found.get(number)}
+        # Where a pod that runs is behind nobody knows which port, any port of nobody may be its, and to hold that would
+        # cut it off; that it is not bound is told.
         uplinks = {
-            number for number in ports if links[number].kind not in CABLES or links[number].name in self.granted.uplinks
+            number
+            for number in ports
+            if links[number].kind not in CABLES
+            or links[number].name in self.granted.uplinks
+            or links[number].master in self.doubtful
         }
         reserved = frozenset().union(self.gateways, *(self.kernel.addresses.get(number, ()) for number in bridges))
         ends = tunnels(links.values())
