@@ -6,12 +6,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, cast
 
-from podfence.analysis.asked import ListQuestion
 from podfence.analysis.check import check
-from podfence.analysis.connectivity import connectivity, matrix, pod_connections
 from podfence.analysis.endpoints import namespaces_of, parse_endpoint, require_namespace
 from podfence.analysis.notes import notes
-from podfence.analysis.overview import overview
 from podfence.analysis.ports import parse_port
 from podfence.cluster.state import ClusterState
 from podfence.policy.engine import Engine
@@ -23,6 +20,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from podfence.analysis.answers import Connectivity, Matrix, PodConnection
+    from podfence.analysis.asked import ListQuestion
     from podfence.analysis.overview import Overview
     from podfence.cluster.state import Event
     from podfence.kube.decode import Validation
@@ -132,6 +130,8 @@ class Cluster:
         EndpointError as `check` does.
         """
         question = self._question(source, destination, port, namespaces, namespace)
+        from podfence.analysis.connectivity import connectivity
+
         return connectivity(self.model, question, progress, self.notes)
 
     def overview(
@@ -145,6 +145,8 @@ class Cluster:
         progress: Callable[[float, int], None] | None = None,
     ) -> Overview:
         """Return the connections of `connectivity` in the fewest and shortest lines, for people; they may overlap."""
+        from podfence.analysis.overview import overview
+
         return overview(self.model, self._question(source, destination, port, namespaces, namespace), progress)
 
     def pod_connections(
@@ -160,10 +162,14 @@ class Cluster:
 
         The connections are written out as they are drawn, so that there may be millions of them.
         """
+        from podfence.analysis.connectivity import pod_connections
+
         return pod_connections(self.model, self._question(source, destination, port, namespaces, namespace))
 
     def matrix(self, *, port: int | str | None = None, namespaces: Collection[str] | None = None) -> Matrix:
         """Return the grid of all workloads (of some namespaces) for one port, or for every port."""
+        from podfence.analysis.connectivity import matrix
+
         return matrix(self.model, self._question(None, None, port, namespaces, None))
 
     def apply(self, event: Event) -> Change:
@@ -182,6 +188,8 @@ class Cluster:
         namespaces: Collection[str] | None,
         namespace: str | None,
     ) -> ListQuestion:
+        from podfence.analysis.asked import ListQuestion
+
         own = namespace or self.namespace
         for name in namespaces or ():
             require_namespace(self.state, name)

@@ -11,7 +11,6 @@ import difflib
 import os
 import stat
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -91,14 +90,15 @@ def find(asked: str | None, environ: Mapping[str, str], *, wanted: bool = True) 
     named = environ.get(VARIABLE) if asked is None else asked
     if named is not None:
         return read(named) if named else Settings()
-    folder = Path.cwd()
-    for place in (folder, *folder.parents):
+    place, below = os.getcwd(), ""
+    while place != below:
         for name in (_NAME, _PROJECT):
-            path = place / name
-            if path.is_file() and (name == _NAME or _TABLE in _bytes(path)):
+            path = os.path.join(place, name)
+            if os.path.isfile(path) and (name == _NAME or _TABLE in _bytes(path)):
                 return read(os.path.relpath(path))
-        if (place / _REPOSITORY).exists():
+        if os.path.exists(os.path.join(place, _REPOSITORY)):
             break
+        place, below = os.path.dirname(place), place
     return Settings()
 
 
@@ -107,22 +107,22 @@ def read(path: str) -> Settings:
     import tomllib
 
     try:
-        content = tomllib.loads(_bytes(Path(path)).decode())
+        content = tomllib.loads(_bytes(path).decode())
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: the text is not UTF-8; save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {str(error)[:1].lower()}{str(error)[1:]}") from None
-    if os.path.basename(path) == _PROJECT:  # noqa: PTH119
+    if os.path.basename(path) == _PROJECT:
         content = content.get("tool", {}).get("podfence", {})
     return _Reading(path, content).settings()
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: str) -> bytes:
     try:
-        mode = path.stat().st_mode
+        mode = os.stat(path).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
             raise ConfigError(f"{path}: is no file")
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             data = file.read(_SIZE_LIMIT + 1)
     except OSError as error:
         text = error.strerror or str(error)
@@ -137,7 +137,7 @@ class _Reading:
 
     def __init__(self, path: str, content: object) -> None:
         self._path = path
-        self._folder = os.path.dirname(path)  # noqa: PTH120
+        self._folder = os.path.dirname(path)
         if not isinstance(content, dict):
             raise ConfigError(f"{path}: tool.podfence: expected a table")
         self._content: dict[str, Any] = content
@@ -183,8 +183,8 @@ class _Reading:
         top = os.path.realpath(self._folder or ".")
         found = []
         for text in self._texts(key):
-            path = os.path.normpath(os.path.join(self._folder, text))  # noqa: PTH118
-            if os.path.isabs(text) or os.path.commonpath((os.path.realpath(path), top)) != top:  # noqa: PTH117
+            path = os.path.normpath(os.path.join(self._folder, text))
+            if os.path.isabs(text) or os.path.commonpath((os.path.realpath(path), top)) != top:
                 raise ConfigError(f"{self._path}: {key}: {text} is not in the folder of this file; give it with -f")
             found.append(path)
         return tuple(found)
