@@ -86,6 +86,16 @@ def test_namespace_that_nobody_creates_is_made_up() -> None:
     assert not any("bar" in note for note in cluster.notes)
 
 
+def test_a_made_up_namespace_is_said_where_a_policy_asks_for_a_label_that_it_may_have(tmp_path: Path) -> None:
+    (tmp_path / "all.yaml").write_text(
+        "{apiVersion: v1, kind: Pod, metadata: {name: web, namespace: bar}, spec: {containers: [{name: c, image: i}]}}\n---\n"
+        "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: p, namespace: shop}, spec: {podSelector: {},"
+        " ingress: [{from: [{namespaceSelector: {matchLabels: {team: a}}}]}]}}\n"
+    )
+    (note,) = (text for text in podfence.load(tmp_path).notes if "made up" in text)
+    assert "bar" in note
+
+
 # Whom a policy selects
 
 
