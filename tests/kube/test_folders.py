@@ -278,7 +278,9 @@ UNAPPLIED: list[tuple[str, dict[str, str], set[str] | None]] = [
     ("a policy asks for namespaces", {"kustomization.yaml": "namespace: prod\nresources: [p.yaml, q.yaml]\n", "p.yaml": ASKING_POLICY, "q.yaml": BARE_POD.replace("web", "api")}, {"default", "prod"}),
     ("selectors would have more labels", {"kustomization.yaml": LABELS, "p.yaml": POLICY}, {"shop"}),
     ("labels would be of the policy alone", {"kustomization.yaml": LABELS.replace("true", "false"), "p.yaml": POLICY}, None),
-    ("pods would have more labels", {"kustomization.yaml": "commonLabels: {a: b}\nresources: [pod.yaml]\n", "p.yaml": POLICY}, {"shop"}),
+    ("pods would have a label that a policy asks for", {"kustomization.yaml": "commonLabels: {a: b}\nresources: [pod.yaml]\n", "p.yaml": POLICY.replace("{}", "{matchLabels: {a: b}}")}, {"shop"}),
+    ("pods would have a label that a peer asks for", {"kustomization.yaml": "labels: [{pairs: {a: b}, includeTemplates: true}]\nresources: [pod.yaml]\n", "p.yaml": POLICY.replace("{}", "{}, ingress: [{from: [{podSelector: {matchLabels: {a: b}}}]}]")}, {"shop"}),
+    ("pods would have a label that nothing asks for", {"kustomization.yaml": "commonLabels: {a: b}\nresources: [pod.yaml]\n", "p.yaml": POLICY}, None),
     ("labels, and there is no policy", {"kustomization.yaml": "commonLabels: {a: b}\nresources: [pod.yaml]\n"}, None),
 ]  # fmt: skip
 

@@ -45,7 +45,7 @@ class Kustomization(NamedTuple):
     `patches` are the real paths of files that are no objects, `resources` those of files that are, and `elsewhere`
     the resources that are to be had from the network. `changes` tells whether it makes anything other than the sum of
     its files, `patches_policies` whether the word that policies hold occurs in it. `namespace` is where it puts its
-    objects, "" if it leaves them where they are, and `selects` tells whether it adds labels to selectors or to pods.
+    objects, "" if it leaves them where they are, and `labels` are the keys that it adds to selectors or to pods.
     """
 
     folder: str
@@ -55,7 +55,7 @@ class Kustomization(NamedTuple):
     changes: bool
     patches_policies: bool
     namespace: str
-    selects: bool
+    labels: frozenset[str]
 
 
 def may_hold_object(data: bytes) -> bool:
@@ -88,7 +88,8 @@ def kustomization(path: str, documents: Iterable[SourceDocument]) -> Kustomizati
     resources: set[str] = set()
     elsewhere: set[str] = set()
     namespace = ""
-    changes = patches_policies = selects = False
+    labels: set[str] = set()
+    changes = patches_policies = False
     for document in documents:
         value = document.value
         if not isinstance(value, dict):
@@ -96,7 +97,7 @@ def kustomization(path: str, documents: Iterable[SourceDocument]) -> Kustomizati
         changes = changes or any(value.get(key) for key in _CHANGES)
         patches_policies = patches_policies or may_hold_policy(document.text)
         namespace = str(value.get("namespace") or namespace)
-        selects = selects or bool(value.get("commonLabels")) or any(_selects(item) for item in _items(value, "labels"))
+        labels.update(_labels(value))
         patches.update(_real(folder, name) for name in _named(value, (*_PATCH_LISTS, *_OTHER_PARTS)))
         resources.update(_real(folder, name) for name in _named(value, _RESOURCES))
         elsewhere.update(name for name in _named(value, _RESOURCES) if _ELSEWHERE.search(name))
@@ -108,7 +109,7 @@ def kustomization(path: str, documents: Iterable[SourceDocument]) -> Kustomizati
         changes=changes,
         patches_policies=patches_policies,
         namespace=namespace,
-        selects=selects,
+        labels=frozenset(labels),
     )
 
 
@@ -129,9 +130,12 @@ def _real(folder: str, name: str) -> str:
     return os.path.realpath(os.path.join(folder, name))  # noqa: PTH118
 
 
-def _selects(labels: object) -> bool:
-    """Return whether an entry of `labels` reaches more than the labels of the object itself."""
-    return isinstance(labels, dict) and any(labels.get(key) for key in ("includeSelectors", "includeTemplates"))
+def _labels(value: dict[str, Any]) -> Iterator[str]:
+    """Yield the keys of the labels that reach more than the object itself."""
+    whole = [item for item in _items(value, "labels") if isinstance(item, dict)]
+    pairs = [item.get("pairs") for item in whole if item.get("includeSelectors") or item.get("includeTemplates")]
+    for labels in (value.get("commonLabels"), *pairs):
+        yield from map(str, labels if isinstance(labels, dict) else ())
 
 
 def _items(value: dict[str, Any], key: str) -> list[Any]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from podfence.kube.foreign import Kustomization
-    from podfence.kube.objects import KubeObject
+    from podfence.kube.objects import KubeObject, Peer
 
 
 def unapplied(objects: Iterable[KubeObject], kustomizations: Sequence[Kustomization]) -> Iterator[Gap]:
@@ -35,30 +35,44 @@ def unapplied(objects: Iterable[KubeObject], kustomizations: Sequence[Kustomizat
             read.setdefault(item.origin.document.file, []).append(item)
     by_file = {os.path.realpath(file): items for file, items in read.items()}
     by_folder = {os.path.realpath(item.folder): item for item in kustomizations}
+    asked = {key for item in told for key in _asked_labels(item)}
     for kustomization in kustomizations:
-        if kustomization.namespace or kustomization.selects:
-            found = [item for file in _files(kustomization, by_folder) for item in by_file.get(file, ())]
-            spaces = _changed(kustomization, found)
-            if spaces and (kustomization.selects or not _only_renames(kustomization.namespace, found, told)):
-                what = f"kustomization {kustomization.folder} {_task(kustomization)} and is not applied"
-                yield Gap(what, f"-k {kustomization.folder} applies it", spaces)
+        if not (kustomization.namespace or kustomization.labels):
+            continue
+        found = [item for file in _files(kustomization, by_folder) for item in by_file.get(file, ())]
+        remedy = f"-k {kustomization.folder} applies it"
+        moved = _moved(kustomization.namespace, found)
+        if moved and not _only_renames(kustomization.namespace, found, told):
+            what = f"puts objects into namespace {kustomization.namespace}"
+            yield Gap(f"kustomization {kustomization.folder} {what} and is not applied", remedy, moved)
+        if labelled := _labelled(kustomization.labels, found, asked):
+            what = "adds labels to selectors or pods"
+            yield Gap(f"kustomization {kustomization.folder} {what} and is not applied", remedy, labelled)
 
 
-def _task(kustomization: Kustomization) -> str:
-    if not kustomization.namespace:
-        return "adds labels to selectors or pods"
-    return f"puts objects into namespace {kustomization.namespace}"
-
-
-def _changed(kustomization: Kustomization, found: Iterable[KubeObject]) -> frozenset[str]:
-    """Return the namespaces about whose pods an answer may be another one once it is applied."""
+def _moved(namespace: str, found: Iterable[KubeObject]) -> frozenset[str]:
+    """Return the namespaces about whose pods an answer may be another one once objects are put into a namespace."""
     spaces: set[str] = set()
     for item in found:
-        here = item.key.namespace
-        there = kustomization.namespace or here
-        if kustomization.selects or there != here:
-            spaces |= {here, there} if isinstance(item, NetworkPolicy) else {here}
+        if namespace not in ("", item.key.namespace):
+            spaces |= {item.key.namespace, namespace} if isinstance(item, NetworkPolicy) else {item.key.namespace}
     return frozenset(spaces)
+
+
+def _labelled(labels: frozenset[str], found: Iterable[KubeObject], asked: set[str]) -> frozenset[str]:
+    """Return the same for labels that are added; to pods, those matter that a selector asks for."""
+    matters = not labels.isdisjoint(asked)
+    return frozenset(item.key.namespace for item in found if labels and (matters or isinstance(item, NetworkPolicy)))
+
+
+def _asked_labels(item: KubeObject) -> Iterator[str]:
+    if isinstance(item, NetworkPolicy):
+        selectors = (item.pod_selector, *(peer.pod_selector for peer in _peers(item)))
+        yield from (one.key for selector in selectors if selector is not None for one in selector.requirements)
+
+
+def _peers(policy: NetworkPolicy) -> Iterator[Peer]:
+    return (peer for rule in (*policy.ingress, *policy.egress) for peer in rule.peers)
 
 
 def _only_renames(namespace: str, found: Sequence[KubeObject], told: Iterable[KubeObject]) -> bool:
@@ -70,10 +84,8 @@ def _only_renames(namespace: str, found: Sequence[KubeObject], told: Iterable[Ku
 
 
 def _asks_for_namespaces(item: KubeObject) -> bool:
-    if not isinstance(item, NetworkPolicy):
-        return False
-    peers = (peer for rule in (*item.ingress, *item.egress) for peer in rule.peers)
-    return any(peer.namespace_selector is not None and peer.namespace_selector.requirements for peer in peers)
+    selectors = (peer.namespace_selector for peer in _peers(item)) if isinstance(item, NetworkPolicy) else ()
+    return any(selector is not None and selector.requirements for selector in selectors)
 
 
 def _files(kustomization: Kustomization, by_folder: Mapping[str, Kustomization]) -> set[str]:
