@@ -258,6 +258,50 @@ def test_kustomizations_that_change_something_are_said_not_to_be_applied(folder:
     assert note.endswith("kustomization d are not applied: the files are read as they are written (-k d renders it)")
 
 
+BARE_POD = POD.replace(", namespace: shop", "")
+BARE_POLICY = POLICY.replace(", namespace: shop", "")
+ASKING_POLICY = BARE_POLICY.replace(
+    "podSelector: {}", "ingress: [{from: [{namespaceSelector: {matchLabels: {a: b}}}]}]"
+)
+ONLY_POLICY = "namespace: shop\nresources: [p.yaml]\n"
+WITH_POD = "namespace: prod\nresources: [p.yaml, q.yaml, pod.yaml]\n"
+LABELS = "labels: [{pairs: {a: b}, includeSelectors: true}]\nresources: [p.yaml]\n"
+UNAPPLIED: list[tuple[str, dict[str, str], set[str] | None]] = [
+    ("a policy would go to the pods it is about", {"kustomization.yaml": ONLY_POLICY, "p.yaml": BARE_POLICY}, {"default", "shop"}),
+    ("a policy is where it would go", {"kustomization.yaml": ONLY_POLICY, "p.yaml": POLICY}, None),
+    ("pods would leave a policy", {"kustomization.yaml": "namespace: prod\nresources: [pod.yaml]\n", "p.yaml": POLICY}, {"shop"}),
+    ("pods would go, and there is no policy", {"kustomization.yaml": "namespace: prod\nresources: [pod.yaml]\n"}, None),
+    ("a base would put it there", {"o/kustomization.yaml": "resources: [../b]\nnamespace: shop\n", "b/kustomization.yaml": "resources: [p.yaml]\n", "b/p.yaml": BARE_POLICY}, {"default", "shop"}),
+    ("a component would", {"o/kustomization.yaml": "components: [../b]\nnamespace: shop\n", "b/kustomization.yaml": "kind: Component\napiVersion: kustomize.config.k8s.io/v1alpha1\nresources: [p.yaml]\n", "b/p.yaml": BARE_POLICY}, {"default", "shop"}),
+    ("all of a namespace would be called another", {"kustomization.yaml": WITH_POD, "p.yaml": POLICY, "q.yaml": POD.replace("web", "api")}, None),
+    ("a pod of it would stay", {"kustomization.yaml": WITH_POD, "p.yaml": POLICY, "q.yaml": POD.replace("web", "api"), "r.yaml": POD.replace("web", "db")}, {"shop", "prod"}),
+    ("a policy asks for namespaces", {"kustomization.yaml": "namespace: prod\nresources: [p.yaml, q.yaml]\n", "p.yaml": ASKING_POLICY, "q.yaml": BARE_POD.replace("web", "api")}, {"default", "prod"}),
+    ("selectors would have more labels", {"kustomization.yaml": LABELS, "p.yaml": POLICY}, {"shop"}),
+    ("labels would be of the policy alone", {"kustomization.yaml": LABELS.replace("true", "false"), "p.yaml": POLICY}, None),
+    ("pods would have a label that a policy asks for", {"kustomization.yaml": "commonLabels: {a: b}\nresources: [pod.yaml]\n", "p.yaml": POLICY.replace("{}", "{matchLabels: {a: b}}")}, {"shop"}),
+    ("pods would have a label that a peer asks for", {"kustomization.yaml": "labels: [{pairs: {a: b}, includeTemplates: true}]\nresources: [pod.yaml]\n", "p.yaml": POLICY.replace("{}", "{}, ingress: [{from: [{podSelector: {matchLabels: {a: b}}}]}]")}, {"shop"}),
+    ("pods would have a label that nothing asks for", {"kustomization.yaml": "commonLabels: {a: b}\nresources: [pod.yaml]\n", "p.yaml": POLICY}, None),
+    ("labels, and there is no policy", {"kustomization.yaml": "commonLabels: {a: b}\nresources: [pod.yaml]\n"}, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("files", "spaces"), [case[1:] for case in UNAPPLIED], ids=[case[0] for case in UNAPPLIED])
+def test_a_kustomization_that_is_not_applied_is_a_gap_where_it_would_turn_answers(
+    folder: Path, files: dict[str, str], spaces: set[str] | None
+) -> None:
+    write(folder, files)
+
+    assert [gap.namespaces for gap in load(["d"], recursive=True).gaps] == ([spaces] if spaces else [])
+
+
+def test_the_gap_of_a_policy_that_would_go_elsewhere_says_how_to_apply_it(folder: Path) -> None:
+    write(folder, {"kustomization.yaml": ONLY_POLICY, "p.yaml": BARE_POLICY})
+
+    (gap,) = load(["d"]).gaps
+    assert str(gap) == "kustomization d puts objects into namespace shop and is not applied (-k d applies it)"
+    assert load(["d"], namespace="shop").gaps == ()
+
+
 def test_resources_in_the_network_are_said_not_to_be_read(folder: Path) -> None:
     write(
         folder,

@@ -44,7 +44,8 @@ class Kustomization(NamedTuple):
 
     `patches` are the real paths of files that are no objects, `resources` those of files that are, and `elsewhere`
     the resources that are to be had from the network. `changes` tells whether it makes anything other than the sum of
-    its files, `patches_policies` whether the word that policies hold occurs in it.
+    its files, `patches_policies` whether the word that policies hold occurs in it. `namespace` is where it puts its
+    objects, "" if it leaves them where they are, and `labels` are the keys that it adds to selectors or to pods.
     """
 
     folder: str
@@ -53,6 +54,8 @@ class Kustomization(NamedTuple):
     elsewhere: frozenset[str]
     changes: bool
     patches_policies: bool
+    namespace: str
+    labels: frozenset[str]
 
 
 def may_hold_object(data: bytes) -> bool:
@@ -84,6 +87,8 @@ def kustomization(path: str, documents: Iterable[SourceDocument]) -> Kustomizati
     patches: set[str] = set()
     resources: set[str] = set()
     elsewhere: set[str] = set()
+    namespace = ""
+    labels: set[str] = set()
     changes = patches_policies = False
     for document in documents:
         value = document.value
@@ -91,11 +96,20 @@ def kustomization(path: str, documents: Iterable[SourceDocument]) -> Kustomizati
             continue
         changes = changes or any(value.get(key) for key in _CHANGES)
         patches_policies = patches_policies or may_hold_policy(document.text)
+        namespace = str(value.get("namespace") or namespace)
+        labels.update(_labels(value))
         patches.update(_real(folder, name) for name in _named(value, (*_PATCH_LISTS, *_OTHER_PARTS)))
         resources.update(_real(folder, name) for name in _named(value, _RESOURCES))
         elsewhere.update(name for name in _named(value, _RESOURCES) if _ELSEWHERE.search(name))
     return Kustomization(
-        folder or ".", frozenset(patches), frozenset(resources), frozenset(elsewhere), changes, patches_policies
+        folder=folder or ".",
+        patches=frozenset(patches),
+        resources=frozenset(resources),
+        elsewhere=frozenset(elsewhere),
+        changes=changes,
+        patches_policies=patches_policies,
+        namespace=namespace,
+        labels=frozenset(labels),
     )
 
 
@@ -116,11 +130,23 @@ def _real(folder: str, name: str) -> str:
     return os.path.realpath(os.path.join(folder, name))  # noqa: PTH118
 
 
+def _labels(value: dict[str, Any]) -> Iterator[str]:
+    """Yield the keys of the labels that reach more than the object itself."""
+    whole = [item for item in _items(value, "labels") if isinstance(item, dict)]
+    pairs = [item.get("pairs") for item in whole if item.get("includeSelectors") or item.get("includeTemplates")]
+    for labels in (value.get("commonLabels"), *pairs):
+        yield from map(str, labels if isinstance(labels, dict) else ())
+
+
+def _items(value: dict[str, Any], key: str) -> list[Any]:
+    items = value.get(key)
+    return items if isinstance(items, list) else []
+
+
 def _named(value: dict[str, Any], keys: Iterable[str]) -> Iterator[str]:
     """Yield the files that lists of a kustomization name."""
     for key in keys:
-        items = value.get(key)
-        for item in items if isinstance(items, list) else ():
+        for item in _items(value, key):
             named = item.get("path") if isinstance(item, dict) else item
             if isinstance(named, str) and named and "\n" not in named and "\0" not in named:
                 yield named

@@ -15,6 +15,7 @@ from podfence.kube.decode import decode
 from podfence.kube.findings import Code, Finding, Position, Severity
 from podfence.kube.objects import KubeObject
 from podfence.kube.omissions import Gap, LeftOut, Reason, details, summary
+from podfence.kube.unapplied import unapplied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -103,7 +104,7 @@ def load(
         dict(decoded.ignored),
         notes=tuple(_notes(read, decoded, left_out, is_placed=bool(namespace))),
         details=tuple(details(left_out)),
-        gaps=(*read.gaps, *decoded.gaps),
+        gaps=(*read.gaps, *decoded.gaps, *unapplied(objects, read.kustomizations)),
     )
 
 
