@@ -129,9 +129,9 @@ class Cluster:
         with an end in one of them. `progress` is told what is done and how much there is to do. Raises
         EndpointError as `check` does.
         """
-        question = self._question(source, destination, port, namespaces, namespace)
         from podfence.analysis.connectivity import connectivity
 
+        question = self._question(source, destination, port, namespaces, namespace)
         return connectivity(self.model, question, progress, self.notes)
 
     def overview(

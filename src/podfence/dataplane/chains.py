@@ -45,7 +45,6 @@ _BINDING: Final = "binding"
 """The part that binds links."""
 
 _Body = TypeVar("_Body", "ChainBody", "SetBody")
-_NUMBERS: Final = {"TCP": 6, "UDP": 17, "SCTP": 132}
 
 _Table = tuple[Objects, tuple[tuple[str, str], ...]]
 """The objects of a table of ranges, and the names of its maps with the word that rules have for their family."""
