@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import CancelledError
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,8 +21,10 @@ from tests.agent.live import added
 from tests.agent.test_loop import START, more
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
 
+    from podfence.agent.source import Notice
     from podfence.nft.transaction import Transaction
 
 
@@ -36,11 +39,24 @@ class Stubborn(FakeRunner):
         super().run(transaction)
 
 
+class Busy(QueueSource):
+    """A source that does something, once, when the loop has just received."""
+
+    after: Callable[[], None] | None = None
+
+    def receive(self, timeout: float | None) -> list[Notice]:
+        found = super().receive(timeout)
+        after, self.after = self.after, None
+        if after is not None:
+            after()
+        return found
+
+
 class Looping:
     """An agent in a thread."""
 
     def __init__(self) -> None:
-        self.source = QueueSource()
+        self.source = Busy()
         self.runner = Stubborn()
         self.agent = Agent(self.source, "n1", self.runner, Options(), Settings(), lambda report: None)
         self.thread = threading.Thread(target=self.agent.run)
@@ -71,6 +87,23 @@ def test_what_was_delivered_before_a_question_is_in_the_kernel_when_it_is_answer
         found = looping.agent.ask(lambda: looping.agent.status().revision)
         looping.source.wake()
         assert found.result(30) == revision
+
+
+def test_a_question_that_comes_while_the_loop_works_waits_for_what_was_delivered_before_it(looping: Looping) -> None:
+    looping.source.put([*added(START), Bookmark(1), Synced()])
+    first = looping.agent.ask(lambda: looping.agent.status().revision)
+    looping.source.wake()
+    assert first.result(30) == 1
+    found: SimpleQueue[Future[int | None]] = SimpleQueue()
+
+    def late() -> None:
+        looping.source.put([more(2), Bookmark(2)])
+        found.put(looping.agent.ask(lambda: looping.agent.status().revision))
+        looping.source.wake()
+
+    looping.source.after = late
+    looping.source.wake()
+    assert found.get(timeout=30).result(30) == 2
 
 
 def test_a_question_is_answered_too_while_the_kernel_refuses(looping: Looping) -> None:

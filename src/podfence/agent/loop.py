@@ -119,8 +119,11 @@ class Agent:
         """Follow the source until it ends, or until `stop`."""
         try:
             while not self._stopped:
+                # Whoever asks may know of notices that are received only now: what is asked later waits for them.
+                asked = self._questions.note()
+                patience = self._pace.patience(self._forget_at, begun=self._model is not None)
                 try:
-                    notices = self._source.receive(self._pace.patience(self._forget_at, begun=self._model is not None))
+                    notices = self._source.receive(0 if asked else patience)
                 except SourceClosed:
                     return
                 self._take(notices)

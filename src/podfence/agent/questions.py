@@ -20,6 +20,7 @@ class Questions:
     def __init__(self) -> None:
         """Have none."""
         self._waiting: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
+        self._due = 0
         self._closed = False
 
     def put(self, question: Callable[[], _Answer]) -> Future[_Answer]:
@@ -30,10 +31,15 @@ class Questions:
             self._cancel()
         return future
 
+    def note(self) -> bool:
+        """Let those that are there by now be answered next; return whether there are new ones."""
+        before, self._due = self._due, self._waiting.qsize()
+        return self._due > before
+
     def answer(self) -> None:
-        """Answer those that are there by now; what one raises, whoever asked is told."""
-        # Those that come meanwhile are for the next time: answers must not keep changes waiting.
-        for _ in range(self._waiting.qsize()):
+        """Answer those that were noted; what one raises, whoever asked is told."""
+        due, self._due = self._due, 0
+        for _ in range(due):
             question, future = self._waiting.get()
             if not future.set_running_or_notify_cancel():
                 continue
