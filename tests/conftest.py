@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -35,35 +35,57 @@ def checkout() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
-_MEASURED: Final = 2
+_MEASURED: Final = 25
 """How many cases of a test are measured by coverage, the first of them: measuring makes them take twice as long."""
 
-_unmeasured: Final[set[str]] = set()
+_PROGRAMS: Final = 2
+"""In how many cases the programs that they start are measured; they begin later then, and end later."""
+
+_RANDOM: Final = {"given", "run_state_machine_as_test", "Random"}
+"""What a test calls that tries many random examples by itself; nothing of it is measured."""
+
+_cases: Final[dict[str, int]] = {}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Choose what coverage does not measure: random examples, and the later rows of a table."""
+    """Number the cases of each test."""
     seen: Counter[str] = Counter()
     for item in items:
         name = item.nodeid.partition("[")[0]
         seen[name] += 1
-        if seen[name] > _MEASURED or hypothesis.is_hypothesis_test(getattr(item, "obj", None)):
-            _unmeasured.add(item.nodeid)
+        _cases[item.nodeid] = sys.maxsize if _is_random(getattr(item, "obj", None)) else seen[name]
+
+
+def _is_random(test: object) -> bool:
+    code = getattr(test, "__code__", None)
+    return hypothesis.is_hypothesis_test(test) or (code is not None and not _RANDOM.isdisjoint(code.co_names))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
-    """Run a test, its fixtures and the programs that they start without coverage if it is not to be measured."""
-    if item.nodeid not in _unmeasured:
-        return (yield)
-    with _no_coverage():
+    """Run a test and its fixtures without coverage if it is not to be measured."""
+    case = _cases[item.nodeid]
+    with ExitStack() as stack:
+        if case > _PROGRAMS:
+            stack.enter_context(_programs_not_measured())
+        if case > _MEASURED:
+            stack.enter_context(_not_measured())
         return (yield)
 
 
 @contextmanager
-def _no_coverage() -> Iterator[None]:
-    here, in_threads = sys.gettrace(), threading.gettrace()
+def _programs_not_measured() -> Iterator[None]:
     told = os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+    try:
+        yield
+    finally:
+        if told is not None:
+            os.environ["COVERAGE_PROCESS_CONFIG"] = told
+
+
+@contextmanager
+def _not_measured() -> Iterator[None]:
+    here, in_threads = sys.gettrace(), threading.gettrace()
     sys.settrace(None)
     threading.settrace(None)
     try:
@@ -71,5 +93,3 @@ def _no_coverage() -> Iterator[None]:
     finally:
         sys.settrace(here)
         threading.settrace(in_threads)
-        if told is not None:
-            os.environ["COVERAGE_PROCESS_CONFIG"] = told
