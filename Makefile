@@ -7,7 +7,7 @@ PYTHON_CODE := src tests bench
 SECONDS := 600
 START := 1000000
 
-.PHONY: help setup demo test fuzz fuzz-packets test-kubernetes test-sessions lint bench bench-kubernetes format lock wheel image helm install-yaml clean distclean
+.PHONY: help setup demo test test-long fuzz fuzz-packets test-kubernetes test-sessions lint bench bench-kubernetes format lock wheel image helm install-yaml clean distclean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
@@ -23,6 +23,9 @@ test: setup ## run all tests and measure coverage; ARGS='-k name' is passed on t
 	$(BIN)/coverage run -m pytest -n 2 --dist worksteal $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+test-long: setup ## run all tests, with many more random examples and new ones, and without measuring coverage
+	PODFENCE_LONG=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 fuzz: setup ## look for new cases against the slow twin, at random, until one fails or 5,000 each have passed
 	PODFENCE_EXAMPLES=5000 $(BIN)/python -m pytest -n 2 tests/analysis tests/policy $(ARGS)

@@ -3,15 +3,26 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+import threading
+from collections import Counter
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import hypothesis
 import pytest
 
+from tests.twin.effort import LONG
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
 # A deadline measures the machine and its neighbours; print_blob lets a failure be replayed anywhere.
-# The same cases on every run, so that a change is judged by its own failures; `make fuzz` looks for new ones.
-hypothesis.settings.register_profile("podfence", deadline=None, print_blob=True, derandomize=True)
+# The same cases on every run, so that a change is judged by its own failures; `make test-long` looks for new ones.
+hypothesis.settings.register_profile("podfence", deadline=None, print_blob=True, derandomize=not LONG)
 hypothesis.settings.load_profile("podfence")
 
 # What a shell starts in the background ignores interrupts, and so would the programs that tests interrupt.
@@ -22,3 +33,63 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def checkout() -> Path:
     """Return the root of the checkout."""
     return Path(__file__).resolve().parent.parent
+
+
+_MEASURED: Final = 25
+"""How many cases of a test are measured by coverage, the first of them: measuring makes them take twice as long."""
+
+_PROGRAMS: Final = 2
+"""In how many cases the programs that they start are measured; they begin later then, and end later."""
+
+_RANDOM: Final = {"given", "run_state_machine_as_test", "Random"}
+"""What a test calls that tries many random examples by itself; nothing of it is measured."""
+
+_cases: Final[dict[str, int]] = {}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Number the cases of each test."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        name = item.nodeid.partition("[")[0]
+        seen[name] += 1
+        _cases[item.nodeid] = sys.maxsize if _is_random(getattr(item, "obj", None)) else seen[name]
+
+
+def _is_random(test: object) -> bool:
+    code = getattr(test, "__code__", None)
+    return hypothesis.is_hypothesis_test(test) or (code is not None and not _RANDOM.isdisjoint(code.co_names))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
+    """Run a test and its fixtures without coverage if it is not to be measured."""
+    case = _cases[item.nodeid]
+    with ExitStack() as stack:
+        if case > _PROGRAMS:
+            stack.enter_context(_programs_not_measured())
+        if case > _MEASURED:
+            stack.enter_context(_not_measured())
+        return (yield)
+
+
+@contextmanager
+def _programs_not_measured() -> Iterator[None]:
+    told = os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+    try:
+        yield
+    finally:
+        if told is not None:
+            os.environ["COVERAGE_PROCESS_CONFIG"] = told
+
+
+@contextmanager
+def _not_measured() -> Iterator[None]:
+    here, in_threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    try:
+        yield
+    finally:
+        sys.settrace(here)
+        threading.settrace(in_threads)

@@ -9,10 +9,11 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import podfence
+from tests.twin.effort import tried
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn
@@ -67,7 +68,7 @@ def verdicts(folder: str, pods: list[dict[str, Any]]) -> list[object]:
     return [pairs, [str(line) for line in cluster.connectivity().connections]]
 
 
-@settings(max_examples=60, deadline=None)
+@tried(60)
 @given(
     objects=manifests(),
     places=st.lists(st.sampled_from(FOLDERS), min_size=10, max_size=10),

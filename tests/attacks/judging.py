@@ -12,6 +12,7 @@ import errno
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -23,7 +24,7 @@ from scapy.packet import Packet, Raw
 
 from tests.attacks import plain
 from tests.attacks.bed import HELD, Bed
-from tests.attacks.plain import ARRIVES, QUIET
+from tests.attacks.plain import ARRIVES
 from tests.attacks.wiring import NETWORKS, End, Network
 
 if TYPE_CHECKING:
@@ -84,13 +85,7 @@ class Frames:
             bed.port(self.sender).send(*frames)
             if not bed.guarded:
                 return any(token in data for data in plain.arriving(hearing, ARRIVES))
-            mark = honest_word(bed, self.receiver, self.family, self.port)
-            for data in plain.arriving(hearing, ARRIVES):
-                if token in data:
-                    return True
-                if mark in data:
-                    return any(token in data for data in plain.arriving(hearing, _AFTER))
-        pytest.fail(f"what others may send to {self.receiver} does not arrive")
+            return came_before(bed, self.receiver, hearing, token, self.family, self.port)
 
 
 @dataclass(frozen=True)
@@ -109,7 +104,6 @@ class Sockets:
 
     def works(self, bed: Bed) -> bool:
         """Return whether it arrives, or connects."""
-        patience = QUIET if bed.guarded else ARRIVES
         source = self.source(bed[self.sender]) if self.source else None
         address = (
             self.address if isinstance(self.address, str) else self.address(bed, bed[self.sender], bed[self.receiver])
@@ -122,8 +116,10 @@ class Sockets:
             80 if self.tcp and self.port == 5353 else self.port,
         )
         if self.tcp:
-            return plain.connection(*where, patience=patience, source=source)
-        return plain.datagram(*where, patience=patience, source=source, options=self.options)
+            quiet = partial(somebody_else_is_heard, bed, self.receiver) if bed.guarded else None
+            return plain.connection(*where, patience=_AFTER if quiet else ARRIVES, source=source, before=quiet)
+        came = partial(came_before, bed, self.receiver, port=self.port) if bed.guarded else None
+        return plain.datagram(*where, patience=ARRIVES, source=source, options=self.options, came=came)
 
 
 @dataclass(frozen=True)
@@ -145,6 +141,25 @@ def arrived_before(bed: Bed, receiver: str, token: bytes) -> bool:
     first = port.first(lambda frame: token in frame or mark in frame, ARRIVES)
     assert first is not None, f"what others may send to {receiver} does not arrive"
     return token in first or port.hears(token, _AFTER) is not None
+
+
+def came_before(
+    bed: Bed, receiver: str, hearing: socket.socket, token: bytes, family: int = 4, port: int = 5353
+) -> bool:
+    """Send something allowed to a program, and return whether the token came to it earlier."""
+    mark = honest_word(bed, receiver, family, port)
+    for data in plain.arriving(hearing, ARRIVES):
+        if token in data:
+            return True
+        if mark in data:
+            return any(token in data for data in plain.arriving(hearing, _AFTER))
+    pytest.fail(f"what others may send to {receiver} does not arrive")
+
+
+def somebody_else_is_heard(bed: Bed, receiver: str) -> None:
+    """Return when something allowed has come to a program of the receiver's."""
+    with plain.listening(bed, receiver, socket.SOCK_DGRAM, 5353, 4) as hearing:
+        assert not came_before(bed, receiver, hearing, bed.token())
 
 
 def honest_word(bed: Bed, receiver: str, family: int = 4, port: int = 5353) -> bytes:

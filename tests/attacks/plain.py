@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.attacks.bed import Bed
 
@@ -68,8 +68,12 @@ def datagram(
     patience: float,
     source: str | None = None,
     options: Options = (),
+    came: Callable[[socket.socket, bytes], bool] | None = None,
 ) -> bool:
-    """Return whether a datagram that one end sends to an address arrives at a program of another."""
+    """Return whether a datagram that one end sends to an address arrives at a program of another.
+
+    ``came`` says so for a socket and what it may not get, if there is something better to do than to be patient.
+    """
     family = ipaddress.ip_address(address).version
     token = bed.token()
     with ExitStack() as stack:
@@ -80,7 +84,7 @@ def datagram(
         if source is not None:
             speaking.bind(whole(bed, sender, source, 0))
         speaking.sendto(token, whole(bed, sender, address, port))
-        return any(data == token for data in arriving(hearing, patience))
+        return came(hearing, token) if came else any(data == token for data in arriving(hearing, patience))
 
 
 def arriving(item: socket.socket, patience: float) -> Iterator[bytes]:
@@ -100,10 +104,12 @@ def connection(
     patience: float,
     source: str | None = None,
     at: int | None = None,
+    before: Callable[[], object] | None = None,
 ) -> bool:
     """Return whether a program of one end opens a connection to one of another, and both hear each other.
 
-    ``at`` is the port where the other listens, if it is not the one that is connected to.
+    ``at`` is the port where the other listens, if it is not the one that is connected to; ``before`` is called when
+    the client has begun, before anybody waits.
     """
     family = ipaddress.ip_address(address).version
     with ExitStack() as stack:
@@ -112,6 +118,8 @@ def connection(
         if source is not None:
             client.bind(whole(bed, sender, source, 0))
         client.connect_ex(whole(bed, sender, address, port))
+        if before:
+            before()
         if not ready(client, patience, writable=True) or client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             return False
         if not ready(server, patience):

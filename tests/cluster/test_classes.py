@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from podfence.cluster.classes import ClassIndex
@@ -18,6 +18,7 @@ from podfence.sets import AddressSet, members
 from podfence.sets.addresses import family_of
 from tests.cluster.parts import pod
 from tests.twin import strategies
+from tests.twin.effort import tried
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from podfence.kube.objects import Key, Labels
 
 SPACES = strategies.NAMESPACES[:3]
-MANY = settings(max_examples=150, suppress_health_check=list(HealthCheck))
+MANY = tried(150)
 
 
 @st.composite

@@ -6,12 +6,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from podfence.cluster.state import ClusterState, Event, EventType
 from podfence.kube.objects import Key, Pod, Workload
 from tests.cluster.parts import added, pod, workload
+from tests.twin.effort import tried
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn
@@ -84,7 +85,7 @@ def belongs(state: ClusterState) -> dict[Key, Key | None]:
     return {key: member.workload for key, member in state.members.items()}
 
 
-@settings(max_examples=300, deadline=None)
+@tried(300)
 @given(items=objects(), data=st.data())
 def test_a_plain_walk_finds_the_same_workloads_and_events_end_as_a_fresh_load(
     items: list[Workload | Pod], data: st.DataObject

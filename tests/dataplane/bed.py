@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
@@ -94,6 +94,7 @@ class Bed:
     ) -> None:
         """Make everything and enforce; `options` and `state` are the bridge's, `port` the options of its ports."""
         self._stack = ExitStack()
+        self._packets: dict[tuple[str, int], socket.socket] = {}
         self.kind = kind
         self.node = self._space()
         self.pods = {person.name: self._space() for person in PEOPLE}
@@ -229,9 +230,7 @@ class Bed:
 
     def send(self, source: Person, frame: bytes) -> None:
         """Send a frame as a pod."""
-        with self.pods[source.name].entered(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sender:
-            sender.bind(("eth0", 0))
-            sender.send(frame)
+        self._taking(source, 0).send(frame)
 
     def announce(self) -> None:
         """Let every pod say where it is, whatever others have made the bridge believe."""
@@ -239,13 +238,26 @@ class Bed:
             content = arp(1, (person.mac, person.four), (person.mac, person.four))
             self.send(person, ether(person.mac, BROADCAST, ARP, content))
 
-    def listening(self, destination: Person) -> socket.socket:
-        """Return what gets all frames that come to a pod."""
-        with self.pods[destination.name].entered():
-            receiver = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(EVERYTHING))
-        receiver.bind(("eth0", EVERYTHING))
+    @contextmanager
+    def listening(self, destination: Person) -> Iterator[socket.socket]:
+        """Yield what gets all frames that come to a pod from now on."""
+        receiver = self._taking(destination, EVERYTHING)
+        receiver.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                receiver.recv(1)
         receiver.settimeout(PATIENCE)
-        return receiver
+        yield receiver
+
+    def _taking(self, person: Person, protocol: int) -> socket.socket:
+        """Return a pod's packet socket; it stays open, because the kernel takes 20 ms to close one."""
+        key = person.name, protocol
+        if key not in self._packets:
+            with self.pods[person.name].entered():
+                found = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(protocol))
+            self._packets[key] = self._stack.enter_context(found)
+            found.bind(("eth0", protocol))
+        return self._packets[key]
 
     def nft(self, *arguments: str) -> str:
         """Return what nft says on the node."""

@@ -72,11 +72,13 @@ class Heard:
                 found = int.from_bytes(data[header + 8 : header + 12], "big")
 
 
-def segment(network: Network, sent: Ends, flags: Flag, sequence: int = 1, answer: int = 1, data: bytes = b"") -> None:
-    """Send a segment of TCP from the namespace of its source."""
+def segment(
+    network: Network, sent: Ends, flags: Flag, sequence: int = 1, answer: int = 1, data: bytes = b"", times: int = 1
+) -> None:
+    """Send a segment of TCP from the namespace of its source, so many times at once."""
     ports = sent.source_port, sent.destination_port
     content = struct.pack("!2H2IBBHHH", *ports, sequence, answer, 0x50, flags, 1024, 0, 0) + data
-    _send(network, sent.source, sent, socket.IPPROTO_TCP, content, 16)
+    _send(network, sent.source, sent, socket.IPPROTO_TCP, content, 16, times)
 
 
 def raw(network: Network, source: str, destination: str, protocol: int, data: bytes) -> None:
@@ -98,7 +100,9 @@ def error(network: Network, liar: str, sender: str, line: Line, hearer: str, kin
     _send(network, sender, to, socket.IPPROTO_ICMPV6 if six else socket.IPPROTO_ICMP, content, 2)
 
 
-def _send(network: Network, place: str, to: Ends, protocol: int, content: bytes, sum_at: int | None) -> None:
+def _send(
+    network: Network, place: str, to: Ends, protocol: int, content: bytes, sum_at: int | None, times: int = 1
+) -> None:
     """Send a packet from the namespace of a place, with its checksum filled in."""
     family = socket.AF_INET6 if ":" in to.source else socket.AF_INET
     if sum_at is not None:
@@ -107,7 +111,8 @@ def _send(network: Network, place: str, to: Ends, protocol: int, content: bytes,
         content = content[:sum_at] + struct.pack("!H", checksum(whole)) + content[sum_at + 2 :]
     packet = _header(to, protocol, content) + content
     with inside(network.pid_of(place), lambda: socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW)) as item:
-        item.sendto(packet, (to.destination, 0))
+        for _ in range(times):
+            item.sendto(packet, (to.destination, 0))
 
 
 def _pseudo(to: Ends, protocol: int, length: int) -> bytes:

@@ -8,7 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from podfence.api import Cluster
@@ -25,6 +25,7 @@ from tests.dataplane import dense
 from tests.dataplane.simulate import forwarded, taken_in
 from tests.twin import boundaries, strategies
 from tests.twin.addresses import parse_address as parse_twin
+from tests.twin.effort import part, tried
 from tests.twin.question import AddressEnd as TwinAddress
 from tests.twin.question import Answer
 from tests.twin.twin import Twin, owner_of
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from tests.twin.addresses import Address
     from tests.twin.question import Traffic
 
-MANY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = tried(150)
 NODES = ("n1", "n2", "")
 
 ENFORCEABLE = {
@@ -153,7 +154,7 @@ def test_the_program_of_all_nodes_admits_exactly_what_the_engine_allows(
     assert_as_the_engine_says(cluster, objects, rulesets)
 
 
-@settings(MANY, max_examples=40)
+@tried(40)
 @given(data=st.data(), objects=strategies.clusters(), options=enforceable(), shared_from=SHARED_FROM)
 def test_the_program_admits_exactly_what_the_twin_allows(
     data: st.DataObject, objects: list[KubeObject], options: Options, shared_from: int
@@ -203,9 +204,9 @@ def test_differences_after_events_amount_to_a_fresh_start(
     assert_as_the_engine_says(cluster, now, rulesets)
 
 
-@pytest.mark.parametrize("start", range(0, 400, 50))
+@pytest.mark.parametrize("start", range(0, part(400), 20))
 def test_dense_clusters_are_enforced_as_the_engine_answers_after_every_event(start: int) -> None:
-    for seed in range(start, start + 50):
+    for seed in range(start, start + 20):
         random = Random(seed)
         objects, options = dense.cluster(random), dense.options(random)
         shared_from = random.choice((256, 1, 2, 3))

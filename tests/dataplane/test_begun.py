@@ -153,8 +153,7 @@ def test_resets_are_limited_and_the_rest_is_dropped(
     Scene(network, conntrack)
     line, fence = lines.connect("tcp", at.web, at.db, PORT), lines.connect("udp", at.web, at.db, OPEN)
     forged = ends(line, "client")._replace(source_port=7)
-    for _ in range(500):
-        segment(network, forged, Flag.ACK)
+    segment(network, forged, Flag.ACK, times=500)
     fence.works()
     reset, dropped = (
         item.packets for item in NftRunner(prefix=network.prefix).counters(TABLE) if item.chain == "refused"

@@ -18,6 +18,7 @@ from podfence.dataplane.settings import Settings
 from tests.dataplane.bed import FLOODING, GATEWAY_MAC, GATEWAYS, MARKER_PORT, NODE_LOCAL, PEOPLE, A, Bed, C, frames_of
 from tests.dataplane.bridge_frames import ATTACKS, HONEST
 from tests.dataplane.frames import mac
+from tests.twin.effort import part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,7 +101,7 @@ def changed(random: Random) -> bytes:
     return bytes(frame).ljust(60, b"\0") if len(frame) < 14 else bytes(frame)
 
 
-@pytest.mark.parametrize("seed", range(int(os.environ.get("PODFENCE_EXAMPLES") or 10)))
+@pytest.mark.parametrize("seed", range(part(50)))
 def test_what_arrives_is_what_a_pod_may_say(seed: int, bed: Bed) -> None:
     random = Random(seed)
     sent = [changed(random) for _ in range(FRAMES)]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from tests.dataplane.drawing import case
 from tests.dataplane.reducing import reduced
 from tests.dataplane.trial import Bench, told
+from tests.twin.effort import part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,13 +18,10 @@ if TYPE_CHECKING:
     from tests.dataplane.fabric import Fabric
     from tests.dataplane.prober import Prober
 
-CLUSTERS = 300
+CLUSTERS = part(300)
 STEPS = 3
 PROBES = 300
 AT_ONCE = 10
-
-# The same clusters on every run; PODFENCE_EXAMPLES asks for that many, the first of them among them.
-SEEDS = range(0, int(os.environ.get("PODFENCE_EXAMPLES") or CLUSTERS), AT_ONCE)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +30,7 @@ def bench(fabric: Fabric, prober: Prober) -> Iterator[Bench]:
         yield found
 
 
-@pytest.mark.parametrize("start", SEEDS)
+@pytest.mark.parametrize("start", range(0, CLUSTERS, AT_ONCE))
 def test_packets_pass_exactly_where_engine_and_twin_allow_them(bench: Bench, start: int) -> None:
     for seed in range(start, start + AT_ONCE):
         wanted = case(seed, STEPS)

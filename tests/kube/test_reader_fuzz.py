@@ -8,10 +8,11 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from podfence.kube.yaml import parse
+from tests.twin.effort import tried
 
 _POLICY = """\
 apiVersion: networking.k8s.io/v1
@@ -89,9 +90,7 @@ _PIECES = [
     "null",
 ]
 
-_fuzz = settings(
-    max_examples=250, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
-)
+_fuzz = tried(1000)
 
 
 def check(data: bytes) -> None:
@@ -245,6 +244,7 @@ _HOSTILE = {
 _CHILD = """
 import json, resource, sys, time
 from podfence.kube.yaml import parse
+from tests.twin.effort import tried
 data = sys.stdin.buffer.read()
 start = time.process_time()
 documents, problems = parse(data, "f")

@@ -15,6 +15,7 @@ from podfence.policy.options import describe
 
 from .addresses import is_loopback, parse_address, parse_network
 from .boundaries import addresses, node_ends, pod_ends, traffic
+from .effort import tried
 from .question import Answer
 from .strategies import blocks, clusters, events, options, replay
 from .twin import OLD_API, Twin, is_default_deny
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 SAMPLES = settings(
     max_examples=300, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
 )
-FEW = settings(SAMPLES, max_examples=100)
+FEW = tried(100)
 
 
 def peer_form(peer: Peer) -> str:

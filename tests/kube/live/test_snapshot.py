@@ -334,7 +334,7 @@ def test_an_interrupt_ends_at_once(tmp_path: Path, waits_for: str) -> None:
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
             os.kill(process.pid, signal.SIGINT)
-            assert process.communicate(timeout=10)[0] == "interrupted\n"
+            assert process.communicate(timeout=60)[0] == "interrupted\n"
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
