@@ -64,6 +64,7 @@ LINKS = Links(
     reserved=frozenset({parse_address("10.244.1.1"), parse_address("fe80::1")}),
     tunnel_ports=frozenset({8472}),
     tunnel_protocols=frozenset({4, 41}),
+    tunnel_kinds=frozenset({"vxlan", "sit"}),
     held=frozenset({"veth2"}),
 )
 
@@ -117,7 +118,7 @@ def test_a_report_comes_back_as_it_was() -> None:
         ),
         (
             msgspec.msgpack.encode(
-                ["attached", "", [[["v", "b", "m", ["web"], "a/w", False]], [], [], [], [], [], []]]
+                ["attached", "", [[["v", "b", "m", ["web"], "a/w", False]], [], [], [], [], [], [], []]]
             ),
             "an event was left out, because it cannot be read: 'web' is not an IP address",
         ),

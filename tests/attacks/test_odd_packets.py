@@ -6,10 +6,12 @@ Podfence 0.1.0 held all of these, and they must stay held. Who may send the same
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from scapy.layers.inet import ICMP, TCP, UDP, IPOption_RR, IPOption_Timestamp
+import pytest
+from scapy.layers.inet import ICMP, TCP, UDP, IPOption_LSRR, IPOption_RR, IPOption_Timestamp
 from scapy.layers.inet6 import (
     IPv6ExtHdrDestOpt,
     IPv6ExtHdrFragment,
@@ -17,12 +19,17 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrRouting,
     PadN,
 )
+from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-from tests.attacks.judging import Attack, Frames, Make, Pair, against, ethernet, judge, packet
+from tests.attacks import plain
+from tests.attacks.bed import egress_of_x
+from tests.attacks.judging import Attack, Frames, Make, Pair, against, arrived_before, ethernet, judge, packet
+from tests.attacks.plain import ARRIVES
+from tests.attacks.wiring import NETWORKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from scapy.packet import Packet
 
@@ -118,6 +125,39 @@ def overlapping(family: int) -> Make:
         ]
 
     return make
+
+
+def source_routed(bed: Bed, receiver: str) -> bool:
+    """Return whether a datagram of x reaches a receiver whose address it names as the hop after the node."""
+    x, token = bed["x"], Raw(bed.token())
+    route = [IPOption_LSRR(routers=[bed[receiver].four])]
+    port = bed.port(receiver)
+    port.forget()
+    bed.port("x").send(Ether(src=x.mac, dst=x.via) / packet(x.four, bed["n1"].four, options=route) / udp(9) / token)
+    return arrived_before(bed, receiver, token.load) if bed.guarded else port.hears(token.load, ARRIVES) is not None
+
+
+@contextmanager
+def heeding_source_routes(bed: Bed) -> Iterator[None]:
+    """Let the node heed source routes, and x send to its node and to nobody else."""
+    only_its_node = egress_of_x()
+    only_its_node["spec"]["egress"] = [{"to": [{"ipBlock": {"cidr": f"{bed['n1'].four}/32"}}]}]
+    bed["n1"].space.sysctl({"ipv4/conf/all/accept_source_route": 1})
+    bed.cluster.put(only_its_node)
+    try:
+        bed.until(lambda: plain.datagram(bed, "x", "n1", bed["n1"].four, 5353, patience=0.1), "x to its node")
+        yield
+    finally:
+        bed.cluster.put(egress_of_x())
+        bed["n1"].space.sysctl({"ipv4/conf/all/accept_source_route": 0})
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("receiver", ["outside", "c"])
+def test_who_may_send_to_its_node_reaches_nobody_behind_it_by_a_source_route(pair: Pair, receiver: str) -> None:
+    for bed in pair:
+        with heeding_source_routes(bed):
+            assert source_routed(bed, receiver) is not bed.guarded
 
 
 def segment(flags: str, number: int) -> Packet:

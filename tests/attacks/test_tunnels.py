@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from scapy.compat import raw
 from scapy.layers.inet import UDP
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.attacks.bed import Bed
+
+
+OF_NO_RANGE: Final = {4: "10.99.0.2", 6: "fd00:99::2"}
 
 
 def tunnelled(bed: Bed, sender: str, to: Callable[[Bed], str], inner: str, receiver: str, family: int) -> bool:
@@ -84,6 +87,30 @@ def rows() -> Iterator[Attack]:
         )
 
 
-@against(*rows())
+def out_of_a_tunnel(bed: Bed, family: int) -> bool:
+    """Return whether d sends as r by the address that n1 has on its tunnel, from one that no Node's range has.
+
+    So it comes to n1 out of one tunnel and goes into another. Plugins that manage addresses by themselves, as Calico
+    does, give out such addresses.
+    """
+    d, t, token = bed["d"], bed["t"], bed.token()
+    here, there = bed.wiring.nodes[1], bed.wiring.nodes[2]
+    tunnel = TUNNELS[bed.network]
+    port = bed.port("t")
+    port.forget()
+    bed.port("d").send(
+        Ether(src=d.mac, dst=d.via)
+        / packet(OF_NO_RANGE[family], here.ranges[family == 6].partition("/")[0])
+        / UDP(sport=bed.number(), dport=tunnel.port)
+        / VXLAN(vni=tunnel.number, flags="Instance")
+        / Ether(src=there.tunnel_mac(family), dst=here.tunnel_mac(family))
+        / packet(bed["r"].address(family), t.address(family))
+        / UDP(sport=bed.number(), dport=5353)
+        / Raw(token)
+    )
+    return arrived_before(bed, "t", token) if bed.guarded else port.hears(token, ARRIVES) is not None
+
+
+@against(*rows(), *(Trial(f"out-of-another-ipv{family}", partial(out_of_a_tunnel, family=family)) for family in (4, 6)))
 def test_nobody_but_a_node_sends_through_the_tunnel(pair: Pair, attack: Attack) -> None:
     judge(pair, attack)

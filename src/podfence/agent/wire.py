@@ -53,6 +53,7 @@ class _Links(msgspec.Struct, array_like=True):
     tunnel_ports: list[int]
     tunnel_protocols: list[int]
     held: list[str]
+    tunnel_kinds: list[str]
 
 
 _ATTACHED: Final = "attached"
@@ -146,6 +147,7 @@ def _on_the_wire(links: Links) -> _Links:
         sorted(links.tunnel_ports),
         sorted(links.tunnel_protocols),
         sorted(links.held),
+        sorted(links.tunnel_kinds),
     )
 
 
@@ -162,6 +164,7 @@ def _off_the_wire(found: _Links) -> Links:
         frozenset(found.tunnel_ports),
         frozenset(found.tunnel_protocols),
         frozenset(found.held),
+        frozenset(found.tunnel_kinds),
     )
 
 

@@ -151,6 +151,8 @@ def _put_tunnels(result: Objects, links: Links, drops: Drops, program: NodeProgr
         "to_tunnel",
         *(f"{word} saddr @local{n} goto {dropped}" for n, word, _ in FAMILIES),
         *(f"{word} saddr @nodes{n} return" for n, word, _ in FAMILIES),
+        # No Node's range has the addresses that a plugin gives out by itself.
+        *(f'meta iifkind "{kind}" goto {dropped}' for kind in sorted(links.tunnel_kinds)),
         *ranges,
     )
     result.chain(

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 PRIORITY: Final = -5
 """Before the filter chains of others, after destination addresses were rewritten."""
 
+_SOURCE_ROUTES: Final = tuple(f"ip option {name} exists ip saddr @known4 counter drop" for name in ("lsrr", "ssrr"))
+"""A pod's packet that says where to go next: a kernel that heeds this puts the next hop in after all rules."""
+
 _DISCOVERY: Final = "icmpv6 type { 130-136, 143 } jump discovery"
 
 
@@ -43,7 +46,8 @@ def fixed(program: NodeProgram, label: int, forward: Iterable[str] = ()) -> Obje
     result.chain("hold", "counter drop", comment="a local pod that is not programmed yet")
     put_tracked(result, program.known, _hold("saddr"), label)
     own = [f"{word} saddr . {word} daddr @own{family} accept" for family, word, _ in FAMILIES]
-    result.chain("evaluate", *_hold("saddr"), *own, *(f"{word} saddr vmap @eg{n}" for n, word, _ in FAMILIES))
+    egress = (f"{word} saddr vmap @eg{n}" for n, word, _ in FAMILIES)
+    result.chain("evaluate", *_hold("saddr"), *_SOURCE_ROUTES, *own, *egress)
     result.chain("routed", *_hold("daddr"), "goto evaluate")
     result.chain("routed_cut", "jump revoked", "goto routed")
     # A router lowers the hop limit, so these come from the link itself; anything else may be a pod's payload.

@@ -38,7 +38,7 @@ class Links(NamedTuple):
 
     `reserved` are the node's and the gateways' addresses there, also link-local ones, which no pod may claim.
     `tunnel_ports` (UDP) and `tunnel_protocols` (numbers of IP) are those by which this node takes packets of others
-    out of tunnels that prove nothing about who sent them.
+    out of tunnels that prove nothing about who sent them, and `tunnel_kinds` the kinds of interfaces that do.
     """
 
     pods: tuple[PodLink, ...] = ()
@@ -48,6 +48,7 @@ class Links(NamedTuple):
     tunnel_ports: frozenset[int] = frozenset()
     tunnel_protocols: frozenset[int] = frozenset()
     held: frozenset[str] = frozenset()
+    tunnel_kinds: frozenset[str] = frozenset()
 
     @property
     def is_empty(self) -> bool:

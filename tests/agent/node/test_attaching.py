@@ -178,6 +178,25 @@ def test_routed_pods_are_bound_to_the_links_that_lead_back_to_them(bed: Bed) -> 
     assert bed.findings() == {}
 
 
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_routed_pod_whose_link_went_first_is_not_bound_and_may_come_back_by_another(is_told: bool, bed: Bed) -> None:
+    """Plugins take links away before a cluster forgets the pods, and an address may be given out again at once."""
+    bed.cable("veth1", MAC, "10.244.1.2/32")
+    bed.node.ip("route add 10.244.1.2 dev veth1")
+    if is_told:
+        bed.cache.add(cni.ptp("veth1", MAC, "10.244.1.2/32"))
+    bed.pods = {"shop/web": ("10.244.1.2",)}
+    bed.attaching.look()
+    assert [item.interface for item in bed.links.pods] == ["veth1"]
+    bed.node.ip("link del veth1")
+    bed.attaching.look()
+    assert bed.links.pods == ()
+    bed.cable("veth2", OTHER_MAC, "10.244.1.2/32")
+    bed.node.ip("route add 10.244.1.2 dev veth2")
+    bed.attaching.look()
+    assert [item.interface for item in bed.links.pods] == ["veth2"]
+
+
 def test_pods_without_results_are_bound_by_routes_of_their_own_and_never_by_those_of_networks(bed: Bed) -> None:
     bed.cable("veth1", MAC, "10.244.1.2/32")
     bed.cable("eth0", "02:00:00:00:00:01")

@@ -57,6 +57,7 @@ def test_tunnels_are_known_by_kind_and_port(link: Link, ports: set[int], protoco
     found = tunnels([link])
     assert found.ports == ports
     assert found.protocols == protocols
+    assert found.kinds == ({link.kind} if ports or protocols else set())
 
 
 def test_all_links_of_a_node_count_together() -> None:

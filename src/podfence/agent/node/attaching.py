@@ -182,6 +182,9 @@ class Attaching:
 
     def _match(self) -> Matched:
         known = links()
+        names = {link.name for link in known.values()}
+        # A plugin takes the link of a pod away before the cluster forgets the pod.
+        self._ways = {address: place for address, place in self._ways.items() if place.interface in names}
         # An interface that is made anew has another number.
         self._bridges = {(number, name) for number, name in self._bridges if number in known}
         matched = match(

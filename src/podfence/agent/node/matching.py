@@ -218,6 +218,7 @@ class _Matching:
                 ends.ports,
                 ends.protocols,
                 frozenset(links[number].name for number in ports - uplinks),
+                ends.kinds,
             ),
             self._without_exempt(self.unproven),
             self._without_exempt(self.astray),

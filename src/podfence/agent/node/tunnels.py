@@ -37,20 +37,27 @@ _WITHIN_UDP: Final = {
 
 
 class Tunnels(NamedTuple):
-    """Where a node takes packets of others out of tunnels: at which ports of UDP, and from which protocols of IP."""
+    """Where a node takes packets of others out of tunnels: at which ports of UDP, and from which protocols of IP.
+
+    `kinds` are those of the interfaces that the packets come out of.
+    """
 
     ports: frozenset[int]
     protocols: frozenset[int]
+    kinds: frozenset[str]
 
 
 def tunnels(links: Iterable[Link]) -> Tunnels:
     """Return the tunnels that end at these links, whether they are up or not: they may be at any moment."""
     ports: set[int] = set()
     protocols: set[int] = set()
+    kinds: set[str] = set()
     for link in links:
-        ports.update(_ports(link))
-        protocols.update(_PROTOCOLS.get(link.kind, ()))
-    return Tunnels(frozenset(ports), frozenset(protocols))
+        if link.kind in _PORTS or link.kind in _PROTOCOLS:
+            kinds.add(link.kind)
+            ports.update(_ports(link))
+            protocols.update(_PROTOCOLS.get(link.kind, ()))
+    return Tunnels(frozenset(ports), frozenset(protocols), frozenset(kinds))
 
 
 def _ports(link: Link) -> Iterator[int]:
