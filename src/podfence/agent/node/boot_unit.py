@@ -112,16 +112,19 @@ def install(root: Path, state: Path, say: Callable[[str], None]) -> None:
 def install_or_note(root: Path, state: Path, say: Callable[[str], None]) -> None:
     """Do what `install` does, and if this node cannot have the unit, leave the reason for the agent in `state`.
 
-    Raises OSError if the reason cannot be written.
+    Never raises: what waits for this must not be kept from running.
     """
     try:
-        install(root, state, say)
-    except RefusedError as error:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (state / REFUSED).write_text(f"{error}\n", encoding="utf-8")
-        say(str(error))
-    else:
-        (state / REFUSED).unlink(missing_ok=True)
+        try:
+            install(root, state, say)
+        except RefusedError as error:
+            say(str(error))
+            state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (state / REFUSED).write_text(f"{error}\n", encoding="utf-8")
+        else:
+            (state / REFUSED).unlink(missing_ok=True)
+    except OSError as error:
+        say(f"{error.filename}: {error.strerror}")
 
 
 def remove(root: Path, say: Callable[[str], None]) -> None:
