@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import shutil
 import subprocess
 import threading
 import tomllib
@@ -76,7 +77,7 @@ def test_schema_has_every_value_and_no_other() -> None:
         return set(schema["properties"])
 
     assert keys(SCHEMA) - {"global"} == set(VALUES)
-    for name in ("image", "log", "listen", "metrics", "apiServer", "controller"):
+    for name in ("image", "log", "listen", "metrics", "apiServer", "controller", "bootUnit"):
         assert keys(SCHEMA["properties"][name]) == set(VALUES[name])
 
 
@@ -192,10 +193,50 @@ def test_container_has_one_capability_and_may_write_only_its_volumes() -> None:
     assert {item["name"]: item["hostPath"]["path"] for item in helm.pod()["spec"]["volumes"]} == {
         "state": "/var/lib/podfence",
         "run": "/run/podfence",
-        "settings": "/proc/sys/net",
         "cni-results": "/var/lib/cni/results",
     }
     assert [item["name"] for item in helm.agent()["volumeMounts"] if item.get("readOnly")] == ["cni-results"]
+
+
+@helm.needed
+def test_what_installs_the_boot_unit_has_no_capability_and_the_agent_none_of_its_places() -> None:
+    spec = helm.pod("--set", "bootUnit.enabled=true")["spec"]
+    (unit,) = spec["initContainers"]
+    places = {item["mountPath"] for item in unit["volumeMounts"]}
+
+    assert unit["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert places == {"/var/lib/podfence", "/host/etc", "/host/usr"}
+    assert [item["mountPath"] for item in unit["volumeMounts"] if item.get("readOnly")] == ["/host/usr"]
+    assert {item["mountPath"] for item in helm.agent("--set", "bootUnit.enabled=true")["volumeMounts"]} & places == {
+        "/var/lib/podfence"
+    }
+    assert "initContainers" not in helm.pod()["spec"]
+
+
+@helm.needed
+def test_profile_of_apparmor_is_named_as_the_version_of_kubernetes_knows_it() -> None:
+    value = ("--set", "appArmorProfile=podfence-agent,bootUnit.enabled=true")
+    field = {"type": "Localhost", "localhostProfile": "podfence-agent"}
+    key = "container.apparmor.security.beta.kubernetes.io"
+
+    spec = helm.pod(*value)["spec"]
+    containers = [*spec["containers"], *spec["initContainers"]]
+    assert [item["securityContext"].get("appArmorProfile") for item in containers] == [field, field]
+    older = helm.pod(*value, "--kube-version", "1.29.0")
+    named = {name: profile for name, profile in older["metadata"]["annotations"].items() if name.startswith(key)}
+    assert named == {f"{key}/agent": "localhost/podfence-agent", f"{key}/boot-unit": "localhost/podfence-agent"}
+    assert "appArmorProfile" not in older["spec"]["containers"][0]["securityContext"]
+    assert "appArmorProfile" not in helm.agent()["securityContext"]
+
+
+def test_apparmor_takes_the_profile() -> None:
+    parser = shutil.which("apparmor_parser")
+    if parser is None:
+        pytest.skip("needs apparmor_parser")
+    profile = helm.ROOT / "deploy/apparmor/podfence-agent"
+    done = subprocess.run((parser, "--skip-kernel-load", "--skip-cache", profile), capture_output=True, check=False)
+
+    assert done.returncode == 0, done.stderr
 
 
 @helm.needed
@@ -225,13 +266,18 @@ def command(*names: str) -> click.Command:
 
 @helm.needed
 def test_commands_know_the_arguments_they_get() -> None:
-    everything = helm.agent("--set", "reject=true,options.hairpin=policy,uplinks={a},unboundNamespaces={b}")["args"]
-    (cleanup,) = helm.pod("--set", "cleanup=true")["spec"]["initContainers"]
+    held = "bootUnit.enabled=true,bootUnit.ranges={10.0.0.0/8}"
+    values = f"reject=true,options.hairpin=policy,uplinks={{a}},unboundNamespaces={{b}},{held}"
+    everything = helm.agent("--set", values)["args"]
+    (unit,) = helm.pod("--set", values)["spec"]["initContainers"]
+    (cleanup,) = helm.pod("--set", f"cleanup=true,{held}")["spec"]["initContainers"]
 
     assert everything[0] == "agent"
     assert {argument.split("=")[0] for argument in everything[1:]} <= flags(command("agent"))
     assert cleanup["args"][:2] == ["agent", "cleanup"]
     assert {argument.split("=")[0] for argument in cleanup["args"][2:]} <= flags(command("agent", "cleanup"))
+    assert unit["args"][:3] == ["agent", "boot-unit", "install"]
+    assert {argument.split("=")[0] for argument in unit["args"][3:]} <= flags(command("agent", "boot-unit"))
 
 
 @helm.needed
@@ -250,6 +296,10 @@ def test_commands_know_the_arguments_they_get() -> None:
         ("listen.address=127.0.0.1", "--listen=127.0.0.1:9474"),
         ("stateDirectory=/srv/podfence", "--state-dir=/srv/podfence"),
         ("runDirectory=/srv/podfence", "--run-dir=/srv/podfence"),
+        ("bootUnit.enabled=true", "--boot-hold=5m"),
+        ("bootUnit.enabled=true,bootUnit.timeout=90s", "--boot-hold=90s"),
+        ("bootUnit.enabled=true,bootUnit.ranges={10.0.0.0/8}", "--boot-range=10.0.0.0/8"),
+        ("bootUnit.enabled=true,bootUnit.links={cali*}", "--boot-link=cali*"),
     ],
 )
 def test_value_becomes_an_argument(value: str, argument: str) -> None:
@@ -295,6 +345,8 @@ def test_cleanup_runs_once_in_each_pod_which_then_holds_no_right() -> None:
 
     assert spec["initContainers"][0]["securityContext"] == helm.agent()["securityContext"]
     written = [item for item in helm.agent()["volumeMounts"] if not item.get("readOnly")]
+    # An older agent may have changed settings of the network.
+    written.append({"name": "settings", "mountPath": "/host/proc/sys/net"})
     assert spec["initContainers"][0]["volumeMounts"] == written
     assert {item["name"] for item in spec["volumes"]} == {item["name"] for item in written}
     assert spec["automountServiceAccountToken"] is False
@@ -335,6 +387,10 @@ def test_cleanup_replaces_the_agents_daemonset() -> None:
         ("maxUnavailable=0%", "maxUnavailable"),
         ("tolerations=all", "tolerations"),
         ("cleanUp=true", "cleanUp"),
+        ("bootUnit.timeout=soon", "bootUnit.timeout"),
+        ("bootUnit.ranges={pods}", "bootUnit.ranges"),
+        ("bootUnit.links={a b}", "bootUnit.links"),
+        ("appArmorProfile=a b", "appArmorProfile"),
     ],
 )
 def test_wrong_value_is_refused_by_name(value: str, named: str) -> None:

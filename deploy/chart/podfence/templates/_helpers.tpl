@@ -42,20 +42,57 @@ capabilities:
   add: [NET_ADMIN]
 seccompProfile:
   type: RuntimeDefault
+{{- include "podfence.confinement" . }}
+{{- end }}
+
+{{- /* What writes the boot unit needs none of that, and no capability. */ -}}
+{{- define "podfence.unit.securityContext" -}}
+runAsUser: 0
+runAsGroup: 0
+readOnlyRootFilesystem: true
+allowPrivilegeEscalation: false
+capabilities:
+  drop: [ALL]
+seccompProfile:
+  type: RuntimeDefault
+{{- include "podfence.confinement" . }}
+{{- end }}
+
+{{- define "podfence.confinement" -}}
+{{- if and .Values.appArmorProfile (semverCompare ">=1.30-0" .Capabilities.KubeVersion.Version) }}
+appArmorProfile:
+  type: Localhost
+  localhostProfile: {{ .Values.appArmorProfile }}
+{{- end }}
 {{- with .Values.seLinuxOptions }}
 seLinuxOptions:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{- /* The node's network settings, which runtimes let no container write at their own place. */ -}}
+{{- /* Before Kubernetes 1.30, the profile of a container was an annotation of its pod. */ -}}
+{{- define "podfence.profiles" -}}
+{{- if and .Values.appArmorProfile (semverCompare "<1.30-0" .Capabilities.KubeVersion.Version) }}
+{{- range ternary (list "cleanup") (ternary (list "boot-unit" "agent") (list "agent") .Values.bootUnit.enabled) .Values.cleanup }}
+container.apparmor.security.beta.kubernetes.io/{{ . }}: localhost/{{ $.Values.appArmorProfile }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "podfence.mounts" -}}
 - name: state
   mountPath: {{ .Values.stateDirectory }}
 - name: run
   mountPath: {{ .Values.runDirectory }}
-- name: settings
-  mountPath: /host/proc/sys/net
+{{- end }}
+
+{{- /* Of the node's root directory, what the boot unit is in, and where its nft is. */ -}}
+{{- define "podfence.root" -}}
+- name: etc
+  mountPath: /host/etc
+- name: usr
+  mountPath: /host/usr
+  readOnly: true
 {{- end }}
 
 {{- /* What was chosen; else what the release has. One from before there was a choice begins with telling. */ -}}

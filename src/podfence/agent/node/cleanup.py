@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from podfence.agent.node import bridging
+from podfence.agent.node import boot_unit, bridging, hold
 from podfence.agent.node.preflight import is_ours
 from podfence.agent.node.presence import LOCK, SOCKET, claimed
 from podfence.dataplane.conntrack import KernelConntrack
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 
 RUN: Final = Path("/run/podfence")
 STATE: Final = Path("/var/lib/podfence")
+ROOT: Final = Path("/")
 
-_STATE_FILES: Final = re.compile(rf"log-\d+|(base-\d+|{re.escape(bridging.RECORD)})(\.partial)?")
+_KEPT: Final = "|".join(map(re.escape, (bridging.RECORD, *boot_unit.FILES)))
+_STATE_FILES: Final = re.compile(rf"log-\d+|(base-\d+|{_KEPT})(\.partial)?")
 _RUN_FILES: Final = re.compile(rf"{re.escape(LOCK)}|{re.escape(SOCKET)}")
 
 
@@ -48,10 +50,12 @@ def cleanup(
     run: Path = RUN,
     state: Path = STATE,
     sysctls: Path = bridging.SYSCTLS,
+    root: Path = ROOT,
 ) -> None:
     """Take everything of podfence from the node of this thread's network namespace, and `say` what was done.
 
     The tables go first, that of frames before that of policies: until then all is enforced, from then on nothing.
+    `root` is where the node's root directory is, if a boot unit may be in it.
     Files are removed by their names, and directories only when they are empty, so a wrong path does no harm. Doing it
     twice does no harm.
 
@@ -60,7 +64,14 @@ def cleanup(
     """
     failed: list[str] = []
     with claimed(run):
-        _delete_tables(runner or NftRunner(), say)
+        runner = runner or NftRunner()
+        _delete_tables(runner, say)
+        if hold.release(runner):
+            say(f"table {hold.TABLE.address} is deleted: pods are not held any more")
+        try:
+            boot_unit.remove(root, say)
+        except boot_unit.RefusedError as error:
+            failed.append(str(error))
         try:
             say(_forget_labels((settings or Settings()).label))
         except (OSError, NetlinkError) as error:

@@ -37,6 +37,9 @@ STAYS: Final = 1800.0
 SOLVED: Final = "PodfenceSolved"
 """The reason of an Event that says that something is right again."""
 
+TOLD: Final = frozenset({"boot-hold"})
+"""Codes of warnings that are told too: somebody asked for something, and this node does not have it."""
+
 _COMPONENT: Final = "podfence"
 _LONGEST_NOTE: Final = 1024
 """Bytes that a message of an Event has at most."""
@@ -85,17 +88,17 @@ class NodeEvents:
         self._told: dict[str, _Told] = {}
 
     async def tell(self, findings: Iterable[Finding]) -> None:
-        """Have the fatal ones of all present findings in Events, and say which of the earlier ones are solved.
+        """Have the fatal ones of all present findings, and those `TOLD`, in Events, and say which are solved.
 
         At most one request a minute is sent for each code; what could not be told then is told later, if it is
         still so. Raises ApiError for the last request that failed, after all were tried.
         """
-        fatal = {item.code: item for item in findings if item.severity == "fatal"}
-        for code, item in fatal.items():
+        present = {item.code: item for item in findings if item.severity == "fatal" or item.code in TOLD}
+        for code, item in present.items():
             told = self._told.setdefault(code, _Told(""))
             told.message, told.is_solved = str(item), False
         for code, told in self._told.items():
-            told.is_solved = code not in fatal
+            told.is_solved = code not in present
         error: ApiError | None = None
         now = self._clock()
         for code, told in list(self._told.items()):

@@ -33,11 +33,15 @@ SETTLE: Final = 0.05
 
 
 class Inspection:
-    """What is wrong with a node: `findings`, as of the last look. All methods are for the event loop's thread."""
+    """What is wrong with a node: `findings`, as of the last look, and whether there was one.
+
+    All methods are for the event loop's thread.
+    """
 
     def __init__(self, node: str, intake: Intake, settings: Settings, state: Path, sysctls: Path) -> None:
         """Look at nothing yet; `state` is the state directory, and `sysctls` where settings can be written."""
         self.findings: tuple[Finding, ...] = ()
+        self.has_looked = False
         self._node = node
         self._intake = intake
         self._settings = settings
@@ -72,6 +76,7 @@ class Inspection:
                 ensured = await asyncio.to_thread(self._ensure, [*facts.pods, *facts.pod_cidrs])
                 self._bridges = ensured.findings
                 self.findings = (*self._bridges, *self._inspected)
+                self.has_looked = True
                 changed(ensured.changes)
             try:
                 async with asyncio.timeout(max(0.0, due - loop.time())):

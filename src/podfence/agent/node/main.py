@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from podfence.agent.kernel import NodeKernel, settling
 from podfence.agent.loop import Agent
 from podfence.agent.node.attaching import Attaching
+from podfence.agent.node.boot import Boot
 from podfence.agent.node.events import NodeEvents
 from podfence.agent.node.feed import Feed
 from podfence.agent.node.inspection import Inspection
@@ -32,7 +33,7 @@ from podfence.agent.node.policy_events import PolicyEvents
 from podfence.agent.node.presence import SOCKET, claimed
 from podfence.agent.node.serving import Serving
 from podfence.agent.node.source import QueueSource
-from podfence.agent.node.view import Latest, SourceState
+from podfence.agent.node.view import Latest, SourceState, obstacles
 from podfence.agent.wire import schema
 from podfence.dataplane.settings import Settings
 from podfence.errors import PodfenceError
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from podfence.agent.node.attaching import Attachments
+    from podfence.agent.node.boot import Wanted
     from podfence.agent.node.findings import Finding
     from podfence.agent.node.logs import Form, Level
     from podfence.agent.node.matching import Granted
@@ -89,6 +91,7 @@ class Setup:
     granted: Granted
     options: Options
     reject: bool
+    boot: Wanted | None
     log_form: Form
     log_level: Level
 
@@ -132,8 +135,9 @@ class NodeAgent:
             conntrack=self._kernel.conntrack,
             watch=self._kernel.watch,
         )
-        intake = Intake()
+        self._intake = intake = Intake()
         self._inspection = Inspection(setup.node, intake, settings, setup.state, setup.sysctls)
+        self._boot = Boot(setup.state, setup.boot)
         self._attaching = Attaching(
             lambda: intake.pods_on(setup.node), self._source.put, setup.binding, setup.results, setup.granted
         )
@@ -182,7 +186,7 @@ class NodeAgent:
     @property
     def findings(self) -> Sequence[Finding]:
         """What is wrong with the node at present."""
-        return (*self._attaching.findings, *self._inspection.findings)
+        return (*self._attaching.findings, *self._inspection.findings, *self._boot.findings)
 
     @property
     def binding(self) -> Binding:
@@ -245,9 +249,18 @@ class NodeAgent:
                     group.create_task(self._feed.run(session))
                     group.create_task(self._attaching.run())
                     group.create_task(self._inspection.run(self._changed))
+                    group.create_task(self._boot.run(self._pod_cidrs, self._is_judging, self._log.logger.info))
                     group.create_task(self._follow(session, events))
         finally:
             await serving.stop()
+
+    def _pod_cidrs(self) -> tuple[str, ...] | None:
+        node = self._intake.node(self.node)
+        return None if node is None else node.pod_cidrs
+
+    def _is_judging(self) -> bool:
+        """Return whether all packets of pods are judged: also those that bridges have to be told to show."""
+        return self._inspection.has_looked and not obstacles(self)
 
     async def _follow(self, session: Session, events: NodeEvents) -> None:
         """Write into the log and tell the cluster what is found, and how the watches are."""

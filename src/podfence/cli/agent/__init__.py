@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING
 import click
 
 from podfence.cli import complete
+from podfence.cli.agent.boot_options import with_boot_hold, with_boot_links, with_boot_ranges
 from podfence.cli.agent.places import in_run_directory, in_state_directory, with_sysctls
 from podfence.cli.commands import Commands
 from podfence.cli.in_cluster import with_context, with_kubeconfig, with_log_format, with_log_level
 
 if TYPE_CHECKING:
+    from podfence.agent.node.hold import Network
     from podfence.agent.node.logs import Form, Level
     from podfence.dataplane.settings import Binding
 
 _TABLE = {
     "status": ("podfence.cli.agent.status", "What the agent of this node does, and whether anything is wrong"),
+    "boot-unit": ("podfence.cli.agent.boot_unit", "Hold the pods of this node after a boot until an agent judges them"),
     "cleanup": ("podfence.cli.agent.cleanup", "Take everything off this node that an agent left"),
 }
 
@@ -91,6 +94,9 @@ podfence agent status
     multiple=True,
     help="Port of the pods' bridge that leads away from the node; repeatable. Devices, VLANs and tunnels are known.",
 )
+@with_boot_hold
+@with_boot_ranges
+@with_boot_links
 @click.option("--reject", is_flag=True, help="Answer what is denied, instead of dropping it in silence.")
 @with_log_format
 @with_log_level
@@ -110,6 +116,9 @@ def command(
     cni_results: Path,
     unbound_namespaces: tuple[str, ...],
     uplinks: tuple[str, ...],
+    boot_hold: float | None,
+    boot_ranges: tuple[Network, ...],
+    boot_links: tuple[str, ...],
     reject: bool,
     log_format: Form,
     log_level: Level,
@@ -123,6 +132,8 @@ def command(
         return 0
     if not node_name:
         raise click.UsageError("which node is this? say so with --node-name, or in NODE_NAME")
+    from podfence.agent.node.boot import Wanted
+    from podfence.agent.node.hold import LINKS
     from podfence.agent.node.main import Setup, run
     from podfence.agent.node.matching import Granted
     from podfence.cli.version import number
@@ -142,6 +153,7 @@ def command(
             binding=binding,
             granted=Granted(frozenset(unbound_namespaces), frozenset(uplinks)),
             options=Options.parse(settings),
+            boot=None if boot_hold is None else Wanted(boot_hold, boot_ranges, boot_links or LINKS),
             reject=reject,
             log_form=log_format,
             log_level=log_level,

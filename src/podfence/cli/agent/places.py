@@ -31,3 +31,11 @@ with_sysctls: Final = click.option(
     show_default=True,
     help="Where the settings of the node's network can be written, if /proc/sys is read-only.",
 )
+
+with_root: Final = click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    default=Path("/"),
+    show_default=True,
+    help="Where the root directory of the node is, in a container.",
+)

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``podfence agent boot-unit``: the unit that holds pods after a boot until an agent judges them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, get_args
+
+import click
+
+from podfence.cli import outputs
+from podfence.cli.agent.places import in_state_directory, with_root
+from podfence.cli.commands import Command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Action = Literal["install", "remove", "show"]
+
+_EXAMPLES = """
+# Read it first
+podfence agent boot-unit show
+
+# Have it from the next boot on, on a node whose agent runs with --boot-hold
+podfence agent boot-unit install
+"""
+
+_EXITS = """
+0  done
+2  this node cannot have it, and why
+"""
+
+
+@click.command(cls=Command, examples=_EXAMPLES, exits=_EXITS)
+@click.argument("action", type=click.Choice(get_args(Action)))
+@in_state_directory
+@with_root
+@click.option(
+    "--leave-to-agent",
+    is_flag=True,
+    help="Succeed also if this node cannot have it, and let the agent tell why: for what runs before each agent.",
+)
+def command(*, action: Action, state_dir: Path, root: Path, leave_to_agent: bool) -> int:
+    """Install, remove or show a unit of systemd that holds the pods of this node from boot until an agent judges them.
+
+    The unit loads what an agent keeps that runs with `--boot-hold`, and does nothing without. What it holds passes
+    after some minutes, whether an agent comes or not.
+    """
+    from podfence.agent.node import boot_unit
+
+    def say(text: str) -> None:
+        outputs.write([text])
+
+    if action == "show":
+        outputs.write(boot_unit.text(state_dir).splitlines())
+    elif action == "remove":
+        boot_unit.remove(root, say)
+    elif leave_to_agent:
+        boot_unit.install_or_note(root, state_dir, say)
+    else:
+        boot_unit.install(root, state_dir, say)
+    return 0
