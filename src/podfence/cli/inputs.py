@@ -8,10 +8,10 @@ import os
 import shlex
 import sys
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
+from msgspec.structs import replace
 
 from podfence.cli import complete, errors, live, settings
 from podfence.cli.commands import ARGUMENTS

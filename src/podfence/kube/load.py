@@ -15,7 +15,6 @@ from podfence.kube.decode import decode
 from podfence.kube.findings import Code, Finding, Position, Severity
 from podfence.kube.objects import KubeObject
 from podfence.kube.omissions import Gap, LeftOut, Reason, details, summary
-from podfence.kube.unapplied import unapplied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -98,13 +97,18 @@ def load(
     if not (objects or decoded.ignored):
         charted = [chart.path for chart in charts]
         raise InputError([*problems, _nothing_in([*paths, *kustomize, *charted], read, left_out)])
+    gaps = [*read.gaps, *decoded.gaps]
+    if read.kustomizations:
+        from podfence.kube.unapplied import unapplied  # noqa: PLC0415  nothing else asks for it
+
+        gaps += unapplied(objects, read.kustomizations)
     return Loaded(
         objects,
         tuple(problems),
         dict(decoded.ignored),
         notes=tuple(_notes(read, decoded, left_out, is_placed=bool(namespace))),
         details=tuple(details(left_out)),
-        gaps=(*read.gaps, *decoded.gaps, *unapplied(objects, read.kustomizations)),
+        gaps=tuple(gaps),
     )
 
 

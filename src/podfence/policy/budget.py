@@ -7,9 +7,10 @@ all commands have in common, so the limit is the same for all of them, whatever 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from msgspec import Struct
 
 from podfence.sets import AddressSet
 from podfence.sets.spans import normalize
@@ -65,8 +66,7 @@ that have a block there.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(Struct, frozen=True):
     """How large one policy may be, and how large all policies of a namespace together."""
 
     policy: Size
