@@ -11,6 +11,7 @@ import msgspec
 
 from podfence.errors import InputError
 from podfence.kube import files
+from podfence.kube.collection import uncollected
 from podfence.kube.decode import decode
 from podfence.kube.findings import Code, Finding, Position, Severity
 from podfence.kube.objects import KubeObject
@@ -80,17 +81,20 @@ def load(
         keep_going=keep_going,
         progress=progress,
     )
-    decoded = decode(
-        read.documents,
-        validation=validation,
-        legacy=legacy,
-        namespace=namespace or "default",
-        custom=custom,
-        folders=read.folders,
-        keep_going=keep_going,
-    )
+    with uncollected():
+        decoded = decode(
+            read.documents,
+            validation=validation,
+            legacy=legacy,
+            namespace=namespace or "default",
+            custom=custom,
+            folders=read.folders,
+            keep_going=keep_going,
+        )
     left_out = [*read.left_out, *decoded.left_out]
     objects, replaced = _last_of_each(decoded.objects)
+    for document in read.documents:
+        document.forget()
     problems = _in_file_order([*read.problems, *decoded.problems, *replaced], read.documents, paths)
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise InputError(problems)

@@ -87,12 +87,6 @@ def compile_namespace(
     return tuple(sorted(result, key=lambda policy: (policy.source.name, policy.key.kind)))
 
 
-def refused_in(namespace: Namespace, policies: Iterable[NetworkPolicy], options: Options) -> dict[str, str]:
-    """Return which policies of a namespace are too large, and why, by name (semantics 2.8)."""
-    force = _in_force(namespace, policies, options)
-    return refusals(((policy, size_of(policy)) for policy in (*force.new, *force.old)), options.budget)
-
-
 class _Force(Struct, frozen=True):
     """The policies in force in a namespace, in order of name, and whether its annotation isolates all pods."""
 

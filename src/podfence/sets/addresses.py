@@ -55,14 +55,7 @@ class AddressSet:
 
         Raises ValueError if the text is neither.
         """
-        address, separator, length = text.partition("/")
-        number = parse_address(address)
-        bits = 32 if number <= V4_LAST else 128
-        if separator and not (length.isascii() and length.isdigit() and int(length) <= bits):
-            message = f"{text!r} has no valid prefix length"
-            raise ValueError(message)
-        host = (1 << (bits - int(length))) - 1 if separator else 0
-        return cls(((number & ~host, number | host),))
+        return _of_cidr(text)
 
     @classmethod
     def block(cls, cidr: str, excepts: tuple[str, ...] = ()) -> AddressSet:
@@ -150,6 +143,19 @@ def _span_cidrs(first: int, last: int) -> list[str]:
         result.append(f"{format_address(low + base)}/{bits - size}")
         low += 1 << size
     return result
+
+
+@lru_cache(maxsize=4096)
+def _of_cidr(text: str) -> AddressSet:
+    """Return the addresses of a block; policies have few blocks, and have them over and over."""
+    address, separator, length = text.partition("/")
+    number = parse_address(address)
+    bits = 32 if number <= V4_LAST else 128
+    if separator and not (length.isascii() and length.isdigit() and int(length) <= bits):
+        message = f"{text!r} has no valid prefix length"
+        raise ValueError(message)
+    host = (1 << (bits - int(length))) - 1 if separator else 0
+    return AddressSet(((number & ~host, number | host),))
 
 
 def parse_address(text: str) -> int:
