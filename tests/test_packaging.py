@@ -178,23 +178,45 @@ def test_module_is_the_command(tmp_path: Path) -> None:
     assert (module.returncode, module.stdout) == (0, command.stdout)
 
 
+HEAVY = (
+    *("aiohttp", "asyncio", "ctypes", "email", "http", "ipaddress", "json", "logging", "multiprocessing", "pathlib"),
+    *("pathspec", "rich", "selectors", "shutil", "socket", "ssl", "subprocess", "tempfile", "tomllib", "urllib"),
+    *("podfence.agent", "podfence.dataplane", "podfence.lab", "podfence.netlink", "podfence.nft"),
+    *("podfence.kube.access", "podfence.kube.live", "podfence.kube.rendering", "podfence.kube.unapplied"),
+    *("podfence.analysis.overview", "podfence.report.structured", "podfence.report.documents"),
+)
+"""What takes longer to load than an answer about two pods does, or has no part in it."""
+
 LOADED_BY = """
 import sys
+before = set(sys.modules)
 from podfence.cli.main import main
-sys.argv = ["podfence", {argument!r}]
+sys.argv = ["podfence", *{arguments!r}]
 try:
     main()
 finally:
-    print(*sorted({{"asyncio", "rich", "yaml"}} & set(sys.modules)), file=sys.stderr)
+    print(*sorted(name for name in set(sys.modules) - before for heavy in {heavy!r}
+          if f"{{name}}.".startswith(f"{{heavy}}.")), file=sys.stderr)
 """
 
 
 @pytest.mark.parametrize("argument", ["--help", "version"])
 def test_a_command_that_reads_nothing_loads_no_heavy_module(argument: str, tmp_path: Path) -> None:
-    answer = run(sys.executable, "-c", LOADED_BY.format(argument=argument), cwd=tmp_path)
+    script = LOADED_BY.format(arguments=[argument], heavy=("asyncio", "rich", "yaml"))
+    answer = run(sys.executable, "-c", script, cwd=tmp_path)
 
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout
+    assert not answer.stderr.split()
+
+
+@pytest.mark.parametrize(("port", "code"), [("5432", 0), ("22", 1)])
+def test_a_check_of_a_file_loads_nothing_that_it_does_not_need(port: str, code: int, tmp_path: Path) -> None:
+    (tmp_path / "shop.yaml").write_text(MANIFESTS)
+    arguments = ["check", "shop/web", "shop/db", port, "-q", "-f", "shop.yaml"]
+    answer = run(sys.executable, "-c", LOADED_BY.format(arguments=arguments, heavy=HEAVY), cwd=tmp_path)
+
+    assert answer.returncode == code, answer.stderr
     assert not answer.stderr.split()
 
 

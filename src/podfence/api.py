@@ -224,6 +224,7 @@ def load(
     Raises InputError with every problem if anything was refused, and MissingProgramError for a program that is needed
     to render and is not there.
     """
+    from podfence.kube.collection import uncollected
     from podfence.kube.folders import Exclusion
     from podfence.kube.load import load as load_objects
 
@@ -241,7 +242,8 @@ def load(
         namespace=namespace,
         progress=progress,
     )
-    state = ClusterState(loaded.objects)
+    with uncollected():
+        state = ClusterState(loaded.objects)
     return Cluster(state, options, loaded.warnings, loaded.ignored, namespace or "default", loaded)
 
 

@@ -12,7 +12,8 @@ from podfence.cluster.addresses import claimants
 from podfence.cluster.members import FINISHED_PHASES, display_name
 from podfence.cluster.selection import namespace_keys_of
 from podfence.cluster.state import NAME_LABEL
-from podfence.policy.legacy import ANNOTATION, MISSPELT_ANNOTATION, is_old, isolates, refused_in
+from podfence.kube.objects import NetworkPolicy
+from podfence.policy.legacy import ANNOTATION, MISSPELT_ANNOTATION, is_old, isolates
 from podfence.policy.references import written_ref
 from podfence.sets.addresses import format_address
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from podfence.cluster.state import ClusterState
-    from podfence.kube.objects import Namespace, NetworkPolicy
+    from podfence.kube.objects import Namespace
     from podfence.policy.engine import Engine
     from podfence.policy.options import Options
 
@@ -35,7 +36,7 @@ def notes(engine: Engine, ignored: Mapping[str, int]) -> tuple[str, ...]:
     state, options = engine.state, engine.options
     return (
         *_no_policy(engine, ignored),
-        *_too_large(state, options),
+        *_too_large(engine),
         *_other_policies(ignored),
         *unseen(state, ignored),
         *_made_up(state),
@@ -70,10 +71,11 @@ def _is_policy(kind: str) -> bool:
     return kind.partition(".")[0].endswith("NetworkPolicy") or kind.startswith("GlobalNetwork")
 
 
-def _too_large(state: ClusterState, options: Options) -> Iterator[str]:
-    for name, policies in sorted(state.policies.items()):
-        for refused, why in sorted(refused_in(state.namespaces[name], policies.values(), options).items()):
-            yield f"{written_ref(policies[refused])} {why} (--set budget=tenfold reads more)"
+def _too_large(engine: Engine) -> Iterator[str]:
+    for name in sorted(engine.state.policies):
+        for policy in engine.policies(name):
+            if policy.refused and isinstance(policy.source, NetworkPolicy):
+                yield f"{written_ref(policy.source)} {policy.refused} (--set budget=tenfold reads more)"
 
 
 def _some(names: list[str]) -> str:

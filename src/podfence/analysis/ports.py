@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from podfence.errors import EndpointError
 from podfence.sets.ports import LAST_PORT, PROTOCOLS, PortSet
@@ -13,8 +14,7 @@ _NUMBERS = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?")
 _NAME = re.compile(r"(?=.*[a-z])[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
 
-@dataclass(frozen=True, slots=True)
-class PortQuestion:
+class PortQuestion(Struct, frozen=True):
     """A set of ports asked about; `name` is set (and `ports` empty) for a named port, `protocol` limits it.
 
     `text` is how it is shown: ``TCP 5432``, ``UDP 53``, ``every port``.

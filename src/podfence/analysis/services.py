@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from podfence.analysis.endpoints import Endpoint, PodsEndpoint, ServiceEndpoint, address_end
 from podfence.cluster.members import display_name
@@ -26,8 +27,7 @@ OWN_NODE = "the pod's own node"
 OTHER_NODE = "another node"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """One backend of a Service with the ports, after translation, that the ports asked about lead to."""
 
     endpoint: Endpoint

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from typing import TYPE_CHECKING, TypeVar
 
@@ -57,7 +56,11 @@ def coloured(function: _Function) -> _Function:
 
 def width() -> int | None:
     """Return the width of the terminal that standard output is, None if it is none."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if not sys.stdout.isatty():
+        return None
+    from shutil import get_terminal_size
+
+    return get_terminal_size().columns
 
 
 def page(colour: When, gaps: Sequence[Gap] = ()) -> Page:

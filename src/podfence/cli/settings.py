@@ -10,10 +10,10 @@ from __future__ import annotations
 import difflib
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
+from msgspec import Struct
 
 from podfence.errors import OptionError, PodfenceError
 
@@ -51,8 +51,7 @@ class ConfigError(PodfenceError):
     """A configuration file that cannot be read, or says something that it cannot say."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """What a configuration file says; `file` is "" and everything empty where there is none.
 
     `filename` are paths from the working directory, `folder` is that of the file.

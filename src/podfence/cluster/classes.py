@@ -10,29 +10,31 @@ tells apart; when it has been out of use for a while (see `looks`) they are join
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, TypeVar
 
+from msgspec import Struct, field
+from msgspec.structs import replace
+
 from podfence.cluster.looks import Look, Looks
+from podfence.cluster.members import Member
 from podfence.cluster.namespaces import NamespaceIndex
+from podfence.kube.objects import Key
 from podfence.sets.addresses import AddressSet, Family, family_of
 from podfence.sets.bits import members as members_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from podfence.cluster.members import Member
     from podfence.cluster.selection import Selection
-    from podfence.kube.objects import Key, Labels, Requirement, Selector
+    from podfence.kube.objects import Labels, Requirement, Selector
 
 _K = TypeVar("_K")
 
 ClassKey = tuple[str, tuple[tuple[str, str], ...], tuple[tuple[str, str, int, bool], ...], tuple[int, ...]]
 
 
-@dataclass(slots=True, eq=False)
-class PodClass:
+class PodClass(Struct, eq=False):
     """One class: its bit position, what its members share, and the members.
 
     `ports` are (name, protocol, number, sidecar) of the names in use; `cells` are the first numbers of
@@ -47,8 +49,7 @@ class PodClass:
     members: dict[Key, Member] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(Struct, frozen=True):
     """What giving up what nobody looks at changed: the classes that took part, and the pods that are in others."""
 
     classes: frozenset[int]

@@ -3,23 +3,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from podfence.cluster.addresses import owners
+from podfence.cluster.members import Member
 from podfence.cluster.nodes import numbers_of
 from podfence.kube.objects import Key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from podfence.cluster.members import Member
     from podfence.cluster.state import ClusterState
     from podfence.kube.objects import Backend, EndpointPort, EndpointSlice, Service, ServicePort
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceBackend:
+class ServiceBackend(Struct, frozen=True):
     """One place a Service sends a port to: a member, or an address that is no pod.
 
     `protocol` and `number` are those of the backend, after translation (semantics 5.2).

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from msgspec import Struct, field
+
 from podfence.cluster.controllers import PER_POD, numbers
-from podfence.cluster.members import FINISHED_PHASES, member_of_pod, members_of_template
+from podfence.cluster.members import FINISHED_PHASES, Member, member_of_pod, members_of_template
 from podfence.cluster.ownership import top_workload, workload_of
 from podfence.cluster.selection import keys_of
 from podfence.kube.objects import (
@@ -28,7 +29,6 @@ from podfence.kube.registry import WORKLOADS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from podfence.cluster.members import Member
     from podfence.kube.objects import Owner
 
 NAME_LABEL = "kubernetes.io/metadata.name"
@@ -46,16 +46,14 @@ class EventType(enum.StrEnum):
     DELETED = "deleted"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """A change of the world: an object as it is now (as it last was, when deleted)."""
 
     type: EventType
     object: KubeObject
 
 
-@dataclass(slots=True)
-class Delta:
+class Delta(Struct):
     """What one event changed in the state.
 
     `namespaces` are those whose labels changed, came or went; `policies` the namespaces whose policies

@@ -6,7 +6,6 @@ Every function expects an object that validation found sound.
 
 from __future__ import annotations
 
-import ipaddress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,6 +14,7 @@ import msgspec
 from podfence.kube import objects, wire, wire_cluster
 from podfence.kube.source import Origin
 from podfence.kube.validation.cidr import parse_block
+from podfence.sets.addresses import parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -376,7 +376,7 @@ def node(written: wire_cluster.Node, identity: Identity) -> objects.Node:
 
 def _is_address(text: str) -> bool:
     try:
-        ipaddress.ip_address(text)
+        parse_address(text)
     except ValueError:
         return False
     return True

@@ -5,28 +5,37 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from podfence.kube import foreign, rendering, yaml
+from msgspec import Struct, field
+
+from podfence.kube import foreign, yaml
 from podfence.kube.findings import Code, Finding, Position, Severity
-from podfence.kube.folders import SIZE_LIMIT, STDIN, Inputs, is_called_kustomization, reason_of, shown, too_large
+from podfence.kube.folders import (
+    SIZE_LIMIT,
+    STDIN,
+    Folder,
+    Inputs,
+    is_called_kustomization,
+    reason_of,
+    shown,
+    too_large,
+)
+from podfence.kube.foreign import Kustomization
 from podfence.kube.omissions import Gap, LeftOut, Reason, may_hold_policy
+from podfence.kube.positions import SourceDocument
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import BinaryIO
 
-    from podfence.kube.folders import Exclusion, Folder, Found
-    from podfence.kube.foreign import Kustomization
-    from podfence.kube.positions import SourceDocument
+    from podfence.kube.folders import Exclusion, Found
     from podfence.kube.rendering import Chart
 
 _STDIN_NAME: Final = "<stdin>"
 
 
-@dataclass(slots=True)
-class Read:
+class Read(Struct):
     """What was read.
 
     `documents` come in the order of the inputs, with `problems` about what cannot be one; `folders` are the names of
@@ -84,6 +93,8 @@ def read(
             reader.take_found(item)
         else:
             reader.take(_contents(item.path, found.problems), shown(item.path))
+    if kustomize or charts:
+        from podfence.kube import rendering  # noqa: PLC0415  most read files only
     for folder in kustomize:
         reader.take(rendering.kustomize(folder, found.problems), f"{shown(folder)} (kustomize)")
     for chart in charts:

@@ -11,11 +11,11 @@ import msgspec
 
 from podfence.errors import InputError
 from podfence.kube import files
+from podfence.kube.collection import uncollected
 from podfence.kube.decode import decode
 from podfence.kube.findings import Code, Finding, Position, Severity
 from podfence.kube.objects import KubeObject
 from podfence.kube.omissions import Gap, LeftOut, Reason, details, summary
-from podfence.kube.unapplied import unapplied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -81,30 +81,38 @@ def load(
         keep_going=keep_going,
         progress=progress,
     )
-    decoded = decode(
-        read.documents,
-        validation=validation,
-        legacy=legacy,
-        namespace=namespace or "default",
-        custom=custom,
-        folders=read.folders,
-        keep_going=keep_going,
-    )
+    with uncollected():
+        decoded = decode(
+            read.documents,
+            validation=validation,
+            legacy=legacy,
+            namespace=namespace or "default",
+            custom=custom,
+            folders=read.folders,
+            keep_going=keep_going,
+        )
     left_out = [*read.left_out, *decoded.left_out]
     objects, replaced = _last_of_each(decoded.objects)
+    for document in read.documents:
+        document.forget()
     problems = _in_file_order([*read.problems, *decoded.problems, *replaced], read.documents, paths)
     if any(problem.severity is Severity.ERROR for problem in problems):
         raise InputError(problems)
     if not (objects or decoded.ignored):
         charted = [chart.path for chart in charts]
         raise InputError([*problems, _nothing_in([*paths, *kustomize, *charted], read, left_out)])
+    gaps = [*read.gaps, *decoded.gaps]
+    if read.kustomizations:
+        from podfence.kube.unapplied import unapplied  # noqa: PLC0415  nothing else asks for it
+
+        gaps += unapplied(objects, read.kustomizations)
     return Loaded(
         objects,
         tuple(problems),
         dict(decoded.ignored),
         notes=tuple(_notes(read, decoded, left_out, is_placed=bool(namespace))),
         details=tuple(details(left_out)),
-        gaps=(*read.gaps, *decoded.gaps, *unapplied(objects, read.kustomizations)),
+        gaps=tuple(gaps),
     )
 
 

@@ -94,6 +94,10 @@ class SourceDocument:
         self._is_json = is_json
         self._index: Index | None = None
 
+    def forget(self) -> None:
+        """Give up the value, once objects are made of it: it is larger than they are, and nobody asks for it again."""
+        self.value = None
+
     @property
     def file(self) -> str:
         """The input's name as shown to people: a path as typed, or ``<stdin>``."""

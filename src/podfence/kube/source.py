@@ -31,7 +31,7 @@ class Document(Protocol):
 
     @property
     def value(self) -> object:
-        """The document as JSON values (dict, list, str, int, float, bool, None)."""
+        """The document as JSON values (dict, list, str, int, float, bool, None), None once `load` has its objects."""
 
     def locate(self, path: Path) -> Position:
         """Return the position of the value at `path`, or of its nearest existing ancestor."""
@@ -50,7 +50,7 @@ class Origin(msgspec.Struct, frozen=True, eq=False):
     path: Path = ()
 
     def written(self) -> object:
-        """Return the object as JSON values, as it is written."""
+        """Return the object as JSON values, as it is written; its document must have its value still."""
         value: Any = self.document.value
         for step in self.path:
             value = value[step]

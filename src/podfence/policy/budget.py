@@ -7,15 +7,16 @@ all commands have in common, so the limit is the same for all of them, whatever 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from msgspec import Struct
 
 from podfence.sets import AddressSet
 from podfence.sets.spans import normalize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from podfence.kube.objects import NetworkPolicy, Rule, Selector
 
@@ -65,8 +66,7 @@ that have a block there.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(Struct, frozen=True):
     """How large one policy may be, and how large all policies of a namespace together."""
 
     policy: Size
@@ -97,8 +97,11 @@ def refusals(policies: Iterable[tuple[NetworkPolicy, Size]], name: str) -> dict[
     if budget is None:
         return {}
     result: dict[str, str] = {}
+    found_all = list(policies)
+    if _fits([size for _, size in found_all], budget):
+        return result
     total = NOTHING
-    for policy, size in sorted(policies, key=lambda item: item[0].name):
+    for policy, size in sorted(found_all, key=lambda item: item[0].name):
         found = size.beyond(budget.policy)
         if found:
             what, figure, limit = found
@@ -116,29 +119,41 @@ def refusals(policies: Iterable[tuple[NetworkPolicy, Size]], name: str) -> dict[
     return result
 
 
-def size_of(policy: NetworkPolicy) -> Size:
-    """Return how much there is in a policy, in rules of both directions, those without effect too."""
-    rules = (*policy.ingress, *policy.egress)
-    peers = [peer for rule in rules for peer in rule.peers]
-    blocks = [peer.ip_block for peer in peers if peer.ip_block is not None]
-    selectors = [selector for peer in peers for selector in (peer.pod_selector, peer.namespace_selector) if selector]
-    return Size(
-        rules=len(rules),
-        blocks=sum(1 + len(block.excepts) for block in blocks),
-        ports=sum(map(_ports, rules)),
-        selectors=len(peers) - len(blocks),
-        values=sum(map(_values, (policy.pod_selector, *selectors))),
-        selected=sum(_ports(rule) for rule in rules if any(peer.ip_block is None for peer in rule.peers)),
-        overlaps=_overlaps(policy.ingress) + _overlaps(policy.egress),
+def _fits(sizes: Sequence[Size], budget: Budget) -> bool:
+    """Return whether nothing can be too large, which is so nearly everywhere and quickly seen."""
+    by_measure = list(zip(*sizes, strict=True))
+    return not (
+        Size(*map(max, by_measure)).beyond(budget.policy) or Size(*map(sum, by_measure)).beyond(budget.namespace)
     )
 
 
+def size_of(policy: NetworkPolicy) -> Size:
+    """Return how much there is in a policy, in rules of both directions, those without effect too."""
+    rules = (*policy.ingress, *policy.egress)
+    blocks = ports = selectors = selected = 0
+    values = _values(policy.pod_selector)
+    for rule in rules:
+        ports += _ports(rule)
+        before = selectors
+        for peer in rule.peers:
+            if peer.ip_block is not None:
+                blocks += 1 + len(peer.ip_block.excepts)
+                continue
+            selectors += 1
+            values += _values(peer.pod_selector) + _values(peer.namespace_selector)
+        if selectors > before:
+            selected += _ports(rule)
+    overlaps = _overlaps(policy.ingress) + _overlaps(policy.egress) if blocks else 0
+    return Size(len(rules), blocks, ports, selectors, values, selected, overlaps)
+
+
 def _ports(rule: Rule) -> int:
-    return max(len(rule.ports), 1)
+    return len(rule.ports) or 1
 
 
-def _values(selector: Selector) -> int:
-    return sum(1 + len(item.values) for item in selector.requirements)
+def _values(selector: Selector | None) -> int:
+    terms = selector.requirements if selector is not None else ()
+    return sum([len(item.values) for item in terms], len(terms))
 
 
 def _overlaps(rules: Iterable[Rule]) -> int:

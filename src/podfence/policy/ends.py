@@ -3,16 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from msgspec import Struct
 
-if TYPE_CHECKING:
-    from podfence.cluster.members import Member
-    from podfence.sets.addresses import Family
+from podfence.cluster.members import Member
+from podfence.sets.addresses import Family
 
 
-@dataclass(frozen=True, slots=True)
-class PodEnd:
+class PodEnd(Struct, frozen=True):
     """A pod at one of its addresses; `address` is None when not known, `family` the one to assume then.
 
     `through_service` says that the connection comes to it through a Service (semantics 7.2).
@@ -24,16 +21,14 @@ class PodEnd:
     through_service: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AddressEnd:
+class AddressEnd(Struct, frozen=True):
     """An address that is no pod's and no node's; `name` says what it stands for (``internet``), if for more."""
 
     address: int
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class NodeEnd:
+class NodeEnd(Struct, frozen=True):
     """A node, or a hostNetwork pod on it (semantics 7.6); `address` is None when not known.
 
     `own` says that it is the node of the pod at the other end, whatever its name.

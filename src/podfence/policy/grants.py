@@ -7,10 +7,12 @@ by a rule when one of its grants matches (semantics 3.1).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from podfence.cluster.selection import Selection
+from podfence.kube.objects import Key, Namespace, NetworkPolicy
 from podfence.policy.budget import NOTHING, Size
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet
@@ -18,15 +20,14 @@ from podfence.sets import AddressSet, PortSet
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from podfence.kube.objects import Key, Namespace, NetworkPolicy, Peer, PolicyPort, Rule
+    from podfence.kube.objects import Peer, PolicyPort, Rule
     from podfence.policy.options import Options
 
 PortName = tuple[str, str]
 """A port's name and protocol."""
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(Struct, frozen=True):
     """One peer of one rule with the rule's ports.
 
     `peer` is a selection of pods, a set of addresses, or None for every peer (semantics 3.2). `names`
@@ -41,24 +42,20 @@ class Grant:
     names_in: str | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CompiledPolicy:
+class CompiledPolicy(Struct, frozen=True, eq=False):
     """A policy, or the isolation a namespace annotation asks for, ready to be judged by.
 
-    `source` is the object it came from, and `key` its name; `grants` by direction, for the directions it isolates.
+    `source` is the object it came from, and `key` its name, which is asked for far more often than it is made;
+    `grants` are by direction, for the directions it isolates.
     `size` is that of its text. `refused` says why it admits nothing, if it is too large (semantics 2.8).
     """
 
     source: NetworkPolicy | Namespace
+    key: Key
     subject: Selection
     grants: dict[Direction, tuple[Grant, ...]]
     size: Size = NOTHING
     refused: str = ""
-    key: Key = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        # Asked for far more often than it is made: a change of one pod can concern hundreds of policies.
-        object.__setattr__(self, "key", self.source.key)
 
     def isolates(self, direction: Direction) -> bool:
         """Return whether the pods it means are isolated in this direction (semantics 2.1)."""
@@ -70,6 +67,7 @@ def compile_policy(policy: NetworkPolicy, options: Options, size: Size, refused:
     written = {Direction.INGRESS: policy.ingress, Direction.EGRESS: policy.egress}
     return CompiledPolicy(
         source=policy,
+        key=policy.key,
         subject=subject_of(policy),
         grants={
             direction: () if refused else rule_grants(written[direction], direction, policy.namespace, options)

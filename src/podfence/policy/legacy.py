@@ -8,11 +8,12 @@ that isolates every pod, each old policy one that only admits.
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from podfence.cluster.selection import Selection
+from podfence.kube.objects import NetworkPolicy
 from podfence.policy.budget import refusals, size_of
 from podfence.policy.grants import CompiledPolicy, compile_policy, rule_grants, subject_of
 from podfence.policy.verdict import Direction
@@ -20,7 +21,7 @@ from podfence.policy.verdict import Direction
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from podfence.kube.objects import Namespace, NetworkPolicy
+    from podfence.kube.objects import Namespace
     from podfence.policy.budget import Size
     from podfence.policy.options import Options
 
@@ -41,6 +42,8 @@ def isolates(namespace: Namespace) -> bool:
 
 def isolation_asked(annotation: str) -> bool:
     """Return whether an annotation's text asks for isolation: JSON with ``DefaultDeny`` and no other value."""
+    import json  # noqa: PLC0415  the annotation has been out of use for many years
+
     try:
         value = json.loads(annotation)
     except (ValueError, RecursionError):
@@ -77,19 +80,14 @@ def compile_namespace(
             before = compile_policy(policy, options, sizes[policy.name], why)
         result.append(before)
     if force.is_isolated:
-        result.append(CompiledPolicy(namespace, Selection(namespace.name, None, None), {Direction.INGRESS: ()}))
+        result.append(
+            CompiledPolicy(namespace, namespace.key, Selection(namespace.name, None, None), {Direction.INGRESS: ()})
+        )
     result += [_compile_old(policy, options, sizes[policy.name], refused.get(policy.name, "")) for policy in force.old]
     return tuple(sorted(result, key=lambda policy: (policy.source.name, policy.key.kind)))
 
 
-def refused_in(namespace: Namespace, policies: Iterable[NetworkPolicy], options: Options) -> dict[str, str]:
-    """Return which policies of a namespace are too large, and why, by name (semantics 2.8)."""
-    force = _in_force(namespace, policies, options)
-    return refusals(((policy, size_of(policy)) for policy in (*force.new, *force.old)), options.budget)
-
-
-@dataclass(frozen=True, slots=True)
-class _Force:
+class _Force(Struct, frozen=True):
     """The policies in force in a namespace, in order of name, and whether its annotation isolates all pods."""
 
     new: list[NetworkPolicy]
@@ -113,4 +111,4 @@ def _compile_old(policy: NetworkPolicy, options: Options, size: Size, refused: s
     if options.legacy_empty_list == "none":
         empty = {index for index, rule in enumerate(policy.ingress) if rule.empty_peers or rule.empty_ports}
         grants = tuple(grant for grant in grants if grant.rule not in empty)
-    return CompiledPolicy(policy, subject_of(policy), {Direction.INGRESS: grants}, size, refused)
+    return CompiledPolicy(policy, policy.key, subject_of(policy), {Direction.INGRESS: grants}, size, refused)

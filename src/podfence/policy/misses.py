@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from podfence.cluster.selection import holds
 from podfence.kube.objects import NetworkPolicy
@@ -30,8 +31,7 @@ _OTHER_NAMESPACE = 4
 _OTHER_KIND = 12
 
 
-@dataclass(frozen=True, slots=True)
-class _Gap:
+class _Gap(Struct, frozen=True):
     """One thing that keeps a rule from matching: its cost, what is the case, and whether it is the port."""
 
     cost: int
@@ -39,8 +39,7 @@ class _Gap:
     port: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Nearest:
+class Nearest(Struct, frozen=True):
     """The nearest miss, and whether its ports and its peers are what misses."""
 
     miss: Miss

@@ -7,7 +7,6 @@ the gap keeps their intervals apart, so ``::/0`` never is ``0.0.0.0/0`` (semanti
 
 from __future__ import annotations
 
-import socket
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
@@ -56,14 +55,7 @@ class AddressSet:
 
         Raises ValueError if the text is neither.
         """
-        address, separator, length = text.partition("/")
-        number = parse_address(address)
-        bits = 32 if number <= V4_LAST else 128
-        if separator and not (length.isascii() and length.isdigit() and int(length) <= bits):
-            message = f"{text!r} has no valid prefix length"
-            raise ValueError(message)
-        host = (1 << (bits - int(length))) - 1 if separator else 0
-        return cls(((number & ~host, number | host),))
+        return _of_cidr(text)
 
     @classmethod
     def block(cls, cidr: str, excepts: tuple[str, ...] = ()) -> AddressSet:
@@ -153,11 +145,26 @@ def _span_cidrs(first: int, last: int) -> list[str]:
     return result
 
 
+@lru_cache(maxsize=4096)
+def _of_cidr(text: str) -> AddressSet:
+    """Return the addresses of a block; policies have few blocks, and have them over and over."""
+    address, separator, length = text.partition("/")
+    number = parse_address(address)
+    bits = 32 if number <= V4_LAST else 128
+    if separator and not (length.isascii() and length.isdigit() and int(length) <= bits):
+        message = f"{text!r} has no valid prefix length"
+        raise ValueError(message)
+    host = (1 << (bits - int(length))) - 1 if separator else 0
+    return AddressSet(((number & ~host, number | host),))
+
+
 def parse_address(text: str) -> int:
     """Return an address as its number on the line; an IPv4-mapped IPv6 address is the IPv4 one (semantics 6.5).
 
     Raises ValueError if the text is no address.
     """
+    import socket  # noqa: PLC0415  takes longer than all of this room, and a question may have no address
+
     try:
         if ":" not in text:
             return int.from_bytes(socket.inet_pton(socket.AF_INET, text), "big")
@@ -171,7 +178,7 @@ def parse_address(text: str) -> int:
 def format_address(number: int) -> str:
     """Return the text of an address given as its number on the line."""
     if number <= V4_LAST:
-        return socket.inet_ntop(socket.AF_INET, number.to_bytes(4, "big"))
+        return ".".join(map(str, number.to_bytes(4, "big")))
     # The C library writes some blocks in mixed notation (::ffff:1.2.3.4); RFC 5952 text is wanted.
     from ipaddress import IPv6Address  # noqa: PLC0415  (5 ms that IPv4-only questions need not pay)
 
@@ -187,16 +194,18 @@ AddressSet.EMPTY = AddressSet(())
 AddressSet.V4 = AddressSet(((0, V4_LAST),))
 AddressSet.V6 = AddressSet(((V6_FIRST, V6_LAST),))
 AddressSet.ALL = AddressSet(((0, V4_LAST), (V6_FIRST, V6_LAST)))
-AddressSet.LOOPBACK = AddressSet.cidr("127.0.0.0/8") | AddressSet.cidr("::1")
+AddressSet.LOOPBACK = AddressSet(((127 << 24, (128 << 24) - 1), (V6_FIRST + 1, V6_FIRST + 1)))
+# Address space that is never reached over the internet: RFC 6890 and its updates. The blocks by number and length.
+_PRIVATE_V4: Final = (
+    *((0, 8), (10 << 24, 8), (100 << 24 | 64 << 16, 10), (127 << 24, 8), (169 << 24 | 254 << 16, 16)),
+    *((172 << 24 | 16 << 16, 12), (192 << 24, 24), (192 << 24 | 168 << 16, 16), (198 << 24 | 18 << 16, 15)),
+    *((224 << 24, 4), (240 << 24, 4)),
+)
+_PRIVATE_V6: Final = ((0, 127), (0xFC << 120, 7), (0xFE80 << 112, 10), (0xFF << 120, 8))
 AddressSet.PRIVATE = AddressSet(
     spans.normalize(
-        pair
-        for text in (
-            # Address space that is never reached over the internet: RFC 6890 and its updates.
-            *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
-            *("192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4"),
-            *("::/127", "fc00::/7", "fe80::/10", "ff00::/8"),
-        )
-        for pair in AddressSet.cidr(text).spans
+        (base + first, base + first + (1 << bits - length) - 1)
+        for base, bits, listed in ((0, 32, _PRIVATE_V4), (V6_FIRST, 128, _PRIVATE_V6))
+        for first, length in listed
     )
 )

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -98,7 +97,9 @@ def _refusal(*, zeros: bool, mapped: bool, host_bits: bool) -> str:
 
 
 def _address_text(family: int, number: int) -> str:
-    return str(ipaddress.IPv4Address(number) if family == 4 else ipaddress.IPv6Address(number))
+    from ipaddress import IPv4Address, IPv6Address  # noqa: PLC0415  for a remedy only
+
+    return str(IPv4Address(number) if family == 4 else IPv6Address(number))
 
 
 def _read_address(text: str) -> tuple[int, int, bool] | None:
@@ -107,6 +108,8 @@ def _read_address(text: str) -> tuple[int, int, bool] | None:
         return 4, *quad
     if ":" not in text or "%" in text:
         return None
+    from ipaddress import IPv6Address  # noqa: PLC0415  5 ms that IPv4 need not pay
+
     zeros = False
     head, _, last = text.rpartition(":")
     if "." in last:
@@ -120,7 +123,7 @@ def _read_address(text: str) -> tuple[int, int, bool] | None:
         if len(group) > 4 and _GROUP.fullmatch(group):
             groups[index], zeros = _ZEROS.sub("", group, count=1), True
     try:
-        return 6, int(ipaddress.IPv6Address(":".join(groups))), zeros
+        return 6, int(IPv6Address(":".join(groups))), zeros
     except ValueError:
         return None
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
 
@@ -119,4 +118,6 @@ def go_value(value: object) -> str:
     """Return a value as the API server prints it in ``Invalid value: ...``."""
     if isinstance(value, str):
         return go_quote(value)
+    import json  # noqa: PLC0415  what is right is not quoted
+
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)

@@ -6,7 +6,6 @@ Which addresses and node ports a cluster hands out is its own matter, so ranges 
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING
 
 from podfence.kube import wire_cluster as wire
@@ -14,6 +13,7 @@ from podfence.kube.findings import Code, Finding
 from podfence.kube.validation.names import dns_label
 from podfence.kube.validation.ports import check_name, check_number
 from podfence.kube.validation.selectors import check_labels
+from podfence.sets.addresses import parse_address
 
 if TYPE_CHECKING:
     from podfence.kube.source import Path
@@ -87,7 +87,7 @@ def _check_addresses(spec: wire.ServiceSpec, findings: Findings) -> None:
         if text in ("", "None"):
             continue
         try:
-            ipaddress.ip_address(text)
+            parse_address(text)
         except ValueError:
             field: Path = ("spec", "clusterIPs", index)
             findings.invalid(
