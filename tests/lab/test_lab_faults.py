@@ -275,12 +275,12 @@ def test_the_next_owner_of_an_address_inherits_nothing(lab: Run) -> None:
 
 
 # On a bridge pods find each other themselves, and the kernel has no room for the neighbours of many more.
-@pytest.mark.parametrize(("network", "crowd"), [("routed", 1000 if LONG else 200), ("bridge", 400 if LONG else 200)])
+@pytest.mark.parametrize(("network", "crowd"), [("routed", 1000 if LONG else 100), ("bridge", 400 if LONG else 100)])
 def test_a_crowd_of_pods_that_comes_at_once_is_programmed(network: str, crowd: int) -> None:
     pods = [pod(f"crowd-{number}", f"crowd-{number % 5}", "") for number in range(crowd)]
     with running("--network", network, "--nodes", str(max(2, crowd // 200)), "-f", "-", stdin=POLICIES) as run:
         started = time.monotonic()
         run("apply", "-f", "-", stdin="".join(pods))
-        assert time.monotonic() - started < crowd / 5
+        assert time.monotonic() - started < max(60, crowd / 5)
         assert sum(item["phase"] == "Running" for item in run.status()["pods"]) >= crowd
         assert_holds(run)
