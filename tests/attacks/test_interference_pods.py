@@ -362,8 +362,7 @@ def test_a_virtual_machine_with_another_hardware_address_needs_the_exemption(pai
             assert spoofed(bed, "o", bed["c"].four, "t") is not bed.guarded
         bed.restore()
         with attached(bed, usual, of_the_bed(bed)) as end:
-            end.space.ip("link set eth0 down", f"link set eth0 address {OTHER_MAC}", "link set eth0 up")
-            end.space.ip(*(f"route add default via {gateway}" for gateway in bed.wiring.nodes[1].gateways))
+            end.space.ip(f"link set eth0 address {OTHER_MAC}")
             patience = QUIET if bed.guarded else ARRIVES
             assert plain.connection(bed, "o", "c", bed["c"].four, 80, patience=patience) is not bed.guarded
 
