@@ -131,12 +131,16 @@ class Bed:
 
     def ready(self) -> bool:
         """Return whether all addresses can be used, and the agent, if there is one, enforces."""
+        return self.is_wired() and (not self.guarded or self._answers())
+
+    def is_wired(self) -> bool:
+        """Return whether all addresses can be used."""
         # Link-local addresses come with the link, and are tentative for a second: nobody else may have them.
         for end in (end for item in self.wiring.nodes.values() for end in item.pods.values()):
             told = self.run(end.name, "ip", "-6", "addr", "show", "dev", end.interface)
             if end.link_local not in told or "tentative" in told:
                 return False
-        return not self.guarded or self._answers()
+        return True
 
     def _answers(self) -> bool:
         with self["n1"].space.entered(), socket.socket() as asking:
