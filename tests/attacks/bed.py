@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 PATIENCE: Final = 20.0
 PODS: Final = {1: {"a": 2, "t": 3, "c": 4, "x": 5, "h": 99}, 2: {"d": 2, "r": 3}}
 HELD: Final = "h"
+ROUTERS: Final = "routers"
+"""The namespace that the node's configuration exempts."""
 
 ALLOWED: Final = [{"port": 80, "protocol": "TCP"}, {"port": 5353, "protocol": "UDP"}]
 
@@ -80,13 +82,25 @@ class Bed:
         """Give a pod its network."""
         end = node.add(name, last)
         if node.name == "n1":
-            addresses = (
-                f"{address}/{whole.partition('/')[2]}"
-                for address, whole in zip((end.four, end.six), node.ranges, strict=True)
-            )
-            result = bridge if self.network == "bridge" else ptp
-            self._cache.add(result(end.link, end.mac, *addresses), f"shop/{name}")
+            self.tell(self.result(end), f"shop/{name}")
         return end
+
+    def result(self, end: End) -> Fields:
+        """Return what the plugin of this network tells of a pod that it has wired."""
+        made = bridge if self.network == "bridge" else ptp
+        return made(end.link, end.mac, f"{end.four}/24", f"{end.six}/64")
+
+    def tell(self, result: Fields, pod: str, *, interface: str = "eth0") -> Path:
+        """Keep what a plugin tells of an interface of a pod, as libcni does; return where."""
+        return self._cache.add(result, pod, interface=interface)
+
+    def unwire(self, end: End) -> None:
+        """Take a pod of n1 away, with its cable."""
+        if port := self._ports.pop(end.name, None):
+            port.close()
+        self["n1"].space.ip(f"link del {end.link}")
+        end.space.close()
+        del self.wiring.nodes[1].pods[end.name], self.ends[end.name]
 
     def __enter__(self) -> Self:
         if self.guarded:
@@ -104,7 +118,7 @@ class Bed:
 
     def launch(self) -> None:
         """Start the agent of n1."""
-        more = ("--binding", "enforce", "--cni-results", str(self._results))
+        more = ("--binding", "enforce", "--cni-results", str(self._results), "--unbound-namespace", ROUTERS)
         with self["n1"].space.entered():
             self.agent = Running(self.cluster, self._directory, *more)
 
@@ -117,12 +131,16 @@ class Bed:
 
     def ready(self) -> bool:
         """Return whether all addresses can be used, and the agent, if there is one, enforces."""
+        return self.is_wired() and (not self.guarded or self._answers())
+
+    def is_wired(self) -> bool:
+        """Return whether all addresses can be used."""
         # Link-local addresses come with the link, and are tentative for a second: nobody else may have them.
         for end in (end for item in self.wiring.nodes.values() for end in item.pods.values()):
             told = self.run(end.name, "ip", "-6", "addr", "show", "dev", end.interface)
             if end.link_local not in told or "tentative" in told:
                 return False
-        return not self.guarded or self._answers()
+        return True
 
     def _answers(self) -> bool:
         with self["n1"].space.entered(), socket.socket() as asking:

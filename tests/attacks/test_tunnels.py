@@ -7,20 +7,21 @@ delivered datagrams of every pod that a policy allows.
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import pytest
 from scapy.compat import raw
 from scapy.layers.inet import UDP
-from scapy.layers.l2 import Ether
+from scapy.layers.l2 import GRE, Ether
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Raw
 
 from tests.attacks import plain
-from tests.attacks.judging import Attack, Pair, Trial, against, arrived_before, judge, packet
+from tests.attacks.judging import Attack, Pair, Trial, against, arrived_before, ethernet, judge, packet
 from tests.attacks.plain import ARRIVES
-from tests.attacks.wiring import TUNNELS
+from tests.attacks.wiring import NETWORKS, TUNNELS, has
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,3 +115,46 @@ def out_of_a_tunnel(bed: Bed, family: int) -> bool:
 @against(*rows(), *(Trial(f"out-of-another-ipv{family}", partial(out_of_a_tunnel, family=family)) for family in (4, 6)))
 def test_nobody_but_a_node_sends_through_the_tunnel(pair: Pair, attack: Attack) -> None:
     judge(pair, attack)
+
+
+@contextmanager
+def tunnel_of_ip(bed: Bed, kind: str) -> Iterator[None]:
+    """Have n1 take packets out of a tunnel without ports, from whoever sends them, as `tunl0` does."""
+    node = bed["n1"]
+    node.space.ip(f"link add more type {kind} local {node.four}", "link set more up")
+    try:
+        if bed.guarded:
+            bed.until(lambda: "l4proto" in bed.run("n1", "nft", "list chain inet podfence tunnel_in"), "it is known")
+        yield
+    finally:
+        node.space.ip("link del more")
+
+
+def in_ip(bed: Bed, kind: str, sender: str) -> bool:
+    """Return whether t gets what a sender's raw socket wraps as if a node had, in the name of r."""
+    ends, token = (bed[sender], bed["n1"]), bed.token()
+    wrap = packet(ends[0].four, ends[1].four, proto=47 if kind == "gre" else 4)
+    inner = packet(bed["r"].four, bed["t"].four) / UDP(sport=bed.number(), dport=5353) / Raw(token)
+    port = bed.port("t")
+    with tunnel_of_ip(bed, kind):
+        port.forget()
+        bed.port(sender).send(ethernet(bed, *ends) / (wrap / GRE() if kind == "gre" else wrap) / inner)
+        return arrived_before(bed, "t", token) if bed.guarded else port.hears(token, ARRIVES) is not None
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("sender", ["a", "x", "d"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(
+            kind,
+            marks=pytest.mark.skipif(
+                not has(f"link add t type {kind} local 192.0.2.1"), reason=f"needs a kernel with {option}"
+            ),
+        )
+        for kind, option in (("ipip", "CONFIG_NET_IPIP"), ("gre", "CONFIG_NET_IPGRE"))
+    ],
+)
+def test_nobody_but_a_node_sends_through_a_tunnel_without_ports(pair: Pair, kind: str, sender: str) -> None:
+    judge(pair, Trial(kind, partial(in_ip, kind=kind, sender=sender)))

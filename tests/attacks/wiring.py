@@ -9,8 +9,11 @@ addresses are on, because both are on unless somebody switches them off.
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
 import subprocess
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -137,6 +140,8 @@ class Node:
             )
             via = hardware_address(self.space, "cni0")
         else:
+            # The node's own link-local address is nobody else's, and would be tentative for a second.
+            self.space.sysctl({f"ipv6/conf/{link}/accept_dad": 0})
             self.space.ip(
                 f"link set {link} up",
                 f"addr add {self.gateways[0]}/32 dev {link}",
@@ -145,11 +150,11 @@ class Node:
                 f"route add {six}/128 dev {link}",
             )
             via = hardware_address(self.space, link)
-        space.ip("link set lo up", "link set eth0 up", *self._inside(four, six))
+        space.ip("link set lo up", "link set eth0 up", *self.inside(four, six))
         self.pods[name] = End(name, space, "eth0", four, six, mac, link, via)
         return self.pods[name]
 
-    def _inside(self, four: str, six: str) -> Iterator[str]:
+    def inside(self, four: str, six: str) -> Iterator[str]:
         if self.network == "bridge":
             yield f"addr add {four}/24 dev eth0"
             yield f"addr add {six}/64 dev eth0 nodad"
@@ -244,3 +249,11 @@ def hardware_address(space: Space, interface: str) -> str:
     with space.entered():
         found = subprocess.run(["ip", "-br", "link", "show", interface], capture_output=True, text=True, check=True)
     return found.stdout.split()[2]
+
+
+def has(line: str) -> bool:
+    """Return whether the kernel can do what a line of `ip` asks of an empty namespace."""
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        return False
+    with closing(Space()) as space, space.entered():
+        return subprocess.run(["ip", *line.split()], capture_output=True, check=False).returncode == 0

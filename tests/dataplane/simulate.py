@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PROTOCOLS = {"6": "TCP", "17": "UDP", "132": "SCTP"}
 NOT_NEW = re.compile(
     r"ct state .*|ct label \d+ (goto|jump) \S+|icmpv6 type \{[^}]*\} jump discovery|iifname \"lo\" accept|limit .*"
+    r"|ip option \S+ exists .*"
 )
 MEMBER = re.compile(r"(ip|ip6) (saddr|daddr) (!= )?@(\S+) ?")
 PAIR = re.compile(r"(ip|ip6) saddr \. ip6? daddr @(\S+) ?")

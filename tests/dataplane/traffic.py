@@ -92,6 +92,8 @@ class Servers:
         self, item: socket.socket, address: str, port: int, handler: Callable[[socket.socket], None]
     ) -> socket.socket:
         item.setblocking(False)
+        # Connections that others have at that port may go on.
+        item.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         item.bind((address, port))
         self.sockets[item.fileno()] = item, handler
         self.poll.register(item, select.EPOLLIN)
