@@ -16,7 +16,7 @@ from pathlib import Path
 from subprocess import SubprocessError
 from typing import TYPE_CHECKING, Final
 
-from bench.kubernetes import pods, policies, scale
+from bench.kubernetes import pods, policies, rival, scale
 from bench.kubernetes.town import Town
 from bench.machine import OtherWork, description
 from bench.report import Section
@@ -116,6 +116,11 @@ def _pods(town: Town, quick: bool, _: bool) -> Section:  # noqa: FBT001
     return pods.programmed(town, single=5 if quick else 25, rounds=1 if quick else 5, at_once=20)
 
 
+def _rival(town: Town, quick: bool, _: bool) -> Section:  # noqa: FBT001
+    sizes = (1, 100) if quick else rival.SIZES
+    return rival.compared(town, sizes=sizes, times=5 if quick else 25, seconds=1.0 if quick else 5.0)
+
+
 def _scale(town: Town, quick: bool, keep: bool) -> Section:  # noqa: FBT001
     size = 1_000 if quick else 10_000
     return scale.section(town, pods=size, policies=size, seconds=20 if quick else 60, keep=keep)
@@ -125,6 +130,7 @@ _SECTIONS: Final[dict[str, Callable[[Town, bool, bool], Section]]] = {
     "pods": _pods,
     "policies": _enforced,
     "cut": _cut,
+    "rival": _rival,
     "scale": _scale,
 }
 

@@ -4,12 +4,14 @@
 Says ``ready``, then reads commands from standard input, a JSON list each, and answers with a JSON value each. Times
 are seconds of the monotonic clock, which all processes of a machine share.
 
-    ["serve", PORT]                 echo datagrams and streams from now on
+    ["serve", PORT]                 echo datagrams and streams from now on, and reset those to the next port
     ["probe", ADDRESS, PORT]        send a datagram from a new port every 2 ms from now on
     ["open"], ["closed"]            wait for that; when the first one was sent that is (not) answered
     ["rest"]                        send no more
     ["flow", ADDRESS, PORT]         connect and send a byte every 5 ms from now on, when the first was answered
     ["cut"]                         wait for its end; "reset" or "silent", and when
+    ["connect", ADDRESS, PORT, SECONDS]  connect again and again for so long; how many times a second
+    ["heard"]                       who has connected so far: addresses
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import itertools
 import json
 import select
 import socket
+import struct
 import sys
 import threading
 import time
@@ -26,7 +29,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 EVERY: Final = 0.002
 BYTE_EVERY: Final = 0.005
@@ -35,14 +38,24 @@ GRACE: Final = 0.25
 
 SILENCE: Final = 2.0
 LIMIT: Final = 20.0
-_PORTS: Final = itertools.cycle(range(12_000, 60_000))
+_PORTS: Final = range(12_000, 60_000)
 
 
-def serve(port: int) -> bool:
-    """Send back what comes, from now on."""
+def _places() -> Iterator[int]:
+    """Yield ports, beginning where the time is: what another process used in the last minute does not come again.
+
+    The kernel knows the flows of these ports for half a minute, and would let them pass without asking.
+    """
+    first = int(time.monotonic() / EVERY)
+    return (_PORTS[number % len(_PORTS)] for number in itertools.count(first))
+
+
+def serve(port: int, heard: set[str]) -> bool:
+    """Send back what comes, from now on, and note who connects."""
     echo = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     echo.bind(("", port))
     listener = socket.create_server(("", port), backlog=64)
+    closer = socket.create_server(("", port + 1), backlog=64)
 
     def answer() -> None:
         while True:
@@ -56,9 +69,18 @@ def serve(port: int) -> bool:
 
     def accept() -> None:
         while True:
-            threading.Thread(target=repeat, args=(listener.accept()[0],), daemon=True).start()
+            stream, peer = listener.accept()
+            heard.add(peer[0])
+            threading.Thread(target=repeat, args=(stream,), daemon=True).start()
 
-    for task in (answer, accept):
+    def refuse() -> None:
+        while True:
+            stream, _ = closer.accept()
+            # A reset leaves nothing behind that the next one has to wait for.
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            stream.close()
+
+    for task in (answer, accept, refuse):
         threading.Thread(target=task, daemon=True).start()
     return True
 
@@ -69,6 +91,7 @@ class Probe:
     def __init__(self, address: str, port: int) -> None:
         """Begin to send."""
         self._place = address, port
+        self._ports = _places()
         self._poll = select.epoll()
         self._waiting: dict[int, tuple[socket.socket, float]] = {}
         self._sent: deque[float] = deque()
@@ -120,7 +143,7 @@ class Probe:
     def _send(self) -> None:
         self._forget(time.monotonic())
         item = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        item.bind(("", next(_PORTS)))
+        item.bind(("", next(self._ports)))
         item.connect(self._place)
         self._poll.register(item.fileno(), select.EPOLLIN)
         moment = time.monotonic()
@@ -190,6 +213,24 @@ class Flow:
         self._end = "silent", last
 
 
+def connect(address: str, port: int, seconds: float) -> float:
+    """Make connections one after the other; return how many a second were made. Raises OSError if one has no answer."""
+    begun = time.monotonic()
+    count = 0
+    while time.monotonic() < begun + seconds:
+        try:
+            with socket.create_connection((address, port), timeout=LIMIT) as stream:
+                stream.recv(1)
+        except ConnectionRefusedError:
+            # What was just admitted again may meet what is left of a connection that was cut.
+            continue
+        except ConnectionResetError:
+            # The reset may be there before this end knows that it is connected.
+            pass
+        count += 1
+    return count / (time.monotonic() - begun)
+
+
 def _check(start: float) -> None:
     if time.monotonic() - start > LIMIT:
         message = f"nothing changed within {LIMIT:.0f} s"
@@ -201,6 +242,7 @@ def main() -> None:
     print("ready", flush=True)
     probes: list[Probe] = []
     flows: list[Flow] = []
+    heard: set[str] = set()
 
     def probe(address: str, port: int) -> bool:
         probes.append(Probe(address, port))
@@ -215,13 +257,15 @@ def main() -> None:
         return flows[-1].begun
 
     commands: dict[str, Callable[..., object]] = {
-        "serve": serve,
+        "serve": lambda port: serve(port, heard),
         "probe": probe,
         "open": lambda: probes[-1].opened(),  # noqa: PLW0108  (there is no probe yet)
         "closed": lambda: probes[-1].closed(),  # noqa: PLW0108
         "rest": rest,
         "flow": flow,
         "cut": lambda: flows.pop().cut(),
+        "connect": connect,
+        "heard": lambda: sorted(heard),
     }
     for line in sys.stdin:
         name, *arguments = json.loads(line)

@@ -79,3 +79,38 @@ def test_an_answer_that_is_none_is_said_without_a_traceback(
 def test_help_tells_the_exit_codes(run: Run) -> None:
     assert "4  the kernel differs from the engine" in run("why", "--help").stdout
     assert "1  it is not, as the answer says" in run("agent", "status", "--help").stdout
+
+
+def test_the_boot_unit_is_shown_installed_and_removed(run: Run, tmp_path: Path) -> None:
+    root, state = tmp_path / "root", tmp_path / "state"
+    (root / "etc/systemd/system").mkdir(parents=True)
+    (root / "usr/sbin").mkdir(parents=True)
+    (root / "usr/sbin/nft").touch()
+    place = root / "etc/systemd/system/podfence-hold.service"
+    flags = ("--root", str(root), "--state-dir", str(state))
+
+    shown = run("agent", "boot-unit", "show", *flags)
+    installed = run("agent", "boot-unit", "install", *flags)
+    assert (shown.exit_code, installed.exit_code) == (0, 0)
+    assert shown.stdout == place.read_text()
+    assert run("agent", "boot-unit", "remove", *flags).stdout == (
+        "/etc/systemd/system/podfence-hold.service is removed\n"
+    )
+    assert not place.exists()
+    assert run("agent", "boot-unit", "enable").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--boot-range", "10.1.1.1/8"), "Invalid value for '--boot-range': 10.1.1.1/8 has host bits set"),
+        (("--boot-link", "a/b"), "Invalid value for '--boot-link': 'a/b' is no name of an interface"),
+        (("--boot-hold", "soon"), "Invalid value for '--boot-hold': 'soon' is no length of time"),
+    ],
+)
+def test_what_is_to_be_held_after_a_boot_is_refused_if_it_cannot_be_read(
+    run: Run, words: tuple[str, ...], says: str
+) -> None:
+    result = run("agent", "--node-name", "n1", *words)
+    assert result.exit_code == 2
+    assert says in result.stderr

@@ -347,10 +347,12 @@ def test_while_the_kernel_would_pick_a_connection_up_again_its_entry_is_not_dele
     enforcer = Enforcer(runner, "n1", cluster.model, None, kernel, clock=clock)
     enforcer.start()
     assert enforcer.reviewed == Reviewed(cut=1, unable=1)
+    assert enforcer.uncut == 1
     assert [item.handle for item in kernel.labels] == [b"tcp"]
     runner.is_full = False
     clock.now += FORGET_AGAIN
     assert enforcer.forget() == 1
+    assert enforcer.uncut == 0
     assert len(kernel.labels) == 0
     assert enforcer.verify() == ()
 

@@ -151,6 +151,11 @@ class Bed:
                 "-n", NAMESPACE, "rollout", "status", "daemonset/podfence-agent", "--timeout=120s", timeout=150
             )
 
+    def clean_podfence(self) -> None:
+        """Take everything of podfence from the nodes, and uninstall the chart. Raises CalledProcessError."""
+        self.install_podfence("cleanup=true")
+        self.remove_podfence()
+
     def remove_podfence(self) -> None:
         """Uninstall the chart and wait until its pods are gone; what agents leave in the kernels stays."""
         self._helm("uninstall", RELEASE, "--ignore-not-found", "--wait", "--timeout", "120s")
@@ -180,6 +185,10 @@ class Bed:
     def _settings(self) -> dict[str, str]:
         words = (self.work / "conf/settings").read_text(encoding="utf-8").split()
         return dict(word.split("=", 1) for word in words)
+
+    def script(self, name: str, *arguments: str) -> None:
+        """Run one of the bed's scripts, for as long as it takes. Raises CalledProcessError."""
+        self._script(name, *arguments, capture=False, timeout=_HOUR)
 
     def _script(
         self,

@@ -188,6 +188,11 @@ class Enforcer:
         return self.reviewed.cut
 
     @property
+    def uncut(self) -> int:
+        """How many established flows are forbidden and go on; safe to read from another thread."""
+        return self._revocation.uncut
+
+    @property
     def forget_at(self) -> float | None:
         """By the clock, when `forget` has something to do next; None if there is nothing."""
         return self._revocation.forget_at

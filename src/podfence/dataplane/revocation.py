@@ -63,7 +63,11 @@ class _Noted:
 
 
 class Revocation:
-    """Keeps in mind which flows have to be looked at again; without a `conntrack`, none."""
+    """Keeps in mind which flows have to be looked at again; without a `conntrack`, none.
+
+    `uncut` is how many are forbidden and go on, because the kernel does not let them be cut; flows that TCP has ended
+    are not counted.
+    """
 
     def __init__(
         self,
@@ -75,6 +79,7 @@ class Revocation:
 
         `grace` is the table's, which is told of connections that are cut. `clock` gives seconds and never goes back.
         """
+        self.uncut = 0
         self._conntrack = conntrack
         self._grace = grace
         self._clock = clock
@@ -136,6 +141,7 @@ class Revocation:
         waiting = [flow for flow in self._uncut.values() if not judge.admits(flow)]
         left = self._delete(self._conntrack, waiting)
         self._uncut = {flow.handle: flow for flow in left}
+        self.uncut = _alive(left)
         return Reviewed(cut=_alive(waiting) - _alive(left), unable=_alive(left))
 
     def _forget_due(self, conntrack: Conntrack, now: float) -> None:
@@ -176,6 +182,7 @@ class Revocation:
         if left and not self._uncut:
             self._not_before = self._clock() + FORGET_AGAIN
         self._uncut |= {flow.handle: flow for flow in left}
+        self.uncut = _alive(self._uncut.values())
         without_room = {flow.handle for flow in labelled.without_room}
         due = self._clock() + FORGET_AFTER
         self._cut |= {flow.handle: due for flow in cut if flow.handle not in without_room}

@@ -236,6 +236,19 @@ def test_what_happened_between_two_watches_is_seen_by_the_next_list(server: Serv
     play(tmp_path, server, story)
 
 
+def test_a_node_that_is_tainted_while_its_agent_is_ready_is_freed_by_the_next_list(
+    server: Server, tmp_path: Path
+) -> None:
+    async def story(told: Told) -> None:
+        await until(lambda: server.watchers)
+        server.taints["n3"] = [TAINT]
+        server.end_watches()
+        await until(lambda: "n3" in told.removed)
+
+    play(tmp_path, server, story)
+    assert server.taints["n3"] == []
+
+
 def test_a_node_that_changes_between_reading_and_writing_loses_this_taint_and_no_other(
     server: Server, tmp_path: Path
 ) -> None:

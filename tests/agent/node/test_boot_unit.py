@@ -127,6 +127,7 @@ def test_an_agent_that_is_not_to_hold_disarms_the_unit(node: Space, tmp_path: Pa
 
 def test_without_a_range_nothing_is_held_and_that_is_found(tmp_path: Path) -> None:
     Boot(tmp_path, Wanted()).keep(CIDRS)
+    assert Boot(tmp_path, Wanted()).keep(("10.244.1.0/240",)) == Boot(tmp_path, Wanted()).keep(())
     (found,) = Boot(tmp_path, Wanted()).keep(())
     assert (found.severity, found.code) == ("warning", "boot-hold")
     assert "the Node has no podCIDRs" in found.message

@@ -18,6 +18,9 @@ BRIDGE = Finding("fatal", "bridge-not-filtered", "bridge cni0", "set it")
 WARNING = Finding("warning", "node-unknown", "no node", "name it")
 
 
+BOOT = Finding("warning", "boot-hold", "pods are not held", "name their range")
+
+
 class Recorder:
     """Keeps what is sent; `failure` is raised in the place of an answer."""
 
@@ -77,6 +80,10 @@ def test_each_fatal_finding_is_one_event_and_warnings_are_none() -> None:
         ("POST", "PodfenceBridgeNotFiltered"),
     ]
     assert Telling().tell(WARNING) == []
+
+
+def test_a_warning_that_somebody_asked_for_something_in_vain_is_told() -> None:
+    assert Telling().tell(WARNING, BOOT) == [("POST", "PodfenceBootHold")]
 
 
 def test_a_finding_that_stays_is_told_again_every_half_hour_in_an_event_of_its_own() -> None:

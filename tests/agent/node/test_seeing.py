@@ -22,6 +22,7 @@ from podfence.agent.node import asking, metrics, serving, why
 from podfence.agent.node.answer import AgentStatus, NodeAnswer
 from podfence.agent.node.asking import NoAgentError
 from podfence.agent.node.findings import Finding
+from podfence.agent.node.main import uncut
 from podfence.agent.node.serving import Serving, ServingError, address
 from podfence.agent.source import Attached, Bookmark, Synced, Verify
 from podfence.cli.main import commands
@@ -133,6 +134,17 @@ def test_a_fatal_finding_is_not_ready_and_a_warning_is(enforcing: Running) -> No
     verbose = enforcing.get_here("/readyz?verbose")[1]
     assert "warning old-nft: nft is old; install a newer one\n" in verbose
     assert "source: live\n" in verbose
+
+
+@pytest.mark.parametrize(
+    ("count", "says"),
+    [(1, "an established connection that policies forbid goes on: "), (3, "3 established connections that")],
+)
+def test_connections_that_cannot_be_cut_are_a_reason_not_to_be_ready(enforcing: Running, count: int, says: str) -> None:
+    assert uncut(0) == ()
+    enforcing.findings = uncut(count)
+    assert enforcing.get("/readyz") == (503, "not ready: flows-uncut\n")
+    assert enforcing.get_here("/readyz")[1].startswith(f"not ready: {says}")
 
 
 def test_nothing_that_names_objects_is_on_the_port_that_everybody_reaches(enforcing: Running) -> None:

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Builds the programs of the bed that are not built yet, or whose module here has changed.
-# usage: build.sh [kwok]      with "kwok" also the program that plays nodes
+# usage: build.sh [kwok|kube-router]      also the program that plays nodes, or another that enforces policies
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 export CGO_ENABLED=0
@@ -49,5 +49,9 @@ if [ "${1:-}" = kwok ] && module kwok; then
   compile sigs.k8s.io/kwok/cmd/kwok
   go list -m -f '{{.Dir}}' sigs.k8s.io/kwok >"$work/conf/kwok-sources"
   built kwok
+fi
+if [ "${1:-}" = kube-router ] && module kube-router; then
+  compile github.com/cloudnativelabs/kube-router/v2/cmd/kube-router
+  built kube-router
 fi
 "$here/build-busybox.sh"

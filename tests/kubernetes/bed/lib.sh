@@ -38,6 +38,17 @@ spawn() { # name command...: starts it once, in a session of its own, with its l
   setsid nohup "$@" >>"$work/log/$name.log" 2>&1 </dev/null &
   echo $! >"$work/run/$name.pid"
 }
+spawn_in_node() { # name command...: as spawn, on node number $i; the process id kept is the program's own
+  local name=$1 pid=
+  shift
+  ! alive "$name" || return 0
+  spawn "$name" "$here/node-exec.sh" "$i" "$@"
+  until pid=$(pgrep -P "$(cat "$work/run/$name.pid")"); do
+    alive "$name" || { echo "$name did not start: see $work/log/$name.log" >&2; return 1; }
+    sleep 0.05
+  done
+  echo "$pid" >"$work/run/$name.pid"
+}
 stop() { # name: ends it and waits until it is gone
   local pid
   pid=$(cat "$work/run/$1.pid" 2>/dev/null) || return 0

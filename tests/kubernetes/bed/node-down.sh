@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Ends node nI with every process on it, and deletes what it kept. usage: node-down.sh I
+# Ends node nI with every process on it, and deletes what it kept. usage: node-down.sh I      PODFENCE_BED_KEEP=1: but its disk
 set -uo pipefail
 . "$(dirname "$0")/lib.sh"
 n=n$1
@@ -18,4 +18,4 @@ for c in $cgroups; do
     [ ! -d "$group" ] || sleep 0.1
   done
 done
-rm -rf "${work:?}/$n"
+[ -n "${PODFENCE_BED_KEEP:-}" ] || rm -rf "${work:?}/$n"

@@ -16,7 +16,8 @@ mount -t cgroup -o none,name=systemd cgroup /sys/fs/cgroup/systemd
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir /run/lock
 # What programs of a node write under these paths goes to the node's own directory.
-for path in /var/lib/kubelet /var/lib/containerd /var/lib/cni /var/lib/podfence /var/log/pods /var/log/containers /etc/cni/net.d; do
+for path in /var/lib/kubelet /var/lib/containerd /var/lib/cni /var/lib/podfence /var/log/pods /var/log/containers /etc/cni/net.d \
+  /etc/systemd/system; do
   mkdir -p "$path" "$state$path"
   mount --bind "$state$path" "$path"
 done

@@ -18,7 +18,8 @@ fi
 
 # --- the namespaces: their first process starts in cgroups of the node's own, which a cgroup namespace then shows as the root
 if ! alive "node-$n"; then
-  rm -rf "$state"
+  [ -n "${PODFENCE_BED_KEEP:-}" ] || rm -rf "$state"
+  rm -f "$state/ready"
   mkdir -p "$state"
   for c in $cgroups; do
     group=/sys/fs/cgroup/$c/testbed-$cpns-$n
@@ -139,21 +140,14 @@ bindAddress: 0.0.0.0
 Y
 : >"$work/conf/resolv.conf" # no server: pods ask the cluster's, which knows no other names
 
-spawn_in_node() { # name command...: as spawn; the process id kept is the program's own
-  local name=$1 pid=
-  shift
-  ! alive "$name" || return 0
-  spawn "$name" "$here/node-exec.sh" "$i" "$@"
-  until pid=$(pgrep -P "$(cat "$work/run/$name.pid")"); do
-    alive "$name" || { echo "$name did not start: see $work/log/$name.log" >&2; return 1; }
-    sleep 0.05
-  done
-  echo "$pid" >"$work/run/$name.pid"
-}
+in_node "$here/node-units.sh"
 spawn_in_node "$n-containerd" "$work/bin/containerd" --config "$state/containerd.toml"
 wait_for 30 "containerd on $n" in_node "$work/bin/ctr" version
-spawn_in_node "$n-kubelet" "$work/bin/kubelet" --config="$state/kubelet.yaml" --kubeconfig="$work/conf/$n.conf" \
-  --hostname-override="$n" --node-ip="$addresses"
+kubelet_up() { # a kubelet ends if its runtime is not there yet, and is started again, as systemd would
+  spawn_in_node "$n-kubelet" "$work/bin/kubelet" --config="$state/kubelet.yaml" --kubeconfig="$work/conf/$n.conf" \
+    --hostname-override="$n" --node-ip="$addresses" && in_node bash -c '</dev/tcp/127.0.0.1/10248'
+}
+wait_for 60 "kubelet on $n" kubelet_up
 wait_for 60 "$n registered" kc get node "$n"
 kc patch node "$n" -p "{\"spec\":{\"podCIDR\":\"$podnet.$i.0/24\",\"podCIDRs\":[$pod_cidrs]}}" >/dev/null
 spawn_in_node "$n-kube-proxy" "$work/bin/kube-proxy" --config="$state/kube-proxy.yaml"

@@ -152,7 +152,7 @@ class TaintController:
         self._pause = pause
         self._uniform = uniform
         self._failures = 0
-        # Nodes whose agent was ready when they were looked at last: they have no such taint any more.
+        # Nodes whose agent was ready when they were looked at last: they had no such taint any more.
         self._done: set[str] = set()
 
     async def run(self) -> None:
@@ -173,7 +173,7 @@ class TaintController:
         found = _decode_pods(await self._api.get(self._pods, {"labelSelector": SELECTOR}))
         ready = {pod.spec.node_name for pod in found.items if pod.is_ready}
         self._done &= ready
-        if ready - self._done:
+        if ready:
             tainted = await self._tainted()
             for name in sorted(ready & tainted):
                 await self._free(name)

@@ -8,6 +8,7 @@ tables that the unit loaded as soon as its own are in their place.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +21,7 @@ from podfence.nft.errors import NftError
 from podfence.nft.process import NftRunner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from podfence.nft.runner import Runner
@@ -65,11 +66,10 @@ class Boot:
             judging = is_judging()
             if judging and not released:
                 released = await asyncio.to_thread(self._release, say)
-            if clock() >= due:
+            if clock() >= due and (found := pod_cidrs()) is not None:
+                self.findings = await asyncio.to_thread(self.keep, found)
                 due = clock() + _EVERY
-                if (found := pod_cidrs()) is not None:
-                    self.findings = await asyncio.to_thread(self.keep, found)
-            await asyncio.sleep(_EVERY if judging else _SOON)
+            await asyncio.sleep(_EVERY if released or judging else _SOON)
 
     def _release(self, say: Callable[[str], None]) -> bool:
         try:
@@ -94,10 +94,15 @@ class Boot:
             for name in FILES:
                 (self._state / name).unlink(missing_ok=True)
             return []
-        networks = _joined(*(ip_network(text, strict=False) for text in pod_cidrs), *wanted.networks)
+        networks = _joined(*_readable(pod_cidrs), *wanted.networks)
         if not networks:
             (self._state / PACKETS).unlink(missing_ok=True)
-            return [("the range of their addresses is not known: the Node has no podCIDRs", "name it (--boot-range)")]
+            return [
+                (
+                    "the range of their addresses is not known: the Node has no podCIDRs that can be read",
+                    "name it (--boot-range)",
+                )
+            ]
         held = hold.Held(networks, wanted.links, wanted.timeout)
         self._write(FRAMES, hold.frames(held))
         self._write(PACKETS, hold.packets(held))
@@ -114,6 +119,12 @@ class Boot:
         partial = self._state / f"{name}.partial"
         partial.write_text(content, encoding="utf-8")
         partial.replace(path)
+
+
+def _readable(texts: Iterable[str]) -> Iterator[hold.Network]:
+    for text in texts:
+        with suppress(ValueError):
+            yield ip_network(text, strict=False)
 
 
 def _joined(*networks: hold.Network) -> tuple[hold.Network, ...]:

@@ -24,6 +24,7 @@ from podfence.agent.node.attaching import Attaching
 from podfence.agent.node.boot import Boot
 from podfence.agent.node.events import NodeEvents
 from podfence.agent.node.feed import Feed
+from podfence.agent.node.findings import Finding
 from podfence.agent.node.inspection import Inspection
 from podfence.agent.node.intake import Intake
 from podfence.agent.node.kept import Kept
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 
     from podfence.agent.node.attaching import Attachments
     from podfence.agent.node.boot import Wanted
-    from podfence.agent.node.findings import Finding
     from podfence.agent.node.logs import Form, Level
     from podfence.agent.node.matching import Granted
     from podfence.agent.node.view import HealthView
@@ -186,7 +186,9 @@ class NodeAgent:
     @property
     def findings(self) -> Sequence[Finding]:
         """What is wrong with the node at present."""
-        return (*self._attaching.findings, *self._inspection.findings, *self._boot.findings)
+        enforcer = self.agent.enforcer
+        flows = () if enforcer is None else uncut(enforcer.uncut)
+        return (*self._attaching.findings, *self._inspection.findings, *self._boot.findings, *flows)
 
     @property
     def binding(self) -> Binding:
@@ -287,6 +289,18 @@ class NodeAgent:
         self._metrics.note(report)
         self._log.report(report)
         self._policy_events.note(report.refused)
+
+
+def uncut(count: int) -> tuple[Finding, ...]:
+    """Return what is wrong if so many established flows are forbidden and go on."""
+    if not count:
+        return ()
+    what = "an established connection that policies forbid goes on"
+    if count > 1:
+        what = f"{count} established connections that policies forbid go on"
+    why = "the kernel keeps what it knows of them, as it does for flow tables, and has no room there for a label"
+    remedy = "delete the flow tables that carry them (`nft list flowtables`), or end them at their pods"
+    return (Finding("fatal", "flows-uncut", f"{what}: {why}", remedy),)
 
 
 def _identity(access: Access, node: str) -> str:
