@@ -258,6 +258,7 @@ def test_kustomizations_that_change_something_are_said_not_to_be_applied(folder:
     assert note.endswith("kustomization d are not applied: the files are read as they are written (-k d renders it)")
 
 
+SERVICE = "apiVersion: v1\nkind: Service\nmetadata: {name: s, namespace: shop}\nspec: {selector: {a: b}, ports: [{port: 80}]}\n"
 BARE_POD = POD.replace(", namespace: shop", "")
 BARE_POLICY = POLICY.replace(", namespace: shop", "")
 ASKING_POLICY = BARE_POLICY.replace(
@@ -281,6 +282,12 @@ UNAPPLIED: list[tuple[str, dict[str, str], set[str] | None]] = [
     ("pods would have a label that a policy asks for", {"kustomization.yaml": "commonLabels: {a: b}\nresources: [pod.yaml]\n", "p.yaml": POLICY.replace("{}", "{matchLabels: {a: b}}")}, {"shop"}),
     ("pods would have a label that a peer asks for", {"kustomization.yaml": "labels: [{pairs: {a: b}, includeTemplates: true}]\nresources: [pod.yaml]\n", "p.yaml": POLICY.replace("{}", "{}, ingress: [{from: [{podSelector: {matchLabels: {a: b}}}]}]")}, {"shop"}),
     ("pods would have a label that nothing asks for", {"kustomization.yaml": "commonLabels: {a: b}\nresources: [pod.yaml]\n", "p.yaml": POLICY}, None),
+    ("a bare pod would have a label that a policy asks for", {"kustomization.yaml": "labels: [{pairs: {a: b}}]\nresources: [pod.yaml]\n", "p.yaml": POLICY.replace("{}", "{matchLabels: {a: b}}")}, {"shop"}),
+    ("a namespace would have a label that a policy asks for", {"kustomization.yaml": "labels: [{pairs: {a: b}}]\nresources: [ns.yaml]\n", "ns.yaml": "apiVersion: v1\nkind: Namespace\nmetadata: {name: web}\n", "p.yaml": POLICY.replace("{}", "{}, ingress: [{from: [{namespaceSelector: {matchLabels: {a: b}}}]}]")}, {"web"}),
+    ("a namespace would be called another", {"kustomization.yaml": "namespace: prod\nresources: [ns.yaml]\n", "ns.yaml": "apiVersion: v1\nkind: Namespace\nmetadata: {name: web, labels: {a: b}}\n", "p.yaml": POLICY.replace("{}", "{}, ingress: [{from: [{namespaceSelector: {matchLabels: {a: b}}}]}]")}, {"web", "prod"}),
+    ("a Service would select a pod", {"kustomization.yaml": "labels: [{pairs: {a: b}}]\nresources: [pod.yaml]\n", "s.yaml": SERVICE}, {"shop"}),
+    ("a Service would select a pod no more", {"kustomization.yaml": "commonLabels: {a: b}\nresources: [s.yaml]\n", "s.yaml": SERVICE.replace("{a: b}", "{app: web}"), "q.yaml": POD.replace("name: web", "labels: {app: web}, name: api")}, {"shop"}),
+    ("it has the label already", {"kustomization.yaml": "commonLabels: {a: b}\nresources: [s.yaml]\n", "s.yaml": SERVICE}, None),
     ("labels, and there is no policy", {"kustomization.yaml": "commonLabels: {a: b}\nresources: [pod.yaml]\n"}, None),
 ]  # fmt: skip
 
