@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,31 @@ LEFT_OUT = [
     ("an object in a file called like a kustomization", {"kustomization.yaml": DEPLOYMENT}, "", False),
     ("folders of tools", {".github/w.yaml": POLICY, "node_modules/x/a.yaml": POLICY, ".git/c.yaml": "a: 1"}, "3 folders of tools (d/.git, d/.github, d/node_modules)", False),
 ]  # fmt: skip
+
+
+# What is in the folder `charts` of a chart: the name of a file, and the tar archive or whatever else it is.
+PACKED = [
+    ("a packed subchart with policies", "s.tgz", gzip.compress(b"s/templates/np.yaml\0kind: NetworkPolicy"), True),
+    ("a packed subchart without", "s.tgz", gzip.compress(b"s/templates/a.yaml\0kind: Service"), False),
+    ("a packed subchart that is broken", "s.tgz", gzip.compress(b"kind: Service" * 1000)[:-20], True),
+    ("a packed subchart that is none", "s.tgz", b"kind: Service", True),
+    ("a subchart with policies", "s/templates/np.yaml", b"kind: NetworkPolicy", True),
+    ("a subchart without", "s/templates/a.yaml", b"kind: Service", False),
+]
+
+
+@pytest.mark.parametrize("beside", ["templates/a.yaml", "values.yaml"])
+@pytest.mark.parametrize(("name", "data", "hides"), [case[1:] for case in PACKED], ids=[case[0] for case in PACKED])
+def test_subcharts_of_a_chart_may_hide_policies(folder: Path, name: str, data: bytes, hides: bool, beside: str) -> None:
+    write(folder, {"c/Chart.yaml": "apiVersion: v2\nname: c\n", f"c/{beside}": "a: {{ b }}\n", f"c/charts/{name}": ""})
+    (folder / "c/charts" / name).write_bytes(data)
+
+    loaded = load(["d"], recursive=True)
+
+    assert "1 chart that is not rendered (d/c)" in loaded.notes[0]
+    assert [str(gap) for gap in loaded.gaps] == (
+        ["chart d/c is not rendered and has policies (--helm d/c renders it)"] if hides else []
+    )
 
 
 @pytest.mark.parametrize(
