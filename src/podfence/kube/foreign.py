@@ -40,11 +40,11 @@ _CHANGES: Final = (
 
 
 class Labels(NamedTuple):
-    """The labels, as pairs of key and value, that a kustomization adds to objects themselves, templates, selectors."""
+    """The labels that a kustomization adds to objects themselves, to templates, and to selectors."""
 
-    own: frozenset[tuple[str, str]]
-    templates: frozenset[tuple[str, str]]
-    selectors: frozenset[tuple[str, str]]
+    own: dict[str, str]
+    templates: dict[str, str]
+    selectors: dict[str, str]
 
 
 class Kustomization(NamedTuple):
@@ -96,9 +96,7 @@ def kustomization(path: str, documents: Iterable[SourceDocument]) -> Kustomizati
     resources: set[str] = set()
     elsewhere: set[str] = set()
     namespace = ""
-    own: set[tuple[str, str]] = set()
-    templates: set[tuple[str, str]] = set()
-    selectors: set[tuple[str, str]] = set()
+    labels = Labels({}, {}, {})
     changes = patches_policies = False
     for document in documents:
         value = document.value
@@ -108,9 +106,9 @@ def kustomization(path: str, documents: Iterable[SourceDocument]) -> Kustomizati
         patches_policies = patches_policies or may_hold_policy(document.text)
         namespace = str(value.get("namespace") or namespace)
         for pairs, in_templates, in_selectors in _labels(value):
-            own |= pairs
-            templates |= pairs if in_templates else set()
-            selectors |= pairs if in_selectors else set()
+            labels.own.update(pairs)
+            labels.templates.update(pairs if in_templates else {})
+            labels.selectors.update(pairs if in_selectors else {})
         patches.update(_real(folder, name) for name in _named(value, (*_PATCH_LISTS, *_OTHER_PARTS)))
         resources.update(_real(folder, name) for name in _named(value, _RESOURCES))
         elsewhere.update(name for name in _named(value, _RESOURCES) if _ELSEWHERE.search(name))
@@ -122,7 +120,7 @@ def kustomization(path: str, documents: Iterable[SourceDocument]) -> Kustomizati
         changes=changes,
         patches_policies=patches_policies,
         namespace=namespace,
-        labels=Labels(frozenset(own), frozenset(templates), frozenset(selectors)),
+        labels=labels,
     )
 
 
@@ -143,17 +141,17 @@ def _real(folder: str, name: str) -> str:
     return os.path.realpath(os.path.join(folder, name))  # noqa: PTH118
 
 
-def _labels(value: dict[str, Any]) -> Iterator[tuple[set[tuple[str, str]], bool, bool]]:
-    """Yield labels that are added to objects, with whether they are added to templates and to selectors too."""
-    yield _pairs(value.get("commonLabels")), True, True
+def _labels(value: dict[str, Any]) -> Iterator[tuple[dict[str, str], bool, bool]]:
+    """Yield labels in the order in which they are added, with whether templates and selectors get them too."""
     for item in _items(value, "labels"):
         if isinstance(item, dict):
             selectors = bool(item.get("includeSelectors"))
             yield _pairs(item.get("pairs")), selectors or bool(item.get("includeTemplates")), selectors
+    yield _pairs(value.get("commonLabels")), True, True
 
 
-def _pairs(labels: object) -> set[tuple[str, str]]:
-    return {(str(key), str(value)) for key, value in labels.items()} if isinstance(labels, dict) else set()
+def _pairs(labels: object) -> dict[str, str]:
+    return {str(key): str(value) for key, value in labels.items()} if isinstance(labels, dict) else {}
 
 
 def _items(value: dict[str, Any], key: str) -> list[Any]:

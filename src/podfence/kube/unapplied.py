@@ -112,19 +112,27 @@ def _labelled(kustomization: Kustomization, found: Iterable[_Told], asked: _Aske
 def _new_labels(kustomization: Kustomization, item: _Told) -> dict[str, str]:
     """Return the labels that an object has not, and would get: on it, on its pods, or in what it selects by."""
     labels = kustomization.labels
-    if isinstance(item, NetworkPolicy):
-        lacking = (dict(labels.selectors - _required(selector)) for selector in _pod_selectors(item))
-        return next(filter(None, lacking), {})
-    if isinstance(item, Service):
-        return dict(labels.selectors - set((item.selector or {}).items()))
-    if isinstance(item, Namespace):
-        return dict(labels.own - set(item.labels.items()))
-    added = labels.templates if isinstance(item, Workload) else labels.own
-    return dict(added - set(item.template.labels.items()))
+    match item:
+        case NetworkPolicy():
+            lacking = (_lacking(labels.selectors, _required(selector)) for selector in _pod_selectors(item))
+            return next(filter(None, lacking), {})
+        case Service():
+            return _lacking(labels.selectors, item.selector or {})
+        case Namespace():
+            return _lacking(labels.own, item.labels)
+        case Workload():
+            return _lacking(labels.templates, item.template.labels)
+        case Pod():
+            return _lacking(labels.own, item.template.labels)
 
 
-def _required(selector: Selector) -> set[tuple[str, str]]:
-    return {(one.key, one.values[0]) for one in selector.requirements if one.operator == "In" and len(one.values) == 1}
+def _lacking(wanted: Labels, has: Labels) -> dict[str, str]:
+    return {key: value for key, value in wanted.items() if has.get(key) != value}
+
+
+def _required(selector: Selector) -> dict[str, str]:
+    terms = selector.requirements
+    return {term.key: term.values[0] for term in terms if term.operator == "In" and len(term.values) == 1}
 
 
 def _served_otherwise(kustomization: Kustomization, found: Iterable[_Told], told: Iterable[_Told]) -> frozenset[str]:
