@@ -41,6 +41,8 @@ class Inputs(NamedTuple):
     values: tuple[str, ...]
     helm_settings: tuple[str, ...]
     release: str
+    kube_version: str
+    api_versions: tuple[str, ...]
     exclude: tuple[str, ...]
     keep_going: bool
     config: Settings
@@ -97,6 +99,10 @@ _OPTIONS = (
         "--helm-set", "helm_settings", metavar="KEY=VALUE", multiple=True, help="Value for --helm; repeatable."
     ),
     click.option("--release", metavar="NAME", default="", help="Name of the release for --helm."),
+    click.option("--kube-version", metavar="VERSION", default="", help="Version of Kubernetes to render --helm for."),
+    click.option(
+        "--api-versions", metavar="GROUP/VERSION", multiple=True, help="API that --helm may use too; repeatable."
+    ),
     click.option(
         "--exclude",
         metavar="GLOB",
@@ -200,6 +206,8 @@ def _refuse_idle_flags(inputs: Inputs, *, from_files: bool) -> None:
         ("--values", inputs.values, inputs.helm, needs_chart),
         ("--helm-set", inputs.helm_settings, inputs.helm, needs_chart),
         ("--release", inputs.release, inputs.helm, needs_chart),
+        ("--kube-version", inputs.kube_version, inputs.helm, needs_chart),
+        ("--api-versions", inputs.api_versions, inputs.helm, needs_chart),
         ("-R", inputs.recursive, from_files, needs_folder),
         ("--exclude", inputs.exclude, from_files, needs_folder),
         ("--keep-going", inputs.keep_going, from_files, needs_folder),
@@ -213,8 +221,16 @@ def _charts(inputs: Inputs) -> list[Chart]:
         return []
     from podfence.kube.rendering import RELEASE, Chart
 
-    release, namespace = inputs.release or RELEASE, inputs.own_namespace or ""
-    return [Chart(path, release, namespace, inputs.values, inputs.helm_settings) for path in inputs.helm]
+    every = Chart(
+        path="",
+        release=inputs.release or RELEASE,
+        namespace=inputs.own_namespace or "",
+        values=inputs.values,
+        settings=inputs.helm_settings,
+        kube_version=inputs.kube_version,
+        api_versions=inputs.api_versions,
+    )
+    return [every._replace(path=path) for path in inputs.helm]
 
 
 @contextmanager
