@@ -144,6 +144,7 @@ def test_a_chart_is_rendered_by_helm_and_its_places_are_its_templates(
     program(folder, "helm", 'printf "%s\\n" "$*" > args\n' + RENDERED)
     monkeypatch.setenv("PATH", f"{folder.parent / 'bin'}{os.pathsep}{os.environ['PATH']}")
     (folder.parent / "chart").mkdir()
+    flags: tuple[str, ...]
     flags = ("--helm", "chart", "--values", "v.yaml", "--helm-set", "a=b", "--release", "r", "-n", "shop", "-f", "d")
     flags += ("--kube-version", "1.31", "--api-versions", "a/v1", "--api-versions", "b/v1")
     result = run("explain", "internet", "shop/app=x", "80", *flags)

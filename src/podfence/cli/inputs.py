@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
-from msgspec.structs import replace
 
 from podfence.cli import complete, errors, live, settings
 from podfence.cli.commands import ARGUMENTS
@@ -154,10 +153,10 @@ def _with_config(inputs: Inputs) -> Inputs:
     if not named and config.filename:
         inputs = inputs._replace(files=config.filename, recursive=inputs.recursive or config.recursive)
     else:
-        config = replace(config, filename=())
+        config = config._replace(filename=())
     if not (named and not any(inputs.live)) and not config.filename:
         # A live cluster has namespaces of its own.
-        config = replace(config, namespace="")
+        config = config._replace(namespace="")
     return inputs._replace(config=config, settings=(*config.options, *inputs.settings))
 
 
