@@ -286,5 +286,5 @@ def load_live(
     access = load_access(choice, os.environ)
     from podfence.kube.live.snapshot import load_live as load_objects
 
-    loaded = load_objects(choice, os.environ, timeout=timeout, legacy=options.legacy, progress=progress)
+    loaded = load_objects(access, os.environ, timeout=timeout, legacy=options.legacy, progress=progress)
     return Cluster(ClusterState(loaded.objects), options, loaded.warnings, loaded.ignored, access.namespace)

@@ -13,6 +13,7 @@ import signal
 import ssl
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,7 +29,6 @@ from tests.kube.live.api import PODS, POLICIES, Api, listed, pod, says, status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from aiohttp import web
     from click.testing import Result
@@ -304,6 +304,17 @@ def test_a_slow_server_is_seen_to_be_read_on_a_terminal(api: Api) -> None:
         shown += os.read(ours, 65536)  # raises when the program has ended without it
     assert asking.wait(timeout=60) == 0
     os.close(ours)
+
+
+def test_a_kubeconfig_may_be_a_pipe(kubeconfig: str) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, Path(kubeconfig).read_bytes())
+    os.close(writing)
+
+    cluster = podfence.load_live(cluster="c", user="ann", kubeconfig=f"/dev/fd/{reading}", timeout=30)
+
+    os.close(reading)
+    assert cluster.check("shop/api", "shop/db", 5432).allowed
 
 
 def test_in_python_a_live_cluster_is_one_call(kubeconfig: str) -> None:

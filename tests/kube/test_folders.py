@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,31 @@ LEFT_OUT = [
     ("an object in a file called like a kustomization", {"kustomization.yaml": DEPLOYMENT}, "", False),
     ("folders of tools", {".github/w.yaml": POLICY, "node_modules/x/a.yaml": POLICY, ".git/c.yaml": "a: 1"}, "3 folders of tools (d/.git, d/.github, d/node_modules)", False),
 ]  # fmt: skip
+
+
+# What is in the folder `charts` of a chart: the name of a file, and the tar archive or whatever else it is.
+PACKED = [
+    ("a packed subchart with policies", "s.tgz", gzip.compress(b"s/templates/np.yaml\0kind: NetworkPolicy"), True),
+    ("a packed subchart without", "s.tgz", gzip.compress(b"s/templates/a.yaml\0kind: Service"), False),
+    ("a packed subchart that is broken", "s.tgz", gzip.compress(b"kind: Service" * 1000)[:-20], True),
+    ("a packed subchart that is none", "s.tgz", b"kind: Service", True),
+    ("a subchart with policies", "s/templates/np.yaml", b"kind: NetworkPolicy", True),
+    ("a subchart without", "s/templates/a.yaml", b"kind: Service", False),
+]
+
+
+@pytest.mark.parametrize("beside", ["templates/a.yaml", "values.yaml"])
+@pytest.mark.parametrize(("name", "data", "hides"), [case[1:] for case in PACKED], ids=[case[0] for case in PACKED])
+def test_subcharts_of_a_chart_may_hide_policies(folder: Path, name: str, data: bytes, hides: bool, beside: str) -> None:
+    write(folder, {"c/Chart.yaml": "apiVersion: v2\nname: c\n", f"c/{beside}": "a: {{ b }}\n", f"c/charts/{name}": ""})
+    (folder / "c/charts" / name).write_bytes(data)
+
+    loaded = load(["d"], recursive=True)
+
+    assert "1 chart that is not rendered (d/c)" in loaded.notes[0]
+    assert [str(gap) for gap in loaded.gaps] == (
+        ["chart d/c is not rendered and has policies (--helm d/c renders it)"] if hides else []
+    )
 
 
 @pytest.mark.parametrize(
@@ -258,6 +284,7 @@ def test_kustomizations_that_change_something_are_said_not_to_be_applied(folder:
     assert note.endswith("kustomization d are not applied: the files are read as they are written (-k d renders it)")
 
 
+SERVICE = "apiVersion: v1\nkind: Service\nmetadata: {name: s, namespace: shop}\nspec: {selector: {a: b}, ports: [{port: 80}]}\n"
 BARE_POD = POD.replace(", namespace: shop", "")
 BARE_POLICY = POLICY.replace(", namespace: shop", "")
 ASKING_POLICY = BARE_POLICY.replace(
@@ -281,6 +308,12 @@ UNAPPLIED: list[tuple[str, dict[str, str], set[str] | None]] = [
     ("pods would have a label that a policy asks for", {"kustomization.yaml": "commonLabels: {a: b}\nresources: [pod.yaml]\n", "p.yaml": POLICY.replace("{}", "{matchLabels: {a: b}}")}, {"shop"}),
     ("pods would have a label that a peer asks for", {"kustomization.yaml": "labels: [{pairs: {a: b}, includeTemplates: true}]\nresources: [pod.yaml]\n", "p.yaml": POLICY.replace("{}", "{}, ingress: [{from: [{podSelector: {matchLabels: {a: b}}}]}]")}, {"shop"}),
     ("pods would have a label that nothing asks for", {"kustomization.yaml": "commonLabels: {a: b}\nresources: [pod.yaml]\n", "p.yaml": POLICY}, None),
+    ("a bare pod would have a label that a policy asks for", {"kustomization.yaml": "labels: [{pairs: {a: b}}]\nresources: [pod.yaml]\n", "p.yaml": POLICY.replace("{}", "{matchLabels: {a: b}}")}, {"shop"}),
+    ("a namespace would have a label that a policy asks for", {"kustomization.yaml": "labels: [{pairs: {a: b}}]\nresources: [ns.yaml]\n", "ns.yaml": "apiVersion: v1\nkind: Namespace\nmetadata: {name: web}\n", "p.yaml": POLICY.replace("{}", "{}, ingress: [{from: [{namespaceSelector: {matchLabels: {a: b}}}]}]")}, {"web"}),
+    ("a namespace would be called another", {"kustomization.yaml": "namespace: prod\nresources: [ns.yaml]\n", "ns.yaml": "apiVersion: v1\nkind: Namespace\nmetadata: {name: web, labels: {a: b}}\n", "p.yaml": POLICY.replace("{}", "{}, ingress: [{from: [{namespaceSelector: {matchLabels: {a: b}}}]}]")}, {"web", "prod"}),
+    ("a Service would select a pod", {"kustomization.yaml": "labels: [{pairs: {a: b}}]\nresources: [pod.yaml]\n", "s.yaml": SERVICE}, {"shop"}),
+    ("a Service would select a pod no more", {"kustomization.yaml": "commonLabels: {a: b}\nresources: [s.yaml]\n", "s.yaml": SERVICE.replace("{a: b}", "{app: web}"), "q.yaml": POD.replace("name: web", "labels: {app: web}, name: api")}, {"shop"}),
+    ("it has the label already", {"kustomization.yaml": "commonLabels: {a: b}\nresources: [s.yaml]\n", "s.yaml": SERVICE}, None),
     ("labels, and there is no policy", {"kustomization.yaml": "commonLabels: {a: b}\nresources: [pod.yaml]\n"}, None),
 ]  # fmt: skip
 

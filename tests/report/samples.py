@@ -30,6 +30,18 @@ from podfence.analysis.answers import (
 from podfence.analysis.overview import Ends, Overview, OverviewLine
 from podfence.lab.verification.result import Dead, LeftOut, Trial, Verification
 from podfence.policy.verdict import Decision, Direction, Line, Miss, PolicyRef, Position, Reason, RuleRef, Tier, Verdict
+from podfence.report.about import Config, Version
+
+VERSION = Version(version="1.2.3", python="3.11.7")
+CONFIG = Config(
+    file="podfence.toml",
+    filename=("deploy", "base"),
+    recursive=True,
+    exclude=(),
+    namespace="default",
+    options={"validation": "strict"},
+    given=("filename", "recursive", "options.validation"),
+)
 
 
 def as_overview(answer: Connectivity) -> Overview:

@@ -6,9 +6,10 @@ from __future__ import annotations
 import click
 import pytest
 
-from podfence.cli import check, explain
+from podfence.cli import check, config, explain, options
 from podfence.cli import list as listing
-from podfence.report import formats
+from podfence.policy.options import describe
+from podfence.report import about, formats
 from podfence.report.formats import FORMATS
 from podfence.report.style import PAGE, Page, Style
 from tests.report import samples
@@ -20,7 +21,13 @@ ANSWERS = {
     "Matrix": samples.GRID,
     "Verdict": samples.DENIED,
     "Explanation": samples.DENIED,
+    "Options": about.options(describe()),
+    "Config": samples.CONFIG,
+    "Version": samples.VERSION,
 }
+
+# A word that each answer has in every format.
+WORDS = {"Options": "self-traffic", "Config": "options", "Version": "1.2.3"}
 
 
 @pytest.mark.parametrize(("kind", "name"), FORMATS)
@@ -28,7 +35,7 @@ def test_every_format_writes_its_kind_on_any_page(kind: str, name: str) -> None:
     for page in (PAGE, Page(60, Style(colour=True))):
         text = "\n".join(formats.lines(kind, name, ANSWERS[kind], page))
 
-        assert "shop/" in text or "lab/" in text
+        assert "shop/" in text or "lab/" in text or WORDS.get(kind, "shop/") in text
 
 
 @pytest.mark.parametrize(
@@ -37,6 +44,8 @@ def test_every_format_writes_its_kind_on_any_page(kind: str, name: str) -> None:
         (listing.command, ("Overview", "Connectivity", "Matrix")),
         (check.command, ("Verdict",)),
         (explain.command, ("Explanation",)),
+        (options.command, ("Options",)),
+        (config.command, ("Config",)),
     ],
 )
 def test_a_command_offers_the_formats_of_its_answers(command: click.Command, kinds: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ import yaml
 
 from podfence.errors import PodfenceError
 from podfence.policy.options import describe
-from podfence.report import documents, formats, schema, structured, verification_document
+from podfence.report import about, documents, formats, schema, structured, verification_document
 from podfence.report.documents import KINDS
 from podfence.report.style import PAGE
 from tests.report import samples
@@ -28,8 +28,9 @@ DOCUMENTS = [
     samples.DEPENDING,
     samples.NOTHING,
     samples.GRID,
-    documents.options(describe()),
-    documents.version("1.2.3", "3.11.7"),
+    about.options(describe()),
+    samples.CONFIG,
+    samples.VERSION,
     *[verification_document.document(answer) for answer in samples.VERIFICATIONS],
     samples.STATUS,
     documents.why(samples.ON_A_NODE),
@@ -161,9 +162,10 @@ def _conforms(value: object, rule: dict[str, Any], definitions: dict[str, Any]) 
         types = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool, "null": type(None)}
         assert type(value) is types[rule["type"]], (value, rule)
     if isinstance(value, dict) and rule.get("type") == "object":
-        assert set(rule.get("required", ())) <= set(value) <= set(rule["properties"])
+        known = rule.get("properties", dict.fromkeys(value, rule.get("additionalProperties")))
+        assert set(rule.get("required", ())) <= set(value) <= set(known)
         for name, item in value.items():
-            _conforms(item, rule["properties"][name], definitions)
+            _conforms(item, known[name], definitions)
     if isinstance(value, list):
         for item in value:
             _conforms(item, rule["items"], definitions)

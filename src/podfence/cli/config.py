@@ -16,28 +16,33 @@ podfence config
 
 # And with the configuration of another place?
 podfence config --config ../podfence.toml
+
+# The same for a program
+podfence config -o json
 """
 
 
 @click.command(cls=Command, examples=_EXAMPLES)
 @settings.chosen
-def command(*, config: str | None, no_config: bool) -> int:
+@outputs.formatted("Config")
+def command(*, config: str | None, no_config: bool, form: str) -> int:
     """Print what a podfence.toml, or the table tool.podfence of a pyproject.toml, says here.
 
     The nearest one above the working directory counts, up to the folder of the repository.
     """
+    from podfence.report.about import Config
+
     found = settings.find(config, os.environ, wanted=not no_config)
-    source = found.file or "default"
-    rows = [
-        ("filename", ", ".join(found.filename) or "the live cluster", bool(found.filename)),
-        ("recursive", str(found.recursive).lower(), found.recursive),
-        ("exclude", ", ".join(found.exclude) or "nothing", bool(found.exclude)),
-        ("namespace", found.namespace or "default", bool(found.namespace)),
-        *(("options." + setting.partition("=")[0], setting.partition("=")[2], True) for setting in found.options),
-    ]
-    key_width = max(len(key) for key, _, _ in rows)
-    value_width = max(len(value) for _, value, _ in rows)
-    outputs.write(
-        f"{key:{key_width}}  {value:{value_width}}  {source if is_set else 'default'}" for key, value, is_set in rows
+    options = dict(setting.split("=", 1) for setting in found.options)
+    named = ("filename", "recursive", "exclude", "namespace")
+    answer = Config(
+        file=found.file,
+        filename=found.filename,
+        recursive=found.recursive,
+        exclude=found.exclude,
+        namespace=found.namespace or "default",
+        options=options,
+        given=(*(name for name in named if getattr(found, name)), *(f"options.{name}" for name in options)),
     )
+    outputs.write_as("Config", form, answer, "never")
     return 0

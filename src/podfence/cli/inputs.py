@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
-from msgspec.structs import replace
 
 from podfence.cli import complete, errors, live, settings
 from podfence.cli.commands import ARGUMENTS
@@ -41,6 +40,8 @@ class Inputs(NamedTuple):
     values: tuple[str, ...]
     helm_settings: tuple[str, ...]
     release: str
+    kube_version: str
+    api_versions: tuple[str, ...]
     exclude: tuple[str, ...]
     keep_going: bool
     config: Settings
@@ -97,6 +98,10 @@ _OPTIONS = (
         "--helm-set", "helm_settings", metavar="KEY=VALUE", multiple=True, help="Value for --helm; repeatable."
     ),
     click.option("--release", metavar="NAME", default="", help="Name of the release for --helm."),
+    click.option("--kube-version", metavar="VERSION", default="", help="Version of Kubernetes to render --helm for."),
+    click.option(
+        "--api-versions", metavar="GROUP/VERSION", multiple=True, help="API that --helm may use too; repeatable."
+    ),
     click.option(
         "--exclude",
         metavar="GLOB",
@@ -148,10 +153,10 @@ def _with_config(inputs: Inputs) -> Inputs:
     if not named and config.filename:
         inputs = inputs._replace(files=config.filename, recursive=inputs.recursive or config.recursive)
     else:
-        config = replace(config, filename=())
+        config = config._replace(filename=())
     if not (named and not any(inputs.live)) and not config.filename:
         # A live cluster has namespaces of its own.
-        config = replace(config, namespace="")
+        config = config._replace(namespace="")
     return inputs._replace(config=config, settings=(*config.options, *inputs.settings))
 
 
@@ -200,6 +205,8 @@ def _refuse_idle_flags(inputs: Inputs, *, from_files: bool) -> None:
         ("--values", inputs.values, inputs.helm, needs_chart),
         ("--helm-set", inputs.helm_settings, inputs.helm, needs_chart),
         ("--release", inputs.release, inputs.helm, needs_chart),
+        ("--kube-version", inputs.kube_version, inputs.helm, needs_chart),
+        ("--api-versions", inputs.api_versions, inputs.helm, needs_chart),
         ("-R", inputs.recursive, from_files, needs_folder),
         ("--exclude", inputs.exclude, from_files, needs_folder),
         ("--keep-going", inputs.keep_going, from_files, needs_folder),
@@ -213,8 +220,16 @@ def _charts(inputs: Inputs) -> list[Chart]:
         return []
     from podfence.kube.rendering import RELEASE, Chart
 
-    release, namespace = inputs.release or RELEASE, inputs.own_namespace or ""
-    return [Chart(path, release, namespace, inputs.values, inputs.helm_settings) for path in inputs.helm]
+    every = Chart(
+        path="",
+        release=inputs.release or RELEASE,
+        namespace=inputs.own_namespace or "",
+        values=inputs.values,
+        settings=inputs.helm_settings,
+        kube_version=inputs.kube_version,
+        api_versions=inputs.api_versions,
+    )
+    return [every._replace(path=path) for path in inputs.helm]
 
 
 @contextmanager

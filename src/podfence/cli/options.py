@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,8 +12,6 @@ from podfence.cli.commands import Command
 
 if TYPE_CHECKING:
     from podfence.report.style import When
-
-Form = Literal["table", "json", "yaml"]
 
 _EXAMPLES = """
 # What there is to choose
@@ -25,21 +23,15 @@ podfence check shop/web shop/web 80 --set self-traffic=policy -f manifests/
 
 
 @click.command(cls=Command, examples=_EXAMPLES)
-@outputs.of_formats(*get_args(Form))
+@outputs.formatted("Options")
 @outputs.coloured
-def command(form: Form, colour: When) -> int:
+def command(form: str, colour: When) -> int:
     """List what the Kubernetes documents leave open, how it is answered here, and the other answers.
 
     RULE numbers the rule of the specification; `--set OPTION=VALUE` chooses another value.
     """
     from podfence.policy.options import describe
+    from podfence.report import about
 
-    if form == "table":
-        from podfence.report import options
-
-        outputs.write(options.table(describe(), outputs.page(colour)))
-    else:
-        from podfence.report import documents, structured
-
-        outputs.write(structured.lines(documents.options(describe()), form))
+    outputs.write_as("Options", form, about.options(describe()), colour)
     return 0

@@ -10,10 +10,9 @@ from __future__ import annotations
 import difflib
 import os
 import stat
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import click
-from msgspec import Struct
 
 from podfence.errors import OptionError, PodfenceError
 
@@ -51,7 +50,7 @@ class ConfigError(PodfenceError):
     """A configuration file that cannot be read, or says something that it cannot say."""
 
 
-class Settings(Struct, frozen=True):
+class Settings(NamedTuple):
     """What a configuration file says; `file` is "" and everything empty where there is none.
 
     `filename` are paths from the working directory, `folder` is that of the file.

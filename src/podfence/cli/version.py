@@ -5,26 +5,25 @@ from __future__ import annotations
 
 import platform
 from importlib import metadata
-from typing import Literal, get_args
 
 import click
 
 from podfence.cli import outputs
 from podfence.cli.commands import Command
-
-Form = Literal["text", "json", "yaml"]
+from podfence.report import formats
 
 
 @click.command(cls=Command, examples="podfence version\npodfence version -o json")
-@outputs.of_formats(*get_args(Form))
-def command(form: Form) -> int:
+@outputs.of_formats("text", *formats.names("Version"))
+def command(form: str) -> int:
     """Print the version of podfence."""
     if form == "text":
         outputs.write([line()])
     else:
-        from podfence.report import documents, structured
+        from podfence.report.about import Version
 
-        outputs.write(structured.lines(documents.version(number(), platform.python_version()), form))
+        answer = Version(version=number(), python=platform.python_version())
+        outputs.write_as("Version", form, answer, "never")
     return 0
 
 

@@ -16,6 +16,7 @@ from podfence.kube.omissions import Gap, LeftOut, Reason, may_hold_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import BinaryIO
 
 EXTENSIONS: Final = (".json", ".yaml", ".yml")
 """What a file in a folder must end with to be read."""
@@ -35,8 +36,12 @@ _TOOLS: Final = frozenset({"node_modules"})
 _CHART: Final = "Chart.yaml"
 _TEMPLATES: Final = "templates"
 _CHART_FOLDERS: Final = (_TEMPLATES, "charts")
-_IN_TEMPLATES: Final = (*EXTENSIONS, ".tpl")
+_PACKED: Final = ".tgz"
+_POLICY: Final = b"NetworkPolicy"
+_IN_CHART: Final = (*EXTENSIONS, ".tpl", _PACKED)
 _TEMPLATE_SIZE: Final = 1024 * 1024
+# A chart has a megabyte at most where helm keeps it, and a packed one is looked at no further than this.
+_UNPACKED_SIZE: Final = 64 * 1024 * 1024
 # Folders that are not read are only counted, and nobody needs the exact number of very many.
 _MOST_COUNTED: Final = 100_000
 
@@ -135,7 +140,7 @@ class Inputs:
         before = len(self.problems), len(self.left_out)
         holds_any = False
         if self._forgiving and self._is_in_chart(folder):
-            self._leave_chart(os.path.dirname(os.path.abspath(folder)), folder)  # noqa: PTH100, PTH120  links stay links
+            self._leave_chart(os.path.dirname(os.path.abspath(folder)))  # noqa: PTH100, PTH120  links stay links
             return
         for path in self._walk(folder):
             holds_any = True
@@ -165,14 +170,15 @@ class Inputs:
                 self._refuse(path, f"cannot be read: {reason_of(error)}")
                 continue
             names = {entry.name for entry in found}
-            is_chart = self._forgiving and _CHART in names and _TEMPLATES in names
+            is_chart = self._forgiving and _CHART in names and not names.isdisjoint(_CHART_FOLDERS)
+            if is_chart:
+                self._leave_chart(path)
             for entry in found:
                 name = os.path.join(path, entry.name)  # noqa: PTH118
                 if entry.is_dir(follow_symlinks=False):
                     if is_chart and entry.name in _CHART_FOLDERS:
-                        if entry.name == _TEMPLATES:
-                            self._leave_chart(path, name)
-                    elif self._recursive and not self._skips(name, entry.name, folder):
+                        continue
+                    if self._recursive and not self._skips(name, entry.name, folder):
                         waiting.append((name, True))
                 elif entry.is_symlink() and os.path.isdir(name):  # noqa: PTH112
                     if self._recursive:
@@ -226,13 +232,13 @@ class Inputs:
         path = os.path.abspath(folder)  # noqa: PTH100  links stay links
         return os.path.basename(path) == _TEMPLATES and os.path.isfile(os.path.join(os.path.dirname(path), _CHART))  # noqa: PTH113, PTH118, PTH119, PTH120
 
-    def _leave_chart(self, chart: str, templates: str) -> None:
+    def _leave_chart(self, chart: str) -> None:
+        """Count a chart that is not rendered; its subcharts are part of it, also those that are packed."""
         self._leave(Reason.CHART, chart)
-        for path in _files(templates, _IN_TEMPLATES):
-            if may_hold_policy(_head(path)):
-                remedy = f"--helm {shown(chart)} renders it"
-                self.gaps.append(Gap(f"chart {shown(chart)} is not rendered and has policies", remedy))
-                return
+        parts = (os.path.join(chart, name) for name in _CHART_FOLDERS)  # noqa: PTH118
+        if any(may_hold_policy(_head(path)) for part in parts for path in _files(part, _IN_CHART)):
+            remedy = f"--helm {shown(chart)} renders it"
+            self.gaps.append(Gap(f"chart {shown(chart)} is not rendered and has policies", remedy))
 
     def _leave_link(self, path: str) -> None:
         if self._forgiving:
@@ -323,13 +329,27 @@ def _files(folder: str, extensions: tuple[str, ...]) -> Iterator[str]:
 
 
 def _head(path: str) -> str:
+    """Return the text of a file of a chart, of a packed subchart that of all its files."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
             return ""
         with open(path, "rb") as file:  # noqa: PTH123
-            return file.read(_TEMPLATE_SIZE).decode("utf-8", "replace")
+            data = _unpacked(file) if path.endswith(_PACKED) else file.read(_TEMPLATE_SIZE)
     except OSError:
         return ""
+    return data.decode("utf-8", "replace")
+
+
+def _unpacked(file: BinaryIO) -> bytes:
+    """Return what is in a packed chart, as it lies there; what cannot be unpacked may hold a policy."""
+    import gzip  # noqa: PLC0415  seldom needed
+    import zlib  # noqa: PLC0415
+
+    try:
+        data = gzip.GzipFile(fileobj=file).read(_UNPACKED_SIZE)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        return _POLICY
+    return data if len(data) < _UNPACKED_SIZE else _POLICY
 
 
 def _kind(mode: int) -> str:

@@ -39,13 +39,21 @@ _CHANGES: Final = (
 )
 
 
+class Labels(NamedTuple):
+    """The labels that a kustomization adds to objects themselves, to templates, and to selectors."""
+
+    own: dict[str, str]
+    templates: dict[str, str]
+    selectors: dict[str, str]
+
+
 class Kustomization(NamedTuple):
     """What a kustomization says of the files beside it.
 
     `patches` are the real paths of files that are no objects, `resources` those of files that are, and `elsewhere`
     the resources that are to be had from the network. `changes` tells whether it makes anything other than the sum of
     its files, `patches_policies` whether the word that policies hold occurs in it. `namespace` is where it puts its
-    objects, "" if it leaves them where they are, and `labels` are the keys that it adds to selectors or to pods.
+    objects, "" if it leaves them where they are, and `labels` are what it adds to them.
     """
 
     folder: str
@@ -55,7 +63,7 @@ class Kustomization(NamedTuple):
     changes: bool
     patches_policies: bool
     namespace: str
-    labels: frozenset[str]
+    labels: Labels
 
 
 def may_hold_object(data: bytes) -> bool:
@@ -88,7 +96,7 @@ def kustomization(path: str, documents: Iterable[SourceDocument]) -> Kustomizati
     resources: set[str] = set()
     elsewhere: set[str] = set()
     namespace = ""
-    labels: set[str] = set()
+    labels = Labels({}, {}, {})
     changes = patches_policies = False
     for document in documents:
         value = document.value
@@ -97,7 +105,10 @@ def kustomization(path: str, documents: Iterable[SourceDocument]) -> Kustomizati
         changes = changes or any(value.get(key) for key in _CHANGES)
         patches_policies = patches_policies or may_hold_policy(document.text)
         namespace = str(value.get("namespace") or namespace)
-        labels.update(_labels(value))
+        for pairs, in_templates, in_selectors in _labels(value):
+            labels.own.update(pairs)
+            labels.templates.update(pairs if in_templates else {})
+            labels.selectors.update(pairs if in_selectors else {})
         patches.update(_real(folder, name) for name in _named(value, (*_PATCH_LISTS, *_OTHER_PARTS)))
         resources.update(_real(folder, name) for name in _named(value, _RESOURCES))
         elsewhere.update(name for name in _named(value, _RESOURCES) if _ELSEWHERE.search(name))
@@ -109,7 +120,7 @@ def kustomization(path: str, documents: Iterable[SourceDocument]) -> Kustomizati
         changes=changes,
         patches_policies=patches_policies,
         namespace=namespace,
-        labels=frozenset(labels),
+        labels=labels,
     )
 
 
@@ -130,12 +141,17 @@ def _real(folder: str, name: str) -> str:
     return os.path.realpath(os.path.join(folder, name))  # noqa: PTH118
 
 
-def _labels(value: dict[str, Any]) -> Iterator[str]:
-    """Yield the keys of the labels that reach more than the object itself."""
-    whole = [item for item in _items(value, "labels") if isinstance(item, dict)]
-    pairs = [item.get("pairs") for item in whole if item.get("includeSelectors") or item.get("includeTemplates")]
-    for labels in (value.get("commonLabels"), *pairs):
-        yield from map(str, labels if isinstance(labels, dict) else ())
+def _labels(value: dict[str, Any]) -> Iterator[tuple[dict[str, str], bool, bool]]:
+    """Yield labels in the order in which they are added, with whether templates and selectors get them too."""
+    for item in _items(value, "labels"):
+        if isinstance(item, dict):
+            selectors = bool(item.get("includeSelectors"))
+            yield _pairs(item.get("pairs")), selectors or bool(item.get("includeTemplates")), selectors
+    yield _pairs(value.get("commonLabels")), True, True
+
+
+def _pairs(labels: object) -> dict[str, str]:
+    return {str(key): str(value) for key, value in labels.items()} if isinstance(labels, dict) else {}
 
 
 def _items(value: dict[str, Any], key: str) -> list[Any]:

@@ -27,13 +27,18 @@ _LOGGED: Final = r'"command failed" err="(.*)"'
 
 
 class Chart(NamedTuple):
-    """A chart to render: a folder or a packed chart, with the values of ``--values`` and ``--set``."""
+    """A chart to render: a folder or a packed chart, with the values of ``--values`` and ``--set``.
+
+    `kube_version` and `api_versions` are what a template is told of the cluster, "" and () what helm was built with.
+    """
 
     path: str
     release: str = RELEASE
     namespace: str = ""
     values: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
+    kube_version: str = ""
+    api_versions: tuple[str, ...] = ()
 
 
 def kustomize(folder: str, problems: list[Finding]) -> bytes | None:
@@ -66,6 +71,8 @@ def helm(chart: Chart, problems: list[Finding]) -> dict[str, bytes]:
     command += ["--namespace", chart.namespace] if chart.namespace else []
     command += [word for path in chart.values for word in ("--values", path)]
     command += [word for setting in chart.settings for word in ("--set", setting)]
+    command += ["--kube-version", chart.kube_version] if chart.kube_version else []
+    command += [word for version in chart.api_versions for word in ("--api-versions", version)]
     rendered = _run([*command, "--", chart.release, chart.path], "helm template", name, problems)
     return _by_template(rendered, chart.path, name) if rendered is not None else {}
 

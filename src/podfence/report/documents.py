@@ -7,7 +7,7 @@ the answer, and `incomplete` says where it may lie, one sentence each.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import msgspec
 
@@ -16,34 +16,14 @@ from podfence.analysis.answers import Connectivity, Matrix, PodConnection
 from podfence.documents import API_VERSION, ApiVersion, Value
 from podfence.lab.status import LabStatus
 from podfence.policy.verdict import Verdict
+from podfence.report.about import Config, Options, Version
 from podfence.report.verification_document import Verification
-
-if TYPE_CHECKING:
-    from podfence.policy.options import Choice
 
 
 class PodConnections(Value, frozen=True, kw_only=True):
     """The answer of `list --pods`: connections between single pods or blocks of addresses."""
 
     items: tuple[PodConnection, ...]
-
-
-class Option(Value, frozen=True, kw_only=True):
-    """An engine option; the first of `values` is the default, `semantics` numbers the rule it stands for."""
-
-    name: str
-    default: str
-    values: tuple[str, ...]
-    semantics: str
-    meaning: str
-
-
-class Options(Value, frozen=True, kw_only=True):
-    """The answer of `options`."""
-
-    api_version: ApiVersion
-    kind: Literal["Options"]
-    items: tuple[Option, ...]
 
 
 class Why(Value, frozen=True, kw_only=True):
@@ -64,16 +44,10 @@ class Why(Value, frozen=True, kw_only=True):
     notes: tuple[str, ...]
 
 
-class Version(Value, frozen=True, kw_only=True):
-    """The answer of `version`."""
+ABOUT_A_CLUSTER: tuple[type[msgspec.Struct], ...] = (Connectivity, PodConnections, Matrix, Verdict)
+"""The answers that may be incomplete, and say whether they are."""
 
-    api_version: ApiVersion
-    kind: Literal["Version"]
-    version: str
-    python: str
-
-
-ANSWERS: tuple[type[msgspec.Struct], ...] = (Connectivity, PodConnections, Matrix, Verdict)
+ANSWERS: tuple[type[msgspec.Struct], ...] = (*ABOUT_A_CLUSTER, Options, Config, Version)
 """The answers that are documents once it is said what they are."""
 
 
@@ -82,7 +56,8 @@ def _named(answer: type[msgspec.Struct]) -> type[msgspec.Struct]:
     kind = answer.__name__
     hints = get_type_hints(answer, include_extras=True)
     fields: list[tuple[str, Any]] = [("api_version", ApiVersion), ("kind", Literal[kind])]
-    fields += [("complete", bool), ("incomplete", tuple[str, ...])]
+    if answer in ABOUT_A_CLUSTER:
+        fields += [("complete", bool), ("incomplete", tuple[str, ...])]
     fields += [(name, hints[name]) for name in answer.__struct_fields__]
     return msgspec.defstruct(
         kind, fields, rename="camel", kw_only=True, frozen=True, module=__name__, namespace={"__doc__": answer.__doc__}
@@ -91,7 +66,7 @@ def _named(answer: type[msgspec.Struct]) -> type[msgspec.Struct]:
 
 KINDS: dict[str, type[msgspec.Struct]] = {
     **{answer.__name__: _named(answer) for answer in ANSWERS},
-    **{kind.__name__: kind for kind in (Verification, LabStatus, AgentStatus, Why, Options, Version)},
+    **{kind.__name__: kind for kind in (Verification, LabStatus, AgentStatus, Why)},
 }
 """Every kind of document, by name."""
 
@@ -109,23 +84,3 @@ def why(answer: NodeAnswer) -> Why:
         left_out=answer.left_out,
         notes=answer.notes,
     )
-
-
-def options(choices: dict[str, Choice]) -> Options:
-    """Return the engine's options, named as `--set` takes them, as a document."""
-    items = tuple(
-        Option(
-            name=name.replace("_", "-"),
-            default=choice.values[0],
-            values=choice.values,
-            semantics=choice.rule,
-            meaning=choice.meaning,
-        )
-        for name, choice in choices.items()
-    )
-    return Options(api_version=API_VERSION, kind="Options", items=items)
-
-
-def version(number: str, python: str) -> Version:
-    """Return the versions of podfence and of Python as a document."""
-    return Version(api_version=API_VERSION, kind="Version", version=number, python=python)

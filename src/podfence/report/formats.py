@@ -30,6 +30,14 @@ FORMATS: Final[dict[tuple[str, str], str]] = {
     ("Explanation", "text"): "verdict.chain",
     ("Explanation", "json"): "structured.json_lines",
     ("Explanation", "yaml"): "structured.yaml_lines",
+    ("Options", "table"): "about.options_table",
+    ("Options", "json"): "structured.json_lines",
+    ("Options", "yaml"): "structured.yaml_lines",
+    ("Config", "text"): "about.config_table",
+    ("Config", "json"): "structured.json_lines",
+    ("Config", "yaml"): "structured.yaml_lines",
+    ("Version", "json"): "structured.json_lines",
+    ("Version", "yaml"): "structured.yaml_lines",
 }
 """The function in a module of this room that yields the lines, by what is written and the name of the format.
 

@@ -10,7 +10,7 @@ import msgspec
 
 from podfence.documents import API_VERSION
 from podfence.report import yaml
-from podfence.report.documents import ANSWERS
+from podfence.report.documents import ABOUT_A_CLUSTER, ANSWERS
 from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def _head(answer: msgspec.Struct, page: Page) -> dict[str, object]:
     """Return what a document begins with, for answers that do not say it themselves."""
     if not isinstance(answer, ANSWERS):
         return {}
-    return {"apiVersion": API_VERSION, "kind": type(answer).__name__, **_completeness(page)}
+    completeness = _completeness(page) if isinstance(answer, ABOUT_A_CLUSTER) else {}
+    return {"apiVersion": API_VERSION, "kind": type(answer).__name__, **completeness}
 
 
 def _completeness(page: Page) -> dict[str, object]:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter, deque
 from contextlib import suppress
@@ -19,12 +20,13 @@ import pytest
 from podfence.errors import InputError
 from podfence.kube import yaml
 from podfence.kube.access.choice import Choice
+from podfence.kube.access.load import load as load_access
 from podfence.kube.decode import decode
 from podfence.kube.live.errors import ForbiddenError, NotFoundError, ThrottledError
 from podfence.kube.live.fields import WRITTEN
 from podfence.kube.live.items import Reader
 from podfence.kube.live.resources import RESOURCES
-from podfence.kube.live.snapshot import load_live
+from podfence.kube.live.snapshot import _Threads, load_live
 from podfence.kube.registry import Need, needed
 from tests.kube.access.kubeconfigs import single
 from tests.kube.live.api import PODS, POLICIES, Api, listed, pod, policy, says, status
@@ -53,7 +55,7 @@ def cluster() -> Api:
 
 def load(api: Api, folder: Path, **how: Any) -> Loaded:  # noqa: ANN401  as load_live takes them
     choice = Choice(kubeconfig=single(folder / "config", cluster={"server": f"http://127.0.0.1:{api.port}"}))
-    return load_live(choice, {}, **how)
+    return load_live(load_access(choice, {}), {}, **how)
 
 
 def test_every_kind_is_read_and_has_its_path(tmp_path: Path) -> None:
@@ -290,12 +292,30 @@ def test_a_busy_server_is_asked_again(tmp_path: Path) -> None:
             load(api, tmp_path)
 
 
+def test_a_call_that_runs_in_a_thread_ends_although_nobody_waits_for_it_any_more() -> None:
+    runs, may_end = threading.Event(), threading.Event()
+
+    def call() -> int:
+        runs.set()
+        may_end.wait()
+        return 3
+
+    future = _Threads().submit(call)
+    runs.wait()
+
+    assert not future.cancel()
+    may_end.set()
+    assert future.result() == 3
+
+
 INTERRUPTED = """
 import sys
 from podfence.kube.access.choice import Choice
+from podfence.kube.access.load import load
 from podfence.kube.live.snapshot import load_live
+environ = {"PATH": "/bin:/usr/bin"}
 try:
-    load_live(Choice(kubeconfig=sys.argv[1]), {"PATH": "/bin:/usr/bin"})
+    load_live(load(Choice(kubeconfig=sys.argv[1]), environ), environ)
 except KeyboardInterrupt:
     print("interrupted")
 """

@@ -3,7 +3,7 @@
 
     async with Session(access, credentials) as session:     requests with credentials, TLS, proxies, timeouts
         Reflector(session, RESOURCES["Pod"], deliver)        one kind for ever: a list, then its changes
-    snapshot.load_live(Choice(), os.environ)                 all kinds once, as `kube.load` gives files
+    snapshot.load_live(access, os.environ)                   all kinds once, as `kube.load` gives files
 
 `aiohttp` is imported by `session` and what builds on it, and by nothing else.
 """

@@ -17,7 +17,6 @@ import msgspec
 
 from podfence.errors import InputError
 from podfence.kube.access.credentials import Credentials
-from podfence.kube.access.load import load as load_access
 from podfence.kube.findings import Code, Finding, Position, Severity
 from podfence.kube.live import listing
 from podfence.kube.live.errors import ForbiddenError, NotFoundError, ThrottledError
@@ -32,7 +31,7 @@ from podfence.kube.registry import KINDS, Need, needed
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from podfence.kube.access.choice import Choice
+    from podfence.kube.access.access import Access
     from podfence.kube.live.items import Item
     from podfence.kube.live.resources import Resource
     from podfence.kube.objects import KubeObject
@@ -43,24 +42,22 @@ _PAUSE: Final = 0.2
 
 
 def load_live(
-    choice: Choice,
+    access: Access,
     environ: Mapping[str, str],
     *,
     timeout: float | None = None,
     legacy: str = "auto",
     progress: Callable[[float, int], None] | None = None,
 ) -> Loaded:
-    """Return all objects of the cluster that `choice` means, as `kube.load.load` returns those of files.
+    """Return all objects of the cluster that `access` leads to, as `kube.load.load` returns those of files.
 
     `timeout` is how long each request may take, in seconds, None for as long as it takes. `legacy` is the option
     of that name, for clusters so old that they serve policies as extensions/v1beta1 only (semantics 10).
     `progress` is told how many kinds are read and how many there are.
 
-    Raises InputError for a kubeconfig that is wrong, and for namespaces, pods and policies that cannot be read;
-    AccessError if no cluster is configured or there are no credentials; ApiError for what the server refuses and
-    for all that fails on the way. A KeyboardInterrupt ends it at once.
+    Raises InputError for namespaces, pods and policies that cannot be read, AccessError if there are no credentials,
+    and ApiError for what the server refuses and for all that fails on the way. A KeyboardInterrupt ends it at once.
     """
-    access = load_access(choice, environ)
     credentials = Credentials(access, environ)
 
     async def read() -> Loaded:
@@ -78,6 +75,8 @@ class _Threads(ThreadPoolExecutor):
         future: Future[Any] = Future()
 
         def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
             try:
                 result = fn(*args, **kwargs)
             except BaseException as error:  # noqa: BLE001  whoever waits for the result gets it
