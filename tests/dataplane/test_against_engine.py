@@ -14,7 +14,9 @@ from msgspec.structs import replace
 from podfence.api import Cluster
 from podfence.cluster.nodes import node_addresses
 from podfence.cluster.state import Event, EventType
+from podfence.dataplane.compiler import AT_ONCE
 from podfence.dataplane.enforcer import Enforcer
+from podfence.dataplane.groups import MOST_LISTED
 from podfence.dataplane.ruleset import TABLE, Ruleset, read_back
 from podfence.nft.fake import FakeRunner
 from podfence.policy.ends import AddressEnd, NodeEnd, PodEnd
@@ -71,16 +73,25 @@ class Recording(FakeRunner):
 
 
 def started(cluster: Cluster, shared_from: int) -> dict[str, Enforcer]:
-    """Return an enforcer for each node; with small sets, what is out of use is given up at once too."""
+    """Return an enforcer for each node; with small sets, what is out of use is given up at once too.
+
+    With small sets, some list hardly any pods, and some take changes in many slices.
+    """
+    listed = {1: 0, 2: 3}.get(shared_from, MOST_LISTED)
+    at_once = {2: 1, 3: 3}.get(shared_from, AT_ONCE)
     cluster.model.index.looks.patience = 64 if shared_from == 256 else 0
     found = {}
     for node in NODES:
-        found[node] = enforcer = Enforcer(Recording(), node, cluster.model, shared_from=shared_from)
+        found[node] = enforcer = Enforcer(
+            Recording(), node, cluster.model, shared_from=shared_from, most_listed=listed, at_once=at_once
+        )
         enforcer.start()
     return found
 
 
 def programmed(enforcer: Enforcer) -> Ruleset:
+    while enforcer.is_behind:
+        enforcer.catch_up()
     return read_back(enforcer._runner.contents(TABLE))
 
 

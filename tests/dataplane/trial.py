@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from podfence.api import Cluster
 from podfence.cluster.state import EventType
+from podfence.dataplane.compiler import AT_ONCE
 from podfence.dataplane.enforcer import Enforcer
+from podfence.dataplane.groups import MOST_LISTED
 from podfence.policy.ends import PodEnd
 from podfence.policy.engine import Bound
 from podfence.report.verdict import brief
@@ -122,7 +124,14 @@ class Bench:
         for node, runners in self._runners.items():
             conntrack = self._conntracks[node] if case.revokes else None
             found[node] = Enforcer(
-                runners[case.direct], node, cluster.model, case.settings, conntrack, shared_from=case.shared_from
+                runners[case.direct],
+                node,
+                cluster.model,
+                case.settings,
+                conntrack,
+                shared_from=case.shared_from,
+                most_listed=MOST_LISTED if case.seed % 3 else 0,
+                at_once=AT_ONCE if case.seed % 3 else 2,
             )
             if case.seed % 2:
                 found[node].attach(self._fabric.links(node))
@@ -141,6 +150,9 @@ class Bench:
         if step.how == "at once":
             for enforcer in enforcers.values():
                 enforcer.apply(*changes)
+        for enforcer in enforcers.values():
+            while enforcer.is_behind:
+                enforcer.catch_up()
         return enforcers
 
     def _compare(

@@ -32,6 +32,7 @@ from podfence.policy.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
     from concurrent.futures import Future
 
     from podfence.agent.source import Notice, Source
@@ -121,7 +122,7 @@ class Agent:
             while not self._stopped:
                 # Whoever asks may know of notices that are received only now: what is asked later waits for them.
                 asked = self._questions.note()
-                patience = self._pace.patience(self._forget_at, begun=self._model is not None)
+                patience = self._pace.patience(self._forget_at, begun=self._model is not None, behind=self._is_behind)
                 try:
                     notices = self._source.receive(0 if asked else patience)
                 except SourceClosed:
@@ -157,11 +158,15 @@ class Agent:
     def _forget_at(self) -> float | None:
         return None if self.enforcer is None else self.enforcer.forget_at
 
+    @property
+    def _is_behind(self) -> bool:
+        return self.enforcer is not None and self._adopted and self.enforcer.is_behind
+
     def _work(self, *, quiet: bool) -> None:
         """Do the one thing that is most due. `quiet` says that nothing more is on its way just now."""
         if self.enforcer is None:
             return
-        match self._pace.next(self._forget_at, quiet=quiet):
+        match self._pace.next(self._forget_at, quiet=quiet, behind=self._is_behind):
             case Step.PROGRAM:
                 self._program(self.enforcer)
             case Step.LOOK:
@@ -172,6 +177,8 @@ class Agent:
                 self._verify(self.enforcer)
             case Step.FORGET:
                 self._forget(self.enforcer)
+            case Step.CATCH_UP:
+                self._catch_up(self.enforcer)
 
     def _look_out(self) -> None:
         """Plan a comparison if somebody else has changed the table."""
@@ -278,8 +285,24 @@ class Agent:
             self._fail(error)
             return
         self._pace.programmed(touched=touched)
-        self._programmed, self._enforcing = self._revision, True
-        self._report(records=self._records(self._clock()), cut=cut)
+        self._enforcing = True
+        self._tell_programmed(enforcer, cut=cut)
+
+    def _catch_up(self, enforcer: Enforcer) -> None:
+        """Program a slice of what was too large to go with its change."""
+        try:
+            with self._accounted(enforcer):
+                enforcer.catch_up()
+        except _REFUSALS as error:
+            self._fail(error)
+            return
+        if not enforcer.is_behind:
+            self._tell_programmed(enforcer)
+
+    def _tell_programmed(self, enforcer: Enforcer, *, cut: int = 0) -> None:
+        if not enforcer.is_behind:
+            self._programmed = self._revision
+        self._report(records=self._records(self._clock(), enforcer.compiler.late()), cut=cut)
 
     def _attach(self, enforcer: Enforcer) -> None:
         """Bind the links that were told last; before the enforcer has started, they wait for that."""
@@ -294,14 +317,15 @@ class Agent:
             self._complain(what, what)
         self._is_attached = True
 
-    def _records(self, now: float) -> tuple[Record, ...]:
+    def _records(self, now: float, late: AbstractSet[Key]) -> tuple[Record, ...]:
+        """Return what the kernel has now, all but the policies that are `late`."""
         namespaces = {key.namespace for key in self._local}
         found = tuple(
             Record(key.kind, key.namespace, key.name, event_type, now - since)
             for key, (event_type, since) in self._received.items()
-            if key.kind == "Pod" or key.namespace in namespaces
+            if key not in late and (key.kind == "Pod" or key.namespace in namespaces)
         )
-        self._received.clear()
+        self._received = {key: self._received[key] for key in self._received.keys() & late}
         return found
 
     def _looking(self, enforcer: Enforcer, step: Callable[[], object]) -> int:

@@ -54,6 +54,7 @@ class Step(Enum):
     REVIEW = auto()
     VERIFY = auto()
     FORGET = auto()
+    CATCH_UP = auto()
 
 
 class Pace:
@@ -84,19 +85,25 @@ class Pace:
 
     # What is due
 
-    def patience(self, forget_at: float | None, *, begun: bool) -> float | None:
+    def patience(self, forget_at: float | None, *, begun: bool, behind: bool = False) -> float | None:
         """Return in how many seconds something is due, None if nothing is.
 
         `forget_at` is when entries of cut flows are to be deleted; nothing is programmed before it has `begun`.
+        `behind` says that there are slices of large changes to be programmed.
         """
+        if behind and not self._failures:
+            return 0.0
         due = [self._look_due(), self._review_due(), self._verify_due(), self._forget_due(forget_at)]
         if self._waiting_since is not None and begun:
             due.append(self._not_before)
         known = [at for at in due if at is not None]
         return max(0.0, min(known) - self._clock()) if known else None
 
-    def next(self, forget_at: float | None, *, quiet: bool) -> Step | None:
-        """Return what is most due now, if anything is; `quiet` says that nothing more is on its way just now."""
+    def next(self, forget_at: float | None, *, quiet: bool, behind: bool = False) -> Step | None:
+        """Return what is most due now, if anything is; `quiet` says that nothing more is on its way just now.
+
+        Slices of large changes, of which there are some if it is `behind`, come when nothing else is due.
+        """
         now = self._clock()
         waiting = self._waiting_since
         if waiting is not None and now >= self._not_before and (quiet or now >= waiting + LONGEST_GAP):
@@ -107,7 +114,8 @@ class Pace:
             (Step.VERIFY, self._verify_due()),
             (Step.FORGET, self._forget_due(forget_at)),
         )
-        return next((step for step, at in due if at is not None and now >= at), None)
+        found = next((step for step, at in due if at is not None and now >= at), None)
+        return found or (Step.CATCH_UP if behind and not self._failures else None)
 
     def _look_due(self) -> float | None:
         """Return when flows are to be looked at; changes that wait for the kernel go first, for a while."""

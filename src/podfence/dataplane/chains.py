@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
 from podfence.dataplane.bound import bound
+from podfence.dataplane.groups import MOST_SHARED
 from podfence.dataplane.hooks import fixed
 from podfence.dataplane.objects import FAMILIES, INTERVAL, RESET, NameTakenError, Objects, short
 from podfence.dataplane.references import References
 from podfence.dataplane.ruleset import Ruleset, digest
 from podfence.dataplane.verdicts import Verdicts, cut
-from podfence.nft.element import goto
+from podfence.nft.element import goto, jump
 from podfence.nft.names import COMMENT_LIMIT, identifier
 from podfence.nft.sets import Map, Set
 from podfence.policy.verdict import Direction
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
         GroupKey,
         GroupProgram,
         NodeProgram,
+        PortProgram,
         ProgramChange,
         Ranges,
         SharedKey,
@@ -49,6 +52,11 @@ _Body = TypeVar("_Body", "ChainBody", "SetBody")
 _Table = tuple[Objects, tuple[tuple[str, str], ...]]
 """The objects of a table of ranges, and the names of its maps with the word that rules have for their family."""
 
+_Sets = tuple[tuple["SharedKey", "PortProgram"], ...]
+_Chain = tuple[Objects, str]
+_MOST_CHAINS: Final = 64
+"""How many chains that ask sets are kept, to be made once for all groups that have them."""
+
 _Tables = WeakKeyDictionary["Ranges", _Table]
 
 
@@ -61,6 +69,7 @@ class Builder:
         self._parts: dict[GroupKey | SharedKey | Literal["binding"], Objects] = {}
         self._entries: dict[GroupKey, Verdict] = {}
         self._tables: dict[Direction, _Tables] = {direction: WeakKeyDictionary() for direction in Direction}
+        self._chains: dict[Direction, dict[_Sets, _Chain]] = {direction: {} for direction in Direction}
         self._chain_users = References[str]()
         self._set_users = References[str]()
         self._links: Links | None = None
@@ -82,9 +91,8 @@ class Builder:
                 del self._entries[key]
             else:
                 name = group_name(key)
-                self._put(
-                    key, _GroupObjects(key, name, self._settings, self._tables[key.direction]).make(group), result
-                )
+                tables, chains = self._tables[key.direction], self._chains[key.direction]
+                self._put(key, _GroupObjects(key, name, self._settings, tables, chains).make(group), result)
                 self._entries[key] = goto(name)
         if change is None or change.addresses:
             self._put_fixed(program, result)
@@ -167,11 +175,14 @@ def _set_name(key: SharedKey, family: Family) -> str:
 class _GroupObjects:
     """The chains and maps of one group."""
 
-    def __init__(self, key: GroupKey, name: str, settings: Settings, tables: _Tables) -> None:
+    def __init__(
+        self, key: GroupKey, name: str, settings: Settings, tables: _Tables, chains: dict[_Sets, _Chain]
+    ) -> None:
         self._key = key
         self._name = name
         self._settings = settings
         self._tables = tables
+        self._chains = chains
         self._result = Objects()
         self._verdicts = Verdicts(key.direction, self._result)
 
@@ -188,8 +199,14 @@ class _GroupObjects:
                 container = Map(f"{self._name}_p{family}", types)
                 self._result.put(container, entries)
                 texts.append(f"{word} {peer} vmap @{container.name}")
-        for shared, ports in program.shared:
-            texts += [f"{word} {peer} @{_set_name(shared, n)} {self._verdicts.of(ports)}" for n, word, _ in FAMILIES]
+        if len(program.shared) <= MOST_SHARED:
+            texts += _asked(program.shared, peer, self._verdicts)
+        else:
+            # Groups that a policy with many sets isolates share the chain that asks them.
+            for _, sets in groupby(program.shared, key=_policy):
+                made, name = self._chain_of(tuple(sets), peer)
+                self._result.update(made)
+                texts.append(str(jump(name)))
         for table in program.ranges:
             made, maps = self._tables.get(table) or self._tables.setdefault(table, self._table(table))
             self._result.update(made)
@@ -203,6 +220,19 @@ class _GroupObjects:
         direction = self._key.direction
         self._result.chain(self._name, *texts, comment=cut(f"{direction} of {_policies(self._key)}", COMMENT_LIMIT))
         return self._result
+
+    def _chain_of(self, sets: _Sets, peer: str) -> _Chain:
+        """Return a chain that asks sets, with what it needs, and its name."""
+        found = self._chains.get(sets)
+        if found is None:
+            result = Objects()
+            asked = _asked(sets, peer, Verdicts(self._key.direction, result))
+            name = identifier("q", digest("\n".join(asked)))
+            result.chain(name, *asked)
+            if len(self._chains) >= _MOST_CHAINS:
+                self._chains.clear()
+            found = self._chains[sets] = result, name
+        return found
 
     def _table(self, table: Ranges) -> _Table:
         """Return the chains and maps of a table of ranges, and the names of the maps by word of their family."""
@@ -230,6 +260,19 @@ class _GroupObjects:
         else:
             texts.append("counter drop")
         return texts
+
+
+def _asked(sets: _Sets, peer: str, verdicts: Verdicts) -> list[str]:
+    return [
+        f"{word} {peer} @{_set_name(shared, family)} {verdicts.of(ports)}"
+        for shared, ports in sets
+        for family, word, _ in FAMILIES
+    ]
+
+
+def _policy(item: tuple[SharedKey, PortProgram]) -> str:
+    """Return the policy of the first rule that is credited."""
+    return item[1][0][1].policy
 
 
 def _policies(key: GroupKey) -> str:

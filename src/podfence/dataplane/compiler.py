@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import math
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from podfence.cluster.nodes import numbers_of
-from podfence.dataplane.groups import Compiled, compile_group
+from podfence.dataplane.groups import MOST_LISTED, Compiled, compile_group
 from podfence.dataplane.ownership import Ownership
 from podfence.dataplane.program import GroupKey, NodeProgram, ProgramChange, SharedKey
 from podfence.dataplane.ranges import Tables
@@ -31,6 +33,12 @@ SHARED_FROM: Final = 256
 
 So are the blocks of a policy with at least as many spans of addresses.
 """
+
+AT_ONCE: Final = 16_000
+"""How many addresses come into shared sets at most with one change; the others follow in slices."""
+
+SLICE: Final = 4_000
+"""How many addresses a slice has."""
 
 _ADDRESSES: Final = "the kernel matches an address, whoever has it"
 _REFUSED: Final = {
@@ -57,9 +65,19 @@ def check_options(options: Options) -> None:
 class Compiler:
     """Keeps the program of one node in step with a model."""
 
-    def __init__(self, model: Model, node: str, *, shared_from: int = SHARED_FROM) -> None:
+    def __init__(
+        self,
+        model: Model,
+        node: str,
+        *,
+        shared_from: int = SHARED_FROM,
+        most_listed: int = MOST_LISTED,
+        at_once: int = AT_ONCE,
+    ) -> None:
         """Compile everything once; `program` is the result. Raises OptionError (see `check_options`)."""
         self._shared_from = shared_from
+        self._most_listed = most_listed
+        self._at_once = at_once
         self.model = model
         self.node = node
         self._options = options = model.engine.options
@@ -77,6 +95,7 @@ class Compiler:
         self._group_users = References[GroupKey]()
         self._set_users = References[SharedKey]()
         self._pool_users = References[SharedKey]()
+        self._room: float = math.inf
         for pod_class in model.index.classes.values():
             for member in pod_class.members.values():
                 self._take(member, pod_class.id)
@@ -88,11 +107,14 @@ class Compiler:
     def follow(self, change: Change, *, pods_only: bool = False) -> ProgramChange:
         """Bring the program in step with the model after `Model.apply`; return what differs in it.
 
+        Where many addresses come into shared sets, `program.late` holds what `catch_up` has to bring.
+
         `pods_only` says that no other objects than pods changed.
 
         Only groups are compiled again whose policies changed, or which list pods of a class that a changed
         pod is, or was, in.
         """
+        self._room = self._at_once
         classes, addresses = self._follow_pods(change.pods)
         touched = change.ingress | change.egress
         concerned = {key for key in self._local if self._owned.class_of[key] in touched}
@@ -105,6 +127,39 @@ class Compiler:
         if not pods_only:
             changed |= self._look_at_nodes()
         return ProgramChange(frozenset(groups | found[0]), frozenset(sets | found[1]), changed)
+
+    def catch_up(self) -> ProgramChange:
+        """Let a slice of what is late come into sets, each set in its turn; return what differs in the program."""
+        late, sets = self.program.late, self.program.sets
+        changed: set[SharedKey] = set()
+        self._room = SLICE
+        while late and self._room:
+            key, addresses = next(iter(late.items()))
+            del late[key]
+            changed.add(key)
+            self._fill(key, sets[key], addresses)
+        return ProgramChange(frozenset(), frozenset(changed), frozenset())
+
+    def late(self) -> set[Key]:
+        """Return the policies of which not all that they admit is in the program yet."""
+        late = self.program.late.keys()
+        if not late:
+            return set()
+        found = (key.policies for key, known in self._compiled.items() if not late.isdisjoint(known.sets))
+        return set(chain.from_iterable(found))
+
+    def _fill(self, key: SharedKey, before: frozenset[int], addresses: frozenset[int]) -> None:
+        """Let a set have other addresses, as many new ones as there is room for; what is left is late."""
+        missing = len(addresses) - len(before & addresses)
+        if missing > self._room:
+            there = before & addresses
+            self.program.late[key] = addresses
+            addresses = there | set(islice(addresses - there, int(self._room)))
+            missing = int(self._room)
+        else:
+            self.program.late.pop(key, None)
+        self._room -= missing
+        self.program.sets[key] = addresses
 
     # Pods
 
@@ -207,6 +262,7 @@ class Compiler:
                 self._owned,
                 self._tables,
                 self._shared_from,
+                self._most_listed,
                 known,
                 classes,
             )
@@ -226,13 +282,15 @@ class Compiler:
         old, new = before.sets if before else {}, after.sets if after else {}
         changed: set[SharedKey] = set()
         sets = self.program.sets
+        late = self.program.late
         for key, addresses in new.items():
-            known = sets.get(key)
+            known = late.get(key, sets.get(key))
             if known is not addresses and known != addresses:
-                sets[key] = addresses
+                self._fill(key, sets.get(key, frozenset()), addresses)
                 changed.add(key)
         for key in self._set_users.move(old, new):
             del sets[key]
+            late.pop(key, None)
             changed.add(key)
         self._owned.drop_pools(
             self._pool_users.move(before.pools if before else (), after.pools if after else ()),

@@ -3,18 +3,18 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from podfence.dataplane import bound, tracked
-from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, Ruleset, SetBody
+from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, ChainBody, Ruleset, SetBody
 from podfence.nft.chain import Chain
 from podfence.nft.rule import Rule
 from podfence.nft.sets import Elements, Set
 from podfence.nft.transaction import Operation, Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from podfence.dataplane.ruleset import Container, ElementKey
     from podfence.nft.table import Table
@@ -35,6 +35,17 @@ _RANGE: Final = ("podcidr4", "podcidr6")
 _FIXED_SETS: Final = (*_RANGE, *_PLACED, *_KNOWN)
 _AT_ONCE: Final = 250
 
+STEP: Final = 1000
+"""How much of what is new, or no longer needed, one transaction brings or takes: rules by their length, and chains.
+
+The kernel's time for a transaction grows with the square of the rules with ports in it: 32,000 took 23 s.
+"""
+
+_TEXT: Final = 256
+_ELEMENTS: Final = 8
+
+_Body = TypeVar("_Body", ChainBody, SetBody)
+
 
 def difference(old: Ruleset, new: Ruleset, table: Table = TABLE) -> Transaction:
     """Return the transaction that makes `old` into `new`, both in a table that exists; it is empty if they are equal.
@@ -51,25 +62,69 @@ def steps(old: Ruleset, new: Ruleset, table: Table = TABLE) -> Iterator[tuple[Tr
     A packet goes on with the rules there were when it entered, but finds in sets and maps what is in them
     when it comes to them. If a new element led it to a chain that is as new, it would find that chain empty,
     and what it looks up in a map that is going away would be gone. So what is new comes first, with nothing
-    that leads to it, and what is no longer needed goes last.
+    that leads to it, and what is no longer needed goes last. Both go in transactions of bounded size.
     """
-    with_new = old if _names_within(new, old) else _joined(new, old)
-    with_old = new if _names_within(old, new) else _joined(old, new)
-    for before, after in pairwise((old, with_new, with_old, new)):
-        if before is after:
-            continue
+    coming, going = _parts(old, new), _parts(new, old)
+    stages = chain(
+        (_with(old, coming[:count]) for count in range(len(coming) + 1)),
+        (_with(new, going[:count]) for count in range(len(going), 0, -1)),
+        (new,),
+    )
+    for before, after in pairwise(stages):
         transaction = difference(before, after, table)
         if len(transaction):
             yield transaction, after
 
 
-def _names_within(one: Ruleset, other: Ruleset) -> bool:
-    return one.chains.keys() <= other.chains.keys() and one.sets.keys() <= other.sets.keys()
+def _with(base: Ruleset, parts: Sequence[Ruleset]) -> Ruleset:
+    """Return a ruleset with parts in it that it has not."""
+    if not parts:
+        return base
+    chains, sets = dict(base.chains), dict(base.sets)
+    for part in parts:
+        chains.update(part.chains)
+        sets.update(part.sets)
+    return Ruleset(chains, sets)
 
 
-def _joined(one: Ruleset, other: Ruleset) -> Ruleset:
-    """Return what is in either; where both have a name, what the other has under it."""
-    return Ruleset({**one.chains, **other.chains}, {**one.sets, **other.sets})
+def _parts(base: Ruleset, other: Ruleset) -> list[Ruleset]:
+    """Return what is only in the other, in parts that can come in this order, and go in the opposite one.
+
+    If there is much of it, chains come without rules first, then sets, whose elements lead to them, then rules.
+    """
+    chains = {name: body for name, body in other.chains.items() if name not in base.chains}
+    sets = {name: body for name, body in other.sets.items() if name not in base.sets}
+    if not chains and not sets:
+        return []
+    if sum(map(_weight, chains.values())) + sum(map(_weight, sets.values())) <= STEP:
+        return [Ruleset(chains, sets)]
+    bare = {name: ChainBody(body.chain, ()) for name, body in chains.items()}
+    return [
+        *(Ruleset(part, {}) for part in _divided(bare)),
+        *(Ruleset({}, part) for part in _divided(sets)),
+        *(Ruleset(part, {}) for part in _divided(chains)),
+    ]
+
+
+def _divided(bodies: Mapping[str, _Body]) -> Iterator[dict[str, _Body]]:
+    part: dict[str, _Body] = {}
+    size = 0
+    for name, body in bodies.items():
+        weight = _weight(body)
+        if part and size + weight > STEP:
+            yield part
+            part, size = {}, 0
+        part[name] = body
+        size += weight
+    if part:
+        yield part
+
+
+def _weight(body: ChainBody | SetBody) -> int:
+    """Return about how long the kernel takes for a chain with its rules, or a set: that for a chain without is 1."""
+    if isinstance(body, SetBody):
+        return 1 + len(body.elements) // _ELEMENTS
+    return 1 + sum(1 + len(item.text) // _TEXT for item in body.rules)
 
 
 def compatible(old: Ruleset, new: Ruleset) -> bool:

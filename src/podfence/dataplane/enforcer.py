@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from podfence.dataplane.bridge import bridged
 from podfence.dataplane.chains import Builder
-from podfence.dataplane.compiler import SHARED_FROM, Compiler
+from podfence.dataplane.compiler import AT_ONCE, SHARED_FROM, Compiler
 from podfence.dataplane.difference import cold_start, hooks_last
 from podfence.dataplane.grace import Grace
+from podfence.dataplane.groups import MOST_LISTED
 from podfence.dataplane.kept import ForeignTableError, KeptTable
 from podfence.dataplane.program import Tunnels
 from podfence.dataplane.revocation import Reviewed, Revocation, concerned
@@ -53,11 +54,14 @@ class Enforcer:
         conntrack: Conntrack | None = None,
         *,
         shared_from: int = SHARED_FROM,
+        most_listed: int = MOST_LISTED,
+        at_once: int = AT_ONCE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Compile the node's program; the kernel is not touched. Raises OptionError (see `check_options`).
 
-        A set of pods with at least `shared_from` addresses is a set of its own in the kernel. `conntrack` is
+        A set of pods with at least `shared_from` addresses is a set of its own in the kernel, and others where a
+        group would list more than `most_listed`. At most `at_once` addresses come with one change. `conntrack` is
         that of the node; without it no established flow is looked at again. `reviewed` is what the latest
         look at flows did. `clock` gives seconds and never goes back.
         """
@@ -69,7 +73,7 @@ class Enforcer:
         self._is_started = False
         self._revocation = Revocation(conntrack, Grace(runner, self._table), clock)
         self.reviewed = Reviewed()
-        self.compiler = Compiler(model, node, shared_from=shared_from)
+        self.compiler = Compiler(model, node, shared_from=shared_from, most_listed=most_listed, at_once=at_once)
         self._table.wanted = self._builder.build(self.compiler.program)
 
     @property
@@ -156,6 +160,18 @@ class Enforcer:
         """Bring what the table should be in step after `Model.apply`; the kernel is not touched."""
         if changes:
             self._compile(changes)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether some of what is admitted is not programmed yet, because a change was too large; see `catch_up`."""
+        return bool(self.compiler.program.late)
+
+    def catch_up(self) -> int:
+        """Program a slice of what is late; return how many objects and elements were touched."""
+        found = self.compiler.catch_up()
+        if found:
+            self._table.wanted = self._builder.build(self.compiler.program, found)
+        return self._program()
 
     def look(self) -> int:
         """Do the second half of `apply`: cut established flows that are forbidden now; return how many."""

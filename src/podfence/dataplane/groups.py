@@ -3,7 +3,8 @@
 
 Grants are taken in order of policy name and rule, so that of several rules that admit the same thing the
 first is credited. For a peer that is listed by its address the listed program is complete: it holds what
-sets, ranges and the rules without peers admit too.
+sets, ranges and the rules without peers admit too. Where that were very much, whatever can be is asked by sets, and
+the others are listed without.
 """
 
 from __future__ import annotations
@@ -35,6 +36,15 @@ if TYPE_CHECKING:
 
 MOST_SHARED: Final = 4
 """How many large sets a group asks; with more, the smaller of them are listed in its own map of peers."""
+
+MOST_LISTED: Final = 4096
+"""How many ports of peers a group lists, about. With more, all sets are asked that are worth it.
+
+Whenever rules change, the kernel follows every way through them, some 80 ns for each port of each peer.
+"""
+
+_WORTH_A_SET: Final = 16
+"""How many addresses a set has at least that is asked to list less."""
 
 
 class _Credit(NamedTuple):
@@ -82,6 +92,16 @@ class _Sorted:
     any_pod: bool = False
 
 
+class _Listed(NamedTuple):
+    """The places of the pieces whose addresses a group lists; `alone` says that it does so without what others admit.
+
+    Then what sets, ranges and rules without peers admit is asked of a listed peer too.
+    """
+
+    places: tuple[int, ...]
+    alone: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """A group's program and what it was compiled from.
@@ -99,7 +119,7 @@ class Compiled:
     policies: tuple[CompiledPolicy, ...]
     found: _Sorted
     sizes: tuple[int, ...]
-    small: tuple[int, ...]
+    small: _Listed
 
     @property
     def any_pod(self) -> bool:
@@ -115,14 +135,15 @@ def compile_group(
     owned: Ownership,
     tables: Tables,
     shared_from: int,
+    most_listed: int,
     known: Compiled | None = None,
     changed: int = 0,
 ) -> Compiled:
     """Return what the pods of a group admit.
 
-    `owned` tells the addresses of pods; a set of pods with at least `shared_from` is a set of its own. `tables` are
-    those of the node. `known` is an earlier result for the group, since which only classes `changed` (bits) got
-    other addresses.
+    `owned` tells the addresses of pods; a set of pods with at least `shared_from` is a set of its own, and others are
+    where more than `most_listed` (see `MOST_LISTED`) would be listed. `tables` are those of the node. `known` is an
+    earlier result for the group, since which only classes `changed` (bits) got other addresses.
     """
     if known is None or known.policies != policies or known.found.looks_up:
         found = _sort(key, policies, index, options)
@@ -139,14 +160,14 @@ def compile_group(
     else:
         known = None
     sizes = _sizes(found, owned, known, changed)
-    large, small = _by_size(found.pieces, sizes, shared_from)
+    large, small = _by_size(found, sizes, shared_from, most_listed)
     concerned = 0
-    for place in small:
+    for place in small.places:
         concerned |= found.pieces[place].bits
     peers: dict[int, PortProgram] = {}
     listed: dict[int, tuple[int, ...]] = {}
     if known is None or known.small != small:
-        shared = tuple(_shared(large, found))
+        shared = tuple(_shared(large, found, alone=small.alone))
     else:
         shared = known.program.shared
         peers.update(known.program.peers)
@@ -156,7 +177,12 @@ def compile_group(
                 del peers[address]
         concerned &= changed
     program = GroupProgram(peers, shared, ranges, anywhere)
-    for number, admitted in _peers(concerned, found, program, index, owned):
+    if small.alone:
+        listing = _Sorted([found.pieces[place] for place in small.places])
+        peers_of = _peers(concerned, listing, GroupProgram({}, (), (), ()), index, owned)
+    else:
+        peers_of = _peers(concerned, found, program, index, owned)
+    for number, admitted in peers_of:
         peers.update(admitted)
         listed[number] = tuple(admitted)
     sets = {item: owned.pool(item, bits) for item, bits in large.items()}
@@ -279,26 +305,43 @@ def _everywhere(names: tuple[PortName, ...], index: ClassIndex, options: Options
 
 
 def _by_size(
-    pieces: list[_Piece], sizes: tuple[int, ...], shared_from: int
-) -> tuple[dict[SharedKey, int], tuple[int, ...]]:
-    """Return the large sets with their classes, at most `MOST_SHARED`, and the places of the other pieces."""
-    large: dict[SharedKey, tuple[int, int]] = {}
+    found: _Sorted, sizes: tuple[int, ...], shared_from: int, most_listed: int
+) -> tuple[dict[SharedKey, int], _Listed]:
+    """Return the sets that are asked with their classes, and which of the pieces are listed."""
+    pieces = found.pieces
+    size_of: dict[SharedKey, int] = {}
     for piece, size in zip(pieces, sizes, strict=True):
-        if size >= shared_from:
-            large.setdefault(piece.key, (size, piece.bits))
-    if len(large) > MOST_SHARED:
-        # Sorting is stable: of sets of one size the first stays.
-        kept = set(sorted(large, key=lambda key: -large[key][0])[:MOST_SHARED])
-        large = {key: found for key, found in large.items() if key in kept}
-    small = [place for place, size in enumerate(sizes) if size < shared_from or pieces[place].key not in large]
-    return {key: bits for key, (_, bits) in large.items()}, tuple(small)
+        size_of.setdefault(piece.key, size)
+    # Sorting is stable: of sets of one size the first stays.
+    largest = sorted(size_of, key=lambda key: -size_of[key])[:MOST_SHARED]
+    asked = {key for key in largest if size_of[key] >= shared_from}
+    alone = (
+        sum(
+            size * (len(piece.credit.ports.spans) + len(found.anywhere))
+            for piece, size in zip(pieces, sizes, strict=True)
+            if piece.key not in asked
+        )
+        > most_listed
+    )
+    if alone:
+        asked |= {key for key, size in size_of.items() if size >= min(_WORTH_A_SET, shared_from)}
+    places = tuple(place for place, piece in enumerate(pieces) if piece.key not in asked)
+    return {piece.key: piece.bits for piece in pieces if piece.key in asked}, _Listed(places, alone)
 
 
-def _shared(large: Iterable[SharedKey], found: _Sorted) -> Iterator[tuple[SharedKey, PortProgram]]:
+def _shared(asked: Iterable[SharedKey], found: _Sorted, *, alone: bool) -> Iterator[tuple[SharedKey, PortProgram]]:
+    """Yield sets with what is admitted of their pods; if they are many, each policy's `alone`, as other groups have it.
+
+    Then what is admitted besides is not in it.
+    """
     programs = Programs()
-    for key in large:
-        credited = together([piece.credit.cover for piece in found.pieces if piece.key == key])
-        yield key, programs.of(over(credited, found.anywhere))
+    covers: dict[tuple[str, SharedKey], list[Cover[RuleName]]] = defaultdict(list)
+    for piece in found.pieces:
+        covers[piece.credit.rule.policy if alone else "", piece.key].append(piece.credit.cover)
+    wanted = set(asked)
+    for (_, key), credited in covers.items():
+        if key in wanted:
+            yield key, programs.of(over(together(credited), () if alone else found.anywhere))
 
 
 def _peers(

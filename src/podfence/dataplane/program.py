@@ -141,12 +141,12 @@ class Tunnels(NamedTuple):
 class NodeProgram:
     """Everything one node enforces.
 
-    `groups` by key; `group_of` the group of each local isolated pod's address, by direction; `known` the
-    addresses of local pods that are programmed; `sets` the addresses of each shared set; `own` pairs of
-    addresses of one isolated pod, which may reach itself; `pod_range` the node's pod addresses, of which
-    those not known are held; `judges_own_node` whether egress to the node itself is judged. Of the cluster,
-    `nodes` are the addresses of its nodes, and `pod_ranges` the pod addresses of all of them. `tunnels` is how pods
-    must not speak to nodes.
+        `groups` by key; `group_of` the group of each local isolated pod's address, by direction; `known` the
+    addresses of local pods that are programmed; `sets` the addresses of each shared set, and `late` all those of
+    sets that do not have all of them yet; `own` pairs of addresses of one isolated pod, which may reach itself;
+    `pod_range` the node's pod addresses, of which those not known are held; `judges_own_node` whether egress to
+    the node itself is judged. Of the cluster, `nodes` are the addresses of its nodes, and `pod_ranges` the pod
+    addresses of all of them. `tunnels` is how pods must not speak to nodes.
     """
 
     groups: dict[GroupKey, GroupProgram] = field(default_factory=dict)
@@ -155,6 +155,7 @@ class NodeProgram:
     )
     known: set[int] = field(default_factory=set)
     sets: dict[SharedKey, frozenset[int]] = field(default_factory=dict)
+    late: dict[SharedKey, frozenset[int]] = field(default_factory=dict)
     own: set[tuple[int, int]] = field(default_factory=set)
     pod_range: AddressSet = AddressSet.EMPTY
     judges_own_node: bool = True
