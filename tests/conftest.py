@@ -41,8 +41,8 @@ _MEASURED: Final = 25
 _PROGRAMS: Final = 2
 """In how many cases the programs that they start are measured; they begin later then, and end later."""
 
-_RANDOM: Final = {"given", "run_state_machine_as_test", "Random"}
-"""What a test calls that tries many random examples by itself; nothing of it is measured."""
+_MUCH: Final = {"given", "run_state_machine_as_test", "Random", "ages"}
+"""What a test calls that tries very much by itself, at random mostly; nothing of it is measured."""
 
 _cases: Final[dict[str, int]] = {}
 
@@ -53,12 +53,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         name = item.nodeid.partition("[")[0]
         seen[name] += 1
-        _cases[item.nodeid] = sys.maxsize if _is_random(getattr(item, "obj", None)) else seen[name]
+        _cases[item.nodeid] = sys.maxsize if _tries_much(getattr(item, "obj", None)) else seen[name]
 
 
-def _is_random(test: object) -> bool:
+def _tries_much(test: object) -> bool:
     code = getattr(test, "__code__", None)
-    return hypothesis.is_hypothesis_test(test) or (code is not None and not _RANDOM.isdisjoint(code.co_names))
+    return hypothesis.is_hypothesis_test(test) or (code is not None and not _MUCH.isdisjoint(code.co_names))
 
 
 @pytest.hookimpl(wrapper=True)
