@@ -62,6 +62,13 @@ def connect(address: str, port: int, seconds: float) -> float:
     return count / passed
 
 
+def first(address: str, port: int) -> float:
+    """Return the seconds until one connection is made."""
+    start = time.perf_counter()
+    with socket.create_connection((address, port), _LONGEST):
+        return time.perf_counter() - start
+
+
 def exchange(address: str, port: int, count: int) -> list[float]:
     """Return the seconds that each of `count` UDP packets of one flow took there and back."""
     found = []
@@ -126,6 +133,7 @@ def main() -> None:
     commands: dict[str, Callable[..., object]] = {
         "serve": serve,
         "connect": connect,
+        "first": first,
         "exchange": exchange,
         "watch": watch,
         "slowest": lambda: watches.pop().stop(),

@@ -5,6 +5,7 @@ Prints one line for each sample, as soon as there is one: a JSON list of its nam
 
     python -m bench.node connections ROUNDS SECONDS POLICIES...     a rate for each kind of rules
     python -m bench.node latency ROUNDS PACKETS POLICIES            round trips of an established flow
+    python -m bench.node first ROUNDS PODS POLICIES                 the first connection of each of so many new pods
     python -m bench.node events ROUNDS PODS NAMESPACES POLICIES SEED MODE PER_NODE
     python -m bench.node start ROUNDS PODS NAMESPACES POLICIES SEED MODE PER_NODE
     python -m bench.node growth 1 PODS NAMESPACES POLICIES SEED MODE PER_NODE
@@ -18,7 +19,7 @@ import resource
 import subprocess
 import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Final
@@ -26,26 +27,27 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from bench.generator import generate
-from bench.pod_policies import NODE, TRACKING, cluster, linear
+from bench.pod_policies import NODE, TRACKING, cluster, linear, newcomer
 from bench.policies import labelled
 from bench.size import Size
-from bench.wire import Wire, forget_soon
+from bench.wire import BRIDGE, Wire, forget_soon, mac
 from podfence.api import Cluster
 from podfence.cluster.state import Event, EventType
 from podfence.dataplane.conntrack import KernelConntrack
 from podfence.dataplane.enforcer import Enforcer
+from podfence.dataplane.links import Links, PodLink
 from podfence.dataplane.ruleset import TABLE
 from podfence.dataplane.settings import Settings
 from podfence.kube.objects import Namespace, NetworkPolicy, Pod, PolicyPort
 from podfence.nft.direct import DirectRunner
 from podfence.nft.transaction import Transaction
+from podfence.sets.addresses import parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from podfence.dataplane.links import Links
     from podfence.dataplane.ruleset import Ruleset
-    from podfence.kube.objects import KubeObject, Rule
+    from podfence.kube.objects import Key, KubeObject, Rule
 
 NONE, ALONE, OURS, LINEAR = "no rules", "connection tracking alone", "podfence", "a chain per policy"
 BOUND: Final = "podfence, links bound"
@@ -60,14 +62,14 @@ def tell(name: str, *numbers: float) -> None:
 
 
 @contextmanager
-def rules(kind: str, policies: int = 0, links: Links | None = None) -> Iterator[None]:
-    """Have the rules of a kind in this namespace meanwhile; `links` are bound by one of them."""
+def rules(kind: str, policies: int = 0, links: Links | None = None) -> Iterator[Newcomers]:
+    """Have the rules of a kind in this namespace meanwhile; `links` are bound by one of them.
+
+    Return what lets new pods in.
+    """
+    newcomers = Newcomers(policies)
     if kind in {OURS, BOUND}:
-        with DirectRunner() as runner:
-            enforcer = Enforcer(runner, NODE, Cluster.from_objects(cluster(policies)).model)
-            if kind == BOUND and links is not None:
-                enforcer.attach(links)
-            enforcer.start()
+        newcomers.begin(links if kind == BOUND else None)
     elif kind == LINEAR:
         nft(linear(policies))
     elif kind == ALONE:
@@ -75,9 +77,44 @@ def rules(kind: str, policies: int = 0, links: Links | None = None) -> Iterator[
     if kind != NONE:
         forget_soon()
     try:
-        yield
+        yield newcomers
     finally:
+        newcomers.end()
         nft("flush ruleset\n")
+
+
+class Newcomers:
+    """Tells an enforcer of new pods, if there is one."""
+
+    def __init__(self, policies: int) -> None:
+        """Have no enforcer."""
+        self._policies = policies
+        self._stack = ExitStack()
+        self._told: tuple[Enforcer, Cluster] | None = None
+        self._links: Links | None = None
+
+    def begin(self, links: Links | None) -> None:
+        """Start an enforcer that knows the server and its policies, and binds links if there are any."""
+        runner = self._stack.enter_context(DirectRunner())
+        follower = Cluster.from_objects(cluster(self._policies))
+        enforcer = Enforcer(runner, NODE, follower.model)
+        self._told, self._links = (enforcer, follower), links
+        if links is not None:
+            enforcer.attach(links)
+        enforcer.start()
+
+    def come(self, number: int, link: PodLink) -> None:
+        """Let a pod in, as an agent does: its link first, which is before its address is known, and then the pod."""
+        if self._told is not None:
+            enforcer, follower = self._told
+            if self._links is not None:
+                bound = self._links._replace(pods=(*self._links.pods, link))
+                enforcer.attach(bound)
+            enforcer.apply(follower.apply(Event(EventType.ADDED, newcomer(number, self._policies))))
+
+    def end(self) -> None:
+        """End the enforcer."""
+        self._stack.close()
 
 
 def nft(script: str) -> None:
@@ -87,7 +124,11 @@ def nft(script: str) -> None:
 
 def connections(rounds: int, seconds: float, policies: Sequence[int]) -> None:
     """Tell the rates of new connections; in each round of every kind, so that all see the same disturbances."""
-    kinds = [(NONE, 0), (ALONE, 0), *((kind, n) for kind in (OURS, BOUND, LINEAR) for n in policies)]
+    kinds = [
+        (NONE, 0),
+        (ALONE, 0),
+        *((kind, n) for kind in (OURS, BOUND, LINEAR) for n in policies if n or kind != LINEAR),
+    ]
     for place in ("", "bridge: "):
         with Wire(bridged=bool(place)) as wire:
             links = wire.links(_PODS)
@@ -110,6 +151,20 @@ def latency(rounds: int, packets: int, policies: int) -> None:
                     tell(kind, found[len(found) // 2], found[len(found) * 99 // 100])
 
 
+def first(rounds: int, pods: int, policies: int) -> None:
+    """Tell the seconds of the first connection of new pods, each behind a link that nobody has seen before."""
+    for place in ("", "bridge: "):
+        with Wire(bridged=bool(place)) as wire:
+            links = wire.links(_PODS)
+            for _ in range(rounds):
+                for kind in (NONE, OURS, BOUND):
+                    with rules(kind, policies, links) as newcomers:
+                        for number in range(pods):
+                            with wire.newcomer(number) as link:
+                                newcomers.come(number, link)
+                                tell(f"{place}{kind}", wire.first())
+
+
 class _Timed(DirectRunner):
     """Remembers when the kernel was last given something, in seconds of wall clock and of the processor."""
 
@@ -129,6 +184,12 @@ def events(rounds: int, size: Size) -> None:
     follower = Cluster.from_objects(objects)
     with _Timed() as runner, closing(KernelConntrack(Settings().label)) as conntrack:
         enforcer = Enforcer(runner, _LOCAL_NODE, follower.model, conntrack=conntrack)
+        ports = {
+            item.key: PodLink(f"veth{n}", BRIDGE, mac(n), tuple(map(parse_address, item.addresses)), item.name)
+            for n, item in enumerate(objects)
+            if isinstance(item, Pod) and item.template.node == _LOCAL_NODE
+        }
+        enforcer.attach(_attached(ports))
         enforcer.start()
         # As the agent does: what is there now lives for long, and is not for the collector of garbage.
         gc.collect()
@@ -137,6 +198,10 @@ def events(rounds: int, size: Size) -> None:
         for _ in range(rounds):
             for name, event in _events(objects, random):
                 begin, runner.done = (time.perf_counter(), time.process_time()), (0.0, 0.0)
+                key = event.object.key
+                if key in ports and event.type is not EventType.MODIFIED:
+                    gone = {key} if event.type is EventType.DELETED else set()
+                    enforcer.attach(_attached({each: port for each, port in ports.items() if each not in gone}))
                 touched = enforcer.apply(follower.apply(event))
                 end = time.perf_counter(), time.process_time()
                 if touched:
@@ -144,6 +209,10 @@ def events(rounds: int, size: Size) -> None:
                     tell("look", *(one - other for one, other in zip(end, runner.done, strict=True)))
         tell("memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         assert enforcer.verify() == ()
+
+
+def _attached(ports: Mapping[Key, PodLink]) -> Links:
+    return Links(tuple(ports.values()), frozenset({BRIDGE}))
 
 
 def _events(objects: Sequence[KubeObject], random: Random) -> Iterator[tuple[str, Event]]:
@@ -250,8 +319,8 @@ def main() -> None:
     what, rounds, *others = sys.argv[1:]
     if what == "connections":
         connections(int(rounds), float(others[0]), [int(item) for item in others[1:]])
-    elif what == "latency":
-        latency(int(rounds), int(others[0]), int(others[1]))
+    elif what in {"latency", "first"}:
+        {"latency": latency, "first": first}[what](int(rounds), int(others[0]), int(others[1]))
     else:
         {"events": events, "start": start, "growth": growth}[what](int(rounds), Size.of(others))
 

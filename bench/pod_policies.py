@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from bench.policies import labelled
-from bench.wire import CLIENT, PORT, SERVER
+from bench.wire import CLIENT, NEWCOMERS, PORT, SERVER
 from podfence.kube.objects import Namespace, NetworkPolicy, Node, Peer, Pod, PodTemplate, PolicyPort, Rule
 
 if TYPE_CHECKING:
@@ -43,6 +43,11 @@ def cluster(policies: int) -> Iterator[KubeObject]:
             ingress=(rule,),
             policy_types=("Ingress",),
         )
+
+
+def newcomer(number: int, policies: int) -> Pod:
+    """Return a pod that comes to the node, and that one policy admits."""
+    return _pod(f"new-{number}", f"{NEWCOMERS}{number + 3}", str(policies // 2), NODE)
 
 
 def linear(policies: int) -> str:

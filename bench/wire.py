@@ -6,19 +6,23 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from podfence.dataplane.links import Links, PodLink
 from podfence.sets.addresses import parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 CLIENT: Final = "10.128.1.2"
 SERVER: Final = "10.128.0.2"
 PORT: Final = 8000
 BRIDGE: Final = "pods"
+NEWCOMERS: Final = "10.128.0."
+"""How the addresses of pods begin that come to the node while it is measured."""
+
+_FIRST_NEWCOMER: Final = 0x8000
 
 _SETTINGS: Final[Mapping[str, object]] = {"ipv4/ip_forward": 1, "ipv4/conf/all/rp_filter": 0}
 _HANDED_OVER: Final[Mapping[str, object]] = {"bridge/bridge-nf-call-iptables": 1}
@@ -40,6 +44,7 @@ class Wire:
             ip(f"link add {BRIDGE} type bridge", f"link set {BRIDGE} up")
             settle(_HANDED_OVER)
             self._stack.callback(ip, f"link del {BRIDGE}")
+        self._newcomer: subprocess.Popen[str] | None = None
         self._client = self._end(CLIENT, 0)
         self._server = self._end(SERVER, 1)
         self._ask(self._server, "serve", SERVER, PORT)
@@ -53,6 +58,13 @@ class Wire:
         self._stack.close()
 
     def _end(self, address: str, core: int) -> subprocess.Popen[str]:
+        process = self._process(core)
+        self._attach(process, f"end{core}", address, core)
+        # A namespace takes its links along when it ends, but not at once.
+        self._stack.callback(ip, f"link del end{core}")
+        return process
+
+    def _process(self, core: int) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             ["unshare", "--net", sys.executable, "-m", "bench.endpoint", *([str(core)] if self._pinned else [])],
             stdin=subprocess.PIPE,
@@ -62,9 +74,12 @@ class Wire:
         self._stack.callback(process.communicate)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
+        return process
+
+    def _attach(self, process: subprocess.Popen[str], link: str, address: str, number: int) -> None:
+        """Give a process a link and an address, as a network plugin gives them to a pod."""
         enter = ("nsenter", f"--net=/proc/{process.pid}/ns/net")
-        link = f"end{core}"
-        ip(f"link add {link} type veth peer name pod address {_mac(core)} netns {process.pid}", f"link set {link} up")
+        ip(f"link add {link} type veth peer name pod address {mac(number)} netns {process.pid}", f"link set {link} up")
         inner = ["link set lo up", "link set pod up", f"addr add {address}/32 dev pod"]
         if self._bridge:
             ip(f"link set {link} master {self._bridge}")
@@ -73,17 +88,31 @@ class Wire:
             ip(f"addr add 169.254.1.1/32 dev {link}", f"route add {address}/32 dev {link}")
             ip(*inner, "route add default via 169.254.1.1 dev pod onlink", prefix=enter)
         settle(_PORTS, prefix=enter)
-        return process
+
+    @contextmanager
+    def newcomer(self, number: int) -> Iterator[PodLink]:
+        """Have one more pod, with a link and an address that nobody has seen before; return how it is attached."""
+        if self._newcomer is None:
+            self._newcomer = self._process(0)
+        link, address, place = f"new{number}", f"{NEWCOMERS}{number + 3}", _FIRST_NEWCOMER + number
+        self._attach(self._newcomer, link, address, place)
+        yield PodLink(link, self._bridge, mac(place), (parse_address(address),), f"shop/new-{number}")
+        ip(f"link del {link}")
+
+    def first(self) -> float:
+        """Return the seconds of the first connection of the newcomer to the server."""
+        assert self._newcomer is not None
+        return float(self._ask(self._newcomer, "first", SERVER, PORT))
 
     def links(self, others: int) -> Links:
         """Return the links of both ends, and of other pods that are not there."""
         ends = [
-            PodLink(f"end{core}", self._bridge, _mac(core), (parse_address(address),), f"shop/end{core}")
+            PodLink(f"end{core}", self._bridge, mac(core), (parse_address(address),), f"shop/end{core}")
             for core, address in enumerate((CLIENT, SERVER))
         ]
         first = parse_address("10.129.0.1")
         ends += [
-            PodLink(f"other{number}", self._bridge, _mac(number + 2), (first + number,), f"shop/other-{number}")
+            PodLink(f"other{number}", self._bridge, mac(number + 2), (first + number,), f"shop/other-{number}")
             for number in range(others)
         ]
         return Links(tuple(ends), frozenset({self._bridge} - {""}))
@@ -113,7 +142,8 @@ class Wire:
         return float(self._ask(self._client, "slowest"))
 
 
-def _mac(number: int) -> str:
+def mac(number: int) -> str:
+    """Return a hardware address as network plugins make them."""
     return f"0a:58:00:00:{number >> 8:02x}:{number & 0xFF:02x}"
 
 

@@ -9,12 +9,15 @@ what the server's end was allowed to send by itself was dropped for as long as i
 
 from __future__ import annotations
 
+import os
 import socket
+import struct
 import time
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from scapy.compat import raw
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 from scapy.layers.l2 import Ether
@@ -22,6 +25,7 @@ from scapy.packet import Packet, Raw
 
 from podfence.dataplane.conntrack import KernelConntrack
 from podfence.dataplane.settings import Settings
+from podfence.sets.addresses import parse_address
 from tests.attacks import plain
 from tests.attacks.bed import ingress_of_t
 from tests.attacks.judging import datagram, ethernet, packet
@@ -145,7 +149,7 @@ class Connection:
 @on_both_networks
 @both_families
 def test_a_connection_whose_end_the_client_feigned_does_not_come_back(guarded: Bed, family: int) -> None:
-    with ExitStack() as stack, short(guarded, "tcp_timeout_close"):
+    with ExitStack() as stack, remembering(guarded, "tcp_timeout_close", 1):
         connection = Connection(guarded, stack, family)
         with changed(guarded, NOBODY):
             assert connection.entry()
@@ -181,23 +185,77 @@ def test_a_connection_that_loses_its_entry_before_the_cut_does_not_survive_it(gu
 
 
 @contextmanager
-def short(bed: Bed, name: str) -> Iterator[None]:
-    """Let the node forget flows of a kind after a second."""
+def remembering(bed: Bed, name: str, seconds: int) -> Iterator[None]:
+    """Let the node forget flows of a kind after so many seconds."""
     path = f"net.netfilter.nf_conntrack_{name}"
     before = bed.run("n1", "sysctl", "-n", path).strip()
-    bed.run("n1", "sysctl", "-qw", f"{path}=1")
+    bed.run("n1", "sysctl", "-qw", f"{path}={seconds}")
     try:
         yield
     finally:
         bed.run("n1", "sysctl", "-qw", f"{path}={before}")
 
 
+def flows_of(bed: Bed) -> KernelConntrack:
+    """Return what lists the flows of the node."""
+    with bed["n1"].space.entered():
+        return KernelConntrack(Settings().label)
+
+
 def lose(bed: Bed) -> None:
     """Let the node forget all flows, as if so many others had come that there was no room."""
-    with bed["n1"].space.entered():
-        conntrack = KernelConntrack(Settings().label)
-    with closing(conntrack):
+    with closing(flows_of(bed)) as conntrack:
         assert conntrack.forget([flow.handle for flow in conntrack.flows(None)]) == set()
+
+
+FLOOD: Final = 60_000
+
+
+@on_both_networks
+@pytest.mark.skipif(not os.environ.get("PODFENCE_LONG"), reason="fills the node's table of flows: PODFENCE_LONG=1")
+def test_a_flow_whose_entry_a_flood_has_pushed_out_does_not_come_back(guarded: Bed) -> None:
+    """The room of that table is that of the machine, and nobody can make less of it in a namespace."""
+    number = guarded.number()
+    room = int(guarded.run("n1", "sysctl", "-n", "net.netfilter.nf_conntrack_max"))
+    frame = of_c(guarded, "udp", 4, number)
+    sources = iter(range(1024, 2048))
+    with remembering(guarded, "udp_timeout", 600), closing(flows_of(guarded)) as conntrack:
+        while int(guarded.run("n1", "sysctl", "-n", "net.netfilter.nf_conntrack_count")) < room - FLOOD:
+            flood(guarded, next(sources))
+        allow_everything(guarded)
+        guarded.until(lambda: arrives(guarded, "c", "t", frame, 0.1), "c may send it")
+        with changed(guarded, NOBODY):
+            guarded.until(lambda: not arrives(guarded, "c", "t", frame, 0.1), "this one is cut too")
+            t = frozenset({parse_address(guarded["t"].four)})
+            assert is_known(conntrack, t, number)
+            before = early_drops(guarded)
+            while is_known(conntrack, t, number):
+                flood(guarded, next(sources))
+            assert early_drops(guarded) > before
+            assert not arrives(guarded, "c", "t", frame, QUIET)
+            assert not plain.connection(guarded, "a", "t", guarded["t"].four, 80, patience=QUIET)
+            assert plain.connection(guarded, "a", "c", guarded["c"].four, 80, patience=ARRIVES)
+        lose(guarded)
+
+
+def flood(bed: Bed, source: int) -> None:
+    """Let a begin as many flows to x from a port as there are ports, nearly."""
+    head = ethernet(bed, bed["a"], bed["x"]) / packet(bed["a"].four, bed["x"].four) / UDP(sport=source, chksum=0)
+    frame = bytearray(raw(head))
+    for port in range(1024, 1024 + FLOOD):
+        struct.pack_into(">H", frame, 14 + 20 + 2, port)
+        bed.port("a").send(bytes(frame))
+
+
+def is_known(conntrack: KernelConntrack, addresses: frozenset[int], number: int) -> bool:
+    return any(flow.original.source_port == number for flow in conntrack.flows(addresses))
+
+
+def early_drops(bed: Bed) -> int:
+    """Return how many entries the kernel has pushed out for others."""
+    titles, *lines = bed.run("n1", "cat", "/proc/net/stat/nf_conntrack").splitlines()
+    place = titles.split().index("early_drop")
+    return sum(int(line.split()[place], 16) for line in lines)
 
 
 def of_c(bed: Bed, kind: str, family: int, number: int, *, back: bool = False) -> Packet:
