@@ -18,13 +18,13 @@ from podfence.agent.acceptance import accept
 from podfence.agent.complaints import Complaints
 from podfence.agent.pace import Pace, Step
 from podfence.agent.questions import Questions
-from podfence.agent.reports import Record, Refusal, Report
+from podfence.agent.received import Received
+from podfence.agent.reports import Report
 from podfence.agent.sizes import Sizes
 from podfence.agent.source import Attached, Bookmark, SourceClosed, Synced, Unreadable, Verify, latest
-from podfence.cluster.state import ClusterState, Event, EventType
+from podfence.cluster.state import ClusterState, Event
 from podfence.dataplane.compiler import check_options
 from podfence.dataplane.enforcer import Enforcer, ForeignTableError
-from podfence.kube.objects import Key, NetworkPolicy, Pod
 from podfence.netlink.asking import NetlinkError
 from podfence.nft.errors import MissingFeatureError, NftError, NotInstalledError, PermissionDeniedError
 from podfence.policy.engine import Engine
@@ -32,9 +32,9 @@ from podfence.policy.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from collections.abc import Set as AbstractSet
     from concurrent.futures import Future
 
+    from podfence.agent.reports import Record
     from podfence.agent.source import Notice, Source
     from podfence.agent.watch import Watch
     from podfence.dataplane.conntrack import Conntrack
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 MOST_CHANGES: Final = 256
 """How many changes are kept at most while the kernel cannot be programmed."""
 
-_MOST_RECEIVED: Final = 4096
 _SOME_REFUSED: Final = 5
 
 _Answer = TypeVar("_Answer")
@@ -107,10 +106,9 @@ class Agent:
         self._state = ClusterState()
         self._model: Model | None = None
         self._stopped = False
-        self._local: set[Key] = set()
+        self._received = Received(node)
         self._changes: list[Change] = []
         self._is_attached = True
-        self._received: dict[Key, tuple[EventType, float]] = {}
         self._revision: int | None = None
         self._programmed: int | None = None
         self._adopted = False
@@ -212,7 +210,7 @@ class Agent:
             self._complain(problem, problem)
         if accepted is None:
             return
-        self._note(accepted, now)
+        self._received.note(accepted, now)
         if self._model is None:
             self._state.apply(accepted)
         else:
@@ -220,9 +218,9 @@ class Agent:
             self._changes.append(change)
             self._pace.wait()
             spaces = {key.namespace for key in change.policies}
-            if accepted.object.key in self._local:
+            if accepted.object.key in self._received.pods:
                 spaces.add(accepted.object.key.namespace)
-            self._say_refused(self._sizes.changed(self._model.engine, spaces, self._local))
+            self._say_sizes(self._model.engine, spaces)
             if len(self._changes) >= MOST_CHANGES and self.enforcer is not None and self._is_waiting_long():
                 # The kernel cannot be programmed, and may not be for hours; the objects in the changes would stay.
                 self.enforcer.follow(*self._changes)
@@ -231,8 +229,9 @@ class Agent:
     def _is_waiting_long(self) -> bool:
         return self._pace.has_failed or not self._adopted
 
-    def _say_refused(self, found: tuple[Refusal, ...]) -> None:
-        if found:
+    def _say_sizes(self, engine: Engine, namespaces: set[str]) -> None:
+        """Say which policies of some namespaces are too large, if that was not said."""
+        if found := self._sizes.changed(engine, namespaces, self._received.pods):
             errors = tuple(map(str, found[:_SOME_REFUSED]))
             if len(found) > _SOME_REFUSED:
                 errors += (f"{len(found) - _SOME_REFUSED:,} more policies are refused for their size",)
@@ -245,22 +244,7 @@ class Agent:
                 self._runner, self._node, self._model, self._settings, self._conntrack, clock=self._clock
             )
             self._pace.wait()
-            spaces = {key.namespace for key in self._local}
-            self._say_refused(self._sizes.changed(self._model.engine, spaces, self._local))
-
-    def _note(self, event: Event, now: float) -> None:
-        """Remember when a change was received that may concern this node."""
-        item = event.object
-        if isinstance(item, Pod) and (item.template.node == self._node or item.key in self._local):
-            if event.type is EventType.DELETED or item.template.node != self._node:
-                self._local.discard(item.key)
-            else:
-                self._local.add(item.key)
-        elif not isinstance(item, NetworkPolicy):
-            return
-        if item.key in self._received or len(self._received) < _MOST_RECEIVED:
-            _, since = self._received.get(item.key, (None, now))
-            self._received[item.key] = event.type, since
+            self._say_sizes(self._model.engine, self._received.namespaces)
 
     # The kernel
 
@@ -302,7 +286,7 @@ class Agent:
     def _tell_programmed(self, enforcer: Enforcer, *, cut: int = 0) -> None:
         if not enforcer.is_behind:
             self._programmed = self._revision
-        self._report(records=self._records(self._clock(), enforcer.compiler.late()), cut=cut)
+        self._report(records=self._received.programmed(self._clock(), enforcer.compiler.late()), cut=cut)
 
     def _attach(self, enforcer: Enforcer) -> None:
         """Bind the links that were told last; before the enforcer has started, they wait for that."""
@@ -316,17 +300,6 @@ class Agent:
             what = f"node {self._node}: {error}"
             self._complain(what, what)
         self._is_attached = True
-
-    def _records(self, now: float, late: AbstractSet[Key]) -> tuple[Record, ...]:
-        """Return what the kernel has now, all but the policies that are `late`."""
-        namespaces = {key.namespace for key in self._local}
-        found = tuple(
-            Record(key.kind, key.namespace, key.name, event_type, now - since)
-            for key, (event_type, since) in self._received.items()
-            if key not in late and (key.kind == "Pod" or key.namespace in namespaces)
-        )
-        self._received = {key: self._received[key] for key in self._received.keys() & late}
-        return found
 
     def _looking(self, enforcer: Enforcer, step: Callable[[], object]) -> int:
         """Take a step that looks at established flows after it has programmed the rules; return how many it cut.
