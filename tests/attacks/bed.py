@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tests.attacks.wiring import End
 
-PATIENCE: Final = 20.0
+PATIENCE: Final = 60.0
 PODS: Final = {1: {"a": 2, "t": 3, "c": 4, "x": 5, "h": 99}, 2: {"d": 2, "r": 3}}
 HELD: Final = "h"
 ROUTERS: Final = "routers"
@@ -108,7 +108,11 @@ class Bed:
                 self._stack.enter_context(self.cluster.served())
             self.launch()
             self._stack.callback(self.kill)
-        self.until(self.ready, "everything ready")
+        try:
+            self.until(self.ready, "everything ready")
+        except BaseException:
+            self._stack.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
