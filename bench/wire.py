@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -88,6 +89,9 @@ class Wire:
             ip(f"addr add 169.254.1.1/32 dev {link}", f"route add {address}/32 dev {link}")
             ip(*inner, "route add default via 169.254.1.1 dev pod onlink", prefix=enter)
         settle(_PORTS, prefix=enter)
+        # What is sent before the kernel has said so of both ends is lost, whatever the rules.
+        while not (_is_up(link) and _is_up("pod", prefix=enter)):
+            time.sleep(0.001)
 
     @contextmanager
     def newcomer(self, number: int) -> Iterator[PodLink]:
@@ -150,6 +154,11 @@ def mac(number: int) -> str:
 def ip(*lines: str, prefix: tuple[str, ...] = ()) -> None:
     """Run lines of `ip`."""
     subprocess.run([*prefix, "ip", "-batch", "-"], input="\n".join(lines), text=True, check=True)
+
+
+def _is_up(link: str, prefix: tuple[str, ...] = ()) -> bool:
+    told = subprocess.run([*prefix, "ip", "-br", "link", "show", link], capture_output=True, text=True, check=True)
+    return told.stdout.split()[1] == "UP"
 
 
 def settle(values: Mapping[str, object], prefix: tuple[str, ...] = ()) -> None:
