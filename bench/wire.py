@@ -129,9 +129,14 @@ class Wire:
         process.stdin.flush()
         return json.loads(process.stdout.readline())
 
-    def rate(self, seconds: float) -> float:
-        """Return how many TCP connections a second the client makes to the server."""
-        return float(self._ask(self._client, "connect", SERVER, PORT, seconds))
+    def rate(self, seconds: float) -> tuple[float, float]:
+        """Return how many TCP connections a second the client makes to the server, and the processor time of each.
+
+        That is of both ends, in seconds. What the node does is in it, because the kernel of whoever sends does it.
+        """
+        before = float(self._ask(self._server, "spent"))
+        count, passed, spent = map(float, self._ask(self._client, "connect", SERVER, PORT, seconds))
+        return count / passed, (spent + float(self._ask(self._server, "spent")) - before) / count
 
     def exchanged(self, count: int) -> list[float]:
         """Return the seconds that packets of one flow took there and back."""
