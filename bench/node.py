@@ -3,7 +3,7 @@
 
 Prints one line for each sample, as soon as there is one: a JSON list of its name and its numbers.
 
-    python -m bench.node connections ROUNDS SECONDS POLICIES...     a rate for each kind of rules
+    python -m bench.node connections ROUNDS SECONDS POLICIES...     a rate and a processor time for each kind of rules
     python -m bench.node latency ROUNDS PACKETS POLICIES            round trips of an established flow
     python -m bench.node first ROUNDS PODS POLICIES                 the first connection of each of so many new pods
     python -m bench.node events ROUNDS PODS NAMESPACES POLICIES SEED MODE PER_NODE
@@ -137,7 +137,7 @@ def connections(rounds: int, seconds: float, policies: Sequence[int]) -> None:
                 for kind, count in kinds:
                     if kind != LINEAR or not place:
                         with rules(kind, count, links):
-                            tell(f"{place}{kind} {count}", wire.rate(seconds))
+                            tell(f"{place}{kind} {count}", *wire.rate(seconds))
 
 
 def latency(rounds: int, packets: int, policies: int) -> None:

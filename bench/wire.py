@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -88,6 +89,9 @@ class Wire:
             ip(f"addr add 169.254.1.1/32 dev {link}", f"route add {address}/32 dev {link}")
             ip(*inner, "route add default via 169.254.1.1 dev pod onlink", prefix=enter)
         settle(_PORTS, prefix=enter)
+        # What is sent before the kernel has said so of both ends is lost, whatever the rules.
+        while not (_is_up(link) and _is_up("pod", prefix=enter)):
+            time.sleep(0.001)
 
     @contextmanager
     def newcomer(self, number: int) -> Iterator[PodLink]:
@@ -125,9 +129,14 @@ class Wire:
         process.stdin.flush()
         return json.loads(process.stdout.readline())
 
-    def rate(self, seconds: float) -> float:
-        """Return how many TCP connections a second the client makes to the server."""
-        return float(self._ask(self._client, "connect", SERVER, PORT, seconds))
+    def rate(self, seconds: float) -> tuple[float, float]:
+        """Return how many TCP connections a second the client makes to the server, and the processor time of each.
+
+        That is of both ends, in seconds. What the node does is in it, because the kernel of whoever sends does it.
+        """
+        before = float(self._ask(self._server, "spent"))
+        count, passed, spent = map(float, self._ask(self._client, "connect", SERVER, PORT, seconds))
+        return count / passed, (spent + float(self._ask(self._server, "spent")) - before) / count
 
     def exchanged(self, count: int) -> list[float]:
         """Return the seconds that packets of one flow took there and back."""
@@ -150,6 +159,11 @@ def mac(number: int) -> str:
 def ip(*lines: str, prefix: tuple[str, ...] = ()) -> None:
     """Run lines of `ip`."""
     subprocess.run([*prefix, "ip", "-batch", "-"], input="\n".join(lines), text=True, check=True)
+
+
+def _is_up(link: str, prefix: tuple[str, ...] = ()) -> bool:
+    told = subprocess.run([*prefix, "ip", "-br", "link", "show", link], capture_output=True, text=True, check=True)
+    return told.stdout.split()[1] == "UP"
 
 
 def settle(values: Mapping[str, object], prefix: tuple[str, ...] = ()) -> None:
