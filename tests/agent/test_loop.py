@@ -15,6 +15,7 @@ import podfence.agent
 from podfence.agent.loop import MOST_CHANGES, Agent
 from podfence.agent.source import Attached, Bookmark, SourceClosed, Synced, Unreadable, Verify
 from podfence.cluster.state import Event, EventType
+from podfence.dataplane.compiler import AT_ONCE
 from podfence.dataplane.conntrack import Labelled
 from podfence.dataplane.flows import Ends, Flow
 from podfence.dataplane.links import Links, PodLink
@@ -232,6 +233,23 @@ def test_records_say_how_long_local_pods_and_policies_of_namespaces_with_local_p
         ("db", EventType.DELETED),
     }
     assert all(item.seconds == pytest.approx(world.runs[-1][0] - 1001.0) for item in second.records)
+
+
+def test_what_is_too_large_for_one_change_goes_in_slices_and_the_changes_of_others_go_between() -> None:
+    many = [
+        pod(f"m{n}", f"10.1.{n // 250}.{n % 250}", node="n2", labels={"app": "many"}) for n in range(AT_ONCE + 7000)
+    ]
+    large = policy("large", app("db"), ingress=[rule(Peer(pod_selector=app("many")))])
+    small = policy("small", app("web"), ingress=[])
+    world = World(
+        (0.0, [*added((*START, *many)), Bookmark(1), Synced()]),
+        (1.0, [Event(EventType.ADDED, large), Bookmark(2)]),
+        (1.002, [Event(EventType.ADDED, small)]),
+    ).play()
+    done = {record.name: when for when, report in world.reports for record in report.records}
+    assert done["small"] < done["large"]
+    assert min(when for when, report in world.reports if report.revision == 2) == done["large"]
+    assert len(many) in {len(items) for items in world.contents(TABLE).elements.values()}
 
 
 def test_flows_are_looked_at_after_each_transaction_and_again_a_tenth_of_a_second_later() -> None:

@@ -274,6 +274,7 @@ class Agent:
 
     def _catch_up(self, enforcer: Enforcer) -> None:
         """Program a slice of what was too large to go with its change."""
+        self._pace.slicing()
         try:
             with self._accounted(enforcer):
                 enforcer.catch_up()

@@ -37,6 +37,9 @@ VERIFY_AGAIN: Final = 1.0
 VERIFY_BY: Final = 0.5
 """Seconds that a comparison is put off at most while changes wait to be programmed."""
 
+SLICE_BY: Final = 0.1
+"""Seconds after a slice of a large change at which the next one comes at most, while changes of others keep coming."""
+
 FIRST_RETRY: Final = 0.100
 """Seconds after which what the kernel refused is tried again; the time doubles with each refusal."""
 
@@ -67,6 +70,7 @@ class Pace:
         self._failures = 0
         self._waiting_since: float | None = None
         self._not_before = self._changed_at = clock()
+        self._sliced_at = self._not_before
         self._look_at: float | None = None
         self._review_at: float | None = None
         self._review_by = 0.0
@@ -91,9 +95,8 @@ class Pace:
         `forget_at` is when entries of cut flows are to be deleted; nothing is programmed before it has `begun`.
         `behind` says that there are slices of large changes to be programmed.
         """
-        if behind and not self._failures:
-            return 0.0
         due = [self._look_due(), self._review_due(), self._verify_due(), self._forget_due(forget_at)]
+        due.append(self._slice_due(behind=behind))
         if self._waiting_since is not None and begun:
             due.append(self._not_before)
         known = [at for at in due if at is not None]
@@ -102,7 +105,7 @@ class Pace:
     def next(self, forget_at: float | None, *, quiet: bool, behind: bool = False) -> Step | None:
         """Return what is most due now, if anything is; `quiet` says that nothing more is on its way just now.
 
-        Slices of large changes, of which there are some if it is `behind`, come when nothing else is due.
+        Slices of large changes, of which there are some if it is `behind`, come last, and changes that wait go first.
         """
         now = self._clock()
         waiting = self._waiting_since
@@ -113,9 +116,9 @@ class Pace:
             (Step.REVIEW, self._review_due()),
             (Step.VERIFY, self._verify_due()),
             (Step.FORGET, self._forget_due(forget_at)),
+            (Step.CATCH_UP, self._slice_due(behind=behind)),
         )
-        found = next((step for step, at in due if at is not None and now >= at), None)
-        return found or (Step.CATCH_UP if behind and not self._failures else None)
+        return next((step for step, at in due if at is not None and now >= at), None)
 
     def _look_due(self) -> float | None:
         """Return when flows are to be looked at; changes that wait for the kernel go first, for a while."""
@@ -134,6 +137,12 @@ class Pace:
 
     def _forget_due(self, forget_at: float | None) -> float | None:
         return None if self._failures else forget_at
+
+    def _slice_due(self, *, behind: bool) -> float | None:
+        """Return when a slice of a large change is to be programmed; changes that wait go first, for a while."""
+        if self._failures or not behind:
+            return None
+        return self._sliced_at if self._waiting_since is None else self._sliced_at + SLICE_BY
 
     # What happens
 
@@ -165,6 +174,10 @@ class Pace:
         delay *= 0.5 + self._chance() / 2
         self._not_before = self._clock() + delay
         return delay
+
+    def slicing(self) -> None:
+        """Note that a slice of a large change is programmed now."""
+        self._sliced_at = self._clock()
 
     def looking(self) -> None:
         """Note that flows are looked at now."""

@@ -8,7 +8,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from podfence.cluster.nodes import numbers_of
-from podfence.dataplane.groups import MOST_LISTED, Compiled, compile_group
+from podfence.dataplane.groups import MOST_LISTED, Compiled, Memo, compile_group
 from podfence.dataplane.ownership import Ownership
 from podfence.dataplane.program import GroupKey, NodeProgram, ProgramChange, SharedKey
 from podfence.dataplane.ranges import Tables
@@ -34,10 +34,10 @@ SHARED_FROM: Final = 256
 So are the blocks of a policy with at least as many spans of addresses.
 """
 
-AT_ONCE: Final = 16_000
+AT_ONCE: Final = 10_000
 """How many addresses come into shared sets at most with one change; the others follow in slices."""
 
-SLICE: Final = 4_000
+SLICE: Final = 3_000
 """How many addresses a slice has."""
 
 _ADDRESSES: Final = "the kernel matches an address, whoever has it"
@@ -251,6 +251,7 @@ class Compiler:
         """
         changed: set[GroupKey] = set()
         sets: set[SharedKey] = set()
+        memo = Memo()
         for key in keys:
             policies = self._subjects.policies(key.namespace)
             known = self._compiled.get(key)
@@ -265,6 +266,7 @@ class Compiler:
                 self._most_listed,
                 known,
                 classes,
+                memo,
             )
             self._compiled[key] = found
             sets |= self._exchange(known, found)

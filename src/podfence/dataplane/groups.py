@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.cluster.selection import Selection
@@ -23,7 +23,7 @@ from podfence.sets.layers import Layer, Stack, over, together
 from podfence.sets.spans import normalize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from podfence.cluster.classes import ClassIndex
     from podfence.dataplane.ownership import Ownership
@@ -45,6 +45,9 @@ Whenever rules change, the kernel follows every way through them, some 80 ns for
 
 _WORTH_A_SET: Final = 16
 """How many addresses a set has at least that is asked to list less."""
+
+
+_Shared = list[tuple["SharedKey", "PortProgram"]]
 
 
 class _Credit(NamedTuple):
@@ -90,6 +93,15 @@ class _Sorted:
     anywhere: Cover[RuleName] = ()
     looks_up: bool = False
     any_pod: bool = False
+
+
+@dataclass(slots=True)
+class Memo:
+    """What groups that are compiled one after the other have in common; pods and policies must not change meanwhile."""
+
+    sorted: dict[tuple[int, Direction], tuple[list[_Piece], PolicyBlocks]] = field(default_factory=dict)
+    sizes: dict[int, tuple[_Piece, int]] = field(default_factory=dict)
+    shared: dict[tuple[int, ...], tuple[list[_Piece], _Shared]] = field(default_factory=dict)
 
 
 class _Listed(NamedTuple):
@@ -138,6 +150,7 @@ def compile_group(
     most_listed: int,
     known: Compiled | None = None,
     changed: int = 0,
+    memo: Memo | None = None,
 ) -> Compiled:
     """Return what the pods of a group admit.
 
@@ -145,8 +158,9 @@ def compile_group(
     where more than `most_listed` (see `MOST_LISTED`) would be listed. `tables` are those of the node. `known` is an
     earlier result for the group, since which only classes `changed` (bits) got other addresses.
     """
+    memo = memo or Memo()
     if known is None or known.policies != policies or known.found.looks_up:
-        found = _sort(key, policies, index, options)
+        found = _sort(key, policies, index, options, memo)
         pools = frozenset(piece.key for piece in found.pieces)
         ranges = tables.of_group(found.blocks)
         anywhere = Programs().of(found.anywhere)
@@ -159,7 +173,7 @@ def compile_group(
                 changed |= before.bits ^ piece.bits
     else:
         known = None
-    sizes = _sizes(found, owned, known, changed)
+    sizes = _sizes(found, owned, known, changed, memo)
     large, small = _by_size(found, sizes, shared_from, most_listed)
     concerned = 0
     for place in small.places:
@@ -167,7 +181,7 @@ def compile_group(
     peers: dict[int, PortProgram] = {}
     listed: dict[int, tuple[int, ...]] = {}
     if known is None or known.small != small:
-        shared = tuple(_shared(large, found, alone=small.alone))
+        shared = tuple(_shared(large, found, memo) if small.alone else _complete(large, found))
     else:
         shared = known.program.shared
         peers.update(known.program.peers)
@@ -204,21 +218,35 @@ def _comparable(known: Compiled, policies: tuple[CompiledPolicy, ...], found: _S
     )
 
 
-def _sizes(found: _Sorted, owned: Ownership, known: Compiled | None, changed: int) -> tuple[int, ...]:
+def _sizes(found: _Sorted, owned: Ownership, known: Compiled | None, changed: int, memo: Memo) -> tuple[int, ...]:
     """Return how many addresses each piece means; a `known` result has that of those without a class `changed`."""
     if known is None:
-        return tuple(owned.size(piece.key, piece.bits) for piece in found.pieces)
+        for piece in found.pieces:
+            if id(piece) not in memo.sizes:
+                memo.sizes[id(piece)] = piece, owned.size(piece.key, piece.bits)
+        return tuple(memo.sizes[id(piece)][1] for piece in found.pieces)
     return tuple(
         owned.size(piece.key, piece.bits) if (before.bits | piece.bits) & changed else size
         for before, piece, size in zip(known.found.pieces, found.pieces, known.sizes, strict=True)
     )
 
 
-def _sort(key: GroupKey, policies: Iterable[CompiledPolicy], index: ClassIndex, options: Options) -> _Sorted:
+def _sort(
+    key: GroupKey, policies: Iterable[CompiledPolicy], index: ClassIndex, options: Options, memo: Memo
+) -> _Sorted:
     result = _Sorted()
     resolved: dict[tuple[PortName, ...], dict[PortSet, int]] = {}
     for policy in policies:
-        result.blocks.append(_sort_policy(policy, key, index, options, result, resolved))
+        before = memo.sorted.get((id(policy), key.direction))
+        if before is None:
+            count = len(result.pieces)
+            blocks = _sort_policy(policy, key, index, options, result, resolved)
+            if not any(grant.names for grant in policy.grants[key.direction]):
+                memo.sorted[id(policy), key.direction] = result.pieces[count:], blocks
+        else:
+            pieces, blocks = before
+            result.pieces += pieces
+        result.blocks.append(blocks)
     result.anywhere = together([blocks.anywhere for blocks in result.blocks])
     if options.icmp == "allowed":
         result.anywhere = over(result.anywhere, Layer((), PortSet.OTHER.spans, ICMP_OPTION).cover)
@@ -329,19 +357,25 @@ def _by_size(
     return {piece.key: piece.bits for piece in pieces if piece.key in asked}, _Listed(places, alone)
 
 
-def _shared(asked: Iterable[SharedKey], found: _Sorted, *, alone: bool) -> Iterator[tuple[SharedKey, PortProgram]]:
-    """Yield sets with what is admitted of their pods; if they are many, each policy's `alone`, as other groups have it.
-
-    Then what is admitted besides is not in it.
-    """
+def _complete(asked: Iterable[SharedKey], found: _Sorted) -> Iterator[tuple[SharedKey, PortProgram]]:
+    """Yield sets with what is admitted of their pods, by whatever rule."""
     programs = Programs()
-    covers: dict[tuple[str, SharedKey], list[Cover[RuleName]]] = defaultdict(list)
+    covers: dict[SharedKey, list[Cover[RuleName]]] = defaultdict(list)
     for piece in found.pieces:
-        covers[piece.credit.rule.policy if alone else "", piece.key].append(piece.credit.cover)
-    wanted = set(asked)
-    for (_, key), credited in covers.items():
-        if key in wanted:
-            yield key, programs.of(over(together(credited), () if alone else found.anywhere))
+        covers[piece.key].append(piece.credit.cover)
+    for key in asked:
+        yield key, programs.of(over(together(covers[key]), found.anywhere))
+
+
+def _shared(asked: Collection[SharedKey], found: _Sorted, memo: Memo) -> Iterator[tuple[SharedKey, PortProgram]]:
+    """Yield sets with what each policy alone admits of their pods, which is the same for all of its groups."""
+    for _, together_with in groupby(found.pieces, key=_by_policy):
+        pieces = list(together_with)
+        ids = tuple(map(id, pieces))
+        known = memo.shared.get(ids)
+        if known is None:
+            known = memo.shared[ids] = pieces, list(_complete({piece.key: 0 for piece in pieces}, _Sorted(pieces)))
+        yield from (item for item in known[1] if item[0] in asked)
 
 
 def _peers(
@@ -362,7 +396,7 @@ def _peers(
     for place, part in enumerate(parts):
         for number in members(part.bits & listed):
             meant[number].append(place)
-    covers = {id(ports): cover_of(ports) for table in program.ranges for _, _, ports in table.items} if parts else {}
+    covers: dict[int, Cover[RuleName]] = {}
     interned: dict[tuple[int, ...], PortProgram] = {}
     for number, concerned in meant.items():
         result: dict[int, PortProgram] = {}
@@ -373,11 +407,11 @@ def _peers(
             # Pods of one class after the other are admitted much the same.
             cover = stack.flip(there ^ found)
             there = found
-            around = [id(ports) for ports in program.at(address) if ports]
-            key = (cover, *around)
+            around = [ports for ports in program.at(address) if ports]
+            key = (cover, *map(id, around))
             admitted = interned.get(key)
             if admitted is None:
-                ranges = [covers[number] for number in around]
+                ranges = [covers.get(id(ports)) or covers.setdefault(id(ports), cover_of(ports)) for ports in around]
                 admitted = interned[key] = programs.of(together([stack.covers[cover], *ranges]))
             if admitted:
                 result.update(dict.fromkeys(alike, admitted))
@@ -409,6 +443,10 @@ def _cells(number: int, index: ClassIndex, owned: Ownership) -> Iterator[tuple[i
         yield from ((alike[0], alike) for alike in by_cell.values())
     elif addresses:
         yield addresses[0], addresses
+
+
+def _by_policy(piece: _Piece) -> str:
+    return piece.credit.rule.policy
 
 
 def _by_rule(piece: _Piece) -> RuleName:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from podfence.cluster.addresses import claim
 from podfence.sets import AddressSet, members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from podfence.cluster.classes import ClassIndex
     from podfence.cluster.members import Member
@@ -21,24 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Pool:
-    """The addresses of the pods that a set means, by class; `bits` are the classes."""
+    """The addresses of the pods that a set means; `bits` are their classes."""
 
     bits: int = 0
-    by_class: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    together: frozenset[int] | None = None
-
-    def put(self, number: int, addresses: tuple[int, ...]) -> None:
-        """Take in a class that is not in it."""
-        self.bits |= 1 << number
-        self.by_class[number] = addresses
-        self.together = None
-
-    def take_out(self, bits: int) -> None:
-        """Take out classes that are in it."""
-        for number in members(bits):
-            del self.by_class[number]
-        self.bits &= ~bits
-        self.together = None
+    addresses: frozenset[int] = frozenset()
 
 
 class Ownership:
@@ -88,18 +74,24 @@ class Ownership:
             return set()
         return {key, *(other for number in member.addresses for other in self._claims[number])}
 
-    def changed(self, numbers: Iterable[int]) -> int:
+    def changed(self, numbers: Collection[int]) -> int:
         """Work out anew, when next asked, what depends on the addresses of some classes; return them as bits."""
         bits = 0
         for number in numbers:
-            self._of_class.pop(number, None)
             bits |= 1 << number
         self._uncounted |= bits
         for pool in self._pools.values():
-            outdated = pool.bits & bits
-            if outdated:
-                pool.take_out(outdated)
+            self._take_out(pool, pool.bits & bits)
+        for number in numbers:
+            self._of_class.pop(number, None)
         return bits
+
+    def _take_out(self, pool: _Pool, bits: int) -> None:
+        """Take classes out of a set, with the addresses that they had when they came into it."""
+        if bits:
+            known = self._of_class
+            pool.addresses = pool.addresses.difference(*(known.get(number, ()) for number in members(bits)))
+            pool.bits &= ~bits
 
     def owner(self, address: int) -> Key | None:
         """Return the pod that owns an address, None if no pod claims it."""
@@ -147,25 +139,18 @@ class Ownership:
 
     def pool(self, key: SharedKey, bits: int) -> frozenset[int]:
         """Return the addresses of the pods that a set means, which are in the classes `bits`."""
-        found = self._pool(key, bits)
-        if found.together is None:
-            found.together = frozenset(chain.from_iterable(found.by_class.values()))
-        return found.together
-
-    def _pool(self, key: SharedKey, bits: int) -> _Pool:
-        """Return a set with these classes in it, of which only those are asked for their addresses that are new."""
         found = self._pools.get(key)
         if found is None:
             found = self._pools[key] = _Pool()
         if found.bits != bits:
-            found.take_out(found.bits & ~bits)
+            self._take_out(found, found.bits & ~bits)
+            come: Iterable[int] = chain.from_iterable(map(self.of_class, members(bits & ~found.bits)))
             block = key.peer
-            for number in members(bits & ~found.bits):
-                addresses = self.of_class(number)
-                if isinstance(block, AddressSet):
-                    addresses = tuple(address for address in addresses if address in block)
-                found.put(number, addresses)
-        return found
+            if isinstance(block, AddressSet):
+                come = (address for address in come if address in block)
+            found.addresses = found.addresses.union(come)
+            found.bits = bits
+        return found.addresses
 
     def drop_pools(self, keys: Iterable[SharedKey]) -> None:
         """Forget sets that nobody uses any more."""

@@ -74,7 +74,7 @@ class Budget(Struct, frozen=True):
 
 
 _POLICY: Final = Size(
-    rules=500, blocks=10_000, ports=2_000, selectors=1_000, values=5_000, selected=500, overlaps=100_000
+    rules=500, blocks=10_000, ports=2_000, selectors=200, values=5_000, selected=200, overlaps=100_000
 )
 _OF_NAMESPACE: Final = 4
 
