@@ -57,7 +57,7 @@ def _offered(program: Program, line: str) -> list[str]:
         ("podfence list --set ip-block", ["ip-block-pods=", "ip-block-nodes="]),
         ("podfence list --set nothing=", []),
         ("podfence list --color a", ["auto", "always"]),
-        ("podfence schema Ver", ["Verdict", "Verification", "Version"]),
+        ("podfence schema Ver", ["Verdict", "Version", "Verification"]),
         ("podfence completion z", ["zsh"]),
         ("podfence check -f broken.yaml br", []),
         ("podfence check -f missing.yaml i", ["internet"]),

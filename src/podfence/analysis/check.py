@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
+import msgspec
 
 from podfence.analysis.endpoints import (
     AddressesEndpoint,
@@ -67,7 +68,7 @@ def check(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQue
     parts = [part for pair in connections for part in _judge(engine, pair, port.ports)]
     verdict = _verdict(engine, source.name, destination.name, port, parts)
     other = namesake(engine.state, destination, port)
-    return replace(verdict, notes=(other,)) if other else verdict
+    return msgspec.structs.replace(verdict, notes=(other,)) if other else verdict
 
 
 def _judge(engine: Engine, pair: Pair, asked: PortSet) -> list[Part]:
@@ -222,7 +223,7 @@ def _check_service(engine: Engine, source: Endpoint, destination: ServiceEndpoin
     parts = [part for target in found for part in _judge_target(engine, source, destination.service, target)]
     if parts:
         verdict = _verdict(engine, source.name, destination.name, port, parts)
-        return replace(verdict, translation=translation(engine.state, destination, port))
+        return msgspec.structs.replace(verdict, translation=translation(engine.state, destination, port))
     why = _NO_FAMILY if found else f"{destination.name} has no backend"
     return _unreachable(source.name, destination.name, port.text, why, "7.13" if found else "7.7")
 

@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-
-from msgspec.structs import replace
 
 from podfence.cluster.addresses import owner_of
 from podfence.cluster.members import FINISHED_PHASES, Member, display_name

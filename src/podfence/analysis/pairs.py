@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-
-from msgspec import Struct
-from msgspec.structs import replace
 
 from podfence.analysis.endpoints import (
     AddressesEndpoint,
@@ -16,7 +14,7 @@ from podfence.analysis.endpoints import (
     PodsEndpoint,
     ServiceEndpoint,
 )
-from podfence.cluster.members import Member, display_name
+from podfence.cluster.members import display_name
 from podfence.cluster.nodes import node_addresses
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
 from podfence.sets.addresses import AddressSet, Family, family_of
@@ -24,10 +22,12 @@ from podfence.sets.addresses import AddressSet, Family, family_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from podfence.cluster.members import Member
     from podfence.policy.engine import Engine
 
 
-class Pair(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Pair:
     """One connection of a question; `source_name` and `destination_name` tell it from its siblings.
 
     `addresses` are the addresses a range's piece stands for, None for other ends.
@@ -87,7 +87,8 @@ def node_ends(engine: Engine, name: str, addresses: tuple[int, ...]) -> tuple[No
     return tuple(NodeEnd(name, None, family) for family in engine.assumed_families())
 
 
-class _Group(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class _Group:
     """Ends of a question that are judged alike: pods (any stands for all), a piece of a range, or a node."""
 
     members: tuple[Member, ...] = ()

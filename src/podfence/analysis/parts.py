@@ -4,21 +4,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
-from podfence.analysis.pairs import Pair
 from podfence.analysis.services import OTHER_NODE, OWN_NODE
 from podfence.policy.ends import NodeEnd
-from podfence.policy.verdict import Decision
 from podfence.sets import PortSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from podfence.analysis.pairs import Pair
+    from podfence.policy.verdict import Decision
 
-class Part(Struct, frozen=True):
+
+@dataclass(frozen=True, slots=True)
+class Part:
     """A part of a question that is decided as one: a connection, ports, and how they are decided."""
 
     pair: Pair

@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 from podfence.cluster.controllers import added_labels, numbers
-from podfence.kube.objects import ContainerPort, Key, Labels, Pod
+from podfence.kube.objects import Key
 from podfence.kube.registry import KINDS
 from podfence.sets.addresses import family_of, parse_address
 
 if TYPE_CHECKING:
-    from podfence.kube.objects import PodTemplate, Workload
+    from podfence.kube.objects import ContainerPort, Labels, Pod, PodTemplate, Workload
     from podfence.sets.addresses import Family
 
 FINISHED_PHASES = frozenset({"Succeeded", "Failed"})
@@ -21,7 +20,8 @@ FINISHED_PHASES = frozenset({"Succeeded", "Failed"})
 _SEVERAL = 2
 
 
-class Member(Struct, frozen=True, eq=False):
+@dataclass(frozen=True, slots=True, eq=False)
+class Member:
     """A pod of the cluster, or one standing for all pods a workload would run.
 
     `key` names the Pod, or the workload when there are no pods of it yet. `workload` is the topmost

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from podfence.cluster.members import Member
-from podfence.sets.addresses import Family
+if TYPE_CHECKING:
+    from podfence.cluster.members import Member
+    from podfence.sets.addresses import Family
 
 
-class PodEnd(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class PodEnd:
     """A pod at one of its addresses; `address` is None when not known, `family` the one to assume then.
 
     `through_service` says that the connection comes to it through a Service (semantics 7.2).
@@ -21,14 +24,16 @@ class PodEnd(Struct, frozen=True):
     through_service: bool = False
 
 
-class AddressEnd(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class AddressEnd:
     """An address that is no pod's and no node's; `name` says what it stands for (``internet``), if for more."""
 
     address: int
     name: str = ""
 
 
-class NodeEnd(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class NodeEnd:
     """A node, or a hostNetwork pod on it (semantics 7.6); `address` is None when not known.
 
     `own` says that it is the node of the pod at the other end, whatever its name.

@@ -9,9 +9,8 @@ optimistically; policies only ever admit more when more matches, so the truth li
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from msgspec import Struct
 
 from podfence.policy.ends import AddressEnd, End, PodEnd
 from podfence.policy.legacy import compile_namespace
@@ -41,7 +40,8 @@ def settle(value: str, bound: Bound, denying: str, allowing: str) -> str:
     return denying if bound is Bound.PESSIMISTIC else allowing
 
 
-class Ruling(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Ruling:
     """What one tier decides of a connection, by port; ports in neither set go on to the next tier."""
 
     allowed: PortSet

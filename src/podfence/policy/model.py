@@ -8,26 +8,25 @@ differ, so that whoever compiled something from them compiles only that again.
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
-
-from msgspec import Struct
 
 from podfence.cluster.classes import ClassIndex
 from podfence.cluster.selection import Selection
-from podfence.cluster.state import Event
-from podfence.kube.objects import Key
 from podfence.policy.engine import Bound
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, members
 
 if TYPE_CHECKING:
     from podfence.cluster.members import Member
-    from podfence.cluster.state import Delta
+    from podfence.cluster.state import Delta, Event
+    from podfence.kube.objects import Key
     from podfence.policy.engine import Engine
     from podfence.policy.grants import CompiledPolicy
 
 
-class Change(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Change:
     """What an event changed.
 
     `pods` came, went, or are told apart differently now. `policies` are those whose rules, subjects or

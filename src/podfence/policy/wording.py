@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from msgspec import Struct
 
 from podfence.cluster.members import display_name
 from podfence.policy.ends import AddressEnd, End, PodEnd
@@ -81,7 +80,8 @@ def label_text(labels: Labels, key: str) -> str:
     return f"{key}={labels[key]}" if key in labels else f"no label {key}"
 
 
-class Wanted(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Wanted:
     """The port that is denied (a point as in `podfence.sets.ports`); not `alone` if it stands for others."""
 
     point: int
