@@ -7,14 +7,8 @@ import re
 
 import pytest
 
-from podfence.analysis.endpoints import (
-    AddressesEndpoint,
-    NodeEndpoint,
-    PodsEndpoint,
-    ServiceEndpoint,
-    known_addresses,
-    parse_endpoint,
-)
+from podfence.analysis.endpoints import AddressesEndpoint, NodeEndpoint, PodsEndpoint, ServiceEndpoint, known_addresses
+from podfence.analysis.parsing import parse_endpoint
 from podfence.analysis.ports import parse_port
 from podfence.cluster.members import display_name
 from podfence.cluster.state import ClusterState

@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a question that is decided as one: a connection, ports, and how they are decided."""
+    """A part of a question that is decided as one: a connection, ports, and how they are decided.
+
+    `plain` is why, and by which rule of the semantics, where no policy is asked.
+    """
 
     pair: Pair
     ports: PortSet
     decision: Decision
+    plain: tuple[str, str] | None = None
 
 
 def differs(parts: list[Part]) -> str:
@@ -32,8 +36,23 @@ def differs(parts: list[Part]) -> str:
 
     Something counts if parts that are equal in all else are decided differently because of it.
     """
-    found = [text for text, matters in _MATTERS if matters(parts)]
+    found = _variants(parts)
+    rest = [part for part in parts if not part.pair.matter]
+    found += [text for text, matters in _MATTERS if matters(rest if found else parts)]
     return _joined(found or [_most_likely(parts)])
+
+
+def _variants(parts: list[Part]) -> list[str]:
+    """Return what decides between variants of one connection that are not decided alike."""
+    by_matter: dict[str, list[Part]] = defaultdict(list)
+    for part in parts:
+        if part.pair.matter:
+            by_matter[part.pair.matter].append(part)
+    return [
+        matter
+        for matter, several in by_matter.items()
+        if _differ(several, lambda pair: (pair.destination_name, pair.family), lambda pair: pair.variant)
+    ]
 
 
 def _port(parts: list[Part]) -> bool:

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 class PodEnd:
     """A pod at one of its addresses; `address` is None when not known, `family` the one to assume then.
 
-    `through_service` says that the connection comes to it through a Service (semantics 7.2).
+    `through_service` says that the connection comes to it through a Service (semantics 7.2), `itself` that the other
+    end is this very pod, which a member that stands for several pods does not tell (7.1).
     """
 
     member: Member
     address: int | None
     family: Family
     through_service: bool = False
+    itself: bool = False
 
 
 @dataclass(frozen=True, slots=True)
