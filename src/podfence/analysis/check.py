@@ -34,6 +34,7 @@ from podfence.errors import EndpointError
 from podfence.policy.ends import AddressEnd, PodEnd
 from podfence.policy.engine import Bound
 from podfence.policy.reasons import reason
+from podfence.policy.unknown import option
 from podfence.policy.verdict import Decision, Direction, Reason, Tier, Verdict
 from podfence.sets import PortSet
 from podfence.sets.addresses import AddressSet
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from podfence.cluster.members import Member
     from podfence.kube.objects import Service
     from podfence.policy.engine import Engine
+    from podfence.policy.verdict import Dependency
 
 _NO_FAMILY = "the two have no address family in common"
 
@@ -95,7 +97,7 @@ def _verdict(engine: Engine, source: str, destination: str, port: PortQuestion, 
             decision=part.decision,
             egress=egress,
             ingress=ingress,
-            depends_on=_open_matter(egress, ingress) if part.decision is Decision.DEPENDS else "",
+            depends_on=_open_matter(egress, ingress) if part.decision is Decision.DEPENDS else (),
         )
     asked = [part.pair.addresses for part in parts if part.pair.addresses is not None]
     everything = reduce(or_, asked, AddressSet.EMPTY) if asked else None
@@ -125,7 +127,7 @@ def _part_verdict(engine: Engine, part: Part, *, over: str) -> Verdict:
         decision=part.decision,
         egress=egress,
         ingress=ingress,
-        depends_on=_open_matter(egress, ingress) if part.decision is Decision.DEPENDS else "",
+        depends_on=_open_matter(egress, ingress) if part.decision is Decision.DEPENDS else (),
     )
 
 
@@ -179,8 +181,8 @@ def _merge(parts: list[Part]) -> list[Part]:
     return list(merged.values())
 
 
-def _open_matter(egress: Reason, ingress: Reason) -> str:
-    return f"option {', '.join(dict.fromkeys((*egress.options, *ingress.options)))}"
+def _open_matter(egress: Reason, ingress: Reason) -> tuple[Dependency, ...]:
+    return tuple(option(name) for name in dict.fromkeys((*egress.options, *ingress.options)))
 
 
 def _reasons(engine: Engine, part: Part) -> tuple[Reason, Reason]:
