@@ -26,6 +26,7 @@ from podfence.kube.objects import (
     Workload,
 )
 from podfence.policy.options import Options
+from podfence.policy.verdict import told
 from tests.policy.parts import app, block, label, pod, policy, rule
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def test_decisions_and_what_they_depend_on(case: Case) -> None:
     _, objects, source, destination, port, decision, depends_on = case
     verdict = Cluster.from_objects(objects).check(source, destination, port)
 
-    assert (verdict.decision, verdict.depends_on) == (decision, depends_on), str(verdict)
+    assert (verdict.decision, told(verdict.depends_on)) == (decision, depends_on), str(verdict)
     assert bool(verdict.parts) == (decision == "depends")
     assert {part.decision for part in verdict.parts} == ({"allowed", "denied"} if verdict.parts else set())
 

@@ -12,6 +12,7 @@ from podfence.errors import InputError
 from podfence.kube.objects import ContainerPort, Namespace, Node, Peer, PolicyPort, Rule, Service, ServicePort
 from podfence.policy.legacy import ANNOTATION
 from podfence.policy.options import Options, describe
+from podfence.policy.verdict import told
 from tests.policy.parts import app, block, pod, policy, rule
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def option_of(title: str) -> str:
 def answer_to(title: str, options: Options) -> tuple[str, str]:
     objects, source, destination, port = QUESTIONS[title]
     verdict = Cluster.from_objects(objects, options).check(source, destination, port)
-    return verdict.decision.value, verdict.depends_on
+    return verdict.decision.value, told(verdict.depends_on)
 
 
 @pytest.mark.parametrize(("title", "value", "answer"), ROWS)

@@ -29,6 +29,7 @@ from podfence.analysis.answers import (
 )
 from podfence.analysis.overview import Ends, Overview, OverviewLine
 from podfence.lab.verification.result import Dead, LeftOut, Trial, Verification
+from podfence.policy.unknown import part
 from podfence.policy.verdict import Decision, Direction, Line, Miss, PolicyRef, Position, Reason, RuleRef, Tier, Verdict
 
 
@@ -170,7 +171,7 @@ DEPENDS = Verdict(
         summary="differs between pods",
         semantics="2.2",
     ),
-    depends_on="the pod",
+    depends_on=(part("the pod"),),
     parts=(ALLOWED, DENIED),
 )
 VERDICTS = (ALLOWED, DENIED, DEPENDS)

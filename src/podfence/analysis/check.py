@@ -18,6 +18,7 @@ from podfence.analysis.services import namesake, pods_of_headless, refuse_as_sou
 from podfence.errors import EndpointError
 from podfence.policy.ends import AddressEnd, PodEnd
 from podfence.policy.reasons import reason
+from podfence.policy.unknown import option
 from podfence.policy.verdict import Decision, Direction, Reason, Tier, Verdict
 from podfence.sets import PortSet
 from podfence.sets.addresses import AddressSet
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from podfence.analysis.pairs import Pair
     from podfence.analysis.ports import PortQuestion
     from podfence.policy.engine import Engine
+    from podfence.policy.verdict import Dependency
 
 
 def check(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQuestion) -> Verdict:
@@ -73,7 +75,7 @@ def _verdict(engine: Engine, source: str, destination: str, port: PortQuestion, 
             decision=part.decision,
             egress=egress,
             ingress=ingress,
-            depends_on=_open_matter(egress, ingress) if part.decision is Decision.DEPENDS else "",
+            depends_on=_open_matter(egress, ingress) if part.decision is Decision.DEPENDS else (),
         )
     asked = [part.pair.addresses for part in parts if part.pair.addresses is not None]
     everything = reduce(or_, asked, AddressSet.EMPTY) if asked else None
@@ -106,7 +108,7 @@ def _part_verdict(engine: Engine, part: Part, *, over: str) -> Verdict:
         decision=part.decision,
         egress=egress,
         ingress=ingress,
-        depends_on=_open_matter(egress, ingress) if part.decision is Decision.DEPENDS else "",
+        depends_on=_open_matter(egress, ingress) if part.decision is Decision.DEPENDS else (),
     )
 
 
@@ -169,8 +171,8 @@ def _merge(parts: list[Part]) -> list[Part]:
     return list(merged.values())
 
 
-def _open_matter(egress: Reason, ingress: Reason) -> str:
-    return f"option {', '.join(dict.fromkeys((*egress.options, *ingress.options)))}"
+def _open_matter(egress: Reason, ingress: Reason) -> tuple[Dependency, ...]:
+    return tuple(option(name) for name in dict.fromkeys((*egress.options, *ingress.options)))
 
 
 def _reasons(engine: Engine, part: Part) -> tuple[Reason, Reason]:

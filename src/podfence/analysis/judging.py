@@ -24,6 +24,7 @@ from podfence.analysis.services import has_port, hides_clients, node_sources, po
 from podfence.errors import EndpointError
 from podfence.policy.ends import AddressEnd, PodEnd
 from podfence.policy.engine import Bound
+from podfence.policy.unknown import part as as_part
 from podfence.policy.verdict import Decision, Direction
 from podfence.sets import PortSet
 
@@ -66,7 +67,7 @@ def _alternatives(
         parts = judged(engine, one, other, port) if is_source else judged(engine, other, one, port)
         several = len(end.ends) > 1
         found += [
-            replace(part, pair=replace(part.pair, matter=end.of, variant=one.name)) if several else part
+            replace(part, pair=replace(part.pair, matter=(as_part(end.of),), variant=one.name)) if several else part
             for part in parts
         ]
     return found

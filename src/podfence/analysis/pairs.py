@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from podfence.cluster.members import Member
     from podfence.policy.engine import Engine
+    from podfence.policy.verdict import Dependency
     from podfence.sets import PortSet
 
 
@@ -46,7 +47,7 @@ class Pair:
     destination_name: str
     addresses: AddressSet | None = None
     arrival: Arrival | None = None
-    matter: str = ""
+    matter: tuple[Dependency, ...] = ()
     variant: str = ""
 
     @property

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.analysis.pairs import Arrival, Pair
 from podfence.policy.ends import End, NodeEnd, PodEnd
+from podfence.policy.unknown import node as node_of
 from podfence.sets import PortSet
 from podfence.sets.addresses import family_of
 
@@ -64,12 +65,12 @@ def arrivals(engine: Engine, pair: Pair, ports: PortSet, entry: Entry, asked: Po
     those of the node.
     """
     places = list(_places(pair, entry))
-    matter = " and ".join(f"the node that {name} runs on" for name in _unplaced(pair, entry))
+    matter = tuple(node_of(name) for name in _unplaced(pair, entry))
     for place in dict.fromkeys(places):
         step = _arrival(engine, pair, ports, entry, asked, place)
         several = len(places) > 1
         variant = _where(pair, place) if several else ""
-        yield step._replace(pair=replace(step.pair, matter=matter if several else "", variant=variant))
+        yield step._replace(pair=replace(step.pair, matter=matter if several else (), variant=variant))
 
 
 def _unplaced(pair: Pair, entry: Entry) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from podfence.policy.verdict import Decision, Direction, Tier
+from podfence.policy.verdict import Decision, Direction, Tier, told
 from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def chain(verdict: Verdict, page: Page = PAGE) -> Iterator[str]:
     if verdict.translation:
         yield verdict.translation
     if verdict.depends_on:
-        yield f"depends on {verdict.depends_on}"
+        yield f"depends on {told(verdict.depends_on)}"
     for part in verdict.parts:
         yield ""
         yield from _indented(chain(part, page))
