@@ -131,9 +131,6 @@ def _to_service(engine: Engine, source: Endpoint, destination: ServiceEndpoint, 
 
 
 def _backend(engine: Engine, source: Endpoint, destination: ServiceEndpoint, target: Target) -> Iterator[Part]:
-    if _is_outside(source) and _is_outside(target.endpoint):
-        yield _plain(source, target.endpoint, target.ports, Decision.ALLOWED, _NO_POD)
-        return
     try:
         connections = [_through_service(pair) for pair in pairs(engine, source, target.endpoint)]
     except NoCommonFamilyError:
@@ -176,9 +173,6 @@ def _led(engine: Engine, source: Endpoint, destination: Endpoint, route: Route) 
             found += _backend(engine, source, service, target)
     elif entry is not None:
         for target in route.targets:
-            if _is_outside(source) and _is_outside(target.endpoint):
-                found.append(_plain(source, target.endpoint, target.ports, Decision.ALLOWED, _NO_POD))
-                continue
             with suppress(NoCommonFamilyError):
                 for pair in pairs(engine, source, target.endpoint):
                     for step in arrivals(engine, _through_service(pair), target.ports, entry, route.ports):
