@@ -113,7 +113,7 @@ def test_the_lines_for_people_are_the_connections(
     ports = [(item.protocol if item.port else "other", item.port) for item in boundaries.traffic(objects)]
     internet = AddressSet.ALL - AddressSet.PRIVATE - known_addresses(cluster.state)
     outside = {address: parse_address(address) in internet for address in boundaries.addresses(objects)}
-    apart, together = cluster.connectivity(**question), cluster.overview(**question)
+    apart, together = cluster.connectivity(**question), cluster.overview(**question, absent=False)
     expected = set(Shown(as_overview(apart), pods, outside).points(ports, with_itself=judged))
     shown = set(Shown(together, pods, outside).points(ports, with_itself=judged))
 
