@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from podfence import Cluster
@@ -33,7 +35,8 @@ def workload(name: str, *ports: ContainerPort) -> Workload:
 
 def policy(name: str, *, ingress: tuple[Rule, ...] = (), egress: tuple[Rule, ...] = (), app: str = "web",
            namespace: str = "shop") -> NetworkPolicy:  # fmt: skip
-    types = tuple(word for word, rules in (("Ingress", ingress), ("Egress", egress)) if rules)
+    types: tuple[Literal["Ingress", "Egress"], ...] = ("Ingress",) if ingress else ()
+    types += ("Egress",) if egress else ()
     return NetworkPolicy(namespace=namespace, name=name, pod_selector=selector(f"app={app}"), ingress=ingress,
                          egress=egress, policy_types=types)  # fmt: skip
 

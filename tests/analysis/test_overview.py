@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podfence.analysis.answers import Ports
 from podfence.analysis.endpoints import known_addresses
 from podfence.api import Cluster
 from podfence.kube.objects import Peer, PolicyPort, Selector
@@ -21,7 +22,6 @@ from tests.twin.effort import tried
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from podfence.analysis.answers import Ports
     from podfence.analysis.overview import Ends, Overview
     from podfence.kube.objects import KubeObject
     from podfence.policy.options import Options
@@ -65,6 +65,7 @@ class Shown:
 
     def points(self, ports: Sequence[tuple[str, int | None]], *, with_itself: bool) -> Iterator[Point]:
         for line in self.answer.lines:
+            assert isinstance(line.ports, Ports), "ports of peers that are here have numbers"
             for source in self.names(line.sources, self.answer.open_sources):
                 for destination in self.names(line.destinations, self.answer.open_destinations):
                     if with_itself or source != destination:
