@@ -54,7 +54,7 @@ ONLY_HTTP = policy("only", app("app"), ingress=[rule(ports=[PolicyPort("TCP", "h
 FROM_BLOCK = policy("only", app("app"), ingress=[rule(block("203.0.113.0/24", "203.0.113.128/25"))])
 V6_ONLY = policy("only", app("app"), ingress=[rule(block("::/0"))])
 DENY_ALL = policy("deny", ingress=[], egress=[])
-DUAL, DUAL_WEB = owned("app-0", "10.0.1.1", family6="fd00::11"), pod("web", "10.0.0.1", "fd00::1")
+DUAL, DUAL_WEB = owned("app-0", "10.0.1.1", family6="fd00::11"), pod("web", "10.0.0.1", "fd00::1", node="n1")
 ONLY6 = pod("six", "fd00::6")
 TEMPLATE = Workload(kind="StatefulSet", namespace="shop", name="app", template=STABLE.template)
 

@@ -12,10 +12,10 @@ from podfence.analysis.endpoints import (
     NodeEndpoint,
     PodsEndpoint,
     ServiceEndpoint,
-    known_addresses,
     parse_endpoint,
 )
 from podfence.analysis.ports import parse_port
+from podfence.cluster.addresses import known_addresses
 from podfence.cluster.members import display_name
 from podfence.cluster.state import ClusterState
 from podfence.errors import EndpointError

@@ -32,16 +32,16 @@ from podfence.analysis.services import (
 )
 from podfence.errors import EndpointError
 from podfence.policy.ends import AddressEnd, PodEnd
-from podfence.policy.engine import Bound
+from podfence.policy.extent import extent
 from podfence.policy.reasons import reason
-from podfence.policy.unknown import option
+from podfence.policy.unknown import RULES
 from podfence.policy.verdict import Decision, Direction, Reason, Tier, Verdict
 from podfence.sets import PortSet
 from podfence.sets.addresses import AddressSet
 from podfence.sets.ports import point
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from podfence.analysis.ports import PortQuestion
     from podfence.cluster.members import Member
@@ -75,8 +75,7 @@ def check(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQue
 
 def _judge(engine: Engine, pair: Pair, asked: PortSet) -> list[Part]:
     """Return one connection's ports by decision: those surely allowed, those that depend, those denied."""
-    low = engine.allowed(pair.source, pair.destination, Bound.PESSIMISTIC) & asked
-    high = engine.allowed(pair.source, pair.destination, Bound.OPTIMISTIC) & asked
+    low, high, _ = extent(engine, pair.source, pair.destination, asked)
     decided = (
         (Decision.ALLOWED, low),
         (Decision.DEPENDS, high - low),
@@ -113,9 +112,15 @@ def _verdict(engine: Engine, source: str, destination: str, port: PortQuestion, 
         decision=Decision.DEPENDS,
         egress=shown.egress,
         ingress=shown.ingress,
-        depends_on=differs(parts),
+        depends_on=(*differs(parts), *_unknown_in(details)),
         parts=details,
     )
+
+
+def _unknown_in(parts: Iterable[Verdict]) -> tuple[Dependency, ...]:
+    """Return what is not known that parts depend on, each thing once."""
+    several = (item for part in parts if part.decision is Decision.DEPENDS for item in part.depends_on)
+    return tuple({item.text: item for item in several if item.what in RULES}.values())
 
 
 def _part_verdict(engine: Engine, part: Part, *, over: str) -> Verdict:
@@ -182,7 +187,8 @@ def _merge(parts: list[Part]) -> list[Part]:
 
 
 def _open_matter(egress: Reason, ingress: Reason) -> tuple[Dependency, ...]:
-    return tuple(option(name) for name in dict.fromkeys((*egress.options, *ingress.options)))
+    sides = (side for side in (egress, ingress) if side.decision is Decision.DEPENDS)
+    return tuple({item.text: item for side in sides for item in side.depends_on}.values())
 
 
 def _reasons(engine: Engine, part: Part) -> tuple[Reason, Reason]:

@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from podfence.cluster.addresses import owner_of
+from podfence.cluster.addresses import known_addresses, owner_of
 from podfence.cluster.members import FINISHED_PHASES, Member, display_name
 from podfence.cluster.nodes import node_addresses
 from podfence.errors import EndpointError
@@ -118,21 +118,6 @@ def _kind(state: ClusterState, word: str) -> str:
 
 def _custom_kinds(state: ClusterState) -> set[str]:
     return {key.kind for key in state.workloads if key.kind not in WORKLOADS}
-
-
-def known_addresses(state: ClusterState) -> AddressSet:
-    """Return every address of a pod, node or Service."""
-    texts = [text for service in state.services.values() for text in (*service.addresses, *service.external_addresses)]
-    numbers = {number for member in state.members.values() for number in member.addresses}
-    numbers.update(number for known in node_addresses(state).values() for number in known)
-    numbers |= {parse_address(text) for text in texts if _addresses(text) is not None}
-    result: list[tuple[int, int]] = []
-    for number in sorted(numbers):
-        if result and number == result[-1][1] + 1:
-            result[-1] = (result[-1][0], number)
-        else:
-            result.append((number, number))
-    return AddressSet(tuple(result))
 
 
 def _addresses(text: str) -> AddressSet | None:
