@@ -7,9 +7,11 @@ import os
 from typing import TYPE_CHECKING, cast
 
 from podfence.analysis.check import check
-from podfence.analysis.endpoints import namespaces_of, parse_endpoint, require_namespace
+from podfence.analysis.endpoints import namespaces_of
 from podfence.analysis.notes import notes
+from podfence.analysis.parsing import parse_endpoint, require_namespace
 from podfence.analysis.ports import parse_port
+from podfence.analysis.spelling import taken_apart
 from podfence.cluster.state import ClusterState
 from podfence.policy.engine import Engine
 from podfence.policy.model import Model
@@ -108,10 +110,11 @@ class Cluster:
         does not exist.
         """
         own = namespace or self.namespace
+        start, end, port = taken_apart(source, destination, port)
         return check(
             self._engine,
-            parse_endpoint(self.state, source, own),
-            parse_endpoint(self.state, destination, own),
+            parse_endpoint(self.state, start, own),
+            parse_endpoint(self.state, end, own),
             parse_port(port),
         )
 
@@ -123,7 +126,8 @@ class Cluster:
         Raises EndpointError as `check` does.
         """
         own = namespace or self.namespace
-        ends = [parse_endpoint(self.state, text, own) for text in (source, destination)] if self.gaps else []
+        texts = taken_apart(source, destination, None)[:2]
+        ends = [parse_endpoint(self.state, text, own) for text in texts] if self.gaps else []
         touched = {name for end in ends for name in namespaces_of(end)}
         return tuple(gap for gap in self.gaps if gap.touches(touched))
 
@@ -207,6 +211,8 @@ class Cluster:
         from podfence.analysis.asked import ListQuestion
 
         own = namespace or self.namespace
+        if destination is not None:
+            _, destination, port = taken_apart("", destination, port)
         for name in namespaces or ():
             require_namespace(self.state, name)
         return ListQuestion(

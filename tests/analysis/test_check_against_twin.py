@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podfence.analysis.endpoints import parse_endpoint
 from podfence.analysis.pairs import NoCommonFamilyError, pairs
+from podfence.analysis.parsing import parse_endpoint
 from podfence.api import Cluster
 from podfence.cluster.state import ClusterState
 from podfence.policy.engine import Bound, Engine

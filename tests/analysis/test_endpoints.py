@@ -7,13 +7,8 @@ import re
 
 import pytest
 
-from podfence.analysis.endpoints import (
-    AddressesEndpoint,
-    NodeEndpoint,
-    PodsEndpoint,
-    ServiceEndpoint,
-    parse_endpoint,
-)
+from podfence.analysis.endpoints import AddressesEndpoint, NodeEndpoint, PodsEndpoint, ServiceEndpoint
+from podfence.analysis.parsing import parse_endpoint
 from podfence.analysis.ports import parse_port
 from podfence.cluster.addresses import known_addresses
 from podfence.cluster.members import display_name

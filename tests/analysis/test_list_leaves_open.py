@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podfence.analysis.endpoints import parse_endpoint
 from podfence.analysis.pairs import pairs
+from podfence.analysis.parsing import parse_endpoint
 from podfence.api import Cluster
 from podfence.policy.extent import extent
 from podfence.sets.ports import OTHER_POINT, PortSet, point

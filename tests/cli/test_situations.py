@@ -47,6 +47,21 @@ ROWS = [
     ("operator", "operators with two Deployments", "check shop/client shop/deploy/backend 80", 1, "denied  shop/client -> shop/deploy/backend", ""),
     ("operator", "operators with two Deployments", "check shop/client shop/deploy/frontend 80", 0, "allowed  shop/client -> shop/deploy/frontend", ""),
     ("circle", "Deployments that own each other", "check -n shop a b 80", 0, "allowed", ""),
+    ("shift-left", "network-config-analyzer 262", "check shop/web kube-system/k8s-app=kube-dns 53/udp", 0, "allowed", ""),
+    ("self-probe", "calico 6476, kind 3875", "check own-node nginx/ctl 8081", 0, "allowed", ""),
+    ("self-probe", "calico 6476, kind 3875", "check self nginx/ctl 8081", 0, "allowed", ""),
+    ("self-probe", "calico 6476, kind 3875", "check nginx/ctl nginx/ctl 8081", 1, "denied", "note: nginx/deploy/ctl to itself is asked about two different pods; a pod to itself is `self`"),
+    ("webhook", "kubeflow 3580", "check node:cp-1 ml/svc/pipe 8443", 1, "denied", ""),
+    ("webhook", "kubeflow 3580", "check apiserver ml/svc/pipe 8443", 1, "denied", ""),
+    ("apiserver-vip", "kbve 14223", "explain ops/healthcheck default/svc/kubernetes 443", 1, "default/svc/kubernetes TCP 443 is TCP 6443 of its endpoints", ""),
+    ("apiserver-vip", "kbve 14223", "check ops/healthcheck apiserver 443", 1, "the destination is 192.168.50.10", ""),
+    ("lb-egress", "antrea 8179, calico 10664", "explain app/client 10.40.0.13 443", 1, "10.40.0.13 TCP 443 is edge/svc/ctl TCP 443, which is TCP 8443 of its pods", ""),
+    ("nodeport", "calico 2660, antrea 280", "check 198.51.100.7 203.0.113.50 80", 1, "denied", ""),
+    ("nodeport", "calico 2660, antrea 280", "check 198.51.100.7 node:n1 30080", 1, "denied", ""),
+    ("nodeport", "calico 2660, antrea 280", "check 198.51.100.7 10.100.0.11 30080", 1, "denied", ""),
+    ("nodeport", "calico 2660, antrea 280", "check 10.101.1.1 node:n1 30080", 3, "depends on the node that shop/deploy/web runs on", ""),
+    ("nodeport", "calico 2660, antrea 280", "explain 10.101.1.1 node:n2 30081", 3, "node:n2 TCP 30081 is shop/svc/web-local TCP 80, which is TCP 80 of its pods (externalTrafficPolicy Local)", ""),
+    ("nodeport", "calico 2660, antrea 280", "explain 10.101.1.1 shop/svc/web 80", 3, "depends on option service-source", ""),
 ]  # fmt: skip
 
 

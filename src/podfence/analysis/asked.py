@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, NodeEndpoint, PodsEndpoint, ServiceEndpoint
 from podfence.analysis.lines import Line, Question, lines
 from podfence.analysis.naming import owner_key
-from podfence.analysis.services import Target, hides_clients, pods_of_headless, refuse_as_source, targets
+from podfence.analysis.routes import service_at
+from podfence.analysis.services import Target, hides_clients, pods_of_headless, refuse_as_source, service_ports, targets
 from podfence.analysis.view import View, view_of
 from podfence.cluster.members import display_name
 from podfence.errors import EndpointError
@@ -53,6 +54,9 @@ class Asked:
 
     def __init__(self, model: Model, question: ListQuestion) -> None:
         """Work out what is meant; raises EndpointError for ends that cannot be listed."""
+        destination, state = question.destination, model.engine.state
+        if destination is not None and (service := service_at(state, destination, question.port.ports)) is not None:
+            question = replace(question, destination=service)
         ends = (question.source, question.destination)
         refuse_as_source(question.source)
         self.question = question
@@ -138,8 +142,9 @@ def _destinations(view: View, question: ListQuestion) -> Iterator[Side]:
     if members is not None:
         yield _pods(view, members)
         return
-    for ports, found in _by_ports(targets(view.state, end, question.port)).items():
-        yield _backends(view, found, ports)
+    found = [target for item in service_ports(end, question.port) for target in targets(view.state, end, item)]
+    for ports, several in _by_ports(found).items():
+        yield _backends(view, several, ports)
 
 
 def _by_ports(found: Iterable[Target]) -> dict[PortSet, list[Target]]:
@@ -176,10 +181,11 @@ def _side(view: View, endpoint: Endpoint | None) -> Side:
             return Side(view.index.all, AddressSet.ALL, None)
         case AddressesEndpoint(addresses=addresses):
             return Side(0, addresses, None)
-        case PodsEndpoint(members=found):
-            return _pods(view, found)
-        case NodeEndpoint(name=name) | ServiceEndpoint(name=name):
-            message = f"{name}: list shows pods and addresses outside; ask `podfence check` about a node"
+        case PodsEndpoint(members=found, whole=whole):
+            return replace(_pods(view, found), only=None) if whole else _pods(view, found)
+        case other:
+            what = "a node" if isinstance(other, NodeEndpoint) else "it"
+            message = f"{other.name}: list shows pods and addresses outside; ask `podfence check` about {what}"
             raise EndpointError(message)
 
 

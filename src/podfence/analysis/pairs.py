@@ -7,15 +7,10 @@ from bisect import bisect_right
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from podfence.analysis.endpoints import (
-    AddressesEndpoint,
-    Endpoint,
-    NodeEndpoint,
-    PodsEndpoint,
-    ServiceEndpoint,
-)
+from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, NodeEndpoint, PodsEndpoint, SelfEndpoint
 from podfence.cluster.members import display_name
 from podfence.cluster.nodes import node_addresses
+from podfence.errors import EndpointError
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
 from podfence.policy.unknown import service
 from podfence.sets.addresses import AddressSet, Family, family_of, format_address
@@ -25,13 +20,26 @@ if TYPE_CHECKING:
 
     from podfence.cluster.members import Member
     from podfence.policy.engine import Engine
+    from podfence.policy.verdict import Dependency
+    from podfence.sets import PortSet
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A connection as its destination sees it, after the rewriting of addresses and ports on the way."""
+
+    source: End
+    destination: End
+    ports: PortSet
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
     """One connection of a question; `source_name` and `destination_name` tell it from its siblings.
 
-    `addresses` are the addresses a range's piece stands for, None for other ends.
+    `addresses` are the addresses a range's piece stands for, None for other ends. `arrival` is set where what arrives
+    is not what was sent. Where a connection may be this pair or another one, `matter` says what decides, and `variant`
+    which one this is.
     """
 
     source: End
@@ -39,6 +47,9 @@ class Pair:
     source_name: str
     destination_name: str
     addresses: AddressSet | None = None
+    arrival: Arrival | None = None
+    matter: tuple[Dependency, ...] = ()
+    variant: str = ""
 
     @property
     def family(self) -> Family:
@@ -57,6 +68,8 @@ def pairs(engine: Engine, source: Endpoint, destination: Endpoint) -> list[Pair]
     """
     cuts = _cuts(engine, source, destination)
     result: list[Pair] = []
+    if isinstance(source, SelfEndpoint) or isinstance(destination, SelfEndpoint):
+        return _itself(engine, source, destination, cuts)
     sources, destinations = _groups(source, cuts), _groups(destination, cuts)
     several = len(sources) > 1 or len(destinations) > 1
     for left in sources:
@@ -66,6 +79,21 @@ def pairs(engine: Engine, source: Endpoint, destination: Endpoint) -> list[Pair]
             result.extend(_between(engine, left, right, source.name, destination.name))
     if not result:
         raise NoCommonFamilyError
+    return result
+
+
+def _itself(engine: Engine, source: Endpoint, destination: Endpoint, cuts: list[int]) -> list[Pair]:
+    """Return the connections of each pod to itself; raises EndpointError where the other end is no pod."""
+    other = destination if isinstance(source, SelfEndpoint) else source
+    if not isinstance(other, PodsEndpoint):
+        message = f"self is the pod at the other end, and {other.name} is none"
+        raise EndpointError(message)
+    result = []
+    for group in _groups(other, cuts):
+        name = _name(group, other.name)
+        for end in as_ends(engine, group.members[0]):
+            one = replace(end, itself=True) if isinstance(end, PodEnd) else end
+            result.append(Pair(one, one, name, name))
     return result
 
 
@@ -117,8 +145,8 @@ def _groups(endpoint: Endpoint, cuts: list[int]) -> list[_Group]:
             return [_Group(piece=piece, named=named) for piece in _pieces(addresses, cuts)]
         case NodeEndpoint() as node:
             return [_Group(node=node)]
-        case ServiceEndpoint(name=name):
-            message = f"{name} is judged backend by backend"
+        case other:
+            message = f"{other.name} is taken apart before"
             raise TypeError(message)
 
 
@@ -212,7 +240,10 @@ def _ends(engine: Engine, group: _Group) -> Iterable[tuple[End, AddressSet | Non
     if group.piece is not None:
         return [(AddressEnd(group.piece.spans[0][0]), group.piece)]
     if group.node is not None:
-        return [(end, None) for end in node_ends(engine, group.node.node, group.node.addresses)]
+        found = node_ends(engine, group.node.node, group.node.addresses)
+        # Whether a node is a pod's own is a matter of its name, if it has one.
+        own = True if group.node.own else None if group.node.node else False
+        return [(replace(end, own=own), None) for end in found]
     return [(end, None) for end in as_ends(engine, group.members[0])]
 
 

@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a question that is decided as one: a connection, ports, and how they are decided."""
+    """A part of a question that is decided as one: a connection, ports, and how they are decided.
+
+    `plain` is why, and by which rule of the semantics, where no policy is asked.
+    """
 
     pair: Pair
     ports: PortSet
     decision: Decision
+    plain: tuple[str, str] | None = None
 
 
 def differs(parts: list[Part]) -> tuple[Dependency, ...]:
@@ -33,8 +37,25 @@ def differs(parts: list[Part]) -> tuple[Dependency, ...]:
 
     Something counts if parts that are equal in all else are decided differently because of it.
     """
-    found = tuple(what for what, matters in _MATTERS if matters(parts))
-    return found or (part(_most_likely(parts)),)
+    found = _variants(parts)
+    rest = [item for item in parts if not item.pair.matter]
+    found += [what for what, matters in _MATTERS if matters(rest if found else parts)]
+    return tuple(found) or (part(_most_likely(parts)),)
+
+
+def _variants(parts: list[Part]) -> list[Dependency]:
+    """Return what decides between variants of one connection that are not decided alike."""
+    by_matter: dict[tuple[Dependency, ...], list[Part]] = defaultdict(list)
+    for item in parts:
+        if item.pair.matter:
+            by_matter[item.pair.matter].append(item)
+    found = [
+        what
+        for matter, several in by_matter.items()
+        if _differ(several, lambda pair: (pair.destination_name, pair.family), lambda pair: pair.variant)
+        for what in matter
+    ]
+    return list(dict.fromkeys(found))
 
 
 def _port(parts: list[Part]) -> bool:

@@ -31,9 +31,12 @@ Endpoints:
   shop/web, web            a pod, or the workload of that name
   shop/deploy/web          a workload by kind: deploy sts ds rs rc job cj po
   shop/svc/web             a Service: every backend, at its target port
+  shop/*                   all pods of a namespace
   shop/app=web,tier=front  a pod with exactly these labels, which need not exist
   10.0.0.0/8, internet     addresses outside the cluster
   node:NAME                a node and its hostNetwork pods
+  own-node, node           the node of the pod at the other end; any other node
+  self, apiserver          the pod at the other end itself; the API server
 
 \b
 Ports:

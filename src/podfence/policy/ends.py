@@ -20,7 +20,8 @@ Supposed = tuple[tuple[str, str | None], ...]
 class PodEnd:
     """A pod at one of its addresses; `address` is None when not known, `family` the one to assume then.
 
-    `through_service` says that the connection comes to it through a Service (semantics 7.2). `space` and `labels` are
+    `through_service` says that the connection comes to it through a Service (semantics 7.2), `itself` that the other
+    end is this very pod, which a member that stands for several pods does not tell (7.1). `space` and `labels` are
     what is supposed of labels that are not known, of its namespace and of the pod, None being without the label.
     It may have labels besides these and the member's if `more` (semantics 13.7).
     """
@@ -29,6 +30,7 @@ class PodEnd:
     address: int | None
     family: Family
     through_service: bool = False
+    itself: bool = False
     space: Supposed = ()
     labels: Supposed = ()
     more: bool = False

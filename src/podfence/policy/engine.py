@@ -155,7 +155,8 @@ class Engine:
     def exemption(self, direction: Direction, subject: PodEnd, peer: End, bound: Bound) -> str | None:
         """Return the rule that exempts a connection, if one does: 7.1, 7.2 (itself), 7.3, 7.4 (own node)."""
         if isinstance(peer, PodEnd):
-            if peer.member.key != subject.member.key or subject.member.pod is None:
+            one = peer.member.key == subject.member.key and subject.member.pod is not None
+            if not (one or subject.itself):
                 return None
             if subject.through_service or peer.through_service:
                 return "7.2" if settle(self.options.hairpin, bound, "policy", "allowed") == "allowed" else None
