@@ -145,7 +145,7 @@ CASES: list[Case] = [
 @pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
 def test_decisions_and_what_they_depend_on(case: Case) -> None:
     _, objects, source, destination, port, decision, depends_on = case
-    verdict = Cluster.from_objects(objects).check(source, destination, port)
+    verdict = Cluster.from_objects(objects, Options.parse(["world=closed"])).check(source, destination, port)
 
     assert (verdict.decision, told(verdict.depends_on)) == (decision, depends_on), str(verdict)
     assert bool(verdict.parts) == (decision == "depends")

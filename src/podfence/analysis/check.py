@@ -91,15 +91,15 @@ def _verdict(engine: Engine, source: str, destination: str, port: PortQuestion, 
         decision=Decision.DEPENDS,
         egress=shown.egress,
         ingress=shown.ingress,
-        depends_on=(*differs(parts), *_unknown_in(details)),
+        depends_on=tuple({item.text: item for item in (*differs(parts), *_unknown_in(details))}.values()),
         parts=details,
     )
 
 
 def _unknown_in(parts: Iterable[Verdict]) -> tuple[Dependency, ...]:
-    """Return what is not known that parts depend on, each thing once."""
+    """Return what is not known that parts depend on."""
     several = (item for part in parts if part.decision is Decision.DEPENDS for item in part.depends_on)
-    return tuple({item.text: item for item in several if item.what in RULES}.values())
+    return tuple(item for item in several if item.what in RULES)
 
 
 def _part_verdict(engine: Engine, part: Part, *, over: str) -> Verdict:

@@ -21,6 +21,7 @@ from podfence.analysis.parts import Part
 from podfence.analysis.paths import Entry, arrivals
 from podfence.analysis.routes import routes
 from podfence.analysis.services import has_port, hides_clients, node_sources, pods_of_headless, service_ports, targets
+from podfence.analysis.unbacked import has_unknown_backends, unbacked
 from podfence.errors import EndpointError
 from podfence.policy.ends import AddressEnd, PodEnd
 from podfence.policy.extent import Extent, extent
@@ -129,14 +130,26 @@ def _to_service(engine: Engine, source: Endpoint, destination: ServiceEndpoint, 
     parts = [part for target in dict.fromkeys(found) for part in _backend(engine, source, destination, target)]
     if parts:
         return parts
-    if not found and (unbacked := unbacked_ends(engine, destination)):
-        several = [] if port.name else [port.ports]
-        ports = several if destination.service.headless else [
-            target_ports(item) for item in service_ports(destination, port)
-        ]  # fmt: skip
-        return [part for end in unbacked for asked in ports for part in _unbacked(engine, source, end, asked)]
-    why = _NO_FAMILY if found else (f"cannot be reached: {destination.name} has no backend", "7.7")
+    if not found and has_unknown_backends(engine, destination):
+        return list(_unbacked(engine, source, destination, port))
+    why = _NO_FAMILY if found else _no_backend(destination)
     return [_plain(source, destination, port.ports or PortSet.ALL, Decision.DENIED, why)]
+
+
+def _unbacked(engine: Engine, source: Endpoint, destination: ServiceEndpoint, port: PortQuestion) -> Iterator[Part]:
+    """Judge a Service on what may be behind it, and as one behind which there is nothing (semantics 13.7)."""
+    for pair, ports in unbacked(engine, source, destination, port):
+        if isinstance(pair.source, PodEnd) or isinstance(pair.destination, PodEnd):
+            yield from _judge(engine, pair, ports)
+        else:
+            yield Part(pair, ports, Decision.ALLOWED, _NO_POD)
+        if pair.variant:
+            nothing = replace(pair, variant="where nothing is behind it")
+            yield Part(nothing, ports, Decision.DENIED, _no_backend(destination))
+
+
+def _no_backend(destination: ServiceEndpoint) -> tuple[str, str]:
+    return f"cannot be reached: {destination.name} has no backend", "7.7"
 
 
 def _backend(engine: Engine, source: Endpoint, destination: ServiceEndpoint, target: Target) -> Iterator[Part]:

@@ -144,7 +144,7 @@ def _arrival(engine: Engine, pair: Pair, ports: PortSet, entry: Entry, asked: Po
     seen: End = source
     if isinstance(source, PodEnd):
         seen = replace(source, member=replace(source.member, node=place.source))
-    behind = node if not here else NodeEnd(near, None, pair.family, own=True)
+    behind = replace(node, own=False) if not here else NodeEnd(near, None, pair.family, own=True)
     option = engine.options.service_source
     if not entry.host_port and ((option == "node" and not entry.local) or (option != "client" and not here)):
         seen = seen if entry.local else behind

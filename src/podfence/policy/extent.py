@@ -244,8 +244,7 @@ class _Question:
                 continue
             supposed = replace(end, labels=(*end.labels, *((key, value) for key in there or (asked.key,))))
             cases.append(_Case(text, supposed, peer) if at_subject else _Case(text, subject, supposed))
-        name = display_name(end.member.workload or end.member.key)
-        return (unknown.backends(name) if end.more else unknown.label(asked.key, name)), cases
+        return (_backends(end) if end.more else unknown.label(asked.key, _name(end))), cases
 
     def _selections(self, subject: End, peer: End) -> Iterator[Selection]:
         """Yield all selections of the policies of both ends' namespaces."""
@@ -265,21 +264,27 @@ class _Question:
                 if isinstance(grant.peer, AddressSet):
                     pieces = [piece for item in pieces for piece in _cut(*item, grant.peer)]
         if isinstance(peer, PodEnd):
-            what = unknown.backends if peer.more else unknown.address
-            name = display_name(peer.member.workload or peer.member.key)
+            what = _backends(peer) if peer.more else unknown.address(_name(peer))
         else:
-            what, name = unknown.address, f"node {peer.name}" if peer.name else "the node"
+            what = unknown.address(f"node {peer.name}" if peer.name else "the node")
         # Those in no block are told last.
         cases = [_Case(text, subject, replace(peer, address=piece.spans[0][0])) for text, piece in reversed(pieces)]
         cases.sort(key=lambda case: not case.value)
-        return what(name), cases
+        return what, cases
 
 
 def _whose_node(subject: PodEnd, peer: NodeEnd) -> tuple[Dependency, list[_Case]]:
-    name = display_name(subject.member.workload or subject.member.key)
-    return unknown.node(name), [
+    return unknown.node(_name(subject)), [
         _Case("the same node" if own else "another node", subject, replace(peer, own=own)) for own in (True, False)
     ]
+
+
+def _name(end: PodEnd) -> str:
+    return display_name(end.member.workload or end.member.key)
+
+
+def _backends(end: PodEnd) -> Dependency:
+    return unknown.backends(f"{end.member.namespace}/{end.member.key.name}")
 
 
 def _sides(direction: Direction, one: End, other: End) -> tuple[End, End]:
