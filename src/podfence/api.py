@@ -15,7 +15,8 @@ from podfence.analysis.spelling import taken_apart
 from podfence.cluster.state import ClusterState
 from podfence.policy.engine import Engine
 from podfence.policy.model import Model
-from podfence.policy.options import Options
+from podfence.policy.options import KINDS, Options
+from podfence.policy.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -53,8 +54,12 @@ class Cluster:
         ignored: Mapping[str, int] | None = None,
         namespace: str = "default",
         read: Loaded | None = None,
+        closed: Collection[str] = (),
     ) -> None:
-        """Ask the state with the options; `load`, `load_live` and `from_objects` make the state."""
+        """Ask the state with the options; `load`, `load_live` and `from_objects` make the state.
+
+        Of the kinds `closed` everything was read that there is (semantics 13.1).
+        """
         self.gaps: tuple[Gap, ...] = read.gaps if read else ()
         self.details: tuple[str, ...] = read.details if read else ()
         self._read_notes: tuple[str, ...] = read.notes if read else ()
@@ -63,9 +68,18 @@ class Cluster:
         self.warnings = warnings
         self.ignored = dict(ignored or {})
         self.namespace = namespace
-        self._engine = Engine(state, options)
+        self._opened = frozenset(KINDS) - frozenset(closed)
+        self._engine = Engine(state, options, self._world())
         self._model: Model | None = None
         self._notes: tuple[str, ...] | None = None
+
+    def _world(self) -> World:
+        return World(self.state, self.options, self._opened, self.gaps)
+
+    @property
+    def assumes(self) -> tuple[str, ...]:
+        """What a firm answer takes for granted of what was not read, one sentence each (semantics 13.2)."""
+        return self._engine.world.assumes()
 
     @property
     def model(self) -> Model:
@@ -186,7 +200,9 @@ class Cluster:
         Several threads may ask a cluster at once, but not while it takes an event in.
         """
         self._notes = None
-        return self.model.apply(event)
+        change = self.model.apply(event)
+        self._engine.world = self._world()
+        return change
 
     def _question(
         self,
@@ -298,4 +314,6 @@ def load_live(
     from podfence.kube.live.snapshot import load_live as load_objects
 
     loaded = load_objects(choice, os.environ, timeout=timeout, legacy=options.legacy, progress=progress)
-    return Cluster(ClusterState(loaded.objects), options, loaded.warnings, loaded.ignored, access.namespace)
+    return Cluster(
+        ClusterState(loaded.objects), options, loaded.warnings, loaded.ignored, access.namespace, closed=loaded.listed
+    )

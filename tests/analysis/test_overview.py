@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podfence.analysis.answers import Ports
-from podfence.analysis.endpoints import known_addresses
 from podfence.api import Cluster
+from podfence.cluster.addresses import known_addresses
 from podfence.kube.objects import Peer, PolicyPort, Selector
 from podfence.sets.addresses import AddressSet, parse_address
 from tests.policy.parts import app, block, pod, policy, rule, space
@@ -97,7 +97,7 @@ def questions(draw: st.DrawFn, objects: list[KubeObject]) -> dict[str, Any]:
 def test_the_lines_for_people_are_the_connections(
     data: st.DataObject, objects: list[KubeObject], options: Options
 ) -> None:
-    cluster = Cluster.from_objects(objects, options.with_value("unknown_address", "depends"))
+    cluster = Cluster.from_objects(objects, options.with_value("world", "open"))
     question: dict[str, Any] = {}
     if any(item.namespace == "default" for item in boundaries.pod_ends(objects)):
         question = data.draw(questions(objects))

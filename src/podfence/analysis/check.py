@@ -18,14 +18,14 @@ from podfence.analysis.services import namesake, pods_of_headless, refuse_as_sou
 from podfence.errors import EndpointError
 from podfence.policy.ends import AddressEnd, PodEnd
 from podfence.policy.reasons import reason
-from podfence.policy.unknown import option
+from podfence.policy.unknown import RULES
 from podfence.policy.verdict import Decision, Direction, Reason, Tier, Verdict
 from podfence.sets import PortSet
 from podfence.sets.addresses import AddressSet
 from podfence.sets.ports import point
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from podfence.analysis.pairs import Pair
     from podfence.analysis.ports import PortQuestion
@@ -91,9 +91,15 @@ def _verdict(engine: Engine, source: str, destination: str, port: PortQuestion, 
         decision=Decision.DEPENDS,
         egress=shown.egress,
         ingress=shown.ingress,
-        depends_on=differs(parts),
+        depends_on=tuple({item.text: item for item in (*differs(parts), *_unknown_in(details))}.values()),
         parts=details,
     )
+
+
+def _unknown_in(parts: Iterable[Verdict]) -> tuple[Dependency, ...]:
+    """Return what is not known that parts depend on."""
+    several = (item for part in parts if part.decision is Decision.DEPENDS for item in part.depends_on)
+    return tuple(item for item in several if item.what in RULES)
 
 
 def _part_verdict(engine: Engine, part: Part, *, over: str) -> Verdict:
@@ -172,7 +178,8 @@ def _merge(parts: list[Part]) -> list[Part]:
 
 
 def _open_matter(egress: Reason, ingress: Reason) -> tuple[Dependency, ...]:
-    return tuple(option(name) for name in dict.fromkeys((*egress.options, *ingress.options)))
+    sides = (side for side in (egress, ingress) if side.decision is Decision.DEPENDS)
+    return tuple({item.text: item for side in sides for item in side.depends_on}.values())
 
 
 def _reasons(engine: Engine, part: Part) -> tuple[Reason, Reason]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from podfence.cluster.addresses import owner_of
 from podfence.cluster.members import display_name
-from podfence.cluster.nodes import node_addresses, numbers_of
+from podfence.cluster.nodes import node_addresses
 from podfence.sets.addresses import AddressSet, format_address
 
 if TYPE_CHECKING:
@@ -90,21 +90,6 @@ def namespaces_of(end: Endpoint) -> frozenset[str]:
 def is_one_pod(end: PodsEndpoint) -> bool:
     """Return whether an end is a single pod, and not a template that stands for several."""
     return len(end.members) == 1 and end.members[0].pod is not None
-
-
-def known_addresses(state: ClusterState) -> AddressSet:
-    """Return every address of a pod, node or Service."""
-    texts = (text for service in state.services.values() for text in (*service.addresses, *service.external_addresses))
-    numbers = {number for member in state.members.values() for number in member.addresses}
-    numbers.update(number for known in node_addresses(state).values() for number in known)
-    numbers.update(numbers_of(texts))
-    result: list[tuple[int, int]] = []
-    for number in sorted(numbers):
-        if result and number == result[-1][1] + 1:
-            result[-1] = (result[-1][0], number)
-        else:
-            result.append((number, number))
-    return AddressSet(tuple(result))
 
 
 def address_end(state: ClusterState, number: int, text: str = "") -> PodsEndpoint | NodeEndpoint | AddressesEndpoint:

@@ -21,9 +21,10 @@ from podfence.analysis.parts import Part
 from podfence.analysis.paths import Entry, arrivals
 from podfence.analysis.routes import routes
 from podfence.analysis.services import has_port, hides_clients, node_sources, pods_of_headless, service_ports, targets
+from podfence.analysis.unbacked import has_unknown_backends, unbacked
 from podfence.errors import EndpointError
 from podfence.policy.ends import AddressEnd, PodEnd
-from podfence.policy.engine import Bound
+from podfence.policy.extent import Extent, extent
 from podfence.policy.unknown import part as as_part
 from podfence.policy.verdict import Decision, Direction
 from podfence.sets import PortSet
@@ -90,7 +91,7 @@ def _is_outside(end: Endpoint) -> bool:
 
 def _judge(engine: Engine, pair: Pair, asked: PortSet) -> list[Part]:
     """Return one connection's ports by decision: those surely allowed, those that depend, those denied."""
-    low, high = (_allowed(engine, pair, asked, bound) & asked for bound in (Bound.PESSIMISTIC, Bound.OPTIMISTIC))
+    low, high, _ = _extent(engine, pair, asked)
     decided = (
         (Decision.ALLOWED, low),
         (Decision.DEPENDS, high - low),
@@ -99,13 +100,16 @@ def _judge(engine: Engine, pair: Pair, asked: PortSet) -> list[Part]:
     return [Part(pair, ports, decision) for decision, ports in decided if ports]
 
 
-def _allowed(engine: Engine, pair: Pair, asked: PortSet, bound: Bound) -> PortSet:
+def _extent(engine: Engine, pair: Pair, asked: PortSet) -> Extent:
     arrival = pair.arrival
     if arrival is None:
-        return engine.allowed(pair.source, pair.destination, bound)
-    if not arrival.ports <= engine.admitted(Direction.INGRESS, arrival.source, arrival.destination, bound):
-        return PortSet.EMPTY
-    return engine.admitted(Direction.EGRESS, pair.source, pair.destination, bound) & asked
+        return extent(engine, pair.source, pair.destination, asked)
+    sent = extent(engine, pair.source, pair.destination, asked, (Direction.EGRESS,))
+    arriving = extent(engine, arrival.source, arrival.destination, arrival.ports, (Direction.INGRESS,))
+    return Extent(
+        sent.low if arrival.ports <= arriving.low else PortSet.EMPTY,
+        sent.high if arrival.ports <= arriving.high else PortSet.EMPTY,
+    )
 
 
 def _plain(source: Endpoint, destination: Endpoint, ports: PortSet, decision: Decision, why: tuple[str, str]) -> Part:
@@ -126,8 +130,26 @@ def _to_service(engine: Engine, source: Endpoint, destination: ServiceEndpoint, 
     parts = [part for target in dict.fromkeys(found) for part in _backend(engine, source, destination, target)]
     if parts:
         return parts
-    why = _NO_FAMILY if found else (f"cannot be reached: {destination.name} has no backend", "7.7")
+    if not found and has_unknown_backends(engine, destination):
+        return list(_unbacked(engine, source, destination, port))
+    why = _NO_FAMILY if found else _no_backend(destination)
     return [_plain(source, destination, port.ports or PortSet.ALL, Decision.DENIED, why)]
+
+
+def _unbacked(engine: Engine, source: Endpoint, destination: ServiceEndpoint, port: PortQuestion) -> Iterator[Part]:
+    """Judge a Service on what may be behind it, and as one behind which there is nothing (semantics 13.7)."""
+    for pair, ports in unbacked(engine, source, destination, port):
+        if isinstance(pair.source, PodEnd) or isinstance(pair.destination, PodEnd):
+            yield from _judge(engine, pair, ports)
+        else:
+            yield Part(pair, ports, Decision.ALLOWED, _NO_POD)
+        if pair.variant:
+            nothing = replace(pair, variant="where nothing is behind it")
+            yield Part(nothing, ports, Decision.DENIED, _no_backend(destination))
+
+
+def _no_backend(destination: ServiceEndpoint) -> tuple[str, str]:
+    return f"cannot be reached: {destination.name} has no backend", "7.7"
 
 
 def _backend(engine: Engine, source: Endpoint, destination: ServiceEndpoint, target: Target) -> Iterator[Part]:

@@ -12,7 +12,8 @@ from podfence.cluster.members import display_name
 from podfence.cluster.nodes import node_addresses
 from podfence.errors import EndpointError
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
-from podfence.sets.addresses import AddressSet, Family, family_of
+from podfence.policy.unknown import service
+from podfence.sets.addresses import AddressSet, Family, family_of, format_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -102,7 +103,10 @@ def as_ends(engine: Engine, member: Member) -> tuple[End, ...]:
         # A member that is not the state's own is one asked about at a single address.
         whole = engine.state.members.get(member.key) is member
         known = node_addresses(engine.state).get(member.node) if whole else None
-        return node_ends(engine, member.node, known or member.addresses)
+        ends = node_ends(engine, member.node, known or member.addresses)
+        if member.pod is None and not member.node:
+            return tuple(replace(end, anywhere=True) for end in ends)
+        return ends
     if member.addresses:
         return tuple(PodEnd(member, number, family_of(number)) for number in member.addresses)
     return tuple(PodEnd(member, None, family) for family in engine.assumed_families())
@@ -117,10 +121,14 @@ def node_ends(engine: Engine, name: str, addresses: tuple[int, ...]) -> tuple[No
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Ends of a question that are judged alike: pods (any stands for all), a piece of a range, or a node."""
+    """Ends of a question that are judged alike: pods (any stands for all), a piece of a range, or a node.
+
+    Whose an address is, is asked only of one that is `named`: of a range only those of nobody are meant.
+    """
 
     members: tuple[Member, ...] = ()
     piece: AddressSet | None = None
+    named: bool = False
     node: NodeEndpoint | None = None
 
 
@@ -132,7 +140,9 @@ def _groups(endpoint: Endpoint, cuts: list[int]) -> list[_Group]:
                 alike.setdefault(_likeness(member, cuts), []).append(member)
             return [_Group(members=tuple(group)) for group in alike.values()]
         case AddressesEndpoint(addresses=addresses):
-            return [_Group(piece=piece) for piece in _pieces(addresses, cuts)]
+            first, last = addresses.spans[0]
+            named = addresses.spans == ((first, last),) and first == last
+            return [_Group(piece=piece, named=named) for piece in _pieces(addresses, cuts)]
         case NodeEndpoint() as node:
             return [_Group(node=node)]
         case other:
@@ -179,7 +189,37 @@ def _between(engine: Engine, left: _Group, right: _Group, source: str, destinati
         for b, b_addresses in _ends(engine, other):
             if not (_family(a) == _family(b) or _is_loopback(a) or _is_loopback(b)):
                 continue
-            yield Pair(a, b, _name(one, source), _name(other, destination), a_addresses or b_addresses)
+            if isinstance(b, AddressEnd) and other.named and isinstance(a, PodEnd):
+                b = _perhaps_service(engine, b)  # noqa: PLW2901  the same end, with what is not known of it
+            pair = Pair(a, b, _name(one, source), _name(other, destination), a_addresses or b_addresses)
+            yield from _by_node(pair) if engine.world.is_open("Pod") else (pair,)
+
+
+def _perhaps_service(engine: Engine, end: AddressEnd) -> AddressEnd:
+    """Return an address with what may stand behind it, if it may be a Service's (semantics 13.8)."""
+    if end.address not in engine.world.service_addresses():
+        return end
+    return replace(end, behind=service(format_address(end.address)))
+
+
+def _by_node(pair: Pair) -> Iterator[Pair]:
+    """Yield a connection with a workload of hostNetwork for its pod on the other's node, and for its other pods.
+
+    The first is the other's own node (semantics 7.3), and nothing says where pods of the workload run (13.5).
+    """
+    one, other = pair.source, pair.destination
+    for own in (True, False):
+        if isinstance(one, NodeEnd) and one.anywhere and isinstance(other, PodEnd):
+            yield replace(pair, source=replace(one, own=own), source_name=_placed(pair.source_name, own=own))
+        elif isinstance(other, NodeEnd) and other.anywhere and isinstance(one, PodEnd):
+            name = _placed(pair.destination_name, own=own)
+            yield replace(pair, destination=replace(other, own=own), destination_name=name)
+        elif own:
+            yield pair
+
+
+def _placed(name: str, *, own: bool) -> str:
+    return f"the pod of {name} on the same node" if own else f"pods of {name} on other nodes"
 
 
 def _one_pod(left: _Group, right: _Group) -> bool:
@@ -201,7 +241,9 @@ def _ends(engine: Engine, group: _Group) -> Iterable[tuple[End, AddressSet | Non
         return [(AddressEnd(group.piece.spans[0][0]), group.piece)]
     if group.node is not None:
         found = node_ends(engine, group.node.node, group.node.addresses)
-        return [(replace(end, own=group.node.own), None) for end in found]
+        # Whether a node is a pod's own is a matter of its name, if it has one.
+        own = True if group.node.own else None if group.node.node else False
+        return [(replace(end, own=own), None) for end in found]
     return [(end, None) for end in as_ends(engine, group.members[0])]
 
 

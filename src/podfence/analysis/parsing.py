@@ -27,9 +27,9 @@ from podfence.analysis.endpoints import (
     SelfEndpoint,
     ServiceEndpoint,
     address_end,
-    known_addresses,
 )
 from podfence.analysis.spelling import address_of_pod_name, no_end, service_of, spelled
+from podfence.cluster.addresses import known_addresses
 from podfence.cluster.members import FINISHED_PHASES, Member, display_name
 from podfence.cluster.nodes import node_addresses, numbers_of
 from podfence.cluster.services import selected

@@ -129,7 +129,8 @@ def _arrival(engine: Engine, pair: Pair, ports: PortSet, entry: Entry, asked: Po
     here = place.backend == near
     if isinstance(end, PodEnd):
         end = replace(end, member=replace(end.member, node=place.backend))
-    node = NodeEnd(entry.node.node, _address(entry.node, pair.family), pair.family)
+    other = None if entry.node.node or entry.node.own else False
+    node = NodeEnd(entry.node.node, _address(entry.node, pair.family), pair.family, own=other)
     # A node that is asked by itself, or by a pod of its own, leads to all pods whatever the policy for outside.
     within = place.source == near
     sent_to_node = isinstance(source, PodEnd) and not within
@@ -143,7 +144,7 @@ def _arrival(engine: Engine, pair: Pair, ports: PortSet, entry: Entry, asked: Po
     seen: End = source
     if isinstance(source, PodEnd):
         seen = replace(source, member=replace(source.member, node=place.source))
-    behind = node if not here else NodeEnd(near, None, pair.family, own=True)
+    behind = replace(node, own=False) if not here else NodeEnd(near, None, pair.family, own=True)
     option = engine.options.service_source
     if not entry.host_port and ((option == "node" and not entry.local) or (option != "client" and not here)):
         seen = seen if entry.local else behind

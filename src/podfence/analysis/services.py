@@ -135,5 +135,5 @@ def node_sources(destination: PodEnd) -> tuple[tuple[NodeEnd, str], ...]:
     """Return the nodes with whose address a hidden client may arrive at a pod, with what they are called."""
     return (
         (NodeEnd(destination.member.node, None, destination.family, own=True), OWN_NODE),
-        (NodeEnd("", None, destination.family), OTHER_NODE),
+        (NodeEnd("", None, destination.family, own=False), OTHER_NODE),
     )

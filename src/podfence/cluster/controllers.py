@@ -30,6 +30,9 @@ _JOB_UIDS: Final = ("batch.kubernetes.io/controller-uid", "controller-uid")
 CHOSEN: Final = frozenset({TEMPLATE_HASH, REVISION_HASH, _GENERATION, *_JOB_UIDS})
 """The labels whose values nobody can know before there are pods; of a CronJob's pods, those with the Job's name too."""
 
+ALIKE: Final = (frozenset({JOB_NAME, _OLD_JOB_NAME}), frozenset(_JOB_UIDS))
+"""Labels of one pod that have the same value."""
+
 PER_POD: Final = frozenset({_POD_NAME, _POD_INDEX, _COMPLETION_INDEX})
 """The labels that differ from pod to pod of one workload."""
 

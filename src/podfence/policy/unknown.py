@@ -8,7 +8,20 @@ of the question that is decided otherwise than another.
 
 from __future__ import annotations
 
+from typing import Final
+
 from podfence.policy.verdict import Dependency, Matter
+
+RULES: Final = {
+    Matter.NAMESPACE_LABELS: "13.3",
+    Matter.LABEL: "13.4",
+    Matter.NODE: "13.5",
+    Matter.ADDRESS: "13.6",
+    Matter.BACKENDS: "13.7",
+    Matter.SERVICE: "13.8",
+    Matter.POLICIES: "13.9",
+}
+"""The rule of the semantics that says what values something unknown may have."""
 
 
 def part(text: str) -> Dependency:

@@ -162,7 +162,8 @@ class Reason(Value, frozen=True, kw_only=True):
     that isolate the pod, `nearest` the best miss, if they have any rule, and `remedy` the smallest change
     of a policy that would admit the connection. Allowed by default or exempt
     (own node, itself, no pod at this end): `policies` is empty. `semantics` is the number of the rule of
-    the specification that decided, `options` the engine options that did, as ``--set`` takes them.
+    the specification that decided, `options` the engine options that did, as ``--set`` takes them, and `depends_on`
+    what leaves it open.
     """
 
     direction: Direction
@@ -176,6 +177,7 @@ class Reason(Value, frozen=True, kw_only=True):
     nearest: Miss | None = None
     remedy: str = ""
     options: tuple[str, ...] = ()
+    depends_on: tuple[Dependency, ...] = ()
 
     def __str__(self) -> str:
         """Return ``ingress: NetworkPolicy shop/db (policies/db.yaml:3) isolates, no rule admits; …``."""

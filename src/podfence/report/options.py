@@ -20,7 +20,7 @@ _HEADER = ("OPTION", "DEFAULT", "VALUES", "RULE", "MEANING")
 def table(choices: dict[str, Choice], page: Page = PAGE) -> Iterator[str]:
     """Yield one line per option, named as `--set` takes it, wrapped to the page."""
     rows = [
-        (name.replace("_", "-"), choice.values[0], ", ".join(choice.values), choice.rule, choice.meaning)
+        (name.replace("_", "-"), choice.values[0], ", ".join(choice.written()), choice.rule, choice.meaning)
         for name, choice in choices.items()
     ]
     return columns.lines(rows, header=_HEADER, width=page.width, style=page.style)

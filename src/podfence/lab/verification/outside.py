@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from podfence.analysis.endpoints import known_addresses
+from podfence.cluster.addresses import known_addresses
 from podfence.kube.objects import NetworkPolicy
 from podfence.sets.addresses import AddressSet, parse_address
 
