@@ -64,6 +64,8 @@ def _alternatives(
     found: list[Part] = []
     if not is_source and (service := api_service(engine.state)) is not None and has_port(service, port):
         return judged(engine, other, service, port)
+    if not is_source and end.unread is not None:
+        return _to_service(engine, other, ServiceEndpoint(end.name, end.unread), port)
     for one in end.ends:
         parts = judged(engine, one, other, port) if is_source else judged(engine, other, one, port)
         several = len(end.ends) > 1
