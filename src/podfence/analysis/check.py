@@ -81,7 +81,7 @@ def _verdict(engine: Engine, source: str, destination: str, port: PortQuestion, 
     everything = reduce(or_, asked, AddressSet.EMPTY) if asked else None
     named = [_named(part, everything) for part in _merge(parts)]
     # Parts that differ in nothing a reader would see, such as the address family, are one.
-    details = tuple(dict.fromkeys(_part_verdict(engine, part, over=_told(part, named)) for part in named))
+    details = _unique(_part_verdict(engine, part, over=_told(part, named)) for part in named)
     # The reasons shown first are those of what is not allowed: that is what people ask about.
     shown = next(detail for detail in details if detail.decision is not Decision.ALLOWED)
     return Verdict(
@@ -94,6 +94,11 @@ def _verdict(engine: Engine, source: str, destination: str, port: PortQuestion, 
         depends_on=tuple({item.text: item for item in (*differs(parts), *_unknown_in(details))}.values()),
         parts=details,
     )
+
+
+def _unique(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
+    """Return verdicts in order, those that say the same once; the labels in them have no hash."""
+    return tuple({msgspec.json.encode(verdict): verdict for verdict in verdicts}.values())
 
 
 def _unknown_in(parts: Iterable[Verdict]) -> tuple[Dependency, ...]:
@@ -186,10 +191,12 @@ def _reasons(engine: Engine, part: Part) -> tuple[Reason, Reason]:
     source, destination, arrival = part.pair.source, part.pair.destination, part.pair.arrival
     telling = _telling_point(engine, part)
     alone = part.ports.spans == ((telling, telling),)
-    egress = reason(engine, Direction.EGRESS, source, destination, telling, alone=alone)
+    ports = part.ports
+    egress = reason(engine, Direction.EGRESS, source, destination, telling, alone=alone, mend=ports)
     if arrival is not None:
-        source, destination, telling, alone = arrival.source, arrival.destination, arrival.ports.spans[0][0], True
-    return egress, reason(engine, Direction.INGRESS, source, destination, telling, alone=alone)
+        source, destination, ports = arrival.source, arrival.destination, arrival.ports
+        telling, alone = ports.spans[0][0], True
+    return egress, reason(engine, Direction.INGRESS, source, destination, telling, alone=alone, mend=ports)
 
 
 def _telling_point(engine: Engine, part: Part) -> int:

@@ -79,9 +79,11 @@ def _direction(reason: Reason, end: str, style: Style) -> Iterator[str]:
         yield from _indented(_rule(reason.nearest.rule, style), 4)
         yield f"    admits {reason.nearest.admits}"
         yield f"    but {reason.nearest.gap}"
-    if reason.remedy:
+    if reason.remedies:
         yield "  Smallest change that would admit it"
-        yield f"    {reason.remedy}"
+        first, *others = reason.remedies
+        yield f"    {first.text}"
+        yield from (f"    or {item.text}" for item in others)
     rests = ([f"semantics {reason.semantics}"] if reason.semantics else []) + [
         f"option {option}" for option in reason.options
     ]
