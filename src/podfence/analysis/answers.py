@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from podfence.documents import Value
+from podfence.policy.verdict import Dependency
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,7 +124,8 @@ class PodConnection(Value, frozen=True):
 class Connectivity(Value, frozen=True, kw_only=True):
     """The whole answer; `open_sources` and `open_destinations` define what "open pods" stands for.
 
-    `notes` say what a reader should know of the cluster: what was made up, left out, or does nothing.
+    `notes` say what a reader should know of the cluster: what was made up, left out, or does nothing. `unknown` is
+    what is not in the input, and leaves some of the connections open.
     """
 
     connections: tuple[Connection, ...]
@@ -134,6 +136,7 @@ class Connectivity(Value, frozen=True, kw_only=True):
     pods: int = 0
     policies: int = 0
     notes: tuple[str, ...] = ()
+    unknown: tuple[Dependency, ...] = ()
 
     def __iter__(self) -> Iterator[Connection]:
         """Yield the connections in order."""

@@ -69,6 +69,7 @@ def connectivity(
         pods=sum(len(item.members) for item in view.index.classes.values()),
         policies=sum(len(table) for table in view.state.policies.values()),
         notes=notes,
+        unknown=asked.doubts.unknown,
     )
 
 
