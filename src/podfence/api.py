@@ -139,17 +139,19 @@ class Cluster:
         port: int | str | None = None,
         namespaces: Collection[str] | None = None,
         namespace: str | None = None,
+        absent: bool = True,
         progress: Callable[[float, int], None] | None = None,
     ) -> Connectivity:
         """Return who can reach whom, as sets.
 
         `source`, `destination` and `port` limit the answer to one end or port; `namespaces` to connections
-        with an end in one of them. `progress` is told what is done and how much there is to do. Raises
+        with an end in one of them. `absent` asks also for what rules admit with peers of which none is here.
+        `progress` is told what is done and how much there is to do. Raises
         EndpointError as `check` does.
         """
         from podfence.analysis.connectivity import connectivity
 
-        question = self._question(source, destination, port, namespaces, namespace)
+        question = self._question(source, destination, port, namespaces, namespace, absent=absent)
         return connectivity(self.model, question, progress, self.notes)
 
     def overview(
@@ -160,12 +162,14 @@ class Cluster:
         port: int | str | None = None,
         namespaces: Collection[str] | None = None,
         namespace: str | None = None,
+        absent: bool = True,
         progress: Callable[[float, int], None] | None = None,
     ) -> Overview:
         """Return the connections of `connectivity` in the fewest and shortest lines, for people; they may overlap."""
         from podfence.analysis.overview import overview
 
-        return overview(self.model, self._question(source, destination, port, namespaces, namespace), progress)
+        question = self._question(source, destination, port, namespaces, namespace, absent=absent)
+        return overview(self.model, question, progress)
 
     def pod_connections(
         self,
@@ -207,6 +211,8 @@ class Cluster:
         port: int | str | None,
         namespaces: Collection[str] | None,
         namespace: str | None,
+        *,
+        absent: bool = False,
     ) -> ListQuestion:
         from podfence.analysis.asked import ListQuestion
 
@@ -220,6 +226,7 @@ class Cluster:
             parse_endpoint(self.state, destination, own) if destination is not None else None,
             parse_port(port),
             namespaces,
+            absent,
         )
 
 

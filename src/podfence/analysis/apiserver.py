@@ -16,7 +16,7 @@ from podfence.analysis.endpoints import (
 from podfence.cluster.members import Member, display_name
 from podfence.cluster.nodes import node_addresses, numbers_of
 from podfence.cluster.services import recorded
-from podfence.kube.objects import Key
+from podfence.kube.objects import Key, Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,8 @@ def apiserver(state: ClusterState) -> AlternativesEndpoint:
         tunnel = Member(Key("Pod", "kube-system", "k8s-app=konnectivity-agent"), None, _TUNNEL_AGENT, ())
         nodes = (NodeEndpoint("another node", "", ()), NodeEndpoint("the pod's own node", "", (), own=True))
         ends = (*nodes, PodsEndpoint("a konnectivity pod", (tunnel,), hypothetical=True))
-        return AlternativesEndpoint("apiserver", ends, "what the API server connects from")
+        unread = Service(namespace="default", name="kubernetes", headless=True)
+        return AlternativesEndpoint("apiserver", ends, "what the API server connects from", unread)
     # A cluster with such pods leads what the API server sends through them.
     through = {end.name: end for end in _system_pods(state, _TUNNEL_AGENT)}
     return AlternativesEndpoint("apiserver", tuple({**found, **through}.values()), "what the API server connects from")

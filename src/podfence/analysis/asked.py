@@ -17,6 +17,7 @@ from podfence.analysis.view import View, view_of
 from podfence.cluster.members import display_name
 from podfence.errors import EndpointError
 from podfence.policy.reach import Reach
+from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet
 
 if TYPE_CHECKING:
@@ -29,12 +30,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ListQuestion:
-    """What to list: optionally one end or both, ports, and namespaces one of which an end must be in."""
+    """What to list: optionally one end or both, ports, and namespaces one of which an end must be in.
+
+    `absent`: also what rules admit with peers of which none is there.
+    """
 
     source: Endpoint | None
     destination: Endpoint | None
     port: PortQuestion
     namespaces: Collection[str] | None
+    absent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,36 @@ class Asked:
             return destinations if alone(found.members.values()) else 0
         return 0
 
+    def subjects(self, direction: Direction) -> int:
+        """Return the classes whose connections with pods that are not there are asked about.
+
+        None, if they are not, or if the end that the pods would be is another one.
+        """
+        question = self.question
+        if not question.absent or (question.destination if direction is Direction.EGRESS else question.source):
+            return 0
+        bits = 0
+        for side in (self.source,) if direction is Direction.EGRESS else self.destinations:
+            bits |= side.bits
+        return bits & self._shown
+
+    def only(self, direction: Direction) -> frozenset[str] | None:
+        """Return the names to show of those classes, None for all."""
+        if direction is Direction.EGRESS:
+            return self.source.only
+        found = [side.only for side in self.destinations]
+        return None if None in found else frozenset().union(*filter(None, found))
+
+    @property
+    def _shown(self) -> int:
+        index, names = self.view.index, self.question.namespaces
+        if names is None:
+            return index.all
+        shown = 0
+        for name in names:
+            shown |= index.in_namespace(name)
+        return shown
+
     def lines(self, progress: Callable[[float, int], None] | None = None) -> Iterator[tuple[Side, Line]]:
         """Yield the connections asked about, each with its destinations; each pair and port is in one line at most.
 
@@ -92,12 +127,7 @@ class Asked:
                 yield side, line
 
     def _to(self, destination: Side) -> Question:
-        index, question = self.view.index, self.question
-        shown = index.all
-        if question.namespaces is not None:
-            shown = 0
-            for name in question.namespaces:
-                shown |= index.in_namespace(name)
+        question, shown = self.question, self._shown
         blocks = (
             (destination.bits & shown, self.source.bits),
             (destination.bits & ~shown, self.source.bits & shown),

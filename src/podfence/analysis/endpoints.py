@@ -65,11 +65,16 @@ class SelfEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class AlternativesEndpoint:
-    """One of several ends, of which is not known which: `ends` are judged each, and `of` says what they are."""
+    """One of several ends, of which is not known which: `ends` are judged each, and `of` says what they are.
+
+    Where nothing of it is in the input, `ends` are what it may be as a source, and `unread` is the Service of which it
+    would be the backends as a destination.
+    """
 
     name: str
     ends: tuple[Endpoint, ...]
     of: str
+    unread: Service | None = None
 
 
 Endpoint = PodsEndpoint | ServiceEndpoint | AddressesEndpoint | NodeEndpoint | SelfEndpoint | AlternativesEndpoint

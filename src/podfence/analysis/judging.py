@@ -64,6 +64,11 @@ def _alternatives(
     found: list[Part] = []
     if not is_source and (service := api_service(engine.state)) is not None and has_port(service, port):
         return judged(engine, other, service, port)
+    if not is_source and end.unread is not None:
+        unread = ServiceEndpoint(end.name, end.unread)
+        if has_unknown_backends(engine, unread):
+            return list(_unbacked(engine, other, unread, port))
+        return [_plain(other, end, port.ports or PortSet.ALL, Decision.DENIED, _no_backend(unread))]
     for one in end.ends:
         parts = judged(engine, one, other, port) if is_source else judged(engine, other, one, port)
         several = len(end.ends) > 1

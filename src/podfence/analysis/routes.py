@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, NodeEndpoint, PodsEndpoint, ServiceEndpoint
 from podfence.analysis.paths import Entry
@@ -12,12 +12,15 @@ from podfence.analysis.services import Target, targets
 from podfence.cluster.members import display_name
 from podfence.cluster.nodes import numbers_of
 from podfence.sets import PortSet
+from podfence.sets.ports import point
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from podfence.cluster.state import ClusterState
     from podfence.kube.objects import ServicePort
+
+_AT_NODES: Final = ("NodePort", "LoadBalancer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,17 @@ def service_at(state: ClusterState, destination: Endpoint, asked: PortSet) -> Se
     return None
 
 
+def node_ports(state: ClusterState) -> frozenset[int]:
+    """Return the NodePorts of all Services, as points (`podfence.sets.ports`)."""
+    return frozenset(
+        point(port.protocol, port.node_port)
+        for service in state.services.values()
+        if service.type in _AT_NODES
+        for port in service.ports
+        if port.node_port
+    )
+
+
 def _all(state: ClusterState, destination: Endpoint) -> Iterator[Route]:
     yield from _by_address(state, destination)
     if isinstance(destination, NodeEndpoint):
@@ -78,7 +92,7 @@ def _by_address(state: ClusterState, destination: Endpoint) -> Iterator[Route]:
 
 def _by_node_port(state: ClusterState, node: NodeEndpoint) -> Iterator[Route]:
     for service in state.services.values():
-        for port in service.ports if service.type in ("NodePort", "LoadBalancer") else ():
+        for port in service.ports if service.type in _AT_NODES else ():
             if port.node_port:
                 entry = Entry(node, local=service.external_traffic_policy == "Local")
                 end = ServiceEndpoint(display_name(service.key), service)

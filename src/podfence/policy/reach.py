@@ -92,6 +92,10 @@ class Reach:
         """Return the classes no policy isolates in a direction."""
         return self._index.all & ~self._sides[direction].isolated
 
+    def grants(self, direction: Direction, number: int) -> list[Grant]:
+        """Return what the rules of a class admit in a direction, in order of policy name and rule."""
+        return self._sides[direction].by_subject.get(number, [])
+
     def universe(self, scenario: Scenario) -> int:
         """Return the classes that have an address of the scenario's family."""
         assumed = scenario.family in self._engine.assumed_families()

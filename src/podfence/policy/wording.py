@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from podfence.cluster.members import display_name
 from podfence.policy.ends import AddressEnd, End, PodEnd
@@ -13,10 +13,26 @@ from podfence.sets.addresses import format_address
 from podfence.sets.ports import LAST_PORT, OTHER_POINT, PROTOCOLS
 
 if TYPE_CHECKING:
-    from podfence.kube.objects import Labels, Peer, PolicyPort, Requirement, Rule, Selector
+    from podfence.kube.objects import Labels, Peer, PolicyPort, Rule, Selector
 
 
-def requirement_text(requirement: Requirement) -> str:
+class Requiring(Protocol):
+    """A requirement of a selector, read or answered."""
+
+    @property
+    def key(self) -> str:
+        """The label's key."""
+
+    @property
+    def operator(self) -> str:
+        """One of ``In``, ``NotIn``, ``Exists`` and ``DoesNotExist``."""
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The values that are listed."""
+
+
+def requirement_text(requirement: Requiring) -> str:
     """Return ``app=web``, ``app in (a, b)``, ``app not in (a)``, ``app exists`` or ``app absent``."""
     key, values = requirement.key, requirement.values
     match requirement.operator:
@@ -26,7 +42,7 @@ def requirement_text(requirement: Requirement) -> str:
             return f"{key} not in ({', '.join(values)})"
         case "Exists":
             return f"{key} exists"
-        case "DoesNotExist":
+        case _:
             return f"{key} absent"
 
 
