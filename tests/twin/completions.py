@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from podfence.cluster.controllers import UNKNOWN
 from podfence.kube.objects import Namespace, NetworkPolicy, Node, Pod
 
 from .addresses import in_block, parse_address, parse_network
@@ -36,8 +37,7 @@ RANGES = {
 }
 ORDINARY = {4: ("10.77.0.7", "172.31.7.7", "192.168.77.7", "100.100.7.7"), 6: ("fd77::7", "2a00:77::7")}
 FRESH_NODE = "another-node"
-
-Change = "Namespace | Node | tuple[str, Pod]"
+STEPS = (*range(1, 9), *range(-8, 0))
 
 
 def completions(
@@ -49,23 +49,28 @@ def completions(
 
 
 def completed(objects: Sequence[KubeObject], choices: list[list[list[KubeObject]]]) -> Iterator[list[KubeObject]]:
-    """Yield the completions: a value chosen of each thing, in every combination."""
+    """Yield the completions: a value chosen of each thing, in every combination that gives no address to two ends."""
     for chosen in product(*choices):
         present = {item.key: item for item in objects}
         for items in chosen:
             for item in items:
                 known = present.get(item.key)
                 present[item.key] = _both(known, item) if isinstance(known, Pod) and isinstance(item, Pod) else item
-        yield list(present.values())
+        there = list(present.values())
+        given = [text for items in chosen for item in items if isinstance(item, Pod | Node) for text in item.addresses]
+        if len(given) == len(set(given)):
+            yield there
 
 
 def _both(known: Pod, item: Pod) -> Pod:
-    """Return a pod with what two choices say of it: its addresses and its node."""
+    """Return a pod with what two choices say of it: its addresses, its node and its labels."""
     node = item.template.node or known.template.node
+    one, other = known.template.labels, item.template.labels
+    labels = {key: other[key] if value == UNKNOWN else value for key, value in one.items()}
     return msgspec.structs.replace(
         known,
         addresses=known.addresses or item.addresses,
-        template=msgspec.structs.replace(known.template, node=node),
+        template=msgspec.structs.replace(known.template, node=node, labels=labels),
     )
 
 
@@ -107,15 +112,17 @@ def _labels(objects: Sequence[KubeObject], name: str) -> Iterator[Labels]:
 def _pods(
     objects: Sequence[KubeObject], source: End, destination: End, options: Options
 ) -> Iterator[list[list[KubeObject]]]:
-    for end, other in ((source, destination), (destination, source)):
+    for slot, (end, other) in enumerate(((source, destination), (destination, source))):
         pod = _named(objects, end)
         if pod is None:
             continue
+        if UNKNOWN in pod.template.labels.values():
+            yield [[_with_value(pod, value)] for value in _pod_values(objects)]
         part_of_node = pod.template.host_network and options.host_network == "node"
         if not pod.addresses and not part_of_node:
             yield [
                 [msgspec.structs.replace(pod, addresses=addresses)]
-                for addresses in _addresses(objects, (source, destination), options)
+                for addresses in _addresses(objects, (source, destination), options, slot)
             ]
         if not pod.template.node and (part_of_node or _is_node(objects, other, options)):
             yield [
@@ -123,6 +130,18 @@ def _pods(
                 for name in _node_names(objects)
                 for fresh in _fresh(objects, name, (source, destination), options)
             ]
+
+
+def _with_value(pod: Pod, chosen: str) -> Pod:
+    labels = {key: chosen if value == UNKNOWN else value for key, value in pod.template.labels.items()}
+    return msgspec.structs.replace(pod, template=msgspec.structs.replace(pod.template, labels=labels))
+
+
+def _pod_values(objects: Sequence[KubeObject]) -> list[str]:
+    selectors = [item.pod_selector for item in objects if isinstance(item, NetworkPolicy)]
+    selectors += [peer.pod_selector for rule in rules(objects) for peer in rule.peers if peer.pod_selector]
+    values = {value for selector in selectors for term in selector.requirements for value in term.values}
+    return [*sorted(values), "something-else"]
 
 
 def _on(pod: Pod, node: str) -> Pod:
@@ -150,7 +169,7 @@ def _fresh(
     if name != FRESH_NODE:
         yield []
         return
-    for addresses in _addresses(objects, ends, options):
+    for addresses in _addresses(objects, ends, options, 2):
         yield [Node(name=name, labels={}, addresses=addresses)]
 
 
@@ -163,7 +182,7 @@ def _nodes(objects: Sequence[KubeObject], ends: Sequence[End], options: Options)
     if free:
         asked |= set(_node_names(objects)) - {FRESH_NODE}
     there = {item.name: item for item in objects if isinstance(item, Node)}
-    for name in sorted(asked):
+    for slot, name in enumerate(sorted(asked), 3):
         told = [
             text
             for item in objects
@@ -173,12 +192,18 @@ def _nodes(objects: Sequence[KubeObject], ends: Sequence[End], options: Options)
         node = there.get(name, Node(name=name, labels={}, addresses=tuple(told)))
         if not node.addresses and options.host_network == "node":
             yield [
-                [msgspec.structs.replace(node, addresses=addresses)] for addresses in _addresses(objects, ends, options)
+                [msgspec.structs.replace(node, addresses=addresses)]
+                for addresses in _addresses(objects, ends, options, slot)
             ]
 
 
-def _addresses(objects: Sequence[KubeObject], ends: Sequence[End], options: Options) -> list[tuple[str, ...]]:
-    """Return addresses that an end may have, one of each family that is assumed, one of each kind."""
+def _addresses(
+    objects: Sequence[KubeObject], ends: Sequence[End], options: Options, slot: int
+) -> list[tuple[str, ...]]:
+    """Return addresses that an end may have, one of each family that is assumed, one of each kind.
+
+    Of several of a kind ends at other slots have others.
+    """
     blocks = [peer.ip_block for rule in rules(objects) for peer in rule.peers if peer.ip_block is not None]
     taken = {parse_address(end.address) for end in ends if isinstance(end, AddressEnd)}
     for item in objects:
@@ -187,7 +212,7 @@ def _addresses(objects: Sequence[KubeObject], ends: Sequence[End], options: Opti
         if isinstance(item, Pod):
             taken.update(map(parse_address, item.node_addresses))
     taken |= set(_named_one_by_one(objects))
-    by_family = [_of_family(family, blocks, taken) for family in ASSUMED_FAMILIES[options.pod_families]]
+    by_family = [_of_family(family, blocks, taken, slot) for family in ASSUMED_FAMILIES[options.pod_families]]
     return [tuple(map(str, chosen)) for chosen in product(*by_family)]
 
 
@@ -202,17 +227,16 @@ def _named_one_by_one(objects: Sequence[KubeObject]) -> Iterator[Address]:
                             yield network.network_address
 
 
-def _of_family(family: int, blocks: list[IPBlock], taken: set[Address]) -> list[Address]:
-    found: dict[tuple[bool, ...], Address] = {}
+def _of_family(family: int, blocks: list[IPBlock], taken: set[Address], slot: int) -> list[Address]:
+    found: dict[tuple[bool, ...], dict[Address, None]] = {}
     near = [cut for block in blocks for cut in block_cuts(block) if cut.version == family]
     # What lies between two cuts is also next to one of those that are taken.
-    near += [
-        cut + step for cut in near for step in (1, 2, 3, -1, -2, -3) if 0 <= int(cut) + step < 2**cut.max_prefixlen
-    ]
-    for address in (*map(parse_address, ORDINARY[family]), *near):
+    near += [cut + step for cut in near for step in STEPS if 0 <= int(cut) + step < 2**cut.max_prefixlen]
+    ordinary = [parse_address(text) + step for text in ORDINARY[family] for step in range(8)]
+    for address in (*ordinary, *near):
         if address in taken or not any(address in network for network in RANGES[family]):
             continue
         if address.is_loopback or address.is_multicast or address.is_unspecified or address.is_link_local:
             continue
-        found.setdefault(tuple(in_block(address, block) for block in blocks), address)
-    return list(found.values())
+        found.setdefault(tuple(in_block(address, block) for block in blocks), {})[address] = None
+    return [list(several)[slot % len(several)] for several in found.values()]
