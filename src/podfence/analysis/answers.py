@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from podfence.documents import Value
-from podfence.policy.verdict import Direction
+from podfence.policy.verdict import Dependency, Direction
 from podfence.policy.wording import requirement_text
 
 if TYPE_CHECKING:
@@ -176,7 +176,8 @@ class Connectivity(Value, frozen=True, kw_only=True):
     """The whole answer; `open_sources` and `open_destinations` define what "open pods" stands for.
 
     `absent` is what rules admit with pods of which none is in the input. `notes` say what a reader should know of the
-    cluster: what was made up, left out, or does nothing.
+    cluster: what was made up, left out, or does nothing. `unknown` is what is not in the input, and leaves some of the
+    connections open.
     """
 
     connections: tuple[Connection, ...]
@@ -188,6 +189,7 @@ class Connectivity(Value, frozen=True, kw_only=True):
     policies: int = 0
     absent: tuple[AbsentConnection, ...] = ()
     notes: tuple[str, ...] = ()
+    unknown: tuple[Dependency, ...] = ()
 
     def __iter__(self) -> Iterator[Connection]:
         """Yield the connections in order."""

@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from podfence.analysis.doubts import Doubts
 from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, NodeEndpoint, PodsEndpoint, ServiceEndpoint
 from podfence.analysis.lines import Line, Question, lines
 from podfence.analysis.naming import owner_key
@@ -69,6 +70,7 @@ class Asked:
         self.source = _side(self.view, question.source)
         self.destinations = tuple(_destinations(self.view, question))
         self.reach = Reach(self.view.engine, self.view.index)
+        self.doubts = Doubts(self.view, self.reach)
         asked = (end.addresses for end in ends if isinstance(end, AddressesEndpoint) and end.name == "internet")
         self.internet = next(asked, AddressSet.EMPTY)
 
@@ -121,7 +123,7 @@ class Asked:
         `progress` is that of `podfence.analysis.lines.lines`.
         """
         for side in self.destinations:
-            for line in lines(self.view, self.reach, self._to(side), progress):
+            for line in lines(self.view, self.reach, self.doubts, self._to(side), progress):
                 yield side, line
 
     def _to(self, destination: Side) -> Question:

@@ -10,10 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from podfence.cluster.controllers import UNKNOWN
+import msgspec
+
+from podfence.cluster.controllers import is_unknown
 from podfence.kube.objects import Key
 from podfence.policy.ends import AddressEnd, PodEnd
+from podfence.policy.engine import Bound
 from podfence.policy.extent import Extent, extent
+from podfence.policy.reach import Scenario
 from podfence.policy.verdict import Direction, Matter
 from podfence.sets import AddressSet, PortSet, members
 from podfence.sets.addresses import family_of
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
 
     from podfence.analysis.view import View
     from podfence.cluster.members import Member
-    from podfence.policy.reach import AddressPartition, Reach, Scenario
+    from podfence.policy.reach import AddressPartition, Reach
     from podfence.policy.verdict import Dependency
     from podfence.sets.addresses import Family
 
@@ -42,24 +46,29 @@ class Settled:
 class Doubts:
     """The pairs of a listing of which the two bounds do not say all."""
 
-    def __init__(self, view: View, reach: Reach, scenarios: list[Scenario]) -> None:
+    def __init__(self, view: View, reach: Reach) -> None:
         """Ask about the classes of a view."""
         self._view = view
         self._reach = reach
-        self.scenarios = scenarios
+        self.scenarios = _scenarios(view, reach)
         self._known: dict[object, Settled] = {}
         self._options = tuple(
             name.replace("_", "-") for name in BOUND_OPTIONS if getattr(view.engine.options, name) == "depends"
         )
         self.unsure = self._unsure()
-        self.met: dict[tuple[Matter, str], Dependency] = {}
+        self._met: dict[tuple[Matter, str], Dependency] = {}
+
+    @property
+    def unknown(self) -> tuple[Dependency, ...]:
+        """What is not known that an answer depended on so far, in a stable order."""
+        return tuple(self._met[key] for key in sorted(self._met))
 
     def _unsure(self) -> int:
         """Return the classes of which it is not known which policies select them (semantics 13.4)."""
         found = 0
         if self._view.engine.world.is_open("Pod"):
             for number, item in self._view.index.classes.items():
-                if UNKNOWN in item.labels.values():
+                if any(map(is_unknown, item.labels.values())):
                     found |= 1 << number
         return found
 
@@ -89,7 +98,7 @@ class Doubts:
         names = {end.member.namespace for end in one.values()}
         words = [_word(item, names) for item in rests]
         for item in rests:
-            self.met.setdefault((item.what, item.object), item)
+            self._met.setdefault((item.what, item.text), msgspec.structs.replace(item, values=()))
         return Settled(extents, self._why(words))
 
     def _why(self, words: Iterable[str]) -> str:
@@ -150,3 +159,13 @@ def _word(item: Dependency, sending: set[str]) -> str:
     if item.what is Matter.NAMESPACE_LABELS:
         return f"the labels of the {'sources' if item.object in sending else 'destinations'}' namespaces"
     return "the addresses of the pods" if item.what is Matter.ADDRESS else item.text
+
+
+def _scenarios(view: View, reach: Reach) -> list[Scenario]:
+    families: set[Family] = set(view.index.families())
+    if view.index.unaddressed or not families:
+        families.update(view.engine.assumed_families())
+    uncertain = any(getattr(view.engine.options, name) == "depends" for name in BOUND_OPTIONS)
+    uncertain |= bool(reach.unknown_spaces or (view.index.unaddressed and view.engine.world.is_open("Pod")))
+    bounds = (Bound.PESSIMISTIC, Bound.OPTIMISTIC) if uncertain else (Bound.PESSIMISTIC,)
+    return [Scenario(family, bound) for family in sorted(families) for bound in bounds]

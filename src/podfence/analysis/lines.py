@@ -7,21 +7,20 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from podfence.analysis.doubts import BOUND_OPTIONS, Doubts
 from podfence.analysis.pairs import as_ends
 from podfence.policy.ends import NodeEnd, PodEnd
 from podfence.policy.engine import Bound
 from podfence.policy.extent import Extent
-from podfence.policy.reach import Scenario
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet, members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from podfence.analysis.doubts import Doubts
     from podfence.analysis.view import View
     from podfence.policy.options import Options
-    from podfence.policy.reach import AddressPartition, Partition, Reach
+    from podfence.policy.reach import AddressPartition, Partition, Reach, Scenario
     from podfence.sets.addresses import Family
 
 _LARGE = 8
@@ -64,13 +63,16 @@ class Question:
 
 
 def lines(
-    view: View, reach: Reach, question: Question, progress: Callable[[float, int], None] | None = None
+    view: View,
+    reach: Reach,
+    doubts: Doubts,
+    question: Question,
+    progress: Callable[[float, int], None] | None = None,
 ) -> list[Line]:
     """Return the connectivity asked about; each pair and port is in one line at most.
 
     `progress` is told how many classes of destinations are done, and how many there are.
     """
-    doubts = Doubts(view, reach, _scenarios(view, reach))
     pods = _between_pods(reach, question, doubts, progress)
     incoming = _outside(reach, Direction.INGRESS, question, view.engine.options, doubts)
     if question.hidden:
@@ -163,16 +165,6 @@ def _joined(found: dict[tuple[int, PortSet, str], int]) -> dict[tuple[int, PortS
     for (destinations, ports, depends), sources in by_destination.items():
         result[sources, ports, depends] = result.get((sources, ports, depends), 0) | destinations
     return result
-
-
-def _scenarios(view: View, reach: Reach) -> list[Scenario]:
-    families: set[Family] = set(view.index.families())
-    if view.index.unaddressed or not families:
-        families.update(view.engine.assumed_families())
-    uncertain = any(getattr(view.engine.options, name) == "depends" for name in BOUND_OPTIONS)
-    uncertain |= bool(reach.unknown_spaces or (view.index.unaddressed and view.engine.world.is_open("Pod")))
-    bounds = (Bound.PESSIMISTIC, Bound.OPTIMISTIC) if uncertain else (Bound.PESSIMISTIC,)
-    return [Scenario(family, bound) for family in sorted(families) for bound in bounds]
 
 
 def _combine(

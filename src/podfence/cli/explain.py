@@ -39,4 +39,4 @@ def command(*, inputs: Inputs, source: str, destination: str, port: str | None, 
     cluster = load(inputs)
     answer = cluster.explain(source, destination, port, namespace=inputs.own_namespace)
     gaps = cluster.gaps_between(source, destination, namespace=inputs.own_namespace)
-    return question.answered("Explanation", answer, cluster.notes, form, colour, gaps)
+    return question.answered("Explanation", answer, cluster, form, colour, gaps)

@@ -92,7 +92,8 @@ def command(
     cluster = load(inputs)
     gaps = cluster.gaps if inputs.shown is None else [gap for gap in cluster.gaps if gap.touches(inputs.shown)]
     if as_grid:
-        outputs.write_as("Matrix", form, cluster.matrix(port=port, namespaces=inputs.shown), colour, gaps)
+        grid = cluster.matrix(port=port, namespaces=inputs.shown)
+        outputs.write_as("Matrix", form, grid, colour, gaps, cluster.assumes)
         return 0
     question = Question(
         source=source,
@@ -104,7 +105,7 @@ def command(
     if pods:
         connections = cluster.pod_connections(**question)
         first = tuple(islice(connections, 1))
-        outputs.write_as("PodConnections", form, chain(first, connections), colour, gaps)
+        outputs.write_as("PodConnections", form, chain(first, connections), colour, gaps, cluster.assumes)
         if not first:
             note(inputs, "nothing is allowed")
     else:
@@ -114,7 +115,7 @@ def command(
             kind = "Overview" if form in formats.names("Overview") else "Connectivity"
             ask = cluster.overview if kind == "Overview" else cluster.connectivity
             answer: Overview | Connectivity = ask(**question, absent=peers == "all", progress=progress)
-        outputs.write_as(kind, form, answer, colour, gaps)
+        outputs.write_as(kind, form, answer, colour, gaps, cluster.assumes)
         _tell(answer, inputs, only_hosts=bool(cluster.state.members))
     return 0
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from podfence.cluster.controllers import UNKNOWN
+from podfence.cluster.controllers import UNKNOWN, is_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -89,8 +89,9 @@ def may_hold(requirement: Requirement, labels: Mapping[str, str | None], *, whol
     if requirement.key not in labels and not whole:
         return None
     value = labels.get(requirement.key)
-    if value == UNKNOWN and requirement.operator in ("In", "NotIn"):
-        return None
+    if value is not None and is_unknown(value) and requirement.operator in ("In", "NotIn"):
+        possible = any(item.startswith(value.removesuffix(UNKNOWN)) for item in requirement.values)
+        return None if possible else requirement.operator == "NotIn"
     return holds(requirement, {} if value is None else {requirement.key: value})
 
 

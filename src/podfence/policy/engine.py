@@ -15,7 +15,7 @@ from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING, Literal
 
-from podfence.cluster.controllers import UNKNOWN
+from podfence.cluster.controllers import is_unknown
 from podfence.cluster.selection import may_match
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
 from podfence.policy.legacy import compile_namespace
@@ -47,13 +47,15 @@ def settle(value: str, bound: Bound, denying: str, allowing: str) -> str:
     return denying if bound is Bound.PESSIMISTIC else allowing
 
 
-UnsetKind = Literal["Pod", "Node"]
-"""The kinds of ends of which no address may be known."""
+UnsetKind = Literal["Pod", "Node", "AnyNode"]
+"""The kinds of ends of which no address may be known; of the last it is not known which node it is."""
 
 
 def kind_of(end: PodEnd | NodeEnd) -> UnsetKind:
-    """Return whether an end is a pod or a node."""
-    return "Pod" if isinstance(end, PodEnd) else "Node"
+    """Return whether an end is a pod, a certain node or any node."""
+    if isinstance(end, PodEnd):
+        return "Pod"
+    return "Node" if end.name else "AnyNode"
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +242,7 @@ class Engine:
         return may_match(selection.namespaces, {**labels, **dict(end.space)}, whole=False)
 
     def _pods_match(self, selection: Selection, end: PodEnd) -> bool | None:
-        if not (end.more or end.labels) and (end.member.pod or UNKNOWN not in end.member.labels.values()):
+        if not (end.more or end.labels) and (end.member.pod or not any(map(is_unknown, end.member.labels.values()))):
             return selection.matches_labels(end.member.labels)
         if not self.world.is_open("Pod"):
             return selection.matches_labels(end.member.labels)
@@ -286,9 +288,14 @@ class Engine:
     def unset_addresses(self, kind: UnsetKind, family: Family) -> AddressSet:
         """Return the addresses that a pod or a node of which none is known may have (semantics 13.6)."""
         whole = AddressSet.V4 if family == 4 else AddressSet.V6
-        if not self.world.is_open(kind):
+        if not self._is_unset(kind):
             return whole
-        return self.world.pod_addresses(family) if kind == "Pod" else self.world.node_addresses(family)
+        if kind == "Pod":
+            return self.world.pod_addresses(family)
+        return self.world.node_addresses(family, anyone=kind == "AnyNode")
+
+    def _is_unset(self, kind: UnsetKind) -> bool:
+        return self.world.is_open("Pod" if kind == "Pod" else "Node")
 
     def holds_unset(self, block: AddressSet, kind: UnsetKind, family: Family) -> bool | None:
         """Return whether a block holds the address of a pod or node of which none is known; None where that is open.
@@ -300,7 +307,7 @@ class Engine:
         inside = block & everything
         if inside == everything or not inside:
             return bool(inside)
-        return None if self.world.is_open(kind) else False
+        return None if self._is_unset(kind) else False
 
 
 def _behind(

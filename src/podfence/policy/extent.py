@@ -14,7 +14,7 @@ from functools import reduce
 from operator import and_, or_
 from typing import TYPE_CHECKING, NamedTuple
 
-from podfence.cluster.controllers import ALIKE, UNKNOWN
+from podfence.cluster.controllers import ALIKE, UNKNOWN, is_unknown
 from podfence.cluster.members import display_name
 from podfence.cluster.selection import Selection, may_hold
 from podfence.policy import unknown
@@ -230,13 +230,15 @@ class _Question:
             message = f"{end} has no labels"
             raise TypeError(message)
         keys = next((group for group in ALIKE if asked.key in group), frozenset((asked.key,)))
-        there = {key: end.member.labels[key] for key in keys if end.member.labels.get(key) == UNKNOWN}
+        there = {key: value for key, value in end.member.labels.items() if key in keys and is_unknown(value)}
+        begins = min(there.values(), default="").removesuffix(UNKNOWN)
         values = {
             value
             for selection in self._selections(subject, peer)
             for term in (selection.pods.requirements if selection.pods else ())
             if term.key in (there or keys)
             for value in term.values
+            if value.startswith(begins)
         }
         cases = []
         for text, value in _cells(asked.key, values):

@@ -10,8 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from podfence.cluster.addresses import known_addresses
+from podfence.cluster.nodes import node_addresses
 from podfence.policy.options import KINDS
 from podfence.sets import AddressSet, spans
+from podfence.sets.addresses import family_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -85,9 +87,17 @@ class World:
         """Return the addresses that a pod of which none is known may have (semantics 13.6)."""
         return self._free(self._pod_ranges(family), family)
 
-    def node_addresses(self, family: Family) -> AddressSet:
-        """Return the addresses that a node of which none is known may have (semantics 13.6)."""
-        return self._free(_EVERYWHERE if self._options.pod_cidrs == "any" else _POD_RANGES, family)
+    def node_addresses(self, family: Family, *, anyone: bool) -> AddressSet:
+        """Return the addresses that a node of which none is known may have (semantics 13.6).
+
+        If it may be `anyone` of the nodes, it may have the addresses of those that are known.
+        """
+        found = self._free(_EVERYWHERE if self._options.pod_cidrs == "any" else _POD_RANGES, family)
+        if not anyone:
+            return found
+        known = {number for several in node_addresses(self._state).values() for number in several}
+        there = spans.normalize((number, number) for number in known if family_of(number) == family)
+        return found | AddressSet(there)
 
     def _free(self, ranges: tuple[str, ...], family: Family) -> AddressSet:
         """Return the addresses of ranges that are nobody's and that no policy names one by one."""
