@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from podfence.analysis.answers import Connectivity, Matrix, PodConnection
     from podfence.analysis.asked import ListQuestion
+    from podfence.analysis.mending import Mended
     from podfence.analysis.overview import Overview
     from podfence.cluster.state import Event
     from podfence.kube.decode import Validation
@@ -119,6 +120,12 @@ class Cluster:
         )
 
     explain = check
+
+    def mended(self, verdict: Verdict) -> tuple[Mended, ...]:
+        """Return the policies as the narrowest changes would make them that a verdict of `check` proposes."""
+        from podfence.analysis.mending import mended
+
+        return mended(self.state, verdict)
 
     def gaps_between(self, source: str, destination: str, *, namespace: str | None = None) -> tuple[Gap, ...]:
         """Return the gaps that could turn what `check` says of two ends; it is no firm answer unless there are none.

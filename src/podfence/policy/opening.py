@@ -142,7 +142,11 @@ def _subjects(engine: Engine, policy: CompiledPolicy, asked: Asked) -> list[PodE
         and member.key != asked.subject.member.key
         and policy.subject.matches_labels(member.labels)
     ]
-    return [asked.subject, *(end for member in _apart(members) for end in _ends(engine, member))]
+    subject = asked.subject
+    # It was asked about at one of its addresses.
+    whole = _ends(engine, engine.state.members.get(subject.member.key, subject.member))
+    others = [end for end in whole if (end.address, end.family) != (subject.address, subject.family)]
+    return [subject, *others, *(end for member in _apart(members) for end in _ends(engine, member))]
 
 
 def _pairs(engine: Engine, subjects: list[PodEnd], grants: list[Grant], asked: Asked) -> Iterator[tuple[PodEnd, End]]:
