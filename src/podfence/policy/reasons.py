@@ -15,11 +15,11 @@ from podfence.policy.engine import Bound
 from podfence.policy.extent import extent
 from podfence.policy.misses import nearest_miss
 from podfence.policy.options import describe
-from podfence.policy.references import policy_ref, rule_ref
+from podfence.policy.references import has_idle_rules, is_by_default, policy_ref, rule_ref
 from podfence.policy.remedies import remedies
 from podfence.policy.unknown import RULES, option
 from podfence.policy.verdict import Decision, Direction, Matter, Reason, RuleRef, Tier
-from podfence.policy.wording import Wanted, end_name, match_text
+from podfence.policy.wording import Wanted, end_name, match_text, shortened
 from podfence.sets import PortSet
 from podfence.sets.ports import OTHER_POINT
 
@@ -202,7 +202,7 @@ def _denied(engine: Engine, direction: Direction, subject: PodEnd, peer: End, po
     refs = tuple(policy_ref(policy) for policy in policies)
     wanted = Wanted(point, alone=alone)
     nearest = nearest_miss(engine, direction, subject, peer, wanted)
-    names = ", ".join(str(ref) for ref in refs)
+    names = shortened([str(ref) for ref in refs])
     verb = "isolates" if len(refs) == 1 else "isolate"
     refused = [f"{ref} {policy.refused}" for ref, policy in zip(refs, policies, strict=True) if policy.refused]
     if refused and nearest is None:
@@ -210,20 +210,26 @@ def _denied(engine: Engine, direction: Direction, subject: PodEnd, peer: End, po
     elif nearest is None:
         summary = f"{names} {verb} and {'has' if len(refs) == 1 else 'have'} no {direction} rule"
     else:
-        miss = nearest.miss
-        short = f"rule {miss.rule.index + 1}"
+        short = f"rule {nearest.rule.index + 1}"
         if len(refs) > 1:
-            short += f" of {miss.rule.policy.name}"
-        summary = f"{names} {verb}, no rule admits; nearest: {short} admits {miss.admits}, {miss.gap}"
+            short += f" of {nearest.rule.policy.name}"
+        summary = f"{names} {verb}, no rule admits; nearest: {short} admits {nearest.admits}, {nearest.gap}"
         summary = "; ".join([summary, *refused])
+    left_out = [ref.name for ref, policy in zip(refs, policies, strict=True) if is_by_default(policy, direction)]
+    if left_out:
+        summary += f"; policyTypes is left out of {shortened(left_out)}, which makes it a policy for Ingress too (2.3)"
+    idle = [ref.name for ref, policy in zip(refs, policies, strict=True) if has_idle_rules(policy, direction)]
+    if idle:
+        other = Direction.EGRESS if direction is Direction.INGRESS else Direction.INGRESS
+        summary += f"; policyTypes of {shortened(idle)} leaves out {other}, so the {other} rules have no effect (2.4)"
     return Reason(
         direction=direction,
         decision=Decision.DENIED,
         tier=Tier.NETWORK_POLICY,
         summary=summary,
-        semantics="2.8" if refused and nearest is None else "2.2",
+        semantics="2.8" if refused and nearest is None else "2.3" if left_out else "2.2",
         policies=refs,
-        nearest=nearest.miss if nearest else None,
+        nearest=nearest,
         options=deciding(engine, direction, subject, peer, point),
     )
 
@@ -249,6 +255,6 @@ def _admitting(
                 if isinstance(source, NetworkPolicy):
                     rules = source.ingress if direction is Direction.INGRESS else source.egress
                     match = match_text(rules[grant.rule], items[grant.rule], direction, source.namespace)
-                return _Admitting(rule_ref(policy, direction, grant.rule), match)
+                return _Admitting(rule_ref(policy, direction, grant.rule, items[grant.rule]), match)
             items[grant.rule] += 1
     return None

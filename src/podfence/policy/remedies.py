@@ -33,7 +33,7 @@ from podfence.policy.opening import (
     opened_by_policy,
     with_policy,
 )
-from podfence.policy.references import policy_ref
+from podfence.policy.references import is_by_default, policy_ref
 from podfence.policy.stable import stable_labels
 from podfence.policy.verdict import Direction
 from podfence.sets import PortSet
@@ -94,15 +94,8 @@ class _Proposer:
     def types(self) -> Iterator[Change]:
         """Yield `policyTypes` for policies that isolate only because theirs were left out (semantics 2.3)."""
         for policy in self._policies:
-            source = policy.source
-            if (
-                self._asked.direction is Direction.INGRESS
-                and isinstance(source, NetworkPolicy)
-                and source.egress
-                and not source.ingress
-                and _types_left_out(source)
-            ):
-                yield SetPolicyTypes(namespace=self._space, policy=source.name, policy_types=("Egress",))
+            if is_by_default(policy, self._asked.direction):
+                yield SetPolicyTypes(namespace=self._space, policy=policy.key.name, policy_types=("Egress",))
 
     def narrow(self) -> Iterator[Change]:
         """Yield changes from the smallest on; a policy that is for more pods than the workload's is left as it is."""
@@ -255,12 +248,6 @@ def _rules(policy: CompiledPolicy, direction: Direction) -> tuple[Rule, ...]:
     if not isinstance(source, NetworkPolicy):
         return ()
     return source.ingress if direction is Direction.INGRESS else source.egress
-
-
-def _types_left_out(policy: NetworkPolicy) -> bool:
-    written = policy.origin.written() if policy.origin is not None else None
-    spec = written.get("spec") if isinstance(written, dict) else None
-    return isinstance(spec, dict) and not spec.get("policyTypes")
 
 
 def _ports(ports: PortSet) -> tuple[PortItem, ...]:

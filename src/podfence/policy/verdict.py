@@ -128,7 +128,8 @@ class PolicyRef(Value, frozen=True):
 class RuleRef(Value, frozen=True):
     """A rule as named in a reason: its policy, direction and index (from 1 in texts, from 0 here).
 
-    `excerpt` holds the numbered source lines of the rule, empty when it did not come from a file.
+    `excerpt` holds the numbered source lines of the rule, and `item` those of the item of its peers that admits, empty
+    when it did not come from a file.
     """
 
     policy: PolicyRef
@@ -136,6 +137,7 @@ class RuleRef(Value, frozen=True):
     index: int
     position: Position | None = None
     excerpt: tuple[Line, ...] = ()
+    item: tuple[Line, ...] = ()
 
     def __str__(self) -> str:
         """Return ``NetworkPolicy shop/db (policies/db.yaml:3) rule 1 (policies/db.yaml:14)``."""
