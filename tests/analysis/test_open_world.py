@@ -370,7 +370,7 @@ def test_a_listing_depends_where_check_does_in_one_line_for_a_rule() -> None:
     answer = Cluster.from_objects(objects).connectivity(destination="shop/web")
 
     assert [str(item.sources) + ": " + item.depends for item in answer] == [
-        "ingress/ctl, lost/*: depends on the labels of the sources' namespaces"]  # fmt: skip
+        "lost/*, ingress/ctl: depends on the labels of the sources' namespaces"]  # fmt: skip
     assert [item.object for item in answer.unknown] == ["ingress", "lost"]
 
 
