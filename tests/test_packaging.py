@@ -109,6 +109,12 @@ def test_installed_command_tells_its_version_outside_the_checkout(
     assert version in answer.stdout
 
 
+def test_installed_command_carries_the_specification(installed: Path, tmp_path: Path) -> None:
+    answer = run(installed / "podfence", "semantics", "2.2", cwd=tmp_path)
+
+    assert "An isolated pod allows what some rule" in answer.stdout, answer.stderr
+
+
 def test_installed_package_is_not_the_checkout(installed: Path, tmp_path: Path) -> None:
     answer = run(installed / "python", "-c", "import podfence; print(podfence.__file__)", cwd=tmp_path)
 

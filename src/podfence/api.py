@@ -7,13 +7,16 @@ import os
 from typing import TYPE_CHECKING, cast
 
 from podfence.analysis.check import check
-from podfence.analysis.endpoints import namespaces_of, parse_endpoint, require_namespace
+from podfence.analysis.endpoints import namespaces_of
 from podfence.analysis.notes import notes
+from podfence.analysis.parsing import parse_endpoint, require_namespace
 from podfence.analysis.ports import parse_port
+from podfence.analysis.spelling import taken_apart
 from podfence.cluster.state import ClusterState
 from podfence.policy.engine import Engine
 from podfence.policy.model import Model
-from podfence.policy.options import Options
+from podfence.policy.options import KINDS, Options
+from podfence.policy.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
     from podfence.analysis.answers import Connectivity, Matrix, PodConnection
     from podfence.analysis.asked import ListQuestion
+    from podfence.analysis.mending import Mended
     from podfence.analysis.overview import Overview
     from podfence.cluster.state import Event
     from podfence.kube.decode import Validation
@@ -51,8 +55,12 @@ class Cluster:
         ignored: Mapping[str, int] | None = None,
         namespace: str = "default",
         read: Loaded | None = None,
+        closed: Collection[str] = (),
     ) -> None:
-        """Ask the state with the options; `load`, `load_live` and `from_objects` make the state."""
+        """Ask the state with the options; `load`, `load_live` and `from_objects` make the state.
+
+        Of the kinds `closed` everything was read that there is (semantics 13.1).
+        """
         self.gaps: tuple[Gap, ...] = read.gaps if read else ()
         self.details: tuple[str, ...] = read.details if read else ()
         self._read_notes: tuple[str, ...] = read.notes if read else ()
@@ -61,9 +69,18 @@ class Cluster:
         self.warnings = warnings
         self.ignored = dict(ignored or {})
         self.namespace = namespace
-        self._engine = Engine(state, options)
+        self._opened = frozenset(KINDS) - frozenset(closed)
+        self._engine = Engine(state, options, self._world())
         self._model: Model | None = None
         self._notes: tuple[str, ...] | None = None
+
+    def _world(self) -> World:
+        return World(self.state, self.options, self._opened, self.gaps)
+
+    @property
+    def assumes(self) -> tuple[str, ...]:
+        """What a firm answer takes for granted of what was not read, one sentence each (semantics 13.2)."""
+        return self._engine.world.assumes()
 
     @property
     def model(self) -> Model:
@@ -94,14 +111,21 @@ class Cluster:
         does not exist.
         """
         own = namespace or self.namespace
+        start, end, port = taken_apart(source, destination, port)
         return check(
             self._engine,
-            parse_endpoint(self.state, source, own),
-            parse_endpoint(self.state, destination, own),
+            parse_endpoint(self.state, start, own),
+            parse_endpoint(self.state, end, own),
             parse_port(port),
         )
 
     explain = check
+
+    def mended(self, verdict: Verdict) -> tuple[Mended, ...]:
+        """Return the policies as the narrowest changes would make them that a verdict of `check` proposes."""
+        from podfence.analysis.mending import mended
+
+        return mended(self.state, verdict)
 
     def gaps_between(self, source: str, destination: str, *, namespace: str | None = None) -> tuple[Gap, ...]:
         """Return the gaps that could turn what `check` says of two ends; it is no firm answer unless there are none.
@@ -109,7 +133,8 @@ class Cluster:
         Raises EndpointError as `check` does.
         """
         own = namespace or self.namespace
-        ends = [parse_endpoint(self.state, text, own) for text in (source, destination)] if self.gaps else []
+        texts = taken_apart(source, destination, None)[:2]
+        ends = [parse_endpoint(self.state, text, own) for text in texts] if self.gaps else []
         touched = {name for end in ends for name in namespaces_of(end)}
         return tuple(gap for gap in self.gaps if gap.touches(touched))
 
@@ -121,17 +146,19 @@ class Cluster:
         port: int | str | None = None,
         namespaces: Collection[str] | None = None,
         namespace: str | None = None,
+        absent: bool = True,
         progress: Callable[[float, int], None] | None = None,
     ) -> Connectivity:
         """Return who can reach whom, as sets.
 
         `source`, `destination` and `port` limit the answer to one end or port; `namespaces` to connections
-        with an end in one of them. `progress` is told what is done and how much there is to do. Raises
+        with an end in one of them. `absent` asks also for what rules admit with peers of which none is here.
+        `progress` is told what is done and how much there is to do. Raises
         EndpointError as `check` does.
         """
         from podfence.analysis.connectivity import connectivity
 
-        question = self._question(source, destination, port, namespaces, namespace)
+        question = self._question(source, destination, port, namespaces, namespace, absent=absent)
         return connectivity(self.model, question, progress, self.notes)
 
     def overview(
@@ -142,12 +169,14 @@ class Cluster:
         port: int | str | None = None,
         namespaces: Collection[str] | None = None,
         namespace: str | None = None,
+        absent: bool = True,
         progress: Callable[[float, int], None] | None = None,
     ) -> Overview:
         """Return the connections of `connectivity` in the fewest and shortest lines, for people; they may overlap."""
         from podfence.analysis.overview import overview
 
-        return overview(self.model, self._question(source, destination, port, namespaces, namespace), progress)
+        question = self._question(source, destination, port, namespaces, namespace, absent=absent)
+        return overview(self.model, question, progress)
 
     def pod_connections(
         self,
@@ -178,7 +207,9 @@ class Cluster:
         Several threads may ask a cluster at once, but not while it takes an event in.
         """
         self._notes = None
-        return self.model.apply(event)
+        change = self.model.apply(event)
+        self._engine.world = self._world()
+        return change
 
     def _question(
         self,
@@ -187,10 +218,14 @@ class Cluster:
         port: int | str | None,
         namespaces: Collection[str] | None,
         namespace: str | None,
+        *,
+        absent: bool = False,
     ) -> ListQuestion:
         from podfence.analysis.asked import ListQuestion
 
         own = namespace or self.namespace
+        if destination is not None:
+            _, destination, port = taken_apart("", destination, port)
         for name in namespaces or ():
             require_namespace(self.state, name)
         return ListQuestion(
@@ -198,6 +233,7 @@ class Cluster:
             parse_endpoint(self.state, destination, own) if destination is not None else None,
             parse_port(port),
             namespaces,
+            absent,
         )
 
 
@@ -287,4 +323,6 @@ def load_live(
     from podfence.kube.live.snapshot import load_live as load_objects
 
     loaded = load_objects(access, os.environ, timeout=timeout, legacy=options.legacy, progress=progress)
-    return Cluster(ClusterState(loaded.objects), options, loaded.warnings, loaded.ignored, access.namespace)
+    return Cluster(
+        ClusterState(loaded.objects), options, loaded.warnings, loaded.ignored, access.namespace, closed=loaded.listed
+    )

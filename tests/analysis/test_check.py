@@ -26,6 +26,7 @@ from podfence.kube.objects import (
     Workload,
 )
 from podfence.policy.options import Options
+from podfence.policy.verdict import told
 from tests.policy.parts import app, block, label, pod, policy, rule
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ ONLY_HTTP = policy("only", app("app"), ingress=[rule(ports=[PolicyPort("TCP", "h
 FROM_BLOCK = policy("only", app("app"), ingress=[rule(block("203.0.113.0/24", "203.0.113.128/25"))])
 V6_ONLY = policy("only", app("app"), ingress=[rule(block("::/0"))])
 DENY_ALL = policy("deny", ingress=[], egress=[])
-DUAL, DUAL_WEB = owned("app-0", "10.0.1.1", family6="fd00::11"), pod("web", "10.0.0.1", "fd00::1")
+DUAL, DUAL_WEB = owned("app-0", "10.0.1.1", family6="fd00::11"), pod("web", "10.0.0.1", "fd00::1", node="n1")
 ONLY6 = pod("six", "fd00::6")
 TEMPLATE = Workload(kind="StatefulSet", namespace="shop", name="app", template=STABLE.template)
 
@@ -144,9 +145,9 @@ CASES: list[Case] = [
 @pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
 def test_decisions_and_what_they_depend_on(case: Case) -> None:
     _, objects, source, destination, port, decision, depends_on = case
-    verdict = Cluster.from_objects(objects).check(source, destination, port)
+    verdict = Cluster.from_objects(objects, Options.parse(["world=closed"])).check(source, destination, port)
 
-    assert (verdict.decision, verdict.depends_on) == (decision, depends_on), str(verdict)
+    assert (verdict.decision, told(verdict.depends_on)) == (decision, depends_on), str(verdict)
     assert bool(verdict.parts) == (decision == "depends")
     assert {part.decision for part in verdict.parts} == ({"allowed", "denied"} if verdict.parts else set())
 

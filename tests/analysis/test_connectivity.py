@@ -108,7 +108,7 @@ LISTS: list[tuple[str, list[KubeObject], dict[str, Any], list[str]]] = [
     ("between addresses, which no policy judges", [*TRIO, DENY_ALL], {"source": "203.0.113.9", "destination": "198.51.100.7", "port": 80}, [
         "203.0.113.9/32 -> 198.51.100.7/32 TCP 80"]),
     ("a hypothetical source", [*TRIO, FROM_WEB], {"source": "shop/app=web", "destination": "shop/db"}, ["shop/app=web -> shop/db TCP 5432"]),
-    ("whole namespaces", [WEB, DB, TOOL, pod("x", namespace="dev"), policy("p", namespace="dev", ingress=[rule(Peer(namespace_selector=label("t", "a")))]), space("shop", t="a")],
+    ("whole namespaces", [WEB, DB, TOOL, pod("x", namespace="dev"), policy("p", namespace="dev", ingress=[rule(Peer(namespace_selector=label("t", "a")))]), space("shop", t="a"), space("dev")],
         {"destination": "dev/tool"}, ["shop/* -> dev/tool all ports"]),
     ("a workload of unlike pods", [owned("app-0", "stable"), owned("app-1", "canary"), DB, policy("p", label("track", "canary"), ingress=[])],
         {"destination": "shop/app"}, ["everything -> shop/sts/app[track=stable] all ports"]),

@@ -7,15 +7,10 @@ import re
 
 import pytest
 
-from podfence.analysis.endpoints import (
-    AddressesEndpoint,
-    NodeEndpoint,
-    PodsEndpoint,
-    ServiceEndpoint,
-    known_addresses,
-    parse_endpoint,
-)
+from podfence.analysis.endpoints import AddressesEndpoint, NodeEndpoint, PodsEndpoint, ServiceEndpoint
+from podfence.analysis.parsing import parse_endpoint
 from podfence.analysis.ports import parse_port
+from podfence.cluster.addresses import known_addresses
 from podfence.cluster.members import display_name
 from podfence.cluster.state import ClusterState
 from podfence.errors import EndpointError

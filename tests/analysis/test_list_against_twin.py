@@ -64,7 +64,6 @@ def judged_pods(objects: list[KubeObject], options: Options) -> list[Pod]:
 @MANY
 @given(objects=strategies.clusters(), options=strategies.options())
 def test_pods_listed_as_connected_are_those_the_twin_connects(objects: list[KubeObject], options: Options) -> None:
-    options = options.with_value("unknown_address", "depends")
     twin = Twin(objects, options)
     pods = judged_pods(objects, options)
     found: dict[tuple[str, str], list[PodConnection]] = defaultdict(list)

@@ -60,7 +60,7 @@ def outside(text: str) -> bool:
 @tried(150)
 @given(objects=strategies.clusters(), options=strategies.options())
 def test_the_sets_listed_stand_for_the_pods_listed(objects: list[KubeObject], options: Options) -> None:
-    cluster = Cluster.from_objects(objects, options.with_value("unknown_address", "depends"))
+    cluster = Cluster.from_objects(objects, options.with_value("world", "open"))
     judged = options.self_traffic == "policy"
     by_pods: Counter[Line] = Counter()
     linked_outside: set[Line] = set()

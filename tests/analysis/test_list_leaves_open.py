@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podfence.analysis.endpoints import parse_endpoint
 from podfence.analysis.pairs import pairs
+from podfence.analysis.parsing import parse_endpoint
 from podfence.api import Cluster
-from podfence.policy.engine import Bound, Engine
+from podfence.policy.extent import extent
 from podfence.sets.ports import OTHER_POINT, PortSet, point
 from tests.twin import boundaries, strategies
 from tests.twin.effort import tried
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from podfence.kube.objects import KubeObject
     from podfence.policy.options import Options
 
-LEFT_OPEN = ("icmp", "ip_block_pods", "unknown_address")
+LEFT_OPEN = (("icmp", "depends"), ("ip_block_pods", "depends"), ("world", "open"))
 
 
 @st.composite
 def open_options(draw: st.DrawFn) -> Options:
     """Return options of which some that concern the listing are left open."""
     options = draw(strategies.options())
-    for name in draw(st.lists(st.sampled_from(LEFT_OPEN), min_size=1, unique=True)):
-        options = options.with_value(name, "depends")
+    for name, value in draw(st.lists(st.sampled_from(LEFT_OPEN), min_size=1, unique=True)):
+        options = options.with_value(name, value)
     return options
 
 
@@ -58,14 +58,11 @@ def asked(objects: list[KubeObject]) -> list[int]:
 
 def judged(cluster: Cluster, source: str, destination: str) -> tuple[list[PortSet], list[PortSet]]:
     """Return the ports surely and possibly allowed, for each pair of addresses of the two ends."""
-    engine = Engine(cluster.state, cluster.options)
+    engine = cluster.model.engine
     ends = (parse_endpoint(cluster.state, text, "default") for text in (source, destination))
     found = pairs(engine, *ends)
-    low, high = (
-        [engine.allowed(pair.source, pair.destination, bound) for pair in found]
-        for bound in (Bound.PESSIMISTIC, Bound.OPTIMISTIC)
-    )
-    return low, high
+    extents = [extent(engine, pair.source, pair.destination) for pair in found]
+    return [item.low for item in extents], [item.high for item in extents]
 
 
 def word(lines: list[PodConnection], at: int) -> str:

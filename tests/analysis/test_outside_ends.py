@@ -24,6 +24,7 @@ from podfence.kube.objects import (
     Service,
     ServicePort,
 )
+from podfence.policy.verdict import told
 
 APP = Selector((Requirement("app", "In", ("web",)),))
 WEB = Pod(
@@ -74,7 +75,7 @@ def test_a_service_that_may_hide_its_clients_depends_on_the_option_for_that() ->
     verdict = Cluster.from_objects([NAMESPACE, WEB, CLOSED, NODE_PORT]).check("203.0.113.9", "svc/web", 80)
 
     assert verdict.decision == "depends"
-    assert verdict.depends_on == "option service-source"
+    assert told(verdict.depends_on) == "option service-source"
     assert [part.source for part in verdict.parts] == ["203.0.113.9", "the pod's own node", "another node"]
 
 
@@ -106,7 +107,7 @@ def test_no_address_family_of_a_backend_is_forgotten(addresses: tuple[str, ...],
     verdict = Cluster.from_objects([NAMESPACE, pod, FROM_V6, NODE_PORT], options).check("internet", "svc/web", 80)
 
     assert verdict.decision == "depends"
-    assert verdict.depends_on.endswith("the address family")
+    assert told(verdict.depends_on).endswith("the address family")
 
 
 def test_a_range_in_pieces_says_once_what_its_node_says() -> None:
@@ -117,7 +118,7 @@ def test_a_range_in_pieces_says_once_what_its_node_says() -> None:
     lines = [str(part) for part in verdict.parts]
 
     assert len(lines) == len(set(lines)) == 4
-    assert verdict.depends_on == "option service-source and the address"
+    assert told(verdict.depends_on) == "option service-source and the address"
 
 
 def test_families_that_are_decided_alike_are_one_line() -> None:
@@ -130,7 +131,7 @@ def test_families_that_are_decided_alike_are_one_line() -> None:
         "allowed default/other TCP 80",
         "denied default/web TCP 80",
     ]
-    assert verdict.depends_on == "the destination pod"
+    assert told(verdict.depends_on) == "the destination pod"
 
 
 def test_families_that_are_decided_differently_are_told_apart() -> None:
@@ -237,7 +238,7 @@ def test_only_options_that_have_a_say_are_named_as_left_open() -> None:
     verdict = Cluster.from_objects([NAMESPACE, WEB, other, CLOSED], options).check("web", "other", "icmp")
 
     assert verdict.egress.options == ("icmp",)
-    assert verdict.depends_on == "option icmp"
+    assert told(verdict.depends_on) == "option icmp"
 
 
 def test_a_pod_has_one_address_of_each_family_for_check_and_list_alike() -> None:

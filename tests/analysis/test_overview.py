@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podfence.analysis.endpoints import known_addresses
+from podfence.analysis.answers import Ports
 from podfence.api import Cluster
+from podfence.cluster.addresses import known_addresses
 from podfence.kube.objects import Peer, PolicyPort, Selector
 from podfence.sets.addresses import AddressSet, parse_address
 from tests.policy.parts import app, block, pod, policy, rule, space
@@ -21,7 +22,6 @@ from tests.twin.effort import tried
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from podfence.analysis.answers import Ports
     from podfence.analysis.overview import Ends, Overview
     from podfence.kube.objects import KubeObject
     from podfence.policy.options import Options
@@ -65,6 +65,7 @@ class Shown:
 
     def points(self, ports: Sequence[tuple[str, int | None]], *, with_itself: bool) -> Iterator[Point]:
         for line in self.answer.lines:
+            assert isinstance(line.ports, Ports), "ports of peers that are here have numbers"
             for source in self.names(line.sources, self.answer.open_sources):
                 for destination in self.names(line.destinations, self.answer.open_destinations):
                     if with_itself or source != destination:
@@ -96,7 +97,7 @@ def questions(draw: st.DrawFn, objects: list[KubeObject]) -> dict[str, Any]:
 def test_the_lines_for_people_are_the_connections(
     data: st.DataObject, objects: list[KubeObject], options: Options
 ) -> None:
-    cluster = Cluster.from_objects(objects, options.with_value("unknown_address", "depends"))
+    cluster = Cluster.from_objects(objects, options.with_value("world", "open"))
     question: dict[str, Any] = {}
     if any(item.namespace == "default" for item in boundaries.pod_ends(objects)):
         question = data.draw(questions(objects))
@@ -113,7 +114,7 @@ def test_the_lines_for_people_are_the_connections(
     ports = [(item.protocol if item.port else "other", item.port) for item in boundaries.traffic(objects)]
     internet = AddressSet.ALL - AddressSet.PRIVATE - known_addresses(cluster.state)
     outside = {address: parse_address(address) in internet for address in boundaries.addresses(objects)}
-    apart, together = cluster.connectivity(**question), cluster.overview(**question)
+    apart, together = cluster.connectivity(**question), cluster.overview(**question, absent=False)
     expected = set(Shown(as_overview(apart), pods, outside).points(ports, with_itself=judged))
     shown = set(Shown(together, pods, outside).points(ports, with_itself=judged))
 

@@ -31,7 +31,7 @@ SOURCES = ("client", "node", "depends")
 
 
 def drawn_options(options: Options, source: str) -> Options:
-    return options.with_value("unknown_address", "depends").with_value("service_source", source)
+    return options.with_value("service_source", source)
 
 
 def text_of(port: ServicePort) -> str:

@@ -40,6 +40,7 @@ def _offered(program: Program, line: str) -> list[str]:
                 "why",
                 "lab",
                 "options",
+                "semantics",
                 "config",
                 "schema",
                 "completion",

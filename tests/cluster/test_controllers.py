@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from podfence.cluster.controllers import ADDED, CHOSEN, PER_POD, UNKNOWN, added_labels, numbers
+from podfence.cluster.controllers import ADDED, CHOSEN, PER_POD, UNKNOWN, added_labels, is_unknown, numbers
 from podfence.cluster.state import ClusterState, Event, EventType
 from podfence.kube.objects import Key, NetworkPolicy, PodTemplate, Requirement, Selector, Service, Workload
 from podfence.kube.validation.names import label_value
@@ -32,10 +32,10 @@ LABELS = [
     (workload("Deployment"), None, {"pod-template-hash": UNKNOWN}),
     (workload("ReplicaSet"), None, {}),
     (workload("DaemonSet"), None, {"controller-revision-hash": UNKNOWN, "pod-template-generation": UNKNOWN}),
-    (workload("StatefulSet"), 2, {"controller-revision-hash": UNKNOWN, NAME: "db-2", "apps.kubernetes.io/pod-index": "2"}),
-    (workload("StatefulSet"), None, {"controller-revision-hash": UNKNOWN, NAME: UNKNOWN, "apps.kubernetes.io/pod-index": UNKNOWN}),
+    (workload("StatefulSet"), 2, {"controller-revision-hash": "db-?", NAME: "db-2", "apps.kubernetes.io/pod-index": "2"}),
+    (workload("StatefulSet"), None, {"controller-revision-hash": "db-?", NAME: "db-?", "apps.kubernetes.io/pod-index": UNKNOWN}),
     (workload("Job"), None, {"job-name": "db", "batch.kubernetes.io/job-name": "db", "controller-uid": UNKNOWN, "batch.kubernetes.io/controller-uid": UNKNOWN}),
-    (workload("CronJob"), None, {"job-name": UNKNOWN, "batch.kubernetes.io/job-name": UNKNOWN, "controller-uid": UNKNOWN, "batch.kubernetes.io/controller-uid": UNKNOWN}),
+    (workload("CronJob"), None, {"job-name": "db-?", "batch.kubernetes.io/job-name": "db-?", "controller-uid": UNKNOWN, "batch.kubernetes.io/controller-uid": UNKNOWN}),
     (workload("Rollout"), None, {}),
 ]  # fmt: skip
 
@@ -54,8 +54,8 @@ def test_the_lab_puts_on_what_the_engine_expects(kind: str) -> None:
     expected = {"app": "db", **added_labels(item, number=0)}
     real = pod_labels(item, "5d4f", "0")
     assert real.keys() <= expected.keys()
-    assert {key: value for key, value in real.items() if expected[key] != UNKNOWN} == {
-        key: value for key, value in expected.items() if value != UNKNOWN
+    assert {key: value for key, value in real.items() if not is_unknown(expected[key])} == {
+        key: value for key, value in expected.items() if not is_unknown(value)
     }
     assert real.keys() >= expected.keys() - CHOSEN
 

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from podfence.cluster.state import ClusterState
 from podfence.errors import PodfenceError
-from podfence.kube.objects import ContainerPort, Node, Peer, PodTemplate, PolicyPort, Workload
+from podfence.kube.objects import ContainerPort, Node, Peer, PodTemplate, PolicyPort, Service, ServicePort, Workload
 from podfence.lab.verification.compare import verify
+from podfence.lab.verification.plan import schedule
 from podfence.policy.engine import Engine
+from podfence.policy.model import Model
 from podfence.policy.options import Options
 from podfence.sets import AddressSet
 from tests.lab.simulated import Network, way_of
@@ -97,6 +99,33 @@ def test_exactly_the_ways_that_do_the_opposite_are_differences(
     for trial in answer.differences:
         assert trial.expected != trial.observed
         assert trial.reason.startswith("egress: ")
+
+
+# Nodes
+
+
+def test_nodes_are_tried_on_the_ports_that_rules_and_node_ports_name() -> None:
+    out = policy("out", app("web"), egress=[rule(block("172.18.0.0/24"), ports=[PolicyPort("TCP", 10250)])])
+    served = Service(
+        namespace="shop",
+        name="db",
+        type="NodePort",
+        selector={"app": "db"},
+        ports=(ServicePort(5432, 5432, node_port=30432),),
+    )
+    model = Model(Engine(ClusterState([*SHOP, out, served]), Options()))
+    tried = {
+        (item.source.name, item.destination.name, item.port.text): item.expected
+        for item in schedule(model, AddressSet.EMPTY, all_pairs=True).attempts
+    }
+
+    assert tried["shop/web", "node:n2", "TCP 10250"]
+    # What comes by a NodePort is the client's on the node where the pod runs, and comes from a node elsewhere.
+    assert tried["shop/api", "node:n1", "TCP 30432"]
+    assert not tried["shop/api", "node:n2", "TCP 30432"]
+    assert not tried["shop/web", "node:n1", "TCP 30432"]
+    assert not tried["203.0.113.9", "node:n1", "TCP 30432"]
+    assert not tried["203.0.113.9", "node:n2", "TCP 30432"]
 
 
 # Differences, second tries

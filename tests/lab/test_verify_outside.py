@@ -50,6 +50,7 @@ def chosen(*peers: Peer, reserved: str = "192.0.2.0/24") -> tuple[list[str], tup
         ([block("0.0.0.0/0", "203.0.113.0/24")], ["1.0.0.1", "203.0.113.9"]),
         ([block("8.0.0.0/8"), block("8.8.0.0/16")], ["8.0.0.1", "8.8.0.1", "203.0.113.9"]),
         ([block("::/0")], ["203.0.113.9"]),
+        ([block("169.254.169.254/32")], ["169.254.169.254", "203.0.113.9"]),
     ],
 )
 def test_there_is_an_address_in_each_block_and_exception_and_one_in_none(

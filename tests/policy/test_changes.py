@@ -10,6 +10,7 @@ import pytest
 from podfence.api import Cluster
 from podfence.cluster.state import Event, EventType
 from podfence.kube.objects import Node, Owner, Peer, Pod, PolicyPort, Service, Workload
+from podfence.policy.options import Options
 from tests.policy.parts import app, block, label, pod, policy, rule, space
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ EVENTS: list[tuple[str, EventType, KubeObject, str, str, str, str]] = [
 def test_change_of_an_event(
     kind: EventType, item: KubeObject, pods: str, policies: str, ingress: str, egress: str
 ) -> None:
-    cluster = Cluster.from_objects(CLUSTER)
+    cluster = Cluster.from_objects(CLUSTER, Options.parse(["world=closed"]))
     change = cluster.apply(Event(kind, item))
 
     def names(classes: frozenset[int]) -> str:

@@ -29,6 +29,8 @@ from podfence.analysis.answers import (
 )
 from podfence.analysis.overview import Ends, Overview, OverviewLine
 from podfence.lab.verification.result import Dead, LeftOut, Trial, Verification
+from podfence.policy.changes import AddPeer, PeerItem, Remedy
+from podfence.policy.unknown import part
 from podfence.policy.verdict import Decision, Direction, Line, Miss, PolicyRef, Position, Reason, RuleRef, Tier, Verdict
 from podfence.report.about import Config, Version
 
@@ -41,6 +43,13 @@ CONFIG = Config(
     namespace="default",
     options={"validation": "strict"},
     given=("filename", "recursive", "options.validation"),
+)
+
+REMEDY = Remedy(
+    change=AddPeer(
+        namespace="shop", policy="db", direction="ingress", rule=0, peer=PeerItem(pod_labels={"app": "web"})
+    ),
+    text="add podSelector app=web to `from` of rule 1",
 )
 
 
@@ -147,7 +156,8 @@ DENIED = Verdict(
             admits="TCP 5432 from app=api",
             gap="the source has app=web",
         ),
-        remedy="add podSelector app=web to `from` of rule 1",
+        remedy=REMEDY.text,
+        remedies=(REMEDY,),
         options=("named-port-without-peer",),
     ),
     notes=("shop/web has 2 pods; they do not differ",),
@@ -182,7 +192,7 @@ DEPENDS = Verdict(
         summary="differs between pods",
         semantics="2.2",
     ),
-    depends_on="the pod",
+    depends_on=(part("the pod"),),
     parts=(ALLOWED, DENIED),
 )
 VERDICTS = (ALLOWED, DENIED, DEPENDS)

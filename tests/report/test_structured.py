@@ -154,6 +154,8 @@ def _conforms(value: object, rule: dict[str, Any], definitions: dict[str, Any]) 
         rule = definitions[rule["$ref"].removeprefix("#/$defs/")]
     if "anyOf" in rule:
         options = [option for option in rule["anyOf"] if (option.get("type") == "null") == (value is None)]
+        if "discriminator" in rule and isinstance(value, dict):
+            options = [{"$ref": rule["discriminator"]["mapping"][value[rule["discriminator"]["propertyName"]]]}]
         assert options, (value, rule)
         _conforms(value, options[0], definitions)
     elif "enum" in rule:

@@ -8,7 +8,7 @@ import json
 import msgspec
 import pytest
 
-from podfence.lab.verification.result import Dead, Verification
+from podfence.lab.verification.result import Dead, LeftOut, Verification
 from podfence.report import structured, verification
 from podfence.report.style import Style
 from podfence.report.verification_document import document
@@ -81,6 +81,16 @@ def test_ports_that_differ_alike_share_a_line() -> None:
         "    egress: x",
         "    ingress: y",
     ]
+
+
+def test_ports_are_named_where_others_were_left_out() -> None:
+    trials = (samples.trial("shop/a-1", "shop/b-1", "ICMP", "denied", "timeout"),)
+    left_out = (LeftOut("shop/deploy/a -> shop/deploy/b TCP 80", "it depends on option hairpin"),)
+
+    found = list(verification.lines(Verification(trials=trials, left_out=left_out)))
+
+    assert "none of ICMP" in found[1]
+    assert "no port" not in found[1]
 
 
 def test_a_source_that_gets_nowhere_is_one_line() -> None:

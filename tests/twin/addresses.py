@@ -53,22 +53,14 @@ def in_block(address: Address, block: IPBlock) -> bool:
     )
 
 
-def nothing_left(network: Network, block: IPBlock) -> bool:
-    """Return whether the exceptions are all of the block."""
-    excepts = (parse_network(text) for text in block.excepts)
-    return list(ipaddress.collapse_addresses(item for item in excepts if item.version == network.version)) == [network]  # type: ignore[type-var]
-
-
 def block_has_unknown(family: int, block: IPBlock) -> Answer:
-    """Return whether the block has an address of which only the family is known (semantics 8.6).
+    """Return whether the block has the address of an end that has none in a closed world (semantics 8.6).
 
-    YES for the whole family without exceptions, NO for a block of the other family or with nothing left of it,
-    otherwise MAYBE.
+    YES for the whole family, without exceptions or with exceptions of the other, otherwise NO.
     """
     network = parse_network(block.cidr)
-    if network.version != family or nothing_left(network, block):
-        return Answer.NO
-    return Answer.YES if network.prefixlen == 0 and not block.excepts else Answer.MAYBE
+    inside = [text for text in block.excepts if parse_network(text).version == family]
+    return answer(network.version == family and network.prefixlen == 0 and not inside)
 
 
 def block_has(address: Address | None, family: int, block: IPBlock) -> Answer:

@@ -98,12 +98,12 @@ ANNOTATIONS: tuple[Labels, ...] = (
 
 @cache
 def options() -> SearchStrategy[Options]:
-    """Return options in which nothing is left undefined: no value is ``depends``."""
+    """Return options in which nothing is left undefined: no value is ``depends``, and the world is closed."""
     values = {
         name: st.sampled_from([value for value in choice.values if value != "depends"])
         for name, choice in engine_options.describe().items()
     }
-    return st.builds(engine_options.Options, **values)
+    return st.builds(engine_options.Options, **values | {"world": st.just("closed"), "pod_cidrs": st.just("auto")})
 
 
 @cache

@@ -272,16 +272,16 @@ UNKNOWN = PodEnd("default", "pending")
     ("peers", "settings", "expected"),
     [
         ((block("0.0.0.0/0"),), (), YES),
-        ((block("0.0.0.0/0", "10.0.0.0/8"),), (), MAYBE),
-        ((block("10.0.0.0/8"),), (), MAYBE),
+        ((block("0.0.0.0/0", "10.0.0.0/8"),), (), NO),
+        ((block("10.0.0.0/8"),), (), NO),
         ((block("::/0"),), (), NO),
         ((block("10.0.0.0/8"),), ("ip-block-pods=never",), NO),
         ((block("10.0.0.0/8"), Peer(pod_selector=ANY_POD)), (), YES),
-        ((block("10.0.0.0/8"), Peer(pod_selector=label("app", "web"))), (), MAYBE),
+        ((block("10.0.0.0/8"), Peer(pod_selector=label("app", "web"))), (), NO),
         ((block("0.0.0.0/0"),), ("pod-families=dual",), YES),
     ],
 )
-def test_an_unknown_address_makes_a_block_maybe(
+def test_without_an_address_a_pod_is_in_no_part_of_a_family(
     peers: tuple[Peer, ...], settings: tuple[str, ...], expected: Answer
 ) -> None:
     objects = [*CAST, pod("pending", phase="Pending", node=""), policy(Rule(peers), on=label("app", "me"))]

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from podfence.documents import Value
+from podfence.policy.verdict import Dependency, Direction
+from podfence.policy.wording import requirement_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,6 +106,56 @@ class Connection(Value, frozen=True, kw_only=True):
     depends: str = ""
 
 
+class Term(Value, frozen=True):
+    """One requirement of a selector, as Kubernetes writes it."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return ``app=web``, ``app in (a, b)``, ``app not in (a)``, ``app exists`` or ``app absent``."""
+        return requirement_text(self)
+
+
+class AbsentPods(Value, frozen=True, kw_only=True):
+    """Pods that a rule means and of which none is in the input.
+
+    They are in `namespace`, or, if that is "", in the namespaces that all of `namespace_selector` hold for; all of
+    `pod_selector` hold for their labels.
+    """
+
+    namespace: str = ""
+    namespace_selector: tuple[Term, ...] = ()
+    pod_selector: tuple[Term, ...] = ()
+
+    def __str__(self) -> str:
+        """Return ``pods k8s-app=kube-dns of kube-system (none here)``."""
+        pods = f"pods {','.join(map(str, self.pod_selector))}" if self.pod_selector else "pods"
+        spaces = ",".join(map(str, self.namespace_selector))
+        where = self.namespace or (f"namespaces {spaces}" if spaces else "every namespace")
+        return f"{pods} of {where} (none here)"
+
+
+class AbsentConnection(Value, frozen=True, kw_only=True):
+    """What a rule admits between pods and peers of which none is in the input.
+
+    `direction` is that of the rule: in ``egress`` the subjects open the connections, in ``ingress`` the peers do.
+    `port_names` are ports by name, which only the peers could say the numbers of.
+    """
+
+    direction: Direction
+    subjects: Endpoints
+    peers: AbsentPods
+    ports: Ports
+    port_names: tuple[str, ...] = ()
+
+    @property
+    def ports_text(self) -> str:
+        """The ports in words: ``UDP 53``, ``TCP http``."""
+        return "; ".join(filter(None, (str(self.ports), *self.port_names)))
+
+
 class Group(Value, frozen=True):
     """A named set of pods used by several connections."""
 
@@ -123,7 +175,9 @@ class PodConnection(Value, frozen=True):
 class Connectivity(Value, frozen=True, kw_only=True):
     """The whole answer; `open_sources` and `open_destinations` define what "open pods" stands for.
 
-    `notes` say what a reader should know of the cluster: what was made up, left out, or does nothing.
+    `absent` is what rules admit with pods of which none is in the input. `notes` say what a reader should know of the
+    cluster: what was made up, left out, or does nothing. `unknown` is what is not in the input, and leaves some of the
+    connections open.
     """
 
     connections: tuple[Connection, ...]
@@ -133,7 +187,9 @@ class Connectivity(Value, frozen=True, kw_only=True):
     workloads: int = 0
     pods: int = 0
     policies: int = 0
+    absent: tuple[AbsentConnection, ...] = ()
     notes: tuple[str, ...] = ()
+    unknown: tuple[Dependency, ...] = ()
 
     def __iter__(self) -> Iterator[Connection]:
         """Yield the connections in order."""

@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from podfence.analysis.doubts import Doubts
 from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, NodeEndpoint, PodsEndpoint, ServiceEndpoint
 from podfence.analysis.lines import Line, Question, lines
 from podfence.analysis.naming import owner_key
-from podfence.analysis.services import Target, hides_clients, pods_of_headless, refuse_as_source, targets
+from podfence.analysis.routes import service_at
+from podfence.analysis.services import Target, hides_clients, pods_of_headless, refuse_as_source, service_ports, targets
 from podfence.analysis.view import View, view_of
 from podfence.cluster.members import display_name
 from podfence.errors import EndpointError
 from podfence.policy.reach import Reach
+from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet
 
 if TYPE_CHECKING:
@@ -27,12 +30,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ListQuestion:
-    """What to list: optionally one end or both, ports, and namespaces one of which an end must be in."""
+    """What to list: optionally one end or both, ports, and namespaces one of which an end must be in.
+
+    `absent`: also what rules admit with peers of which none is there.
+    """
 
     source: Endpoint | None
     destination: Endpoint | None
     port: PortQuestion
     namespaces: Collection[str] | None
+    absent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,9 @@ class Asked:
 
     def __init__(self, model: Model, question: ListQuestion) -> None:
         """Work out what is meant; raises EndpointError for ends that cannot be listed."""
+        destination, state = question.destination, model.engine.state
+        if destination is not None and (service := service_at(state, destination, question.port.ports)) is not None:
+            question = replace(question, destination=service)
         ends = (question.source, question.destination)
         refuse_as_source(question.source)
         self.question = question
@@ -60,6 +70,7 @@ class Asked:
         self.source = _side(self.view, question.source)
         self.destinations = tuple(_destinations(self.view, question))
         self.reach = Reach(self.view.engine, self.view.index)
+        self.doubts = Doubts(self.view, self.reach)
         asked = (end.addresses for end in ends if isinstance(end, AddressesEndpoint) and end.name == "internet")
         self.internet = next(asked, AddressSet.EMPTY)
 
@@ -76,22 +87,47 @@ class Asked:
             return destinations if alone(found.members.values()) else 0
         return 0
 
+    def subjects(self, direction: Direction) -> int:
+        """Return the classes whose connections with pods that are not there are asked about.
+
+        None, if they are not, or if the end that the pods would be is another one.
+        """
+        question = self.question
+        if not question.absent or (question.destination if direction is Direction.EGRESS else question.source):
+            return 0
+        bits = 0
+        for side in (self.source,) if direction is Direction.EGRESS else self.destinations:
+            bits |= side.bits
+        return bits & self._shown
+
+    def only(self, direction: Direction) -> frozenset[str] | None:
+        """Return the names to show of those classes, None for all."""
+        if direction is Direction.EGRESS:
+            return self.source.only
+        found = [side.only for side in self.destinations]
+        return None if None in found else frozenset().union(*filter(None, found))
+
+    @property
+    def _shown(self) -> int:
+        index, names = self.view.index, self.question.namespaces
+        if names is None:
+            return index.all
+        shown = 0
+        for name in names:
+            shown |= index.in_namespace(name)
+        return shown
+
     def lines(self, progress: Callable[[float, int], None] | None = None) -> Iterator[tuple[Side, Line]]:
         """Yield the connections asked about, each with its destinations; each pair and port is in one line at most.
 
         `progress` is that of `podfence.analysis.lines.lines`.
         """
         for side in self.destinations:
-            for line in lines(self.view, self.reach, self._to(side), progress):
+            for line in lines(self.view, self.reach, self.doubts, self._to(side), progress):
                 yield side, line
 
     def _to(self, destination: Side) -> Question:
-        index, question = self.view.index, self.question
-        shown = index.all
-        if question.namespaces is not None:
-            shown = 0
-            for name in question.namespaces:
-                shown |= index.in_namespace(name)
+        question, shown = self.question, self._shown
         blocks = (
             (destination.bits & shown, self.source.bits),
             (destination.bits & ~shown, self.source.bits & shown),
@@ -138,8 +174,9 @@ def _destinations(view: View, question: ListQuestion) -> Iterator[Side]:
     if members is not None:
         yield _pods(view, members)
         return
-    for ports, found in _by_ports(targets(view.state, end, question.port)).items():
-        yield _backends(view, found, ports)
+    found = [target for item in service_ports(end, question.port) for target in targets(view.state, end, item)]
+    for ports, several in _by_ports(found).items():
+        yield _backends(view, several, ports)
 
 
 def _by_ports(found: Iterable[Target]) -> dict[PortSet, list[Target]]:
@@ -176,10 +213,11 @@ def _side(view: View, endpoint: Endpoint | None) -> Side:
             return Side(view.index.all, AddressSet.ALL, None)
         case AddressesEndpoint(addresses=addresses):
             return Side(0, addresses, None)
-        case PodsEndpoint(members=found):
-            return _pods(view, found)
-        case NodeEndpoint(name=name) | ServiceEndpoint(name=name):
-            message = f"{name}: list shows pods and addresses outside; ask `podfence check` about a node"
+        case PodsEndpoint(members=found, whole=whole):
+            return replace(_pods(view, found), only=None) if whole else _pods(view, found)
+        case other:
+            what = "a node" if isinstance(other, NodeEndpoint) else "it"
+            message = f"{other.name}: list shows pods and addresses outside; ask `podfence check` about {what}"
             raise EndpointError(message)
 
 

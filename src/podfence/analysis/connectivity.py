@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from podfence.analysis.absent import absent_connections
 from podfence.analysis.answers import Connection, Connectivity, Endpoints, Group, Matrix, PodConnection
 from podfence.analysis.asked import Asked, ListQuestion, Side, alone, ports_into
 from podfence.analysis.naming import Namer, as_ports, owner_key
@@ -68,7 +69,9 @@ def connectivity(
         workloads=namer.count(),
         pods=sum(len(item.members) for item in view.index.classes.values()),
         policies=sum(len(table) for table in view.state.policies.values()),
+        absent=absent_connections(asked, namer),
         notes=notes,
+        unknown=asked.doubts.unknown,
     )
 
 

@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING
 from podfence.analysis.pairs import as_ends
 from podfence.policy.ends import NodeEnd, PodEnd
 from podfence.policy.engine import Bound
-from podfence.policy.reach import Scenario
+from podfence.policy.extent import Extent
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet, members
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
+    from podfence.analysis.doubts import Doubts
     from podfence.analysis.view import View
     from podfence.policy.options import Options
-    from podfence.policy.reach import AddressPartition, Partition, Reach
+    from podfence.policy.reach import AddressPartition, Partition, Reach, Scenario
     from podfence.sets.addresses import Family
 
 _LARGE = 8
 _CHUNK = 512
 _CHUNKS = 20
-_BOUND_OPTIONS = ("icmp", "ip_block_pods", "unknown_address")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +63,21 @@ class Question:
 
 
 def lines(
-    view: View, reach: Reach, question: Question, progress: Callable[[float, int], None] | None = None
+    view: View,
+    reach: Reach,
+    doubts: Doubts,
+    question: Question,
+    progress: Callable[[float, int], None] | None = None,
 ) -> list[Line]:
     """Return the connectivity asked about; each pair and port is in one line at most.
 
     `progress` is told how many classes of destinations are done, and how many there are.
     """
-    pods = _between_pods(view, reach, question, progress)
-    incoming = _outside(reach, Direction.INGRESS, question, view.engine.options)
+    pods = _between_pods(reach, question, doubts, progress)
+    incoming = _outside(reach, Direction.INGRESS, question, view.engine.options, doubts)
     if question.hidden:
         incoming = _behind_nodes(view, question, incoming)
-    outgoing = _outside(reach, Direction.EGRESS, question, view.engine.options)
+    outgoing = _outside(reach, Direction.EGRESS, question, view.engine.options, doubts)
     result = list(_everything_first(view.index.all, pods, incoming))
     result += [Line(0, addresses, bits, AddressSet.EMPTY, p, d) for (addresses, p, d), bits in incoming.items() if bits]
     result += [Line(bits, AddressSet.EMPTY, 0, addresses, p, d) for (addresses, p, d), bits in outgoing.items()]
@@ -100,9 +104,9 @@ def _everything_first(
 
 
 def _between_pods(
-    view: View, reach: Reach, question: Question, progress: Callable[[float, int], None] | None
+    reach: Reach, question: Question, doubts: Doubts, progress: Callable[[float, int], None] | None
 ) -> dict[tuple[int, PortSet, str], int]:
-    scenarios = _scenarios(view)
+    scenarios = doubts.scenarios
     found: dict[tuple[int, PortSet, str], int] = defaultdict(int)
     total = sum(destinations.bit_count() for destinations, sources in question.blocks if sources)
     done = 0
@@ -115,7 +119,7 @@ def _between_pods(
         for number in members(destinations):
             asked = question.ports_into(number)
             rows = [answer.get(number) for answer in answers]
-            for ports, bits, depends in _combine(scenarios, universes, rows, sources, view.engine.options):
+            for ports, bits, depends in _combine(doubts, number, universes, rows, sources):
                 wanted = ports & asked
                 if not wanted:
                     continue
@@ -163,20 +167,13 @@ def _joined(found: dict[tuple[int, PortSet, str], int]) -> dict[tuple[int, PortS
     return result
 
 
-def _scenarios(view: View) -> list[Scenario]:
-    families: set[Family] = set(view.index.families())
-    if view.index.unaddressed or not families:
-        families.update(view.engine.assumed_families())
-    uncertain = any(getattr(view.engine.options, name) == "depends" for name in _BOUND_OPTIONS)
-    bounds = (Bound.PESSIMISTIC, Bound.OPTIMISTIC) if uncertain else (Bound.PESSIMISTIC,)
-    return [Scenario(family, bound) for family in sorted(families) for bound in bounds]
-
-
 def _combine(
-    scenarios: list[Scenario], universes: list[int], rows: list[Partition | None], sources: int, options: Options
+    doubts: Doubts, number: int, universes: list[int], rows: list[Partition | None], sources: int
 ) -> Iterator[tuple[PortSet, int, str]]:
     """Yield (ports, sources, what it depends on) of one destination from its answer in each scenario."""
-    if len(scenarios) == 1:
+    scenarios = doubts.scenarios
+    unsure = sources if doubts.unsure >> number & 1 else sources & doubts.unsure
+    if len(scenarios) == 1 and not unsure:
         for ports, bits in (rows[0] or {}).items():
             yield ports, bits, ""
         return
@@ -184,7 +181,12 @@ def _combine(
     for universe, row in zip(universes, rows, strict=True):
         blocks = [piece for bits, vector in blocks for piece in _refine(bits, vector, universe, row)]
     for bits, vector in blocks:
-        yield from ((ports, bits, why) for ports, why in _outcomes(scenarios, vector, options))
+        extents = _extents(scenarios, vector)
+        doubtful = bits if any(item.low != item.high for item in extents.values()) else bits & unsure
+        for apart, settled in doubts.settled(number, doubtful) if doubtful else ():
+            yield from ((ports, apart, why) for ports, why in _outcomes(settled.extents, settled.why))
+        if bits ^ doubtful:
+            yield from ((ports, bits ^ doubtful, why) for ports, why in _outcomes(extents, ""))
 
 
 def _refine(
@@ -204,36 +206,36 @@ def _refine(
         yield rest ^ inside, (*vector, None)
 
 
-def _outcomes(
-    scenarios: list[Scenario], vector: tuple[PortSet | None, ...], options: Options
-) -> Iterator[tuple[PortSet, str]]:
-    """Yield the ports that are surely allowed, allowed in one family only, and open."""
-    low: dict[Family, PortSet] = {}
-    high: dict[Family, PortSet] = {}
+def _extents(scenarios: list[Scenario], vector: tuple[PortSet | None, ...]) -> dict[Family, Extent]:
+    """Return how far a pair is allowed in each family that both have."""
+    found: dict[Family, Extent] = {}
     for scenario, ports in zip(scenarios, vector, strict=True):
-        if ports is None:
-            continue
-        low[scenario.family] = low.get(scenario.family, ports) & ports
-        high[scenario.family] = high.get(scenario.family, ports) | ports
-    if not low:
+        if ports is not None:
+            known = found.get(scenario.family, Extent(ports, ports))
+            found[scenario.family] = Extent(known.low & ports, known.high | ports)
+    return found
+
+
+def _outcomes(extents: Mapping[Family, Extent], why: str) -> Iterator[tuple[PortSet, str]]:
+    """Yield the ports that are surely allowed, allowed in one family only, and open."""
+    if not extents:
         return
     surely, anywhere, maybe = PortSet.ALL, PortSet.EMPTY, PortSet.EMPTY
-    for family, ports in low.items():
-        surely &= ports
-        anywhere |= ports
-        maybe |= high[family]
+    for found in extents.values():
+        surely &= found.low
+        anywhere |= found.low
+        maybe |= found.high
     if surely:
         yield surely, ""
-    for family, ports in low.items():
-        if ports - surely:
-            yield ports - surely, f"IPv{family} only"
+    for family, found in extents.items():
+        if found.low - surely:
+            yield found.low - surely, f"IPv{family} only"
     if maybe - anywhere:
-        names = [name.replace("_", "-") for name in _BOUND_OPTIONS if getattr(options, name) == "depends"]
-        yield maybe - anywhere, f"depends on {', '.join(names)}"
+        yield maybe - anywhere, f"depends on {why}"
 
 
 def _outside(
-    reach: Reach, direction: Direction, question: Question, options: Options
+    reach: Reach, direction: Direction, question: Question, options: Options, doubts: Doubts
 ) -> dict[tuple[AddressSet, PortSet, str], int]:
     """Return the classes by the addresses, ports and doubts of their connections with the outside."""
     incoming = direction is Direction.INGRESS
@@ -244,6 +246,11 @@ def _outside(
         return found
     low = reach.outside(direction, Bound.PESSIMISTIC, classes)
     high = reach.outside(direction, Bound.OPTIMISTIC, classes) if options.icmp == "depends" else {}
+    for number in members(classes & doubts.unsure):
+        low[number], high[number], why = doubts.outside(direction, number)
+        asked = question.ports_into(number if incoming else None)
+        for ports, addresses in _difference(high.pop(number), low[number]):
+            _note(found, addresses & wanted, ports & asked, f"depends on {why}", number)
     for number, row in low.items():
         asked = question.ports_into(number if incoming else None)
         for ports, addresses in row.items():
@@ -284,7 +291,7 @@ def _from_other_nodes(view: View, number: int) -> dict[AddressSet, PortSet]:
     """
     member = next(iter(view.index.classes[number].members.values()))
     ports = {
-        end.family: view.engine.allowed(NodeEnd("", None, end.family), end, Bound.PESSIMISTIC)
+        end.family: view.engine.allowed(NodeEnd("", None, end.family, own=False), end, Bound.PESSIMISTIC)
         for end in as_ends(view.engine, member)
         if isinstance(end, PodEnd)
     }

@@ -38,8 +38,8 @@ def notes(engine: Engine, ignored: Mapping[str, int]) -> tuple[str, ...]:
         *_no_policy(engine, ignored),
         *_too_large(engine),
         *_other_policies(ignored),
-        *unseen(state, ignored),
-        *_made_up(state),
+        *unseen(engine, ignored),
+        *_made_up(engine),
         *_finished(state),
         *_host_network(state, options),
         *_idle(state),
@@ -83,13 +83,17 @@ def _some(names: list[str]) -> str:
     return shown if len(names) <= _FEW else f"{shown} and {len(names) - _FEW} more"
 
 
-def _made_up(state: ClusterState) -> Iterator[str]:
+def _made_up(engine: Engine) -> Iterator[str]:
     """Say which namespaces are only mentioned, where a selector asks for a label that they may have."""
+    state = engine.state
     asked = {key for table in state.policies.values() for policy in table.values() for key in namespace_keys_of(policy)}
     names = sorted(state.implied - {"default"}) if asked - {NAME_LABEL} else []
     if names:
         which = f"namespace {names[0]} is" if len(names) == 1 else f"namespaces {_some(names)} are"
-        yield f"{which} only mentioned, and made up with the label every namespace has"
+        if engine.world.is_open("Namespace"):
+            yield f"{which} only mentioned, with what labels is not known (kubectl get ns {' '.join(names)} -o yaml)"
+        else:
+            yield f"{which} only mentioned, and made up with the label every namespace has"
 
 
 def _finished(state: ClusterState) -> Iterator[str]:

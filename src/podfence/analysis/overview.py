@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from podfence.analysis.absent import absent_connections
 from podfence.analysis.asked import Asked, ListQuestion, Side
 from podfence.analysis.cover import cover
 from podfence.analysis.naming import Namer, as_ports
@@ -17,7 +18,7 @@ from podfence.sets import AddressSet
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from podfence.analysis.answers import Ports
+    from podfence.analysis.answers import AbsentConnection, Ports
     from podfence.analysis.lines import Line
     from podfence.policy.model import Model
     from podfence.sets import PortSet
@@ -49,11 +50,14 @@ class Ends(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OverviewLine:
-    """Every source may connect to every destination on `ports`; `depends` says on what, if it does."""
+    """Every source may connect to every destination on `ports`; `depends` says on what, if it does.
+
+    One end may be pods of which none is in the input.
+    """
 
     sources: Ends
     destinations: Ends
-    ports: Ports
+    ports: Ports | str
     depends: str = ""
 
 
@@ -87,6 +91,7 @@ def overview(model: Model, question: ListQuestion, progress: Callable[[float, in
         if not own or line.sources != own or line.source_addresses:
             found[side].append(line)
     lines = [words.line(side, line) for side, several in found.items() for line in cover(several, words.of(side))]
+    lines += map(_absent, absent_connections(asked, words.namer))
     lines.sort(key=lambda line: (line.destinations, line.sources, str(line.ports), line.depends))
     lines, groups = _grouped(lines)
     index = asked.view.index
@@ -99,6 +104,13 @@ def overview(model: Model, question: ListQuestion, progress: Callable[[float, in
         pods=sum(len(item.members) for item in index.classes.values()),
         policies=sum(len(table) for table in asked.view.state.policies.values()),
     )
+
+
+def _absent(item: AbsentConnection) -> OverviewLine:
+    """Return what a rule admits with pods of which none is there as a line."""
+    here, there = Ends(item.subjects.items()), Ends((str(item.peers),))
+    ends = (here, there) if item.direction is Direction.EGRESS else (there, here)
+    return OverviewLine(*ends, item.ports_text)
 
 
 class _Words:

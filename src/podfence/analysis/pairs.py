@@ -7,30 +7,39 @@ from bisect import bisect_right
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from podfence.analysis.endpoints import (
-    AddressesEndpoint,
-    Endpoint,
-    NodeEndpoint,
-    PodsEndpoint,
-    ServiceEndpoint,
-)
+from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, NodeEndpoint, PodsEndpoint, SelfEndpoint
 from podfence.cluster.members import display_name
 from podfence.cluster.nodes import node_addresses
+from podfence.errors import EndpointError
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
-from podfence.sets.addresses import AddressSet, Family, family_of
+from podfence.policy.unknown import service
+from podfence.sets.addresses import AddressSet, Family, family_of, format_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from podfence.cluster.members import Member
     from podfence.policy.engine import Engine
+    from podfence.policy.verdict import Dependency
+    from podfence.sets import PortSet
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A connection as its destination sees it, after the rewriting of addresses and ports on the way."""
+
+    source: End
+    destination: End
+    ports: PortSet
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
     """One connection of a question; `source_name` and `destination_name` tell it from its siblings.
 
-    `addresses` are the addresses a range's piece stands for, None for other ends.
+    `addresses` are the addresses a range's piece stands for, None for other ends. `arrival` is set where what arrives
+    is not what was sent. Where a connection may be this pair or another one, `matter` says what decides, and `variant`
+    which one this is.
     """
 
     source: End
@@ -38,6 +47,9 @@ class Pair:
     source_name: str
     destination_name: str
     addresses: AddressSet | None = None
+    arrival: Arrival | None = None
+    matter: tuple[Dependency, ...] = ()
+    variant: str = ""
 
     @property
     def family(self) -> Family:
@@ -56,6 +68,8 @@ def pairs(engine: Engine, source: Endpoint, destination: Endpoint) -> list[Pair]
     """
     cuts = _cuts(engine, source, destination)
     result: list[Pair] = []
+    if isinstance(source, SelfEndpoint) or isinstance(destination, SelfEndpoint):
+        return _itself(engine, source, destination, cuts)
     sources, destinations = _groups(source, cuts), _groups(destination, cuts)
     several = len(sources) > 1 or len(destinations) > 1
     for left in sources:
@@ -68,13 +82,31 @@ def pairs(engine: Engine, source: Endpoint, destination: Endpoint) -> list[Pair]
     return result
 
 
+def _itself(engine: Engine, source: Endpoint, destination: Endpoint, cuts: list[int]) -> list[Pair]:
+    """Return the connections of each pod to itself; raises EndpointError where the other end is no pod."""
+    other = destination if isinstance(source, SelfEndpoint) else source
+    if not isinstance(other, PodsEndpoint):
+        message = f"self is the pod at the other end, and {other.name} is none"
+        raise EndpointError(message)
+    result = []
+    for group in _groups(other, cuts):
+        name = _name(group, other.name)
+        for end in as_ends(engine, group.members[0]):
+            one = replace(end, itself=True) if isinstance(end, PodEnd) else end
+            result.append(Pair(one, one, name, name))
+    return result
+
+
 def as_ends(engine: Engine, member: Member) -> tuple[End, ...]:
     """Return the ends of a pod, one for each address (semantics 7.13); its node's if it is hostNetwork (7.6)."""
     if member.host and engine.options.host_network == "node":
         # A member that is not the state's own is one asked about at a single address.
         whole = engine.state.members.get(member.key) is member
         known = node_addresses(engine.state).get(member.node) if whole else None
-        return node_ends(engine, member.node, known or member.addresses)
+        ends = node_ends(engine, member.node, known or member.addresses)
+        if member.pod is None and not member.node:
+            return tuple(replace(end, anywhere=True) for end in ends)
+        return ends
     if member.addresses:
         return tuple(PodEnd(member, number, family_of(number)) for number in member.addresses)
     return tuple(PodEnd(member, None, family) for family in engine.assumed_families())
@@ -89,10 +121,14 @@ def node_ends(engine: Engine, name: str, addresses: tuple[int, ...]) -> tuple[No
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Ends of a question that are judged alike: pods (any stands for all), a piece of a range, or a node."""
+    """Ends of a question that are judged alike: pods (any stands for all), a piece of a range, or a node.
+
+    Whose an address is, is asked only of one that is `named`: of a range only those of nobody are meant.
+    """
 
     members: tuple[Member, ...] = ()
     piece: AddressSet | None = None
+    named: bool = False
     node: NodeEndpoint | None = None
 
 
@@ -104,11 +140,13 @@ def _groups(endpoint: Endpoint, cuts: list[int]) -> list[_Group]:
                 alike.setdefault(_likeness(member, cuts), []).append(member)
             return [_Group(members=tuple(group)) for group in alike.values()]
         case AddressesEndpoint(addresses=addresses):
-            return [_Group(piece=piece) for piece in _pieces(addresses, cuts)]
+            first, last = addresses.spans[0]
+            named = addresses.spans == ((first, last),) and first == last
+            return [_Group(piece=piece, named=named) for piece in _pieces(addresses, cuts)]
         case NodeEndpoint() as node:
             return [_Group(node=node)]
-        case ServiceEndpoint(name=name):
-            message = f"{name} is judged backend by backend"
+        case other:
+            message = f"{other.name} is taken apart before"
             raise TypeError(message)
 
 
@@ -151,7 +189,37 @@ def _between(engine: Engine, left: _Group, right: _Group, source: str, destinati
         for b, b_addresses in _ends(engine, other):
             if not (_family(a) == _family(b) or _is_loopback(a) or _is_loopback(b)):
                 continue
-            yield Pair(a, b, _name(one, source), _name(other, destination), a_addresses or b_addresses)
+            if isinstance(b, AddressEnd) and other.named and isinstance(a, PodEnd):
+                b = _perhaps_service(engine, b)  # noqa: PLW2901  the same end, with what is not known of it
+            pair = Pair(a, b, _name(one, source), _name(other, destination), a_addresses or b_addresses)
+            yield from _by_node(pair) if engine.world.is_open("Pod") else (pair,)
+
+
+def _perhaps_service(engine: Engine, end: AddressEnd) -> AddressEnd:
+    """Return an address with what may stand behind it, if it may be a Service's (semantics 13.8)."""
+    if end.address not in engine.world.service_addresses():
+        return end
+    return replace(end, behind=service(format_address(end.address)))
+
+
+def _by_node(pair: Pair) -> Iterator[Pair]:
+    """Yield a connection with a workload of hostNetwork for its pod on the other's node, and for its other pods.
+
+    The first is the other's own node (semantics 7.3), and nothing says where pods of the workload run (13.5).
+    """
+    one, other = pair.source, pair.destination
+    for own in (True, False):
+        if isinstance(one, NodeEnd) and one.anywhere and isinstance(other, PodEnd):
+            yield replace(pair, source=replace(one, own=own), source_name=_placed(pair.source_name, own=own))
+        elif isinstance(other, NodeEnd) and other.anywhere and isinstance(one, PodEnd):
+            name = _placed(pair.destination_name, own=own)
+            yield replace(pair, destination=replace(other, own=own), destination_name=name)
+        elif own:
+            yield pair
+
+
+def _placed(name: str, *, own: bool) -> str:
+    return f"the pod of {name} on the same node" if own else f"pods of {name} on other nodes"
 
 
 def _one_pod(left: _Group, right: _Group) -> bool:
@@ -172,7 +240,10 @@ def _ends(engine: Engine, group: _Group) -> Iterable[tuple[End, AddressSet | Non
     if group.piece is not None:
         return [(AddressEnd(group.piece.spans[0][0]), group.piece)]
     if group.node is not None:
-        return [(end, None) for end in node_ends(engine, group.node.node, group.node.addresses)]
+        found = node_ends(engine, group.node.node, group.node.addresses)
+        # Whether a node is a pod's own is a matter of its name, if it has one.
+        own = True if group.node.own else None if group.node.node else False
+        return [(replace(end, own=own), None) for end in found]
     return [(end, None) for end in as_ends(engine, group.members[0])]
 
 

@@ -9,55 +9,77 @@ from typing import TYPE_CHECKING
 
 from podfence.analysis.services import OTHER_NODE, OWN_NODE
 from podfence.policy.ends import NodeEnd
+from podfence.policy.unknown import option, part
 from podfence.sets import PortSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from podfence.analysis.pairs import Pair
-    from podfence.policy.verdict import Decision
+    from podfence.policy.verdict import Decision, Dependency
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a question that is decided as one: a connection, ports, and how they are decided."""
+    """A part of a question that is decided as one: a connection, ports, and how they are decided.
+
+    `plain` is why, and by which rule of the semantics, where no policy is asked.
+    """
 
     pair: Pair
     ports: PortSet
     decision: Decision
+    plain: tuple[str, str] | None = None
 
 
-def differs(parts: list[Part]) -> str:
-    """Return in what the parts differ that are decided differently: ``the port and the destination pod``.
+def differs(parts: list[Part]) -> tuple[Dependency, ...]:
+    """Return in what the parts differ that are decided differently: the port, the destination pod.
 
     Something counts if parts that are equal in all else are decided differently because of it.
     """
-    found = [text for text, matters in _MATTERS if matters(parts)]
-    return _joined(found or [_most_likely(parts)])
+    found = _variants(parts)
+    rest = [item for item in parts if not item.pair.matter]
+    found += [what for what, matters in _MATTERS if matters(rest if found else parts)]
+    return tuple(found) or (part(_most_likely(parts)),)
+
+
+def _variants(parts: list[Part]) -> list[Dependency]:
+    """Return what decides between variants of one connection that are not decided alike."""
+    by_matter: dict[tuple[Dependency, ...], list[Part]] = defaultdict(list)
+    for item in parts:
+        if item.pair.matter:
+            by_matter[item.pair.matter].append(item)
+    found = [
+        what
+        for matter, several in by_matter.items()
+        if _differ(several, lambda pair: (pair.destination_name, pair.family), lambda pair: pair.variant)
+        for what in matter
+    ]
+    return list(dict.fromkeys(found))
 
 
 def _port(parts: list[Part]) -> bool:
     by_pair: dict[Pair, set[Decision]] = defaultdict(set)
-    for part in parts:
-        by_pair[part.pair].add(part.decision)
+    for item in parts:
+        by_pair[item.pair].add(item.decision)
     return any(len(decisions) > 1 for decisions in by_pair.values())
 
 
 def _service_source(parts: list[Part]) -> bool:
     """Return whether it matters that a Service may hide its clients behind a node (semantics 7.9)."""
-    seen = {_is_hidden(part.pair) for part in parts}
+    seen = {_is_hidden(item.pair) for item in parts}
     return len(seen) > 1 and _differ(parts, lambda pair: (pair.destination_name, pair.family), _is_hidden)
 
 
 def _node(parts: list[Part]) -> bool:
-    hidden = [part for part in parts if _is_hidden(part.pair)]
+    hidden = [item for item in parts if _is_hidden(item.pair)]
     return len(hidden) == len(parts) and _differ(
         hidden, lambda pair: (pair.destination_name, pair.family), lambda pair: pair.source_name
     )
 
 
 def _source(parts: list[Part]) -> bool:
-    seen = [part for part in parts if not _is_hidden(part.pair)]
+    seen = [item for item in parts if not _is_hidden(item.pair)]
     return _differ(
         seen, lambda pair: (pair.destination_name, pair.family, pair.addresses), lambda pair: pair.source_name
     )
@@ -70,7 +92,7 @@ def _destination(parts: list[Part]) -> bool:
 
 
 def _address(parts: list[Part]) -> bool:
-    ranges = [part for part in parts if part.pair.addresses is not None]
+    ranges = [item for item in parts if item.pair.addresses is not None]
     return _differ(
         ranges,
         lambda pair: (pair.source_name, pair.destination_name, pair.family),
@@ -84,23 +106,23 @@ def _family(parts: list[Part]) -> bool:
     )
 
 
-_MATTERS: tuple[tuple[str, Callable[[list[Part]], bool]], ...] = (
-    ("the port", _port),
-    ("option service-source", _service_source),
-    ("the node the connection comes from", _node),
-    ("the source pod", _source),
-    ("the destination pod", _destination),
-    ("the address", _address),
-    ("the address family", _family),
+_MATTERS: tuple[tuple[Dependency, Callable[[list[Part]], bool]], ...] = (
+    (part("the port"), _port),
+    (option("service-source"), _service_source),
+    (part("the node the connection comes from"), _node),
+    (part("the source pod"), _source),
+    (part("the destination pod"), _destination),
+    (part("the address"), _address),
+    (part("the address family"), _family),
 )
 
 
 def _differ(parts: Iterable[Part], same: Callable[[Pair], object], telling: Callable[[Pair], object]) -> bool:
     """Return whether parts that agree in what is `same`, and not in what is `telling`, are decided differently."""
     groups: dict[object, dict[object, dict[Decision, PortSet]]] = defaultdict(lambda: defaultdict(dict))
-    for part in parts:
-        found = groups[same(part.pair)][telling(part.pair)]
-        found[part.decision] = found.get(part.decision, PortSet.EMPTY) | part.ports
+    for item in parts:
+        found = groups[same(item.pair)][telling(item.pair)]
+        found[item.decision] = found.get(item.decision, PortSet.EMPTY) | item.ports
     return any(_unlike(group.values()) for group in groups.values())
 
 
@@ -126,12 +148,7 @@ def _is_hidden(pair: Pair) -> bool:
 
 def _most_likely(parts: list[Part]) -> str:
     """Return what differs where nothing does alone, as when each pod is asked about at a port of its own."""
-    pairs = [part.pair for part in parts]
+    pairs = [item.pair for item in parts]
     if len({pair.source_name for pair in pairs}) > 1:
         return "the source pod"
     return "the destination pod" if len({pair.destination_name for pair in pairs}) > 1 else "the address family"
-
-
-def _joined(texts: list[str]) -> str:
-    *first, last = texts
-    return f"{', '.join(first)} and {last}" if first else last

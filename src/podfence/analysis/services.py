@@ -53,26 +53,25 @@ def pods_of_headless(state: ClusterState, destination: ServiceEndpoint) -> tuple
     return tuple(selected(state, service)) if service.headless and service.selector is not None else None
 
 
-def targets(state: ClusterState, destination: ServiceEndpoint, port: PortQuestion) -> list[Target]:
-    """Return where the ports asked about lead, each backend and port once; raises EndpointError if there is no such."""
-    found: dict[tuple[object, str], Target] = {}
-    for item in _ports(destination, port):
-        for backend in backends(state, destination.service, item):
-            ports = PortSet.single(backend.protocol, backend.number)
-            if backend.member is not None:
-                endpoint: Endpoint = PodsEndpoint(display_name(backend.member.key), (backend.member,))
-            elif backend.address is not None:
-                endpoint = address_end(state, backend.address)
-            else:
-                continue
-            found.setdefault((endpoint.name, str(ports)), Target(endpoint, ports))
+def targets(state: ClusterState, destination: ServiceEndpoint, port: ServicePort) -> list[Target]:
+    """Return where a port of a Service leads, each backend once."""
+    found: dict[tuple[str, str], Target] = {}
+    for backend in backends(state, destination.service, port):
+        ports = PortSet.single(backend.protocol, backend.number)
+        if backend.member is not None:
+            endpoint: Endpoint = PodsEndpoint(display_name(backend.member.key), (backend.member,))
+        elif backend.address is not None:
+            endpoint = address_end(state, backend.address)
+        else:
+            continue
+        found.setdefault((endpoint.name, str(ports)), Target(endpoint, ports))
     return list(found.values())
 
 
 def translation(state: ClusterState, destination: ServiceEndpoint, port: PortQuestion) -> str:
     """Return which ports of its backends the ports asked about are: ``shop/svc/web TCP 80 is TCP 8080 of its pods``."""
     found = []
-    for item in _ports(destination, port):
+    for item in service_ports(destination, port):
         numbers = sorted({backend.number for backend in backends(state, destination.service, item)})
         if not numbers:
             continue
@@ -105,12 +104,21 @@ def namesake(state: ClusterState, destination: Endpoint, port: PortQuestion) -> 
     return f"{destination.name} is asked at its own port; {there}" if there else ""
 
 
-def _ports(destination: ServiceEndpoint, port: PortQuestion) -> list[ServicePort]:
-    service = destination.service
+def _asked_ports(service: Service, port: PortQuestion) -> list[ServicePort]:
     if port.name:
-        found = [p for p in service.ports if p.name == port.name and port.protocol in ("", p.protocol)]
-    else:
-        found = [p for p in service.ports if point(p.protocol, p.port) in port.ports]
+        return [p for p in service.ports if p.name == port.name and port.protocol in ("", p.protocol)]
+    return [p for p in service.ports if point(p.protocol, p.port) in port.ports]
+
+
+def has_port(destination: ServiceEndpoint, port: PortQuestion) -> bool:
+    """Return whether a Service has a port that is asked about."""
+    return bool(_asked_ports(destination.service, port))
+
+
+def service_ports(destination: ServiceEndpoint, port: PortQuestion) -> list[ServicePort]:
+    """Return the ports of a Service that are asked about; raises EndpointError if there is none."""
+    service = destination.service
+    found = _asked_ports(service, port)
     if not found:
         known = ", ".join(f"{p.port}/{p.protocol.lower()}{f' ({p.name})' if p.name else ''}" for p in service.ports)
         message = f"{destination.name} has no port {port.text}; it has {known or 'no ports'}"
@@ -127,5 +135,5 @@ def node_sources(destination: PodEnd) -> tuple[tuple[NodeEnd, str], ...]:
     """Return the nodes with whose address a hidden client may arrive at a pod, with what they are called."""
     return (
         (NodeEnd(destination.member.node, None, destination.family, own=True), OWN_NODE),
-        (NodeEnd("", None, destination.family), OTHER_NODE),
+        (NodeEnd("", None, destination.family, own=False), OTHER_NODE),
     )

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from podfence.cluster.controllers import ADDED, UNKNOWN
+from podfence.cluster.controllers import ADDED, is_unknown
 from podfence.cluster.selection import keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from podfence.cluster.state import ClusterState
+    from podfence.policy.engine import Engine
 
 _MAKERS: Final = frozenset(
     {
@@ -41,8 +41,12 @@ _MAKERS: Final = frozenset(
 """Kinds of which controllers make pods, or whole charts and folders of objects, as `ignored` calls them."""
 
 
-def unseen(state: ClusterState, ignored: Mapping[str, int]) -> Iterator[str]:
+def unseen(engine: Engine, ignored: Mapping[str, int]) -> Iterator[str]:
     """Yield what is not known of pods that there are, or will be; `ignored` counts objects by kind and group."""
+    state = engine.state
+    selects = "it selects no workload here that has no pods yet"
+    if engine.world.is_open("Pod"):
+        selects = "whether it selects workloads here that have no pods yet is not known"
     makers = [f"{count} {kind.partition('.')[0]}" for kind, count in sorted(ignored.items()) if kind in _MAKERS]
     if makers:
         yield f"their pods are not in the input, and so in no answer: {', '.join(makers)}"
@@ -51,7 +55,7 @@ def unseen(state: ClusterState, ignored: Mapping[str, int]) -> Iterator[str]:
         for member in state.members.values()
         if member.pod is None
         for key, value in member.labels.items()
-        if value == UNKNOWN
+        if is_unknown(value)
     }
     for _, table in sorted(state.policies.items()) if unknown else ():
         for _, policy in sorted(table.items()):
@@ -59,5 +63,5 @@ def unseen(state: ClusterState, ignored: Mapping[str, int]) -> Iterator[str]:
                 where = f" ({policy.origin.at()})" if policy.origin else ""
                 yield (
                     f"NetworkPolicy {policy.namespace}/{policy.name}{where} asks for {label}, whose value a controller "
-                    "chooses: it selects no workload here that has no pods yet"
+                    f"chooses: {selects}"
                 )

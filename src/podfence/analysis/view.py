@@ -50,8 +50,11 @@ def view_of(model: Model, ends: Iterable[Endpoint | None], port_name: str = "") 
             names.update(port.target for port in end.service.ports if isinstance(port.target, str))
     if not (extra or names):
         return View(model.engine, model.index)
-    index = model.index.copy()
+    foreign = {member.namespace for member in extra.values()}.difference(model.state.namespaces)
+    index = model.index.copy(namespaces=bool(foreign))
     index.look_at((), names, ())
+    for name in foreign:
+        index.put_namespace(name, model.state.labels_of_namespace(name))
     for member in extra.values():
         index.add(member)
     return View(model.engine, index)

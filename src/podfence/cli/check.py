@@ -41,7 +41,7 @@ def command(*, inputs: Inputs, source: str, destination: str, port: str | None, 
     cluster = load(inputs)
     answer = cluster.check(source, destination, port, namespace=inputs.own_namespace)
     gaps = cluster.gaps_between(source, destination, namespace=inputs.own_namespace)
-    code = question.answered("Verdict", answer, cluster.notes, form, colour, gaps)
+    code = question.answered("Verdict", answer, cluster, form, colour, gaps)
     for text in answer.notes if form == "text" else ():
         note(inputs, text)
     return code

@@ -57,6 +57,12 @@ class Question(TypedDict):
 @click.option("--from", "source", metavar="SRC", shell_complete=complete.endpoints, help="Only from this endpoint.")
 @click.option("--to", "destination", metavar="DST", shell_complete=complete.endpoints, help="Only to this endpoint.")
 @click.option("--port", metavar="PORT", help="Only on this port.")
+@click.option(
+    "--peers",
+    type=click.Choice(["all", "present"]),
+    default="all",
+    help="Whether peers of rules are listed of which none is here.",
+)
 @click.option("--pods", is_flag=True, help="One line per pair of pods, written as they are found.")
 @reads_cluster
 @outputs.formatted("Overview", "Connectivity", "Matrix")
@@ -67,13 +73,15 @@ def command(
     source: str | None,
     destination: str | None,
     port: str | None,
+    peers: str,
     pods: bool,
     form: str,
     colour: When,
 ) -> int:
     """List every connection that the policies allow; what is not listed is denied.
 
-    Endpoints and ports are written as for `check`. In CSV the members of a set are separated by
+    What rules admit with pods of which none is here is listed as such, but not pair by pair with `--pods` and not
+    in CSV. Endpoints and ports are written as for `check`. In CSV the members of a set are separated by
     spaces, and `10.0.0.0/8!10.1.0.0/16` is the first block without the second.
     """
     as_grid = form in formats.names("Matrix")
@@ -84,7 +92,8 @@ def command(
     cluster = load(inputs)
     gaps = cluster.gaps if inputs.shown is None else [gap for gap in cluster.gaps if gap.touches(inputs.shown)]
     if as_grid:
-        outputs.write_as("Matrix", form, cluster.matrix(port=port, namespaces=inputs.shown), colour, gaps)
+        grid = cluster.matrix(port=port, namespaces=inputs.shown)
+        outputs.write_as("Matrix", form, grid, colour, gaps, cluster.assumes)
         return 0
     question = Question(
         source=source,
@@ -96,7 +105,7 @@ def command(
     if pods:
         connections = cluster.pod_connections(**question)
         first = tuple(islice(connections, 1))
-        outputs.write_as("PodConnections", form, chain(first, connections), colour, gaps)
+        outputs.write_as("PodConnections", form, chain(first, connections), colour, gaps, cluster.assumes)
         if not first:
             note(inputs, "nothing is allowed")
     else:
@@ -105,8 +114,8 @@ def command(
         with shown(sys.stderr, "listing", quiet=inputs.quiet) as progress:
             kind = "Overview" if form in formats.names("Overview") else "Connectivity"
             ask = cluster.overview if kind == "Overview" else cluster.connectivity
-            answer: Overview | Connectivity = ask(**question, progress=progress)
-        outputs.write_as(kind, form, answer, colour, gaps)
+            answer: Overview | Connectivity = ask(**question, absent=peers == "all", progress=progress)
+        outputs.write_as(kind, form, answer, colour, gaps, cluster.assumes)
         _tell(answer, inputs, only_hosts=bool(cluster.state.members))
     return 0
 

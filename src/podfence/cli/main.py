@@ -20,6 +20,7 @@ _TABLE = {
     "why": ("podfence.cli.why", "The engine's answer beside the kernel of this node"),
     "lab": ("podfence.cli.lab", "A small cluster on this machine, with real packets"),
     "options": ("podfence.cli.options", "What upstream leaves open, and how it is answered here"),
+    "semantics": ("podfence.cli.semantics", "The rules that answers rest on, by number"),
     "config": ("podfence.cli.config", "The settings of podfence.toml that are in force here"),
     "schema": ("podfence.cli.schema", "The JSON Schema of what the commands print"),
     "completion": ("podfence.cli.completion", "The completion script of a shell"),

@@ -63,17 +63,25 @@ def width() -> int | None:
     return get_terminal_size().columns
 
 
-def page(colour: When, gaps: Sequence[Gap] = ()) -> Page:
+def page(colour: When, gaps: Sequence[Gap] = (), assumes: tuple[str, ...] = ()) -> Page:
     """Return what standard output is to text: how wide, whether in colour, and what the answer does not know."""
     from podfence.report.style import Page, choose
 
-    return Page(width(), choose(colour, sys.stdout, os.environ), tuple(map(str, gaps)))
+    return Page(width(), choose(colour, sys.stdout, os.environ), tuple(map(str, gaps)), assumes)
 
 
-def write_as(kind: str, form: str, answer: object, colour: When, gaps: Sequence[Gap] = ()) -> None:
+def write_as(
+    kind: str,
+    form: str,
+    answer: object,
+    colour: When,
+    gaps: Sequence[Gap] = (),
+    assumes: tuple[str, ...] = (),
+) -> None:
     """Write an answer of a kind in one of its formats to standard output.
 
-    With `gaps` it says first that it is incomplete; in CSV, where every line is data, that is said beside it.
+    Documents say what it `assumes`. With `gaps` it says first that it is incomplete; in CSV, where every line is data,
+    that is said beside it.
     """
     if gaps and form not in _DOCUMENTS:
         more = f", and {len(gaps) - 1} more places like this" if len(gaps) > 1 else ""
@@ -82,7 +90,7 @@ def write_as(kind: str, form: str, answer: object, colour: When, gaps: Sequence[
             errors.complain(line)
         else:
             write([line])
-    write(formats.lines(kind, form, answer, page(colour, gaps)))
+    write(formats.lines(kind, form, answer, page(colour, gaps, assumes)))
 
 
 def write(lines: Iterable[str]) -> None:

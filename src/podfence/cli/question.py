@@ -14,6 +14,7 @@ from podfence.cli.inputs import reads_cluster
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from podfence.api import Cluster
     from podfence.kube.omissions import Gap
     from podfence.policy.verdict import Verdict
     from podfence.report.style import When
@@ -22,7 +23,7 @@ EXITS = """
 0  allowed
 1  denied
 2  could not answer
-3  depends: on the pod, the port, an option or on what was not read, as the answer says
+3  depends: on the pod, the port, an option or on what is not known, as the answer says
 """
 
 WRITTEN = """
@@ -31,9 +32,12 @@ Endpoints:
   shop/web, web            a pod, or the workload of that name
   shop/deploy/web          a workload by kind: deploy sts ds rs rc job cj po
   shop/svc/web             a Service: every backend, at its target port
+  shop/*                   all pods of a namespace
   shop/app=web,tier=front  a pod with exactly these labels, which need not exist
   10.0.0.0/8, internet     addresses outside the cluster
   node:NAME                a node and its hostNetwork pods
+  own-node, node           the node of the pod at the other end; any other node
+  self, apiserver          the pod at the other end itself; the API server
 
 \b
 Ports:
@@ -56,21 +60,17 @@ def asks(function: Callable[..., int]) -> Callable[..., int]:
     return function
 
 
-def answered(
-    kind: str, verdict: Verdict, notes: tuple[str, ...], form: str, colour: When, gaps: Sequence[Gap] = ()
-) -> int:
+def answered(kind: str, verdict: Verdict, cluster: Cluster, form: str, colour: When, gaps: Sequence[Gap] = ()) -> int:
     """Write a verdict and return its exit code.
 
     The notes of the cluster are on standard error already, and in documents they are data.
     """
     if form != "text":
-        verdict = replace(verdict, notes=(*notes, *verdict.notes))
-    outputs.write_as(kind, form, verdict, colour, gaps)
-    return exit_code(verdict, gaps)
+        verdict = replace(verdict, notes=(*cluster.notes, *verdict.notes))
+    outputs.write_as(kind, form, verdict, colour, gaps, cluster.assumes)
+    return exit_code(verdict)
 
 
-def exit_code(verdict: Verdict, gaps: Sequence[Gap] = ()) -> int:
-    """Return 0 for allowed, 1 for denied, 3 for depends and for what a policy in one of the gaps could turn."""
-    if gaps:
-        return 3
+def exit_code(verdict: Verdict) -> int:
+    """Return 0 for allowed, 1 for denied, 3 for depends."""
     return {True: 0, False: 1, None: 3}[verdict.allowed]

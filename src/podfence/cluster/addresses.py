@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from podfence.cluster.nodes import node_addresses, numbers_of
+from podfence.sets import AddressSet
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -51,3 +54,18 @@ def claimants(members: Iterable[Member]) -> dict[int, list[Member]]:
         for number, several in sorted(found.items())
         if len(several) > 1
     }
+
+
+def known_addresses(state: ClusterState) -> AddressSet:
+    """Return every address of a pod, node or Service."""
+    texts = [text for service in state.services.values() for text in (*service.addresses, *service.external_addresses)]
+    numbers = {number for member in state.members.values() for number in member.addresses}
+    numbers.update(number for known in node_addresses(state).values() for number in known)
+    numbers.update(numbers_of(texts))
+    result: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if result and number == result[-1][1] + 1:
+            result[-1] = (result[-1][0], number)
+        else:
+            result.append((number, number))
+    return AddressSet(tuple(result))

@@ -80,8 +80,11 @@ class ClassIndex:
         self._matched: dict[Selection, frozenset[str]] = {}
         self._changed: dict[Selection, int] = {}
 
-    def copy(self) -> ClassIndex:
-        """Return an index of its own with the same members in the same classes, to be changed for one question."""
+    def copy(self, *, namespaces: bool = False) -> ClassIndex:
+        """Return an index of its own with the same members in the same classes, to be changed for one question.
+
+        It shares what is known of namespaces, unless the question is to change that too.
+        """
         classes = {
             number: replace(item, labels=dict(item.labels), members=dict(item.members))
             for number, item in self.classes.items()
@@ -104,6 +107,7 @@ class ClassIndex:
             _global=dict(self._global),
             _matched=dict(self._matched),
             _changed={},
+            _namespaces=self._namespaces.copy() if namespaces else self._namespaces,
         )
         return other
 

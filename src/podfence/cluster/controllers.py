@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from podfence.kube.objects import Labels, Workload
 
 UNKNOWN: Final = "?"
-"""In the place of a value that nobody knows yet; no label can have it."""
+"""In the place of a value, or of the rest of one, that nobody knows yet; no label can have it."""
 
 TEMPLATE_HASH: Final = "pod-template-hash"
 REVISION_HASH: Final = "controller-revision-hash"
@@ -30,6 +30,9 @@ _JOB_UIDS: Final = ("batch.kubernetes.io/controller-uid", "controller-uid")
 CHOSEN: Final = frozenset({TEMPLATE_HASH, REVISION_HASH, _GENERATION, *_JOB_UIDS})
 """The labels whose values nobody can know before there are pods; of a CronJob's pods, those with the Job's name too."""
 
+ALIKE: Final = (frozenset({JOB_NAME, _OLD_JOB_NAME}), frozenset(_JOB_UIDS))
+"""Labels of one pod that have the same value."""
+
 PER_POD: Final = frozenset({_POD_NAME, _POD_INDEX, _COMPLETION_INDEX})
 """The labels that differ from pod to pod of one workload."""
 
@@ -37,6 +40,11 @@ ADDED: Final = CHOSEN | PER_POD | {JOB_NAME, _OLD_JOB_NAME}
 """Every label that a controller puts on."""
 
 _MOST_PODS: Final = 1000
+
+
+def is_unknown(value: str | None) -> bool:
+    """Return whether a label's value, or how it ends, is chosen by a controller and not known yet."""
+    return value is not None and value.endswith(UNKNOWN)
 
 
 def added_labels(
@@ -56,15 +64,15 @@ def _added(workload: Workload, revision: str, number: int | None, uid: str) -> I
         case "Deployment":
             yield TEMPLATE_HASH, revision
         case "StatefulSet":
-            yield REVISION_HASH, UNKNOWN if revision == UNKNOWN else f"{name}-{revision}"
-            yield _POD_NAME, UNKNOWN if number is None else f"{name}-{number}"
+            yield REVISION_HASH, f"{name}-{revision}"
+            yield _POD_NAME, f"{name}-{UNKNOWN if number is None else number}"
             yield _POD_INDEX, UNKNOWN if number is None else str(number)
         case "DaemonSet":
             yield REVISION_HASH, revision
             if revision == UNKNOWN:
                 yield _GENERATION, UNKNOWN
         case "Job" | "CronJob":
-            job = name if workload.kind == "Job" else UNKNOWN
+            job = name if workload.kind == "Job" else f"{name}-{UNKNOWN}"
             yield JOB_NAME, job
             yield _OLD_JOB_NAME, job
             for key in _JOB_UIDS if uid else ():

@@ -25,6 +25,10 @@ class NamespaceIndex:
         for name, labels in namespaces.items():
             self.put(name, labels)
 
+    def copy(self) -> NamespaceIndex:
+        """Return an index of its own of the same namespaces."""
+        return NamespaceIndex(self._labels)
+
     def __len__(self) -> int:
         """Return how many namespaces there are."""
         return len(self._labels)

@@ -6,8 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from podfence.cluster.controllers import UNKNOWN, is_unknown
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from podfence.kube.objects import Labels, NetworkPolicy, Peer, Requirement, Selector
 
@@ -69,6 +71,28 @@ def _keys(selectors: Iterable[Selector | None]) -> frozenset[str]:
 def matches(selector: Selector, labels: Labels) -> bool:
     """Return whether all requirements hold for the labels (semantics 4.1)."""
     return all(holds(requirement, labels) for requirement in selector.requirements)
+
+
+def may_match(selector: Selector | None, labels: Mapping[str, str | None], *, whole: bool) -> bool | None:
+    """Return whether all requirements hold for labels of which not all are known; None where that is not known.
+
+    A label is known to be absent if its value is None, and if it is not there while the labels are the `whole`.
+    """
+    answers = {may_hold(item, labels, whole=whole) for item in selector.requirements} if selector else set()
+    if False in answers:
+        return False
+    return None if None in answers else True
+
+
+def may_hold(requirement: Requirement, labels: Mapping[str, str | None], *, whole: bool) -> bool | None:
+    """Return whether one requirement holds, as `may_match` does."""
+    if requirement.key not in labels and not whole:
+        return None
+    value = labels.get(requirement.key)
+    if value is not None and is_unknown(value) and requirement.operator in ("In", "NotIn"):
+        possible = any(item.startswith(value.removesuffix(UNKNOWN)) for item in requirement.values)
+        return None if possible else requirement.operator == "NotIn"
+    return holds(requirement, {} if value is None else {requirement.key: value})
 
 
 def holds(requirement: Requirement, labels: Labels) -> bool:

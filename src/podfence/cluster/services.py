@@ -44,7 +44,7 @@ def backends(state: ClusterState, service: Service, port: ServicePort) -> list[S
         ]
     found: list[ServiceBackend] = []
     owned = owners(state)
-    for piece in _slices(state, service):
+    for piece in recorded(state, service.namespace, service.name):
         for endpoint in piece.ports:
             if endpoint.number is None or not _same_port(endpoint, port):
                 continue
@@ -59,17 +59,13 @@ def backends(state: ClusterState, service: Service, port: ServicePort) -> list[S
     return found
 
 
-def _slices(state: ClusterState, service: Service) -> Iterable[EndpointSlice]:
+def recorded(state: ClusterState, namespace: str, name: str) -> Iterable[EndpointSlice]:
     """Return the EndpointSlices of a Service; where there is none, its Endpoints, which clusters make slices of."""
-    found = [
-        piece
-        for piece in state.slices.values()
-        if (piece.namespace, piece.service) == (service.namespace, service.name)
-    ]
+    found = [piece for piece in state.slices.values() if (piece.namespace, piece.service) == (namespace, name)]
     if found:
         return found
-    recorded = state.endpoints.get(Key("Endpoints", service.namespace, service.name))
-    return recorded.slices if recorded is not None else ()
+    endpoints = state.endpoints.get(Key("Endpoints", namespace, name))
+    return endpoints.slices if endpoints is not None else ()
 
 
 def selected(state: ClusterState, service: Service) -> list[Member]:

@@ -181,7 +181,11 @@ def _template(labels: objects.Labels, spec: wire.PodSpec | None) -> objects.PodT
 
 def _container_port(written: wire.ContainerPort, *, sidecar: bool) -> objects.ContainerPort:
     return objects.ContainerPort(
-        written.container_port or 0, cast("Any", written.protocol or "TCP"), written.name or "", sidecar
+        written.container_port or 0,
+        cast("Any", written.protocol or "TCP"),
+        written.name or "",
+        sidecar,
+        written.host_port or 0,
     )
 
 
@@ -264,7 +268,9 @@ def service(written: wire_cluster.Service, identity: Identity) -> objects.Servic
     kind = spec.type or "ClusterIP"
     addresses = _present(spec.cluster_ips or ()) or _present([spec.cluster_ip])
     balancer = written.status.load_balancer if written.status is not None else None
-    outside = [*(spec.external_ips or ()), *(item.ip for item in (balancer and balancer.ingress) or () if item)]
+    # What a load balancer does that is a proxy of its own, nodes do not take over (semantics 7.16).
+    given = (item.ip for item in (balancer and balancer.ingress) or () if item and item.ip_mode != "Proxy")
+    outside = [*(spec.external_ips or ()), *given]
     return objects.Service(
         namespace=identity.namespace,
         name=identity.name,

@@ -36,7 +36,7 @@ class Loaded(msgspec.Struct, frozen=True, eq=False):
     """What was read: objects in input order, warnings in file order, counts of kinds that were ignored.
 
     `notes` say what was left out and how the rest is meant, one sentence each, and `details` the same with all names.
-    `gaps` are where a policy may lie that was not read.
+    `gaps` are where a policy may lie that was not read. Of the kinds `listed` a cluster has no other objects.
     """
 
     objects: tuple[KubeObject, ...]
@@ -45,6 +45,7 @@ class Loaded(msgspec.Struct, frozen=True, eq=False):
     notes: tuple[str, ...] = ()
     details: tuple[str, ...] = ()
     gaps: tuple[Gap, ...] = ()
+    listed: frozenset[str] = frozenset()
 
 
 def load(

@@ -113,12 +113,16 @@ class Namespace(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 
 class ContainerPort(msgspec.Struct, frozen=True, gc=False):
-    """A declared container port; `name` is "" when unnamed; `sidecar` marks restartable init containers (5.8)."""
+    """A declared container port; `name` is "" when unnamed; `sidecar` marks restartable init containers (5.8).
+
+    `host_port` is the port of the node that leads to it, 0 for none.
+    """
 
     number: int
     protocol: Protocol = "TCP"
     name: str = ""
     sidecar: bool = False
+    host_port: int = 0
 
 
 class Owner(msgspec.Struct, frozen=True, gc=False):
@@ -195,7 +199,10 @@ class ServicePort(msgspec.Struct, frozen=True, gc=False):
 
 
 class Service(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """A Service; `selector` is None when it has none, and its backends come from EndpointSlices then."""
+    """A Service; `selector` is None when it has none, and its backends come from EndpointSlices then.
+
+    `external_addresses` are those that nodes translate: not those of a load balancer that is a proxy.
+    """
 
     namespace: str
     name: str

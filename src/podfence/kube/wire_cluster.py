@@ -41,6 +41,7 @@ class LoadBalancerIngress(Fields):
     """One item of `status.loadBalancer.ingress`."""
 
     ip: str | None = None
+    ip_mode: str | None = None
 
 
 class LoadBalancerStatus(Fields):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from podfence.kube.objects import NetworkPolicy
 from podfence.policy.ends import NodeEnd, PodEnd
-from podfence.policy.engine import Bound, Engine
+from podfence.policy.engine import Bound
 from podfence.policy.legacy import ANNOTATION, is_old
 from podfence.policy.options import describe
 from podfence.policy.verdict import Direction
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from podfence.kube.objects import PolicyPort
     from podfence.policy.ends import End
+    from podfence.policy.engine import Engine
 
 
 def deciding(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int) -> tuple[str, ...]:
@@ -30,7 +31,7 @@ def deciding(engine: Engine, direction: Direction, subject: PodEnd, peer: End, p
     found = []
     for name in dict.fromkeys(_concerned(engine, direction, subject, peer, point)):
         others = (value for value in describe()[name].values if value not in ("depends", getattr(options, name)))
-        changed = (Engine(engine.state, options.with_value(name, value)) for value in others)
+        changed = (engine.with_options(options.with_value(name, value)) for value in others)
         if any(_outcome(other, direction, subject, peer, point) != decided for other in changed):
             found.append(name.replace("_", "-"))
     return tuple(found)
@@ -58,11 +59,9 @@ def _concerned(engine: Engine, direction: Direction, subject: PodEnd, peer: End,
     ]
     if policies and point == OTHER_POINT:
         yield "icmp"
-    if any(item.ip_block is not None for rule in rules for item in rule.peers):
-        if isinstance(peer, PodEnd | NodeEnd):
-            yield "ip_block_pods" if isinstance(peer, PodEnd) else "ip_block_nodes"
-        if peer.address is None:
-            yield "unknown_address"
+    blocks = any(item.ip_block is not None for rule in rules for item in rule.peers)
+    if blocks and isinstance(peer, PodEnd | NodeEnd):
+        yield "ip_block_pods" if isinstance(peer, PodEnd) else "ip_block_nodes"
     if isinstance(peer, NodeEnd) and direction is Direction.EGRESS:
         yield "own_node_egress"
     yield from _concerned_by_ports(direction, [port for rule in rules for port in rule.ports], subject, peer)

@@ -8,41 +8,60 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from podfence.cluster.members import Member
+    from podfence.policy.verdict import Dependency
     from podfence.sets.addresses import Family
+
+
+Supposed = tuple[tuple[str, str | None], ...]
+"""Labels that an end is supposed to have, None being without."""
 
 
 @dataclass(frozen=True, slots=True)
 class PodEnd:
     """A pod at one of its addresses; `address` is None when not known, `family` the one to assume then.
 
-    `through_service` says that the connection comes to it through a Service (semantics 7.2).
+    `through_service` says that the connection comes to it through a Service (semantics 7.2), `itself` that the other
+    end is this very pod, which a member that stands for several pods does not tell (7.1). `space` and `labels` are
+    what is supposed of labels that are not known, of its namespace and of the pod, None being without the label.
+    It may have labels besides these and the member's if `more` (semantics 13.7).
     """
 
     member: Member
     address: int | None
     family: Family
     through_service: bool = False
+    itself: bool = False
+    space: Supposed = ()
+    labels: Supposed = ()
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class AddressEnd:
-    """An address that is no pod's and no node's; `name` says what it stands for (``internet``), if for more."""
+    """An address that is no pod's and no node's; `name` says what it stands for (``internet``), if for more.
+
+    `behind` says what is not known, if something unknown may stand behind it: then nothing is sure but what the source
+    may send at all (semantics 13.7, 13.8).
+    """
 
     address: int
     name: str = ""
+    behind: Dependency | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NodeEnd:
     """A node, or a hostNetwork pod on it (semantics 7.6); `address` is None when not known.
 
-    `own` says that it is the node of the pod at the other end, whatever its name.
+    `own` says that it is the node of the pod at the other end, or that it is another one, whatever its name; None
+    leaves it to the name. It is `anywhere` if it stands for the pods of a workload of which no node is known.
     """
 
     name: str
     address: int | None
     family: Family
-    own: bool = False
+    own: bool | None = None
+    anywhere: bool = False
 
 
 End = PodEnd | AddressEnd | NodeEnd

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from podfence.cluster.classes import ClassIndex
 from podfence.cluster.selection import Selection
-from podfence.policy.engine import Bound
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, members
 
@@ -166,7 +165,8 @@ class Model:
 
     def _may_hold_unknown(self, block: AddressSet) -> bool:
         families = self.engine.assumed_families()
-        return any(self.engine.unknown_in(block, family, Bound.OPTIMISTIC) for family in families)
+        wholes = [AddressSet.V4 if family == 4 else AddressSet.V6 for family in families]
+        return any(block & whole if self.engine.world else whole <= block for whole in wholes)
 
     def _follow_policies(
         self, delta: Delta, touched: dict[Direction, int], changed: set[CompiledPolicy], pods: set[Key]

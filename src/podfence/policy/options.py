@@ -10,26 +10,56 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from podfence.errors import OptionError
+from podfence.sets import AddressSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+KINDS: Final = ("Namespace", "Node", "Pod", "Service", "EndpointSlice")
+"""The kinds of which an answer may rest on what is not in the input."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The description of one option: its values (default first), the rule it stands for, and what it decides."""
+    """The description of one option: its values (default first), the rule it stands for, and what it decides.
+
+    Besides `values` there are those of a `form`, if it has one: lists of what `item` accepts, after its `prefix`.
+    """
 
     values: tuple[str, ...]
     rule: str
     meaning: str
+    form: str = ""
+    prefix: str = ""
+    item: Callable[[str], bool] = field(default=lambda _: False, repr=False)
+
+    def accepts(self, value: str) -> bool:
+        """Return whether the option can have a value."""
+        if value in self.values:
+            return True
+        return value.startswith(self.prefix) and all(map(self.item, value.removeprefix(self.prefix).split(",")))
+
+    def written(self) -> tuple[str, ...]:
+        """Return what can be written as a value."""
+        return (*self.values, self.form) if self.form else self.values
 
 
-def _choice(*values: str, rule: str, meaning: str) -> str:
-    default: str = field(default=values[0], metadata={"choice": Choice(values, rule, meaning)})
+def _choice(*values: str, rule: str, meaning: str, form: str = "", prefix: str = "",
+            item: Callable[[str], bool] = lambda _: False) -> str:  # fmt: skip
+    choice = Choice(values, rule, meaning, form, prefix, item)
+    default: str = field(default=values[0], metadata={"choice": choice})
     return default
+
+
+def _is_cidr(text: str) -> bool:
+    try:
+        AddressSet.cidr(text)
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +145,31 @@ class Options:
         rule="8.6",
         meaning="the address families assumed of a pod whose addresses are not known",
     )
-    unknown_address: str = _choice(
-        "outside",
-        "depends",
-        rule="8.6",
-        meaning="an ipBlock (not of a whole family) and a pod whose addresses are not known: no match, or undefined",
+    world: str = _choice(
+        "open",
+        "closed",
+        form="closed:KIND,…",
+        prefix="closed:",
+        item=KINDS.__contains__,
+        rule="13.1",
+        meaning="what is not in the input: may be there where it was not listed, is not there, or is not there of "
+        f"these kinds ({', '.join(KINDS)})",
+    )
+    pod_cidrs: str = _choice(
+        "auto",
+        "any",
+        form="CIDR,…",
+        item=_is_cidr,
+        rule="13.6",
+        meaning="where addresses of pods lie that are not known: in the ranges of the nodes, else private ones of IPv4 "
+        "and any of IPv6; anywhere; or in these blocks",
+    )
+    service_cidrs: str = _choice(
+        "auto",
+        form="CIDR,…",
+        item=_is_cidr,
+        rule="13.8",
+        meaning="where addresses of Services lie that are not known: in the usual ranges, or in these blocks",
     )
     legacy: str = _choice(
         "auto",
@@ -176,8 +226,8 @@ class Options:
             hint = f"; did you mean {near[0].replace('_', '-')}?" if near else ""
             message = f"unknown option {name!r}{hint} (`podfence options` lists them)"
             raise OptionError(message)
-        if value not in choices[attribute].values:
-            message = f"option {name}: {value!r} is not one of {', '.join(choices[attribute].values)}"
+        if not choices[attribute].accepts(value):
+            message = f"option {name}: {value!r} is not one of {', '.join(choices[attribute].written())}"
             raise OptionError(message)
         return replace(self, **{attribute: value})
 

@@ -14,13 +14,16 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from podfence.cluster.selection import Selection
+from podfence.cluster.selection import Selection, may_match
 from podfence.policy.engine import Bound, settle
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet, members
+from podfence.sets.addresses import family_of
 from podfence.sets.partition import disjoint, disjoint_addresses
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from podfence.cluster.classes import ClassIndex, PodClass
     from podfence.policy.engine import Engine
     from podfence.policy.grants import Grant, PortName
@@ -65,6 +68,9 @@ class Reach:
         self._engine = engine
         self._index = index
         self._sides = {direction: _Side() for direction in Direction}
+        self._open: dict[Selection, tuple[int, int]] = {}
+        spaces = sorted(index.namespaces_of(index.all)) if engine.world else ()
+        self.unknown_spaces = tuple(name for name in spaces if engine.world.has_unknown_labels(name))
         for namespace in engine.state.namespaces:
             for policy in engine.policies(namespace):
                 self._collect(policy.subject, policy.grants)
@@ -85,6 +91,10 @@ class Reach:
     def open_pods(self, direction: Direction) -> int:
         """Return the classes no policy isolates in a direction."""
         return self._index.all & ~self._sides[direction].isolated
+
+    def grants(self, direction: Direction, number: int) -> list[Grant]:
+        """Return what the rules of a class admit in a direction, in order of policy name and rule."""
+        return self._sides[direction].by_subject.get(number, [])
 
     def universe(self, scenario: Scenario) -> int:
         """Return the classes that have an address of the scenario's family."""
@@ -167,14 +177,49 @@ class Reach:
         if peer is None:
             return self._index.all
         if isinstance(peer, Selection):
-            return self._index.bits(peer)
+            return self._selected(peer, scenario.bound)
         engine = self._engine
         if settle(engine.options.ip_block_pods, scenario.bound, "never", "match") == "never":
             return 0
         found = self._index.with_address_in(peer, scenario.family)
-        if self._index.unaddressed and engine.unknown_in(peer, scenario.family, scenario.bound):
-            found |= self._index.unaddressed
+        if self._index.unaddressed:
+            unset = engine.holds_unset(peer, "Pod", scenario.family)
+            if unset or (unset is None and scenario.bound is Bound.OPTIMISTIC):
+                found |= self._index.unaddressed
         return found
+
+    def _selected(self, selection: Selection, bound: Bound) -> int:
+        """Return the classes that a selection means, those of namespaces of unknown labels as the bound says."""
+        bits = self._index.bits(selection)
+        if selection.namespaces is None or not self.unknown_spaces:
+            return bits
+        known = self._open.get(selection)
+        if known is None:
+            inside = 0
+            for name in self.unknown_spaces:
+                labels = self._engine.state.labels_of_namespace(name)
+                if may_match(selection.namespaces, dict(labels), whole=False) is None:
+                    inside |= self._index.in_namespace(name)
+            meant = self._index.bits(Selection(None, None, selection.pods)) & inside if inside else 0
+            known = self._open[selection] = (inside, meant)
+        inside, meant = known
+        return bits & ~inside | (meant if bound is Bound.OPTIMISTIC else 0)
+
+    def likeness(self, scenarios: Iterable[Scenario], source: int, destination: int) -> object:
+        """Return a value that is equal for sources of which policies say the same to a destination.
+
+        Only names and known addresses of their namespace's pods may differ then.
+        """
+        side = self._sides[Direction.INGRESS]
+        admitted = tuple(
+            tuple(self.peers(grant.peer, scenario) >> source & 1 for grant in side.by_subject.get(destination, ()))
+            for scenario in scenarios
+        )
+        out = self._sides[Direction.EGRESS]
+        sending = (out.isolated >> source & 1, tuple(map(id, out.by_subject.get(source, ()))))
+        item = self._index.classes[source]
+        families = tuple(sorted(family_of(cell) for cell in item.cells))
+        return item.namespace, families, admitted, sending
 
     def _by_ports(self, pieces: list[_Piece], pod_class: PodClass) -> Partition:
         """Join pieces with equal ports, names looked up on the destination; the sets may overlap."""

@@ -4,18 +4,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec.structs import replace
 
 from podfence.kube.objects import NetworkPolicy
 from podfence.policy.deciding import deciding
 from podfence.policy.ends import End, PodEnd
-from podfence.policy.engine import Bound, Engine
+from podfence.policy.engine import Bound
+from podfence.policy.extent import extent
 from podfence.policy.misses import nearest_miss
 from podfence.policy.options import describe
-from podfence.policy.references import policy_ref, rule_ref
-from podfence.policy.remedies import remedy
-from podfence.policy.verdict import Decision, Direction, Reason, RuleRef, Tier
-from podfence.policy.wording import Wanted, end_name, match_text
+from podfence.policy.references import has_idle_rules, is_by_default, policy_ref, rule_ref
+from podfence.policy.remedies import remedies
+from podfence.policy.unknown import RULES, option
+from podfence.policy.verdict import Decision, Direction, Matter, Reason, RuleRef, Tier
+from podfence.policy.wording import Wanted, end_name, match_text, shortened
+from podfence.sets import PortSet
+from podfence.sets.ports import OTHER_POINT
+
+if TYPE_CHECKING:
+    from podfence.policy.engine import Engine
+    from podfence.policy.grants import CompiledPolicy
+    from podfence.policy.verdict import Dependency
 
 _EXEMPTIONS = {
     "7.1": "{subject} is itself the peer; a pod always reaches itself",
@@ -29,17 +40,24 @@ _DENYING = {
     "icmp": "denied",
     "ip_block_pods": "never",
     "ip_block_nodes": "never",
-    "unknown_address": "outside",
 }
 _EXEMPTING_OPTION = {"7.1": "self-traffic", "7.2": "hairpin", "7.4": "own-node-egress"}
 
 
 def reason(
-    engine: Engine, direction: Direction, source: End, destination: End, point: int, *, alone: bool = True
+    engine: Engine,
+    direction: Direction,
+    source: End,
+    destination: End,
+    point: int,
+    *,
+    alone: bool = True,
+    mend: PortSet | None = None,
 ) -> Reason:
     """Return why a direction decides as it does for one port (a point as in `podfence.sets.ports`).
 
-    `alone` is False when the port stands for others that are decided alike.
+    `alone` is False when the port stands for others that are decided alike. `mend` are the ports for which changes
+    are sought that would admit a denied connection; None seeks none.
     """
     subject, peer = (source, destination) if direction is Direction.EGRESS else (destination, source)
     if not isinstance(subject, PodEnd):
@@ -50,13 +68,32 @@ def reason(
             summary=f"not judged ({end_name(subject)} is no pod)",
             semantics="1.3",
         )
-    low = engine.admitted(direction, source, destination, Bound.PESSIMISTIC)
-    high = engine.admitted(direction, source, destination, Bound.OPTIMISTIC)
-    if point in low:
+    asked = PortSet(((point, point),))
+    found = extent(engine, source, destination, asked, (direction,))
+    decision = found.decision(asked)
+    if decision is Decision.ALLOWED:
         return _allowed(engine, direction, subject, peer, point)
-    if point in high:
-        return _open(engine, direction, subject, peer, point)
-    return _denied(engine, direction, subject, peer, point, alone=alone)
+    if decision is Decision.DENIED:
+        denied = _denied(engine, direction, subject, peer, point, alone=alone)
+        return _mended(engine, denied, subject, peer, mend) if mend else denied
+    if any(item.what is Matter.POLICIES for item in found.rests_on):
+        read = reason(engine.as_read(), direction, source, destination, point, alone=alone)
+        return _unless_unread(read, found.rests_on)
+    return _open(engine, direction, subject, peer, point, found.rests_on)
+
+
+def _unless_unread(read: Reason, rests_on: tuple[Dependency, ...]) -> Reason:
+    """Return the reason that follows from what was read, as one that policies may turn which nobody has read."""
+    unread = "; ".join(str(item) for item in rests_on if item.what is Matter.POLICIES)
+    return replace(
+        read,
+        decision=Decision.DEPENDS,
+        summary=f"a policy may decide otherwise that was not read: {unread}; what was read says: {read.summary}",
+        semantics=RULES[Matter.POLICIES],
+        remedy="",
+        remedies=(),
+        depends_on=rests_on,
+    )
 
 
 def _allowed(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int) -> Reason:
@@ -71,7 +108,7 @@ def _allowed(engine: Engine, direction: Direction, subject: PodEnd, peer: End, p
             semantics=exemption,
             options=(option,) if option else (),
         )
-    policies = engine.applicable(direction, subject.member)
+    policies = _policies(engine, direction, subject)
     if not policies:
         return Reason(
             direction=direction,
@@ -81,8 +118,13 @@ def _allowed(engine: Engine, direction: Direction, subject: PodEnd, peer: End, p
             semantics="2.1",
         )
     admitting = _admitting(engine, direction, subject, peer, point, Bound.PESSIMISTIC)
+    in_any_case = ""
+    if admitting is None and point != OTHER_POINT:
+        # Several rules admit it together, one or another of them whatever is not known.
+        admitting = _admitting(engine, direction, subject, peer, point, Bound.OPTIMISTIC)
+        in_any_case = ", or else by another rule, whatever is not known"
     rule = admitting.rule if admitting else None
-    summary = f"allowed by {rule}" if rule else "allowed (ICMP is always admitted)"
+    summary = f"allowed by {rule}{in_any_case}" if rule else "allowed (ICMP is always admitted)"
     return Reason(
         direction=direction,
         decision=Decision.ALLOWED,
@@ -96,46 +138,71 @@ def _allowed(engine: Engine, direction: Direction, subject: PodEnd, peer: End, p
     )
 
 
-def _open(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int) -> Reason:
-    policies = engine.applicable(direction, subject.member)
+def _open(
+    engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int, rests_on: tuple[Dependency, ...]
+) -> Reason:
+    sure, maybe = engine.concerned(direction, subject)
+    policies = (*sure, *maybe)
     admitting = _admitting(engine, direction, subject, peer, point, Bound.OPTIMISTIC)
     rule = admitting.rule if admitting else None
-    options = _left_open(engine, direction, subject, peer, point)
+    options = _left_open(engine, direction, subject, peer, point, otherwise=not rests_on)
     written = tuple(name.replace("_", "-") for name in options)
-    named = ", ".join(written)
-    why = f"open upstream, and option {named} leaves it open"
-    through = f"{rule} may admit it: " if rule else ""
+    whys = [f"that depends on {' and '.join(item.text for item in rests_on)}"] if rests_on else []
+    whys += [f"open upstream, and option {', '.join(written)} leaves it open"] if written else []
+    if any(item.what is Matter.NODE for item in rests_on):
+        through = "allowed on the node that the pod runs on: "
+    elif maybe and not sure:
+        through = f"{', '.join(str(policy_ref(policy)) for policy in maybe)} may isolate it: "
+    else:
+        through = f"{rule} may admit it: " if rule else ""
     return Reason(
         direction=direction,
         decision=Decision.DEPENDS,
         tier=Tier.NETWORK_POLICY,
-        summary=f"{through}{why}",
-        semantics=describe()[options[0]].rule,
+        summary=f"{through}{'; '.join(whys)}",
+        semantics=RULES[rests_on[0].what] if rests_on else describe()[options[0]].rule,
         policies=tuple(policy_ref(policy) for policy in policies),
         rule=rule,
         match=admitting.match if admitting else "",
         options=written,
+        depends_on=(*rests_on, *map(option, written)),
     )
 
 
-def _left_open(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int) -> tuple[str, ...]:
-    """Return the options left open without whose help nothing would admit the connection; all, if any one does."""
+def _left_open(
+    engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int, *, otherwise: bool
+) -> tuple[str, ...]:
+    """Return the options left open without whose help nothing would admit the connection.
+
+    If any one does these are all of them, or none where something else leaves it open (not `otherwise`).
+    """
     left_open = tuple(name for name in _DENYING if getattr(engine.options, name) == "depends")
     source, destination = (subject, peer) if direction is Direction.EGRESS else (peer, subject)
     needed = []
     for name in left_open:
-        settled = Engine(engine.state, engine.options.with_value(name, _DENYING[name]))
+        settled = engine.with_options(engine.options.with_value(name, _DENYING[name]))
         if point not in settled.admitted(direction, source, destination, Bound.OPTIMISTIC):
             needed.append(name)
-    return tuple(needed) or left_open
+    return tuple(needed) or (left_open if otherwise else ())
+
+
+def _mended(engine: Engine, denied: Reason, subject: PodEnd, peer: End, ports: PortSet) -> Reason:
+    """Return a reason with the changes that would admit the ports."""
+    found = remedies(engine, denied.direction, subject, peer, ports, _policies(engine, denied.direction, subject))
+    return replace(denied, remedy=found[0].text, remedies=found) if found else denied
+
+
+def _policies(engine: Engine, direction: Direction, subject: PodEnd) -> tuple[CompiledPolicy, ...]:
+    sure, maybe = engine.concerned(direction, subject)
+    return (*sure, *maybe)
 
 
 def _denied(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int, *, alone: bool) -> Reason:
-    policies = engine.applicable(direction, subject.member)
+    policies = _policies(engine, direction, subject)
     refs = tuple(policy_ref(policy) for policy in policies)
     wanted = Wanted(point, alone=alone)
     nearest = nearest_miss(engine, direction, subject, peer, wanted)
-    names = ", ".join(str(ref) for ref in refs)
+    names = shortened([str(ref) for ref in refs])
     verb = "isolates" if len(refs) == 1 else "isolate"
     refused = [f"{ref} {policy.refused}" for ref, policy in zip(refs, policies, strict=True) if policy.refused]
     if refused and nearest is None:
@@ -143,21 +210,26 @@ def _denied(engine: Engine, direction: Direction, subject: PodEnd, peer: End, po
     elif nearest is None:
         summary = f"{names} {verb} and {'has' if len(refs) == 1 else 'have'} no {direction} rule"
     else:
-        miss = nearest.miss
-        short = f"rule {miss.rule.index + 1}"
+        short = f"rule {nearest.rule.index + 1}"
         if len(refs) > 1:
-            short += f" of {miss.rule.policy.name}"
-        summary = f"{names} {verb}, no rule admits; nearest: {short} admits {miss.admits}, {miss.gap}"
+            short += f" of {nearest.rule.policy.name}"
+        summary = f"{names} {verb}, no rule admits; nearest: {short} admits {nearest.admits}, {nearest.gap}"
         summary = "; ".join([summary, *refused])
+    left_out = [ref.name for ref, policy in zip(refs, policies, strict=True) if is_by_default(policy, direction)]
+    if left_out:
+        summary += f"; policyTypes is left out of {shortened(left_out)}, which makes it a policy for Ingress too (2.3)"
+    idle = [ref.name for ref, policy in zip(refs, policies, strict=True) if has_idle_rules(policy, direction)]
+    if idle:
+        other = Direction.EGRESS if direction is Direction.INGRESS else Direction.INGRESS
+        summary += f"; policyTypes of {shortened(idle)} leaves out {other}, so the {other} rules have no effect (2.4)"
     return Reason(
         direction=direction,
         decision=Decision.DENIED,
         tier=Tier.NETWORK_POLICY,
         summary=summary,
-        semantics="2.8" if refused and nearest is None else "2.2",
+        semantics="2.8" if refused and nearest is None else "2.3" if left_out else "2.2",
         policies=refs,
-        nearest=nearest.miss if nearest else None,
-        remedy=remedy(direction, subject, peer, wanted, refs, nearest),
+        nearest=nearest,
         options=deciding(engine, direction, subject, peer, point),
     )
 
@@ -173,7 +245,8 @@ def _admitting(
     engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int, bound: Bound
 ) -> _Admitting | None:
     """Return the first rule, by policy name and index, that admits the connection."""
-    for policy in engine.applicable(direction, subject.member):
+    sure, maybe = engine.concerned(direction, subject)
+    for policy in (*sure, *maybe) if sure else maybe[:1]:
         items: Counter[int] = Counter()
         for grant in policy.grants[direction]:
             if engine.matches_peer(grant, peer, bound) and point in engine.ports_of(grant, direction, subject, peer):
@@ -182,6 +255,6 @@ def _admitting(
                 if isinstance(source, NetworkPolicy):
                     rules = source.ingress if direction is Direction.INGRESS else source.egress
                     match = match_text(rules[grant.rule], items[grant.rule], direction, source.namespace)
-                return _Admitting(rule_ref(policy, direction, grant.rule), match)
+                return _Admitting(rule_ref(policy, direction, grant.rule, items[grant.rule]), match)
             items[grant.rule] += 1
     return None

@@ -7,8 +7,13 @@ allowed(connection) = egress allows at the source AND ingress allows at the dest
 from __future__ import annotations
 
 import enum
+from typing import TYPE_CHECKING
 
 from podfence.documents import Value
+from podfence.policy.changes import Remedy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Decision(enum.StrEnum):
@@ -35,8 +40,54 @@ class Tier(enum.StrEnum):
     DEFAULT = "Default"
 
 
+class Matter(enum.StrEnum):
+    """What kind of thing a verdict depends on: a part of the question, an option, or something that is not known."""
+
+    PART = "part"
+    OPTION = "option"
+    NAMESPACE_LABELS = "namespaceLabels"
+    LABEL = "label"
+    NODE = "node"
+    ADDRESS = "address"
+    BACKENDS = "backends"
+    SERVICE = "service"
+    POLICIES = "policies"
+
+
 ANNOTATION_KIND = "Namespace annotation"
 """The kind in reasons of the annotation that isolated a namespace before 1.7 (semantics 10.1)."""
+
+
+class Meaning(Value, frozen=True):
+    """What one value of something unknown would mean: ``purpose=monitoring`` decides so."""
+
+    value: str
+    decision: Decision
+
+
+class Dependency(Value, frozen=True):
+    """One thing that a verdict depends on.
+
+    `what` is its kind, `text` the clause that names it, `object` whose it is: a namespace, a pod or a workload as
+    ends are written, a Service, an address, an option. `supply` says how to give what is not known, and `values` what
+    some of its values would mean, all others being the last.
+    """
+
+    what: Matter
+    text: str
+    object: str = ""
+    supply: str = ""
+    values: tuple[Meaning, ...] = ()
+
+    def __str__(self) -> str:
+        """Return ``the labels of namespace ingress (give it: kubectl get ns ingress -o yaml)``."""
+        return f"{self.text} ({self.supply})" if self.supply and self.what is not Matter.OPTION else self.text
+
+
+def told(dependencies: Iterable[Dependency]) -> str:
+    """Return dependencies in one clause: ``the port and the destination pod``; "" for none."""
+    *first, last = [str(item) for item in dependencies] or [""]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 class Position(Value, frozen=True):
@@ -77,7 +128,8 @@ class PolicyRef(Value, frozen=True):
 class RuleRef(Value, frozen=True):
     """A rule as named in a reason: its policy, direction and index (from 1 in texts, from 0 here).
 
-    `excerpt` holds the numbered source lines of the rule, empty when it did not come from a file.
+    `excerpt` holds the numbered source lines of the rule, and `item` those of the item of its peers that admits, empty
+    when it did not come from a file.
     """
 
     policy: PolicyRef
@@ -85,6 +137,7 @@ class RuleRef(Value, frozen=True):
     index: int
     position: Position | None = None
     excerpt: tuple[Line, ...] = ()
+    item: tuple[Line, ...] = ()
 
     def __str__(self) -> str:
         """Return ``NetworkPolicy shop/db (policies/db.yaml:3) rule 1 (policies/db.yaml:14)``."""
@@ -109,10 +162,11 @@ class Reason(Value, frozen=True, kw_only=True):
 
     `summary` is one clause for people. Allowed by a rule: `rule` is set, and `match` says which item of its `from` or
     `to` it is that admits, and what that means. Denied: `policies` are those
-    that isolate the pod, `nearest` the best miss, if they have any rule, and `remedy` the smallest change
-    of a policy that would admit the connection. Allowed by default or exempt
+    that isolate the pod, `nearest` the best miss, if they have any rule, and `remedies` are changes that
+    would admit the connection, the narrowest first, and `remedy` is the first in words. Allowed by default or exempt
     (own node, itself, no pod at this end): `policies` is empty. `semantics` is the number of the rule of
-    the specification that decided, `options` the engine options that did, as ``--set`` takes them.
+    the specification that decided, `options` the engine options that did, as ``--set`` takes them, and `depends_on`
+    what leaves it open.
     """
 
     direction: Direction
@@ -125,7 +179,9 @@ class Reason(Value, frozen=True, kw_only=True):
     match: str = ""
     nearest: Miss | None = None
     remedy: str = ""
+    remedies: tuple[Remedy, ...] = ()
     options: tuple[str, ...] = ()
+    depends_on: tuple[Dependency, ...] = ()
 
     def __str__(self) -> str:
         """Return ``ingress: NetworkPolicy shop/db (policies/db.yaml:3) isolates, no rule admits; …``."""
@@ -146,7 +202,7 @@ class Verdict(Value, frozen=True, kw_only=True):
     destination: str
     port: str
     decision: Decision
-    depends_on: str = ""
+    depends_on: tuple[Dependency, ...] = ()
     translation: str = ""
     egress: Reason
     ingress: Reason
@@ -165,6 +221,6 @@ class Verdict(Value, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         """Return the decision in one line: ``denied  shop/web -> shop/db TCP 5432   egress: … | ingress: …``."""
-        depends = f"depends on {self.depends_on}; " if self.depends_on else ""
+        depends = f"depends on {told(self.depends_on)}; " if self.depends_on else ""
         port = f" {self.port}" if self.port else ""
         return f"{self.decision}  {self.source} -> {self.destination}{port}   {depends}{self.reason}"

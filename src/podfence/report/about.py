@@ -62,7 +62,7 @@ def options(choices: dict[str, Choice]) -> Options:
         Option(
             name=name.replace("_", "-"),
             default=choice.values[0],
-            values=choice.values,
+            values=choice.written(),
             semantics=choice.rule,
             meaning=choice.meaning,
         )

@@ -2,7 +2,8 @@
 """The kinds of documents that `-o json` and `-o yaml` print: answers as they are, under their name.
 
 The JSON Schemas come from the types of the answers. `complete` is false where a policy that nobody has read could turn
-the answer, and `incomplete` says where it may lie, one sentence each.
+the answer, and `incomplete` says where it may lie, one sentence each. `assumes` is what a firm answer takes for granted
+of what was not read.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def _named(answer: type[msgspec.Struct]) -> type[msgspec.Struct]:
     hints = get_type_hints(answer, include_extras=True)
     fields: list[tuple[str, Any]] = [("api_version", ApiVersion), ("kind", Literal[kind])]
     if answer in ABOUT_A_CLUSTER:
-        fields += [("complete", bool), ("incomplete", tuple[str, ...])]
+        fields += [("complete", bool), ("incomplete", tuple[str, ...]), ("assumes", tuple[str, ...])]
     fields += [(name, hints[name]) for name in answer.__struct_fields__]
     return msgspec.defstruct(
         kind, fields, rename="camel", kw_only=True, frozen=True, module=__name__, namespace={"__doc__": answer.__doc__}

@@ -51,7 +51,7 @@ def _head(answer: msgspec.Struct, page: Page) -> dict[str, object]:
 
 
 def _completeness(page: Page) -> dict[str, object]:
-    return {"complete": not page.gaps, "incomplete": list(page.gaps)}
+    return {"complete": not page.gaps, "incomplete": list(page.gaps), "assumes": list(page.assumes)}
 
 
 def pods_json(connections: Iterable[PodConnection], page: Page = PAGE) -> Iterator[str]:

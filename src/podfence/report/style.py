@@ -41,12 +41,14 @@ PLAIN = Style()
 class Page(NamedTuple):
     """What text is written on: `width` is that of a terminal, None where there is none.
 
-    `gaps` say where a policy may lie that could turn the answer, and that nobody has read, one sentence each.
+    `gaps` say where a policy may lie that could turn the answer, and that nobody has read, `assumes` what the answer
+    takes for granted of what was not read, one sentence each.
     """
 
     width: int | None = None
     style: Style = PLAIN
     gaps: tuple[str, ...] = ()
+    assumes: tuple[str, ...] = ()
 
 
 PAGE = Page()

@@ -11,7 +11,7 @@ from podfence.report.counts import counted
 from podfence.report.style import PLAIN, Style
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from podfence.lab.verification.result import Dead, Trial, Verification
 
@@ -33,7 +33,7 @@ def lines(answer: Verification, *, width: int | None = None, style: Style = PLAI
             return style.decision("denied", text)
         return style.faint(text) if column == _ARROW_COLUMN else text
 
-    rows = list(_rows(answer.trials))
+    rows = list(_rows(answer.trials, {item.what for item in answer.left_out}))
     yield from columns.lines(rows, header=_HEADER, gaps=_GAPS, width=width, style=style, paint=paint)
     families = len({trial.family for trial in answer.trials} | {item.family for item in answer.dead}) > 1
     sections = (
@@ -62,15 +62,19 @@ def summary(answer: Verification) -> str:
     return f"{counted(answer.tried, 'connection')} tried: {', '.join(parts)}"
 
 
-def _rows(trials: Iterable[Trial]) -> Iterator[tuple[str, ...]]:
-    """Yield a row for all sources of which the same is expected and seen at a destination."""
+def _rows(trials: Iterable[Trial], left_out: Collection[str]) -> Iterator[tuple[str, ...]]:
+    """Yield a row for all sources of which the same is expected and seen at a destination.
+
+    `left_out` are connections that were not tried, as `SOURCE -> DESTINATION PORT`.
+    """
     pairs: dict[tuple[str, str], list[Trial]] = defaultdict(list)
     for trial in trials:
         pairs[trial.destination_group, trial.source_group].append(trial)
     alike: dict[str, dict[tuple[str, str], list[str]]] = defaultdict(lambda: defaultdict(list))
     for (destination, source), found in sorted(pairs.items()):
-        expected = _ports([(trial, trial.expected == "allowed") for trial in found])
-        observed = _ports([(trial, trial.observed == "allowed") for trial in found])
+        whole = not any(text.startswith(f"{source} -> {destination} ") for text in left_out)
+        expected = _ports([(trial, trial.expected == "allowed") for trial in found], whole=whole)
+        observed = _ports([(trial, trial.observed == "allowed") for trial in found], whole=whole)
         alike[destination][expected, observed].append(source)
     for destination, ways in alike.items():
         *rows, (most, sources) = sorted(ways.items(), key=lambda item: len(item[1]))
@@ -85,14 +89,18 @@ def _row(sources: str, destination: str, expected: str, observed: str) -> tuple[
     return sources, "->", destination, expected, observed, "" if expected == observed else "differs"
 
 
-def _ports(found: Sequence[tuple[Trial, bool]]) -> str:
-    """Return the ports on which connections get there: ``TCP 80, ICMP over IPv4``, ``all ports`` or ``no port``."""
-    if all(passed for _, passed in found):
+def _ports(found: Sequence[tuple[Trial, bool]], *, whole: bool) -> str:
+    """Return the ports on which connections get there: ``TCP 80, ICMP over IPv4``, ``all ports`` or ``no port``.
+
+    The last two are said only of a `whole`, of which no port was left out.
+    """
+    if whole and all(passed for _, passed in found):
         return "all ports"
     kinds: dict[str, list[tuple[Trial, bool]]] = defaultdict(list)
     for trial, passed in found:
         kinds[trial.kind].append((trial, passed))
-    return ", ".join(text for kind, tries in kinds.items() if (text := _port(kind, tries))) or "no port"
+    none = "no port" if whole else f"none of {', '.join(kinds)}"
+    return ", ".join(text for kind, tries in kinds.items() if (text := _port(kind, tries))) or none
 
 
 def _port(kind: str, tries: Sequence[tuple[Trial, bool]]) -> str:

@@ -14,12 +14,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.agent.node.answer import Judged, NodeAnswer, NodeConnection, RuleCount
 from podfence.analysis.check import check
-from podfence.analysis.endpoints import (
-    Endpoint,
-    PodsEndpoint,
-    parse_endpoint,
-)
+from podfence.analysis.endpoints import Endpoint, PodsEndpoint
 from podfence.analysis.pairs import NoCommonFamilyError, pairs
+from podfence.analysis.parsing import parse_endpoint
 from podfence.analysis.ports import parse_port
 from podfence.cluster.members import display_name
 from podfence.dataplane.drops import TUNNEL, UNKNOWN_SOURCE

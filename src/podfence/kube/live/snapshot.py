@@ -96,6 +96,7 @@ class _Snapshot:
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._done = 0
         self._problems: list[Finding] = []
+        self._listed: set[str] = set()
 
     async def read(self) -> Loaded:
         """Return everything; raises as `load_live` does."""
@@ -115,7 +116,7 @@ class _Snapshot:
         if any(problem.severity is Severity.ERROR for problem in problems):
             raise InputError(problems)
         objects = [item for kind in found for item in found[kind]]
-        return Loaded(tuple(objects), tuple(problems), dict(ignored))
+        return Loaded(tuple(objects), tuple(problems), dict(ignored), listed=frozenset(self._listed))
 
     async def _kind(self, kind: str) -> list[KubeObject]:
         """Return all objects of a kind, of the first of its API versions that the server has."""
@@ -124,6 +125,7 @@ class _Snapshot:
             for resource in versions(kind):
                 try:
                     objects = await self._list(resource)
+                    self._listed.add(kind)
                     break
                 except NotFoundError:
                     if KINDS[kind].needs & Need.ANSWER and resource.api_version == list(KINDS[kind].versions)[-1]:

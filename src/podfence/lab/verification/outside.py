@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from podfence.analysis.endpoints import known_addresses
+from podfence.cluster.addresses import known_addresses
 from podfence.kube.objects import NetworkPolicy
 from podfence.sets.addresses import AddressSet, parse_address
 
@@ -28,9 +28,12 @@ def _union(*texts: str) -> AddressSet:
 
 
 UNROUTABLE: Final = AddressSet.LOOPBACK | _union(
-    *("0.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/96", "64:ff9b::/96", "fe80::/10", "ff00::/8")
+    *("0.0.0.0/8", "224.0.0.0/3", "::/96", "64:ff9b::/96", "fe80::/10", "ff00::/8")
 )
-"""Addresses no machine elsewhere can have: those of this host or link, of no one, and of many."""
+"""Addresses no machine elsewhere can have: those of this host, of no one, and of many, and those of a link of IPv6.
+
+Those of a link of IPv4 are routed like others, and metadata servers of clouds have one.
+"""
 
 
 class Outside(NamedTuple):

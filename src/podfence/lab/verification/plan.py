@@ -3,26 +3,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain, count, islice, product
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
+from podfence.analysis.check import check
+from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, NodeEndpoint, PodsEndpoint
+from podfence.analysis.judging import judged
+from podfence.analysis.ports import PortQuestion
+from podfence.analysis.routes import node_ports
 from podfence.lab.processes.probing import Kind
 from podfence.lab.verification.outside import outside
 from podfence.lab.verification.result import LeftOut
 from podfence.lab.verification.spots import Group, PodSpots, Spot, outside_spot, spots
-from podfence.policy.ends import NodeEnd, PodEnd
+from podfence.policy.ends import AddressEnd, NodeEnd, PodEnd
 from podfence.policy.engine import Bound
 from podfence.policy.reasons import reason
-from podfence.policy.verdict import Direction
-from podfence.sets import PortSet
+from podfence.policy.verdict import Decision, Direction
+from podfence.sets import AddressSet, PortSet
+from podfence.sets.addresses import format_address
 from podfence.sets.ports import LAST_PORT, OTHER_POINT, PROTOCOLS, point
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator
 
     from podfence.cluster.members import Member
+    from podfence.policy.ends import End
     from podfence.policy.model import Model
-    from podfence.sets.addresses import AddressSet
 
 _T = TypeVar("_T")
 
@@ -75,7 +82,8 @@ def schedule(model: Model, reserved: AddressSet, *, all_pairs: bool) -> Schedule
     Connections that no policy can concern (neither end is a pod to policies, semantics 1.3) are not tried.
     """
     planner = _Planner(model, reserved)
-    attempts = [attempt for pair in planner.pairs(all_pairs=all_pairs) for attempt in planner.attempts(pair)]
+    pairs = chain(planner.pairs(all_pairs=all_pairs), planner.from_outside())
+    attempts = [attempt for pair in pairs for attempt in planner.attempts(pair)]
     return Schedule(tuple(attempts), planner.left_out())
 
 
@@ -94,6 +102,8 @@ class _Planner:
         self._outside = tuple(outside_spot(model, number) for number in world.addresses)
         self._left_out += [LeftOut(text, "none of its addresses is outside of the cluster") for text in world.without]
         self._undeclared = self._undeclared_ports()
+        self._led = node_ports(model.state)
+        self._node_ports = tuple(_as_ports(self._led))
         self._ports: dict[Hashable, tuple[Port, ...]] = {}
         self._rulings: dict[Hashable, tuple[PortSet, PortSet]] = {}
         self._open: dict[LeftOut, None] = {}
@@ -158,12 +168,19 @@ class _Planner:
         other = [spot for spot in others if spot.node == others[0].node]
         for ends, name in ((own, _OWN_NODE), (other, _OTHER_NODE)):
             yield from self._between(ends, pod.spots, name, group.name, self._ports_of(pod))
-            yield from self._between(pod.spots, ends, group.name, name, self._undeclared)
+            yield from self._between(pod.spots, ends, group.name, name, self._ports_at_nodes(pod.member))
 
     def _with_outside(self, group: Group, pod: PodSpots) -> Iterator[_Pair]:
         for spot in self._outside:
             yield from self._between((spot,), pod.spots, spot.name, group.name, self._ports_of(pod))
             yield from self._between(pod.spots, (spot,), group.name, spot.name, self._ports_outside(pod.member))
+
+    def from_outside(self) -> Iterator[_Pair]:
+        """Yield what comes from outside to NodePorts, at each node (semantics 7.16)."""
+        for spot in self._outside if self._node_ports else ():
+            for node in self._nodes:
+                name = f"NodePorts of {node.name}"
+                yield from self._between((spot,), (node,), spot.name, name, self._node_ports)
 
     def _between(
         self, left: Iterable[Spot], right: Iterable[Spot], left_name: str, right_name: str, ports: tuple[Port, ...]
@@ -205,6 +222,10 @@ class _Planner:
         """Return the ports to try outside from a pod: those that policies for its egress name, and others."""
         return (*_as_ports(self._points_named(Direction.EGRESS, member)), *self._undeclared)
 
+    def _ports_at_nodes(self, member: Member) -> tuple[Port, ...]:
+        """Return the ports to try at nodes from a pod: those that its policies name, NodePorts, and others."""
+        return tuple(dict.fromkeys((*self._ports_outside(member), *self._node_ports)))
+
     def _points_named(self, direction: Direction, member: Member) -> set[int]:
         return {
             number
@@ -220,10 +241,23 @@ class _Planner:
         """Yield a pair's connections, one for each port; what the engine leaves open is left out."""
         low, high = self._ruling(pair.source, pair.destination)
         for port in pair.ports:
-            if port.point in high and port.point not in low:
+            if isinstance(pair.destination.end, NodeEnd) and port.point in self._led:
+                yield from self._through(pair, port)
+            elif port.point in high and port.point not in low:
                 self._leave_out(pair, port)
             else:
                 yield Attempt(*pair[:4], port, port.point in low)
+
+    def _through(self, pair: _Pair, port: Port) -> Iterator[Attempt]:
+        """Yield a connection to a NodePort, which may lead to any backend (semantics 7.16)."""
+        ends = _endpoint(pair.source.end), _endpoint(pair.destination.end)
+        question = PortQuestion(port.text, PortSet(((port.point, port.point),)))
+        decisions = {item.decision for item in judged(self._engine, *ends, question)}
+        if len(decisions) == 1 and Decision.DEPENDS not in decisions:
+            yield Attempt(*pair[:4], port, decisions == {Decision.ALLOWED})
+        else:
+            what = f"{pair.source_group} -> {pair.destination_group} {port.kind}"
+            self._open[LeftOut(what, "it depends on the pod that answers")] = None
 
     def _ruling(self, source: Spot, destination: Spot) -> tuple[PortSet, PortSet]:
         ends = (source.end, destination.end)
@@ -245,7 +279,23 @@ class _Planner:
 def explained(model: Model, attempt: Attempt) -> str:
     """Return the deciding clauses of both directions of a connection, as one line."""
     ends = (attempt.source.end, attempt.destination.end)
+    if isinstance(ends[1], NodeEnd) and attempt.port.point in node_ports(model.state):
+        question = PortQuestion(attempt.port.text, PortSet(((attempt.port.point, attempt.port.point),)))
+        return check(model.engine, _endpoint(ends[0]), _endpoint(ends[1]), question).reason
     return " | ".join(str(reason(model.engine, side, *ends, attempt.port.point)) for side in Direction)
+
+
+def _endpoint(end: End) -> Endpoint:
+    """Return an end of a connection as one of a question."""
+    match end:
+        case PodEnd(member=member, address=int(address)):
+            return PodsEndpoint(member.name, (replace(member, addresses=(address,)),))
+        case NodeEnd(name=name, address=int(address)):
+            return NodeEndpoint(f"node:{name}", name, (address,))
+        case AddressEnd(address=address):
+            return AddressesEndpoint(format_address(address), AddressSet.single(address))
+    message = f"{end} has no address"
+    raise ValueError(message)
 
 
 def _named(ports: PortSet) -> Iterator[tuple[int, int]]:

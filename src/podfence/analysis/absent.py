@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Peers of which nobody is in the input: what rules admit with pods that are yet to come, or elsewhere."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+
+from podfence.analysis.answers import AbsentConnection, AbsentPods, Term
+from podfence.analysis.naming import as_ports
+from podfence.cluster.members import Member
+from podfence.cluster.selection import Selection
+from podfence.cluster.state import NAME_LABEL
+from podfence.kube.objects import Key
+from podfence.policy.ends import PodEnd
+from podfence.policy.engine import Bound
+from podfence.policy.verdict import Direction
+from podfence.sets import PortSet, members
+
+if TYPE_CHECKING:
+    from podfence.analysis.asked import Asked
+    from podfence.analysis.naming import Namer
+    from podfence.kube.objects import Selector
+    from podfence.policy.grants import Grant
+    from podfence.sets.addresses import Family
+
+_FAMILIES: tuple[Family, ...] = (4, 6)
+_FEW: Final = 4
+_Group = tuple[Direction, Selection, PortSet, tuple[str, ...]]
+
+
+def absent_connections(asked: Asked, namer: Namer) -> tuple[AbsentConnection, ...]:
+    """Return what rules admit to and from pods of which none is in the input, as far as the question is about it.
+
+    Left out is what another rule admits to every pod anyway, and what the other end is known to deny.
+    """
+    found: dict[_Group, int] = defaultdict(int)
+    for direction in Direction:
+        for number in members(asked.subjects(direction)):
+            for selection, (ports, names) in _of_class(asked, direction, number).items():
+                found[direction, selection, ports, names] |= 1 << number
+    items = [
+        AbsentConnection(
+            direction=direction,
+            subjects=namer.endpoints(bits, only=_only(asked, namer, direction, bits)),
+            peers=_pods(selection),
+            ports=as_ports(ports),
+            port_names=names,
+        )
+        for (direction, selection, ports, names), bits in found.items()
+    ]
+    return tuple(sorted(items, key=lambda item: (item.direction, str(item.subjects), str(item.peers), item.ports_text)))
+
+
+def _only(asked: Asked, namer: Namer, direction: Direction, bits: int) -> frozenset[str] | None:
+    """Return the names to show; a few are named one by one, for "all pods" would say more than is known."""
+    only = asked.only(direction)
+    if only is not None or bits.bit_count() > _FEW:
+        return only
+    return frozenset(name.partition("[")[0] for name in namer.names(bits))
+
+
+def _of_class(asked: Asked, direction: Direction, number: int) -> dict[Selection, tuple[PortSet, tuple[str, ...]]]:
+    """Return what the rules of a class admit with peers that match nobody: ports by number, and by name."""
+    grants = asked.reach.grants(direction, number)
+    open_ports = PortSet.union([grant.ports for grant in grants if _is_everybody(grant)])
+    port = asked.question.port
+    found: dict[Selection, tuple[PortSet, tuple[str, ...]]] = {}
+    for grant in grants:
+        if not isinstance(grant.peer, Selection) or asked.view.index.bits(grant.peer):
+            continue
+        ports, names = grant.ports, tuple(f"{protocol} {name}" for name, protocol in grant.names)
+        if direction is Direction.INGRESS and names:
+            ports, names = ports | _named(asked, grant, number), ()
+        if port.name:
+            ports, names = PortSet.EMPTY, tuple(text for text in names if text.endswith(f" {port.name}"))
+        elif port.ports != PortSet.ALL:
+            ports, names = ports & port.ports, ()
+        ports = _at_other_end(asked, direction, grant.peer, number, ports - open_ports)
+        if ports or names:
+            before, named = found.get(grant.peer, (PortSet.EMPTY, ()))
+            found[grant.peer] = (before | ports, tuple(dict.fromkeys((*named, *names))))
+    return found
+
+
+def _is_everybody(grant: Grant) -> bool:
+    peer = grant.peer
+    return peer is None or (isinstance(peer, Selection) and (peer.namespace, peer.namespaces, peer.pods) == (None,) * 3)
+
+
+def _named(asked: Asked, grant: Grant, number: int) -> PortSet:
+    """Return the ports that a rule names, as the pods of the class have them (semantics 5.4)."""
+    member = next(iter(asked.view.index.classes[number].members.values()))
+    return asked.view.engine.named_ports(member, grant.names)
+
+
+def _at_other_end(asked: Asked, direction: Direction, peer: Selection, number: int, ports: PortSet) -> PortSet:
+    """Return the ports that the other end does not deny, as far as it is known who that would be."""
+    there = _sample(peer)
+    if there is None:
+        return ports
+    engine = asked.view.engine
+    member = next(iter(asked.view.index.classes[number].members.values()))
+    admitted = PortSet.EMPTY
+    for family in _FAMILIES:
+        one, other = PodEnd(member, None, family), PodEnd(there, None, family)
+        if direction is Direction.EGRESS:
+            admitted |= engine.admitted(Direction.INGRESS, one, other, Bound.OPTIMISTIC)
+        else:
+            admitted |= engine.admitted(Direction.EGRESS, other, one, Bound.OPTIMISTIC)
+    return ports & admitted
+
+
+def _sample(selection: Selection) -> Member | None:
+    """Return the pod that a selection means and nothing more is known of, None if that is not one."""
+    space = _space(selection)
+    terms = selection.pods.requirements if selection.pods else ()
+    if not space or any(term.operator != "In" or len(term.values) != 1 for term in terms):
+        return None
+    return Member(Key("Pod", space, ""), None, {term.key: term.values[0] for term in terms}, ())
+
+
+def _space(selection: Selection) -> str:
+    """Return the name of the one namespace that a selection means, "" if it does not say one."""
+    if selection.namespace is not None:
+        return selection.namespace
+    for term in selection.namespaces.requirements if selection.namespaces else ():
+        if term.key == NAME_LABEL and term.operator == "In" and len(term.values) == 1:
+            return term.values[0]
+    return ""
+
+
+def _pods(selection: Selection) -> AbsentPods:
+    space = _space(selection)
+    alone = selection.namespaces is None or len(selection.namespaces.requirements) == 1
+    return AbsentPods(
+        namespace=space if alone else "",
+        namespace_selector=() if space and alone else _terms(selection.namespaces),
+        pod_selector=_terms(selection.pods),
+    )
+
+
+def _terms(selector: Selector | None) -> tuple[Term, ...]:
+    return tuple(Term(item.key, item.operator, item.values) for item in selector.requirements) if selector else ()

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a listing leaves open, and because of what: single pairs of classes, asked as `check` asks them.
+
+A listing is computed in two bounds of sets. Where they differ, one pair of pods stands for all that policies cannot
+tell apart, and is asked what it depends on, so that a listing says *depends* exactly where `check` does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from podfence.cluster.controllers import is_unknown
+from podfence.kube.objects import Key
+from podfence.policy.ends import AddressEnd, PodEnd
+from podfence.policy.engine import Bound
+from podfence.policy.extent import Extent, extent
+from podfence.policy.reach import Scenario
+from podfence.policy.verdict import Direction, Matter
+from podfence.sets import AddressSet, PortSet, members
+from podfence.sets.addresses import family_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from podfence.analysis.view import View
+    from podfence.cluster.members import Member
+    from podfence.policy.reach import AddressPartition, Reach
+    from podfence.policy.verdict import Dependency
+    from podfence.sets.addresses import Family
+
+BOUND_OPTIONS = ("icmp", "ip_block_pods")
+"""The options that may leave a line of a listing open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How far a pair of classes is allowed in each family that both have, and what it depends on, "" for nothing."""
+
+    extents: Mapping[Family, Extent]
+    why: str
+
+
+class Doubts:
+    """The pairs of a listing of which the two bounds do not say all."""
+
+    def __init__(self, view: View, reach: Reach) -> None:
+        """Ask about the classes of a view."""
+        self._view = view
+        self._reach = reach
+        self.scenarios = _scenarios(view, reach)
+        self._known: dict[object, Settled] = {}
+        self._options = tuple(
+            name.replace("_", "-") for name in BOUND_OPTIONS if getattr(view.engine.options, name) == "depends"
+        )
+        self.unsure = self._unsure()
+        self._met: dict[tuple[Matter, str], Dependency] = {}
+
+    @property
+    def unknown(self) -> tuple[Dependency, ...]:
+        """What is not known that an answer depended on so far, in a stable order."""
+        return tuple(self._met[key] for key in sorted(self._met))
+
+    def _unsure(self) -> int:
+        """Return the classes of which it is not known which policies select them (semantics 13.4)."""
+        found = 0
+        if self._view.engine.world.is_open("Pod"):
+            for number, item in self._view.index.classes.items():
+                if any(map(is_unknown, item.labels.values())):
+                    found |= 1 << number
+        return found
+
+    def settled(self, destination: int, sources: int) -> Iterator[tuple[int, Settled]]:
+        """Yield sources of a destination with how far they are allowed, those of which it is the same together."""
+        found: dict[tuple[object, ...], tuple[int, Settled]] = {}
+        for number in members(sources):
+            answer = self._pair(number, destination)
+            key = (answer.why, *((family, item.low, item.high) for family, item in answer.extents.items()))
+            bits, _ = found.get(key, (0, answer))
+            found[key] = (bits | 1 << number, answer)
+        yield from found.values()
+
+    def _pair(self, source: int, destination: int) -> Settled:
+        pair = (destination, self._reach.likeness(self.scenarios, source, destination))
+        key = (source, pair) if (self.unsure >> source | self.unsure >> destination) & 1 else pair
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._asked(source, destination)
+        return known
+
+    def _asked(self, source: int, destination: int) -> Settled:
+        one, other = (self._ends(number) for number in self._two(source, destination))
+        engine = self._view.engine
+        extents = {family: extent(engine, one[family], other[family]) for family in sorted(one.keys() & other.keys())}
+        rests = [item for found in extents.values() for item in found.rests_on]
+        names = {end.member.namespace for end in one.values()}
+        words = [_word(item, names) for item in rests]
+        for item in rests:
+            self._met.setdefault((item.what, item.text), msgspec.structs.replace(item, values=()))
+        return Settled(extents, self._why(words))
+
+    def _why(self, words: Iterable[str]) -> str:
+        told = sorted(set(words))
+        return ", ".join((*told, *self._options))
+
+    def _two(self, source: int, destination: int) -> tuple[Member, Member]:
+        """Return a pod of each class, two different ones also if they are one class: a pod itself is not meant."""
+        one = next(iter(self._view.index.classes[source].members.values()))
+        others = self._view.index.classes[destination].members.values()
+        twin = replace(one, key=Key(one.key.kind, one.namespace, ""))
+        return one, next((other for other in others if other is not one), twin)
+
+    def _ends(self, member: Member) -> dict[Family, PodEnd]:
+        if member.addresses:
+            return {family_of(number): PodEnd(member, number, family_of(number)) for number in member.addresses}
+        return {family: PodEnd(member, None, family) for family in self._view.engine.assumed_families()}
+
+    # Addresses outside
+
+    def outside(self, direction: Direction, number: int) -> tuple[AddressPartition, AddressPartition, str]:
+        """Return the addresses that a class surely and perhaps exchanges connections with, by ports, and why."""
+        member = next(iter(self._view.index.classes[number].members.values()))
+        low: AddressPartition = {}
+        high: AddressPartition = {}
+        words: list[str] = []
+        families: tuple[Family, Family] = (4, 6)
+        for family in families:
+            end = PodEnd(member, None, family)
+            for piece in self._pieces(member, family):
+                other = AddressEnd(piece.spans[0][0])
+                one, two = (end, other) if direction is Direction.EGRESS else (other, end)
+                found = extent(self._view.engine, one, two, PortSet.ALL, (direction,))
+                words += [item.text for item in found.rests_on]
+                for ports, partition in ((found.low, low), (found.high, high)):
+                    if ports:
+                        partition[ports] = partition.get(ports, AddressSet.EMPTY) | piece
+        return low, high, self._why(words)
+
+    def _pieces(self, member: Member, family: Family) -> Iterator[AddressSet]:
+        whole = AddressSet.V4 if family == 4 else AddressSet.V6
+        cuts = {
+            cut
+            for policy in self._view.engine.policies(member.namespace)
+            for grants in policy.grants.values()
+            for grant in grants
+            if isinstance(grant.peer, AddressSet)
+            for cut in grant.peer.cuts()
+        }
+        first, last = whole.spans[0]
+        starts = sorted({first, *(cut for cut in cuts if first < cut <= last)})
+        for start, after in zip(starts, [*starts[1:], last + 1], strict=True):
+            yield AddressSet(((start, after - 1),))
+
+
+def _word(item: Dependency, sending: set[str]) -> str:
+    """Return what a line depends on; both of its ends are on the line, and so it does not name them again."""
+    if item.what is Matter.NAMESPACE_LABELS:
+        return f"the labels of the {'sources' if item.object in sending else 'destinations'}' namespaces"
+    return "the addresses of the pods" if item.what is Matter.ADDRESS else item.text
+
+
+def _scenarios(view: View, reach: Reach) -> list[Scenario]:
+    families: set[Family] = set(view.index.families())
+    if view.index.unaddressed or not families:
+        families.update(view.engine.assumed_families())
+    uncertain = any(getattr(view.engine.options, name) == "depends" for name in BOUND_OPTIONS)
+    uncertain |= bool(reach.unknown_spaces or (view.index.unaddressed and view.engine.world.is_open("Pod")))
+    bounds = (Bound.PESSIMISTIC, Bound.OPTIMISTIC) if uncertain else (Bound.PESSIMISTIC,)
+    return [Scenario(family, bound) for family in sorted(families) for bound in bounds]

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A question judged part by part: every connection that it stands for, at the ports that arrive."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from podfence.analysis.apiserver import api_service
+from podfence.analysis.endpoints import (
+    AddressesEndpoint,
+    AlternativesEndpoint,
+    Endpoint,
+    NodeEndpoint,
+    PodsEndpoint,
+    ServiceEndpoint,
+)
+from podfence.analysis.pairs import NoCommonFamilyError, Pair, pairs
+from podfence.analysis.parts import Part
+from podfence.analysis.paths import Entry, Step, arrivals
+from podfence.analysis.routes import routes
+from podfence.analysis.services import has_port, hides_clients, node_sources, pods_of_headless, service_ports, targets
+from podfence.analysis.unbacked import has_unknown_backends, unbacked
+from podfence.errors import EndpointError
+from podfence.policy.ends import AddressEnd, PodEnd
+from podfence.policy.extent import Extent, extent
+from podfence.policy.unknown import part as as_part
+from podfence.policy.verdict import Decision, Direction
+from podfence.sets import PortSet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from podfence.analysis.ports import PortQuestion
+    from podfence.analysis.routes import Route
+    from podfence.analysis.services import Target
+    from podfence.cluster.members import Member
+    from podfence.policy.engine import Engine
+
+_NO_FAMILY = ("cannot be reached: the two have no address family in common", "7.13")
+_NO_POD = ("not judged (NetworkPolicy concerns only connections with a pod at one end)", "1.3")
+
+
+def judged(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQuestion) -> list[Part]:
+    """Return the parts of a question, one at least; raises EndpointError for a port the destination does not have."""
+    for one, other in ((source, destination), (destination, source)):
+        if isinstance(one, AlternativesEndpoint):
+            return _alternatives(engine, one, other, port, is_source=one is source)
+    if isinstance(destination, ServiceEndpoint):
+        return _to_service(engine, source, destination, port)
+    if port.name:
+        return _named(engine, source, destination, port)
+    led, rest = routes(engine.state, destination, port.ports)
+    parts = [part for route in led for part in _led(engine, source, destination, route)]
+    if rest:
+        parts += _direct(engine, source, destination, rest)
+    return parts
+
+
+def _alternatives(
+    engine: Engine, end: AlternativesEndpoint, other: Endpoint, port: PortQuestion, *, is_source: bool
+) -> list[Part]:
+    found: list[Part] = []
+    if not is_source and (service := api_service(engine.state)) is not None and has_port(service, port):
+        return judged(engine, other, service, port)
+    if not is_source and end.unread is not None:
+        unread = ServiceEndpoint(end.name, end.unread)
+        if has_unknown_backends(engine, unread):
+            return list(_unbacked(engine, other, unread, port))
+        return [_plain(other, end, port.ports or PortSet.ALL, Decision.DENIED, _no_backend(unread))]
+    for one in end.ends:
+        parts = judged(engine, one, other, port) if is_source else judged(engine, other, one, port)
+        several = len(end.ends) > 1
+        found += [
+            replace(part, pair=replace(part.pair, matter=(as_part(end.of),), variant=one.name)) if several else part
+            for part in parts
+        ]
+    return found
+
+
+def _direct(engine: Engine, source: Endpoint, destination: Endpoint, ports: PortSet) -> list[Part]:
+    """Judge what is not translated on its way."""
+    if _is_outside(source) and _is_outside(destination):
+        return [_plain(source, destination, ports, Decision.ALLOWED, _NO_POD)]
+    try:
+        connections = pairs(engine, source, destination)
+    except NoCommonFamilyError:
+        return [_plain(source, destination, ports, Decision.DENIED, _NO_FAMILY)]
+    return [part for pair in connections for part in _judge(engine, pair, ports)]
+
+
+def _is_outside(end: Endpoint) -> bool:
+    return isinstance(end, NodeEndpoint | AddressesEndpoint)
+
+
+def _judge(engine: Engine, pair: Pair, asked: PortSet) -> list[Part]:
+    """Return one connection's ports by decision: those surely allowed, those that depend, those denied."""
+    low, high, _ = _extent(engine, pair, asked)
+    decided = (
+        (Decision.ALLOWED, low),
+        (Decision.DEPENDS, high - low),
+        (Decision.DENIED, asked - high),
+    )
+    return [Part(pair, ports, decision) for decision, ports in decided if ports]
+
+
+def _extent(engine: Engine, pair: Pair, asked: PortSet) -> Extent:
+    arrival = pair.arrival
+    if arrival is None:
+        return extent(engine, pair.source, pair.destination, asked)
+    sent = extent(engine, pair.source, pair.destination, asked, (Direction.EGRESS,))
+    arriving = extent(engine, arrival.source, arrival.destination, arrival.ports, (Direction.INGRESS,))
+    return Extent(
+        sent.low if arrival.ports <= arriving.low else PortSet.EMPTY,
+        sent.high if arrival.ports <= arriving.high else PortSet.EMPTY,
+    )
+
+
+def _plain(source: Endpoint, destination: Endpoint, ports: PortSet, decision: Decision, why: tuple[str, str]) -> Part:
+    """Return a part that no policy is asked about."""
+    ends = AddressEnd(0, source.name), AddressEnd(0, destination.name)
+    return Part(Pair(*ends, source.name, destination.name), ports, decision, why)
+
+
+# Services
+
+
+def _to_service(engine: Engine, source: Endpoint, destination: ServiceEndpoint, port: PortQuestion) -> list[Part]:
+    """Judge a Service on every backend at its target port (semantics 7.7)."""
+    members = pods_of_headless(engine.state, destination)
+    if members:
+        return judged(engine, source, PodsEndpoint(destination.name, members), port)
+    found = [target for item in service_ports(destination, port) for target in targets(engine.state, destination, item)]
+    parts = [part for target in dict.fromkeys(found) for part in _backend(engine, source, destination, target)]
+    if parts:
+        return parts
+    if not found and has_unknown_backends(engine, destination):
+        return list(_unbacked(engine, source, destination, port))
+    why = _NO_FAMILY if found else _no_backend(destination)
+    return [_plain(source, destination, port.ports or PortSet.ALL, Decision.DENIED, why)]
+
+
+def _unbacked(engine: Engine, source: Endpoint, destination: ServiceEndpoint, port: PortQuestion) -> Iterator[Part]:
+    """Judge a Service on what may be behind it, and as one behind which there is nothing (semantics 13.7)."""
+    for pair, ports in unbacked(engine, source, destination, port):
+        if isinstance(pair.source, PodEnd) or isinstance(pair.destination, PodEnd):
+            yield from _judge(engine, pair, ports)
+        else:
+            yield Part(pair, ports, Decision.ALLOWED, _NO_POD)
+        if pair.variant:
+            nothing = replace(pair, variant="where nothing is behind it")
+            yield Part(nothing, ports, Decision.DENIED, _no_backend(destination))
+
+
+def _no_backend(destination: ServiceEndpoint) -> tuple[str, str]:
+    return f"cannot be reached: {destination.name} has no backend", "7.7"
+
+
+def _backend(engine: Engine, source: Endpoint, destination: ServiceEndpoint, target: Target) -> Iterator[Part]:
+    try:
+        connections = [_through_service(pair) for pair in pairs(engine, source, target.endpoint)]
+    except NoCommonFamilyError:
+        return
+    hidden = isinstance(source, AddressesEndpoint) and hides_clients(destination.service)
+    option = engine.options.service_source if hidden else "client"
+    for pair in connections if option != "node" else ():
+        yield from _judge(engine, pair, target.ports)
+    if option == "client":
+        return
+    # The client's address is not seen behind a node's: all pieces of a range are judged as one there.
+    for pair in {pair.destination: pair for pair in connections}.values():
+        if isinstance(pair.destination, PodEnd):
+            for end, name in node_sources(pair.destination):
+                as_node = replace(pair, source=end, source_name=name, addresses=None)
+                yield from _judge(engine, as_node, target.ports)
+        elif option == "node":
+            yield from _judge(engine, pair, target.ports)
+
+
+def _through_service(pair: Pair) -> Pair:
+    if isinstance(pair.destination, PodEnd):
+        return replace(pair, destination=replace(pair.destination, through_service=True))
+    return pair
+
+
+# Ports of nodes, and addresses that nodes translate
+
+
+def _led(engine: Engine, source: Endpoint, destination: Endpoint, route: Route) -> list[Part]:
+    """Judge what is asked of one place and led to another on its way (semantics 7.16)."""
+    entry, service = route.entry, route.service
+    if entry is None and service is not None and isinstance(source, PodsEndpoint):
+        # A pod's own node translates it.
+        own = NodeEndpoint("the pod's own node", "", (), own=True)
+        entry = Entry(own, local=service.service.external_traffic_policy == "Local")
+    found: list[Part] = []
+    if entry is None and service is not None:
+        for target in route.targets:
+            found += _backend(engine, source, service, target)
+    elif entry is not None:
+        for step in _steps(engine, source, route, entry):
+            if step.why:
+                found.append(Part(step.pair, step.ports, Decision.DENIED, (step.why, "7.16")))
+            else:
+                found += _judge(engine, step.pair, step.ports)
+    if found:
+        return found
+    what = service.name if service is not None else destination.name
+    why = _NO_FAMILY if route.targets else (f"cannot be reached: {what} has no backend", "7.7")
+    return [_plain(source, destination, route.ports, Decision.DENIED, why)]
+
+
+def _steps(engine: Engine, source: Endpoint, route: Route, entry: Entry) -> list[Step]:
+    """Return what a connection to a node may become; it misses no pod if there is one that it surely meets."""
+    found: list[Step] = []
+    for target in route.targets:
+        with suppress(NoCommonFamilyError):
+            for pair in pairs(engine, source, target.endpoint):
+                found += arrivals(engine, _through_service(pair), target.ports, entry, route.ports)
+    met = {step.pair.family for step in found if not step.missed and not step.pair.matter}
+    return [step for step in found if not (step.missed and step.pair.family in met)]
+
+
+# Named ports
+
+
+def _named(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQuestion) -> list[Part]:
+    """Judge a named port on each destination pod with the pod's own number (semantics 5.4)."""
+    if not isinstance(destination, PodsEndpoint):
+        message = f"port {port.text!r}: only pods and Services have named ports; give a number"
+        raise EndpointError(message)
+    parts: list[Part] = []
+    named = False
+    for member in destination.members:
+        numbers = _numbers(member, port)
+        if not numbers:
+            continue
+        alone = PodsEndpoint(destination.name, (member,), destination.hypothetical)
+        named = True
+        with suppress(NoCommonFamilyError):
+            for pair in pairs(engine, source, alone):
+                parts += _judge(engine, pair, numbers)
+    if not named:
+        names = sorted(
+            {
+                f"{item.name} ({item.number}/{item.protocol.lower()})"
+                for m in destination.members
+                for item in m.ports
+                if item.name
+            }
+        )
+        message = f"{destination.name} has no port named {port.text}; it has {', '.join(names) or 'no named ports'}"
+        raise EndpointError(message)
+    return parts or [_plain(source, destination, PortSet.ALL, Decision.DENIED, _NO_FAMILY)]
+
+
+def _numbers(member: Member, port: PortQuestion) -> PortSet:
+    result = PortSet.EMPTY
+    for item in member.ports:
+        if item.name == port.name and port.protocol in ("", item.protocol):
+            result |= PortSet.single(item.protocol, item.number)
+    return result

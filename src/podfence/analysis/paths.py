@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The way of a connection that a node leads elsewhere: what its source is judged by, and what its destination sees.
+
+It is that of `docs/explanation/on-a-node.md` (semantics 7.9, 7.16): a node rewrites the destination before policies
+are asked there, and the source only after. So the node that is asked judges what it sends on by the source as it
+came; if that is to another node, its own address is the source there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from podfence.analysis.pairs import Arrival, Pair
+from podfence.policy.ends import End, NodeEnd, PodEnd
+from podfence.policy.unknown import node as node_of
+from podfence.sets import PortSet
+from podfence.sets.addresses import family_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from podfence.analysis.endpoints import NodeEndpoint
+    from podfence.policy.engine import Engine
+    from podfence.sets.addresses import Family
+
+_ELSEWHERE: Final = "another node"
+_THAT_NODE: Final = "that node"
+_EVERYWHERE: Final = "DaemonSet"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The node that is asked, and whether it leads to its own pods only (`local`) and to one pod (`host_port`)."""
+
+    node: NodeEndpoint
+    local: bool
+    host_port: bool = False
+
+    @property
+    def name(self) -> str:
+        """The node's name, or a word for the one that is meant."""
+        return self.node.node or _THAT_NODE
+
+
+class Step(NamedTuple):
+    """A connection on its way, with the ports that it is sent to; `why` it does not arrive, "" if it does.
+
+    It is `missed` by a pod that does not run where the node leads to its own pods only.
+    """
+
+    pair: Pair
+    ports: PortSet
+    why: str = ""
+    missed: bool = False
+
+
+class _Places(NamedTuple):
+    """The nodes of the source ("" for what is no pod) and of the pod that answers, and whether each was known."""
+
+    source: str
+    backend: str
+
+
+def arrivals(engine: Engine, pair: Pair, ports: PortSet, entry: Entry, asked: PortSet) -> Iterator[Step]:
+    """Yield what a connection to a port of a node may become, one for each place where the pods may run.
+
+    `pair` is the connection from its source straight to the pod that answers, `ports` those of the pod, and `asked`
+    those of the node.
+    """
+    places = list(dict.fromkeys(_places(pair, entry, is_open=engine.world.is_open("Pod"))))
+    matter = tuple(node_of(name) for name in _unplaced(pair, entry))
+    for place in places:
+        step = _arrival(engine, pair, ports, entry, asked, place)
+        several = len(places) > 1
+        variant = _where(pair, place) if several else ""
+        yield step._replace(pair=replace(step.pair, matter=matter if several else (), variant=variant))
+
+
+def _unplaced(pair: Pair, entry: Entry) -> Iterator[str]:
+    if _is_unplaced(pair.source) and not entry.node.own:
+        yield pair.source_name
+    if _is_unplaced(pair.destination):
+        yield pair.destination_name
+
+
+def _is_unplaced(end: End) -> bool:
+    return isinstance(end, PodEnd) and not end.member.node
+
+
+def _where(pair: Pair, place: _Places) -> str:
+    texts = []
+    if _is_unplaced(pair.destination):
+        texts.append(f"{pair.destination_name} runs on {place.backend}")
+    if _is_unplaced(pair.source):
+        texts.append(f"{pair.source_name} on {place.source}")
+    return f"where {' and '.join(texts)}" if texts else ""
+
+
+def _places(pair: Pair, entry: Entry, *, is_open: bool) -> Iterator[_Places]:
+    """Yield where the two may run; where pods are all there are, one without a node runs on none that is known."""
+    source = pair.source
+    near = entry.name
+    if not isinstance(source, PodEnd):
+        sources = [source.name if isinstance(source, NodeEnd) else ""]
+    elif entry.node.own:
+        sources = [near]
+    else:
+        sources = [source.member.node] if source.member.node else [near, _ELSEWHERE] if is_open else [_ELSEWHERE]
+        if not entry.node.node:
+            # Any node but the pod's own.
+            sources = [source.member.node or _ELSEWHERE]
+    end = pair.destination
+    for where in sources:
+        if not isinstance(end, PodEnd):
+            yield _Places(where, end.name if isinstance(end, NodeEnd) else "")
+        elif end.member.node:
+            yield _Places(where, _known(end.member.node, pair, entry))
+        elif entry.host_port and end.member.workload is not None and end.member.workload.kind == _EVERYWHERE:
+            yield _Places(where, near)
+        elif is_open:
+            yield from (_Places(where, name) for name in dict.fromkeys((near, where or _ELSEWHERE, _ELSEWHERE)))
+        else:
+            yield _Places(where, _ELSEWHERE)
+
+
+def _known(node: str, pair: Pair, entry: Entry) -> str:
+    """Return the name of a pod's node in the words of the question."""
+    source = pair.source
+    own = entry.node.own and isinstance(source, PodEnd) and source.member.node == node
+    return _THAT_NODE if own else node
+
+
+def _arrival(engine: Engine, pair: Pair, ports: PortSet, entry: Entry, asked: PortSet, place: _Places) -> Step:
+    source, end, near = pair.source, pair.destination, entry.name
+    here = place.backend == near
+    if isinstance(end, PodEnd):
+        end = replace(end, member=replace(end.member, node=place.backend))
+    other = None if entry.node.node or entry.node.own else False
+    node = NodeEnd(entry.node.node, _address(entry.node, pair.family), pair.family, own=other)
+    # A node that is asked by itself, or by a pod of its own, leads to all pods whatever the policy for outside.
+    within = place.source == near
+    sent_to_node = isinstance(source, PodEnd) and not within
+    first = replace(pair, destination=node if sent_to_node else end)
+    sent = asked if sent_to_node else ports
+    if entry.host_port and not here:
+        # Nothing is translated: the connection is one to the node itself.
+        return Step(replace(first, destination=node), asked, missed=True)
+    if entry.local and not here and not within:
+        why = f"cannot be reached: {near} leads to its own pods only, and has none of these"
+        return Step(first, sent, why, missed=True)
+    seen: End = source
+    if isinstance(source, PodEnd):
+        seen = replace(source, member=replace(source.member, node=place.source))
+    behind = replace(node, own=False) if not here else NodeEnd(near, None, pair.family, own=True)
+    option = engine.options.service_source
+    if not entry.host_port and ((option == "node" and not entry.local) or (option != "client" and not here)):
+        seen = seen if entry.local else behind
+    return Step(replace(first, arrival=Arrival(seen, end, ports)), sent)
+
+
+def _address(node: NodeEndpoint, family: Family) -> int | None:
+    """Return the node's address of a family, None if it is not known."""
+    return next((number for number in node.addresses if family_of(number) == family), None)

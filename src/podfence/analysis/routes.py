@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What nodes lead elsewhere: external addresses of Services, NodePorts, and hostPorts of pods (semantics 7.16)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, NodeEndpoint, PodsEndpoint, ServiceEndpoint
+from podfence.analysis.paths import Entry
+from podfence.analysis.services import Target, targets
+from podfence.cluster.members import display_name
+from podfence.cluster.nodes import numbers_of
+from podfence.sets import PortSet
+from podfence.sets.ports import point
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from podfence.cluster.state import ClusterState
+    from podfence.kube.objects import ServicePort
+
+_AT_NODES: Final = ("NodePort", "LoadBalancer")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where some of the ports asked about lead, and by which node; `text` says so in words.
+
+    `entry` is None for an address outside that is a Service's, which any node may translate.
+    """
+
+    ports: PortSet
+    service: ServiceEndpoint | None
+    targets: tuple[Target, ...]
+    entry: Entry | None
+    text: str
+
+
+def routes(state: ClusterState, destination: Endpoint, asked: PortSet) -> tuple[list[Route], PortSet]:
+    """Return where the ports asked about of a node or an address lead, and those that lead nowhere else."""
+    found: list[Route] = []
+    rest = asked
+    for route in _all(state, destination):
+        if route.ports & rest:
+            found.append(route)
+            rest -= route.ports
+    return found, rest
+
+
+def service_at(state: ClusterState, destination: Endpoint, asked: PortSet) -> ServiceEndpoint | None:
+    """Return the Service to which an address outside leads on one of the ports, None if it leads nowhere else."""
+    if isinstance(destination, AddressesEndpoint):
+        for route in _by_address(state, destination):
+            if route.ports & asked:
+                return route.service
+    return None
+
+
+def node_ports(state: ClusterState) -> frozenset[int]:
+    """Return the NodePorts of all Services, as points (`podfence.sets.ports`)."""
+    return frozenset(
+        point(port.protocol, port.node_port)
+        for service in state.services.values()
+        if service.type in _AT_NODES
+        for port in service.ports
+        if port.node_port
+    )
+
+
+def _all(state: ClusterState, destination: Endpoint) -> Iterator[Route]:
+    yield from _by_address(state, destination)
+    if isinstance(destination, NodeEndpoint):
+        yield from _by_node_port(state, destination)
+        yield from _by_host_port(state, destination)
+
+
+def _by_address(state: ClusterState, destination: Endpoint) -> Iterator[Route]:
+    match destination:
+        case AddressesEndpoint(addresses=addresses) if addresses.spans[0][0] == addresses.spans[-1][1]:
+            numbers = {addresses.spans[0][0]}
+        case NodeEndpoint(addresses=known):
+            numbers = set(known)
+        case _:
+            return
+    for service in state.services.values():
+        if not numbers.isdisjoint(numbers_of(service.external_addresses)):
+            end = ServiceEndpoint(f"{display_name(service.key)} ({destination.name})", service)
+            for port in service.ports:
+                yield _route(state, end, port, PortSet.single(port.protocol, port.port), None, destination)
+
+
+def _by_node_port(state: ClusterState, node: NodeEndpoint) -> Iterator[Route]:
+    for service in state.services.values():
+        for port in service.ports if service.type in _AT_NODES else ():
+            if port.node_port:
+                entry = Entry(node, local=service.external_traffic_policy == "Local")
+                end = ServiceEndpoint(display_name(service.key), service)
+                yield _route(state, end, port, PortSet.single(port.protocol, port.node_port), entry, node)
+
+
+def _route(
+    state: ClusterState, end: ServiceEndpoint, port: ServicePort, ports: PortSet, entry: Entry | None, to: Endpoint
+) -> Route:
+    found = tuple(targets(state, end, port))
+    behind = sorted({str(target.ports) for target in found})
+    text = f"{to.name} {ports} is {display_name(end.service.key)} {port.protocol} {port.port}"
+    if behind:
+        text += f", which is {', '.join(behind)} of its {'pods' if end.service.selector is not None else 'endpoints'}"
+    if entry is not None:
+        text += f" (externalTrafficPolicy {end.service.external_traffic_policy})"
+    return Route(ports, end, found, entry, text)
+
+
+def _by_host_port(state: ClusterState, node: NodeEndpoint) -> Iterator[Route]:
+    found: dict[PortSet, list[Target]] = {}
+    for member in state.members.values():
+        if member.host or (node.node and member.node and member.node != node.node):
+            continue
+        for port in member.ports:
+            if port.host_port:
+                outer, inner = (PortSet.single(port.protocol, number) for number in (port.host_port, port.number))
+                target = Target(PodsEndpoint(display_name(member.key), (member,)), inner)
+                found.setdefault(outer, []).append(target)
+    for outer, several in found.items():
+        names = ", ".join(f"{target.endpoint.name} ({target.ports})" for target in several)
+        entry = Entry(node, local=True, host_port=True)
+        yield Route(outer, None, tuple(several), entry, f"{node.name} {outer} is the hostPort of {names}")

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``podfence semantics``: the rules that reasons rest on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from podfence.cli import outputs
+from podfence.cli.commands import Command
+
+if TYPE_CHECKING:
+    from podfence.report.style import When
+
+_EXAMPLES = """
+# What a reason rests on that says "semantics 2.2"
+podfence semantics 2.2
+
+# All rules about Services, nodes and other special ends
+podfence semantics 7
+"""
+
+
+@click.command(cls=Command, examples=_EXAMPLES)
+@click.argument("number", metavar="[RULE]", required=False)
+@outputs.coloured
+def command(number: str | None, colour: When) -> int:
+    """Print a rule of the specification, or all of a section; without RULE, which sections there are."""
+    from podfence.report import semantics
+
+    page = outputs.page(colour)
+    outputs.write(semantics.contents(page) if number is None else semantics.text(number, page))
+    return 0

@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far a connection is surely allowed and how far it may be, whatever is not known turns out to be (semantics 13).
+
+The two bounds of the engine take each use of something unknown for itself. Where they differ one unknown is taken
+apart into the values that can matter, each is supposed at all of its uses at once, and the question is asked again for
+each. So an unknown that stands in several places is judged once for all of them: one rule that asks for a label and
+another that asks for its absence admit the pod together, whatever its labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import reduce
+from operator import and_, or_
+from typing import TYPE_CHECKING, NamedTuple
+
+from podfence.cluster.controllers import ALIKE, UNKNOWN, is_unknown
+from podfence.cluster.members import display_name
+from podfence.cluster.selection import Selection, may_hold
+from podfence.policy import unknown
+from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
+from podfence.policy.engine import Bound, kind_of
+from podfence.policy.verdict import Decision, Dependency, Direction, Meaning
+from podfence.sets import AddressSet, PortSet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from podfence.kube.objects import Requirement, Selector
+    from podfence.policy.engine import Engine
+    from podfence.policy.grants import CompiledPolicy
+
+_MOST = 1024
+"""So many times a question is asked again; what is open then stays open."""
+
+_ANYTHING_ELSE = "anything else"
+_OTHER = "another value"
+"""In the place of any value that no selector names; no label can have it."""
+
+
+class Extent(NamedTuple):
+    """The ports that are surely allowed, those that may be, and the unknowns because of which these differ."""
+
+    low: PortSet
+    high: PortSet
+    rests_on: tuple[Dependency, ...] = ()
+
+    def decision(self, ports: PortSet) -> Decision:
+        """Return how ports are decided; they depend too if they are decided differently."""
+        if ports <= self.low:
+            return Decision.ALLOWED
+        return Decision.DEPENDS if ports & self.high else Decision.DENIED
+
+
+class _Case(NamedTuple):
+    """One value of something unknown, in words, and the ends as they are then."""
+
+    value: str
+    source: End
+    destination: End
+
+
+class _Open(NamedTuple):
+    """Something that is not known, and the values that can matter."""
+
+    what: Dependency
+    cases: tuple[_Case, ...]
+
+
+def extent(
+    engine: Engine,
+    source: End,
+    destination: End,
+    asked: PortSet = PortSet.ALL,
+    directions: tuple[Direction, ...] = tuple(Direction),
+) -> Extent:
+    """Return how far a connection is allowed on the ports asked about, or how far some of its directions allow it."""
+    return _Question(engine, asked, directions).of(source, destination)
+
+
+class _Question:
+    def __init__(self, engine: Engine, asked: PortSet, directions: tuple[Direction, ...]) -> None:
+        self._engine = engine
+        self._asked = asked
+        self._directions = directions
+        self._left = _MOST
+
+    def of(self, source: End, destination: End) -> Extent:
+        """Return the extent for two ends, of which some things may be supposed."""
+        low, high = (self._bound(source, destination, bound) for bound in Bound)
+        if low == high:
+            return Extent(low, high)
+        unread = tuple(self._unread(source, destination))
+        found = self._find(source, destination, high - low)
+        if found is None:
+            return Extent(low, high, unread)
+        self._left -= 1
+        if self._left < 0:
+            return Extent(low, high, (*unread, found.what))
+        answers = [(case.value, self.of(case.source, case.destination)) for case in found.cases]
+        low = reduce(and_, (answer.low for _, answer in answers))
+        high = reduce(or_, (answer.high for _, answer in answers))
+        return Extent(low, high, _merged(unread, self._weighed(found.what, answers), answers))
+
+    def _bound(self, source: End, destination: End, bound: Bound) -> PortSet:
+        return reduce(and_, (self._engine.admitted(way, source, destination, bound) for way in self._directions)) & (
+            self._asked
+        )
+
+    def _weighed(self, what: Dependency, answers: list[tuple[str, Extent]]) -> tuple[Dependency, ...]:
+        """Return an unknown with what its values would mean; nothing if they all mean the same."""
+        inside = any(_same(what, other) for _, answer in answers for other in answer.rests_on)
+        if not inside and len({(answer.low, answer.high) for _, answer in answers}) == 1:
+            return ()
+        meanings = [meaning for value, answer in answers for meaning in self._meanings(what, value, answer)]
+        last = meanings[-1].decision
+        told = [meaning for meaning in meanings[:-1] if meaning.decision is not last]
+        return (_with_values(what, (*told, Meaning(_ANYTHING_ELSE, last))),)
+
+    def _meanings(self, what: Dependency, value: str, answer: Extent) -> Iterator[Meaning]:
+        within = next((other for other in answer.rests_on if _same(what, other)), None)
+        if within is None:
+            yield Meaning(value, answer.decision(self._asked))
+            return
+        for meaning in within.values:
+            yield Meaning(value if meaning.value == _ANYTHING_ELSE else f"{value}, {meaning.value}", meaning.decision)
+
+    def _unread(self, source: End, destination: End) -> Iterator[Dependency]:
+        for direction in self._directions:
+            subject, peer = _sides(direction, source, destination)
+            if isinstance(subject, PodEnd):
+                exempt = self._engine.exemption(direction, subject, peer, Bound.PESSIMISTIC)
+                for gap in () if exempt else self._engine.world.unread(subject.member.namespace):
+                    yield unknown.unread(gap.what, gap.remedy)
+                if isinstance(peer, AddressEnd) and peer.behind is not None:
+                    yield peer.behind
+
+    # What is open
+
+    def _find(self, source: End, destination: End, doubt: PortSet) -> _Open | None:
+        """Return something unknown because of which ports are in doubt; None if only options leave them open."""
+        for direction in self._directions:
+            subject, peer = _sides(direction, source, destination)
+            if not isinstance(subject, PodEnd):
+                continue
+            found = self._find_in(direction, subject, peer, doubt)
+            if found is not None:
+                what, sides = found
+                pairs = ((value, *_sides(direction, *ends)) for value, *ends in sides)
+                return _Open(what, tuple(_Case(value, one, other) for value, one, other in pairs))
+        return None
+
+    def _find_in(
+        self, direction: Direction, subject: PodEnd, peer: End, doubt: PortSet
+    ) -> tuple[Dependency, list[_Case]] | None:
+        """Return something unknown at one side, and the cases with the subject first."""
+        engine = self._engine
+        if isinstance(peer, NodeEnd) and engine.is_own_node(subject, peer) is None and self._matters(direction):
+            return _whose_node(subject, peer)
+        if engine.exemption(direction, subject, peer, Bound.PESSIMISTIC):
+            return None
+        sure, maybe = engine.concerned(direction, subject)
+        for policy in maybe:
+            asked = self._open_requirement(policy.subject.pods, subject)
+            if asked is not None:
+                return self._pod_label(asked, subject, peer, at_subject=True)
+        for policy in (*sure, *maybe):
+            for grant in policy.grants[direction]:
+                if not engine.ports_of(grant, direction, subject, peer) & doubt:
+                    continue
+                if isinstance(grant.peer, Selection) and isinstance(peer, PodEnd):
+                    if engine.selects(grant.peer, peer) is None:
+                        return self._peer_label(grant.peer, subject, peer)
+                elif (
+                    isinstance(grant.peer, AddressSet)
+                    and isinstance(peer, PodEnd | NodeEnd)
+                    and peer.address is None
+                    and engine.holds_unset(grant.peer, kind_of(peer), peer.family) is None
+                    and engine.in_block(grant.peer, peer, Bound.OPTIMISTIC)
+                ):
+                    return self._address((*sure, *maybe), direction, subject, peer)
+        return None
+
+    def _matters(self, direction: Direction) -> bool:
+        return direction is Direction.INGRESS or self._engine.options.own_node_egress != "policy"
+
+    def _open_requirement(self, pods: Selector | None, end: PodEnd) -> Requirement | None:
+        labels: dict[str, str | None] = {**end.member.labels, **dict(end.labels)}
+        terms = pods.requirements if pods else ()
+        return next((term for term in terms if may_hold(term, labels, whole=not end.more) is None), None)
+
+    def _peer_label(self, selection: Selection, subject: PodEnd, peer: PodEnd) -> tuple[Dependency, list[_Case]]:
+        name = peer.member.namespace
+        known: dict[str, str | None] = {**self._engine.state.labels_of_namespace(name), **dict(peer.space)}
+        if selection.namespaces is not None and self._engine.world.has_unknown_labels(name):
+            for term in selection.namespaces.requirements:
+                if may_hold(term, known, whole=False) is None:
+                    return self._space_label(term.key, subject, peer)
+        asked = self._open_requirement(selection.pods, peer)
+        if asked is None:
+            message = f"{selection} is open for {peer}, and nothing of it is"
+            raise AssertionError(message)
+        return self._pod_label(asked, subject, peer, at_subject=False)
+
+    def _space_label(self, key: str, subject: PodEnd, peer: PodEnd) -> tuple[Dependency, list[_Case]]:
+        """Suppose a label of the peer's namespace, which may be the subject's as well."""
+        name = peer.member.namespace
+        values = {
+            value
+            for selection in self._selections(subject, peer)
+            for term in (selection.namespaces.requirements if selection.namespaces else ())
+            if term.key == key
+            for value in term.values
+        }
+        cases = []
+        for text, value in _cells(key, values):
+            ends = [
+                replace(end, space=(*end.space, (key, value))) if end.member.namespace == name else end
+                for end in (subject, peer)
+            ]
+            cases.append(_Case(text, *ends))
+        return unknown.namespace_labels(name), cases
+
+    def _pod_label(
+        self, asked: Requirement, subject: PodEnd, peer: End, *, at_subject: bool
+    ) -> tuple[Dependency, list[_Case]]:
+        """Suppose a label of the subject or of the peer, with those that have the same value."""
+        end = subject if at_subject else peer
+        if not isinstance(end, PodEnd):
+            message = f"{end} has no labels"
+            raise TypeError(message)
+        keys = next((group for group in ALIKE if asked.key in group), frozenset((asked.key,)))
+        there = {key: value for key, value in end.member.labels.items() if key in keys and is_unknown(value)}
+        begins = min(there.values(), default="").removesuffix(UNKNOWN)
+        values = {
+            value
+            for selection in self._selections(subject, peer)
+            for term in (selection.pods.requirements if selection.pods else ())
+            if term.key in (there or keys)
+            for value in term.values
+            if value.startswith(begins)
+        }
+        cases = []
+        for text, value in _cells(asked.key, values):
+            if value is None and there:
+                continue
+            supposed = replace(end, labels=(*end.labels, *((key, value) for key in there or (asked.key,))))
+            cases.append(_Case(text, supposed, peer) if at_subject else _Case(text, subject, supposed))
+        return (_backends(end) if end.more else unknown.label(asked.key, _name(end))), cases
+
+    def _selections(self, subject: End, peer: End) -> Iterator[Selection]:
+        """Yield all selections of the policies of both ends' namespaces."""
+        for name in {end.member.namespace for end in (subject, peer) if isinstance(end, PodEnd)}:
+            for policy in self._engine.policies(name):
+                yield policy.subject
+                for grants in policy.grants.values():
+                    yield from (grant.peer for grant in grants if isinstance(grant.peer, Selection))
+
+    def _address(
+        self, policies: Iterable[CompiledPolicy], direction: Direction, subject: PodEnd, peer: PodEnd | NodeEnd
+    ) -> tuple[Dependency, list[_Case]]:
+        """Suppose the peer's address, in each of the ranges that blocks tell apart."""
+        pieces = [("", self._engine.unset_addresses(kind_of(peer), peer.family))]
+        for policy in policies:
+            for grant in policy.grants[direction]:
+                if isinstance(grant.peer, AddressSet):
+                    pieces = [piece for item in pieces for piece in _cut(*item, grant.peer)]
+        if isinstance(peer, PodEnd):
+            what = _backends(peer) if peer.more else unknown.address(_name(peer))
+        else:
+            what = unknown.address(f"node {peer.name}" if peer.name else "the node")
+        # Those in no block are told last.
+        cases = [_Case(text, subject, replace(peer, address=piece.spans[0][0])) for text, piece in reversed(pieces)]
+        cases.sort(key=lambda case: not case.value)
+        return what, cases
+
+
+def _whose_node(subject: PodEnd, peer: NodeEnd) -> tuple[Dependency, list[_Case]]:
+    return unknown.node(_name(subject)), [
+        _Case("the same node" if own else "another node", subject, replace(peer, own=own)) for own in (True, False)
+    ]
+
+
+def _name(end: PodEnd) -> str:
+    return display_name(end.member.workload or end.member.key)
+
+
+def _backends(end: PodEnd) -> Dependency:
+    return unknown.backends(f"{end.member.namespace}/{end.member.key.name}")
+
+
+def _sides(direction: Direction, one: End, other: End) -> tuple[End, End]:
+    """Return subject and peer of source and destination, and the other way round."""
+    return (one, other) if direction is Direction.EGRESS else (other, one)
+
+
+def _cells(key: str, values: set[str]) -> Iterator[tuple[str, str | None]]:
+    """Yield the values of a label that selectors can tell apart, in words; None is without the label."""
+    yield from ((f"{key}={value}", value) for value in sorted(values))
+    yield f"{key}={_OTHER}", _OTHER
+    yield f"no label {key}", None
+
+
+def _cut(text: str, piece: AddressSet, block: AddressSet) -> Iterator[tuple[str, AddressSet]]:
+    inside = piece & block
+    if inside == piece or not inside:
+        yield text, piece
+        return
+    yield text, piece - inside
+    yield ", ".join(str(item) for item in block.blocks()), inside
+
+
+def _same(one: Dependency, other: Dependency) -> bool:
+    return (one.what, one.text) == (other.what, other.text)
+
+
+def _with_values(what: Dependency, values: Iterable[Meaning]) -> Dependency:
+    return Dependency(what.what, what.text, what.object, what.supply, tuple(dict.fromkeys(values)))
+
+
+def _merged(
+    unread: tuple[Dependency, ...], weighed: tuple[Dependency, ...], answers: list[tuple[str, Extent]]
+) -> tuple[Dependency, ...]:
+    """Return each thing once: what was not read, what was taken apart, and what its cases rest on."""
+    found: dict[tuple[object, str], Dependency] = {}
+    for item in (*unread, *weighed, *(item for _, answer in answers for item in answer.rests_on)):
+        found.setdefault((item.what, item.text), item)
+    return tuple(found.values())

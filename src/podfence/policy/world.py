@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What there may be in a cluster besides the objects that were read (semantics 13).
+
+Of a kind that is *closed* there is nothing but what was read, with the fields it has. Of a kind that is *open* more
+may be there, and a field that the system fills may have any valid value.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from podfence.cluster.addresses import known_addresses
+from podfence.cluster.nodes import node_addresses
+from podfence.policy.options import KINDS
+from podfence.sets import AddressSet, spans
+from podfence.sets.addresses import family_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from podfence.cluster.state import ClusterState
+    from podfence.kube.objects import NetworkPolicy
+    from podfence.kube.omissions import Gap
+    from podfence.policy.options import Options
+    from podfence.sets.addresses import Family
+
+_BORN_WITH: Final = frozenset({"default", "kube-public", "kube-node-lease"})
+"""Namespaces that every cluster has, with no label but their name."""
+
+_SERVICE_RANGES: Final = ("10.96.0.0/12", "10.43.0.0/16", "172.30.0.0/16", "172.20.0.0/16", "10.152.183.0/24")
+_POD_RANGES: Final = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "::/0")
+_EVERYWHERE: Final = ("0.0.0.0/0", "::/0")
+_NO_HOST: Final = ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8")
+
+
+def _union(texts: Iterable[str]) -> AddressSet:
+    return AddressSet(spans.normalize(pair for text in texts for pair in AddressSet.cidr(text).spans))
+
+
+UNICAST: Final = AddressSet.ALL - _union(_NO_HOST)
+"""The addresses that a pod or a node can have."""
+
+
+class World:
+    """What may be added to a state; closed in all kinds unless they are named.
+
+    `unread` are the places where a policy may lie that nobody has read (semantics 13.9).
+    """
+
+    def __init__(
+        self, state: ClusterState, options: Options, opened: Iterable[str] = (), unread: tuple[Gap, ...] = ()
+    ) -> None:
+        """Take these kinds as open, except for those that the option `world` closes."""
+        self._state = state
+        self._options = options
+        self._open = frozenset(opened) - frozenset(closed_kinds(options.world))
+        self._unread = unread
+        self._unset: dict[tuple[tuple[str, ...], Family], AddressSet] = {}
+
+    def as_read(self) -> World:
+        """Return the same world without policies that nobody has read."""
+        return World(self._state, self._options, self._open)
+
+    def of(self, state: ClusterState) -> World:
+        """Return the same world around another state."""
+        return World(state, self._options, self._open, self._unread)
+
+    def is_open(self, kind: str) -> bool:
+        """Return whether there may be more of a kind than what was read."""
+        return kind in self._open
+
+    def __bool__(self) -> bool:
+        """Return whether anything may be there besides what was read."""
+        return bool(self._open or self._unread)
+
+    def has_unknown_labels(self, namespace: str) -> bool:
+        """Return whether a namespace may have labels that were not read (semantics 13.3)."""
+        if "Namespace" not in self._open or namespace in _BORN_WITH:
+            return False
+        return namespace not in self._state.namespaces or namespace in self._state.implied
+
+    def unread(self, namespace: str) -> tuple[Gap, ...]:
+        """Return where policies of a namespace may lie that nobody has read (semantics 13.9)."""
+        return tuple(gap for gap in self._unread if gap.touches((namespace,))) if self._unread else ()
+
+    def pod_addresses(self, family: Family) -> AddressSet:
+        """Return the addresses that a pod of which none is known may have (semantics 13.6)."""
+        return self._free(self._pod_ranges(family), family)
+
+    def node_addresses(self, family: Family, *, anyone: bool) -> AddressSet:
+        """Return the addresses that a node of which none is known may have (semantics 13.6).
+
+        If it may be `anyone` of the nodes, it may have the addresses of those that are known.
+        """
+        found = self._free(_EVERYWHERE if self._options.pod_cidrs == "any" else _POD_RANGES, family)
+        if not anyone:
+            return found
+        known = {number for several in node_addresses(self._state).values() for number in several}
+        there = spans.normalize((number, number) for number in known if family_of(number) == family)
+        return found | AddressSet(there)
+
+    def _free(self, ranges: tuple[str, ...], family: Family) -> AddressSet:
+        """Return the addresses of ranges that are nobody's and that no policy names one by one."""
+        found = self._unset.get((ranges, family))
+        if found is None:
+            whole = AddressSet.V4 if family == 4 else AddressSet.V6
+            taken = known_addresses(self._state) | _single(self._state)
+            found = self._unset[ranges, family] = (_union(ranges) & whole & UNICAST) - taken
+        return found
+
+    def _pod_ranges(self, family: Family) -> tuple[str, ...]:
+        asked = self._options.pod_cidrs
+        if asked == "any":
+            return _EVERYWHERE
+        if asked != "auto":
+            return tuple(asked.split(","))
+        told = tuple(text for node in self._state.nodes.values() for text in node.pod_cidrs)
+        # Nodes tell the ranges of both families, or of one: then nothing is known of the other.
+        return told if _union(told) & (AddressSet.V4 if family == 4 else AddressSet.V6) else _POD_RANGES
+
+    def service_addresses(self) -> AddressSet:
+        """Return the addresses that a Service may have which was not read (semantics 13.8)."""
+        if "Service" not in self._open:
+            return AddressSet.EMPTY
+        asked = self._options.service_cidrs
+        return _union(_SERVICE_RANGES if asked == "auto" else asked.split(","))
+
+    def assumes(self) -> tuple[str, ...]:
+        """Return what a firm answer takes for granted of what was not read, one sentence each (semantics 13.2)."""
+        return tuple(self._assumes())
+
+    def _assumes(self) -> Iterator[str]:
+        yield "there are no NetworkPolicies but those that were read"
+        if "Pod" in self._open:
+            yield "no webhook and no other controller adds labels to the objects that were read"
+            ranges = {text: None for family in (4, 6) for text in self._pod_ranges(family)}
+            yield f"pods without an address have one of {', '.join(ranges)} that no /32 or /128 block names"
+        if "Service" in self._open:
+            yield f"Services that were not read have addresses of {', '.join(self.service_addresses().cidrs())}"
+        if self._open:
+            yield "an address that a question names is nobody's unless what was read says so, or a Service's"
+
+
+def closed_kinds(setting: str) -> tuple[str, ...]:
+    """Return the kinds that a value of the option `world` closes."""
+    if setting == "closed":
+        return KINDS
+    return tuple(setting.removeprefix("closed:").split(",")) if setting.startswith("closed:") else ()
+
+
+def _single(state: ClusterState) -> AddressSet:
+    """Return the addresses that blocks name one by one, which are meant for something that is no unknown pod."""
+    texts = {
+        text
+        for table in state.policies.values()
+        for policy in table.values()
+        for text in _blocks(policy)
+        if text.endswith(("/32", "/128"))
+    }
+    return _union(texts)
+
+
+def _blocks(policy: NetworkPolicy) -> Iterator[str]:
+    for rule in (*policy.ingress, *policy.egress):
+        for peer in rule.peers:
+            if peer.ip_block is not None:
+                yield from (peer.ip_block.cidr, *peer.ip_block.excepts)

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Peers of rules of which nobody is in the input are listed as such, as far as they can mean anything."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+
+from podfence import Cluster
+from podfence.kube.objects import (
+    ContainerPort,
+    Namespace,
+    NetworkPolicy,
+    Peer,
+    PodTemplate,
+    PolicyPort,
+    Requirement,
+    Rule,
+    Selector,
+    Workload,
+)
+
+NAME = "kubernetes.io/metadata.name"
+
+
+def selector(text: str) -> Selector:
+    return Selector(tuple(Requirement(key, "In", (value,)) for key, value in (x.split("=") for x in text.split(","))))
+
+
+def workload(name: str, *ports: ContainerPort) -> Workload:
+    template = PodTemplate(labels={"app": name}, ports=ports)
+    return Workload(kind="Deployment", namespace="shop", name=name, template=template)
+
+
+def policy(name: str, *, ingress: tuple[Rule, ...] = (), egress: tuple[Rule, ...] = (), app: str = "web",
+           namespace: str = "shop") -> NetworkPolicy:  # fmt: skip
+    types: tuple[Literal["Ingress", "Egress"], ...] = ("Ingress",) if ingress else ()
+    types += ("Egress",) if egress else ()
+    return NetworkPolicy(namespace=namespace, name=name, pod_selector=selector(f"app={app}"), ingress=ingress,
+                         egress=egress, policy_types=types)  # fmt: skip
+
+
+DNS = Peer(selector("k8s-app=kube-dns"), selector(f"{NAME}=kube-system"))
+UDP_53 = (PolicyPort("UDP", 53),)
+TCP_80 = (PolicyPort("TCP", 80),)
+HTTP = (PolicyPort("TCP", "http"),)
+GHOST = Peer(selector("app=ghost"))
+DENY_DNS = NetworkPolicy(namespace="kube-system", name="deny", policy_types=("Ingress",))
+
+ROWS = [
+    ("a peer of another namespace", (policy("p", egress=(Rule((DNS,), UDP_53),)),), "shop/deploy/web -> pods k8s-app=kube-dns of kube-system (none here)  UDP 53"),
+    ("the other end is known to deny it", (policy("p", egress=(Rule((DNS,), UDP_53),)), DENY_DNS), ""),
+    ("a source", (policy("p", ingress=(Rule((GHOST,), TCP_80),)),), "pods app=ghost of shop (none here) -> shop/deploy/web  TCP 80"),
+    ("rules of one peer are one line", (policy("p", ingress=(Rule((GHOST,), TCP_80), Rule((GHOST,), UDP_53))),), "pods app=ghost of shop (none here) -> shop/deploy/web  TCP 80; UDP 53"),
+    ("two subjects are one line", (policy("p", ingress=(Rule((GHOST,), TCP_80),)), policy("q", ingress=(Rule((GHOST,), TCP_80),), app="api")), "pods app=ghost of shop (none here) -> shop/deploy/api, shop/deploy/web  TCP 80"),
+    ("a named port of a source's rule is the subject's", (policy("p", ingress=(Rule((GHOST,), HTTP),)),), "pods app=ghost of shop (none here) -> shop/deploy/web  TCP 8080"),
+    ("a named port of nobody stays a name", (policy("p", egress=(Rule((DNS,), HTTP),)),), "shop/deploy/web -> pods k8s-app=kube-dns of kube-system (none here)  TCP http"),
+    ("namespaces by label", (policy("p", ingress=(Rule((Peer(None, selector("team=x")),), TCP_80),)),), "pods of namespaces team=x (none here) -> shop/deploy/web  TCP 80"),
+    ("any rule for everybody says it all", (policy("p", ingress=(Rule((GHOST,), TCP_80), Rule((), TCP_80))),), ""),
+    ("a rule for some ports of everybody says it in part", (policy("p", ingress=(Rule((GHOST,)), Rule((), TCP_80))),), "pods app=ghost of shop (none here) -> shop/deploy/web  TCP 1-79,81-65535; all UDP; all SCTP; other protocols"),
+    ("a peer that is here", (policy("p", ingress=(Rule((Peer(selector("app=api")),), TCP_80),)),), ""),
+    ("a policy that selects nobody", (policy("p", ingress=(Rule((GHOST,), TCP_80),), app="gone"),), ""),
+]  # fmt: skip
+
+
+def cluster(*policies: NetworkPolicy) -> Cluster:
+    web, api = workload("web", ContainerPort(8080, "TCP", "http")), workload("api")
+    return Cluster.from_objects([Namespace(name="shop", labels={NAME: "shop"}), web, api, *policies])
+
+
+def told(of: Cluster, **question: str) -> str:
+    lines = of.overview(**question).lines  # type: ignore[arg-type]
+    return "\n".join(f"{line.sources} -> {line.destinations}  {line.ports}" for line in lines if "(none" in str(line))
+
+
+@pytest.mark.parametrize(("policies", "expected"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
+def test_peers_of_which_nobody_is_here_are_lines_of_the_list(
+    policies: tuple[NetworkPolicy, ...], expected: str
+) -> None:
+    assert told(cluster(*policies)) == expected
+
+
+BOTH = (policy("p", ingress=(Rule((GHOST,), TCP_80),), egress=(Rule((DNS,), UDP_53),)),)
+
+
+@pytest.mark.parametrize(
+    ("question", "lines"),
+    [
+        ({}, 2),
+        ({"source": "shop/web"}, 1),
+        ({"destination": "shop/web"}, 1),
+        ({"source": "shop/api"}, 0),
+        ({"source": "shop/api", "destination": "shop/web"}, 0),
+        ({"port": "80"}, 1),
+        ({"port": "53/udp"}, 1),
+        ({"port": "81"}, 0),
+        ({"absent": False}, 0),
+    ],
+)
+def test_only_those_that_the_question_is_about_are_listed(question: dict[str, str], lines: int) -> None:
+    found = told(cluster(*BOTH), **question)
+
+    assert len(found.splitlines()) == lines
+
+
+def test_they_are_selectors_in_documents() -> None:
+    egress, ingress = sorted(cluster(*BOTH).connectivity().absent, key=lambda item: item.direction)
+
+    assert (egress.peers.namespace, [str(term) for term in egress.peers.pod_selector]) == (
+        "kube-system",
+        ["k8s-app=kube-dns"],
+    )
+    assert (ingress.peers.namespace, str(ingress.ports), ingress.subjects.workloads) == (
+        "shop",
+        "TCP 80",
+        ("shop/deploy/web",),
+    )
+
+
+def test_what_is_listed_is_what_check_says_of_such_a_pod() -> None:
+    asked = cluster(*BOTH)
+
+    assert asked.check("shop/web", "kube-system/k8s-app=kube-dns", "53/udp").allowed
+    assert asked.check("shop/app=ghost", "shop/web", 80).allowed
+    assert not asked.check("shop/app=ghost", "shop/web", 81).allowed
