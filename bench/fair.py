@@ -15,7 +15,7 @@ import time
 from random import Random
 from typing import TYPE_CHECKING, Final
 
-from bench.hostile import NAMESPACE, NODE, SHAPES
+from bench.hostile import NAMESPACE, NODE, SHAPES, different_pods, some_pods
 from bench.policies import NAME_LABEL, labelled
 from podfence.agent.loop import Agent
 from podfence.agent.source import Bookmark, SourceClosed, Synced
@@ -29,7 +29,6 @@ from podfence.kube.objects import (
     Pod,
     PodTemplate,
     PolicyPort,
-    Requirement,
     Rule,
     Selector,
 )
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
     from podfence.kube.objects import KubeObject
 
 PAUSE: Final = 0.05
-_LABELS: Final = 11
 _LOCAL: Final = 30
 _SIZES: Final = {
     "nested": (75, 160),
@@ -93,15 +91,13 @@ class _Source:
 
 def cluster(pods: int) -> Iterator[KubeObject]:
     """Yield a namespace whose owner means harm, with pods that differ as much as they can, and that of a neighbour."""
-    for name in (NAMESPACE, "other", "neighbour"):
+    for name in (NAMESPACE, "neighbour"):
         yield Namespace(name=name, labels={NAME_LABEL: name})
     for number in range(_LOCAL):
-        yield _pod(NAMESPACE, f"z{number}", f"10.244.1.{20 + number}", NODE, n=str(number))
+        yield _pod(NAMESPACE, f"z{number}", f"10.244.1.{20 + number}", n=str(number))
         yield _policy(f"own{number}", [Rule((), (PolicyPort("TCP", 500 + number),))], labelled(n=str(number)))
-    for number in range(pods):
-        bits = {f"b{place}": str(number >> place & 1) for place in range(_LABELS)}
-        yield _pod("other", f"q{number}", f"10.2.{number // 256}.{number % 256}", "n2", k=f"v{number}", **bits)
-    yield _pod("neighbour", "v", "10.244.9.9", NODE, app="v")
+    yield from different_pods(pods)
+    yield _pod("neighbour", "v", "10.244.9.9", app="v")
 
 
 def hostile() -> Iterator[NetworkPolicy]:
@@ -116,7 +112,7 @@ def hostile() -> Iterator[NetworkPolicy]:
             f"i-{number}",
             [
                 Rule(
-                    tuple(Peer(_some(random), Selector()) for _ in range(2)),
+                    tuple(Peer(some_pods(random), Selector()) for _ in range(2)),
                     (PolicyPort("TCP", 1000 + 100 * number + port),),
                 )
                 for port in range(70)
@@ -124,13 +120,8 @@ def hostile() -> Iterator[NetworkPolicy]:
         )
 
 
-def _some(random: Random) -> Selector:
-    places = random.sample(range(_LABELS), 2)
-    return Selector(tuple(Requirement(f"b{place}", "In", (str(random.randrange(2)),)) for place in places))
-
-
-def _pod(namespace: str, name: str, address: str, node: str, **labels: str) -> Pod:
-    template = PodTemplate(labels=labels, node=node)
+def _pod(namespace: str, name: str, address: str, **labels: str) -> Pod:
+    template = PodTemplate(labels=labels, node=NODE)
     return Pod(namespace=namespace, name=name, template=template, addresses=(address,), phase="Running")
 
 

@@ -13,6 +13,7 @@ import json
 import resource
 import sys
 import time
+from random import Random
 from typing import TYPE_CHECKING, Final
 
 from bench.policies import NAME_LABEL, labelled
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
     from podfence.kube.objects import KubeObject
 
 NAMESPACE: Final = "hostile"
+OTHER: Final = "other"
 NODE: Final = "n1"
+_LABELS: Final = 11
 _EVERYONE: Final = Selector()
 _EVERYWHERE: Final = "0.0.0.0/0"
 
@@ -113,6 +116,15 @@ def excluded_pods(rules: int, count: int) -> list[KubeObject]:
     return [*_pods(1), _policy("p", written)]
 
 
+def random_pods(rules: int, count: int) -> list[KubeObject]:
+    """Return rules that each select some of 2,000 pods, so that no two pods are admitted the same, nor alike."""
+    random = Random(1)
+    written = [
+        _rule([Peer(some_pods(random), Selector()) for _ in range(count)], 1000 + number) for number in range(rules)
+    ]
+    return [*_pods(1), *different_pods(2000), _policy("p", written)]
+
+
 def values(rules: int, count: int) -> list[KubeObject]:
     """Return rules that each select pods by a label with many values."""
     written = [
@@ -149,11 +161,37 @@ SHAPES: Final[dict[str, Callable[[int, int], list[KubeObject]]]] = {
     "selectors": selectors,
     "different-selectors": different_selectors,
     "excluded-pods": excluded_pods,
+    "random-pods": random_pods,
     "values": values,
     "groups": groups,
     "groups-of-blocks": groups_of_blocks,
     "many-policies": many_policies,
 }
+
+
+def different_pods(count: int) -> list[KubeObject]:
+    """Return pods of another namespace and node that differ in as many labels as it takes, each with two values."""
+    return [
+        Namespace(name=OTHER, labels={NAME_LABEL: OTHER}),
+        *(
+            Pod(
+                namespace=OTHER,
+                name=f"q{number}",
+                template=PodTemplate(
+                    labels={f"b{place}": str(number >> place & 1) for place in range(_LABELS)}, node="n2"
+                ),
+                addresses=(f"10.2.{number // 256}.{number % 256}",),
+                phase="Running",
+            )
+            for number in range(count)
+        ),
+    ]
+
+
+def some_pods(random: Random) -> Selector:
+    """Return a selector of a quarter of them."""
+    places = random.sample(range(_LABELS), 2)
+    return Selector(tuple(Requirement(f"b{place}", "In", (str(random.randrange(2)),)) for place in places))
 
 
 def _pods(count: int) -> list[KubeObject]:
@@ -210,6 +248,8 @@ def main() -> None:
         enforcer.start()
         begin = time.process_time()
         enforcer.program(follower.apply(Event(EventType.ADDED, policy)))
+        while enforcer.is_behind:
+            enforcer.catch_up()
         seconds = time.process_time() - begin
     (last,) = (item for item in follower.model.engine.policies(NAMESPACE) if item.source is policy)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -538,28 +538,33 @@ def test_after_a_refusal_everything_that_came_meanwhile_is_programmed() -> None:
     ]
 
 
-def test_without_a_usable_nft_no_more_than_some_hundred_changes_are_kept_and_the_state_is_right_later() -> None:
+def test_an_hour_without_a_usable_nft_keeps_the_last_state_and_no_more_than_some_hundred_changes() -> None:
     pods = [pod("far", f"10.0.1.{number % 250 + 1}", node="n2", labels={"app": "web"}) for number in range(3_000)]
     far = added(pods)
     kept: list[int] = []
+    meanwhile: set[str] = set()
 
     def receive(timeout: float | None) -> Sequence[Notice]:
         kept.append(len(agent._changes))
         return original(timeout)
 
-    world = World(BEGIN, *((1.0 + number, far[number * 100 : number * 100 + 100]) for number in range(30)), until=100.0)
-    world.refusals = [NftError("busy")]
+    world = World(
+        BEGIN, *((1.0 + number, far[number * 100 : number * 100 + 100]) for number in range(30)), until=3700.0
+    )
     original, run = world.receive, world.run
     world.receive = receive  # type: ignore[method-assign]
 
     def usable_later(transaction: Transaction) -> None:
-        world.refusals = [NftError("busy")] if world.now < 1080.0 else []
+        world.refusals = [NftError("busy")] if 1001.0 <= world.now < 4600.0 else []
+        if world.refusals:
+            meanwhile.add(str(world.contents(TABLE)))
         run(transaction)
 
     world.run = usable_later  # type: ignore[method-assign]
     agent = world.agent()
     agent.run()
 
+    assert len(meanwhile) == 1
     assert max(kept) < MOST_CHANGES
     assert agent.enforcer is not None
     assert agent.enforcer.verify() == ()

@@ -120,8 +120,9 @@ class Compiler:
         concerned = {key for key in self._local if self._owned.class_of[key] in touched}
         concerned |= self._local & change.pods
         gone = self._assign(concerned, change.pods - self._local)
+        found = self._compile(self._outdated(change, classes).difference(gone), classes)
+        # Only now, for a set that goes on in another group keeps what is in it.
         groups, sets = self._drop(gone)
-        found = self._compile(self._outdated(change, classes), classes)
         addresses.update(address for key in concerned for address in self._owned.members[key].addresses)
         changed = self._place(addresses)
         if not pods_only:
