@@ -13,7 +13,7 @@ import msgspec
 from podfence.analysis.endpoints import Endpoint, PodsEndpoint, SelfEndpoint, ServiceEndpoint, is_one_pod
 from podfence.analysis.judging import judged
 from podfence.analysis.parts import Part, differs
-from podfence.analysis.routes import routes
+from podfence.analysis.routes import addressed, routes
 from podfence.analysis.services import namesake, pods_of_headless, refuse_as_source, translation
 from podfence.errors import EndpointError
 from podfence.policy.ends import AddressEnd, PodEnd
@@ -45,11 +45,10 @@ def check(
         raise EndpointError("self is the pod at the other end: name that")
     parts = judged(engine, source, destination, port)
     verdict = _verdict(engine, source.name, destination.name, port, parts, mend=mend)
-    return msgspec.structs.replace(
-        verdict,
-        translation=_translation(engine, destination, port),
-        notes=tuple(_notes(engine, source, destination, port)),
-    )
+    notes = [*_notes(engine, source, destination, port)]
+    if verdict.decision is not Decision.ALLOWED:
+        notes += addressed(engine, source, destination, port)
+    return msgspec.structs.replace(verdict, translation=_translation(engine, destination, port), notes=tuple(notes))
 
 
 def _translation(engine: Engine, destination: Endpoint, port: PortQuestion) -> str:

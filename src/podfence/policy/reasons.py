@@ -201,7 +201,7 @@ def _denied(engine: Engine, direction: Direction, subject: PodEnd, peer: End, po
     policies = _policies(engine, direction, subject)
     refs = tuple(policy_ref(policy) for policy in policies)
     wanted = Wanted(point, alone=alone)
-    nearest = nearest_miss(engine, direction, subject, peer, wanted)
+    nearest = nearest_miss(engine, direction, subject, peer, wanted, policies)
     names = shortened([str(ref) for ref in refs])
     verb = "isolates" if len(refs) == 1 else "isolate"
     refused = [f"{ref} {policy.refused}" for ref, policy in zip(refs, policies, strict=True) if policy.refused]
