@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from podfence.analysis.answers import Connectivity, Matrix, PodConnection
     from podfence.analysis.asked import ListQuestion
+    from podfence.analysis.mending import Mended
     from podfence.analysis.overview import Overview
     from podfence.cluster.state import Event
     from podfence.kube.decode import Validation
@@ -105,20 +106,31 @@ class Cluster:
     ) -> Verdict:
         """Return whether a connection is allowed, and why.
 
-        Endpoints and ports as `podfence.analysis.endpoints` and `.ports` describe them; bare names are
+        Endpoints and ports as `podfence.analysis.parsing` and `.ports` describe them; bare names are
         looked up in `namespace`, the cluster's own if None. Raises EndpointError for what cannot be read or
         does not exist.
         """
+        return self._check(source, destination, port, namespace, mend=False)
+
+    def explain(
+        self, source: str, destination: str, port: int | str | None = None, *, namespace: str | None = None
+    ) -> Verdict:
+        """Return what `check` does, with changes that would admit what is denied, which take longer to find."""
+        return self._check(source, destination, port, namespace, mend=True)
+
+    def _check(
+        self, source: str, destination: str, port: int | str | None, namespace: str | None, *, mend: bool
+    ) -> Verdict:
         own = namespace or self.namespace
         start, end, port = taken_apart(source, destination, port)
-        return check(
-            self._engine,
-            parse_endpoint(self.state, start, own),
-            parse_endpoint(self.state, end, own),
-            parse_port(port),
-        )
+        one, other = (parse_endpoint(self.state, text, own) for text in (start, end))
+        return check(self._engine, one, other, parse_port(port), mend=mend)
 
-    explain = check
+    def mended(self, verdict: Verdict) -> tuple[Mended, ...]:
+        """Return the policies as the narrowest changes would make them that a verdict of `explain` proposes."""
+        from podfence.analysis.mending import mended
+
+        return mended(self.state, verdict)
 
     def gaps_between(self, source: str, destination: str, *, namespace: str | None = None) -> tuple[Gap, ...]:
         """Return the gaps that could turn what `check` says of two ends; it is no firm answer unless there are none.

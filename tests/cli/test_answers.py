@@ -69,6 +69,30 @@ def test_explain_shows_both_directions_with_the_same_exit_code(
     assert "\nIngress to " in result.stdout.replace("  Ingress", "Ingress")
 
 
+def test_a_remedy_is_a_manifest_that_admits_what_was_asked(run: Run, shop: str, tmp_path: Path) -> None:
+    question = ("shop/web", "shop/db", "5432")
+    printed = run("explain", *question, "--remedy", "-f", shop)
+    (tmp_path / "remedy.yaml").write_text(printed.stdout)
+
+    assert printed.exit_code == 1
+    assert printed.stdout.startswith("# add to ")
+    assert run("check", *question, "-f", shop, "-f", str(tmp_path / "remedy.yaml")).exit_code == 0
+
+
+def test_there_is_no_remedy_for_what_is_allowed(run: Run, shop: str) -> None:
+    answer = run("explain", "shop/api", "shop/db", "5432", "--remedy", "-f", shop)
+
+    assert (answer.exit_code, answer.stdout) == (0, "")
+    assert "note: no change to propose: allowed" in answer.stderr
+
+
+def test_a_remedy_is_yaml_and_nothing_else(run: Run, shop: str) -> None:
+    answer = run("explain", "shop/web", "shop/db", "5432", "--remedy", "-o", "json", "-f", shop)
+
+    assert answer.exit_code == 2
+    assert "--remedy and -o json exclude each other" in answer.stderr
+
+
 def test_explain_quotes_the_rule_as_it_is_written(run: Run, shop: str) -> None:
     shown = run("explain", "shop/web", "shop/db", "5432", "-f", shop).stdout
 

@@ -40,6 +40,18 @@ ROWS = [
     ("svc-port", "codecentric helm-charts 432", "check sso/client sso/idp 80", 0, "allowed", "note: sso/sts/idp is asked at its own port; sso/svc/idp TCP 80 is TCP 8080 (http) of its pods"),
     ("svc-port", "codecentric helm-charts 432", "check sso/client sso/idp 8080", 1, "denied", ""),
     ("svc-port", "codecentric helm-charts 432", "explain sso/client sso/svc/idp 80", 1, "sso/svc/idp TCP 80 is TCP 8080 (http) of its pods", ""),
+    ("version-labels", "gatekeeper 3471", "explain gk/audit gk/ctl 8443", 1, "podSelector app=gk,control-plane=audit\n", ""),
+    ("remedy-labels", "node-agent 942", "explain prod/db prod/api 80", 1, "an ingress rule for TCP 80 from podSelector app=db\n", ""),
+    ("remedy-labels", "node-agent 942", "explain prod/mig-abcde prod/api 80", 1, "an ingress rule for TCP 80 from podSelector app=mig\n", ""),
+    ("selects-nobody", "agent-sandbox 1044", "explain box/router box/sandbox-1 8888", 1, "add to namespace box a NetworkPolicy for app=sandbox with an ingress rule for TCP 8888 from podSelector app=router\n", ""),
+    ("webhook", "kubeflow 3580", "explain node:cp-1 ml/svc/pipe 8443", 1, "with an ingress rule for TCP 8443 and without `from`; that also opens every source -> ml/deploy/pipe TCP 8443", ""),
+    ("apiserver-vip", "kbve 14223", "explain ops/healthcheck default/svc/kubernetes 443", 1, "an egress rule for TCP 6443 to ipBlock 192.168.50.10/32\n", ""),
+    ("policytypes", "website 24582", "explain a/cl a/api 80", 1, "policyTypes is left out of egress-only, which makes it a policy for Ingress too (2.3)", ""),
+    ("policytypes", "website 24582", "explain a/cl a/api 80", 1, "policyTypes of allow-in leaves out ingress, so the ingress rules have no effect (2.4)", ""),
+    ("policytypes", "website 24582", "explain a/cl a/api 80", 1, "write `policyTypes: [Egress]` into NetworkPolicy a/egress-only", ""),
+    ("job", "glpi 173", "explain ops/dump ops/svc/pg 5432 --set world=closed", 1, "label the template of ops/cj/dump with app=dump\n", ""),
+    ("lb-egress", "antrea 8179, calico 10664", "check app/client 10.40.0.13 443", 1, "denied", "holds 10.40.0.13, but that address of edge/svc/ctl is translated to its pods before policies are asked (7.8)"),
+    ("apiserver-vip", "kbve 14223", "check ops/healthcheck default/svc/kubernetes 443", 1, "denied", "holds 10.96.0.1, but that address of default/svc/kubernetes is translated to its endpoints before policies are asked (7.8)"),
 ]  # fmt: skip
 
 

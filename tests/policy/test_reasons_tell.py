@@ -25,7 +25,7 @@ MATCHES: list[tuple[str, Rule, str]] = [
     ("the second item", rule(Peer(pod_selector=app("proxy")), ALONE), "item 2 of `from`: every pod of namespaces team=edge"),
     ("an item of the own namespace", rule(Peer(pod_selector=Selector())), "item 1 of `from`: every pod of shop"),
     ("a block", rule(block("10.0.0.0/8")), "item 1 of `from`: 10.0.0.0/8"),
-    ("no item", rule(ports=[PolicyPort("TCP", 80)]), "`from` is empty: every source"),
+    ("no item", rule(ports=[PolicyPort("TCP", 80)]), "`from` is empty: every source (3.2)"),
 ]  # fmt: skip
 
 
@@ -41,7 +41,7 @@ def test_a_rule_that_admits_says_by_which_item(admitting: Rule, expected: str) -
 def test_egress_says_so_of_its_destinations() -> None:
     cluster = Cluster.from_objects([ME, YOU, policy("p", app("you"), egress=[rule(ports=[PolicyPort("TCP", 80)])])])
 
-    assert cluster.check("shop/you", "shop/me", 80).egress.match == "`to` is empty: every destination"
+    assert cluster.check("shop/you", "shop/me", 80).egress.match == "`to` is empty: every destination (3.2)"
 
 
 NAMED = PolicyPort("TCP", "http")

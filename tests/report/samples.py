@@ -29,8 +29,16 @@ from podfence.analysis.answers import (
 )
 from podfence.analysis.overview import Ends, Overview, OverviewLine
 from podfence.lab.verification.result import Dead, LeftOut, Trial, Verification
+from podfence.policy.changes import AddPeer, PeerItem, Remedy
 from podfence.policy.unknown import part
 from podfence.policy.verdict import Decision, Direction, Line, Miss, PolicyRef, Position, Reason, RuleRef, Tier, Verdict
+
+REMEDY = Remedy(
+    change=AddPeer(
+        namespace="shop", policy="db", direction="ingress", rule=0, peer=PeerItem(pod_labels={"app": "web"})
+    ),
+    text="add podSelector app=web to `from` of rule 1",
+)
 
 
 def as_overview(answer: Connectivity) -> Overview:
@@ -136,7 +144,8 @@ DENIED = Verdict(
             admits="TCP 5432 from app=api",
             gap="the source has app=web",
         ),
-        remedy="add podSelector app=web to `from` of rule 1",
+        remedy=REMEDY.text,
+        remedies=(REMEDY,),
         options=("named-port-without-peer",),
     ),
     notes=("shop/web has 2 pods; they do not differ",),

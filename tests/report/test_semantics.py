@@ -4,11 +4,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from podfence.errors import PodfenceError
+from podfence.policy.options import describe
 from podfence.report import semantics
+
+SOURCE = Path(__file__).resolve().parents[2] / "src"
+CITED = re.compile(r"semantics (\d+\.\d+)")
 
 
 def test_a_rule_is_printed_with_the_title_of_its_section() -> None:
@@ -39,3 +44,13 @@ def test_tables_stay_tables_and_links_become_their_text() -> None:
 def test_what_is_no_rule_is_refused(number: str) -> None:
     with pytest.raises(PodfenceError, match="there is no rule"):
         list(semantics.text(number))
+
+
+def test_every_rule_that_the_code_cites_is_there() -> None:
+    known = {rule.number for section in semantics.sections() for rule in section.rules}
+    known |= {section.number for section in semantics.sections()}
+    cited = {choice.rule for choice in describe().values()}
+    for file in SOURCE.rglob("*.py"):
+        cited |= set(CITED.findall(file.read_text(encoding="utf-8")))
+
+    assert cited <= known

@@ -153,6 +153,8 @@ def _conforms(value: object, rule: dict[str, Any], definitions: dict[str, Any]) 
         rule = definitions[rule["$ref"].removeprefix("#/$defs/")]
     if "anyOf" in rule:
         options = [option for option in rule["anyOf"] if (option.get("type") == "null") == (value is None)]
+        if "discriminator" in rule and isinstance(value, dict):
+            options = [{"$ref": rule["discriminator"]["mapping"][value[rule["discriminator"]["propertyName"]]]}]
         assert options, (value, rule)
         _conforms(value, options[0], definitions)
     elif "enum" in rule:
@@ -160,7 +162,10 @@ def _conforms(value: object, rule: dict[str, Any], definitions: dict[str, Any]) 
     else:
         types = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool, "null": type(None)}
         assert type(value) is types[rule["type"]], (value, rule)
-    if isinstance(value, dict) and rule.get("type") == "object":
+    if isinstance(value, dict) and rule.get("type") == "object" and "properties" not in rule:
+        for item in value.values():
+            _conforms(item, rule["additionalProperties"], definitions)
+    elif isinstance(value, dict) and rule.get("type") == "object":
         assert set(rule.get("required", ())) <= set(value) <= set(rule["properties"])
         for name, item in value.items():
             _conforms(item, rule["properties"][name], definitions)

@@ -7,8 +7,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
+from podfence.policy.verdict import Line
 from podfence.report import verdict
 from podfence.report.style import Page, Style
 from tests.report import samples
@@ -49,3 +51,14 @@ def test_the_decision_has_its_colour_and_colour_adds_nothing_else(answer: Verdic
 
         assert coloured.startswith(f"\x1b[{colour}m{answer.decision}\x1b[0m  ")
         assert re.sub(r"\x1b\[\d+m", "", coloured) == "\n".join(form(answer))
+
+
+def test_of_a_long_rule_the_beginning_is_shown_and_what_admits() -> None:
+    lines = tuple(Line(number, f"line {number}") for number in range(1, 801))
+    rule = msgspec.structs.replace(samples.DB_RULE, excerpt=lines, item=(lines[699],))
+    ingress = msgspec.structs.replace(samples.ALLOWED.ingress, rule=rule)
+    shown = list(verdict.chain(msgspec.structs.replace(samples.ALLOWED, ingress=ingress)))
+
+    assert sum(" | line " in text for text in shown) == 9
+    assert any(text.endswith("700 | line 700") for text in shown)
+    assert [text.strip() for text in shown if "…" in text] == ["… 691 lines", "… 100 lines"]

@@ -36,7 +36,8 @@ def absent_connections(asked: Asked, namer: Namer) -> tuple[AbsentConnection, ..
     """
     found: dict[_Group, int] = defaultdict(int)
     for direction in Direction:
-        for number in members(asked.subjects(direction)):
+        subjects = asked.subjects(direction)
+        for number in members(subjects & asked.reach.with_absent_peers(direction) if subjects else 0):
             for selection, (ports, names) in _of_class(asked, direction, number).items():
                 found[direction, selection, ports, names] |= 1 << number
     items = [

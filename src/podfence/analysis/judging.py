@@ -18,7 +18,7 @@ from podfence.analysis.endpoints import (
 )
 from podfence.analysis.pairs import NoCommonFamilyError, Pair, pairs
 from podfence.analysis.parts import Part
-from podfence.analysis.paths import Entry, arrivals
+from podfence.analysis.paths import Entry, Step, arrivals
 from podfence.analysis.routes import routes
 from podfence.analysis.services import has_port, hides_clients, node_sources, pods_of_headless, service_ports, targets
 from podfence.analysis.unbacked import has_unknown_backends, unbacked
@@ -199,19 +199,27 @@ def _led(engine: Engine, source: Endpoint, destination: Endpoint, route: Route) 
         for target in route.targets:
             found += _backend(engine, source, service, target)
     elif entry is not None:
-        for target in route.targets:
-            with suppress(NoCommonFamilyError):
-                for pair in pairs(engine, source, target.endpoint):
-                    for step in arrivals(engine, _through_service(pair), target.ports, entry, route.ports):
-                        if step.why:
-                            found.append(Part(step.pair, step.ports, Decision.DENIED, (step.why, "7.16")))
-                        else:
-                            found += _judge(engine, step.pair, step.ports)
+        for step in _steps(engine, source, route, entry):
+            if step.why:
+                found.append(Part(step.pair, step.ports, Decision.DENIED, (step.why, "7.16")))
+            else:
+                found += _judge(engine, step.pair, step.ports)
     if found:
         return found
     what = service.name if service is not None else destination.name
     why = _NO_FAMILY if route.targets else (f"cannot be reached: {what} has no backend", "7.7")
     return [_plain(source, destination, route.ports, Decision.DENIED, why)]
+
+
+def _steps(engine: Engine, source: Endpoint, route: Route, entry: Entry) -> list[Step]:
+    """Return what a connection to a node may become; it misses no pod if there is one that it surely meets."""
+    found: list[Step] = []
+    for target in route.targets:
+        with suppress(NoCommonFamilyError):
+            for pair in pairs(engine, source, target.endpoint):
+                found += arrivals(engine, _through_service(pair), target.ports, entry, route.ports)
+    met = {step.pair.family for step in found if not step.missed and not step.pair.matter}
+    return [step for step in found if not (step.missed and step.pair.family in met)]
 
 
 # Named ports

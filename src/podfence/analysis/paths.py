@@ -44,11 +44,15 @@ class Entry:
 
 
 class Step(NamedTuple):
-    """A connection on its way, with the ports that it is sent to; `why` it does not arrive, "" if it does."""
+    """A connection on its way, with the ports that it is sent to; `why` it does not arrive, "" if it does.
+
+    It is `missed` by a pod that does not run where the node leads to its own pods only.
+    """
 
     pair: Pair
     ports: PortSet
     why: str = ""
+    missed: bool = False
 
 
 class _Places(NamedTuple):
@@ -64,9 +68,9 @@ def arrivals(engine: Engine, pair: Pair, ports: PortSet, entry: Entry, asked: Po
     `pair` is the connection from its source straight to the pod that answers, `ports` those of the pod, and `asked`
     those of the node.
     """
-    places = list(_places(pair, entry))
+    places = list(dict.fromkeys(_places(pair, entry, is_open=engine.world.is_open("Pod"))))
     matter = tuple(node_of(name) for name in _unplaced(pair, entry))
-    for place in dict.fromkeys(places):
+    for place in places:
         step = _arrival(engine, pair, ports, entry, asked, place)
         several = len(places) > 1
         variant = _where(pair, place) if several else ""
@@ -93,7 +97,8 @@ def _where(pair: Pair, place: _Places) -> str:
     return f"where {' and '.join(texts)}" if texts else ""
 
 
-def _places(pair: Pair, entry: Entry) -> Iterator[_Places]:
+def _places(pair: Pair, entry: Entry, *, is_open: bool) -> Iterator[_Places]:
+    """Yield where the two may run; where pods are all there are, one without a node runs on none that is known."""
     source = pair.source
     near = entry.name
     if not isinstance(source, PodEnd):
@@ -101,7 +106,7 @@ def _places(pair: Pair, entry: Entry) -> Iterator[_Places]:
     elif entry.node.own:
         sources = [near]
     else:
-        sources = [source.member.node] if source.member.node else [near, _ELSEWHERE]
+        sources = [source.member.node] if source.member.node else [near, _ELSEWHERE] if is_open else [_ELSEWHERE]
         if not entry.node.node:
             # Any node but the pod's own.
             sources = [source.member.node or _ELSEWHERE]
@@ -113,8 +118,10 @@ def _places(pair: Pair, entry: Entry) -> Iterator[_Places]:
             yield _Places(where, _known(end.member.node, pair, entry))
         elif entry.host_port and end.member.workload is not None and end.member.workload.kind == _EVERYWHERE:
             yield _Places(where, near)
-        else:
+        elif is_open:
             yield from (_Places(where, name) for name in dict.fromkeys((near, where or _ELSEWHERE, _ELSEWHERE)))
+        else:
+            yield _Places(where, _ELSEWHERE)
 
 
 def _known(node: str, pair: Pair, entry: Entry) -> str:
@@ -138,9 +145,10 @@ def _arrival(engine: Engine, pair: Pair, ports: PortSet, entry: Entry, asked: Po
     sent = asked if sent_to_node else ports
     if entry.host_port and not here:
         # Nothing is translated: the connection is one to the node itself.
-        return Step(replace(first, destination=node), asked)
+        return Step(replace(first, destination=node), asked, missed=True)
     if entry.local and not here and not within:
-        return Step(first, sent, f"cannot be reached: {near} leads to its own pods only, and has none of these")
+        why = f"cannot be reached: {near} leads to its own pods only, and has none of these"
+        return Step(first, sent, why, missed=True)
     seen: End = source
     if isinstance(source, PodEnd):
         seen = replace(source, member=replace(source.member, node=place.source))

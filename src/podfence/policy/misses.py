@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The nearest miss: which rule comes closest to admitting a denied connection, by what it misses, and what would do."""
+"""The nearest miss: which rule comes closest to admitting a denied connection, by what it misses."""
 
 from __future__ import annotations
 
@@ -32,29 +32,26 @@ _OTHER_KIND = 12
 
 @dataclass(frozen=True, slots=True)
 class _Gap:
-    """One thing that keeps a rule from matching: its cost, what is the case, and whether it is the port."""
+    """One thing that keeps a rule from matching: its cost, and what is the case."""
 
     cost: int
     fact: str
-    port: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Nearest:
-    """The nearest miss, and whether its ports and its peers are what misses."""
-
-    miss: Miss
-    wrong_port: bool
-    wrong_peer: bool
-
-
-def nearest_miss(engine: Engine, direction: Direction, subject: PodEnd, peer: End, wanted: Wanted) -> Nearest | None:
-    """Return the nearest rule over all policies that isolate the pod; None if they have no rule.
+def nearest_miss(
+    engine: Engine,
+    direction: Direction,
+    subject: PodEnd,
+    peer: End,
+    wanted: Wanted,
+    policies: tuple[CompiledPolicy, ...],
+) -> Miss | None:
+    """Return the nearest rule of the `policies` that isolate the pod; None if they have no rule.
 
     Of equally near rules the first by policy name and index is returned.
     """
     best: tuple[int, CompiledPolicy, tuple[Rule, ...], int, list[_Gap]] | None = None
-    for policy in engine.applicable(direction, subject.member):
+    for policy in policies:
         source = policy.source
         if not isinstance(source, NetworkPolicy) or policy.refused:
             continue
@@ -67,14 +64,10 @@ def nearest_miss(engine: Engine, direction: Direction, subject: PodEnd, peer: En
     if best is None:
         return None
     _, policy, rules, index, gaps = best
-    return Nearest(
-        Miss(
-            rule=rule_ref(policy, direction, index),
-            admits=admits_text(rules[index], direction, policy.subject.namespace or ""),
-            gap=" and ".join(gap.fact for gap in gaps) or "which the options in force do not honour",
-        ),
-        wrong_port=any(gap.port for gap in gaps),
-        wrong_peer=not all(gap.port for gap in gaps),
+    return Miss(
+        rule=rule_ref(policy, direction, index),
+        admits=admits_text(rules[index], direction, policy.subject.namespace or ""),
+        gap=" and ".join(gap.fact for gap in gaps) or "which the options in force do not honour",
     )
 
 
@@ -117,7 +110,7 @@ def _port_gap(engine: Engine, rule: Rule, destination: End, wanted: Wanted) -> _
         fact = "a rule with ports never matches ICMP"
     else:
         fact = f"the port is {wanted}" if wanted.alone else "the port is none of these"
-    return _Gap(_WRONG_PORT, fact, port=True)
+    return _Gap(_WRONG_PORT, fact)
 
 
 def _peer_gaps(engine: Engine, direction: Direction, peer: End, namespace: str, item: Peer) -> list[_Gap]:

@@ -100,6 +100,14 @@ class Reach:
         """Return what the rules of a class admit in a direction, in order of policy name and rule."""
         return self._sides[direction].by_subject.get(number, [])
 
+    def with_absent_peers(self, direction: Direction) -> int:
+        """Return the classes of which a rule in a direction names peers that nobody is."""
+        found = 0
+        for (peer, _), subjects in self._sides[direction].by_peer.items():
+            if isinstance(peer, Selection) and not self._index.bits(peer):
+                found |= subjects
+        return found
+
     def universe(self, scenario: Scenario) -> int:
         """Return the classes that have an address of the scenario's family."""
         assumed = scenario.family in self._engine.assumed_families()

@@ -15,16 +15,17 @@ from podfence.policy.engine import Bound
 from podfence.policy.extent import extent
 from podfence.policy.misses import nearest_miss
 from podfence.policy.options import describe
-from podfence.policy.references import policy_ref, rule_ref
-from podfence.policy.remedies import remedy
+from podfence.policy.references import has_idle_rules, is_by_default, policy_ref, rule_ref
+from podfence.policy.remedies import remedies
 from podfence.policy.unknown import RULES, option
 from podfence.policy.verdict import Decision, Direction, Matter, Reason, RuleRef, Tier
-from podfence.policy.wording import Wanted, end_name, match_text
+from podfence.policy.wording import Wanted, end_name, match_text, shortened
 from podfence.sets import PortSet
 from podfence.sets.ports import OTHER_POINT
 
 if TYPE_CHECKING:
     from podfence.policy.engine import Engine
+    from podfence.policy.grants import CompiledPolicy
     from podfence.policy.verdict import Dependency
 
 _EXEMPTIONS = {
@@ -44,11 +45,19 @@ _EXEMPTING_OPTION = {"7.1": "self-traffic", "7.2": "hairpin", "7.4": "own-node-e
 
 
 def reason(
-    engine: Engine, direction: Direction, source: End, destination: End, point: int, *, alone: bool = True
+    engine: Engine,
+    direction: Direction,
+    source: End,
+    destination: End,
+    point: int,
+    *,
+    alone: bool = True,
+    mend: PortSet | None = None,
 ) -> Reason:
     """Return why a direction decides as it does for one port (a point as in `podfence.sets.ports`).
 
-    `alone` is False when the port stands for others that are decided alike.
+    `alone` is False when the port stands for others that are decided alike. `mend` are the ports for which changes
+    are sought that would admit a denied connection; None seeks none.
     """
     subject, peer = (source, destination) if direction is Direction.EGRESS else (destination, source)
     if not isinstance(subject, PodEnd):
@@ -65,7 +74,8 @@ def reason(
     if decision is Decision.ALLOWED:
         return _allowed(engine, direction, subject, peer, point)
     if decision is Decision.DENIED:
-        return _denied(engine, direction, subject, peer, point, alone=alone)
+        denied = _denied(engine, direction, subject, peer, point, alone=alone)
+        return _mended(engine, denied, subject, peer, mend) if mend else denied
     if any(item.what is Matter.POLICIES for item in found.rests_on):
         read = reason(engine.as_read(), direction, source, destination, point, alone=alone)
         return _unless_unread(read, found.rests_on)
@@ -81,6 +91,7 @@ def _unless_unread(read: Reason, rests_on: tuple[Dependency, ...]) -> Reason:
         summary=f"a policy may decide otherwise that was not read: {unread}; what was read says: {read.summary}",
         semantics=RULES[Matter.POLICIES],
         remedy="",
+        remedies=(),
         depends_on=rests_on,
     )
 
@@ -97,8 +108,7 @@ def _allowed(engine: Engine, direction: Direction, subject: PodEnd, peer: End, p
             semantics=exemption,
             options=(option,) if option else (),
         )
-    sure, maybe = engine.concerned(direction, subject)
-    policies = (*sure, *maybe)
+    policies = _policies(engine, direction, subject)
     if not policies:
         return Reason(
             direction=direction,
@@ -176,13 +186,23 @@ def _left_open(
     return tuple(needed) or (left_open if otherwise else ())
 
 
-def _denied(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int, *, alone: bool) -> Reason:
+def _mended(engine: Engine, denied: Reason, subject: PodEnd, peer: End, ports: PortSet) -> Reason:
+    """Return a reason with the changes that would admit the ports."""
+    found = remedies(engine, denied.direction, subject, peer, ports, _policies(engine, denied.direction, subject))
+    return replace(denied, remedy=found[0].text, remedies=found) if found else denied
+
+
+def _policies(engine: Engine, direction: Direction, subject: PodEnd) -> tuple[CompiledPolicy, ...]:
     sure, maybe = engine.concerned(direction, subject)
-    policies = (*sure, *maybe)
+    return (*sure, *maybe)
+
+
+def _denied(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int, *, alone: bool) -> Reason:
+    policies = _policies(engine, direction, subject)
     refs = tuple(policy_ref(policy) for policy in policies)
     wanted = Wanted(point, alone=alone)
-    nearest = nearest_miss(engine, direction, subject, peer, wanted)
-    names = ", ".join(str(ref) for ref in refs)
+    nearest = nearest_miss(engine, direction, subject, peer, wanted, policies)
+    names = shortened([str(ref) for ref in refs])
     verb = "isolates" if len(refs) == 1 else "isolate"
     refused = [f"{ref} {policy.refused}" for ref, policy in zip(refs, policies, strict=True) if policy.refused]
     if refused and nearest is None:
@@ -190,21 +210,26 @@ def _denied(engine: Engine, direction: Direction, subject: PodEnd, peer: End, po
     elif nearest is None:
         summary = f"{names} {verb} and {'has' if len(refs) == 1 else 'have'} no {direction} rule"
     else:
-        miss = nearest.miss
-        short = f"rule {miss.rule.index + 1}"
+        short = f"rule {nearest.rule.index + 1}"
         if len(refs) > 1:
-            short += f" of {miss.rule.policy.name}"
-        summary = f"{names} {verb}, no rule admits; nearest: {short} admits {miss.admits}, {miss.gap}"
+            short += f" of {nearest.rule.policy.name}"
+        summary = f"{names} {verb}, no rule admits; nearest: {short} admits {nearest.admits}, {nearest.gap}"
         summary = "; ".join([summary, *refused])
+    left_out = [ref.name for ref, policy in zip(refs, policies, strict=True) if is_by_default(policy, direction)]
+    if left_out:
+        summary += f"; policyTypes is left out of {shortened(left_out)}, which makes it a policy for Ingress too (2.3)"
+    idle = [ref.name for ref, policy in zip(refs, policies, strict=True) if has_idle_rules(policy, direction)]
+    if idle:
+        other = Direction.EGRESS if direction is Direction.INGRESS else Direction.INGRESS
+        summary += f"; policyTypes of {shortened(idle)} leaves out {other}, so the {other} rules have no effect (2.4)"
     return Reason(
         direction=direction,
         decision=Decision.DENIED,
         tier=Tier.NETWORK_POLICY,
         summary=summary,
-        semantics="2.8" if refused and nearest is None else "2.2",
+        semantics="2.8" if refused and nearest is None else "2.3" if left_out else "2.2",
         policies=refs,
-        nearest=nearest.miss if nearest else None,
-        remedy=remedy(direction, subject, peer, wanted, refs, nearest),
+        nearest=nearest,
         options=deciding(engine, direction, subject, peer, point),
     )
 
@@ -230,6 +255,6 @@ def _admitting(
                 if isinstance(source, NetworkPolicy):
                     rules = source.ingress if direction is Direction.INGRESS else source.egress
                     match = match_text(rules[grant.rule], items[grant.rule], direction, source.namespace)
-                return _Admitting(rule_ref(policy, direction, grant.rule), match)
+                return _Admitting(rule_ref(policy, direction, grant.rule, items[grant.rule]), match)
             items[grant.rule] += 1
     return None

@@ -30,14 +30,37 @@ def _place(source: NetworkPolicy | Namespace) -> Position | None:
     return Position(*source.origin.at()) if source.origin else None
 
 
-def rule_ref(policy: CompiledPolicy, direction: Direction, index: int) -> RuleRef:
-    """Return the place of a rule and its lines, if it came from a file."""
+def rule_ref(policy: CompiledPolicy, direction: Direction, index: int, item: int | None = None) -> RuleRef:
+    """Return the place of a rule and its lines, and those of an item of its peers, if it came from a file."""
     origin = policy.source.origin
     path = ("spec", str(direction), index)
+    peers = (*path, "from" if direction is Direction.INGRESS else "to", item) if item is not None else ()
     return RuleRef(
         policy_ref(policy),
         direction,
         index,
         Position(*origin.at(*path)) if origin else None,
-        tuple(Line(*item) for item in origin.excerpt(*path)) if origin else (),
+        tuple(Line(*line) for line in origin.excerpt(*path)) if origin else (),
+        tuple(Line(*line) for line in origin.excerpt(*peers)) if origin and peers else (),
     )
+
+
+def is_by_default(policy: CompiledPolicy, direction: Direction) -> bool:
+    """Return whether a policy is for ingress only because its types were left out, and not its egress rules (2.3)."""
+    source = policy.source
+    if direction is not Direction.INGRESS or not isinstance(source, NetworkPolicy) or source.origin is None:
+        return False
+    written = source.origin.written()
+    spec = written.get("spec") if isinstance(written, dict) else None
+    left_out = isinstance(spec, dict) and not spec.get("policyTypes")
+    return left_out and bool(source.egress) and not source.ingress
+
+
+def has_idle_rules(policy: CompiledPolicy, direction: Direction) -> bool:
+    """Return whether a policy has rules of the other direction, which its types leave out (semantics 2.4)."""
+    source = policy.source
+    if not isinstance(source, NetworkPolicy):
+        return False
+    if direction is Direction.INGRESS:
+        return bool(source.egress) and not policy.isolates(Direction.EGRESS)
+    return bool(source.ingress) and not policy.isolates(Direction.INGRESS)

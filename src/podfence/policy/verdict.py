@@ -10,6 +10,7 @@ import enum
 from typing import TYPE_CHECKING
 
 from podfence.documents import Value
+from podfence.policy.changes import Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -127,7 +128,8 @@ class PolicyRef(Value, frozen=True):
 class RuleRef(Value, frozen=True):
     """A rule as named in a reason: its policy, direction and index (from 1 in texts, from 0 here).
 
-    `excerpt` holds the numbered source lines of the rule, empty when it did not come from a file.
+    `excerpt` holds the numbered source lines of the rule, and `item` those of the item of its peers that admits, empty
+    when it did not come from a file.
     """
 
     policy: PolicyRef
@@ -135,6 +137,7 @@ class RuleRef(Value, frozen=True):
     index: int
     position: Position | None = None
     excerpt: tuple[Line, ...] = ()
+    item: tuple[Line, ...] = ()
 
     def __str__(self) -> str:
         """Return ``NetworkPolicy shop/db (policies/db.yaml:3) rule 1 (policies/db.yaml:14)``."""
@@ -159,8 +162,8 @@ class Reason(Value, frozen=True, kw_only=True):
 
     `summary` is one clause for people. Allowed by a rule: `rule` is set, and `match` says which item of its `from` or
     `to` it is that admits, and what that means. Denied: `policies` are those
-    that isolate the pod, `nearest` the best miss, if they have any rule, and `remedy` the smallest change
-    of a policy that would admit the connection. Allowed by default or exempt
+    that isolate the pod, `nearest` the best miss, if they have any rule, and `remedies` are changes that
+    would admit the connection, the narrowest first, and `remedy` is the first in words. Allowed by default or exempt
     (own node, itself, no pod at this end): `policies` is empty. `semantics` is the number of the rule of
     the specification that decided, `options` the engine options that did, as ``--set`` takes them, and `depends_on`
     what leaves it open.
@@ -176,6 +179,7 @@ class Reason(Value, frozen=True, kw_only=True):
     match: str = ""
     nearest: Miss | None = None
     remedy: str = ""
+    remedies: tuple[Remedy, ...] = ()
     options: tuple[str, ...] = ()
     depends_on: tuple[Dependency, ...] = ()
 

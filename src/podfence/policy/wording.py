@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from podfence.cluster.members import display_name
 from podfence.policy.ends import AddressEnd, End, PodEnd
@@ -13,7 +13,12 @@ from podfence.sets.addresses import format_address
 from podfence.sets.ports import LAST_PORT, OTHER_POINT, PROTOCOLS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from podfence.kube.objects import Labels, Peer, PolicyPort, Rule, Selector
+
+_MANY: Final = 10
+_SHOWN: Final = 6
 
 
 class Requiring(Protocol):
@@ -74,20 +79,27 @@ def port_text(port: PolicyPort) -> str:
 
 def ports_text(rule: Rule) -> str:
     """Return a rule's ports, joined by commas."""
-    return ", ".join(port_text(port) for port in rule.ports) if rule.ports else "every port"
+    return shortened([port_text(port) for port in rule.ports]) if rule.ports else "every port"
 
 
 def admits_text(rule: Rule, direction: Direction, namespace: str) -> str:
     """Return what a rule admits: ``TCP 5432 from app=api``."""
-    peers = " or ".join(peer_text(peer, namespace) for peer in rule.peers) if rule.peers else "everywhere"
+    peers = shortened([peer_text(peer, namespace) for peer in rule.peers], " or ") if rule.peers else "everywhere"
     return f"{ports_text(rule)} {'from' if direction is Direction.INGRESS else 'to'} {peers}"
+
+
+def shortened(texts: Sequence[str], between: str = ", ") -> str:
+    """Return texts in a row; of many the first, and how many there are more."""
+    if len(texts) <= _MANY:
+        return between.join(texts)
+    return f"{between.join(texts[:_SHOWN])} and {len(texts) - _SHOWN} more"
 
 
 def match_text(rule: Rule, item: int, direction: Direction, namespace: str) -> str:
     """Return which item of `from` or `to` (from 0) admits: ``item 1 of `from`: every pod of shop``."""
     word, end = ("from", "source") if direction is Direction.INGRESS else ("to", "destination")
     if not rule.peers:
-        return f"`{word}` is empty: every {end}"
+        return f"`{word}` is empty: every {end} (3.2)"
     return f"item {item + 1} of `{word}`: {peer_text(rule.peers[item], namespace)}"
 
 

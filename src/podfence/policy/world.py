@@ -61,6 +61,10 @@ class World:
         """Return the same world without policies that nobody has read."""
         return World(self._state, self._options, self._open)
 
+    def of(self, state: ClusterState) -> World:
+        """Return the same world around another state."""
+        return World(state, self._options, self._open, self._unread)
+
     def is_open(self, kind: str) -> bool:
         """Return whether there may be more of a kind than what was read."""
         return kind in self._open

@@ -6,15 +6,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from podfence.policy.verdict import Decision, Direction, Tier, told
+from podfence.report.counts import counted
 from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from podfence.policy.verdict import Reason, RuleRef, Verdict
+    from podfence.policy.verdict import Line, Reason, RuleRef, Verdict
     from podfence.report.style import Page, Style
 
 _TIER_WIDTH = max(len(tier) for tier in Tier)
+
+_MOST = 10
+_LONG = 24
+_BEGIN = 8
 
 _RULE_TITLES = {
     Decision.ALLOWED: "  Admitted by",
@@ -68,7 +73,9 @@ def _direction(reason: Reason, end: str, style: Style) -> Iterator[str]:
     yield from _indented(_tiers(reason, style))
     if reason.policies:
         yield "  Isolated by"
-        yield from (f"    {policy}" for policy in reason.policies)
+        yield from (f"    {policy}" for policy in reason.policies[:_MOST])
+        if len(reason.policies) > _MOST:
+            yield style.faint(f"    and {len(reason.policies) - _MOST} more")
     if reason.rule:
         yield _RULE_TITLES[reason.decision]
         yield from _indented(_rule(reason.rule, style), 4)
@@ -79,9 +86,11 @@ def _direction(reason: Reason, end: str, style: Style) -> Iterator[str]:
         yield from _indented(_rule(reason.nearest.rule, style), 4)
         yield f"    admits {reason.nearest.admits}"
         yield f"    but {reason.nearest.gap}"
-    if reason.remedy:
+    if reason.remedies:
         yield "  Smallest change that would admit it"
-        yield f"    {reason.remedy}"
+        first, *others = reason.remedies
+        yield f"    {first.text}"
+        yield from (f"    or {item.text}" for item in others)
     rests = ([f"semantics {reason.semantics}"] if reason.semantics else []) + [
         f"option {option}" for option in reason.options
     ]
@@ -107,9 +116,24 @@ def _tiers(reason: Reason, style: Style) -> Iterator[str]:
 
 def _rule(rule: RuleRef, style: Style) -> Iterator[str]:
     yield str(rule)
-    width = max((len(str(line.number)) for line in rule.excerpt), default=0)
-    for line in rule.excerpt:
+    shown = _telling(rule)
+    width = max((len(str(line.number)) for line in shown), default=0)
+    before = 0
+    for line in shown:
+        if before and line.number > before + 1:
+            yield style.faint(f"  … {counted(line.number - before - 1, 'line')}")
         yield f"{style.faint(f'  {str(line.number).rjust(width)} |')} {line.text}".rstrip()
+        before = line.number
+    if shown and rule.excerpt[-1].number > before:
+        yield style.faint(f"  … {counted(rule.excerpt[-1].number - before, 'line')}")
+
+
+def _telling(rule: RuleRef) -> tuple[Line, ...]:
+    """Return the lines of a rule; of a long one the first, and those of the item that matters."""
+    if len(rule.excerpt) <= _LONG:
+        return rule.excerpt
+    numbers = {line.number for line in (*rule.excerpt[:_BEGIN], *rule.item[:_BEGIN])}
+    return tuple(line for line in rule.excerpt if line.number in numbers)
 
 
 def _indented(lines: Iterator[str], by: int = 2) -> Iterator[str]:

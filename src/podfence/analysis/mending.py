@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policies of a cluster as they would be if a denied connection were admitted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from podfence.kube.objects import NetworkPolicy
+from podfence.policy.changes import LabelTemplate, applied
+
+if TYPE_CHECKING:
+    from podfence.cluster.state import ClusterState
+    from podfence.kube.objects import Key
+    from podfence.policy.verdict import Verdict
+
+
+class Mended(NamedTuple):
+    """A policy after the changes that `texts` say; None for changes of something else."""
+
+    texts: tuple[str, ...]
+    policy: NetworkPolicy | None
+
+
+def mended(state: ClusterState, verdict: Verdict) -> tuple[Mended, ...]:
+    """Return what the narrowest change of each direction makes of its policy; nothing where none is proposed.
+
+    Where the parts of a question differ, it is about the one whose reasons the verdict shows.
+    """
+    after: dict[Key, Mended] = {}
+    others: list[Mended] = []
+    for reason in (verdict.egress, verdict.ingress):
+        narrow = [remedy for remedy in reason.remedies if not remedy.also] or reason.remedies
+        for remedy in narrow[:1]:
+            if isinstance(remedy.change, LabelTemplate):
+                others.append(Mended((remedy.text,), None))
+                continue
+            space = remedy.change.namespace
+            done = {key.name: item.policy for key, item in after.items() if key.namespace == space and item.policy}
+            known = {**state.policies.get(space, {}), **done}
+            policy = applied(remedy.change, known)
+            if policy is not None:
+                before = after[policy.key].texts if policy.key in after else ()
+                after[policy.key] = Mended((*before, remedy.text), policy)
+    return (*after.values(), *others)

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a change opens: the connections of one direction that are admitted after it, and were not before."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from podfence.cluster.members import display_name
+from podfence.cluster.selection import Selection
+from podfence.policy.changes import Opened
+from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
+from podfence.policy.engine import Bound, Engine
+from podfence.policy.verdict import Direction
+from podfence.policy.wording import end_name
+from podfence.sets import AddressSet, PortSet
+from podfence.sets.addresses import family_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from podfence.cluster.members import Member
+    from podfence.kube.objects import Key, Labels, NetworkPolicy
+    from podfence.policy.grants import CompiledPolicy, Grant
+
+_MOST: Final = 20_000
+"""How many pairs of pods are looked at; a change that is about more is not proposed."""
+
+EVERY_SOURCE: Final = "every source"
+EVERY_DESTINATION: Final = "every destination"
+
+
+class TooLargeError(Exception):
+    """A change is about more pods than are looked at."""
+
+
+class Asked:
+    """The connection that a change is to admit: `subject` and `peer` on `ports`, in a direction."""
+
+    def __init__(self, direction: Direction, subject: PodEnd, peer: End, ports: PortSet) -> None:
+        """Take the ends as they are judged."""
+        self.direction = direction
+        self.subject = subject
+        self.peer = peer
+        self.ports = ports
+
+    def is_admitted(self, engine: Engine, subject: PodEnd | None = None, peer: End | None = None) -> bool:
+        """Return whether the connection is surely admitted in its direction, at these ends or its own."""
+        ends = subject or self.subject, peer or self.peer
+        return self.ports <= _admitted(engine, self.direction, *ends, Bound.PESSIMISTIC)
+
+    def rest(self, subject: End, peer: End, ports: PortSet) -> PortSet:
+        """Return the ports that are not what was asked, between two ends or others of their workloads."""
+        same = _owner(subject) == _owner(self.subject) and _owner(peer) == _owner(self.peer)
+        return ports - self.ports if same else ports
+
+
+def with_policy(engine: Engine, policy: NetworkPolicy) -> Engine:
+    """Return an engine for the same cluster with a policy that is new or changed."""
+    state = copy(engine.state)
+    state.policies = {
+        **engine.state.policies,
+        policy.namespace: {**engine.state.policies.get(policy.namespace, {}), policy.name: policy},
+    }
+    return Engine(state, engine.options, engine.world.of(state))
+
+
+def opened_by_policy(before: Engine, after: Engine, policy: NetworkPolicy, asked: Asked) -> tuple[Opened, ...]:
+    """Return what a policy that is new or changed admits besides what was asked; raises TooLargeError."""
+    compiled = _compiled(after, policy)
+    known = _compiled(before, policy)
+    subjects = _subjects(before, compiled, asked)
+    direction = asked.direction
+    if known is not None and known.isolates(direction) and not compiled.isolates(direction):
+        every = [end for end in subjects if not after.concerned(direction, end)[0]]
+        return _named((end, None, PortSet.ALL) for end in every) if direction is Direction.INGRESS else ()
+    old = known.grants.get(direction, ()) if known is not None else ()
+    new = [grant for grant in compiled.grants.get(direction, ()) if grant not in old]
+    found: list[tuple[End, End | None, PortSet]] = []
+    for subject in subjects:
+        for grant in new:
+            if grant.peer is None:
+                ports = grant.ports - _everybody(before, direction, subject)
+                found += [(subject, None, ports)] if ports else []
+    for subject, peer in _pairs(before, subjects, new, asked):
+        ports = asked.rest(subject, peer, _gained(before, after, direction, subject, peer))
+        if ports and not any(grant.peer is None for grant in new):
+            found.append((subject, peer, ports))
+    return _named(found, direction)
+
+
+def opened_by_labels(engine: Engine, member: Member, labels: Labels, asked: Asked) -> tuple[Opened, ...]:
+    """Return what further labels of the peer's pods open besides what was asked; raises TooLargeError."""
+    changed = replace(member, labels={**member.labels, **labels})
+    found: list[tuple[str, str, PortSet]] = []
+    others = [other for other in _judged(engine) if other.key != member.key and other.workload != member.workload]
+    for other in _apart(others):
+        for one, there in _met(_ends(engine, member), _ends(engine, other)):
+            new = replace(one, member=changed)
+            for direction, source, destination, now in (
+                (Direction.INGRESS, one, there, (new, there)),
+                (Direction.EGRESS, there, one, (there, new)),
+            ):
+                ports = _on_way(engine, direction, *now) - _on_way(engine, direction, source, destination)
+                subject, peer = (there, one)
+                if direction is asked.direction:
+                    ports = asked.rest(subject, peer, ports)
+                if ports:
+                    found.append((end_text(source), end_text(destination), ports))
+    return _joined(found)
+
+
+def isolates_others(before: Engine, after: Engine, policy: NetworkPolicy, asked: Asked) -> bool:
+    """Return whether a policy isolates a pod that was not isolated before."""
+    return any(
+        not any(before.concerned(asked.direction, end)) for end in _subjects(before, _compiled(after, policy), asked)
+    )
+
+
+def is_for_workload_only(engine: Engine, policy: CompiledPolicy, asked: Asked) -> bool:
+    """Return whether a policy selects no pods but those of the workload of the subject."""
+    return all(_owner(end) == _owner(asked.subject) for end in _subjects(engine, policy, asked))
+
+
+def end_text(end: End) -> str:
+    """Return an end as it is named in what a change opens: the workload of a pod."""
+    return display_name(end.member.workload or end.member.key) if isinstance(end, PodEnd) else end_name(end)
+
+
+def _compiled(engine: Engine, policy: NetworkPolicy) -> CompiledPolicy:
+    return next((item for item in engine.policies(policy.namespace) if item.key == policy.key), None)  # type: ignore[return-value]
+
+
+def _subjects(engine: Engine, policy: CompiledPolicy, asked: Asked) -> list[PodEnd]:
+    """Return the pods that a policy means, the one that was asked about first, those that are alike once."""
+    space = asked.subject.member.namespace
+    members = [
+        member
+        for member in _judged(engine)
+        if member.namespace == space
+        and member.key != asked.subject.member.key
+        and policy.subject.matches_labels(member.labels)
+    ]
+    subject = asked.subject
+    # It was asked about at one of its addresses.
+    whole = _ends(engine, engine.state.members.get(subject.member.key, subject.member))
+    others = [end for end in whole if (end.address, end.family) != (subject.address, subject.family)]
+    return [subject, *others, *(end for member in _apart(members) for end in _ends(engine, member))]
+
+
+def _pairs(engine: Engine, subjects: list[PodEnd], grants: list[Grant], asked: Asked) -> Iterator[tuple[PodEnd, End]]:
+    members = [member for member in _judged(engine) if any(_may_mean(engine, grant, member) for grant in grants)]
+    peers: list[End] = [end for member in _apart(members) for end in _ends(engine, member)]
+    if isinstance(asked.peer, AddressEnd | NodeEnd) or asked.peer.member.key not in engine.state.members:
+        peers.append(asked.peer)
+    if len(subjects) * len(peers) > _MOST:
+        raise TooLargeError
+    for subject in subjects:
+        for peer in peers:
+            if _family(peer) == subject.family and not _is_one(subject, peer):
+                yield subject, peer
+
+
+def _may_mean(engine: Engine, grant: Grant, member: Member) -> bool:
+    peer = grant.peer
+    if isinstance(peer, Selection):
+        return any(engine.selects(peer, end) is not False for end in _ends(engine, member)[:1])
+    return peer is None or not member.addresses or any(number in peer for number in member.addresses)
+
+
+def _gained(before: Engine, after: Engine, direction: Direction, subject: PodEnd, peer: End) -> PortSet:
+    found = PortSet.EMPTY
+    for bound in Bound:
+        found |= _admitted(after, direction, subject, peer, bound) - _admitted(before, direction, subject, peer, bound)
+    return found
+
+
+def _admitted(engine: Engine, direction: Direction, subject: PodEnd, peer: End, bound: Bound) -> PortSet:
+    source, destination = (subject, peer) if direction is Direction.EGRESS else (peer, subject)
+    return engine.admitted(direction, source, destination, bound)
+
+
+def _on_way(engine: Engine, direction: Direction, source: End, destination: End) -> PortSet:
+    return engine.admitted(direction, source, destination, Bound.OPTIMISTIC)
+
+
+def _everybody(engine: Engine, direction: Direction, subject: PodEnd) -> PortSet:
+    """Return the ports on which rules admit every peer of a pod already."""
+    sure, _ = engine.concerned(direction, subject)
+    return PortSet.union([grant.ports for policy in sure for grant in policy.grants[direction] if grant.peer is None])
+
+
+def _judged(engine: Engine) -> list[Member]:
+    return [
+        member for member in engine.state.members.values() if not member.host or engine.options.host_network == "pod"
+    ]
+
+
+def _apart(members: Iterable[Member]) -> list[Member]:
+    """Return members that no policy is likely to take for another, one of each workload at least."""
+    found = {
+        (member.workload or member.key, tuple(sorted(member.labels.items())), member.ports, member.addresses): member
+        for member in members
+    }
+    return list(found.values())
+
+
+def _ends(engine: Engine, member: Member) -> list[PodEnd]:
+    if member.addresses:
+        return [PodEnd(member, number, family_of(number)) for number in member.addresses]
+    return [PodEnd(member, None, family) for family in engine.assumed_families()]
+
+
+def _met(one: list[PodEnd], other: list[PodEnd]) -> Iterator[tuple[PodEnd, PodEnd]]:
+    return ((a, b) for a in one for b in other if a.family == b.family)
+
+
+def _family(end: End) -> int:
+    return family_of(end.address) if isinstance(end, AddressEnd) else end.family
+
+
+def _is_one(subject: PodEnd, peer: End) -> bool:
+    return isinstance(peer, PodEnd) and peer.member.key == subject.member.key and subject.member.pod is not None
+
+
+def _owner(end: End) -> Key | str:
+    match end:
+        case PodEnd(member=member):
+            return member.workload or member.key
+        case AddressEnd():
+            return end.name or str(AddressSet.single(end.address))
+        case NodeEnd():
+            return f"node:{end.name}"
+
+
+def _named(
+    found: Iterable[tuple[End, End | None, PortSet]], direction: Direction = Direction.INGRESS
+) -> tuple[Opened, ...]:
+    texts = []
+    for subject, peer, ports in found:
+        here = end_text(subject)
+        there = end_text(peer) if peer is not None else ""
+        if direction is Direction.INGRESS:
+            texts.append((there or EVERY_SOURCE, here, ports))
+        else:
+            texts.append((here, there or EVERY_DESTINATION, ports))
+    return _joined(texts)
+
+
+def _joined(found: Iterable[tuple[str, str, PortSet]]) -> tuple[Opened, ...]:
+    together: dict[tuple[str, str], PortSet] = {}
+    for source, destination, ports in found:
+        together[source, destination] = together.get((source, destination), PortSet.EMPTY) | ports
+    return tuple(
+        Opened(source=source, destination=destination, ports=str(ports))
+        for (source, destination), ports in sorted(together.items(), key=lambda item: item[0])
+    )
