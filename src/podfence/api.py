@@ -106,23 +106,28 @@ class Cluster:
     ) -> Verdict:
         """Return whether a connection is allowed, and why.
 
-        Endpoints and ports as `podfence.analysis.endpoints` and `.ports` describe them; bare names are
+        Endpoints and ports as `podfence.analysis.parsing` and `.ports` describe them; bare names are
         looked up in `namespace`, the cluster's own if None. Raises EndpointError for what cannot be read or
         does not exist.
         """
+        return self._check(source, destination, port, namespace, mend=False)
+
+    def explain(
+        self, source: str, destination: str, port: int | str | None = None, *, namespace: str | None = None
+    ) -> Verdict:
+        """Return what `check` does, with changes that would admit what is denied, which take longer to find."""
+        return self._check(source, destination, port, namespace, mend=True)
+
+    def _check(
+        self, source: str, destination: str, port: int | str | None, namespace: str | None, *, mend: bool
+    ) -> Verdict:
         own = namespace or self.namespace
         start, end, port = taken_apart(source, destination, port)
-        return check(
-            self._engine,
-            parse_endpoint(self.state, start, own),
-            parse_endpoint(self.state, end, own),
-            parse_port(port),
-        )
-
-    explain = check
+        one, other = (parse_endpoint(self.state, text, own) for text in (start, end))
+        return check(self._engine, one, other, parse_port(port), mend=mend)
 
     def mended(self, verdict: Verdict) -> tuple[Mended, ...]:
-        """Return the policies as the narrowest changes would make them that a verdict of `check` proposes."""
+        """Return the policies as the narrowest changes would make them that a verdict of `explain` proposes."""
         from podfence.analysis.mending import mended
 
         return mended(self.state, verdict)

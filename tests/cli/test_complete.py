@@ -80,7 +80,7 @@ def test_words_are_offered(program: Program, shop: str, broken: str, line: str, 
         ("podfence list --kubeconfig pipe --context ", []),
         ("podfence list --kubeconfig missing --context ", []),
         ("podfence list --kubeconfig broken --user ", []),
-        ("podfence list --to ", ["internet"]),
+        ("podfence list --to ", ["apiserver", "internet", "node", "own-node", "self"]),
     ],
 )
 def test_entries_of_kubeconfigs_are_offered_and_no_server_is_asked(

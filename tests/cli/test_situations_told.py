@@ -50,6 +50,8 @@ ROWS = [
     ("policytypes", "website 24582", "explain a/cl a/api 80", 1, "policyTypes of allow-in leaves out ingress, so the ingress rules have no effect (2.4)", ""),
     ("policytypes", "website 24582", "explain a/cl a/api 80", 1, "write `policyTypes: [Egress]` into NetworkPolicy a/egress-only", ""),
     ("job", "glpi 173", "explain ops/dump ops/svc/pg 5432 --set world=closed", 1, "label the template of ops/cj/dump with app=dump\n", ""),
+    ("lb-egress", "antrea 8179, calico 10664", "check app/client 10.40.0.13 443", 1, "denied", "holds 10.40.0.13, but that address of edge/svc/ctl is translated to its pods before policies are asked (7.8)"),
+    ("apiserver-vip", "kbve 14223", "check ops/healthcheck default/svc/kubernetes 443", 1, "denied", "holds 10.96.0.1, but that address of default/svc/kubernetes is translated to its endpoints before policies are asked (7.8)"),
 ]  # fmt: skip
 
 

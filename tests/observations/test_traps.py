@@ -92,7 +92,7 @@ def test_a_made_up_namespace_is_said_where_a_policy_asks_for_a_label_that_it_may
         "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: p, namespace: shop}, spec: {podSelector: {},"
         " ingress: [{from: [{namespaceSelector: {matchLabels: {team: a}}}]}]}}\n"
     )
-    (note,) = (text for text in podfence.load(tmp_path).notes if "made up" in text)
+    (note,) = (text for text in podfence.load(tmp_path).notes if "only mentioned" in text)
     assert "bar" in note
 
 

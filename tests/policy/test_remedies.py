@@ -164,7 +164,7 @@ SHARED = policy("shared", ingress=[])
 
 
 def proposed(*objects: KubeObject, source: str = "shop/api", destination: str = "shop/db") -> list[str]:
-    verdict = Cluster.from_objects([space("shop"), *objects]).check(source, destination, 80)
+    verdict = Cluster.from_objects([space("shop"), *objects]).explain(source, destination, 80)
     return [item.text for reason in (verdict.egress, verdict.ingress) for item in reason.remedies]
 
 
@@ -239,7 +239,7 @@ def test_labels_that_pass_are_in_no_proposal() -> None:
 
 
 def test_a_new_policy_is_written_as_it_would_be() -> None:
-    verdict = Cluster.from_objects([space("shop"), API, DB, SHARED]).check("shop/api", "shop/db", 80)
+    verdict = Cluster.from_objects([space("shop"), API, DB, SHARED]).explain("shop/api", "shop/db", 80)
     (remedy,) = verdict.ingress.remedies
     assert isinstance(remedy.change, NewPolicy)
     written = applied(remedy.change, {})

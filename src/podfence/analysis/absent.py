@@ -36,7 +36,8 @@ def absent_connections(asked: Asked, namer: Namer) -> tuple[AbsentConnection, ..
     """
     found: dict[_Group, int] = defaultdict(int)
     for direction in Direction:
-        for number in members(asked.subjects(direction)):
+        subjects = asked.subjects(direction)
+        for number in members(subjects & asked.reach.with_absent_peers(direction) if subjects else 0):
             for selection, (ports, names) in _of_class(asked, direction, number).items():
                 found[direction, selection, ports, names] |= 1 << number
     items = [
@@ -67,7 +68,7 @@ def _of_class(asked: Asked, direction: Direction, number: int) -> dict[Selection
     port = asked.question.port
     found: dict[Selection, tuple[PortSet, tuple[str, ...]]] = {}
     for grant in grants:
-        if not isinstance(grant.peer, Selection) or asked.view.index.bits(grant.peer):
+        if not isinstance(grant.peer, Selection) or not asked.reach.is_nobody(grant.peer):
             continue
         ports, names = grant.ports, tuple(f"{protocol} {name}" for name, protocol in grant.names)
         if direction is Direction.INGRESS and names:

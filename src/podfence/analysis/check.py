@@ -13,7 +13,7 @@ import msgspec
 from podfence.analysis.endpoints import Endpoint, PodsEndpoint, SelfEndpoint, ServiceEndpoint, is_one_pod
 from podfence.analysis.judging import judged
 from podfence.analysis.parts import Part, differs
-from podfence.analysis.routes import routes
+from podfence.analysis.routes import addressed, routes
 from podfence.analysis.services import namesake, pods_of_headless, refuse_as_source, translation
 from podfence.errors import EndpointError
 from podfence.policy.ends import AddressEnd, PodEnd
@@ -33,17 +33,22 @@ if TYPE_CHECKING:
     from podfence.policy.verdict import Dependency
 
 
-def check(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQuestion) -> Verdict:
-    """Return the verdict for a question; raises EndpointError for a port the destination does not have."""
+def check(
+    engine: Engine, source: Endpoint, destination: Endpoint, port: PortQuestion, *, mend: bool = False
+) -> Verdict:
+    """Return the verdict for a question, with changes that would admit what is denied if `mend`.
+
+    Raises EndpointError for a port the destination does not have.
+    """
     refuse_as_source(source)
     if isinstance(source, SelfEndpoint) and isinstance(destination, SelfEndpoint):
         raise EndpointError("self is the pod at the other end: name that")
-    verdict = _verdict(engine, source.name, destination.name, port, judged(engine, source, destination, port))
-    return msgspec.structs.replace(
-        verdict,
-        translation=_translation(engine, destination, port),
-        notes=tuple(_notes(engine, source, destination, port)),
-    )
+    parts = judged(engine, source, destination, port)
+    verdict = _verdict(engine, source.name, destination.name, port, parts, mend=mend)
+    notes = [*_notes(engine, source, destination, port)]
+    if verdict.decision is not Decision.ALLOWED:
+        notes += addressed(engine, source, destination, port)
+    return msgspec.structs.replace(verdict, translation=_translation(engine, destination, port), notes=tuple(notes))
 
 
 def _translation(engine: Engine, destination: Endpoint, port: PortQuestion) -> str:
@@ -61,13 +66,15 @@ def _notes(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQu
         yield f"{source.name} to itself is asked about two different pods; a pod to itself is `self`"
 
 
-def _verdict(engine: Engine, source: str, destination: str, port: PortQuestion, parts: list[Part]) -> Verdict:
+def _verdict(
+    engine: Engine, source: str, destination: str, port: PortQuestion, parts: list[Part], *, mend: bool
+) -> Verdict:
     decisions = {part.decision for part in parts}
     if len(decisions) == 1:
         part = _named(parts[0])
         if part.plain is not None:
             return _plain(source, destination, port.text, part.decision, part.plain)
-        egress, ingress = _reasons(engine, part)
+        egress, ingress = _reasons(engine, part, mend=mend)
         return Verdict(
             source=source,
             destination=destination,
@@ -81,7 +88,7 @@ def _verdict(engine: Engine, source: str, destination: str, port: PortQuestion, 
     everything = reduce(or_, asked, AddressSet.EMPTY) if asked else None
     named = [_named(part, everything) for part in _merge(parts)]
     # Parts that differ in nothing a reader would see, such as the address family, are one.
-    details = _unique(_part_verdict(engine, part, over=_told(part, named)) for part in named)
+    details = _unique(_part_verdict(engine, part, over=_told(part, named), mend=mend) for part in named)
     # The reasons shown first are those of what is not allowed: that is what people ask about.
     shown = next(detail for detail in details if detail.decision is not Decision.ALLOWED)
     return Verdict(
@@ -107,11 +114,11 @@ def _unknown_in(parts: Iterable[Verdict]) -> tuple[Dependency, ...]:
     return tuple(item for item in several if item.what in RULES)
 
 
-def _part_verdict(engine: Engine, part: Part, *, over: str) -> Verdict:
+def _part_verdict(engine: Engine, part: Part, *, over: str, mend: bool) -> Verdict:
     if part.plain is not None:
         pair = part.pair
         return _plain(pair.source_name, pair.destination_name, f"{part.ports}{over}", part.decision, part.plain)
-    egress, ingress = _reasons(engine, part)
+    egress, ingress = _reasons(engine, part, mend=mend)
     return Verdict(
         source=part.pair.source_name,
         destination=part.pair.destination_name,
@@ -187,16 +194,18 @@ def _open_matter(egress: Reason, ingress: Reason) -> tuple[Dependency, ...]:
     return tuple({item.text: item for side in sides for item in side.depends_on}.values())
 
 
-def _reasons(engine: Engine, part: Part) -> tuple[Reason, Reason]:
+def _reasons(engine: Engine, part: Part, *, mend: bool) -> tuple[Reason, Reason]:
     source, destination, arrival = part.pair.source, part.pair.destination, part.pair.arrival
     telling = _telling_point(engine, part)
     alone = part.ports.spans == ((telling, telling),)
     ports = part.ports
-    egress = reason(engine, Direction.EGRESS, source, destination, telling, alone=alone, mend=ports)
+    egress = reason(engine, Direction.EGRESS, source, destination, telling, alone=alone, mend=ports if mend else None)
     if arrival is not None:
         source, destination, ports = arrival.source, arrival.destination, arrival.ports
         telling, alone = ports.spans[0][0], True
-    return egress, reason(engine, Direction.INGRESS, source, destination, telling, alone=alone, mend=ports)
+    return egress, reason(
+        engine, Direction.INGRESS, source, destination, telling, alone=alone, mend=ports if mend else None
+    )
 
 
 def _telling_point(engine: Engine, part: Part) -> int:

@@ -14,6 +14,7 @@ import msgspec
 
 from podfence.cluster.controllers import is_unknown
 from podfence.kube.objects import Key
+from podfence.policy import unknown
 from podfence.policy.ends import AddressEnd, PodEnd
 from podfence.policy.engine import Bound
 from podfence.policy.extent import Extent, extent
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 BOUND_OPTIONS = ("icmp", "ip_block_pods")
 """The options that may leave a line of a listing open."""
 
+_SOURCES, _DESTINATIONS = "the labels of the sources' namespaces", "the labels of the destinations' namespaces"
+
 
 @dataclass(frozen=True, slots=True)
 class Settled:
@@ -41,6 +44,7 @@ class Settled:
 
     extents: Mapping[Family, Extent]
     why: str
+    rests_on: tuple[Dependency, ...] = ()
 
 
 class Doubts:
@@ -50,6 +54,9 @@ class Doubts:
         """Ask about the classes of a view."""
         self._view = view
         self._reach = reach
+        # A listing is about the policies that were read, and says beside itself that there are others.
+        self._engine = view.engine.as_read()
+        self._spaces = frozenset(reach.unknown_spaces)
         self.scenarios = _scenarios(view, reach)
         self._known: dict[object, Settled] = {}
         self._options = tuple(
@@ -75,31 +82,50 @@ class Doubts:
     def settled(self, destination: int, sources: int) -> Iterator[tuple[int, Settled]]:
         """Yield sources of a destination with how far they are allowed, those of which it is the same together."""
         found: dict[tuple[object, ...], tuple[int, Settled]] = {}
-        for number in members(sources):
-            answer = self._pair(number, destination)
+        for alike in self._apart(destination, sources):
+            answer = self._pair((alike & -alike).bit_length() - 1, destination)
+            self._note(answer, alike, destination)
             key = (answer.why, *((family, item.low, item.high) for family, item in answer.extents.items()))
             bits, _ = found.get(key, (0, answer))
-            found[key] = (bits | 1 << number, answer)
+            found[key] = (bits | alike, answer)
         yield from found.values()
 
+    def _apart(self, destination: int, sources: int) -> Iterator[int]:
+        """Yield sources in sets that one pair stands for."""
+        alone = sources if self.unsure >> destination & 1 else sources & self.unsure
+        yield from (1 << number for number in members(alone))
+        if sources ^ alone:
+            yield from self._reach.apart(self.scenarios, sources ^ alone, destination)
+
     def _pair(self, source: int, destination: int) -> Settled:
-        pair = (destination, self._reach.likeness(self.scenarios, source, destination))
-        key = (source, pair) if (self.unsure >> source | self.unsure >> destination) & 1 else pair
-        known = self._known.get(key)
-        if known is None:
-            known = self._known[key] = self._asked(source, destination)
-        return known
+        known: object = (source, destination)
+        if not (self.unsure >> source | self.unsure >> destination) & 1:
+            known = self._reach.likeness(self.scenarios, source, destination)
+        found = self._known.get(known)
+        if found is None:
+            found = self._known[known] = self._asked(source, destination)
+        return found
 
     def _asked(self, source: int, destination: int) -> Settled:
         one, other = (self._ends(number) for number in self._two(source, destination))
-        engine = self._view.engine
-        extents = {family: extent(engine, one[family], other[family]) for family in sorted(one.keys() & other.keys())}
-        rests = [item for found in extents.values() for item in found.rests_on]
-        names = {end.member.namespace for end in one.values()}
-        words = [_word(item, names) for item in rests]
-        for item in rests:
-            self._met.setdefault((item.what, item.text), msgspec.structs.replace(item, values=()))
-        return Settled(extents, self._why(words))
+        extents = {
+            family: extent(self._engine, one[family], other[family]) for family in sorted(one.keys() & other.keys())
+        }
+        rests = tuple(item for found in extents.values() for item in found.rests_on)
+        sending = next(iter(one.values())).member.namespace
+        return Settled(extents, self._why(_word(item, sending) for item in rests), rests)
+
+    def _note(self, answer: Settled, sources: int, destination: int) -> None:
+        """Note what a pair depends on, by the names that it has for these sources."""
+        index = self._view.index
+        for item in answer.rests_on:
+            if item.what is Matter.NAMESPACE_LABELS:
+                names = index.namespaces_of(sources) if _SOURCES in answer.why else set()
+                names |= {index.classes[destination].namespace} if _DESTINATIONS in answer.why else set()
+                for name in names & self._spaces:
+                    self._met.setdefault((item.what, name), unknown.namespace_labels(name))
+            elif item.what is not Matter.ADDRESS:
+                self._met.setdefault((item.what, item.text), msgspec.structs.replace(item, values=()))
 
     def _why(self, words: Iterable[str]) -> str:
         told = sorted(set(words))
@@ -131,7 +157,7 @@ class Doubts:
             for piece in self._pieces(member, family):
                 other = AddressEnd(piece.spans[0][0])
                 one, two = (end, other) if direction is Direction.EGRESS else (other, end)
-                found = extent(self._view.engine, one, two, PortSet.ALL, (direction,))
+                found = extent(self._engine, one, two, PortSet.ALL, (direction,))
                 words += [item.text for item in found.rests_on]
                 for ports, partition in ((found.low, low), (found.high, high)):
                     if ports:
@@ -154,18 +180,18 @@ class Doubts:
             yield AddressSet(((start, after - 1),))
 
 
-def _word(item: Dependency, sending: set[str]) -> str:
+def _word(item: Dependency, sending: str) -> str:
     """Return what a line depends on; both of its ends are on the line, and so it does not name them again."""
     if item.what is Matter.NAMESPACE_LABELS:
-        return f"the labels of the {'sources' if item.object in sending else 'destinations'}' namespaces"
+        return _SOURCES if item.object == sending else _DESTINATIONS
     return "the addresses of the pods" if item.what is Matter.ADDRESS else item.text
 
 
-def _scenarios(view: View, reach: Reach) -> list[Scenario]:
+def _scenarios(view: View, reach: Reach) -> tuple[Scenario, ...]:
     families: set[Family] = set(view.index.families())
     if view.index.unaddressed or not families:
         families.update(view.engine.assumed_families())
     uncertain = any(getattr(view.engine.options, name) == "depends" for name in BOUND_OPTIONS)
     uncertain |= bool(reach.unknown_spaces or (view.index.unaddressed and view.engine.world.is_open("Pod")))
     bounds = (Bound.PESSIMISTIC, Bound.OPTIMISTIC) if uncertain else (Bound.PESSIMISTIC,)
-    return [Scenario(family, bound) for family in sorted(families) for bound in bounds]
+    return tuple(Scenario(family, bound) for family in sorted(families) for bound in bounds)

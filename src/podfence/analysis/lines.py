@@ -206,7 +206,7 @@ def _refine(
         yield rest ^ inside, (*vector, None)
 
 
-def _extents(scenarios: list[Scenario], vector: tuple[PortSet | None, ...]) -> dict[Family, Extent]:
+def _extents(scenarios: tuple[Scenario, ...], vector: tuple[PortSet | None, ...]) -> dict[Family, Extent]:
     """Return how far a pair is allowed in each family that both have."""
     found: dict[Family, Extent] = {}
     for scenario, ports in zip(scenarios, vector, strict=True):

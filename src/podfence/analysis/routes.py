@@ -11,15 +11,22 @@ from podfence.analysis.paths import Entry
 from podfence.analysis.services import Target, targets
 from podfence.cluster.members import display_name
 from podfence.cluster.nodes import numbers_of
-from podfence.sets import PortSet
+from podfence.policy.references import policy_ref
+from podfence.policy.verdict import Direction
+from podfence.sets import AddressSet, PortSet
 from podfence.sets.ports import point
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from podfence.analysis.ports import PortQuestion
+    from podfence.cluster.members import Member
     from podfence.cluster.state import ClusterState
     from podfence.kube.objects import ServicePort
+    from podfence.policy.engine import Engine
+    from podfence.policy.grants import CompiledPolicy
 
+_FAMILIES: Final = (AddressSet.V4, AddressSet.V6)
 _AT_NODES: Final = ("NodePort", "LoadBalancer")
 
 
@@ -54,6 +61,39 @@ def service_at(state: ClusterState, destination: Endpoint, asked: PortSet) -> Se
         for route in _by_address(state, destination):
             if route.ports & asked:
                 return route.service
+    return None
+
+
+def addressed(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQuestion) -> list[str]:
+    """Return a sentence if an egress rule of the source means the address of a Service, which no rule can (7.8)."""
+    if not isinstance(source, PodsEndpoint):
+        return []
+    if isinstance(destination, ServiceEndpoint):
+        ends = [destination]
+    else:
+        found = routes(engine.state, destination, port.ports)[0]
+        ends = [route.service for route in found if route.service is not None and route.entry is None]
+    for end in ends:
+        service = end.service
+        for text in (*service.addresses, *service.external_addresses):
+            for number in numbers_of((text,)):
+                policy = _block_with(engine, source.members[0], number)
+                if policy is not None:
+                    behind = "pods" if service.selector is not None else "endpoints"
+                    where = f"that address of {display_name(service.key)} is translated to its {behind}"
+                    return [
+                        f"an ipBlock of {policy_ref(policy)} holds {text}, but {where} before policies are asked (7.8)"
+                    ]
+    return []
+
+
+def _block_with(engine: Engine, member: Member, number: int) -> CompiledPolicy | None:
+    """Return a policy for egress of a pod with a block that holds an address, and is not a whole family."""
+    for policy in engine.applicable(Direction.EGRESS, member):
+        for grant in policy.grants[Direction.EGRESS]:
+            block = grant.peer
+            if isinstance(block, AddressSet) and number in block and not any(whole <= block for whole in _FAMILIES):
+                return policy
     return None
 
 

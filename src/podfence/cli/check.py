@@ -39,7 +39,9 @@ podfence check shop/app=job,tier=batch shop/db 5432 -f manifests/
 def command(*, inputs: Inputs, source: str, destination: str, port: str | None, form: str, colour: When) -> int:
     """Print the decision and return the exit code of the verdict."""
     cluster = load(inputs)
-    answer = cluster.check(source, destination, port, namespace=inputs.own_namespace)
+    # A line has no room for changes that would admit what is denied; documents have them.
+    ask = cluster.check if form == "text" else cluster.explain
+    answer = ask(source, destination, port, namespace=inputs.own_namespace)
     gaps = cluster.gaps_between(source, destination, namespace=inputs.own_namespace)
     code = question.answered("Verdict", answer, cluster, form, colour, gaps)
     for text in answer.notes if form == "text" else ():

@@ -24,10 +24,14 @@ if TYPE_CHECKING:
     from podfence.kube.objects import KubeObject
 
 
+_WORDS = ("apiserver", "internet", "node", "own-node", "self")
+"""The ends that need no object."""
+
+
 def endpoints(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Return the workloads, bare pods, Services and nodes that start with `incomplete`, and ``internet``."""
+    """Return the workloads, bare pods, Services and nodes that start with `incomplete`, and the words for others."""
     names = {name for item in _objects(ctx) if (name := _endpoint(item))}
-    return _starting(incomplete, [*sorted(names), "internet"])
+    return _starting(incomplete, [*sorted(names), *_WORDS])
 
 
 def namespaces(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

@@ -38,13 +38,20 @@ class _Gap(Struct, frozen=True):
     fact: str
 
 
-def nearest_miss(engine: Engine, direction: Direction, subject: PodEnd, peer: End, wanted: Wanted) -> Miss | None:
-    """Return the nearest rule over all policies that isolate the pod; None if they have no rule.
+def nearest_miss(
+    engine: Engine,
+    direction: Direction,
+    subject: PodEnd,
+    peer: End,
+    wanted: Wanted,
+    policies: tuple[CompiledPolicy, ...],
+) -> Miss | None:
+    """Return the nearest rule of the `policies` that isolate the pod; None if they have no rule.
 
     Of equally near rules the first by policy name and index is returned.
     """
     best: tuple[int, CompiledPolicy, tuple[Rule, ...], int, list[_Gap]] | None = None
-    for policy in engine.applicable(direction, subject.member):
+    for policy in policies:
         source = policy.source
         if not isinstance(source, NetworkPolicy) or policy.refused:
             continue

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
 from podfence.cluster.selection import Selection, may_match
@@ -69,6 +71,8 @@ class Reach:
         self._index = index
         self._sides = {direction: _Side() for direction in Direction}
         self._open: dict[Selection, tuple[int, int]] = {}
+        self._peers: dict[tuple[Selection | AddressSet | None, Scenario], int] = {}
+        self._reaching: dict[tuple[Scenario, ...], tuple[set[int], dict[int, set[int]]]] = {}
         spaces = sorted(index.namespaces_of(index.all)) if engine.world else ()
         self.unknown_spaces = tuple(name for name in spaces if engine.world.has_unknown_labels(name))
         for namespace in engine.state.namespaces:
@@ -95,6 +99,18 @@ class Reach:
     def grants(self, direction: Direction, number: int) -> list[Grant]:
         """Return what the rules of a class admit in a direction, in order of policy name and rule."""
         return self._sides[direction].by_subject.get(number, [])
+
+    def with_absent_peers(self, direction: Direction) -> int:
+        """Return the classes of which a rule in a direction names peers that nobody is."""
+        found = 0
+        for (peer, _), subjects in self._sides[direction].by_peer.items():
+            if self.is_nobody(peer):
+                found |= subjects
+        return found
+
+    def is_nobody(self, peer: Selection | AddressSet | None) -> bool:
+        """Return whether a peer means pods by their labels, and surely none that there is."""
+        return isinstance(peer, Selection) and not self._selected(peer, Bound.OPTIMISTIC)
 
     def universe(self, scenario: Scenario) -> int:
         """Return the classes that have an address of the scenario's family."""
@@ -174,6 +190,13 @@ class Reach:
 
     def peers(self, peer: Selection | AddressSet | None, scenario: Scenario) -> int:
         """Return the classes a grant's peer means: by labels, by address in the scenario's family, or all."""
+        key = (peer, scenario)
+        found = self._peers.get(key)
+        if found is None:
+            found = self._peers[key] = self._meant(peer, scenario)
+        return found
+
+    def _meant(self, peer: Selection | AddressSet | None, scenario: Scenario) -> int:
         if peer is None:
             return self._index.all
         if isinstance(peer, Selection):
@@ -205,21 +228,58 @@ class Reach:
         inside, meant = known
         return bits & ~inside | (meant if bound is Bound.OPTIMISTIC else 0)
 
-    def likeness(self, scenarios: Iterable[Scenario], source: int, destination: int) -> object:
-        """Return a value that is equal for sources of which policies say the same to a destination.
+    def apart(self, scenarios: Iterable[Scenario], sources: int, destination: int) -> list[int]:
+        """Return sources of a destination in sets of which policies say the same of it, in each of the scenarios."""
+        several = tuple(scenarios)
+        if several not in self._reaching:
+            self._reaching[several] = self._rectangles(several)
+        everywhere, pieces = self._reaching[several]
+        splitters = {self._sides[Direction.EGRESS].isolated, *everywhere, *pieces.get(destination, ())}
+        splitters |= {self.peers(grant.peer, one) for grant in self.grants(Direction.INGRESS, destination)
+                      for one in several}  # fmt: skip
+        if self.unknown_spaces:
+            splitters.add(self._index.in_namespace(self._index.classes[destination].namespace))
+        found = [sources]
+        for bits in splitters:
+            found = [part for piece in found for part in (piece & bits, piece & ~bits) if part]
+        return found
 
-        Only names and known addresses of their namespace's pods may differ then.
-        """
-        side = self._sides[Direction.INGRESS]
-        admitted = tuple(
-            tuple(self.peers(grant.peer, scenario) >> source & 1 for grant in side.by_subject.get(destination, ()))
-            for scenario in scenarios
+    def _rectangles(self, scenarios: tuple[Scenario, ...]) -> tuple[set[int], dict[int, set[int]]]:
+        """Return the sources of the egress rectangles that reach every class, and of the others by class."""
+        everywhere: set[int] = set()
+        pieces: dict[int, set[int]] = defaultdict(set)
+        for (peer, _), subjects in self._sides[Direction.EGRESS].by_peer.items():
+            means = [self.peers(peer, scenario) for scenario in scenarios]
+            if all(bits == self._index.all for bits in means):
+                everywhere.add(subjects)
+            else:
+                for number in members(reduce(or_, means)):
+                    pieces[number].add(subjects)
+        return everywhere, pieces
+
+    def likeness(self, scenarios: tuple[Scenario, ...], source: int, destination: int) -> object:
+        """Return a value that is equal for pairs of which policies say the same, but for names of what is unknown."""
+        one, other = self._index.classes[source], self._index.classes[destination]
+        families = tuple(tuple(sorted({family_of(cell) for cell in item.cells})) for item in (one, other))
+        return (
+            families,
+            one.namespace == other.namespace,
+            self._said(scenarios, Direction.EGRESS, source, destination, other),
+            self._said(scenarios, Direction.INGRESS, destination, source, other),
         )
-        out = self._sides[Direction.EGRESS]
-        sending = (out.isolated >> source & 1, tuple(map(id, out.by_subject.get(source, ()))))
-        item = self._index.classes[source]
-        families = tuple(sorted(family_of(cell) for cell in item.cells))
-        return item.namespace, families, admitted, sending
+
+    def _said(
+        self, scenarios: tuple[Scenario, ...], direction: Direction, subject: int, peer: int, to: PodClass
+    ) -> object:
+        found = set()
+        for grant in self.grants(direction, subject):
+            states = tuple(self.peers(grant.peer, scenario) >> peer & 1 for scenario in scenarios)
+            if any(states):
+                ports = self._resolve((grant.ports, grant.names, grant.names_in), to) if grant.names else grant.ports
+                # What is open is open because of what is asked for.
+                asked = None if all(states) else grant.peer
+                found.add((ports, states, asked.namespaces if isinstance(asked, Selection) else asked))
+        return self._sides[direction].isolated >> subject & 1, frozenset(found)
 
     def _by_ports(self, pieces: list[_Piece], pod_class: PodClass) -> Partition:
         """Join pieces with equal ports, names looked up on the destination; the sets may overlap."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.agent.node.answer import Judged, NodeAnswer, NodeConnection, RuleCount
 from podfence.analysis.check import check
-from podfence.analysis.endpoints import Endpoint, PodsEndpoint
+from podfence.analysis.endpoints import AlternativesEndpoint, Endpoint, PodsEndpoint
 from podfence.analysis.pairs import NoCommonFamilyError, pairs
 from podfence.analysis.parsing import parse_endpoint
 from podfence.analysis.ports import parse_port
@@ -208,11 +208,14 @@ def _connections(
 
 
 def _single(endpoint: Endpoint) -> Iterator[Endpoint]:
-    if isinstance(endpoint, PodsEndpoint):
-        for member in endpoint.members:
-            yield PodsEndpoint(display_name(member.key), (member,), endpoint.hypothetical)
-    else:
-        yield endpoint
+    match endpoint:
+        case PodsEndpoint(members=members, hypothetical=hypothetical):
+            for member in members:
+                yield PodsEndpoint(display_name(member.key), (member,), hypothetical)
+        case AlternativesEndpoint(ends=ends):
+            yield from ends
+        case _:
+            yield endpoint
 
 
 def _ports(endpoint: Endpoint, port: PortQuestion) -> PortSet:
