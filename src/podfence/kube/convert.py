@@ -51,6 +51,7 @@ def network_policy(written: wire.NetworkPolicy, identity: Identity) -> objects.N
         ingress=_rules(spec.ingress) if spec.ingress else (),
         egress=_rules(spec.egress) if spec.egress else (),
         policy_types=cast("Any", tuple(types)),
+        left_out_types=not spec.policy_types,
         api_version=identity.api_version,
         origin=identity.origin,
     )

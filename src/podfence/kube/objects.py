@@ -81,7 +81,10 @@ class Rule(msgspec.Struct, frozen=True, gc=False):
 
 
 class NetworkPolicy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """A NetworkPolicy of either API group; `api_version` tells which (semantics 10)."""
+    """A NetworkPolicy of either API group; `api_version` tells which (semantics 10).
+
+    `left_out_types` says that `policyTypes` was not written, or empty, and `policy_types` follow from the rules (2.3).
+    """
 
     namespace: str
     name: str
@@ -89,6 +92,7 @@ class NetworkPolicy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     ingress: tuple[Rule, ...] = ()
     egress: tuple[Rule, ...] = ()
     policy_types: tuple[Literal["Ingress", "Egress"], ...] = ("Ingress",)
+    left_out_types: bool = False
     api_version: str = "networking.k8s.io/v1"
     origin: Origin | None = None
 

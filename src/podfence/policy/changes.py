@@ -155,7 +155,7 @@ def applied(change: Change, policies: Mapping[str, NetworkPolicy]) -> NetworkPol
         )
     policy = policies[change.policy]
     if isinstance(change, SetPolicyTypes):
-        return msgspec.structs.replace(policy, policy_types=change.policy_types)
+        return msgspec.structs.replace(policy, policy_types=change.policy_types, left_out_types=False)
     rules = policy.ingress if change.direction == "ingress" else policy.egress
     match change:
         case AddRule(rule=rule):

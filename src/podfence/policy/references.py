@@ -48,12 +48,9 @@ def rule_ref(policy: CompiledPolicy, direction: Direction, index: int, item: int
 def is_by_default(policy: CompiledPolicy, direction: Direction) -> bool:
     """Return whether a policy is for ingress only because its types were left out, and not its egress rules (2.3)."""
     source = policy.source
-    if direction is not Direction.INGRESS or not isinstance(source, NetworkPolicy) or source.origin is None:
+    if direction is not Direction.INGRESS or not isinstance(source, NetworkPolicy):
         return False
-    written = source.origin.written()
-    spec = written.get("spec") if isinstance(written, dict) else None
-    left_out = isinstance(spec, dict) and not spec.get("policyTypes")
-    return left_out and bool(source.egress) and not source.ingress
+    return source.left_out_types and bool(source.egress) and not source.ingress
 
 
 def has_idle_rules(policy: CompiledPolicy, direction: Direction) -> bool:
