@@ -29,6 +29,7 @@ from podfence.kube.objects import (
 from podfence.kube.omissions import Gap
 from podfence.policy.options import Options
 from podfence.policy.verdict import Decision, Matter, told
+from podfence.report.verdict import chain
 from tests.policy.parts import app, block, label, pod, policy, rule, space
 
 if TYPE_CHECKING:
@@ -363,6 +364,12 @@ def test_a_dependency_says_what_each_value_would_mean_and_how_to_give_it() -> No
     assert [(item.value, item.decision) for item in found.values] == [
         ("role=edge", Decision.ALLOWED), ("role=another value, team=a", Decision.ALLOWED),
         ("no label role, team=a", Decision.ALLOWED), ("anything else", Decision.DENIED)]  # fmt: skip
+
+
+def test_an_explanation_says_what_each_value_would_mean() -> None:
+    lines = list(chain(Cluster.from_objects(admits(IN)).explain("ingress/ctl", "shop/web", 80)))
+
+    assert lines[1:4] == [f"depends on {ROLE}", "  with role=edge: allowed", "  with anything else: denied"]
 
 
 def test_a_listing_depends_where_check_does_in_one_line_for_a_rule() -> None:

@@ -37,7 +37,10 @@ _OPTIONS: Final = (
     click.option("--no-config", is_flag=True, help="Read no configuration."),
 )
 # What weakens an answer: it leaves something out, or lets something pass.
-_WEAKENING: Final = {"validation": ("lax",)}
+_WEAKENING: Final = {
+    "validation=lax": "lets pass what an API server refuses",
+    "world=closed": "takes what is not in the input not to exist",
+}
 
 
 def chosen(function: _Function) -> _Function:
@@ -73,9 +76,9 @@ class Settings:
         if self.exclude:
             yield f"{self.file}: leaves out {', '.join(self.exclude)}"
         for setting in self.options:
-            name, _, value = setting.partition("=")
-            if value in _WEAKENING.get(name, ()):
-                yield f"{self.file}: sets {setting}, which lets pass what an API server refuses"
+            for weak, what in _WEAKENING.items():
+                if setting.startswith(weak):
+                    yield f"{self.file}: sets {setting}, which {what}"
 
 
 def find(asked: str | None, environ: Mapping[str, str], *, wanted: bool = True) -> Settings:

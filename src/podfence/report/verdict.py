@@ -48,6 +48,8 @@ def chain(verdict: Verdict, page: Page = PAGE) -> Iterator[str]:
         yield verdict.translation
     if verdict.depends_on:
         yield f"depends on {told(verdict.depends_on)}"
+        for meaning in (meaning for item in verdict.depends_on for meaning in item.values):
+            yield f"  with {meaning.value}: {style.decision(meaning.decision.value, meaning.decision.value)}"
     for part in verdict.parts:
         yield ""
         yield from _indented(chain(part, page))

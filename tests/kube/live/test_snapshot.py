@@ -68,6 +68,7 @@ def test_every_kind_is_read_and_has_its_path(tmp_path: Path) -> None:
     ]
     assert loaded.warnings == ()
     assert loaded.ignored == {}
+    assert loaded.listed == set(LISTED)
     assert told == [(number, len(LISTED)) for number in range(1, len(LISTED) + 1)]
     assert {
         kind: RESOURCES[kind].path for kind in ("Node", "EndpointSlice", "CronJob", "NetworkPolicy", "Deployment")
@@ -224,6 +225,7 @@ def test_without_other_kinds_the_answer_knows_less_and_says_so(tmp_path: Path) -
         '(grant it with a ClusterRole rule: {apiGroups: [""], resources: ["nodes"], verbs: ["list"]})'
     )
     assert len(loaded.objects) == 3
+    assert set(LISTED) - loaded.listed == {"Node", "CronJob"}
 
 
 def test_a_version_that_is_not_served_is_read_in_an_older_one(tmp_path: Path) -> None:

@@ -117,7 +117,8 @@ class _Snapshot:
         if any(problem.severity is Severity.ERROR for problem in problems):
             raise InputError(problems)
         objects = [item for kind in found for item in found[kind]]
-        return Loaded(tuple(objects), tuple(problems), dict(ignored), listed=frozenset(self._listed))
+        left_out = {found.object.kind for found in problems if found.code is Code.UNREADABLE and found.object}
+        return Loaded(tuple(objects), tuple(problems), dict(ignored), listed=frozenset(self._listed - left_out))
 
     async def _kind(self, kind: str) -> list[KubeObject]:
         """Return all objects of a kind, of the first of its API versions that the server has."""
