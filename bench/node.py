@@ -41,6 +41,7 @@ from podfence.dataplane.settings import Settings
 from podfence.kube.objects import Namespace, NetworkPolicy, Pod, PolicyPort
 from podfence.nft.direct import DirectRunner
 from podfence.nft.transaction import Transaction
+from podfence.policy.options import Options
 from podfence.sets.addresses import parse_address
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Newcomers:
     def begin(self, links: Links | None) -> None:
         """Start an enforcer that knows the server and its policies, and binds links if there are any."""
         runner = self._stack.enter_context(DirectRunner())
-        follower = Cluster.from_objects(cluster(self._policies))
+        follower = Cluster.from_objects(cluster(self._policies), Options(world="closed"))
         enforcer = Enforcer(runner, NODE, follower.model)
         self._told, self._links = (enforcer, follower), links
         if links is not None:
@@ -181,7 +182,7 @@ def events(rounds: int, size: Size) -> None:
     ``look`` is what comes after: established flows are looked at again.
     """
     objects = generate(size)
-    follower = Cluster.from_objects(objects)
+    follower = Cluster.from_objects(objects, Options(world="closed"))
     with _Timed() as runner, closing(KernelConntrack(Settings().label)) as conntrack:
         enforcer = Enforcer(runner, _LOCAL_NODE, follower.model, conntrack=conntrack)
         ports = {
@@ -281,7 +282,7 @@ def start(rounds: int, size: Size) -> None:
             wire.watch()
             begin = time.perf_counter()
             with DirectRunner() as runner, closing(KernelConntrack(Settings().label)) as conntrack:
-                follower = Cluster.from_objects(objects)
+                follower = Cluster.from_objects(objects, Options(world="closed"))
                 Enforcer(runner, _LOCAL_NODE, follower.model, conntrack=conntrack).start()
                 seconds = time.perf_counter() - begin
                 tell("start", seconds)
@@ -294,7 +295,7 @@ def start(rounds: int, size: Size) -> None:
 
 def growth(_: int, size: Size) -> None:
     """Tell what one node has in the kernel for a cluster: elements, chains, rules, and memory in KiB."""
-    follower = Cluster.from_objects(generate(size))
+    follower = Cluster.from_objects(generate(size), Options(world="closed"))
     with DirectRunner() as runner:
         enforcer = Enforcer(runner, _LOCAL_NODE, follower.model)
         before = _kernel_memory()

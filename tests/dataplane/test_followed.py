@@ -18,6 +18,7 @@ from podfence.dataplane.ownership import Ownership
 from podfence.dataplane.program import NodeProgram, SharedKey
 from podfence.kube.objects import ContainerPort, IPBlock, Namespace, NetworkPolicy, Peer, Pod, PolicyPort, Rule
 from podfence.policy.model import Change
+from podfence.policy.options import Options
 from podfence.sets import PortSet
 from tests.policy.parts import ANYONE, app, pod, policy, rule, space
 
@@ -104,7 +105,7 @@ def test_a_program_after_changes_of_labels_is_that_of_a_fresh_start(start: int) 
         objects += [a_pod(random, number) for number in range(24)]
         objects += [a_policy(random, number) for number in range(8)]
         now = {item.key: item for item in objects}
-        cluster = Cluster.from_objects(objects)
+        cluster = Cluster.from_objects(objects, Options(world="closed"))
         cluster.model.index.looks.patience = seed % 2 * 64
         shared_from = random.choice((1, 2, 3, 5, 256))
         listed, at_once = random.choice((0, 3, 10, 4096)), random.choice((1, 5, 16_000))
@@ -114,7 +115,10 @@ def test_a_program_after_changes_of_labels_is_that_of_a_fresh_start(start: int) 
             before = dict(compiler.program.sets)
             compiler.follow(merged(changes))
             fresh = Compiler(
-                Cluster.from_objects(now.values()).model, "n1", shared_from=shared_from, most_listed=listed
+                Cluster.from_objects(now.values(), Options(world="closed")).model,
+                "n1",
+                shared_from=shared_from,
+                most_listed=listed,
             )
             assert_is_on_the_way(before, compiler.program, fresh.program)
             if random.random() < 0.3:
