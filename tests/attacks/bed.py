@@ -103,12 +103,15 @@ class Bed:
         del self.wiring.nodes[1].pods[end.name], self.ends[end.name]
 
     def __enter__(self) -> Self:
-        if self.guarded:
-            with self["n1"].space.entered():
-                self._stack.enter_context(self.cluster.served())
-            self.launch()
-            self._stack.callback(self.kill)
-        self.until(self.ready, "everything ready")
+        with self._stack as begun:
+            if self.guarded:
+                with self["n1"].space.entered():
+                    begun.enter_context(self.cluster.served())
+                self.launch()
+                begun.callback(self.kill)
+            self.until(self.ready, "everything ready")
+            # What does not come so far leaves no agent behind.
+            self._stack = begun.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
