@@ -97,7 +97,8 @@ class Newcomers:
     def begin(self, links: Links | None) -> None:
         """Start an enforcer that knows the server and its policies, and binds links if there are any."""
         runner = self._stack.enter_context(DirectRunner())
-        follower = Cluster.from_objects(cluster(self._policies), Options(world="closed"))
+        # So many policies are more than one namespace may have by default.
+        follower = Cluster.from_objects(cluster(self._policies), Options(budget="none", world="closed"))
         enforcer = Enforcer(runner, NODE, follower.model)
         self._told, self._links = (enforcer, follower), links
         if links is not None:

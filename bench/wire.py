@@ -62,7 +62,9 @@ class Wire:
         process = self._process(core)
         self._attach(process, f"end{core}", address, core)
         # A namespace takes its links along when it ends, but not at once.
-        self._stack.callback(ip, f"link del end{core}")
+        self._stack.callback(
+            subprocess.run, ["ip", "link", "del", f"end{core}"], stderr=subprocess.DEVNULL, check=False
+        )
         return process
 
     def _process(self, core: int) -> subprocess.Popen[str]:

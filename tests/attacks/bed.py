@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tests.attacks.wiring import End
 
-PATIENCE: Final = 60.0
+PATIENCE: Final = 20.0
 PODS: Final = {1: {"a": 2, "t": 3, "c": 4, "x": 5, "h": 99}, 2: {"d": 2, "r": 3}}
 HELD: Final = "h"
 ROUTERS: Final = "routers"
@@ -103,16 +103,15 @@ class Bed:
         del self.wiring.nodes[1].pods[end.name], self.ends[end.name]
 
     def __enter__(self) -> Self:
-        if self.guarded:
-            with self["n1"].space.entered():
-                self._stack.enter_context(self.cluster.served())
-            self.launch()
-            self._stack.callback(self.kill)
-        try:
+        with self._stack as begun:
+            if self.guarded:
+                with self["n1"].space.entered():
+                    begun.enter_context(self.cluster.served())
+                self.launch()
+                begun.callback(self.kill)
             self.until(self.ready, "everything ready")
-        except BaseException:
-            self._stack.close()
-            raise
+            # What does not come so far leaves no agent behind.
+            self._stack = begun.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from podfence.cluster.controllers import ADDED, CHOSEN, PER_POD, UNKNOWN, added_labels, is_unknown, numbers
 from podfence.cluster.state import ClusterState, Event, EventType
-from podfence.kube.objects import Key, NetworkPolicy, PodTemplate, Requirement, Selector, Service, Workload
+from podfence.kube.objects import Key, KubeObject, NetworkPolicy, PodTemplate, Requirement, Selector, Service, Workload
 from podfence.kube.validation.names import label_value
 from podfence.lab.objects.workloads import pod_labels
 from tests.cluster.parts import added, names, pod
+from tests.twin.effort import tried
 
 NAME = "statefulset.kubernetes.io/pod-name"
 
@@ -70,7 +74,8 @@ NUMBERED = [
     (workload("StatefulSet", 1), asking(NAME, "db-0"), ["shop/sts/db"]),
     (workload("StatefulSet", 0), asking(NAME, "db-0"), ["shop/sts/db"]),
     (workload("StatefulSet", 3), asking("app", "db"), ["shop/sts/db"]),
-    (workload("Job", indexes=2), asking("batch.kubernetes.io/job-completion-index", "1"), ["shop/db-0", "shop/db-1"]),
+    (workload("Job", indexes=2), asking("batch.kubernetes.io/job-completion-index", "1"), ["shop/db-0-?", "shop/db-1-?"]),
+    (workload("CronJob", indexes=2), asking("batch.kubernetes.io/job-completion-index", "1"), ["shop/db-?-0-?", "shop/db-?-1-?"]),
     (workload("Job"), asking("batch.kubernetes.io/job-completion-index", "1"), ["shop/job/db"]),
     (workload("Deployment", 3), asking(NAME, "db-0"), ["shop/deploy/db"]),
     (workload("StatefulSet", 2), Service(namespace="shop", name="db-0", selector={NAME: "db-0"}), ["shop/db-0", "shop/db-1"]),
@@ -99,8 +104,48 @@ def test_a_pod_with_the_name_of_a_numbered_one_takes_its_place_while_it_is_there
     delta = state.apply(added(other))
     assert [member.labels.get(NAME) for member in delta.removed] == ["db-1"]
     assert state.members[Key("Pod", "shop", "db-1")].labels == {"app": "else"}
+    assert [member.name for member in state.workload_pods(item.key)] == ["shop/db-0"]
     state.apply(Event(EventType.DELETED, other))
     assert state.members[Key("Pod", "shop", "db-1")].labels[NAME] == "db-1"
+
+
+def test_workloads_of_one_name_that_number_their_pods_stand_for_all_of_them() -> None:
+    numbered = (workload("StatefulSet", 2), workload("Job", indexes=2), workload("CronJob", indexes=2))
+    items: list[KubeObject] = [*numbered, asking(NAME, "db-0")]
+    expected = ["shop/db-0", "shop/db-0-?", "shop/db-1", "shop/db-1-?", "shop/db-?-0-?", "shop/db-?-1-?"]
+    for order in itertools.permutations(items):
+        assert names(ClusterState(order)) == expected
+
+
+OF_ONE_NAME = (
+    workload("StatefulSet", 2),
+    workload("StatefulSet", 3, first=1),
+    workload("Job", indexes=2),
+    workload("Job"),
+    workload("CronJob", indexes=3),
+    pod("db-0"),
+    pod("db-0", phase="Failed"),
+    pod("db-1", owner="StatefulSet/db"),
+    pod("db-1", owner="Job/db"),
+    asking(NAME, "db-0"),
+)
+
+
+@tried(200)
+@given(history=st.lists(st.tuples(st.sampled_from(EventType), st.sampled_from(OF_ONE_NAME)), min_size=5, max_size=9))
+def test_numbered_pods_after_events_are_those_of_a_fresh_load(history: list[tuple[EventType, KubeObject]]) -> None:
+    state = ClusterState()
+    present: dict[Key, KubeObject] = {}
+    for kind, item in history:
+        state.apply(Event(kind, item))
+        present.pop(item.key, None)
+        if kind is not EventType.DELETED:
+            present[item.key] = item
+    assert judged(state) == judged(ClusterState(present.values()))
+
+
+def judged(state: ClusterState) -> dict[Key, tuple[Key | None, dict[str, str]]]:
+    return {key: (member.workload, member.labels) for key, member in state.members.items()}
 
 
 def test_live_pods_replace_all_that_stands_for_them() -> None:

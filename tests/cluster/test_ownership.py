@@ -47,6 +47,8 @@ CHAINS: list[tuple[str, list[KubeObject], dict[str, str]]] = [
     ("a Deployment that a workload of another kind has made", [workload("Service.serving.knative.dev", "web"), workload("Deployment", "web-1", owner="Service.serving.knative.dev/web")], {"shop/deploy/web-1": "shop/deploy/web-1"}),
     ("Deployments that own each other", [workload("Deployment", "a", owner="Deployment/b"), workload("Deployment", "b", owner="Deployment/a")], {"shop/deploy/a": "shop/deploy/a", "shop/deploy/b": "shop/deploy/b"}),
     ("ReplicaSets that own each other", [workload("ReplicaSet", "a", owner="ReplicaSet/b"), workload("ReplicaSet", "b", owner="ReplicaSet/a"), pod("p", owner="ReplicaSet/a")], {"shop/p": "shop/rs/a", "shop/rs/b": "shop/rs/b"}),
+    ("a ReplicaSet below one that is not read, whose name is a Deployment's", [workload("Deployment", "a"), workload("ReplicaSet", "a", owner="ReplicaSet/b-1", labels={"pod-template-hash": "1"}), workload("Deployment", "b")], {"shop/deploy/a": "shop/deploy/a", "shop/deploy/b": "shop/deploy/b"}),
+    ("a ReplicaSet below a Job that is not read, whose name is a CronJob's", [workload("ReplicaSet", "a", owner="Job/c-28123456"), pod("p", owner="ReplicaSet/a")], {"shop/p": "shop/cj/c"}),
     ("an owner of that name in another namespace", [workload("Deployment", "web", namespace="dev"), WEB_POD], {"shop/web-5d4f-x": "shop/deploy/web", "dev/deploy/web": "dev/deploy/web"}),
 ]  # fmt: skip
 

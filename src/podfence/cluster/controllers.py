@@ -86,3 +86,17 @@ def numbers(workload: Workload) -> range:
     if workload.kind == "StatefulSet":
         return range(workload.first, workload.first + min(max(workload.replicas, 1), _MOST_PODS))
     return range(min(workload.indexes, _MOST_PODS))
+
+
+def numbered_name(workload: Workload, number: int) -> str:
+    """Return the name of a workload's pod of a number, with `UNKNOWN` for what the controller draws or counts.
+
+    Only a StatefulSet gives its pods names that are known before: the pods of others never have those.
+    """
+    match workload.kind:
+        case "StatefulSet":
+            return f"{workload.name}-{number}"
+        case "CronJob":
+            return f"{workload.name}-{UNKNOWN}-{number}-{UNKNOWN}"
+        case _:
+            return f"{workload.name}-{number}-{UNKNOWN}"

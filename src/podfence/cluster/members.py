@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from podfence.cluster.controllers import added_labels, numbers
+from podfence.cluster.controllers import added_labels, numbered_name, numbers
 from podfence.kube.objects import Key
 from podfence.kube.registry import KINDS
 from podfence.sets.addresses import family_of, parse_address
@@ -83,8 +83,10 @@ def members_of_template(workload: Workload, *, apart: bool = False) -> list[Memb
     """
     pods = numbers(workload)
     if apart and len(pods) > 1:
-        names = [Key("Pod", workload.namespace, f"{workload.name}-{number}") for number in pods]
-        return [_member_of_template(workload, key, number) for key, number in zip(names, pods, strict=True)]
+        return [
+            _member_of_template(workload, Key("Pod", workload.namespace, numbered_name(workload, number)), number)
+            for number in pods
+        ]
     return [_member_of_template(workload, workload.key, pods[0] if len(pods) == 1 else None)]
 
 

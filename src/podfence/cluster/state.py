@@ -95,6 +95,8 @@ class ClusterState:
         self._pods_of_owner: dict[Key, set[Key]] = {}
         self._pods_of_workload: dict[Key, set[Key]] = {}
         self._workloads_of_owner: dict[Key, set[Key]] = {}
+        self._workloads_of_top: dict[Key, set[Key]] = {}
+        self._tops: dict[Key, Key] = {}
         self._in_use: dict[str, int] = {}
         self._stand_ins: dict[Key, list[Key]] = {}
         self._asking: set[Key] = set()
@@ -234,12 +236,9 @@ class ClusterState:
     def _workload(self, workload: Workload, delta: Delta, *, present: bool) -> None:
         key = workload.key
         before = self.workloads.get(key)
-        # A link of the chain of owners changes: every pod below may belong to another workload now.
-        below = set(self._pods_of_workload.get(key, ()))
-        for link in self._below(key):
-            below |= self._pods_of_owner.get(link, set())
-        if before is not None:
-            below |= self._pods_of_workload.get(top_workload(before, self.workloads), set())
+        # A link of the chain of owners changes: everything below may belong to another workload now.
+        links = self._below(key)
+        below = set().union(*(self._pods_of_owner.get(link, ()) for link in links))
         pods = [self.pods[pod] for pod in sorted(below)]
         for pod in pods:
             self._drop_pod(pod.key, delta)
@@ -249,25 +248,40 @@ class ClusterState:
             self._workloads_of_owner.setdefault(_owner_key(workload.owner, key.namespace), set()).add(key)
         _put(self.workloads, key, workload if present else None)
         self._use(workload.namespace, delta, int(present) - int(before is not None))
+        for link in links:
+            self._find_top(link)
         for pod in pods:
             self._put_pod(pod, delta)
         self._sync_template(key, delta, replace=True)
+        for link in links:
+            self._sync_template(link, delta)
         self._sync_templates(key, delta)
         for version in (before, workload):
             if version is not None and version.owner is not None:
                 self._sync_template(_owner_key(version.owner, key.namespace), delta)
 
     def _below(self, key: Key) -> list[Key]:
-        """Return a workload and all workloads that it owns, directly or not."""
+        """Return a workload and all workloads that it owns, directly or not, by the owners that objects name."""
         found = [key]
         for link in found:
             found += [owned for owned in self._workloads_of_owner.get(link, ()) if owned not in found]
         return found
 
-    def _sync_templates(self, key: Key, delta: Delta) -> None:
-        """Follow a workload's first or last pod; one that is not loaded is stood for by what it owns."""
-        for link in self._below(key):
-            self._sync_template(link, delta)
+    def _find_top(self, key: Key) -> None:
+        """Note which workload is the topmost above one, also where only the name of a missing link tells it."""
+        if key in self._tops:
+            _discard(self._workloads_of_top, self._tops.pop(key), key)
+        if key in self.workloads:
+            top = self._tops[key] = top_workload(self.workloads[key], self.workloads)
+            self._workloads_of_top.setdefault(top, set()).add(key)
+
+    def _sync_templates(self, top: Key, delta: Delta) -> None:
+        """Follow a topmost workload that came or went, or its first or last pod.
+
+        While it has no pods and is not loaded, the workloads below stand for themselves.
+        """
+        for key in self._workloads_of_top.get(top, ()):
+            self._sync_template(key, delta)
 
     def _sync_template(self, key: Key, delta: Delta, *, replace: bool = False) -> None:
         """Let a member stand for a workload exactly while it is topmost and has no pods."""
@@ -298,7 +312,7 @@ class ClusterState:
 
     def _stands_for_itself(self, workload: Workload) -> bool:
         """Return whether nothing else is what the pods of a workload are: they themselves, or another workload."""
-        key, top = workload.key, top_workload(workload, self.workloads)
+        key, top = workload.key, self._tops[workload.key]
         if self._pods_of_workload.get(top) or (top != key and top in self.workloads):
             return False
         # A workload of another project's kind may run its pods by means of others.
@@ -310,15 +324,19 @@ class ClusterState:
         Those of a workload that has neither are those of the workloads that it owns.
         """
         if key in self._stand_ins:
-            return [self.members[name] for name in self._stand_ins[key]]
+            return self._standing_for([key])
         pods = self._pods_of_workload.get(key, set())
         if not pods:
             links = self._below(key)
-            stand_ins = [self.members[name] for link in links for name in self._stand_ins.get(link, ())]
-            if stand_ins:
+            if stand_ins := self._standing_for(links):
                 return sorted(stand_ins, key=lambda member: member.key)
             pods = set().union(*(self._pods_of_workload.get(link, set()) for link in links))
         return [self.members[pod] for pod in sorted(pods) if pod in self.members]
+
+    def _standing_for(self, keys: list[Key]) -> list[Member]:
+        """Return what stands for the pods of workloads, without pods of somebody else that have the name of one."""
+        found = [self.members[name] for key in keys for name in self._stand_ins.get(key, ())]
+        return [member for member in found if member.pod is None]
 
     def known_workload(self, key: Key) -> bool:
         """Return whether a workload is loaded, or known as the owner of pods."""
