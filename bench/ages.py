@@ -22,6 +22,7 @@ from podfence.dataplane.chains import Builder
 from podfence.dataplane.compiler import Compiler
 from podfence.dataplane.settings import Settings
 from podfence.kube.objects import IPBlock, Namespace, NetworkPolicy, Peer, Pod, PodTemplate, Requirement, Rule, Selector
+from podfence.policy.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +72,7 @@ def cluster(live: int) -> list[KubeObject]:
 
 def ages(count: int, live: int) -> Iterator[Age]:
     """Yield what events cost, and the memory in use, after each tenth of them."""
-    follower = Cluster.from_objects(cluster(live))
+    follower = Cluster.from_objects(cluster(live), Options(world="closed"))
     compiler = Compiler(follower.model, NODE)
     builder = Builder(Settings())
     builder.build(compiler.program)

@@ -32,6 +32,7 @@ from podfence.kube.objects import (
     Selector,
 )
 from podfence.nft.direct import DirectRunner
+from podfence.policy.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -204,7 +205,7 @@ def main() -> None:
     shape, rules, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     *before, policy = SHAPES[shape](rules, count)
     assert isinstance(policy, NetworkPolicy)
-    follower = Cluster.from_objects(before)
+    follower = Cluster.from_objects(before, Options(world="closed"))
     with DirectRunner() as runner:
         enforcer = Enforcer(runner, NODE, follower.model)
         enforcer.start()

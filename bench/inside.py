@@ -31,6 +31,7 @@ from podfence.cluster.state import Event, EventType
 from podfence.kube.decode import decode
 from podfence.kube.objects import NetworkPolicy, Pod
 from podfence.kube.yaml import parse
+from podfence.policy.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -66,7 +67,7 @@ def files(folder: Path) -> None:
         objects, problems = decode(documents)[:2]
         assert not problems
     with _timed("set-up"):
-        cluster = Cluster.from_objects(objects)
+        cluster = Cluster.from_objects(objects, Options(world="closed"))
     with _timed("connectivity"):
         assert cluster.connectivity().connections
 
@@ -76,7 +77,7 @@ def memory(size: Size) -> None:
     with _timed("objects"):
         objects = generate(size)
     with _timed("set-up"):
-        cluster = Cluster.from_objects(objects)
+        cluster = Cluster.from_objects(objects, Options(world="closed"))
     _pairs(cluster, [item for item in objects if isinstance(item, Pod)])
     with _timed("connectivity"):
         assert cluster.connectivity().connections
@@ -100,7 +101,7 @@ def events(size: Size) -> None:
     """Measure single changes of a cluster that has answered before; every change is taken back."""
     objects = generate(size)
     random = Random(3)
-    cluster = Cluster.from_objects(objects)
+    cluster = Cluster.from_objects(objects, Options(world="closed"))
     before = cluster.connectivity()
     policies = random.sample([item for item in objects if isinstance(item, NetworkPolicy)], _EVENTS)
     pods = random.sample([item for item in objects if isinstance(item, Pod)], _EVENTS)

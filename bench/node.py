@@ -39,6 +39,7 @@ from podfence.dataplane.settings import Settings
 from podfence.kube.objects import Namespace, NetworkPolicy, Pod, PolicyPort
 from podfence.nft.direct import DirectRunner
 from podfence.nft.transaction import Transaction
+from podfence.policy.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -64,7 +65,7 @@ def rules(kind: str, policies: int = 0, links: Links | None = None) -> Iterator[
     """Have the rules of a kind in this namespace meanwhile; `links` are bound by one of them."""
     if kind in {OURS, BOUND}:
         with DirectRunner() as runner:
-            enforcer = Enforcer(runner, NODE, Cluster.from_objects(cluster(policies)).model)
+            enforcer = Enforcer(runner, NODE, Cluster.from_objects(cluster(policies), Options(world="closed")).model)
             if kind == BOUND and links is not None:
                 enforcer.attach(links)
             enforcer.start()
@@ -126,7 +127,7 @@ def events(rounds: int, size: Size) -> None:
     ``look`` is what comes after: established flows are looked at again.
     """
     objects = generate(size)
-    follower = Cluster.from_objects(objects)
+    follower = Cluster.from_objects(objects, Options(world="closed"))
     with _Timed() as runner, closing(KernelConntrack(Settings().label)) as conntrack:
         enforcer = Enforcer(runner, _LOCAL_NODE, follower.model, conntrack=conntrack)
         enforcer.start()
@@ -212,7 +213,7 @@ def start(rounds: int, size: Size) -> None:
             wire.watch()
             begin = time.perf_counter()
             with DirectRunner() as runner, closing(KernelConntrack(Settings().label)) as conntrack:
-                follower = Cluster.from_objects(objects)
+                follower = Cluster.from_objects(objects, Options(world="closed"))
                 Enforcer(runner, _LOCAL_NODE, follower.model, conntrack=conntrack).start()
                 seconds = time.perf_counter() - begin
                 tell("start", seconds)
@@ -225,7 +226,7 @@ def start(rounds: int, size: Size) -> None:
 
 def growth(_: int, size: Size) -> None:
     """Tell what one node has in the kernel for a cluster: elements, chains, rules, and memory in KiB."""
-    follower = Cluster.from_objects(generate(size))
+    follower = Cluster.from_objects(generate(size), Options(world="closed"))
     with DirectRunner() as runner:
         enforcer = Enforcer(runner, _LOCAL_NODE, follower.model)
         before = _kernel_memory()

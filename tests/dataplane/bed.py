@@ -19,6 +19,7 @@ from podfence.dataplane.enforcer import Enforcer
 from podfence.dataplane.links import Links, PodLink
 from podfence.dataplane.settings import Settings
 from podfence.kube.objects import Node, Peer, PolicyPort
+from podfence.policy.options import Options
 from podfence.sets.addresses import parse_address
 from tests.dataplane.fabric import Direct
 from tests.dataplane.frames import ARP, BROADCAST, IPV4, IPV6, arp, ether, udp
@@ -112,7 +113,7 @@ class Bed:
             ),
             policy("x", app("x"), egress=[_MARKERS]),
         ]
-        self.cluster = Cluster.from_objects(objects)
+        self.cluster = Cluster.from_objects(objects, Options(world="closed"))
         self.runner = Direct(self.node)
         self._stack.callback(self.runner.close)
         with self.node.entered():

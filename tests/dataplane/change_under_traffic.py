@@ -23,6 +23,7 @@ from podfence.api import Cluster
 from podfence.dataplane.enforcer import Enforcer
 from podfence.kube.objects import Node
 from podfence.policy.engine import Bound
+from podfence.policy.options import Options
 from podfence.policy.verdict import Direction
 from podfence.sets import PortSet
 from podfence.sets.addresses import parse_address
@@ -82,7 +83,7 @@ class Seen(NamedTuple):
 def run(folder: Path, *, seed: int, changes: int, connections: int) -> Seen:
     """Apply so many random changes while so many connections are made, spread evenly, and judge them."""
     drawing = Drawing(Random(seed), held=False)
-    cluster = Cluster.from_objects(drawing.start())
+    cluster = Cluster.from_objects(drawing.start(), Options(world="closed"))
     history = History(cluster)
     with Fabric() as fabric:
         runners = {node: fabric.direct(node) for node in NODES}

@@ -80,7 +80,7 @@ CHOICES = {
 
 def options(random: Random) -> Options:
     """Return options that can be enforced, the default about every other time."""
-    found = Options()
+    found = Options(world="closed")
     for name, values in CHOICES.items():
         found = found.with_value(name, random.choice((values[0], *values)))
     return found

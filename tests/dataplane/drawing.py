@@ -153,7 +153,7 @@ def after(objects: Sequence[KubeObject], steps: Sequence[Step]) -> list[KubeObje
 
 
 def _options(random: Random) -> Options:
-    found = Options()
+    found = Options(world="closed")
     for name, values in CHOICES.items():
         found = found.with_value(name, random.choice((*[values[0]] * 3, *values)))
     return found

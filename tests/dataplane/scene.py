@@ -15,6 +15,7 @@ from podfence.cluster.state import Event, EventType
 from podfence.dataplane.enforcer import Enforcer
 from podfence.kube.objects import KubeObject, Node, Peer, PolicyPort
 from podfence.nft.process import NftRunner
+from podfence.policy.options import Options
 from podfence.sets.addresses import parse_address
 from tests.policy.parts import app, label, pod, policy, rule, space
 
@@ -69,7 +70,9 @@ class Scene:
         """Start to enforce it; without `grace` the time is over in which connections may be picked up."""
         self.network = network
         self.conntrack = conntrack
-        self.cluster = Cluster.from_objects([space("shop"), FRONT, NODE, WEB, DB, API, *objects])
+        self.cluster = Cluster.from_objects(
+            [space("shop"), FRONT, NODE, WEB, DB, API, *objects], Options(world="closed")
+        )
         self.now = 1000.0
         self.enforcer = Enforcer(
             NftRunner(prefix=network.prefix), "n1", self.cluster.model, None, conntrack, clock=lambda: self.now

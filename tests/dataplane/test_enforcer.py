@@ -26,6 +26,7 @@ from podfence.nft.rule import Rule
 from podfence.nft.sets import Elements
 from podfence.nft.table import Table
 from podfence.nft.transaction import Transaction
+from podfence.policy.options import Options
 from podfence.policy.verdict import Direction
 from tests.dataplane import dense
 from tests.policy.parts import app, block, pod, policy, rule, space
@@ -56,14 +57,14 @@ class Recorder(FakeRunner):
 
 
 def started(runner: FakeRunner, *objects: KubeObject) -> tuple[Cluster, Enforcer]:
-    cluster = Cluster.from_objects(objects)
+    cluster = Cluster.from_objects(objects, Options(world="closed"))
     enforcer = Enforcer(runner, "n1", cluster.model)
     enforcer.start()
     return cluster, enforcer
 
 
 def test_the_first_transaction_holds_every_pod_and_the_last_operations_let_them_go() -> None:
-    cluster = Cluster.from_objects(START)
+    cluster = Cluster.from_objects(START, Options(world="closed"))
     steps = list(cold_start(Builder(Settings()).build(Compiler(cluster.model, "n1").program)))
 
     first, last = str(steps[0]), str(steps[-1]).splitlines()
@@ -217,7 +218,7 @@ def test_a_rebuild_that_fails_is_tried_again_with_the_next_event() -> None:
 
 
 def test_equal_rulesets_have_no_difference() -> None:
-    cluster = Cluster.from_objects(START)
+    cluster = Cluster.from_objects(START, Options(world="closed"))
     one, other = (Builder(Settings()).build(Compiler(cluster.model, "n1").program) for _ in range(2))
     assert not len(difference(one, other))
 
@@ -232,7 +233,7 @@ def test_names_are_readable_safe_and_short_enough() -> None:
 
 
 def test_a_denial_is_logged_with_the_names_of_the_policies_when_asked() -> None:
-    cluster = Cluster.from_objects(START)
+    cluster = Cluster.from_objects(START, Options(world="closed"))
     built = Builder(Settings(log_group=5)).build(Compiler(cluster.model, "n1").program)
     (texts,) = [[item.text for item in body.rules] for name, body in built.chains.items() if name.startswith("deny_")]
     assert texts == [

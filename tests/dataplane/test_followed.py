@@ -17,6 +17,7 @@ from podfence.dataplane.ownership import Ownership
 from podfence.dataplane.program import SharedKey
 from podfence.kube.objects import ContainerPort, IPBlock, Namespace, NetworkPolicy, Peer, Pod, PolicyPort, Rule
 from podfence.policy.model import Change
+from podfence.policy.options import Options
 from podfence.sets import PortSet
 from tests.policy.parts import ANYONE, app, pod, policy, rule, space
 
@@ -103,14 +104,16 @@ def test_a_program_after_changes_of_labels_is_that_of_a_fresh_start(start: int) 
         objects += [a_pod(random, number) for number in range(24)]
         objects += [a_policy(random, number) for number in range(8)]
         now = {item.key: item for item in objects}
-        cluster = Cluster.from_objects(objects)
+        cluster = Cluster.from_objects(objects, Options(world="closed"))
         cluster.model.index.looks.patience = seed % 2 * 64
         shared_from = random.choice((1, 2, 3, 5, 256))
         compiler = Compiler(cluster.model, "n1", shared_from=shared_from)
         for _ in range(12):
             changes = [cluster.apply(a_change(random, now)) for _ in range(random.choice((1, 1, 3)))]
             compiler.follow(merged(changes))
-            fresh = Compiler(Cluster.from_objects(now.values()).model, "n1", shared_from=shared_from)
+            fresh = Compiler(
+                Cluster.from_objects(now.values(), Options(world="closed")).model, "n1", shared_from=shared_from
+            )
             assert compiler.program == fresh.program, seed
 
 
