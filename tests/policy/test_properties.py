@@ -162,7 +162,7 @@ def test_a_policy_that_allows_all_makes_the_others_of_its_direction_moot(
 ISOLATION = [
     ("{}", "deny-all", "none"),
     ("{ingress: [{}]}", "allow-all", "none"),
-    ("{egress: [{}]}", "deny-all", "allow-all"),
+    ("{egress: [{}]}", "left out", "allow-all"),
     ("{egress: []}", "deny-all", "none"),
     ("{egress: null}", "deny-all", "none"),
     ("{ingress: []}", "deny-all", "none"),
@@ -173,7 +173,12 @@ ISOLATION = [
     ("{policyTypes: [Egress, Egress]}", "none", "deny-all"),
     ("{policyTypes: [Egress], egress: [{}]}", "none", "allow-all"),
 ]
-EFFECTS = {"deny-all": ("denied", "2.2"), "allow-all": ("allowed", "2.2"), "none": ("allowed", "2.1")}
+EFFECTS = {
+    "deny-all": ("denied", "2.2"),
+    "left out": ("denied", "2.3"),
+    "allow-all": ("allowed", "2.2"),
+    "none": ("allowed", "2.1"),
+}
 
 
 def written(spec: str, api_version: str = "networking.k8s.io/v1") -> list[KubeObject]:

@@ -68,7 +68,7 @@ def _of_class(asked: Asked, direction: Direction, number: int) -> dict[Selection
     port = asked.question.port
     found: dict[Selection, tuple[PortSet, tuple[str, ...]]] = {}
     for grant in grants:
-        if not isinstance(grant.peer, Selection) or asked.view.index.bits(grant.peer):
+        if not isinstance(grant.peer, Selection) or not asked.reach.is_nobody(grant.peer):
             continue
         ports, names = grant.ports, tuple(f"{protocol} {name}" for name, protocol in grant.names)
         if direction is Direction.INGRESS and names:

@@ -104,9 +104,13 @@ class Reach:
         """Return the classes of which a rule in a direction names peers that nobody is."""
         found = 0
         for (peer, _), subjects in self._sides[direction].by_peer.items():
-            if isinstance(peer, Selection) and not self._index.bits(peer):
+            if self.is_nobody(peer):
                 found |= subjects
         return found
+
+    def is_nobody(self, peer: Selection | AddressSet | None) -> bool:
+        """Return whether a peer means pods by their labels, and surely none that there is."""
+        return isinstance(peer, Selection) and not self._selected(peer, Bound.OPTIMISTIC)
 
     def universe(self, scenario: Scenario) -> int:
         """Return the classes that have an address of the scenario's family."""

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -12,6 +11,7 @@ from podfence.kube.objects import NetworkPolicy
 from podfence.policy.deciding import deciding
 from podfence.policy.ends import End, PodEnd
 from podfence.policy.engine import Bound
+from podfence.policy.evidence import evidence
 from podfence.policy.extent import extent
 from podfence.policy.misses import nearest_miss
 from podfence.policy.options import describe
@@ -25,6 +25,7 @@ from podfence.sets.ports import OTHER_POINT
 
 if TYPE_CHECKING:
     from podfence.policy.engine import Engine
+    from podfence.policy.evidence import Evidence
     from podfence.policy.grants import CompiledPolicy
     from podfence.policy.verdict import Dependency
 
@@ -74,8 +75,9 @@ def reason(
     if decision is Decision.ALLOWED:
         return _allowed(engine, direction, subject, peer, point)
     if decision is Decision.DENIED:
-        denied = _denied(engine, direction, subject, peer, point, alone=alone)
-        return _mended(engine, denied, subject, peer, mend) if mend else denied
+        policies = evidence(engine, direction, subject, peer, point, Bound.OPTIMISTIC).policies
+        denied = _denied(engine, direction, subject, peer, point, policies, alone=alone)
+        return _mended(engine, denied, subject, peer, mend, policies) if mend else denied
     if any(item.what is Matter.POLICIES for item in found.rests_on):
         read = reason(engine.as_read(), direction, source, destination, point, alone=alone)
         return _unless_unread(read, found.rests_on)
@@ -97,7 +99,8 @@ def _unless_unread(read: Reason, rests_on: tuple[Dependency, ...]) -> Reason:
 
 
 def _allowed(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int) -> Reason:
-    exemption = engine.exemption(direction, subject, peer, Bound.PESSIMISTIC)
+    found = evidence(engine, direction, subject, peer, point, Bound.PESSIMISTIC)
+    exemption = found.exemption
     if exemption:
         option = _EXEMPTING_OPTION.get(exemption)
         return Reason(
@@ -108,8 +111,7 @@ def _allowed(engine: Engine, direction: Direction, subject: PodEnd, peer: End, p
             semantics=exemption,
             options=(option,) if option else (),
         )
-    policies = _policies(engine, direction, subject)
-    if not policies:
+    if not found.policies:
         return Reason(
             direction=direction,
             decision=Decision.ALLOWED,
@@ -117,13 +119,12 @@ def _allowed(engine: Engine, direction: Direction, subject: PodEnd, peer: End, p
             summary=f"allowed by default (no policy selects {end_name(subject)})",
             semantics="2.1",
         )
-    admitting = _admitting(engine, direction, subject, peer, point, Bound.PESSIMISTIC)
     in_any_case = ""
-    if admitting is None and point != OTHER_POINT:
+    if found.admitting is None and point != OTHER_POINT:
         # Several rules admit it together, one or another of them whatever is not known.
-        admitting = _admitting(engine, direction, subject, peer, point, Bound.OPTIMISTIC)
+        found = evidence(engine, direction, subject, peer, point, Bound.OPTIMISTIC)
         in_any_case = ", or else by another rule, whatever is not known"
-    rule = admitting.rule if admitting else None
+    rule, match = _rule_of(found, direction)
     summary = f"allowed by {rule}{in_any_case}" if rule else "allowed (ICMP is always admitted)"
     return Reason(
         direction=direction,
@@ -131,9 +132,9 @@ def _allowed(engine: Engine, direction: Direction, subject: PodEnd, peer: End, p
         tier=Tier.NETWORK_POLICY,
         summary=summary,
         semantics="2.2" if rule else "7.12",
-        policies=tuple(policy_ref(policy) for policy in policies),
+        policies=tuple(policy_ref(policy) for policy in found.policies),
         rule=rule,
-        match=admitting.match if admitting else "",
+        match=match,
         options=deciding(engine, direction, subject, peer, point),
     )
 
@@ -141,18 +142,16 @@ def _allowed(engine: Engine, direction: Direction, subject: PodEnd, peer: End, p
 def _open(
     engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int, rests_on: tuple[Dependency, ...]
 ) -> Reason:
-    sure, maybe = engine.concerned(direction, subject)
-    policies = (*sure, *maybe)
-    admitting = _admitting(engine, direction, subject, peer, point, Bound.OPTIMISTIC)
-    rule = admitting.rule if admitting else None
+    found = evidence(engine, direction, subject, peer, point, Bound.OPTIMISTIC)
+    rule, match = _rule_of(found, direction)
     options = _left_open(engine, direction, subject, peer, point, otherwise=not rests_on)
     written = tuple(name.replace("_", "-") for name in options)
     whys = [f"that depends on {' and '.join(item.text for item in rests_on)}"] if rests_on else []
     whys += [f"open upstream, and option {', '.join(written)} leaves it open"] if written else []
     if any(item.what is Matter.NODE for item in rests_on):
         through = "allowed on the node that the pod runs on: "
-    elif maybe and not sure:
-        through = f"{', '.join(str(policy_ref(policy)) for policy in maybe)} may isolate it: "
+    elif found.maybe and not found.sure:
+        through = f"{', '.join(str(policy_ref(policy)) for policy in found.maybe)} may isolate it: "
     else:
         through = f"{rule} may admit it: " if rule else ""
     return Reason(
@@ -161,9 +160,9 @@ def _open(
         tier=Tier.NETWORK_POLICY,
         summary=f"{through}{'; '.join(whys)}",
         semantics=RULES[rests_on[0].what] if rests_on else describe()[options[0]].rule,
-        policies=tuple(policy_ref(policy) for policy in policies),
+        policies=tuple(policy_ref(policy) for policy in found.policies),
         rule=rule,
-        match=admitting.match if admitting else "",
+        match=match,
         options=written,
         depends_on=(*rests_on, *map(option, written)),
     )
@@ -186,19 +185,24 @@ def _left_open(
     return tuple(needed) or (left_open if otherwise else ())
 
 
-def _mended(engine: Engine, denied: Reason, subject: PodEnd, peer: End, ports: PortSet) -> Reason:
+def _mended(
+    engine: Engine, denied: Reason, subject: PodEnd, peer: End, ports: PortSet, policies: tuple[CompiledPolicy, ...]
+) -> Reason:
     """Return a reason with the changes that would admit the ports."""
-    found = remedies(engine, denied.direction, subject, peer, ports, _policies(engine, denied.direction, subject))
+    found = remedies(engine, denied.direction, subject, peer, ports, policies)
     return replace(denied, remedy=found[0].text, remedies=found) if found else denied
 
 
-def _policies(engine: Engine, direction: Direction, subject: PodEnd) -> tuple[CompiledPolicy, ...]:
-    sure, maybe = engine.concerned(direction, subject)
-    return (*sure, *maybe)
-
-
-def _denied(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int, *, alone: bool) -> Reason:
-    policies = _policies(engine, direction, subject)
+def _denied(
+    engine: Engine,
+    direction: Direction,
+    subject: PodEnd,
+    peer: End,
+    point: int,
+    policies: tuple[CompiledPolicy, ...],
+    *,
+    alone: bool,
+) -> Reason:
     refs = tuple(policy_ref(policy) for policy in policies)
     wanted = Wanted(point, alone=alone)
     nearest = nearest_miss(engine, direction, subject, peer, wanted, policies)
@@ -234,27 +238,14 @@ def _denied(engine: Engine, direction: Direction, subject: PodEnd, peer: End, po
     )
 
 
-class _Admitting(NamedTuple):
-    """The rule that admits a connection, and by which item of its peers."""
-
-    rule: RuleRef
-    match: str
-
-
-def _admitting(
-    engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int, bound: Bound
-) -> _Admitting | None:
-    """Return the first rule, by policy name and index, that admits the connection."""
-    sure, maybe = engine.concerned(direction, subject)
-    for policy in (*sure, *maybe) if sure else maybe[:1]:
-        items: Counter[int] = Counter()
-        for grant in policy.grants[direction]:
-            if engine.matches_peer(grant, peer, bound) and point in engine.ports_of(grant, direction, subject, peer):
-                source = policy.source
-                match = ""
-                if isinstance(source, NetworkPolicy):
-                    rules = source.ingress if direction is Direction.INGRESS else source.egress
-                    match = match_text(rules[grant.rule], items[grant.rule], direction, source.namespace)
-                return _Admitting(rule_ref(policy, direction, grant.rule, items[grant.rule]), match)
-            items[grant.rule] += 1
-    return None
+def _rule_of(found: Evidence, direction: Direction) -> tuple[RuleRef | None, str]:
+    """Return the rule that admits, if one does, and which item of its peers that is."""
+    if found.admitting is None:
+        return None, ""
+    policy, rule, item = found.admitting
+    source = policy.source
+    match = ""
+    if isinstance(source, NetworkPolicy):
+        rules = source.ingress if direction is Direction.INGRESS else source.egress
+        match = match_text(rules[rule], item, direction, source.namespace)
+    return rule_ref(policy, direction, rule, item), match
