@@ -78,10 +78,14 @@ def may_match(selector: Selector | None, labels: Mapping[str, str | None], *, wh
 
     A label is known to be absent if its value is None, and if it is not there while the labels are the `whole`.
     """
-    answers = {may_hold(item, labels, whole=whole) for item in selector.requirements} if selector else set()
-    if False in answers:
-        return False
-    return None if None in answers else True
+    result: bool | None = True
+    for item in selector.requirements if selector else ():
+        answer = may_hold(item, labels, whole=whole)
+        if answer is False:
+            return False
+        if answer is None:
+            result = None
+    return result
 
 
 def may_hold(requirement: Requirement, labels: Mapping[str, str | None], *, whole: bool) -> bool | None:

@@ -239,7 +239,8 @@ class Engine:
         labels = self.state.labels_of_namespace(name)
         if not self.world.has_unknown_labels(name):
             return selection.matches_namespace(name, labels)
-        return may_match(selection.namespaces, {**labels, **dict(end.space)}, whole=False)
+        supposed: dict[str, str | None] = {**labels, **dict(end.space)} if end.space else {**labels}
+        return may_match(selection.namespaces, supposed, whole=False)
 
     def _pods_match(self, selection: Selection, end: PodEnd) -> bool | None:
         if not (end.more or end.labels) and (end.member.pod or not any(map(is_unknown, end.member.labels.values()))):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import reduce
-from operator import and_, or_
+from operator import and_
 from typing import TYPE_CHECKING, NamedTuple
 
 from podfence.cluster.controllers import ALIKE, UNKNOWN, is_unknown
@@ -30,8 +30,11 @@ if TYPE_CHECKING:
     from podfence.policy.engine import Engine
     from podfence.policy.grants import CompiledPolicy
 
-_MOST = 1024
+_MOST = 200
 """So many times a question is asked again; what is open then stays open."""
+
+_THOROUGH = 40
+"""So many times it is asked for all that it may depend on, and then only until it is clear that it does."""
 
 _ANYTHING_ELSE = "anything else"
 _OTHER = "another value"
@@ -97,10 +100,16 @@ class _Question:
         self._left -= 1
         if self._left < 0:
             return Extent(low, high, (*unread, found.what))
-        answers = [(case.value, self.of(case.source, case.destination)) for case in found.cases]
-        low = reduce(and_, (answer.low for _, answer in answers))
-        high = reduce(or_, (answer.high for _, answer in answers))
-        return Extent(low, high, _merged(unread, self._weighed(found.what, answers), answers))
+        answers: list[tuple[str, Extent]] = []
+        surely, perhaps = self._asked, PortSet.EMPTY
+        for case in found.cases:
+            if _MOST - self._left > _THOROUGH and (surely, perhaps) == (low, high):
+                answers.append((_ANYTHING_ELSE, Extent(low, high)))
+                break
+            answer = self.of(case.source, case.destination)
+            answers.append((case.value, answer))
+            surely, perhaps = surely & answer.low, perhaps | answer.high
+        return Extent(surely, perhaps, _merged(unread, self._weighed(found.what, answers), answers))
 
     def _bound(self, source: End, destination: End, bound: Bound) -> PortSet:
         return reduce(and_, (self._engine.admitted(way, source, destination, bound) for way in self._directions)) & (
