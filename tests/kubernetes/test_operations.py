@@ -26,7 +26,8 @@ def empty(bed: Bed) -> Iterator[Bed]:
     """Return the bed without podfence and without anything of it on the nodes."""
     bed.remove_podfence()
     for node in bed.nodes:
-        bed.node_exec(node, "nft", "delete", "table", "inet", "podfence", check=False)
+        for family in ("inet", "bridge"):
+            bed.node_exec(node, "nft", "delete", "table", family, "podfence", check=False)
     yield bed
     bed.remove_podfence()
 
