@@ -689,13 +689,18 @@ def test_links_are_programmed_without_any_event_and_take_the_place_of_those_befo
     assert world.after_start()[-1] >= 1.5
 
 
-def test_a_link_is_bound_before_its_pod_is_known() -> None:
-    item = more(1)
-    world = World(BEGIN, (1.0, [Attached(LINKS), item])).play()
-    texts = [str(transaction) for _, transaction in world.runs]
-    link = next(place for place, text in enumerate(texts) if "veth1" in text)
-    known = next(place for place, text in enumerate(texts) if "10.0.0.11" in text)
-    assert link < known
+def test_the_link_of_a_pod_is_held_before_the_pod_is_known_and_bound_afterwards() -> None:
+    """Also a pod whose address is in no node's range is judged from its first packet to its last."""
+    item, address = more(1), parse_address("10.0.0.11")
+    links = Links((*LINKS.pods, PodLink("veth2", "", "", (address,), "shop/more1")))
+    world = World(BEGIN, (1.0, [Attached(LINKS)]), (1.5, [Attached(links), item])).play()
+    texts = [str(transaction) for when, transaction in world.runs if when >= 1001.5]
+    held, known, let_out = (
+        next(place for place, text in enumerate(texts) if part in text)
+        for part in ('"veth2"', "element inet podfence known4 { 10.0.0.11 }", '"veth2" . 10.0.0.11')
+    )
+    assert held < known < let_out
+    assert bound(world) == [("veth1", "0a:58:0a:00:00:01", "10.0.0.1")]
 
 
 def test_links_that_the_kernel_refused_are_bound_by_the_next_try() -> None:

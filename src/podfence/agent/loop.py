@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from podfence.agent.source import Notice, Source
     from podfence.agent.watch import Watch
     from podfence.dataplane.conntrack import Conntrack
-    from podfence.dataplane.links import Links
+    from podfence.dataplane.links import Links, PodLink
     from podfence.dataplane.settings import Settings
     from podfence.nft.runner import Runner
     from podfence.policy.model import Change
@@ -109,6 +109,7 @@ class Agent:
         self._received = Received(node)
         self._changes: list[Change] = []
         self._is_attached = True
+        self._bound: tuple[PodLink, ...] = ()
         self._revision: int | None = None
         self._programmed: int | None = None
         self._adopted = False
@@ -254,7 +255,7 @@ class Agent:
         cut = 0
         try:
             try:
-                self._attach(enforcer)
+                self._attach(enforcer, programmed=not (self._adopted and (changes or again)))
             finally:
                 # Policies do not wait for links.
                 if not self._adopted:
@@ -265,6 +266,7 @@ class Agent:
                     self._changes = []
                     with self._accounted(enforcer):
                         enforcer.program(*changes)
+            self._attach(enforcer, programmed=True)
         except _REFUSALS as error:
             self._fail(error)
             return
@@ -289,18 +291,23 @@ class Agent:
             self._programmed = self._revision
         self._report(records=self._received.programmed(self._clock(), enforcer.compiler.late()), cut=cut)
 
-    def _attach(self, enforcer: Enforcer) -> None:
-        """Bind the links that were told last; before the enforcer has started, they wait for that."""
+    def _attach(self, enforcer: Enforcer, *, programmed: bool) -> None:
+        """Bind the links that were told last; before the enforcer has started, they wait for that.
+
+        Those that are new are held until what is known of their pods is `programmed`: where pods have addresses
+        outside the nodes' ranges, a pod that is let out before would be taken for somebody outside.
+        """
         if self.links is None or self._is_attached:
             return
+        links = self.links if programmed else self.links.held_but(self._bound)
         try:
             with self._accounted(enforcer):
-                enforcer.attach(self.links)
+                enforcer.attach(links)
         except MissingFeatureError as error:
             # What the kernel lacks today it lacks in a minute: all else is bound, and goes on.
             what = f"node {self._node}: {error}"
             self._complain(what, what)
-        self._is_attached = True
+        self._bound, self._is_attached = links.pods, programmed
 
     def _looking(self, enforcer: Enforcer, step: Callable[[], object]) -> int:
         """Take a step that looks at established flows after it has programmed the rules; return how many it cut.

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 
 class PodLink(NamedTuple):
@@ -64,6 +64,10 @@ class Links(NamedTuple):
     def new(self) -> frozenset[str]:
         """The interfaces of links whose pods have no address yet."""
         return frozenset(link.interface for link in self._own) - {link.interface for link in self.bound}
+
+    def held_but(self, known: Collection[PodLink]) -> Links:
+        """Return the links with those pods held that are not `known` as they are."""
+        return self._replace(pods=tuple(link if link in known else link._replace(addresses=()) for link in self.pods))
 
     @property
     def _own(self) -> Iterator[PodLink]:
