@@ -63,11 +63,13 @@ def asks(function: Callable[..., int]) -> Callable[..., int]:
 def answered(kind: str, verdict: Verdict, cluster: Cluster, form: str, colour: When, gaps: Sequence[Gap] = ()) -> int:
     """Write a verdict and return its exit code.
 
-    The notes of the cluster are on standard error already, and in documents they are data.
+    The notes of the cluster are on standard error already, and in documents they are data. Only documents say what
+    the answer assumes.
     """
+    assumes: tuple[str, ...] = ()
     if form != "text":
-        verdict = replace(verdict, notes=(*cluster.notes, *verdict.notes))
-    outputs.write_as(kind, form, verdict, colour, gaps, cluster.assumes)
+        verdict, assumes = replace(verdict, notes=(*cluster.notes, *verdict.notes)), cluster.assumes
+    outputs.write_as(kind, form, verdict, colour, gaps, assumes)
     return exit_code(verdict)
 
 

@@ -31,14 +31,11 @@ _SERVICE_RANGES: Final = ("10.96.0.0/12", "10.43.0.0/16", "172.30.0.0/16", "172.
 _POD_RANGES: Final = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "::/0")
 _EVERYWHERE: Final = ("0.0.0.0/0", "::/0")
 _NO_HOST: Final = ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8")
+"""What no pod and no node has: addresses that are not unicast, or loopback or link-local ones."""
 
 
 def _union(texts: Iterable[str]) -> AddressSet:
     return AddressSet(spans.normalize(pair for text in texts for pair in AddressSet.cidr(text).spans))
-
-
-UNICAST: Final = AddressSet.ALL - _union(_NO_HOST)
-"""The addresses that a pod or a node can have."""
 
 
 class World:
@@ -105,7 +102,7 @@ class World:
         if found is None:
             whole = AddressSet.V4 if family == 4 else AddressSet.V6
             taken = known_addresses(self._state) | _single(self._state)
-            found = self._unset[ranges, family] = (_union(ranges) & whole & UNICAST) - taken
+            found = self._unset[ranges, family] = (_union(ranges) & whole) - _union(_NO_HOST) - taken
         return found
 
     def _pod_ranges(self, family: Family) -> tuple[str, ...]:
