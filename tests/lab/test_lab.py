@@ -248,7 +248,7 @@ spec:
 
 
 class TestFamilies:
-    @pytest.mark.parametrize(("family", "tried"), [("--ipv6", 261), ("--dual", 522)])
+    @pytest.mark.parametrize(("family", "tried"), [("--ipv6", 277), ("--dual", 554)])
     def test_a_lab_of_either_family_does_what_the_engine_says(self, family: str, tried: int) -> None:
         with running("-f", SHOP, "-f", POLICIES, family) as run:
             assert run("exec", WEB, "--", "wget", "-qO-", "--timeout=2", "http://api:5000").stdout.startswith(
