@@ -8,8 +8,9 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from podfence.cluster.nodes import numbers_of
-from podfence.dataplane.groups import MOST_LISTED, Compiled, Memo, compile_group
+from podfence.dataplane.groups import MOST_LISTED, Compiled, compile_group
 from podfence.dataplane.ownership import Ownership
+from podfence.dataplane.pieces import Memo
 from podfence.dataplane.program import GroupKey, NodeProgram, ProgramChange, SharedKey
 from podfence.dataplane.ranges import Tables
 from podfence.dataplane.references import References

@@ -10,17 +10,14 @@ the others are listed without.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
-from itertools import chain, groupby
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from podfence.cluster.selection import Selection
-from podfence.dataplane.program import ICMP_OPTION, GroupProgram, Programs, RuleName, SharedKey, cover_of
-from podfence.dataplane.ranges import PolicyBlocks
-from podfence.policy.verdict import Direction
-from podfence.sets import AddressSet, PortSet, members
-from podfence.sets.layers import Layer, Stack, over, together
-from podfence.sets.spans import normalize
+from podfence.dataplane.pieces import Credit, Memo, Piece, Sorted, sort
+from podfence.dataplane.program import GroupProgram, Programs, RuleName, SharedKey, cover_of
+from podfence.sets import AddressSet, members
+from podfence.sets.layers import Stack, over, together
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -28,8 +25,8 @@ if TYPE_CHECKING:
     from podfence.cluster.classes import ClassIndex
     from podfence.dataplane.ownership import Ownership
     from podfence.dataplane.program import GroupKey, PortProgram
-    from podfence.dataplane.ranges import BlockLayer, Tables
-    from podfence.policy.grants import CompiledPolicy, Grant, PortName
+    from podfence.dataplane.ranges import Tables
+    from podfence.policy.grants import CompiledPolicy
     from podfence.policy.options import Options
     from podfence.sets.layers import Cover
 
@@ -45,63 +42,6 @@ Whenever rules change, the kernel follows every way through them, some 80 ns for
 
 _WORTH_A_SET: Final = 16
 """How many addresses a set has at least that is asked to list less."""
-
-
-_Shared = list[tuple["SharedKey", "PortProgram"]]
-
-
-class _Credit(NamedTuple):
-    """What a rule admits from somewhere."""
-
-    ports: PortSet
-    rule: RuleName
-
-    @property
-    def cover(self) -> Cover[RuleName]:
-        """Return it as a cover."""
-        return Layer((), self.ports.spans, self.rule).cover
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A credit for the pods of some classes (bits), only at their addresses inside `key.peer` if that is a block."""
-
-    key: SharedKey
-    bits: int
-    credit: _Credit
-
-    def means(self, address: int) -> bool:
-        """Return whether an address of a pod of the classes is meant."""
-        return not isinstance(self.key.peer, AddressSet) or address in self.key.peer
-
-    def now(self, index: ClassIndex) -> _Piece:
-        """Return the same for the classes that a selection means by now."""
-        bits = index.bits(self.key.peer) if isinstance(self.key.peer, Selection) else self.bits
-        return self if bits == self.bits else replace(self, bits=bits)
-
-
-@dataclass(slots=True)
-class _Sorted:
-    """The credits of a group by the kind of their peers.
-
-    `looks_up` says that names of ports are looked up on the peers, so that the pieces depend on their ports, and
-    `any_pod` that they are on a pod of any class.
-    """
-
-    pieces: list[_Piece] = field(default_factory=list)
-    blocks: list[PolicyBlocks] = field(default_factory=list)
-    anywhere: Cover[RuleName] = ()
-    looks_up: bool = False
-    any_pod: bool = False
-
-
-@dataclass(slots=True)
-class Memo:
-    """What groups that are compiled one after the other have in common; pods and policies must not change meanwhile."""
-
-    sorted: dict[tuple[int, Direction], tuple[list[_Piece], PolicyBlocks]] = field(default_factory=dict)
-    sizes: dict[int, tuple[_Piece, int]] = field(default_factory=dict)
-    shared: dict[tuple[int, ...], tuple[list[_Piece], _Shared]] = field(default_factory=dict)
 
 
 class _Listed(NamedTuple):
@@ -129,7 +69,7 @@ class Compiled:
     pools: frozenset[SharedKey]
     listed: dict[int, tuple[int, ...]]
     policies: tuple[CompiledPolicy, ...]
-    found: _Sorted
+    found: Sorted
     sizes: tuple[int, ...]
     small: _Listed
 
@@ -160,7 +100,7 @@ def compile_group(
     """
     memo = memo or Memo()
     if known is None or known.policies != policies or known.found.looks_up:
-        found = _sort(key, policies, index, options, memo)
+        found = sort(key, policies, index, options, memo)
         pools = frozenset(piece.key for piece in found.pieces)
         ranges = tables.of_group(found.blocks)
         anywhere = Programs().of(found.anywhere)
@@ -192,7 +132,7 @@ def compile_group(
         concerned &= changed
     program = GroupProgram(peers, shared, ranges, anywhere)
     if small.alone:
-        listing = _Sorted([found.pieces[place] for place in small.places])
+        listing = Sorted([found.pieces[place] for place in small.places])
         peers_of = _peers(concerned, listing, GroupProgram({}, (), (), ()), index, owned)
     else:
         peers_of = _peers(concerned, found, program, index, owned)
@@ -206,7 +146,7 @@ def compile_group(
     return Compiled(program, sets, meant, pools, listed, policies, found, sizes, small)
 
 
-def _comparable(known: Compiled, policies: tuple[CompiledPolicy, ...], found: _Sorted) -> bool:
+def _comparable(known: Compiled, policies: tuple[CompiledPolicy, ...], found: Sorted) -> bool:
     """Return whether a class that did not change has the same in both: equal credits in equal places."""
     return (
         known.policies == policies
@@ -218,7 +158,7 @@ def _comparable(known: Compiled, policies: tuple[CompiledPolicy, ...], found: _S
     )
 
 
-def _sizes(found: _Sorted, owned: Ownership, known: Compiled | None, changed: int, memo: Memo) -> tuple[int, ...]:
+def _sizes(found: Sorted, owned: Ownership, known: Compiled | None, changed: int, memo: Memo) -> tuple[int, ...]:
     """Return how many addresses each piece means; a `known` result has that of those without a class `changed`."""
     if known is None:
         for piece in found.pieces:
@@ -231,109 +171,8 @@ def _sizes(found: _Sorted, owned: Ownership, known: Compiled | None, changed: in
     )
 
 
-def _sort(
-    key: GroupKey, policies: Iterable[CompiledPolicy], index: ClassIndex, options: Options, memo: Memo
-) -> _Sorted:
-    result = _Sorted()
-    resolved: dict[tuple[PortName, ...], dict[PortSet, int]] = {}
-    for policy in policies:
-        before = memo.sorted.get((id(policy), key.direction))
-        if before is None:
-            count = len(result.pieces)
-            blocks = _sort_policy(policy, key, index, options, result, resolved)
-            if not any(grant.names for grant in policy.grants[key.direction]):
-                memo.sorted[id(policy), key.direction] = result.pieces[count:], blocks
-        else:
-            pieces, blocks = before
-            result.pieces += pieces
-        result.blocks.append(blocks)
-    result.anywhere = together([blocks.anywhere for blocks in result.blocks])
-    if options.icmp == "allowed":
-        result.anywhere = over(result.anywhere, Layer((), PortSet.OTHER.spans, ICMP_OPTION).cover)
-    return result
-
-
-def _sort_policy(
-    policy: CompiledPolicy,
-    key: GroupKey,
-    index: ClassIndex,
-    options: Options,
-    result: _Sorted,
-    resolved: dict[tuple[PortName, ...], dict[PortSet, int]],
-) -> PolicyBlocks:
-    """Put the pieces of one policy into the result, and return the rest."""
-    blocks: dict[tuple[RuleName, PortSet], list[AddressSet]] = {}
-    anywhere: list[BlockLayer] = []
-    for grant in policy.grants[key.direction]:
-        rule = RuleName(key.namespace, policy.source.name, grant.rule)
-        ports = grant.ports - PortSet.OTHER if options.icmp == "denied" else grant.ports
-        if grant.names and key.direction is Direction.INGRESS:
-            ports |= _own_ports(grant, key)
-        if ports:
-            if grant.peer is None:
-                anywhere.append(Layer((), ports.spans, rule))
-            elif isinstance(grant.peer, AddressSet):
-                blocks.setdefault((rule, ports), []).append(grant.peer)
-            else:
-                result.pieces.append(_Piece(SharedKey(grant.peer), index.bits(grant.peer), _Credit(ports, rule)))
-        if grant.names and key.direction is Direction.EGRESS:
-            result.looks_up = True
-            result.any_pod |= grant.peer is None
-            for numbers, bits in sorted(_resolutions(grant, index, options, resolved).items(), key=_by_ports):
-                shared = SharedKey(grant.peer, grant.names, grant.names_in, numbers)
-                result.pieces.append(_Piece(shared, bits, _Credit(numbers, rule)))
-    layers = tuple(
-        Layer(normalize(chain.from_iterable(block.spans for block in found)), ports.spans, rule)
-        for (rule, ports), found in blocks.items()
-    )
-    return PolicyBlocks(layers, together([layer.cover for layer in anywhere]))
-
-
-def _own_ports(grant: Grant, key: GroupKey) -> PortSet:
-    """Return the numbers that names have on the group's own pods (semantics 5.4)."""
-    found = PortSet.EMPTY
-    for name, protocol, number in key.ports:
-        if (name, protocol) in grant.names:
-            found |= PortSet.single(protocol, number)
-    return found
-
-
-def _resolutions(
-    grant: Grant, index: ClassIndex, options: Options, resolved: dict[tuple[PortName, ...], dict[PortSet, int]]
-) -> dict[PortSet, int]:
-    """Return the classes a grant's peer means by what its names resolve to on their pods (semantics 5.4 to 5.8).
-
-    `resolved` has for names that were asked for before what they resolve to on all pods.
-    """
-    if grant.peer is None:
-        bits = index.all
-    elif isinstance(grant.peer, Selection):
-        bits = index.bits(grant.peer)
-    else:
-        bits = index.with_address_in(grant.peer, 4) | index.with_address_in(grant.peer, 6)
-    if grant.names_in is not None:
-        bits &= index.in_namespace(grant.names_in)
-    if grant.names not in resolved:
-        resolved[grant.names] = _everywhere(grant.names, index, options)
-    return {ports: meant for ports, classes in resolved[grant.names].items() if (meant := classes & bits)}
-
-
-def _everywhere(names: tuple[PortName, ...], index: ClassIndex, options: Options) -> dict[PortSet, int]:
-    """Return the classes of all pods by what names of ports resolve to on them, those on which they do."""
-    found: dict[PortSet, int] = defaultdict(int)
-    for number, pod_class in index.classes.items():
-        ports = PortSet.union(
-            PortSet.single(protocol, port)
-            for name, protocol, port, sidecar in pod_class.ports
-            if (name, protocol) in names and not (sidecar and options.init_ports == "containers")
-        )
-        if ports:
-            found[ports] |= 1 << number
-    return found
-
-
 def _by_size(
-    found: _Sorted, sizes: tuple[int, ...], shared_from: int, most_listed: int
+    found: Sorted, sizes: tuple[int, ...], shared_from: int, most_listed: int
 ) -> tuple[dict[SharedKey, int], _Listed]:
     """Return the sets that are asked with their classes, and which of the pieces are listed."""
     pieces = found.pieces
@@ -357,7 +196,7 @@ def _by_size(
     return {piece.key: piece.bits for piece in pieces if piece.key in asked}, _Listed(places, alone)
 
 
-def _complete(asked: Iterable[SharedKey], found: _Sorted) -> Iterator[tuple[SharedKey, PortProgram]]:
+def _complete(asked: Iterable[SharedKey], found: Sorted) -> Iterator[tuple[SharedKey, PortProgram]]:
     """Yield sets with what is admitted of their pods, by whatever rule."""
     programs = Programs()
     covers: dict[SharedKey, list[Cover[RuleName]]] = defaultdict(list)
@@ -367,20 +206,20 @@ def _complete(asked: Iterable[SharedKey], found: _Sorted) -> Iterator[tuple[Shar
         yield key, programs.of(over(together(covers[key]), found.anywhere))
 
 
-def _shared(asked: Collection[SharedKey], found: _Sorted, memo: Memo) -> Iterator[tuple[SharedKey, PortProgram]]:
+def _shared(asked: Collection[SharedKey], found: Sorted, memo: Memo) -> Iterator[tuple[SharedKey, PortProgram]]:
     """Yield sets with what each policy alone admits of their pods, which is the same for all of its groups."""
     for _, together_with in groupby(found.pieces, key=_by_policy):
         pieces = list(together_with)
         ids = tuple(map(id, pieces))
         known = memo.shared.get(ids)
         if known is None:
-            known = memo.shared[ids] = pieces, list(_complete({piece.key: 0 for piece in pieces}, _Sorted(pieces)))
+            known = memo.shared[ids] = pieces, list(_complete({piece.key: 0 for piece in pieces}, Sorted(pieces)))
         yield from (item for item in known[1] if item[0] in asked)
 
 
 def _peers(
     listed: int,
-    group: _Sorted,
+    group: Sorted,
     program: GroupProgram,
     index: ClassIndex,
     owned: Ownership,
@@ -419,10 +258,10 @@ def _peers(
             yield number, result
 
 
-def _parts(pieces: Iterable[_Piece]) -> list[_Piece]:
+def _parts(pieces: Iterable[Piece]) -> list[Piece]:
     """Return pieces with those of one credit joined that mean all addresses of their pods."""
-    joined: dict[_Credit, _Piece] = {}
-    result: list[_Piece] = []
+    joined: dict[Credit, Piece] = {}
+    result: list[Piece] = []
     for piece in pieces:
         if isinstance(piece.key.peer, AddressSet):
             result.append(piece)
@@ -445,13 +284,9 @@ def _cells(number: int, index: ClassIndex, owned: Ownership) -> Iterator[tuple[i
         yield addresses[0], addresses
 
 
-def _by_policy(piece: _Piece) -> str:
+def _by_policy(piece: Piece) -> str:
     return piece.credit.rule.policy
 
 
-def _by_rule(piece: _Piece) -> RuleName:
+def _by_rule(piece: Piece) -> RuleName:
     return piece.credit.rule
-
-
-def _by_ports(item: tuple[PortSet, int]) -> tuple[tuple[int, int], ...]:
-    return item[0].spans
