@@ -44,6 +44,25 @@ def test_egress_says_so_of_its_destinations() -> None:
     assert cluster.check("shop/you", "shop/me", 80).egress.match == "`to` is empty: every destination (3.2)"
 
 
+NAME = "kubernetes.io/metadata.name"
+WRONG_NAMESPACES: list[tuple[str, list[KubeObject], Selector, str]] = [
+    ("one that is given", [EDGE], label("team", "ops"), "namespace shop has team=edge"),
+    ("one that is only mentioned", [], label("team", "ops"), "the labels of namespace shop are not known"),
+    ("the name of one that is only mentioned", [], label(NAME, "ops"), f"namespace shop has {NAME}=shop"),
+]
+
+
+@pytest.mark.parametrize(("given", "selector", "expected"), [case[1:] for case in WRONG_NAMESPACES], ids=[case[0] for case in WRONG_NAMESPACES])  # fmt: skip
+def test_a_miss_says_of_namespaces_only_what_is_known(given: list[KubeObject], selector: Selector, expected: str) -> None:  # fmt: skip
+    """Semantics 13.3."""
+    admitting = rule(Peer(namespace_selector=selector, pod_selector=app("other")))
+    found = Cluster.from_objects([*given, ME, YOU, policy("p", app("me"), ingress=[admitting])])
+    nearest = found.check("shop/you", "shop/me", 80).ingress.nearest
+
+    assert nearest is not None
+    assert nearest.gap == f"{expected} and the source has app=you"
+
+
 NAMED = PolicyPort("TCP", "http")
 OPTIONS: list[tuple[str, list[KubeObject], tuple[str, str, str], str, tuple[str, ...]]] = [
     ("a named port without a peer", [ME, YOU, policy("p", app("you"), egress=[rule(ports=[NAMED])])], ("shop/you", "shop/me", "8080"), "egress", ("named-port-without-peer",)),

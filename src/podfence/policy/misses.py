@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from podfence.cluster.selection import holds
-from podfence.kube.objects import NetworkPolicy
+from podfence.cluster.state import NAME_LABEL
+from podfence.kube.objects import NetworkPolicy, Selector
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
 from podfence.policy.engine import Bound
 from podfence.policy.references import rule_ref
@@ -19,7 +20,7 @@ from podfence.sets.addresses import AddressSet, format_address
 from podfence.sets.ports import OTHER_POINT
 
 if TYPE_CHECKING:
-    from podfence.kube.objects import IPBlock, Labels, Peer, PolicyPort, Rule, Selector
+    from podfence.kube.objects import IPBlock, Labels, Peer, PolicyPort, Rule
     from podfence.policy.engine import Engine
     from podfence.policy.grants import CompiledPolicy
 
@@ -126,10 +127,22 @@ def _peer_gaps(engine: Engine, direction: Direction, peer: End, namespace: str, 
         if member.namespace != namespace:
             gaps.append(_Gap(_OTHER_NAMESPACE, f"the {role} is in namespace {member.namespace}"))
     else:
-        labels = engine.state.labels_of_namespace(member.namespace)
-        gaps += _label_gaps(item.namespace_selector, labels, f"namespace {member.namespace}")
+        gaps += _namespace_gaps(engine, item.namespace_selector, member.namespace)
     if item.pod_selector is not None:
         gaps += _label_gaps(item.pod_selector, member.labels, f"the {role}")
+    return gaps
+
+
+def _namespace_gaps(engine: Engine, selector: Selector, name: str) -> list[_Gap]:
+    labels = engine.state.labels_of_namespace(name)
+    if not engine.world.has_unknown_labels(name):
+        return _label_gaps(selector, labels, f"namespace {name}")
+    # Its name is the one label that is known (semantics 13.3).
+    failed = [item for item in selector.requirements if not holds(item, labels)]
+    named = Selector(tuple(item for item in failed if item.key == NAME_LABEL))
+    gaps = _label_gaps(named, labels, f"namespace {name}")
+    if len(gaps) < len(failed):
+        gaps.append(_Gap(_FAILED_REQUIREMENT, f"the labels of namespace {name} are not known"))
     return gaps
 
 
