@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing, contextmanager
+from functools import partial
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -149,7 +150,7 @@ def _first_moments(town: Town, server: Traffic, address: str) -> int:
         node = town.nodes[number % len(town.nodes)]
         town.server.do("POST", PODS, _caller(name, node.name, command))
     for name in names:
-        town.wait_for(lambda name=name: _runs(town, name), _STARTED)  # type: ignore[misc]
+        town.wait_for(partial(_runs, town, name), _STARTED)
     time.sleep(_SETTLED)
     passed = set(server.ask("heard")) - before
     for name in names:

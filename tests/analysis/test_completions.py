@@ -16,14 +16,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from podfence.analysis.effects import MeantPods
 from podfence.api import Cluster
-from podfence.kube.objects import Workload
+from podfence.cluster.selection import Selection
+from podfence.cluster.state import NAME_LABEL
+from podfence.kube.objects import Namespace, Pod, Selector, Workload
 from podfence.policy.options import Options
 from tests.analysis.test_check_against_twin import DECISIONS, endpoint_text
 from tests.twin import boundaries
 from tests.twin.completions import completed, completions
-from tests.twin.partial import as_pods, partial_cluster
+from tests.twin.effort import part
+from tests.twin.partial import SPACES, as_pods, partial_cluster
 from tests.twin.question import AddressEnd, Answer, PodEnd, Traffic
+from tests.twin.selectors import selects
 from tests.twin.twin import Twin
 
 if TYPE_CHECKING:
@@ -107,3 +112,46 @@ def test_a_verdict_is_that_of_every_completion(batch: int) -> None:
 
     assert seen["depends"] * 50 > seen.total(), "little is unknown, and so little is tried"
     assert seen["without a witness"] * 20 <= seen["depends"]
+
+
+def test_a_peer_that_is_said_to_match_no_pod_matches_none_in_any_completion() -> None:
+    seen: Counter[bool] = Counter()
+    for seed in range(part(200)):
+        objects = partial_cluster(seed)
+        pods = as_pods(objects)
+        engine = Cluster.from_objects(objects).model.engine
+        meant = MeantPods(engine)
+        ends = [
+            PodEnd(item.namespace, item.name)
+            for item in pods
+            if isinstance(item, Pod) and not item.template.host_network
+        ]
+        policies = [policy for space in SPACES for policy in engine.policies(space)]
+        peers = {grant.peer for policy in policies for grants in policy.grants.values() for grant in grants}
+        for peer in peers:
+            if not isinstance(peer, Selection):
+                continue
+            seen[meant.any_meant(peer)] += 1
+            if not meant.any_meant(peer):
+                assert not any(is_selected(pods, end, peer) for end in ends), (seed, peer)
+    assert min(seen.values()) > 20, seen
+
+
+def is_selected(objects: list[KubeObject], end: PodEnd, peer: Selection) -> bool:
+    """Return whether a completion has the pod selected, as far as there are few."""
+    choices = completions(objects, end, AddressEnd("203.0.113.7"), Options())
+    if math.prod(map(len, choices)) > MOST:
+        return False
+    for there in completed(objects, choices):
+        spaces = {item.name: item.labels for item in there if isinstance(item, Namespace)}
+        labels = {**spaces.get(end.namespace, {}), NAME_LABEL: end.namespace}
+        pod = next(
+            item for item in there if isinstance(item, Pod) and (item.namespace, item.name) == (end.namespace, end.name)
+        )
+        if (
+            peer.namespace in (None, end.namespace)
+            and selects(peer.namespaces or Selector(), labels)
+            and selects(peer.pods or Selector(), pod.template.labels)
+        ):
+            return True
+    return False

@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 
 from podfence.api import Cluster
-from podfence.kube.objects import ContainerPort, Namespace, NetworkPolicy, Peer, PolicyPort, Requirement, Selector
+from podfence.kube.objects import (
+    ContainerPort,
+    Namespace,
+    NetworkPolicy,
+    Peer,
+    PodTemplate,
+    PolicyPort,
+    Requirement,
+    Selector,
+    Workload,
+)
 from podfence.policy.legacy import ANNOTATION
 from podfence.policy.options import Options
 from tests.policy.parts import app, block, label, pod, policy, rule, space
@@ -72,6 +82,25 @@ def test_what_does_nothing_is_noted(objects: list[KubeObject], expected: list[st
     found = Cluster.from_objects([space("shop"), Namespace(name="default", labels={}), *objects]).notes
 
     assert [text for text in found if not text.startswith("hostNetwork pods are part")] == expected
+
+
+API = Workload(kind="Deployment", namespace="shop", name="api", template=PodTemplate(labels={"app": "api"}))
+HASH = label("pod-template-hash", "abc")
+PERHAPS: list[tuple[str, list[KubeObject]]] = [
+    ("the labels of a namespace", [WEB, from_peer(spaces=label("team", "x"))]),
+    ("a label that a controller chooses", [space("shop"), WEB, API, from_peer(HASH)]),
+    ("the same where a policy selects by it", [space("shop"), WEB, API, policy("p", HASH, ingress=[rule()])]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("objects", [case[1] for case in PERHAPS], ids=[case[0] for case in PERHAPS])
+def test_what_may_do_something_for_all_that_is_known_is_not_noted(objects: list[KubeObject]) -> None:
+    """Semantics 13.3, 13.4."""
+    notes = Cluster.from_objects(objects).notes
+    closed = Cluster.from_objects(objects, Options(world="closed")).notes
+
+    assert not [text for text in notes if text.startswith((SELECT, PEERS))]
+    assert [text for text in closed if text.startswith((SELECT, PEERS))]
 
 
 def test_a_namespace_that_an_annotation_isolates_is_not_open() -> None:

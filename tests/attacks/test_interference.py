@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -279,7 +280,7 @@ def test_dns_of_the_node_past_connection_tracking_answers_who_may_ask(pair: Pair
             assert plain.connection(bed, "x", "n1", DNS, 53, patience=patience) is not bed.guarded
             assert asks(bed, "x", patience) is not bed.guarded
             with only_to(bed, f"{DNS}/32", 53):
-                bed.until(lambda bed=bed: asks(bed, "x", 0.2), "x may ask")  # type: ignore[misc]
+                bed.until(partial(asks, bed, "x", 0.2), "x may ask")
                 assert plain.connection(bed, "x", "n1", DNS, 53, patience=ARRIVES)
                 assert plain.connection(bed, "x", "n1", DNS, 54, patience=patience) is not bed.guarded
                 assert plain.connection(bed, "x", "n1", bed["n1"].four, 53, patience=patience) is not bed.guarded

@@ -47,7 +47,7 @@ def test_egress_says_so_of_its_destinations() -> None:
 NAME = "kubernetes.io/metadata.name"
 WRONG_NAMESPACES: list[tuple[str, list[KubeObject], Selector, str]] = [
     ("one that is given", [EDGE], label("team", "ops"), "namespace shop has team=edge"),
-    ("one that is only mentioned", [], label("team", "ops"), "the labels of namespace shop are not known"),
+    ("one that is only mentioned", [], label("team", "ops"), "label team of namespace shop is not known"),
     ("the name of one that is only mentioned", [], label(NAME, "ops"), f"namespace shop has {NAME}=shop"),
 ]
 

@@ -109,7 +109,7 @@ class Agent:
         self._received = Received(node)
         self._changes: list[Change] = []
         self._is_attached = True
-        self._bound: tuple[PodLink, ...] = ()
+        self._bound: frozenset[PodLink] = frozenset()
         self._revision: int | None = None
         self._programmed: int | None = None
         self._adopted = False
@@ -307,7 +307,7 @@ class Agent:
             # What the kernel lacks today it lacks in a minute: all else is bound, and goes on.
             what = f"node {self._node}: {error}"
             self._complain(what, what)
-        self._bound, self._is_attached = links.pods, programmed
+        self._bound, self._is_attached = frozenset(links.pods), programmed
 
     def _looking(self, enforcer: Enforcer, step: Callable[[], object]) -> int:
         """Take a step that looks at established flows after it has programmed the rules; return how many it cut.

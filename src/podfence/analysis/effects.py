@@ -6,62 +6,73 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from podfence.cluster.controllers import is_unknown
 from podfence.cluster.namespaces import NamespaceIndex
 from podfence.cluster.selection import Selection
 from podfence.kube.objects import NetworkPolicy
+from podfence.policy.ends import PodEnd
 from podfence.policy.legacy import is_old
 from podfence.policy.verdict import Direction
 from podfence.policy.wording import peer_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from podfence.cluster.members import Member
     from podfence.cluster.state import ClusterState
     from podfence.kube.objects import Requirement, Rule
     from podfence.policy.engine import Engine
     from podfence.policy.grants import CompiledPolicy
-    from podfence.policy.options import Options
 
 _FEW = 3
 
 
-class _Pods:
-    """The pods that selectors can mean, found by namespace and by one of their labels instead of one by one."""
+class MeantPods:
+    """The pods that selectors mean or may mean, found by namespace and by one of their labels, not one by one."""
 
-    def __init__(self, state: ClusterState, options: Options) -> None:
+    def __init__(self, engine: Engine) -> None:
+        """Look at all pods that are no part of their node."""
+        state = engine.state
+        self._engine = engine
+        self._unknown_spaces = [name for name in state.namespaces if engine.world.has_unknown_labels(name)]
+        self._unknown_keys: set[str] = set()
         self._namespaces = NamespaceIndex({name: item.labels for name, item in state.namespaces.items()})
         self._inside: dict[str, list[Member]] = defaultdict(list)
         self._labelled: dict[tuple[str, str, str], list[Member]] = defaultdict(list)
         self._known: dict[Selection, bool] = {}
         for member in state.members.values():
-            if member.host and options.host_network == "node":
+            if member.host and engine.options.host_network == "node":
                 continue
             self._inside[member.namespace].append(member)
             for key, value in member.labels.items():
+                if is_unknown(value):
+                    self._unknown_keys.add(key)
                 self._labelled[member.namespace, key, value].append(member)
 
     def any_meant(self, selection: Selection) -> bool:
-        """Return whether a selection means any pod."""
+        """Return whether a selection means any pod, or may do so for all that is known."""
         found = self._known.get(selection)
         if found is None:
             found = self._known[selection] = next(self.meant(selection), None) is not None
         return found
 
     def meant(self, selection: Selection) -> Iterator[Member]:
-        """Yield the pods that a selection means (semantics 3.3, 3.4)."""
+        """Yield the pods that a selection means (semantics 3.3, 3.4), or may mean (13.3, 13.4)."""
         terms = selection.pods.requirements if selection.pods else ()
-        known = next(((term.key, term.values[0]) for term in terms if _is_one_value(term)), None)
-        own = selection.namespace
-        for space in [own] if own is not None else self._namespaces.matching(selection.namespaces):
+        known = next(((term.key, term.values[0]) for term in terms if self._is_one_value(term)), None)
+        for space in self._spaces(selection):
             near = self._labelled.get((space, *known), ()) if known else self._inside.get(space, ())
             for member in near:
-                if selection.matches_labels(member.labels):
+                if self._engine.selects(selection, PodEnd(member, None, 4)) is not False:
                     yield member
 
+    def _spaces(self, selection: Selection) -> Iterable[str]:
+        if selection.namespace is not None:
+            return (selection.namespace,)
+        return dict.fromkeys((*self._namespaces.matching(selection.namespaces), *self._unknown_spaces))
 
-def _is_one_value(term: Requirement) -> bool:
-    return term.operator == "In" and len(term.values) == 1
+    def _is_one_value(self, term: Requirement) -> bool:
+        return term.operator == "In" and len(term.values) == 1 and term.key not in self._unknown_keys
 
 
 def without_effect(engine: Engine) -> Iterator[str]:
@@ -70,7 +81,7 @@ def without_effect(engine: Engine) -> Iterator[str]:
     In a cluster without pods nothing is said: everything would be named.
     """
     state = engine.state
-    pods = _Pods(state, engine.options)
+    pods = MeantPods(engine)
     selecting: list[str] = []
     peers: list[str] = []
     names: list[str] = []
@@ -105,7 +116,7 @@ def _selecting_none(state: ClusterState, policy: CompiledPolicy) -> str:
     return f"{text} (is its namespace missing?)" if policy.key.namespace == "default" and lonely else text
 
 
-def _peers_of_none(pods: _Pods, policy: CompiledPolicy) -> Iterator[str]:
+def _peers_of_none(pods: MeantPods, policy: CompiledPolicy) -> Iterator[str]:
     for direction, grants in policy.grants.items():
         place: dict[int, int] = defaultdict(int)
         for grant in grants:
@@ -118,7 +129,7 @@ def _peers_of_none(pods: _Pods, policy: CompiledPolicy) -> Iterator[str]:
             yield f"{_rule(policy, direction, grant.rule)} ({peer})"
 
 
-def _names_of_none(pods: _Pods, policy: CompiledPolicy) -> Iterator[str]:
+def _names_of_none(pods: MeantPods, policy: CompiledPolicy) -> Iterator[str]:
     """Yield the rules that name a port which none of the pods has on which the name is looked up (semantics 5.4)."""
     for direction, grants in policy.grants.items():
         there: dict[tuple[int, tuple[str, str]], bool] = {}

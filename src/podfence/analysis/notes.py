@@ -91,7 +91,8 @@ def _made_up(engine: Engine) -> Iterator[str]:
     if names:
         which = f"namespace {names[0]} is" if len(names) == 1 else f"namespaces {_some(names)} are"
         if engine.world.is_open("Namespace"):
-            yield f"{which} only mentioned, with what labels is not known (kubectl get ns {' '.join(names)} -o yaml)"
+            whose = "its" if len(names) == 1 else "their"
+            yield f"{which} only mentioned, {whose} labels are not known (kubectl get ns {' '.join(names)} -o yaml)"
         else:
             yield f"{which} only mentioned, and made up with the label every namespace has"
 

@@ -38,6 +38,7 @@ from podfence.errors import EndpointError
 from podfence.kube.objects import ContainerPort, Key
 from podfence.kube.registry import ENDS, KINDS, WORKLOADS, by_word
 from podfence.kube.validation.names import label_key, label_value
+from podfence.policy.world import BORN_WITH
 from podfence.sets.addresses import AddressSet
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 _LABELS = re.compile(r"[^=,]+=[^=,]*(,[^=,]+=[^=,]*)*")
 _SELECTS = re.compile(r"!=|==|\s(in|notin|exists)\b|\(|^!")
-_EXISTING = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
+_EXISTING = BORN_WITH | {"kube-system"}
 """The namespaces that every cluster has."""
 
 _ANYWHERE: Final = "write POD, NAMESPACE/POD, NAMESPACE/KIND/NAME, an address or node:NAME"

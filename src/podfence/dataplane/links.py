@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
 
 
 class PodLink(NamedTuple):
@@ -65,7 +66,7 @@ class Links(NamedTuple):
         """The interfaces of links whose pods have no address yet."""
         return frozenset(link.interface for link in self._own) - {link.interface for link in self.bound}
 
-    def held_but(self, known: Collection[PodLink]) -> Links:
+    def held_but(self, known: AbstractSet[PodLink]) -> Links:
         """Return the links with those pods held that are not `known` as they are."""
         return self._replace(pods=tuple(link if link in known else link._replace(addresses=()) for link in self.pods))
 

@@ -106,9 +106,9 @@ def scalar_key(text: str, event: Event, *, non_specific: bool) -> str | Special:
 class _Build:
     """The state of one document's construction apart from the hot loop."""
 
-    def __init__(self, text: str, library: Library, plain: PlainScalars) -> None:
+    def __init__(self, text: str, scalar: type, plain: PlainScalars) -> None:
         self.text = text
-        self.library = library
+        self.scalar = scalar
         self.plain = plain
         self.anchors: dict[str, _Anchor] = {}
         self.non_specific = has_non_specific_tags(text)
@@ -157,7 +157,7 @@ class _Build:
         self.check_aliasing(counted + self.repeated, offset)
         if merged and not isinstance(anchor.value, dict):
             raise ConstructError(_MERGE_NEEDS_MAPPINGS, offset)
-        if anchor.node.__class__ is not self.library.scalar:
+        if anchor.node.__class__ is not self.scalar:
             return anchor.value
         if not key:
             return self.value(anchor.node)
@@ -207,7 +207,7 @@ def construct(text: str, library: Library, plain: PlainScalars) -> Constructed:
 
     Raises ConstructError, and the library's own errors for text that is not YAML.
     """
-    build = _Build(text, library, plain)
+    build = _Build(text, library.scalar, plain)
     value = _run(build, library, plain, library.events(text))
     return Constructed(value, build.duplicates, build.end)
 

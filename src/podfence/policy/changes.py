@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from podfence.documents import Value
-from podfence.kube.objects import IPBlock, NetworkPolicy, Peer, PolicyPort, Requirement, Rule, Selector
+from podfence.kube.objects import IPBlock, NetworkPolicy, Peer, PolicyPort, Protocol, Requirement, Rule, Selector
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from podfence.kube.objects import Protocol
 
 Labels = dict[str, str]
 Way = Literal["ingress", "egress"]
@@ -40,7 +39,7 @@ class PeerItem(Value, frozen=True, kw_only=True):
 class PortItem(Value, frozen=True, kw_only=True):
     """One item of `ports`: a range, of one port at least, or a whole protocol."""
 
-    protocol: Literal["TCP", "UDP", "SCTP"]
+    protocol: Protocol
     port: int | None = None
     end_port: int | None = None
 
@@ -206,8 +205,7 @@ def _peer(item: PeerItem) -> Peer:
 
 
 def _port(item: PortItem) -> PolicyPort:
-    protocol: Protocol = item.protocol
-    return PolicyPort(protocol, item.port, item.end_port)
+    return PolicyPort(item.protocol, item.port, item.end_port)
 
 
 def _written(selector: Selector) -> dict[str, Any]:

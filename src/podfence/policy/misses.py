@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from podfence.cluster.selection import holds
-from podfence.cluster.state import NAME_LABEL
-from podfence.kube.objects import NetworkPolicy, Selector
+from podfence.cluster.selection import may_hold
+from podfence.kube.objects import NetworkPolicy
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
 from podfence.policy.engine import Bound
 from podfence.policy.references import rule_ref
@@ -20,7 +19,7 @@ from podfence.sets.addresses import AddressSet, format_address
 from podfence.sets.ports import OTHER_POINT
 
 if TYPE_CHECKING:
-    from podfence.kube.objects import IPBlock, Labels, Peer, PolicyPort, Rule
+    from podfence.kube.objects import IPBlock, Labels, Peer, PolicyPort, Rule, Selector
     from podfence.policy.engine import Engine
     from podfence.policy.grants import CompiledPolicy
 
@@ -127,28 +126,25 @@ def _peer_gaps(engine: Engine, direction: Direction, peer: End, namespace: str, 
         if member.namespace != namespace:
             gaps.append(_Gap(_OTHER_NAMESPACE, f"the {role} is in namespace {member.namespace}"))
     else:
-        gaps += _namespace_gaps(engine, item.namespace_selector, member.namespace)
+        name = member.namespace
+        labels, whole = engine.state.labels_of_namespace(name), not engine.world.has_unknown_labels(name)
+        gaps += _label_gaps(item.namespace_selector, labels, f"namespace {name}", whole=whole)
     if item.pod_selector is not None:
-        gaps += _label_gaps(item.pod_selector, member.labels, f"the {role}")
+        gaps += _label_gaps(item.pod_selector, member.labels, f"the {role}", whole=not peer.more)
     return gaps
 
 
-def _namespace_gaps(engine: Engine, selector: Selector, name: str) -> list[_Gap]:
-    labels = engine.state.labels_of_namespace(name)
-    if not engine.world.has_unknown_labels(name):
-        return _label_gaps(selector, labels, f"namespace {name}")
-    # Its name is the one label that is known (semantics 13.3).
-    failed = [item for item in selector.requirements if not holds(item, labels)]
-    named = Selector(tuple(item for item in failed if item.key == NAME_LABEL))
-    gaps = _label_gaps(named, labels, f"namespace {name}")
-    if len(gaps) < len(failed):
-        gaps.append(_Gap(_FAILED_REQUIREMENT, f"the labels of namespace {name} are not known"))
-    return gaps
-
-
-def _label_gaps(selector: Selector, labels: Labels, who: str) -> list[_Gap]:
-    failed = [item for item in selector.requirements if not holds(item, labels)]
-    return [_Gap(_FAILED_REQUIREMENT, f"{who} has {label_text(labels, item.key)}") for item in failed]
+def _label_gaps(selector: Selector, labels: Labels, who: str, *, whole: bool) -> list[_Gap]:
+    """Return a gap for each requirement that does not surely hold; there may be more labels if not `whole`."""
+    answers = ((item.key, may_hold(item, labels, whole=whole)) for item in selector.requirements)
+    return [
+        _Gap(
+            _FAILED_REQUIREMENT,
+            f"{who} has {label_text(labels, key)}" if holds is False else f"label {key} of {who} is not known",
+        )
+        for key, holds in answers
+        if not holds
+    ]
 
 
 def _block_gaps(engine: Engine, peer: End, block: IPBlock, role: str) -> list[_Gap]:

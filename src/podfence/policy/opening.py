@@ -68,8 +68,8 @@ def with_policy(engine: Engine, policy: NetworkPolicy) -> Engine:
 
 def opened_by_policy(before: Engine, after: Engine, policy: NetworkPolicy, asked: Asked) -> tuple[Opened, ...]:
     """Return what a policy that is new or changed admits besides what was asked; raises TooLargeError."""
-    compiled = _compiled(after, policy)
-    known = _compiled(before, policy)
+    compiled = next(_compiled(after, policy))
+    known = next(_compiled(before, policy), None)
     subjects = _subjects(before, compiled, asked)
     direction = asked.direction
     if known is not None and known.isolates(direction) and not compiled.isolates(direction):
@@ -113,9 +113,8 @@ def opened_by_labels(engine: Engine, member: Member, labels: Labels, asked: Aske
 
 def isolates_others(before: Engine, after: Engine, policy: NetworkPolicy, asked: Asked) -> bool:
     """Return whether a policy isolates a pod that was not isolated before."""
-    return any(
-        not any(before.concerned(asked.direction, end)) for end in _subjects(before, _compiled(after, policy), asked)
-    )
+    subjects = _subjects(before, next(_compiled(after, policy)), asked)
+    return any(not any(before.concerned(asked.direction, end)) for end in subjects)
 
 
 def is_for_workload_only(engine: Engine, policy: CompiledPolicy, asked: Asked) -> bool:
@@ -128,8 +127,9 @@ def end_text(end: End) -> str:
     return display_name(end.member.workload or end.member.key) if isinstance(end, PodEnd) else end_name(end)
 
 
-def _compiled(engine: Engine, policy: NetworkPolicy) -> CompiledPolicy:
-    return next((item for item in engine.policies(policy.namespace) if item.key == policy.key), None)  # type: ignore[return-value]
+def _compiled(engine: Engine, policy: NetworkPolicy) -> Iterator[CompiledPolicy]:
+    """Yield the policy of that name, if there is one."""
+    return (item for item in engine.policies(policy.namespace) if item.key == policy.key)
 
 
 def _subjects(engine: Engine, policy: CompiledPolicy, asked: Asked) -> list[PodEnd]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, cast
 
 from podfence.cluster.members import display_name
 from podfence.cluster.state import NAME_LABEL
@@ -43,7 +43,7 @@ from podfence.sets.ports import PROTOCOLS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from podfence.kube.objects import Labels, Rule
+    from podfence.kube.objects import Labels, Protocol, Rule
     from podfence.policy.changes import Change, Opened
     from podfence.policy.engine import Engine
     from podfence.policy.grants import CompiledPolicy
@@ -256,7 +256,7 @@ def _ports(ports: PortSet) -> tuple[PortItem, ...]:
     for protocol, first, last in ports.ranges() if ports != PortSet.ALL else ():
         if protocol not in PROTOCOLS or first is None or last is None:
             return ()
-        known: Literal["TCP", "UDP", "SCTP"] = protocol  # type: ignore[assignment]
+        known = cast("Protocol", protocol)
         if PortSet.whole(protocol) == PortSet.of(protocol, first, last):
             found.append(PortItem(protocol=known))
         else:

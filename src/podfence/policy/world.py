@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from podfence.policy.options import Options
     from podfence.sets.addresses import Family
 
-_BORN_WITH: Final = frozenset({"default", "kube-public", "kube-node-lease"})
+BORN_WITH: Final = frozenset({"default", "kube-public", "kube-node-lease"})
 """Namespaces that every cluster has, with no label but their name."""
 
 _SERVICE_RANGES: Final = ("10.96.0.0/12", "10.43.0.0/16", "172.30.0.0/16", "172.20.0.0/16", "10.152.183.0/24")
@@ -72,7 +72,7 @@ class World:
 
     def has_unknown_labels(self, namespace: str) -> bool:
         """Return whether a namespace may have labels that were not read (semantics 13.3)."""
-        if "Namespace" not in self._open or namespace in _BORN_WITH:
+        if "Namespace" not in self._open or namespace in BORN_WITH:
             return False
         return namespace not in self._state.namespaces or namespace in self._state.implied
 

@@ -55,19 +55,20 @@ class Boot:
         is_judging: Callable[[], bool],
         say: Callable[[str], None],
     ) -> None:
-        """Release what is held when `is_judging` first says so, and keep the files, for ever.
+        """Release what is held when `is_judging` first says so, and keep the files, for ever if anything is wanted.
 
         `pod_cidrs` are those of the Node, None if it is not known yet; what was done is told to `say`. What was kept
         for the last boot stays until the Node is known: it is the best that there is.
         """
         clock = asyncio.get_running_loop().time
-        released, due = False, clock()
-        while True:
+        released, kept, due = False, False, clock()
+        while not (released and kept and self._wanted is None):
             judging = is_judging()
             if judging and not released:
                 released = await asyncio.to_thread(self._release, say)
             if clock() >= due and (found := pod_cidrs()) is not None:
                 self.findings = await asyncio.to_thread(self.keep, found)
+                kept = not self.findings
                 due = clock() + _EVERY
             await asyncio.sleep(_EVERY if released or judging else _SOON)
 
