@@ -80,15 +80,20 @@ class Network:
     def _connect(self, number: int, addresses: Sequence[str], end: subprocess.Popen[str]) -> list[str]:
         """Give an end its addresses; return the router's commands for its side."""
         here = f"end{number}"
-        self._ip(self._router, [f"link add {here} type veth peer name pod netns {end.pid}"])
+        router_mac, mac = (f"02:00:00:{side}:{number >> 8:02x}:{number & 255:02x}" for side in ("01", "02"))
+        link = f"link add {here} address {router_mac} type veth peer name pod address {mac} netns {end.pid}"
+        self._ip(self._router, [link])
         lines = ["link set lo up", "link set pod up", *(f"addr add {item}/{bits(item)} dev pod" for item in addresses)]
         lines += ["route add default via 169.254.1.1 dev pod onlink", "-6 route add default via fe80::1 dev pod onlink"]
+        # All namespaces of a machine share one table of neighbours, and while it is full datagrams are lost.
+        lines += [f"neigh add {item} lladdr {router_mac} dev pod nud permanent" for item in ("169.254.1.1", "fe80::1")]
         self._ip(end, lines)
         return [
             f"link set {here} up",
             f"addr add 169.254.1.1/32 dev {here}",
             f"addr add fe80::1/64 dev {here} nodad",
             *(f"{'-6 ' if ':' in item else ''}route add {item}/{bits(item)} dev {here}" for item in addresses),
+            *(f"neigh add {item} lladdr {mac} dev {here} nud permanent" for item in addresses),
         ]
 
     def _ip(self, process: subprocess.Popen[str], lines: list[str]) -> None:
