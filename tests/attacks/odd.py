@@ -51,8 +51,16 @@ def attached(bed: Bed, wire: Callable[[Bed], End], told: Told, sender: str = "c"
         whole["metadata"] |= {"namespace": told.namespace, "labels": {"app": told.app}}
         bed.cluster.put(namespace(told.namespace), whole)
         stack.callback(bed.cluster.delete, whole)
+        # Before the agent has heard of the pod, others reach it as they reach anybody outside the node.
+        bed.until(lambda: not bed.guarded or known(bed, end), "the agent has programmed the pod")
         bed.until(lambda: reached(bed, sender, end), f"{sender} connects to the pod")
         yield end
+
+
+def known(bed: Bed, end: End) -> bool:
+    """Return whether the kernel of the guarded node has the addresses of a pod."""
+    told = (bed.run("n1", "nft", "-j", "list", "set", "inet", "podfence", f"known{family}") for family in (4, 6))
+    return all(f'"{address}"' in text for address, text in zip((end.four, end.six), told, strict=True))
 
 
 def reached(bed: Bed, sender: str, end: End) -> bool:
@@ -83,7 +91,7 @@ def check_forbidden(pair: Pair, name: str = "o") -> None:
             address = bed[name].address(4 if port == 80 else 6)
             assert plain.connection(bed, sender, name, address, port, patience=patience) is not bed.guarded, sender
         for source in (bed["x"].four, bed["x"].six, "198.51.100.7", "2001:db8:1::7"):
-            assert spoofed(bed, name, source) is not bed.guarded, source
+            assert spoofed(bed, name, source) is not bed.guarded, (bed.guarded, source)
 
 
 def spoofed(bed: Bed, name: str, source: str, receiver: str = "a") -> bool:
