@@ -9,7 +9,7 @@ WORKERS := 3
 SECONDS := 600
 START := 1000000
 
-.PHONY: help setup demo test test-long fuzz fuzz-packets test-kubernetes test-sessions lint bench bench-kubernetes format lock wheel image helm install-yaml clean distclean
+.PHONY: help setup demo test test-long fuzz fuzz-packets test-kubernetes test-sessions lint bench bench-kubernetes format lock wheel image site helm install-yaml clean distclean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
@@ -63,18 +63,22 @@ format: setup ## put the code into the house style
 	$(BIN)/ruff format .
 
 COMPILE := uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-	--no-header --no-emit-index-url --no-emit-find-links --extra agent
+	--no-header --no-emit-index-url --no-emit-find-links
 
-lock: setup ## pin the newest versions of all dependencies: dev.lock and agent.lock in requirements/
+lock: setup ## pin the newest versions of all dependencies: the .lock files in requirements/
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/$(COMPILE) --output-file requirements/dev.lock pyproject.toml requirements/dev.txt
-	$(BIN)/$(COMPILE) --constraint requirements/dev.lock --output-file requirements/agent.lock pyproject.toml
+	$(BIN)/$(COMPILE) --extra agent --output-file requirements/dev.lock pyproject.toml requirements/dev.txt
+	$(BIN)/$(COMPILE) --extra agent --constraint requirements/dev.lock --output-file requirements/agent.lock pyproject.toml
+	$(BIN)/$(COMPILE) --constraint requirements/dev.lock --output-file requirements/site.lock requirements/site.txt
 
 wheel: setup ## build dist/podfence-*.whl
 	$(BIN)/hatchling build --target wheel --directory dist
 
 image: setup ## build dist/podfence-image.tar, the image of the agent, from Debian packages; needs root, mmdebstrap and buildah
 	@sh scripts/image
+
+site: setup ## build the documentation as a site, build/site; links that lead nowhere are errors
+	@sh scripts/site
 
 helm: ## print the helm to use: the one on PATH, or build/bin/helm, built from its Go module if need be
 	@sh scripts/helm
