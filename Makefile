@@ -9,7 +9,7 @@ WORKERS := 3
 SECONDS := 600
 START := 1000000
 
-.PHONY: help setup demo test test-long fuzz fuzz-packets test-kubernetes test-sessions lint bench bench-kubernetes format lock wheel image site helm install-yaml clean distclean
+.PHONY: help setup demo test test-long fuzz fuzz-packets test-kubernetes test-sessions lint bench bench-kubernetes format lock wheel image release site helm install-yaml clean distclean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
@@ -70,12 +70,16 @@ lock: setup ## pin the newest versions of all dependencies: the .lock files in r
 	$(BIN)/$(COMPILE) --extra agent --output-file requirements/dev.lock pyproject.toml requirements/dev.txt
 	$(BIN)/$(COMPILE) --extra agent --constraint requirements/dev.lock --output-file requirements/agent.lock pyproject.toml
 	$(BIN)/$(COMPILE) --constraint requirements/dev.lock --output-file requirements/site.lock requirements/site.txt
+	$(BIN)/$(COMPILE) --constraint requirements/dev.lock --output-file requirements/release.lock requirements/release.txt
 
 wheel: setup ## build dist/podfence-*.whl
 	$(BIN)/hatchling build --target wheel --directory dist
 
 image: setup ## build dist/podfence-image.tar, the image of the agent, from Debian packages; needs root, mmdebstrap and buildah
 	@sh scripts/image
+
+release: setup ## make everything that is released of this commit, in dist/release; needs what `make image` needs, and helm
+	@sh scripts/release $(ARGS)
 
 site: setup ## build the documentation as a site, build/site; links that lead nowhere are errors
 	@sh scripts/site

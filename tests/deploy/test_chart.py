@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VALUES: dict[str, Any] = yaml.safe_load((helm.CHART / "values.yaml").read_text())
+APP_VERSION: str = yaml.safe_load((helm.CHART / "Chart.yaml").read_text())["appVersion"]
 SCHEMA: dict[str, Any] = json.loads((helm.CHART / "values.schema.json").read_text())
 
 # What the agent asks of the API server: the kinds it follows, and Events about its node and about policies.
@@ -324,7 +325,7 @@ def test_address_of_the_api_server_becomes_what_clients_in_pods_read() -> None:
     ("values", "image"),
     [
         ("image.tag=1.2.3", "podfence:1.2.3"),
-        ("image.repository=registry.example/net/podfence", "registry.example/net/podfence:0.1.0"),
+        ("image.repository=registry.example/net/podfence", f"registry.example/net/podfence:{APP_VERSION}"),
         (f"image.tag=1.2.3,image.digest=sha256:{'0' * 64}", f"podfence@sha256:{'0' * 64}"),
     ],
 )
