@@ -28,12 +28,12 @@ from podfence.lab import node_agent
 from podfence.netlink.asking import NetlinkError
 from podfence.nft.element import Element
 from podfence.nft.errors import NftError, PermissionDeniedError
-from podfence.nft.fake import FakeRunner
 from podfence.nft.sets import Elements
 from podfence.nft.transaction import Transaction
 from podfence.policy.options import Options
 from podfence.sets.addresses import parse_address
 from tests.agent.live import added, deleted
+from tests.nft.fake import FakeRunner
 from tests.policy.parts import app, pod, policy, rule, space
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from podfence.agent.node.source import QueueSource
 from podfence.agent.source import Bookmark, Synced
 from podfence.dataplane.settings import Settings
 from podfence.nft.errors import NftError
-from podfence.nft.fake import FakeRunner
 from podfence.policy.options import Options
 from tests.agent.live import added
 from tests.agent.test_loop import START, more
+from tests.nft.fake import FakeRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,13 +18,13 @@ from podfence.dataplane.compiler import AT_ONCE
 from podfence.dataplane.enforcer import Enforcer
 from podfence.dataplane.groups import MOST_LISTED
 from podfence.dataplane.ruleset import TABLE, Ruleset, read_back
-from podfence.nft.fake import FakeRunner
 from podfence.policy.ends import AddressEnd, NodeEnd, PodEnd
 from podfence.policy.engine import Bound
 from podfence.sets import PortSet
 from podfence.sets.addresses import AddressSet, family_of, format_address, parse_address
 from tests.dataplane import dense
 from tests.dataplane.simulate import forwarded, taken_in
+from tests.nft.fake import FakeRunner
 from tests.twin import boundaries, strategies
 from tests.twin.addresses import parse_address as parse_twin
 from tests.twin.effort import part, tried

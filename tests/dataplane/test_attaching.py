@@ -22,7 +22,6 @@ from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, read_back
 from podfence.dataplane.settings import Settings
 from podfence.kube.objects import Node
 from podfence.nft.errors import MissingFeatureError, NotFoundError
-from podfence.nft.fake import FakeRunner
 from podfence.nft.process import NftRunner
 from podfence.nft.table import Table
 from podfence.nft.transaction import Transaction
@@ -30,6 +29,7 @@ from podfence.sets.addresses import V6_FIRST, parse_address
 from tests.dataplane.bed import A, Bed, C, X
 from tests.dataplane.frames import IPV4, ether, udp
 from tests.dataplane.watched import Watched
+from tests.nft.fake import FakeRunner
 from tests.policy.parts import app, pod, policy, space
 from tests.spaces import Space
 

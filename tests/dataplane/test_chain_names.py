@@ -14,9 +14,9 @@ from podfence.dataplane.enforcer import Enforcer
 from podfence.dataplane.objects import NameTakenError, Objects
 from podfence.dataplane.ruleset import TABLE, digest, read_back
 from podfence.kube.objects import PolicyPort
-from podfence.nft.fake import FakeRunner
 from podfence.nft.names import NAME_LIMIT
 from podfence.nft.sets import Set
+from tests.nft.fake import FakeRunner
 from tests.policy.parts import app, pod, policy, rule, space
 
 if TYPE_CHECKING:

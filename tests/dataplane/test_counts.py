@@ -10,7 +10,7 @@ from podfence.dataplane import counts
 from podfence.dataplane.counts import Count
 from podfence.dataplane.enforcer import Enforcer
 from podfence.kube.objects import KubeObject, NetworkPolicy, Peer
-from podfence.nft.fake import FakeRunner
+from tests.nft.fake import FakeRunner
 from tests.policy.parts import app, pod, policy, rule, space
 
 FROM_WEB = rule(Peer(pod_selector=app("web")))

@@ -21,7 +21,6 @@ from podfence.dataplane.verdicts import rule_chain
 from podfence.kube.objects import Key, KubeObject, Node, Peer, PolicyPort
 from podfence.nft.chain import Chain
 from podfence.nft.errors import NotFoundError, PermissionDeniedError
-from podfence.nft.fake import FakeRunner
 from podfence.nft.rule import Rule
 from podfence.nft.sets import Elements
 from podfence.nft.table import Table
@@ -29,6 +28,7 @@ from podfence.nft.transaction import Transaction
 from podfence.policy.options import Options
 from podfence.policy.verdict import Direction
 from tests.dataplane import dense
+from tests.nft.fake import FakeRunner
 from tests.policy.parts import app, block, pod, policy, rule, space
 
 NODE = Node(name="n1", labels={}, pod_cidrs=("10.0.0.0/24",))

@@ -21,13 +21,13 @@ from podfence.dataplane.settings import Settings
 from podfence.kube.objects import KubeObject, Node, Peer, PolicyPort
 from podfence.netlink.asking import NetlinkError
 from podfence.nft.errors import NoBufferSpaceError
-from podfence.nft.fake import FakeRunner
 from podfence.policy.options import Options
 from podfence.sets import PortSet
 from podfence.sets.addresses import family_of, parse_address
 from podfence.sets.ports import PROTOCOLS
 from tests.dataplane import dense
 from tests.dataplane.simulate import Walk
+from tests.nft.fake import FakeRunner
 from tests.policy.parts import app, pod, policy, rule, space
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 from bench.hostile import NODE, SHAPES
 from podfence.api import Cluster
 from podfence.dataplane.enforcer import Enforcer
-from podfence.nft.fake import FakeRunner
+from tests.nft.fake import FakeRunner
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,13 @@ from podfence.dataplane.ruleset import Ruleset
 from podfence.dataplane.settings import Settings
 from podfence.dataplane.tracing import differences, frame_differences, side
 from podfence.kube.objects import Node
-from podfence.nft.fake import FakeRunner
 from podfence.policy.verdict import Direction
 from podfence.sets import PortSet
 from podfence.sets.addresses import family_of, parse_address
 from tests.dataplane import dense
 from tests.dataplane.simulate import Walk
 from tests.dataplane.test_flows import ENDS, OWN
+from tests.nft.fake import FakeRunner
 from tests.policy.parts import pod, space
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ import pytest
 
 from podfence.nft.element import DROP
 from podfence.nft.errors import NftError, NotFoundError
-from podfence.nft.fake import FakeRunner
 from podfence.nft.rule import Rule
 from podfence.nft.sets import Map, Set
 from tests.nft.cases import CASES
 from tests.nft.comparison import PEERS, C, T, base, held, new, of, outcome
+from tests.nft.fake import FakeRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,6 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 from podfence.nft.chain import Chain
 from podfence.nft.element import DROP, Element, goto, jump
-from podfence.nft.fake import FakeRunner
 from podfence.nft.rule import Rule
 from podfence.nft.sets import Elements, Map, Set
 from podfence.nft.transaction import Object, Transaction
@@ -34,6 +33,7 @@ from tests.nft.comparison import (
     outcome,
     refusal,
 )
+from tests.nft.fake import FakeRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from podfence.nft.errors import MissingFeatureError, NotFoundError, NotInstalledError, PermissionDeniedError
-from podfence.nft.fake import FakeRunner
 from podfence.nft.probe import bridge_features, features, probe
 from podfence.nft.process import NftRunner
 from podfence.nft.table import Table
+from tests.nft.fake import FakeRunner
 
 if TYPE_CHECKING:
     from pathlib import Path

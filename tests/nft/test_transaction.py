@@ -8,11 +8,11 @@ import pytest
 from podfence.nft.chain import Chain, Hook
 from podfence.nft.element import DROP, Element, goto
 from podfence.nft.errors import InvalidError
-from podfence.nft.fake import FakeRunner
 from podfence.nft.rule import Rule
 from podfence.nft.sets import Elements, Map, Set
 from podfence.nft.table import Table
 from podfence.nft.transaction import CHUNK, Transaction
+from tests.nft.fake import FakeRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable

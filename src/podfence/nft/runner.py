@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can carry out a transaction and read a table back: nft itself, or the fake."""
+"""What can carry out a transaction and read a table back: nft itself, or one in memory for tests."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from podfence.agent.node.drops import AGAIN, Drops, DropTotals
 from podfence.dataplane.ruleset import TABLE
 from podfence.nft.errors import NotFoundError
-from podfence.nft.fake import FakeRunner
 from podfence.nft.runner import RuleCounter
+from tests.nft.fake import FakeRunner
 
 if TYPE_CHECKING:
     from podfence.nft.table import Table

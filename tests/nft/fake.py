@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from podfence.nft.chain import Chain
 from podfence.nft.errors import AlreadyExistsError, NftError, NotFoundError
-from podfence.nft.fake_table import EXISTS, MISSING, FakeTable
 from podfence.nft.listing import in_order
 from podfence.nft.rule import Rule
 from podfence.nft.runner import Contents, RuleCounter
 from podfence.nft.sets import Elements, Map, Set
 from podfence.nft.table import Table
+from tests.nft.fake_table import EXISTS, MISSING, FakeTable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from podfence.nft.element import Verdict
 from podfence.nft.errors import AlreadyExistsError, BusyError, NftError, NotFoundError
-from podfence.nft.fake_elements import Store
 from podfence.nft.sets import Elements, Map, Set
+from tests.nft.fake_elements import Store
 
 if TYPE_CHECKING:
     from podfence.nft.chain import Chain
