@@ -186,7 +186,7 @@ def test_module_is_the_command(tmp_path: Path) -> None:
 
 HEAVY = (
     *("aiohttp", "asyncio", "ctypes", "email", "http", "ipaddress", "json", "logging", "multiprocessing", "pathlib"),
-    *("pathspec", "rich", "selectors", "shutil", "socket", "ssl", "subprocess", "tempfile", "tomllib", "urllib"),
+    *("pathspec", "selectors", "shutil", "socket", "ssl", "subprocess", "tempfile", "tomllib", "urllib"),
     *("podfence.agent", "podfence.dataplane", "podfence.lab", "podfence.netlink", "podfence.nft"),
     *("podfence.kube.access", "podfence.kube.live", "podfence.kube.rendering", "podfence.kube.unapplied"),
     *("podfence.analysis.overview", "podfence.report.structured", "podfence.report.documents"),
@@ -208,7 +208,7 @@ finally:
 
 @pytest.mark.parametrize("argument", ["--help", "version"])
 def test_a_command_that_reads_nothing_loads_no_heavy_module(argument: str, tmp_path: Path) -> None:
-    script = LOADED_BY.format(arguments=[argument], heavy=("asyncio", "rich", "yaml"))
+    script = LOADED_BY.format(arguments=[argument], heavy=("asyncio", "yaml"))
     answer = run(sys.executable, "-c", script, cwd=tmp_path)
 
     assert answer.returncode == 0, answer.stderr

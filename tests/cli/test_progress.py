@@ -31,7 +31,9 @@ def test_a_bar_with_counts_appears_only_after_a_second_and_goes_away(monkeypatch
     bar.close()
     assert "reading" in stream.getvalue()
     assert "300/400" in stream.getvalue()
-    assert stream.getvalue().endswith("\x1b[2K")
+    shown_as = stream.getvalue()
+    assert shown_as.endswith("\n\x1b[1A\x1b[2K")
+    assert shown_as.count("\n") == 1
 
 
 @pytest.mark.parametrize(("stream", "quiet"), [(io.StringIO(), False), (Terminal(), True)])

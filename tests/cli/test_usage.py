@@ -207,7 +207,7 @@ def test_help_version_and_completion_start_without_heavy_imports(args: tuple[str
 
     imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
     assert "podfence.cli.main" in imported
-    assert imported & {"msgspec", "yaml", "rich", "asyncio", "podfence.api"} == set()
+    assert imported & {"msgspec", "yaml", "asyncio", "podfence.api"} == set()
 
 
 def test_reading_files_imports_nothing_that_reaches_clusters(shop: str, program: Program) -> None:

@@ -11,10 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TextIO
 
-    from rich.progress import Progress
+    from click._termui_impl import ProgressBar
 
 PATIENCE = 1.0
 """Seconds without a bar; most commands end before."""
+
+LINE_BEFORE_AWAY = "\x1b[1A\x1b[2K"
+"""What clears the line before the cursor's: a bar that is finished ends its line."""
 
 
 class Bar:
@@ -26,30 +29,28 @@ class Bar:
         self._task = task
         self._clock = clock
         self._start = clock()
-        self._progress: Progress | None = None
+        self._shown: ProgressBar[int] | None = None
 
     def advance(self, done: float, total: int) -> None:
         """Show that `done` of `total` are done."""
-        if self._progress is None:
+        if self._shown is None:
             if self._clock() - self._start < PATIENCE:
                 return
-            self._progress = self._open()
-            self._progress.add_task(self._task, total=total)
-        self._progress.update(self._progress.task_ids[0], completed=done, total=total)
+            self._shown = self._open(total)
+        self._shown.length = total
+        self._shown.update(int(done) - self._shown.pos)
 
     def close(self) -> None:
         """Take the bar away."""
-        if self._progress is not None:
-            self._progress.stop()
+        if self._shown is not None:
+            self._shown.render_finish()
+            self._stream.write(LINE_BEFORE_AWAY)
+            self._stream.flush()
 
-    def _open(self) -> Progress:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
+    def _open(self, total: int) -> ProgressBar[int]:
+        import click
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn())
-        progress = Progress(*columns, console=Console(file=self._stream), transient=True)
-        progress.start()
-        return progress
+        return click.progressbar(length=total, label=self._task, show_pos=True, show_eta=False, file=self._stream)
 
 
 @contextmanager

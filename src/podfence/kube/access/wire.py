@@ -20,9 +20,6 @@ class Quiet(msgspec.Struct, kw_only=True):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(...)"
 
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        return []
-
 
 class Extension(Quiet):
     """One extension, of which only clusters' `EXEC_EXTENSION` is used."""
