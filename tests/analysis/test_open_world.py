@@ -233,16 +233,26 @@ FREE, TO_DB = (
     pod("web", "10.1.0.1", node="n1"),
     policy("p", app("web"), egress=[rule(Peer(pod_selector=app("db")), ports=[PolicyPort("TCP", 8080)])]),
 )
+
+
+def slices(service: str, *addresses: str) -> EndpointSlice:
+    backends = tuple(Backend((address,)) for address in addresses)
+    return EndpointSlice(
+        namespace="shop", name=f"{service}-1", service=service, backends=backends, ports=(EndpointPort(8080),)
+    )
+
+
 OF_DB, OF_ANY = "the backends of Service shop/db", "the backends of Service shop/any"
 DB, ANY = svc("db", {"app": "db"}), svc("any", None)
-SLICE = EndpointSlice(
-    namespace="shop", name="any", service="any", backends=(Backend(("203.0.113.9",)),), ports=(EndpointPort(8080),)
-)
+SLICE = slices("any", "203.0.113.9")
 AT = "whether 10.96.0.5 is a Service's"
 SERVICES: list[Row] = [
     ("a selector that no pod has", [SHOP, FREE, DB], "shop/web", "shop/svc/db", "80", "", "depends", OF_DB),
     ("a selector that no pod has, closed", [SHOP, FREE, DB], "shop/web", "shop/svc/db", "80", "world=closed", "denied", ""),
     ("a selector that no pod has, pods closed", [SHOP, FREE, DB], "shop/web", "shop/svc/db", "80", "world=closed:Pod", "denied", ""),
+    ("a selector that no pod has, and an empty slice says so", [SHOP, FREE, DB, slices("db")], "shop/web", "shop/svc/db", "80", "", "denied", ""),
+    ("a selector of a pod that was not read, in a slice", [SHOP, FREE, DB, slices("db", "10.1.0.3")], "shop/web", "shop/svc/db", "80", "", "depends", OF_DB),
+    ("no selector, and an empty slice", [SHOP, FREE, ANY, slices("any")], "shop/web", "shop/svc/any", "80", "", "denied", ""),
     ("a selector that a pod has", [SHOP, FREE, DB, pod("db", "10.1.0.3")], "shop/web", "shop/svc/db", "80", "", "allowed", ""),
     ("egress admits such pods", [SHOP, FREE, DB, TO_DB], "shop/web", "shop/svc/db", "80", "", "depends", OF_DB),
     ("egress admits such pods at another port", [SHOP, FREE, svc("db", {"app": "db"}, target=9090), TO_DB], "shop/web", "shop/svc/db", "80", "", "denied", ""),

@@ -27,11 +27,16 @@ if TYPE_CHECKING:
 
 
 def has_unknown_backends(engine: Engine, destination: ServiceEndpoint) -> bool:
-    """Return whether a Service may have backends that were not read, since none was."""
+    """Return whether a Service may have backends that were not read, since none was.
+
+    A cluster keeps an EndpointSlice of every Service with a selector, and leaves it empty while no pod has the labels.
+    """
     service = destination.service
+    pieces = recorded(engine.state, service.namespace, service.name)
     if service.selector is None:
-        return engine.world.is_open("EndpointSlice") and not recorded(engine.state, service.namespace, service.name)
-    return engine.world.is_open("Pod") and not selected(engine.state, service)
+        return engine.world.is_open("EndpointSlice") and not pieces
+    is_empty = bool(pieces) and not any(piece.backends for piece in pieces)
+    return engine.world.is_open("Pod") and not is_empty and not selected(engine.state, service)
 
 
 def unbacked(

@@ -9,6 +9,8 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import msgspec
+
 import podfence
 from podfence.lab.verification.compare import verify
 from podfence.sets import AddressSet
@@ -92,7 +94,33 @@ def compare(town: Town, servers: Servers, barrier: Barrier, cluster: podfence.Cl
                 town.bed.kubectl("-n", space, "delete", "networkpolicy", _LIFT)
             barrier.pass_through()
 
-    return verify(engine, prober, lifted, reserved=reserved(town))
+    return without_detours(verify(engine, prober, lifted, reserved=reserved(town)), cluster)
+
+
+def without_detours(found: Verification, cluster: podfence.Cluster) -> Verification:
+    """Return what was found without pods that ask another node at a NodePort, if externalTrafficPolicy is Local.
+
+    kube-proxy sends pods on to backends on any node, and answers from those on the pod's own node do not come back the
+    same way: nothing that a policy could be seen by.
+    """
+    ports = {
+        f"{port.protocol} {port.node_port}"
+        for service in cluster.state.services.values()
+        if service.external_traffic_policy == "Local"
+        for port in service.ports
+    }
+    home = {member.name: f"node:{member.node}" for member in cluster.state.members.values() if not member.host}
+
+    def is_detour(source: str, destination: str, port: str) -> bool:
+        return port in ports and destination.startswith("node:") and home.get(source, destination) != destination
+
+    trials = (each for each in found.trials if not is_detour(each.source, each.destination, each.port))
+    sources = (
+        (item, [each for each in item.sources if not is_detour(each, item.destination, item.port)])
+        for item in found.dead
+    )
+    dead = tuple(msgspec.structs.replace(item, sources=tuple(left)) for item, left in sources if left)
+    return msgspec.structs.replace(found, trials=tuple(trials), dead=dead)
 
 
 def told(verification: Verification) -> str:
