@@ -26,11 +26,7 @@ _DOCUMENTS = ("json", "yaml", "matrix-json")
 
 def formatted(*kinds: str) -> Callable[[_Function], _Function]:
     """Add ``-o`` with the formats of these kinds of answers, the first being the default."""
-    return of_formats(*formats.names(*kinds))
-
-
-def of_formats(*names: str) -> Callable[[_Function], _Function]:
-    """Add ``-o`` with these formats, the first being the default."""
+    names = formats.names(*kinds)
     return click.option(
         "-o",
         "--output",
