@@ -6,7 +6,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from podfence.cli import check, config, explain, options, version, why
+from podfence.cli import check, config, explain, options, why
 from podfence.cli import list as listing
 from podfence.cli.agent import status as agent_status
 from podfence.cli.lab import status as lab_status
@@ -59,7 +59,6 @@ def test_every_format_writes_its_kind_on_any_page(kind: str, name: str) -> None:
         (explain.command, ("Explanation",)),
         (options.command, ("Options",)),
         (config.command, ("Config",)),
-        (version.command, ("Version",)),
         (why.command, ("Why",)),
         (agent_status.command, ("AgentStatus",)),
         (lab_status.command, ("LabStatus",)),

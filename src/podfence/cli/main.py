@@ -55,9 +55,9 @@ def commands(ctx: click.Context, *, version: bool) -> int:
     """Answer who can talk to whom in a Kubernetes cluster, exactly, from its NetworkPolicies."""
     if ctx.invoked_subcommand is None:
         if version:
-            from podfence.cli.version import number
+            from podfence.cli.version import line
 
-            click.echo(f"podfence {number()}")
+            click.echo(line())
         else:
             click.echo(ctx.get_help())
     return 0

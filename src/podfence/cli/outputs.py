@@ -11,6 +11,7 @@ import click
 
 from podfence.cli import errors
 from podfence.report import formats
+from podfence.report.counts import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -26,7 +27,11 @@ _DOCUMENTS = ("json", "yaml", "matrix-json")
 
 def formatted(*kinds: str) -> Callable[[_Function], _Function]:
     """Add ``-o`` with the formats of these kinds of answers, the first being the default."""
-    names = formats.names(*kinds)
+    return of_formats(*formats.names(*kinds))
+
+
+def of_formats(*names: str) -> Callable[[_Function], _Function]:
+    """Add ``-o`` with these formats, the first being the default."""
     return click.option(
         "-o",
         "--output",
@@ -80,7 +85,8 @@ def write_as(
     that is said beside it.
     """
     if gaps and form not in _DOCUMENTS:
-        more = f", and {len(gaps) - 1} more places like this" if len(gaps) > 1 else ""
+        rest = len(gaps) - 1
+        more = f", and {counted(rest, 'more place')} (-v names them)" if rest else ""
         line = f"incomplete: {gaps[0]}{more}"
         if form == "csv":
             errors.complain(line)

@@ -10,16 +10,26 @@ import click
 
 from podfence.cli import outputs
 from podfence.cli.commands import Command
+from podfence.report import formats
 
 
 @click.command(cls=Command, examples="podfence version\npodfence version -o json")
-@outputs.formatted("Version")
+@outputs.of_formats("text", *formats.names("Version"))
 def command(form: str) -> int:
     """Print the version of podfence."""
-    from podfence.report.about import Version
+    if form == "text":
+        outputs.write([line()])
+    else:
+        from podfence.report.about import Version
 
-    outputs.write_as("Version", form, Version(version=number(), python=platform.python_version()), "never")
+        answer = Version(version=number(), python=platform.python_version())
+        outputs.write_as("Version", form, answer, "never")
     return 0
+
+
+def line() -> str:
+    """Return ``podfence 1.2.3``."""
+    return f"podfence {number()}"
 
 
 def number() -> str:

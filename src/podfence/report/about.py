@@ -56,11 +56,6 @@ class Config(Value, frozen=True, kw_only=True):
     given: tuple[str, ...]
 
 
-def version_line(answer: Version, _page: Page) -> Iterator[str]:
-    """Yield ``podfence 1.2.3``."""
-    yield f"podfence {answer.version}"
-
-
 def options(choices: dict[str, Choice]) -> Options:
     """Return the engine's options, named as `--set` takes them."""
     items = (

@@ -36,7 +36,6 @@ FORMATS: Final[dict[tuple[str, str], str]] = {
     ("Config", "text"): "about.config_table",
     ("Config", "json"): "structured.json_lines",
     ("Config", "yaml"): "structured.yaml_lines",
-    ("Version", "text"): "about.version_line",
     ("Version", "json"): "structured.json_lines",
     ("Version", "yaml"): "structured.yaml_lines",
     ("Why", "text"): "why.lines",
