@@ -196,6 +196,31 @@ def test_kubectls_log_header_is_not_repeated(run: Run, folder: Path, monkeypatch
     )
 
 
+def test_what_kubectl_writes_around_an_error_of_several_lines_is_not_repeated(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = 'E1129 06:47:28.308059   19248 run.go:72] "command failed" err=<'
+    said = ("# Warning: vars is deprecated.", header, "\taccumulating x: no host", "\t: exit status 128", " >")
+    program(folder, "kustomize", "printf '%s\\n' " + " ".join(f"'{line}'" for line in said) + " >&2; exit 1")
+    monkeypatch.setenv("PATH", f"{folder.parent / 'bin'}")
+    assert run("list", "-k", "d").stderr.startswith(
+        "d (kustomize): error: kustomize build failed: accumulating x: no host\n: exit status 128\npodfence: "
+    )
+
+
+def test_a_chart_for_another_version_says_how_to_name_one(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(
+        folder, "helm", "echo 'Error: chart requires kubeVersion: >= 1.22 which is incompatible with 1.20' >&2; exit 1"
+    )
+    monkeypatch.setenv("PATH", f"{folder.parent / 'bin'}")
+    assert (
+        "incompatible with 1.20 (--kube-version VERSION says for which to render)\n"
+        in run("list", "--helm", "d").stderr
+    )
+
+
 def test_inputs_of_all_kinds_can_be_mixed_and_repeated(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pod = (
         "apiVersion: v1\\nkind: Pod\\nmetadata: {name: %s, namespace: z}\\nspec: {containers: [{name: c, image: i}]}\\n"
@@ -236,3 +261,10 @@ def test_verbose_names_every_place_where_a_policy_may_lie(run: Run, folder: Path
     for name in "abc":
         (folder / f"{name}.yaml").write_text(BROKEN)
     assert run("list", "-f", "d", "--keep-going", "-v").stderr.count("note: incomplete: d/") == 3
+
+
+def test_a_policy_that_several_files_have_counts_once(run: Run, folder: Path) -> None:
+    for name in "ab":
+        policy = manifests.POLICY.replace("name: db, namespace: shop", "name: lost")
+        (folder / f"{name}.yaml").write_text(f"# {name}\n{policy}")
+    assert "note: 1 policy without a namespace is taken to be in default" in run("list", "-f", "d").stderr
