@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.measure import Measured, module, once, several
-from bench.report import Goal, Row, measurements
+from bench.report import Goal, Row, duration, measurements, table
 from bench.size import LARGE, MEDIUM, SMALL, Size
 
 if TYPE_CHECKING:
@@ -51,10 +52,14 @@ _OTHERS = (
 )
 _PARSING = """
 import contextlib, pathlib, sys, yaml
-for path in pathlib.Path(sys.argv[1]).rglob("*.yaml"):
+given = pathlib.Path(sys.argv[1])
+for path in [given] if given.is_file() else given.rglob("*.yaml"):
     with contextlib.suppress(yaml.YAMLError):
         list(yaml.load_all(path.read_bytes(), yaml.CSafeLoader))
 """
+
+_PLAIN = "A plain load is PyYAML with libyaml, in a process of its own: it builds no objects and answers nothing."
+_PLAIN_HEADS = ("against a plain load of the same YAML", "processor", "plain load", "ratio")
 
 
 def manifests(size: Size, folder: Path) -> Path:
@@ -82,6 +87,7 @@ def section(folder: Path, *, quick: bool) -> Section:
     short, long = (3, 1) if quick else (_SHORT, _LONG)
     two = folder / "two-pods.yaml"
     two.write_text(_TWO_PODS)
+    ratios: list[tuple[str, Measured, Measured]] = []
     rows = [
         Row("`python -c pass`, for comparison", several([sys.executable, "-c", "pass"], runs=short)),
         Row("`podfence --help`", several([PODFENCE, "--help"], runs=short, says="check"), Goal(0.1)),
@@ -91,6 +97,7 @@ def section(folder: Path, *, quick: bool) -> Section:
             Goal(0.15),
         ),
     ]
+    ratios.append((rows[-1].name, rows[-1].measured, _parsed(two, short)))
     others = foreign(folder)
     rows += [
         Row(
@@ -98,8 +105,8 @@ def section(folder: Path, *, quick: bool) -> Section:
             several([PODFENCE, "list", "-R", "-f", others], runs=long, says=" -> "),
             Goal(5.0),
         ),
-        Row("the same files parsed by PyYAML with libyaml", several([sys.executable, "-c", _PARSING, others], runs=1)),
     ]
+    ratios.append((rows[-1].name, rows[-1].measured, _parsed(others, 1)))
     for size, goal in ((SMALL, Goal(0.6)), (MEDIUM, Goal(1.5))):
         rows.append(Row(f"`list`, {size}", _listed(manifests(size, folder), short), goal))
     files = manifests(LARGE, folder)
@@ -108,12 +115,26 @@ def section(folder: Path, *, quick: bool) -> Section:
         Row(f"`list`, {LARGE}", _listed(files, long, warm=not quick), Goal(6.0, 500)),
         Row("the same files only loaded", loading),
     ]
+    ratios.append((rows[-2].name, rows[-2].measured, _parsed(files, 1)))
     for command in ("check", "explain"):
         measured = several(
             [PODFENCE, command, *_QUESTION, "-f", files], runs=long, codes=(0, 1, 3), says="kube-dns", warm=not quick
         )
         rows.append(Row(f"`{command}` on the same files", measured, Goal(loading.wall + _MARGIN)))
-    return measurements("Commands", "", rows)
+    found = measurements("Commands", _PLAIN, rows)
+    return replace(found, lines=(*found.lines, "", *table(_PLAIN_HEADS, map(_ratio, ratios))))
+
+
+def _parsed(path: Path, runs: int) -> Measured:
+    """Return what a plain load of YAML takes, which builds no objects and answers nothing."""
+    return several([sys.executable, "-c", _PARSING, path], runs=runs, warm=False)
+
+
+def _ratio(row: tuple[str, Measured, Measured]) -> tuple[str, ...]:
+    name, measured, plain = row
+    if measured.failure or not plain.cpu:
+        return name, measured.failure, plain.failure, ""
+    return name, duration(measured.cpu), duration(plain.cpu), f"{measured.cpu / plain.cpu:.2f}"
 
 
 def _listed(files: Path, runs: int, *, warm: bool = True) -> Measured:

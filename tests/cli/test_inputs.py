@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 QUESTION = ("check", "shop/api", "shop/db", "5432")
 BROKEN = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: [\n"
+POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: twice, namespace: shop}\nspec: {containers: [{name: c, image: i}]}\n"
 REFUSED = manifests.POLICY.replace("name: db, namespace: shop", "name: x, namespace: SPACE").replace(
     "port: 5432", "port: 0"
 )
@@ -74,7 +75,7 @@ def test_many_gaps_are_one_line(run: Run, folder: Path) -> None:
     for name in "abc":
         (folder / f"{name}.yaml").write_text(BROKEN)
     first = run("list", "-f", "d", "--keep-going").stdout.splitlines()[0]
-    assert first == "incomplete: d/a.yaml cannot be read, and 2 more places like this"
+    assert first == "incomplete: d/a.yaml cannot be read, and 2 more places (-v names them)"
 
 
 def test_with_a_namespace_only_what_may_touch_it_is_said(run: Run, folder: Path) -> None:
@@ -195,6 +196,31 @@ def test_kubectls_log_header_is_not_repeated(run: Run, folder: Path, monkeypatch
     )
 
 
+def test_what_kubectl_writes_around_an_error_of_several_lines_is_not_repeated(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = 'E1129 06:47:28.308059   19248 run.go:72] "command failed" err=<'
+    said = ("# Warning: vars is deprecated.", header, "\taccumulating x: no host", "\t: exit status 128", " >")
+    program(folder, "kustomize", "printf '%s\\n' " + " ".join(f"'{line}'" for line in said) + " >&2; exit 1")
+    monkeypatch.setenv("PATH", f"{folder.parent / 'bin'}")
+    assert run("list", "-k", "d").stderr.startswith(
+        "d (kustomize): error: kustomize build failed: accumulating x: no host\n: exit status 128\npodfence: "
+    )
+
+
+def test_a_chart_for_another_version_says_how_to_name_one(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(
+        folder, "helm", "echo 'Error: chart requires kubeVersion: >= 1.22 which is incompatible with 1.20' >&2; exit 1"
+    )
+    monkeypatch.setenv("PATH", f"{folder.parent / 'bin'}")
+    assert (
+        "incompatible with 1.20 (--kube-version VERSION says for which to render)\n"
+        in run("list", "--helm", "d").stderr
+    )
+
+
 def test_inputs_of_all_kinds_can_be_mixed_and_repeated(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pod = (
         "apiVersion: v1\\nkind: Pod\\nmetadata: {name: %s, namespace: z}\\nspec: {containers: [{name: c, image: i}]}\\n"
@@ -206,3 +232,39 @@ def test_inputs_of_all_kinds_can_be_mixed_and_repeated(run: Run, folder: Path, m
         (folder.parent / name).mkdir()
     result = run("list", "-o", "matrix", "-f", "d", "-k", "k1", "-k", "k2", "--helm", "h1", "--helm", "h2")
     assert [name for name in ("z/k1", "z/k2", "z/h1", "z/h2", "shop/sts/db") if name not in result.stdout] == []
+
+
+def test_of_warnings_of_one_kind_three_are_shown_and_all_with_verbose(run: Run, folder: Path) -> None:
+    for number in range(5):
+        (folder / f"{number}.yaml").write_text(f"# {number}\n{POD.replace('image: i', f'image: i{number}')}")
+    few, all_of_them = (run("list", "-f", "d", *flags).stderr for flags in ((), ("-v",)))
+    assert (few.count("replaces the one at"), few.count("note: 1 more warning like these; -v shows")) == (3, 1)
+    assert (all_of_them.count("replaces the one at"), all_of_them.count("more warning")) == (4, 0)
+
+
+def test_what_is_left_out_of_a_refused_folder_is_always_named(run: Run, folder: Path) -> None:
+    for number in range(5):
+        (folder / f"{number}.yaml").write_text(BROKEN)
+    assert run("list", "-f", "d", "--keep-going").stderr.count("warning: left out: ") == 5
+
+
+@pytest.mark.parametrize(
+    ("flags", "helps"), [(("-f", "d"), True), (("-f", "d/b.yaml"), False), (("-f", "d", "-f", "d/b.yaml"), True)]
+)
+def test_keep_going_is_named_where_it_would_help(run: Run, folder: Path, flags: tuple[str, ...], helps: bool) -> None:
+    (folder / "b.yaml").write_text(BROKEN)
+    assert ("--keep-going" in run("list", *flags).stderr) is helps
+    assert (run("list", *flags, "--keep-going").exit_code == 0) is helps
+
+
+def test_verbose_names_every_place_where_a_policy_may_lie(run: Run, folder: Path) -> None:
+    for name in "abc":
+        (folder / f"{name}.yaml").write_text(BROKEN)
+    assert run("list", "-f", "d", "--keep-going", "-v").stderr.count("note: incomplete: d/") == 3
+
+
+def test_a_policy_that_several_files_have_counts_once(run: Run, folder: Path) -> None:
+    for name in "ab":
+        policy = manifests.POLICY.replace("name: db, namespace: shop", "name: lost")
+        (folder / f"{name}.yaml").write_text(f"# {name}\n{policy}")
+    assert "note: 1 policy without a namespace is taken to be in default" in run("list", "-f", "d").stderr

@@ -244,7 +244,7 @@ def test_declared_named_and_other_ports_icmp_nodes_and_the_world_are_tried() -> 
     assert set(between(answer, "shop/web", "shop/db")) == {"TCP 5432", "TCP 4000", "UDP 4000", "ICMP"}
     named = between(answer, "shop/web", "shop/api")
     assert set(named) == {"TCP 80", "UDP 53", "TCP 9000", "TCP 9010", "TCP 4000", "UDP 4000", "ICMP"}
-    assert {item.port: item.kind for item in named.values()}["UDP 4000"] == "other UDP"
+    assert {item.port: item.port_kind for item in named.values()}["UDP 4000"] == "other UDP"
     into = {item.source for item in answer.trials if item.destination == "shop/api"}
     assert into == {
         *("shop/web", "shop/api", "shop/db", "node:n1", "node:n2"),
@@ -346,7 +346,7 @@ def test_an_undeclared_port_is_one_that_nobody_declares_or_names() -> None:
     ]
     answer = ask(Network(objects, Options()), objects, Options())
 
-    assert {item.port for item in answer.trials if item.kind == "other TCP"} == {"TCP 4100"}
+    assert {item.port for item in answer.trials if item.port_kind == "other TCP"} == {"TCP 4100"}
 
 
 def test_progress_ends_with_everything_done() -> None:

@@ -9,12 +9,12 @@ from podfence.agent.node.answer import (
     AgentStatus,
     Judged,
     Moment,
-    NodeAnswer,
     NodeConnection,
     NodeFinding,
     PodLinks,
     RuleCount,
     Watch,
+    Why,
 )
 from podfence.analysis.answers import (
     AddressBlock,
@@ -28,7 +28,8 @@ from podfence.analysis.answers import (
     Ports,
 )
 from podfence.analysis.overview import Ends, Overview, OverviewLine
-from podfence.lab.verification.result import Dead, LeftOut, Trial, Verification
+from podfence.lab.status import LabNode, LabPod, LabPolicy, LabService, LabStatus
+from podfence.lab.verification.result import ARRIVED, DeadTarget, LeftOut, Trial, verification
 from podfence.policy.changes import AddPeer, PeerItem, Remedy
 from podfence.policy.unknown import part
 from podfence.policy.verdict import Decision, Direction, Line, Miss, PolicyRef, Position, Reason, RuleRef, Tier, Verdict
@@ -202,10 +203,22 @@ def trial(source: str, destination: str, port: str, expected: Literal["allowed",
           kind: str = "", family: Literal[4, 6] = 4, reason: str = "") -> Trial:  # fmt: skip
     """Return a trial between pods named for their groups: ``shop/web-1`` is one of ``shop/deploy/web``."""
     one, other = (f"shop/deploy/{name.rpartition('/')[2].rpartition('-')[0]}" for name in (source, destination))
-    return Trial(source, destination, one, other, port, kind or port, family, expected, outcomes, reason)
+    return Trial(
+        source=source,
+        destination=destination,
+        source_group=one,
+        destination_group=other,
+        port=port,
+        port_kind=kind or port,
+        family=family,
+        expected=expected,
+        observed="allowed" if outcomes[-1] in ARRIVED else "denied",
+        outcomes=outcomes,
+        reason=reason,
+    )
 
 
-HOLDING = Verification(
+HOLDING = verification(
     trials=(
         trial("shop/web-1", "shop/api-1", "TCP 5000", "allowed", "open"),
         trial("shop/web-1", "shop/api-1", "TCP 4000", "denied", "timeout", kind="other TCP"),
@@ -215,7 +228,7 @@ HOLDING = Verification(
         trial("shop/job-1", "shop/web-1", "ICMP", "denied", "timeout"),
     ),
 )
-LEAKING = Verification(
+LEAKING = verification(
     trials=(
         trial("shop/web-1", "shop/db-1", "TCP 5432", "denied", "open", "open",
               reason=f"{FREE_EGRESS} | {DENIED.ingress}"),
@@ -225,14 +238,45 @@ LEAKING = Verification(
         trial("shop/api-2", "shop/web-1", "TCP 80", "allowed", "open"),
         trial("shop/api-1", "shop/web-1", "TCP 80", "denied", "timeout"),
     ),
-    dead=(Dead("shop/job-1", "UDP 53", 4, tuple(f"shop/web-{number}" for number in range(1, 7)), 6, "timeout"),),
+    dead=(
+        DeadTarget(
+            destination="shop/job-1",
+            port="UDP 53",
+            family=4,
+            sources=tuple(f"shop/web-{number}" for number in range(1, 7)),
+            connections=6,
+            outcome="timeout",
+        ),
+    ),
     left_out=(LeftOut("shop/tele SCTP 7000", "SCTP is not tried"),),
 )  # fmt: skip
 VERIFICATIONS = (HOLDING, LEAKING)
 
+LAB = LabStatus(
+    name="podfence",
+    network="bridge",
+    nodes=(LabNode(name="node-1", addresses=("10.0.0.1",), pods=1, agent="enforcing"),),
+    pods=(
+        LabPod(
+            namespace="shop",
+            name="web-1",
+            node="node-1",
+            addresses=("10.244.1.2",),
+            phase="Running",
+            restarts=0,
+            runs=("nginx: a stand-in",),
+        ),
+    ),
+    services=(
+        LabService(
+            namespace="shop", name="web", type="ClusterIP", addresses=("10.96.0.7",), ports=("80/TCP",), backends=1
+        ),
+    ),
+    policies=(LabPolicy(namespace="shop", name="web", real={"node-1": 0.004}, admitted=3, denied=1),),
+    waiting=("shop/db",),
+)
+
 STATUS = AgentStatus(
-    api_version="podfence/v1",
-    kind="AgentStatus",
     node="n1",
     version="1.2.3",
     started="2027-01-15T08:00:00Z",
@@ -254,10 +298,11 @@ STATUS = AgentStatus(
 )
 """The status of an agent with whatever can be wrong."""
 
-ON_A_NODE = NodeAnswer(
+ON_A_NODE = Why(
     node="n1",
     enforcing=True,
     verdict=DENIED,
+    differs=True,
     connections=(
         NodeConnection(
             source="shop/web (10.0.0.1)",

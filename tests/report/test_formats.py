@@ -6,8 +6,11 @@ from __future__ import annotations
 import click
 import pytest
 
-from podfence.cli import check, config, explain, options
+from podfence.cli import check, config, explain, options, why
 from podfence.cli import list as listing
+from podfence.cli.agent import status as agent_status
+from podfence.cli.lab import status as lab_status
+from podfence.cli.lab import verify
 from podfence.policy.options import describe
 from podfence.report import about, formats
 from podfence.report.formats import FORMATS
@@ -24,10 +27,20 @@ ANSWERS = {
     "Options": about.options(describe()),
     "Config": samples.CONFIG,
     "Version": samples.VERSION,
+    "Why": samples.ON_A_NODE,
+    "AgentStatus": samples.STATUS,
+    "LabStatus": samples.LAB,
+    "Verification": samples.LEAKING,
 }
 
 # A word that each answer has in every format.
-WORDS = {"Options": "self-traffic", "Config": "options", "Version": "1.2.3"}
+WORDS = {
+    "Options": "self-traffic",
+    "Config": "options",
+    "Version": "1.2.3",
+    "AgentStatus": "ready",
+    "LabStatus": "web-1",
+}
 
 
 @pytest.mark.parametrize(("kind", "name"), FORMATS)
@@ -46,6 +59,10 @@ def test_every_format_writes_its_kind_on_any_page(kind: str, name: str) -> None:
         (explain.command, ("Explanation",)),
         (options.command, ("Options",)),
         (config.command, ("Config",)),
+        (why.command, ("Why",)),
+        (agent_status.command, ("AgentStatus",)),
+        (lab_status.command, ("LabStatus",)),
+        (verify.command, ("Verification",)),
     ],
 )
 def test_a_command_offers_the_formats_of_its_answers(command: click.Command, kinds: tuple[str, ...]) -> None:

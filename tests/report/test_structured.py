@@ -12,7 +12,7 @@ import yaml
 
 from podfence.errors import PodfenceError
 from podfence.policy.options import describe
-from podfence.report import about, documents, formats, schema, structured, verification_document
+from podfence.report import about, formats, schema, structured
 from podfence.report.documents import KINDS
 from podfence.report.style import PAGE
 from tests.report import samples
@@ -31,15 +31,16 @@ DOCUMENTS = [
     about.options(describe()),
     samples.CONFIG,
     samples.VERSION,
-    *[verification_document.document(answer) for answer in samples.VERIFICATIONS],
+    *samples.VERIFICATIONS,
     samples.STATUS,
-    documents.why(samples.ON_A_NODE),
+    samples.LAB,
+    samples.ON_A_NODE,
 ]
 
 
 def _texts() -> Iterator[tuple[str, str]]:
     for document in DOCUMENTS:
-        yield type(document).__name__, "\n".join(structured.lines(document, "json"))
+        yield type(document).__name__, "\n".join(structured.json_lines(document))
     for connections in ((), samples.PODS):
         yield "PodConnections", "\n".join(structured.pods_json(connections))
 
@@ -68,8 +69,8 @@ def test_a_document_says_first_what_it_is(kind: str, text: str) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_yaml_states_the_same_facts_in_the_same_order(document: msgspec.Struct) -> None:
-    fromjson = json.loads("\n".join(structured.lines(document, "json")))
-    fromyaml = yaml.safe_load("\n".join(structured.lines(document, "yaml")))
+    fromjson = json.loads("\n".join(structured.json_lines(document)))
+    fromyaml = yaml.safe_load("\n".join(structured.yaml_lines(document)))
 
     assert json.dumps(fromyaml) == json.dumps(fromjson)
 
@@ -82,7 +83,7 @@ def test_yaml_of_pods_states_the_same_facts(connections: tuple[PodConnection, ..
 
 
 def test_ports_are_numbers_and_everything_is_a_flag() -> None:
-    answer = json.loads("\n".join(structured.lines(samples.SHOP, "json")))
+    answer = json.loads("\n".join(structured.json_lines(samples.SHOP)))
 
     assert answer["connections"][0]["ports"] == {
         "everything": False,
@@ -93,7 +94,7 @@ def test_ports_are_numbers_and_everything_is_a_flag() -> None:
 
 
 def test_a_verdict_names_policy_rule_file_line_miss_options_and_semantics() -> None:
-    answer = json.loads("\n".join(structured.lines(samples.DENIED, "json")))["ingress"]
+    answer = json.loads("\n".join(structured.json_lines(samples.DENIED)))["ingress"]
 
     assert answer["policies"][0]["position"] == {"file": "policies/db.yaml", "line": 3, "column": 1}
     assert (answer["nearest"]["rule"]["direction"], answer["nearest"]["rule"]["index"]) == ("ingress", 0)
@@ -161,7 +162,15 @@ def _conforms(value: object, rule: dict[str, Any], definitions: dict[str, Any]) 
     elif "enum" in rule:
         assert value in rule["enum"]
     else:
-        types = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool, "null": type(None)}
+        types = {
+            "object": dict,
+            "array": list,
+            "string": str,
+            "integer": int,
+            "number": float,
+            "boolean": bool,
+            "null": type(None),
+        }
         assert type(value) is types[rule["type"]], (value, rule)
     if isinstance(value, dict) and rule.get("type") == "object":
         known = rule.get("properties", dict.fromkeys(value, rule.get("additionalProperties")))

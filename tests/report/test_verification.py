@@ -8,10 +8,10 @@ import json
 import msgspec
 import pytest
 
-from podfence.lab.verification.result import Dead, LeftOut, Verification
+from podfence.lab.verification.result import DeadTarget, LeftOut, Verification
+from podfence.lab.verification.result import verification as answer_of
 from podfence.report import structured, verification
-from podfence.report.style import Style
-from podfence.report.verification_document import document
+from podfence.report.style import Page, Style
 from tests.report import samples
 
 
@@ -52,7 +52,7 @@ def test_what_many_sources_have_in_common_is_said_without_their_names() -> None:
     closed = [samples.trial(f"shop/p{number}-1", "shop/db-1", "ICMP", "denied", "timeout") for number in range(6)]
     closed[2] = samples.trial("shop/p2-1", "shop/db-1", "ICMP", "allowed", "open")
 
-    found = list(verification.lines(Verification(trials=(*open_to_all, *closed))))
+    found = list(verification.lines(answer_of(trials=(*open_to_all, *closed))))
 
     assert [line.split()[:-4] for line in found[1:4]] == [
         ["every", "source", "->", "shop/deploy/api"],
@@ -70,7 +70,7 @@ def test_ports_that_differ_alike_share_a_line() -> None:
         samples.trial("shop/a-1", "shop/b-1", "TCP 3", "denied", "refused", "refused", reason="egress: x | ingress: y")
     )
 
-    found = list(verification.lines(Verification(trials=tuple(trials))))
+    found = list(verification.lines(answer_of(trials=tuple(trials))))
 
     assert found[3:-2] == [
         "Differences",
@@ -87,7 +87,7 @@ def test_ports_are_named_where_others_were_left_out() -> None:
     trials = (samples.trial("shop/a-1", "shop/b-1", "ICMP", "denied", "timeout"),)
     left_out = (LeftOut("shop/deploy/a -> shop/deploy/b TCP 80", "it depends on option hairpin"),)
 
-    found = list(verification.lines(Verification(trials=trials, left_out=left_out)))
+    found = list(verification.lines(answer_of(trials=trials, left_out=left_out)))
 
     assert "none of ICMP" in found[1]
     assert "no port" not in found[1]
@@ -95,12 +95,12 @@ def test_ports_are_named_where_others_were_left_out() -> None:
 
 def test_a_source_that_gets_nowhere_is_one_line() -> None:
     dead = tuple(
-        Dead(f"shop/p{number}", port, 4, ("shop/cut",), 1, "timeout")
+        DeadTarget(f"shop/p{number}", port, 4, ("shop/cut",), 1, "timeout")
         for number in range(6)
         for port in ("TCP 80", "ICMP")
     )
 
-    found = list(verification.lines(Verification(trials=(), dead=dead)))
+    found = list(verification.lines(answer_of(trials=(), dead=dead)))
 
     assert found[2:] == [
         "  shop/p0, shop/p1, shop/p2, shop/p3 and 2 more: timeout, from shop/cut",
@@ -116,25 +116,25 @@ def test_of_many_differences_the_first_are_written_and_the_rest_counted() -> Non
         for number in range(count)
     ]
 
-    found = list(verification.lines(Verification(trials=tuple(trials))))
+    found = list(verification.lines(answer_of(trials=tuple(trials))))
 
     assert sum("expected denied" in line for line in found) == verification.MOST_DIFFERENCES
     assert "  and 5 connections more" in found
 
 
 def test_the_last_line_is_green_or_red() -> None:
-    last = [list(verification.lines(answer, style=Style(colour=True)))[-1] for answer in samples.VERIFICATIONS]
+    last = [list(verification.lines(answer, Page(style=Style(colour=True))))[-1] for answer in samples.VERIFICATIONS]
 
     assert [line[:5] for line in last] == ["\x1b[32m", "\x1b[31m"]
 
 
 @pytest.mark.parametrize("answer", samples.VERIFICATIONS)
 def test_no_line_is_wider_than_the_terminal(answer: Verification) -> None:
-    assert max(len(part) for line in verification.lines(answer, width=70) for part in line.split("\n")) <= 70
+    assert max(len(part) for line in verification.lines(answer, Page(70)) for part in line.split("\n")) <= 70
 
 
 def test_the_document_counts_and_repeats_the_differences() -> None:
-    found = json.loads("\n".join(structured.lines(document(samples.LEAKING), "json")))
+    found = json.loads("\n".join(structured.json_lines(samples.LEAKING)))
 
     assert (found["holds"], found["tried"], found["asExpected"]) == (False, 12, 5)
     assert found["differences"] == [found["trials"][0]]

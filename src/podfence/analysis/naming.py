@@ -13,8 +13,9 @@ from podfence.sets import AddressSet, PortSet, members
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from podfence.cluster.classes import ClassIndex, PodClass
+    from podfence.cluster.classes import ClassIndex
     from podfence.cluster.members import Member
+    from podfence.cluster.pod_class import PodClass
     from podfence.kube.objects import Key
 
 _FEW = 4

@@ -8,6 +8,7 @@ import gc
 import os
 import shlex
 import sys
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,11 +21,15 @@ from podfence.errors import InputError, PodfenceError
 from podfence.report.counts import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from podfence.api import Cluster
+    from podfence.kube.findings import Finding
     from podfence.kube.rendering import Chart
 
+
+_FEW = 3
+"""How many warnings of one kind are shown; a repository of examples and fixtures has hundreds that say the same."""
 
 _SELDOM = 200_000
 """After how many new objects to look for garbage that refers to itself, of which there is next to none."""
@@ -126,7 +131,7 @@ _OPTIONS = (
         help="Engine option, see `podfence options`; repeatable.",
     ),
     click.option("-q", "--quiet", is_flag=True, help="No warnings, notes and progress."),
-    click.option("-v", "--verbose", is_flag=True, help="Count what was read, and what was ignored."),
+    click.option("-v", "--verbose", is_flag=True, help="Every warning, what was left out by name, what was ignored."),
     *live.OPTIONS,
 )
 
@@ -175,7 +180,7 @@ def load(inputs: Inputs) -> Cluster:
     options = podfence.Options.parse(inputs.settings)
     # What is read stays to the end of the command, and looking for garbage in it takes a tenth of the time.
     gc.set_threshold(_SELDOM)
-    with reading(quiet=inputs.quiet, outcome="nothing was answered", in_files=from_files) as progress:
+    with reading(quiet=inputs.quiet, outcome="nothing was answered", inputs=inputs) as progress:
         if from_files:
             cluster = podfence.load(
                 *inputs.files,
@@ -233,11 +238,13 @@ def _charts(inputs: Inputs) -> list[Chart]:
 
 
 @contextmanager
-def reading(*, quiet: bool, outcome: str, in_files: bool = True) -> Iterator[Callable[[float, int], None] | None]:
+def reading(
+    *, quiet: bool, outcome: str, inputs: Inputs | None = None
+) -> Iterator[Callable[[float, int], None] | None]:
     """Give the function that shows the progress of reading, None if nobody would see it.
 
-    Input that is refused meanwhile becomes RefusedError, with every problem printed; `outcome` says what came of it,
-    and `in_files` whether it is files that are counted with the errors.
+    Input that is refused meanwhile becomes RefusedError, with every error printed; `outcome` says what came of it.
+    `inputs` are what an answer is read from, None for what a lab is given.
     """
     from podfence.cli.progress import shown
 
@@ -245,7 +252,7 @@ def reading(*, quiet: bool, outcome: str, in_files: bool = True) -> Iterator[Cal
         with shown(sys.stderr, "reading", quiet=quiet) as progress:
             yield progress
     except InputError as error:
-        raise RefusedError(_refusal(error, quiet=quiet, outcome=outcome, in_files=in_files)) from error
+        raise RefusedError(_refusal(error, quiet=quiet, outcome=outcome, inputs=inputs)) from error
 
 
 def note(inputs: Inputs, text: str) -> None:
@@ -255,9 +262,10 @@ def note(inputs: Inputs, text: str) -> None:
 
 
 def _tell(cluster: Cluster, *, verbose: bool) -> None:
-    lines = [str(problem) for problem in cluster.warnings] + [f"note: {text}" for text in cluster.notes]
+    lines = [*_shown(cluster.warnings, verbose=verbose), *(f"note: {text}" for text in cluster.notes)]
     if verbose:
         lines += [f"note: {text}" for text in cluster.details]
+        lines += [f"note: incomplete: {gap}" for gap in cluster.gaps]
     if verbose and cluster.ignored:
         counts = ", ".join(f"{number} {kind}" for kind, number in sorted(cluster.ignored.items()))
         lines.append(f"note: ignored {counts}")
@@ -265,14 +273,38 @@ def _tell(cluster: Cluster, *, verbose: bool) -> None:
         errors.complain("\n".join(lines))
 
 
-def _refusal(error: InputError, *, quiet: bool, outcome: str, in_files: bool) -> str:
-    """Print all problems (only errors if `quiet`) and return the closing line of the message, with the `outcome`."""
+def _shown(problems: Sequence[Finding], *, verbose: bool) -> Iterator[str]:
+    """Yield problems as lines; unless `verbose`, of dispensable warnings of one kind only the first few."""
+    seen: Counter[str] = Counter()
+    for problem in problems:
+        seen[problem.code] += problem.is_dispensable
+        if verbose or not problem.is_dispensable or seen[problem.code] <= _FEW:
+            yield str(problem)
+    more = 0 if verbose else sum(max(0, number - _FEW) for number in seen.values())
+    if more:
+        yield f"note: {counted(more, 'more warning')} like these; -v shows them all"
+
+
+def _refusal(error: InputError, *, quiet: bool, outcome: str, inputs: Inputs | None) -> str:
+    """Print the problems (only errors if `quiet`) and return the closing line of the message, with the `outcome`."""
     wrong = [problem for problem in error.problems if problem.severity == "error"]
-    shown = wrong if quiet else error.problems
+    shown = list(_shown(wrong if quiet else error.problems, verbose=inputs is None or inputs.verbose))
     if shown:
-        errors.complain("\n".join(map(str, shown)))
-    where = f" in {counted(len({problem.position.file for problem in wrong}), 'file')}" if in_files else ""
-    return f"{counted(len(wrong), 'error')}{where}; {outcome}"
+        errors.complain("\n".join(shown))
+    files = {problem.position.file for problem in wrong}
+    if inputs is None or inputs.files or inputs.kustomize or inputs.helm:
+        where = f" in {counted(len(files), 'file')}"
+    else:
+        where = ""
+    remedy = ""
+    if inputs is not None and not inputs.keep_going and all(_is_found(file, inputs.files) for file in files):
+        remedy = " (--keep-going answers without what is wrong, --exclude leaves files out)"
+    return f"{counted(len(wrong), 'error')}{where}; {outcome}{remedy}"
+
+
+def _is_found(file: str, inputs: Sequence[str]) -> bool:
+    """Return whether a file was not named, but found in a folder that was."""
+    return any(file.startswith(f"{path.rstrip('/')}/") for path in inputs)
 
 
 def _pipe() -> str:

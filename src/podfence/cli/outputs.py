@@ -11,6 +11,7 @@ import click
 
 from podfence.cli import errors
 from podfence.report import formats
+from podfence.report.counts import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -84,7 +85,8 @@ def write_as(
     that is said beside it.
     """
     if gaps and form not in _DOCUMENTS:
-        more = f", and {len(gaps) - 1} more places like this" if len(gaps) > 1 else ""
+        rest = len(gaps) - 1
+        more = f", and {counted(rest, 'more place')} (-v names them)" if rest else ""
         line = f"incomplete: {gaps[0]}{more}"
         if form == "csv":
             errors.complain(line)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
@@ -47,7 +47,7 @@ _EXITS = """
 @click.argument("destination", metavar="DST")
 @click.argument("port", metavar="[PORT]", required=False)
 @click.option("-n", "--namespace", metavar="NS", default="default", help="Namespace in which bare names are looked up.")
-@outputs.formatted("Verdict")
+@outputs.formatted("Why")
 @outputs.coloured
 @at_socket
 def command(
@@ -56,18 +56,14 @@ def command(
     destination: str,
     port: str | None,
     namespace: str,
-    form: Literal["text", "json", "yaml"],
+    form: str,
     colour: When,
     socket: Path,
 ) -> int:
     """Print the answer and return the exit code of the verdict, or of a difference."""
-    from podfence.agent.node.answer import NodeAnswer
+    from podfence.agent.node.answer import Why
     from podfence.agent.node.asking import ask
-    from podfence.report import documents, structured, why
 
-    answer = ask(socket, "why", NodeAnswer, source=source, destination=destination, port=port, namespace=namespace)
-    if form == "text":
-        outputs.write(why.lines(answer, outputs.page(colour)))
-    else:
-        outputs.write(structured.lines(documents.why(answer), form))
+    answer = ask(socket, "why", Why, source=source, destination=destination, port=port, namespace=namespace)
+    outputs.write_as("Why", form, answer, colour)
     return DIFFERS if answer.differs else question.exit_code(answer.verdict)

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Classes of pods that nothing asked so far can tell apart, as bit positions.
 
-A class is given by namespace, the labels whose keys some selection looks at, the container ports
-whose names some policy uses, and the elementary address ranges its addresses lie in. All work on the
-whole cluster is done per class. A key, name or cut that comes into use later splits the classes it
+All work on the whole cluster is done per class. A key, name or cut that comes into use later splits the classes it
 tells apart; when it has been out of use for a while (see `looks`) they are joined again.
 """
 
@@ -13,12 +11,12 @@ from copy import copy
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, TypeVar
 
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
 from podfence.cluster.looks import Look, Looks
-from podfence.cluster.members import Member
 from podfence.cluster.namespaces import NamespaceIndex
+from podfence.cluster.pod_class import ClassKey, PodClass, class_key, told_apart_by
 from podfence.kube.objects import Key
 from podfence.sets.addresses import AddressSet, Family, family_of
 from podfence.sets.bits import members as members_of
@@ -26,27 +24,11 @@ from podfence.sets.bits import members as members_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from podfence.cluster.members import Member
     from podfence.cluster.selection import Selection
     from podfence.kube.objects import Labels, Requirement, Selector
 
 _K = TypeVar("_K")
-
-ClassKey = tuple[str, tuple[tuple[str, str], ...], tuple[tuple[str, str, int, bool], ...], tuple[int, ...]]
-
-
-class PodClass(Struct, eq=False):
-    """One class: its bit position, what its members share, and the members.
-
-    `ports` are (name, protocol, number, sidecar) of the names in use; `cells` are the first numbers of
-    the elementary address ranges of its addresses, empty when they are not known.
-    """
-
-    id: int
-    namespace: str
-    labels: dict[str, str]
-    ports: tuple[tuple[str, str, int, bool], ...]
-    cells: tuple[int, ...]
-    members: dict[Key, Member] = field(default_factory=dict)
 
 
 class Joined(Struct, frozen=True):
@@ -155,7 +137,7 @@ class ClassIndex:
 
     def _join(self, pod_class: PodClass, classes: set[int], pods: set[Key]) -> None:
         """Let a class be known by what is looked at now; if another is so too, the smaller one goes into the other."""
-        key = self._classify(next(iter(pod_class.members.values())))
+        key = class_key(next(iter(pod_class.members.values())), self.looks)
         other = self._by_key.get(key)
         if other is None:
             self._rename(pod_class, key)
@@ -185,9 +167,9 @@ class ClassIndex:
         """
         kinds: dict[object, list[Member]] = {}
         for member in pod_class.members.values():
-            kinds.setdefault(self._what_is_new(member, new), []).append(member)
+            kinds.setdefault(told_apart_by(new, member, self.looks), []).append(member)
         kept, *others = kinds.values()
-        self._rename(pod_class, self._classify(kept[0]))
+        self._rename(pod_class, class_key(kept[0], self.looks))
         touched = {pod_class.id} if others else set()
         for apart in others:
             for member in apart:
@@ -195,21 +177,11 @@ class ClassIndex:
                 touched |= self.add(member)
         return touched
 
-    def _what_is_new(self, member: Member, new: Look) -> object:
-        """Return what is seen of a member by a new look; equal values are not told apart."""
-        labels = member.labels
-        found: tuple[object, ...] = tuple(labels.get(key) for key in new.keys)
-        if new.names:
-            found += (frozenset(port for port in member.ports if port.name in new.names),)
-        if new.cuts:
-            found += (frozenset(self.cell(number) for number in member.addresses),)
-        return found
-
     # Members
 
     def add(self, member: Member) -> set[int]:
         """Put a member into its class; return the classes that came into being."""
-        key = self._classify(member)
+        key = class_key(member, self.looks)
         pod_class = self._by_key.get(key)
         created = set()
         if pod_class is None:
@@ -229,16 +201,6 @@ class ClassIndex:
             return set()
         self._drop(pod_class)
         return {pod_class.id}
-
-    def _classify(self, member: Member) -> ClassKey:
-        keys, names = self.looks.keys, self.looks.names
-        labels = tuple(sorted(item for item in member.labels.items() if item[0] in keys))
-        ports: tuple[tuple[str, str, int, bool], ...] = ()
-        if names and member.ports:
-            used = {(p.name, p.protocol, p.number, p.sidecar) for p in member.ports if p.name in names}
-            ports = tuple(sorted(used))
-        cells = tuple(sorted(self.cell(number) for number in member.addresses))
-        return member.namespace, labels, ports, cells
 
     def cell(self, number: int) -> int:
         """Return the first number of the elementary range that an address lies in."""

@@ -12,7 +12,7 @@ from podfence.policy.verdict import Direction
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from podfence.cluster.classes import PodClass
+    from podfence.cluster.pod_class import PodClass
     from podfence.kube.objects import Key
     from podfence.policy.grants import CompiledPolicy
     from podfence.policy.model import Model

@@ -311,7 +311,8 @@ def _gap(key: Key | None, problem: Finding) -> Gap:
     if key is None or key.kind == "Node" or dns_label(key.namespace or key.name):
         return Gap(f"{problem.position} is refused")
     space = key.name if key.kind == "Namespace" else key.namespace
-    return Gap(f"{key.kind} {key.name} ({problem.position}) is refused", "", frozenset({space}))
+    what = f"{key.kind} {key.name}".rstrip()
+    return Gap(f"{what} ({problem.position}) is refused", "", frozenset({space}))
 
 
 def _position(problem: Finding) -> tuple[int, int]:

@@ -27,6 +27,8 @@ class Position(NamedTuple):
         return f"{self.file}:{self.line}" if self.line else self.file
 
 
+_LEFT_OUT = "left out: "
+
 NOWHERE = Position("")
 """The position of a finding inside of an object that nobody has looked up yet."""
 
@@ -121,7 +123,12 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     def left_out(self) -> Finding:
         """Return the warning that what this is about was left out for it."""
-        return msgspec.structs.replace(self, severity=Severity.WARNING, message=f"left out: {self.message}")
+        return msgspec.structs.replace(self, severity=Severity.WARNING, message=f"{_LEFT_OUT}{self.message}")
+
+    @property
+    def is_dispensable(self) -> bool:
+        """Whether a few of its kind tell what many would: a warning about something that was read all the same."""
+        return self.severity is Severity.WARNING and not self.message.startswith(_LEFT_OUT)
 
     def __str__(self) -> str:
         """Return ``file:line:column: error: field.path: message (remedy)``."""

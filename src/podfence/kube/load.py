@@ -161,7 +161,7 @@ def _notes(read: Read, decoded: Decoded, left_out: Collection[LeftOut], *, is_pl
 
 def _unplaced(decoded: Decoded, *, is_placed: bool) -> Iterator[str]:
     """Yield which policies landed in the namespace ``default`` for want of one, where other objects name theirs."""
-    lost = [key for key in decoded.unplaced if key.kind == "NetworkPolicy"]
+    lost = list(dict.fromkeys(key for key in decoded.unplaced if key.kind == "NetworkPolicy"))
     unplaced = set(decoded.unplaced)
     placed = {item.key.namespace for item in decoded.objects if item.key not in unplaced} - {""}
     # Who names default where it is meant knows where the others go.

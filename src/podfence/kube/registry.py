@@ -12,7 +12,7 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from podfence.kube import convert, wire, wire_cluster
+from podfence.kube import convert, convert_cluster, wire, wire_cluster
 from podfence.kube.objects import KubeObject
 from podfence.kube.source import Path
 from podfence.kube.validation import workloads
@@ -143,14 +143,14 @@ KINDS: Final[Mapping[str, Kind]] = {
     for row in (
         Kind(
             *("Namespace", "namespaces", ("ns",), {"v1": ""}),
-            *(wire_cluster.Namespace, _nothing, convert.namespace),
+            *(wire_cluster.Namespace, _nothing, convert_cluster.namespace),
             _EVERYONE,
             name_rule=dns_label,
             namespaced=False,
         ),
         Kind(
             *("Node", "nodes", ("no",), {"v1": ""}),
-            *(wire_cluster.Node, _nothing, convert.node),
+            *(wire_cluster.Node, _nothing, convert_cluster.node),
             Need.LIVE | Need.NODE | Need.LAB,
             namespaced=False,
         ),
@@ -206,23 +206,26 @@ KINDS: Final[Mapping[str, Kind]] = {
         ),
         Kind(
             *("Service", "services", ("svc",), {"v1": ""}),
-            *(wire_cluster.Service, _service, convert.service),
+            *(wire_cluster.Service, _service, convert_cluster.service),
             Need.LIVE | Need.LAB,
             name_rule=dns_label,
         ),
         Kind(
             *("EndpointSlice", "endpointslices", ()),
             {"discovery.k8s.io/v1": "", "discovery.k8s.io/v1beta1": "1.25"},
-            *(wire_cluster.EndpointSlice, _nothing, convert.endpoint_slice),
+            *(wire_cluster.EndpointSlice, _nothing, convert_cluster.endpoint_slice),
             Need.LIVE,
         ),
         # Live clusters have EndpointSlices for all of them.
-        Kind(*("Endpoints", "endpoints", ("ep",), {"v1": ""}), *(wire_cluster.Endpoints, _nothing, convert.endpoints)),
+        Kind(
+            *("Endpoints", "endpoints", ("ep",), {"v1": ""}),
+            *(wire_cluster.Endpoints, _nothing, convert_cluster.endpoints),
+        ),
         # Nobody needs it: no answer rests on an Ingress. Files and labs have some, and their spelling is checked.
         Kind(
             *("Ingress", "ingresses", ("ing",)),
             {"networking.k8s.io/v1": "", "networking.k8s.io/v1beta1": "1.22", "extensions/v1beta1": "1.22"},
-            *(wire_cluster.Ingress, _nothing, convert.ingress),
+            *(wire_cluster.Ingress, _nothing, convert_cluster.ingress),
         ),
         # extensions/v1beta1 is not marked as dropped: reading it as it was meant is what it is here for.
         Kind(

@@ -19,11 +19,17 @@ TIMEOUT: Final = 60
 RELEASE: Final = "release-name"
 """The name of the release where nobody gives one: that of ``helm template``."""
 
-# kubectl writes a time, a level and a line of its source in front of what it has to say, and quotes that.
-_LOG_HEADER: Final = r"^[IWEF]\d{4} \d{2}:\d{2}:\d{2}\.\d+ +\d+ \S+\] "
+# kubectl writes a time, a level and a line of its source in front of what it has to say, and quotes that, or puts
+# several lines in brackets.
+_LOG_HEADER: Final = r"(?m)^[IWEF]\d{4} \d{2}:\d{2}:\d{2}\.\d+ +\d+ \S+\] "
+_LOGGED: Final = r'"command failed" err="(.*)"'
+_LOGGED_LINES: Final = r'"command failed" err=<\n(.*?)\n? ?>'
+_BESIDE: Final = ("Use --debug", "# Warning:")
+"""How lines begin that say nothing about a failure."""
+
+_KUBE_VERSION: Final = "chart requires kubeVersion"
 # What helm writes in front of each piece of a template.
 _SOURCE: Final = rb"(?m)^---\n# Source: (.+)\n"
-_LOGGED: Final = r'"command failed" err="(.*)"'
 
 
 class Chart(NamedTuple):
@@ -117,7 +123,8 @@ def _run(command: Sequence[str], called: str, name: str, problems: list[Finding]
         return None
     if done.returncode:
         said = _said(done.stderr.decode("utf-8", "replace"))
-        fail(f"{called} failed: {said or f'exit code {done.returncode}'}")
+        remedy = "--kube-version VERSION says for which to render" if _KUBE_VERSION in said else ""
+        fail(f"{called} failed: {said or f'exit code {done.returncode}'}", remedy)
         return None
     if len(done.stdout) > SIZE_LIMIT:
         fail(too_large(len(done.stdout)), "split it into several inputs")
@@ -129,9 +136,11 @@ def _said(text: str) -> str:
     """Return what a program says about its failure, without the header of its log."""
     import re  # noqa: PLC0415  used here only
 
-    plain = re.sub(_LOG_HEADER, "", text.strip())
-    logged = re.fullmatch(_LOGGED, plain, re.DOTALL)
-    if logged is not None:
+    told = re.sub(_LOG_HEADER, "", text).splitlines()
+    plain = "\n".join(line for line in told if line.strip() and not line.startswith(_BESIDE))
+    if logged := re.fullmatch(_LOGGED, plain, re.DOTALL):
         plain = logged[1].replace('\\"', '"').replace("\\n", "\n")
+    elif logged := re.fullmatch(_LOGGED_LINES, plain, re.DOTALL):
+        plain = logged[1]
     plain = plain.removeprefix("error: ").removeprefix("Error: ")
-    return "\n".join(line for line in plain.splitlines() if line and not line.startswith("Use --debug"))
+    return "\n".join(line.strip("\t") for line in plain.splitlines())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from podfence.documents import Value
 from podfence.lab.addresses import PodNetworkKind
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ AgentState = Literal["enforcing", "behind", "not running"]
 """Whether a kernel has all that it should have, does not yet, or has nobody who would see to it."""
 
 
-class LabNode(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class LabNode(Value, frozen=True, kw_only=True):
     """A node, and its agent."""
 
     name: str
@@ -26,7 +27,7 @@ class LabNode(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     agent: AgentState
 
 
-class LabPod(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class LabPod(Value, frozen=True, kw_only=True):
     """A pod; `runs` says for each container what really runs, and whether it is a stand-in."""
 
     namespace: str
@@ -38,7 +39,7 @@ class LabPod(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     runs: tuple[str, ...]
 
 
-class LabService(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class LabService(Value, frozen=True, kw_only=True):
     """A Service; `ports` are written as kubectl does, ``80:31261/TCP`` with a node port."""
 
     namespace: str
@@ -49,7 +50,7 @@ class LabService(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     backends: int
 
 
-class LabPolicy(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class LabPolicy(Value, frozen=True, kw_only=True):
     """A policy; `real` are the nodes whose kernels have it, with the seconds that took.
 
     `admitted` counts the packets that its rules let pass to begin a connection, `denied` those that were dropped at
@@ -63,14 +64,12 @@ class LabPolicy(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     denied: int
 
 
-class LabStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class LabStatus(Value, frozen=True, kw_only=True):
     """What is in a lab at one moment, in order of name.
 
     `network` is how pods are connected to their nodes; `waiting` are objects whose pods cannot be started yet.
     """
 
-    api_version: Literal["podfence/v1"]
-    kind: Literal["LabStatus"]
     name: str
     network: PodNetworkKind
     nodes: tuple[LabNode, ...]

@@ -28,8 +28,6 @@ def survey(lab: Supervisor) -> LabStatus:
     admitted, denied = _counted(lab)
     pods = {key: item for key, item in lab.pods.ended.items() if key in state.pods} | lab.pods.running
     return LabStatus(
-        api_version="podfence/v1",
-        kind="LabStatus",
         name=lab.name,
         network=lab.plan.network,
         nodes=tuple(

@@ -26,7 +26,8 @@ from podfence.sets.partition import disjoint, disjoint_addresses
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from podfence.cluster.classes import ClassIndex, PodClass
+    from podfence.cluster.classes import ClassIndex
+    from podfence.cluster.pod_class import PodClass
     from podfence.policy.engine import Engine
     from podfence.policy.grants import Grant, PortName
     from podfence.sets.addresses import Family

@@ -12,13 +12,13 @@ from typing import Any, Literal, get_type_hints
 
 import msgspec
 
-from podfence.agent.node.answer import AgentStatus, NodeAnswer, NodeConnection
+from podfence.agent.node.answer import AgentStatus, Why
 from podfence.analysis.answers import Connectivity, Matrix, PodConnection
-from podfence.documents import API_VERSION, ApiVersion, Value
+from podfence.documents import ApiVersion, Value
 from podfence.lab.status import LabStatus
+from podfence.lab.verification.result import Verification
 from podfence.policy.verdict import Verdict
 from podfence.report.about import Config, Options, Version
-from podfence.report.verification_document import Verification
 
 
 class PodConnections(Value, frozen=True, kw_only=True):
@@ -27,29 +27,15 @@ class PodConnections(Value, frozen=True, kw_only=True):
     items: tuple[PodConnection, ...]
 
 
-class Why(Value, frozen=True, kw_only=True):
-    """The answer of `why`: the engine's verdict, and what the kernel of a node has for it.
-
-    `differs` says that engine and kernel are not of one mind, in one of the `connections`; those are the connections
-    of the question that have an end among the pods of this node, of which `leftOut` are not shown.
-    """
-
-    api_version: ApiVersion
-    kind: Literal["Why"]
-    node: str
-    enforcing: bool
-    verdict: Verdict
-    differs: bool
-    connections: tuple[NodeConnection, ...]
-    left_out: int
-    notes: tuple[str, ...]
-
-
 ABOUT_A_CLUSTER: tuple[type[msgspec.Struct], ...] = (Connectivity, PodConnections, Matrix, Verdict)
 """The answers that may be incomplete, and say whether they are."""
 
-ANSWERS: tuple[type[msgspec.Struct], ...] = (*ABOUT_A_CLUSTER, Options, Config, Version)
-"""The answers that are documents once it is said what they are."""
+ANSWERS: tuple[type[msgspec.Struct], ...] = (
+    *ABOUT_A_CLUSTER,
+    *(Options, Config, Version),
+    *(Verification, LabStatus, AgentStatus, Why),
+)
+"""Every answer; it is a document once it is said what it is."""
 
 
 def _named(answer: type[msgspec.Struct]) -> type[msgspec.Struct]:
@@ -65,23 +51,5 @@ def _named(answer: type[msgspec.Struct]) -> type[msgspec.Struct]:
     )
 
 
-KINDS: dict[str, type[msgspec.Struct]] = {
-    **{answer.__name__: _named(answer) for answer in ANSWERS},
-    **{kind.__name__: kind for kind in (Verification, LabStatus, AgentStatus, Why)},
-}
+KINDS: dict[str, type[msgspec.Struct]] = {answer.__name__: _named(answer) for answer in ANSWERS}
 """Every kind of document, by name."""
-
-
-def why(answer: NodeAnswer) -> Why:
-    """Return what an agent answered as a document."""
-    return Why(
-        api_version=API_VERSION,
-        kind="Why",
-        node=answer.node,
-        enforcing=answer.enforcing,
-        verdict=answer.verdict,
-        differs=answer.differs,
-        connections=answer.connections,
-        left_out=answer.left_out,
-        notes=answer.notes,
-    )

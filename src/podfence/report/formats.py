@@ -38,6 +38,18 @@ FORMATS: Final[dict[tuple[str, str], str]] = {
     ("Config", "yaml"): "structured.yaml_lines",
     ("Version", "json"): "structured.json_lines",
     ("Version", "yaml"): "structured.yaml_lines",
+    ("Why", "text"): "why.lines",
+    ("Why", "json"): "structured.json_lines",
+    ("Why", "yaml"): "structured.yaml_lines",
+    ("AgentStatus", "text"): "agent_status.lines",
+    ("AgentStatus", "json"): "structured.json_lines",
+    ("AgentStatus", "yaml"): "structured.yaml_lines",
+    ("LabStatus", "table"): "lab_status.lines",
+    ("LabStatus", "json"): "structured.json_lines",
+    ("LabStatus", "yaml"): "structured.yaml_lines",
+    ("Verification", "text"): "verification.lines",
+    ("Verification", "json"): "structured.json_lines",
+    ("Verification", "yaml"): "structured.yaml_lines",
 }
 """The function in a module of this room that yields the lines, by what is written and the name of the format.
 

@@ -6,16 +6,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from podfence.report import columns
-from podfence.report.style import PLAIN
+from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from podfence.lab.status import LabPolicy, LabStatus
-    from podfence.report.style import Style
+    from podfence.report.style import Page
 
 
-def lines(status: LabStatus, *, width: int | None = None, style: Style = PLAIN) -> Iterator[str]:
+def lines(status: LabStatus, page: Page = PAGE) -> Iterator[str]:
     """Yield a table each of nodes, pods, Services and policies, those that are empty left out."""
     tables: list[tuple[tuple[str, ...], list[tuple[str, ...]]]] = [
         (
@@ -59,7 +59,7 @@ def lines(status: LabStatus, *, width: int | None = None, style: Style = PLAIN) 
         if not first:
             yield ""
         first = False
-        yield from columns.lines(rows, header=header, gaps=["   "] * len(header), width=width, style=style)
+        yield from columns.lines(rows, header=header, gaps=["   "] * len(header), width=page.width, style=page.style)
     for name in status.waiting:
         yield f"waiting for an address or for another pod's end: {name}"
 

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from podfence.documents import API_VERSION
 from podfence.report import yaml
-from podfence.report.documents import ABOUT_A_CLUSTER, ANSWERS
+from podfence.report.documents import ABOUT_A_CLUSTER
 from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
@@ -19,16 +19,12 @@ if TYPE_CHECKING:
     from podfence.analysis.answers import PodConnection
     from podfence.report.style import Page
 
-Form = Literal["json", "yaml"]
-
 
 def json_lines(answer: msgspec.Struct, page: Page = PAGE) -> Iterator[str]:
     """Yield an answer as JSON: its fields in the order of its type, indented by two spaces."""
     encoded = msgspec.json.encode(answer)
-    head = _head(answer, page)
-    if head:
-        begin = msgspec.json.encode(head)
-        encoded = begin[:-1] + (b"," if len(encoded) > len(b"{}") else b"") + encoded[1:]
+    head = msgspec.json.encode(_head(answer, page))
+    encoded = head[:-1] + (b"," if len(encoded) > len(b"{}") else b"") + encoded[1:]
     yield msgspec.json.format(encoded, indent=2).decode()
 
 
@@ -37,15 +33,8 @@ def yaml_lines(answer: msgspec.Struct, page: Page = PAGE) -> Iterator[str]:
     yield from yaml.lines(_head(answer, page) | msgspec.to_builtins(answer))
 
 
-def lines(document: msgspec.Struct, form: Form) -> Iterator[str]:
-    """Yield the lines of `document` as `form` has it."""
-    return yaml_lines(document) if form == "yaml" else json_lines(document)
-
-
 def _head(answer: msgspec.Struct, page: Page) -> dict[str, object]:
-    """Return what a document begins with, for answers that do not say it themselves."""
-    if not isinstance(answer, ANSWERS):
-        return {}
+    """Return what a document begins with."""
     completeness = _completeness(page) if isinstance(answer, ABOUT_A_CLUSTER) else {}
     return {"apiVersion": API_VERSION, "kind": type(answer).__name__, **completeness}
 

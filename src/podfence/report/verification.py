@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from podfence.report import columns
 from podfence.report.counts import counted
-from podfence.report.style import PLAIN, Style
+from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from podfence.lab.verification.result import Dead, Trial, Verification
+    from podfence.lab.verification.result import DeadTarget, Trial, Verification
+    from podfence.report.style import Page, Style
 
 _HEADER = ("SOURCE", "", "DESTINATION", "EXPECTED", "OBSERVED", "")
 _GAPS = (" ", " ", "  ", "  ", "  ")
@@ -25,8 +26,9 @@ MOST_DIFFERENCES: Final = 100
 _FEW: Final = 4
 
 
-def lines(answer: Verification, *, width: int | None = None, style: Style = PLAIN) -> Iterator[str]:
+def lines(answer: Verification, page: Page = PAGE) -> Iterator[str]:
     """Yield the table of groups, the differences with their reasons, what is not judged, and the counts."""
+    width, style = page[:2]
 
     def paint(column: int, text: str) -> str:
         if column == _DIFFERS_COLUMN:
@@ -55,8 +57,8 @@ def summary(answer: Verification) -> str:
     """Return ``412 connections tried: 409 as expected (1 at the second try), 2 not, 1 not judged``."""
     differences = len(answer.differences)
     again = sum(len(trial.outcomes) > 1 and not trial.differs for trial in answer.trials)
-    dead = sum(item.count for item in answer.dead)
-    parts = [f"{len(answer.trials) - differences} as expected" + (f" ({again} at the second try)" if again else "")]
+    dead = sum(item.connections for item in answer.dead)
+    parts = [f"{answer.as_expected} as expected" + (f" ({again} at the second try)" if again else "")]
     parts += [f"{differences} not"] if differences else []
     parts += [f"{dead} not judged"] if dead else []
     return f"{counted(answer.tried, 'connection')} tried: {', '.join(parts)}"
@@ -98,7 +100,7 @@ def _ports(found: Sequence[tuple[Trial, bool]], *, whole: bool) -> str:
         return "all ports"
     kinds: dict[str, list[tuple[Trial, bool]]] = defaultdict(list)
     for trial, passed in found:
-        kinds[trial.kind].append((trial, passed))
+        kinds[trial.port_kind].append((trial, passed))
     none = "no port" if whole else f"none of {', '.join(kinds)}"
     return ", ".join(text for kind, tries in kinds.items() if (text := _port(kind, tries))) or none
 
@@ -136,7 +138,7 @@ def _differences(found: Iterable[Trial], style: Style, *, families: bool) -> Ite
         yield f"and {counted(rest, 'connection')} more"
 
 
-def _dead(found: Iterable[Dead], *, families: bool) -> Iterator[str]:
+def _dead(found: Iterable[DeadTarget], *, families: bool) -> Iterator[str]:
     """Yield a line for each set of sources that does not get somewhere, with all that is out of their reach."""
     alike: dict[tuple[tuple[str, ...], str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for item in found:

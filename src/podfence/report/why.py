@@ -11,11 +11,11 @@ from podfence.report.style import PAGE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from podfence.agent.node.answer import Judged, NodeAnswer
+    from podfence.agent.node.answer import Judged, Why
     from podfence.report.style import Page, Style
 
 
-def lines(answer: NodeAnswer, page: Page = PAGE) -> Iterator[str]:
+def lines(answer: Why, page: Page = PAGE) -> Iterator[str]:
     """Yield the engine's decision, then each connection with the kernel's counters, then whether they differ."""
     style = page.style
     yield from verdict.brief(answer.verdict, page)
@@ -33,7 +33,7 @@ def lines(answer: NodeAnswer, page: Page = PAGE) -> Iterator[str]:
     yield _end(answer, style)
 
 
-def _end(answer: NodeAnswer, style: Style) -> str:
+def _end(answer: Why, style: Style) -> str:
     if answer.differs:
         return style.decision("denied", f"the kernel of node {answer.node} differs from the engine")
     if not answer.connections:

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from podfence.documents import Value
 from podfence.policy.verdict import Verdict
 
 SourceName = Literal["waiting", "live", "kept"]
@@ -14,11 +15,7 @@ DirectionName = Literal["egress", "ingress"]
 BindingName = Literal["off", "report", "enforce"]
 
 
-class _Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A part of an answer; every field is always present."""
-
-
-class Watch(_Part, frozen=True):
+class Watch(Value, frozen=True, kw_only=True):
     """How the watch of one kind of objects is doing; `error` is empty while it is connected."""
 
     kind: str
@@ -30,7 +27,7 @@ class Watch(_Part, frozen=True):
     relists: int
 
 
-class NodeFinding(_Part, frozen=True):
+class NodeFinding(Value, frozen=True, kw_only=True):
     """Something about the node that makes enforcing impossible, or less than it should be, and the remedy."""
 
     severity: str
@@ -39,14 +36,14 @@ class NodeFinding(_Part, frozen=True):
     remedy: str
 
 
-class Moment(_Part, frozen=True):
+class Moment(Value, frozen=True, kw_only=True):
     """Something that happened, and when, as in RFC 3339."""
 
     at: str
     what: str
 
 
-class DroppedPackets(_Part, frozen=True):
+class DroppedPackets(Value, frozen=True, kw_only=True):
     """Packets that were dropped: by policies in each direction, of unknown pods (`held`), and of cut flows.
 
     `stray` are those that are not of the pod whose link they came by, by reason; they passed if binding is "report".
@@ -59,7 +56,7 @@ class DroppedPackets(_Part, frozen=True):
     stray: dict[str, int]
 
 
-class PodLinks(_Part, frozen=True):
+class PodLinks(Value, frozen=True, kw_only=True):
     """How many pods of the node are bound to their links, how many are not, and how many are exempt from it."""
 
     bound: int
@@ -67,15 +64,13 @@ class PodLinks(_Part, frozen=True):
     exempt: int
 
 
-class AgentStatus(_Part, frozen=True):
+class AgentStatus(Value, frozen=True, kw_only=True):
     """How an agent is doing.
 
     `enforcing` says that the kernel has all that was delivered; `obstacles` say why the agent is not ready. Times are
     as in RFC 3339. `dropped` is null when the kernel's counters could not be read.
     """
 
-    api_version: Literal["podfence/v1"]
-    kind: Literal["AgentStatus"]
     node: str
     version: str
     started: str
@@ -96,7 +91,7 @@ class AgentStatus(_Part, frozen=True):
     dropped: DroppedPackets | None
 
 
-class RuleCount(_Part, frozen=True):
+class RuleCount(Value, frozen=True, kw_only=True):
     """The ports that a rule admits of a connection, and the packets that began connections it admitted, of all peers.
 
     The figure is null if the kernel has no such counter.
@@ -107,7 +102,7 @@ class RuleCount(_Part, frozen=True):
     packets: int | None
 
 
-class Judged(_Part, frozen=True):
+class Judged(Value, frozen=True, kw_only=True):
     """One direction of a connection, judged at an end that is on this node.
 
     `policies` isolate the pod; without any, all is admitted. `engine` and `program` are the ports, of those asked
@@ -126,7 +121,7 @@ class Judged(_Part, frozen=True):
     denied_packets: int | None
 
 
-class NodeConnection(_Part, frozen=True):
+class NodeConnection(Value, frozen=True, kw_only=True):
     """One connection of the question, between two addresses; `differences` are sentences."""
 
     source: str
@@ -136,24 +131,21 @@ class NodeConnection(_Part, frozen=True):
     differences: tuple[str, ...]
 
 
-class NodeAnswer(_Part, frozen=True):
-    """The engine's verdict, and what the kernel of this node has for it.
+class Why(Value, frozen=True, kw_only=True):
+    """The answer of `why`: the engine's verdict, and what the kernel of a node has for it.
 
-    `connections` are those with an end among the pods of this node, of which `left_out` are not shown. `notes` say
-    what the comparison does not cover.
+    `differs` says that engine and kernel are not of one mind, in one of the `connections`; those are the connections
+    of the question that have an end among the pods of this node, of which `leftOut` are not shown. `notes` say what
+    the comparison does not cover.
     """
 
     node: str
     enforcing: bool
     verdict: Verdict
+    differs: bool
     connections: tuple[NodeConnection, ...]
     left_out: int
     notes: tuple[str, ...]
-
-    @property
-    def differs(self) -> bool:
-        """Whether engine and kernel are not of one mind about any of the connections."""
-        return any(item.differences for item in self.connections)
 
 
 class Refusal(msgspec.Struct, frozen=True):

@@ -22,8 +22,6 @@ def status(view: View, drops: DropTotals, version: str) -> AgentStatus:
     change, error = view.latest.change, view.latest.error
     count = Programmed(view.agent.enforcer if view.latest.enforced else None)
     return AgentStatus(
-        api_version="podfence/v1",
-        kind="AgentStatus",
         node=view.node,
         version=version,
         started=timestamp(view.started),

@@ -12,38 +12,33 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from podfence.agent.node.answer import Judged, NodeAnswer, NodeConnection, RuleCount
+from podfence.agent.node.answer import Judged, NodeConnection, RuleCount, Why
+from podfence.agent.node.judging import bound, connections, judge, tunnelled
 from podfence.analysis.check import check
-from podfence.analysis.endpoints import AlternativesEndpoint, Endpoint, PodsEndpoint
-from podfence.analysis.pairs import NoCommonFamilyError, pairs
 from podfence.analysis.parsing import parse_endpoint
 from podfence.analysis.ports import parse_port
 from podfence.cluster.members import display_name
-from podfence.dataplane.drops import TUNNEL, UNKNOWN_SOURCE
 from podfence.dataplane.program import ICMP_OPTION
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, Ruleset, address_text, read_back
-from podfence.dataplane.tracing import Side, differences, frame_differences, side, tunnel_ports
+from podfence.dataplane.tracing import differences, frame_differences
 from podfence.dataplane.verdicts import rule_chain
 from podfence.errors import EndpointError, PodfenceError
 from podfence.nft.errors import NotFoundError
 from podfence.policy.ends import AddressEnd, NodeEnd, PodEnd
-from podfence.policy.engine import Bound
 from podfence.policy.verdict import Direction
-from podfence.sets import PortSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Mapping
 
+    from podfence.agent.node.judging import Asked, JudgedEnd
     from podfence.agent.node.view import View
-    from podfence.analysis.ports import PortQuestion
-    from podfence.cluster.members import Member
     from podfence.dataplane.enforcer import Enforcer
-    from podfence.dataplane.program import NodeProgram, RuleName
+    from podfence.dataplane.program import RuleName
     from podfence.kube.objects import Key
     from podfence.nft.runner import Runner
     from podfence.policy.ends import End
-    from podfence.policy.engine import Engine
     from podfence.policy.verdict import Verdict
+    from podfence.sets import PortSet
 
 MOST: Final = 32
 """How many connections are looked up in the kernel; a question about two large workloads has thousands."""
@@ -69,33 +64,11 @@ class Question(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
-    """One end: what the engine surely and possibly admits there, and what the program does."""
-
-    direction: Direction
-    end: PodEnd
-    address: int
-    certain: PortSet
-    possible: PortSet
-    side: Side
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A connection, with the ports asked about, and what engine and program say of each end on this node."""
-
-    source: End
-    destination: End
-    ports: PortSet
-    sides: tuple[_Judged, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class _Expected:
     """All that the loop's thread knows of a question."""
 
     verdict: Verdict
-    asked: tuple[_Asked, ...]
+    asked: tuple[Asked, ...]
     left_out: int
     skipped: tuple[str, ...]
     bound: tuple[str, ...]
@@ -106,7 +79,7 @@ class _Expected:
     enforcing: bool
 
 
-def answer(view: View, question: Question, runner: Runner) -> NodeAnswer:
+def answer(view: View, question: Question, runner: Runner) -> Why:
     """Return the answer to a question; this waits for the loop and for nft, so not to be called in an event loop.
 
     Raises EndpointError if the question cannot be read, NftError if the kernel cannot, NotAnsweredError if the agent
@@ -128,10 +101,11 @@ def answer(view: View, question: Question, runner: Runner) -> NodeAnswer:
     notes = [*expected.skipped, *expected.bound]
     if not expected.enforcing:
         notes.append("the kernel does not have the latest changes yet: `podfence agent status` says why")
-    return NodeAnswer(
+    return Why(
         node=view.node,
         enforcing=expected.enforcing,
         verdict=expected.verdict,
+        differs=any(item.differences for item in found),
         connections=found,
         left_out=expected.left_out,
         notes=tuple(notes),
@@ -164,144 +138,21 @@ def _ask(view: View, question: Question) -> _Expected:
     port = parse_port(question.port)
     verdict = check(engine, source, destination, port)
     skipped: dict[str, None] = {}
-    found = list(_connections(engine, view.node, source, destination, port, skipped))
+    found = list(connections(engine, view.node, source, destination, port, skipped))
     if not found and not skipped:
         skipped[f"neither end is a pod of node {view.node}, so its kernel does not judge this"] = None
     return _Expected(
         verdict,
-        tuple(_judge(enforcer, *item) for item in found[:MOST]),
+        tuple(judge(enforcer, *item) for item in found[:MOST]),
         max(0, len(found) - MOST),
         tuple(skipped),
-        (*_bound(view, found), *dict.fromkeys(_tunnelled(enforcer.compiler.program, found))),
+        (*bound(view, found), *dict.fromkeys(tunnelled(enforcer.compiler.program, found))),
         enforcer.wanted,
         enforcer.wanted_frames,
         enforcer,
         enforcer.transactions,
         view.agent.status().enforcing,
     )
-
-
-# Single connections
-
-
-def _connections(
-    engine: Engine, node: str, source: Endpoint, destination: Endpoint, port: PortQuestion, skipped: dict[str, None]
-) -> Iterator[tuple[End, End, PortSet]]:
-    """Yield the connections with an end among the node's pods, with the ports asked about."""
-    for left in _single(source):
-        for right in _single(destination):
-            ports = _ports(right, port)
-            if not any(_is_local(item, node) for item in (left, right)):
-                continue
-            try:
-                found = pairs(engine, left, right)
-            except NoCommonFamilyError:
-                continue
-            for pair in found:
-                one, other = pair.source, pair.destination
-                if isinstance(one, PodEnd) and isinstance(other, PodEnd) and one.member.key == other.member.key:
-                    skipped["what a pod sends to itself does not come by the kernel's table"] = None
-                elif one.address is None or other.address is None:
-                    skipped["an end without an address is not known to the kernel"] = None
-                else:
-                    yield one, other, ports
-
-
-def _single(endpoint: Endpoint) -> Iterator[Endpoint]:
-    match endpoint:
-        case PodsEndpoint(members=members, hypothetical=hypothetical):
-            for member in members:
-                yield PodsEndpoint(display_name(member.key), (member,), hypothetical)
-        case AlternativesEndpoint(ends=ends):
-            yield from ends
-        case _:
-            yield endpoint
-
-
-def _ports(endpoint: Endpoint, port: PortQuestion) -> PortSet:
-    if not port.name:
-        return port.ports
-    result = PortSet.EMPTY
-    for member in endpoint.members if isinstance(endpoint, PodsEndpoint) else ():
-        for item in member.ports:
-            if item.name == port.name and port.protocol in {"", item.protocol}:
-                result |= PortSet.single(item.protocol, item.number)
-    return result
-
-
-def _is_local(endpoint: Endpoint, node: str) -> bool:
-    return isinstance(endpoint, PodsEndpoint) and any(_is_here(member, node) for member in endpoint.members)
-
-
-def _is_here(member: Member, node: str) -> bool:
-    return member.node == node and not member.host and member.pod is not None
-
-
-def _judge(enforcer: Enforcer, source: End, destination: End, ports: PortSet) -> _Asked:
-    """Say what engine and program admit at each end that is a pod of this node."""
-    compiler = enforcer.compiler
-    engine, program = compiler.model.engine, compiler.program
-    sides: list[_Judged] = []
-    for direction, local, peer in (
-        (Direction.EGRESS, source, destination),
-        (Direction.INGRESS, destination, source),
-    ):
-        if not isinstance(local, PodEnd) or not _is_here(local.member, compiler.node):
-            continue
-        if local.address is None or peer.address is None:
-            continue
-        own_node = isinstance(peer, NodeEnd) and peer.name == compiler.node
-        certain, possible = (
-            engine.admitted(direction, source, destination, bound) & ports
-            for bound in (Bound.PESSIMISTIC, Bound.OPTIMISTIC)
-        )
-        if own_node and (direction is Direction.INGRESS or not program.judges_own_node):
-            found = Side(None, PortSet.ALL)
-        else:
-            found = side(program, direction, local.address, peer.address)
-            if direction is Direction.EGRESS:
-                # What no policy decides is no difference between the engine and the program (see `_tunnelled`).
-                beyond = tunnel_ports(program, local.address, peer.address)
-                certain, possible = certain - beyond, possible - beyond
-        sides.append(_Judged(direction, local, local.address, certain, possible, found))
-    return _Asked(source, destination, ports, tuple(sides))
-
-
-def _bound(view: View, found: Iterable[tuple[End, End, PortSet]]) -> Iterator[str]:
-    """Say of each source on this node what becomes of its packets if they have another's address."""
-    if view.binding == "off" or view.agent.links is None:
-        return
-    pods = {link.pod: link for link in view.agent.links.pods}
-    sources = (source.member for source, _, _ in found if isinstance(source, PodEnd))
-    for member in dict.fromkeys(member for member in sources if _is_here(member, view.node)):
-        name = display_name(member.key)
-        link = pods.get(name)
-        if link is None:
-            yield f"{name} is not bound to a link: it can write any source, and be taken for another"
-        elif link.exempt:
-            yield f"{name} may send with any address: its namespace is exempt on this node (--unbound-namespace)"
-        else:
-            where = f"port {link.interface} of bridge {link.bridge}" if link.bridge else f"link {link.interface}"
-            table = BRIDGE_TABLE if link.bridge else TABLE
-            own = ", ".join(map(address_text, link.addresses)) or "an address, which its status does not have yet,"
-            end = "dropped" if view.binding == "enforce" else "told of, and passes,"
-            yield (
-                f"what {name} sends by {where} with another source than {own} is {end} "
-                f"as {UNKNOWN_SOURCE} by table {table.address}, before any policy is asked"
-            )
-
-
-def _tunnelled(program: NodeProgram, found: Iterable[tuple[End, End, PortSet]]) -> Iterator[str]:
-    """Say which of the ports that are asked about nodes keep to themselves."""
-    for source, destination, ports in found:
-        if not isinstance(source, PodEnd) or source.address is None or destination.address is None:
-            continue
-        beyond = tunnel_ports(program, source.address, destination.address) & ports
-        if beyond:
-            yield (
-                f"{beyond} of {address_text(destination.address)} is where a node takes packets out of a tunnel: "
-                f"what pods send there is dropped as {TUNNEL}, whatever policies admit"
-            )
 
 
 # The kernel
@@ -324,7 +175,7 @@ def _counters(runner: Runner) -> Mapping[str, int]:
 
 
 def _connection(
-    asked: _Asked, expected: _Expected, actual: Ruleset, frames: Ruleset, counters: Mapping[str, int]
+    asked: Asked, expected: _Expected, actual: Ruleset, frames: Ruleset, counters: Mapping[str, int]
 ) -> NodeConnection:
     source, destination = _address(asked.source), _address(asked.destination)
     found: list[str] = []
@@ -353,7 +204,7 @@ def _connection(
     )
 
 
-def _side(item: _Judged, ports: PortSet, counters: Mapping[str, int]) -> Judged:
+def _side(item: JudgedEnd, ports: PortSet, counters: Mapping[str, int]) -> Judged:
     key = item.side.key
     return Judged(
         direction="egress" if item.direction is Direction.EGRESS else "ingress",

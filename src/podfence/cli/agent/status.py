@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,8 +13,6 @@ from podfence.cli.commands import Command
 
 if TYPE_CHECKING:
     from podfence.report.style import When
-
-Form = Literal["text", "json", "yaml"]
 
 SOCKET = Path("/run/podfence/agent.sock")
 """Where an agent listens for commands unless its run directory is another."""
@@ -48,18 +46,14 @@ _EXITS = """
     examples=_EXAMPLES,
     exits=_EXITS,
 )
-@outputs.of_formats(*get_args(Form))
+@outputs.formatted("AgentStatus")
 @outputs.coloured
 @at_socket
-def command(*, form: Form, colour: When, socket: Path) -> int:
+def command(*, form: str, colour: When, socket: Path) -> int:
     """Show what the agent of this node enforces, where its objects come from, and what is wrong."""
     from podfence.agent.node.answer import AgentStatus
     from podfence.agent.node.asking import ask
-    from podfence.report import agent_status, structured
 
     status = ask(socket, "status", AgentStatus)
-    if form == "text":
-        outputs.write(agent_status.lines(status, outputs.page(colour)))
-    else:
-        outputs.write(structured.lines(status, form))
+    outputs.write_as("AgentStatus", form, status, colour)
     return 0 if status.ready else 1

@@ -3,21 +3,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import click
 
 from podfence.cli import outputs
 from podfence.cli.commands import Command
 from podfence.cli.lab import shared
 
-Form = Literal["table", "json", "yaml"]
-
 
 @click.command(cls=Command, exits="0  shown\n2  there is no lab")
-@outputs.of_formats(*get_args(Form))
+@outputs.formatted("LabStatus")
 @shared.named
-def command(*, form: Form, name: str) -> int:
+def command(*, form: str, name: str) -> int:
     """Show nodes, pods and what runs in them, Services, and since when policies are in the kernel.
 
     A pod runs the real program where this machine has it, or an image archive that was loaded; otherwise a
@@ -25,11 +21,7 @@ def command(*, form: Form, name: str) -> int:
     """
     from podfence.lab.client import Client
     from podfence.lab.status import LabStatus
-    from podfence.report import lab_status, structured
 
     status = LabStatus.read(Client(name).request("status"))
-    if form == "table":
-        outputs.write(lab_status.lines(status, width=outputs.width()))
-    else:
-        outputs.write(structured.lines(status, form))
+    outputs.write_as("LabStatus", form, status, "never")
     return 0

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Literal, get_args
 
 import click
 import msgspec
@@ -12,8 +11,6 @@ import msgspec
 from podfence.cli import outputs
 from podfence.cli.commands import Command
 from podfence.cli.lab import shared
-
-Form = Literal["text", "json", "yaml"]
 
 
 @click.command(
@@ -23,9 +20,9 @@ Form = Literal["text", "json", "yaml"]
 )
 @click.option("--all-pairs", is_flag=True, help="Every pod to every pod, not one pod for all that are treated alike.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-@outputs.of_formats(*get_args(Form))
+@outputs.formatted("Verification")
 @shared.named
-def command(*, all_pairs: bool, quiet: bool, form: Form, name: str) -> int:
+def command(*, all_pairs: bool, quiet: bool, form: str, name: str) -> int:
     """Open connections from inside the pods and from outside, and compare with what the engine answers.
 
     Tried is every declared port and one that is not declared, over TCP and UDP, and ICMP. Then the policies are
@@ -35,7 +32,6 @@ def command(*, all_pairs: bool, quiet: bool, form: Form, name: str) -> int:
     from podfence.lab.client import Client
     from podfence.lab.errors import LabError
     from podfence.lab.verification.result import Verification
-    from podfence.report import structured, verification, verification_document
 
     with (
         shown(sys.stderr, "trying", quiet=quiet) as progress,
@@ -49,8 +45,5 @@ def command(*, all_pairs: bool, quiet: bool, form: Form, name: str) -> int:
         else:
             raise LabError("the lab ended while it was verified")
     result = msgspec.convert(reply, Verification)
-    if form == "text":
-        outputs.write(verification.lines(result, width=outputs.width()))
-    else:
-        outputs.write(structured.lines(verification_document.document(result), form))
+    outputs.write_as("Verification", form, result, "never")
     return 0 if result.holds else 1

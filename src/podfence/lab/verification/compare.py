@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from podfence.errors import PodfenceError
 from podfence.lab.processes.probing import Probe
 from podfence.lab.verification.plan import explained, schedule
-from podfence.lab.verification.result import ARRIVED, Dead, Trial, Verification
+from podfence.lab.verification.result import ARRIVED, DeadTarget, Trial, verification
 from podfence.policy.model import Model
 from podfence.sets import AddressSet
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from podfence.lab.verification.plan import Attempt
+    from podfence.lab.verification.result import Verification
     from podfence.lab.verification.spots import Place
     from podfence.policy.engine import Engine
 
@@ -82,7 +83,7 @@ def verify(
             outcomes = (first[index], *([again[index]] if index in again else []))
             differs = _arrived(outcomes[-1]) != attempt.expected
             trials.append(_trial(attempt, outcomes, explained(model, attempt) if differs else ""))
-    return Verification(trials=tuple(trials), dead=_dead(attempts, dead), left_out=left_out)
+    return verification(tuple(trials), _dead(attempts, dead), left_out)
 
 
 class _Run:
@@ -193,27 +194,28 @@ def _trial(attempt: Attempt, outcomes: tuple[str, ...], reason: str) -> Trial:
         source_group=attempt.source_group,
         destination_group=attempt.destination_group,
         port=attempt.port.text,
-        kind=attempt.port.kind,
+        port_kind=attempt.port.kind,
         family=attempt.source.family,
         expected="allowed" if attempt.expected else "denied",
+        observed="allowed" if _arrived(outcomes[-1]) else "denied",
         outcomes=outcomes,
         reason=reason,
     )
 
 
-def _dead(attempts: Sequence[Attempt], outcomes: dict[int, str]) -> tuple[Dead, ...]:
+def _dead(attempts: Sequence[Attempt], outcomes: dict[int, str]) -> tuple[DeadTarget, ...]:
     """Return the dead targets, each once."""
     targets: dict[Hashable, list[int]] = defaultdict(list)
     for index in outcomes:
         attempt = attempts[index]
         targets[attempt.destination.name, attempt.destination.address, attempt.port].append(index)
     return tuple(
-        Dead(
+        DeadTarget(
             destination=attempts[indices[0]].destination.name,
             port=attempts[indices[0]].port.text,
             family=attempts[indices[0]].destination.family,
             sources=tuple(sorted({attempts[index].source.name for index in indices})),
-            count=len(indices),
+            connections=len(indices),
             outcome=outcomes[indices[0]],
         )
         for indices in targets.values()

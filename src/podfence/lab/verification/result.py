@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
-
+from podfence.documents import Value
 from podfence.sets.addresses import Family
 
 Judgement = Literal["allowed", "denied"]
@@ -15,14 +14,14 @@ ARRIVED = frozenset({"open", "refused"})
 """Outcomes of a probe that got there: an answer, or the refusal of a port where nothing listens."""
 
 
-class Trial(msgspec.Struct, frozen=True, gc=False):
-    """One connection that was tried, and judged.
+class Trial(Value, frozen=True, kw_only=True, gc=False):
+    """A connection that was tried and judged.
 
-    `source` and `destination` are the ends themselves (``shop/web-1``, ``node:node-2``, ``203.0.113.9``),
-    the groups what they stand for (``shop/deploy/web``). `port` is as shown (``TCP 80``), `kind` the same
-    for what is declared or named by a policy, and ``other TCP`` for a port that is neither. `outcomes` are
-    those of the probes, in order; a second one was sent when the first was not as expected. `reason` says
-    of a difference why the other was expected.
+    The ends are named themselves (``shop/web-1``, ``node:node-2``, ``203.0.113.9``), the groups name what they stand
+    for (``shop/deploy/web``). `portKind` is ``other TCP`` or ``other UDP`` for a port that is neither declared nor
+    named by a policy, else the port itself. `outcomes` are those of the probes in order: ``open`` and ``refused`` got
+    there, others did not; a second one was sent when the first was not as expected. `reason` says of a difference why
+    the other was expected.
     """
 
     source: str
@@ -30,16 +29,12 @@ class Trial(msgspec.Struct, frozen=True, gc=False):
     source_group: str
     destination_group: str
     port: str
-    kind: str
+    port_kind: str
     family: Family
     expected: Judgement
+    observed: Judgement
     outcomes: tuple[str, ...]
-    reason: str = ""
-
-    @property
-    def observed(self) -> Judgement:
-        """What the last probe says of the connection."""
-        return "allowed" if self.outcomes[-1] in ARRIVED else "denied"
+    reason: str
 
     @property
     def differs(self) -> bool:
@@ -47,45 +42,51 @@ class Trial(msgspec.Struct, frozen=True, gc=False):
         return self.observed != self.expected
 
 
-class Dead(msgspec.Struct, frozen=True):
-    """A target that could not be reached even while no policy was in force, from these sources.
-
-    `count` is how many connections are not judged because of it, `outcome` what the last probe said.
-    """
+class DeadTarget(Value, frozen=True):
+    """A target that could not be reached without policies either; `connections` counts what is not judged."""
 
     destination: str
     port: str
     family: Family
     sources: tuple[str, ...]
-    count: int
+    connections: int
     outcome: str
 
 
-class LeftOut(msgspec.Struct, frozen=True):
+class LeftOut(Value, frozen=True):
     """What was not tried, and why."""
 
     what: str
     why: str
 
 
-class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that was tried; `left_out` names what was not."""
+class Verification(Value, frozen=True, kw_only=True):
+    """The answer of `lab verify`; it `holds` if there is no difference and no dead target.
 
+    `tried` counts connections, judged or not; `differences` are those of `trials` where `observed` is not
+    what was `expected`.
+    """
+
+    holds: bool
+    tried: int
+    as_expected: int
+    differences: tuple[Trial, ...]
+    dead: tuple[DeadTarget, ...]
+    left_out: tuple[LeftOut, ...]
     trials: tuple[Trial, ...]
-    dead: tuple[Dead, ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
 
-    @property
-    def tried(self) -> int:
-        """How many connections were tried, judged or not."""
-        return len(self.trials) + sum(item.count for item in self.dead)
 
-    @property
-    def differences(self) -> tuple[Trial, ...]:
-        """The connections on which the network and the engine do not agree."""
-        return tuple(trial for trial in self.trials if trial.differs)
-
-    @property
-    def holds(self) -> bool:
-        """Whether all that was tried was as expected, and nothing was dead."""
-        return not self.dead and not any(trial.differs for trial in self.trials)
+def verification(
+    trials: tuple[Trial, ...], dead: tuple[DeadTarget, ...] = (), left_out: tuple[LeftOut, ...] = ()
+) -> Verification:
+    """Return the answer about everything that was tried; `left_out` names what was not."""
+    differences = tuple(trial for trial in trials if trial.differs)
+    return Verification(
+        holds=not dead and not differences,
+        tried=len(trials) + sum(item.connections for item in dead),
+        as_expected=len(trials) - len(differences),
+        differences=differences,
+        dead=dead,
+        left_out=left_out,
+        trials=trials,
+    )
