@@ -15,13 +15,25 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from podfence.analysis.effects import MeantPods
 from podfence.api import Cluster
 from podfence.cluster.selection import Selection
 from podfence.cluster.state import NAME_LABEL
-from podfence.kube.objects import Namespace, Pod, Selector, Workload
+from podfence.kube.objects import (
+    ContainerPort,
+    Namespace,
+    NetworkPolicy,
+    Pod,
+    PodTemplate,
+    PolicyPort,
+    Rule,
+    Selector,
+    Workload,
+)
 from podfence.policy.options import Options
+from podfence.policy.verdict import Matter
 from tests.analysis.test_check_against_twin import DECISIONS, endpoint_text
 from tests.twin import boundaries
 from tests.twin.completions import completed, completions
@@ -112,6 +124,47 @@ def test_a_verdict_is_that_of_every_completion(batch: int) -> None:
 
     assert seen["depends"] * 50 > seen.total(), "little is unknown, and so little is tried"
     assert seen["without a witness"] * 20 <= seen["depends"]
+
+
+def by_name(item: KubeObject) -> KubeObject:
+    """Return an object; a policy with rules for ports of a name only."""
+    if not isinstance(item, NetworkPolicy):
+        return item
+    ports = (PolicyPort("TCP", "http"),)
+    rules = {
+        side: tuple(Rule(rule.peers, ports if rule.ports else ()) for rule in getattr(item, side))
+        for side in ("ingress", "egress")
+    }
+    return replace(item, **rules)
+
+
+def test_a_verdict_about_a_pod_that_need_not_exist_is_that_of_every_such_pod() -> None:
+    """Its labels are those of the question; the ports that it names are not known (semantics 13.10)."""
+    named = [(), (ContainerPort(80, "TCP", "http"),), (ContainerPort(81, "TCP", "http"),)]
+    seen: Counter[str] = Counter()
+    for seed in range(part(300)):
+        objects, random = [by_name(item) for item in partial_cluster(seed)], Random(seed)
+        supposed = PodEnd(random.choice(SPACES), "supposed")
+        labels = {"a": random.choice(("x", "y"))}
+        several = [[*as_pods(objects), Pod(namespace=supposed.namespace, name="supposed",
+                    template=PodTemplate(labels=labels, ports=ports))] for ports in named]  # fmt: skip
+        other = random.choice([end for end in boundaries.pod_ends(as_pods(objects)) if end.name != "supposed"])
+        source, destination = random.choice([(supposed, other), (other, supposed)])
+        traffic = Traffic("TCP", random.choice((80, 81)))
+        answers = {expected(there, source, destination, traffic, Options()) or "" for there in several}
+        cluster = Cluster.from_objects(objects)
+        if "" in answers or supposed.namespace not in cluster.state.namespaces:
+            continue
+        one, two = (f"{supposed.namespace}/a={labels['a']}" if end is supposed else end_text(objects, end)
+                    for end in (source, destination))  # fmt: skip
+        verdict = cluster.check(one, two, port_text(traffic))
+        wanted = answers.pop() if len(answers) == 1 else "depends"
+        assert verdict.decision in (wanted, "depends"), (seed, one, two, traffic, str(verdict))
+        seen.update([wanted, "without a witness" if verdict.decision != wanted else ""])
+        found = [item.what for item in verdict.depends_on]
+        seen["by ports alone"] += found == [Matter.PORT_NAMES] and wanted == "depends"
+    assert seen["by ports alone"] > 1, seen
+    assert seen["without a witness"] * 20 <= seen["depends"], seen
 
 
 def test_a_peer_that_is_said_to_match_no_pod_matches_none_in_any_completion() -> None:

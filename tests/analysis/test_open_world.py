@@ -182,7 +182,7 @@ NODES: list[Row] = [
 # Addresses of pods: `you` has none.
 
 ME, YOU = pod("me", "10.9.0.9", node="n1"), pod("you", node="n2")
-ADDRESS = "the address of shop/you (give its pods: kubectl get pods -o yaml, or --set pod-cidrs=CIDR)"
+ADDRESS = "the address of shop/you (give its pods: kubectl get pods -n shop -o yaml, or --set pod-cidrs=CIDR)"
 
 
 def from_blocks(*peers: Peer) -> list[KubeObject]:

@@ -16,7 +16,7 @@ from podfence.analysis.endpoints import (
     PodsEndpoint,
     ServiceEndpoint,
 )
-from podfence.analysis.pairs import NoCommonFamilyError, Pair, pairs
+from podfence.analysis.pairs import NoCommonFamilyError, Pair, pairs, unread_end
 from podfence.analysis.parts import Part
 from podfence.analysis.paths import Entry, Step, arrivals
 from podfence.analysis.routes import routes
@@ -81,7 +81,7 @@ def _alternatives(
 
 def _direct(engine: Engine, source: Endpoint, destination: Endpoint, ports: PortSet) -> list[Part]:
     """Judge what is not translated on its way."""
-    if _is_outside(source) and _is_outside(destination):
+    if _is_outside(engine, source) and _is_outside(engine, destination):
         return [_plain(source, destination, ports, Decision.ALLOWED, _NO_POD)]
     try:
         connections = pairs(engine, source, destination)
@@ -90,8 +90,11 @@ def _direct(engine: Engine, source: Endpoint, destination: Endpoint, ports: Port
     return [part for pair in connections for part in _judge(engine, pair, ports)]
 
 
-def _is_outside(end: Endpoint) -> bool:
-    return isinstance(end, NodeEndpoint | AddressesEndpoint)
+def _is_outside(engine: Engine, end: Endpoint) -> bool:
+    if isinstance(end, AddressesEndpoint):
+        first, last = end.addresses.spans[0][0], end.addresses.spans[-1][1]
+        return first != last or unread_end(engine, first) is None
+    return isinstance(end, NodeEndpoint)
 
 
 def _judge(engine: Engine, pair: Pair, asked: PortSet) -> list[Part]:
@@ -113,7 +116,7 @@ def _extent(engine: Engine, pair: Pair, asked: PortSet) -> Extent:
     arriving = extent(engine, arrival.source, arrival.destination, arrival.ports, (Direction.INGRESS,))
     return Extent(
         sent.low if arrival.ports <= arriving.low else PortSet.EMPTY,
-        sent.high if arrival.ports <= arriving.high else PortSet.EMPTY,
+        sent.high if arrival.ports & arriving.high else PortSet.EMPTY,
     )
 
 
@@ -241,6 +244,9 @@ def _named(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQu
         with suppress(NoCommonFamilyError):
             for pair in pairs(engine, source, alone):
                 parts += _judge(engine, pair, numbers)
+    if not named and destination.hypothetical:
+        message = f"port {port.text!r}: the ports that {destination.name} names are not known; give a number"
+        raise EndpointError(message)
     if not named:
         names = sorted(
             {

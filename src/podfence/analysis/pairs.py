@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, NodeEndpoint, PodsEndpoint, SelfEndpoint
-from podfence.cluster.members import display_name
+from podfence.cluster.members import Member, display_name
 from podfence.cluster.nodes import node_addresses
+from podfence.cluster.services import unread_pod
 from podfence.errors import EndpointError
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
 from podfence.policy.unknown import service
@@ -18,7 +19,6 @@ from podfence.sets.addresses import AddressSet, Family, family_of, format_addres
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from podfence.cluster.members import Member
     from podfence.policy.engine import Engine
     from podfence.policy.verdict import Dependency
     from podfence.sets import PortSet
@@ -236,9 +236,17 @@ def _representatives(left: _Group, right: _Group) -> tuple[_Group, _Group]:
     return replace(left, members=apart[0][:1]), replace(right, members=apart[0][1:])
 
 
+def unread_end(engine: Engine, number: int) -> PodEnd | None:
+    """Return the pod that an endpoint says has an address, of which nothing else is known (semantics 13.7)."""
+    key = unread_pod(engine.state, number) if engine.world.is_open("Pod") else None
+    return PodEnd(Member(key, None, {}, (), (number,)), number, family_of(number), more=True) if key else None
+
+
 def _ends(engine: Engine, group: _Group) -> Iterable[tuple[End, AddressSet | None]]:
     if group.piece is not None:
-        return [(AddressEnd(group.piece.spans[0][0]), group.piece)]
+        number = group.piece.spans[0][0]
+        end = unread_end(engine, number) if group.named else None
+        return [(end or AddressEnd(number), group.piece)]
     if group.node is not None:
         found = node_ends(engine, group.node.node, group.node.addresses)
         # Whether a node is a pod's own is a matter of its name, if it has one.

@@ -49,13 +49,17 @@ def _variants(parts: list[Part]) -> list[Dependency]:
     for item in parts:
         if item.pair.matter:
             by_matter[item.pair.matter].append(item)
-    found = [
-        what
-        for matter, several in by_matter.items()
-        if _differ(several, lambda pair: (pair.destination_name, pair.family), lambda pair: pair.variant)
-        for what in matter
-    ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(what for matter, several in by_matter.items() if _vary(several) for what in matter))
+
+
+def _vary(parts: list[Part]) -> bool:
+    """Return whether variants are not decided alike; one may be asked at another port than the next."""
+    groups = _grouped(parts, lambda pair: (pair.destination_name, pair.family), lambda pair: pair.variant)
+    for kinds in groups:
+        asked = {PortSet.union([*kind.values()]) for kind in kinds}
+        if _unlike(kinds) or (len(asked) > 1 and len({frozenset(kind) for kind in kinds}) > 1):
+            return True
+    return False
 
 
 def _port(parts: list[Part]) -> bool:
@@ -119,11 +123,18 @@ _MATTERS: tuple[tuple[Dependency, Callable[[list[Part]], bool]], ...] = (
 
 def _differ(parts: Iterable[Part], same: Callable[[Pair], object], telling: Callable[[Pair], object]) -> bool:
     """Return whether parts that agree in what is `same`, and not in what is `telling`, are decided differently."""
+    return any(map(_unlike, _grouped(parts, same, telling)))
+
+
+def _grouped(
+    parts: Iterable[Part], same: Callable[[Pair], object], telling: Callable[[Pair], object]
+) -> list[list[dict[Decision, PortSet]]]:
+    """Return the ports by decision, for each group of what is the `same` and each kind of what is `telling`."""
     groups: dict[object, dict[object, dict[Decision, PortSet]]] = defaultdict(lambda: defaultdict(dict))
     for item in parts:
         found = groups[same(item.pair)][telling(item.pair)]
         found[item.decision] = found.get(item.decision, PortSet.EMPTY) | item.ports
-    return any(_unlike(group.values()) for group in groups.values())
+    return [list(group.values()) for group in groups.values()]
 
 
 def _unlike(kinds: Iterable[dict[Decision, PortSet]]) -> bool:

@@ -44,6 +44,11 @@ class Member:
         return self.key.namespace
 
     @property
+    def is_supposed(self) -> bool:
+        """Whether it is a pod that need not exist, asked about by its labels alone."""
+        return self.key.kind == "Pod" and self.pod is None and self.workload is None
+
+    @property
     def name(self) -> str:
         """The name shown to people: ``shop/web`` for a pod, ``shop/deploy/web`` for a workload without pods."""
         return display_name(self.key)

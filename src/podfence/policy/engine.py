@@ -198,7 +198,7 @@ class Engine:
         """Return the ports that the rules of policies admit together (semantics 1.6)."""
         # Grants of one rule have the same ports, and many rules do.
         matching = {
-            self.ports_of(grant, direction, subject, peer)
+            self.ports_of(grant, direction, subject, peer, bound)
             for policy in policies
             for grant in policy.grants[direction]
             if self.matches_peer(grant, peer, bound)
@@ -262,16 +262,25 @@ class Engine:
         found = self.holds_unset(block, kind_of(peer), peer.family)
         return bound is Bound.OPTIMISTIC if found is None else found
 
-    def ports_of(self, grant: Grant, direction: Direction, subject: PodEnd, peer: End) -> PortSet:
-        """Return the ports of a grant, names looked up on the destination pod (semantics 5.4, 5.5)."""
+    def ports_of(self, grant: Grant, direction: Direction, subject: PodEnd, peer: End, bound: Bound) -> PortSet:
+        """Return the ports of a grant, names looked up on the destination pod (semantics 5.4, 5.5).
+
+        A name may be any number on a pod of which the ports are not known (13.7, 13.10).
+        """
         if not grant.names:
             return grant.ports
         end = subject if direction is Direction.INGRESS else peer
         if not isinstance(end, PodEnd) or grant.names_in not in (None, end.member.namespace):
             return grant.ports
-        if end.more:
-            return grant.ports | PortSet.union(PortSet.whole(protocol) for _, protocol in grant.names)
-        return grant.ports | self.named_ports(end.member, grant.names)
+        if not self.has_unknown_ports(end):
+            return grant.ports | self.named_ports(end.member, grant.names)
+        if bound is Bound.PESSIMISTIC:
+            return grant.ports
+        return grant.ports | PortSet.union(PortSet.whole(protocol) for _, protocol in grant.names)
+
+    def has_unknown_ports(self, end: PodEnd) -> bool:
+        """Return whether nothing is known of the ports that a pod names (semantics 13.7, 13.10)."""
+        return end.more or (end.member.is_supposed and self.world.is_open("Pod"))
 
     def named_ports(self, member: Member, names: tuple[tuple[str, str], ...]) -> PortSet:
         """Return the numbers that names of ports have on a pod (semantics 5.4 to 5.6, 5.8)."""

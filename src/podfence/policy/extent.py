@@ -143,6 +143,21 @@ class _Question:
                     yield unknown.unread(gap.what, gap.remedy)
                 if isinstance(peer, AddressEnd) and peer.behind is not None:
                     yield peer.behind
+                if not exempt:
+                    yield from self._unread_ports(direction, subject, peer)
+
+    def _unread_ports(self, direction: Direction, subject: PodEnd, peer: End) -> Iterator[Dependency]:
+        """Yield the ports that the destination names, if a rule names one of them and nobody has read them."""
+        engine, end = self._engine, subject if direction is Direction.INGRESS else peer
+        if not isinstance(end, PodEnd) or not engine.has_unknown_ports(end):
+            return
+        sure, maybe = engine.concerned(direction, subject)
+        for policy in (*sure, *maybe):
+            for grant in policy.grants[direction]:
+                low, high = (engine.ports_of(grant, direction, subject, peer, bound) for bound in Bound)
+                if (high - low) & self._asked and engine.matches_peer(grant, peer, Bound.OPTIMISTIC):
+                    yield _backends(end) if end.more else unknown.port_names(_name(end))
+                    return
 
     # What is open
 
@@ -175,7 +190,7 @@ class _Question:
                 return self._pod_label(asked, subject, peer, at_subject=True)
         for policy in (*sure, *maybe):
             for grant in policy.grants[direction]:
-                if not engine.ports_of(grant, direction, subject, peer) & doubt:
+                if not engine.ports_of(grant, direction, subject, peer, Bound.OPTIMISTIC) & doubt:
                     continue
                 if isinstance(grant.peer, Selection) and isinstance(peer, PodEnd):
                     if engine.selects(grant.peer, peer) is None:
@@ -277,7 +292,7 @@ class _Question:
         if isinstance(peer, PodEnd):
             what = _backends(peer) if peer.more else unknown.address(_name(peer))
         else:
-            what = unknown.address(f"node {peer.name}" if peer.name else "the node")
+            what = unknown.node_address(peer.name)
         # Those in no block are told last.
         cases = [_Case(text, subject, replace(peer, address=piece.spans[0][0])) for text, piece in reversed(pieces)]
         cases.sort(key=lambda case: not case.value)
@@ -295,6 +310,8 @@ def _name(end: PodEnd) -> str:
 
 
 def _backends(end: PodEnd) -> Dependency:
+    if end.member.key.kind == "Pod":
+        return unknown.unread_pod(end.member.namespace, end.member.key.name)
     return unknown.backends(f"{end.member.namespace}/{end.member.key.name}")
 
 

@@ -101,6 +101,8 @@ def _port_gap(engine: Engine, rule: Rule, destination: End, wanted: Wanted) -> _
         item = names[0]
         if not isinstance(destination, PodEnd):
             fact = f"{end_name(destination)} has no named ports"
+        elif engine.has_unknown_ports(destination):
+            fact = f"the ports that {end_name(destination)} names are not known"
         elif found := engine.named_ports(destination.member, ((str(item.port), item.protocol),)):
             port = wanted if wanted.alone else "another"
             fact = f"{item.port} is {found} on {end_name(destination)}, the port is {port}"

@@ -20,6 +20,7 @@ RULES: Final = {
     Matter.BACKENDS: "13.7",
     Matter.SERVICE: "13.8",
     Matter.POLICIES: "13.9",
+    Matter.PORT_NAMES: "13.10",
 }
 """The rule of the semantics that says what values something unknown may have."""
 
@@ -46,26 +47,31 @@ def namespace_labels(name: str) -> Dependency:
 
 def label(key: str, name: str) -> Dependency:
     """Return the value that a controller chooses for a label of the pods of `name` (semantics 13.4)."""
-    return Dependency(
-        Matter.LABEL, f"the {key} of {name}", object=name, supply="give its pods: kubectl get pods -o yaml"
-    )
+    return Dependency(Matter.LABEL, f"the {key} of {name}", object=name, supply=_its_pods(name))
 
 
 def node(name: str) -> Dependency:
     """Return the node of a pod or of the pods of a workload, as shown (semantics 13.5)."""
-    return Dependency(
-        Matter.NODE, f"the node that {name} runs on", object=name, supply="give its pods: kubectl get pods -o yaml"
-    )
+    return Dependency(Matter.NODE, f"the node that {name} runs on", object=name, supply=_its_pods(name))
 
 
 def address(name: str) -> Dependency:
-    """Return the address of a pod, of the pods of a workload or of a node, as shown (semantics 13.6)."""
+    """Return the address of a pod or of the pods of a workload, as shown (semantics 13.6)."""
     return Dependency(
         Matter.ADDRESS,
         f"the address of {name}",
         object=name,
-        supply="give its pods: kubectl get pods -o yaml, or --set pod-cidrs=CIDR",
+        supply=f"{_its_pods(name)}, or --set pod-cidrs=CIDR",
     )
+
+
+def node_address(name: str) -> Dependency:
+    """Return the address of a node, or of one of them if it has no name (semantics 13.6)."""
+    if name:
+        supply = f"give it: kubectl get node {name} -o yaml"
+        return Dependency(Matter.ADDRESS, f"the address of node {name}", object=f"node {name}", supply=supply)
+    supply = "give the nodes: kubectl get nodes -o yaml, and ask about node:NAME"
+    return Dependency(Matter.ADDRESS, "the address of the node", object="the node", supply=supply)
 
 
 def backends(name: str) -> Dependency:
@@ -74,8 +80,22 @@ def backends(name: str) -> Dependency:
         Matter.BACKENDS,
         f"the backends of Service {name}",
         object=name,
-        supply="give them: kubectl get endpointslices -o yaml",
+        supply=f"give them: kubectl get pods,endpointslices -n {name.partition('/')[0]} -o yaml",
     )
+
+
+def unread_pod(namespace: str, name: str) -> Dependency:
+    """Return the labels and ports of a pod that only an endpoint of a Service names (semantics 13.7)."""
+    return Dependency(
+        Matter.BACKENDS,
+        f"the labels and ports of {namespace}/{name}, which was not read",
+        object=f"{namespace}/{name}",
+        supply=f"give it: kubectl get pod {name} -n {namespace} -o yaml",
+    )
+
+
+def _its_pods(name: str) -> str:
+    return f"give its pods: kubectl get pods -n {name.partition('/')[0]} -o yaml"
 
 
 def service(address: str) -> Dependency:
@@ -86,6 +106,11 @@ def service(address: str) -> Dependency:
         object=address,
         supply="give the Services: kubectl get svc -A -o yaml, or --set service-cidrs=CIDR",
     )
+
+
+def port_names(name: str) -> Dependency:
+    """Return the ports that a pod names, as shown, which is asked about by its labels alone (semantics 13.10)."""
+    return Dependency(Matter.PORT_NAMES, f"the ports that {name} names", object=name, supply=_its_pods(name))
 
 
 def unread(what: str, remedy: str = "") -> Dependency:

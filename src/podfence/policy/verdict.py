@@ -52,6 +52,7 @@ class Matter(enum.StrEnum):
     BACKENDS = "backends"
     SERVICE = "service"
     POLICIES = "policies"
+    PORT_NAMES = "portNames"
 
 
 ANNOTATION_KIND = "Namespace annotation"
