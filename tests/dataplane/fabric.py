@@ -8,7 +8,8 @@ changes. The namespaces are nowhere in the file system and end with the process.
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING, Final, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from podfence.dataplane.conntrack import KernelConntrack
 from podfence.dataplane.links import Links, PodLink
@@ -34,6 +35,9 @@ OUTSIDE_PLACE: Final = "outside"
 
 NODE_OF: Final = {address: node for node, ends in PODS.items() for addresses in ends for address in addresses}
 
+_NEXT_HOP: Final = "fe80::7"
+"""Where packets of IPv6 to the pods of a node without such an address are sent."""
+
 _SETTINGS: Final = {
     "ipv4/ip_forward": 1,
     "ipv6/conf/all/forwarding": 1,
@@ -54,10 +58,25 @@ _FORGET: Final = {
 }
 
 
+class Layout(NamedTuple):
+    """Who has which addresses: the pods of each node, those of one namespace together, the nodes, and the outside."""
+
+    pods: Mapping[str, tuple[tuple[str, ...], ...]]
+    nodes: Mapping[str, tuple[str, ...]]
+    outside: tuple[str, ...]
+
+    def places(self) -> dict[str, tuple[str, ...]]:
+        """Return the addresses of every namespace by its name; that of a pod is named by its first address."""
+        pods = {addresses[0]: addresses for ends in self.pods.values() for addresses in ends}
+        return {OUTSIDE_PLACE: self.outside, **self.nodes, **pods}
+
+
+LAYOUT: Final = Layout(PODS, NODES, OUTSIDE)
+
+
 def places() -> dict[str, tuple[str, ...]]:
-    """Return the addresses of every namespace by its name; that of a pod is named by its first address."""
-    pods = {addresses[0]: addresses for ends in PODS.values() for addresses in ends}
-    return {OUTSIDE_PLACE: OUTSIDE, **NODES, **pods}
+    """Return the addresses of every namespace of the usual layout."""
+    return LAYOUT.places()
 
 
 class Direct(DirectRunner):
@@ -78,21 +97,24 @@ class Direct(DirectRunner):
 class Fabric:
     """The namespaces, wired: pods to their node, nodes to the outside, which routes between them."""
 
-    def __init__(self) -> None:
+    def __init__(self, layout: Layout = LAYOUT) -> None:
         """Make everything; about 0.2 s."""
-        self.spaces = {name: Space() for name in places()}
+        self.layout = layout
+        self.spaces = {name: Space() for name in layout.places()}
         hub = self.spaces[OUTSIDE_PLACE]
         for space in self.spaces.values():
             space.sysctl(_SETTINGS)
             space.ip("link set lo up")
-        hub.ip(*(_add(item, "lo") for item in OUTSIDE))
-        for node, ends in PODS.items():
-            self._join(hub, node, NODES[node], self.spaces[node])
-            gateways = {":" in address: address for address in NODES[node]}
-            inside = [address for addresses in ends for address in addresses]
+        hub.ip(*(_add(item, "lo") for item in layout.outside))
+        for node, addresses in layout.nodes.items():
+            ends = layout.pods.get(node, ())
+            self._join(hub, node, addresses, self.spaces[node])
+            self.spaces[node].ip(_add(_NEXT_HOP, "uplink"))
+            gateways = {True: _NEXT_HOP} | {":" in address: address for address in addresses}
+            inside = [address for several in ends for address in several]
             hub.ip(*(f"route add {item} via {gateways[':' in item]} dev {node} onlink" for item in inside))
-            for number, addresses in enumerate(ends):
-                self._join(self.spaces[node], f"pod{number}", addresses, self.spaces[addresses[0]])
+            for number, several in enumerate(ends):
+                self._join(self.spaces[node], f"pod{number}", several, self.spaces[several[0]])
 
     def __enter__(self) -> Self:
         return self
@@ -127,13 +149,12 @@ class Fabric:
         """Return what programs a node as its agent does; to be closed."""
         return Direct(self.spaces[node])
 
-    @staticmethod
-    def links(node: str) -> Links:
+    def links(self, node: str) -> Links:
         """Return the links of a node's pods, each with all the addresses that its place has."""
         return Links(
             tuple(
                 PodLink(f"pod{number}", "", "", tuple(map(parse_address, addresses)), f"place/{number}")
-                for number, addresses in enumerate(PODS[node])
+                for number, addresses in enumerate(self.layout.pods.get(node, ()))
             )
         )
 
@@ -144,12 +165,12 @@ class Fabric:
 
     def forget_soon(self) -> None:
         """Let the nodes forget flows within seconds; this can be set once they track connections."""
-        for node in NODES:
+        for node in self.layout.nodes:
             self.spaces[node].sysctl(_FORGET)
 
     def clear(self) -> None:
         """Take the tables away."""
-        for node in NODES:
+        for node in self.layout.nodes:
             with self.spaces[node].entered():
                 subprocess.run(["nft", "add table inet podfence; delete table inet podfence"], check=True)
 

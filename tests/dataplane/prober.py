@@ -11,6 +11,7 @@ import select
 import socket
 import struct
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
@@ -69,7 +70,9 @@ class Prober:
         self._before: dict[int, set[Probe]] = {}
         self.strays: list[Probe] = []
         self.longest = LONGEST
-        for name, addresses in places().items():
+        self._place_of: dict[str, str] = {}
+        for name, addresses in fabric.layout.places().items():
+            self._place_of |= dict.fromkeys(addresses, name)
             with fabric.spaces[name].entered():
                 for address in addresses:
                     self._serve(address)
@@ -157,7 +160,7 @@ class Prober:
         resend: dict[Probe, Callable[[], object]] = {}
         by_place: dict[str, list[int]] = {}
         for number, probe in enumerate(self._by_number):
-            by_place.setdefault(PLACE_OF[probe.source], []).append(number)
+            by_place.setdefault(self._place_of[probe.source], []).append(number)
         for name, numbers in by_place.items():
             with self._fabric.spaces[name].entered():
                 self._send(numbers, opened, resend)
@@ -182,7 +185,7 @@ class Prober:
                 if item is None:
                     item = udp[probe.source] = self._datagrams(probe.source)
                     opened.append(item)
-                again = partial(item.sendto, b"?", (probe.destination, probe.port))
+                again = partial(_send_to, item, b"?", (probe.destination, probe.port))
             again()
             resend[probe] = again
 
@@ -222,7 +225,7 @@ class Prober:
             total = sum(struct.unpack("!4H", message))
             total = (total & 0xFFFF) + (total >> 16)
             message = message[:2] + struct.pack("!H", ~total & 0xFFFF) + message[4:]
-        return partial(self._pings[probe.source].sendto, message, (probe.destination, 0))
+        return partial(_send_to, self._pings[probe.source], message, (probe.destination, 0))
 
     def _wait(self, resend: dict[Probe, Callable[[], object]]) -> None:
         now = time.monotonic()
@@ -243,6 +246,12 @@ class Prober:
         if self._handlers.pop(item.fileno(), None):
             self._poll.unregister(item)
         item.close()
+
+
+def _send_to(item: socket.socket, data: bytes, destination: tuple[str, int]) -> None:
+    """Send a datagram; the sender's own node may drop it at once, which is an error here."""
+    with suppress(PermissionError):
+        item.sendto(data, destination)
 
 
 def _family(address: str) -> socket.AddressFamily:

@@ -93,16 +93,21 @@ def _spaces(objects: Sequence[KubeObject], ends: Sequence[End]) -> Iterator[list
         yield [[Namespace(name=name, labels=labels)] for labels in _labels(objects, name)]
 
 
-def _labels(objects: Sequence[KubeObject], name: str) -> Iterator[Labels]:
+def label_values(objects: Sequence[KubeObject]) -> dict[str, list[str | None]]:
+    """Return what a label of a namespace can be by its key, as far as a selector can tell; None is its absence."""
     asked: dict[str, set[str]] = {}
     for rule in rules(objects):
         for peer in rule.peers:
             for term in peer.namespace_selector.requirements if peer.namespace_selector else ():
                 if term.key != NAME_LABEL:
                     asked.setdefault(term.key, set()).update(term.values)
-    cells = [[None, "something-else", *sorted(values)] for values in asked.values()]
-    for chosen in product(*cells):
-        labels = {key: value for key, value in zip(asked, chosen, strict=True) if value is not None}
+    return {key: [None, "something-else", *sorted(values)] for key, values in asked.items()}
+
+
+def _labels(objects: Sequence[KubeObject], name: str) -> Iterator[Labels]:
+    cells = label_values(objects)
+    for chosen in product(*cells.values()):
+        labels = {key: value for key, value in zip(cells, chosen, strict=True) if value is not None}
         yield {**labels, NAME_LABEL: name}
 
 
@@ -117,7 +122,7 @@ def _pods(
         if pod is None:
             continue
         if UNKNOWN in pod.template.labels.values():
-            yield [[_with_value(pod, value)] for value in _pod_values(objects)]
+            yield [[_with_value(pod, value)] for value in pod_values(objects)]
         part_of_node = pod.template.host_network and options.host_network == "node"
         if not pod.addresses and not part_of_node:
             yield [
@@ -137,7 +142,8 @@ def _with_value(pod: Pod, chosen: str) -> Pod:
     return msgspec.structs.replace(pod, template=msgspec.structs.replace(pod.template, labels=labels))
 
 
-def _pod_values(objects: Sequence[KubeObject]) -> list[str]:
+def pod_values(objects: Sequence[KubeObject]) -> list[str]:
+    """Return the values that a label of a pod can have, as far as a selector can tell."""
     selectors = [item.pod_selector for item in objects if isinstance(item, NetworkPolicy)]
     selectors += [peer.pod_selector for rule in rules(objects) for peer in rule.peers if peer.pod_selector]
     values = {value for selector in selectors for term in selector.requirements for value in term.values}
@@ -211,12 +217,16 @@ def _addresses(
             taken.update(map(parse_address, item.addresses))
         if isinstance(item, Pod):
             taken.update(map(parse_address, item.node_addresses))
-    taken |= set(_named_one_by_one(objects))
-    by_family = [_of_family(family, blocks, taken, slot) for family in ASSUMED_FAMILIES[options.pod_families]]
+    taken |= set(single_addresses(objects))
+    by_family = [
+        [several[slot % len(several)] for several in address_kinds(family, blocks, taken)]
+        for family in ASSUMED_FAMILIES[options.pod_families]
+    ]
     return [tuple(map(str, chosen)) for chosen in product(*by_family)]
 
 
-def _named_one_by_one(objects: Sequence[KubeObject]) -> Iterator[Address]:
+def single_addresses(objects: Sequence[KubeObject]) -> Iterator[Address]:
+    """Yield the addresses that policies name one by one."""
     for item in objects:
         if isinstance(item, NetworkPolicy):
             for rule in (*item.ingress, *item.egress):
@@ -227,7 +237,8 @@ def _named_one_by_one(objects: Sequence[KubeObject]) -> Iterator[Address]:
                             yield network.network_address
 
 
-def _of_family(family: int, blocks: list[IPBlock], taken: set[Address], slot: int) -> list[Address]:
+def address_kinds(family: int, blocks: list[IPBlock], taken: set[Address]) -> list[list[Address]]:
+    """Return some of the addresses that a pod may have, those together that no block tells apart."""
     found: dict[tuple[bool, ...], dict[Address, None]] = {}
     near = [cut for block in blocks for cut in block_cuts(block) if cut.version == family]
     # What lies between two cuts is also next to one of those that are taken.
@@ -239,4 +250,4 @@ def _of_family(family: int, blocks: list[IPBlock], taken: set[Address], slot: in
         if address.is_loopback or address.is_multicast or address.is_unspecified or address.is_link_local:
             continue
         found.setdefault(tuple(in_block(address, block) for block in blocks), {})[address] = None
-    return [list(several)[slot % len(several)] for several in found.values()]
+    return [list(several) for several in found.values()]

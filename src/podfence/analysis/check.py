@@ -202,7 +202,9 @@ def _reasons(engine: Engine, part: Part, *, mend: bool) -> tuple[Reason, Reason]
     egress = reason(engine, Direction.EGRESS, source, destination, telling, alone=alone, mend=ports if mend else None)
     if arrival is not None:
         source, destination, ports = arrival.source, arrival.destination, arrival.ports
-        telling, alone = ports.spans[0][0], True
+        there = replace(part.pair, source=source, destination=destination, arrival=None)
+        telling = _telling_point(engine, replace(part, pair=there, ports=ports))
+        alone = True
     return egress, reason(
         engine, Direction.INGRESS, source, destination, telling, alone=alone, mend=ports if mend else None
     )

@@ -21,7 +21,7 @@ from podfence.analysis.parts import Part
 from podfence.analysis.paths import Entry, Step, arrivals
 from podfence.analysis.routes import routes
 from podfence.analysis.services import has_port, hides_clients, node_sources, pods_of_headless, service_ports, targets
-from podfence.analysis.unbacked import has_unknown_backends, unbacked
+from podfence.analysis.unbacked import asked_behind, has_unknown_backends, unbacked, unbacked_at_node
 from podfence.errors import EndpointError
 from podfence.policy.ends import AddressEnd, PodEnd
 from podfence.policy.extent import Extent, extent
@@ -30,7 +30,7 @@ from podfence.policy.verdict import Decision, Direction
 from podfence.sets import PortSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from podfence.analysis.ports import PortQuestion
     from podfence.analysis.routes import Route
@@ -67,7 +67,8 @@ def _alternatives(
     if not is_source and end.unread is not None:
         unread = ServiceEndpoint(end.name, end.unread)
         if has_unknown_backends(engine, unread):
-            return list(_unbacked(engine, other, unread, port))
+            steps = unbacked(engine, other, unread, asked_behind(unread, port))
+            return _unbacked(engine, other, unread, port.ports or PortSet.ALL, steps)
         return [_plain(other, end, port.ports or PortSet.ALL, Decision.DENIED, _no_backend(unread))]
     for one in end.ends:
         parts = judged(engine, one, other, port) if is_source else judged(engine, other, one, port)
@@ -139,21 +140,28 @@ def _to_service(engine: Engine, source: Endpoint, destination: ServiceEndpoint, 
     if parts:
         return parts
     if not found and has_unknown_backends(engine, destination):
-        return list(_unbacked(engine, source, destination, port))
+        steps = unbacked(engine, source, destination, asked_behind(destination, port))
+        return _unbacked(engine, source, destination, port.ports or PortSet.ALL, steps)
     why = _NO_FAMILY if found else _no_backend(destination)
     return [_plain(source, destination, port.ports or PortSet.ALL, Decision.DENIED, why)]
 
 
-def _unbacked(engine: Engine, source: Endpoint, destination: ServiceEndpoint, port: PortQuestion) -> Iterator[Part]:
+def _unbacked(
+    engine: Engine, source: Endpoint, destination: ServiceEndpoint, asked: PortSet, steps: Iterable[Step]
+) -> list[Part]:
     """Judge a Service on what may be behind it, and as one behind which there is nothing (semantics 13.7)."""
-    for pair, ports in unbacked(engine, source, destination, port):
-        if isinstance(pair.source, PodEnd) or isinstance(pair.destination, PodEnd):
-            yield from _judge(engine, pair, ports)
+    found: list[Part] = []
+    for pair, ports, why, _ in steps:
+        if why:
+            found.append(Part(pair, ports, Decision.DENIED, (why, "7.16")))
+        elif isinstance(pair.source, PodEnd) or isinstance(pair.destination, PodEnd):
+            found += _judge(engine, pair, ports)
         else:
-            yield Part(pair, ports, Decision.ALLOWED, _NO_POD)
-        if pair.variant:
+            found.append(Part(pair, ports, Decision.ALLOWED, _NO_POD))
+        if pair.matter:
             nothing = replace(pair, variant="where nothing is behind it")
-            yield Part(nothing, ports, Decision.DENIED, _no_backend(destination))
+            found.append(Part(nothing, ports, Decision.DENIED, _no_backend(destination)))
+    return found or [_plain(source, destination, asked, Decision.DENIED, _NO_FAMILY)]
 
 
 def _no_backend(destination: ServiceEndpoint) -> tuple[str, str]:
@@ -198,11 +206,17 @@ def _led(engine: Engine, source: Endpoint, destination: Endpoint, route: Route) 
         own = NodeEndpoint("the pod's own node", "", (), own=True)
         entry = Entry(own, local=service.service.external_traffic_policy == "Local")
     found: list[Part] = []
+    if service is not None and not route.targets and has_unknown_backends(engine, service):
+        if entry is None:
+            steps = unbacked(engine, source, service, (route.behind,))
+        else:
+            steps = unbacked_at_node(engine, source, service, route.behind, entry, route.ports)
+        return _unbacked(engine, source, service, route.ports, steps)
     if entry is None and service is not None:
         for target in route.targets:
             found += _backend(engine, source, service, target)
     elif entry is not None:
-        for step in _steps(engine, source, route, entry):
+        for step in _met(engine, source, route, entry):
             if step.why:
                 found.append(Part(step.pair, step.ports, Decision.DENIED, (step.why, "7.16")))
             else:
@@ -214,7 +228,7 @@ def _led(engine: Engine, source: Endpoint, destination: Endpoint, route: Route) 
     return [_plain(source, destination, route.ports, Decision.DENIED, why)]
 
 
-def _steps(engine: Engine, source: Endpoint, route: Route, entry: Entry) -> list[Step]:
+def _met(engine: Engine, source: Endpoint, route: Route, entry: Entry) -> list[Step]:
     """Return what a connection to a node may become; it misses no pod if there is one that it surely meets."""
     found: list[Step] = []
     for target in route.targets:

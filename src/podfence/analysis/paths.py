@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.analysis.pairs import Arrival, Pair
-from podfence.policy.ends import End, NodeEnd, PodEnd
+from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
 from podfence.policy.unknown import node as node_of
 from podfence.sets import PortSet
 from podfence.sets.addresses import family_of
@@ -78,14 +78,18 @@ def arrivals(engine: Engine, pair: Pair, ports: PortSet, entry: Entry, asked: Po
 
 
 def _unplaced(pair: Pair, entry: Entry) -> Iterator[str]:
-    if _is_unplaced(pair.source) and not entry.node.own:
+    if _is_unplaced(pair.source) and not (entry.node.own and _is_unplaced(pair.destination)):
         yield pair.source_name
     if _is_unplaced(pair.destination):
         yield pair.destination_name
 
 
 def _is_unplaced(end: End) -> bool:
-    return isinstance(end, PodEnd) and not end.member.node
+    return not isinstance(end, AddressEnd) and not _node_of(end)
+
+
+def _node_of(end: PodEnd | NodeEnd) -> str:
+    return end.member.node if isinstance(end, PodEnd) else end.name
 
 
 def _where(pair: Pair, place: _Places) -> str:
@@ -93,30 +97,30 @@ def _where(pair: Pair, place: _Places) -> str:
     if _is_unplaced(pair.destination):
         texts.append(f"{pair.destination_name} runs on {place.backend}")
     if _is_unplaced(pair.source):
-        texts.append(f"{pair.source_name} on {place.source}")
+        at = place.source
+        if at == _THAT_NODE and not texts:
+            at = "the same node" if place.backend == _THAT_NODE else _ELSEWHERE
+        texts.append(f"{pair.source_name}{'' if texts else ' runs'} on {at}")
     return f"where {' and '.join(texts)}" if texts else ""
 
 
 def _places(pair: Pair, entry: Entry, *, is_open: bool) -> Iterator[_Places]:
     """Yield where the two may run; where pods are all there are, one without a node runs on none that is known."""
-    source = pair.source
-    near = entry.name
-    if not isinstance(source, PodEnd):
-        sources = [source.name if isinstance(source, NodeEnd) else ""]
+    source, end, near = pair.source, pair.destination, entry.name
+    if isinstance(source, AddressEnd):
+        sources = [""]
     elif entry.node.own:
         sources = [near]
     else:
-        sources = [source.member.node] if source.member.node else [near, _ELSEWHERE] if is_open else [_ELSEWHERE]
-        if not entry.node.node:
-            # Any node but the pod's own.
-            sources = [source.member.node or _ELSEWHERE]
-    end = pair.destination
+        known = _node_of(source)
+        # A node that is not named is any but the pod's own.
+        sources = [known] if known else [near, _ELSEWHERE] if is_open and entry.node.node else [_ELSEWHERE]
     for where in sources:
-        if not isinstance(end, PodEnd):
-            yield _Places(where, end.name if isinstance(end, NodeEnd) else "")
-        elif end.member.node:
-            yield _Places(where, _known(end.member.node, pair, entry))
-        elif entry.host_port and end.member.workload is not None and end.member.workload.kind == _EVERYWHERE:
+        if isinstance(end, AddressEnd):
+            yield _Places(where, "")
+        elif name := _node_of(end):
+            yield from (_Places(where, at) for at in _known(name, source, entry, is_open=is_open))
+        elif entry.host_port and _is_everywhere(end):
             yield _Places(where, near)
         elif is_open:
             yield from (_Places(where, name) for name in dict.fromkeys((near, where or _ELSEWHERE, _ELSEWHERE)))
@@ -124,11 +128,18 @@ def _places(pair: Pair, entry: Entry, *, is_open: bool) -> Iterator[_Places]:
             yield _Places(where, _ELSEWHERE)
 
 
-def _known(node: str, pair: Pair, entry: Entry) -> str:
-    """Return the name of a pod's node in the words of the question."""
-    source = pair.source
-    own = entry.node.own and isinstance(source, PodEnd) and source.member.node == node
-    return _THAT_NODE if own else node
+def _is_everywhere(end: End) -> bool:
+    """Return whether a pod of a workload runs on every node."""
+    return isinstance(end, PodEnd) and end.member.workload is not None and end.member.workload.kind == _EVERYWHERE
+
+
+def _known(node: str, source: End, entry: Entry, *, is_open: bool) -> tuple[str, ...]:
+    """Return the name of a pod's node in the words of the question; both if nobody knows whether that node is meant."""
+    if isinstance(source, AddressEnd) or not entry.node.own:
+        return (node,)
+    if not _node_of(source):
+        return (entry.name, node) if is_open else (node,)
+    return (entry.name if _node_of(source) == node else node,)
 
 
 def _arrival(engine: Engine, pair: Pair, ports: PortSet, entry: Entry, asked: PortSet, place: _Places) -> Step:
@@ -152,6 +163,8 @@ def _arrival(engine: Engine, pair: Pair, ports: PortSet, entry: Entry, asked: Po
     seen: End = source
     if isinstance(source, PodEnd):
         seen = replace(source, member=replace(source.member, node=place.source))
+    elif isinstance(source, NodeEnd) and within:
+        seen = replace(source, own=here)
     behind = replace(node, own=False) if not here else NodeEnd(near, None, pair.family, own=True)
     option = engine.options.service_source
     if not entry.host_port and ((option == "node" and not entry.local) or (option != "client" and not here)):

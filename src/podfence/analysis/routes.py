@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, NodeEndpoint, PodsEndpoint, ServiceEndpoint
 from podfence.analysis.paths import Entry
-from podfence.analysis.services import Target, targets
+from podfence.analysis.services import Target, ports_behind, targets
 from podfence.cluster.members import display_name
 from podfence.cluster.nodes import numbers_of
 from podfence.policy.references import policy_ref
@@ -34,7 +34,8 @@ _AT_NODES: Final = ("NodePort", "LoadBalancer")
 class Route:
     """Where some of the ports asked about lead, and by which node; `text` says so in words.
 
-    `entry` is None for an address outside that is a Service's, which any node may translate.
+    `entry` is None for an address outside that is a Service's, which any node may translate. `behind` are the ports
+    of whatever may be behind a Service of which no backend was read.
     """
 
     ports: PortSet
@@ -42,6 +43,7 @@ class Route:
     targets: tuple[Target, ...]
     entry: Entry | None
     text: str
+    behind: PortSet = PortSet.EMPTY
 
 
 def routes(state: ClusterState, destination: Endpoint, asked: PortSet) -> tuple[list[Route], PortSet]:
@@ -149,7 +151,7 @@ def _route(
         text += f", which is {', '.join(behind)} of its {'pods' if end.service.selector is not None else 'endpoints'}"
     if entry is not None:
         text += f" (externalTrafficPolicy {end.service.external_traffic_policy})"
-    return Route(ports, end, found, entry, text)
+    return Route(ports, end, found, entry, text, ports_behind(port))
 
 
 def _by_host_port(state: ClusterState, node: NodeEndpoint) -> Iterator[Route]:

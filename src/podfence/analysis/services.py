@@ -126,6 +126,14 @@ def service_ports(destination: ServiceEndpoint, port: PortQuestion) -> list[Serv
     return found
 
 
+def ports_behind(port: ServicePort) -> PortSet:
+    """Return the ports of a pod of which nothing is known that a port of a Service may lead to."""
+    if isinstance(port.target, int):
+        return PortSet.single(port.protocol, port.target)
+    # A name is another number on every pod.
+    return PortSet.whole(port.protocol)
+
+
 def hides_clients(service: Service) -> bool:
     """Return whether connections from outside may arrive with a node's address (semantics 7.9)."""
     return service.type in ("NodePort", "LoadBalancer") and service.external_traffic_policy == "Cluster"

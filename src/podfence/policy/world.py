@@ -130,6 +130,7 @@ class World:
         yield "there are no NetworkPolicies but those that were read"
         if "Pod" in self._open:
             yield "no webhook and no other controller adds labels to the objects that were read"
+            yield "pods that were not read, behind a Service of which none was read, are not of hostNetwork"
             ranges = {text: None for family in (4, 6) for text in self._pod_ranges(family)}
             yield f"pods without an address have one of {', '.join(ranges)} that no /32 or /128 block names"
         if "Service" in self._open:

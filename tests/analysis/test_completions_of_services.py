@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A verdict about a Service of a part of a cluster is that of every completion; where it depends, they differ (13.7).
+
+Completions are drawn: each says what the pods, nodes and Services are of which not all is known.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from podfence.api import Cluster
+from podfence.kube.objects import EndpointSlice, Service, ServicePort, Workload
+from podfence.policy.options import Options
+from tests.analysis.test_check_against_twin import DECISIONS
+from tests.analysis.test_completions import end_text
+from tests.twin import boundaries
+from tests.twin.drawn import BEHIND, OUTSIDE, Drawing
+from tests.twin.effort import LONG
+from tests.twin.partial import as_pods, partial_cluster
+from tests.twin.partial_services import partial_services
+from tests.twin.paths import PathTwin
+from tests.twin.question import AddressEnd, Answer, End, NodeEnd, PodEnd, agreement
+from tests.twin.services import ServiceTwin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from podfence.kube.objects import KubeObject
+    from tests.twin.question import Traffic
+    from tests.twin.twin import Place
+
+SEEDS = 2000 if LONG else 16
+BATCHES = 4
+FEW, MANY = 25, 150
+"""So many completions are drawn for a firm verdict, and for one that depends until two of them differ."""
+
+CLIENT = "203.0.113.9"
+
+
+class CompleteTwin(ServiceTwin):
+    """A Service where all nodes are known: any of them may be the one that a client is led by (semantics 7.9)."""
+
+    def from_other_node(self, place: Place, traffic: Traffic) -> Answer:
+        """Return whether all nodes that the pod does not run on reach it."""
+        own = place.pod.template.node if place.pod is not None else ""
+        ends = [item for name in sorted(self.twin.nodes) if name != own for item in self.twin.places(NodeEnd(name))]
+        found = [self.twin.ingress(end, place, traffic) for end in ends if end.family == place.family]
+        return agreement(found) if found else Answer.YES
+
+
+class Question(NamedTuple):
+    """A connection to a port of a Service: by its name, at a node, or at its external address."""
+
+    source: End
+    service: Service
+    port: ServicePort
+    node: str = ""
+    external: str = ""
+
+    @property
+    def to(self) -> str:
+        """The other end as people write it."""
+        return self.external or (
+            f"node:{self.node}" if self.node else f"{self.service.namespace}/svc/{self.service.name}"
+        )
+
+    @property
+    def at(self) -> str:
+        """The port as people write it."""
+        number = self.port.node_port if self.node else self.port.port
+        return f"{number}/{self.port.protocol.lower()}"
+
+
+def questions(random: Random, objects: Sequence[KubeObject], pods: Sequence[KubeObject]) -> Iterator[Question]:
+    """Yield some connections that policies and Services decide together."""
+    workloads = {(item.namespace, item.name) for item in objects if isinstance(item, Workload)}
+    sources = [PodEnd(end.namespace, end.name) for end in boundaries.pod_ends(pods)]
+    for service in (item for item in objects if isinstance(item, Service)):
+        # Whether pods of a workload reach themselves or each other is another question.
+        starts = [end for end in sources if (end.namespace, end.name) not in workloads]
+        for port in service.ports:
+            several: list[End] = [*starts, AddressEnd(CLIENT)]
+            for source in random.sample(several, min(len(several), 3)):
+                if not service.headless:
+                    yield Question(source, service, port)
+                for node in boundaries.node_ends(pods) if port.node_port else ():
+                    yield Question(source, service, port, node=node.name)
+                if service.external_addresses and isinstance(source, PodEnd):
+                    yield Question(source, service, port, external=service.external_addresses[0])
+
+
+def answer(question: Question, objects: Sequence[KubeObject], options: Options) -> Answer | None:
+    """Return what the twin says in a cluster in which everything is known; None if that is no completion (13.7)."""
+    service = question.service
+    alone = [
+        item
+        for item in objects
+        if not isinstance(item, Service | EndpointSlice)
+        or item is service
+        or (isinstance(item, EndpointSlice) and (item.namespace, item.service) == (service.namespace, service.name))
+    ]
+    twin = PathTwin(alone, options)
+    twin.services = CompleteTwin(alone, options)
+    source = question.source
+    behind = [item for item in alone if isinstance(item, EndpointSlice) and item.name.endswith(BEHIND)]
+    ends = {twin.services.end_at(backend.addresses[0]) for item in behind for backend in item.backends}
+    if source in ends:
+        return None
+    if question.node:
+        return twin.node_port(source, question.node, question.port)
+    if question.external and isinstance(source, PodEnd):
+        return twin.external(source, question.port)
+    found = [
+        twin.services.allowed(source, end, traffic)
+        for end, traffic in twin.services.backends(question.port)
+        if twin.twin.share_family(source, end)
+    ]
+    return agreement(found) if found else Answer.NO
+
+
+def told(objects: Sequence[KubeObject]) -> str:
+    return "\n".join(map(str, objects))
+
+
+def compared(seed: int, seen: Counter[str]) -> None:
+    random = Random(seed)
+    families = ("ipv4", "ipv4", "dual")[seed % 3]
+    client = random.choice(("depends", "depends", "client", "node"))
+    options = Options.parse([f"pod-families={families}", f"service-source={client}"])
+    part = partial_cluster(seed)
+    objects = [*part, *partial_services(seed, part)]
+    pods = as_pods(objects)
+    cluster = Cluster.from_objects(objects, options)
+    drawing = Drawing(pods, options, (CLIENT, OUTSIDE))
+    drawn: list[list[KubeObject]] = []
+    for question in questions(random, objects, pods):
+        verdict = cluster.check(end_text(objects, question.source), question.to, question.at)
+        found: set[str] = set()
+        for number in range(MANY):
+            if number == len(drawn):
+                drawn.append(drawing.draw(random))
+            there = drawn[number]
+            said = answer(question, there, options)
+            found |= {DECISIONS[said]} if said is not None else set()
+            if verdict.decision == "depends" and (len(found) > 1 or "depends" in found):
+                break
+            if verdict.decision != "depends":
+                assert found <= {verdict.decision}, f"{seed} {question}\n{verdict}\n{told(there)}"
+                if number == FEW:
+                    break
+        else:
+            seen["without a witness"] += 1
+            continue
+        seen.update([verdict.decision, *(item.what for item in verdict.depends_on)])
+
+
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_a_verdict_about_a_service_is_that_of_every_completion(batch: int) -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(batch, SEEDS, BATCHES):
+        compared(seed, seen)
+
+    assert seen["without a witness"] * 20 <= seen["depends"]

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Service of which no backend was read, asked at a node or at an external address: nobody knows who answers (13.7)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from podfence.kube.objects import PolicyPort
+from tests.analysis.test_paths import OUTSIDE, decided, pod, service
+from tests.policy.parts import app, block, policy, rule
+
+if TYPE_CHECKING:
+    from podfence.kube.objects import KubeObject, Service
+
+EXTERNAL = "203.0.113.50"
+NOBODY = {"app": "operated"}
+CLOSED = policy("closed", ingress=[])
+SILENT = policy("silent", app("one"), egress=[])
+UNDECIDED = policy("named", ingress=[rule(ports=[PolicyPort("TCP", 9000)])])
+LOST = pod("lost", "10.244.3.9", "")
+HOST = msgspec.structs.replace(LOST, name="host", template=msgspec.structs.replace(LOST.template, host_network=True))
+
+
+def unbacked(traffic: str = "Cluster", *, named: bool = False, selects: bool = True) -> Service:
+    whole = service(traffic)
+    port = msgspec.structs.replace(whole.ports[0], target="http" if named else 8080)
+    return msgspec.structs.replace(
+        whole, selector=NOBODY if selects else None, ports=(port,), external_addresses=(EXTERNAL,)
+    )
+
+
+ROWS: list[tuple[str, str, int, tuple[KubeObject, ...], str]] = [
+    (OUTSIDE, "node:n1", 31901, (unbacked(),), "depends"),
+    (OUTSIDE, "node:n1", 31901, (unbacked("Local"),), "depends"),
+    (OUTSIDE, "node:n1", 31901, (unbacked(), CLOSED), "denied"),
+    ("node:n1", "node:n1", 31901, (unbacked(), CLOSED), "depends"),
+    ("one", "node:n1", 31901, (unbacked(),), "depends"),
+    ("one", "node:n1", 31901, (unbacked(), SILENT), "denied"),
+    ("one", "node:n2", 31901, (unbacked(named=True), UNDECIDED), "depends"),
+    ("one", EXTERNAL, 80, (unbacked(),), "depends"),
+    ("one", EXTERNAL, 80, (unbacked(), SILENT), "denied"),
+    (OUTSIDE, EXTERNAL, 80, (unbacked(),), "depends"),
+    (OUTSIDE, "node:n1", 31901, (unbacked(selects=False),), "depends"),
+    ("one", "node:n1", 31901, (unbacked("Local", selects=False),), "depends"),
+    ("one", "node:n2", 31901, (unbacked("Local", selects=False), SILENT), "denied"),
+    ("one", EXTERNAL, 80, (unbacked(selects=False), SILENT), "denied"),
+    # A client that may be hidden behind the pod's own node is not surely denied.
+    (OUTSIDE, "svc/web", 80, (unbacked(), CLOSED), "depends"),
+    (OUTSIDE, "svc/web", 80, (unbacked("Local"), CLOSED), "denied"),
+    # One may be there of the other family.
+    ("2001:db8::9", "svc/web", 80, (unbacked(),), "denied"),
+    ("2001:db8::9", "svc/web", 80, (unbacked(selects=False),), "depends"),
+]
+
+
+@pytest.mark.parametrize(("source", "to", "port", "objects", "expected"), ROWS)
+def test_a_service_without_a_backend_may_have_one(
+    source: str, to: str, port: int, objects: tuple[KubeObject, ...], expected: str
+) -> None:
+    assert decided(source, to, port, *objects) == expected
+
+
+def test_a_pod_without_a_node_may_run_on_that_of_the_pod_that_answers() -> None:
+    """Its own node translates the address; on another node the pod that answers is asked under that node's name."""
+    balanced = msgspec.structs.replace(service("Cluster"), external_addresses=(EXTERNAL,))
+    from_nodes = policy("from-nodes", app("web"), ingress=[rule(block("10.200.0.0/24"))])
+
+    assert decided("lost", EXTERNAL, 80, balanced, LOST, from_nodes) == "depends"
+    assert decided("one", EXTERNAL, 80, balanced, LOST, from_nodes) == "denied"
+
+
+def test_a_part_of_an_unknown_node_may_be_the_node_that_is_asked() -> None:
+    """A node leads what it sends itself to all pods, and others to its own pods only."""
+    assert decided("host", "node:n2", 31901, service("Local"), HOST) == "depends"
+    assert decided("node:n2", "node:n2", 31901, service("Local")) == "allowed"
+    assert decided("node:n1", "node:n2", 31901, service("Local")) == "denied"

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Services of a random part of a cluster, of which often nobody knows what is behind them (semantics 13.7)."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+from podfence.cluster.controllers import UNKNOWN
+from podfence.kube.objects import Backend, EndpointPort, EndpointSlice, Pod, Service, ServicePort
+
+from .partial import HASH, KEYS, SPACES, VALUES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from podfence.kube.objects import KubeObject, Labels
+
+NODE_PORT = 30080
+TYPES = ("ClusterIP", "NodePort", "NodePort", "LoadBalancer")
+BACKENDS = ("203.0.113.7", "172.18.0.1", "10.3.3.3", "10.0.9.9")
+
+
+def partial_services(seed: int, objects: Sequence[KubeObject]) -> list[KubeObject]:
+    """Return some Services for the objects of a part of a cluster, and the EndpointSlices of some of them."""
+    random = Random(f"services of {seed}")
+    pods = [item for item in objects if isinstance(item, Pod)]
+    return [item for number in range(random.randint(1, 3)) for item in _service(random, number, pods)]
+
+
+def _service(random: Random, number: int, pods: Sequence[Pod]) -> Iterator[KubeObject]:
+    like = random.choice(pods) if pods and random.random() < 0.6 else None
+    space = like.namespace if like else random.choice(SPACES[:2])
+    labels = like.template.labels if like and like.template.labels else _labels(random)
+    selector = random.choice((labels, dict([random.choice(sorted(labels.items()))]), None, None))
+    if selector is not None:
+        selector = {key: random.choice(VALUES) if value == UNKNOWN else value for key, value in selector.items()}
+    kind = random.choice(TYPES)
+    headless = kind == "ClusterIP" and random.random() < 0.25
+    service = Service(
+        namespace=space,
+        name=f"s{number}",
+        type=kind,
+        selector=selector,
+        ports=tuple(_ports(random, number, at_nodes=kind != "ClusterIP")),
+        addresses=() if headless else (f"10.96.0.{number + 1}",),
+        external_addresses=(f"198.51.100.{number + 1}",) if kind == "LoadBalancer" or random.random() < 0.3 else (),
+        external_traffic_policy=random.choice(("Cluster", "Local")),
+        headless=headless,
+    )
+    yield service
+    if selector is None and random.random() < 0.6:
+        yield _slice(random, service, [pod for pod in pods if pod.namespace == space])
+
+
+def _labels(random: Random) -> Labels:
+    keys = random.sample((*KEYS, HASH), random.randint(1, 2))
+    return {key: random.choice(VALUES) for key in keys}
+
+
+def _ports(random: Random, number: int, *, at_nodes: bool) -> Iterator[ServicePort]:
+    first = NODE_PORT + 10 * number
+    yield ServicePort(80, random.choice((80, 81, "http")), "TCP", "one", node_port=first if at_nodes else 0)
+    if random.random() < 0.3:
+        yield ServicePort(53, 53, "UDP", "two", node_port=first + 1 if at_nodes else 0)
+
+
+def _slice(random: Random, service: Service, pods: Sequence[Pod]) -> EndpointSlice:
+    """Return endpoints: pods by their address, or by their name if nobody knows their address, and others."""
+    known = [Backend(pod.addresses, pod.name) for pod in pods if pod.addresses]
+    named = [Backend((f"10.0.7.{pod.name[1:]}",), pod.name) for pod in pods
+             if not pod.addresses and not pod.template.host_network]  # fmt: skip
+    others = [Backend((text,)) for text in BACKENDS]
+    several = (*known, *named, *random.sample(others, 2))
+    return EndpointSlice(
+        namespace=service.namespace,
+        name=f"{service.name}-1",
+        service=service.name,
+        backends=tuple(random.sample(several, random.randint(0, min(2, len(several))))),
+        ports=tuple(
+            EndpointPort(random.choice((80, 81)) if port.protocol == "TCP" else 53, port.protocol, port.name)
+            for port in service.ports
+        ),
+    )
