@@ -221,7 +221,11 @@ class Verdict(Value, frozen=True, kw_only=True):
         return f"{self.egress} | {self.ingress}"
 
     def __str__(self) -> str:
-        """Return the decision in one line: ``denied  shop/web -> shop/db TCP 5432   egress: … | ingress: …``."""
-        depends = f"depends on {told(self.depends_on)}; " if self.depends_on else ""
+        """Return the decision in one line: ``denied  shop/web -> shop/db TCP 5432   egress: … | ingress: …``.
+
+        Where parts are decided differently, each has reasons of its own, and none is that of the whole.
+        """
         port = f" {self.port}" if self.port else ""
-        return f"{self.decision}  {self.source} -> {self.destination}{port}   {depends}{self.reason}"
+        depends = f"depends on {told(self.depends_on)}" if self.depends_on else ""
+        reasons = "" if self.parts and depends else self.reason
+        return f"{self.decision}  {self.source} -> {self.destination}{port}   {'; '.join(filter(None, (depends, reasons)))}"
