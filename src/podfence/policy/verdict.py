@@ -227,5 +227,5 @@ class Verdict(Value, frozen=True, kw_only=True):
         """
         port = f" {self.port}" if self.port else ""
         depends = f"depends on {told(self.depends_on)}" if self.depends_on else ""
-        reasons = "" if self.parts and depends else self.reason
-        return f"{self.decision}  {self.source} -> {self.destination}{port}   {'; '.join(filter(None, (depends, reasons)))}"
+        why = depends if self.parts and depends else "; ".join(filter(None, (depends, self.reason)))
+        return f"{self.decision}  {self.source} -> {self.destination}{port}   {why}"
