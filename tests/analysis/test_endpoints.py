@@ -207,8 +207,8 @@ def test_texts_that_stand_for_nothing(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("value", "text", "ports"),
     [
-        (None, "every port", "all ports"),
-        ("", "every port", "all ports"),
+        (None, "all ports", "all ports"),
+        ("", "all ports", "all ports"),
         (80, "TCP 80", "TCP 80"),
         ("80", "TCP 80", "TCP 80"),
         (" 080 ", "TCP 80", "TCP 80"),

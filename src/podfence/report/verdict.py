@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from podfence.policy.verdict import Decision, Direction, Tier, told
+from podfence.policy.verdict import Decision, Direction, Matter, Tier, told
 from podfence.report.counts import counted
 from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from podfence.policy.verdict import Line, Reason, RuleRef, Verdict
+    from podfence.policy.verdict import Dependency, Line, Meaning, Reason, RuleRef, Verdict
     from podfence.report.style import Page, Style
 
 _TIER_WIDTH = max(len(tier) for tier in Tier)
@@ -48,8 +48,10 @@ def chain(verdict: Verdict, page: Page = PAGE) -> Iterator[str]:
         yield verdict.translation
     if verdict.depends_on:
         yield f"depends on {told(verdict.depends_on)}"
-        for meaning in (meaning for item in verdict.depends_on for meaning in item.values):
-            yield f"  with {meaning.value}: {style.decision(meaning.decision.value, meaning.decision.value)}"
+        for item in verdict.depends_on:
+            for meaning in item.values:
+                decided = style.decision(meaning.decision.value, meaning.decision.value)
+                yield f"  {_supposed(item, meaning)}: {decided}"
     for part in verdict.parts:
         yield ""
         yield from _indented(chain(part, page))
@@ -61,6 +63,18 @@ def chain(verdict: Verdict, page: Page = PAGE) -> Iterator[str]:
         yield ""
         yield style.strong("Notes")
         yield from (f"  {note}" for note in verdict.notes)
+
+
+def _supposed(item: Dependency, meaning: Meaning) -> str:
+    """Return ``with role=edge``, ``with an address in 10.0.0.0/8``, ``on the same node``, or ``otherwise``."""
+    if meaning is item.values[-1]:
+        return "otherwise"
+    match item.what:
+        case Matter.ADDRESS:
+            return f"with an address in {meaning.value}"
+        case Matter.NODE:
+            return f"on {meaning.value}"
+    return f"with {meaning.value}"
 
 
 def question(verdict: Verdict) -> str:
