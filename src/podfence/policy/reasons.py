@@ -147,7 +147,7 @@ def _open(
     options = _left_open(engine, direction, subject, peer, point, otherwise=not rests_on)
     written = tuple(name.replace("_", "-") for name in options)
     whys = [f"that depends on {' and '.join(item.text for item in rests_on)}"] if rests_on else []
-    whys += [f"open upstream, and option {', '.join(written)} leaves it open"] if written else []
+    whys += [f"Kubernetes leaves it open, and so does option {', '.join(written)}"] if written else []
     if any(item.what is Matter.NODE for item in rests_on):
         through = f"always allowed {'from' if direction is Direction.INGRESS else 'to'} the pod's own node: "
     elif found.maybe and not found.sure:

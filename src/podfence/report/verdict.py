@@ -48,10 +48,8 @@ def chain(verdict: Verdict, page: Page = PAGE) -> Iterator[str]:
         yield verdict.translation
     if verdict.depends_on:
         yield f"depends on {told(verdict.depends_on)}"
-        for item in verdict.depends_on:
-            for meaning in item.values:
-                decided = style.decision(meaning.decision.value, meaning.decision.value)
-                yield f"  {_supposed(item, meaning)}: {decided}"
+        if not _sides_told(verdict):
+            yield from _indented(_meanings(verdict.depends_on, style))
     for part in verdict.parts:
         yield ""
         yield from _indented(chain(part, page))
@@ -59,10 +57,28 @@ def chain(verdict: Verdict, page: Page = PAGE) -> Iterator[str]:
         for reason, end in ((verdict.egress, verdict.source), (verdict.ingress, verdict.destination)):
             yield ""
             yield from _direction(reason, end, style)
+            if _sides_told(verdict):
+                yield from _indented(_meanings(reason.depends_on, style))
     if verdict.notes:
         yield ""
         yield style.strong("Notes")
         yield from (f"  {note}" for note in verdict.notes)
+
+
+def _sides_told(verdict: Verdict) -> bool:
+    """Return whether both directions depend, so that what a value means is told of each."""
+    return not verdict.parts and verdict.egress.decision is verdict.ingress.decision is Decision.DEPENDS
+
+
+def _meanings(unknown: tuple[Dependency, ...], style: Style) -> Iterator[str]:
+    """Yield what each value of what is not known would mean, under what it is if there are several."""
+    several = [item for item in unknown if item.values]
+    for item in several:
+        if len(several) > 1:
+            yield f"{item.text}:"
+        for meaning in item.values:
+            decided = style.decision(meaning.decision.value, meaning.decision.value)
+            yield f"{'  ' if len(several) > 1 else ''}{_supposed(item, meaning)}: {decided}"
 
 
 def _supposed(item: Dependency, meaning: Meaning) -> str:
