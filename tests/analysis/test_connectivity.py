@@ -192,7 +192,7 @@ def test_open_pods_are_named_as_one_and_defined() -> None:
             {"destination": "shop/svc/alias"},
             "shop/svc/alias is an ExternalName Service, an alias for a name outside; ask about its address",
         ),
-        ({"namespaces": ["shpo"]}, "there is no namespace 'shpo'; did you mean shop?"),
+        ({"namespaces": ["shpo"]}, "there is no namespace 'shpo' here; did you mean shop?"),
         ({"port": "80/icmp"}, "port '80/icmp': protocol 'icmp' is not one of tcp, udp, sctp"),
     ],
 )

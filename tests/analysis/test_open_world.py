@@ -245,7 +245,7 @@ def slices(service: str, *addresses: str) -> EndpointSlice:
 OF_DB, OF_ANY = "the backends of Service shop/db", "the backends of Service shop/any"
 DB, ANY = svc("db", {"app": "db"}), svc("any", None)
 SLICE = slices("any", "203.0.113.9")
-AT = "whether 10.96.0.5 is a Service's"
+AT = "whether 10.96.0.5 is the address of a Service"
 SERVICES: list[Row] = [
     ("a selector that no pod has", [SHOP, FREE, DB], "shop/web", "shop/svc/db", "80", "", "depends", OF_DB),
     ("a selector that no pod has, closed", [SHOP, FREE, DB], "shop/web", "shop/svc/db", "80", "world=closed", "denied", ""),
@@ -275,7 +275,7 @@ SERVICES: list[Row] = [
     ("an address in a Service range, closed", [SHOP, FREE, policy("p", egress=[rule(block("10.96.0.5/32"))])], "shop/web", "10.96.0.5", "443", "world=closed:Service", "allowed", ""),
     ("an address in a Service range, egress admits nobody", [SHOP, FREE, policy("p", egress=[])], "shop/web", "10.96.0.5", "443", "", "denied", ""),
     ("an address beside the Service range", [SHOP, FREE, policy("p", egress=[rule(block("10.96.0.5/32"))])], "shop/web", "10.96.0.5", "443", "service-cidrs=10.200.0.0/16", "allowed", ""),
-    ("an address in a range that is told", [SHOP, FREE, policy("p", egress=[rule(block("192.0.2.0/24"))])], "shop/web", "192.0.2.5", "443", "service-cidrs=192.0.2.0/24", "depends", "whether 192.0.2.5 is a Service's"),
+    ("an address in a range that is told", [SHOP, FREE, policy("p", egress=[rule(block("192.0.2.0/24"))])], "shop/web", "192.0.2.5", "443", "service-cidrs=192.0.2.0/24", "depends", "whether 192.0.2.5 is the address of a Service"),
     ("an address of nobody elsewhere", [SHOP, FREE, policy("p", egress=[rule(block("192.0.2.0/24"))])], "shop/web", "192.0.2.5", "443", "", "allowed", ""),
     ("a range that holds Service addresses", [SHOP, FREE, policy("p", egress=[rule(block("10.96.0.0/12"))])], "shop/web", "10.96.0.0/12", "443", "", "allowed", ""),
     ("an address in a Service range as the source", [SHOP, FREE, policy("p", ingress=[rule(block("10.96.0.5/32"))])], "10.96.0.5", "shop/web", "443", "", "allowed", ""),
@@ -379,7 +379,7 @@ def test_a_dependency_says_what_each_value_would_mean_and_how_to_give_it() -> No
 def test_an_explanation_says_what_each_value_would_mean() -> None:
     lines = list(chain(Cluster.from_objects(admits(IN)).explain("ingress/ctl", "shop/web", 80)))
 
-    assert lines[1:4] == [f"depends on {ROLE}", "  with role=edge: allowed", "  with anything else: denied"]
+    assert lines[1:4] == [f"depends on {ROLE}", "  with role=edge: allowed", "  otherwise: denied"]
 
 
 def test_a_listing_depends_where_check_does_in_one_line_for_a_rule() -> None:

@@ -193,7 +193,7 @@ def test_a_namespace_called_like_a_kind_is_a_namespace() -> None:
 
 def test_a_bare_name_without_its_namespace_says_where_it_was_looked_up() -> None:
     with pytest.raises(
-        EndpointError, match="there is no namespace 'default'; names without a namespace are looked up there"
+        EndpointError, match="there is no namespace 'default' here; names without a namespace are looked up there"
     ):
         Cluster.from_objects([Namespace(name="shop", labels={})]).check("web", "db", 80)
 

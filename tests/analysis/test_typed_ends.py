@@ -113,7 +113,7 @@ SOURCES = [
     ("10.1.0.1-10.1.0.9", "'10.1.0.1-10.1.0.9' is a range of addresses: write blocks, such as 10.0.0.0/24"),
     ("fe80::1%eth0", "'fe80::1%eth0' names a link: write the address without what follows the percent sign"),
     ("fd00::zz", "'fd00::zz' is no address, and no block of addresses: write 203.0.113.9, 10.0.0.0/8 or fd00::/8"),
-    ("unknown/app=x", "there is no namespace 'unknown'"),
+    ("unknown/app=x", "there is no namespace 'unknown' here; a Namespace object of that name is enough to ask about it"),
     ("shop/app!=web", "'shop/app!=web': write labels as NAMESPACE/KEY=VALUE,KEY=VALUE; a pod has labels, not a selector"),
     ("shop/app in (a)", "'shop/app in (a)': write labels as NAMESPACE/KEY=VALUE,KEY=VALUE; a pod has labels, not a selector"),
     ("app=a,app=b", "'app=a,app=b': a pod has one value for label app, not a and b"),

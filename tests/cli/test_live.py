@@ -137,8 +137,8 @@ def test_reasons_name_the_object_where_a_file_had_a_line(program: Program) -> No
     [
         (("api", "db", "5432", "--context", "shop"), "shop/deploy/api -> shop/sts/db"),
         (("api", "db", "5432", "--context", "dev", "-n", "shop"), "shop/deploy/api -> shop/sts/db"),
-        (("api", "db", "5432", "--context", "shop", "-n", "default"), "there is no namespace 'default'"),
-        (("api", "db", "5432"), "there is no namespace 'default'"),
+        (("api", "db", "5432", "--context", "shop", "-n", "default"), "there is no namespace 'default' here"),
+        (("api", "db", "5432"), "there is no namespace 'default' here"),
     ],
 )
 def test_bare_names_are_of_the_namespace_that_is_given_or_else_of_the_contexts(

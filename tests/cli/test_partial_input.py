@@ -57,6 +57,8 @@ BY_NAME = policy("x", "ingress: [{ports: [{port: http}]}]")
 TO_DB = policy("web", "egress: [{to: [{podSelector: {matchLabels: {app: db}}}]}]", "Egress")
 FROM_DB = policy("web", "ingress: [{from: [{podSelector: {matchLabels: {app: db}}}]}]")
 WITHOUT = service("ports: [{port: 5432}]")
+MON = "{apiVersion: v1, kind: Pod, metadata: {name: c, namespace: mon, labels: {app: c}}, spec: {containers: [{name: c, image: i}]}}"
+OUT_OF_MON = policy("c", "egress: [{to: [{namespaceSelector: {matchLabels: {t: s}}}]}]", "Egress", "mon")
 OPEN_AT = pod("web", "containers: [{name: c, image: i, ports: [{containerPort: 80, hostPort: 8080}]}]")
 OUTSIDE = policy("web", "ingress: [{from: [{ipBlock: {cidr: 198.51.100.0/24}}]}]")
 UNREAD = "the labels and ports of shop/db-0, which was not read (give it: kubectl get pod db-0 -n shop -o yaml)"
@@ -80,6 +82,11 @@ ROWS = [
     ("a hostPort that is open wherever the pod runs", [NODE, OPEN_AT, OUTSIDE], "check 198.51.100.1 node:n1 8080", 0, "allowed"),
     ("a Service without a backend", [pod("web"), service("selector: {app: db}, ports: [{port: 5432}]")], "check shop/web shop/svc/db 5432", 3,
      "depends on the backends of Service shop/db (give them: kubectl get pods,endpointslices -n shop -o yaml)"),
+    ("a Service with a backend for one of its ports", [pod("c"), pod("web", "containers: [{name: c, image: i, ports: [{containerPort: 8080, name: http}]}]"),
+      service("selector: {app: web}, ports: [{name: a, port: 80, targetPort: http}, {name: b, port: 81, targetPort: none}]")], "check shop/c shop/svc/db", 3,
+     "depends on the port; egress: cannot be reached: shop/svc/db has no backend for TCP 81"),
+    ("two unknowns, one at each end", [MON, MON.replace("mon", "dev").replace("name: c,", "name: web,", 1).replace("app: c", "app: web"), policy("web", "ingress: [{from: [{namespaceSelector: {matchLabels: {t: m}}}]}]", namespace="dev"), OUT_OF_MON], "explain mon/c dev/web 80", 3,
+     "Rests on semantics 13.3\n  with t=s: allowed\n  otherwise: denied\n\nIngress to dev/web"),
     ("the address of a node", [pod("web"), policy("web", "ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8}}]}]")], "check node shop/web 80", 3,
      "depends on the address of the node (give the nodes: kubectl get nodes -o yaml, and ask about node:NAME)"),
 ]  # fmt: skip

@@ -23,7 +23,7 @@ ALONE = Peer(namespace_selector=label("team", "edge"))
 MATCHES: list[tuple[str, Rule, str]] = [
     ("a lone dash makes two items", rule(ALONE, Peer(pod_selector=app("proxy"))), "item 1 of `from`: every pod of namespaces team=edge"),
     ("the second item", rule(Peer(pod_selector=app("proxy")), ALONE), "item 2 of `from`: every pod of namespaces team=edge"),
-    ("an item of the own namespace", rule(Peer(pod_selector=Selector())), "item 1 of `from`: every pod of shop"),
+    ("an item of the own namespace", rule(Peer(pod_selector=Selector())), "item 1 of `from`: every pod of namespace shop"),
     ("a block", rule(block("10.0.0.0/8")), "item 1 of `from`: 10.0.0.0/8"),
     ("no item", rule(ports=[PolicyPort("TCP", 80)]), "`from` is empty: every source (3.2)"),
 ]  # fmt: skip

@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from podfence.analysis.endpoints import Endpoint, PodsEndpoint, SelfEndpoint, ServiceEndpoint, is_one_pod
+from podfence.analysis.endpoints import (
+    AddressesEndpoint,
+    Endpoint,
+    PodsEndpoint,
+    SelfEndpoint,
+    ServiceEndpoint,
+    is_one_pod,
+)
 from podfence.analysis.judging import judged
 from podfence.analysis.parts import Part, differs
 from podfence.analysis.routes import addressed, routes
-from podfence.analysis.services import namesake, pods_of_headless, refuse_as_source, translation
+from podfence.analysis.services import hides_clients, namesake, pods_of_headless, refuse_as_source, translation
 from podfence.errors import EndpointError
 from podfence.policy.ends import AddressEnd, PodEnd
 from podfence.policy.reasons import reason
@@ -48,22 +55,40 @@ def check(
     notes = [*_notes(engine, source, destination, port)]
     if verdict.decision is not Decision.ALLOWED:
         notes += addressed(engine, source, destination, port)
-    return msgspec.structs.replace(verdict, translation=_translation(engine, destination, port), notes=tuple(notes))
+    return msgspec.structs.replace(
+        verdict, translation=_translation(engine, source, destination, port), notes=tuple(notes)
+    )
 
 
-def _translation(engine: Engine, destination: Endpoint, port: PortQuestion) -> str:
+def _translation(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQuestion) -> str:
     """Return what the ports asked about are where they lead, "" if nothing is translated."""
+    outside = isinstance(source, AddressesEndpoint)
     if isinstance(destination, ServiceEndpoint):
-        alike = pods_of_headless(engine.state, destination)
-        return "" if alike else translation(engine.state, destination, port)
-    return "; ".join(route.text for route in routes(engine.state, destination, port.ports)[0])
+        if pods_of_headless(engine.state, destination):
+            return ""
+        text = translation(engine.state, destination, port)
+        return f"{text}{_client_seen(destination)}" if text and outside else text
+    found = routes(engine.state, destination, port.ports)[0]
+    return "; ".join(
+        f"{route.text}{_client_seen(route.service)}" if outside and route.service and not route.entry else route.text
+        for route in found
+    )
+
+
+def _client_seen(destination: ServiceEndpoint) -> str:
+    """Return whom the pods of a Service see as the source of what comes from outside (semantics 7.9)."""
+    service = destination.service
+    if service.type not in ("NodePort", "LoadBalancer"):
+        return ""
+    seen = "the client or a node" if hides_clients(service) else "the client"
+    return f" (externalTrafficPolicy {service.external_traffic_policy}: its pods see {seen})"
 
 
 def _notes(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQuestion) -> Iterator[str]:
     if other := namesake(engine.state, destination, port):
         yield other
     if isinstance(source, PodsEndpoint) and source == destination and not is_one_pod(source):
-        yield f"{source.name} to itself is asked about two different pods; a pod to itself is `self`"
+        yield f"{source.name} to itself means two different pods; `self` means one pod and itself"
 
 
 def _verdict(

@@ -138,7 +138,7 @@ def _to_service(engine: Engine, source: Endpoint, destination: ServiceEndpoint, 
     found = [target for item in service_ports(destination, port) for target in targets(engine.state, destination, item)]
     parts = [part for target in dict.fromkeys(found) for part in _backend(engine, source, destination, target)]
     if parts:
-        return parts
+        return [*parts, *_unmet(engine, destination, port, parts[0].pair)]
     if not found and has_unknown_backends(engine, destination):
         steps = unbacked(engine, source, destination, asked_behind(destination, port))
         return _unbacked(engine, source, destination, port.ports or PortSet.ALL, steps)
@@ -162,6 +162,15 @@ def _unbacked(
             nothing = replace(pair, variant="where nothing is behind it")
             found.append(Part(nothing, ports, Decision.DENIED, _no_backend(destination)))
     return found or [_plain(source, destination, asked, Decision.DENIED, _NO_FAMILY)]
+
+
+def _unmet(engine: Engine, destination: ServiceEndpoint, port: PortQuestion, pair: Pair) -> Iterator[Part]:
+    """Yield the ports of a Service for which it has no backend, while it has for others."""
+    for item in service_ports(destination, port):
+        if not targets(engine.state, destination, item):
+            ports = PortSet.single(item.protocol, item.port)
+            why = f"cannot be reached: {destination.name} has no backend for {ports}", "7.7"
+            yield Part(replace(pair, destination_name=destination.name), ports, Decision.DENIED, why)
 
 
 def _no_backend(destination: ServiceEndpoint) -> tuple[str, str]:

@@ -54,7 +54,7 @@ def _no_policy(engine: Engine, ignored: Mapping[str, int]) -> Iterator[str]:
     state = engine.state
     judged = any(not member.host for member in state.members.values())
     # Before 1.7 an annotation isolated a namespace without any policy.
-    if any(map(_is_policy, ignored)):
+    if any(map(_is_policy, ignored)) or any(map(engine.world.unread, state.namespaces)):
         return
     if judged and not state.policies and not any(engine.policies(name) for name in state.namespaces):
         yield "there is no NetworkPolicy, so nothing is isolated (`kubectl get all` leaves policies out)"
@@ -91,8 +91,9 @@ def _made_up(engine: Engine) -> Iterator[str]:
     if names:
         which = f"namespace {names[0]} is" if len(names) == 1 else f"namespaces {_some(names)} are"
         if engine.world.is_open("Namespace"):
-            whose = "its" if len(names) == 1 else "their"
-            yield f"{which} only mentioned, {whose} labels are not known (kubectl get ns {' '.join(names)} -o yaml)"
+            whose, it = ("its", "it") if len(names) == 1 else ("their", "them")
+            how = f"give {it}: kubectl get ns {' '.join(names)} -o yaml"
+            yield f"{which} only mentioned: {whose} labels are not known ({how})"
         else:
             yield f"{which} only mentioned, and made up with the label every namespace has"
 
@@ -116,7 +117,7 @@ def _idle(state: ClusterState) -> Iterator[str]:
         if (workload := state.workloads.get(key)) is not None and workload.replicas == 0
     )
     if names:
-        yield f"judged as if they ran, with 0 replicas: {_some(names)}"
+        yield f"workloads with 0 replicas are judged as if they ran: {_some(names)}"
 
 
 def _shared_addresses(state: ClusterState) -> Iterator[str]:

@@ -213,7 +213,7 @@ def _node(state: ClusterState, text: str) -> NodeEndpoint:
     name = text.removeprefix("node:")
     known = node_addresses(state)
     if name not in known:
-        message = f"there is no node {name!r}{_nearest(name, known)}"
+        message = f"there is no node {name!r} here{_nearest(name, known) or '; `node` is any node but the own one'}"
         raise EndpointError(message)
     return NodeEndpoint(text, name, known[name])
 
@@ -314,9 +314,12 @@ def is_named(state: ClusterState, namespace: str) -> bool:
 def require_namespace(state: ClusterState, namespace: str) -> None:
     """Raise EndpointError if a namespace does not exist, with the nearest that does."""
     if namespace not in state.namespaces:
-        message = f"there is no namespace {namespace!r}{_nearest(namespace, state.namespaces)}"
+        message = f"there is no namespace {namespace!r} here"
         if namespace == "default":
             message += "; names without a namespace are looked up there, unless -n says where"
+        else:
+            also = "; a Namespace object of that name is enough to ask about it"
+            message += _nearest(namespace, state.namespaces) or also
         raise EndpointError(message)
 
 

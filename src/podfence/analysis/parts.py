@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from podfence.analysis.services import OTHER_NODE, OWN_NODE
@@ -65,7 +65,8 @@ def _vary(parts: list[Part]) -> bool:
 def _port(parts: list[Part]) -> bool:
     by_pair: dict[Pair, set[Decision]] = defaultdict(set)
     for item in parts:
-        by_pair[item.pair].add(item.decision)
+        # What a port of a Service leads to has its own name, and a port that leads nowhere the Service's.
+        by_pair[replace(item.pair, destination_name="")].add(item.decision)
     return any(len(decisions) > 1 for decisions in by_pair.values())
 
 

@@ -17,7 +17,7 @@ _NAME = re.compile(r"(?=.*[a-z])[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 class PortQuestion(Struct, frozen=True):
     """A set of ports asked about; `name` is set (and `ports` empty) for a named port, `protocol` limits it.
 
-    `text` is how it is shown: ``TCP 5432``, ``UDP 53``, ``every port``.
+    `text` is how it is shown: ``TCP 5432``, ``UDP 53``, ``all ports``.
     """
 
     text: str
@@ -32,7 +32,7 @@ def parse_port(value: int | str | None) -> PortQuestion:
     Raises EndpointError saying what can be written.
     """
     if value is None or value == "":
-        return PortQuestion("every port", PortSet.ALL)
+        return PortQuestion("all ports", PortSet.ALL)
     text = str(value).strip()
     if text.lower() == "icmp":
         return PortQuestion("ICMP", PortSet.OTHER)

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from podfence.cluster.controllers import ADDED, is_unknown
-from podfence.cluster.selection import keys_of
+from podfence.cluster.controllers import is_unknown
+from podfence.cluster.selection import may_hold, requirements_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from podfence.cluster.state import ClusterState
     from podfence.policy.engine import Engine
 
 _MAKERS: Final = frozenset(
@@ -43,15 +44,19 @@ _MAKERS: Final = frozenset(
 
 def unseen(engine: Engine, ignored: Mapping[str, int]) -> Iterator[str]:
     """Yield what is not known of pods that there are, or will be; `ignored` counts objects by kind and group."""
-    state = engine.state
-    selects = "it selects no workload here that has no pods yet"
-    if engine.world.is_open("Pod"):
-        selects = "whether it selects workloads here that have no pods yet is not known"
     makers = [f"{count} {kind.partition('.')[0]}" for kind, count in sorted(ignored.items()) if kind in _MAKERS]
     if makers:
-        yield f"their pods are not in the input, and so in no answer: {', '.join(makers)}"
+        yield f"the pods that other objects make are not in the input, and so in no answer: {', '.join(makers)}"
+    asking = [*_asking(engine.state)]
+    if asking:
+        known = "nobody knows" if engine.world.is_open("Pod") else "nothing matches"
+        yield f"labels whose values {known} before their controllers make pods: {'; '.join(asking)}"
+
+
+def _asking(state: ClusterState) -> Iterator[str]:
+    """Yield policies with the labels that they ask for and that may have, or not, the value they name."""
     unknown = {
-        key
+        (key, value)
         for member in state.members.values()
         if member.pod is None
         for key, value in member.labels.items()
@@ -59,9 +64,11 @@ def unseen(engine: Engine, ignored: Mapping[str, int]) -> Iterator[str]:
     }
     for _, table in sorted(state.policies.items()) if unknown else ():
         for _, policy in sorted(table.items()):
-            for label in sorted(keys_of(policy) & unknown & ADDED):
-                where = f" ({policy.origin.at()})" if policy.origin else ""
-                yield (
-                    f"NetworkPolicy {policy.namespace}/{policy.name}{where} asks for {label}, whose value a controller "
-                    f"chooses: {selects}"
-                )
+            found = {
+                item.key
+                for item in requirements_of(policy)
+                for key, value in unknown
+                if item.key == key and may_hold(item, {key: value}, whole=True) is None
+            }
+            if found:
+                yield f"{', '.join(sorted(found))} in NetworkPolicy {policy.namespace}/{policy.name}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from podfence.cluster.controllers import UNKNOWN, is_unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from podfence.kube.objects import Labels, NetworkPolicy, Peer, Requirement, Selector
 
@@ -52,20 +52,23 @@ class Selection:
 
 def keys_of(policy: NetworkPolicy) -> frozenset[str]:
     """Return the pod label keys that the selectors of a policy look at."""
-    return _keys((policy.pod_selector, *(peer.pod_selector for peer in _peers(policy))))
+    return frozenset(item.key for item in requirements_of(policy))
+
+
+def requirements_of(policy: NetworkPolicy) -> Iterator[Requirement]:
+    """Yield what the selectors of a policy ask of the labels of pods."""
+    for selector in (policy.pod_selector, *(peer.pod_selector for peer in _peers(policy))):
+        yield from selector.requirements if selector else ()
 
 
 def namespace_keys_of(policy: NetworkPolicy) -> frozenset[str]:
     """Return the namespace label keys that the selectors of a policy look at."""
-    return _keys(peer.namespace_selector for peer in _peers(policy))
+    selectors = (peer.namespace_selector for peer in _peers(policy))
+    return frozenset(item.key for selector in selectors if selector for item in selector.requirements)
 
 
 def _peers(policy: NetworkPolicy) -> Iterator[Peer]:
     return (peer for rule in (*policy.ingress, *policy.egress) for peer in rule.peers)
-
-
-def _keys(selectors: Iterable[Selector | None]) -> frozenset[str]:
-    return frozenset(item.key for selector in selectors if selector for item in selector.requirements)
 
 
 def matches(selector: Selector, labels: Labels) -> bool:

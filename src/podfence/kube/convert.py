@@ -170,14 +170,21 @@ def _template(labels: objects.Labels, spec: wire.PodSpec | None) -> objects.PodT
     if spec is None:
         return objects.PodTemplate(labels=labels)
     ports: list[objects.ContainerPort] = []
+    init_ports: list[objects.ContainerPort] = []
     for container in spec.containers or ():
         if container is not None and container.ports:
             ports += [_container_port(port, sidecar=False) for port in container.ports if port is not None]
     for container in spec.init_containers or ():
-        if container is not None and container.ports and container.restart_policy == "Always":
-            ports += [_container_port(port, sidecar=True) for port in container.ports if port is not None]
+        if container is not None and container.ports:
+            sidecar = container.restart_policy == "Always"
+            found = ports if sidecar else init_ports
+            found += [_container_port(port, sidecar=sidecar) for port in container.ports if port is not None]
     return objects.PodTemplate(
-        labels=labels, ports=tuple(ports), host_network=bool(spec.host_network), node=spec.node_name or ""
+        labels=labels,
+        ports=tuple(ports),
+        init_ports=tuple(init_ports),
+        host_network=bool(spec.host_network),
+        node=spec.node_name or "",
     )
 
 

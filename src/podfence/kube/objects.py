@@ -137,10 +137,14 @@ class Owner(msgspec.Struct, frozen=True, gc=False):
 
 
 class PodTemplate(msgspec.Struct, frozen=True, kw_only=True):
-    """What pods of a workload look like, and what a Pod object itself says of the same."""
+    """What pods of a workload look like, and what a Pod object itself says of the same.
+
+    `init_ports` are those of containers that end before the others begin: their names mean nothing (semantics 5.8).
+    """
 
     labels: Labels = {}
     ports: tuple[ContainerPort, ...] = ()
+    init_ports: tuple[ContainerPort, ...] = ()
     host_network: bool = False
     node: str = ""
 

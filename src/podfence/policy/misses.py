@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from podfence.cluster.members import display_name
 from podfence.cluster.selection import may_hold
 from podfence.kube.objects import NetworkPolicy
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
-from podfence.policy.engine import Bound
+from podfence.policy.engine import Bound, kind_of
 from podfence.policy.references import rule_ref
 from podfence.policy.verdict import Direction, Miss
 from podfence.policy.wording import Wanted, admits_text, end_name, label_text
 from podfence.sets import PortSet
 from podfence.sets.addresses import AddressSet, format_address
-from podfence.sets.ports import OTHER_POINT
+from podfence.sets.ports import LAST_PORT, OTHER_POINT
 
 if TYPE_CHECKING:
+    from podfence.cluster.members import Member
     from podfence.kube.objects import IPBlock, Labels, Peer, PolicyPort, Rule, Selector
     from podfence.policy.engine import Engine
     from podfence.policy.grants import CompiledPolicy
@@ -67,8 +69,27 @@ def nearest_miss(
     return Miss(
         rule=rule_ref(policy, direction, index),
         admits=admits_text(rules[index], direction, policy.subject.namespace or ""),
-        gap=" and ".join(gap.fact for gap in gaps) or "which the options in force do not honour",
+        gap=_joined(gaps) or _by_option(engine, wanted),
     )
+
+
+def _joined(gaps: list[_Gap]) -> str:
+    """Return all that is missed: ``the source has app=web and tier=front``."""
+    texts: list[str] = []
+    before = ""
+    for gap in gaps:
+        who, has, rest = gap.fact.partition(" has ")
+        texts.append(rest if has and who == before else gap.fact)
+        before = who if has else ""
+    return " and ".join(texts)
+
+
+def _by_option(engine: Engine, wanted: Wanted) -> str:
+    """Return which option keeps a rule from matching that misses nothing else."""
+    if wanted.point == OTHER_POINT:
+        return f"option icmp={engine.options.icmp} admits no ICMP"
+    value = engine.options.named_port_without_peer
+    return f"option named-port-without-peer={value} does not look up the port's name here"
 
 
 def _gaps(
@@ -112,7 +133,39 @@ def _port_gap(engine: Engine, rule: Rule, destination: End, wanted: Wanted) -> _
         fact = "a rule with ports never matches ICMP"
     else:
         fact = f"the port is {wanted}" if wanted.alone else "the port is none of these"
+    if also := _near_port(engine, rule, destination, wanted):
+        fact += f" ({also})"
     return _Gap(_WRONG_PORT, fact)
+
+
+def _near_port(engine: Engine, rule: Rule, destination: End, wanted: Wanted) -> str:
+    """Return why an item of a rule that looks as if it meant the port does not, "" if none does."""
+    if not wanted.alone or wanted.point == OTHER_POINT:
+        return ""
+    number = wanted.point & LAST_PORT
+    for item in rule.ports:
+        if isinstance(item.port, str):
+            if isinstance(destination, PodEnd) and (why := _near_name(engine, item, destination.member, number)):
+                return why
+        elif item.port and item.end_port and wanted.point in PortSet.of(item.protocol, item.port, item.end_port):
+            return "option end-port=first reads the first port of a range alone"
+    return ""
+
+
+def _near_name(engine: Engine, item: PolicyPort, member: Member, number: int) -> str:
+    who = display_name(member.key)
+    for port in member.ports:
+        if (port.name, port.number) == (item.port, number):
+            if port.protocol != item.protocol:
+                return f"{port.name} is {port.protocol} {number} on {who}"
+            if port.sidecar:
+                return f"option init-ports=containers leaves {port.name} out, which belongs to a sidecar of {who}"
+    found = engine.state.workloads.get(member.key)
+    template = member.pod.template if member.pod else found.template if found else None
+    for port in template.init_ports if template else ():
+        if (port.name, port.number, port.protocol) == (item.port, number, item.protocol):
+            return f"{port.name} belongs to an init container of {who}, semantics 5.8"
+    return ""
 
 
 def _peer_gaps(engine: Engine, direction: Direction, peer: End, namespace: str, item: Peer) -> list[_Gap]:
@@ -121,7 +174,7 @@ def _peer_gaps(engine: Engine, direction: Direction, peer: End, namespace: str, 
         return _block_gaps(engine, peer, item.ip_block, role)
     if not isinstance(peer, PodEnd):
         kind = "a node" if isinstance(peer, NodeEnd) else "an address outside"
-        return [_Gap(_OTHER_KIND, f"the {role} is {kind} and a selector means pods only")]
+        return [_Gap(_OTHER_KIND, f"the {role} is {kind}, and selectors match pods only")]
     member = peer.member
     gaps: list[_Gap] = []
     if item.namespace_selector is None:
@@ -154,7 +207,7 @@ def _block_gaps(engine: Engine, peer: End, block: IPBlock, role: str) -> list[_G
     if engine.in_block(inside, peer, Bound.OPTIMISTIC):
         return []
     if peer.address is None:
-        return [_Gap(_OTHER_KIND, f"the address of the {role} is not known")]
+        return [_Gap(_OTHER_KIND, _unknown_address(engine, peer, inside, role))]
     if peer.address in inside:
         kind = "pods" if isinstance(peer, PodEnd) else "nodes"
         return [_Gap(_OTHER_KIND, f"an ipBlock does not match {kind} here")]
@@ -165,3 +218,11 @@ def _block_gaps(engine: Engine, peer: End, block: IPBlock, role: str) -> list[_G
     else:
         fact = f"the {role} has the address {format_address(peer.address)}"
     return [_Gap(_FAILED_REQUIREMENT if isinstance(peer, AddressEnd) else _OTHER_KIND, fact)]
+
+
+def _unknown_address(engine: Engine, peer: PodEnd | NodeEnd, inside: AddressSet, role: str) -> str:
+    if not inside & (AddressSet.V4 if peer.family == 4 else AddressSet.V6):
+        return f"the connection is over IPv{peer.family}"
+    if inside & engine.unset_addresses(kind_of(peer), peer.family):
+        return f"the address of the {role} is not known"
+    return f"the {role} has no address in it"

@@ -86,11 +86,11 @@ def reason(
 
 def _unless_unread(read: Reason, rests_on: tuple[Dependency, ...]) -> Reason:
     """Return the reason that follows from what was read, as one that policies may turn which nobody has read."""
-    unread = "; ".join(str(item) for item in rests_on if item.what is Matter.POLICIES)
+    unread = "; ".join(item.object for item in rests_on if item.what is Matter.POLICIES)
     return replace(
         read,
         decision=Decision.DEPENDS,
-        summary=f"a policy may decide otherwise that was not read: {unread}; what was read says: {read.summary}",
+        summary=f"policies that were not read may decide otherwise ({unread}); what was read says: {read.summary}",
         semantics=RULES[Matter.POLICIES],
         remedy="",
         remedies=(),
@@ -147,9 +147,9 @@ def _open(
     options = _left_open(engine, direction, subject, peer, point, otherwise=not rests_on)
     written = tuple(name.replace("_", "-") for name in options)
     whys = [f"that depends on {' and '.join(item.text for item in rests_on)}"] if rests_on else []
-    whys += [f"open upstream, and option {', '.join(written)} leaves it open"] if written else []
+    whys += [f"Kubernetes leaves it open, and so does option {', '.join(written)}"] if written else []
     if any(item.what is Matter.NODE for item in rests_on):
-        through = "allowed on the node that the pod runs on: "
+        through = f"always allowed {'from' if direction is Direction.INGRESS else 'to'} the pod's own node: "
     elif found.maybe and not found.sure:
         through = f"{', '.join(str(policy_ref(policy)) for policy in found.maybe)} may isolate it: "
     else:

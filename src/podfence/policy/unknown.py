@@ -102,7 +102,7 @@ def service(address: str) -> Dependency:
     """Return whether an address of nobody in a range of Services is a Service's (semantics 13.8)."""
     return Dependency(
         Matter.SERVICE,
-        f"whether {address} is a Service's, which is translated before policies are asked",
+        f"whether {address} is the address of a Service, which is translated before policies are asked",
         object=address,
         supply="give the Services: kubectl get svc -A -o yaml, or --set service-cidrs=CIDR",
     )
@@ -115,4 +115,4 @@ def port_names(name: str) -> Dependency:
 
 def unread(what: str, remedy: str = "") -> Dependency:
     """Return a policy that is known to exist and that nobody has read (semantics 13.9); `what` says where it is."""
-    return Dependency(Matter.POLICIES, what, object=what, supply=remedy)
+    return Dependency(Matter.POLICIES, f"policies that were not read: {what}", object=what, supply=remedy)

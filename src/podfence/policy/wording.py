@@ -6,7 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+from podfence.cluster.controllers import UNKNOWN, is_unknown
 from podfence.cluster.members import display_name
+from podfence.cluster.state import NAME_LABEL
+from podfence.kube.objects import Requirement
 from podfence.policy.ends import AddressEnd, End, PodEnd
 from podfence.policy.verdict import Direction
 from podfence.sets.addresses import format_address
@@ -57,16 +60,24 @@ def selector_text(selector: Selector) -> str:
 
 
 def peer_text(peer: Peer, namespace: str) -> str:
-    """Return one peer: ``app=api``, ``every pod of shop``, ``app=api in namespaces team=x``, ``10.0.0.0/8``."""
+    """Return one peer: ``app=api``, ``every pod of namespace shop``, ``app=api in namespaces team=x``, a block."""
     if peer.ip_block is not None:
         excepts = f" except {', '.join(peer.ip_block.excepts)}" if peer.ip_block.excepts else ""
         return peer.ip_block.cidr + excepts
     pods = selector_text(peer.pod_selector) if peer.pod_selector is not None else ""
     if peer.namespace_selector is None:
-        return pods or f"every pod of {namespace}"
-    spaces = selector_text(peer.namespace_selector)
-    where = f"namespaces {spaces}" if spaces else "every namespace"
+        return pods or f"every pod of namespace {namespace}"
+    where = _spaces_text(peer.namespace_selector)
     return f"{pods} in {where}" if pods else f"every pod of {where}"
+
+
+def _spaces_text(selector: Selector) -> str:
+    match selector.requirements:
+        case ():
+            return "every namespace"
+        case (Requirement(key=key, operator="In", values=(name,)),) if key == NAME_LABEL:
+            return f"namespace {name}"
+    return f"namespaces {selector_text(selector)}"
 
 
 def port_text(port: PolicyPort) -> str:
@@ -79,7 +90,7 @@ def port_text(port: PolicyPort) -> str:
 
 def ports_text(rule: Rule) -> str:
     """Return a rule's ports, joined by commas."""
-    return shortened([port_text(port) for port in rule.ports]) if rule.ports else "every port"
+    return shortened([port_text(port) for port in rule.ports]) if rule.ports else "all ports"
 
 
 def admits_text(rule: Rule, direction: Direction, namespace: str) -> str:
@@ -96,7 +107,7 @@ def shortened(texts: Sequence[str], between: str = ", ") -> str:
 
 
 def match_text(rule: Rule, item: int, direction: Direction, namespace: str) -> str:
-    """Return which item of `from` or `to` (from 0) admits: ``item 1 of `from`: every pod of shop``."""
+    """Return which item of `from` or `to` (from 0) admits: ``item 1 of `from`: every pod of namespace shop``."""
     word, end = ("from", "source") if direction is Direction.INGRESS else ("to", "destination")
     if not rule.peers:
         return f"`{word}` is empty: every {end} (3.2)"
@@ -104,8 +115,14 @@ def match_text(rule: Rule, item: int, direction: Direction, namespace: str) -> s
 
 
 def label_text(labels: Labels, key: str) -> str:
-    """Return what the labels say of a key: ``app=web`` or ``no label app``."""
-    return f"{key}={labels[key]}" if key in labels else f"no label {key}"
+    """Return what the labels say of a key: ``app=web``, ``no label app``, ``a job-name that begins with dump-``."""
+    value = labels.get(key)
+    if value is None:
+        return f"no label {key}"
+    if is_unknown(value):
+        begins = value.removesuffix(UNKNOWN)
+        return f"a {key} that begins with {begins}" if begins else f"a {key} that is not known"
+    return f"{key}={value}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from podfence.policy.verdict import Decision, Direction, Tier, told
+from podfence.policy.verdict import Decision, Direction, Matter, Tier, told
 from podfence.report.counts import counted
 from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from podfence.policy.verdict import Line, Reason, RuleRef, Verdict
+    from podfence.policy.verdict import Dependency, Line, Meaning, Reason, RuleRef, Verdict
     from podfence.report.style import Page, Style
 
 _TIER_WIDTH = max(len(tier) for tier in Tier)
@@ -48,8 +48,8 @@ def chain(verdict: Verdict, page: Page = PAGE) -> Iterator[str]:
         yield verdict.translation
     if verdict.depends_on:
         yield f"depends on {told(verdict.depends_on)}"
-        for meaning in (meaning for item in verdict.depends_on for meaning in item.values):
-            yield f"  with {meaning.value}: {style.decision(meaning.decision.value, meaning.decision.value)}"
+        if not _sides_told(verdict):
+            yield from _indented(_meanings(verdict.depends_on, style))
     for part in verdict.parts:
         yield ""
         yield from _indented(chain(part, page))
@@ -57,10 +57,40 @@ def chain(verdict: Verdict, page: Page = PAGE) -> Iterator[str]:
         for reason, end in ((verdict.egress, verdict.source), (verdict.ingress, verdict.destination)):
             yield ""
             yield from _direction(reason, end, style)
+            if _sides_told(verdict):
+                yield from _indented(_meanings(reason.depends_on, style))
     if verdict.notes:
         yield ""
         yield style.strong("Notes")
         yield from (f"  {note}" for note in verdict.notes)
+
+
+def _sides_told(verdict: Verdict) -> bool:
+    """Return whether both directions depend, so that what a value means is told of each."""
+    return not verdict.parts and verdict.egress.decision is verdict.ingress.decision is Decision.DEPENDS
+
+
+def _meanings(unknown: tuple[Dependency, ...], style: Style) -> Iterator[str]:
+    """Yield what each value of what is not known would mean, under what it is if there are several."""
+    several = [item for item in unknown if item.values]
+    for item in several:
+        if len(several) > 1:
+            yield f"{item.text}:"
+        for meaning in item.values:
+            decided = style.decision(meaning.decision.value, meaning.decision.value)
+            yield f"{'  ' if len(several) > 1 else ''}{_supposed(item, meaning)}: {decided}"
+
+
+def _supposed(item: Dependency, meaning: Meaning) -> str:
+    """Return ``with role=edge``, ``with an address in 10.0.0.0/8``, ``on the same node``, or ``otherwise``."""
+    if meaning is item.values[-1]:
+        return "otherwise"
+    match item.what:
+        case Matter.ADDRESS:
+            return f"with an address in {meaning.value}"
+        case Matter.NODE:
+            return f"on {meaning.value}"
+    return f"with {meaning.value}"
 
 
 def question(verdict: Verdict) -> str:
