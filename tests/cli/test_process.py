@@ -140,6 +140,15 @@ def test_a_terminal_gets_a_header_and_no_line_wider_than_it_is(shop: str) -> Non
     assert max(map(len, shown)) <= 44
 
 
+def test_what_is_missing_from_an_answer_fits_a_terminal(tmp_path: Path) -> None:
+    (tmp_path / "pod.yaml").write_text(manifests.SHOP)
+    (tmp_path / "broken.yaml").write_text("kind: NetworkPolicy\n  apiVersion: [\n")
+    shown = _on_a_terminal(["list", "-f", str(tmp_path), "-q", "--keep-going"], COLUMNS="44", NO_COLOR="1").splitlines()
+
+    assert shown[0].startswith("incomplete: ")
+    assert max(len(line) for line in shown if str(tmp_path) not in line) <= 44
+
+
 def test_the_options_fit_a_terminal() -> None:
     shown = _on_a_terminal(["options"], COLUMNS="80", NO_COLOR="1").splitlines()
 

@@ -91,7 +91,9 @@ def write_as(
         if form == "csv":
             errors.complain(line)
         else:
-            write([line])
+            from podfence.report import columns
+
+            write([columns.paragraph(line, width())])
     write(formats.lines(kind, form, answer, page(colour, gaps, assumes)))
 
 
