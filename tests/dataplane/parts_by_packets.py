@@ -23,7 +23,7 @@ from podfence.policy.options import Options
 from podfence.sets.addresses import Family, family_of
 from tests.dataplane.fabric import Fabric, Layout
 from tests.dataplane.prober import TRAFFIC, Probe, Prober
-from tests.twin.drawn import BEHIND, Drawing
+from tests.twin.drawn import BEHIND, Drawing, is_complete
 from tests.twin.drawn import OUTSIDE as ELSEWHERE
 from tests.twin.partial import as_pods, partial_cluster
 from tests.twin.partial_services import partial_services
@@ -139,6 +139,8 @@ def _questions(
             for item in ports
             if (item.namespace, item.service) == (service.namespace, service.name)
         }
+        if not is_complete(service, there):
+            continue
         backends = _Backends.of(service, there)
         for source in ends:
             # Whether it reaches itself is another question (7.2, 13.7).

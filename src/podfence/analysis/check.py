@@ -56,7 +56,7 @@ def _translation(engine: Engine, destination: Endpoint, port: PortQuestion) -> s
     if isinstance(destination, ServiceEndpoint):
         alike = pods_of_headless(engine.state, destination)
         return "" if alike else translation(engine.state, destination, port)
-    return "; ".join(route.text for route in routes(engine.state, destination, port.ports)[0])
+    return "; ".join(route.text for route in routes(engine, destination, port.ports)[0])
 
 
 def _notes(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQuestion) -> Iterator[str]:

@@ -36,9 +36,9 @@ _ANYTHING: Final = AddressSet.single(AddressSet.V4.spans[0][0]) | AddressSet.sin
 def has_unknown_backends(engine: Engine, destination: ServiceEndpoint) -> bool:
     """Return whether a Service may have backends that were not read, since none was."""
     service = destination.service
-    if service.selector is None:
-        return engine.world.is_open("EndpointSlice") and not recorded(engine.state, service.namespace, service.name)
-    return engine.world.is_open("Pod") and not selected(engine.state, service)
+    kind = "EndpointSlice" if service.selector is None else "Pod"
+    read = selected(engine.state, service) or recorded(engine.state, service.namespace, service.name)
+    return engine.world.is_open(kind) and not read
 
 
 def unbacked(

@@ -78,6 +78,13 @@ def backends(name: str) -> Dependency:
     )
 
 
+def unread_pod(name: str) -> Dependency:
+    """Return the labels of a pod, as shown, of which only endpoints of a Service tell (semantics 13.7)."""
+    return Dependency(
+        Matter.BACKENDS, f"the labels of pod {name}", object=name, supply="give it: kubectl get pods -o yaml"
+    )
+
+
 def service(address: str) -> Dependency:
     """Return whether an address of nobody in a range of Services is a Service's (semantics 13.8)."""
     return Dependency(
