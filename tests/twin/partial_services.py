@@ -6,6 +6,8 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from podfence.cluster.controllers import UNKNOWN
 from podfence.kube.objects import Backend, EndpointPort, EndpointSlice, Pod, Service, ServicePort, Workload
 
@@ -16,12 +18,26 @@ if TYPE_CHECKING:
 
     from podfence.kube.objects import KubeObject, Labels
 
-NODE_PORT = 30080
+NODE_PORT, HOST_PORT = 30080, 444
 TYPES = ("ClusterIP", "NodePort", "NodePort", "LoadBalancer")
 UNREAD = "unread"
 """How pods are called that only endpoints name."""
 
 BACKENDS = ("203.0.113.7", "172.18.0.1", "10.3.3.3", "10.0.9.9")
+
+
+def with_host_ports(seed: int, objects: Sequence[KubeObject]) -> list[KubeObject]:
+    """Return the objects with a hostPort for some of the pods that declare a port."""
+    random = Random(f"host ports of {seed}")
+    return [
+        _with_host_port(item) if isinstance(item, Pod) and item.template.ports and random.random() < 0.5 else item
+        for item in objects
+    ]
+
+
+def _with_host_port(pod: Pod) -> Pod:
+    ports = tuple(msgspec.structs.replace(port, host_port=HOST_PORT) for port in pod.template.ports)
+    return msgspec.structs.replace(pod, template=msgspec.structs.replace(pod.template, ports=ports))
 
 
 def partial_services(seed: int, objects: Sequence[KubeObject]) -> list[KubeObject]:

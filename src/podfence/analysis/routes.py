@@ -100,14 +100,21 @@ def _block_with(engine: Engine, member: Member, number: int) -> CompiledPolicy |
 
 
 def node_ports(state: ClusterState) -> frozenset[int]:
-    """Return the NodePorts of all Services, as points (`podfence.sets.ports`)."""
-    return frozenset(
+    """Return the NodePorts of all Services and the hostPorts of pods, as points (`podfence.sets.ports`)."""
+    services = {
         point(port.protocol, port.node_port)
         for service in state.services.values()
         if service.type in _AT_NODES
         for port in service.ports
         if port.node_port
-    )
+    }
+    pods = {
+        point(port.protocol, port.host_port)
+        for member in state.members.values()
+        for port in member.ports
+        if port.host_port and not member.host
+    }
+    return frozenset(services | pods)
 
 
 def _all(engine: Engine, destination: Endpoint) -> Iterator[Route]:
