@@ -236,7 +236,7 @@ FREE, TO_DB = (
 
 
 def slices(service: str, *addresses: str) -> EndpointSlice:
-    backends = tuple(Backend((address,)) for address in addresses)
+    backends = tuple(Backend((address,), pod=f"{service}-1" if service == "db" else "") for address in addresses)
     return EndpointSlice(
         namespace="shop", name=f"{service}-1", service=service, backends=backends, ports=(EndpointPort(8080),)
     )
@@ -251,7 +251,8 @@ SERVICES: list[Row] = [
     ("a selector that no pod has, closed", [SHOP, FREE, DB], "shop/web", "shop/svc/db", "80", "world=closed", "denied", ""),
     ("a selector that no pod has, pods closed", [SHOP, FREE, DB], "shop/web", "shop/svc/db", "80", "world=closed:Pod", "denied", ""),
     ("a selector that no pod has, and an empty slice says so", [SHOP, FREE, DB, slices("db")], "shop/web", "shop/svc/db", "80", "", "denied", ""),
-    ("a selector of a pod that was not read, in a slice", [SHOP, FREE, DB, slices("db", "10.1.0.3")], "shop/web", "shop/svc/db", "80", "", "depends", OF_DB),
+    ("a selector of a pod that was not read, in a slice", [SHOP, FREE, DB, slices("db", "10.1.0.3")], "shop/web", "shop/svc/db", "80", "", "allowed", ""),
+    ("a selector of a pod that was not read, in a slice, and a rule about labels", [SHOP, FREE, DB, slices("db", "10.1.0.3"), policy("deny", label("tier", "x"), ingress=[])], "shop/web", "shop/svc/db", "80", "", "depends", "the labels and ports of shop/db-1, which was not read"),
     ("no selector, and an empty slice", [SHOP, FREE, ANY, slices("any")], "shop/web", "shop/svc/any", "80", "", "denied", ""),
     ("a selector that a pod has", [SHOP, FREE, DB, pod("db", "10.1.0.3")], "shop/web", "shop/svc/db", "80", "", "allowed", ""),
     ("egress admits such pods", [SHOP, FREE, DB, TO_DB], "shop/web", "shop/svc/db", "80", "", "depends", OF_DB),

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from podfence.kube.objects import PolicyPort
+from podfence import Cluster
+from podfence.errors import EndpointError
+from podfence.kube.objects import Backend, EndpointPort, EndpointSlice, PolicyPort
 from tests.analysis.test_paths import OUTSIDE, decided, pod, service
 from tests.policy.parts import app, block, policy, rule
 
@@ -61,6 +63,43 @@ def test_a_service_without_a_backend_may_have_one(
     source: str, to: str, port: int, objects: tuple[KubeObject, ...], expected: str
 ) -> None:
     assert decided(source, to, port, *objects) == expected
+
+
+@pytest.mark.parametrize("selects", [True, False])
+def test_a_pod_that_only_endpoints_name_may_have_any_labels(selects: bool) -> None:
+    endpoints = EndpointSlice(
+        namespace="shop",
+        name="web-1",
+        service="web",
+        backends=(Backend(("10.244.9.9",), "unread-7d4b9-x2k4p"),),
+        ports=(EndpointPort(8080),),
+    )
+    about_it = policy("about-it", app("operated"), ingress=[])
+    about_all = policy("about-all", ingress=[])
+    there = (unbacked(selects=selects), endpoints)
+
+    assert decided("one", "svc/web", 80, *there) == "allowed", "no policy is about any pod there"
+    assert decided("one", "svc/web", 80, *there, about_all) == "denied"
+    # The labels of the selector are its labels.
+    assert decided("one", "svc/web", 80, *there, about_it) == ("denied" if selects else "depends")
+    assert decided("one", "svc/web", 80, *there, policy("other", app("other"), ingress=[])) == (
+        "allowed" if selects else "depends"
+    )
+    assert decided("two", "node:n1", 31901, *there, about_all) == "denied"
+
+
+def test_a_list_does_not_take_a_pod_that_was_not_read_for_an_address_outside() -> None:
+    endpoints = EndpointSlice(
+        namespace="shop",
+        name="web-1",
+        service="web",
+        backends=(Backend(("10.244.9.9",), "unread"),),
+        ports=(EndpointPort(8080),),
+    )
+    cluster = Cluster.from_objects([unbacked(), endpoints])
+
+    with pytest.raises(EndpointError, match=r"shop/unread was not read.*podfence check"):
+        list(cluster.pod_connections(destination="shop/svc/web", port="80"))
 
 
 def test_a_pod_without_a_node_may_run_on_that_of_the_pod_that_answers() -> None:

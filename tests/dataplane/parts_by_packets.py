@@ -23,10 +23,10 @@ from podfence.policy.options import Options
 from podfence.sets.addresses import Family, family_of
 from tests.dataplane.fabric import Fabric, Layout
 from tests.dataplane.prober import TRAFFIC, Probe, Prober
-from tests.twin.drawn import BEHIND, Drawing
+from tests.twin.drawn import BEHIND, Drawing, is_complete
 from tests.twin.drawn import OUTSIDE as ELSEWHERE
 from tests.twin.partial import as_pods, partial_cluster
-from tests.twin.partial_services import partial_services
+from tests.twin.partial_services import partial_services, with_host_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -76,7 +76,7 @@ class _Question(NamedTuple):
 def compare(seed: int) -> Outcome:
     """Return what packets say of the firm verdicts about the cluster of a seed."""
     options = Options.parse([f"pod-families={('ipv4', 'ipv4', 'dual')[seed % 3]}"])
-    part = partial_cluster(seed)
+    part = with_host_ports(seed, partial_cluster(seed))
     objects = [*part, *partial_services(seed, part)]
     there = _running(Drawing(as_pods(objects), options, (*OUTSIDE, ELSEWHERE)).draw(Random(seed)))
     layout = _layout(there)
@@ -139,6 +139,8 @@ def _questions(
             for item in ports
             if (item.namespace, item.service) == (service.namespace, service.name)
         }
+        if not is_complete(service, there):
+            continue
         backends = _Backends.of(service, there)
         for source in ends:
             # Whether it reaches itself is another question (7.2, 13.7).

@@ -256,6 +256,46 @@ def test_behind_a_node_port_policies_see_the_client_on_the_called_node_and_the_n
 
 @needs_namespaces
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+def test_a_host_port_leads_to_its_pod_on_the_pods_node_alone_and_keeps_the_client(
+    lab: Wired, proxy: Proxy, family: Family, kind: str
+) -> None:
+    proxy.update(ClusterState([with_host_ports(web(2, 2)), pod("other", "10.244.1.2", node="node-1")]))
+    pid = lab.pods[1][0].pid
+    server = lab.server(pid, kind, family, 8000)
+    own = PLAN.node_address(2, family)
+    for client, source in ((lab.outside, CLIENT[family]), (lab.pods[0][0].pid, "")):
+        seen = lab.call(client, own, 9090, server, kind, source=source)
+        assert seen.client == (source or lab.pods[0][0].addresses[FAMILIES.index(family)])
+    assert lab.call(lab.nodes[1], own, 9090, server, kind)
+    assert lab.call(pid, own, 9090, server, kind).client == lab.speaks_as(2, family)
+    if kind == "tcp":
+        with pytest.raises(ConnectionRefusedError):
+            lab.call(lab.outside, PLAN.node_address(1, family), 9090, server, source=CLIENT[family])
+
+
+def with_host_ports(found: Pod) -> Pod:
+    ports = (ContainerPort(8000, host_port=9090), ContainerPort(8000, "UDP", host_port=9090))
+    return msgspec.structs.replace(found, template=msgspec.structs.replace(found.template, ports=ports))
+
+
+def test_a_host_port_is_opened_for_pods_that_run_and_a_port_has_one_leader() -> None:
+    first, second = (with_host_ports(web(number, 1, app=app)) for number, app in ((2, "a"), (3, "b")))
+    ended = msgspec.structs.replace(with_host_ports(web(4, 1, app="0")), phase="Succeeded")
+    found = table(proxied(ClusterState([first, second, ended])), "node-1", PLAN)
+    elsewhere = table(proxied(ClusterState([first, second, ended])), "node-2", PLAN)
+
+    def leaders(made: ServiceTable) -> list[str]:
+        return [
+            str(one) for item, several in made.elements.items() if item.name == "node_ports" for one in several.values()
+        ]
+
+    assert ["a-1-2" in item for item in leaders(found)] == [True, True]
+    assert not leaders(elsewhere)
+
+
+@needs_namespaces
+@pytest.mark.parametrize("family", FAMILIES)
 def test_policy_local_keeps_the_client_and_uses_only_the_nodes_own_backends(
     lab: Wired, proxy: Proxy, family: Family
 ) -> None:

@@ -44,6 +44,10 @@ BEHIND = "behind"
 OUTSIDE = "203.0.113.77"
 """What may be behind a Service as well."""
 
+LONE_NODE = "some-node"
+"""A node where none is known; there is another one too."""
+
+TRIES = 8
 NUMBERS = {"TCP": (80, 81, 8080), "UDP": (53, 81)}
 
 
@@ -63,14 +67,37 @@ class Drawing:
         services = [item for item in objects if isinstance(item, Service)]
         self.backed = [item for item in services if any(_is_selected(item, pod) for pod in self.pods)]
         self.nodes = {item.name: item for item in objects if isinstance(item, Node)}
-        self.places = [*sorted({*self.nodes, *(pod.template.node for pod in self.pods)} - {""}), FRESH_NODE]
+        known = sorted({*self.nodes, *(pod.template.node for pod in self.pods)} - {""})
+        self.places = [*(known or [LONE_NODE]), FRESH_NODE]
         self.taken = {parse_address(text) for text in asked} | set(single_addresses(objects)) | set(_known(objects))
         blocks = [peer.ip_block for rule in rules(objects) for peer in rule.peers if peer.ip_block is not None]
         self.kinds = {family: address_kinds(family, blocks, self.taken) for family in self.families}
 
     def draw(self, random: Random) -> list[KubeObject]:
         """Return the objects of a completion."""
-        return _Completion(self, random).objects()
+        return by_endpoints(_Completion(self, random).objects())
+
+
+def by_endpoints(objects: Sequence[KubeObject]) -> list[KubeObject]:
+    """Return the objects with Services that lead where their EndpointSlices say, if they have any."""
+    known = {(item.namespace, item.service) for item in objects if isinstance(item, EndpointSlice)}
+    return [
+        msgspec.structs.replace(item, selector=None)
+        if isinstance(item, Service) and (item.namespace, item.name) in known
+        else item
+        for item in objects
+    ]
+
+
+def is_complete(service: Service, objects: Sequence[KubeObject]) -> bool:
+    """Return whether all pods are there that endpoints of a Service name."""
+    there = {(item.namespace, item.name) for item in objects if isinstance(item, Pod)}
+    return all(
+        not backend.pod or (item.namespace, backend.pod) in there
+        for item in objects
+        if isinstance(item, EndpointSlice) and (item.namespace, item.service) == (service.namespace, service.name)
+        for backend in item.backends
+    )
 
 
 class _Completion:
@@ -107,13 +134,7 @@ class _Completion:
         value = random.choice(self.drawing.values)
         labels = {key: value if text == UNKNOWN else text for key, text in template.labels.items()}
         node = template.node or random.choice(self.drawing.places)
-        told = [
-            backend.addresses
-            for piece in self.slices
-            for backend in piece.backends
-            if (piece.namespace, backend.pod) == (pod.namespace, pod.name)
-        ]
-        known = pod.addresses or next(iter(told), ())
+        known = pod.addresses
         if not known:
             known = self.nodes[node].addresses if template.host_network else self.addresses()
         return msgspec.structs.replace(
@@ -134,33 +155,56 @@ class _Completion:
 
     def behind(self, service: Service, objects: Sequence[KubeObject]) -> Iterator[KubeObject]:
         """Yield what is behind a Service of which no backend was read: it may be nothing."""
+        for piece in self.slices:
+            if (piece.namespace, piece.service) == (service.namespace, service.name):
+                yield from self.named(piece, service)
+                return
         if self.random.random() < 0.25:
             return
         if service.selector is None:
-            if not any((item.namespace, item.service) == (service.namespace, service.name) for item in self.slices):
-                yield self.slice(service, objects)
+            yield from self.anything(service, objects)
         elif service not in self.drawing.backed:
             backend = self.backend(service, service.selector)
             # A Service of which backends were read has no others.
             if not any(_is_selected(item, backend) for item in self.drawing.backed):
                 yield backend
 
-    def backend(self, service: Service, selector: Labels) -> Pod:
+    def named(self, piece: EndpointSlice, service: Service) -> Iterator[Pod]:
+        """Yield the pods that endpoints name and that were not read; a Service of which pods were read has no others."""
+        there = {(pod.namespace, pod.name) for pod in self.drawing.pods}
+        for backend in piece.backends:
+            if backend.pod and (piece.namespace, backend.pod) not in there:
+                drawn = [self.backend(service, service.selector or {}, backend.addresses) for _ in range(TRIES)]
+                free = [pod for pod in drawn if not any(_is_selected(item, pod) for item in self.drawing.backed)]
+                if free:
+                    yield msgspec.structs.replace(free[0], name=backend.pod)
+
+    def backend(self, service: Service, selector: Labels, known: tuple[str, ...] = ()) -> Pod:
         random = self.random
         others = {key: random.choice(("x", "y", "z")) for key in ("a", "b") if random.random() < 0.5}
         ports = (ContainerPort(random.choice(NUMBERS["TCP"]), "TCP", "http"),)
         template = PodTemplate(labels={**others, **selector}, ports=ports, node=random.choice(self.drawing.places))
         name = f"{BEHIND}-{service.name}"
-        return Pod(namespace=service.namespace, name=name, template=template, addresses=self.addresses())
+        return Pod(namespace=service.namespace, name=name, template=template, addresses=known or self.addresses())
 
-    def slice(self, service: Service, objects: Sequence[KubeObject]) -> EndpointSlice:
+    def anything(self, service: Service, objects: Sequence[KubeObject]) -> Iterator[KubeObject]:
+        """Yield an endpoint: a pod that was read or another one, a node, or somebody outside."""
         random = self.random
         texts = [text for item in objects if isinstance(item, Pod | Node) for text in item.addresses]
         address = random.choice((*texts, OUTSIDE))
+        kind = random.random()
+        if kind < 0.25:
+            address = random.choice(self.addresses())
+        elif kind < 0.6:
+            spaces = [item.name for item in objects if isinstance(item, Namespace)] or [service.namespace]
+            pod = msgspec.structs.replace(self.backend(service, {}), namespace=random.choice(spaces))
+            if not any(_is_selected(item, pod) for item in self.drawing.backed):
+                yield pod
+                address = random.choice(pod.addresses)
         ports = tuple(
             EndpointPort(random.choice(NUMBERS[port.protocol]), port.protocol, port.name) for port in service.ports
         )
-        return EndpointSlice(
+        yield EndpointSlice(
             namespace=service.namespace,
             name=f"{service.name}-{BEHIND}",
             service=service.name,

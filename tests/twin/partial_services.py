@@ -6,8 +6,10 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from podfence.cluster.controllers import UNKNOWN
-from podfence.kube.objects import Backend, EndpointPort, EndpointSlice, Pod, Service, ServicePort
+from podfence.kube.objects import Backend, EndpointPort, EndpointSlice, Pod, Service, ServicePort, Workload
 
 from .partial import HASH, KEYS, SPACES, VALUES
 
@@ -16,19 +18,36 @@ if TYPE_CHECKING:
 
     from podfence.kube.objects import KubeObject, Labels
 
-NODE_PORT = 30080
+NODE_PORT, HOST_PORT = 30080, 444
 TYPES = ("ClusterIP", "NodePort", "NodePort", "LoadBalancer")
+UNREAD = "unread"
+"""How pods are called that only endpoints name."""
+
 BACKENDS = ("203.0.113.7", "172.18.0.1", "10.3.3.3", "10.0.9.9")
+
+
+def with_host_ports(seed: int, objects: Sequence[KubeObject]) -> list[KubeObject]:
+    """Return the objects with a hostPort for some of the pods that declare a port."""
+    random = Random(f"host ports of {seed}")
+    return [
+        _with_host_port(item) if isinstance(item, Pod) and item.template.ports and random.random() < 0.5 else item
+        for item in objects
+    ]
+
+
+def _with_host_port(pod: Pod) -> Pod:
+    ports = tuple(msgspec.structs.replace(port, host_port=HOST_PORT) for port in pod.template.ports)
+    return msgspec.structs.replace(pod, template=msgspec.structs.replace(pod.template, ports=ports))
 
 
 def partial_services(seed: int, objects: Sequence[KubeObject]) -> list[KubeObject]:
     """Return some Services for the objects of a part of a cluster, and the EndpointSlices of some of them."""
     random = Random(f"services of {seed}")
+    return [item for number in range(random.randint(1, 3)) for item in _service(random, number, objects)]
+
+
+def _service(random: Random, number: int, objects: Sequence[KubeObject]) -> Iterator[KubeObject]:
     pods = [item for item in objects if isinstance(item, Pod)]
-    return [item for number in range(random.randint(1, 3)) for item in _service(random, number, pods)]
-
-
-def _service(random: Random, number: int, pods: Sequence[Pod]) -> Iterator[KubeObject]:
     like = random.choice(pods) if pods and random.random() < 0.6 else None
     space = like.namespace if like else random.choice(SPACES[:2])
     labels = like.template.labels if like and like.template.labels else _labels(random)
@@ -49,7 +68,12 @@ def _service(random: Random, number: int, pods: Sequence[Pod]) -> Iterator[KubeO
         headless=headless,
     )
     yield service
-    if selector is None and random.random() < 0.6:
+    backed = selector is not None and any(
+        item.namespace == space and selector.items() <= item.template.labels.items()
+        for item in objects
+        if isinstance(item, Pod | Workload)
+    )
+    if not backed and random.random() < 0.5:
         yield _slice(random, service, [pod for pod in pods if pod.namespace == space])
 
 
@@ -66,12 +90,11 @@ def _ports(random: Random, number: int, *, at_nodes: bool) -> Iterator[ServicePo
 
 
 def _slice(random: Random, service: Service, pods: Sequence[Pod]) -> EndpointSlice:
-    """Return endpoints: pods by their address, or by their name if nobody knows their address, and others."""
+    """Return endpoints: pods by their address, one that nobody has read, and others."""
     known = [Backend(pod.addresses, pod.name) for pod in pods if pod.addresses]
-    named = [Backend((f"10.0.7.{pod.name[1:]}",), pod.name) for pod in pods
-             if not pod.addresses and not pod.template.host_network]  # fmt: skip
     others = [Backend((text,)) for text in BACKENDS]
-    several = (*known, *named, *random.sample(others, 2))
+    others.append(Backend((f"10.0.8.{service.name[1:]}",), f"{UNREAD}-{service.name}"))
+    several = (*known, *random.sample(others, 3))
     return EndpointSlice(
         namespace=service.namespace,
         name=f"{service.name}-1",

@@ -60,8 +60,11 @@ class Asked:
 
     def __init__(self, model: Model, question: ListQuestion) -> None:
         """Work out what is meant; raises EndpointError for ends that cannot be listed."""
-        destination, state = question.destination, model.engine.state
-        if destination is not None and (service := service_at(state, destination, question.port.ports)) is not None:
+        destination = question.destination
+        if (
+            destination is not None
+            and (service := service_at(model.engine, destination, question.port.ports)) is not None
+        ):
             question = replace(question, destination=service)
         ends = (question.source, question.destination)
         refuse_as_source(question.source)
@@ -174,7 +177,7 @@ def _destinations(view: View, question: ListQuestion) -> Iterator[Side]:
     if members is not None:
         yield _pods(view, members)
         return
-    found = [target for item in service_ports(end, question.port) for target in targets(view.state, end, item)]
+    found = [target for item in service_ports(end, question.port) for target in targets(view.engine, end, item)]
     for ports, several in _by_ports(found).items():
         yield _backends(view, several, ports)
 
@@ -196,6 +199,9 @@ def _backends(view: View, found: Iterable[Target], ports: PortSet) -> Side:
     members: list[Member] = []
     addresses = AddressSet.EMPTY
     for target in found:
+        if target.unread:
+            message = f"{target.endpoint.name} was not read, and list shows what was; ask `podfence check` about it"
+            raise EndpointError(message)
         match target.endpoint:
             case PodsEndpoint(members=pods):
                 members += pods

@@ -68,7 +68,7 @@ def _translation(engine: Engine, source: Endpoint, destination: Endpoint, port: 
             return ""
         text = translation(engine.state, destination, port)
         return f"{text}{_client_seen(destination)}" if text and outside else text
-    found = routes(engine.state, destination, port.ports)[0]
+    found = routes(engine, destination, port.ports)[0]
     return "; ".join(
         f"{route.text}{_client_seen(route.service)}" if outside and route.service and not route.entry else route.text
         for route in found

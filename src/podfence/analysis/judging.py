@@ -51,7 +51,7 @@ def judged(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQu
         return _to_service(engine, source, destination, port)
     if port.name:
         return _named(engine, source, destination, port)
-    led, rest = routes(engine.state, destination, port.ports)
+    led, rest = routes(engine, destination, port.ports)
     parts = [part for route in led for part in _led(engine, source, destination, route)]
     if rest:
         parts += _direct(engine, source, destination, rest)
@@ -135,7 +135,7 @@ def _to_service(engine: Engine, source: Endpoint, destination: ServiceEndpoint, 
     members = pods_of_headless(engine.state, destination)
     if members:
         return judged(engine, source, PodsEndpoint(destination.name, members), port)
-    found = [target for item in service_ports(destination, port) for target in targets(engine.state, destination, item)]
+    found = [target for item in service_ports(destination, port) for target in targets(engine, destination, item)]
     parts = [part for target in dict.fromkeys(found) for part in _backend(engine, source, destination, target)]
     if parts:
         return [*parts, *_unmet(engine, destination, port, parts[0].pair)]
@@ -167,7 +167,7 @@ def _unbacked(
 def _unmet(engine: Engine, destination: ServiceEndpoint, port: PortQuestion, pair: Pair) -> Iterator[Part]:
     """Yield the ports of a Service for which it has no backend, while it has for others."""
     for item in service_ports(destination, port):
-        if not targets(engine.state, destination, item):
+        if not targets(engine, destination, item):
             ports = PortSet.single(item.protocol, item.port)
             why = f"cannot be reached: {destination.name} has no backend for {ports}", "7.7"
             yield Part(replace(pair, destination_name=destination.name), ports, Decision.DENIED, why)
@@ -179,7 +179,7 @@ def _no_backend(destination: ServiceEndpoint) -> tuple[str, str]:
 
 def _backend(engine: Engine, source: Endpoint, destination: ServiceEndpoint, target: Target) -> Iterator[Part]:
     try:
-        connections = [_through_service(pair) for pair in pairs(engine, source, target.endpoint)]
+        connections = [_through_service(pair, target) for pair in pairs(engine, source, target.endpoint)]
     except NoCommonFamilyError:
         return
     hidden = isinstance(source, AddressesEndpoint) and hides_clients(destination.service)
@@ -198,9 +198,12 @@ def _backend(engine: Engine, source: Endpoint, destination: ServiceEndpoint, tar
             yield from _judge(engine, pair, target.ports)
 
 
-def _through_service(pair: Pair) -> Pair:
+def _through_service(pair: Pair, target: Target) -> Pair:
     if isinstance(pair.destination, PodEnd):
-        return replace(pair, destination=replace(pair.destination, through_service=True))
+        return replace(
+            pair,
+            destination=replace(pair.destination, through_service=True, more=pair.destination.more or target.unread),
+        )
     return pair
 
 
@@ -243,7 +246,7 @@ def _met(engine: Engine, source: Endpoint, route: Route, entry: Entry) -> list[S
     for target in route.targets:
         with suppress(NoCommonFamilyError):
             for pair in pairs(engine, source, target.endpoint):
-                found += arrivals(engine, _through_service(pair), target.ports, entry, route.ports)
+                found += arrivals(engine, _through_service(pair, target), target.ports, entry, route.ports)
     met = {step.pair.family for step in found if not step.missed and not step.pair.matter}
     return [step for step in found if not (step.missed and step.pair.family in met)]
 

@@ -46,21 +46,21 @@ class Route:
     behind: PortSet = PortSet.EMPTY
 
 
-def routes(state: ClusterState, destination: Endpoint, asked: PortSet) -> tuple[list[Route], PortSet]:
+def routes(engine: Engine, destination: Endpoint, asked: PortSet) -> tuple[list[Route], PortSet]:
     """Return where the ports asked about of a node or an address lead, and those that lead nowhere else."""
     found: list[Route] = []
     rest = asked
-    for route in _all(state, destination):
+    for route in _all(engine, destination):
         if route.ports & rest:
             found.append(route)
             rest -= route.ports
     return found, rest
 
 
-def service_at(state: ClusterState, destination: Endpoint, asked: PortSet) -> ServiceEndpoint | None:
+def service_at(engine: Engine, destination: Endpoint, asked: PortSet) -> ServiceEndpoint | None:
     """Return the Service to which an address outside leads on one of the ports, None if it leads nowhere else."""
     if isinstance(destination, AddressesEndpoint):
-        for route in _by_address(state, destination):
+        for route in _by_address(engine, destination):
             if route.ports & asked:
                 return route.service
     return None
@@ -73,7 +73,7 @@ def addressed(engine: Engine, source: Endpoint, destination: Endpoint, port: Por
     if isinstance(destination, ServiceEndpoint):
         ends = [destination]
     else:
-        found = routes(engine.state, destination, port.ports)[0]
+        found = routes(engine, destination, port.ports)[0]
         ends = [route.service for route in found if route.service is not None and route.entry is None]
     for end in ends:
         service = end.service
@@ -100,24 +100,31 @@ def _block_with(engine: Engine, member: Member, number: int) -> CompiledPolicy |
 
 
 def node_ports(state: ClusterState) -> frozenset[int]:
-    """Return the NodePorts of all Services, as points (`podfence.sets.ports`)."""
-    return frozenset(
+    """Return the NodePorts of all Services and the hostPorts of pods, as points (`podfence.sets.ports`)."""
+    services = {
         point(port.protocol, port.node_port)
         for service in state.services.values()
         if service.type in _AT_NODES
         for port in service.ports
         if port.node_port
-    )
+    }
+    pods = {
+        point(port.protocol, port.host_port)
+        for member in state.members.values()
+        for port in member.ports
+        if port.host_port and not member.host
+    }
+    return frozenset(services | pods)
 
 
-def _all(state: ClusterState, destination: Endpoint) -> Iterator[Route]:
-    yield from _by_address(state, destination)
+def _all(engine: Engine, destination: Endpoint) -> Iterator[Route]:
+    yield from _by_address(engine, destination)
     if isinstance(destination, NodeEndpoint):
-        yield from _by_node_port(state, destination)
-        yield from _by_host_port(state, destination)
+        yield from _by_node_port(engine, destination)
+        yield from _by_host_port(engine.state, destination)
 
 
-def _by_address(state: ClusterState, destination: Endpoint) -> Iterator[Route]:
+def _by_address(engine: Engine, destination: Endpoint) -> Iterator[Route]:
     match destination:
         case AddressesEndpoint(addresses=addresses) if addresses.spans[0][0] == addresses.spans[-1][1]:
             numbers = {addresses.spans[0][0]}
@@ -125,26 +132,26 @@ def _by_address(state: ClusterState, destination: Endpoint) -> Iterator[Route]:
             numbers = set(known)
         case _:
             return
-    for service in state.services.values():
+    for service in engine.state.services.values():
         if not numbers.isdisjoint(numbers_of(service.external_addresses)):
             end = ServiceEndpoint(f"{display_name(service.key)} ({destination.name})", service)
             for port in service.ports:
-                yield _route(state, end, port, PortSet.single(port.protocol, port.port), None, destination)
+                yield _route(engine, end, port, PortSet.single(port.protocol, port.port), None, destination)
 
 
-def _by_node_port(state: ClusterState, node: NodeEndpoint) -> Iterator[Route]:
-    for service in state.services.values():
+def _by_node_port(engine: Engine, node: NodeEndpoint) -> Iterator[Route]:
+    for service in engine.state.services.values():
         for port in service.ports if service.type in _AT_NODES else ():
             if port.node_port:
                 entry = Entry(node, local=service.external_traffic_policy == "Local")
                 end = ServiceEndpoint(display_name(service.key), service)
-                yield _route(state, end, port, PortSet.single(port.protocol, port.node_port), entry, node)
+                yield _route(engine, end, port, PortSet.single(port.protocol, port.node_port), entry, node)
 
 
 def _route(
-    state: ClusterState, end: ServiceEndpoint, port: ServicePort, ports: PortSet, entry: Entry | None, to: Endpoint
+    engine: Engine, end: ServiceEndpoint, port: ServicePort, ports: PortSet, entry: Entry | None, to: Endpoint
 ) -> Route:
-    found = tuple(targets(state, end, port))
+    found = tuple(targets(engine, end, port))
     behind = sorted({str(target.ports) for target in found})
     text = f"{to.name} {ports} is {display_name(end.service.key)} {port.protocol} {port.port}"
     if behind:

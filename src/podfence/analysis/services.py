@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from podfence.analysis.endpoints import Endpoint, PodsEndpoint, ServiceEndpoint, address_end
-from podfence.cluster.members import display_name
+from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, PodsEndpoint, ServiceEndpoint, address_end
+from podfence.cluster.members import Member, display_name
 from podfence.cluster.services import backends, selected, target_number
 from podfence.errors import EndpointError
 from podfence.kube.objects import Key
@@ -18,20 +18,25 @@ from podfence.sets.ports import point
 
 if TYPE_CHECKING:
     from podfence.analysis.ports import PortQuestion
-    from podfence.cluster.members import Member
+    from podfence.cluster.services import ServiceBackend
     from podfence.cluster.state import ClusterState
     from podfence.kube.objects import Service, ServicePort
     from podfence.policy.ends import PodEnd
+    from podfence.policy.engine import Engine
 
 OWN_NODE = "the pod's own node"
 OTHER_NODE = "another node"
 
 
 class Target(Struct, frozen=True):
-    """One backend of a Service with the ports, after translation, that the ports asked about lead to."""
+    """One backend of a Service with the ports, after translation, that the ports asked about lead to.
+
+    It is `unread` if it is a pod that is only named, and may have any labels (semantics 13.7).
+    """
 
     endpoint: Endpoint
     ports: PortSet
+    unread: bool = False
 
 
 def refuse_as_source(endpoint: Endpoint | None) -> None:
@@ -53,9 +58,10 @@ def pods_of_headless(state: ClusterState, destination: ServiceEndpoint) -> tuple
     return tuple(selected(state, service)) if service.headless and service.selector is not None else None
 
 
-def targets(state: ClusterState, destination: ServiceEndpoint, port: ServicePort) -> list[Target]:
+def targets(engine: Engine, destination: ServiceEndpoint, port: ServicePort) -> list[Target]:
     """Return where a port of a Service leads, each backend once."""
     found: dict[tuple[str, str], Target] = {}
+    state = engine.state
     for backend in backends(state, destination.service, port):
         ports = PortSet.single(backend.protocol, backend.number)
         if backend.member is not None:
@@ -64,8 +70,19 @@ def targets(state: ClusterState, destination: ServiceEndpoint, port: ServicePort
             endpoint = address_end(state, backend.address)
         else:
             continue
-        found.setdefault((endpoint.name, str(ports)), Target(endpoint, ports))
+        unread = bool(backend.pod) and isinstance(endpoint, AddressesEndpoint) and engine.world.is_open("Pod")
+        if unread:
+            endpoint = _named_pod(destination.service, backend)
+        found.setdefault((endpoint.name, str(ports)), Target(endpoint, ports, unread))
     return list(found.values())
+
+
+def _named_pod(service: Service, backend: ServiceBackend) -> PodsEndpoint:
+    """Return a pod that was not read, by what an endpoint and the selector of its Service say of it."""
+    key = Key("Pod", service.namespace, backend.pod)
+    addresses = () if backend.address is None else (backend.address,)
+    member = Member(key, None, service.selector or {}, (), addresses)
+    return PodsEndpoint(display_name(key), (member,), hypothetical=True)
 
 
 def translation(state: ClusterState, destination: ServiceEndpoint, port: PortQuestion) -> str:

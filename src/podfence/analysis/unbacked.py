@@ -39,11 +39,9 @@ def has_unknown_backends(engine: Engine, destination: ServiceEndpoint) -> bool:
     A cluster keeps an EndpointSlice of every Service with a selector, and leaves it empty while no pod has the labels.
     """
     service = destination.service
-    pieces = recorded(engine.state, service.namespace, service.name)
-    if service.selector is None:
-        return engine.world.is_open("EndpointSlice") and not pieces
-    is_empty = bool(pieces) and not any(piece.backends for piece in pieces)
-    return engine.world.is_open("Pod") and not is_empty and not selected(engine.state, service)
+    kind = "EndpointSlice" if service.selector is None else "Pod"
+    read = selected(engine.state, service) or recorded(engine.state, service.namespace, service.name)
+    return engine.world.is_open(kind) and not read
 
 
 def unbacked(

@@ -22,24 +22,27 @@ if TYPE_CHECKING:
 class ServiceBackend(Struct, frozen=True):
     """One place a Service sends a port to: a member, or an address that is no pod.
 
-    `protocol` and `number` are those of the backend, after translation (semantics 5.2).
+    `protocol` and `number` are those of the backend, after translation (semantics 5.2). `pod` is the name of a pod of
+    the Service's namespace that the address is said to be of, and that was not read.
     """
 
     member: Member | None
     address: int | None
     protocol: str
     number: int
+    pod: str = ""
 
 
 def backends(state: ClusterState, service: Service, port: ServicePort) -> list[ServiceBackend]:
-    """Return the backends of one port of a Service, by its selector or, without one, by its EndpointSlices.
+    """Return the backends of one port of a Service: by its selector, or where no pod has it by its EndpointSlices.
 
     A named target port is looked up on each pod (semantics 5.4); pods without it are no backend.
     """
-    if service.selector is not None:
+    members = selected(state, service)
+    if members:
         return [
             ServiceBackend(member, None, port.protocol, number)
-            for member in selected(state, service)
+            for member in members
             if (number := target_number(member, port)) is not None
         ]
     found: list[ServiceBackend] = []
@@ -55,7 +58,8 @@ def backends(state: ClusterState, service: Service, port: ServicePort) -> list[S
                 )
                 address = None if member or not numbers else numbers[0]
                 if backend.ready and (member or address is not None):
-                    found.append(ServiceBackend(member, address, endpoint.protocol, endpoint.number))
+                    pod = "" if member else backend.pod
+                    found.append(ServiceBackend(member, address, endpoint.protocol, endpoint.number, pod))
     return found
 
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a node does with packets to Services: the lab's part of kube-proxy, as one nft table that is not podfence's.
+"""What a node does with packets to Services and hostPorts: kube-proxy's part in a lab, and that of the plugin portmap.
+
+It is one nft table that is not podfence's.
 
 Destinations are rewritten before podfence's table sees a packet, sources afterwards, as on real nodes. So a
 connection through a node port whose backend is on the node that was called is judged by the client's own
@@ -23,6 +25,7 @@ from podfence.sets.addresses import family_of, format_address
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from podfence.cluster.members import Member
     from podfence.cluster.services import ServiceBackend
     from podfence.cluster.state import ClusterState
     from podfence.kube.objects import Service, ServicePort
@@ -54,9 +57,10 @@ class Endpoint(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ProxiedPort:
-    """A port of a Service, with everything about it that nodes need to know.
+    """A port of a Service, or a hostPort of the pod in its place, with everything about it that nodes need to know.
 
     `addresses` are the cluster's, `external` those given in the Service, `local` is externalTrafficPolicy Local.
+    A hostPort is a `node_port` of the node that it is `on`; those of Services are on all nodes.
     """
 
     namespace: str
@@ -68,10 +72,12 @@ class ProxiedPort:
     external: tuple[int, ...]
     local: bool
     endpoints: tuple[Endpoint, ...]
+    on: str = ""
 
     def chain(self, prefix: str) -> str:
         """Return the name of a chain of this port."""
-        return identifier(prefix, self.namespace, self.service, self.protocol, str(self.port))
+        kind = f"host{prefix}" if self.on else prefix
+        return identifier(kind, self.namespace, self.service, self.protocol, str(self.port))
 
     def of(self, family: Family, node: str | None = None) -> tuple[Endpoint, ...]:
         """Return the endpoints of a family, on all nodes or on one."""
@@ -79,12 +85,12 @@ class ProxiedPort:
 
 
 def proxied(state: ClusterState) -> tuple[ProxiedPort, ...]:
-    """Return the ports of all Services that have addresses or node ports, in order of name.
+    """Return the ports of all Services that have addresses or node ports, and then hostPorts, in order of name.
 
     Endpoints are the running pods that are not being deleted (semantics 5.4 for named ports), and addresses of
     EndpointSlices that are no pod's. The lab knows no readiness but running.
     """
-    return tuple(
+    services = (
         ProxiedPort(
             namespace=service.namespace,
             service=service.name,
@@ -100,6 +106,30 @@ def proxied(state: ClusterState) -> tuple[ProxiedPort, ...]:
         for port in service.ports
         if service.addresses or service.external_addresses or port.node_port
     )
+    return (*services, *_host_ports(state))
+
+
+def _host_ports(state: ClusterState) -> Iterator[ProxiedPort]:
+    """Yield the hostPorts of pods, which their node alone leads to them, whatever its address."""
+    for _, member in sorted(state.members.items()):
+        for port in member.ports if _runs(member) and member.node and not member.host else ():
+            if port.host_port:
+                yield ProxiedPort(
+                    namespace=member.namespace,
+                    service=member.key.name,
+                    protocol=port.protocol,
+                    port=port.host_port,
+                    node_port=port.host_port,
+                    addresses=(),
+                    external=(),
+                    local=False,
+                    endpoints=tuple(Endpoint(address, port.number, member.node) for address in member.addresses),
+                    on=member.node,
+                )
+
+
+def _runs(member: Member) -> bool:
+    return member.pod is not None and member.pod.phase == "Running" and not member.pod.terminating
 
 
 def endpoints(state: ClusterState, service: Service, port: ServicePort) -> tuple[Endpoint, ...]:
@@ -112,7 +142,7 @@ def _reached(backend: ServiceBackend) -> Iterator[Endpoint]:
     if member is None:
         if backend.address is not None:
             yield Endpoint(backend.address, backend.number, "")
-    elif member.pod is not None and member.pod.phase == "Running" and not member.pod.terminating:
+    elif _runs(member):
         for address in member.addresses:
             yield Endpoint(address, backend.number, member.node)
 
@@ -138,6 +168,8 @@ class _NodeTable:
         self._node_ports: dict[Key, Element] = {}
 
     def put(self, port: ProxiedPort) -> None:
+        if port.on not in {"", self._node}:
+            return
         number = str(_NUMBERS[port.protocol])
         balanced = [text for family in self._plan.families for text in _balanced(port, port.of(family), family)]
         inside = self._chain(port.chain("svc"), balanced) if balanced else None
@@ -159,7 +191,8 @@ class _NodeTable:
                 self._hairpin[family][pair] = Element(pair)
         if port.node_port and beyond is not None:
             where = (number, str(port.node_port))
-            self._node_ports[where] = Element(where, value=goto(beyond))
+            # Of several pods that want a hostPort, and beside a NodePort, the first has it.
+            self._node_ports.setdefault(where, Element(where, value=goto(beyond)))
 
     def _from_beyond(self, port: ProxiedPort, inside: str) -> list[str]:
         """Return what happens to connections through a node port or an external address.
@@ -167,6 +200,9 @@ class _NodeTable:
         Policy Local keeps the client's address, and so may use only what is on this node; connections of pods and
         of the node itself go anywhere nevertheless, as with kube-proxy.
         """
+        if port.on:
+            # Its pod is on this node, so what it answers comes by here.
+            return [f"goto {inside}"]
         if not port.local:
             return [_MASQUERADE, f"goto {inside}"]
         texts = [f"{_WORDS[family]} saddr {self._plan.pods(family)} goto {inside}" for family in self._plan.families]

@@ -181,7 +181,5 @@ def _left_out(spec: _Spec) -> Iterator[str]:
             yield f"container {item.name} runs without {', '.join(names)}: only plain values of env are set"
         if item.env_from:
             yield f"container {item.name} runs without what envFrom names"
-        if any(port is not None and port.host_port for port in item.ports or ()):
-            yield f"hostPort of container {item.name} is not opened on its node"
     if spec.dns_config is not None and len(_texts(spec.dns_config.nameservers)) > 1:
         yield "only the first of the nameservers in dnsConfig is asked"

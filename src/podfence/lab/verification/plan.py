@@ -176,10 +176,10 @@ class _Planner:
             yield from self._between(pod.spots, (spot,), group.name, spot.name, self._ports_outside(pod.member))
 
     def from_outside(self) -> Iterator[_Pair]:
-        """Yield what comes from outside to NodePorts, at each node (semantics 7.16)."""
+        """Yield what comes from outside to NodePorts and hostPorts, at each node (semantics 7.16)."""
         for spot in self._outside if self._node_ports else ():
             for node in self._nodes:
-                name = f"NodePorts of {node.name}"
+                name = f"NodePorts and hostPorts of {node.name}"
                 yield from self._between((spot,), (node,), spot.name, name, self._node_ports)
 
     def _between(
@@ -249,7 +249,7 @@ class _Planner:
                 yield Attempt(*pair[:4], port, port.point in low)
 
     def _through(self, pair: _Pair, port: Port) -> Iterator[Attempt]:
-        """Yield a connection to a NodePort, which may lead to any backend (semantics 7.16)."""
+        """Yield a connection to a NodePort or hostPort, which may lead to any backend (semantics 7.16)."""
         ends = _endpoint(pair.source.end), _endpoint(pair.destination.end)
         question = PortQuestion(port.text, PortSet(((port.point, port.point),)))
         decisions = {item.decision for item in judged(self._engine, *ends, question)}
