@@ -6,7 +6,7 @@
     ├── EndpointError     a question names an endpoint or a port that does not exist or cannot be read
     ├── OptionError       an engine option or its value is unknown
     ├── MissingProgramError   an external program (kubectl, kustomize) is needed and absent
-    ├── AccessError       what says how a cluster is reached is missing or wrong (`podfence.kube.access.errors`)
+    ├── AccessError       what says how a cluster is reached is missing or wrong
     ├── ApiError          an API server could not be reached, or refused (`podfence.kube.live.errors`)
     └── NftError          nft refused a transaction (`podfence.nft.errors`)
 
@@ -45,3 +45,10 @@ class OptionError(PodfenceError):
 
 class MissingProgramError(PodfenceError):
     """A program that a request needs is not on PATH."""
+
+
+class AccessError(PodfenceError):
+    """A cluster cannot be reached as asked for: no configuration, an unknown name, credentials that fail.
+
+    What a line of a kubeconfig is to blame for is an InputError, with that line.
+    """

@@ -75,7 +75,7 @@ def test_many_gaps_are_one_line(run: Run, folder: Path) -> None:
     for name in "abc":
         (folder / f"{name}.yaml").write_text(BROKEN)
     first = run("list", "-f", "d", "--keep-going").stdout.splitlines()[0]
-    assert first == "incomplete: d/a.yaml cannot be read, and 2 more places (-v names them)"
+    assert first == "incomplete: d/a.yaml cannot be read, and 2 more places (-v names all)"
 
 
 def test_with_a_namespace_only_what_may_touch_it_is_said(run: Run, folder: Path) -> None:
@@ -178,6 +178,15 @@ def test_a_chart_that_does_not_render_is_an_error(
     result = run("list", "--helm", chart)
     assert result.exit_code == 2
     assert result.stderr.startswith(message)
+
+
+@pytest.mark.parametrize("flag", ["-f", "-k", "--helm"])
+def test_an_empty_path_is_no_path(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, flag: str) -> None:
+    for name in ("helm", "kustomize"):
+        program(folder, name, "exit 0")
+    monkeypatch.setenv("PATH", f"{folder.parent / 'bin'}")
+    result = run("list", flag, "")
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (2, '"": error: this is no path')
 
 
 def test_without_helm_the_message_says_so(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

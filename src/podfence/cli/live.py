@@ -101,7 +101,7 @@ def load(asked: Asked, options: Options, progress: Callable[[float, int], None] 
     Raises PodfenceError, with `hint` where nothing says which cluster there is.
     """
     import podfence
-    from podfence.kube.access.errors import AccessError
+    from podfence.errors import AccessError
 
     try:
         return podfence.load_live(**asked._asdict(), options=options, progress=progress)

@@ -86,7 +86,7 @@ def write_as(
     """
     if gaps and form not in _DOCUMENTS:
         rest = len(gaps) - 1
-        more = f", and {counted(rest, 'more place')} (-v names them)" if rest else ""
+        more = f", and {counted(rest, 'more place')} (-v names all)" if rest else ""
         line = f"incomplete: {gaps[0]}{more}"
         if form == "csv":
             errors.complain(line)

@@ -55,6 +55,8 @@ def kustomize(folder: str, problems: list[Finding]) -> bytes | None:
     found = _which("kustomize") or _which("kubectl")
     if not found:
         raise MissingProgramError("-k needs kustomize or kubectl on PATH, and neither is there")
+    if not _is_path(folder, problems):
+        return None
     task = "build" if _name(found) == "kustomize" else "kustomize"
     return _run([found, task, "--", folder], f"{_name(found)} {task}", f"{shown(folder)} (kustomize)", problems)
 
@@ -68,6 +70,8 @@ def helm(chart: Chart, problems: list[Finding]) -> dict[str, bytes]:
     name = f"{shown(chart.path)} (helm)"
     if not found:
         raise MissingProgramError("--helm needs helm on PATH, and it is not there")
+    if not _is_path(chart.path, problems):
+        return {}
     if not os.path.exists(chart.path):  # noqa: PTH110  helm would look for it in the network
         remedy = "charts are not fetched: give a folder or a package, such as helm pull writes"
         position = Position(shown(chart.path))
@@ -95,6 +99,15 @@ def _by_template(rendered: bytes, chart: str, name: str) -> dict[str, bytes]:
         where = f"{shown(template)} (rendered)"
         found[where] = found.get(where, b"") + b"---\n" + text
     return found
+
+
+def _is_path(path: str, problems: list[Finding]) -> bool:
+    """Return whether a text may be the name of something, and add a problem if not."""
+    if path and "\0" not in path:
+        return True
+    position = Position(path.replace("\0", "\\0") or '""')
+    problems.append(Finding(code=Code.UNREADABLE, position=position, message="this is no path"))
+    return False
 
 
 def _which(program: str) -> str | None:

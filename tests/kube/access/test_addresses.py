@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from podfence.errors import InputError
+from podfence.errors import AccessError, InputError
 from podfence.kube.access import address, proxy
-from podfence.kube.access.errors import AccessError
 from tests.kube.access.kubeconfigs import of, single
 
 if TYPE_CHECKING:

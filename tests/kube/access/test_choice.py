@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from podfence.errors import InputError, PodfenceError
+from podfence.errors import AccessError, InputError, PodfenceError
 from podfence.kube.access.access import Impersonation
 from podfence.kube.access.choice import Choice
-from podfence.kube.access.errors import AccessError
 from podfence.kube.access.load import load
 from tests.kube.access.kubeconfigs import PLUGIN, Fields, of, single, write
 

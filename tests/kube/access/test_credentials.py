@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from podfence.errors import AccessError
 from podfence.kube.access import plugin as plugins
 from podfence.kube.access.credentials import Credentials
-from podfence.kube.access.errors import AccessError
 from tests.kube.access.kubeconfigs import PLUGIN, Fields, of, single
 
 if TYPE_CHECKING:

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from podfence.errors import InputError
+from podfence.errors import AccessError, InputError
 from podfence.kube.access import address, proxy, wire
 from podfence.kube.access.access import Access, Impersonation
 from podfence.kube.access.config import contents, decode_data, set_twice
-from podfence.kube.access.errors import AccessError
 from podfence.kube.access.identity import Identity, identify, plugin
 from podfence.kube.access.secret import Secret
 from podfence.kube.validation.findings import go_quote

@@ -10,10 +10,9 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from podfence.errors import InputError
+from podfence.errors import AccessError, InputError
 from podfence.kube.access.build import build
 from podfence.kube.access.config import problem
-from podfence.kube.access.errors import AccessError
 from podfence.kube.validation.findings import go_quote
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from podfence.errors import AccessError
 from podfence.kube.access import plugin
 from podfence.kube.access.access import Pair
 from podfence.kube.access.config import reason
-from podfence.kube.access.errors import AccessError
 from podfence.kube.access.identity import fits_header
 from podfence.kube.access.secret import Secret
 

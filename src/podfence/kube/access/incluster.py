@@ -6,11 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from podfence.errors import AccessError
 from podfence.kube.access import address, proxy
 from podfence.kube.access.access import Access
 from podfence.kube.access.build import DEFAULT_NAMESPACE, impersonation
 from podfence.kube.access.config import reason
-from podfence.kube.access.errors import AccessError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

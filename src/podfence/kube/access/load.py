@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from podfence.errors import AccessError
 from podfence.kube.access import incluster, merge
 from podfence.kube.access.choose import choose
-from podfence.kube.access.errors import AccessError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,9 +7,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from podfence.errors import InputError
+from podfence.errors import AccessError, InputError
 from podfence.kube.access.config import Entry, read
-from podfence.kube.access.errors import AccessError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

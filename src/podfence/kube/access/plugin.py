@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
+from podfence.errors import AccessError
 from podfence.kube import yaml
 from podfence.kube.access.access import Pair
 from podfence.kube.access.config import reason
-from podfence.kube.access.errors import AccessError
 from podfence.kube.access.identity import fits_header, plain
 from podfence.kube.access.secret import Secret
 from podfence.kube.access.wire import Quiet

@@ -7,8 +7,8 @@ import ipaddress
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from podfence.errors import AccessError
 from podfence.kube.access.address import host_of, joined, port_of
-from podfence.kube.access.errors import AccessError
 from podfence.kube.access.secret import Secret
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import tempfile
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 
-from podfence.kube.access.errors import AccessError
+from podfence.errors import AccessError
 
 if TYPE_CHECKING:
     from podfence.kube.access.access import Access, Pair
