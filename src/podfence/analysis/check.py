@@ -96,24 +96,11 @@ def _verdict(
 ) -> Verdict:
     decisions = {part.decision for part in parts}
     if len(decisions) == 1:
-        part = _named(parts[0])
-        if part.plain is not None:
-            return _plain(source, destination, port.text, part.decision, part.plain)
-        egress, ingress = _reasons(engine, part, mend=mend)
-        return Verdict(
-            source=source,
-            destination=destination,
-            port=port.text,
-            decision=part.decision,
-            egress=egress,
-            ingress=ingress,
-            depends_on=_open_matter(egress, ingress) if part.decision is Decision.DEPENDS else (),
-        )
-    asked = [part.pair.addresses for part in parts if part.pair.addresses is not None]
-    everything = reduce(or_, asked, AddressSet.EMPTY) if asked else None
-    named = [_named(part, everything) for part in _merge(parts)]
-    # Parts that differ in nothing a reader would see, such as the address family, are one.
-    details = _unique(_part_verdict(engine, part, over=_told(part, named), mend=mend) for part in named)
+        whole = _part_verdict(engine, _named(parts[0]), over="", mend=mend)
+        whole = msgspec.structs.replace(whole, source=source, destination=destination, port=port.text)
+        is_told = whole.decision is Decision.DEPENDS or (mend and whole.decision is Decision.DENIED)
+        return _with_parts(whole, _details(engine, parts, mend=mend)) if is_told and len(parts) > 1 else whole
+    details = _details(engine, parts, mend=mend)
     # The reasons shown first are those of what is not allowed: that is what people ask about.
     shown = next(detail for detail in details if detail.decision is not Decision.ALLOWED)
     return Verdict(
@@ -126,6 +113,26 @@ def _verdict(
         depends_on=tuple({item.text: item for item in (*differs(parts), *_unknown_in(details))}.values()),
         parts=details,
     )
+
+
+def _with_parts(whole: Verdict, details: tuple[Verdict, ...]) -> Verdict:
+    """Return a verdict with its parts if these depend on other things, or need other changes to be admitted."""
+    told = {
+        (item.depends_on, tuple(remedy.text for reason in (item.egress, item.ingress) for remedy in reason.remedies))
+        for item in details
+    }
+    if len(told) == 1:
+        return whole
+    unknown = {item.text: item for detail in details for item in detail.depends_on}
+    return msgspec.structs.replace(whole, depends_on=tuple(unknown.values()), parts=details)
+
+
+def _details(engine: Engine, parts: list[Part], *, mend: bool) -> tuple[Verdict, ...]:
+    """Return the verdict of each part; those that differ in nothing a reader would see, such as the family, are one."""
+    asked = [part.pair.addresses for part in parts if part.pair.addresses is not None]
+    everything = reduce(or_, asked, AddressSet.EMPTY) if asked else None
+    named = [_named(part, everything) for part in _merge(parts)]
+    return _unique(_part_verdict(engine, part, over=_told(part, named), mend=mend) for part in named)
 
 
 def _unique(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from podfence.kube.objects import NetworkPolicy
 from podfence.policy.changes import LabelTemplate, applied
+from podfence.policy.verdict import Decision
 
 if TYPE_CHECKING:
     from podfence.cluster.state import ClusterState
     from podfence.kube.objects import Key
+    from podfence.policy.changes import Change
     from podfence.policy.verdict import Verdict
 
 
@@ -24,13 +26,19 @@ class Mended(NamedTuple):
 def mended(state: ClusterState, verdict: Verdict) -> tuple[Mended, ...]:
     """Return what the narrowest change of each direction makes of its policy; nothing where none is proposed.
 
-    Where the parts of a question differ, it is about the one whose reasons the verdict shows.
+    Where the parts of a question are decided differently, it is about the one whose reasons the verdict shows; where
+    all are denied and need different changes, about all.
     """
     after: dict[Key, Mended] = {}
     others: list[Mended] = []
-    for reason in (verdict.egress, verdict.ingress):
+    denied = verdict.parts if verdict.decision is Decision.DENIED else ()
+    tried: list[Change] = []
+    for reason in (reason for part in denied or (verdict,) for reason in (part.egress, part.ingress)):
         narrow = [remedy for remedy in reason.remedies if not remedy.also] or reason.remedies
         for remedy in narrow[:1]:
+            if remedy.change in tried:
+                continue
+            tried.append(remedy.change)
             if isinstance(remedy.change, LabelTemplate):
                 others.append(Mended((remedy.text,), None))
                 continue

@@ -195,7 +195,8 @@ class Verdict(Value, frozen=True, kw_only=True):
     `source`, `destination` and `port` are the question's ends as shown (``shop/deploy/web``,
     ``TCP 5432``, ``all ports``). When the parts of a question are decided differently (pods of a
     workload, backends of a Service, ports, address families, options), `decision` is ``depends``,
-    `parts` holds the verdict of each part and `depends_on` says on what. `translation` says which ports of its
+    `parts` holds the verdict of each part and `depends_on` says on what; it does so as well if parts are decided alike
+    but depend on different things, or need different changes to be admitted. `translation` says which ports of its
     backends the ports of a Service are.
     """
 

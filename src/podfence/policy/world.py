@@ -137,6 +137,7 @@ class World:
             yield f"Services that were not read have addresses of {', '.join(self.service_addresses().cidrs())}"
         if self._open:
             yield "an address that a question names is nobody's unless what was read says so, or a Service's"
+            yield "a port of a node leads elsewhere only if what was read says so"
 
 
 def closed_kinds(setting: str) -> tuple[str, ...]:

@@ -48,8 +48,10 @@ def chain(verdict: Verdict, page: Page = PAGE) -> Iterator[str]:
         yield verdict.translation
     if verdict.depends_on:
         yield f"depends on {told(verdict.depends_on)}"
-        if not _sides_told(verdict):
+        if not (verdict.parts or _sides_told(verdict)):
             yield from _indented(_meanings(verdict.depends_on, style))
+    if verdict.parts and verdict.decision is Decision.DENIED:
+        yield "each part needs a change of its own"
     for part in verdict.parts:
         yield ""
         yield from _indented(chain(part, page))

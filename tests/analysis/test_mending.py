@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The changes that are proposed for a question admit all of it, however many connections it stands for."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+from podfence.api import Cluster
+from podfence.kube.objects import NetworkPolicy
+from podfence.policy.options import Options
+from podfence.policy.verdict import Decision
+from tests.policy.parts import app, pod, policy, space
+from tests.twin.effort import part
+from tests.twin.partial import SPACES, partial_cluster
+
+if TYPE_CHECKING:
+    from podfence.kube.objects import KubeObject
+    from podfence.policy.verdict import Verdict
+
+CLOSED = Options.parse(["world=closed"])
+
+
+def has_changes(verdict: Verdict) -> bool:
+    """Return whether a change is proposed for all that is denied."""
+    several = verdict.parts or (verdict,)
+    reasons = [reason for item in several for reason in (item.egress, item.ingress)]
+    return all(reason.remedies for reason in reasons if reason.decision is Decision.DENIED)
+
+
+def changed(objects: list[KubeObject], cluster: Cluster, verdict: Verdict) -> list[KubeObject] | None:
+    """Return the objects with the changes that are proposed; None if a template is to be labelled."""
+    found = cluster.mended(verdict)
+    if any(item.policy is None for item in found):
+        return None
+    after = {item.policy.key: item.policy for item in found if item.policy is not None}
+    return [item for item in objects if not (isinstance(item, NetworkPolicy) and item.key in after)] + [*after.values()]
+
+
+def test_what_is_proposed_for_all_pods_of_a_namespace_admits_all_of_them() -> None:
+    tried = several = 0
+    for seed, (source, destination) in product(range(part(150)), product(SPACES, repeat=2)):
+        objects = partial_cluster(seed)
+        cluster = Cluster.from_objects(objects, CLOSED)
+        there = {member.namespace for member in cluster.state.members.values() if not member.host}
+        if not {source, destination} <= there:
+            continue
+        verdict = cluster.explain(f"{source}/*", f"{destination}/*", 80)
+        if verdict.decision is not Decision.DENIED or not has_changes(verdict):
+            continue
+        after = changed(objects, cluster, verdict)
+        if after is None:
+            continue
+        tried += 1
+        several += len(verdict.parts) > 1
+        found = Cluster.from_objects(after, CLOSED).check(f"{source}/*", f"{destination}/*", 80)
+        assert found.decision is Decision.ALLOWED, (seed, source, destination, str(found))
+    assert several > 2, (tried, several)
+
+
+def test_parts_that_one_change_admits_are_not_told_apart() -> None:
+    """Both pods have the labels that a rule would ask for."""
+    twins = [pod(name, address, labels={"app": "web"}) for name, address in (("a", "10.1.0.1"), ("b", "10.1.0.2"))]
+    objects: list[KubeObject] = [space("shop"), *twins, pod("db", "10.1.0.3"), policy("p", app("db"), ingress=[])]  # fmt: skip
+    verdict = Cluster.from_objects(objects).explain("shop/*", "shop/db", 80)
+
+    assert (verdict.decision, verdict.parts) == (Decision.DENIED, ())
