@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long one tenant waits while another one applies the dearest policies there are, all at once.
+"""How long one tenant waits while another one applies the dearest policies there are, and then changes them for ever.
 
 python -m bench.fair PODS CHANGES     in a network namespace of its own
 """
@@ -7,11 +7,10 @@ python -m bench.fair PODS CHANGES     in a network namespace of its own
 from __future__ import annotations
 
 import json
-import queue
 import resource
 import sys
-import threading
 import time
+from collections import deque
 from random import Random
 from typing import TYPE_CHECKING, Final
 
@@ -42,8 +41,10 @@ if TYPE_CHECKING:
     from podfence.agent.source import Notice
     from podfence.kube.objects import KubeObject
 
+NEIGHBOUR: Final = "neighbour"
 PAUSE: Final = 0.05
 _LOCAL: Final = 30
+_PHASES: Final = ("quiet", "applied", "flapping")
 _SIZES: Final = {
     "nested": (75, 160),
     "excepts": (20, 40),
@@ -58,46 +59,64 @@ _SIZES: Final = {
 
 
 class _Source:
-    """A queue of notices, until it is closed."""
+    """Notices by the seconds at which they come, and the clock of an agent on a machine with nothing else to do.
+
+    The clock goes on while the loop works, by the time of the processor, and jumps to what it waits for. `steps` are
+    when the loop came back, and for how long it was busy before; `waits` when changes of the neighbour came, and how
+    long they took.
+    """
 
     def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[Notice | None] = queue.SimpleQueue()
-        self._since = time.thread_time()
+        self._script: deque[tuple[float, list[Notice]]] = deque()
+        self._waited = -time.thread_time()
+        self._since = 0.0
+        self._open: dict[str, list[float]] = {}
         self.steps: list[tuple[float, float]] = []
+        self.waits: list[tuple[float, float]] = []
 
-    def put(self, *notices: Notice | None) -> None:
-        for notice in notices:
-            self._queue.put(notice)
+    def now(self) -> float:
+        """Return the seconds since the start."""
+        return self._waited + time.thread_time()
+
+    def put(self, when: float, *notices: Notice) -> None:
+        """Let notices come, in order of time."""
+        self._script.append((when, list(notices)))
 
     def receive(self, timeout: float | None) -> Sequence[Notice]:
-        """Return what has come, as a source does; `steps` has when, and for how long the loop was busy before."""
-        self.steps.append((time.monotonic(), time.thread_time() - self._since))
-        try:
-            return self._receive(timeout)
-        finally:
-            self._since = time.thread_time()
-
-    def _receive(self, timeout: float | None) -> Sequence[Notice]:
+        """Return what has come, as a source does."""
+        now = self.now()
+        self.steps.append((now, now - self._since))
+        if not self._script:
+            raise SourceClosed
+        until = self._script[0][0] if timeout is None else min(self._script[0][0], now + timeout)
+        self._waited += max(0.0, until - now)
         found: list[Notice] = []
-        try:
-            item = self._queue.get(timeout=timeout)
-            while item is not None:
-                found.append(item)
-                item = self._queue.get_nowait()
-        except queue.Empty:
-            return found
-        raise SourceClosed
+        while self._script and self._script[0][0] <= until + max(0.0, now - until):
+            when, notices = self._script.popleft()
+            found += notices
+            for notice in notices:
+                if isinstance(notice, Event) and notice.object.key.namespace == NEIGHBOUR:
+                    self._open.setdefault(notice.object.key.name, []).append(when)
+        self._since = self.now()
+        return found
+
+    def told(self, report: Report) -> None:
+        """Note what has become real, with all changes before of the same object."""
+        now = self.now()
+        for record in report.records:
+            if record.namespace == NEIGHBOUR:
+                self.waits += ((when, now - when) for when in self._open.pop(record.name, ()))
 
 
 def cluster(pods: int) -> Iterator[KubeObject]:
     """Yield a namespace whose owner means harm, with pods that differ as much as they can, and that of a neighbour."""
-    for name in (NAMESPACE, "neighbour"):
+    for name in (NAMESPACE, NEIGHBOUR):
         yield Namespace(name=name, labels={NAME_LABEL: name})
     for number in range(_LOCAL):
         yield _pod(NAMESPACE, f"z{number}", f"10.244.1.{20 + number}", n=str(number))
         yield _policy(f"own{number}", [Rule((), (PolicyPort("TCP", 500 + number),))], labelled(n=str(number)))
     yield from different_pods(pods)
-    yield _pod("neighbour", "v", "10.244.9.9", app="v")
+    yield _pod(NEIGHBOUR, "v", "10.244.9.9", app="v")
 
 
 def hostile() -> Iterator[NetworkPolicy]:
@@ -120,6 +139,12 @@ def hostile() -> Iterator[NetworkPolicy]:
         )
 
 
+def changed(policy: NetworkPolicy, number: int) -> NetworkPolicy:
+    """Return another version of a policy, different for each number."""
+    first = Rule((), (PolicyPort("TCP", 40_000 + number % 20_000),))
+    return _policy(policy.name, [first, *policy.egress[1:]])
+
+
 def _pod(namespace: str, name: str, address: str, **labels: str) -> Pod:
     template = PodTemplate(labels=labels, node=NODE)
     return Pod(namespace=namespace, name=name, template=template, addresses=(address,), phase="Running")
@@ -137,54 +162,58 @@ def _policy(name: str, rules: Sequence[Rule], subject: Selector | None = None, s
 
 def _neighbours(number: int) -> NetworkPolicy:
     block = Peer(ip_block=IPBlock(f"192.0.{number // 256}.{number % 256}/32"))
-    return _policy(f"n{number % 5}", [Rule((block,), (PolicyPort("TCP", 80),))], space="neighbour")
+    return _policy(f"n{number % 5}", [Rule((block,), (PolicyPort("TCP", 80),))], space=NEIGHBOUR)
+
+
+def _times(found: Sequence[float]) -> dict[str, float]:
+    ordered = sorted(found)
+    return {
+        "changes": len(ordered),
+        "median": ordered[len(ordered) // 2],
+        "p99": ordered[int(len(ordered) * 0.99)],
+        "worst": ordered[-1],
+    }
+
+
+def _write(source: _Source, pods: int, changes: int) -> list[float]:
+    """Put into a source what happens in all phases; return when they begin."""
+    source.put(0.0, *(Event(EventType.ADDED, item) for item in cluster(pods)), Bookmark(1), Synced())
+    attack = list(hostile())
+    marks: list[float] = []
+    number, now = 0, 20.0
+    for phase in _PHASES:
+        marks.append(now)
+        if phase == "applied":
+            source.put(now, *(Event(EventType.ADDED, item) for item in attack))
+        for _ in range(changes):
+            if phase == "flapping":
+                source.put(now, *(Event(EventType.MODIFIED, changed(item, number)) for item in attack))
+            source.put(now, Event(EventType.MODIFIED if number > 4 else EventType.ADDED, _neighbours(number)))
+            number += 1
+            now += PAUSE
+    return marks
 
 
 def main() -> None:
-    """Print as JSON: seconds that the neighbour's changes took, quiet and under attack, and what that cost.
+    """Print as JSON, by phase, how many seconds the neighbour's changes took, and what that cost.
 
-    `steps` are the longest that the loop was busy at a time, in seconds of the processor: on an idle machine nobody
-    waits much longer.
+    First all is quiet, then the hostile policies are applied at once, and in the end each changes twenty times a
+    second. `steps` are the longest that the loop was busy at a time.
     """
     pods, changes = map(int, sys.argv[1:3])
     source = _Source()
-    taken: list[tuple[float, float]] = []
-
-    def report(told: Report) -> None:
-        now = time.monotonic()
-        taken.extend((now, record.seconds) for record in told.records if record.namespace == "neighbour")
-
-    def feed() -> None:
-        source.put(*(Event(EventType.ADDED, item) for item in cluster(pods)), Bookmark(1), Synced())
-        number = 0
-        for phase in range(2):
-            if phase:
-                marks.append(time.monotonic())
-                source.put(*(Event(EventType.ADDED, item) for item in hostile()))
-            for _ in range(changes):
-                source.put(Event(EventType.MODIFIED if number > 4 else EventType.ADDED, _neighbours(number)))
-                number += 1
-                time.sleep(PAUSE)
-        source.put(None)
-
-    marks: list[float] = []
+    marks = _write(source, pods, changes)
     with DirectRunner() as runner:
-        agent = Agent(source, NODE, runner, Options(), Settings(), report)
-        threading.Thread(target=feed, daemon=True).start()
+        agent = Agent(source, NODE, runner, Options(), Settings(), source.told, clock=source.now)
         agent.run()
-        behind = agent.enforcer is None or agent.enforcer.is_behind
-    quiet = sorted(seconds for at, seconds in taken if at < marks[0])
-    under = sorted(seconds for at, seconds in taken if at >= marks[0])
+    phases: dict[str, dict[str, object]] = {}
+    for phase, begin, end in zip(_PHASES, marks, [*marks[1:], float("inf")], strict=True):
+        busy = sorted((round(busy, 3) for at, busy in source.steps if begin <= at < end), reverse=True)
+        phases[phase] = {**_times([seconds for at, seconds in source.waits if begin <= at < end]), "steps": busy[:5]}
     print(
         json.dumps(
             {
-                "quiet": [quiet[len(quiet) // 2], quiet[-1]],
-                "median": under[len(under) // 2],
-                "p99": under[int(len(under) * 0.99)],
-                "worst": under[-1],
-                "changes": len(under),
-                "steps": sorted((round(busy, 3) for at, busy in source.steps if at >= marks[0]), reverse=True)[:5],
-                "behind": behind,
+                **phases,
                 "cpu": time.process_time(),
                 "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
             }

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import errno
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ from podfence.dataplane.revocation import FORGET_AFTER, FORGET_AGAIN
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE
 from podfence.dataplane.settings import Settings
 from podfence.errors import OptionError
-from podfence.kube.objects import Node, Peer
+from podfence.kube.objects import Node, Peer, PolicyPort
 from podfence.lab import node_agent
 from podfence.netlink.asking import NetlinkError
 from podfence.nft.element import Element
@@ -106,6 +107,7 @@ class World(FakeRunner):
             conntrack=conntrack,
             watch=watch,
             clock=lambda: self.now,
+            effort=lambda: self.now,
             chance=lambda: 1.0,
         )
 
@@ -591,6 +593,44 @@ def test_of_many_changes_of_one_policy_that_are_there_together_only_the_last_is_
     assert agent.enforcer.verify() == ()
 
 
+class Dear(World):
+    """A kernel that takes long for whatever is about a policy called dear."""
+
+    def run(self, transaction: Transaction) -> None:
+        self.duration = 0.1 if "dear" in str(transaction) else 0.004
+        super().run(transaction)
+
+
+def dear(number: int) -> Event:
+    """Return a change of a policy of the other namespace that takes long; its port tells which one."""
+    return Event(
+        EventType.MODIFIED, policy("dear", namespace="other", ingress=[rule(ports=[PolicyPort("TCP", number)])])
+    )
+
+
+VICTIM = pod("y", "10.0.0.9", node="n1", namespace="other")
+
+
+def test_others_go_first_while_a_dear_policy_changes_all_the_time_and_it_is_merged() -> None:
+    flaps: list[tuple[float, Sequence[Notice]]] = [(1.0 + n / 50, [dear(n + 1)]) for n in range(200)]
+    small: list[tuple[float, Sequence[Notice]]] = [
+        (1.01 + n / 10, [NOBODY if n % 2 else Event(EventType.MODIFIED, ALLOW)]) for n in range(40)
+    ]
+    begin: tuple[float, Sequence[Notice]] = (0.0, [*added((*START, VICTIM)), Bookmark(1), Synced()])
+    world = Dear(begin, *sorted([*flaps, *small], key=lambda item: item[0]), until=20.0).play()
+    taken = [record.name for when, report in world.reports if when > 1001.1 for record in report.records]
+    assert 2 <= taken.count("dear") <= taken.count("p") // 2
+    assert taken.count("p") >= 30
+    assert max(int(text) for text in re.findall(r"dport vmap { (\d+) :", str(world.contents(TABLE).rules))) == 200
+
+
+def test_a_pod_never_starts_with_policies_that_were_others_already() -> None:
+    many = policy("large", namespace="other", ingress=[rule(ports=[PolicyPort("TCP", n) for n in range(1, 200)])])
+    world = World(BEGIN, (1.0, [Event(EventType.ADDED, many), Event(EventType.ADDED, VICTIM)])).play()
+    known = next(place for place, (_, item) in enumerate(world.runs) if "10.0.0.9" in str(item))
+    assert any("large" in str(item) for _, item in world.runs[: known + 1])
+
+
 def test_a_policy_that_is_too_large_is_said_once_by_nodes_with_pods_of_its_namespace() -> None:
     large = policy("large", app("db"), ingress=[rule()] * 501)
     elsewhere = policy("large", app("db"), ingress=[rule()] * 501, namespace="other")
@@ -648,7 +688,7 @@ def test_stop_ends_the_loop_and_leaves_the_table() -> None:
     assert world.script
 
 
-def test_only_the_monotonic_clock_is_read() -> None:
+def test_no_clock_is_read_that_somebody_sets() -> None:
     assert podfence.agent.__file__ is not None
     assert node_agent.__file__ is not None
     files = [*Path(podfence.agent.__file__).parent.glob("*.py"), Path(node_agent.__file__)]
@@ -663,7 +703,7 @@ def test_only_the_monotonic_clock_is_read() -> None:
             for node in ast.walk(tree)
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "time"
         }
-        assert times <= {"monotonic"}, file
+        assert times <= {"monotonic", "thread_time"}, file
         assert "time" not in {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}, file
 
 

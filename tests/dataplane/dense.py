@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from podfence.cluster.state import Event, EventType
 from podfence.kube.objects import (
     ContainerPort,
@@ -165,6 +167,27 @@ def events(random: Random, start: list[KubeObject], count: int) -> list[Event]:
             found.append(Event(EventType.DELETED, gone))
             continue
         item = random.choice((pod, pod, policy, namespace))(random)
+        found.append(Event(EventType.MODIFIED if item.key in present else EventType.ADDED, item))
+        present[item.key] = item
+    return found
+
+
+def policy_events(random: Random, start: list[KubeObject], count: int) -> list[Event]:
+    """Return events of policies mostly, which often admit more than before: rules come, and policies go."""
+    present = {item.key: item for item in start}
+    found: list[Event] = []
+    while len(found) < count:
+        written = [item for item in present.values() if isinstance(item, NetworkPolicy)]
+        kind = random.choice(("put", "more", "more", "gone", "pod"))
+        if kind in ("more", "gone") and not written:
+            kind = "put"
+        if kind == "gone":
+            found.append(Event(EventType.DELETED, present.pop(random.choice(written).key)))
+            continue
+        item: KubeObject = policy(random) if kind == "put" else pod(random)
+        if kind == "more":
+            known = random.choice(written)
+            item = replace(known, ingress=known.ingress + rules(random), egress=known.egress + rules(random))
         found.append(Event(EventType.MODIFIED if item.key in present else EventType.ADDED, item))
         present[item.key] = item
     return found

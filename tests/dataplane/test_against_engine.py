@@ -18,6 +18,8 @@ from podfence.dataplane.compiler import AT_ONCE
 from podfence.dataplane.enforcer import Enforcer
 from podfence.dataplane.groups import MOST_LISTED
 from podfence.dataplane.ruleset import TABLE, Ruleset, read_back
+from podfence.kube.objects import NetworkPolicy
+from podfence.policy.budget import Size, size_of
 from podfence.policy.ends import AddressEnd, NodeEnd, PodEnd
 from podfence.policy.engine import Bound
 from podfence.sets import PortSet
@@ -28,6 +30,7 @@ from tests.nft.fake import FakeRunner
 from tests.twin import boundaries, strategies
 from tests.twin.addresses import parse_address as parse_twin
 from tests.twin.effort import part, tried
+from tests.twin.limits import limits
 from tests.twin.question import AddressEnd as TwinAddress
 from tests.twin.question import Answer
 from tests.twin.twin import Twin, owner_of
@@ -234,6 +237,60 @@ def test_dense_clusters_are_enforced_as_the_engine_answers_after_every_event(sta
         fresh = started(Cluster.from_objects(now, options), shared_from)
         for node, ruleset in rulesets.items():
             assert_same(ruleset, fresh[node].wanted)
+
+
+def near(random: Random, sizes: Sequence[Size]) -> Size:
+    """Return limits at, just above or just below what there is of each measure in one of some policies."""
+    found = random.choice(sizes)
+    return Size(*(max(0, figure + random.choice((-1, 0, 0, 0, 1, 5))) for figure in found))
+
+
+@pytest.mark.parametrize("start", range(0, part(300), 20))
+def test_policies_near_the_budget_are_enforced_as_engine_and_twin_answer(start: int) -> None:
+    refused = admitted = 0
+    for seed in range(start, start + 20):
+        random = Random(seed)
+        objects, options = dense.cluster(random), dense.options(random)
+        sizes = [size_of(item) for item in objects if isinstance(item, NetworkPolicy)]
+        one, other = near(random, sizes), near(random, sizes)
+        with limits(one, one.plus(other) if random.random() < 0.5 else one.times(20)):
+            cluster = Cluster.from_objects(objects, options)
+            enforcers = started(cluster, random.choice((256, 1, 2, 3)))
+            history = dense.policy_events(random, objects, 3)
+            for number in range(len(history) + 1):
+                if number:
+                    change = cluster.apply(history[number - 1])
+                    for enforcer in enforcers.values():
+                        enforcer.apply(change)
+                now = dense.after(objects, history[:number])
+                rulesets = {node: programmed(enforcer) for node, enforcer in enforcers.items()}
+                assert_as_the_engine_says(cluster, now, rulesets)
+                assert_as_the_twin_says(random, cluster, Twin(now, options), now, rulesets)
+            for name in cluster.state.namespaces:
+                for policy in cluster.model.engine.policies(name):
+                    refused += bool(policy.refused)
+                    admitted += not policy.refused
+    assert refused
+    assert admitted
+
+
+def assert_as_the_twin_says(
+    random: Random, cluster: Cluster, twin: Twin, objects: list[KubeObject], rulesets: dict[str, Ruleset]
+) -> None:
+    """Compare some connections, between pods that are not the same."""
+    known = [number for number in numbers(objects) if isinstance(end_at(cluster, number), PodEnd)]
+    everything = [pair for pair in pairs(objects) if pair[0] != pair[1] and {*pair} & {*known}]
+    for source, destination in random.sample(everything, min(8, len(everything))):
+        left, right = end_at(cluster, source), end_at(cluster, destination)
+        if isinstance(left, PodEnd) and isinstance(right, PodEnd) and left.member is right.member:
+            continue
+        found = passed(rulesets, source, destination, left, right)
+        if found is None:
+            continue
+        traffic = list(boundaries.traffic(objects))
+        for item in random.sample(traffic, min(6, len(traffic))):
+            answer = twin.allowed(TwinAddress(str(boundary(source))), TwinAddress(str(boundary(destination))), item)
+            assert answer is (Answer.YES if ports_of(item) <= found else Answer.NO), (left, right, item)
 
 
 def assert_same(one: Ruleset, other: Ruleset) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,32 +12,21 @@ from hypothesis import strategies as st
 from podfence.api import Cluster
 from podfence.cluster.state import Event, EventType
 from podfence.kube.objects import Peer, PolicyPort, Requirement, Rule, Selector
-from podfence.policy import budget
-from podfence.policy.budget import BUDGETS, Budget, Size, refusals, size_of
+from podfence.policy.budget import Size, refusals, size_of
 from tests.policy.parts import app, block, pod, policy, rule, space
 from tests.twin import boundaries, strategies
 from tests.twin.effort import tried
+from tests.twin.limits import limits
 from tests.twin.question import Answer, PodEnd
 from tests.twin.size import measure
 from tests.twin.twin import Twin, is_live
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from podfence.kube.objects import KubeObject, NetworkPolicy
     from podfence.policy.options import Options
 
 ME, YOU = pod("me", "10.0.0.1"), pod("you", "10.0.0.2")
 WEB = Peer(pod_selector=app("web"))
-
-
-@contextmanager
-def limits(one: Size, together: Size) -> Iterator[None]:
-    """Let these be the standard limits meanwhile."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(budget, "BUDGETS", {**BUDGETS, "standard": Budget(one, together)})
-        patch.setattr("tests.twin.size.BUDGETS", budget.BUDGETS)
-        yield
 
 
 SIZES: list[tuple[str, NetworkPolicy, Size]] = [

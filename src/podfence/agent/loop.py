@@ -22,6 +22,7 @@ from podfence.agent.received import Received
 from podfence.agent.reports import Report
 from podfence.agent.sizes import Sizes
 from podfence.agent.source import Attached, Bookmark, SourceClosed, Synced, Unreadable, Verify, latest
+from podfence.agent.turns import Turns
 from podfence.cluster.state import ClusterState, Event
 from podfence.dataplane.compiler import check_options
 from podfence.dataplane.enforcer import Enforcer, ForeignTableError
@@ -78,14 +79,16 @@ class Agent:
         conntrack: Conntrack | None = None,
         watch: Watch | None = None,
         clock: Callable[[], float] = time.monotonic,
+        effort: Callable[[], float] = time.thread_time,
         chance: Callable[[], float] = _CHANCE,
     ) -> None:
         """Start nothing yet. Raises OptionError if an option's value cannot be enforced.
 
         `report` is called in the loop, which waits for it. Without a `conntrack`, established flows are not looked
         at when policies change. Without a `watch`, changes of the table by others are found once a minute; the
-        source has to return when it has something to tell. `clock` gives seconds and never goes back; `chance`
-        gives numbers from 0 to 1, so that agents that failed together do not try again together.
+        source has to return when it has something to tell. `clock` gives seconds and never goes back, and `effort`
+        those that the processor has worked for the loop; `chance` gives numbers from 0 to 1, so that agents that
+        failed together do not try again together.
         """
         check_options(options)
         self.enforcer: Enforcer | None = None
@@ -99,7 +102,9 @@ class Agent:
         self._conntrack = conntrack
         self._watch = watch
         self._clock = clock
-        self._pace = Pace(clock, chance)
+        self._effort = effort
+        self._turns = Turns(node, clock)
+        self._pace = Pace(clock, chance, self._turns)
         self._complaints = Complaints()
         self._questions = Questions()
         self._sizes = Sizes()
@@ -114,6 +119,15 @@ class Agent:
         self._programmed: int | None = None
         self._adopted = False
         self._enforcing = False
+        self._steps: dict[Step, Callable[[Enforcer], None]] = {
+            Step.PROGRAM: self._program,
+            Step.TURN: self._turn,
+            Step.LOOK: self._look,
+            Step.REVIEW: self._review,
+            Step.VERIFY: self._verify,
+            Step.FORGET: self._forget,
+            Step.CATCH_UP: self._catch_up,
+        }
 
     def run(self) -> None:
         """Follow the source until it ends, or until `stop`."""
@@ -165,19 +179,9 @@ class Agent:
         """Do the one thing that is most due. `quiet` says that nothing more is on its way just now."""
         if self.enforcer is None:
             return
-        match self._pace.next(self._forget_at, quiet=quiet, behind=self._is_behind):
-            case Step.PROGRAM:
-                self._program(self.enforcer)
-            case Step.LOOK:
-                self._look(self.enforcer)
-            case Step.REVIEW:
-                self._review(self.enforcer)
-            case Step.VERIFY:
-                self._verify(self.enforcer)
-            case Step.FORGET:
-                self._forget(self.enforcer)
-            case Step.CATCH_UP:
-                self._catch_up(self.enforcer)
+        step = self._pace.next(self._forget_at, quiet=quiet, behind=self._is_behind)
+        if step is not None:
+            self._steps[step](self.enforcer)
 
     def _look_out(self) -> None:
         """Plan a comparison if somebody else has changed the table."""
@@ -206,6 +210,15 @@ class Agent:
                     self._complain(reason, reason)
 
     def _take_event(self, event: Event, now: float) -> None:
+        if self._model is not None:
+            if self._turns.keep(event):
+                self._received.note(event, now)
+                return
+            for earlier in self._turns.before(event):
+                self._take_in(earlier, now)
+        self._take_in(event, now)
+
+    def _take_in(self, event: Event, now: float) -> None:
         accepted, problem = accept(event, self._options)
         if problem:
             self._complain(problem, problem)
@@ -249,8 +262,16 @@ class Agent:
 
     # The kernel
 
+    def _turn(self, enforcer: Enforcer) -> None:
+        """Take in changes that waited for others, and program them, alone if they have not waited for too long."""
+        begun, events = self._effort(), self._turns.take()
+        for event in events:
+            self._take_in(event, self._clock())
+        self._program(enforcer)
+        self._turns.turn_took(events, self._effort() - begun)
+
     def _program(self, enforcer: Enforcer) -> None:
-        changes, again = self._changes, self._pace.has_failed
+        changes, again, begun = self._changes, self._pace.has_failed, self._effort()
         touched = bool(changes) or again or not (self._adopted and self._is_attached)
         cut = 0
         try:
@@ -271,6 +292,7 @@ class Agent:
             self._fail(error)
             return
         self._pace.programmed(touched=touched)
+        self._turns.took([change.event for change in changes], self._effort() - begun)
         self._enforcing = True
         self._tell_programmed(enforcer, cut=cut)
 
@@ -287,9 +309,10 @@ class Agent:
             self._tell_programmed(enforcer)
 
     def _tell_programmed(self, enforcer: Enforcer, *, cut: int = 0) -> None:
-        if not enforcer.is_behind:
+        waiting = self._turns.waiting
+        if not (enforcer.is_behind or waiting):
             self._programmed = self._revision
-        self._report(records=self._received.programmed(self._clock(), enforcer.compiler.late()), cut=cut)
+        self._report(records=self._received.programmed(self._clock(), enforcer.compiler.late() | waiting), cut=cut)
 
     def _attach(self, enforcer: Enforcer, *, programmed: bool) -> None:
         """Bind the links that were told last; before the enforcer has started, they wait for that.

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from podfence.agent.turns import Turns
+
 SHORTEST_GAP: Final = 0.010
 """Seconds between the end of a transaction and the next one: what comes meanwhile goes together."""
 
@@ -40,6 +42,9 @@ VERIFY_BY: Final = 0.5
 SLICE_BY: Final = 0.1
 """Seconds after a slice of a large change at which the next one comes at most, while changes of others keep coming."""
 
+TURN_BY: Final = 0.25
+"""Seconds that other changes have to wait before a dear change of a policy goes together with them."""
+
 FIRST_RETRY: Final = 0.100
 """Seconds after which what the kernel refused is tried again; the time doubles with each refusal."""
 
@@ -57,16 +62,18 @@ class Step(Enum):
     REVIEW = auto()
     VERIFY = auto()
     FORGET = auto()
+    TURN = auto()
     CATCH_UP = auto()
 
 
 class Pace:
     """What is due, and when; told of everything that happens."""
 
-    def __init__(self, clock: Callable[[], float], chance: Callable[[], float]) -> None:
-        """Have nothing due. `clock` gives seconds, `chance` numbers from 0 to 1."""
+    def __init__(self, clock: Callable[[], float], chance: Callable[[], float], turns: Turns) -> None:
+        """Have nothing due. `clock` gives seconds, `chance` numbers from 0 to 1; `turns` has the dear changes."""
         self._clock = clock
         self._chance = chance
+        self._turns = turns
         self._failures = 0
         self._waiting_since: float | None = None
         self._not_before = self._changed_at = clock()
@@ -96,7 +103,7 @@ class Pace:
         `behind` says that there are slices of large changes to be programmed.
         """
         due = [self._look_due(), self._review_due(), self._verify_due(), self._forget_due(forget_at)]
-        due.append(self._slice_due(behind=behind))
+        due += [self._turn_due(), self._slice_due(behind=behind)]
         if self._waiting_since is not None and begun:
             due.append(self._not_before)
         known = [at for at in due if at is not None]
@@ -105,7 +112,8 @@ class Pace:
     def next(self, forget_at: float | None, *, quiet: bool, behind: bool = False) -> Step | None:
         """Return what is most due now, if anything is; `quiet` says that nothing more is on its way just now.
 
-        Slices of large changes, of which there are some if it is `behind`, come last, and changes that wait go first.
+        Turns of dear changes, and slices of large ones, of which there are some if it is `behind`, come last, and
+        changes that wait go first.
         """
         now = self._clock()
         waiting = self._waiting_since
@@ -116,6 +124,7 @@ class Pace:
             (Step.REVIEW, self._review_due()),
             (Step.VERIFY, self._verify_due()),
             (Step.FORGET, self._forget_due(forget_at)),
+            (Step.TURN, self._turn_due()),
             (Step.CATCH_UP, self._slice_due(behind=behind)),
         )
         return next((step for step, at in due if at is not None and now >= at), None)
@@ -137,6 +146,13 @@ class Pace:
 
     def _forget_due(self, forget_at: float | None) -> float | None:
         return None if self._failures else forget_at
+
+    def _turn_due(self) -> float | None:
+        """Return when the next turn of dear changes is; changes that wait go first, for a while."""
+        at = self._turns.at
+        if at is None or self._failures:
+            return None
+        return at if self._waiting_since is None else max(at, self._waiting_since + TURN_BY)
 
     def _slice_due(self, *, behind: bool) -> float | None:
         """Return when a slice of a large change is to be programmed; changes that wait go first, for a while."""

@@ -92,7 +92,8 @@ class Builder:
             else:
                 name = group_name(key)
                 tables, chains = self._tables[key.direction], self._chains[key.direction]
-                self._put(key, _GroupObjects(key, name, self._settings, tables, chains).make(group), result)
+                made = _GroupObjects(key, name, self._settings, tables, chains, result).make(group)
+                self._put(key, made, result)
                 self._entries[key] = goto(name)
         if change is None or change.addresses:
             self._put_fixed(program, result)
@@ -128,9 +129,9 @@ class Builder:
         if made.chains or made.sets:
             self._parts[key] = made
         result.update(made)
-        for name in self._chain_users.move(before.chains, made.chains):
+        for name in _moved(self._chain_users, before.chains, made.chains):
             del result.chains[name]
-        for name in self._set_users.move(before.sets, made.sets):
+        for name in _moved(self._set_users, before.sets, made.sets):
             del result.sets[name]
 
     def _place(self, program: NodeProgram, result: Objects) -> None:
@@ -144,11 +145,18 @@ class Builder:
         result.update(placed)
 
 
+def _moved(users: References[str], before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
+    """Let one who had the names `before` have others; return those that nobody has any more."""
+    return users.move(before.keys() - after.keys(), after.keys() - before.keys())
+
+
 def _refuse_taken(
     users: References[str], known: Mapping[str, _Body], before: Mapping[str, _Body], made: Mapping[str, _Body]
 ) -> None:
     for name, body in made.items():
-        if users.count(name) > (name in before) and not known[name].same_as(body):
+        there = known.get(name)
+        # Much is shared by many groups, and is the same object then.
+        if there is not body and there is not None and users.count(name) > (name in before) and not there.same_as(body):
             raise NameTakenError(name)
 
 
@@ -176,13 +184,20 @@ class _GroupObjects:
     """The chains and maps of one group."""
 
     def __init__(
-        self, key: GroupKey, name: str, settings: Settings, tables: _Tables, chains: dict[_Sets, _Chain]
+        self,
+        key: GroupKey,
+        name: str,
+        settings: Settings,
+        tables: _Tables,
+        chains: dict[_Sets, _Chain],
+        known: Objects,
     ) -> None:
         self._key = key
         self._name = name
         self._settings = settings
         self._tables = tables
         self._chains = chains
+        self._there = known
         self._result = Objects()
         self._verdicts = Verdicts(key.direction, self._result)
 
@@ -231,7 +246,7 @@ class _GroupObjects:
             result.chain(name, *asked)
             if len(self._chains) >= _MOST_CHAINS:
                 self._chains.clear()
-            found = self._chains[sets] = result, name
+            found = self._chains[sets] = result.as_in(self._there), name
         return found
 
     def _table(self, table: Ranges) -> _Table:
@@ -248,7 +263,7 @@ class _GroupObjects:
                 name = identifier("c", digest(repr(sorted((key, str(item)) for key, item in elements.items()))))
                 result.put(Map(f"{name}_{family}", types, flags=INTERVAL), elements)
                 maps.append((word, f"{name}_{family}"))
-        return result, tuple(maps)
+        return result.as_in(self._there), tuple(maps)
 
     def _denial(self) -> list[str]:
         texts = []

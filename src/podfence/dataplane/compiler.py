@@ -276,7 +276,8 @@ class Compiler:
                 for policy in key.policies:
                     self._groups_with.setdefault(policy, set()).add(key)
             # An equal program stays the same object, so that what is made from it is not made again.
-            if self.program.groups.get(key) != found.program:
+            before = self.program.groups.get(key)
+            if before is None or not before.same_as(found.program, memo.equal):
                 self.program.groups[key] = found.program
                 changed.add(key)
         return changed, sets
@@ -285,20 +286,21 @@ class Compiler:
         """Let the sets of a group be those of another compilation of it; return which differ in the program."""
         old, new = before.sets if before else {}, after.sets if after else {}
         changed: set[SharedKey] = set()
-        sets = self.program.sets
-        late = self.program.late
-        for key, addresses in new.items():
-            known = late.get(key, sets.get(key))
-            if known is not addresses and known != addresses:
-                self._fill(key, sets.get(key, frozenset()), addresses)
+        # What is equal as a whole is seen at once; there can be a thousand keys, which take long to hash.
+        if old != new:
+            sets, late = self.program.sets, self.program.late
+            for key, addresses in new.items():
+                known = late.get(key, sets.get(key))
+                if known is not addresses and known != addresses:
+                    self._fill(key, sets.get(key, frozenset()), addresses)
+                    changed.add(key)
+            for key in self._set_users.move(old, new):
+                del sets[key]
+                late.pop(key, None)
                 changed.add(key)
-        for key in self._set_users.move(old, new):
-            del sets[key]
-            late.pop(key, None)
-            changed.add(key)
-        self._owned.drop_pools(
-            self._pool_users.move(before.pools if before else (), after.pools if after else ()),
-        )
+        pools, wanted = before.pools if before else frozenset(), after.pools if after else frozenset()
+        if pools != wanted:
+            self._owned.drop_pools(self._pool_users.move(pools, wanted))
         return changed
 
     # Local addresses

@@ -20,7 +20,8 @@ from podfence.dataplane.program import Tunnels
 from podfence.dataplane.revocation import Reviewed, Revocation, concerned
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, Ruleset
 from podfence.dataplane.settings import Settings
-from podfence.kube.objects import Pod
+from podfence.dataplane.tightened import before, tightened
+from podfence.kube.objects import NetworkPolicy, Pod
 from podfence.nft.errors import MissingFeatureError, NftError
 from podfence.nft.probe import bridge_features, probe
 from podfence.policy.model import Change
@@ -184,15 +185,19 @@ class Enforcer:
         # Pods that come, go or change decide only about flows of their own addresses, those before and those after.
         pods_only = all(isinstance(item.event.object, Pod) for item in changes)
         ends = compiler.claimed(change.pods) if pods_only else set()
+        # Policies that only admit more forbid nothing; but what was cut may be allowed again.
+        policies_only = all(isinstance(item.event.object, NetworkPolicy) for item in changes)
+        old = before(compiler.program) if policies_only and not self._revocation.has_cut else None
         found = compiler.follow(change, pods_only=pods_only)
         if found:
             self._table.wanted = self._builder.build(compiler.program, found)
             if compiler.program.pod_range != pod_range:
                 self._revocation.note_all()
+            elif pods_only:
+                self._revocation.note(ends | compiler.claimed(change.pods))
             else:
-                self._revocation.note(
-                    ends | compiler.claimed(change.pods) if pods_only else concerned(found, compiler.program)
-                )
+                ends = concerned(found, compiler.program)
+                self._revocation.note(ends if old is None else tightened(ends, old, compiler.program))
 
     def review(self, *, settled: bool = True) -> int:
         """Look a second time at the flows that earlier calls looked at; return how many were cut only now.

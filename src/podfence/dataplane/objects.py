@@ -54,11 +54,19 @@ class Objects:
         if not self.sets.setdefault(container.name, body).same_as(body):
             raise NameTakenError(container.name)
 
+    def as_in(self, others: Objects) -> Objects:
+        """Return the same, with the chains of others in the place of those that do the same."""
+        for name, chain in self.chains.items():
+            known = others.chains.get(name)
+            if known is not None and known.same_as(chain):
+                self.chains[name] = known
+        return self
+
     def update(self, other: Objects) -> None:
         """Take over what is in others; what is there already and does the same stays the same object."""
         for name, chain in other.chains.items():
             known = self.chains.get(name)
-            if known is None or not known.same_as(chain):
+            if known is not chain and (known is None or not known.same_as(chain)):
                 self.chains[name] = chain
         self.sets.update(other.sets)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from podfence.cluster.classes import ClassIndex
-    from podfence.dataplane.program import GroupKey, PortProgram
+    from podfence.dataplane.program import Equal, GroupKey, PortProgram
     from podfence.dataplane.ranges import BlockLayer
     from podfence.policy.grants import CompiledPolicy, Grant, PortName
     from podfence.policy.options import Options
@@ -81,6 +81,7 @@ class Memo:
     sorted: dict[tuple[int, Direction], tuple[list[Piece], PolicyBlocks]] = field(default_factory=dict)
     sizes: dict[int, tuple[Piece, int]] = field(default_factory=dict)
     shared: dict[tuple[int, ...], tuple[list[Piece], Shared]] = field(default_factory=dict)
+    equal: Equal = field(default_factory=dict)
 
 
 def sort(key: GroupKey, policies: Iterable[CompiledPolicy], index: ClassIndex, options: Options, memo: Memo) -> Sorted:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -47,6 +48,9 @@ It comes after every rule: no name of a namespace has a tilde.
 PortProgram = tuple[tuple[PortSet, RuleName], ...]
 """Disjoint sets of ports, each with the rule that is credited with admitting them."""
 
+Equal = dict[tuple[int, int], tuple[PortProgram, PortProgram]]
+"""Pairs of programs that are equal, by what tells the objects apart; they are kept, so that they stay the same ones."""
+
 
 @dataclass(frozen=True, slots=True)
 class GroupKey:
@@ -71,16 +75,27 @@ class GroupKey:
         return self._hash
 
 
-class SharedKey(NamedTuple):
+class _SharedKey(NamedTuple):
+    peer: Selection | AddressSet | None
+    names: tuple[PortName, ...] = ()
+    names_in: str | None = None
+    resolved: PortSet = PortSet.EMPTY
+
+
+class SharedKey(_SharedKey):
     """What makes a set of pods' addresses: whom a rule means, and what its port names resolve to on them.
 
     `names` and `names_in` are those of the rule (see `Grant`), empty when its ports are numbers.
     """
 
-    peer: Selection | AddressSet | None
-    names: tuple[PortName, ...] = ()
-    names_in: str | None = None
-    resolved: PortSet = PortSet.EMPTY
+    _hash: int | None = None
+
+    def __hash__(self) -> int:
+        """Return the hash of the value, which is asked for far more often than one is made."""
+        found = self._hash
+        if found is None:
+            found = self._hash = super().__hash__()
+        return found
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -120,9 +135,37 @@ class GroupProgram:
     ranges: tuple[Ranges, ...]
     anywhere: PortProgram
 
+    def same_as(self, other: GroupProgram, known: Equal) -> bool:
+        """Return whether both admit the same, written the same way; `known` are programs that were found equal.
+
+        Groups with the same policies have most of their programs in common, as the same objects.
+        """
+        return (
+            self.anywhere == other.anywhere
+            and self.ranges == other.ranges
+            and self.peers.keys() == other.peers.keys()
+            and [key for key, _ in self.shared] == [key for key, _ in other.shared]
+            and all(
+                _equal(one, two, known)
+                for one, two in chain(
+                    ((one, other.peers[address]) for address, one in self.peers.items()),
+                    ((one, two) for (_, one), (_, two) in zip(self.shared, other.shared, strict=True)),
+                )
+            )
+        )
+
     def at(self, address: int) -> Iterator[PortProgram]:
         """Yield what the tables of ranges admit of an address, in the order in which they are asked."""
         return (table.at(address) for table in self.ranges)
+
+
+def _equal(one: PortProgram, other: PortProgram, known: Equal) -> bool:
+    if one is other or (id(one), id(other)) in known:
+        return True
+    if one != other:
+        return False
+    known[id(one), id(other)] = one, other
+    return True
 
 
 class Tunnels(NamedTuple):

@@ -98,6 +98,11 @@ class Revocation:
         first = next(iter(self._cut.values()), None)
         return None if first is None else max(first, self._not_before)
 
+    @property
+    def has_cut(self) -> bool:
+        """Whether flows are cut, or should be, whose entries are still there: they may be allowed again."""
+        return bool(self._cut or self._uncut)
+
     def note(self, ends: Iterable[int]) -> None:
         """Look at the flows of some addresses, next time and the time after."""
         self._new.ends.update(ends)

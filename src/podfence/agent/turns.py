@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Changes of policies that wait until others have gone first, because they are large, or those before took long.
+
+Whoever changes a dear policy again and again has it taken in now and then, as it is by then, and in between changes
+of others find the loop idle.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from podfence.cluster.state import EventType
+from podfence.kube.objects import Namespace, NetworkPolicy, Pod
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from podfence.cluster.state import Event
+    from podfence.kube.objects import Key, Rule
+
+LONG: Final = 0.1
+"""Seconds of the processor that a step takes at least after which policies of its namespaces wait for turns."""
+
+ENOUGH: Final = 0.25
+"""Seconds of the processor that a turn may take: the next one takes in fewer changes if it took longer, or more."""
+
+REST: Final = 3.0
+"""How many times as long as a long turn took it is until the next one."""
+
+LONGEST_REST: Final = 5.0
+"""Seconds after which a change waits for others, but not for that they have rested."""
+
+LONGEST_WAIT: Final = 10.0
+"""Seconds after which a change does not wait any longer, whatever it takes."""
+
+LARGE: Final = 100
+"""How many peers, exceptions and ports a policy has at least that waits for a turn, whatever those before took."""
+
+_AT_FIRST: Final = 16
+_MOST_KNOWN: Final = 1024
+
+
+class Turns:
+    """Keeps the latest change of each policy that waits.
+
+    A turn is of one namespace, so that it is seen how long its changes take. Those of whom that is not known yet, or
+    who were only in a long step together with others, do not rest.
+    """
+
+    def __init__(self, node: str, clock: Callable[[], float]) -> None:
+        """Let nobody wait yet. `clock` gives seconds and never goes back."""
+        self._node = node
+        self._clock = clock
+        self._dear: dict[str, bool] = {}
+        self._waiting: dict[str, dict[Key, tuple[float, Event]]] = {}
+        self._not_before = clock()
+        self._at_once = _AT_FIRST
+
+    @property
+    def waiting(self) -> set[Key]:
+        """The policies whose latest change waits."""
+        return {key for space in self._waiting.values() for key in space}
+
+    @property
+    def at(self) -> float | None:
+        """By the clock, when the next turn is; None if nobody waits."""
+        return min(map(self._due, self._waiting), default=None)
+
+    def keep(self, event: Event) -> bool:
+        """Return whether a change has to wait for its turn; it is kept then, in the place of an earlier one."""
+        policy = event.object
+        if not isinstance(policy, NetworkPolicy):
+            return False
+        space = self._waiting.get(policy.namespace, {})
+        since, _ = space.get(policy.key, (None, None))
+        if since is None:
+            if policy.namespace not in self._dear and _parts(policy) < LARGE:
+                return False
+            since = self._clock()
+        space[policy.key] = since, event
+        self._waiting[policy.namespace] = space
+        return True
+
+    def before(self, event: Event) -> list[Event]:
+        """Return the changes that have to be taken in before another one, whatever they take.
+
+        Those are what waits in the namespace of a pod of the node that comes or changes: it must not be let out by
+        policies that were others already. So it is with a namespace.
+        """
+        item = event.object
+        if isinstance(item, Namespace):
+            space = item.name
+        elif isinstance(item, Pod) and item.template.node == self._node and event.type is not EventType.DELETED:
+            space = item.namespace
+        else:
+            return []
+        return [kept for _, kept in self._waiting.pop(space, {}).values()]
+
+    def take(self) -> list[Event]:
+        """Return the changes whose turn it is: some of one namespace, and whatever has waited for too long.
+
+        Of the namespace there are as many as should not take too long, but new policies come alone: of them nothing is
+        in the kernel yet. It comes after the others then.
+        """
+        late = self._clock() - LONGEST_WAIT
+        keys = [key for space in self._waiting.values() for key, (since, _) in space.items() if since <= late]
+        if not keys:
+            space = self._waiting[min(self._waiting, key=lambda name: (self._dear.get(name, False), self._due(name)))]
+            keys = list(space)[: self._at_once]
+            new = [place for place, key in enumerate(keys) if space[key][1].type is EventType.ADDED]
+            if len(keys) > 1 and new:
+                keys = keys[: max(1, new[0])]
+        result: list[Event] = []
+        for key in keys:
+            space = self._waiting.pop(key.namespace)
+            result.append(space.pop(key)[1])
+            if space:
+                self._waiting[key.namespace] = space
+        return result
+
+    def took(self, events: Iterable[Event], seconds: float) -> None:
+        """Note what a step took with some changes."""
+        spaces = _spaces(events)
+        if seconds > LONG:
+            for space in spaces:
+                self._dear[space] = self._dear.get(space, False) or len(spaces) == 1
+            while len(self._dear) > _MOST_KNOWN:
+                del self._dear[next(iter(self._dear))]
+
+    def turn_took(self, events: Collection[Event], seconds: float) -> None:
+        """Note what a turn took with the changes of the last `take`."""
+        count = len(events)
+        if seconds > ENOUGH:
+            self._at_once = max(1, int(count * ENOUGH / seconds))
+        else:
+            self._at_once = max(self._at_once, 2 * count)
+        if seconds > LONG:
+            self.took(events, seconds)
+            self._not_before = self._clock() + REST * seconds
+        else:
+            for space in _spaces(events):
+                self._dear.pop(space, None)
+
+    def _due(self, space: str) -> float:
+        since, _ = next(iter(self._waiting[space].values()))
+        return min(max(since, self._not_before), since + LONGEST_REST) if self._dear.get(space) else since
+
+
+def _spaces(events: Iterable[Event]) -> set[str]:
+    return {event.object.namespace for event in events if isinstance(event.object, NetworkPolicy)}
+
+
+def _parts(policy: NetworkPolicy) -> int:
+    return sum(map(_parts_of_rule, (*policy.ingress, *policy.egress)))
+
+
+def _parts_of_rule(rule: Rule) -> int:
+    excepts = sum(len(peer.ip_block.excepts) for peer in rule.peers if peer.ip_block is not None)
+    return len(rule.peers) + excepts + len(rule.ports)
