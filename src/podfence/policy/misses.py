@@ -10,7 +10,6 @@ from msgspec import Struct
 from podfence.cluster.selection import may_hold
 from podfence.kube.objects import NetworkPolicy
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
-from podfence.policy.engine import Bound
 from podfence.policy.references import rule_ref
 from podfence.policy.verdict import Direction, Miss
 from podfence.policy.wording import Wanted, admits_text, end_name, label_text
@@ -149,7 +148,7 @@ def _label_gaps(selector: Selector, labels: Labels, who: str, *, whole: bool) ->
 
 def _block_gaps(engine: Engine, peer: End, block: IPBlock, role: str) -> list[_Gap]:
     inside = AddressSet.block(block.cidr, block.excepts)
-    if engine.in_block(inside, peer, Bound.OPTIMISTIC):
+    if engine.in_block(inside, peer) is not False:
         return []
     if peer.address is None:
         return [_Gap(_OTHER_KIND, f"the address of the {role} is not known")]
