@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 from podfence.analysis.pairs import pairs
 from podfence.analysis.parsing import parse_endpoint
 from podfence.api import Cluster
+from podfence.cluster.state import ClusterState
+from podfence.kube.load import Loaded
+from podfence.kube.omissions import Gap
 from podfence.policy.extent import extent
 from podfence.sets.ports import OTHER_POINT, PortSet, point
 from tests.twin import boundaries, strategies
@@ -35,6 +38,18 @@ def open_options(draw: st.DrawFn) -> Options:
     for name, value in draw(st.lists(st.sampled_from(LEFT_OPEN), min_size=1, unique=True)):
         options = options.with_value(name, value)
     return options
+
+
+def gaps() -> st.SearchStrategy[tuple[Gap, ...]]:
+    """Return places where policies may lie that nobody has read, mostly none."""
+    everywhere, here = Gap("a.yaml"), Gap("b.yaml", "", frozenset({strategies.NAMESPACES[0]}))
+    return st.sampled_from(
+        ((), (), (everywhere,), (here,), (here, Gap("c.yaml", "", frozenset({strategies.NAMESPACES[1], "none"}))))
+    )
+
+
+def loaded(objects: list[KubeObject], options: Options, unread: tuple[Gap, ...]) -> Cluster:
+    return Cluster(ClusterState(objects), options, read=Loaded((), (), {}, gaps=unread))
 
 
 def points(ports: Ports) -> PortSet:
@@ -77,9 +92,11 @@ def expected(low: list[PortSet], high: list[PortSet], at: int) -> str:
 
 
 @tried(100)
-@given(objects=strategies.clusters(), options=open_options())
-def test_what_is_open_between_pods_is_listed_as_open(objects: list[KubeObject], options: Options) -> None:
-    cluster = Cluster.from_objects(objects, options)
+@given(objects=strategies.clusters(), options=open_options(), unread=gaps())
+def test_what_is_open_between_pods_is_listed_as_open(
+    objects: list[KubeObject], options: Options, unread: tuple[Gap, ...]
+) -> None:
+    cluster = loaded(objects, options, unread)
     twin = Twin(objects, options.with_value("icmp", "portless"))
     found: dict[tuple[str, str], list[PodConnection]] = defaultdict(list)
     for item in cluster.pod_connections():
@@ -97,9 +114,11 @@ def test_what_is_open_between_pods_is_listed_as_open(objects: list[KubeObject], 
 
 
 @tried(100)
-@given(objects=strategies.clusters(), options=open_options())
-def test_what_is_open_towards_the_outside_is_listed_as_open(objects: list[KubeObject], options: Options) -> None:
-    cluster = Cluster.from_objects(objects, options)
+@given(objects=strategies.clusters(), options=open_options(), unread=gaps())
+def test_what_is_open_towards_the_outside_is_listed_as_open(
+    objects: list[KubeObject], options: Options, unread: tuple[Gap, ...]
+) -> None:
+    cluster = loaded(objects, options, unread)
     outward: dict[str, list[PodConnection]] = defaultdict(list)
     for item in cluster.pod_connections(destination="203.0.113.0/24"):
         outward[item.source].append(item)

@@ -227,8 +227,8 @@ def meant(cluster: Cluster) -> Meant:
             )
             for direction, grants in policy.grants.items():
                 peers = tuple(
-                    (grant, frozenset((n, end.family, bound) for n, end in ends for bound in Bound
-                                      if isinstance(end, PodEnd) and engine.matches_peer(grant, end, bound)))
+                    (grant, frozenset((n, end.family, found) for n, end in ends if isinstance(end, PodEnd)
+                                      for found in (engine.matches(grant, end),) if found is not False))
                     for grant in grants if grant.peer is not None
                 )  # fmt: skip
                 found.setdefault(policy.source.key, {})[direction] = subjects, peers

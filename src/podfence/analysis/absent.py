@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from podfence.analysis.answers import AbsentConnection, AbsentPods, Term
 from podfence.analysis.naming import as_ports
+from podfence.analysis.unread import as_read
 from podfence.cluster.members import Member
 from podfence.cluster.selection import Selection
 from podfence.cluster.state import NAME_LABEL
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 _FAMILIES: tuple[Family, ...] = (4, 6)
 _FEW: Final = 4
-_Group = tuple[Direction, Selection, PortSet, tuple[str, ...]]
+_Group = tuple[Direction, Selection, PortSet, tuple[str, ...], str]
 
 
 def absent_connections(asked: Asked, namer: Namer) -> tuple[AbsentConnection, ...]:
@@ -39,7 +40,8 @@ def absent_connections(asked: Asked, namer: Namer) -> tuple[AbsentConnection, ..
         subjects = asked.subjects(direction)
         for number in members(subjects & asked.reach.with_absent_peers(direction) if subjects else 0):
             for selection, (ports, names) in _of_class(asked, direction, number).items():
-                found[direction, selection, ports, names] |= 1 << number
+                clause = asked.unread.about(number, _space(selection))
+                found[direction, selection, ports, names, as_read(clause, "")] |= 1 << number
     items = [
         AbsentConnection(
             direction=direction,
@@ -47,8 +49,9 @@ def absent_connections(asked: Asked, namer: Namer) -> tuple[AbsentConnection, ..
             peers=_pods(selection),
             ports=as_ports(ports),
             port_names=names,
+            depends=depends,
         )
-        for (direction, selection, ports, names), bits in found.items()
+        for (direction, selection, ports, names, depends), bits in found.items()
     ]
     return tuple(sorted(items, key=lambda item: (item.direction, str(item.subjects), str(item.peers), item.ports_text)))
 

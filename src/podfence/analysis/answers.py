@@ -141,7 +141,8 @@ class AbsentConnection(Value, frozen=True, kw_only=True):
     """What a rule admits between pods and peers of which none is in the input.
 
     `direction` is that of the rule: in ``egress`` the subjects open the connections, in ``ingress`` the peers do.
-    `port_names` are ports by name, which only the peers could say the numbers of.
+    `port_names` are ports by name, which only the peers could say the numbers of; `depends` says on what it depends, if
+    it does.
     """
 
     direction: Direction
@@ -149,6 +150,7 @@ class AbsentConnection(Value, frozen=True, kw_only=True):
     peers: AbsentPods
     ports: Ports
     port_names: tuple[str, ...] = ()
+    depends: str = ""
 
     @property
     def ports_text(self) -> str:

@@ -13,6 +13,7 @@ from podfence.analysis.lines import Line, Question, lines
 from podfence.analysis.naming import owner_key
 from podfence.analysis.routes import service_at
 from podfence.analysis.services import Target, hides_clients, pods_of_headless, refuse_as_source, service_ports, targets
+from podfence.analysis.unread import Unread
 from podfence.analysis.view import View, view_of
 from podfence.cluster.members import display_name
 from podfence.errors import EndpointError
@@ -58,8 +59,11 @@ class Side:
 class Asked:
     """A question about a model, ready to be answered; destinations at different ports are sides of their own."""
 
-    def __init__(self, model: Model, question: ListQuestion) -> None:
-        """Work out what is meant; raises EndpointError for ends that cannot be listed."""
+    def __init__(self, model: Model, question: ListQuestion, *, overlapping: bool = False) -> None:
+        """Work out what is meant; raises EndpointError for ends that cannot be listed.
+
+        Lines may be `overlapping` where policies were not read (see `Unread`).
+        """
         destination = question.destination
         if (
             destination is not None
@@ -74,6 +78,7 @@ class Asked:
         self.destinations = tuple(_destinations(self.view, question))
         self.reach = Reach(self.view.engine, self.view.index)
         self.doubts = Doubts(self.view, self.reach)
+        self.unread = Unread(self.view, overlapping=overlapping)
         asked = (end.addresses for end in ends if isinstance(end, AddressesEndpoint) and end.name == "internet")
         self.internet = next(asked, AddressSet.EMPTY)
 
@@ -126,7 +131,7 @@ class Asked:
         `progress` is that of `podfence.analysis.lines.lines`.
         """
         for side in self.destinations:
-            for line in lines(self.view, self.reach, self.doubts, self._to(side), progress):
+            for line in lines(self.view, self.reach, self.doubts, self.unread, self._to(side), progress):
                 yield side, line
 
     def _to(self, destination: Side) -> Question:

@@ -71,7 +71,7 @@ def connectivity(
         policies=sum(len(table) for table in view.state.policies.values()),
         absent=absent_connections(asked, namer),
         notes=notes,
-        unknown=asked.doubts.unknown,
+        unknown=(*asked.doubts.unknown, *asked.unread.unknown),
     )
 
 

@@ -18,6 +18,7 @@ from podfence.policy import unknown
 from podfence.policy.ends import AddressEnd, PodEnd
 from podfence.policy.engine import Bound
 from podfence.policy.extent import Extent, extent
+from podfence.policy.likeness import Likeness
 from podfence.policy.reach import Scenario
 from podfence.policy.verdict import Direction, Matter
 from podfence.sets import AddressSet, PortSet, members
@@ -46,6 +47,11 @@ class Settled:
     why: str
     rests_on: tuple[Dependency, ...] = ()
 
+    @property
+    def meaning(self) -> object:
+        """What a listing says of the pair."""
+        return self.why, *((family, item.low, item.high) for family, item in self.extents.items())
+
 
 class Doubts:
     """The pairs of a listing of which the two bounds do not say all."""
@@ -58,7 +64,12 @@ class Doubts:
         self._engine = view.engine.as_read()
         self._spaces = frozenset(reach.unknown_spaces)
         self.scenarios = _scenarios(view, reach)
+        self.widest = tuple(
+            Scenario(family, Bound.OPTIMISTIC) for family in dict.fromkeys(s.family for s in self.scenarios)
+        )
+        self._likeness = Likeness(reach, view.index, self.scenarios)
         self._known: dict[object, Settled] = {}
+        self._settled: dict[tuple[object, str, int], tuple[tuple[int, Settled], ...]] = {}
         self._options = tuple(
             name.replace("_", "-") for name in BOUND_OPTIONS if getattr(view.engine.options, name) == "depends"
         )
@@ -79,28 +90,44 @@ class Doubts:
                     found |= 1 << number
         return found
 
-    def settled(self, destination: int, sources: int) -> Iterator[tuple[int, Settled]]:
-        """Yield sources of a destination with how far they are allowed, those of which it is the same together."""
-        found: dict[tuple[object, ...], tuple[int, Settled]] = {}
+    def settled(self, destination: int, sources: int) -> Iterable[tuple[int, Settled]]:
+        """Return sources of a destination with how far they are allowed, those of which it is the same together."""
+        name = self._view.index.classes[destination].namespace
+        here = self._view.index.in_namespace(name) if name in self._spaces else 0
+        seen = destination if self.unsure >> destination & 1 else self._likeness.of_destination(destination)
+        found: dict[object, tuple[int, Settled]] = {}
+        # A namespace of unknown labels is one more thing that both ends may have in common.
+        for part, space in ((sources & ~here, ""), (sources & here, name)):
+            known = self._settled.get((seen, space, part)) if part else ()
+            if known is None:
+                known = self._settled[seen, space, part] = tuple(self._settle(destination, part))
+            for bits, answer in known:
+                if _DESTINATIONS in answer.why and here:
+                    self._meet(unknown.namespace_labels(name))
+                others, _ = found.get(answer.meaning, (0, answer))
+                found[answer.meaning] = others | bits, answer
+        return found.values()
+
+    def _settle(self, destination: int, sources: int) -> Iterable[tuple[int, Settled]]:
+        found: dict[object, tuple[int, Settled]] = {}
         for alike in self._apart(destination, sources):
             answer = self._pair((alike & -alike).bit_length() - 1, destination)
-            self._note(answer, alike, destination)
-            key = (answer.why, *((family, item.low, item.high) for family, item in answer.extents.items()))
-            bits, _ = found.get(key, (0, answer))
-            found[key] = (bits | alike, answer)
-        yield from found.values()
+            self._note(answer, alike)
+            bits, _ = found.get(answer.meaning, (0, answer))
+            found[answer.meaning] = (bits | alike, answer)
+        return found.values()
 
     def _apart(self, destination: int, sources: int) -> Iterator[int]:
         """Yield sources in sets that one pair stands for."""
         alone = sources if self.unsure >> destination & 1 else sources & self.unsure
         yield from (1 << number for number in members(alone))
         if sources ^ alone:
-            yield from self._reach.apart(self.scenarios, sources ^ alone, destination)
+            yield from self._likeness.apart(sources ^ alone, destination)
 
     def _pair(self, source: int, destination: int) -> Settled:
         known: object = (source, destination)
         if not (self.unsure >> source | self.unsure >> destination) & 1:
-            known = self._reach.likeness(self.scenarios, source, destination)
+            known = self._likeness.of_pair(source, destination)
         found = self._known.get(known)
         if found is None:
             found = self._known[known] = self._asked(source, destination)
@@ -115,17 +142,19 @@ class Doubts:
         sending = next(iter(one.values())).member.namespace
         return Settled(extents, self._why(_word(item, sending) for item in rests), rests)
 
-    def _note(self, answer: Settled, sources: int, destination: int) -> None:
+    def _note(self, answer: Settled, sources: int) -> None:
         """Note what a pair depends on, by the names that it has for these sources."""
-        index = self._view.index
         for item in answer.rests_on:
             if item.what is Matter.NAMESPACE_LABELS:
-                names = index.namespaces_of(sources) if _SOURCES in answer.why else set()
-                names |= {index.classes[destination].namespace} if _DESTINATIONS in answer.why else set()
+                names = self._view.index.namespaces_of(sources) if _SOURCES in answer.why else set()
                 for name in names & self._spaces:
-                    self._met.setdefault((item.what, name), unknown.namespace_labels(name))
+                    self._meet(unknown.namespace_labels(name))
             elif item.what is not Matter.ADDRESS:
-                self._met.setdefault((item.what, item.text), msgspec.structs.replace(item, values=()))
+                self._meet(msgspec.structs.replace(item, values=()))
+
+    def _meet(self, item: Dependency) -> None:
+        name = item.object if item.what is Matter.NAMESPACE_LABELS else item.text
+        self._met.setdefault((item.what, name), item)
 
     def _why(self, words: Iterable[str]) -> str:
         told = sorted(set(words))

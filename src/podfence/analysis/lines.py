@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from podfence.analysis.pairs import as_ends
+from podfence.analysis.unread import as_read
 from podfence.policy.ends import NodeEnd, PodEnd
 from podfence.policy.engine import Bound
 from podfence.policy.extent import Extent
@@ -15,9 +16,10 @@ from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet, members
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from podfence.analysis.doubts import Doubts
+    from podfence.analysis.unread import Piece, Unread
     from podfence.analysis.view import View
     from podfence.policy.options import Options
     from podfence.policy.reach import AddressPartition, Partition, Reach, Scenario
@@ -66,6 +68,7 @@ def lines(
     view: View,
     reach: Reach,
     doubts: Doubts,
+    unread: Unread,
     question: Question,
     progress: Callable[[float, int], None] | None = None,
 ) -> list[Line]:
@@ -73,11 +76,11 @@ def lines(
 
     `progress` is told how many classes of destinations are done, and how many there are.
     """
-    pods = _between_pods(reach, question, doubts, progress)
-    incoming = _outside(reach, Direction.INGRESS, question, view.engine.options, doubts)
+    pods = _between_pods(reach, question, doubts, unread, progress)
+    incoming = _outside(reach, Direction.INGRESS, question, view.engine.options, doubts, unread)
     if question.hidden:
-        incoming = _behind_nodes(view, question, incoming)
-    outgoing = _outside(reach, Direction.EGRESS, question, view.engine.options, doubts)
+        incoming = _behind_nodes(view, question, incoming, unread)
+    outgoing = _outside(reach, Direction.EGRESS, question, view.engine.options, doubts, unread)
     result = list(_everything_first(view.index.all, pods, incoming))
     result += [Line(0, addresses, bits, AddressSet.EMPTY, p, d) for (addresses, p, d), bits in incoming.items() if bits]
     result += [Line(bits, AddressSet.EMPTY, 0, addresses, p, d) for (addresses, p, d), bits in outgoing.items()]
@@ -104,7 +107,7 @@ def _everything_first(
 
 
 def _between_pods(
-    reach: Reach, question: Question, doubts: Doubts, progress: Callable[[float, int], None] | None
+    reach: Reach, question: Question, doubts: Doubts, unread: Unread, progress: Callable[[float, int], None] | None
 ) -> dict[tuple[int, PortSet, str], int]:
     scenarios = doubts.scenarios
     found: dict[tuple[int, PortSet, str], int] = defaultdict(int)
@@ -115,11 +118,20 @@ def _between_pods(
             progress(done, total)
         done += destinations.bit_count()
         answers = [reach.into(scenario, destinations, sources) for scenario in scenarios]
+        # What policies that were not read can allow at most.
+        anything = (
+            [reach.into(scenario, destinations, sources, unread.bits) for scenario in doubts.widest]
+            if unread.bits
+            else []
+        )
         universes = [reach.universe(scenario) for scenario in scenarios]
         for number in members(destinations):
             asked = question.ports_into(number)
             rows = [answer.get(number) for answer in answers]
-            for ports, bits, depends in _combine(doubts, number, universes, rows, sources):
+            pieces: Iterable[Piece] = _combine(doubts, number, universes, rows, sources)
+            if unread.bits:
+                pieces = unread.told(number, sources, pieces, _in_any(row[number] for row in anything if number in row))
+            for ports, bits, depends in pieces:
                 wanted = ports & asked
                 if not wanted:
                     continue
@@ -189,6 +201,23 @@ def _combine(
             yield from ((ports, bits ^ doubtful, why) for ports, why in _outcomes(extents, ""))
 
 
+def _in_any(rows: Iterable[Partition]) -> Partition:
+    """Return the sources of several rows by the ports that they have in any of them."""
+    blocks: list[tuple[int, PortSet]] = []
+    for row in rows:
+        for ports, there in row.items():
+            rest = there
+            joined: list[tuple[int, PortSet]] = []
+            for bits, known in blocks:
+                joined += [(bits & rest, known | ports), (bits & ~rest, known)]
+                rest &= ~bits
+            blocks = [item for item in (*joined, (rest, ports)) if item[0]]
+    found: Partition = defaultdict(int)
+    for bits, ports in blocks:
+        found[ports] |= bits
+    return found
+
+
 def _refine(
     bits: int, vector: tuple[PortSet | None, ...], universe: int, row: Partition | None
 ) -> Iterator[tuple[int, tuple[PortSet | None, ...]]]:
@@ -235,7 +264,7 @@ def _outcomes(extents: Mapping[Family, Extent], why: str) -> Iterator[tuple[Port
 
 
 def _outside(
-    reach: Reach, direction: Direction, question: Question, options: Options, doubts: Doubts
+    reach: Reach, direction: Direction, question: Question, options: Options, doubts: Doubts, unread: Unread
 ) -> dict[tuple[AddressSet, PortSet, str], int]:
     """Return the classes by the addresses, ports and doubts of their connections with the outside."""
     incoming = direction is Direction.INGRESS
@@ -246,22 +275,25 @@ def _outside(
         return found
     low = reach.outside(direction, Bound.PESSIMISTIC, classes)
     high = reach.outside(direction, Bound.OPTIMISTIC, classes) if options.icmp == "depends" else {}
-    for number in members(classes & doubts.unsure):
-        low[number], high[number], why = doubts.outside(direction, number)
+    for number in members(classes):
         asked = question.ports_into(number if incoming else None)
-        for ports, addresses in _difference(high.pop(number), low[number]):
-            _note(found, addresses & wanted, ports & asked, f"depends on {why}", number)
-    for number, row in low.items():
-        asked = question.ports_into(number if incoming else None)
-        for ports, addresses in row.items():
-            _note(found, addresses & wanted, ports & asked, "", number)
-        for ports, addresses in _difference(high.get(number, {}), row):
-            _note(found, addresses & wanted, ports & asked, "depends on icmp", number)
+        clause = unread.about(number)
+        why = "icmp"
+        if doubts.unsure >> number & 1:
+            low[number], high[number], why = doubts.outside(direction, number)
+        possible = high.get(number, low[number])
+        for ports, addresses in low[number].items():
+            _note(found, addresses & wanted, ports & asked, as_read(clause, ""), number)
+        for ports, addresses in _difference(possible, low[number]):
+            _note(found, addresses & wanted, ports & asked, as_read(clause, f"depends on {why}"), number)
+        said = {} if unread.overlapping else possible
+        for ports, addresses in _difference({PortSet.ALL: AddressSet.ALL}, said) if clause else ():
+            _note(found, addresses & wanted, ports & asked, clause, number)
     return found
 
 
 def _behind_nodes(
-    view: View, question: Question, clients: dict[tuple[AddressSet, PortSet, str], int]
+    view: View, question: Question, clients: dict[tuple[AddressSet, PortSet, str], int], unread: Unread
 ) -> dict[tuple[AddressSet, PortSet, str], int]:
     """Return connections from outside as `service-source` has it: as the clients', as a node's, or as either's."""
     option = view.engine.options.service_source
@@ -271,6 +303,9 @@ def _behind_nodes(
     found: dict[tuple[AddressSet, PortSet, str], int] = defaultdict(int)
     for number in members(question.inside_destinations):
         asked = question.ports_into(number)
+        if clause := unread.about(number):
+            _note(found, question.from_addresses, asked, clause, number)
+            continue
         rows = [(addresses, ports) for (addresses, ports, _), bits in clients.items() if bits >> number & 1]
         for family, reached in _from_other_nodes(view, number).items():
             # The pod's own node always reaches it (semantics 7.3), so what other nodes may not depends.

@@ -83,7 +83,7 @@ class Overview:
 
 def overview(model: Model, question: ListQuestion, progress: Callable[[float, int], None] | None = None) -> Overview:
     """Return who can reach whom; raises EndpointError and tells of progress as `connectivity` does."""
-    asked = Asked(model, question)
+    asked = Asked(model, question, overlapping=True)
     words = _Words(asked)
     found: dict[Side, list[Line]] = {side: [] for side in asked.destinations}
     for side, line in asked.lines(progress):
@@ -110,7 +110,7 @@ def _absent(item: AbsentConnection) -> OverviewLine:
     """Return what a rule admits with pods of which none is there as a line."""
     here, there = Ends(item.subjects.items()), Ends((str(item.peers),))
     ends = (here, there) if item.direction is Direction.EGRESS else (there, here)
-    return OverviewLine(*ends, item.ports_text)
+    return OverviewLine(*ends, item.ports_text, item.depends)
 
 
 class _Words:

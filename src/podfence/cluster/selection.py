@@ -93,18 +93,23 @@ def may_match(selector: Selector | None, labels: Mapping[str, str | None], *, wh
 
 def may_hold(requirement: Requirement, labels: Mapping[str, str | None], *, whole: bool) -> bool | None:
     """Return whether one requirement holds, as `may_match` does."""
-    if requirement.key not in labels and not whole:
-        return None
     value = labels.get(requirement.key)
-    if value is not None and is_unknown(value) and requirement.operator in ("In", "NotIn"):
+    if value is None:
+        if not whole and requirement.key not in labels:
+            return None
+    elif requirement.operator in ("In", "NotIn") and is_unknown(value):
         possible = any(item.startswith(value.removesuffix(UNKNOWN)) for item in requirement.values)
         return None if possible else requirement.operator == "NotIn"
-    return holds(requirement, {} if value is None else {requirement.key: value})
+    return _is_met(requirement, value)
 
 
 def holds(requirement: Requirement, labels: Labels) -> bool:
-    """Return whether one requirement holds: the truth table of semantics 4.3."""
-    value = labels.get(requirement.key)
+    """Return whether one requirement holds for labels all of which are known."""
+    return _is_met(requirement, labels.get(requirement.key))
+
+
+def _is_met(requirement: Requirement, value: str | None) -> bool:
+    """Return whether a label's value, None if it is not there, is one asked for: the truth table of semantics 4.3."""
     match requirement.operator:
         case "In":
             return value is not None and value in requirement.values

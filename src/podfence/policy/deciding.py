@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from podfence.kube.objects import NetworkPolicy
 from podfence.policy.ends import NodeEnd, PodEnd
-from podfence.policy.engine import Bound
 from podfence.policy.legacy import ANNOTATION, is_old
 from podfence.policy.options import describe
 from podfence.policy.verdict import Direction
@@ -19,38 +18,44 @@ if TYPE_CHECKING:
     from podfence.kube.objects import PolicyPort
     from podfence.policy.ends import End
     from podfence.policy.engine import Engine
+    from podfence.policy.ruling import Ruling
 
 
-def deciding(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int) -> tuple[str, ...]:
+def deciding(
+    engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int, ruling: Ruling
+) -> tuple[str, ...]:
     """Return the options, as ``--set`` takes them, that decide a direction of a connection on one port.
 
-    Only those are tried that can have a say, so a question that no option is about costs nothing.
+    `ruling` is that of the engine. Only those are tried that can have a say, so a question that no option is about
+    costs nothing.
     """
     options = engine.options
-    decided = _outcome(engine, direction, subject, peer, point)
+    source, destination = (subject, peer) if direction is Direction.EGRESS else (peer, subject)
+    decided = _outcome(ruling, point)
     found = []
-    for name in dict.fromkeys(_concerned(engine, direction, subject, peer, point)):
+    for name in dict.fromkeys(_concerned(engine, direction, subject, peer, point, ruling)):
         others = (value for value in describe()[name].values if value not in ("depends", getattr(options, name)))
         changed = (engine.with_options(options.with_value(name, value)) for value in others)
-        if any(_outcome(other, direction, subject, peer, point) != decided for other in changed):
+        if any(_outcome(other.ruling(direction, source, destination), point) != decided for other in changed):
             found.append(name.replace("_", "-"))
     return tuple(found)
 
 
-def _outcome(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int) -> tuple[bool, ...]:
+def _outcome(ruling: Ruling, point: int) -> tuple[bool, bool]:
     """Return whether the port is surely admitted, and whether it may be."""
-    source, destination = (subject, peer) if direction is Direction.EGRESS else (peer, subject)
-    return tuple(point in engine.admitted(direction, source, destination, bound) for bound in Bound)
+    return point in ruling.low, point in ruling.high
 
 
-def _concerned(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int) -> Iterator[str]:
+def _concerned(
+    engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int, ruling: Ruling
+) -> Iterator[str]:
     """Yield the options that a question may rest on."""
     space = subject.member.namespace
     written = engine.state.policies.get(space, {}).values()
     known = engine.state.namespaces.get(space)
     if any(map(is_old, written)) or (known is not None and ANNOTATION in known.annotations):
         yield from ("legacy", "legacy_empty_list")
-    policies = [item.source for item in engine.applicable(direction, subject.member)]
+    policies = [item.source for item in ruling.policies]
     rules = [
         rule
         for policy in policies

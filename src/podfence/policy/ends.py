@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
     from podfence.sets.addresses import Family
 
 
-Supposed = tuple[tuple[str, str | None], ...]
-"""Labels that an end is supposed to have, None being without."""
+Supposed = Mapping[str, str | None]
+"""Labels that an end is supposed to have, those that are known among them; None is without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +22,9 @@ class PodEnd:
     """A pod at one of its addresses; `address` is None when not known, `family` the one to assume then.
 
     `through_service` says that the connection comes to it through a Service (semantics 7.2), `itself` that the other
-    end is this very pod, which a member that stands for several pods does not tell (7.1). `space` and `labels` are
-    what is supposed of labels that are not known, of its namespace and of the pod, None being without the label.
-    It may have labels besides these and the member's if `more` (semantics 13.7).
+    end is this very pod, which a member that stands for several pods does not tell (7.1). `space` and `labels` are the
+    labels of its namespace and of the pod where something is supposed of those that are not known. It may have labels
+    besides these and the member's if `more` (semantics 13.7).
     """
 
     member: Member
@@ -31,8 +32,8 @@ class PodEnd:
     family: Family
     through_service: bool = False
     itself: bool = False
-    space: Supposed = ()
-    labels: Supposed = ()
+    space: Supposed | None = field(default=None, hash=False)
+    labels: Supposed | None = field(default=None, hash=False)
     more: bool = False
 
 

@@ -10,26 +10,29 @@ known whether a policy selects it is answered for both. `policy.extent` finds ho
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from functools import reduce
 from operator import and_
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from podfence.cluster.controllers import is_unknown
 from podfence.cluster.selection import may_match
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
 from podfence.policy.legacy import compile_namespace
+from podfence.policy.ruling import UNJUDGED, Admission, Ruling
+from podfence.policy.subjects import Subjects
 from podfence.policy.verdict import Direction
 from podfence.policy.world import World
 from podfence.sets import AddressSet, PortSet
 from podfence.sets.ports import PROTOCOLS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from podfence.cluster.members import Member
     from podfence.cluster.selection import Selection
     from podfence.cluster.state import ClusterState
     from podfence.policy.grants import CompiledPolicy, Grant
     from podfence.policy.options import Options
+    from podfence.policy.world import UnsetKind
     from podfence.sets.addresses import Family
 
 
@@ -47,23 +50,11 @@ def settle(value: str, bound: Bound, denying: str, allowing: str) -> str:
     return denying if bound is Bound.PESSIMISTIC else allowing
 
 
-UnsetKind = Literal["Pod", "Node", "AnyNode"]
-"""The kinds of ends of which no address may be known; of the last it is not known which node it is."""
-
-
 def kind_of(end: PodEnd | NodeEnd) -> UnsetKind:
     """Return whether an end is a pod, a certain node or any node."""
     if isinstance(end, PodEnd):
         return "Pod"
     return "Node" if end.name else "AnyNode"
-
-
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """What one tier decides of a connection, by port; ports in neither set go on to the next tier."""
-
-    allowed: PortSet
-    denied: PortSet
 
 
 class Engine:
@@ -79,6 +70,7 @@ class Engine:
         self.world = world or World(state, options)
         self._compiled: dict[str, tuple[CompiledPolicy, ...]] = {}
         self._earlier: dict[str, tuple[CompiledPolicy, ...]] = {}
+        self._subjects: dict[str, Subjects] = {}
 
     def with_options(self, options: Options) -> Engine:
         """Return an engine for the same state and world with other options."""
@@ -103,6 +95,7 @@ class Engine:
     def forget(self, namespace: str) -> tuple[CompiledPolicy, ...]:
         """Compile a namespace's policies when next asked, objects that are new at least; return what was compiled."""
         found = self._compiled.pop(namespace, ())
+        self._subjects.pop(namespace, None)
         if found:
             self._earlier[namespace] = found
         return found
@@ -111,24 +104,33 @@ class Engine:
         """Hold on to compiled policies of a namespace that are known to be equal to a fresh compilation."""
         if namespace in self.state.namespaces:
             self._compiled[namespace] = compiled
+            self._subjects.pop(namespace, None)
 
     def applicable(self, direction: Direction, member: Member) -> tuple[CompiledPolicy, ...]:
         """Return the policies that isolate a pod in a direction (semantics 2.1)."""
+        possible = self._possible(member.namespace).possible(member.labels)
         return tuple(
-            policy
-            for policy in self.policies(member.namespace)
-            if policy.isolates(direction) and policy.subject.matches_labels(member.labels)
+            policy for policy in possible if policy.isolates(direction) and policy.subject.matches_labels(member.labels)
         )
+
+    def _possible(self, namespace: str) -> Subjects:
+        found = self._subjects.get(namespace)
+        if found is None:
+            found = self._subjects[namespace] = Subjects(self.policies(namespace))
+        return found
 
     def concerned(
         self, direction: Direction, end: PodEnd
     ) -> tuple[tuple[CompiledPolicy, ...], tuple[CompiledPolicy, ...]]:
         """Return the policies that isolate a pod in a direction, and those of which it is not known whether they do."""
-        answers = [
-            (policy, self._pods_match(policy.subject, end))
-            for policy in self.policies(end.member.namespace)
-            if policy.isolates(direction)
-        ]
+        labels = end.member.labels if end.labels is None else end.labels
+        possible = self._possible(end.member.namespace).possible(labels, whole=not end.more)
+        return self._selecting([policy for policy in possible if policy.isolates(direction)], end)
+
+    def _selecting(
+        self, policies: Iterable[CompiledPolicy], end: PodEnd
+    ) -> tuple[tuple[CompiledPolicy, ...], tuple[CompiledPolicy, ...]]:
+        answers = [(policy, self._pods_match(policy.subject, end)) for policy in policies]
         return (
             tuple(policy for policy, answer in answers if answer),
             tuple(policy for policy, answer in answers if answer is None),
@@ -143,16 +145,88 @@ class Engine:
 
     def admitted(self, direction: Direction, source: End, destination: End, bound: Bound) -> PortSet:
         """Return the ports one direction allows; an end that is no pod allows everything (semantics 1.3)."""
+        ruling = self.ruling(direction, source, destination)
+        return ruling.low if bound is Bound.PESSIMISTIC else ruling.high
+
+    def ruling(self, direction: Direction, source: End, destination: End, known: Ruling | None = None) -> Ruling:
+        """Return what one direction allows in both bounds, and by what (semantics 1.3, 1.6, 2.1, 2.2).
+
+        `known` is the ruling for the same ends with less supposed of them: only what it leaves open is asked again.
+        """
         subject, peer = (source, destination) if direction is Direction.EGRESS else (destination, source)
-        if not isinstance(subject, PodEnd) or self.exemption(direction, subject, peer, bound):
-            return PortSet.ALL
-        if self.world.unread(subject.member.namespace):
-            return PortSet.EMPTY if bound is Bound.PESSIMISTIC else PortSet.ALL
-        if isinstance(peer, AddressEnd) and peer.behind is not None:
-            return _behind(self.concerned(direction, subject), direction, bound)
-        ruling = self.network_policies(direction, subject, peer, bound)
+        if not isinstance(subject, PodEnd):
+            return UNJUDGED
+        if known is not None and known.maybe:
+            known = None
+        sure, maybe = self.concerned(direction, subject) if known is None else (known.sure, ())
+        if exemption := self.exemption(direction, subject, peer, Bound.PESSIMISTIC):
+            return Ruling(PortSet.ALL, PortSet.ALL, exemption, sure, maybe)
+        if known is None:
+            admissions = tuple(self._admissions((*sure, *maybe), direction, subject, peer))
+        else:
+            admissions = tuple(self._left(known.admissions, peer))
         # Admin tier rules come before, Baseline rules after; whatever no tier decides is allowed (semantics 11.21).
-        return PortSet.ALL if ruling is None else ruling.allowed
+        low, high = self._bounds(sure, maybe, admissions)
+        if isinstance(peer, AddressEnd) and peer.behind is not None:
+            low, high = PortSet.EMPTY, _behind(sure, maybe, direction)
+        if self.world.unread(subject.member.namespace):
+            low, high = PortSet.EMPTY, PortSet.ALL
+        if self.exemption(direction, subject, peer, Bound.OPTIMISTIC):
+            high = PortSet.ALL
+        return Ruling(low, high, None, sure, maybe, admissions)
+
+    def _admissions(
+        self, policies: tuple[CompiledPolicy, ...], direction: Direction, subject: PodEnd, peer: End
+    ) -> Iterator[Admission]:
+        for policy in policies:
+            rule = item = -1
+            for grant in policy.grants[direction]:
+                item = item + 1 if grant.rule == rule else 0
+                rule = grant.rule
+                found = self.matches(grant, peer)
+                if found is not False:
+                    ports = self.ports_of(grant, direction, subject, peer)
+                    yield Admission(policy, grant, item, ports, bool(found))
+                    if unread := self.unread_ports(grant, direction, subject, peer):
+                        yield Admission(policy, grant, item, ports | unread, surely=False, is_unread=True)
+
+    def _left(self, admissions: tuple[Admission, ...], peer: End) -> Iterator[Admission]:
+        for known in admissions:
+            found = known.surely or self.matches(known.grant, peer)
+            if found is not False:
+                yield known._replace(surely=True) if found and not known.is_unread else known
+
+    def _bounds(
+        self,
+        sure: tuple[CompiledPolicy, ...],
+        maybe: tuple[CompiledPolicy, ...],
+        admissions: tuple[Admission, ...],
+    ) -> tuple[PortSet, PortSet]:
+        """Return what the NetworkPolicy tier admits surely and perhaps; everything if it isolates nobody."""
+        if not (sure or maybe):
+            return PortSet.ALL, PortSet.ALL
+        by_policy: dict[CompiledPolicy, set[PortSet]] = {policy: set() for policy in (*sure, *maybe)}
+        for item in admissions:
+            if item.surely:
+                by_policy[item.policy].add(item.ports)
+        if not sure:
+            # Each may be the only one that selects the pod, and it may be that none does.
+            return reduce(and_, (self._united(ports, Bound.PESSIMISTIC) for ports in by_policy.values())), PortSet.ALL
+        surely = {ports for policy in sure for ports in by_policy[policy]}
+        return (
+            self._united(surely, Bound.PESSIMISTIC),
+            self._united({item.ports for item in admissions}, Bound.OPTIMISTIC),
+        )
+
+    def _united(self, admitted: Iterable[PortSet], bound: Bound) -> PortSet:
+        """Return the ports that rules admit together (semantics 1.6)."""
+        allowed = PortSet.union(admitted)
+        icmp = settle(self.options.icmp, bound, "denied", "allowed")
+        if icmp == "denied":
+            allowed -= PortSet.OTHER
+        elif icmp == "allowed":
+            allowed |= PortSet.OTHER
+        return allowed
 
     def exemption(self, direction: Direction, subject: PodEnd, peer: End, bound: Bound) -> str | None:
         """Return the rule that exempts a connection, if one does: 7.1, 7.2 (itself), 7.3, 7.4 (own node)."""
@@ -182,45 +256,13 @@ class Engine:
             return None
         return bool(node) and node == peer.name
 
-    def network_policies(self, direction: Direction, subject: PodEnd, peer: End, bound: Bound) -> Ruling | None:
-        """Return the ruling of the NetworkPolicy tier, None if no policy isolates the pod (semantics 2.1, 2.2)."""
-        sure, maybe = self.concerned(direction, subject)
-        if not sure and (not maybe or bound is Bound.OPTIMISTIC):
-            return None
-        # Where none surely selects the pod each may be the only one that does.
-        several = [(*sure, *(maybe if bound is Bound.OPTIMISTIC else ()))] if sure else [(policy,) for policy in maybe]
-        allowed = reduce(and_, (self._united(policies, direction, subject, peer, bound) for policies in several))
-        return Ruling(allowed, PortSet.ALL - allowed)
-
-    def _united(
-        self, policies: tuple[CompiledPolicy, ...], direction: Direction, subject: PodEnd, peer: End, bound: Bound
-    ) -> PortSet:
-        """Return the ports that the rules of policies admit together (semantics 1.6)."""
-        # Grants of one rule have the same ports, and many rules do.
-        matching = {
-            self.ports_of(grant, direction, subject, peer, bound)
-            for policy in policies
-            for grant in policy.grants[direction]
-            if self.matches_peer(grant, peer, bound)
-        }
-        allowed = PortSet.union(matching)
-        icmp = settle(self.options.icmp, bound, "denied", "allowed")
-        if icmp == "denied":
-            allowed -= PortSet.OTHER
-        elif icmp == "allowed":
-            allowed |= PortSet.OTHER
-        return allowed
-
-    def matches_peer(self, grant: Grant, peer: End, bound: Bound) -> bool:
-        """Return whether a grant's peer is the end: rules 3.2 to 3.5 for pods, 6.1 to 6.3 for addresses."""
+    def matches(self, grant: Grant, peer: End) -> bool | None:
+        """Return whether a grant's peer is the end (3.2 to 3.5 for pods, 6.1 to 6.3 for addresses); None if open."""
         if grant.peer is None:
             return True
         if isinstance(grant.peer, AddressSet):
-            return self.in_block(grant.peer, peer, bound)
-        if not isinstance(peer, PodEnd):
-            return False
-        found = self.selects(grant.peer, peer)
-        return bound is Bound.OPTIMISTIC if found is None else found
+            return self.in_block(grant.peer, peer)
+        return self.selects(grant.peer, peer) if isinstance(peer, PodEnd) else False
 
     def selects(self, selection: Selection, end: PodEnd) -> bool | None:
         """Return whether a selection means a pod (semantics 3.3, 3.4); None where that is not known (13.3, 13.4)."""
@@ -236,47 +278,52 @@ class Engine:
             return selection.namespace == name
         if selection.namespaces is None:
             return True
-        labels = self.state.labels_of_namespace(name)
+        if end.space is not None:
+            return may_match(selection.namespaces, end.space, whole=False)
         if not self.world.has_unknown_labels(name):
-            return selection.matches_namespace(name, labels)
-        supposed: dict[str, str | None] = {**labels, **dict(end.space)} if end.space else {**labels}
-        return may_match(selection.namespaces, supposed, whole=False)
+            return selection.matches_namespace(name, self.state.labels_of_namespace(name))
+        return may_match(selection.namespaces, self.state.labels_of_namespace(name), whole=False)
 
     def _pods_match(self, selection: Selection, end: PodEnd) -> bool | None:
-        if not (end.more or end.labels) and (end.member.pod or not any(map(is_unknown, end.member.labels.values()))):
-            return selection.matches_labels(end.member.labels)
         if not self.world.is_open("Pod"):
             return selection.matches_labels(end.member.labels)
-        labels: dict[str, str | None] = {**end.member.labels, **dict(end.labels)}
+        labels = end.member.labels if end.labels is None else end.labels
         return may_match(selection.pods, labels, whole=not end.more)
 
-    def in_block(self, block: AddressSet, peer: End, bound: Bound) -> bool:
-        """Return whether an ipBlock's addresses hold the end's (semantics 6.1, 6.2, 7.13)."""
+    def in_block(self, block: AddressSet, peer: End) -> bool | None:
+        """Return whether an ipBlock's addresses hold the end's (semantics 6.1, 6.2, 7.13); None where that is open."""
         if isinstance(peer, AddressEnd):
             return peer.address in block
         option = self.options.ip_block_pods if isinstance(peer, PodEnd) else self.options.ip_block_nodes
-        if settle(option, bound, "never", "match") == "never":
+        if option == "never":
             return False
         if peer.address is not None:
-            return peer.address in block
-        found = self.holds_unset(block, kind_of(peer), peer.family)
-        return bound is Bound.OPTIMISTIC if found is None else found
+            found: bool | None = peer.address in block
+        else:
+            found = self.world.holds_unset(block, kind_of(peer), peer.family)
+        return None if found and option == "depends" else found
 
-    def ports_of(self, grant: Grant, direction: Direction, subject: PodEnd, peer: End, bound: Bound) -> PortSet:
-        """Return the ports of a grant, names looked up on the destination pod (semantics 5.4, 5.5).
-
-        A name may be any number on a pod of which the ports are not known (13.7, 13.10).
-        """
-        if not grant.names:
+    def ports_of(self, grant: Grant, direction: Direction, subject: PodEnd, peer: End) -> PortSet:
+        """Return the ports that a grant surely has, names looked up on the destination pod (semantics 5.4, 5.5)."""
+        end = self._named_on(grant, direction, subject, peer)
+        if end is None or self.has_unknown_ports(end):
             return grant.ports
+        return grant.ports | self.named_ports(end.member, grant.names)
+
+    def unread_ports(self, grant: Grant, direction: Direction, subject: PodEnd, peer: End) -> PortSet:
+        """Return the ports that names of a grant may be, on a pod whose ports are not known (semantics 13.7, 13.10)."""
+        end = self._named_on(grant, direction, subject, peer)
+        if end is None or not self.has_unknown_ports(end):
+            return PortSet.EMPTY
+        return PortSet.union(PortSet.whole(protocol) for _, protocol in grant.names)
+
+    @staticmethod
+    def _named_on(grant: Grant, direction: Direction, subject: PodEnd, peer: End) -> PodEnd | None:
+        """Return the pod on which names of a grant are looked up, None if it has none or they mean nothing there."""
         end = subject if direction is Direction.INGRESS else peer
-        if not isinstance(end, PodEnd) or grant.names_in not in (None, end.member.namespace):
-            return grant.ports
-        if not self.has_unknown_ports(end):
-            return grant.ports | self.named_ports(end.member, grant.names)
-        if bound is Bound.PESSIMISTIC:
-            return grant.ports
-        return grant.ports | PortSet.union(PortSet.whole(protocol) for _, protocol in grant.names)
+        if not grant.names or not isinstance(end, PodEnd) or grant.names_in not in (None, end.member.namespace):
+            return None
+        return end
 
     def has_unknown_ports(self, end: PodEnd) -> bool:
         """Return whether nothing is known of the ports that a pod names (semantics 13.7, 13.10)."""
@@ -295,43 +342,16 @@ class Engine:
         assumed: dict[str, tuple[Family, ...]] = {"ipv4": (4,), "ipv6": (6,), "dual": (4, 6)}
         return assumed[self.options.pod_families]
 
-    def unset_addresses(self, kind: UnsetKind, family: Family) -> AddressSet:
-        """Return the addresses that a pod or a node of which none is known may have (semantics 13.6)."""
-        whole = AddressSet.V4 if family == 4 else AddressSet.V6
-        if not self._is_unset(kind):
-            return whole
-        if kind == "Pod":
-            return self.world.pod_addresses(family)
-        return self.world.node_addresses(family, anyone=kind == "AnyNode")
 
-    def _is_unset(self, kind: UnsetKind) -> bool:
-        return self.world.is_open("Pod" if kind == "Pod" else "Node")
-
-    def holds_unset(self, block: AddressSet, kind: UnsetKind, family: Family) -> bool | None:
-        """Return whether a block holds the address of a pod or node of which none is known; None where that is open.
-
-        A block that is all that the address may be surely does. For a part of it nothing is known, but in a closed
-        world, where an end without an address has none, it does not (semantics 8.6, 13.6).
-        """
-        everything = self.unset_addresses(kind, family)
-        inside = block & everything
-        if inside == everything or not inside:
-            return bool(inside)
-        return None if self._is_unset(kind) else False
-
-
-def _behind(
-    policies: tuple[tuple[CompiledPolicy, ...], tuple[CompiledPolicy, ...]], direction: Direction, bound: Bound
-) -> PortSet:
-    """Return the ports on which a pod reaches what is not known, at whatever port that turns out to be.
+def _behind(sure: tuple[CompiledPolicy, ...], maybe: tuple[CompiledPolicy, ...], direction: Direction) -> PortSet:
+    """Return the ports on which a pod may reach what is not known, at whatever port that turns out to be.
 
     There may be nothing, or a pod that admits nobody. Nothing is reached by a pod whose rules admit no port at all.
     """
-    sure, maybe = policies
-    if bound is Bound.PESSIMISTIC:
-        return PortSet.EMPTY
+    if not sure:
+        return PortSet.ALL
     grants = [grant for policy in (*sure, *maybe) for grant in policy.grants[direction]]
     protocols = {protocol for grant in grants for protocol, *_ in grant.ports.ranges()}
     protocols.update(protocol for grant in grants for _, protocol in grant.names)
     known = [PortSet.whole(protocol) for protocol in PROTOCOLS if protocol in protocols]
-    return PortSet.union([*known, *(grant.ports for grant in grants)]) if sure else PortSet.ALL
+    return PortSet.union([*known, *(grant.ports for grant in grants)])

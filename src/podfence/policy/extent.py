@@ -9,6 +9,7 @@ another that asks for its absence admit the pod together, whatever its labels.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import reduce
 from operator import and_
@@ -20,6 +21,7 @@ from podfence.cluster.selection import Selection, may_hold
 from podfence.policy import unknown
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
 from podfence.policy.engine import Bound, kind_of
+from podfence.policy.ruling import Ruling
 from podfence.policy.verdict import Decision, Dependency, Direction, Meaning
 from podfence.sets import AddressSet, PortSet
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from podfence.kube.objects import Requirement, Selector
+    from podfence.policy.ends import Supposed
     from podfence.policy.engine import Engine
     from podfence.policy.grants import CompiledPolicy
 
@@ -55,6 +58,10 @@ class Extent(NamedTuple):
         return Decision.DEPENDS if ports & self.high else Decision.DENIED
 
 
+Rulings = Mapping[Direction, Ruling]
+"""How each direction asked about is decided."""
+
+
 class _Case(NamedTuple):
     """One value of something unknown, in words, and the ends as they are then."""
 
@@ -78,7 +85,7 @@ def extent(
     directions: tuple[Direction, ...] = tuple(Direction),
 ) -> Extent:
     """Return how far a connection is allowed on the ports asked about, or how far some of its directions allow it."""
-    return _Question(engine, asked, directions).of(source, destination)
+    return _Question(engine, asked, directions).of(source, destination, {})
 
 
 class _Question:
@@ -88,13 +95,15 @@ class _Question:
         self._directions = directions
         self._left = _MOST
 
-    def of(self, source: End, destination: End) -> Extent:
-        """Return the extent for two ends, of which some things may be supposed."""
-        low, high = (self._bound(source, destination, bound) for bound in Bound)
+    def of(self, source: End, destination: End, known: Rulings) -> Extent:
+        """Return the extent for two ends, of which more may be supposed than where the rulings are `known`."""
+        rulings = {way: self._engine.ruling(way, source, destination, known.get(way)) for way in self._directions}
+        low = reduce(and_, (ruling.low for ruling in rulings.values())) & self._asked
+        high = reduce(and_, (ruling.high for ruling in rulings.values())) & self._asked
         if low == high:
             return Extent(low, high)
         unread = tuple(self._unread(source, destination))
-        found = self._find(source, destination, high - low)
+        found = self._find(source, destination, high - low, rulings)
         if found is None:
             return Extent(low, high, unread)
         self._left -= 1
@@ -106,15 +115,10 @@ class _Question:
             if _MOST - self._left > _THOROUGH and (surely, perhaps) == (low, high):
                 answers.append((_ANYTHING_ELSE, Extent(low, high)))
                 break
-            answer = self.of(case.source, case.destination)
+            answer = self.of(case.source, case.destination, rulings)
             answers.append((case.value, answer))
             surely, perhaps = surely & answer.low, perhaps | answer.high
         return Extent(surely, perhaps, _merged(unread, self._weighed(found.what, answers), answers))
-
-    def _bound(self, source: End, destination: End, bound: Bound) -> PortSet:
-        return reduce(and_, (self._engine.admitted(way, source, destination, bound) for way in self._directions)) & (
-            self._asked
-        )
 
     def _weighed(self, what: Dependency, answers: list[tuple[str, Extent]]) -> tuple[Dependency, ...]:
         """Return an unknown with what its values would mean; nothing if they all mean the same."""
@@ -154,20 +158,20 @@ class _Question:
         sure, maybe = engine.concerned(direction, subject)
         for policy in (*sure, *maybe):
             for grant in policy.grants[direction]:
-                low, high = (engine.ports_of(grant, direction, subject, peer, bound) for bound in Bound)
-                if (high - low) & self._asked and engine.matches_peer(grant, peer, Bound.OPTIMISTIC):
+                unread = engine.unread_ports(grant, direction, subject, peer)
+                if unread & self._asked and engine.matches(grant, peer) is not False:
                     yield _backends(end) if end.more else unknown.port_names(_name(end))
                     return
 
     # What is open
 
-    def _find(self, source: End, destination: End, doubt: PortSet) -> _Open | None:
+    def _find(self, source: End, destination: End, doubt: PortSet, rulings: Rulings) -> _Open | None:
         """Return something unknown because of which ports are in doubt; None if only options leave them open."""
-        for direction in self._directions:
+        for direction, ruling in rulings.items():
             subject, peer = _sides(direction, source, destination)
             if not isinstance(subject, PodEnd):
                 continue
-            found = self._find_in(direction, subject, peer, doubt)
+            found = self._find_in(direction, subject, peer, doubt, ruling)
             if found is not None:
                 what, sides = found
                 pairs = ((value, *_sides(direction, *ends)) for value, *ends in sides)
@@ -175,47 +179,44 @@ class _Question:
         return None
 
     def _find_in(
-        self, direction: Direction, subject: PodEnd, peer: End, doubt: PortSet
+        self, direction: Direction, subject: PodEnd, peer: End, doubt: PortSet, ruling: Ruling
     ) -> tuple[Dependency, list[_Case]] | None:
         """Return something unknown at one side, and the cases with the subject first."""
         engine = self._engine
         if isinstance(peer, NodeEnd) and engine.is_own_node(subject, peer) is None and self._matters(direction):
             return _whose_node(subject, peer)
-        if engine.exemption(direction, subject, peer, Bound.PESSIMISTIC):
+        if ruling.exemption:
             return None
-        sure, maybe = engine.concerned(direction, subject)
-        for policy in maybe:
+        for policy in ruling.maybe:
             asked = self._open_requirement(policy.subject.pods, subject)
             if asked is not None:
                 return self._pod_label(asked, subject, peer, at_subject=True)
-        for policy in (*sure, *maybe):
-            for grant in policy.grants[direction]:
-                if not engine.ports_of(grant, direction, subject, peer, Bound.OPTIMISTIC) & doubt:
-                    continue
-                if isinstance(grant.peer, Selection) and isinstance(peer, PodEnd):
-                    if engine.selects(grant.peer, peer) is None:
-                        return self._peer_label(grant.peer, subject, peer)
-                elif (
-                    isinstance(grant.peer, AddressSet)
-                    and isinstance(peer, PodEnd | NodeEnd)
-                    and peer.address is None
-                    and engine.holds_unset(grant.peer, kind_of(peer), peer.family) is None
-                    and engine.in_block(grant.peer, peer, Bound.OPTIMISTIC)
-                ):
-                    return self._address((*sure, *maybe), direction, subject, peer)
+        for item in ruling.admissions:
+            means = item.grant.peer
+            if item.surely or not item.ports & doubt or (item.is_unread and engine.matches(item.grant, peer)):
+                continue
+            if isinstance(means, Selection) and isinstance(peer, PodEnd):
+                return self._peer_label(means, subject, peer)
+            if (
+                isinstance(means, AddressSet)
+                and isinstance(peer, PodEnd | NodeEnd)
+                and peer.address is None
+                and engine.world.holds_unset(means, kind_of(peer), peer.family) is None
+            ):
+                return self._address(ruling.policies, direction, subject, peer)
         return None
 
     def _matters(self, direction: Direction) -> bool:
         return direction is Direction.INGRESS or self._engine.options.own_node_egress != "policy"
 
     def _open_requirement(self, pods: Selector | None, end: PodEnd) -> Requirement | None:
-        labels: dict[str, str | None] = {**end.member.labels, **dict(end.labels)}
+        labels = _labels(end)
         terms = pods.requirements if pods else ()
         return next((term for term in terms if may_hold(term, labels, whole=not end.more) is None), None)
 
     def _peer_label(self, selection: Selection, subject: PodEnd, peer: PodEnd) -> tuple[Dependency, list[_Case]]:
         name = peer.member.namespace
-        known: dict[str, str | None] = {**self._engine.state.labels_of_namespace(name), **dict(peer.space)}
+        known = self._space(peer)
         if selection.namespaces is not None and self._engine.world.has_unknown_labels(name):
             for term in selection.namespaces.requirements:
                 if may_hold(term, known, whole=False) is None:
@@ -239,7 +240,7 @@ class _Question:
         cases = []
         for text, value in _cells(key, values):
             ends = [
-                replace(end, space=(*end.space, (key, value))) if end.member.namespace == name else end
+                replace(end, space={**self._space(end), key: value}) if end.member.namespace == name else end
                 for end in (subject, peer)
             ]
             cases.append(_Case(text, *ends))
@@ -268,9 +269,12 @@ class _Question:
         for text, value in _cells(asked.key, values):
             if value is None and there:
                 continue
-            supposed = replace(end, labels=(*end.labels, *((key, value) for key in there or (asked.key,))))
+            supposed = replace(end, labels={**_labels(end), **dict.fromkeys(there or (asked.key,), value)})
             cases.append(_Case(text, supposed, peer) if at_subject else _Case(text, subject, supposed))
         return (_backends(end) if end.more else unknown.label(asked.key, _name(end))), cases
+
+    def _space(self, end: PodEnd) -> Supposed:
+        return self._engine.state.labels_of_namespace(end.member.namespace) if end.space is None else end.space
 
     def _selections(self, subject: End, peer: End) -> Iterator[Selection]:
         """Yield all selections of the policies of both ends' namespaces."""
@@ -284,7 +288,7 @@ class _Question:
         self, policies: Iterable[CompiledPolicy], direction: Direction, subject: PodEnd, peer: PodEnd | NodeEnd
     ) -> tuple[Dependency, list[_Case]]:
         """Suppose the peer's address, in each of the ranges that blocks tell apart."""
-        pieces = [("", self._engine.unset_addresses(kind_of(peer), peer.family))]
+        pieces = [("", self._engine.world.unset_addresses(kind_of(peer), peer.family))]
         for policy in policies:
             for grant in policy.grants[direction]:
                 if isinstance(grant.peer, AddressSet):
@@ -303,6 +307,10 @@ def _whose_node(subject: PodEnd, peer: NodeEnd) -> tuple[Dependency, list[_Case]
     return unknown.node(_name(subject)), [
         _Case("the same node" if own else "another node", subject, replace(peer, own=own)) for own in (True, False)
     ]
+
+
+def _labels(end: PodEnd) -> Supposed:
+    return end.member.labels if end.labels is None else end.labels
 
 
 def _name(end: PodEnd) -> str:

@@ -11,7 +11,7 @@ from podfence.cluster.members import display_name
 from podfence.cluster.selection import may_hold
 from podfence.kube.objects import NetworkPolicy
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
-from podfence.policy.engine import Bound, kind_of
+from podfence.policy.engine import kind_of
 from podfence.policy.references import rule_ref
 from podfence.policy.verdict import Direction, Miss
 from podfence.policy.wording import Wanted, admits_text, end_name, label_text
@@ -204,7 +204,7 @@ def _label_gaps(selector: Selector, labels: Labels, who: str, *, whole: bool) ->
 
 def _block_gaps(engine: Engine, peer: End, block: IPBlock, role: str) -> list[_Gap]:
     inside = AddressSet.block(block.cidr, block.excepts)
-    if engine.in_block(inside, peer, Bound.OPTIMISTIC):
+    if engine.in_block(inside, peer) is not False:
         return []
     if peer.address is None:
         return [_Gap(_OTHER_KIND, _unknown_address(engine, peer, inside, role))]
@@ -223,6 +223,6 @@ def _block_gaps(engine: Engine, peer: End, block: IPBlock, role: str) -> list[_G
 def _unknown_address(engine: Engine, peer: PodEnd | NodeEnd, inside: AddressSet, role: str) -> str:
     if not inside & (AddressSet.V4 if peer.family == 4 else AddressSet.V6):
         return f"the connection is over IPv{peer.family}"
-    if inside & engine.unset_addresses(kind_of(peer), peer.family):
+    if inside & engine.world.unset_addresses(kind_of(peer), peer.family):
         return f"the address of the {role} is not known"
     return f"the {role} has no address in it"

@@ -12,19 +12,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from functools import reduce
-from operator import or_
 from typing import TYPE_CHECKING
 
 from podfence.cluster.selection import Selection, may_match
 from podfence.policy.engine import Bound, settle
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet, members
-from podfence.sets.addresses import family_of
 from podfence.sets.partition import disjoint, disjoint_addresses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
 
     from podfence.cluster.classes import ClassIndex
     from podfence.cluster.pod_class import PodClass
@@ -73,7 +70,6 @@ class Reach:
         self._sides = {direction: _Side() for direction in Direction}
         self._open: dict[Selection, tuple[int, int]] = {}
         self._peers: dict[tuple[Selection | AddressSet | None, Scenario], int] = {}
-        self._reaching: dict[tuple[Scenario, ...], tuple[set[int], dict[int, set[int]]]] = {}
         spaces = sorted(index.namespaces_of(index.all)) if engine.world else ()
         self.unknown_spaces = tuple(name for name in spaces if engine.world.has_unknown_labels(name))
         for namespace in engine.state.namespaces:
@@ -97,6 +93,24 @@ class Reach:
         """Return the classes no policy isolates in a direction."""
         return self._index.all & ~self._sides[direction].isolated
 
+    def is_isolated(self, direction: Direction, number: int) -> bool:
+        """Return whether a policy isolates a class in a direction."""
+        return bool(self._sides[direction].isolated >> number & 1)
+
+    def rectangles(self, direction: Direction) -> Iterator[tuple[Selection | AddressSet | None, int]]:
+        """Yield the peers of the rules of a direction with their subjects."""
+        return ((peer, subjects) for (peer, _), subjects in self._sides[direction].by_peer.items())
+
+    @property
+    def looks_up_own_names(self) -> bool:
+        """Whether names of ports may mean something in the rule's own namespace only (semantics 5.7)."""
+        return self._engine.options.named_port_without_peer == "own-namespace"
+
+    def ports_at(self, grant: Grant, pod_class: PodClass) -> PortSet:
+        """Return the ports of a grant at a destination class (semantics 5.4)."""
+        ports = (grant.ports, grant.names, grant.names_in)
+        return self._resolve(ports, pod_class) if grant.names else grant.ports
+
     def grants(self, direction: Direction, number: int) -> list[Grant]:
         """Return what the rules of a class admit in a direction, in order of policy name and rule."""
         return self._sides[direction].by_subject.get(number, [])
@@ -118,27 +132,44 @@ class Reach:
         assumed = scenario.family in self._engine.assumed_families()
         return self._index.in_family(scenario.family, assumed=assumed)
 
-    def into(self, scenario: Scenario, destinations: int, sources: int) -> dict[int, Partition]:
+    def into(self, scenario: Scenario, destinations: int, sources: int, opened: int = 0) -> dict[int, Partition]:
         """Return for each destination class the sources that may connect to it, by ports.
 
-        Sources with no port are left out. A class may stand in its own row: its pods among each other.
+        The `opened` are taken as classes that no policy isolates. Sources with no port are left out. A class may stand
+        in its own row: its pods among each other.
         """
         universe = self.universe(scenario)
         destinations &= universe
         sources &= universe
         pieces = self._egress_pieces(scenario, destinations, sources)
         everywhere = pieces.pop(-1, [])
-        open_sources = sources & self.open_pods(Direction.EGRESS)
+        open_sources = sources & (self.open_pods(Direction.EGRESS) | opened)
         side = self._sides[Direction.INGRESS]
+        # Most destinations are reached by the same rules; only names of ports may mean something else there.
+        from_everywhere: dict[object, Partition] = {}
+        alike: dict[object, Partition] = {}
         result: dict[int, Partition] = {}
+        isolated = side.isolated & ~opened
         for number in members(destinations):
             pod_class = self._index.classes[number]
-            outgoing = self._by_ports([*everywhere, *pieces.get(number, [])], pod_class)
-            if side.isolated >> number & 1:
+            looks = pod_class.ports, pod_class.namespace if self.looks_up_own_names else ""
+            outgoing = from_everywhere.get(looks)
+            if outgoing is None:
+                outgoing = from_everywhere[looks] = self._by_ports(everywhere, pod_class)
+            own = pieces.get(number)
+            is_plain = not own and not isolated >> number & 1
+            if is_plain and looks in alike:
+                result[number] = alike[looks]
+                continue
+            if own:
+                outgoing = self._by_ports(own, pod_class, outgoing)
+            if isolated >> number & 1:
                 incoming = self._ingress(scenario, side.by_subject.get(number, []), pod_class, sources)
             else:
                 incoming = {PortSet.ALL: sources}
             result[number] = self._meet(incoming, outgoing, open_sources)
+            if is_plain:
+                alike[looks] = result[number]
         return result
 
     def shared_sources(self, scenario: Scenario, destination: int) -> set[int]:
@@ -207,7 +238,7 @@ class Reach:
             return 0
         found = self._index.with_address_in(peer, scenario.family)
         if self._index.unaddressed:
-            unset = engine.holds_unset(peer, "Pod", scenario.family)
+            unset = engine.world.holds_unset(peer, "Pod", scenario.family)
             if unset or (unset is None and scenario.bound is Bound.OPTIMISTIC):
                 found |= self._index.unaddressed
         return found
@@ -229,62 +260,9 @@ class Reach:
         inside, meant = known
         return bits & ~inside | (meant if bound is Bound.OPTIMISTIC else 0)
 
-    def apart(self, scenarios: Iterable[Scenario], sources: int, destination: int) -> list[int]:
-        """Return sources of a destination in sets of which policies say the same of it, in each of the scenarios."""
-        several = tuple(scenarios)
-        if several not in self._reaching:
-            self._reaching[several] = self._rectangles(several)
-        everywhere, pieces = self._reaching[several]
-        splitters = {self._sides[Direction.EGRESS].isolated, *everywhere, *pieces.get(destination, ())}
-        splitters |= {self.peers(grant.peer, one) for grant in self.grants(Direction.INGRESS, destination)
-                      for one in several}  # fmt: skip
-        if self.unknown_spaces:
-            splitters.add(self._index.in_namespace(self._index.classes[destination].namespace))
-        found = [sources]
-        for bits in splitters:
-            found = [part for piece in found for part in (piece & bits, piece & ~bits) if part]
-        return found
-
-    def _rectangles(self, scenarios: tuple[Scenario, ...]) -> tuple[set[int], dict[int, set[int]]]:
-        """Return the sources of the egress rectangles that reach every class, and of the others by class."""
-        everywhere: set[int] = set()
-        pieces: dict[int, set[int]] = defaultdict(set)
-        for (peer, _), subjects in self._sides[Direction.EGRESS].by_peer.items():
-            means = [self.peers(peer, scenario) for scenario in scenarios]
-            if all(bits == self._index.all for bits in means):
-                everywhere.add(subjects)
-            else:
-                for number in members(reduce(or_, means)):
-                    pieces[number].add(subjects)
-        return everywhere, pieces
-
-    def likeness(self, scenarios: tuple[Scenario, ...], source: int, destination: int) -> object:
-        """Return a value that is equal for pairs of which policies say the same, but for names of what is unknown."""
-        one, other = self._index.classes[source], self._index.classes[destination]
-        families = tuple(tuple(sorted({family_of(cell) for cell in item.cells})) for item in (one, other))
-        return (
-            families,
-            one.namespace == other.namespace,
-            self._said(scenarios, Direction.EGRESS, source, destination, other),
-            self._said(scenarios, Direction.INGRESS, destination, source, other),
-        )
-
-    def _said(
-        self, scenarios: tuple[Scenario, ...], direction: Direction, subject: int, peer: int, to: PodClass
-    ) -> object:
-        found = set()
-        for grant in self.grants(direction, subject):
-            states = tuple(self.peers(grant.peer, scenario) >> peer & 1 for scenario in scenarios)
-            if any(states):
-                ports = self._resolve((grant.ports, grant.names, grant.names_in), to) if grant.names else grant.ports
-                # What is open is open because of what is asked for.
-                asked = None if all(states) else grant.peer
-                found.add((ports, states, asked.namespaces if isinstance(asked, Selection) else asked))
-        return self._sides[direction].isolated >> subject & 1, frozenset(found)
-
-    def _by_ports(self, pieces: list[_Piece], pod_class: PodClass) -> Partition:
-        """Join pieces with equal ports, names looked up on the destination; the sets may overlap."""
-        result: Partition = {}
+    def _by_ports(self, pieces: list[_Piece], pod_class: PodClass, others: Partition | None = None) -> Partition:
+        """Join pieces and others with equal ports, names looked up on the destination; the sets may overlap."""
+        result: Partition = dict(others or {})
         for bits, ports in pieces:
             resolved = self._resolve(ports, pod_class) if ports[1] else ports[0]
             if bits and resolved:

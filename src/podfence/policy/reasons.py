@@ -11,7 +11,6 @@ from podfence.kube.objects import NetworkPolicy
 from podfence.policy.deciding import deciding
 from podfence.policy.ends import End, PodEnd
 from podfence.policy.engine import Bound
-from podfence.policy.evidence import evidence
 from podfence.policy.extent import extent
 from podfence.policy.misses import nearest_miss
 from podfence.policy.options import describe
@@ -25,8 +24,8 @@ from podfence.sets.ports import OTHER_POINT
 
 if TYPE_CHECKING:
     from podfence.policy.engine import Engine
-    from podfence.policy.evidence import Evidence
     from podfence.policy.grants import CompiledPolicy
+    from podfence.policy.ruling import Admission, Ruling
     from podfence.policy.verdict import Dependency
 
 _EXEMPTIONS = {
@@ -69,19 +68,19 @@ def reason(
             summary=f"not judged ({end_name(subject)} is no pod)",
             semantics="1.3",
         )
+    ruling = engine.ruling(direction, source, destination)
     asked = PortSet(((point, point),))
     found = extent(engine, source, destination, asked, (direction,))
     decision = found.decision(asked)
     if decision is Decision.ALLOWED:
-        return _allowed(engine, direction, subject, peer, point)
+        return _allowed(engine, direction, subject, peer, point, ruling)
     if decision is Decision.DENIED:
-        policies = evidence(engine, direction, subject, peer, point, Bound.OPTIMISTIC).policies
-        denied = _denied(engine, direction, subject, peer, point, policies, alone=alone)
-        return _mended(engine, denied, subject, peer, mend, policies) if mend else denied
+        denied = _denied(engine, direction, subject, peer, point, ruling, alone=alone)
+        return _mended(engine, denied, subject, peer, mend, ruling.policies) if mend else denied
     if any(item.what is Matter.POLICIES for item in found.rests_on):
         read = reason(engine.as_read(), direction, source, destination, point, alone=alone)
         return _unless_unread(read, found.rests_on)
-    return _open(engine, direction, subject, peer, point, found.rests_on)
+    return _open(engine, direction, subject, peer, point, ruling, found.rests_on)
 
 
 def _unless_unread(read: Reason, rests_on: tuple[Dependency, ...]) -> Reason:
@@ -98,9 +97,8 @@ def _unless_unread(read: Reason, rests_on: tuple[Dependency, ...]) -> Reason:
     )
 
 
-def _allowed(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int) -> Reason:
-    found = evidence(engine, direction, subject, peer, point, Bound.PESSIMISTIC)
-    exemption = found.exemption
+def _allowed(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int, ruling: Ruling) -> Reason:
+    exemption = ruling.exemption
     if exemption:
         option = _EXEMPTING_OPTION.get(exemption)
         return Reason(
@@ -111,7 +109,7 @@ def _allowed(engine: Engine, direction: Direction, subject: PodEnd, peer: End, p
             semantics=exemption,
             options=(option,) if option else (),
         )
-    if not found.policies:
+    if not ruling.policies:
         return Reason(
             direction=direction,
             decision=Decision.ALLOWED,
@@ -120,11 +118,12 @@ def _allowed(engine: Engine, direction: Direction, subject: PodEnd, peer: End, p
             semantics="2.1",
         )
     in_any_case = ""
-    if found.admitting is None and point != OTHER_POINT:
+    admitting = ruling.admitting(point, surely=True)
+    if admitting is None and point != OTHER_POINT:
         # Several rules admit it together, one or another of them whatever is not known.
-        found = evidence(engine, direction, subject, peer, point, Bound.OPTIMISTIC)
+        admitting = ruling.admitting(point, surely=False)
         in_any_case = ", or else by another rule, whatever is not known"
-    rule, match = _rule_of(found, direction)
+    rule, match = _rule_of(admitting, direction)
     summary = f"allowed by {rule}{in_any_case}" if rule else "allowed (ICMP is always admitted)"
     return Reason(
         direction=direction,
@@ -132,26 +131,31 @@ def _allowed(engine: Engine, direction: Direction, subject: PodEnd, peer: End, p
         tier=Tier.NETWORK_POLICY,
         summary=summary,
         semantics="2.2" if rule else "7.12",
-        policies=tuple(policy_ref(policy) for policy in found.policies),
+        policies=tuple(policy_ref(policy) for policy in ruling.policies),
         rule=rule,
         match=match,
-        options=deciding(engine, direction, subject, peer, point),
+        options=deciding(engine, direction, subject, peer, point, ruling),
     )
 
 
 def _open(
-    engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int, rests_on: tuple[Dependency, ...]
+    engine: Engine,
+    direction: Direction,
+    subject: PodEnd,
+    peer: End,
+    point: int,
+    ruling: Ruling,
+    rests_on: tuple[Dependency, ...],
 ) -> Reason:
-    found = evidence(engine, direction, subject, peer, point, Bound.OPTIMISTIC)
-    rule, match = _rule_of(found, direction)
+    rule, match = _rule_of(ruling.admitting(point, surely=False), direction)
     options = _left_open(engine, direction, subject, peer, point, otherwise=not rests_on)
     written = tuple(name.replace("_", "-") for name in options)
     whys = [f"that depends on {' and '.join(item.text for item in rests_on)}"] if rests_on else []
     whys += [f"Kubernetes leaves it open, and so does option {', '.join(written)}"] if written else []
     if any(item.what is Matter.NODE for item in rests_on):
         through = f"always allowed {'from' if direction is Direction.INGRESS else 'to'} the pod's own node: "
-    elif found.maybe and not found.sure:
-        through = f"{', '.join(str(policy_ref(policy)) for policy in found.maybe)} may isolate it: "
+    elif ruling.maybe and not ruling.sure:
+        through = f"{', '.join(str(policy_ref(policy)) for policy in ruling.maybe)} may isolate it: "
     else:
         through = f"{rule} may admit it: " if rule else ""
     return Reason(
@@ -160,7 +164,7 @@ def _open(
         tier=Tier.NETWORK_POLICY,
         summary=f"{through}{'; '.join(whys)}",
         semantics=RULES[rests_on[0].what] if rests_on else describe()[options[0]].rule,
-        policies=tuple(policy_ref(policy) for policy in found.policies),
+        policies=tuple(policy_ref(policy) for policy in ruling.policies),
         rule=rule,
         match=match,
         options=written,
@@ -199,10 +203,11 @@ def _denied(
     subject: PodEnd,
     peer: End,
     point: int,
-    policies: tuple[CompiledPolicy, ...],
+    ruling: Ruling,
     *,
     alone: bool,
 ) -> Reason:
+    policies = ruling.policies
     refs = tuple(policy_ref(policy) for policy in policies)
     wanted = Wanted(point, alone=alone)
     nearest = nearest_miss(engine, direction, subject, peer, wanted, policies)
@@ -234,15 +239,15 @@ def _denied(
         semantics="2.8" if refused and nearest is None else "2.3" if left_out else "2.2",
         policies=refs,
         nearest=nearest,
-        options=deciding(engine, direction, subject, peer, point),
+        options=deciding(engine, direction, subject, peer, point, ruling),
     )
 
 
-def _rule_of(found: Evidence, direction: Direction) -> tuple[RuleRef | None, str]:
+def _rule_of(admitting: Admission | None, direction: Direction) -> tuple[RuleRef | None, str]:
     """Return the rule that admits, if one does, and which item of its peers that is."""
-    if found.admitting is None:
+    if admitting is None:
         return None, ""
-    policy, rule, item = found.admitting
+    policy, rule, item = admitting.policy, admitting.grant.rule, admitting.item
     source = policy.source
     match = ""
     if isinstance(source, NetworkPolicy):

@@ -7,7 +7,7 @@ may be there, and a field that the system fills may have any valid value.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from podfence.cluster.addresses import known_addresses
 from podfence.cluster.nodes import node_addresses
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 BORN_WITH: Final = frozenset({"default", "kube-public", "kube-node-lease"})
 """Namespaces that every cluster has, with no label but their name."""
+
+UnsetKind = Literal["Pod", "Node", "AnyNode"]
+"""The kinds of ends of which no address may be known; of the last it is not known which node it is."""
 
 _SERVICE_RANGES: Final = ("10.96.0.0/12", "10.43.0.0/16", "172.30.0.0/16", "172.20.0.0/16", "10.152.183.0/24")
 _POD_RANGES: Final = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "::/0")
@@ -53,6 +56,7 @@ class World:
         self._open = frozenset(opened) - frozenset(closed_kinds(options.world))
         self._unread = unread
         self._unset: dict[tuple[tuple[str, ...], Family], AddressSet] = {}
+        self._holding: dict[tuple[AddressSet, UnsetKind, Family], bool | None] = {}
 
     def as_read(self) -> World:
         """Return the same world without policies that nobody has read."""
@@ -95,6 +99,36 @@ class World:
         known = {number for several in node_addresses(self._state).values() for number in several}
         there = spans.normalize((number, number) for number in known if family_of(number) == family)
         return found | AddressSet(there)
+
+    def unset_addresses(self, kind: UnsetKind, family: Family) -> AddressSet:
+        """Return the addresses that a pod or a node of which none is known may have (semantics 13.6)."""
+        if not self._is_unset(kind):
+            return AddressSet.V4 if family == 4 else AddressSet.V6
+        if kind == "Pod":
+            return self.pod_addresses(family)
+        return self.node_addresses(family, anyone=kind == "AnyNode")
+
+    def _is_unset(self, kind: UnsetKind) -> bool:
+        return self.is_open("Pod" if kind == "Pod" else "Node")
+
+    def holds_unset(self, block: AddressSet, kind: UnsetKind, family: Family) -> bool | None:
+        """Return whether a block holds the address of a pod or node of which none is known; None where that is open.
+
+        A block that is all that the address may be surely does. For a part of it nothing is known, but in a closed
+        world, where an end without an address has none, it does not (semantics 8.6, 13.6).
+        """
+        key = (block, kind, family)
+        if key in self._holding:
+            return self._holding[key]
+        everything = self.unset_addresses(kind, family)
+        inside = block & everything
+        found: bool | None = bool(inside)
+        if inside and inside != everything:
+            found = None if self._is_unset(kind) else False
+        if self:
+            # A world that changes is taken anew, and a closed one stays while policies come and go.
+            self._holding[key] = found
+        return found
 
     def _free(self, ranges: tuple[str, ...], family: Family) -> AddressSet:
         """Return the addresses of ranges that are nobody's and that no policy names one by one."""

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a listing says where a policy may lie that nobody has read (semantics 13.9): everything there depends on it.
+
+What was read still is worth knowing, so a line tells it apart: what was read allows, and what it does not.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from podfence.policy import unknown
+from podfence.sets import PortSet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from podfence.analysis.view import View
+    from podfence.kube.omissions import Gap
+    from podfence.policy.reach import Partition
+    from podfence.policy.verdict import Dependency
+
+Piece = tuple[PortSet, int, str]
+"""Ports, sources, and what the connections of one destination depend on, "" for nothing."""
+
+
+class Unread:
+    """The classes of a view about which policies may say anything that nobody has read."""
+
+    def __init__(self, view: View, *, overlapping: bool = False) -> None:
+        """Look at the namespaces of all classes.
+
+        Lines that are `overlapping` say of all connections at once that they depend, of those too that what was read
+        allows.
+        """
+        self._view = view
+        self.overlapping = overlapping
+        self._by_gaps: dict[tuple[Gap, ...], int] = defaultdict(int)
+        self.bits = 0
+        for name in sorted(view.index.namespaces_of(view.index.all)):
+            gaps = view.engine.world.unread(name)
+            if gaps:
+                self._by_gaps[gaps] |= view.index.in_namespace(name)
+                self.bits |= view.index.in_namespace(name)
+
+    @property
+    def unknown(self) -> tuple[Dependency, ...]:
+        """Return what was not read, each once."""
+        return tuple(unknown.unread(gap.what, gap.remedy) for gap in self._several(self._by_gaps))
+
+    def _several(self, groups: Iterable[tuple[Gap, ...]]) -> tuple[Gap, ...]:
+        return tuple(dict.fromkeys(gap for gaps in groups for gap in gaps))
+
+    def _of(self, number: int) -> tuple[Gap, ...]:
+        return self._view.engine.world.unread(self._view.index.classes[number].namespace)
+
+    def about(self, number: int, other: str = "") -> str:
+        """Return the clause for a class and addresses outside or pods of another namespace, "" if all was read."""
+        return _clause(self._several((self._of(number), self._view.engine.world.unread(other) if other else ())))
+
+    def told(self, destination: int, sources: int, pieces: Iterable[Piece], possible: Partition) -> Iterator[Piece]:
+        """Yield the connections of a destination as what was read says, and those that it denies and others may not.
+
+        `possible` are the sources by the ports that they have if policies that were not read allow everything.
+        """
+        read = list(pieces)
+        for bits, clause in self._apart(destination, sources):
+            denied = [(bits & there, ports) for ports, there in possible.items()] if clause else []
+            for ports, there, depends in read:
+                here = there & bits
+                if here:
+                    yield ports, here, as_read(clause, depends)
+                    if not self.overlapping:
+                        denied = [part for item in denied for part in _without(item, here, ports)]
+            yield from ((ports, there, clause) for there, ports in denied if there and ports)
+
+    def _apart(self, destination: int, sources: int) -> Iterator[tuple[int, str]]:
+        """Yield sources with the clause for connections with a destination."""
+        own = self._of(destination)
+        rest = sources & ~self.bits
+        if rest:
+            yield rest, _clause(own)
+        for gaps, bits in self._by_gaps.items():
+            if bits & sources:
+                yield bits & sources, _clause(self._several((own, gaps)))
+
+
+def as_read(clause: str, depends: str) -> str:
+    """Return what a connection that what was read allows depends on if policies that were not read may say anything."""
+    if not clause:
+        return depends
+    return f"{clause}; what was read {f'says: {depends}' if depends else 'allows it'}"
+
+
+def _clause(gaps: tuple[Gap, ...]) -> str:
+    if not gaps:
+        return ""
+    more = f" and {len(gaps) - 1} more" if len(gaps) > 1 else ""
+    return f"depends on policies that were not read: {gaps[0].what}{more}"
+
+
+def _without(item: tuple[int, PortSet], sources: int, ports: PortSet) -> Iterator[tuple[int, PortSet]]:
+    """Yield what is left of sources with ports without others."""
+    bits, known = item
+    common = bits & sources
+    yield bits ^ common, known
+    yield common, known - ports
