@@ -95,8 +95,8 @@ def test_documents_name_what_was_not_read_as_data() -> None:
     answer = cluster(EVERYWHERE, IN_SHOP).connectivity()
 
     assert [(item.what, item.text, item.supply) for item in answer.unknown] == [
-        (Matter.POLICIES, EVERYWHERE.what, EVERYWHERE.remedy),
-        (Matter.POLICIES, IN_SHOP.what, ""),
+        (Matter.POLICIES, f"policies that were not read: {EVERYWHERE.what}", EVERYWHERE.remedy),
+        (Matter.POLICIES, f"policies that were not read: {IN_SHOP.what}", ""),
     ]
     assert all(item.depends.startswith(UNREAD) for item in answer)
 
