@@ -255,11 +255,19 @@ def test_what_is_too_large_for_one_change_goes_in_slices_and_the_changes_of_othe
 
 
 def test_flows_are_looked_at_after_each_transaction_and_again_a_tenth_of_a_second_later() -> None:
-    world = World(BEGIN, (1.0, [deleted(ALLOW)]))
+    world = World(BEGIN, (1.0, [NOBODY]))
     flows = Flows(world)
     world.play(flows)
     last = world.last()
     assert [when for when in flows.asked if when >= 1.0] == [last, pytest.approx(last + 0.1)]
+
+
+def test_after_a_change_that_only_admits_more_no_flow_is_looked_at() -> None:
+    world = World(BEGIN, (1.0, [deleted(ALLOW)]))
+    flows = Flows(world)
+    world.play(flows)
+    assert world.last() > 1.0
+    assert [when for when in flows.asked if when >= 1.0] == []
 
 
 def test_the_second_look_is_not_put_off_for_ever_while_changes_keep_coming() -> None:
@@ -296,7 +304,7 @@ class Telling(Flows):
 
 
 def test_the_rules_are_told_of_before_established_flows_are_looked_at() -> None:
-    world = World(BEGIN, (1.0, [deleted(ALLOW), Bookmark(2)]))
+    world = World(BEGIN, (1.0, [NOBODY, Bookmark(2)]))
     flows = Telling(world)
     world.play(flows)
     programmed = next(place for place, (_, report) in enumerate(world.reports) if report.revision == 2)
@@ -304,7 +312,7 @@ def test_the_rules_are_told_of_before_established_flows_are_looked_at() -> None:
 
 
 def test_flows_that_cannot_be_looked_at_are_complained_about_and_the_rules_are_in_force() -> None:
-    world = World(BEGIN, (1.0, [deleted(ALLOW), Bookmark(2)]))
+    world = World(BEGIN, (1.0, [NOBODY, Bookmark(2)]))
     flows = Flows(world)
     flows.refuses = True
     world.play(flows)
@@ -317,7 +325,7 @@ def test_flows_that_cannot_be_looked_at_are_complained_about_and_the_rules_are_i
 
 
 def test_flows_that_could_not_be_looked_at_are_looked_at_every_second_until_it_succeeds() -> None:
-    world = World(BEGIN, (1.0, [deleted(ALLOW)]), until=9.0)
+    world = World(BEGIN, (1.0, [NOBODY]), until=9.0)
     flows = Flows(world)
     original = world.receive
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from podfence.agent.node import source as module
-from podfence.agent.node.source import QueueSource
+from podfence.agent.node.source import Beat, QueueSource
 from podfence.agent.source import Bookmark, SourceClosed, Synced
 
 
@@ -73,3 +73,14 @@ def test_what_was_put_before_the_end_is_received_first() -> None:
     assert source.receive(None) == [Synced()]
     with pytest.raises(SourceClosed):
         source.receive(None)
+
+
+def test_a_loop_lives_that_does_not_come_for_notices_while_it_carries_out_one_transaction_after_the_other() -> None:
+    source, done = QueueSource(), [0]
+    source.beat = 0.0
+    beat = Beat(source, lambda: done[0])
+    assert beat.latest == 0.0
+    done[0] += 250
+    seen = beat.latest
+    assert seen > 0.0
+    assert beat.latest == seen

@@ -33,7 +33,7 @@ from podfence.agent.node.metrics import Metrics
 from podfence.agent.node.policy_events import PolicyEvents
 from podfence.agent.node.presence import SOCKET, claimed
 from podfence.agent.node.serving import Serving
-from podfence.agent.node.source import QueueSource
+from podfence.agent.node.source import Beat, QueueSource
 from podfence.agent.node.view import Latest, SourceState, obstacles
 from podfence.agent.wire import schema
 from podfence.dataplane.settings import Settings
@@ -125,6 +125,7 @@ class NodeAgent:
         self._metrics = Metrics(setup.version)
         self._kernel = NodeKernel(setup.node, settings, self._tell)
         self._source = QueueSource(self._kernel.watch)
+        self._beat = Beat(self._source, self._transactions)
         self.agent = Agent(
             self._source,
             setup.node,
@@ -180,8 +181,12 @@ class NodeAgent:
 
     @property
     def beat(self) -> float:
-        """When the loop last came round, in seconds of the monotonic clock."""
-        return self._source.beat
+        """When the loop last came round or got on, in seconds of the monotonic clock."""
+        return self._beat.latest
+
+    def _transactions(self) -> int:
+        enforcer = self.agent.enforcer
+        return 0 if enforcer is None else enforcer.transactions
 
     @property
     def findings(self) -> Sequence[Finding]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from podfence.agent.source import SourceClosed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from podfence.agent.source import Notice
     from podfence.agent.watch import Watch
@@ -68,3 +68,26 @@ class QueueSource:
         if self._closed and not found:
             raise SourceClosed
         return found
+
+
+class Beat:
+    """When the loop was last seen to live.
+
+    It came for notices then, or a transaction more had been carried out than when this was asked before: to make a
+    table with hundreds of thousands of elements takes long, and who is ended meanwhile begins anew for ever.
+    """
+
+    def __init__(self, source: QueueSource, transactions: Callable[[], int]) -> None:
+        """Ask the source, and for how many transactions were carried out."""
+        self._source = source
+        self._transactions = transactions
+        self._count = 0
+        self._grew = source.beat
+
+    @property
+    def latest(self) -> float:
+        """The time by the monotonic clock."""
+        count = self._transactions()
+        if count != self._count:
+            self._count, self._grew = count, time.monotonic()
+        return max(self._source.beat, self._grew)

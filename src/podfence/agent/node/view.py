@@ -83,7 +83,7 @@ class View(Protocol):
 
     @property
     def beat(self) -> float:
-        """When the loop last came round, in seconds of the monotonic clock."""
+        """When the loop last came round or got on, in seconds of the monotonic clock."""
         ...
 
     @property
