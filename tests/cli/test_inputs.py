@@ -277,3 +277,12 @@ def test_a_policy_that_several_files_have_counts_once(run: Run, folder: Path) ->
         policy = manifests.POLICY.replace("name: db, namespace: shop", "name: lost")
         (folder / f"{name}.yaml").write_text(f"# {name}\n{policy}")
     assert "note: 1 policy without a namespace is taken to be in default" in run("list", "-f", "d").stderr
+
+
+def test_of_many_policies_that_were_not_read_a_verdict_names_the_first(run: Run, folder: Path) -> None:
+    for name in "abc":
+        (folder / f"{name}.yaml").write_text(BROKEN)
+    text, document = (run(*QUESTION, "-f", "d", "--keep-going", *flags).stdout for flags in ((), ("-o", "json")))
+    assert "depends on a policy that was not read: d/a.yaml cannot be read, and 2 more places; " in text
+    assert "d/b.yaml" not in text
+    assert len(json.loads(document)["dependsOn"]) == 3

@@ -256,8 +256,8 @@ def test_subfolders_that_were_not_read_are_counted(folder: Path) -> None:
         ),
         (
             {"c/Chart.yaml": "name: c\n", "c/templates/a.yaml": "{{ x }}"},
-            "d/c/templates",
-            "1 chart that is not rendered",
+            "d/c/templates/",
+            "1 chart that is not rendered (d/c) (--helm d/c reads it as helm renders it)",
         ),
         ({"v/values.yaml": "a: 1\n"}, "d/v", "1 file or document without a Kubernetes object"),
         ({"v/x/pod.yaml": POD, "v/values.yaml": "a: 1"}, "d/v", "its subfolders have some; add -R to read them"),

@@ -140,7 +140,9 @@ class Inputs:
         before = len(self.problems), len(self.left_out)
         holds_any = False
         if self._forgiving and self._is_in_chart(folder):
-            self._leave_chart(os.path.dirname(os.path.abspath(folder)))  # noqa: PTH100, PTH120  links stay links
+            parent, name = os.path.split(folder.rstrip("/"))
+            # As typed where that says which folder it is in.
+            self._leave_chart((parent or ".") if name == _TEMPLATES else os.path.dirname(os.path.abspath(folder)))  # noqa: PTH100, PTH120  links stay links
             return
         for path in self._walk(folder):
             holds_any = True

@@ -86,9 +86,22 @@ class Dependency(Value, frozen=True):
 
 
 def told(dependencies: Iterable[Dependency]) -> str:
-    """Return dependencies in one clause: ``the port and the destination pod``; "" for none."""
-    *first, last = [str(item) for item in dependencies] or [""]
+    """Return dependencies in one clause: ``the port and the destination pod``; "" for none.
+
+    Of the policies that were not read only the first is named: a repository has hundreds of places where they may lie.
+    """
+    found = list(dependencies)
+    texts = [str(item) for item in found if item.what is not Matter.POLICIES]
+    if unread := not_read(found):
+        texts.append(f"a policy that was not read: {unread}")
+    *first, last = texts or [""]
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def not_read(dependencies: Iterable[Dependency]) -> str:
+    """Return where a policy may lie that was not read: the first place, and how many more; "" for none."""
+    first, *more = [str(item) for item in dependencies if item.what is Matter.POLICIES] or [""]
+    return f"{first}, and {len(more)} more place{'s' * (len(more) > 1)}" if more else first
 
 
 class Position(Value, frozen=True):
