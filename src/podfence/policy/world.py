@@ -52,7 +52,7 @@ class World:
         self._options = options
         self._open = frozenset(opened) - frozenset(closed_kinds(options.world))
         self._unread = unread
-        self._unset: dict[tuple[tuple[str, ...], Family], AddressSet] = {}
+        self._unset: dict[tuple[tuple[str, ...], Family, bool], AddressSet] = {}
 
     def as_read(self) -> World:
         """Return the same world without policies that nobody has read."""
@@ -82,27 +82,27 @@ class World:
 
     def pod_addresses(self, family: Family) -> AddressSet:
         """Return the addresses that a pod of which none is known may have (semantics 13.6)."""
-        return self._free(self._pod_ranges(family), family)
+        return self._free(self._pod_ranges(family), family, single=False)
 
     def node_addresses(self, family: Family, *, anyone: bool) -> AddressSet:
         """Return the addresses that a node of which none is known may have (semantics 13.6).
 
         If it may be `anyone` of the nodes, it may have the addresses of those that are known.
         """
-        found = self._free(_EVERYWHERE if self._options.pod_cidrs == "any" else _POD_RANGES, family)
+        found = self._free(_EVERYWHERE if self._options.pod_cidrs == "any" else _POD_RANGES, family, single=True)
         if not anyone:
             return found
         known = {number for several in node_addresses(self._state).values() for number in several}
         there = spans.normalize((number, number) for number in known if family_of(number) == family)
         return found | AddressSet(there)
 
-    def _free(self, ranges: tuple[str, ...], family: Family) -> AddressSet:
-        """Return the addresses of ranges that are nobody's and that no policy names one by one."""
-        found = self._unset.get((ranges, family))
+    def _free(self, ranges: tuple[str, ...], family: Family, *, single: bool) -> AddressSet:
+        """Return the addresses of ranges that are nobody's; with the `single` ones that policies name one by one."""
+        found = self._unset.get((ranges, family, single))
         if found is None:
             whole = AddressSet.V4 if family == 4 else AddressSet.V6
-            taken = known_addresses(self._state) | _single(self._state)
-            found = self._unset[ranges, family] = (_union(ranges) & whole) - _union(_NO_HOST) - taken
+            taken = known_addresses(self._state) | (AddressSet.EMPTY if single else _single(self._state))
+            found = self._unset[ranges, family, single] = (_union(ranges) & whole) - _union(_NO_HOST) - taken
         return found
 
     def _pod_ranges(self, family: Family) -> tuple[str, ...]:
@@ -147,7 +147,7 @@ def closed_kinds(setting: str) -> tuple[str, ...]:
 
 
 def _single(state: ClusterState) -> AddressSet:
-    """Return the addresses that blocks name one by one, which are meant for something that is no unknown pod."""
+    """Return the addresses that blocks name one by one: those of nodes and other machines, and of no unknown pod."""
     texts = {
         text
         for table in state.policies.values()
