@@ -160,7 +160,7 @@ def _open(
         tier=Tier.NETWORK_POLICY,
         summary=f"{through}{'; '.join(whys)}",
         semantics=RULES[rests_on[0].what] if rests_on else describe()[options[0]].rule,
-        policies=tuple(policy_ref(policy) for policy in found.policies),
+        policies=tuple(policy_ref(policy) for policy in found.sure),
         rule=rule,
         match=match,
         options=written,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from podfence.cluster.addresses import known_addresses
 from podfence.cluster.nodes import node_addresses
+from podfence.cluster.services import unread_pods
 from podfence.policy.options import KINDS
 from podfence.sets import AddressSet, spans
 from podfence.sets.addresses import family_of
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from podfence.cluster.state import ClusterState
-    from podfence.kube.objects import NetworkPolicy
+    from podfence.kube.objects import Key, NetworkPolicy
     from podfence.kube.omissions import Gap
     from podfence.policy.options import Options
     from podfence.sets.addresses import Family
@@ -52,6 +53,7 @@ class World:
         self._options = options
         self._open = frozenset(opened) - frozenset(closed_kinds(options.world))
         self._unread = unread
+        self._named: dict[int, Key] | None = None
         self._unset: dict[tuple[tuple[str, ...], Family, bool], AddressSet] = {}
 
     def as_read(self) -> World:
@@ -114,6 +116,14 @@ class World:
         told = tuple(text for node in self._state.nodes.values() for text in node.pod_cidrs)
         # Nodes tell the ranges of both families, or of one: then nothing is known of the other.
         return told if _union(told) & (AddressSet.V4 if family == 4 else AddressSet.V6) else _POD_RANGES
+
+    def unread_pod(self, address: int) -> Key | None:
+        """Return the pod that an endpoint says has an address, if that pod was not read (semantics 13.7)."""
+        if "Pod" not in self._open:
+            return None
+        if self._named is None:
+            self._named = unread_pods(self._state)
+        return self._named.get(address)
 
     def service_addresses(self) -> AddressSet:
         """Return the addresses that a Service may have which was not read (semantics 13.8)."""
