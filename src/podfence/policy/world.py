@@ -53,16 +53,28 @@ class World:
         self._options = options
         self._open = frozenset(opened) - frozenset(closed_kinds(options.world))
         self._unread = unread
-        self._named: dict[int, Key] | None = None
+        self._asked = AddressSet.EMPTY
+        self._recorded: dict[int, Key] | None = None
         self._unset: dict[tuple[tuple[str, ...], Family, bool], AddressSet] = {}
 
     def as_read(self) -> World:
         """Return the same world without policies that nobody has read."""
-        return World(self._state, self._options, self._open)
+        return self._with(self._state, ())
 
     def of(self, state: ClusterState) -> World:
         """Return the same world around another state."""
-        return World(state, self._options, self._open, self._unread)
+        return self._with(state, self._unread)
+
+    def naming(self, asked: AddressSet) -> World:
+        """Return the same world for a question that names addresses: what is not known has none of these (13.2)."""
+        result = self._with(self._state, self._unread)
+        result._asked = self._asked | asked  # noqa: SLF001  another of this class
+        return result
+
+    def _with(self, state: ClusterState, unread: tuple[Gap, ...]) -> World:
+        result = World(state, self._options, self._open, unread)
+        result._asked = self._asked
+        return result
 
     def is_open(self, kind: str) -> bool:
         """Return whether there may be more of a kind than what was read."""
@@ -103,7 +115,7 @@ class World:
         found = self._unset.get((ranges, family, single))
         if found is None:
             whole = AddressSet.V4 if family == 4 else AddressSet.V6
-            taken = known_addresses(self._state) | (AddressSet.EMPTY if single else _single(self._state))
+            taken = known_addresses(self._state) | self._asked | (AddressSet.EMPTY if single else _single(self._state))
             found = self._unset[ranges, family, single] = (_union(ranges) & whole) - _union(_NO_HOST) - taken
         return found
 
@@ -121,9 +133,9 @@ class World:
         """Return the pod that an endpoint says has an address, if that pod was not read (semantics 13.7)."""
         if "Pod" not in self._open:
             return None
-        if self._named is None:
-            self._named = unread_pods(self._state)
-        return self._named.get(address)
+        if self._recorded is None:
+            self._recorded = unread_pods(self._state)
+        return self._recorded.get(address)
 
     def service_addresses(self) -> AddressSet:
         """Return the addresses that a Service may have which was not read (semantics 13.8)."""
