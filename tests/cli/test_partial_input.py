@@ -56,6 +56,7 @@ TO_DNS = policy("web", "egress: [{to: [{namespaceSelector: {}, podSelector: {mat
 BY_NAME = policy("x", "ingress: [{ports: [{port: http}]}]")
 TO_DB = policy("web", "egress: [{to: [{podSelector: {matchLabels: {app: db}}}]}]", "Egress")
 FROM_DB = policy("web", "ingress: [{from: [{podSelector: {matchLabels: {app: db}}}]}]")
+BY_ONE = policy("web", "ingress: [{from: [{ipBlock: {cidr: 192.168.50.10/32}}]}]")
 WITHOUT = service("ports: [{port: 5432}]")
 MON = "{apiVersion: v1, kind: Pod, metadata: {name: c, namespace: mon, labels: {app: c}}, spec: {containers: [{name: c, image: i}]}}"
 OUT_OF_MON = policy("c", "egress: [{to: [{namespaceSelector: {matchLabels: {t: s}}}]}]", "Egress", "mon")
@@ -87,6 +88,10 @@ ROWS = [
      "depends on the port"),
     ("two unknowns, one at each end", [MON, MON.replace("mon", "dev").replace("name: c,", "name: web,", 1).replace("app: c", "app: web"), policy("web", "ingress: [{from: [{namespaceSelector: {matchLabels: {t: m}}}]}]", namespace="dev"), OUT_OF_MON], "explain mon/c dev/web 80", 3,
      "Rests on semantics 13.3\n  with t=s: allowed\n  otherwise: denied\n\nIngress to dev/web"),
+    ("the address of a node that a rule names alone", [pod("web"), BY_ONE], "check node shop/web 8443", 3, "depends on the address of the node"),
+    ("an address that the question names is no node's", [NODE, pod("db"), service("type: NodePort, selector: {app: db}, ports: [{port: 80}]"), BY_ONE.replace("app: web", "app: db")], "check 192.168.50.10 shop/svc/db 80", 3, "denied  another node -> shop/db"),
+    ("the same of the API server", [pod("web"), BY_ONE], "check apiserver shop/web 8443", 3, "and the address of the node"),
+    ("the address of a pod is none that a rule names alone", [pod("web"), pod("c"), BY_ONE], "check shop/c shop/web 8443", 1, "the source has no address in it"),
     ("the address of a node", [pod("web"), policy("web", "ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8}}]}]")], "check node shop/web 80", 3,
      "depends on the address of the node (give the nodes: kubectl get nodes -o yaml, and ask about node:NAME)"),
 ]  # fmt: skip

@@ -175,7 +175,7 @@ def _fresh(
     if name != FRESH_NODE:
         yield []
         return
-    for addresses in _addresses(objects, ends, options, 2):
+    for addresses in _addresses(objects, ends, options, 2, of_node=True):
         yield [Node(name=name, labels={}, addresses=addresses)]
 
 
@@ -199,15 +199,16 @@ def _nodes(objects: Sequence[KubeObject], ends: Sequence[End], options: Options)
         if not node.addresses and options.host_network == "node":
             yield [
                 [msgspec.structs.replace(node, addresses=addresses)]
-                for addresses in _addresses(objects, ends, options, slot)
+                for addresses in _addresses(objects, ends, options, slot, of_node=True)
             ]
 
 
 def _addresses(
-    objects: Sequence[KubeObject], ends: Sequence[End], options: Options, slot: int
+    objects: Sequence[KubeObject], ends: Sequence[End], options: Options, slot: int, *, of_node: bool = False
 ) -> list[tuple[str, ...]]:
     """Return addresses that an end may have, one of each family that is assumed, one of each kind.
 
+    Only that of a node is one that a policy names alone.
     Of several of a kind ends at other slots have others.
     """
     blocks = [peer.ip_block for rule in rules(objects) for peer in rule.peers if peer.ip_block is not None]
@@ -217,7 +218,7 @@ def _addresses(
             taken.update(map(parse_address, item.addresses))
         if isinstance(item, Pod):
             taken.update(map(parse_address, item.node_addresses))
-    taken |= set(single_addresses(objects))
+    taken |= set() if of_node else set(single_addresses(objects))
     by_family = [
         [several[slot % len(several)] for several in address_kinds(family, blocks, taken)]
         for family in ASSUMED_FAMILIES[options.pod_families]

@@ -50,6 +50,9 @@ def check(
     refuse_as_source(source)
     if isinstance(source, SelfEndpoint) and isinstance(destination, SelfEndpoint):
         raise EndpointError("self is the pod at the other end: name that")
+    for end in (source, destination):
+        if isinstance(end, AddressesEndpoint) and end.addresses.spans[0][0] == end.addresses.spans[-1][1]:
+            engine = engine.naming(end.addresses)
     parts = judged(engine, source, destination, port)
     verdict = _verdict(engine, source.name, destination.name, port, parts, mend=mend)
     notes = [*_notes(engine, source, destination, port)]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, NodeEndpoint, PodsEndpoint, SelfEndpoint
 from podfence.cluster.members import Member, display_name
 from podfence.cluster.nodes import node_addresses
-from podfence.cluster.services import unread_pod
 from podfence.errors import EndpointError
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
 from podfence.policy.unknown import service
@@ -238,7 +237,7 @@ def _representatives(left: _Group, right: _Group) -> tuple[_Group, _Group]:
 
 def unread_end(engine: Engine, number: int) -> PodEnd | None:
     """Return the pod that an endpoint says has an address, of which nothing else is known (semantics 13.7)."""
-    key = unread_pod(engine.state, number) if engine.world.is_open("Pod") else None
+    key = engine.world.unread_pod(number)
     return PodEnd(Member(key, None, {}, (), (number,)), number, family_of(number), more=True) if key else None
 
 

@@ -72,15 +72,16 @@ def recorded(state: ClusterState, namespace: str, name: str) -> Iterable[Endpoin
     return endpoints.slices if endpoints is not None else ()
 
 
-def unread_pod(state: ClusterState, number: int) -> Key | None:
-    """Return the pod that an endpoint with an address names, if that pod was not read (semantics 13.7)."""
+def unread_pods(state: ClusterState) -> dict[int, Key]:
+    """Return the pods that endpoints name and that were not read, by their addresses (semantics 13.7)."""
     pieces = (*state.slices.values(), *(piece for item in state.endpoints.values() for piece in item.slices))
-    for piece in pieces:
-        for backend in piece.backends:
-            if backend.pod and number in numbers_of(backend.addresses):
-                key = Key("Pod", piece.namespace, backend.pod)
-                return None if key in state.pods else key
-    return None
+    return {
+        number: key
+        for piece in pieces
+        for backend in piece.backends
+        if backend.pod and (key := Key("Pod", piece.namespace, backend.pod)) not in state.pods
+        for number in numbers_of(backend.addresses)
+    }
 
 
 def selected(state: ClusterState, service: Service) -> list[Member]:

@@ -10,6 +10,7 @@ known whether a policy selects it is answered for both. `policy.extent` finds ho
 from __future__ import annotations
 
 import enum
+from copy import copy
 from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING
@@ -79,6 +80,12 @@ class Engine:
     def as_read(self) -> Engine:
         """Return an engine that takes the policies which were read for all there are."""
         return Engine(self.state, self.options, self.world.as_read())
+
+    def naming(self, asked: AddressSet) -> Engine:
+        """Return an engine for a question that names addresses: no pod or node that is not known has one of them."""
+        result = copy(self)
+        result.world = self.world.naming(asked)
+        return result
 
     def policies(self, namespace: str) -> tuple[CompiledPolicy, ...]:
         """Return the compiled policies of a namespace, in order of name."""

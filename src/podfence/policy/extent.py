@@ -319,7 +319,7 @@ def _name(end: PodEnd) -> str:
 
 def _backends(end: PodEnd) -> Dependency:
     if end.member.key.kind == "Pod":
-        return unknown.unread_pod(end.member.namespace, end.member.key.name)
+        return unknown.unread_pod(display_name(end.member.key))
     return unknown.backends(f"{end.member.namespace}/{end.member.key.name}")
 
 

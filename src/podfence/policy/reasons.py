@@ -85,10 +85,11 @@ def reason(
 
 def _unless_unread(read: Reason, rests_on: tuple[Dependency, ...]) -> Reason:
     """Return the reason that follows from what was read, as one that policies may turn which nobody has read."""
+    turned = f"policies that were not read may decide otherwise ({not_read(rests_on)})"
     return replace(
         read,
         decision=Decision.DEPENDS,
-        summary=f"policies that were not read may decide otherwise ({not_read(rests_on)}); what was read says: {read.summary}",
+        summary=f"{turned}; what was read says: {read.summary}",
         semantics=RULES[Matter.POLICIES],
         remedy="",
         remedies=(),
@@ -163,7 +164,7 @@ def _open(
         tier=Tier.NETWORK_POLICY,
         summary=f"{through}{'; '.join(whys)}",
         semantics=RULES[rests_on[0].what] if rests_on else describe()[options[0]].rule,
-        policies=tuple(policy_ref(policy) for policy in ruling.policies),
+        policies=tuple(policy_ref(policy) for policy in ruling.sure),
         rule=rule,
         match=match,
         options=written,

@@ -84,13 +84,14 @@ def backends(name: str) -> Dependency:
     )
 
 
-def unread_pod(namespace: str, name: str) -> Dependency:
-    """Return the labels and ports of a pod that only an endpoint of a Service names (semantics 13.7)."""
+def unread_pod(name: str) -> Dependency:
+    """Return the labels and ports of a pod, as shown, that only an endpoint of a Service names (semantics 13.7)."""
+    space, _, pod = name.partition("/")
     return Dependency(
         Matter.BACKENDS,
-        f"the labels and ports of {namespace}/{name}, which was not read",
-        object=f"{namespace}/{name}",
-        supply=f"give it: kubectl get pod {name} -n {namespace} -o yaml",
+        f"the labels and ports of {name}, which was not read",
+        object=name,
+        supply=f"give it: kubectl get pod {pod} -n {space} -o yaml",
     )
 
 

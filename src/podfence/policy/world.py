@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from podfence.cluster.addresses import known_addresses
 from podfence.cluster.nodes import node_addresses
+from podfence.cluster.services import unread_pods
 from podfence.policy.options import KINDS
 from podfence.sets import AddressSet, spans
 from podfence.sets.addresses import family_of
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from podfence.cluster.state import ClusterState
-    from podfence.kube.objects import NetworkPolicy
+    from podfence.kube.objects import Key, NetworkPolicy
     from podfence.kube.omissions import Gap
     from podfence.policy.options import Options
     from podfence.sets.addresses import Family
@@ -55,16 +56,29 @@ class World:
         self._options = options
         self._open = frozenset(opened) - frozenset(closed_kinds(options.world))
         self._unread = unread
-        self._unset: dict[tuple[tuple[str, ...], Family], AddressSet] = {}
+        self._asked = AddressSet.EMPTY
+        self._recorded: dict[int, Key] | None = None
+        self._unset: dict[tuple[tuple[str, ...], Family, bool], AddressSet] = {}
         self._holding: dict[tuple[AddressSet, UnsetKind, Family], bool | None] = {}
 
     def as_read(self) -> World:
         """Return the same world without policies that nobody has read."""
-        return World(self._state, self._options, self._open)
+        return self._with(self._state, ())
 
     def of(self, state: ClusterState) -> World:
         """Return the same world around another state."""
-        return World(state, self._options, self._open, self._unread)
+        return self._with(state, self._unread)
+
+    def naming(self, asked: AddressSet) -> World:
+        """Return the same world for a question that names addresses: what is not known has none of these (13.2)."""
+        result = self._with(self._state, self._unread)
+        result._asked = self._asked | asked  # noqa: SLF001  another of this class
+        return result
+
+    def _with(self, state: ClusterState, unread: tuple[Gap, ...]) -> World:
+        result = World(state, self._options, self._open, unread)
+        result._asked = self._asked
+        return result
 
     def is_open(self, kind: str) -> bool:
         """Return whether there may be more of a kind than what was read."""
@@ -86,14 +100,14 @@ class World:
 
     def pod_addresses(self, family: Family) -> AddressSet:
         """Return the addresses that a pod of which none is known may have (semantics 13.6)."""
-        return self._free(self._pod_ranges(family), family)
+        return self._free(self._pod_ranges(family), family, single=False)
 
     def node_addresses(self, family: Family, *, anyone: bool) -> AddressSet:
         """Return the addresses that a node of which none is known may have (semantics 13.6).
 
         If it may be `anyone` of the nodes, it may have the addresses of those that are known.
         """
-        found = self._free(_EVERYWHERE if self._options.pod_cidrs == "any" else _POD_RANGES, family)
+        found = self._free(_EVERYWHERE if self._options.pod_cidrs == "any" else _POD_RANGES, family, single=True)
         if not anyone:
             return found
         known = {number for several in node_addresses(self._state).values() for number in several}
@@ -130,13 +144,13 @@ class World:
             self._holding[key] = found
         return found
 
-    def _free(self, ranges: tuple[str, ...], family: Family) -> AddressSet:
-        """Return the addresses of ranges that are nobody's and that no policy names one by one."""
-        found = self._unset.get((ranges, family))
+    def _free(self, ranges: tuple[str, ...], family: Family, *, single: bool) -> AddressSet:
+        """Return the addresses of ranges that are nobody's; with the `single` ones that policies name one by one."""
+        found = self._unset.get((ranges, family, single))
         if found is None:
             whole = AddressSet.V4 if family == 4 else AddressSet.V6
-            taken = known_addresses(self._state) | _single(self._state)
-            found = self._unset[ranges, family] = (_union(ranges) & whole) - _union(_NO_HOST) - taken
+            taken = known_addresses(self._state) | self._asked | (AddressSet.EMPTY if single else _single(self._state))
+            found = self._unset[ranges, family, single] = (_union(ranges) & whole) - _union(_NO_HOST) - taken
         return found
 
     def _pod_ranges(self, family: Family) -> tuple[str, ...]:
@@ -148,6 +162,14 @@ class World:
         told = tuple(text for node in self._state.nodes.values() for text in node.pod_cidrs)
         # Nodes tell the ranges of both families, or of one: then nothing is known of the other.
         return told if _union(told) & (AddressSet.V4 if family == 4 else AddressSet.V6) else _POD_RANGES
+
+    def unread_pod(self, address: int) -> Key | None:
+        """Return the pod that an endpoint says has an address, if that pod was not read (semantics 13.7)."""
+        if "Pod" not in self._open:
+            return None
+        if self._recorded is None:
+            self._recorded = unread_pods(self._state)
+        return self._recorded.get(address)
 
     def service_addresses(self) -> AddressSet:
         """Return the addresses that a Service may have which was not read (semantics 13.8)."""
@@ -182,7 +204,7 @@ def closed_kinds(setting: str) -> tuple[str, ...]:
 
 
 def _single(state: ClusterState) -> AddressSet:
-    """Return the addresses that blocks name one by one, which are meant for something that is no unknown pod."""
+    """Return the addresses that blocks name one by one: those of nodes and other machines, and of no unknown pod."""
     texts = {
         text
         for table in state.policies.values()
