@@ -198,7 +198,7 @@ class Engine:
         """Return the ports that the rules of policies admit together (semantics 1.6)."""
         # Grants of one rule have the same ports, and many rules do.
         matching = {
-            self.ports_of(grant, direction, subject, peer)
+            self.ports_of(grant, direction, subject, peer, bound)
             for policy in policies
             for grant in policy.grants[direction]
             if self.matches_peer(grant, peer, bound)
@@ -262,14 +262,21 @@ class Engine:
         found = self.holds_unset(block, kind_of(peer), peer.family)
         return bound is Bound.OPTIMISTIC if found is None else found
 
-    def ports_of(self, grant: Grant, direction: Direction, subject: PodEnd, peer: End) -> PortSet:
-        """Return the ports of a grant, names looked up on the destination pod (semantics 5.4, 5.5)."""
+    def ports_of(
+        self, grant: Grant, direction: Direction, subject: PodEnd, peer: End, bound: Bound = Bound.OPTIMISTIC
+    ) -> PortSet:
+        """Return the ports of a grant, names looked up on the destination pod (semantics 5.4, 5.5).
+
+        A pod of which not all is known may have any name at any port, or at none (semantics 13.7).
+        """
         if not grant.names:
             return grant.ports
         end = subject if direction is Direction.INGRESS else peer
         if not isinstance(end, PodEnd) or grant.names_in not in (None, end.member.namespace):
             return grant.ports
         if end.more:
+            if bound is Bound.PESSIMISTIC:
+                return grant.ports
             return grant.ports | PortSet.union(PortSet.whole(protocol) for _, protocol in grant.names)
         return grant.ports | self.named_ports(end.member, grant.names)
 

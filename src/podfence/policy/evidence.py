@@ -60,7 +60,7 @@ def _admitting(
 ) -> Admitting | None:
     items: Counter[int] = Counter()
     for grant in policy.grants[direction]:
-        if engine.matches_peer(grant, peer, bound) and point in engine.ports_of(grant, direction, subject, peer):
+        if engine.matches_peer(grant, peer, bound) and point in engine.ports_of(grant, direction, subject, peer, bound):
             return Admitting(policy, grant.rule, items[grant.rule])
         items[grant.rule] += 1
     return None

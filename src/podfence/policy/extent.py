@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import reduce
+from itertools import chain
 from operator import and_
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -96,7 +97,7 @@ class _Question:
         unread = tuple(self._unread(source, destination))
         found = self._find(source, destination, high - low)
         if found is None:
-            return Extent(low, high, unread)
+            return Extent(low, high, (*unread, *self._unnamed(source, destination, high - low)))
         self._left -= 1
         if self._left < 0:
             return Extent(low, high, (*unread, found.what))
@@ -128,7 +129,7 @@ class _Question:
 
     def _meanings(self, what: Dependency, value: str, answer: Extent) -> Iterator[Meaning]:
         within = next((other for other in answer.rests_on if _same(what, other)), None)
-        if within is None:
+        if within is None or not within.values:
             yield Meaning(value, answer.decision(self._asked))
             return
         for meaning in within.values:
@@ -143,6 +144,21 @@ class _Question:
                     yield unknown.unread(gap.what, gap.remedy)
                 if isinstance(peer, AddressEnd) and peer.behind is not None:
                     yield peer.behind
+
+    def _unnamed(self, source: End, destination: End, doubt: PortSet) -> Iterator[Dependency]:
+        """Yield what is not known of a destination of which nobody knows the names of its ports, if they matter."""
+        if not (isinstance(destination, PodEnd) and destination.more):
+            return
+        for direction in self._directions:
+            subject, peer = _sides(direction, source, destination)
+            if not isinstance(subject, PodEnd):
+                continue
+            for policy in chain.from_iterable(self._engine.concerned(direction, subject)):
+                for grant in policy.grants[direction]:
+                    ends = (grant, direction, subject, peer)
+                    if grant.names and (self._engine.ports_of(*ends) - grant.ports) & doubt:
+                        yield _backends(destination)
+                        return
 
     # What is open
 

@@ -79,9 +79,9 @@ def backends(name: str) -> Dependency:
 
 
 def unread_pod(name: str) -> Dependency:
-    """Return the labels of a pod, as shown, of which only endpoints of a Service tell (semantics 13.7)."""
+    """Return a pod, as shown, of which only endpoints of a Service tell (semantics 13.7)."""
     return Dependency(
-        Matter.BACKENDS, f"the labels of pod {name}", object=name, supply="give it: kubectl get pods -o yaml"
+        Matter.BACKENDS, f"the labels and ports of pod {name}", object=name, supply="give it: kubectl get pods -o yaml"
     )
 
 
