@@ -85,6 +85,9 @@ def test_a_pod_that_only_endpoints_name_may_have_any_labels(selects: bool) -> No
     assert decided("one", "svc/web", 80, *there, policy("other", app("other"), ingress=[])) == (
         "allowed" if selects else "depends"
     )
+    # So may its ports be named, or not.
+    by_name = policy("by-name", ingress=[rule(ports=[PolicyPort("TCP", "http")])])
+    assert decided("one", "svc/web", 80, *there, by_name) == "depends"
     assert decided("two", "node:n1", 31901, *there, about_all) == "denied"
 
 

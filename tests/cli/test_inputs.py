@@ -283,6 +283,6 @@ def test_of_many_policies_that_were_not_read_a_verdict_names_the_first(run: Run,
     for name in "abc":
         (folder / f"{name}.yaml").write_text(BROKEN)
     text, document = (run(*QUESTION, "-f", "d", "--keep-going", *flags).stdout for flags in ((), ("-o", "json")))
-    assert "depends on a policy that was not read: d/a.yaml cannot be read, and 2 more places; " in text
+    assert "depends on policies that were not read: d/a.yaml cannot be read, and 2 more places; " in text
     assert "d/b.yaml" not in text
     assert len(json.loads(document)["dependsOn"]) == 3

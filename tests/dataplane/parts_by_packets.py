@@ -26,7 +26,7 @@ from tests.dataplane.prober import TRAFFIC, Probe, Prober
 from tests.twin.drawn import BEHIND, Drawing, is_complete
 from tests.twin.drawn import OUTSIDE as ELSEWHERE
 from tests.twin.partial import as_pods, partial_cluster
-from tests.twin.partial_services import partial_services, with_host_ports
+from tests.twin.partial_services import HOST_PORT, partial_services, with_host_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -131,7 +131,11 @@ def _questions(
     ends = list(_ends(objects, there))
     for source, destination in permutations(ends, 2):
         if source.is_pod or destination.is_pod:
+            # No scheduler puts a hostPort beside a hostNetwork pod that listens there.
+            at_host = destination.in_cluster and not (destination.is_pod or destination.is_node)
             for kind, number in TRAFFIC:
+                if at_host and number == HOST_PORT:
+                    continue
                 yield _Question(source, destination.text, kind, number, destination.addresses)
     for service in (item for item in objects if isinstance(item, Service)):
         families = {

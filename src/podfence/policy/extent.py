@@ -132,7 +132,7 @@ class _Question:
 
     def _meanings(self, what: Dependency, value: str, answer: Extent) -> Iterator[Meaning]:
         within = next((other for other in answer.rests_on if _same(what, other)), None)
-        if within is None:
+        if within is None or not within.values:
             yield Meaning(value, answer.decision(self._asked))
             return
         for meaning in within.values:

@@ -17,7 +17,7 @@ from podfence.policy.options import describe
 from podfence.policy.references import has_idle_rules, is_by_default, policy_ref, rule_ref
 from podfence.policy.remedies import remedies
 from podfence.policy.unknown import RULES, option
-from podfence.policy.verdict import Decision, Direction, Matter, Reason, RuleRef, Tier, not_read
+from podfence.policy.verdict import Decision, Direction, Matter, Reason, RuleRef, Tier
 from podfence.policy.wording import Wanted, end_name, match_text, shortened
 from podfence.sets import PortSet
 from podfence.sets.ports import OTHER_POINT
@@ -85,11 +85,10 @@ def reason(
 
 def _unless_unread(read: Reason, rests_on: tuple[Dependency, ...]) -> Reason:
     """Return the reason that follows from what was read, as one that policies may turn which nobody has read."""
-    turned = f"policies that were not read may decide otherwise ({not_read(rests_on)})"
     return replace(
         read,
         decision=Decision.DEPENDS,
-        summary=f"{turned}; what was read says: {read.summary}",
+        summary=f"policies that were not read may decide otherwise; what was read says: {read.summary}",
         semantics=RULES[Matter.POLICIES],
         remedy="",
         remedies=(),

@@ -93,14 +93,15 @@ def told(dependencies: Iterable[Dependency]) -> str:
     found = list(dependencies)
     texts = [str(item) for item in found if item.what is not Matter.POLICIES]
     if unread := not_read(found):
-        texts.append(f"a policy that was not read: {unread}")
+        texts.append(f"policies that were not read: {unread}")
     *first, last = texts or [""]
     return f"{', '.join(first)} and {last}" if first else last
 
 
 def not_read(dependencies: Iterable[Dependency]) -> str:
     """Return where a policy may lie that was not read: the first place, and how many more; "" for none."""
-    first, *more = [str(item) for item in dependencies if item.what is Matter.POLICIES] or [""]
+    unread = (item for item in dependencies if item.what is Matter.POLICIES)
+    first, *more = [f"{item.object} ({item.supply})" if item.supply else item.object for item in unread] or [""]
     return f"{first}, and {len(more)} more place{'s' * (len(more) > 1)}" if more else first
 
 
