@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from podfence.dataplane.program import NodeProgram, PortProgram, Ranges, SharedKey
 
-_MOST: Final = 20_000
+_MOST: Final = 5_000
 """How many programs of peers, sets and ranges are compared for one change; a walk takes less than more of them."""
 
 _Sets = dict["SharedKey", frozenset[int]]
