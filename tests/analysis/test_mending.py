@@ -65,3 +65,12 @@ def test_parts_that_one_change_admits_are_not_told_apart() -> None:
     verdict = Cluster.from_objects(objects).explain("shop/*", "shop/db", 80)
 
     assert (verdict.decision, verdict.parts) == (Decision.DENIED, ())
+
+
+def test_of_many_connections_that_are_denied_alike_the_first_is_told_and_said_to_be() -> None:
+    crowd = [pod(f"p{number}", f"10.1.{number}.1", labels={"n": str(number)}) for number in range(11)]
+    objects: list[KubeObject] = [space("shop"), *crowd, policy("p", ingress=[])]
+    verdict = Cluster.from_objects(objects).explain("shop/*", "shop/*", 80)
+
+    assert (verdict.decision, verdict.parts) == (Decision.DENIED, ())
+    assert verdict.notes[0] == "this is about shop/p0 -> shop/p1, the first of 110 connections"

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from podfence.policy.engine import Engine
     from podfence.policy.verdict import Dependency
 
+_MOST_PARTS: Final = 100
+"""Of more parts than this that are decided alike only the first is told."""
+
 
 def check(
     engine: Engine, source: Endpoint, destination: Endpoint, port: PortQuestion, *, mend: bool = False
@@ -55,7 +58,7 @@ def check(
             engine = engine.naming(end.addresses)
     parts = judged(engine, source, destination, port)
     verdict = _verdict(engine, source.name, destination.name, port, parts, mend=mend)
-    notes = [*_notes(engine, source, destination, port)]
+    notes = [*verdict.notes, *_notes(engine, source, destination, port)]
     if verdict.decision is not Decision.ALLOWED:
         notes += addressed(engine, source, destination, port)
     return msgspec.structs.replace(
@@ -101,8 +104,13 @@ def _verdict(
     if len(decisions) == 1:
         whole = _part_verdict(engine, _named(parts[0]), over="", mend=mend)
         whole = msgspec.structs.replace(whole, source=source, destination=destination, port=port.text)
-        is_told = whole.decision is Decision.DEPENDS or (mend and whole.decision is Decision.DENIED)
-        return _with_parts(whole, _details(engine, parts, mend=mend)) if is_told and len(parts) > 1 else whole
+        if len(parts) == 1 or whole.decision is Decision.ALLOWED or (whole.decision is Decision.DENIED and not mend):
+            return whole
+        if len(parts) > _MOST_PARTS:
+            pair = parts[0].pair
+            note = f"this is about {pair.source_name} -> {pair.destination_name}, the first of {len(parts)} connections"
+            return msgspec.structs.replace(whole, notes=(note,))
+        return _with_parts(whole, _details(engine, parts, mend=mend))
     details = _details(engine, parts, mend=mend)
     # The reasons shown first are those of what is not allowed: that is what people ask about.
     shown = next(detail for detail in details if detail.decision is not Decision.ALLOWED)
