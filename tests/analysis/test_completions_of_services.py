@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from podfence.api import Cluster
-from podfence.kube.objects import EndpointSlice, Service, ServicePort, Workload
+from podfence.kube.objects import EndpointSlice, Pod, Service, ServicePort, Workload
 from podfence.policy.options import Options
 from tests.analysis.test_check_against_twin import DECISIONS
 from tests.analysis.test_completions import end_text
@@ -23,14 +23,13 @@ from tests.twin.effort import LONG
 from tests.twin.partial import as_pods, partial_cluster
 from tests.twin.partial_services import partial_services
 from tests.twin.paths import PathTwin
-from tests.twin.question import AddressEnd, Answer, End, NodeEnd, PodEnd, agreement
+from tests.twin.question import AddressEnd, Answer, End, NodeEnd, PodEnd, Traffic, agreement
 from tests.twin.services import ServiceTwin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from podfence.kube.objects import KubeObject
-    from tests.twin.question import Traffic
     from tests.twin.twin import Place
 
 SEEDS = 2000 if LONG else 16
@@ -39,6 +38,10 @@ FEW, MANY = 25, 400 if LONG else 100
 """So many completions are drawn for a firm verdict, and for one that depends until two of them differ."""
 
 CLIENT = "203.0.113.9"
+PERHAPS = Service(
+    namespace="default", name="perhaps", ports=(ServicePort(80, 80, "TCP", "one"),), addresses=("10.96.7.7",)
+)
+"""A Service that was not read, and of which it is asked by its address (13.8)."""
 
 
 class CompleteTwin(ServiceTwin):
@@ -60,13 +63,14 @@ class Question(NamedTuple):
     port: ServicePort
     node: str = ""
     external: str = ""
+    address: str = ""
 
     @property
     def to(self) -> str:
         """The other end as people write it."""
-        return self.external or (
-            f"node:{self.node}" if self.node else f"{self.service.namespace}/svc/{self.service.name}"
-        )
+        if self.node:
+            return f"node:{self.node}"
+        return self.external or self.address or f"{self.service.namespace}/svc/{self.service.name}"
 
     @property
     def at(self) -> str:
@@ -79,6 +83,9 @@ def questions(random: Random, objects: Sequence[KubeObject], pods: Sequence[Kube
     """Yield some connections that policies and Services decide together."""
     workloads = {(item.namespace, item.name) for item in objects if isinstance(item, Workload)}
     sources = [PodEnd(end.namespace, end.name) for end in boundaries.pod_ends(pods)]
+    for item in pods:
+        if isinstance(item, Pod) and not item.template.host_network:
+            yield Question(PodEnd(item.namespace, item.name), PERHAPS, PERHAPS.ports[0], address=PERHAPS.addresses[0])
     for service in (item for item in objects if isinstance(item, Service)):
         # Whether pods of a workload reach themselves or each other is another question.
         starts = [end for end in sources if (end.namespace, end.name) not in workloads]
@@ -110,6 +117,9 @@ def answer(question: Question, objects: Sequence[KubeObject], options: Options) 
     ends = {twin.services.end_at(backend.addresses[0]) for item in behind for backend in item.backends}
     if source in ends or not is_complete(service, alone):
         return None
+    if question.address and not behind:
+        # It may be nobody's, or that of a Service without a backend.
+        return agreement([Answer.NO, twin.twin.allowed(source, AddressEnd(question.address), Traffic("TCP", 80))])
     if question.node:
         return twin.node_port(source, question.node, question.port)
     if question.external and isinstance(source, PodEnd):
@@ -135,7 +145,7 @@ def compared(seed: int, seen: Counter[str]) -> None:
     objects = [*part, *partial_services(seed, part)]
     pods = as_pods(objects)
     cluster = Cluster.from_objects(objects, options)
-    drawing = Drawing(pods, options, (CLIENT, OUTSIDE))
+    drawing = Drawing([*pods, PERHAPS], options, (CLIENT, OUTSIDE))
     drawn: list[list[KubeObject]] = []
     for question in questions(random, objects, pods):
         verdict = cluster.check(end_text(objects, question.source), question.to, question.at)

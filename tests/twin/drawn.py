@@ -196,10 +196,12 @@ class _Completion:
         if kind < 0.25:
             address = random.choice(self.addresses())
         elif kind < 0.6:
-            spaces = [item.name for item in objects if isinstance(item, Namespace)] or [service.namespace]
-            pod = msgspec.structs.replace(self.backend(service, {}), namespace=random.choice(spaces))
+            # It may also be in a namespace that nothing mentions.
+            space = self.space(f"{BEHIND}-{service.name}")
+            spaces = [space, *(item for item in objects if isinstance(item, Namespace))]
+            pod = msgspec.structs.replace(self.backend(service, {}), namespace=random.choice(spaces).name)
             if not any(_is_selected(item, pod) for item in self.drawing.backed):
-                yield pod
+                yield from (space, pod)
                 address = random.choice(pod.addresses)
         ports = tuple(
             EndpointPort(random.choice(NUMBERS[port.protocol]), port.protocol, port.name) for port in service.ports
