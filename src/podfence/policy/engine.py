@@ -10,6 +10,7 @@ known whether a policy selects it is answered for both. `policy.extent` finds ho
 from __future__ import annotations
 
 import enum
+from copy import copy
 from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING
@@ -77,8 +78,10 @@ class Engine:
         return Engine(self.state, options, self.world)
 
     def as_read(self) -> Engine:
-        """Return an engine that takes the policies which were read for all there are."""
-        return Engine(self.state, self.options, self.world.as_read())
+        """Return an engine that takes the policies which were read for all there are, and has them in common."""
+        other = copy(self)
+        other.world = self.world.as_read()
+        return other
 
     def policies(self, namespace: str) -> tuple[CompiledPolicy, ...]:
         """Return the compiled policies of a namespace, in order of name."""

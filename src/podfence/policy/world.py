@@ -60,7 +60,7 @@ class World:
 
     def as_read(self) -> World:
         """Return the same world without policies that nobody has read."""
-        return World(self._state, self._options, self._open)
+        return World(self._state, self._options, self._open) if self._unread else self
 
     def of(self, state: ClusterState) -> World:
         """Return the same world around another state."""
