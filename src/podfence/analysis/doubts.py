@@ -41,16 +41,34 @@ _SOURCES, _DESTINATIONS = "the labels of the sources' namespaces", "the labels o
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """How far a pair of classes is allowed in each family that both have, and what it depends on, "" for nothing."""
+    """What a pair of classes depends on, "" for nothing, and its ports as `outcomes` tells them."""
 
-    extents: Mapping[Family, Extent]
     why: str
-    rests_on: tuple[Dependency, ...] = ()
+    rests_on: tuple[Dependency, ...]
+    outcomes: tuple[tuple[PortSet, str], ...]
 
     @property
     def meaning(self) -> object:
         """What a listing says of the pair."""
-        return self.why, *((family, item.low, item.high) for family, item in self.extents.items())
+        return self.why, self.outcomes
+
+
+def outcomes(extents: Mapping[Family, Extent], why: str) -> Iterator[tuple[PortSet, str]]:
+    """Yield the ports that are surely allowed, allowed in one family only, and open."""
+    if not extents:
+        return
+    surely, anywhere, maybe = PortSet.ALL, PortSet.EMPTY, PortSet.EMPTY
+    for found in extents.values():
+        surely &= found.low
+        anywhere |= found.low
+        maybe |= found.high
+    if surely:
+        yield surely, ""
+    for family, found in extents.items():
+        if found.low - surely:
+            yield found.low - surely, f"IPv{family} only"
+    if maybe - anywhere:
+        yield maybe - anywhere, f"depends on {why}"
 
 
 class Doubts:
@@ -140,15 +158,16 @@ class Doubts:
         }
         rests = tuple(item for found in extents.values() for item in found.rests_on)
         sending = next(iter(one.values())).member.namespace
-        return Settled(extents, self._why(_word(item, sending) for item in rests), rests)
+        why = self._why(_word(item, sending) for item in rests)
+        return Settled(why, rests, tuple(outcomes(extents, why)))
 
     def _note(self, answer: Settled, sources: int) -> None:
         """Note what a pair depends on, by the names that it has for these sources."""
         for item in answer.rests_on:
             if item.what is Matter.NAMESPACE_LABELS:
-                names = self._view.index.namespaces_of(sources) if _SOURCES in answer.why else set()
-                for name in names & self._spaces:
-                    self._meet(unknown.namespace_labels(name))
+                for name in self._spaces if _SOURCES in answer.why else ():
+                    if self._view.index.in_namespace(name) & sources:
+                        self._meet(unknown.namespace_labels(name))
             elif item.what is not Matter.ADDRESS:
                 self._meet(msgspec.structs.replace(item, values=()))
 

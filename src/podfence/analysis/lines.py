@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from podfence.analysis.doubts import outcomes
 from podfence.analysis.pairs import as_ends
 from podfence.analysis.unread import as_read
 from podfence.policy.ends import NodeEnd, PodEnd
@@ -16,7 +17,7 @@ from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet, members
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     from podfence.analysis.doubts import Doubts
     from podfence.analysis.unread import Piece, Unread
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
     from podfence.policy.options import Options
     from podfence.policy.reach import AddressPartition, Partition, Reach, Scenario
     from podfence.sets.addresses import Family
+
+_Vector = tuple[PortSet | None, ...]
+"""The ports of a pair in each scenario, None where it has none of its addresses."""
+
+_Said = tuple[bool, tuple[tuple[PortSet, str], ...]]
+"""Whether something is open, and the ports with what they depend on otherwise."""
 
 _LARGE = 8
 _CHUNK = 512
@@ -111,6 +118,7 @@ def _between_pods(
 ) -> dict[tuple[int, PortSet, str], int]:
     scenarios = doubts.scenarios
     found: dict[tuple[int, PortSet, str], int] = defaultdict(int)
+    known: dict[_Vector, _Said] = {}
     total = sum(destinations.bit_count() for destinations, sources in question.blocks if sources)
     done = 0
     for destinations, sources in _chunks(question.blocks):
@@ -128,7 +136,7 @@ def _between_pods(
         for number in members(destinations):
             asked = question.ports_into(number)
             rows = [answer.get(number) for answer in answers]
-            pieces: Iterable[Piece] = _combine(doubts, number, universes, rows, sources)
+            pieces: Iterable[Piece] = _combine(doubts, number, universes, rows, sources, known)
             if unread.bits:
                 pieces = unread.told(number, sources, pieces, _in_any(row[number] for row in anything if number in row))
             for ports, bits, depends in pieces:
@@ -180,25 +188,38 @@ def _joined(found: dict[tuple[int, PortSet, str], int]) -> dict[tuple[int, PortS
 
 
 def _combine(
-    doubts: Doubts, number: int, universes: list[int], rows: list[Partition | None], sources: int
+    doubts: Doubts,
+    number: int,
+    universes: list[int],
+    rows: list[Partition | None],
+    sources: int,
+    known: dict[_Vector, _Said],
 ) -> Iterator[tuple[PortSet, int, str]]:
-    """Yield (ports, sources, what it depends on) of one destination from its answer in each scenario."""
+    """Yield (ports, sources, what it depends on) of one destination from its answer in each scenario.
+
+    `known` is what was said before of equal answers in all scenarios.
+    """
     scenarios = doubts.scenarios
     unsure = sources if doubts.unsure >> number & 1 else sources & doubts.unsure
     if len(scenarios) == 1 and not unsure:
         for ports, bits in (rows[0] or {}).items():
             yield ports, bits, ""
         return
-    blocks: list[tuple[int, tuple[PortSet | None, ...]]] = [(sources, ())]
+    blocks: list[tuple[int, _Vector]] = [(sources, ())]
     for universe, row in zip(universes, rows, strict=True):
         blocks = [piece for bits, vector in blocks for piece in _refine(bits, vector, universe, row)]
     for bits, vector in blocks:
-        extents = _extents(scenarios, vector)
-        doubtful = bits if any(item.low != item.high for item in extents.values()) else bits & unsure
+        said = known.get(vector)
+        if said is None:
+            extents = _extents(scenarios, vector)
+            is_open = any(item.low != item.high for item in extents.values())
+            said = known[vector] = (is_open, tuple(outcomes(extents, "")))
+        is_open, firm = said
+        doubtful = bits if is_open else bits & unsure
         for apart, settled in doubts.settled(number, doubtful) if doubtful else ():
-            yield from ((ports, apart, why) for ports, why in _outcomes(settled.extents, settled.why))
+            yield from ((ports, apart, why) for ports, why in settled.outcomes)
         if bits ^ doubtful:
-            yield from ((ports, bits ^ doubtful, why) for ports, why in _outcomes(extents, ""))
+            yield from ((ports, bits ^ doubtful, why) for ports, why in firm)
 
 
 def _in_any(rows: Iterable[Partition]) -> Partition:
@@ -218,9 +239,7 @@ def _in_any(rows: Iterable[Partition]) -> Partition:
     return found
 
 
-def _refine(
-    bits: int, vector: tuple[PortSet | None, ...], universe: int, row: Partition | None
-) -> Iterator[tuple[int, tuple[PortSet | None, ...]]]:
+def _refine(bits: int, vector: _Vector, universe: int, row: Partition | None) -> Iterator[tuple[int, _Vector]]:
     rest = bits
     for ports, there in (row or {}).items():
         common = rest & there
@@ -235,7 +254,7 @@ def _refine(
         yield rest ^ inside, (*vector, None)
 
 
-def _extents(scenarios: tuple[Scenario, ...], vector: tuple[PortSet | None, ...]) -> dict[Family, Extent]:
+def _extents(scenarios: tuple[Scenario, ...], vector: _Vector) -> dict[Family, Extent]:
     """Return how far a pair is allowed in each family that both have."""
     found: dict[Family, Extent] = {}
     for scenario, ports in zip(scenarios, vector, strict=True):
@@ -243,24 +262,6 @@ def _extents(scenarios: tuple[Scenario, ...], vector: tuple[PortSet | None, ...]
             known = found.get(scenario.family, Extent(ports, ports))
             found[scenario.family] = Extent(known.low & ports, known.high | ports)
     return found
-
-
-def _outcomes(extents: Mapping[Family, Extent], why: str) -> Iterator[tuple[PortSet, str]]:
-    """Yield the ports that are surely allowed, allowed in one family only, and open."""
-    if not extents:
-        return
-    surely, anywhere, maybe = PortSet.ALL, PortSet.EMPTY, PortSet.EMPTY
-    for found in extents.values():
-        surely &= found.low
-        anywhere |= found.low
-        maybe |= found.high
-    if surely:
-        yield surely, ""
-    for family, found in extents.items():
-        if found.low - surely:
-            yield found.low - surely, f"IPv{family} only"
-    if maybe - anywhere:
-        yield maybe - anywhere, f"depends on {why}"
 
 
 def _outside(

@@ -78,8 +78,10 @@ class Engine:
         return Engine(self.state, options, self.world)
 
     def as_read(self) -> Engine:
-        """Return an engine that takes the policies which were read for all there are."""
-        return Engine(self.state, self.options, self.world.as_read())
+        """Return an engine that takes the policies which were read for all there are, and has them in common."""
+        other = copy(self)
+        other.world = self.world.as_read()
+        return other
 
     def naming(self, asked: AddressSet) -> Engine:
         """Return an engine for a question that names addresses: no pod or node that is not known has one of them."""

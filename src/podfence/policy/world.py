@@ -63,7 +63,7 @@ class World:
 
     def as_read(self) -> World:
         """Return the same world without policies that nobody has read."""
-        return self._with(self._state, ())
+        return self._with(self._state, ()) if self._unread else self
 
     def of(self, state: ClusterState) -> World:
         """Return the same world around another state."""
