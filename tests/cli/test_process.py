@@ -146,7 +146,7 @@ def test_what_is_missing_from_an_answer_fits_a_terminal(tmp_path: Path) -> None:
     shown = _on_a_terminal(["list", "-f", str(tmp_path), "-q", "--keep-going"], COLUMNS="44", NO_COLOR="1").splitlines()
 
     assert shown[0].startswith("incomplete:")
-    assert max(len(line) for line in shown if str(tmp_path) not in line) <= 44
+    assert max(map(len, shown)) <= 44
 
 
 def test_the_options_fit_a_terminal() -> None:
