@@ -96,7 +96,7 @@ def _where(pair: Pair, place: _Places) -> str:
     texts = []
     if _is_unplaced(pair.destination):
         texts.append(f"{pair.destination_name} runs on {place.backend}")
-    if _is_unplaced(pair.source):
+    if _is_unplaced(pair.source) and not (texts and place.source == _THAT_NODE):
         at = place.source
         if at == _THAT_NODE and not texts:
             at = "the same node" if place.backend == _THAT_NODE else _ELSEWHERE
