@@ -211,7 +211,7 @@ class Agent:
 
     def _take_event(self, event: Event, now: float) -> None:
         if self._model is not None:
-            if self._turns.keep(event):
+            if self._turns.keep(event, (change.event for change in self._changes)):
                 self._received.note(event, now)
                 return
             for earlier in self._turns.before(event):
