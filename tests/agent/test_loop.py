@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from podfence.agent.source import Notice
     from podfence.dataplane.conntrack import Settled
     from podfence.kube.objects import KubeObject
+    from podfence.nft.runner import Contents
+    from podfence.nft.table import Table
 
 NODE = Node(name="n1", labels={}, pod_cidrs=("10.0.0.0/24",))
 WEB = pod("web", "10.0.0.1", node="n1")
@@ -406,6 +408,23 @@ def test_the_whole_table_is_compared_every_minute_and_when_asked() -> None:
     world = World(BEGIN, (30.0, [Verify()]), until=200.0).play()
     looked = [round(when - 1000) for when, report in world.reports if report.drift is not None]
     assert looked == [30, 90, 150]
+
+
+class Slow(World):
+    """A kernel that takes two seconds to give all of the table."""
+
+    def contents(self, table: Table) -> Contents:
+        self.now += 2.0
+        return super().contents(table)
+
+
+@pytest.mark.parametrize(("told", "compared"), [(False, [62, 124, 186, 248, 310]), (True, [62, 264])])
+def test_comparisons_that_take_long_are_rarer_where_the_kernel_tells_of_changes(
+    told: bool, compared: list[int]
+) -> None:
+    world = Slow(BEGIN, until=320.0)
+    world.play(watch=Others(world) if told else None)
+    assert [round(when) for when in world.compared()] == compared
 
 
 def test_a_change_of_the_table_by_others_is_looked_at_at_once() -> None:
