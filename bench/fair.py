@@ -18,6 +18,7 @@ from bench.hostile import NAMESPACE, NODE, SHAPES, different_pods, some_pods
 from bench.policies import NAME_LABEL, labelled
 from podfence.agent.loop import Agent
 from podfence.agent.source import Bookmark, SourceClosed, Synced
+from podfence.agent.watch import KernelWatch
 from podfence.cluster.state import Event, EventType
 from podfence.dataplane.settings import Settings
 from podfence.kube.objects import (
@@ -204,7 +205,7 @@ def main() -> None:
     source = _Source()
     marks = _write(source, pods, changes)
     with DirectRunner() as runner:
-        agent = Agent(source, NODE, runner, Options(), Settings(), source.told, clock=source.now)
+        agent = Agent(source, NODE, runner, Options(), Settings(), source.told, watch=KernelWatch(), clock=source.now)
         agent.run()
     phases: dict[str, dict[str, object]] = {}
     for phase, begin, end in zip(_PHASES, marks, [*marks[1:], float("inf")], strict=True):

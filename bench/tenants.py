@@ -22,6 +22,7 @@ MEMORY: Final = 300.0
 STEEPEST: Final = 1.15
 OLDER: Final = 1.1
 WAITING: Final = 0.25
+_CHANGES: Final = 200
 AGENT_MEMORY: Final = 512
 
 _SHAPES: Final[dict[str, tuple[tuple[int, int], tuple[int, int]]]] = {
@@ -89,7 +90,7 @@ def section(_: Path, *, quick: bool) -> Section:
             (_named(shape, size), duration(seconds), f"{memory:.0f} MiB", "refused", "**no**" if failed else "yes")
         )
     lines = [*table(("policy", "time", "memory", "exponent", "met"), rows), ""]
-    waits, too_long = _waits(100 if quick else 400)
+    waits, too_long = _waits(_CHANGES)
     ages, failed = _ages(20_000 if quick else 200_000)
     return Section(TITLE, _TEXT, (*lines, *waits, "", *ages), missed + too_long + failed)
 
@@ -138,7 +139,8 @@ def _waits(count: int) -> tuple[tuple[str, ...], bool]:
         "Changes of one tenant, twenty a second, while another one does harm for 30 pods with a small policy each, in "
         "a cluster of 2,000 pods that all differ. Times are those of the processor, and what the agent waits for, as "
         f"on a machine with nothing else to do. The agent's memory was {found['mib']} MiB at most{where}. The goal is "
-        f"that 99 of 100 wait for {duration(WAITING)} at most, with a limit of {AGENT_MEMORY} MiB."
+        f"that 99 of 100 wait for {duration(WAITING)} at most, with a limit of {AGENT_MEMORY} MiB. Not among it is the "
+        "comparison of the whole table, which all wait for, and which takes some seconds with such policies."
     )
     head = ("meanwhile", "p50", "p99", "slowest", "of the quiet p50", "longest step", "met")
     return (text, "", *table(head, rows)), failed

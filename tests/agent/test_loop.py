@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from podfence.agent.source import Notice
     from podfence.dataplane.conntrack import Settled
     from podfence.kube.objects import KubeObject
+    from podfence.nft.runner import Contents
+    from podfence.nft.table import Table
 
 NODE = Node(name="n1", labels={}, pod_cidrs=("10.0.0.0/24",))
 WEB = pod("web", "10.0.0.1", node="n1")
@@ -408,6 +410,23 @@ def test_the_whole_table_is_compared_every_minute_and_when_asked() -> None:
     assert looked == [30, 90, 150]
 
 
+class Slow(World):
+    """A kernel that takes two seconds to give all of the table."""
+
+    def contents(self, table: Table) -> Contents:
+        self.now += 2.0
+        return super().contents(table)
+
+
+@pytest.mark.parametrize(("told", "compared"), [(False, [62, 124, 186, 248, 310]), (True, [62, 264])])
+def test_comparisons_that_take_long_are_rarer_where_the_kernel_tells_of_changes(
+    told: bool, compared: list[int]
+) -> None:
+    world = Slow(BEGIN, until=320.0)
+    world.play(watch=Others(world) if told else None)
+    assert [round(when) for when in world.compared()] == compared
+
+
 def test_a_change_of_the_table_by_others_is_looked_at_at_once() -> None:
     world = World(BEGIN, (10.0, []))
     world.end = 1060.0
@@ -632,9 +651,10 @@ def test_others_go_first_while_a_dear_policy_changes_all_the_time_and_it_is_merg
     assert max(int(text) for text in re.findall(r"dport vmap { (\d+) :", str(world.contents(TABLE).rules))) == 200
 
 
-def test_a_pod_never_starts_with_policies_that_were_others_already() -> None:
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_pod_never_starts_with_policies_that_were_others_already(order: int) -> None:
     many = policy("large", namespace="other", ingress=[rule(ports=[PolicyPort("TCP", n) for n in range(1, 200)])])
-    world = World(BEGIN, (1.0, [Event(EventType.ADDED, many), Event(EventType.ADDED, VICTIM)])).play()
+    world = World(BEGIN, (1.0, added((many, VICTIM))[::order])).play()
     known = next(place for place, (_, item) in enumerate(world.runs) if "10.0.0.9" in str(item))
     assert any("large" in str(item) for _, item in world.runs[: known + 1])
 

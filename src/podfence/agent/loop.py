@@ -211,7 +211,7 @@ class Agent:
 
     def _take_event(self, event: Event, now: float) -> None:
         if self._model is not None:
-            if self._turns.keep(event):
+            if self._turns.keep(event, (change.event for change in self._changes)):
                 self._received.note(event, now)
                 return
             for earlier in self._turns.before(event):
@@ -392,13 +392,15 @@ class Agent:
 
     def _verify(self, enforcer: Enforcer) -> None:
         found: list[tuple[str, ...]] = []
+        begun = self._effort()
         try:
             self._looking(enforcer, lambda: found.append(enforcer.verify()))
         except _REFUSALS as error:
             self._fail(error)
             return
         drift = found[0] if found else None
-        self._pace.compared(repaired=bool(drift))
+        # Who is told of changes by others can leave more time between comparisons that take long.
+        self._pace.compared(repaired=bool(drift), seconds=0.0 if self._watch is None else self._effort() - begun)
         self._report(drift=drift)
 
     # Reports

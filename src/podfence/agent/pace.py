@@ -33,6 +33,12 @@ REVIEW_AGAIN: Final = 1.0
 VERIFY_EVERY: Final = 60.0
 """Seconds between two comparisons of the whole table with what it should hold."""
 
+VERIFY_REST: Final = 100.0
+"""How many times as long as a comparison took it is until the next one, if that is more than `VERIFY_EVERY`."""
+
+VERIFY_SURELY: Final = 600.0
+"""Seconds after which there is a comparison however long it takes."""
+
 VERIFY_AGAIN: Final = 1.0
 """Seconds between two comparisons at least when somebody else changes the table; one of a large table takes long."""
 
@@ -224,10 +230,14 @@ class Pace:
             earliest = now if self._verified_at is None else max(now, self._verified_at + VERIFY_AGAIN)
             self._verify_at = min(self._verify_at, earliest)
 
-    def compared(self, *, repaired: bool) -> None:
-        """Note that the table was compared with what it should hold, and whether it was `repaired`."""
+    def compared(self, *, repaired: bool, seconds: float = 0.0) -> None:
+        """Note that the table was compared with what it should hold, and whether it was `repaired`.
+
+        That took `seconds` of the processor, which others waited for.
+        """
         now = self._clock()
-        self._verified_at, self._verify_at = now, now + VERIFY_EVERY
+        self._verified_at = now
+        self._verify_at = now + max(VERIFY_EVERY, min(VERIFY_REST * seconds, VERIFY_SURELY))
         if repaired:
             self._changed(now)
 

@@ -66,8 +66,12 @@ class Turns:
         """By the clock, when the next turn is; None if nobody waits."""
         return min(map(self._due, self._waiting), default=None)
 
-    def keep(self, event: Event) -> bool:
-        """Return whether a change has to wait for its turn; it is kept then, in the place of an earlier one."""
+    def keep(self, event: Event, with_these: Iterable[Event] = ()) -> bool:
+        """Return whether a change has to wait for its turn; it is kept then, in the place of an earlier one.
+
+        It does not have to if something that it must not come after (see `before`) is among the changes that are
+        programmed next, which it goes with.
+        """
         policy = event.object
         if not isinstance(policy, NetworkPolicy):
             return False
@@ -75,6 +79,8 @@ class Turns:
         since, _ = space.get(policy.key, (None, None))
         if since is None:
             if policy.namespace not in self._dear and _parts(policy) < LARGE:
+                return False
+            if any(self._starts(other) == policy.namespace for other in with_these):
                 return False
             since = self._clock()
         space[policy.key] = since, event
@@ -87,14 +93,16 @@ class Turns:
         Those are what waits in the namespace of a pod of the node that comes or changes: it must not be let out by
         policies that were others already. So it is with a namespace.
         """
+        return [kept for _, kept in self._waiting.pop(self._starts(event), {}).values()]
+
+    def _starts(self, event: Event) -> str:
+        """Return the namespace whose policies must not be late for what comes or changes, "" if there is none."""
         item = event.object
         if isinstance(item, Namespace):
-            space = item.name
-        elif isinstance(item, Pod) and item.template.node == self._node and event.type is not EventType.DELETED:
-            space = item.namespace
-        else:
-            return []
-        return [kept for _, kept in self._waiting.pop(space, {}).values()]
+            return item.name
+        if isinstance(item, Pod) and item.template.node == self._node and event.type is not EventType.DELETED:
+            return item.namespace
+        return ""
 
     def take(self) -> list[Event]:
         """Return the changes whose turn it is: some of one namespace, and whatever has waited for too long.
