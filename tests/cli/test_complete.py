@@ -114,7 +114,7 @@ def test_file_names_are_left_to_the_shell(program: Program) -> None:
         (["check", "-f", "shop", "shop/d"], "shop/deploy/api\nshop/deploy/web\n:4\n"),
         (["completion", ""], "bash\nzsh\nfish\n:4\n"),
         (["list", "-f", ""], ":0\n"),
-        (["li"], "list\tWho can reach whom, on what\n:4\n"),
+        (["li"], "list\tList the connections that the policies allow\n:4\n"),
     ],
 )
 def test_kubectl_is_answered_in_its_own_words(

@@ -78,7 +78,7 @@ def test_an_answer_that_is_none_is_said_without_a_traceback(
 
 def test_help_tells_the_exit_codes(run: Run) -> None:
     assert "4  the kernel differs from the engine" in run("why", "--help").stdout
-    assert "1  it is not, as the answer says" in run("agent", "status", "--help").stdout
+    assert "1  the agent is not ready; the output says why" in run("agent", "status", "--help").stdout
 
 
 def test_the_boot_unit_is_shown_installed_and_removed(run: Run, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_the_boot_unit_is_shown_installed_and_removed(run: Run, tmp_path: Path) 
     ("words", "says"),
     [
         (("--boot-range", "10.1.1.1/8"), "Invalid value for '--boot-range': 10.1.1.1/8 has host bits set"),
-        (("--boot-link", "a/b"), "Invalid value for '--boot-link': 'a/b' is no name of an interface"),
+        (("--boot-link", "a/b"), "Invalid value for '--boot-link': 'a/b' is not the name of an interface"),
         (("--boot-hold", "soon"), "Invalid value for '--boot-hold': 'soon' is no length of time"),
     ],
 )

@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from podfence.report.style import When
 
 _HELP = """
-Say in one line whether SRC may connect to DST on PORT, and by which policies.
+Print in one line whether SRC may connect to DST on PORT, and which policies decide.
 """
 
 _EXAMPLES = """
-# May the web pods connect to the database?
+# Check whether the web pods may connect to the database
 podfence check shop/web shop/db 5432 -f manifests/
 
-# The same in the live cluster of a context of the kubeconfig
+# Check the same in the live cluster of a kubeconfig context
 podfence check shop/web shop/db 5432 --context prod
 
-# In a script: exit code 0 is allowed, 1 denied
+# In a script, use the exit code: 0 means allowed, 1 means denied
 podfence check shop/web internet 443 -q -f manifests/ > /dev/null
 
-# What if I ran a pod with these labels?
+# Check a pod that does not exist yet, by its labels
 podfence check shop/app=job,tier=batch shop/db 5432 -f manifests/
 """
 

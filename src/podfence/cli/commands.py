@@ -114,7 +114,7 @@ class Commands(click.Group):
         click.Command.format_options(self, ctx, formatter)
         _write_lines("Usage", f"{ctx.command_path} COMMAND [OPTIONS]", formatter)
         formatter.write_paragraph()
-        formatter.write_text(f"`{ctx.command_path} COMMAND --help` tells more about a command.")
+        formatter.write_text(f"`{ctx.command_path} COMMAND --help` shows more information about a command.")
 
     def main(
         self,

@@ -9,14 +9,14 @@ from podfence.cli import outputs
 from podfence.cli.commands import COMPLETION_VARIABLE, PROGRAM, Command
 
 _EXAMPLES = """
-# For this bash, and for all later ones
+# Load the completion in this bash, and in every later one
 source <(podfence completion bash)
 podfence completion bash > ~/.local/share/bash-completion/completions/podfence
 
-# zsh: a file in a folder of $fpath
+# For zsh, write it to a file in a folder of $fpath
 podfence completion zsh > ~/.zfunc/_podfence
 
-# fish
+# For fish
 podfence completion fish > ~/.config/fish/completions/podfence.fish
 """
 
@@ -25,9 +25,9 @@ podfence completion fish > ~/.config/fish/completions/podfence.fish
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> int:
-    """Print the script that completes commands, options, endpoints and namespaces in a shell.
+    """Print a script that completes commands, options, endpoints and namespaces in a shell.
 
-    Endpoints and namespaces come from the files that the line names with -f.
+    The endpoints and namespaces come from the files that the command line names with -f.
     """
     from click.shell_completion import ShellComplete, get_completion_class
 

@@ -11,13 +11,13 @@ from podfence.cli import outputs, settings
 from podfence.cli.commands import Command
 
 _EXAMPLES = """
-# What do commands in this folder read, without any flag?
+# Print what commands in this directory read without flags
 podfence config
 
-# And with the configuration of another place?
+# Print the settings of another configuration file
 podfence config --config ../podfence.toml
 
-# The same for a program
+# Print the settings as JSON
 podfence config -o json
 """
 
@@ -26,9 +26,9 @@ podfence config -o json
 @settings.chosen
 @outputs.formatted("Config")
 def command(*, config: str | None, no_config: bool, form: str) -> int:
-    """Print what a podfence.toml, or the table tool.podfence of a pyproject.toml, says here.
+    """Print the settings of podfence.toml, or of the table tool.podfence in pyproject.toml, that apply here.
 
-    The nearest one above the working directory counts, up to the folder of the repository.
+    podfence uses the nearest file in the working directory or above it, up to the root of the repository.
     """
     from podfence.report.about import Config
 

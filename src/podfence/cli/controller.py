@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from podfence.agent.node.logs import Form, Level
 
 _EXAMPLES = """
-# In the cluster, as its Deployment does
+# Run it in the cluster, as its Deployment does
 podfence controller --namespace podfence-system
 
-# By hand, with a kubeconfig
+# Run it by hand, with a kubeconfig
 podfence controller --namespace podfence-system --kubeconfig ~/.kube/config
 """
 
 
-@click.command(cls=Command, examples=_EXAMPLES, exits="0  it was told to stop\n2  there is no way to a cluster")
+@click.command(cls=Command, examples=_EXAMPLES, exits="0  stopped by SIGTERM or SIGINT\n2  no cluster to connect to")
 @with_kubeconfig
 @with_context
 @click.option(
@@ -32,15 +32,15 @@ podfence controller --namespace podfence-system --kubeconfig ~/.kube/config
     metavar="NAME",
     default="podfence-system",
     show_default=True,
-    help="The namespace of the agents; POD_NAMESPACE unless given.",
+    help="Namespace of the agents. Defaults to POD_NAMESPACE.",
 )
 @with_log_format
 @with_log_level
 def command(*, kubeconfig: str, context: str, namespace: str, log_format: Form, log_level: Level) -> int:
-    """Take the taint podfence.io/agent-not-ready off each node whose agent is ready, until told to stop.
+    """Remove the taint podfence.io/agent-not-ready from each node whose agent is ready, until it is stopped.
 
-    Nodes that are made with this taint get no pods before podfence enforces on them.
-    One controller serves all nodes of a cluster; a second one does no harm.
+    Nodes that join with this taint get no pods until podfence enforces policies on them. A cluster needs only one
+    controller; a second one does no harm.
     """
     from podfence.agent.controller.main import run
     from podfence.kube.access.choice import Choice

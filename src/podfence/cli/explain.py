@@ -16,28 +16,31 @@ if TYPE_CHECKING:
     from podfence.report.style import When
 
 _HELP = """
-Show how the decision on a connection comes about: at both ends, tier by tier, with the rules
-as they are written and, for a denial, the nearest rule and the smallest change.
+Explain step by step why a connection is allowed or denied, at both ends and tier by tier. The
+output quotes the rules. For a denied connection, it also shows the nearest rule and the smallest
+change that admits the connection.
 """
 
 _EXAMPLES = """
-# Why can the web pods not connect to the database?
+# Explain why the web pods cannot connect to the database
 podfence explain shop/web shop/db 5432 -f manifests/
 
-# The same in the live cluster
+# Explain the same in the live cluster
 podfence explain shop/web shop/db 5432
 
-# The policy as it would be with the smallest change that admits it
+# Print the policy with the smallest change that admits the connection
 podfence explain shop/web shop/db 5432 --remedy -f manifests/
 
-# The same for a program
+# Print the explanation as JSON
 podfence explain shop/web shop/db 5432 -o json -f manifests/
 """
 
 
 @click.command(cls=Command, help=_HELP + question.WRITTEN, examples=_EXAMPLES, exits=question.EXITS)
 @question.asks
-@click.option("--remedy", is_flag=True, help="Print only the policy as the smallest change would make it.")
+@click.option(
+    "--remedy", is_flag=True, help="Print only the policy with the smallest change that admits the connection."
+)
 def command(
     *, inputs: Inputs, source: str, destination: str, port: str | None, form: str, colour: When, remedy: bool
 ) -> int:

@@ -14,7 +14,7 @@ with_kubeconfig: Final = click.option(
     metavar="PATH",
     default="",
     type=click.Path(),
-    help="Kubeconfig to read; unless given, KUBECONFIG's, ~/.kube/config, or the pod's service account.",
+    help="Kubeconfig file to use. The default is KUBECONFIG, then ~/.kube/config, then the pod's service account.",
 )
 
 with_context: Final = click.option(
@@ -22,11 +22,11 @@ with_context: Final = click.option(
     metavar="NAME",
     default="",
     shell_complete=complete.contexts,
-    help="Context of the kubeconfig, in place of its current one.",
+    help="Kubeconfig context to use instead of the current one.",
 )
 
 with_log_format: Final = click.option(
-    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How log lines look."
+    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Format of log lines."
 )
 
 with_log_level: Final = click.option(
@@ -34,5 +34,5 @@ with_log_level: Final = click.option(
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
     show_default=True,
-    help="Which log lines are written.",
+    help="Lowest level of log lines to write.",
 )

@@ -80,58 +80,69 @@ _OPTIONS = (
         metavar="PATH",
         multiple=True,
         type=click.Path(),
-        help="File or folder to read in place of a live cluster, - for standard input; repeatable.",
+        help="File or folder to read instead of a live cluster. Use - for standard input. Repeatable.",
     ),
-    click.option("-R", "--recursive", is_flag=True, help="Read the subfolders of a folder too."),
+    click.option("-R", "--recursive", is_flag=True, help="Also read the subfolders of each folder."),
     click.option(
         "-k",
         "--kustomize",
         metavar="DIR",
         multiple=True,
         type=click.Path(),
-        help="Kustomization to render, by the kustomize or kubectl on PATH; repeatable.",
+        help="Kustomization to render with the kustomize or kubectl on PATH. Repeatable.",
     ),
     click.option(
         "--helm",
         metavar="CHART",
         multiple=True,
         type=click.Path(),
-        help="Chart to render, a folder or a package, by the helm on PATH; repeatable.",
+        help="Chart (folder or package) to render with the helm on PATH. Repeatable.",
     ),
-    click.option("--values", metavar="FILE", multiple=True, type=click.Path(), help="Values for --helm; repeatable."),
     click.option(
-        "--helm-set", "helm_settings", metavar="KEY=VALUE", multiple=True, help="Value for --helm; repeatable."
+        "--values", metavar="FILE", multiple=True, type=click.Path(), help="Values file for --helm. Repeatable."
     ),
-    click.option("--release", metavar="NAME", default="", help="Name of the release for --helm."),
-    click.option("--kube-version", metavar="VERSION", default="", help="Version of Kubernetes to render --helm for."),
     click.option(
-        "--api-versions", metavar="GROUP/VERSION", multiple=True, help="API that --helm may use too; repeatable."
+        "--helm-set", "helm_settings", metavar="KEY=VALUE", multiple=True, help="Value for --helm. Repeatable."
+    ),
+    click.option("--release", metavar="NAME", default="", help="Release name for --helm."),
+    click.option("--kube-version", metavar="VERSION", default="", help="Kubernetes version to render --helm for."),
+    click.option(
+        "--api-versions",
+        metavar="GROUP/VERSION",
+        multiple=True,
+        help="Additional API version that --helm may use. Repeatable.",
     ),
     click.option(
         "--exclude",
         metavar="GLOB",
         multiple=True,
-        help="What to leave out of folders, as in a .gitignore there; repeatable.",
+        help="Pattern of files to skip in folders, as in a .gitignore there. Repeatable.",
     ),
-    click.option("--keep-going", is_flag=True, help="Answer without the files of folders that cannot be read."),
+    click.option(
+        "--keep-going",
+        is_flag=True,
+        help="Skip files in folders that cannot be read, and refused objects. The answer is then incomplete.",
+    ),
     click.option(
         "-n",
         "--namespace",
         metavar="NS",
         shell_complete=complete.namespaces,
-        help="Namespace to show, of bare names, and of objects in files that name none; everything is read.",
+        help="Namespace to show, and default namespace of names and of objects in files. All namespaces are read.",
     ),
-    click.option("-A", "--all-namespaces", is_flag=True, help="Show all namespaces, as without -n."),
+    click.option("-A", "--all-namespaces", is_flag=True, help="Show all namespaces, even if -n is given."),
     click.option(
         "--set",
         "settings",
         metavar="OPTION=VALUE",
         multiple=True,
         shell_complete=complete.settings,
-        help="Engine option, see `podfence options`; repeatable.",
+        help="Engine option. See `podfence options`. Repeatable.",
     ),
-    click.option("-q", "--quiet", is_flag=True, help="No warnings, notes and progress."),
-    click.option("-v", "--verbose", is_flag=True, help="Every warning, what was left out by name, what was ignored."),
+    click.option("-q", "--quiet", is_flag=True, help="Print no warnings, notes or progress."),
+    click.option(
+        "-v", "--verbose", is_flag=True, help="Print every warning, and name everything that was skipped or ignored."
+    ),
     *live.OPTIONS,
 )
 

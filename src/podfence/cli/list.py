@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from podfence.report.style import When
 
 _EXAMPLES = """
-# All connections between the workloads of a folder, and those of the live cluster
+# List all connections between the workloads in a folder, and those in the live cluster
 podfence list -f manifests/
 podfence list
 
-# Who reaches the database, and on which ports
+# List who can reach the database, and on which ports
 podfence list --to shop/db -f manifests/
 
-# Which connections to the internet are open, as CSV
+# List the connections to the internet, as CSV
 podfence list --to internet -o csv -f manifests/
 
-# The grid of all pairs for one port
+# Print a matrix of all pairs for one port
 podfence list --port 5432 -o matrix -f manifests/
 """
 
@@ -52,18 +52,30 @@ class Question(TypedDict):
 @click.command(
     cls=Command,
     examples=_EXAMPLES,
-    exits="0  answered, even if nothing is allowed\n2  could not answer",
+    exits="0  listed, even if nothing is allowed\n2  no answer",
 )
-@click.option("--from", "source", metavar="SRC", shell_complete=complete.endpoints, help="Only from this endpoint.")
-@click.option("--to", "destination", metavar="DST", shell_complete=complete.endpoints, help="Only to this endpoint.")
-@click.option("--port", metavar="PORT", help="Only on this port.")
+@click.option(
+    "--from",
+    "source",
+    metavar="SRC",
+    shell_complete=complete.endpoints,
+    help="List only connections from this endpoint.",
+)
+@click.option(
+    "--to",
+    "destination",
+    metavar="DST",
+    shell_complete=complete.endpoints,
+    help="List only connections to this endpoint.",
+)
+@click.option("--port", metavar="PORT", help="List only connections on this port.")
 @click.option(
     "--peers",
     type=click.Choice(["all", "present"]),
     default="all",
-    help="Whether peers of rules are listed of which none is here.",
+    help="Whether to list peers of rules that no pod in the input matches.",
 )
-@click.option("--pods", is_flag=True, help="One line per pair of pods, written as they are found.")
+@click.option("--pods", is_flag=True, help="Print one line for each pair of pods, as soon as it is found.")
 @reads_cluster
 @outputs.formatted("Overview", "Connectivity", "Matrix")
 @outputs.coloured
@@ -78,11 +90,11 @@ def command(
     form: str,
     colour: When,
 ) -> int:
-    """List every connection that the policies allow; what is not listed is denied.
+    """List every connection that the policies allow. Connections that are not listed are denied.
 
-    What rules admit with pods of which none is here is listed as such, but not pair by pair with `--pods` and not
-    in CSV. Endpoints and ports are written as for `check`. In CSV the members of a set are separated by
-    spaces, and `10.0.0.0/8!10.1.0.0/16` is the first block without the second.
+    The list includes peers of rules that no pod in the input matches, except with `--pods` and in CSV. Write
+    endpoints and ports as for `check`. In CSV, spaces separate the members of a set, and `10.0.0.0/8!10.1.0.0/16`
+    means the first block without the second.
     """
     as_grid = form in formats.names("Matrix")
     if as_grid:

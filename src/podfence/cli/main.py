@@ -12,30 +12,30 @@ import click
 from podfence.cli.commands import Commands
 
 _TABLE = {
-    "list": ("podfence.cli.list", "Who can reach whom, on what"),
-    "check": ("podfence.cli.check", "Whether a connection is allowed, and by what"),
-    "explain": ("podfence.cli.explain", "How the decision on a connection comes about"),
+    "list": ("podfence.cli.list", "List the connections that the policies allow"),
+    "check": ("podfence.cli.check", "Check whether a connection is allowed, and by which policies"),
+    "explain": ("podfence.cli.explain", "Explain step by step why a connection is allowed or denied"),
     "agent": ("podfence.cli.agent", "Enforce the policies of a cluster on this node"),
-    "controller": ("podfence.cli.controller", "Let pods onto nodes whose agent is ready"),
-    "why": ("podfence.cli.why", "The engine's answer beside the kernel of this node"),
-    "lab": ("podfence.cli.lab", "A small cluster on this machine, with real packets"),
-    "options": ("podfence.cli.options", "What upstream leaves open, and how it is answered here"),
-    "semantics": ("podfence.cli.semantics", "The rules that answers rest on, by number"),
-    "config": ("podfence.cli.config", "The settings of podfence.toml that are in force here"),
-    "schema": ("podfence.cli.schema", "The JSON Schema of what the commands print"),
-    "completion": ("podfence.cli.completion", "The completion script of a shell"),
-    "version": ("podfence.cli.version", "The version of podfence"),
+    "controller": ("podfence.cli.controller", "Remove the not-ready taint from nodes whose agent is ready"),
+    "why": ("podfence.cli.why", "Compare the engine's answer with the kernel of this node"),
+    "lab": ("podfence.cli.lab", "Run a small cluster on this machine, with real packets"),
+    "options": ("podfence.cli.options", "List the engine options: what Kubernetes leaves open, and the values"),
+    "semantics": ("podfence.cli.semantics", "Print the numbered rules that the answers cite"),
+    "config": ("podfence.cli.config", "Print the settings of podfence.toml that apply in this directory"),
+    "schema": ("podfence.cli.schema", "Print the JSON Schema of the output of the commands"),
+    "completion": ("podfence.cli.completion", "Print the completion script for a shell"),
+    "version": ("podfence.cli.version", "Print the version of podfence"),
 }
 
 _EXAMPLES = """
-# Who can reach whom, by the manifests of a folder
+# List who can reach whom, from the manifests in a folder
 podfence list -f manifests/ -R
 
-# May the web pods connect to the database, and why (not)?
+# Check whether the web pods may connect to the database, and explain the answer
 podfence check shop/web shop/db 5432 -f manifests/
 podfence explain shop/web shop/db 5432 -f manifests/
 
-# The same questions about the live cluster that kubectl talks to, or another one
+# Ask about the live cluster that kubectl uses, or about another one
 podfence list
 podfence check shop/web shop/db 5432 --context prod
 """
@@ -52,7 +52,7 @@ podfence check shop/web shop/db 5432 --context prod
 @click.option("--version", is_flag=True, help="Print the version and exit.")
 @click.pass_context
 def commands(ctx: click.Context, *, version: bool) -> int:
-    """Answer who can talk to whom in a Kubernetes cluster, exactly, from its NetworkPolicies."""
+    """Find out exactly which connections the NetworkPolicies of a Kubernetes cluster allow."""
     if ctx.invoked_subcommand is None:
         if version:
             from podfence.cli.version import line

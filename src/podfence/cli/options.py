@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from podfence.report.style import When
 
 _EXAMPLES = """
-# What there is to choose
+# List all options
 podfence options
 
-# Judge a pod's connections to itself by policy
+# Apply policies to the connections of a pod to itself
 podfence check shop/web shop/web 80 --set self-traffic=policy -f manifests/
 """
 
@@ -26,9 +26,9 @@ podfence check shop/web shop/web 80 --set self-traffic=policy -f manifests/
 @outputs.formatted("Options")
 @outputs.coloured
 def command(form: str, colour: When) -> int:
-    """List what the Kubernetes documents leave open, how it is answered here, and the other answers.
+    """List the questions that the Kubernetes documentation leaves open, with the default answer and the others.
 
-    RULE numbers the rule of the specification; `--set OPTION=VALUE` chooses another value.
+    RULE is the number of the rule in the specification. Use `--set OPTION=VALUE` to choose another value.
     """
     from podfence.policy.options import describe
     from podfence.report import about

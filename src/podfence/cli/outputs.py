@@ -39,7 +39,7 @@ def of_formats(*names: str) -> Callable[[_Function], _Function]:
         type=click.Choice(names),
         default=names[0],
         metavar="FORMAT",
-        help=f"One of {', '.join(names)}; {names[0]} unless given.",
+        help=f"Output format: {', '.join(names)}. The default is {names[0]}.",
     )
 
 
@@ -51,7 +51,7 @@ def coloured(function: _Function) -> _Function:
         type=click.Choice(("auto", "always", "never")),
         default="auto",
         metavar="WHEN",
-        help="auto (on a terminal, unless NO_COLOR is set), always or never.",
+        help="When to use colors: auto (on a terminal, unless NO_COLOR is set), always or never.",
     )(function)
 
 

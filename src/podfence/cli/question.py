@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 EXITS = """
 0  allowed
 1  denied
-2  could not answer
-3  depends: on the pod, the port, an option or on what is not known, as the answer says
+2  no answer
+3  depends on the pod, the port, an option, or something unknown; the output says on what
 """
 
 WRITTEN = """
@@ -31,17 +31,17 @@ WRITTEN = """
 Endpoints:
   shop/web, web            a pod, or the workload of that name
   shop/deploy/web          a workload by kind: deploy sts ds rs rc job cj po
-  shop/svc/web             a Service: every backend, at its target port
+  shop/svc/web             a Service: every backend, on its target port
   shop/*                   all pods of a namespace
-  shop/app=web,tier=front  a pod with exactly these labels, which need not exist
+  shop/app=web,tier=front  a pod with exactly these labels; it need not exist
   10.0.0.0/8, internet     addresses outside the cluster
   node:NAME                a node and its hostNetwork pods
   own-node, node           the node of the pod at the other end; any other node
-  self, apiserver          the pod at the other end itself; the API server
+  self, apiserver          the same pod as the other end; the API server
 
 \b
 Ports:
-  80, 53/udp, 9000-9010/sctp, metrics, icmp; every port if none is given
+  80, 53/udp, 9000-9010/sctp, metrics, icmp. The default is every port.
 """
 
 

@@ -9,10 +9,10 @@ from podfence.cli import complete, outputs
 from podfence.cli.commands import Command
 
 _EXAMPLES = """
-# Which kinds there are
+# List the kinds of documents
 podfence schema
 
-# The schema of what `podfence check -o json` prints
+# Print the schema of the output of `podfence check -o json`
 podfence schema Verdict
 """
 
@@ -20,7 +20,7 @@ podfence schema Verdict
 @click.command(cls=Command, examples=_EXAMPLES)
 @click.argument("kind", metavar="[KIND]", required=False, shell_complete=complete.kinds)
 def command(kind: str | None) -> int:
-    """Print the JSON Schema of a kind of document that -o json and -o yaml print; without KIND, all kinds."""
+    """Print the JSON Schema of a kind of document that -o json and -o yaml print. Without KIND, list all kinds."""
     from podfence.report import documents, schema
 
     outputs.write(documents.KINDS if kind is None else [schema.text(kind)])

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from podfence.report.style import When
 
 _EXAMPLES = """
-# What a reason rests on that says "semantics 2.2"
+# Print the rule that a reason cites as "semantics 2.2"
 podfence semantics 2.2
 
-# All rules about Services, nodes and other special ends
+# Print all rules about Services, nodes and other special ends
 podfence semantics 7
 """
 
@@ -26,7 +26,7 @@ podfence semantics 7
 @click.argument("number", metavar="[RULE]", required=False)
 @outputs.coloured
 def command(number: str | None, colour: When) -> int:
-    """Print a rule of the specification, or all of a section; without RULE, which sections there are."""
+    """Print one rule of the specification, or all rules of a section. Without RULE, list the sections."""
     from podfence.report import semantics
 
     page = outputs.page(colour)

@@ -31,9 +31,12 @@ _REPOSITORY: Final = ".git"
 _SIZE_LIMIT: Final = 1024 * 1024
 _OPTIONS: Final = (
     click.option(
-        "--config", metavar="PATH", type=click.Path(), help="Configuration in place of the nearest podfence.toml."
+        "--config",
+        metavar="PATH",
+        type=click.Path(),
+        help="Configuration file to use instead of the nearest podfence.toml.",
     ),
-    click.option("--no-config", is_flag=True, help="Read no configuration."),
+    click.option("--no-config", is_flag=True, help="Do not read a configuration file."),
 )
 # What weakens an answer: it leaves something out, or lets something pass.
 _WEAKENING: Final = {

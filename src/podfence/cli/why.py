@@ -20,25 +20,26 @@ DIFFERS = 4
 """The exit code when engine and kernel are not of one mind."""
 
 _HELP = """
-Say, on a node with an agent, whether SRC may connect to DST on PORT, and what the kernel of the
-node has and counts for it: the policies that judge at this node's pods, the packets that each rule
-admitted and that were denied, and whether the kernel has what the engine says.
+Show whether SRC may connect to DST on PORT, and what the kernel of this node does with the
+connection. Run it on a node with an agent. The output shows the policies that isolate this node's
+pods, the number of packets that each rule admitted and that were denied, and whether the kernel
+matches the engine.
 """
 
 _EXAMPLES = """
-# On the node of the database: may the web pods connect, and do they try?
+# On the node of the database, check whether the web pods may connect, and whether they try
 podfence why shop/web shop/db 5432
 
-# From anywhere, on the node of a pod of the DaemonSet
+# From anywhere, ask the agent in a pod of the DaemonSet
 kubectl -n podfence-system exec PODFENCE_POD -- podfence why shop/web shop/db 5432
 """
 
 _EXITS = """
 0  allowed
 1  denied
-2  could not answer: no agent here, or a name that does not exist
-3  depends: on the pod, the port or an option, as the answer says
-4  the kernel differs from the engine, as the answer says
+2  no answer: there is no agent on this node, or a name does not exist
+3  depends on the pod, the port or an option; the output says on which
+4  the kernel differs from the engine; the output says how
 """
 
 
@@ -46,7 +47,9 @@ _EXITS = """
 @click.argument("source", metavar="SRC")
 @click.argument("destination", metavar="DST")
 @click.argument("port", metavar="[PORT]", required=False)
-@click.option("-n", "--namespace", metavar="NS", default="default", help="Namespace in which bare names are looked up.")
+@click.option(
+    "-n", "--namespace", metavar="NS", default="default", help="Default namespace of names. The default is default."
+)
 @outputs.formatted("Why")
 @outputs.coloured
 @at_socket

@@ -210,4 +210,4 @@ def test_the_node_has_to_be_named(tmp_path: Path) -> None:
     )
 
     assert run.returncode == 2
-    assert "which node is this? say so with --node-name, or in NODE_NAME" in run.stderr
+    assert "the name of this node is missing; give it with --node-name, or in NODE_NAME" in run.stderr

@@ -20,19 +20,22 @@ if TYPE_CHECKING:
     from podfence.dataplane.settings import Binding
 
 _TABLE = {
-    "status": ("podfence.cli.agent.status", "What the agent of this node does, and whether anything is wrong"),
-    "boot-unit": ("podfence.cli.agent.boot_unit", "Hold the pods of this node after a boot until an agent judges them"),
-    "cleanup": ("podfence.cli.agent.cleanup", "Take everything off this node that an agent left"),
+    "status": ("podfence.cli.agent.status", "Show what the agent of this node does, and what is wrong"),
+    "boot-unit": (
+        "podfence.cli.agent.boot_unit",
+        "Manage the systemd unit that blocks pods from boot until an agent is ready",
+    ),
+    "cleanup": ("podfence.cli.agent.cleanup", "Remove everything that an agent left on this node"),
 }
 
 _EXAMPLES = """
-# Enforce on this node, as its DaemonSet does
+# Enforce policies on this node, as the DaemonSet does
 podfence agent --node-name "$NODE_NAME"
 
-# By hand, on a node, with a kubeconfig
+# Run the agent by hand on a node, with a kubeconfig
 podfence agent --node-name n1 --kubeconfig /etc/kubernetes/kubelet.conf
 
-# Is all well here?
+# Show whether the agent of this node is ready, and what is wrong
 podfence agent status
 """
 
@@ -45,14 +48,14 @@ podfence agent status
     envvar="NODE_NAME",
     metavar="NAME",
     default="",
-    help="The name of this node in the cluster; NODE_NAME unless given.",
+    help="Name of this node in the cluster. The default is the environment variable NODE_NAME.",
 )
 @click.option(
     "--listen",
     default="0.0.0.0:9474",
     metavar="ADDRESS:PORT",
     show_default=True,
-    help="Where /metrics, /livez and /readyz are served.",
+    help="Address that serves /metrics, /livez and /readyz.",
 )
 @in_state_directory
 @in_run_directory
@@ -63,41 +66,42 @@ podfence agent status
     metavar="OPTION=VALUE",
     multiple=True,
     shell_complete=complete.settings,
-    help="Engine option, see `podfence options`; repeatable.",
+    help="Engine option. See `podfence options`. Repeatable.",
 )
 @click.option(
     "--binding",
     type=click.Choice(["off", "report", "enforce"]),
     default="report",
     show_default=True,
-    help="Whether a packet must come by the link of the pod whose address it has: drop others, only tell of them, or "
-    "do not look.",
+    help="What to do with packets that do not come by the link of the pod whose address they have: drop them "
+    "(enforce), log them and let them pass (report), or do not check (off).",
 )
 @click.option(
     "--cni-results",
     type=click.Path(path_type=Path),
     default=Path("/var/lib/cni/results"),
     show_default=True,
-    help="Where the results of network plugins are kept, which say whose link is which; only read.",
+    help="Directory with the results of CNI plugins, which name the link of each pod. The agent only reads it.",
 )
 @click.option(
     "--unbound-namespace",
     "unbound_namespaces",
     metavar="NAMESPACE",
     multiple=True,
-    help="Namespace whose pods may send with any address, such as routers; repeatable.",
+    help="Namespace whose pods may send with any address, such as routers. Repeatable.",
 )
 @click.option(
     "--uplink",
     "uplinks",
     metavar="INTERFACE",
     multiple=True,
-    help="Port of the pods' bridge that leads away from the node; repeatable. Devices, VLANs and tunnels are known.",
+    help="Port of the pods' bridge that leads away from the node. Repeatable. The agent recognizes network devices, "
+    "VLANs, bonds and tunnels by itself.",
 )
 @with_boot_hold
 @with_boot_ranges
 @with_boot_links
-@click.option("--reject", is_flag=True, help="Answer what is denied, instead of dropping it in silence.")
+@click.option("--reject", is_flag=True, help="Reject denied connections instead of dropping their packets.")
 @with_log_format
 @with_log_level
 @click.pass_context
@@ -123,15 +127,15 @@ def command(
     log_format: Form,
     log_level: Level,
 ) -> int:
-    """Enforce the NetworkPolicies of the cluster on this node, until told to stop.
+    """Enforce the NetworkPolicies of the cluster on this node, until it is stopped.
 
-    When it stops, whatever way, the kernel goes on enforcing what it has, and the next agent takes over.
-    `podfence agent cleanup` takes everything off the node.
+    However the agent stops, the kernel continues to enforce the rules that it has, and the next agent takes over.
+    `podfence agent cleanup` removes everything from the node.
     """
     if ctx.invoked_subcommand is not None:
         return 0
     if not node_name:
-        raise click.UsageError("which node is this? say so with --node-name, or in NODE_NAME")
+        raise click.UsageError("the name of this node is missing; give it with --node-name, or in NODE_NAME")
     from podfence.agent.node.boot import Wanted
     from podfence.agent.node.hold import LINKS
     from podfence.agent.node.main import Setup, run

@@ -29,7 +29,7 @@ def _links(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     """Return names of interfaces. Raises click.BadParameter for what is none."""
     for value in values:
         if not _LINK.fullmatch(value):
-            message = f"{value!r} is no name of an interface, nor the beginning of one with * at its end"
+            message = f"{value!r} is not the name of an interface, or the beginning of one followed by *"
             raise click.BadParameter(message, ctx, param)
     return values
 
@@ -38,8 +38,8 @@ with_boot_hold: Final = click.option(
     "--boot-hold",
     metavar="TIME",
     callback=limit,
-    help="Keep what `podfence agent boot-unit` loads after a boot: pods are held until this agent judges them, and for "
-    "this time at most, such as 5m.",
+    help="Keep the files that the unit of `podfence agent boot-unit` loads after a boot. Their rules block pods until "
+    "this agent is ready, but no longer than this time, such as 5m.",
 )
 
 with_boot_ranges: Final = click.option(
@@ -48,7 +48,7 @@ with_boot_ranges: Final = click.option(
     metavar="CIDR",
     multiple=True,
     callback=_networks,
-    help="A range of the pods' addresses that is held after a boot, with the podCIDRs of the Node; repeatable.",
+    help="Range of pod addresses to block after a boot, in addition to the podCIDRs of the Node. Repeatable.",
 )
 
 with_boot_links: Final = click.option(
@@ -57,6 +57,6 @@ with_boot_links: Final = click.option(
     metavar="INTERFACE",
     multiple=True,
     callback=_links,
-    help="Name of interfaces that pods are behind after a boot, or the beginning of names with * at its end; "
-    "repeatable. cni0 and veth* unless given.",
+    help="Name of an interface that pods are behind, or the beginning of names followed by *, to block after a boot. "
+    "Repeatable. The default is cni0 and veth*.",
 )

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 Action = Literal["install", "remove", "show"]
 
 _EXAMPLES = """
-# Read it first
+# Print the unit
 podfence agent boot-unit show
 
-# Have it from the next boot on, on a node whose agent runs with --boot-hold
+# Install the unit for the next boot, on a node whose agent runs with --boot-hold
 podfence agent boot-unit install
 """
 
 _EXITS = """
 0  done
-2  this node cannot have it, and why
+2  this node cannot have the unit, or it cannot be removed; the message says why
 """
 
 
@@ -37,13 +37,13 @@ _EXITS = """
 @click.option(
     "--leave-to-agent",
     is_flag=True,
-    help="Succeed also if this node cannot have it, and let the agent tell why: for what runs before each agent.",
+    help="Exit with 0 even if this node cannot have the unit, and let the agent report why. For init containers.",
 )
 def command(*, action: Action, state_dir: Path, root: Path, leave_to_agent: bool) -> int:
-    """Install, remove or show a unit of systemd that holds the pods of this node from boot until an agent judges them.
+    """Install, remove or show a systemd unit that blocks the pods of this node from boot until an agent is ready.
 
-    The unit loads what an agent keeps that runs with `--boot-hold`, and does nothing without. What it holds passes
-    after some minutes, whether an agent comes or not.
+    The unit loads the files that an agent with `--boot-hold` keeps. Without these files it does nothing. It blocks
+    pods no longer than the time of `--boot-hold`, even if no agent becomes ready.
     """
     from podfence.agent.node import boot_unit
 

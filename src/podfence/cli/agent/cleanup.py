@@ -15,21 +15,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _EXAMPLES = """
-# On a node, when no agent runs there any more
+# Clean up a node after its agent has stopped
 podfence agent cleanup
 """
 
 
-@click.command(cls=Command, examples=_EXAMPLES, exits="0  nothing of podfence is left\n2  something is, and why")
+@click.command(
+    cls=Command,
+    examples=_EXAMPLES,
+    exits="0  nothing of podfence is left\n2  something is left; the message says what and why",
+)
 @in_state_directory
 @in_run_directory
 @with_sysctls
 @with_root
 def command(*, state_dir: Path, run_dir: Path, sysctl_root: Path, root: Path) -> int:
-    """Delete the tables of podfence, set back what its agent changed on this node, and remove its files and unit.
+    """Delete podfence's tables, reset the settings that its agent changed, and remove its files and unit.
 
-    Until then the kernel enforces, also without an agent; from then on nothing is forbidden here.
-    An agent that still runs has to be stopped first. Doing it twice does no harm.
+    Stop the agent of this node first. Until the cleanup, the kernel enforces policies even without an agent.
+    After it, podfence denies nothing on this node. You can run the command again; that does no harm.
     """
     from podfence.agent.node.cleanup import cleanup
 

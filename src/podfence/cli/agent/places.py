@@ -13,7 +13,7 @@ in_state_directory: Final = click.option(
     type=click.Path(path_type=Path),
     default=Path("/var/lib/podfence"),
     show_default=True,
-    help="Where the last state of the cluster is kept.",
+    help="Directory of the last known state of the cluster.",
 )
 
 in_run_directory: Final = click.option(
@@ -21,7 +21,7 @@ in_run_directory: Final = click.option(
     type=click.Path(path_type=Path),
     default=Path("/run/podfence"),
     show_default=True,
-    help="Where the socket is that `podfence agent status` and `podfence why` ask.",
+    help="Directory of the socket that `podfence agent status` and `podfence why` connect to.",
 )
 
 with_sysctls: Final = click.option(
@@ -29,7 +29,7 @@ with_sysctls: Final = click.option(
     type=click.Path(path_type=Path),
     default=Path("/proc/sys/net"),
     show_default=True,
-    help="Where the settings of the node's network can be written, if /proc/sys is read-only.",
+    help="Directory of the node's network settings, if /proc/sys is read-only.",
 )
 
 with_root: Final = click.option(
@@ -37,5 +37,5 @@ with_root: Final = click.option(
     type=click.Path(path_type=Path),
     default=Path("/"),
     show_default=True,
-    help="Where the root directory of the node is, in a container.",
+    help="Root directory of the node, as mounted in a container.",
 )

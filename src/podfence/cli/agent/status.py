@@ -23,21 +23,21 @@ at_socket = click.option(
     default=SOCKET,
     show_default=True,
     metavar="PATH",
-    help="Where the agent of this node answers.",
+    help="Socket of the agent of this node.",
 )
 
 _EXAMPLES = """
-# Does this node enforce, and is anything wrong?
+# Show whether this node enforces policies, and what is wrong
 podfence agent status
 
-# On a node of a cluster, from anywhere
+# From anywhere, ask the agent in a pod of the DaemonSet
 kubectl -n podfence-system exec PODFENCE_POD -- podfence agent status
 """
 
 _EXITS = """
 0  the agent is ready
-1  it is not, as the answer says
-2  could not answer: no agent here, or it gave no answer
+1  the agent is not ready; the output says why
+2  no answer: no agent answers on this node, or you may not ask it
 """
 
 

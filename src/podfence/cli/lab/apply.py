@@ -21,7 +21,7 @@ podfence lab apply -n shop -f - < policy.yaml
 @shared.in_namespace
 @shared.named
 def command(*, manifests: shared.Manifests, namespace: str, name: str) -> int:
-    """Create or change the objects of manifests, and return when pods run and policies are in the kernel."""
+    """Create or change the objects of manifests. Returns when the pods run and the policies are in the kernel."""
     from podfence.lab.client import Client, texts
 
     if not manifests:

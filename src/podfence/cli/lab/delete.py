@@ -24,9 +24,9 @@ podfence lab delete -f policies/
 @shared.in_namespace
 @shared.named
 def command(*, kind: str | None, names: tuple[str, ...], manifests: shared.Manifests, namespace: str, name: str) -> int:
-    """Delete the objects of manifests, or of a kind by name, and return when that is so in the kernel.
+    """Delete the objects of manifests, or objects by kind and name. Returns when the kernels have the change.
 
-    With a workload go its pods, with a namespace all that is in it.
+    Deleting a workload also deletes its pods. Deleting a namespace also deletes everything in it.
     """
     from podfence.lab.client import Client, texts
 

@@ -9,10 +9,10 @@ from podfence.cli.commands import Command
 from podfence.cli.lab import shared
 
 
-@click.command(cls=Command, exits="0  nothing is left of it\n2  there is no lab")
+@click.command(cls=Command, exits="0  nothing of the lab is left\n2  the lab does not exist")
 @shared.named
 def command(*, name: str) -> int:
-    """End the lab, and return when nothing is left of it."""
+    """Stop the lab. Returns when nothing of the lab is left."""
     from podfence.lab.client import Client
 
     Client(name).down()

@@ -13,8 +13,8 @@ _EXAMPLES = "docker save example/shop-api:1 > api.tar\npodfence lab image load a
 @click.group(
     "image",
     cls=Commands,
-    table={"load": ("podfence.cli.lab.image_load", "Run the program of an image archive")},
+    table={"load": ("podfence.cli.lab.image_load", "Load an image archive into the lab")},
     examples=_EXAMPLES,
 )
 def command() -> None:
-    """Give a lab the real programs of images."""
+    """Run the real programs of images in a lab."""

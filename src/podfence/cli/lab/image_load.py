@@ -16,14 +16,14 @@ from podfence.errors import PodfenceError
 @click.command(
     cls=Command,
     examples="docker save example/shop-api:1 > api.tar\npodfence lab image load api.tar",
-    exits="0  loaded\n2  it could not be read",
+    exits="0  loaded\n2  the archive could not be read",
 )
 @click.argument("file", type=click.Path())
 @shared.named
 def command(*, file: str, name: str) -> int:
-    """Unpack the images of an archive (`docker save`, or an OCI layout as tar) into the lab.
+    """Load the images of an archive (from `docker save`, or an OCI layout as tar) into the lab.
 
-    Containers with such an image are started anew, with the image's own program and files.
+    The lab restarts containers that use such an image, with the image's own program and files.
     """
     from podfence.lab.client import Client
 

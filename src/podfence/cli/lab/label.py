@@ -17,7 +17,7 @@ podfence lab label pod client role=monitoring app-
 @click.command(
     cls=Command,
     examples=_EXAMPLES,
-    exits="0  changed, or as it was already\n1  it does not exist\n2  there is no lab, or this is no label",
+    exits="0  changed, or already so\n1  the object does not exist\n2  the lab does not exist, or a label is invalid",
 )
 @click.argument("kind", metavar="KIND")
 @click.argument("target", metavar="NAME")
@@ -25,7 +25,7 @@ podfence lab label pod client role=monitoring app-
 @shared.in_namespace
 @shared.named
 def command(*, kind: str, target: str, changes: tuple[str, ...], namespace: str, name: str) -> int:
-    """Set labels of a pod or namespace (KEY=VALUE), or take them away (KEY-)."""
+    """Set labels of a pod or namespace (KEY=VALUE), or remove them (KEY-)."""
     from podfence.lab.client import Client
 
     wanted: dict[str, str | None] = {}

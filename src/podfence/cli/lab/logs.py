@@ -13,22 +13,22 @@ from podfence.cli.commands import Command
 from podfence.cli.lab import shared
 
 _EXAMPLES = """
-# What the agents denied and did, as it happens
+# Follow what the agents denied and did
 podfence lab logs -f
 
-# What a pod printed
+# Print the output of a pod
 podfence lab logs shop/deploy/api
 """
 
 
-@click.command(cls=Command, examples=_EXAMPLES, exits="0  shown\n2  there is no such lab or pod")
+@click.command(cls=Command, examples=_EXAMPLES, exits="0  printed\n2  the lab or the pod does not exist")
 @click.argument("target", required=False, metavar="[POD]")
-@click.option("-c", "--container", metavar="NAME", help="Which container; the first unless given.")
-@click.option("-f", "--follow", is_flag=True, help="Go on with new lines as they come.")
+@click.option("-c", "--container", metavar="NAME", help="Container name. The default is the first container.")
+@click.option("-f", "--follow", is_flag=True, help="Print new lines as they come.")
 @shared.in_namespace
 @shared.named
 def command(*, target: str | None, container: str | None, follow: bool, namespace: str, name: str) -> int:
-    """Show the log of the lab and its agents (one line for every denied connection), or of a pod."""
+    """Print the log of the lab and its agents, with a line for every denied connection, or the output of a pod."""
     from podfence.lab.client import Client
 
     with Client(name).conversation(

@@ -40,11 +40,11 @@ _MANIFESTS = (
         metavar="PATH",
         multiple=True,
         type=click.Path(),
-        help="File or folder to read, - for standard input; repeatable.",
+        help="File or folder to read. Use - for standard input. Repeatable.",
     ),
-    click.option("-R", "--recursive", is_flag=True, help="Read the subfolders of a folder too."),
+    click.option("-R", "--recursive", is_flag=True, help="Also read the subfolders of each folder."),
     click.option("-k", "--kustomize", metavar="DIR", type=click.Path(), help="Kustomization to render."),
-    click.option("-q", "--quiet", is_flag=True, help="No warnings, notes and progress."),
+    click.option("-q", "--quiet", is_flag=True, help="Print no warnings, notes or progress."),
 )
 
 named = click.option(
@@ -52,12 +52,16 @@ named = click.option(
     default="lab",
     metavar="LAB",
     envvar="PODFENCE_LAB",
-    help="Which lab, where there are several: this, else PODFENCE_LAB, else lab.",
+    help="Name of the lab. The default is PODFENCE_LAB, then lab.",
 )
 """Adds ``--name``."""
 
 in_namespace = click.option(
-    "-n", "--namespace", default="default", metavar="NS", help="Where what has no namespace is; default unless given."
+    "-n",
+    "--namespace",
+    default="default",
+    metavar="NS",
+    help="Default namespace of names and objects. The default is default.",
 )
 """Adds ``-n``."""
 

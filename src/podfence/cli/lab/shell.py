@@ -14,14 +14,14 @@ from podfence.cli.lab import shared
 @click.command(
     cls=Command,
     examples="podfence lab shell shop/deploy/web\npodfence lab shell outside",
-    exits="the exit code of the shell; 2 if there is no such lab or pod too",
+    exits="the exit code of the shell, or 2 if the lab or the pod does not exist",
 )
 @click.argument("target", metavar="POD")
-@click.option("-c", "--container", metavar="NAME", help="Which container; the first unless given.")
+@click.option("-c", "--container", metavar="NAME", help="Container name. The default is the first container.")
 @shared.in_namespace
 @shared.named
 def command(*, target: str, container: str | None, namespace: str, name: str) -> int:
-    """Open a shell inside a pod, on a node (node:NAME), or outside the cluster (outside)."""
+    """Open a shell in a pod, on a node (node:NAME), or outside the cluster (outside)."""
     from podfence.cli.lab import terminal
 
     return terminal.run(

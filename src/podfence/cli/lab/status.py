@@ -10,14 +10,14 @@ from podfence.cli.commands import Command
 from podfence.cli.lab import shared
 
 
-@click.command(cls=Command, exits="0  shown\n2  there is no lab")
+@click.command(cls=Command, exits="0  shown\n2  the lab does not exist")
 @outputs.formatted("LabStatus")
 @shared.named
 def command(*, form: str, name: str) -> int:
     """Show nodes, pods and what runs in them, Services, and since when policies are in the kernel.
 
-    A pod runs the real program where this machine has it, or an image archive that was loaded; otherwise a
-    stand-in that answers on its ports, and it says so.
+    A pod runs the real program if this machine has it or its image was loaded. Otherwise it runs a stand-in that
+    answers on the pod's ports; the output says so.
     """
     from podfence.lab.client import Client
     from podfence.lab.status import LabStatus

@@ -14,34 +14,35 @@ from podfence.dataplane.settings import Binding
 from podfence.lab.addresses import PodNetworkKind
 
 _EXAMPLES = """
-# An empty cluster of two nodes
+# Start an empty cluster of two nodes
 podfence lab up
 
-# One with the objects of some manifests, with IPv4 and IPv6
+# Start one with the objects of manifests, with IPv4 and IPv6
 podfence lab up -f manifests/ -R --dual
 
-# One where the pods of a node share a bridge, as with flannel
+# Start one where the pods of a node share a bridge, as with flannel
 podfence lab up --network bridge
 """
 
 
-@click.command(cls=Command, examples=_EXAMPLES, exits="0  the lab runs\n2  it could not be started")
+@click.command(cls=Command, examples=_EXAMPLES, exits="0  the lab runs\n2  the lab could not be started")
 @shared.reads_manifests
 @shared.in_namespace
-@click.option("--nodes", type=click.IntRange(1, 200), default=2, metavar="N", help="How many nodes; 2 unless given.")
-@click.option("--ipv6", "family", flag_value="ipv6", help="Addresses of IPv6 only.")
-@click.option("--dual", "family", flag_value="dual", help="Addresses of both families.")
+@click.option("--nodes", type=click.IntRange(1, 200), default=2, metavar="N", help="Number of nodes. The default is 2.")
+@click.option("--ipv6", "family", flag_value="ipv6", help="Use only IPv6 addresses.")
+@click.option("--dual", "family", flag_value="dual", help="Use IPv4 and IPv6 addresses.")
 @click.option(
     "--network",
     type=click.Choice(get_args(PodNetworkKind)),
     default="routed",
-    help="How pods are connected to their node: routed (a link for each, the default), or bridge.",
+    help="How pods are connected to their node: routed (a link for each pod, the default), or bridge.",
 )
 @click.option(
     "--binding",
     type=click.Choice(get_args(Binding)),
     default="enforce",
-    help="Packets on a pod's link that are not that pod's: enforce (drop them, the default), report, or off.",
+    help="What to do with packets on a pod's link that do not have that pod's addresses: drop them (enforce, the "
+    "default), log them (report), or do not check (off).",
 )
 @click.option(
     "--set",
@@ -49,7 +50,7 @@ podfence lab up --network bridge
     metavar="OPTION=VALUE",
     multiple=True,
     shell_complete=complete.settings,
-    help="Engine option, see `podfence options`; repeatable.",
+    help="Engine option. See `podfence options`. Repeatable.",
 )
 @shared.named
 def command(
@@ -63,9 +64,9 @@ def command(
     settings: tuple[str, ...],
     name: str,
 ) -> int:
-    """Start a cluster of network namespaces on this machine, and return when it runs.
+    """Start a cluster of network namespaces on this machine. Returns when it runs.
 
-    It goes on in the background until `podfence lab down`.
+    The lab runs in the background until `podfence lab down`.
     """
     from podfence.dataplane.compiler import check_options
     from podfence.lab.client import Client

@@ -16,17 +16,20 @@ from podfence.cli.lab import shared
 @click.command(
     cls=Command,
     examples="podfence lab verify\npodfence lab verify --all-pairs -o json",
-    exits="0  every connection is as the engine says\n1  some are not, or a server is dead\n2  could not be verified",
+    exits="0  every connection matches the engine's answer\n1  a connection does not match, or a server is dead\n"
+    "2  the lab could not be verified",
 )
-@click.option("--all-pairs", is_flag=True, help="Every pod to every pod, not one pod for all that are treated alike.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.option(
+    "--all-pairs", is_flag=True, help="Try every pod with every pod, not one pod for all that get the same answers."
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print no progress.")
 @outputs.formatted("Verification")
 @shared.named
 def command(*, all_pairs: bool, quiet: bool, form: str, name: str) -> int:
-    """Open connections from inside the pods and from outside, and compare with what the engine answers.
+    """Open connections from inside the pods and from outside, and compare the results with the engine's answers.
 
-    Tried is every declared port and one that is not declared, over TCP and UDP, and ICMP. Then the policies are
-    lifted for a moment, and what did not answer must do so now: a dead server is not taken for a policy that works.
+    The lab tries every declared port and one that is not declared, over TCP and UDP, and ICMP. Then it lifts the
+    policies for a moment and tries again what did not answer, so a dead server does not look like a policy that works.
     """
     from podfence.cli.progress import shown
     from podfence.lab.client import Client
