@@ -242,14 +242,17 @@ def _reasons(engine: Engine, part: Part, *, mend: bool) -> tuple[Reason, Reason]
     telling = _telling_point(engine, part)
     alone = part.ports.spans == ((telling, telling),)
     ports = part.ports
-    egress = reason(engine, Direction.EGRESS, source, destination, telling, alone=alone, mend=ports if mend else None)
+    whole = part.extent if alone else None
+    egress = reason(
+        engine, Direction.EGRESS, source, destination, telling, alone=alone, mend=ports if mend else None, whole=whole
+    )
     if arrival is not None:
         source, destination, ports = arrival.source, arrival.destination, arrival.ports
         there = replace(part.pair, source=source, destination=destination, arrival=None)
         telling = _telling_point(engine, replace(part, pair=there, ports=ports))
         alone = True
     return egress, reason(
-        engine, Direction.INGRESS, source, destination, telling, alone=alone, mend=ports if mend else None
+        engine, Direction.INGRESS, source, destination, telling, alone=alone, mend=ports if mend else None, whole=whole
     )
 
 

@@ -100,12 +100,15 @@ def _is_outside(engine: Engine, end: Endpoint) -> bool:
 
 def _judge(engine: Engine, pair: Pair, asked: PortSet) -> list[Part]:
     """Return one connection's ports by decision: those surely allowed, those that depend, those denied."""
-    low, high, _ = _extent(engine, pair, asked)
+    found = _extent(engine, pair, asked)
+    low, high, _ = found
     decided = (
         (Decision.ALLOWED, low),
         (Decision.DEPENDS, high - low),
         (Decision.DENIED, asked - high),
     )
+    if high - low == asked and pair.arrival is None:
+        return [Part(pair, asked, Decision.DEPENDS, extent=found)]
     return [Part(pair, ports, decision) for decision, ports in decided if ports]
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from podfence.analysis.pairs import Pair
+    from podfence.policy.extent import Extent
     from podfence.policy.verdict import Decision, Dependency
 
 
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
 class Part:
     """A part of a question that is decided as one: a connection, ports, and how they are decided.
 
-    `plain` is why, and by which rule of the semantics, where no policy is asked.
+    `plain` is why, and by which rule of the semantics, where no policy is asked. `extent` is how far the connection is
+    allowed, if it depends and nothing but these ports was asked about.
     """
 
     pair: Pair
     ports: PortSet
     decision: Decision
     plain: tuple[str, str] | None = None
+    extent: Extent | None = None
 
 
 def differs(parts: list[Part]) -> tuple[Dependency, ...]:

@@ -19,17 +19,20 @@ class Selection:
     """A set of pods by labels.
 
     `namespace` names the one namespace meant (semantics 1.5, 3.4), or is None and `namespaces` selects
-    them by their labels. `pods` selects inside them; None means all (semantics 3.3, 3.4).
+    them by their labels. `pods` selects inside them; None means all (semantics 3.3, 3.4). `all_keys` are those that
+    it looks at, of namespaces and of pods.
     """
 
     namespace: str | None
     namespaces: Selector | None
     pods: Selector | None
+    all_keys: frozenset[str] = field(init=False, repr=False, compare=False)
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # Selections are keys of nearly every table, and a selector of many requirements takes long to hash.
         object.__setattr__(self, "_hash", hash((self.namespace, self.namespaces, self.pods)))
+        object.__setattr__(self, "all_keys", _keys((self.namespaces, self.pods)))
 
     def __hash__(self) -> int:
         """Return the hash of the value."""

@@ -15,7 +15,7 @@ from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING
 
-from podfence.cluster.selection import may_match
+from podfence.cluster.selection import Selection, may_match
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
 from podfence.policy.legacy import compile_namespace
 from podfence.policy.ruling import UNJUDGED, Admission, Ruling
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from podfence.cluster.members import Member
-    from podfence.cluster.selection import Selection
     from podfence.cluster.state import ClusterState
     from podfence.policy.grants import CompiledPolicy, Grant
     from podfence.policy.options import Options
@@ -157,10 +156,18 @@ class Engine:
         ruling = self.ruling(direction, source, destination)
         return ruling.low if bound is Bound.PESSIMISTIC else ruling.high
 
-    def ruling(self, direction: Direction, source: End, destination: End, known: Ruling | None = None) -> Ruling:
+    def ruling(
+        self,
+        direction: Direction,
+        source: End,
+        destination: End,
+        known: Ruling | None = None,
+        supposed: frozenset[str] = frozenset(),
+    ) -> Ruling:
         """Return what one direction allows in both bounds, and by what (semantics 1.3, 1.6, 2.1, 2.2).
 
-        `known` is the ruling for the same ends with less supposed of them: only what it leaves open is asked again.
+        `known` is the ruling for the same ends where the labels `supposed`, or an address, are not supposed of them:
+        only what it leaves open because of these is asked again.
         """
         subject, peer = (source, destination) if direction is Direction.EGRESS else (destination, source)
         if not isinstance(subject, PodEnd):
@@ -173,7 +180,7 @@ class Engine:
         if known is None:
             admissions = tuple(self._admissions((*sure, *maybe), direction, subject, peer))
         else:
-            admissions = tuple(self._left(known.admissions, peer))
+            admissions = tuple(self._left(known.admissions, peer, supposed))
         # Admin tier rules come before, Baseline rules after; whatever no tier decides is allowed (semantics 11.21).
         low, high = self._bounds(sure, maybe, admissions)
         if isinstance(peer, AddressEnd) and peer.behind is not None:
@@ -199,9 +206,14 @@ class Engine:
                     if unread := self.unread_ports(grant, direction, subject, peer):
                         yield Admission(policy, grant, item, ports | unread, surely=False, is_unread=True)
 
-    def _left(self, admissions: tuple[Admission, ...], peer: End) -> Iterator[Admission]:
+    def _left(self, admissions: tuple[Admission, ...], peer: End, supposed: frozenset[str]) -> Iterator[Admission]:
         for known in admissions:
-            found = known.surely or self.matches(known.grant, peer)
+            means = known.grant.peer
+            concerned = not supposed or (isinstance(means, Selection) and not supposed.isdisjoint(means.all_keys))
+            if known.surely or not concerned:
+                yield known
+                continue
+            found = self.matches(known.grant, peer)
             if found is not False:
                 yield known._replace(surely=True) if found and not known.is_unread else known
 

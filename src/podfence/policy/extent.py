@@ -71,10 +71,11 @@ class _Case(NamedTuple):
 
 
 class _Open(NamedTuple):
-    """Something that is not known, and the values that can matter."""
+    """Something that is not known, the values that can matter, and the keys of the labels that they are of, if any."""
 
     what: Dependency
     cases: tuple[_Case, ...]
+    labels: frozenset[str] = frozenset()
 
 
 def extent(
@@ -95,9 +96,11 @@ class _Question:
         self._directions = directions
         self._left = _MOST
 
-    def of(self, source: End, destination: End, known: Rulings) -> Extent:
-        """Return the extent for two ends, of which more may be supposed than where the rulings are `known`."""
-        rulings = {way: self._engine.ruling(way, source, destination, known.get(way)) for way in self._directions}
+    def of(self, source: End, destination: End, known: Rulings, supposed: frozenset[str] = frozenset()) -> Extent:
+        """Return the extent for two ends, of which these labels or an address are supposed since `known` rulings."""
+        rulings = {
+            way: self._engine.ruling(way, source, destination, known.get(way), supposed) for way in self._directions
+        }
         low = reduce(and_, (ruling.low for ruling in rulings.values())) & self._asked
         high = reduce(and_, (ruling.high for ruling in rulings.values())) & self._asked
         if low == high:
@@ -115,7 +118,7 @@ class _Question:
             if _MOST - self._left > _THOROUGH and (surely, perhaps) == (low, high):
                 answers.append((_ANYTHING_ELSE, Extent(low, high)))
                 break
-            answer = self.of(case.source, case.destination, rulings)
+            answer = self.of(case.source, case.destination, rulings, found.labels)
             answers.append((case.value, answer))
             surely, perhaps = surely & answer.low, perhaps | answer.high
         return Extent(surely, perhaps, _merged(unread, self._weighed(found.what, answers), answers))
@@ -173,14 +176,13 @@ class _Question:
                 continue
             found = self._find_in(direction, subject, peer, doubt, ruling)
             if found is not None:
-                what, sides = found
-                pairs = ((value, *_sides(direction, *ends)) for value, *ends in sides)
-                return _Open(what, tuple(_Case(value, one, other) for value, one, other in pairs))
+                cases = (_Case(value, *_sides(direction, *ends)) for value, *ends in found.cases)
+                return found._replace(cases=tuple(cases))
         return None
 
     def _find_in(
         self, direction: Direction, subject: PodEnd, peer: End, doubt: PortSet, ruling: Ruling
-    ) -> tuple[Dependency, list[_Case]] | None:
+    ) -> _Open | None:
         """Return something unknown at one side, and the cases with the subject first."""
         engine = self._engine
         if isinstance(peer, NodeEnd) and engine.is_own_node(subject, peer) is None and self._matters(direction):
@@ -214,7 +216,7 @@ class _Question:
         terms = pods.requirements if pods else ()
         return next((term for term in terms if may_hold(term, labels, whole=not end.more) is None), None)
 
-    def _peer_label(self, selection: Selection, subject: PodEnd, peer: PodEnd) -> tuple[Dependency, list[_Case]]:
+    def _peer_label(self, selection: Selection, subject: PodEnd, peer: PodEnd) -> _Open:
         name = peer.member.namespace
         known = self._space(peer)
         if selection.namespaces is not None and self._engine.world.has_unknown_labels(name):
@@ -227,7 +229,7 @@ class _Question:
             raise AssertionError(message)
         return self._pod_label(asked, subject, peer, at_subject=False)
 
-    def _space_label(self, key: str, subject: PodEnd, peer: PodEnd) -> tuple[Dependency, list[_Case]]:
+    def _space_label(self, key: str, subject: PodEnd, peer: PodEnd) -> _Open:
         """Suppose a label of the peer's namespace, which may be the subject's as well."""
         name = peer.member.namespace
         values = {
@@ -244,11 +246,9 @@ class _Question:
                 for end in (subject, peer)
             ]
             cases.append(_Case(text, *ends))
-        return unknown.namespace_labels(name), cases
+        return _Open(unknown.namespace_labels(name), tuple(cases), frozenset((key,)))
 
-    def _pod_label(
-        self, asked: Requirement, subject: PodEnd, peer: End, *, at_subject: bool
-    ) -> tuple[Dependency, list[_Case]]:
+    def _pod_label(self, asked: Requirement, subject: PodEnd, peer: End, *, at_subject: bool) -> _Open:
         """Suppose a label of the subject or of the peer, with those that have the same value."""
         end = subject if at_subject else peer
         if not isinstance(end, PodEnd):
@@ -271,7 +271,8 @@ class _Question:
                 continue
             supposed = replace(end, labels={**_labels(end), **dict.fromkeys(there or (asked.key,), value)})
             cases.append(_Case(text, supposed, peer) if at_subject else _Case(text, subject, supposed))
-        return (_backends(end) if end.more else unknown.label(asked.key, _name(end))), cases
+        what = _backends(end) if end.more else unknown.label(asked.key, _name(end))
+        return _Open(what, tuple(cases), frozenset(there or (asked.key,)))
 
     def _space(self, end: PodEnd) -> Supposed:
         return self._engine.state.labels_of_namespace(end.member.namespace) if end.space is None else end.space
@@ -286,7 +287,7 @@ class _Question:
 
     def _address(
         self, policies: Iterable[CompiledPolicy], direction: Direction, subject: PodEnd, peer: PodEnd | NodeEnd
-    ) -> tuple[Dependency, list[_Case]]:
+    ) -> _Open:
         """Suppose the peer's address, in each of the ranges that blocks tell apart."""
         pieces = [("", self._engine.world.unset_addresses(kind_of(peer), peer.family))]
         for policy in policies:
@@ -300,13 +301,14 @@ class _Question:
         # Those in no block are told last.
         cases = [_Case(text, subject, replace(peer, address=piece.spans[0][0])) for text, piece in reversed(pieces)]
         cases.sort(key=lambda case: not case.value)
-        return what, cases
+        return _Open(what, tuple(cases))
 
 
-def _whose_node(subject: PodEnd, peer: NodeEnd) -> tuple[Dependency, list[_Case]]:
-    return unknown.node(_name(subject)), [
+def _whose_node(subject: PodEnd, peer: NodeEnd) -> _Open:
+    cases = (
         _Case("the same node" if own else "another node", subject, replace(peer, own=own)) for own in (True, False)
-    ]
+    )
+    return _Open(unknown.node(_name(subject)), tuple(cases))
 
 
 def _labels(end: PodEnd) -> Supposed:

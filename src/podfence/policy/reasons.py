@@ -11,7 +11,7 @@ from podfence.kube.objects import NetworkPolicy
 from podfence.policy.deciding import deciding
 from podfence.policy.ends import End, PodEnd
 from podfence.policy.engine import Bound
-from podfence.policy.extent import extent
+from podfence.policy.extent import Extent, extent
 from podfence.policy.misses import nearest_miss
 from podfence.policy.options import describe
 from podfence.policy.references import has_idle_rules, is_by_default, policy_ref, rule_ref
@@ -53,11 +53,13 @@ def reason(
     *,
     alone: bool = True,
     mend: PortSet | None = None,
+    whole: Extent | None = None,
 ) -> Reason:
     """Return why a direction decides as it does for one port (a point as in `podfence.sets.ports`).
 
     `alone` is False when the port stands for others that are decided alike. `mend` are the ports for which changes
-    are sought that would admit a denied connection; None seeks none.
+    are sought that would admit a denied connection; None seeks none. `whole` is how far both directions together allow
+    the port, if that is known.
     """
     subject, peer = (source, destination) if direction is Direction.EGRESS else (destination, source)
     if not isinstance(subject, PodEnd):
@@ -70,8 +72,15 @@ def reason(
         )
     ruling = engine.ruling(direction, source, destination)
     asked = PortSet(((point, point),))
-    found = extent(engine, source, destination, asked, (direction,))
+    found = Extent(ruling.low, ruling.high)
     decision = found.decision(asked)
+    if decision is Decision.DEPENDS:
+        other = Direction.INGRESS if direction is Direction.EGRESS else Direction.EGRESS
+        if whole is not None and point in engine.ruling(other, source, destination).low:
+            found = whole
+        else:
+            found = extent(engine, source, destination, asked, (direction,))
+        decision = found.decision(asked)
     if decision is Decision.ALLOWED:
         return _allowed(engine, direction, subject, peer, point, ruling)
     if decision is Decision.DENIED:
