@@ -8,7 +8,6 @@ the next thing that is due by the monotonic clock.
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from random import SystemRandom
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -19,20 +18,22 @@ from podfence.agent.complaints import Complaints
 from podfence.agent.pace import Pace, Step
 from podfence.agent.questions import Questions
 from podfence.agent.received import Received
+from podfence.agent.refusals import HOPELESS, REFUSALS, meanwhile
 from podfence.agent.reports import Report
-from podfence.agent.sizes import Sizes
+from podfence.agent.sizes import Sizes, sentences
 from podfence.agent.source import Attached, Bookmark, SourceClosed, Synced, Unreadable, Verify, latest
 from podfence.agent.turns import Turns
+from podfence.agent.watch import accounted
 from podfence.cluster.state import ClusterState, Event
 from podfence.dataplane.compiler import check_options
-from podfence.dataplane.enforcer import Enforcer, ForeignTableError
+from podfence.dataplane.enforcer import Enforcer
 from podfence.netlink.asking import NetlinkError
-from podfence.nft.errors import MissingFeatureError, NftError, NotInstalledError, PermissionDeniedError
+from podfence.nft.errors import MissingFeatureError
 from podfence.policy.engine import Engine
 from podfence.policy.model import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
 
     from podfence.agent.reports import Record
@@ -48,16 +49,9 @@ if TYPE_CHECKING:
 MOST_CHANGES: Final = 256
 """How many changes are kept at most while the kernel cannot be programmed."""
 
-_SOME_REFUSED: Final = 5
-
 _Answer = TypeVar("_Answer")
 
 _CHANCE: Final = SystemRandom().random
-_HOPELESS: Final = (ForeignTableError, NotInstalledError, PermissionDeniedError)
-_REFUSALS: Final = (NftError, ForeignTableError, OSError)
-_HELD: Final = "pods that are not programmed yet stay closed, what the kernel has goes on"
-_GONE: Final = "the table is gone, and until that succeeds nothing on the node is forbidden"
-_AS_FOUND: Final = "until that succeeds the node has the rules that it had before this agent, if any"
 
 
 class Agent:
@@ -246,10 +240,7 @@ class Agent:
     def _say_sizes(self, engine: Engine, namespaces: set[str]) -> None:
         """Say which policies of some namespaces are too large, if that was not said."""
         if found := self._sizes.changed(engine, namespaces, self._received.pods):
-            errors = tuple(map(str, found[:_SOME_REFUSED]))
-            if len(found) > _SOME_REFUSED:
-                errors += (f"{len(found) - _SOME_REFUSED:,} more policies are refused for their size",)
-            self._tell(replace(self.status(), errors=errors, refused=found))
+            self._tell(replace(self.status(), errors=sentences(found), refused=found))
 
     def _begin(self) -> None:
         if self._model is None:
@@ -285,10 +276,10 @@ class Agent:
                 if changes or again:
                     # The compiler has followed them also when this raises, and the next call programs them too.
                     self._changes = []
-                    with self._accounted(enforcer):
+                    with accounted(self._watch, enforcer):
                         enforcer.program(*changes)
             self._attach(enforcer, programmed=True)
-        except _REFUSALS as error:
+        except REFUSALS as error:
             self._fail(error)
             return
         self._pace.programmed(touched=touched)
@@ -300,9 +291,9 @@ class Agent:
         """Program a slice of what was too large to go with its change."""
         self._pace.slicing()
         try:
-            with self._accounted(enforcer):
+            with accounted(self._watch, enforcer):
                 enforcer.catch_up()
-        except _REFUSALS as error:
+        except REFUSALS as error:
             self._fail(error)
             return
         if not enforcer.is_behind:
@@ -324,7 +315,7 @@ class Agent:
             return
         links = self.links if programmed else self.links.held_but(self._bound)
         try:
-            with self._accounted(enforcer):
+            with accounted(self._watch, enforcer):
                 enforcer.attach(links)
         except MissingFeatureError as error:
             # What the kernel lacks today it lacks in a minute: all else is bound, and goes on.
@@ -338,7 +329,7 @@ class Agent:
         If the kernel does not let it look, that is said, and tried again.
         """
         try:
-            with self._accounted(enforcer):
+            with accounted(self._watch, enforcer):
                 step()
         except NetlinkError as error:
             # The rules are in the kernel, and the next review looks at the same flows again.
@@ -352,27 +343,14 @@ class Agent:
             self._complain(what, f"{what}: {enforcer.reviewed.unable} go on; {why}; this is tried again every 10 s")
         return enforcer.reviewed.cut
 
-    @contextmanager
-    def _accounted(self, enforcer: Enforcer) -> Iterator[None]:
-        """Have the watch know how many transactions of a step are our own."""
-        if self._watch is None:
-            yield
-            return
-        before = enforcer.transactions
-        self._watch.begin()
-        try:
-            yield
-        finally:
-            self._watch.end(enforcer.transactions - before)
-
     def _fail(self, error: Exception) -> None:
         """Say why the kernel could not be programmed, and when it is tried again."""
-        delay = self._pace.refused(hopeless=isinstance(error, _HOPELESS))
+        delay = self._pace.refused(hopeless=isinstance(error, HOPELESS))
         what = f"the kernel of node {self._node} could not be programmed: {error}"
         was_enforcing, self._enforcing = self._enforcing, False
         gone = self.enforcer is not None and self.enforcer.is_gone
-        meanwhile = _GONE if gone else _HELD if self._adopted else _AS_FOUND
-        if not self._complain(what, f"{what}; {meanwhile}; the next try is in {delay:.1f} s") and was_enforcing:
+        then = meanwhile(gone=gone, adopted=self._adopted)
+        if not self._complain(what, f"{what}; {then}; the next try is in {delay:.1f} s") and was_enforcing:
             self._report()
 
     def _look(self, enforcer: Enforcer) -> None:
@@ -395,7 +373,7 @@ class Agent:
         begun = self._effort()
         try:
             self._looking(enforcer, lambda: found.append(enforcer.verify()))
-        except _REFUSALS as error:
+        except REFUSALS as error:
             self._fail(error)
             return
         drift = found[0] if found else None

@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 from podfence.dataplane.ruleset import TABLE
@@ -23,6 +23,8 @@ from podfence.netlink.messages import GENERAL, NETFILTER, REQUEST, attributes, m
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from podfence.dataplane.enforcer import Enforcer
 
 _GROUP: Final = 1 << (7 - 1)
 _SUBSYSTEM: Final = 10
@@ -56,6 +58,20 @@ class Watch(Protocol):
     def look(self) -> bool:
         """Return whether somebody else may have changed the table since the last time, without waiting."""
         ...
+
+
+@contextmanager
+def accounted(watch: Watch | None, enforcer: Enforcer) -> Iterator[None]:
+    """Have a watch know how many transactions of a step are an enforcer's own."""
+    if watch is None:
+        yield
+        return
+    before = enforcer.transactions
+    watch.begin()
+    try:
+        yield
+    finally:
+        watch.end(enforcer.transactions - before)
 
 
 class KernelWatch:

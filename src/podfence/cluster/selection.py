@@ -32,7 +32,8 @@ class Selection:
     def __post_init__(self) -> None:
         # Selections are keys of nearly every table, and a selector of many requirements takes long to hash.
         object.__setattr__(self, "_hash", hash((self.namespace, self.namespaces, self.pods)))
-        object.__setattr__(self, "all_keys", _keys((self.namespaces, self.pods)))
+        found = (item.key for selector in (self.namespaces, self.pods) if selector for item in selector.requirements)
+        object.__setattr__(self, "all_keys", frozenset(found))
 
     def __hash__(self) -> int:
         """Return the hash of the value."""
