@@ -278,18 +278,18 @@ def _outside(
     high = reach.outside(direction, Bound.OPTIMISTIC, classes) if options.icmp == "depends" else {}
     for number in members(classes):
         asked = question.ports_into(number if incoming else None)
-        clause = unread.about(number)
+        clause = unread.about(number) if unread.bits else ""
         why = "icmp"
         if doubts.unsure >> number & 1:
             low[number], high[number], why = doubts.outside(direction, number)
-        possible = high.get(number, low[number])
         for ports, addresses in low[number].items():
             _note(found, addresses & wanted, ports & asked, as_read(clause, ""), number)
-        for ports, addresses in _difference(possible, low[number]):
+        for ports, addresses in _difference(high.get(number, {}), low[number]):
             _note(found, addresses & wanted, ports & asked, as_read(clause, f"depends on {why}"), number)
-        said = {} if unread.overlapping else possible
-        for ports, addresses in _difference({PortSet.ALL: AddressSet.ALL}, said) if clause else ():
-            _note(found, addresses & wanted, ports & asked, clause, number)
+        if clause:
+            said = {} if unread.overlapping else high.get(number, low[number])
+            for ports, addresses in _difference({PortSet.ALL: AddressSet.ALL}, said):
+                _note(found, addresses & wanted, ports & asked, clause, number)
     return found
 
 
