@@ -91,7 +91,7 @@ install-yaml: ## write deploy/install.yaml anew from the chart
 	@sh scripts/install-yaml
 
 clean: ## remove what the targets made, except .venv
-	rm -rf dist build/image .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf dist build/image build/site build/site-read build/chart .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find src tests bench -type d -name __pycache__ -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv too

@@ -133,7 +133,7 @@ class Cluster:
         return mended(self.state, verdict)
 
     def gaps_between(self, source: str, destination: str, *, namespace: str | None = None) -> tuple[Gap, ...]:
-        """Return the gaps that could turn what `check` says of two ends; it is no firm answer unless there are none.
+        """Return the gaps in the namespaces of two ends: what `check` says of these is incomplete if there are any.
 
         Raises EndpointError as `check` does.
         """

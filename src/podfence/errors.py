@@ -5,7 +5,7 @@
     ├── InputError        input that could not be read; carries every problem found
     ├── EndpointError     a question names an endpoint or a port that does not exist or cannot be read
     ├── OptionError       an engine option or its value is unknown
-    ├── MissingProgramError   an external program (kubectl, kustomize) is needed and absent
+    ├── MissingProgramError   an external program (kubectl, kustomize, helm) is needed and absent
     ├── AccessError       what says how a cluster is reached is missing or wrong
     ├── ApiError          an API server could not be reached, or refused (`podfence.kube.live.errors`)
     └── NftError          nft refused a transaction (`podfence.nft.errors`)
