@@ -55,9 +55,9 @@ _Answer = TypeVar("_Answer")
 _CHANCE: Final = SystemRandom().random
 _HOPELESS: Final = (ForeignTableError, NotInstalledError, PermissionDeniedError)
 _REFUSALS: Final = (NftError, ForeignTableError, OSError)
-_HELD: Final = "pods that are not programmed yet stay closed, what the kernel has goes on"
-_GONE: Final = "the table is gone, and until that succeeds nothing on the node is forbidden"
-_AS_FOUND: Final = "until that succeeds the node has the rules that it had before this agent, if any"
+_HELD: Final = "packets of pods that are not programmed yet are dropped, and the kernel continues to enforce its rules"
+_GONE: Final = "the table is gone, and nothing on the node is denied until a try succeeds"
+_AS_FOUND: Final = "until a try succeeds, the node has the rules that it had before this agent, if any"
 
 
 class Agent:
@@ -248,7 +248,7 @@ class Agent:
         if found := self._sizes.changed(engine, namespaces, self._received.pods):
             errors = tuple(map(str, found[:_SOME_REFUSED]))
             if len(found) > _SOME_REFUSED:
-                errors += (f"{len(found) - _SOME_REFUSED:,} more policies are refused for their size",)
+                errors += (f"{len(found) - _SOME_REFUSED:,} more policies are refused because of their size",)
             self._tell(replace(self.status(), errors=errors, refused=found))
 
     def _begin(self) -> None:
@@ -343,13 +343,15 @@ class Agent:
         except NetlinkError as error:
             # The rules are in the kernel, and the next review looks at the same flows again.
             self._pace.look_failed()
-            what = f"established flows of node {self._node} could not be looked at: {error}"
-            self._complain(what, f"{what}; those that are forbidden now go on until that succeeds")
+            what = f"established flows of node {self._node} could not be read: {error}"
+            self._complain(what, f"{what}; flows that policies now deny continue until this succeeds")
             return 0
         if enforcer.reviewed.unable:
-            what = f"established flows of node {self._node} are forbidden now and cannot be cut yet"
-            why = "the kernel keeps their entries, and has no room for labels on them"
-            self._complain(what, f"{what}: {enforcer.reviewed.unable} go on; {why}; this is tried again every 10 s")
+            what = f"policies now deny established flows of node {self._node}, and they cannot be cut yet"
+            why = "the kernel keeps their connection tracking entries, and has no room there for labels"
+            self._complain(
+                what, f"{what}: {enforcer.reviewed.unable} continue; {why}; the agent tries again every 10 s"
+            )
         return enforcer.reviewed.cut
 
     @contextmanager
