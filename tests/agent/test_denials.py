@@ -137,12 +137,12 @@ def test_a_scan_does_not_fill_the_log_and_is_counted(compiler: Compiler) -> None
     assert len(lines) == MOST + 1
     assert (
         lines[-1]
-        == f"egress denied by shop/web: packets of more flows than {MOST} in a minute, 1 were not written down"
+        == f"egress denied by shop/web: more than {MOST} flows in a minute, 1 packets of the rest were not logged"
     )
     assert as_text(denials, found[-10:], compiler, 1059.0) == []
     lines = as_text(denials, found[:10], compiler, 1060.0)
     assert len(lines) == 11
-    assert any(line.endswith("in a minute, 59 were not written down") for line in lines)
+    assert any(line.endswith("in a minute, 59 packets of the rest were not logged") for line in lines)
 
 
 def test_scans_of_some_pods_hide_nothing_that_other_policies_deny(compiler: Compiler) -> None:
@@ -157,7 +157,7 @@ def test_what_policies_left_untold_that_deny_no_more_is_told_with_whatever_comes
     as_text(denials, scan("10.244.1.9", "gone/p", MOST + 5), compiler, 1000.0)
     told = as_text(denials, scan("10.244.1.5", "shop/web", 1), compiler, 1200.0)
     assert told[1:] == [
-        f"egress denied by gone/p: packets of more flows than {MOST} in a minute, 4 were not written down"
+        f"egress denied by gone/p: more than {MOST} flows in a minute, 4 packets of the rest were not logged"
     ]
 
 

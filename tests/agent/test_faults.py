@@ -182,7 +182,7 @@ def test_an_nft_that_always_fails_leaves_new_pods_closed_and_old_rules_in_force_
         assert not report.enforcing
         assert report.revision == 1
         assert "busy" in report.errors[0]
-        assert "pods that are not programmed yet stay closed" in report.errors[0]
+        assert "packets of pods that are not programmed yet are dropped" in report.errors[0]
         assert network.passed(AT_START) == AT_START
 
         while shim.count < before + 6:  # three tries, each of a difference or a whole table

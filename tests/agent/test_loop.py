@@ -321,7 +321,7 @@ def test_flows_that_cannot_be_looked_at_are_complained_about_and_the_rules_are_i
     assert world.reports[-1][1].enforcing
     assert world.reports[-1][1].revision == 2
     (error,) = world.errors()
-    assert error.startswith("established flows of node n1 could not be looked at: listing: ")
+    assert error.startswith("established flows of node n1 could not be read: listing: ")
     last = world.last()
     assert [when for when in flows.asked if when >= 1.0] == [last]
 
@@ -401,7 +401,7 @@ def test_a_forbidden_flow_that_the_kernel_keeps_is_told_of_and_cut_as_soon_as_it
     assert 50.0 <= flows.ended <= 50.0 + FORGET_AGAIN
     assert [round(when - 1000.0 - flows.ended, 1) for when, report in world.reports if report.cut] == [0.0]
     (error,) = world.errors()
-    assert error.startswith("established flows of node n1 are forbidden now and cannot be cut yet: 1 go on")
+    assert error.startswith("policies now deny established flows of node n1, and they cannot be cut yet: 1 continue")
 
 
 def test_the_whole_table_is_compared_every_minute_and_when_asked() -> None:
@@ -681,7 +681,7 @@ def test_a_node_with_a_pod_range_that_is_none_stays_as_it_was() -> None:
     broken = Node(name="n1", labels={}, pod_cidrs=("everything",))
     world = World(BEGIN, (1.0, [Event(EventType.MODIFIED, broken), more(1)])).play()
     (error,) = world.errors()
-    assert error.startswith("Node n1 cannot be used, and stays as it was until it is corrected: ")
+    assert error.startswith("Node n1 cannot be used; its last version stays in force until it is corrected: ")
     assert world.after_start() == [1.0]
 
 

@@ -205,7 +205,7 @@ def test_a_table_that_is_gone_and_cannot_be_made_again_is_said_to_be_gone(networ
         shim.plan("fail")
         network.nft(DAMAGE["table deleted"])
         report = agent.until(lambda report: report.errors)
-        assert "the table is gone, and until that succeeds nothing on the node is forbidden" in report.errors[0]
+        assert "the table is gone, and nothing on the node is denied until a try succeeds" in report.errors[0]
         assert not report.enforcing
         shim.plan("")
         agent.until(lambda report: report.enforcing)

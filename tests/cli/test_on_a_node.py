@@ -50,16 +50,16 @@ def other(tmp_path: Path) -> Iterator[tuple[Path, list[bytes]]]:
 def test_where_no_agent_is_the_message_says_where_to_ask(run: Run, tmp_path: Path, words: tuple[str, ...]) -> None:
     result = run(*words, "--socket", str(tmp_path / "none"))
     assert result.exit_code == 2
-    assert result.stderr.startswith(f"podfence: error: no agent answers at {tmp_path}/none: the command is for a node")
+    assert result.stderr.startswith(f"podfence: error: no agent answers at {tmp_path}/none: run this command on a node")
 
 
 @pytest.mark.parametrize("words", COMMANDS)
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "use the podfence of the agent's version"),
-        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnope", "use the podfence of the agent's version"),
-        (b'HTTP/1.1 503 x\r\nContent-Length: 21\r\n\r\n{"error":"not now yet"}'[:-2], "use the podfence of the agent's"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "use the version of podfence that the agent has"),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnope", "use the version of podfence that the agent has"),
+        (b'HTTP/1.1 503 x\r\nContent-Length: 21\r\n\r\n{"error":"not now yet"}'[:-2], "use the version of podfence that"),
         (b'HTTP/1.1 503 x\r\nContent-Length: 19\r\n\r\n{"error":"not now"}', "podfence: error: not now\n"),
         (b"what?", "cannot be asked"),
         (b"", "cannot be asked"),
@@ -93,9 +93,7 @@ def test_the_boot_unit_is_shown_installed_and_removed(run: Run, tmp_path: Path) 
     installed = run("agent", "boot-unit", "install", *flags)
     assert (shown.exit_code, installed.exit_code) == (0, 0)
     assert shown.stdout == place.read_text()
-    assert run("agent", "boot-unit", "remove", *flags).stdout == (
-        "/etc/systemd/system/podfence-hold.service is removed\n"
-    )
+    assert run("agent", "boot-unit", "remove", *flags).stdout == ("removed /etc/systemd/system/podfence-hold.service\n")
     assert not place.exists()
     assert run("agent", "boot-unit", "enable").exit_code == 2
 

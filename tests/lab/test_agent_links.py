@@ -89,7 +89,7 @@ def test_an_agent_is_started_again_whatever_it_said_last(
     assert link.wait(7, time.monotonic() + PATIENCE), lines(journal)
     assert agents.started == 2
     assert link.is_running
-    assert "another one is started" in lines(journal)
+    assert "the lab starts another agent" in lines(journal)
 
 
 def test_an_agent_that_cannot_be_started_is_tried_again_until_it_can(

@@ -103,7 +103,7 @@ def test_links_are_followed_as_inside_the_image(tmp_path: Path) -> None:
         ({"a/../../evil": b""}, "a/../../evil leads out of the image"),
         ({"alias": (HARD_LINK, "../../etc/passwd")}, "../../etc/passwd leads out of the image"),
         ({"alias": (HARD_LINK, "nowhere")}, "No such file"),
-        ({"a": (LINK, "b"), "b": (LINK, "a"), "a/x": b""}, "lead in circles"),
+        ({"a": (LINK, "b"), "b": (LINK, "a"), "a/x": b""}, "form a loop"),
     ],
 )  # fmt: skip
 def test_layers_that_lead_out_or_nowhere_are_refused(tmp_path: Path, entries: dict[str, bytes], words: str) -> None:
@@ -125,13 +125,13 @@ MANIFEST = b'[{"Config": "c.json", "RepoTags": ["app"], "Layers": ["l/layer.tar"
         (b"no tar at all" * 100, "cannot be read as an image archive"),
         (gzip.compress(GOOD)[:-40], "cannot be read as an image archive"),
         (pack({"etc/passwd": b""}), "has neither manifest.json (docker save) nor index.json (OCI)"),
-        (pack({"manifest.json": b"{"}), "manifest.json is not what an image archive has there"),
+        (pack({"manifest.json": b"{"}), "manifest.json does not have the format of an image archive"),
         (pack({"manifest.json": MANIFEST}), "c.json is missing"),
         (pack({"manifest.json": MANIFEST, "c.json": b"{}"}), "l/layer.tar is missing"),
         (pack({"manifest.json": MANIFEST, "c.json": b"{}", "l/layer.tar": b"x" * 600}), "layer l/layer.tar: "),
         (docker({"app": []}, architecture="s390x"), "app is for s390x; this machine is "),
         (pack({"manifest.json": b'[{"Config": "c", "RepoTags": null, "Layers": []}]'}), "no image with a name"),
-        (oci("app", [layer({"a": b"intact"})]).replace(b"intact", b"broken"), "is damaged: its content has another digest"),
+        (oci("app", [layer({"a": b"intact"})]).replace(b"intact", b"broken"), "is damaged: its digest does not match its content"),
     ],
 )  # fmt: skip
 def test_what_is_broken_is_named(tmp_path: Path, content: bytes, words: str) -> None:

@@ -71,7 +71,7 @@ def test_commands_run_where_the_machine_has_them(container: Container, argv: tup
         (Container("c", "x/y", ports=ports(80, "u53", 80)), StandIn("echo", (80,), (53,)), "answers on TCP 80 and UDP 53"),
         (Container("c", "x/y", ("sleep", "9"), ports=ports(80)), StandIn("echo", (80,)), "answers on TCP 80"),
         (Container("c", "x/y", ("/server",)), StandIn("echo"), "answers nothing, no port is declared"),
-        (Container("c", "x/y", ports=ports("s36412")), StandIn("echo"), "no port is declared; SCTP 36412 is not possible"),
+        (Container("c", "x/y", ports=ports("s36412")), StandIn("echo"), "no port is declared; SCTP 36412 is not supported"),
     ],
 )  # fmt: skip
 def test_stand_ins_answer_for_the_rest(container: Container, stand_in: StandIn, note: str, path: str) -> None:

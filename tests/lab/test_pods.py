@@ -196,7 +196,7 @@ def test_what_loops_is_ended_with_its_pod(spawner: Spawner, tmp_path: Path) -> N
             signal.pidfd_send_signal(process, 0)
         os.close(process)
     assert started.ended.empty()
-    with pytest.raises(LabError, match="busy is gone"):
+    with pytest.raises(LabError, match="busy has ended"):
         made.execute(["true"], (0, 1, 2))
     made.close()
 

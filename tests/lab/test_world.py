@@ -116,7 +116,7 @@ def test_kinds_that_nothing_is_done_with_are_named() -> None:
     outcomes = world().apply(worlds.documents("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"))
 
     assert list(map(str, outcomes)) == ["ConfigMap ignored"]
-    assert outcomes[0].remarks == ("ConfigMap: 1 not looked at: the lab does nothing with it",)
+    assert outcomes[0].remarks == ("ConfigMap: 1 not read: the lab does not use this kind",)
 
 
 def test_warnings_of_reading_come_first() -> None:
@@ -132,7 +132,7 @@ def test_objects_without_a_namespace_go_where_the_request_says() -> None:
     first, second = made.apply(worlds.documents(worlds.pod("a") + worlds.pod("b")), "shop")
 
     assert [key.namespace for key in made.state.pods if key.name in "ab"] == ["shop", "shop"]
-    assert first.notes == ("namespace shop does not exist, and is made up with the label every namespace has",)
+    assert first.notes == ("namespace shop does not exist; the lab creates it with the label that every namespace has",)
     assert first.remarks == (f"pod/a: {first.notes[0]}",)
     assert second.notes == ()
     assert "shop" in made.state.implied

@@ -69,7 +69,7 @@ def test_an_address_of_another_cluster_is_replaced_and_that_is_said() -> None:
     made = world()
     (found,) = made.apply(worlds.documents(worlds.service("web", "  clusterIP: 10.43.0.7")))
 
-    assert found.notes == ("10.43.0.7 is not in 10.96.0.0/16, so the Service has another address",)
+    assert found.notes == ("10.43.0.7 is not in 10.96.0.0/16, so the Service gets another address",)
     assert service(made).addresses[0].startswith("10.96.")
 
 
@@ -150,7 +150,7 @@ def test_a_load_balancer_is_reached_by_its_node_port_and_that_is_said() -> None:
     made = world()
     (found,) = made.apply(worlds.documents(worlds.service("web", "  type: LoadBalancer")))
 
-    assert found.notes == ("there is no load balancer in the lab; from outside, use the node port",)
+    assert found.notes == ("the lab has no load balancer; from outside, use the node port",)
     assert service(made).ports[0].node_port >= 30000
 
 

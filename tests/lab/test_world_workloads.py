@@ -217,7 +217,7 @@ def test_a_dump_is_not_run_twice() -> None:
     )
     outcomes = made.apply(worlds.documents(owned + worlds.workload(replicas=1)))
 
-    assert (outcomes[0].verb, outcomes[0].notes) == ("ignored", ("made by deployment.apps/web",))
+    assert (outcomes[0].verb, outcomes[0].notes) == ("ignored", ("created by deployment.apps/web",))
     assert len(pods(made)) == 1
 
 
@@ -232,7 +232,7 @@ def test_a_pod_runs_on_the_node_it_names_and_elsewhere_if_the_lab_has_no_such_no
     assert pods(made)["a"].template.node == "node-3"
     assert pods(made)["b"].template.node in made.state.nodes
     assert named[0].notes == ()
-    assert named[1].notes == ("there is no node gone in the lab, so any node runs it",)
+    assert named[1].notes == ("the lab has no node gone, so any node runs it",)
     assert named[2].notes == ("no node of the lab has the labels disk=ssd, so any node runs it",)
 
 
@@ -336,9 +336,9 @@ def test_what_of_a_pod_is_left_out_is_said() -> None:
     )
 
     assert found.notes == (
-        "init container setup is not run",
-        "container other runs without X: only plain values of env are set",
-        "container other runs without what envFrom names",
+        "the lab does not run init container setup",
+        "container other runs without X: the lab sets only plain values of env",
+        "container other runs without the variables of envFrom",
     )
 
 

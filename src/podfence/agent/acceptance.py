@@ -39,7 +39,7 @@ def accept(event: Event, options: Options) -> tuple[Event | None, str]:
         if not _problem(closed, options):
             message = f"{what} cannot be compiled and admits nothing until it is corrected: {reason}"
             return Event(event.type, closed), message
-    return None, f"{what} cannot be used, and stays as it was until it is corrected: {reason}"
+    return None, f"{what} cannot be used; its last version stays in force until it is corrected: {reason}"
 
 
 def _problem(item: KubeObject, options: Options) -> str:

@@ -139,7 +139,7 @@ class LeftOut(NamedTuple):
     def __str__(self) -> str:
         """Return the sentence."""
         by = f"{self.direction} denied by {self.policies}"
-        return f"{by}: packets of more flows than {MOST} in a minute, {self.packets} were not written down"
+        return f"{by}: more than {MOST} flows in a minute, {self.packets} packets of the rest were not logged"
 
 
 @dataclass(slots=True)

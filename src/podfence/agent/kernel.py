@@ -69,7 +69,7 @@ class NodeKernel:
         try:
             probe(runner).require()
         except NftError as error:
-            self._complain(f"node {self._node} cannot be enforced: {error}")
+            self._complain(f"policies cannot be enforced on node {self._node}: {error}")
         return runner
 
     def _conntrack(self) -> KernelConntrack | None:
@@ -84,7 +84,7 @@ class NodeKernel:
         try:
             return KernelWatch()
         except OSError as error:
-            what = f"what others change in the table of node {self._node} is found only once a minute"
+            what = f"changes of other programs to the table of node {self._node} are found only once a minute"
             self._complain(f"{what}: {error}")
             return None
 
@@ -102,7 +102,7 @@ class NodeKernel:
                     if told:
                         denied(told)
         except (NetlinkError, OSError) as error:
-            text = f"denied flows of node {self._node} are not written down: {error}"
+            text = f"denied flows of node {self._node} are not logged: {error}"
             self._tell(replace(agent.status(), errors=(text,)))
 
 

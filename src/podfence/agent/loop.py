@@ -334,13 +334,15 @@ class Agent:
         except NetlinkError as error:
             # The rules are in the kernel, and the next review looks at the same flows again.
             self._pace.look_failed()
-            what = f"established flows of node {self._node} could not be looked at: {error}"
-            self._complain(what, f"{what}; those that are forbidden now go on until that succeeds")
+            what = f"established flows of node {self._node} could not be read: {error}"
+            self._complain(what, f"{what}; flows that policies now deny continue until this succeeds")
             return 0
         if enforcer.reviewed.unable:
-            what = f"established flows of node {self._node} are forbidden now and cannot be cut yet"
-            why = "the kernel keeps their entries, and has no room for labels on them"
-            self._complain(what, f"{what}: {enforcer.reviewed.unable} go on; {why}; this is tried again every 10 s")
+            what = f"policies now deny established flows of node {self._node}, and they cannot be cut yet"
+            why = "the kernel keeps their connection tracking entries, and has no room there for labels"
+            self._complain(
+                what, f"{what}: {enforcer.reviewed.unable} continue; {why}; the agent tries again every 10 s"
+            )
         return enforcer.reviewed.cut
 
     def _fail(self, error: Exception) -> None:

@@ -13,9 +13,9 @@ HOPELESS: Final = (ForeignTableError, NotInstalledError, PermissionDeniedError)
 
 REFUSALS: Final = (NftError, ForeignTableError, OSError)
 
-_HELD: Final = "pods that are not programmed yet stay closed, what the kernel has goes on"
-_GONE: Final = "the table is gone, and until that succeeds nothing on the node is forbidden"
-_AS_FOUND: Final = "until that succeeds the node has the rules that it had before this agent, if any"
+_HELD: Final = "packets of pods that are not programmed yet are dropped, and the kernel continues to enforce its rules"
+_GONE: Final = "the table is gone, and nothing on the node is denied until a try succeeds"
+_AS_FOUND: Final = "until a try succeeds, the node has the rules that it had before this agent, if any"
 
 
 def meanwhile(*, gone: bool, adopted: bool) -> str:

@@ -44,4 +44,4 @@ def sentences(refused: Sequence[Refusal]) -> tuple[str, ...]:
     """Return what is said of policies that are too large: a sentence each for some, and how many more there are."""
     more = len(refused) - SOME
     found = tuple(map(str, refused[:SOME]))
-    return (*found, f"{more:,} more policies are refused for their size") if more > 0 else found
+    return (*found, f"{more:,} more policies are refused because of their size") if more > 0 else found

@@ -67,7 +67,7 @@ class LeftOutStrays(NamedTuple):
 
     def __str__(self) -> str:
         """Return the sentence."""
-        return f"{self.packets} packets by {self.interface} that are not its pod's were not written down"
+        return f"{self.packets} stray packets on {self.interface} were not logged"
 
 
 class Strays:

@@ -96,7 +96,7 @@ class Client:
                         progress(reply["progress"])
                     continue
                 return reply
-        raise ConnectionClosedError("the lab ended while it was asked something; `podfence lab up` starts another")
+        raise ConnectionClosedError("the lab ended before it answered; run `podfence lab up` to start another")
 
     @contextmanager
     def conversation(self, operation: str, *, fds: Sequence[int] = (), **fields: Value) -> Iterator[Replies]:
@@ -150,7 +150,7 @@ class Client:
             connection.send({"op": "down", "version": sandbox.version()})
             received = connection.receive()
         if received is None:
-            raise ConnectionClosedError("the lab has ended by itself")
+            raise ConnectionClosedError("the lab ended unexpectedly")
         message, fds = received
         if "error" in message:
             raise LabError(message["error"])

@@ -106,11 +106,11 @@ class AgentLink:
                 for report in _reports(stream):
                     self._take(report)
             except msgspec.DecodeError as error:
-                self._say(f"reports what cannot be read, and is killed: {error}")
+                self._say(f"sent a report that cannot be read, and was killed: {error}")
                 self.kill()
         frames.put(None)
         self.is_running = self.is_enforcing = False
-        self._say("ended; what is in the kernel stays in force; another one is started")
+        self._say("ended; the kernel continues to enforce its rules; the lab starts another agent")
         self._start_later(RESTART_DELAY)
 
     def _start_later(self, delay: float) -> None:
@@ -132,7 +132,7 @@ class AgentLink:
         for text in report.drift or ():
             self._say(f"repaired: {text}")
         if report.cut:
-            self._say(f"cut {report.cut} established flow{'s' if report.cut > 1 else ''} that the policies deny now")
+            self._say(f"cut {report.cut} established flow{'s' if report.cut > 1 else ''} that policies now deny")
         with self._changed:
             for record in report.records:
                 self.real[Key(record.kind, record.namespace, record.name)] = record.seconds

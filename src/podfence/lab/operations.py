@@ -135,7 +135,7 @@ def logs(lab: Supervisor, request: Request) -> Iterator[Message]:
     else:
         pod = targets.find(lab.state, fields["target"], fields["namespace"]).pod
         if pod is None:
-            raise LabError("nodes and the outside world have no log; `podfence lab logs` shows what agents report")
+            raise LabError("nodes and outside have no log; `podfence lab logs` prints what the agents report")
         source = follow(lab.pods.log(pod, fields["container"]), BEAT)
     for lines in source:
         if lines or not fields["follow"]:
@@ -150,7 +150,7 @@ def probe(lab: Supervisor, request: Request) -> Iterator[Message]:
     try:
         probes = msgspec.convert(fields["probes"], list[Probe])
     except msgspec.ValidationError as error:
-        raise LabError(f"these are no probes: {error}") from error
+        raise LabError(f"invalid probes: {error}") from error
     holder = lab.place(targets.find(lab.state, fields["target"], fields["namespace"]))
     yield {"outcomes": holder.probe(probes)}
 

@@ -96,7 +96,7 @@ def isolation() -> tuple[str, ...]:
             return command
         refusals.append(tried.stderr.strip() or f"exit code {tried.returncode}")
     raise LabError(
-        f"this system does not let you make the namespaces of a lab ({refusals[0]}); allow user namespaces "
+        f"this system does not let you create the namespaces of a lab ({refusals[0]}); allow user namespaces "
         "(sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces, and where AppArmor restricts them "
         "kernel.apparmor_restrict_unprivileged_userns=0), or run it as root"
     )
@@ -110,9 +110,7 @@ def environment() -> dict[str, str]:
 def address(name: str) -> str:
     """Return the name of the socket of a lab of this user; raise LabError for what cannot be a name."""
     if not _NAME.fullmatch(name):
-        raise LabError(
-            f"{name!r} cannot be the name of a lab: it has 1 to 60 letters, digits, dots, dashes, underscores"
-        )
+        raise LabError(f"{name!r} is not a valid name of a lab: use 1 to 60 letters, digits, dots, dashes, underscores")
     return f"\0podfence-lab/{os.geteuid()}/{name}"
 
 
@@ -127,7 +125,7 @@ def start(name: str) -> Sandbox:
         try:
             listener.bind(address(name))
         except OSError as error:
-            raise LabError(f"a lab named {name} is running; `podfence lab down` ends it") from error
+            raise LabError(f"a lab named {name} already runs; run `podfence lab down` to stop it") from error
         listener.listen(64)
         stderr = os.memfd_create("podfence-lab")
         number = listener.fileno()
@@ -151,7 +149,7 @@ def connect(name: str) -> socket.socket:
     except OSError as error:
         connection.close()
         which = "" if name == DEFAULT_NAME else f" named {name}"
-        raise LabError(f"no lab{which} is running; `podfence lab up` starts one") from error
+        raise LabError(f"no lab{which} is running; run `podfence lab up` to start one") from error
     if peer_user(connection) != os.geteuid():
         connection.close()
         raise LabError(f"the socket of lab {name} belongs to another user")

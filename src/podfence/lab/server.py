@@ -39,7 +39,7 @@ def serve(listener: socket.socket) -> None:
     def operate(request: Request) -> Iterator[Message]:
         operation = OPERATIONS.get(request.operation)
         if operation is None:
-            raise PodfenceError(f"a lab cannot be asked to {request.operation}")
+            raise PodfenceError(f"the lab has no operation {request.operation}")
         yield from operation(started[0], request)
 
     listener.settimeout(FIRST_CALL)
@@ -105,7 +105,7 @@ def _require_own_version(message: Message) -> None:
     """Refuse what another version asks, but for the end, which all versions ask in the same way."""
     version = message.pop("version", "")
     if version != own_version() and message.get("op") != "down":
-        raise PodfenceError(f"this lab was started by podfence {own_version()}: end it with `podfence lab down`")
+        raise PodfenceError(f"podfence {own_version()} started this lab: stop it with `podfence lab down`")
 
 
 def _require_own_user(raw: socket.socket) -> None:

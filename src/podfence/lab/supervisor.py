@@ -147,7 +147,10 @@ class Supervisor:
         deadline = time.monotonic() + _PATIENCE
         for link in self.links.values():
             if not link.wait(mark, deadline):
-                self.journal.say("lab", f"the kernel of {link.node} is behind; its agent says why")
+                self.journal.say(
+                    "lab",
+                    f"the kernel of {link.node} does not have the latest changes yet; the log of its agent says why",
+                )
 
     def _write_names(self) -> None:
         text = dns.records(self.state, self.plan)

@@ -40,7 +40,7 @@ def find(state: ClusterState, text: str, namespace: str) -> Target:
     if text.startswith(_NODE):
         name = text.removeprefix(_NODE)
         if name not in state.nodes:
-            raise LabError(f"there is no node {name}; there are {', '.join(sorted(state.nodes))}")
+            raise LabError(f"the lab has no node {name}; its nodes are {', '.join(sorted(state.nodes))}")
         return Target(node=name)
     parts = text.split("/")
     if (len(parts) == 2 and _runs_pods(parts[0])) or len(parts) == 1:
@@ -50,7 +50,9 @@ def find(state: ClusterState, text: str, namespace: str) -> Target:
         return Target(pod=_pod_of(state, [Key(kind.name, parts[0], parts[2])], text))
     if len(parts) == 2:
         return Target(pod=_pod_of(state, [Key(name, *parts) for name in ("Pod", *WORKLOADS)], text))
-    raise LabError(f"{text!r} names no place: write POD, NS/POD, deploy/NAME, NS/deploy/NAME, node:NAME or {OUTSIDE}")
+    raise LabError(
+        f"{text!r} is not a place in the lab: write POD, NS/POD, deploy/NAME, NS/deploy/NAME, node:NAME or {OUTSIDE}"
+    )
 
 
 def _runs_pods(word: str) -> bool:
@@ -71,4 +73,4 @@ def _pod_of(state: ClusterState, keys: list[Key], text: str) -> Key:
         pods += sorted(pod.key for pod in state.pods.values() if _owned(pod, key))
         if pods:
             return pods[0]
-    raise LabError(f"there is no pod {text}; `podfence lab status` lists what there is")
+    raise LabError(f"there is no pod {text}; `podfence lab status` lists the pods")

@@ -210,8 +210,7 @@ def test_pods_without_results_are_bound_by_routes_of_their_own_and_never_by_thos
     assert bed.findings() == {"pod-unbound": "fatal"}
     (finding,) = bed.attaching.findings
     assert finding.message == (
-        "nothing proves by which link the packets of pod shop/shared (eth0, which leads to it, leads to others, too) "
-        "come"
+        "nothing proves which link the packets of pod shop/shared (eth0, which leads to it, also leads elsewhere) come by"
     )
 
 
@@ -233,7 +232,7 @@ def test_rules_for_packets_to_a_pod_are_followed_and_those_for_packets_of_an_int
     (finding,) = bed.attaching.findings
     assert (finding.code, finding.severity) == ("no-way-back", "fatal")
     assert finding.message == (
-        "the packets of pod shop/db (10.0.4.8 is behind vlan2, and the way to it leads nowhere) cannot be bound to its "
+        "the packets of pod shop/db (10.0.4.8 is behind vlan2, but the route to it leads nowhere) cannot be bound to its "
         "link"
     )
     assert bed.attaching.attachments == Attachments(bound=1, unbound=1)

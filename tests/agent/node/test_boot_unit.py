@@ -174,8 +174,8 @@ def test_systemd_finds_nothing_wrong_with_the_unit(root: Path) -> None:
     ("spoil", "why"),
     [
         (lambda root: shutil.rmtree(root / "etc/systemd"), "the boot unit is for nodes that systemd starts"),
-        (lambda root: (root / "usr/sbin/nft").unlink(), "no program nft of its own"),
-        (lambda root: (root / UNITS / NAME).write_text("[Unit]\n"), "was not made by podfence"),
+        (lambda root: (root / "usr/sbin/nft").unlink(), "does not have the program nft"),
+        (lambda root: (root / UNITS / NAME).write_text("[Unit]\n"), "podfence did not create"),
         (lambda root: (root / UNITS / f"{NAME}.partial").mkdir(), "cannot be written: Is a directory"),
     ],
 )
@@ -230,6 +230,6 @@ def test_cleanup_removes_the_unit_its_files_and_what_it_loaded(node: Space, root
     assert not is_held()
     assert not state.exists()
     assert not (root / UNITS / NAME).exists()
-    assert "table inet podfence_hold is deleted: pods are not held any more" in said
-    assert f"/{UNITS}/{NAME} is removed" in said
+    assert "deleted table inet podfence_hold: pods are no longer blocked" in said
+    assert f"removed /{UNITS}/{NAME}" in said
     assert not boot(unit)

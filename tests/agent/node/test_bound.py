@@ -246,7 +246,7 @@ def test_a_pod_whose_port_nothing_proves_makes_the_node_not_ready_and_is_told(br
     bridged.plug("a", result=False)
     bridged.admit("a")
     until(lambda: answer("/readyz")[0] == 503, "the finding", agent)
-    until(lambda: "pod shop/a (no result of a plugin tells at which port" in agent.text, "a line about it", agent)
+    until(lambda: "pod shop/a (no result of a CNI plugin says at which port" in agent.text, "a line about it", agent)
 
 
 def test_pods_stay_bound_while_the_agent_is_killed_and_started_again(bridged: BridgeNode) -> None:
@@ -260,6 +260,6 @@ def test_pods_stay_bound_while_the_agent_is_killed_and_started_again(bridged: Br
     with running(
         bridged.cluster, bridged.directory, "--cni-results", str(bridged.results), "--binding", "enforce"
     ) as one:
-        while "in step with the API server" not in one.text or answer("/readyz")[0] != 200:
+        while "following the API server" not in one.text or answer("/readyz")[0] != 200:
             assert not bridged.arrives(a, t, frame, spoofed)
     assert not bridged.arrives(a, t, frame, spoofed)

@@ -164,7 +164,7 @@ def test_a_setting_that_cannot_be_set_back_is_said_with_the_command_until_it_can
     ensure(locate(["10.244.1.2"]), state=tmp_path)
     for _ in range(2):
         (failed,) = restore(state=tmp_path, sysctls=tmp_path / "nowhere").failed
-        assert failed.startswith("net.bridge.bridge-nf-call-iptables could not be set back (No such file or directory)")
+        assert failed.startswith("net.bridge.bridge-nf-call-iptables could not be reset (No such file or directory)")
         assert failed.endswith(": run `sysctl -w net.bridge.bridge-nf-call-iptables=0`")
     assert restore(state=tmp_path).done == ("net.bridge.bridge-nf-call-iptables is 0 again",)
 
@@ -208,7 +208,7 @@ def test_what_was_written_down_before_the_machine_started_is_forgotten(pods: Bri
 def test_a_state_directory_that_cannot_be_written_is_said_and_stops_nothing(pods: Bridged, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (change,) = ensure(locate(["10.244.1.2"]), state=tmp_path / "file").changes
-    assert "that is not written down, and no cleanup will undo it" in change
+    assert "this could not be recorded, so no cleanup will undo it" in change
     assert setting(FOUR) == "1"
 
 
@@ -249,8 +249,8 @@ def test_without_the_capability_the_remedy_is_said(pods: Bridged, tmp_path: Path
     text = container(READ_ONLY, tmp_path, SYSCTLS, "-all")
     assert text == (
         "pods behind bridge cni0 (IPv4: setting nf_call_iptables of bridge cni0: Operation not permitted; it needs "
-        "CAP_NET_ADMIN in the node's network namespace) reach each other past all policies; run this on the node, and "
-        "have it done at every start: modprobe br_netfilter; sysctl -w net.bridge.bridge-nf-call-iptables=1\n"
+        "CAP_NET_ADMIN in the node's network namespace) reach each other past all policies; run this on the node, at "
+        "every start: modprobe br_netfilter; sysctl -w net.bridge.bridge-nf-call-iptables=1\n"
     )
     assert pods.reaches("10.244.1.3")
 

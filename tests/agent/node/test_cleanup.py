@@ -61,7 +61,7 @@ def test_all_that_an_agent_leaves_is_removed_and_said(node: Space, tmp_path: Pat
     assert ensure(locate(["10.244.1.2"]), state=state).changes
     assert tables() != before
     assert clean(tmp_path) == [
-        "table inet podfence is deleted: nothing is enforced on this node any more",
+        "deleted table inet podfence: podfence no longer enforces policies on this node",
         "no connection has label 119",
         "net.bridge.bridge-nf-call-iptables is 0 again",
         f"{state} is removed",
@@ -82,8 +82,8 @@ def test_the_table_of_frames_goes_too_unless_it_is_somebody_elses(node: Space, t
     enforcer.start()
     assert b"table bridge podfence" in tables()
     assert clean(tmp_path)[:2] == [
-        "table bridge podfence is deleted: ports of bridges are bound no more",
-        "table inet podfence is deleted: nothing is enforced on this node any more",
+        "deleted table bridge podfence: ports of bridges are no longer bound",
+        "deleted table inet podfence: podfence no longer enforces policies on this node",
     ]
     assert b"podfence" not in tables()
     subprocess.run(["nft", "add table bridge podfence"], check=True)
@@ -112,7 +112,7 @@ def test_connections_that_were_cut_lose_the_label(node: Space, tmp_path: Path) -
     flows = [flow for flow in conntrack.flows(None) if flow.protocol == 17]
     assert conntrack.label(flows[:4], present=True).done == 4
     said = clean(tmp_path)[1]
-    assert said == "label 119 is taken from 4 connections that were cut; where both ends still have them, they go on"
+    assert said == "removed label 119 from 4 connections that were cut; they continue if both ends still have them"
     assert not any(flow.labelled for flow in conntrack.flows(None))
     conntrack.close()
 
@@ -129,7 +129,7 @@ def test_a_table_that_is_somebody_elses_is_left_alone_and_so_is_all_else(node: S
     subprocess.run(["nft", "add table inet podfence"], check=True)
     (tmp_path / "state").mkdir()
     (tmp_path / "state/base-1").write_text("")
-    with pytest.raises(ForeignTableError, match="was not made by podfence"):
+    with pytest.raises(ForeignTableError, match="podfence did not create the table inet podfence: nothing was changed"):
         clean(tmp_path)
     assert tables() != b""
     assert (tmp_path / "state/base-1").exists()
@@ -138,12 +138,12 @@ def test_a_table_that_is_somebody_elses_is_left_alone_and_so_is_all_else(node: S
 def test_while_an_agent_runs_nothing_is_touched(node: Space, tmp_path: Path) -> None:
     NftRunner().run(Transaction(TABLE).add(TABLE))
     with claimed(tmp_path / "run"):
-        with pytest.raises(AgentRunsError, match=r"an agent runs on this node already: .*/run/agent.lock is locked"):
+        with pytest.raises(AgentRunsError, match=r"an agent already runs on this node: .*/run/agent.lock is locked"):
             clean(tmp_path)
         with pytest.raises(AgentRunsError), claimed(tmp_path / "run"):
             pass
     assert b"podfence" in tables()
-    assert clean(tmp_path)[0].startswith("table inet podfence is deleted")
+    assert clean(tmp_path)[0].startswith("deleted table inet podfence:")
 
 
 def test_a_killed_agent_does_not_run(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_what_is_not_podfences_stays_in_its_directory(node: Space, tmp_path: Pat
     (tmp_path / "state").mkdir()
     for name in ("base-1", "mine.txt"):
         (tmp_path / "state" / name).write_text("")
-    with pytest.raises(CleanupError, match=r"/state is left, for what is not podfence's in it: mine.txt"):
+    with pytest.raises(CleanupError, match=r"/state remains, because it has files that are not podfence's: mine.txt"):
         clean(tmp_path)
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["mine.txt"]
     assert not (tmp_path / "run").exists()
@@ -166,5 +166,5 @@ def test_what_is_not_podfences_stays_in_its_directory(node: Space, tmp_path: Pat
 
 def test_a_run_directory_that_cannot_be_used_is_said(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
-    with pytest.raises(PodfenceError, match="it says that an agent runs"), claimed(tmp_path / "run"):
+    with pytest.raises(PodfenceError, match="an agent locks this file while it runs"), claimed(tmp_path / "run"):
         pass

@@ -59,7 +59,7 @@ def test_a_full_disk_at_the_start_leaves_the_only_copy(tmp_path: Path, disk: Ful
     feed.restore()
 
     assert kept_names(tmp_path) == ["a"]
-    assert "No space left on device; what was kept stays until something changes" in said[0]
+    assert "No space left on device; the state on the disk stays until something changes" in said[0]
 
 
 def test_what_is_not_the_last_state_any_more_goes_and_all_is_kept_again_when_there_is_room(

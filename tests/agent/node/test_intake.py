@@ -121,7 +121,7 @@ def test_what_cannot_be_read_leaves_what_it_was() -> None:
     taken = intake.take([Malformed(pod().key, "3", "status.podIPs: expected a list")])
 
     assert taken.notices == (
-        Unreadable("Pod shop/web cannot be read, what it was before goes on: status.podIPs: expected a list"),
+        Unreadable("Pod shop/web cannot be read, so its last version stays in force: status.podIPs: expected a list"),
     )
 
 

@@ -104,11 +104,11 @@ def test_a_report_is_a_line_for_each_thing_that_happened() -> None:
     with Log(stream=stream) as log:
         log.report(Report(node="n1", enforcing=True, records=(RECORD,)))
         log.report(Report(node="n1", enforcing=False, errors=("the kernel refused",), drift=("a was gone", "b"), cut=2))
-    repaired = "repaired what somebody else had changed in the kernel's table"
+    repaired = "repaired changes that another program made in the kernel's table"
     assert lines(stream) == [
         'level=error event="the kernel refused"',
         f'level=warning event="{repaired}" differences="a was gone, b"',
-        'level=info event="cut established flows that are forbidden now" flows=2',
+        'level=info event="cut established flows that policies now deny" flows=2',
     ]
 
 

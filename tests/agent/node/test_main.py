@@ -119,13 +119,13 @@ def test_the_last_state_is_enforced_while_nobody_answers(cluster: FakeCluster, t
 
     with running(cluster, tmp_path) as agent:
         until(lambda: isolates("10.0.0.1"), "the kept state was programmed", agent)
-        until(lambda: "enforcing what was kept on the disk" in agent.text, "the log told", agent)
+        until(lambda: "enforcing the last state on the disk" in agent.text, "the log told", agent)
         assert answer("/readyz")[0] == 200
         gone = pod("web", "10.0.0.1", app="web")
         cluster.delete(gone)
         with cluster.served():
             until(lambda: not knows("10.0.0.1"), "what changed meanwhile was programmed", agent)
-            until(lambda: "in step with the API server" in agent.text, "the log told of the end", agent)
+            until(lambda: "following the API server" in agent.text, "the log told of the end", agent)
 
 
 def test_a_server_that_goes_away_changes_nothing_and_is_followed_again(cluster: FakeCluster, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_second_agent_on_a_node_is_refused(cluster: FakeCluster, tmp_path: Pat
         until(lambda: knows("10.0.0.1"), "the pod was programmed", agent)
         second = Running(cluster, tmp_path)
         assert second.process.wait(PATIENCE) == 2
-        assert "an agent runs on this node already" in agent.text
+        assert "an agent already runs on this node" in agent.text
 
 
 def test_an_address_in_use_ends_the_agent_with_the_reason(cluster: FakeCluster, tmp_path: Path) -> None:
@@ -192,12 +192,12 @@ def test_cleaning_up_waits_for_the_agent_to_be_stopped_and_leaves_nothing_then(
         until(lambda: knows("10.0.0.1"), "the pod was programmed", agent)
         refused = clean_up(tmp_path)
         assert (refused.returncode, knows("10.0.0.1")) == (2, True)
-        assert "an agent runs on this node already" in refused.stderr
+        assert "an agent already runs on this node" in refused.stderr
         agent.end()
     done, again = clean_up(tmp_path), clean_up(tmp_path)
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert "table inet podfence is deleted: nothing is enforced on this node any more" in done.stdout
+    assert "deleted table inet podfence: podfence no longer enforces policies on this node" in done.stdout
     assert (again.returncode, again.stderr) == (0, "")
     assert not subprocess.run(["nft", "list", "tables"], capture_output=True, check=True).stdout
     assert not any((tmp_path / name).exists() for name in ("state", "run"))

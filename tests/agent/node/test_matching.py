@@ -159,8 +159,12 @@ def test_a_pod_is_known_by_its_link_before_it_has_an_address() -> None:
 @pytest.mark.parametrize(
     ("item", "node", "reason"),
     [
-        (None, BRIDGED, "no result of a plugin tells at which port of bridge cni0 it is"),
-        (result("cni0", "veth1", mac=""), BRIDGED, "its plugin does not tell the hardware address of its end of veth1"),
+        (None, BRIDGED, "no result of a CNI plugin says at which port of bridge cni0 it is"),
+        (
+            result("cni0", "veth1", mac=""),
+            BRIDGED,
+            "its CNI plugin does not report the hardware address of its end of veth1",
+        ),
         (
             result("cni0", "veth1"),
             replace(BRIDGED, links={**BRIDGED.links, "cni0": ("openvswitch", "")}),
@@ -169,7 +173,7 @@ def test_a_pod_is_known_by_its_link_before_it_has_an_address() -> None:
         (
             None,
             replace(ROUTED, ways={A: Place("eth0", "routed")}, own=frozenset()),
-            "eth0, which leads to it, leads to others, too",
+            "eth0, which leads to it, also leads elsewhere",
         ),
     ],
 )
@@ -192,7 +196,7 @@ def test_a_pod_whose_result_was_lost_is_not_cut_off_by_one_that_proves_its_bridg
 def test_an_address_that_the_result_does_not_have_is_not_bound() -> None:
     found = matched(result("cni0", "veth1"), pods={"shop/web": (A, SIX)})
     assert told(found) == [f"{BOUND} {A}"]
-    assert found.unproven == {"shop/web": "the result of its plugin does not have its address fd00::2"}
+    assert found.unproven == {"shop/web": "the result of its CNI plugin does not have its address fd00::2"}
 
 
 def test_a_pod_that_has_no_link_is_not_wired_yet_or_gone() -> None:
@@ -244,13 +248,13 @@ def test_the_link_of_a_routed_pod_is_found(
 @pytest.mark.parametrize(
     ("item", "node", "reason"),
     [
-        (result("cali3"), ROUTED, "10.244.1.2 is behind cali3, and the way to it leads by cali1"),
+        (result("cali3"), ROUTED, "10.244.1.2 is behind cali3, but the route to it leads by cali1"),
         (
             result("cali3", addresses=["10.244.1.9"]),
             ROUTED,
-            "10.244.1.9 is behind cali3, and the way to it leads nowhere",
+            "10.244.1.9 is behind cali3, but the route to it leads nowhere",
         ),
-        (result("cali1", addresses=[C]), ROUTED, "10.244.1.4 is behind cali1, and the way to it leads by eth0"),
+        (result("cali1", addresses=[C]), ROUTED, "10.244.1.4 is behind cali1, but the route to it leads by eth0"),
     ],
     ids=["a vrf", "by a rule for packets of an interface or with a mark", "another link"],
 )

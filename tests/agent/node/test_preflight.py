@@ -63,7 +63,7 @@ def test_our_own_table_is_no_finding_and_a_foreign_one_is(node: Space) -> None:
     finding = look()["foreign-table"]
     assert finding.severity == "fatal"
     assert str(finding) == (
-        "there is a table inet podfence that podfence did not make, and it is left alone; find out whose it is, and "
+        "podfence did not create the table inet podfence and does not change it; find out which program created it, and "
         "rename or delete it (`nft delete table inet podfence`)"
     )
 
@@ -137,7 +137,7 @@ def test_a_kernel_that_cannot_bind_ports_of_bridges_is_told_where_pods_have_such
 
 def test_an_old_kernel_is_fatal(node: Space, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "release", lambda: "5.4.0-150-generic")
-    assert look()["kernel-too-old"].message.startswith("kernel 5.4.0-150-generic does not keep the comments")
+    assert look()["kernel-too-old"].message.startswith("kernel 5.4.0-150-generic does not store the comment")
     monkeypatch.setattr(platform, "release", lambda: "5.10.0")
     assert look() == {}
 
@@ -179,9 +179,9 @@ def test_pods_that_bypass_the_node_are_fatal_unless_others_do_not(node: Space) -
     finding = look(facts)["pod-bypasses-node"]
     assert finding.severity == "fatal"
     assert finding.message == (
-        "no interface of its own leads to pod shop/web-2 (10.9.0.2, by shim), shop/web-3 (10.9.0.3, by shim), "
-        "shop/web-4 (10.9.0.4, by shim), shop/web-5 (10.9.0.5, by shim), shop/web-6 (10.9.0.6, by shim) and 2 more: "
-        "its packets do not meet the node's rules"
+        "pod shop/web-2 (10.9.0.2, by shim), shop/web-3 (10.9.0.3, by shim), "
+        "shop/web-4 (10.9.0.4, by shim), shop/web-5 (10.9.0.5, by shim), shop/web-6 (10.9.0.6, by shim) and 2 more "
+        "has no interface of its own on the node, so its packets meet no rule of the node"
     )
     node.ip("route add 10.9.0.3 dev eth0")
     assert look(facts)["pod-bypasses-node"].severity == "warning"

@@ -205,8 +205,8 @@ def test_whatever_else_is_in_the_directory_is_told_and_the_others_are_read(cache
     assert [item.pod for item in results.read()] == ["shop/web"]
     assert {name.partition("-")[0]: reason for name, reason in results.unreadable().items()} == {
         "link": "Too many levels of symbolic links",
-        "pipe": "it is no file",
-        "directory": "it is no file",
+        "pipe": "it is not a regular file",
+        "directory": "it is not a regular file",
         "huge": "it is larger than 1048576 bytes",
         "text": "JSON is malformed: invalid character (byte 0)",
     }
@@ -233,6 +233,6 @@ def test_a_directory_that_a_container_keeps_after_the_node_has_deleted_it_is_a_p
         assert results.problem == ""
         directory.rmdir()
         results.read()
-        assert results.problem == f"/proc/self/fd/{kept} was deleted after the agent had started"
+        assert results.problem == f"/proc/self/fd/{kept} was deleted after the agent started"
     finally:
         os.close(kept)

@@ -73,7 +73,7 @@ def test_a_finding_names_the_trace_and_the_remedy(node: Space) -> None:
     subprocess.run(["nft", "add table inet kindnet-network-policies"], check=True)
     (finding,) = rivals(look())
     assert str(finding) == (
-        "kube-network-policies (also part of kindnet) enforces policies on this node too (table inet "
+        "kube-network-policies (also part of kindnet) also enforces policies on this node (table inet "
         "kindnet-network-policies): a connection needs the consent of both, so less may be allowed than podfence "
         "says; remove its DaemonSet, or run kindnet with --network-policy=false, and delete its table"
     )

@@ -137,7 +137,10 @@ def test_a_fatal_finding_is_not_ready_and_a_warning_is(enforcing: Running) -> No
 
 @pytest.mark.parametrize(
     ("count", "says"),
-    [(1, "an established connection that policies forbid goes on: "), (3, "3 established connections that")],
+    [
+        (1, "an established connection continues although policies deny it: "),
+        (3, "3 established connections continue although policies deny them: "),
+    ],
 )
 def test_connections_that_cannot_be_cut_are_a_reason_not_to_be_ready(enforcing: Running, count: int, says: str) -> None:
     assert uncut(0) == ()
@@ -159,7 +162,7 @@ def test_liveness_ends_with_a_loop_that_does_not_come_round(enforcing: Running) 
     assert enforcing.get("/livez") == (200, "ok\n")
     enforcing.serving._clock = lambda: enforcing.beat + 91
     code, text = enforcing.get("/livez")
-    assert (code, text) == (503, "the loop has not come round for 91 s\n")
+    assert (code, text) == (503, "the event loop has not run for 91 s\n")
 
 
 # Metrics
@@ -275,7 +278,7 @@ def test_monitoring_and_probes_do_not_wait_for_a_busy_loop_and_questions_not_for
             for path in ("/livez", "/readyz", "/metrics"):
                 assert enforcing.get(path)[0] == 200
             for item in asked:
-                with pytest.raises(PodfenceError, match="the agent gave no answer within"):
+                with pytest.raises(PodfenceError, match="the agent did not answer within"):
                     item.result()
     finally:
         release.set()
@@ -395,7 +398,7 @@ def test_why_says_what_becomes_of_packets_with_the_address_of_another(enforcing:
         "shop/api may send with any address: its namespace is exempt on this node (--unbound-namespace)"
     ]
     assert documents(ask(enforcing, "why", "shop/db", "shop/web", "80", "-o", "json"))["notes"] == [
-        "shop/db is not bound to a link: it can write any source, and be taken for another"
+        "shop/db is not bound to a link: it can send with any source address, also that of another pod"
     ]
     enforcing.binding = "off"
     assert documents(ask(enforcing, "why", "shop/web", "shop/db", "80", "-o", "json"))["notes"] == []
@@ -441,7 +444,7 @@ def test_what_differs_elsewhere_in_the_table_is_not_of_this_connection(enforcing
         (("shop/web", "node:n1", "80"), 0, "has what the engine says"),
         (("203.0.113.0/24", "shop/db"), 1, "has what the engine says"),
         (("shop/api", "shop/db"), 3, "has what the engine says"),
-        (("shop/web", "shop/web", "80"), 0, "note: what a pod sends to itself does not come by the kernel's table"),
+        (("shop/web", "shop/web", "80"), 0, "note: packets from a pod to itself do not pass the kernel's table"),
         (("shop/far", "shop/far", "80"), 0, "nothing to compare"),
         (("shop/far", "9.9.9.9", "80"), 0, "note: neither end is a pod of node n1"),
         (("shop/none", "shop/db", "80"), 2, "there is no pod or workload shop/none"),
@@ -458,7 +461,7 @@ def test_why_takes_all_endpoints(enforcing: Running, question: tuple[str, ...], 
 def test_why_before_the_first_list_says_so(running: Running) -> None:
     result = ask(running, "why", "shop/web", "shop/db")
     assert result.exit_code == 2
-    assert "waits for the first complete lists" in result.stderr
+    assert "it is waiting for the first complete lists" in result.stderr
 
 
 def test_answers_are_exact_while_policies_change(enforcing: Running) -> None:

@@ -36,8 +36,8 @@ async def _live(access: Access, namespace: str, log: Log) -> None:
         controller = TaintController(
             session,
             namespace,
-            lambda node: logger.info("the agent is ready: pods may come to the node", node=node),
-            lambda why: logger.warning("nodes could not be looked at, and will be again", error=why),
+            lambda node: logger.info("the agent is ready: removed the taint from the node", node=node),
+            lambda why: logger.warning("nodes could not be checked; trying again", error=why),
         )
         task = asyncio.create_task(controller.run())
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -57,12 +57,12 @@ def ask(path: Path, what: str, answer: type[_Answer], **query: str | None) -> _A
         raise NoAgentError(message) from error
     except (FileNotFoundError, ConnectionRefusedError) as error:
         message = (
-            f"no agent answers at {path}: the command is for a node on which `podfence agent` runs, "
-            "or for its pod by `kubectl exec`; --socket PATH says where else"
+            f"no agent answers at {path}: run this command on a node with an agent, "
+            "or in the agent's pod with `kubectl exec`; --socket PATH names another socket"
         )
         raise NoAgentError(message) from error
     except TimeoutError as error:
-        message = f"the agent at {path} gave no answer within {PATIENCE:.0f} s; its log says what it does"
+        message = f"the agent at {path} did not answer within {PATIENCE:.0f} s; see its log"
         raise NoAgentError(message) from error
     except (OSError, http.client.HTTPException) as error:
         message = f"the agent at {path} cannot be asked: {str(error) or type(error).__name__}"
@@ -74,6 +74,8 @@ def ask(path: Path, what: str, answer: type[_Answer], **query: str | None) -> _A
             return msgspec.json.decode(body, type=answer)
         text = msgspec.json.decode(body, type=Refusal).error
     except msgspec.DecodeError as error:
-        message = f"the agent at {path} answers in another form ({error}): use the podfence of the agent's version"
+        message = (
+            f"the agent at {path} answers in another format ({error}): use the version of podfence that the agent has"
+        )
         raise NoAgentError(message) from error
     raise EndpointError(text) if code == 400 else PodfenceError(text)

@@ -153,8 +153,8 @@ class Attaching:
             unknown = Finding(
                 self._severity,
                 "links-unknown",
-                f"the kernel does not tell which links the node has, so new pods are not bound to theirs: {error}",
-                "let the agent have CAP_NET_ADMIN, and the network of the node",
+                f"the kernel does not say which interfaces the node has, so new pods are not bound to links: {error}",
+                "give the agent the capability NET_ADMIN and the node's network (hostNetwork: true)",
             )
             self.findings = (unknown,)
             return
@@ -223,41 +223,41 @@ class Attaching:
             yield Finding(
                 self._severity,
                 "pod-unbound",
-                f"nothing proves by which link the packets of pod {some(pods)} come",
-                "let the agent read the results of the network plugin (--cni-results), or grant the namespace "
-                "(--unbound-namespace), or do without (--binding off)",
+                f"nothing proves which link the packets of pod {some(pods)} come by",
+                "let the agent read the results of the CNI plugin (--cni-results), or exempt the namespace "
+                "(--unbound-namespace), or turn binding off (--binding off)",
             )
         if pods := [f"{pod} ({reason})" for pod, reason in matched.astray.items() if pod in lasting]:
             yield Finding(
                 self._severity,
                 "no-way-back",
                 f"the packets of pod {some(pods)} cannot be bound to its link",
-                "have a route to the pod that holds for all packets, not only for those of an interface, of a mark or "
-                "of a VRF; or grant the namespace (--unbound-namespace), or do without (--binding off)",
+                "add a route to the pod that applies to all packets, not only to those from an interface, with a mark "
+                "or within a VRF; or exempt the namespace (--unbound-namespace), or turn binding off (--binding off)",
             )
         if strangers:
             yield Finding(
                 "warning",
                 "port-unknown",
-                f"what comes by port {some(strangers)} of the pods' bridge is of no pod of the cluster, and is "
-                "taken for a pod that is just being made",
+                f"port {some(strangers)} of the pods' bridge belongs to no pod of the cluster, and is treated as the "
+                "port of a pod that is being created",
                 "if it leads away from the node, name it with --uplink",
             )
         if self._results.problem:
             yield Finding(
                 "warning",
                 "cni-results",
-                f"the results of the network plugin cannot be read: {self._results.problem}",
-                "name their directory with --cni-results (/var/lib/cni/results; with cri-dockerd "
-                "/var/lib/cni/cache/results), and start the agent again",
+                f"the results of the CNI plugin cannot be read: {self._results.problem}",
+                "set their directory with --cni-results (/var/lib/cni/results; with cri-dockerd "
+                "/var/lib/cni/cache/results), and restart the agent",
             )
         if unreadable := self._results.unreadable():
             files = some([f"{name} ({reason})" for name, reason in unreadable.items()])
             yield Finding(
                 "warning",
                 "cni-result-damaged",
-                f"of the results of the network plugin in {self._results.directory}, these cannot be read: {files}",
-                "delete the pod that such a file is about, so that it is made again; a file of no pod can be deleted",
+                f"these results of the CNI plugin in {self._results.directory} cannot be read: {files}",
+                "delete the pod that such a file is about, so that it is created again; delete files about no pod",
             )
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _EVERY: Final = 5.0
 _SOON: Final = 0.1
-_UNHELD: Final = "after a reboot the pods of this node can reach each other until the agent judges them"
+_UNHELD: Final = "after a reboot, the pods of this node can reach each other until the agent enforces policies"
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -75,7 +75,7 @@ class Boot:
     def _release(self, say: Callable[[str], None]) -> bool:
         try:
             if hold.release(self._runner):
-                say("the pods of this node are held no more: from here on policies decide")
+                say("the pods of this node are no longer blocked: policies decide from now on")
             (self._state / BOOTS).unlink(missing_ok=True)
         except (NftError, OSError):
             # Tried again soon; and the kernel lets go by itself.
@@ -87,7 +87,11 @@ class Boot:
         try:
             return tuple(_finding(*problem) for problem in self._keep(pod_cidrs))
         except OSError as error:
-            return (_finding(f"{error.filename} cannot be written: {error.strerror}", "make room, or mend the disk"),)
+            return (
+                _finding(
+                    f"{error.filename} cannot be written: {error.strerror}", "free space on the disk, or repair it"
+                ),
+            )
 
     def _keep(self, pod_cidrs: tuple[str, ...]) -> list[tuple[str, str]]:
         wanted = self._wanted
@@ -100,15 +104,17 @@ class Boot:
             (self._state / PACKETS).unlink(missing_ok=True)
             return [
                 (
-                    "the range of their addresses is not known: the Node has no podCIDRs that can be read",
-                    "name it (--boot-range)",
+                    "the range of pod addresses is not known: the Node has no podCIDRs that can be read",
+                    "set the range with --boot-range",
                 )
             ]
         held = hold.Held(networks, wanted.links, wanted.timeout)
         self._write(FRAMES, hold.frames(held))
         self._write(PACKETS, hold.packets(held))
         try:
-            return [((self._state / REFUSED).read_text(encoding="utf-8").strip(), "do without on such nodes")]
+            return [
+                ((self._state / REFUSED).read_text(encoding="utf-8").strip(), "solve this, or accept it on such nodes")
+            ]
         except FileNotFoundError:
             return []
 

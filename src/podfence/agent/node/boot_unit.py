@@ -92,7 +92,7 @@ def install(root: Path, state: Path, say: Callable[[str], None]) -> None:
     nft = next((name for name in _PROGRAMS if (root / name).is_file()), None)
     if nft is None:
         names = ", ".join(f"/{name}" for name in _PROGRAMS)
-        raise RefusedError(f"this node has no program nft of its own ({names}): install its package nftables")
+        raise RefusedError(f"this node does not have the program nft ({names}): install the package nftables")
     wanted, link = units / _WANTS, units / _WANTS / NAME
     try:
         _refuse_foreign(units / NAME)
@@ -106,7 +106,7 @@ def install(root: Path, state: Path, say: Callable[[str], None]) -> None:
         with suppress(OSError):
             _remove(root)
         raise RefusedError(f"/{_UNITS} cannot be written: {error.strerror}") from error
-    say(f"/{_UNITS}/{NAME} is installed: it loads what an agent keeps in {state}, from the next boot on")
+    say(f"installed /{_UNITS}/{NAME}: from the next boot on, it loads the files that an agent keeps in {state}")
 
 
 def install_or_note(root: Path, state: Path, say: Callable[[str], None]) -> None:
@@ -131,9 +131,9 @@ def remove(root: Path, say: Callable[[str], None]) -> None:
     """Take the unit away, if it is there and ours. Raises RefusedError if it cannot be."""
     try:
         if _remove(root):
-            say(f"/{_UNITS}/{NAME} is removed")
+            say(f"removed /{_UNITS}/{NAME}")
     except OSError as error:
-        raise RefusedError(f"/{_UNITS}/{NAME} is left: {error.strerror}") from error
+        raise RefusedError(f"/{_UNITS}/{NAME} cannot be removed: {error.strerror}") from error
 
 
 def _remove(root: Path) -> bool:
@@ -148,7 +148,7 @@ def _remove(root: Path) -> bool:
 
 def _refuse_foreign(unit: Path) -> None:
     if unit.exists() and not _is_ours(unit):
-        raise RefusedError(f"/{_UNITS}/{NAME} was not made by podfence, and is left alone")
+        raise RefusedError(f"podfence did not create /{_UNITS}/{NAME} and does not change it")
 
 
 def _is_ours(unit: Path) -> bool:

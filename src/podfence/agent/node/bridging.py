@@ -102,7 +102,7 @@ def ensure(places: Mapping[str, Place], *, state: Path, sysctls: Path = SYSCTLS)
         "fatal",
         "bridge-not-filtered",
         f"pods behind {'; '.join(failed.values())} reach each other past all policies",
-        f"run this on the node, and have it done at every start: {'; '.join(commands)}",
+        f"run this on the node, at every start: {'; '.join(commands)}",
     )
     return Ensured((finding,), tuple(changes))
 
@@ -119,7 +119,7 @@ def restore(*, state: Path, sysctls: Path = SYSCTLS) -> Restored:
                 (sysctls / "bridge" / setting).write_text(_OFF, encoding="ascii")
                 done.append(f"{what} is 0 again")
         except OSError as error:
-            failed.append(f"{what} could not be set back ({error.strerror}): run `sysctl -w {what}=0`")
+            failed.append(f"{what} could not be reset ({error.strerror}): run `sysctl -w {what}=0`")
             continue
         record.settings.remove(setting)
     for bridge, options in list(record.bridges.items()):
@@ -131,7 +131,7 @@ def restore(*, state: Path, sysctls: Path = SYSCTLS) -> Restored:
             ]
         except (OSError, NetlinkError) as error:
             command = f"ip link set {bridge} type bridge {' '.join(f'{item} 0' for item in options)}"
-            failed.append(f"bridge {bridge} could not be set back ({error}): run `{command}`")
+            failed.append(f"bridge {bridge} could not be reset ({error}): run `{command}`")
             continue
         del record.bridges[bridge]
     try:
@@ -140,7 +140,7 @@ def restore(*, state: Path, sysctls: Path = SYSCTLS) -> Restored:
         else:
             (state / RECORD).unlink(missing_ok=True)
     except OSError as error:
-        failed.append(f"{state / RECORD} could not be brought up to date ({error.strerror}): delete it")
+        failed.append(f"{state / RECORD} could not be updated ({error.strerror}): delete it")
     return Restored(tuple(done), tuple(failed))
 
 
@@ -213,7 +213,7 @@ def _noted(state: Path, record: _Record) -> str:
     try:
         _write(state, record)
     except OSError as error:
-        return f" (that is not written down, and no cleanup will undo it: {state / RECORD}: {error.strerror})"
+        return f" (this could not be recorded, so no cleanup will undo it: {state / RECORD}: {error.strerror})"
     return ""
 
 

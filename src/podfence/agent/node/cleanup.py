@@ -67,7 +67,7 @@ def cleanup(
         runner = runner or NftRunner()
         _delete_tables(runner, say)
         if hold.release(runner):
-            say(f"table {hold.TABLE.address} is deleted: pods are not held any more")
+            say(f"deleted table {hold.TABLE.address}: pods are no longer blocked")
         try:
             boot_unit.remove(root, say)
         except boot_unit.RefusedError as error:
@@ -75,7 +75,7 @@ def cleanup(
         try:
             say(_forget_labels((settings or Settings()).label))
         except (OSError, NetlinkError) as error:
-            failed.append(f"labels of connections that were cut are left ({error}): they mean nothing to others")
+            failed.append(f"the labels of cut connections remain ({error}): they have no effect on other programs")
         restored = bridging.restore(state=state, sysctls=sysctls)
         for text in restored.done:
             say(text)
@@ -92,15 +92,15 @@ def _delete_tables(runner: Runner, say: Callable[[str], None]) -> None:
     except NotFoundError:
         table = None
     if table is not None and not is_ours(table.comment or ""):
-        raise ForeignTableError(f"table {TABLE.address} was not made by podfence, and is left alone; so is all else")
+        raise ForeignTableError(f"podfence did not create the table {TABLE.address}: nothing was changed")
     if _has_frames(runner):
         runner.run(Transaction(BRIDGE_TABLE).delete(BRIDGE_TABLE))
-        say(f"table {BRIDGE_TABLE.address} is deleted: ports of bridges are bound no more")
+        say(f"deleted table {BRIDGE_TABLE.address}: ports of bridges are no longer bound")
     if table is None:
         say(f"there is no table {TABLE.address}")
     else:
         runner.run(Transaction(TABLE).delete(TABLE))
-        say(f"table {TABLE.address} is deleted: nothing is enforced on this node any more")
+        say(f"deleted table {TABLE.address}: podfence no longer enforces policies on this node")
 
 
 def _has_frames(runner: Runner) -> bool:
@@ -120,7 +120,7 @@ def _forget_labels(label: int) -> str:
         conntrack.close()
     if not cut:
         return f"no connection has label {label}"
-    return f"label {label} is taken from {done} connections that were cut; where both ends still have them, they go on"
+    return f"removed label {label} from {done} connections that were cut; they continue if both ends still have them"
 
 
 def _remove(directory: Path, names: re.Pattern[str], say: Callable[[str], None], failed: list[str]) -> None:
@@ -130,18 +130,18 @@ def _remove(directory: Path, names: re.Pattern[str], say: Callable[[str], None],
         say(f"there is no {directory}")
         return
     except OSError as error:
-        failed.append(f"{directory} is left: {error.strerror}")
+        failed.append(f"{directory} cannot be read: {error.strerror}")
         return
     try:
         mine = [path for path in found if names.fullmatch(path.name)]
         for path in mine:
             path.unlink(missing_ok=True)
     except OSError as error:
-        failed.append(f"{error.filename} is left: {error.strerror}")
+        failed.append(f"{error.filename} cannot be removed: {error.strerror}")
         return
     others = [path.name for path in found if path not in mine]
     if others:
-        failed.append(f"{directory} is left, for what is not podfence's in it: {', '.join(others)}")
+        failed.append(f"{directory} remains, because it has files that are not podfence's: {', '.join(others)}")
         return
     # A directory that is mounted from the node cannot be removed from inside of a container.
     with suppress(OSError):

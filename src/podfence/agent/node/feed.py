@@ -32,7 +32,7 @@ AGAIN_AFTER: Final = 60.0
 """Seconds after which it is tried again to keep the state, with the next change."""
 
 _LOOK: Final = 0.25
-_NOT_KEPT: Final = "the state of the cluster is not kept on the disk, for a time without an API server"
+_NOT_KEPT: Final = "the state of the cluster cannot be kept on the disk for a time without an API server"
 
 
 class Feed:
@@ -88,7 +88,7 @@ class Feed:
         except KeptError as error:
             # What is there is the last state until something changes, and stays so long.
             self._keeps = False
-            self._complain(f"{_NOT_KEPT}: {error}; what was kept stays until something changes")
+            self._complain(f"{_NOT_KEPT}: {error}; the state on the disk stays until something changes")
 
     async def run(self, session: Session) -> None:
         """Follow the API server for ever; raises what a programmer has done wrong, and nothing else."""

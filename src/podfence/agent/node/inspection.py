@@ -102,8 +102,8 @@ class Inspection:
             unknown = Finding(
                 "warning",
                 "places-unknown",
-                f"where pods are attached to the node cannot be found out: {error}",
-                "let the agent have CAP_NET_ADMIN, and the network of the node",
+                f"the kernel does not say which interfaces lead to pods: {error}",
+                "give the agent the capability NET_ADMIN and the node's network (hostNetwork: true)",
             )
             return bridging.Ensured((unknown,), ())
         return bridging.ensure(places, state=self._state, sysctls=self._sysctls)

@@ -144,7 +144,11 @@ class Intake:
             notices.append(Unreadable(f"{what} cannot be read and admits nothing until it is corrected: {item.reason}"))
             self._store(item.closed, item.revision, notices, changes)
             return
-        meanwhile = "what it was before goes on" if item.key in self.held else "it stays out, and a pod stays closed"
+        meanwhile = (
+            "so its last version stays in force"
+            if item.key in self.held
+            else "so it is not used, and a pod stays closed"
+        )
         notices.append(Unreadable(f"{what} cannot be read, {meanwhile}: {item.reason}"))
 
     def _waits(self, item: KubeObject) -> bool:

@@ -70,9 +70,9 @@ def connections(
             for pair in found:
                 one, other = pair.source, pair.destination
                 if isinstance(one, PodEnd) and isinstance(other, PodEnd) and one.member.key == other.member.key:
-                    skipped["what a pod sends to itself does not come by the kernel's table"] = None
+                    skipped["packets from a pod to itself do not pass the kernel's table"] = None
                 elif one.address is None or other.address is None:
-                    skipped["an end without an address is not known to the kernel"] = None
+                    skipped["the kernel does not know an end without an address"] = None
                 else:
                     yield one, other, ports
 
@@ -147,7 +147,7 @@ def bound(view: View, found: Iterable[tuple[End, End, PortSet]]) -> Iterator[str
         name = display_name(member.key)
         link = pods.get(name)
         if link is None:
-            yield f"{name} is not bound to a link: it can write any source, and be taken for another"
+            yield f"{name} is not bound to a link: it can send with any source address, also that of another pod"
         elif link.exempt:
             yield f"{name} may send with any address: its namespace is exempt on this node (--unbound-namespace)"
         else:

@@ -145,9 +145,11 @@ class Log:
         for text in report.errors:
             log.error(text)
         if report.drift:
-            log.warning("repaired what somebody else had changed in the kernel's table", differences=list(report.drift))
+            log.warning(
+                "repaired changes that another program made in the kernel's table", differences=list(report.drift)
+            )
         if report.cut:
-            log.info("cut established flows that are forbidden now", flows=report.cut)
+            log.info("cut established flows that policies now deny", flows=report.cut)
 
     def denied(self, told: Iterable[Told]) -> None:
         """Write a line for each denied flow, and for each kind of stray packets."""
@@ -208,5 +210,5 @@ def _text(value: object) -> object:
 
 
 def _about(left_out: int) -> logging.LogRecord:
-    text = f"{left_out} lines were left out, because the log is read too slowly"
+    text = f"{left_out} lines were left out, because the reader of the log is too slow"
     return logging.LogRecord("podfence", logging.WARNING, "", 0, text, None, None)

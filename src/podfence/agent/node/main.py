@@ -70,8 +70,8 @@ _Answer = TypeVar("_Answer")
 
 _SOURCES: Final[dict[SourceState, tuple[int, str]]] = {
     "waiting": (logging.INFO, "waiting for the first complete lists"),
-    "live": (logging.INFO, "in step with the API server"),
-    "kept": (logging.WARNING, "enforcing what was kept on the disk, until the API server can be reached"),
+    "live": (logging.INFO, "following the API server"),
+    "kept": (logging.WARNING, "enforcing the last state on the disk until the API server can be reached"),
 }
 
 
@@ -175,7 +175,7 @@ class NodeAgent:
         self._feed.close()
         if self._failure is not None:
             raise self._failure
-        self._log.logger.info("stopped; the kernel goes on enforcing", node=self.node)
+        self._log.logger.info("stopped; the kernel continues to enforce its rules", node=self.node)
 
     # What others see
 
@@ -282,7 +282,7 @@ class NodeAgent:
                 await self._policy_events.tell(session)
                 await events.tell(self.findings)
             except PodfenceError as error:
-                self._log.logger.debug("no event could be made", error=str(error))
+                self._log.logger.debug("could not create an Event", error=str(error))
             await asyncio.sleep(_EVERY)
 
     def _changed(self, changes: Sequence[str]) -> None:
@@ -300,11 +300,11 @@ def uncut(count: int) -> tuple[Finding, ...]:
     """Return what is wrong if so many established flows are forbidden and go on."""
     if not count:
         return ()
-    what = "an established connection that policies forbid goes on"
+    what = "an established connection continues although policies deny it"
     if count > 1:
-        what = f"{count} established connections that policies forbid go on"
-    why = "the kernel keeps what it knows of them, as it does for flow tables, and has no room there for a label"
-    remedy = "delete the flow tables that carry them (`nft list flowtables`), or end them at their pods"
+        what = f"{count} established connections continue although policies deny them"
+    why = "the kernel keeps their connection tracking entries, as for flow tables, and has no room there for a label"
+    remedy = "delete the flow tables (`nft list flowtables`), or end the connections at their pods"
     return (Finding("fatal", "flows-uncut", f"{what}: {why}", remedy),)
 
 

@@ -134,7 +134,7 @@ class _Matching:
         if master is not None and master.kind == "bridge":
             self.bridges.add(self.kernel.links[number].master)
             if not item.mac:
-                self.unproven[pod] = f"its plugin does not tell the hardware address of its end of {name}"
+                self.unproven[pod] = f"its CNI plugin does not report the hardware address of its end of {name}"
                 return None
             return PodLink(name, master.name, item.mac, addresses, pod, exempt)
         if master is not None and master.kind not in {"vrf", ""}:
@@ -144,7 +144,7 @@ class _Matching:
             place = self.kernel.way(address)
             if place.interface != name:
                 where = f"by {place.interface}" if place.interface else "nowhere"
-                self.astray[pod] = f"{format_address(address)} is behind {name}, and the way to it leads {where}"
+                self.astray[pod] = f"{format_address(address)} is behind {name}, but the route to it leads {where}"
                 return None
         return PodLink(name, "", item.mac, addresses, pod, exempt)
 
@@ -173,9 +173,9 @@ class _Matching:
                 if not is_bound:
                     self.doubtful.add(self.numbers[place.bridge])
                 self.unproven[pod] = (
-                    f"the result of its plugin does not have its address {text}"
+                    f"the result of its CNI plugin does not have its address {text}"
                     if is_bound
-                    else f"no result of a plugin tells at which port of bridge {place.bridge} it is"
+                    else f"no result of a CNI plugin says at which port of bridge {place.bridge} it is"
                 )
             elif place.kind == "routed":
                 number = self.numbers[place.interface]
@@ -183,7 +183,7 @@ class _Matching:
                 if known is not None and known.pod != pod:
                     self.unproven[pod] = f"{place.interface}, which leads to it, is the link of pod {known.pod}"
                 elif len(users[number]) > 1 or not self.kernel.has_own_route(address):
-                    self.unproven[pod] = f"{place.interface}, which leads to it, leads to others, too"
+                    self.unproven[pod] = f"{place.interface}, which leads to it, also leads elsewhere"
                 else:
                     before = known.addresses if known else ()
                     mac = known.mac if known else ""

@@ -87,8 +87,8 @@ def _nft(runner: Runner) -> Iterator[Finding]:
         yield Finding(
             "fatal",
             "not-permitted",
-            f"the kernel does not let this process change its rules: {error.text}",
-            "give the agent the capability NET_ADMIN and the node's network (hostNetwork)",
+            f"the agent is not permitted to change the kernel's rules: {error.text}",
+            "give the agent the capability NET_ADMIN and the node's network (hostNetwork: true)",
         )
     except MissingFeatureError as error:
         yield Finding(
@@ -98,7 +98,9 @@ def _nft(runner: Runner) -> Iterator[Finding]:
             "use a kernel with nf_tables, its modules and connection tracking, and nft 1.0.1 or later",
         )
     except NftError as error:
-        yield Finding("fatal", "nft-fails", f"nft does not answer as it should: {error.text}", "run `nft list tables`")
+        yield Finding(
+            "fatal", "nft-fails", f"nft returned an unexpected error: {error.text}", "run `nft list tables` on the node"
+        )
 
 
 def _frames(runner: Runner, settings: Settings, places: Mapping[str, Place]) -> Iterator[Finding]:
@@ -112,8 +114,8 @@ def _frames(runner: Runner, settings: Settings, places: Mapping[str, Place]) -> 
         yield Finding(
             "fatal" if settings.binding == "enforce" else "warning",
             "bridge-not-bound",
-            f"what pods send by ports of bridge {some(bridges)} cannot be bound to them: {error.text}",
-            "use a kernel with nf_tables for bridges, or do without (--binding off)",
+            f"pods cannot be bound to their ports of bridge {some(bridges)}: {error.text}",
+            "use a kernel with nf_tables for bridges, or turn binding off (--binding off)",
         )
     except NftError:
         # Whatever else is wrong with nft is told already.
@@ -142,8 +144,8 @@ def _table(seen: Seen) -> Iterator[Finding]:
         yield Finding(
             "fatal",
             "foreign-table",
-            f"there is a table {TABLE.address} that podfence did not make, and it is left alone",
-            f"find out whose it is, and rename or delete it (`nft delete table {TABLE.address}`)",
+            f"podfence did not create the table {TABLE.address} and does not change it",
+            f"find out which program created it, and rename or delete it (`nft delete table {TABLE.address}`)",
         )
 
 
@@ -158,7 +160,7 @@ def _kernel(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "fatal",
             "kernel-too-old",
-            f"kernel {release} does not keep the comments by which podfence knows its own table",
+            f"kernel {release} does not store the comment by which podfence recognizes its own table",
             f"use Linux {'.'.join(map(str, OLDEST_KERNEL))} or later",
         )
     try:
@@ -171,7 +173,7 @@ def _kernel(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "fatal",
             "conntrack",
-            f"established connections cannot be looked at, so they outlive the policies that allowed them: {error}",
+            f"the agent cannot read established connections, so they outlive the policies that allowed them: {error}",
             "use a kernel with nf_conntrack_netlink, and load it (`modprobe nf_conntrack_netlink`)",
         )
 
@@ -193,9 +195,8 @@ def _bypassing(facts: NodeFacts, places: Mapping[str, Place]) -> Iterator[Findin
         # Where pods have links of their own, one without may only be about to get or lose it.
         "warning" if others else "fatal",
         "pod-bypasses-node",
-        f"no interface of its own leads to pod {some(names)}: its packets do not meet the node's rules",
-        "use a network plugin that gives each pod a link to its node, instead of macvlan, ipvlan, SR-IOV or "
-        "Open vSwitch",
+        f"pod {some(names)} has no interface of its own on the node, so its packets meet no rule of the node",
+        "use a CNI plugin that gives each pod a link to its node, instead of macvlan, ipvlan, SR-IOV or Open vSwitch",
     )
 
 
@@ -205,8 +206,8 @@ def _ipvs(proc: Path) -> Iterator[Finding]:
         yield Finding(
             "fatal",
             "ipvs",
-            f"IPVS serves {services} addresses of Services, and takes what it sends to pods past the forward hook",
-            "run kube-proxy in mode nftables or iptables, and clear its old tables (`kube-proxy --cleanup`)",
+            f"IPVS serves {services} addresses of Services, and the packets that it sends do not pass the forward hook",
+            "run kube-proxy in mode nftables or iptables, and remove its old tables (`kube-proxy --cleanup`)",
         )
 
 
@@ -216,9 +217,9 @@ def _offloading(seen: Seen) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "flow-offload",
-            f"flow tables ({names}) take established connections past the rules: those that a later policy "
-            "forbids go on until they end",
-            "take the pods' traffic out of the rules with `flow add`, or delete the flow tables",
+            f"flow tables ({names}) take established connections past the rules: a connection that a later "
+            "policy denies continues until it ends",
+            "exclude the pods' traffic from the rules with `flow add`, or delete the flow tables",
         )
 
 
@@ -254,10 +255,10 @@ def _cluster(facts: NodeFacts) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "pod-cidr-unknown",
-            f"Node {facts.name} has no podCIDRs, so a pod that has just started is open until its policies are "
-            "programmed, where it would be held otherwise",
-            "have the controller manager give ranges to nodes (--allocate-node-cidrs), if your network plugin uses "
-            "those; with a plugin that has ranges of its own this stays so",
+            f"Node {facts.name} has no podCIDRs, so a pod that has just started is open until its policies are in the "
+            "kernel; with podCIDRs, its packets are dropped during that time",
+            "start the controller manager with --allocate-node-cidrs; if your CNI plugin has ranges of its own, this "
+            "finding stays",
         )
 
 
@@ -269,7 +270,7 @@ def _log_group(settings: Settings, facts: NodeFacts, proc: Path) -> Iterator[Fin
             "warning",
             "log-group-taken",
             f"another program listens to NFLOG group {settings.log_group}, so denied connections are not logged",
-            "find that program (ulogd, tcpdump, another agent), or let one of the two use another group",
+            "find that program (ulogd, tcpdump, another agent), and give one of the two another group",
         )
 
 

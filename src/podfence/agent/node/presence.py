@@ -40,12 +40,12 @@ def claimed(run: Path) -> Iterator[None]:
         run.mkdir(mode=0o755, parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise PodfenceError(f"{path}: {error.strerror} (it says that an agent runs on this node)") from error
+        raise PodfenceError(f"{path}: {error.strerror} (an agent locks this file while it runs)") from error
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise AgentRunsError(f"an agent runs on this node already: {path} is locked; stop it first") from None
+            raise AgentRunsError(f"an agent already runs on this node: {path} is locked; stop it first") from None
         yield
     finally:
         os.close(file)

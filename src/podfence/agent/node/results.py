@@ -120,7 +120,7 @@ class Results:
         except OSError as error:
             self.problem = f"{self.directory}: {error.strerror}"
         else:
-            self.problem = f"{self.directory} was deleted after the agent had started" if deleted else ""
+            self.problem = f"{self.directory} was deleted after the agent started" if deleted else ""
         return [item.attachment for item in self._files.values() if item.attachment is not None]
 
     def unreadable(self) -> dict[str, str]:
@@ -145,7 +145,7 @@ class Results:
             found = os.fstat(number)
             stamp = _stamp(found)
             if not stat.S_ISREG(found.st_mode):
-                return _File(stamp, None, "it is no file")
+                return _File(stamp, None, "it is not a regular file")
             if found.st_size > LARGEST:
                 return _File(stamp, None, f"it is larger than {LARGEST} bytes")
             return _File(stamp, decode(os.read(number, LARGEST), entry.name, found.st_mtime_ns))

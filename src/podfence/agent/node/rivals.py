@@ -93,7 +93,7 @@ _RIVALS: Final = (
     _Rival(
         "rival-calico",
         "Calico",
-        "run only one of the two: Calico cannot be told to leave policies alone",
+        "run only one of the two: Calico cannot run without enforcing policies",
         tables=("calico",),
         chains=("cali-FORWARD", "cali-from-wl-dispatch", "filter-cali-FORWARD"),
     ),
@@ -157,11 +157,11 @@ def rivals(seen: Seen) -> Iterator[Finding]:
     for rival in _RIVALS:
         trace = next(_traces(rival, seen), "")
         if trace and rival.is_past_us:
-            message = f"{rival.name} is at work on this node ({trace}) and may carry packets of pods past podfence"
+            message = f"{rival.name} runs on this node ({trace}) and may carry packets of pods past podfence"
             yield Finding("fatal", rival.code, message, rival.remedy)
         elif trace:
             message = (
-                f"{rival.name} enforces policies on this node too ({trace}): "
+                f"{rival.name} also enforces policies on this node ({trace}): "
                 "a connection needs the consent of both, so less may be allowed than podfence says"
             )
             yield Finding("warning", rival.code, message, rival.remedy)

@@ -152,7 +152,7 @@ class Serving:
         age = self._clock() - self._view.beat
         if age < LATEST_BEAT:
             return web.Response(text="ok\n")
-        return web.Response(status=503, text=f"the loop has not come round for {age:.0f} s\n")
+        return web.Response(status=503, text=f"the event loop has not run for {age:.0f} s\n")
 
     async def _serve_readyz(self, _: web.Request) -> web.Response:
         # Reasons may name pods and policies, and anybody can ask here.
@@ -201,7 +201,7 @@ def address(listen: str) -> tuple[str | None, int]:
     host, separator, port = listen.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
     if not separator or not port.isdecimal() or int(port) > 65535 or (":" in bare and not _is_v6(bare)):
-        message = f"{listen!r} is no address to listen on: write ADDRESS:PORT, as in 0.0.0.0:9474 or [::]:9474"
+        message = f"{listen!r} is not an address to listen on: write ADDRESS:PORT, as in 0.0.0.0:9474 or [::]:9474"
         raise ServingError(message)
     return bare or None, int(port)
 
@@ -235,7 +235,7 @@ def _details(view: View) -> list[str]:
 def _own_socket(path: Path) -> socket.socket:
     """Return a socket bound to a path that only this user may use; one that a dead agent left is replaced."""
     if len(os.fsencode(path)) > LONGEST_PATH:
-        message = f"{path} is too long for the path of a socket: {LONGEST_PATH} bytes at most"
+        message = f"{path} is too long for the path of a socket: at most {LONGEST_PATH} bytes"
         raise ServingError(message)
     found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
@@ -246,7 +246,7 @@ def _own_socket(path: Path) -> socket.socket:
         found.bind(str(path))
     except OSError as error:
         found.close()
-        message = f"the agent cannot make its socket {path}: {_reason(error)}"
+        message = f"the agent cannot create its socket {path}: {_reason(error)}"
         raise ServingError(message) from error
     except BaseException:
         found.close()
@@ -264,7 +264,7 @@ def _remove_stale(path: Path) -> None:
         except ConnectionRefusedError:
             path.unlink(missing_ok=True)
             return
-    message = f"another agent answers at {path}: a node has one; end it first, or choose another run directory"
+    message = f"another agent answers at {path}: a node has only one agent; stop it first, or use another --run-dir"
     raise ServingError(message)
 
 

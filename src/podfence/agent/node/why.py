@@ -91,7 +91,7 @@ def answer(view: View, question: Question, runner: Runner) -> Why:
             actual = read_back(runner.contents(TABLE))
             counters = _counters(runner)
         except NotFoundError as error:
-            message = f"the kernel has no table {TABLE.address}; `podfence agent status` says what the agent does"
+            message = f"the kernel has no table {TABLE.address}; `podfence agent status` shows what the agent does"
             raise NotAnsweredError(message) from error
         frames = _frames(runner) if expected.wanted_frames.chains else Ruleset()
         found = tuple(_connection(item, expected, actual, frames, counters) for item in expected.asked)
@@ -100,7 +100,7 @@ def answer(view: View, question: Question, runner: Runner) -> Why:
             break
     notes = [*expected.skipped, *expected.bound]
     if not expected.enforcing:
-        notes.append("the kernel does not have the latest changes yet: `podfence agent status` says why")
+        notes.append("the kernel does not have the latest changes yet: `podfence agent status` shows why")
     return Why(
         node=view.node,
         enforcing=expected.enforcing,
@@ -118,7 +118,7 @@ def _expected(view: View, question: Question) -> _Expected:
         return future.result(PATIENCE)
     except (TimeoutError, CancelledError) as error:
         future.cancel()
-        message = f"the agent gave no answer within {PATIENCE:.0f} s; its log says what it does"
+        message = f"the agent did not answer within {PATIENCE:.0f} s; see its log"
         raise NotAnsweredError(message) from error
 
 
@@ -126,7 +126,7 @@ def _ask(view: View, question: Question) -> _Expected:
     """Ask engine and program; to be called in the loop's thread."""
     enforcer = view.agent.enforcer
     if enforcer is None:
-        message = "the agent does not know the cluster yet: it waits for the first complete lists of all objects"
+        message = "the agent does not know the cluster yet: it is waiting for the first complete lists of all objects"
         raise NotAnsweredError(message)
     engine = enforcer.compiler.model.engine
     for text in (question.source, question.destination):
@@ -183,7 +183,8 @@ def _connection(
         admitted = item.side.admitted & asked.ports
         if item.side.is_held:
             found.append(
-                f"{item.direction}: {address_text(item.address)} is of no pod that the program knows, and held"
+                f"{item.direction}: {address_text(item.address)} belongs to no pod that the program knows, so its "
+                "packets are dropped"
             )
         missing, extra = item.certain - admitted, admitted - item.possible
         if missing:

@@ -43,7 +43,7 @@ def inside(pid: int) -> Iterator[None]:
             with Path(f"/proc/{pid}/ns/net").open("rb") as other:
                 kernel.join(other.fileno(), kernel.NEW_NET)
         except OSError as error:
-            raise NetworkError(f"the network of process {pid} cannot be entered: {error.strerror}") from error
+            raise NetworkError(f"cannot enter the network namespace of process {pid}: {error.strerror}") from error
         try:
             yield
         finally:
@@ -85,7 +85,7 @@ def ip(lines: Sequence[str]) -> list[Failure]:
     except OSError as error:
         raise NetworkError(f"ip cannot be started: {error.strerror}; install iproute2") from error
     except subprocess.TimeoutExpired as error:
-        raise NetworkError(f"ip gave no answer within {_TIMEOUT:.0f} s") from error
+        raise NetworkError(f"ip did not answer within {_TIMEOUT:.0f} s") from error
     failures = []
     said: list[str] = []
     for text in done.stderr.splitlines():

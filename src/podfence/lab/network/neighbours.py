@@ -48,8 +48,8 @@ def require_room_for_all_pairs(pods: Iterable[int], room: int) -> None:
     needed = sum(count * (count - 1 + _PER_POD) for count in pods)
     if needed > room:
         raise NetworkError(
-            f"on a bridge, every pod that speaks to every other needs {needed} entries in the kernel's table of "
-            f"neighbours, and it takes {room} for the whole machine; leave out --all-pairs, or raise the limit, as "
-            f"root and for as long as the lab runs: sysctl -w net.ipv4.neigh.default.gc_thresh3={2 * needed} "
+            f"on a bridge, connections between all pods need {needed} entries in the kernel's neighbour table, which "
+            f"has room for {room} for the whole machine; leave out --all-pairs, or raise the limit as root while the "
+            f"lab runs: sysctl -w net.ipv4.neigh.default.gc_thresh3={2 * needed} "
             f"net.ipv6.neigh.default.gc_thresh3={2 * needed}"
         )

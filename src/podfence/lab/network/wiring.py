@@ -174,7 +174,7 @@ class Network:
             try:
                 NftRunner().run(outside.rules(self._plan, self._responders))
             except NftError as error:
-                raise NetworkError(f"leading connections to outside's servers: {error}") from error
+                raise NetworkError(f"redirecting connections to the servers outside: {error}") from error
 
     def _wire_node(self, number: int) -> None:
         lines = ["link set lo up"]

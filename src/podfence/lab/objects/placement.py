@@ -45,7 +45,7 @@ class Placement:
     def notes(self, template: Template) -> list[str]:
         """Return what is to be said about a nodeName or nodeSelector that no node of the lab has."""
         if template.node and template.node not in self.nodes:
-            return [f"there is no node {template.node} in the lab, so any node runs it"]
+            return [f"the lab has no node {template.node}, so any node runs it"]
         wanted = template.node_labels.items()
         if not any(wanted <= node.labels.items() for node in self.nodes.values()):
             shown = ", ".join(f"{key}={value}" for key, value in wanted)

@@ -56,7 +56,7 @@ class ServiceAddresses:
             raise
         self._take(addresses, ports)
         if service.type == "LoadBalancer":
-            notes.append("there is no load balancer in the lab; from outside, use the node port")
+            notes.append("the lab has no load balancer; from outside, use the node port")
         return msgspec.structs.replace(service, addresses=addresses, ports=ports), notes
 
     def release(self, service: Service | None) -> None:
@@ -84,7 +84,7 @@ class ServiceAddresses:
             return ()
         asked = [str(ipaddress.ip_address(text)) for text in service.addresses]
         notes += [
-            f"{text} is not in {' or '.join(self._pools)}, so the Service has another address"
+            f"{text} is not in {' or '.join(self._pools)}, so the Service gets another address"
             for text in asked
             if not any(text in pool for pool in self._pools.values())
         ]

@@ -172,14 +172,14 @@ def _texts(written: Iterable[str | None] | None) -> tuple[str, ...]:
 def _left_out(spec: _Spec) -> Iterator[str]:
     for item in spec.init_containers or ():
         if item is not None and item.restart_policy != "Always":
-            yield f"init container {item.name} is not run"
+            yield f"the lab does not run init container {item.name}"
     for item in (*(spec.init_containers or ()), *(spec.containers or ())):
         if item is None:
             continue
         names = [variable.name or "" for variable in item.env or () if variable and variable.value_from is not None]
         if names:
-            yield f"container {item.name} runs without {', '.join(names)}: only plain values of env are set"
+            yield f"container {item.name} runs without {', '.join(names)}: the lab sets only plain values of env"
         if item.env_from:
-            yield f"container {item.name} runs without what envFrom names"
+            yield f"container {item.name} runs without the variables of envFrom"
     if spec.dns_config is not None and len(_texts(spec.dns_config.nameservers)) > 1:
-        yield "only the first of the nameservers in dnsConfig is asked"
+        yield "the lab uses only the first nameserver of dnsConfig"

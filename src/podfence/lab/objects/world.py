@@ -104,7 +104,7 @@ class World:
             notes = (*(written.run.notes if written.run else ()), *result.notes)
             found.append(msgspec.structs.replace(result, notes=(*made_up, *notes) if not result.error else notes))
         found += [
-            Outcome(resource=kind, verb="ignored", notes=(f"{count} not looked at: the lab does nothing with it",))
+            Outcome(resource=kind, verb="ignored", notes=(f"{count} not read: the lab does not use this kind",))
             for kind, count in batch.ignored.items()
         ]
         self._retry()
@@ -186,7 +186,7 @@ class World:
         name = key.namespace
         if not name or name in self.state.namespaces or Key("Namespace", "", name) in coming:
             return []
-        return [f"namespace {name} does not exist, and is made up with the label every namespace has"]
+        return [f"namespace {name} does not exist; the lab creates it with the label that every namespace has"]
 
     def _put(self, written: Written) -> Outcome:
         item = written.item
@@ -333,7 +333,7 @@ def _maker(item: KubeObject, workloads: Mapping[Key, Workload]) -> str:
     if not isinstance(item, Pod | Workload) or item.owner is None:
         return ""
     top = top_of(item.owner, item.namespace, workloads, item.template.labels)
-    return f"made by {KINDS[top.kind].printed()}/{top.name}" if top in workloads and top != item.key else ""
+    return f"created by {KINDS[top.kind].printed()}/{top.name}" if top in workloads and top != item.key else ""
 
 
 def _frozen(written: Written, before: Written) -> str:

@@ -163,7 +163,7 @@ class _Archive:
         if kind == "sha256":
             with self.open(path) as content:
                 if hashlib.file_digest(content, "sha256").hexdigest() != digest:
-                    raise self.error(f"{path} is damaged: its content has another digest")
+                    raise self.error(f"{path} is damaged: its digest does not match its content")
         return path
 
     def open(self, path: str) -> BufferedReader:
@@ -183,7 +183,7 @@ class _Archive:
             try:
                 return msgspec.json.decode(content.read(), type=kind)
             except msgspec.MsgspecError as error:
-                raise self.error(f"{path} is not what an image archive has there: {error}") from error
+                raise self.error(f"{path} does not have the format of an image archive: {error}") from error
 
 
 def _unpack(archive: _Archive, found: _Found, store: Path) -> Image:

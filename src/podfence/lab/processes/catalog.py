@@ -163,7 +163,7 @@ def _note(stand_in: StandIn, container: Container) -> str:
     if stand_in.answers == "two ports":
         note += ", 5000/metrics"
     impossible = _declared(container, "SCTP")
-    return f"{note}; SCTP {', '.join(map(str, impossible))} is not possible" if impossible else note
+    return f"{note}; SCTP {', '.join(map(str, impossible))} is not supported" if impossible else note
 
 
 def _declared(container: Container, protocol: str) -> tuple[int, ...]:

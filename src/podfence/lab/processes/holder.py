@@ -267,7 +267,7 @@ class Holder:
             with self._lock:
                 self.connection.send(message, fds)
         except OSError as error:
-            raise LabError(f"{self.name} is gone") from error
+            raise LabError(f"{self.name} has ended") from error
 
 
 def _answer(reply: Connection, name: str) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def _resolve(root: Path, path: PurePosixPath) -> Path:
             continue
         links += 1
         if links > _MOST_LINKS:
-            raise LayerError(f"the links at {path} lead in circles")
+            raise LayerError(f"the symbolic links at {path} form a loop")
         target = PurePosixPath(step.readlink())
         if target.is_absolute():
             found = root

@@ -133,7 +133,9 @@ class Spawner:
             there.close()
             received = connection.receive()
             if received is None or "error" in received[0]:
-                raise LabError(f"cannot start {setup.name}: {received[0]['error'] if received else 'it ended at once'}")
+                raise LabError(
+                    f"cannot start {setup.name}: {received[0]['error'] if received else 'the process ended at once'}"
+                )
             stack.pop_all()
         network = setup.name if join is None else join.network
         holder = Holder(
@@ -183,6 +185,6 @@ def _network(holder: Holder, stack: ExitStack) -> int:
     try:
         number = os.open(f"/proc/{holder.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise LabError(f"{holder.name} is gone") from error
+        raise LabError(f"{holder.name} has ended") from error
     stack.callback(os.close, number)
     return number
