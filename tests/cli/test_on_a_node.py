@@ -103,7 +103,7 @@ def test_the_boot_unit_is_shown_installed_and_removed(run: Run, tmp_path: Path) 
     [
         (("--boot-range", "10.1.1.1/8"), "Invalid value for '--boot-range': 10.1.1.1/8 has host bits set"),
         (("--boot-link", "a/b"), "Invalid value for '--boot-link': 'a/b' is not the name of an interface"),
-        (("--boot-hold", "soon"), "Invalid value for '--boot-hold': 'soon' is no length of time"),
+        (("--boot-hold", "soon"), "Invalid value for '--boot-hold': 'soon' is not a duration"),
     ],
 )
 def test_what_is_to_be_held_after_a_boot_is_refused_if_it_cannot_be_read(

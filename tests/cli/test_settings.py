@@ -122,7 +122,7 @@ def test_another_file_or_none_can_be_asked_for(run: Run, repository: Path, monke
         ('filename = "out"\n', "../podfence.toml: filename: out is not in the folder of this file; give it with -f"),
         ("filename = \n", "../podfence.toml: invalid value (at line 1, column 12)"),
         ("\xff", "../podfence.toml: the text is not UTF-8; save it as UTF-8"),
-        ("# " + "x" * (1 << 20), "../podfence.toml: is over 1 MB, which no configuration is"),
+        ("# " + "x" * (1 << 20), "../podfence.toml: is larger than 1 MB, the limit for a configuration file"),
     ],
 )
 def test_what_cannot_be_in_the_file_is_named(run: Run, repository: Path, text: str, message: str) -> None:
@@ -137,5 +137,5 @@ def test_what_cannot_be_in_the_file_is_named(run: Run, repository: Path, text: s
 def test_a_file_that_is_none_is_not_read(run: Run, repository: Path) -> None:
     os.mkfifo(repository / "sub" / "podfence.toml")
     assert "../podfence.toml" in run("config").stdout
-    assert "is no file" in run("config", "--config", "podfence.toml").stderr
+    assert "is not a file" in run("config", "--config", "podfence.toml").stderr
     assert "cannot be read: no such file" in run("config", "--config", "nothing.toml").stderr

@@ -138,7 +138,7 @@ def test_without_the_client_the_message_says_what_to_install(tmp_path: Path) -> 
         ),
         (
             ("list", "--request-timeout", "5d"),
-            "'5d' is no length of time; write 30s, 2m or 1h30m, or a number of seconds",
+            "'5d' is not a duration; write 30s, 2m or 1h30m, or a number of seconds",
         ),
         (("list", "-R"), "-R needs a folder to read; give one with -f"),
         (("list", "-f", "x", "--set", "hairpn=policy"), "unknown option 'hairpn'; did you mean hairpin?"),

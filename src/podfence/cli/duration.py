@@ -41,6 +41,6 @@ def _parts(text: str) -> Iterator[float]:
     while end < len(text) or not text:
         part = _PART.match(text, end)
         if part is None:
-            raise ValueError(f"{text!r} is no length of time; write 30s, 2m or 1h30m, or a number of seconds")
+            raise ValueError(f"{text!r} is not a duration; write 30s, 2m or 1h30m, or a number of seconds")
         yield float(part[1]) * _SECONDS[part[2]]
         end = part.end()

@@ -125,14 +125,14 @@ def _bytes(path: str) -> bytes:
     try:
         mode = os.stat(path).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
-            raise ConfigError(f"{path}: is no file")
+            raise ConfigError(f"{path}: is not a file")
         with open(path, "rb") as file:
             data = file.read(_SIZE_LIMIT + 1)
     except OSError as error:
         text = error.strerror or str(error)
         raise ConfigError(f"{path}: cannot be read: {text[:1].lower()}{text[1:]}") from None
     if len(data) > _SIZE_LIMIT:
-        raise ConfigError(f"{path}: is over 1 MB, which no configuration is")
+        raise ConfigError(f"{path}: is larger than 1 MB, the limit for a configuration file")
     return data
 
 

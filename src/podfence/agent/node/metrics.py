@@ -50,21 +50,21 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._latency = Histogram(
             "podfence_event_to_kernel_seconds",
-            "From the receipt of a change until the kernel has it.",
+            "Time from the receipt of a change until the kernel has it.",
             ("kind",),
             buckets=BUCKETS,
             registry=self._registry,
         )
         self._cut = Counter(
-            "podfence_cut_flows_total", "Established flows that were cut because they are forbidden now.",
+            "podfence_cut_flows_total", "Established flows that were cut because policies deny them.",
             registry=self._registry,
         )  # fmt: skip
         self._errors = Counter(
-            "podfence_errors_total", "Errors that were reported; the same one counts once a minute.",
+            "podfence_errors_total", "Errors that were reported. The same error counts once a minute.",
             registry=self._registry,
         )  # fmt: skip
         self._repairs = Counter(
-            "podfence_drift_repairs_total", "Repairs of the kernel's table after somebody else had changed it.",
+            "podfence_drift_repairs_total", "Repairs of the kernel's table after another program changed it.",
             registry=self._registry,
         )  # fmt: skip
         # So that rates begin at zero.
@@ -106,23 +106,25 @@ class _Present(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics."""
         view = self._view
-        info = InfoMetricFamily("podfence_build", "Which podfence this is.")
+        info = InfoMetricFamily("podfence_build", "Version of podfence.")
         info.add_metric((), {"version": self._version})
         yield info
         enforcing = view.agent.status().enforcing
-        yield _gauge("podfence_enforcing", "Whether the kernel has all that was delivered.", enforcing)
+        yield _gauge("podfence_enforcing", "Whether the kernel has every change that the agent received.", enforcing)
         yield _gauge("podfence_ready", "Whether the agent is ready, as /readyz says.", not obstacles(view))
         count = Programmed(view.agent.enforcer if view.latest.enforced else None)
-        yield _gauge("podfence_programmed_pods", "Local pods that the kernel knows.", count.pods)
-        yield _gauge("podfence_programmed_policies", "Policies that isolate local pods.", count.policies)
-        yield _gauge("podfence_groups", "Groups of local pods that the same policies isolate.", count.groups)
-        links = GaugeMetricFamily("podfence_pod_links", "Local pods, by whether they are bound.", labels=("state",))
+        yield _gauge("podfence_programmed_pods", "Pods of the node that are programmed in its kernel.", count.pods)
+        yield _gauge("podfence_programmed_policies", "Policies that isolate pods of the node.", count.policies)
+        yield _gauge("podfence_groups", "Groups of pods of the node that the same policies isolate.", count.groups)
+        links = GaugeMetricFamily(
+            "podfence_pod_links", "Pods of the node, by whether they are bound to their links.", labels=("state",)
+        )
         for state, number in view.attachments._asdict().items():
             links.add_metric((state,), number)
         yield links
         yield from self._dropped()
         yield from self._watches()
-        findings = GaugeMetricFamily("podfence_findings", "What is wrong with the node.", labels=("severity",))
+        findings = GaugeMetricFamily("podfence_findings", "Findings about the node.", labels=("severity",))
         for severity in SEVERITIES:
             findings.add_metric((severity,), sum(item.severity == severity for item in view.findings))
         yield findings
@@ -137,17 +139,18 @@ class _Present(Collector):
         dropped.add_metric(("ingress",), totals.ingress)
         yield dropped
         yield CounterMetricFamily(
-            "podfence_held_packets", "Packets of pod addresses that were not programmed yet.", value=totals.held
+            "podfence_held_packets", "Dropped packets of pods that are not programmed yet.", value=totals.held
         )
         unconnected = CounterMetricFamily(
-            "podfence_unconnected_packets", "Segments without a connection, and errors about flows of others.",
+            "podfence_unconnected_packets",
+            "TCP segments without a connection, and ICMP errors about flows of other pods.",
             labels=("what",),
         )  # fmt: skip
         unconnected.add_metric(("segment",), totals.segments)
         unconnected.add_metric(("error",), totals.errors)
         yield unconnected
         stray = CounterMetricFamily(
-            "podfence_stray_packets", "Packets that are not of the pod whose link they came by, by reason.",
+            "podfence_stray_packets", "Packets that do not belong to the pod whose link they came by, by reason.",
             labels=("reason",),
         )  # fmt: skip
         for reason, packets in totals.stray.items():
@@ -160,7 +163,7 @@ class _Present(Collector):
             "podfence_watch_connected", "Whether the API server answers the watch.", labels=("kind",)
         )
         relists = CounterMetricFamily(
-            "podfence_watch_relists", "Complete lists after the first.", labels=("kind",)
+            "podfence_watch_relists", "Complete lists after the first one.", labels=("kind",)
         )  # fmt: skip
         failures = CounterMetricFamily("podfence_watch_failures", "Requests that failed.", labels=("kind",))
         for item in self._view.health:
