@@ -223,7 +223,7 @@ def test_all_pairs_of_a_bridge_are_refused_where_the_kernel_has_no_room_for_them
     if needed <= room:
         require_room_for_all_pairs(pods, room)
         return
-    with pytest.raises(NetworkError, match=rf"needs {needed} entries .* takes {room} .*gc_thresh3={2 * needed} "):
+    with pytest.raises(NetworkError, match=rf"need {needed} entries .* has room for {room} .*gc_thresh3={2 * needed} "):
         require_room_for_all_pairs(pods, room)
 
 
