@@ -70,7 +70,7 @@ def test_config_prints_what_is_in_force_and_from_where(run: Run, repository: Pat
 
 
 def test_the_namespace_is_that_of_bare_names_and_a_flag_counts_before_it(run: Run, repository: Path) -> None:
-    (repository / "podfence.toml").write_text('filename = "deploy"\nnamespace = "shop"\n')
+    (repository / "podfence.toml").write_text('filename = "deploy"\nrecursive = true\nnamespace = "shop"\n')
     assert run("check", "api", "db", "5432").exit_code == 0
     assert run("check", "api", "db", "5432", "-n", "other").exit_code == 2
 

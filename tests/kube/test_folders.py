@@ -246,6 +246,24 @@ def test_subfolders_that_were_not_read_are_counted(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("deeper", "paths", "gaps"),
+    [
+        ({"a/b/x.yaml": POLICY}, ["d"], ["subfolders of d have policies and were not read (-R reads them)"]),
+        ({"a/x.yaml": POLICY}, ["d", "d/a"], []),
+        ({"a/x.yaml": POLICY}, ["d/a/x.yaml", "d"], []),
+        ({"a/x.yaml": DEPLOYMENT, ".hidden/x.yaml": POLICY}, ["d"], []),
+    ],
+)
+def test_an_answer_is_incomplete_where_subfolders_that_were_not_read_have_policies(
+    folder: Path, deeper: dict[str, str], paths: list[str], gaps: list[str]
+) -> None:
+    """A shop was open whose policies lay one folder deeper."""
+    write(folder, {"pod.yaml": DEPLOYMENT, **deeper})
+    assert [str(gap) for gap in load(paths).gaps] == gaps
+    assert load(paths, recursive=True).gaps == ()
+
+
+@pytest.mark.parametrize(
     ("files", "path", "message"),
     [
         ({"k/kustomization.yaml": "resources: [../x]\n"}, "d/k", "holds only kustomizations and what they are made of"),

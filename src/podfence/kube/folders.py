@@ -81,6 +81,7 @@ class Inputs:
         self.left_out: list[LeftOut] = []
         self.gaps: list[Gap] = []
         self.unread: list[Folder] = []
+        self._deeper: list[tuple[str, str]] = []
         self._recursive = recursive
         self._forgiving = forgiving
         self._exclude = [(item.base, _matcher(item.patterns)) for item in exclude if item.patterns]
@@ -260,15 +261,30 @@ class Inputs:
                 subfolders = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
         except OSError:
             return
-        counts = [
-            sum(1 for _, _ in zip(_files(path, EXTENSIONS), range(_MOST_COUNTED), strict=False))
+        several = [
+            [name for name, _ in zip(_files(path, EXTENSIONS), range(_MOST_COUNTED), strict=False)]
             for path in subfolders
             if not os.path.basename(path).startswith(".")  # noqa: PTH119
         ]
-        if any(counts):
-            self.unread.append(Folder(folder, sum(1 for count in counts if count), sum(counts)))
+        if any(several):
+            self.unread.append(Folder(folder, sum(map(bool, several)), sum(map(len, several))))
+            self._deeper += ((folder, path) for paths in several for path in paths)
+
+    def leave_deeper(self) -> None:
+        """Tell of policies in subfolders that nobody asked to read; to be called when all paths have been added."""
+        for folder, path in self._deeper if self._forgiving else ():
+            if not self._is_read(path) and may_hold_policy(_head(path)):
+                self.gaps.append(Gap(f"subfolders of {shown(folder)} have policies and were not read", "-R reads them"))
+                return
 
     # Keeping count
+
+    def _is_read(self, path: str) -> bool:
+        try:
+            status = os.stat(path)  # noqa: PTH116
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) in self._seen
 
     def _once(self, path: str, folder: str, identity: tuple[int, int] | str) -> None:
         if identity not in self._seen:
