@@ -10,7 +10,7 @@ import pytest
 from podfence.api import Cluster
 from podfence.cluster.state import ClusterState
 from podfence.kube.load import Loaded
-from podfence.kube.objects import Peer, Selector
+from podfence.kube.objects import NetworkPolicy, Peer, Selector
 from podfence.kube.omissions import Gap
 from podfence.policy.options import Options
 from podfence.policy.verdict import Matter
@@ -127,3 +127,14 @@ def test_people_read_one_line_for_all_that_nobody_knows() -> None:
     unknown = [f"{item.sources} -> {item.destinations} {item.ports}" for item in lines if READ not in item.depends]
 
     assert unknown == ["everything -> all pods all ports", "all pods -> any address all ports"]
+
+
+def test_what_was_read_allows_is_not_told_as_not_known_too() -> None:
+    """Where no policy was read, a listing said everything twice."""
+    opened = cluster(EVERYWHERE, objects=[item for item in OBJECTS if not isinstance(item, NetworkPolicy)])
+    lines = [f"{item.sources} -> {item.destinations}: {item.depends}" for item in opened.overview().lines]
+
+    assert lines == [
+        f"everything -> all pods: {UNREAD}{EVERYWHERE.what}{READ}",
+        f"all pods -> any address: {UNREAD}{EVERYWHERE.what}{READ}",
+    ]

@@ -12,6 +12,7 @@ from podfence.analysis.absent import absent_connections
 from podfence.analysis.asked import Asked, ListQuestion, Side
 from podfence.analysis.cover import cover
 from podfence.analysis.naming import Namer, as_ports
+from podfence.analysis.unread import told_once
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet
 
@@ -90,7 +91,9 @@ def overview(model: Model, question: ListQuestion, progress: Callable[[float, in
         own = asked.own(line.destinations)
         if not own or line.sources != own or line.source_addresses:
             found[side].append(line)
-    lines = [words.line(side, line) for side, several in found.items() for line in cover(several, words.of(side))]
+    lines = [
+        words.line(side, line) for side, several in found.items() for line in cover(told_once(several), words.of(side))
+    ]
     lines += map(_absent, absent_connections(asked, words.namer))
     lines.sort(key=lambda line: (line.destinations, line.sources, str(line.ports), line.depends))
     lines, groups = _grouped(lines)

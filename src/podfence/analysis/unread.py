@@ -7,14 +7,16 @@ What was read still is worth knowing, so a line tells it apart: what was read al
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from podfence.policy import unknown
 from podfence.sets import PortSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from podfence.analysis.lines import Line
     from podfence.analysis.view import View
     from podfence.kube.omissions import Gap
     from podfence.policy.reach import Partition
@@ -90,6 +92,13 @@ def as_read(clause: str, depends: str) -> str:
     if not clause:
         return depends
     return f"{clause}; what was read {f'says: {depends}' if depends else 'allows it'}"
+
+
+def told_once(lines: Sequence[Line]) -> list[Line]:
+    """Return lines without those of which another says more: that what was read allows the same connections."""
+    known = set(lines)
+    allowed = {line: replace(line, depends=as_read(line.depends, "")) for line in lines if line.depends}
+    return [line for line in lines if allowed.get(line) not in known]
 
 
 def _clause(gaps: tuple[Gap, ...]) -> str:
