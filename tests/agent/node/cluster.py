@@ -143,14 +143,19 @@ class FakeCluster:
             application.router.add_patch("/{path:.*}", self._post)
             runner = web.AppRunner(application, shutdown_timeout=0.1, handle_signals=False)
             await runner.setup()
-            await web.SockSite(runner, listening).start()
+            site = web.SockSite(runner, listening)
+            await site.start()
             started.set()
             await self._stopped.wait()
+            await site.stop()
+            # A connection that was just taken gets its transport, and can be closed, in the loop's next round.
+            await asyncio.sleep(0)
             others = asyncio.all_tasks() - {asyncio.current_task()}
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
             await runner.cleanup()
+            await asyncio.sleep(0)
 
         thread = threading.Thread(target=lambda: self._loop.run_until_complete(serve()))
         thread.start()
