@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NetworkPolicies that one tenant may write to be as dear as possible to those who enforce them.
+"""NetworkPolicies that one tenant may write to be as costly as possible to those who enforce them.
 
 `SHAPES` are functions of two sizes, called R (for rules) and C (for what is in each), that return the objects of
 one namespace: the pods of a node and the policies. All policies are ones that the API server takes.

@@ -116,6 +116,21 @@ def test_nothing_is_released_of_what_is_not_complete(versioned: Path, tmp_path: 
     assert says in answer.stderr
 
 
+def test_a_part_that_there_is_not_is_refused_before_anything_is_removed(versioned: Path, tmp_path: Path) -> None:
+    done("git", "clone", "-q", versioned, "checkout", cwd=tmp_path)
+    kept = tmp_path / "checkout" / "dist" / "release" / "file"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+
+    answer = run("sh", "scripts/release", "weel", cwd=tmp_path / "checkout")
+
+    assert (answer.returncode, answer.stderr) == (
+        2,
+        "release: there is no part 'weel'; there are python, chart and image\n",
+    )
+    assert kept.exists()
+
+
 @pytest.mark.parametrize(("version", "says"), [("", "not a version"), ("1.0", "not a version"), (NEXT, "already")])
 def test_a_version_that_cannot_be_the_next_is_refused(versioned: Path, version: str, says: str) -> None:
     answer = run("sh", "scripts/version", version, cwd=versioned)

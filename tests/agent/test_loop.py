@@ -620,18 +620,18 @@ def test_of_many_changes_of_one_policy_that_are_there_together_only_the_last_is_
     assert agent.enforcer.verify() == ()
 
 
-class Dear(World):
-    """A kernel that takes long for whatever is about a policy called dear."""
+class Costly(World):
+    """A kernel that takes long for whatever is about a policy called costly."""
 
     def run(self, transaction: Transaction) -> None:
-        self.duration = 0.1 if "dear" in str(transaction) else 0.004
+        self.duration = 0.1 if "costly" in str(transaction) else 0.004
         super().run(transaction)
 
 
-def dear(number: int) -> Event:
+def costly(number: int) -> Event:
     """Return a change of a policy of the other namespace that takes long; its port tells which one."""
     return Event(
-        EventType.MODIFIED, policy("dear", namespace="other", ingress=[rule(ports=[PolicyPort("TCP", number)])])
+        EventType.MODIFIED, policy("costly", namespace="other", ingress=[rule(ports=[PolicyPort("TCP", number)])])
     )
 
 
@@ -639,14 +639,14 @@ VICTIM = pod("y", "10.0.0.9", node="n1", namespace="other")
 
 
 def test_others_go_first_while_a_dear_policy_changes_all_the_time_and_it_is_merged() -> None:
-    flaps: list[tuple[float, Sequence[Notice]]] = [(1.0 + n / 50, [dear(n + 1)]) for n in range(200)]
+    flaps: list[tuple[float, Sequence[Notice]]] = [(1.0 + n / 50, [costly(n + 1)]) for n in range(200)]
     small: list[tuple[float, Sequence[Notice]]] = [
         (1.01 + n / 10, [NOBODY if n % 2 else Event(EventType.MODIFIED, ALLOW)]) for n in range(40)
     ]
     begin: tuple[float, Sequence[Notice]] = (0.0, [*added((*START, VICTIM)), Bookmark(1), Synced()])
-    world = Dear(begin, *sorted([*flaps, *small], key=lambda item: item[0]), until=20.0).play()
+    world = Costly(begin, *sorted([*flaps, *small], key=lambda item: item[0]), until=20.0).play()
     taken = [record.name for when, report in world.reports if when > 1001.1 for record in report.records]
-    assert 2 <= taken.count("dear") <= taken.count("p") // 2
+    assert 2 <= taken.count("costly") <= taken.count("p") // 2
     assert taken.count("p") >= 30
     assert max(int(text) for text in re.findall(r"dport vmap { (\d+) :", str(world.contents(TABLE).rules))) == 200
 

@@ -29,7 +29,7 @@ class Time:
         self.turns.turn_took(events, seconds)
         return [(event.object.key.namespace, event.object.key.name) for event in events]
 
-    def dear(self, namespace: str = "shop") -> None:
+    def costly(self, namespace: str = "shop") -> None:
         """Let a namespace be known for changes that take long."""
         self.turns.took([Event(EventType.ADDED, written("first", namespace, 1))], 2 * LONG)
 
@@ -50,7 +50,7 @@ def test_a_policy_waits_for_a_turn_if_it_is_large(time: Time, ports: int, waits:
 
 
 def test_changes_wait_where_one_before_took_long_and_no_longer_when_they_do_not(time: Time) -> None:
-    time.dear()
+    time.costly()
     assert time.change("p")
     assert not time.change("p", "other")
     assert time.turn(LONG / 2) == [("shop", "p")]
@@ -58,7 +58,7 @@ def test_changes_wait_where_one_before_took_long_and_no_longer_when_they_do_not(
 
 
 def test_of_a_policy_that_changes_again_and_again_the_latest_is_taken_in_where_the_first_stood(time: Time) -> None:
-    time.dear()
+    time.costly()
     latest = Event(EventType.MODIFIED, written("p", "shop", 7))
     assert time.change("p")
     time.now += 1
@@ -69,7 +69,7 @@ def test_of_a_policy_that_changes_again_and_again_the_latest_is_taken_in_where_t
 
 
 def test_after_a_long_turn_the_next_of_a_dear_namespace_comes_after_a_rest(time: Time) -> None:
-    time.dear()
+    time.costly()
     time.change("p")
     time.turn(0.2)
     time.change("p")
@@ -77,7 +77,7 @@ def test_after_a_long_turn_the_next_of_a_dear_namespace_comes_after_a_rest(time:
 
 
 def test_who_was_in_a_long_step_only_with_others_has_the_next_turn_and_does_not_rest(time: Time) -> None:
-    time.dear()
+    time.costly()
     time.change("p")
     time.turn(0.2)
     time.change("p")
@@ -90,7 +90,7 @@ def test_who_was_in_a_long_step_only_with_others_has_the_next_turn_and_does_not_
 
 def test_namespaces_take_turns_however_many_policies_change_in_one(time: Time) -> None:
     for name in ("shop", "other"):
-        time.dear(name)
+        time.costly(name)
     for number in range(40):
         time.change(f"p{number}")
     time.change("q", "other")
@@ -102,7 +102,7 @@ def test_namespaces_take_turns_however_many_policies_change_in_one(time: Time) -
 
 
 def test_a_turn_that_took_too_long_is_followed_by_one_with_fewer_changes(time: Time) -> None:
-    time.dear()
+    time.costly()
     for number in range(40):
         time.change(f"p{number}")
     first = time.turn(4 * ENOUGH)
@@ -110,7 +110,7 @@ def test_a_turn_that_took_too_long_is_followed_by_one_with_fewer_changes(time: T
 
 
 def test_new_policies_come_alone(time: Time) -> None:
-    time.dear()
+    time.costly()
     for name, kind in (("a", EventType.MODIFIED), ("b", EventType.ADDED), ("c", EventType.ADDED)):
         time.change(name, kind=kind)
     assert [time.turn(0.01) for _ in range(3)] == [[("shop", name)] for name in "abc"]
@@ -118,7 +118,7 @@ def test_new_policies_come_alone(time: Time) -> None:
 
 def test_nobody_waits_for_rests_for_ever_and_nobody_at_all_after_the_longest_wait(time: Time) -> None:
     for name in ("shop", "other"):
-        time.dear(name)
+        time.costly(name)
     time.change("p")
     time.turn(100.0)
     begin = time.now

@@ -60,7 +60,7 @@ ROWS: list[tuple[str, tuple[Gap, ...], dict[tuple[str, str], set[str]]]] = [
         # What dev denies no policy of shop can allow.
         ("shop/web", "dev/ci"): set(),
     }),
-    ("several", (EVERYWHERE, IN_SHOP), {("shop/web", "shop/db"): {f"{UNREAD}{EVERYWHERE.what} and 1 more{READ}"}}),
+    ("several", (EVERYWHERE, IN_SHOP), {("shop/web", "shop/db"): {f"{UNREAD}{EVERYWHERE.what}, and 1 more place{READ}"}}),
     ("towards the outside", (IN_SHOP,), {
         ("shop/db", "0.0.0.0/0"): {UNREAD + IN_SHOP.what + READ},
         ("0.0.0.0/0", "shop/db"): {UNREAD + IN_SHOP.what},

@@ -35,6 +35,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "d"
 
 
+LONG = "# a line\n" * 200_000
+"""More than a megabyte that says nothing."""
+
+
 def write(folder: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         path = folder / name
@@ -144,6 +148,23 @@ def test_pipes_devices_large_files_and_links_that_lead_out_are_not_opened(folder
             "2 files that are pipes, devices or too large (d/large.yaml, d/pipe.yaml); -v names them all"
         ),
     )
+    assert [gap.what for gap in loaded.gaps] == [
+        "d/large.yaml is too large to be read",
+        "link d/out.yaml leads out of d and was not followed",
+    ]
+
+
+def test_a_link_hides_no_policy_if_what_it_leads_to_is_read_or_nothing_is_there(folder: Path, tmp_path: Path) -> None:
+    write(tmp_path / "other", {"p.yaml": POLICY})
+    (folder / "p.yaml").symlink_to(tmp_path / "other" / "p.yaml")
+    (folder / "other").symlink_to(tmp_path / "other")
+
+    assert [gap.what for gap in load(["d"], recursive=True).gaps] == [
+        "link d/other leads out of d and was not followed",
+        "link d/p.yaml leads out of d and was not followed",
+    ]
+    assert load(["d", "other"], recursive=True).gaps == ()
+    assert load(["d"], recursive=True, exclude=[Exclusion(("other", "p.yaml"))]).gaps == ()
 
 
 @pytest.mark.parametrize(
@@ -252,6 +273,12 @@ def test_subfolders_that_were_not_read_are_counted(folder: Path) -> None:
         ({"a/x.yaml": POLICY}, ["d", "d/a"], []),
         ({"a/x.yaml": POLICY}, ["d/a/x.yaml", "d"], []),
         ({"a/x.yaml": DEPLOYMENT, ".hidden/x.yaml": POLICY}, ["d"], []),
+        (
+            {"a/x.yaml": f"{LONG}{POLICY}"},
+            ["d"],
+            ["subfolders of d have policies and were not read (-R reads them)"],
+        ),
+        ({"a/x.yaml": POLICY.replace("NetworkPolicy", "CiliumNetworkPolicy"), "a/empty.yaml": ""}, ["d"], []),
     ],
 )
 def test_an_answer_is_incomplete_where_subfolders_that_were_not_read_have_policies(

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from msgspec.structs import replace
 
 from podfence.agent.acceptance import accept
-from podfence.agent.complaints import Complaints
+from podfence.agent.complaints import HOPELESS, REFUSALS, Complaints, meanwhile
 from podfence.agent.pace import Pace, Step
 from podfence.agent.questions import Questions
 from podfence.agent.received import Received
-from podfence.agent.refusals import HOPELESS, REFUSALS, meanwhile
 from podfence.agent.reports import Report
 from podfence.agent.sizes import Sizes, sentences
 from podfence.agent.source import Attached, Bookmark, SourceClosed, Synced, Unreadable, Verify, latest

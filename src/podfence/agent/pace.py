@@ -49,7 +49,7 @@ SLICE_BY: Final = 0.1
 """Seconds after a slice of a large change at which the next one comes at most, while changes of others keep coming."""
 
 TURN_BY: Final = 0.25
-"""Seconds that other changes have to wait before a dear change of a policy goes together with them."""
+"""Seconds that other changes have to wait before a costly change of a policy goes together with them."""
 
 FIRST_RETRY: Final = 0.100
 """Seconds after which what the kernel refused is tried again; the time doubles with each refusal."""
@@ -76,7 +76,7 @@ class Pace:
     """What is due, and when; told of everything that happens."""
 
     def __init__(self, clock: Callable[[], float], chance: Callable[[], float], turns: Turns) -> None:
-        """Have nothing due. `clock` gives seconds, `chance` numbers from 0 to 1; `turns` has the dear changes."""
+        """Have nothing due. `clock` gives seconds, `chance` numbers from 0 to 1; `turns` has the costly changes."""
         self._clock = clock
         self._chance = chance
         self._turns = turns
@@ -118,7 +118,7 @@ class Pace:
     def next(self, forget_at: float | None, *, quiet: bool, behind: bool = False) -> Step | None:
         """Return what is most due now, if anything is; `quiet` says that nothing more is on its way just now.
 
-        Turns of dear changes, and slices of large ones, of which there are some if it is `behind`, come last, and
+        Turns of costly changes, and slices of large ones, of which there are some if it is `behind`, come last, and
         changes that wait go first.
         """
         now = self._clock()
@@ -154,7 +154,7 @@ class Pace:
         return None if self._failures else forget_at
 
     def _turn_due(self) -> float | None:
-        """Return when the next turn of dear changes is; changes that wait go first, for a while."""
+        """Return when the next turn of costly changes is; changes that wait go first, for a while."""
         at = self._turns.at
         if at is None or self._failures:
             return None

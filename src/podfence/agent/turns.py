@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Changes of policies that wait until others have gone first, because they are large, or those before took long.
 
-Whoever changes a dear policy again and again has it taken in now and then, as it is by then, and in between changes
-of others find the loop idle.
+If a costly policy changes again and again, its latest version is taken in now and then. In between, the loop is idle
+for changes of others.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Turns:
         """Let nobody wait yet. `clock` gives seconds and never goes back."""
         self._node = node
         self._clock = clock
-        self._dear: dict[str, bool] = {}
+        self._costly: dict[str, bool] = {}
         self._waiting: dict[str, dict[Key, tuple[float, Event]]] = {}
         self._not_before = clock()
         self._at_once = _AT_FIRST
@@ -78,7 +78,7 @@ class Turns:
         space = self._waiting.get(policy.namespace, {})
         since, _ = space.get(policy.key, (None, None))
         if since is None:
-            if policy.namespace not in self._dear and _parts(policy) < LARGE:
+            if policy.namespace not in self._costly and _parts(policy) < LARGE:
                 return False
             if any(self._starts(other) == policy.namespace for other in with_these):
                 return False
@@ -113,7 +113,7 @@ class Turns:
         late = self._clock() - LONGEST_WAIT
         keys = [key for space in self._waiting.values() for key, (since, _) in space.items() if since <= late]
         if not keys:
-            space = self._waiting[min(self._waiting, key=lambda name: (self._dear.get(name, False), self._due(name)))]
+            space = self._waiting[min(self._waiting, key=lambda name: (self._costly.get(name, False), self._due(name)))]
             keys = list(space)[: self._at_once]
             new = [place for place, key in enumerate(keys) if space[key][1].type is EventType.ADDED]
             if len(keys) > 1 and new:
@@ -131,9 +131,9 @@ class Turns:
         spaces = _spaces(events)
         if seconds > LONG:
             for space in spaces:
-                self._dear[space] = self._dear.get(space, False) or len(spaces) == 1
-            while len(self._dear) > _MOST_KNOWN:
-                del self._dear[next(iter(self._dear))]
+                self._costly[space] = self._costly.get(space, False) or len(spaces) == 1
+            while len(self._costly) > _MOST_KNOWN:
+                del self._costly[next(iter(self._costly))]
 
     def turn_took(self, events: Collection[Event], seconds: float) -> None:
         """Note what a turn took with the changes of the last `take`."""
@@ -147,11 +147,11 @@ class Turns:
             self._not_before = self._clock() + REST * seconds
         else:
             for space in _spaces(events):
-                self._dear.pop(space, None)
+                self._costly.pop(space, None)
 
     def _due(self, space: str) -> float:
         since, _ = next(iter(self._waiting[space].values()))
-        return min(max(since, self._not_before), since + LONGEST_REST) if self._dear.get(space) else since
+        return min(max(since, self._not_before), since + LONGEST_REST) if self._costly.get(space) else since
 
 
 def _spaces(events: Iterable[Event]) -> set[str]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from podfence.policy import unknown
+from podfence.policy.verdict import first_place
 from podfence.sets import PortSet
 
 if TYPE_CHECKING:
@@ -104,8 +105,7 @@ def told_once(lines: Sequence[Line]) -> list[Line]:
 def _clause(gaps: tuple[Gap, ...]) -> str:
     if not gaps:
         return ""
-    more = f" and {len(gaps) - 1} more" if len(gaps) > 1 else ""
-    return f"depends on policies that were not read: {gaps[0].what}{more}"
+    return f"depends on policies that were not read: {first_place([gap.what for gap in gaps])}"
 
 
 def _without(item: tuple[int, PortSet], sources: int, ports: PortSet) -> Iterator[tuple[int, PortSet]]:

@@ -11,7 +11,6 @@ import click
 
 from podfence.cli import errors
 from podfence.report import formats
-from podfence.report.counts import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -85,9 +84,9 @@ def write_as(
     that is said beside it.
     """
     if gaps and form not in _DOCUMENTS:
-        rest = len(gaps) - 1
-        more = f", and {counted(rest, 'more place')} (-v names all)" if rest else ""
-        line = f"incomplete: {gaps[0]}{more}"
+        from podfence.policy.verdict import first_place
+
+        line = f"incomplete: {first_place([*map(str, gaps)])}{' (-v names all)' if len(gaps) > 1 else ''}"
         if form == "csv":
             errors.complain(line)
         else:

@@ -78,7 +78,7 @@ def read(
     inputs = Inputs(recursive=recursive, forgiving=forgiving, exclude=exclude)
     for path in paths:
         inputs.add(path)
-    inputs.leave_deeper()
+    inputs.finish()
     found = Read(problems=inputs.problems, left_out=inputs.left_out, gaps=inputs.gaps, unread=inputs.unread)
     total = len(inputs.files) + len(kustomize) + len(charts)
     reader = _Reader(found, keep_going=keep_going, progress=progress, total=total)

@@ -82,6 +82,7 @@ class Inputs:
         self.gaps: list[Gap] = []
         self.unread: list[Folder] = []
         self._deeper: list[tuple[str, str]] = []
+        self._leading_out: list[tuple[str, str]] = []
         self._recursive = recursive
         self._forgiving = forgiving
         self._exclude = [(item.base, _matcher(item.patterns)) for item in exclude if item.patterns]
@@ -133,7 +134,7 @@ class Inputs:
         elif status.st_size > SIZE_LIMIT:
             self._refuse(path, too_large(status.st_size), "split it into several files")
         else:
-            self._once(path, "", (status.st_dev, status.st_ino))
+            self._once(path, "", _identity(status))
 
     # Folders
 
@@ -169,6 +170,7 @@ class Inputs:
             try:
                 with os.scandir(path) as entries:
                     found = sorted(entries, key=lambda entry: entry.name, reverse=True)
+                self._seen.add(_identity(os.stat(path)))  # noqa: PTH116  as typed
             except OSError as error:
                 self._refuse(path, f"cannot be read: {reason_of(error)}")
                 continue
@@ -184,8 +186,8 @@ class Inputs:
                     if self._recursive and not self._skips(name, entry.name, folder):
                         waiting.append((name, True))
                 elif entry.is_symlink() and os.path.isdir(name):  # noqa: PTH112
-                    if self._recursive:
-                        self._leave_link(name)
+                    if self._recursive and not self._is_excluded(f"{name}/", folder):
+                        self._leave_link(name, folder)
                 elif entry.name.endswith(EXTENSIONS) or (self._forgiving and entry.name in KUSTOMIZATIONS):
                     waiting.append((name, False))
 
@@ -217,16 +219,26 @@ class Inputs:
             self._add_file(path, status)
         elif os.path.islink(path) and not _is_inside(path, root):  # noqa: PTH114  as typed
             self._leave(Reason.LINK, path)
+            if is_file:
+                self._leading_out.append((root, path))
         elif not is_file or status.st_size > SIZE_LIMIT:
             self._leave(Reason.SPECIAL, path)
+            if is_file:
+                self.gaps.append(Gap(f"{shown(path)} is too large to be read", "split it into several files"))
         else:
-            self._once(path, root, (status.st_dev, status.st_ino))
+            self._once(path, root, _identity(status))
 
     def _is_excluded(self, path: str, root: str) -> bool:
+        """Return whether somebody left a file or folder out, and count it if so."""
+        found = self._excludes(path, root)
+        if found:
+            self._leave(Reason.EXCLUDED, path)
+        return found
+
+    def _excludes(self, path: str, root: str) -> bool:
         for base, matches in self._exclude:
             inside = _relative(path, base) if base else path[len(root.rstrip("/")) + 1 :]
             if inside and matches(inside):
-                self._leave(Reason.EXCLUDED, path)
                 return True
         return False
 
@@ -243,9 +255,11 @@ class Inputs:
             remedy = f"--helm {shown(chart)} renders it"
             self.gaps.append(Gap(f"chart {shown(chart)} is not rendered and has policies", remedy))
 
-    def _leave_link(self, path: str) -> None:
+    def _leave_link(self, path: str, root: str) -> None:
         if self._forgiving:
             self._leave(Reason.LINK, path)
+            if not _is_inside(path, root):
+                self._leading_out.append((root, path))
         else:
             message, remedy = "a link to a folder is not followed", "give the folder itself"
             position = Position(shown(path))
@@ -270,21 +284,26 @@ class Inputs:
             self.unread.append(Folder(folder, sum(map(bool, several)), sum(map(len, several))))
             self._deeper += ((folder, path) for paths in several for path in paths)
 
-    def leave_deeper(self) -> None:
-        """Tell of policies in subfolders that nobody asked to read; to be called when all paths have been added."""
-        for folder, path in self._deeper if self._forgiving else ():
-            if not self._is_read(path) and may_hold_policy(_head(path)):
+    def finish(self) -> None:
+        """Tell where policies may lie that no path reads; to be called when all paths have been added."""
+        if not self._forgiving:
+            return
+        for folder, path in self._deeper:
+            if not (self._excludes(path, folder) or self._is_read(path)) and _names_policy(path):
                 self.gaps.append(Gap(f"subfolders of {shown(folder)} have policies and were not read", "-R reads them"))
-                return
+                break
+        for folder, path in self._leading_out:
+            if not self._is_read(path):
+                what = f"link {shown(path)} leads out of {shown(folder)} and was not followed"
+                self.gaps.append(Gap(what, "give what it leads to, or leave it out with --exclude"))
 
     # Keeping count
 
     def _is_read(self, path: str) -> bool:
         try:
-            status = os.stat(path)  # noqa: PTH116
+            return _identity(os.stat(path)) in self._seen  # noqa: PTH116  as typed
         except OSError:
             return False
-        return (status.st_dev, status.st_ino) in self._seen
 
     def _once(self, path: str, folder: str, identity: tuple[int, int] | str) -> None:
         if identity not in self._seen:
@@ -332,6 +351,11 @@ def _relative(path: str, base: str) -> str:
     return "" if inside.startswith("..") else inside + "/" * path.endswith("/")
 
 
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    """Return what tells a file or folder from others, by whatever path it is met."""
+    return status.st_dev, status.st_ino
+
+
 def _is_inside(path: str, root: str) -> bool:
     """Return whether what a link leads to lies in a folder."""
     real, top = os.path.realpath(path), os.path.realpath(root)
@@ -356,6 +380,20 @@ def _head(path: str) -> str:
     except OSError:
         return ""
     return data.decode("utf-8", "replace")
+
+
+def _names_policy(path: str) -> bool:
+    """Return whether a file that nobody reads holds the word that every policy holds; links are not followed."""
+    from mmap import ACCESS_READ, mmap  # noqa: PLC0415  seldom needed
+
+    try:
+        status = os.lstat(path)
+        if not stat.S_ISREG(status.st_mode) or not 0 < status.st_size <= SIZE_LIMIT:
+            return False
+        with open(path, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:  # noqa: PTH123
+            return may_hold_policy(data)
+    except OSError:
+        return False
 
 
 def _unpacked(file: BinaryIO) -> bytes:

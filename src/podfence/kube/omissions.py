@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from mmap import mmap
 
-_POLICY: Final = re.compile(r"\bNetworkPolicy\b")
+_POLICY: Final = re.compile(rb"\bNetworkPolicy\b")
 _FEW: Final = 3
 
 
@@ -61,9 +62,9 @@ class Gap(NamedTuple):
         return f"{self.what} ({self.remedy})" if self.remedy else self.what
 
 
-def may_hold_policy(text: str) -> bool:
-    """Return whether a text that nobody could read holds the word that every policy holds."""
-    return _POLICY.search(text) is not None
+def may_hold_policy(text: str | mmap) -> bool:
+    """Return whether a text that nobody reads, or a file in memory, holds the word that every policy holds."""
+    return _POLICY.search(text.encode("utf-8", "replace") if isinstance(text, str) else text) is not None
 
 
 def summary(left_out: Iterable[LeftOut]) -> str:

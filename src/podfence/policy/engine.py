@@ -77,7 +77,7 @@ class Engine:
         return Engine(self.state, options, self.world)
 
     def as_read(self) -> Engine:
-        """Return an engine that takes the policies which were read for all there are, and has them in common."""
+        """Return an engine that takes the policies which were read for all there are; both share what is compiled."""
         other = copy(self)
         other.world = self.world.as_read()
         return other

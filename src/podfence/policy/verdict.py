@@ -13,7 +13,7 @@ from podfence.documents import Value
 from podfence.policy.changes import Remedy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 class Decision(enum.StrEnum):
@@ -100,9 +100,14 @@ def told(dependencies: Iterable[Dependency]) -> str:
 
 def not_read(dependencies: Iterable[Dependency]) -> str:
     """Return where a policy may lie that was not read: the first place, and how many more; "" for none."""
-    unread = (item for item in dependencies if item.what is Matter.POLICIES)
-    first, *more = [f"{item.object} ({item.supply})" if item.supply else item.object for item in unread] or [""]
-    return f"{first}, and {len(more)} more place{'s' * (len(more) > 1)}" if more else first
+    unread = [item for item in dependencies if item.what is Matter.POLICIES]
+    return first_place([f"{item.object} ({item.supply})" if item.supply else item.object for item in unread])
+
+
+def first_place(places: Sequence[str]) -> str:
+    """Return the first of some places, and how many more there are; "" for none."""
+    more = len(places) - 1
+    return f"{places[0]}, and {more} more place{'s' * (more > 1)}" if more > 0 else "".join(places)
 
 
 class Position(Value, frozen=True):

@@ -38,7 +38,7 @@ class DirectoryWatch:
 
         Watching the same directory twice is once.
         """
-        return self._libc.inotify_add_watch(self._number, os.fsencode(self._directory), _MASK) >= 0  # type: ignore[no-any-return]
+        return bool(self._libc.inotify_add_watch(self._number, os.fsencode(self._directory), _MASK) >= 0)
 
     def clear(self) -> None:
         """Take what it has to tell, so that only later changes are told."""
