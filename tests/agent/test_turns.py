@@ -109,6 +109,30 @@ def test_a_turn_that_took_too_long_is_followed_by_one_with_fewer_changes(time: T
     assert len(time.turn(ENOUGH)) == len(first) // 4
 
 
+def test_slices_count_as_the_turn_that_they_are_of(time: Time) -> None:
+    time.change("p", ports=LARGE)
+    time.turn(LONG / 2)
+    time.now += LONG
+    time.turns.slice_took(LONG)
+    assert time.change("q")
+    assert time.turns.at == time.now + REST * 1.5 * LONG
+
+
+def test_a_long_slice_is_followed_by_turns_with_fewer_changes(time: Time) -> None:
+    time.costly()
+    for number in range(40):
+        time.change(f"p{number}")
+    first = time.turn(ENOUGH / 2)
+    time.turns.slice_took(4 * ENOUGH)
+    assert len(time.turn(ENOUGH)) == len(first) // 4
+
+
+def test_slices_of_changes_without_a_turn_delay_nobody(time: Time) -> None:
+    time.turns.slice_took(10.0)
+    time.change("p", ports=LARGE)
+    assert time.turns.at == time.now
+
+
 def test_new_policies_come_alone(time: Time) -> None:
     time.costly()
     for name, kind in (("a", EventType.MODIFIED), ("b", EventType.ADDED), ("c", EventType.ADDED)):

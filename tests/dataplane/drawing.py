@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from podfence.kube.objects import Key
 
-How = Literal["one by one", "at once", "agents were down"]
+How = Literal["one by one", "at once", "in slices", "agents were down"]
 
 API: Final = "networking.k8s.io/v1"
 FEWEST: Final = 5
@@ -194,7 +194,7 @@ class Drawing:
         kinds = (self._put_policy, self._edit_policy, self._drop_policy, self._relabel_pod, self._relabel_space,
                  self._put_pod, self._drop_pod, self._hand_over, self._hand_over, self._put_node)  # fmt: skip
         events = [event for _ in range(count) for event in self.random.choice(kinds)()]
-        return Step(tuple(events), self.random.choice(("one by one", "one by one", "at once", "agents were down")))
+        return Step(tuple(events), self.random.choice(("one by one", "in slices", "at once", "agents were down")))
 
     # What happens
 

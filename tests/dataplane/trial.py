@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import traceback
+from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
@@ -132,6 +133,7 @@ class Bench:
                 shared_from=case.shared_from,
                 most_listed=MOST_LISTED if case.seed % 3 else 0,
                 at_once=AT_ONCE if case.seed % 3 else 2,
+                effort=count().__next__,
             )
             if case.seed % 2:
                 found[node].attach(self._fabric.links(node))
@@ -150,9 +152,14 @@ class Bench:
         if step.how == "at once":
             for enforcer in enforcers.values():
                 enforcer.apply(*changes)
+        if step.how == "in slices":
+            spaces = sorted(cluster.state.namespaces)
+            for enforcer in enforcers.values():
+                enforcer.program(*changes, later=frozenset(spaces[: case.seed % (len(spaces) + 1)]))
         for enforcer in enforcers.values():
             while enforcer.is_behind:
                 enforcer.catch_up()
+            enforcer.look()
         return enforcers
 
     def _compare(

@@ -118,7 +118,7 @@ class Pace:
     def next(self, forget_at: float | None, *, quiet: bool, behind: bool = False) -> Step | None:
         """Return what is most due now, if anything is; `quiet` says that nothing more is on its way just now.
 
-        Turns of costly changes, and slices of large ones, of which there are some if it is `behind`, come last, and
+        Slices of large changes, of which there are some if it is `behind`, come last but for turns of costly ones, and
         changes that wait go first.
         """
         now = self._clock()
@@ -130,8 +130,8 @@ class Pace:
             (Step.REVIEW, self._review_due()),
             (Step.VERIFY, self._verify_due()),
             (Step.FORGET, self._forget_due(forget_at)),
-            (Step.TURN, self._turn_due()),
             (Step.CATCH_UP, self._slice_due(behind=behind)),
+            (Step.TURN, self._turn_due()),
         )
         return next((step for step, at in due if at is not None and now >= at), None)
 
@@ -179,9 +179,9 @@ class Pace:
         self._failures = 0
         self._waiting_since = None
         if touched:
+            self._not_before = now + SHORTEST_GAP
             self._changed(now)
-            if self._look_at is None:
-                self._look_at = now
+            self._look_soon(now)
         if self._verify_at is None:
             self._verify_at = now + VERIFY_EVERY
 
@@ -200,6 +200,12 @@ class Pace:
     def slicing(self) -> None:
         """Note that a slice of a large change is programmed now."""
         self._sliced_at = self._clock()
+
+    def sliced(self) -> None:
+        """Note that the kernel has the slice, so that flows are to be looked at."""
+        now = self._clock()
+        self._changed(now)
+        self._look_soon(now)
 
     def looking(self) -> None:
         """Note that flows are looked at now."""
@@ -241,10 +247,13 @@ class Pace:
         if repaired:
             self._changed(now)
 
+    def _look_soon(self, now: float) -> None:
+        if self._look_at is None:
+            self._look_at = now
+
     def _changed(self, now: float) -> None:
         """Plan what follows a transaction."""
         self._changed_at = now
-        self._not_before = now + SHORTEST_GAP
         if self._review_at is None:
             self._review_by = now + REVIEW_BY
         self._review_at = min(now + REVIEW_AFTER, self._review_by)
