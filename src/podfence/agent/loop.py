@@ -316,8 +316,10 @@ class Agent:
 
     def _tell_programmed(self, enforcer: Enforcer, *, cut: int = 0) -> None:
         waiting = self._turns.waiting
-        if not (enforcer.is_behind or waiting):
-            self._programmed = self._revision
+        if not enforcer.is_behind:
+            self._turns.ended()
+            if not waiting:
+                self._programmed = self._revision
         self._report(records=self._received.programmed(self._clock(), enforcer.compiler.late() | waiting), cut=cut)
 
     def _attach(self, enforcer: Enforcer, *, programmed: bool) -> None:

@@ -158,7 +158,12 @@ class Turns:
         if seconds > LONG:
             self.took(events, seconds)
             self._not_before = self._clock() + REST * seconds
-        else:
+
+    def ended(self) -> None:
+        """Note that nothing of the last turn is left: if it did not take long, policies of its namespace do not wait."""
+        events, seconds = self._turn
+        self._turn = (), 0.0
+        if seconds <= LONG:
             for space in _spaces(events):
                 self._costly.pop(space, None)
 
