@@ -9,8 +9,7 @@ from podfence.kube.objects import NetworkPolicy
 from podfence.policy.verdict import ANNOTATION_KIND, Direction, Line, PolicyRef, Position, RuleRef
 
 if TYPE_CHECKING:
-    from podfence.kube.objects import Namespace
-    from podfence.policy.grants import CompiledPolicy
+    from podfence.policy.grants import CompiledPolicy, Source
 
 
 def policy_ref(policy: CompiledPolicy) -> PolicyRef:
@@ -26,7 +25,7 @@ def written_ref(policy: NetworkPolicy) -> PolicyRef:
     return PolicyRef("NetworkPolicy", policy.namespace, policy.name, _place(policy))
 
 
-def _place(source: NetworkPolicy | Namespace) -> Position | None:
+def _place(source: Source) -> Position | None:
     return Position(*source.origin.at()) if source.origin else None
 
 
