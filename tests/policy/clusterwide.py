@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kind of cluster-wide policies that only tests have, compiled for the engine."""
+"""The kind of cluster-wide policies that only tests have (`tests/twin/clusterwide.py`), compiled for the engine."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from podfence.api import Cluster
 from podfence.cluster.selection import Selection
+from podfence.cluster.state import ClusterState
+from podfence.policy.engine import Engine
 from podfence.policy.grants import CompiledPolicy, Grant, rule_ports
 from podfence.policy.options import Options
 from podfence.policy.tiers import Action
@@ -15,10 +18,18 @@ from podfence.sets import AddressSet
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from podfence.kube.objects import Peer, Selector
+    from podfence.kube.objects import KubeObject, Peer, Selector
     from tests.twin.clusterwide import ClusterPolicy, ClusterRule
 
 _ACTIONS: Final = {"Accept": Action.ALLOW, "Deny": Action.DENY, "Pass": Action.PASS}
+
+
+class TieredCluster(Cluster):
+    """A cluster with policies of all tiers."""
+
+    def __init__(self, objects: Iterable[KubeObject], options: Options, policies: Iterable[ClusterPolicy]) -> None:
+        super().__init__(ClusterState(objects), options)
+        self._engine = Engine(self.state, options, self._world(), compiled(policies))
 
 
 def compiled(policies: Iterable[ClusterPolicy]) -> tuple[CompiledPolicy, ...]:

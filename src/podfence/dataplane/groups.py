@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from podfence.dataplane.ordered import compile_ordered, is_ordered
 from podfence.dataplane.pieces import Credit, Memo, Piece, Sorted, sort
 from podfence.dataplane.program import GroupProgram, Programs, RuleName, SharedKey, cover_of
 from podfence.sets import AddressSet, members
@@ -98,6 +99,20 @@ def compile_group(
     where more than `most_listed` (see `MOST_LISTED`) would be listed. `tables` are those of the node. `known` is an
     earlier result for the group, since which only classes `changed` (bits) got other addresses.
     """
+    if is_ordered(policies):
+        ordered = compile_ordered(key, policies, index, options, owned)
+        found = Sorted(any_pod=ordered.any_class)
+        return Compiled(
+            ordered.program,
+            {},
+            ordered.classes,
+            frozenset(),
+            ordered.listed,
+            policies,
+            found,
+            (),
+            _Listed((), alone=False),
+        )
     memo = memo or Memo()
     if known is None or known.policies != policies or known.found.looks_up:
         found = sort(key, policies, index, options, memo)

@@ -123,7 +123,7 @@ def _sort_policy(
         rule = RuleName(key.namespace, policy.source.name, grant.rule)
         ports = grant.ports - PortSet.OTHER if options.icmp == "denied" else grant.ports
         if grant.names and key.direction is Direction.INGRESS:
-            ports |= _own_ports(grant, key)
+            ports |= own_ports(grant, key)
         if ports:
             if grant.peer is None:
                 anywhere.append(Layer((), ports.spans, rule))
@@ -134,7 +134,7 @@ def _sort_policy(
         if grant.names and key.direction is Direction.EGRESS:
             result.looks_up = True
             result.any_pod |= grant.peer is None
-            for numbers, bits in sorted(_resolutions(grant, index, options, resolved).items(), key=_by_ports):
+            for numbers, bits in sorted(resolutions(grant, index, options, resolved).items(), key=_by_ports):
                 shared = SharedKey(grant.peer, grant.names, grant.names_in, numbers)
                 result.pieces.append(Piece(shared, bits, Credit(numbers, rule)))
     layers = tuple(
@@ -144,7 +144,7 @@ def _sort_policy(
     return PolicyBlocks(layers, together([layer.cover for layer in anywhere]))
 
 
-def _own_ports(grant: Grant, key: GroupKey) -> PortSet:
+def own_ports(grant: Grant, key: GroupKey) -> PortSet:
     """Return the numbers that names have on the group's own pods (semantics 5.4)."""
     found = PortSet.EMPTY
     for name, protocol, number in key.ports:
@@ -153,7 +153,7 @@ def _own_ports(grant: Grant, key: GroupKey) -> PortSet:
     return found
 
 
-def _resolutions(
+def resolutions(
     grant: Grant, index: ClassIndex, options: Options, resolved: dict[tuple[PortName, ...], dict[PortSet, int]]
 ) -> dict[PortSet, int]:
     """Return the classes a grant's peer means by what its names resolve to on their pods (semantics 5.4 to 5.8).

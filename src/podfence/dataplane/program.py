@@ -4,7 +4,8 @@
 A packet that opens a connection is judged in steps that each look one thing up: is the source a local
 isolated pod, and which group is it; does the group know the peer's address, a set that holds it, a
 range around it, or the port alone; the same again for the destination. A step that does not decide
-goes on to the next; a group that has nothing more to ask denies.
+goes on to the next; a group that has nothing more to ask denies. Where cluster-wide policies have a say, the first
+step that knows the peer decides all.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from podfence.sets.spans import normalize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
 
     from podfence.kube.objects import Key
     from podfence.sets.layers import Cover
@@ -44,6 +46,9 @@ ICMP_OPTION: Final = RuleName("~", "icmp", 0)
 
 It comes after every rule: no name of a namespace has a tilde.
 """
+
+DEFAULT: Final = RuleName("~", "default", 0)
+"""What is credited with what no tier decides, if one of cluster-wide policies was asked."""
 
 PortProgram = tuple[tuple[PortSet, RuleName], ...]
 """Disjoint sets of ports, each with the rule that is credited with admitting them."""
@@ -100,9 +105,10 @@ class SharedKey(_SharedKey):
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Ranges:
-    """Disjoint ranges of addresses in order, as (first, last, what is admitted there)."""
+    """Disjoint ranges of addresses in order, as (first, last, what is admitted there); see `GroupProgram`."""
 
     items: tuple[tuple[int, int, PortProgram], ...]
+    is_complete: bool = False
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -113,12 +119,16 @@ class Ranges:
         """Return the hash of the value."""
         return self._hash
 
-    def at(self, address: int) -> PortProgram:
-        """Return what is admitted at an address; nothing outside all ranges."""
+    def find(self, address: int) -> PortProgram | None:
+        """Return what is admitted at an address, None if it is outside all ranges."""
         place = bisect_right(self.items, address, key=itemgetter(0)) - 1
         if place < 0 or self.items[place][1] < address:
-            return ()
+            return None
         return self.items[place][2]
+
+    def at(self, address: int) -> PortProgram:
+        """Return what is admitted at an address; nothing outside all ranges."""
+        return self.find(address) or ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +137,15 @@ class GroupProgram:
 
     `peers`: by address of a pod, everything the group admits of it. `shared`: by a set of pods that is
     large and that other groups may use too. `ranges`: by address, in tables that are asked one after the
-    other. `anywhere`: whatever the peer.
+    other. `anywhere`: whatever the peer. What one of them does not admit the next may.
+    If the program `is_complete`, the first that knows a peer decides all of its ports, and `shared` is empty.
     """
 
     peers: Mapping[int, PortProgram]
     shared: tuple[tuple[SharedKey, PortProgram], ...]
     ranges: tuple[Ranges, ...]
     anywhere: PortProgram
+    is_complete: bool = False
 
     def same_as(self, other: GroupProgram, known: Equal) -> bool:
         """Return whether both admit the same, written the same way; `known` are programs that were found equal.
@@ -142,6 +154,7 @@ class GroupProgram:
         """
         return (
             self.anywhere == other.anywhere
+            and self.is_complete == other.is_complete
             and self.ranges == other.ranges
             and self.peers.keys() == other.peers.keys()
             and [key for key, _ in self.shared] == [key for key, _ in other.shared]
@@ -157,6 +170,21 @@ class GroupProgram:
     def at(self, address: int) -> Iterator[PortProgram]:
         """Yield what the tables of ranges admit of an address, in the order in which they are asked."""
         return (table.at(address) for table in self.ranges)
+
+    def programs_for(self, peer: int, *sets: Mapping[SharedKey, AbstractSet[int]]) -> list[PortProgram]:
+        """Return by which programs a peer is judged: each port by the first that has it, as in the group's chain.
+
+        Of `sets` the first decides which addresses a shared set has that has any of it.
+        """
+        listed = self.peers.get(peer)
+        if self.is_complete:
+            known = (listed, *(table.find(peer) for table in self.ranges), self.anywhere)
+            return [next(program for program in known if program is not None)]
+        found = [] if listed is None else [listed]
+        for key, program in self.shared:
+            if any(peer in table[key] for table in sets if table.get(key)):
+                found.append(program)
+        return [*found, *self.at(peer), self.anywhere]
 
 
 def _equal(one: PortProgram, other: PortProgram, known: Equal) -> bool:

@@ -45,9 +45,10 @@ class _Entry(NamedTuple):
 class Verdicts:
     """Makes the chains of programs of one direction, and puts them into objects."""
 
-    def __init__(self, direction: Direction, result: Objects) -> None:
-        """Put chains into `result`."""
+    def __init__(self, direction: Direction, result: Objects, *, is_complete: bool = False) -> None:
+        """Put chains into `result`; a packet does not come back from programs of which each `is_complete`."""
         self._direction = direction
+        self._into = goto if is_complete else jump
         self._result = result
         self._known: dict[PortProgram, Verdict] = {}
         self._by_id: dict[int, tuple[PortProgram, Verdict]] = {}
@@ -67,7 +68,7 @@ class Verdicts:
         return found[1]
 
     def _make(self, program: PortProgram) -> Verdict:
-        if program[0][0] == PortSet.ALL:
+        if program and program[0][0] == PortSet.ALL:
             return goto(self._rule(program[0][1]))
         entries: dict[str, list[_Entry]] = {}
         for item in program:
@@ -76,7 +77,9 @@ class Verdicts:
         other = entries.pop(_OTHER, [])
         texts = [self._lookup(protocol, sorted(entries[protocol])) for protocol in _NUMBERS if protocol in entries]
         numbers = ", ".join(map(str, _NUMBERS.values()))
-        return jump(self._chain([*texts, *(f"meta l4proto != {{ {numbers} }} goto {item.chain}" for item in other)]))
+        return self._into(
+            self._chain([*texts, *(f"meta l4proto != {{ {numbers} }} goto {item.chain}" for item in other)])
+        )
 
     def _entries_of(self, item: tuple[PortSet, RuleName]) -> list[tuple[str, _Entry]]:
         """Return the ports of an item of a program by protocol."""
