@@ -17,6 +17,7 @@ from podfence.dataplane.verdicts import Verdicts, cut
 from podfence.nft.element import goto, jump
 from podfence.nft.names import COMMENT_LIMIT, identifier
 from podfence.nft.sets import Map, Set
+from podfence.policy.identity import group_text
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet
 from podfence.sets.addresses import family_of
@@ -202,7 +203,7 @@ class _GroupObjects:
 
     def make(self, program: GroupProgram) -> Objects:
         """Return the objects of the group's program."""
-        texts = self._lookups(program, Verdicts(self._key.direction, self._result, is_complete=program.is_complete))
+        texts = self._lookups(program, Verdicts(self._result, is_complete=program.is_complete))
         deny = f"deny_{self._name}"
         if program.is_complete:
             # Whatever the first lookup that knows the peer does not accept comes back from it, and is denied.
@@ -249,7 +250,7 @@ class _GroupObjects:
         found = self._chains.get(sets)
         if found is None:
             result = Objects()
-            asked = _asked(sets, peer, Verdicts(self._key.direction, result))
+            asked = _asked(sets, peer, Verdicts(result))
             name = identifier("q", digest("\n".join(asked)))
             result.chain(name, *asked)
             if len(self._chains) >= _MOST_CHAINS:
@@ -260,7 +261,7 @@ class _GroupObjects:
     def _table(self, table: Ranges) -> _Table:
         """Return the chains and maps of a table of ranges, and the names of the maps by word of their family."""
         result = Objects()
-        verdicts = Verdicts(self._key.direction, result, is_complete=table.is_complete)
+        verdicts = Verdicts(result, is_complete=table.is_complete)
         maps: list[tuple[str, str]] = []
         for family, word, types in FAMILIES:
             elements: dict[ElementKey, Verdict | None] = {
@@ -295,8 +296,8 @@ def _asked(sets: _Sets, peer: str, verdicts: Verdicts) -> list[str]:
 
 def _policy(item: tuple[SharedKey, PortProgram]) -> str:
     """Return the policy of the first rule that is credited."""
-    return item[1][0][1].policy
+    return item[1][0][1].name
 
 
 def _policies(key: GroupKey) -> str:
-    return f"{key.namespace}/{','.join(item.name for item in key.policies)}"
+    return group_text(key.namespace, key.policies)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from podfence.cluster.selection import Selection
 from podfence.dataplane.pieces import own_ports, resolutions
-from podfence.dataplane.program import DEFAULT, ICMP_OPTION, GroupProgram, Ranges, RuleName
+from podfence.dataplane.program import GroupProgram, Ranges
+from podfence.policy.identity import RuleId, default, icmp_option
 from podfence.policy.ordered import ORDER
 from podfence.policy.tiers import Action
 from podfence.policy.verdict import Direction, Tier
@@ -33,7 +34,7 @@ class _Entry(NamedTuple):
     """What a rule does on some ports with pods of some classes (bits), and at some addresses, None being any."""
 
     action: Action
-    rule: RuleName
+    rule: RuleId
     ports: PortSet
     bits: int | None
     block: AddressSet | None
@@ -107,11 +108,11 @@ class _Deciding:
                 for entry in self._entries(policy, grant)
             )
             if tier is Tier.NETWORK_POLICY and self._is_isolated and options.icmp == "allowed":
-                self.entries.append(_Entry(Action.ALLOW, ICMP_OPTION, PortSet.OTHER, None, None))
+                self.entries.append(_Entry(Action.ALLOW, icmp_option(key.direction), PortSet.OTHER, None, None))
             self._tiers.append((tier, range(start, len(self.entries))))
 
     def _entries(self, policy: CompiledPolicy, grant: Grant) -> Iterator[_Entry]:
-        rule = RuleName(policy.key.namespace, policy.key.name, grant.rule)
+        rule = RuleId(*policy.key, self._key.direction, grant.rule)
         ports = grant.ports
         if policy.tier is Tier.NETWORK_POLICY and self._options.icmp == "denied":
             ports -= PortSet.OTHER
@@ -136,7 +137,7 @@ class _Deciding:
 
     def _decided(self, places: tuple[int, ...]) -> PortProgram:
         """Return the ports that the first match admits over all tiers (semantics 11.21), by rule."""
-        admitted: dict[RuleName, list[PortSet]] = defaultdict(list)
+        admitted: dict[RuleId, list[PortSet]] = defaultdict(list)
         left = PortSet.ALL
         for tier, span in self._tiers:
             asked = left
@@ -150,7 +151,7 @@ class _Deciding:
             if tier is Tier.NETWORK_POLICY and self._is_isolated:
                 left = PortSet.EMPTY
         if left:
-            admitted[DEFAULT].append(left)
+            admitted[default(self._key.direction)].append(left)
         return tuple((PortSet.union(several), rule) for rule, several in sorted(admitted.items(), key=_by_rule))
 
 
@@ -160,7 +161,7 @@ def _means(entry: _Entry, number: int | None, address: int | None) -> bool:
     return entry.block is None or (address is not None and address in entry.block)
 
 
-def _by_rule(item: tuple[RuleName, list[PortSet]]) -> RuleName:
+def _by_rule(item: tuple[RuleId, list[PortSet]]) -> RuleId:
     return item[0]
 
 

@@ -9,8 +9,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from podfence.cluster.selection import Selection
-from podfence.dataplane.program import ICMP_OPTION, RuleName, SharedKey
+from podfence.dataplane.program import SharedKey
 from podfence.dataplane.ranges import PolicyBlocks
+from podfence.policy.identity import RuleId, icmp_option
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet
 from podfence.sets.layers import Layer, over, together
@@ -33,10 +34,10 @@ class Credit(NamedTuple):
     """What a rule admits from somewhere."""
 
     ports: PortSet
-    rule: RuleName
+    rule: RuleId
 
     @property
-    def cover(self) -> Cover[RuleName]:
+    def cover(self) -> Cover[RuleId]:
         """Return it as a cover."""
         return Layer((), self.ports.spans, self.rule).cover
 
@@ -69,7 +70,7 @@ class Sorted:
 
     pieces: list[Piece] = field(default_factory=list)
     blocks: list[PolicyBlocks] = field(default_factory=list)
-    anywhere: Cover[RuleName] = ()
+    anywhere: Cover[RuleId] = ()
     looks_up: bool = False
     any_pod: bool = False
 
@@ -104,7 +105,7 @@ def sort(key: GroupKey, policies: Iterable[CompiledPolicy], index: ClassIndex, o
         result.blocks.append(blocks)
     result.anywhere = together([blocks.anywhere for blocks in result.blocks])
     if options.icmp == "allowed":
-        result.anywhere = over(result.anywhere, Layer((), PortSet.OTHER.spans, ICMP_OPTION).cover)
+        result.anywhere = over(result.anywhere, Layer((), PortSet.OTHER.spans, icmp_option(key.direction)).cover)
     return result
 
 
@@ -117,10 +118,10 @@ def _sort_policy(
     resolved: dict[tuple[PortName, ...], dict[PortSet, int]],
 ) -> PolicyBlocks:
     """Put the pieces of one policy into the result, and return the rest."""
-    blocks: dict[tuple[RuleName, PortSet], list[AddressSet]] = {}
+    blocks: dict[tuple[RuleId, PortSet], list[AddressSet]] = {}
     anywhere: list[BlockLayer] = []
     for grant in policy.grants[key.direction]:
-        rule = RuleName(key.namespace, policy.source.name, grant.rule)
+        rule = RuleId(*policy.key, key.direction, grant.rule)
         ports = grant.ports - PortSet.OTHER if options.icmp == "denied" else grant.ports
         if grant.names and key.direction is Direction.INGRESS:
             ports |= own_ports(grant, key)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.cluster.selection import Selection
 from podfence.policy.grants import PortName
+from podfence.policy.identity import RuleId
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet
 from podfence.sets.layers import Layer, together
@@ -32,25 +33,9 @@ if TYPE_CHECKING:
     from podfence.sets.spans import Spans
 
 
-class RuleName(NamedTuple):
-    """A rule as counters and logs name it; `rule` counts from 0. `ICMP_OPTION` stands for an option."""
-
-    namespace: str
-    policy: str
-    rule: int
-
-
 _UDP: Final = 17
-ICMP_OPTION: Final = RuleName("~", "icmp", 0)
-"""What is credited with ICMP that the option ``icmp=allowed`` admits, whatever the rules say.
 
-It comes after every rule: no name of a namespace has a tilde.
-"""
-
-DEFAULT: Final = RuleName("~", "default", 0)
-"""What is credited with what no tier decides, if one of cluster-wide policies was asked."""
-
-PortProgram = tuple[tuple[PortSet, RuleName], ...]
+PortProgram = tuple[tuple[PortSet, RuleId], ...]
 """Disjoint sets of ports, each with the rule that is credited with admitting them."""
 
 Equal = dict[tuple[int, int], tuple[PortProgram, PortProgram]]
@@ -248,17 +233,17 @@ class ProgramChange:
         return bool(self.groups or self.sets or self.addresses)
 
 
-def first_match(admitted: Iterable[tuple[PortSet, RuleName]]) -> PortProgram:
+def first_match(admitted: Iterable[tuple[PortSet, RuleId]]) -> PortProgram:
     """Return the disjoint form of what several rules admit: each port is credited to the first that does."""
     items = list(admitted)
-    spans: dict[RuleName, list[tuple[int, int]]] = {name: [] for _, name in items}
+    spans: dict[RuleId, list[tuple[int, int]]] = {name: [] for _, name in items}
     covers = [Layer((), ports.spans, place).cover for place, (ports, _) in enumerate(items)]
     for first, last, place in together(covers):
         spans[items[place][1]].append((first, last))
     return tuple((PortSet(normalize(found)), name) for name, found in spans.items() if found)
 
 
-def cover_of(program: PortProgram) -> Cover[RuleName]:
+def cover_of(program: PortProgram) -> Cover[RuleId]:
     """Return a program as a cover, to be laid over others; rules are credited in the order of their names."""
     return tuple(sorted((first, last, name) for ports, name in program for first, last in ports.spans))
 
@@ -268,16 +253,16 @@ class Programs:
 
     def __init__(self) -> None:
         """Have made none."""
-        self._known: dict[tuple[RuleName, Spans], tuple[PortSet, RuleName]] = {}
+        self._known: dict[tuple[RuleId, Spans], tuple[PortSet, RuleId]] = {}
 
-    def of(self, cover: Iterable[tuple[int, int, RuleName]]) -> PortProgram:
+    def of(self, cover: Iterable[tuple[int, int, RuleId]]) -> PortProgram:
         """Return what a cover of rules admits, in the order of their names; some of its spans may be left out."""
-        spans: dict[RuleName, Spans] = {}
+        spans: dict[RuleId, Spans] = {}
         for first, last, name in cover:
             before = spans.get(name)
             spans[name] = ((first, last),) if before is None else (*before, (first, last))
         known = self._known
-        result: list[tuple[PortSet, RuleName]] = []
+        result: list[tuple[PortSet, RuleId]] = []
         for key in sorted(spans.items()):
             item = known.get(key)
             if item is None:

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 def policy_ref(policy: CompiledPolicy) -> PolicyRef:
     """Return the name and place of a policy, or of the namespace whose annotation isolates."""
     source = policy.source
-    if isinstance(source, NetworkPolicy):
-        return written_ref(source)
-    return PolicyRef(ANNOTATION_KIND, source.name, source.name, _place(source))
+    if policy.key.kind == "Namespace":
+        return PolicyRef(ANNOTATION_KIND, source.name, source.name, _place(source))
+    return PolicyRef(*policy.key, _place(source))
 
 
 def written_ref(policy: NetworkPolicy) -> PolicyRef:
     """Return the name and place of a policy as it was written."""
-    return PolicyRef("NetworkPolicy", policy.namespace, policy.name, _place(policy))
+    return PolicyRef(*policy.key, _place(policy))
 
 
 def _place(source: Source) -> Position | None:

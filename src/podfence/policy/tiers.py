@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Action(enum.StrEnum):
-    """What a rule does with what it matches; ``Pass`` leaves it to the next tier (semantics 11.2, 11.12)."""
+    """What a rule does with what it matches; ``Pass`` leaves it to the next tier (semantics 11.2)."""
 
     ALLOW = "Allow"
     DENY = "Deny"
