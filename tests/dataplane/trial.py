@@ -8,7 +8,6 @@ from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from podfence.api import Cluster
 from podfence.cluster.state import EventType
 from podfence.dataplane.compiler import AT_ONCE
 from podfence.dataplane.enforcer import Enforcer
@@ -22,6 +21,7 @@ from tests.dataplane.drawing import after
 from tests.dataplane.fabric import NODE_OF, NODES
 from tests.dataplane.prober import LONGEST, PLACE_OF, TRAFFIC, Probe
 from tests.dataplane.test_against_engine import end_at
+from tests.policy.clusterwide import TieredCluster
 from tests.twin.question import AddressEnd as TwinAddress
 from tests.twin.question import Answer
 from tests.twin.question import Traffic as TwinTraffic
@@ -30,6 +30,7 @@ from tests.twin.twin import Twin
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from podfence.api import Cluster
     from podfence.kube.objects import KubeObject
     from tests.dataplane.drawing import Case, Step
     from tests.dataplane.fabric import Fabric
@@ -112,7 +113,7 @@ class Bench:
 
     def _states(self, case: Case) -> Iterator[tuple[Cluster, dict[str, Enforcer]]]:
         """Yield after the first load and after each step."""
-        cluster = Cluster.from_objects(case.objects, case.options)
+        cluster = TieredCluster(case.objects, case.options, case.clusterwide)
         enforcers = self._enforcers(cluster, case)
         self._fabric.forget_soon()
         yield cluster, enforcers
@@ -167,7 +168,7 @@ class Bench:
     ) -> tuple[int, list[Difference]]:
         """Return how many probes passed, and what is to be said about those on which not all agree."""
         held = Held(cluster)
-        twin = Twin(objects, case.options)
+        twin = Twin(objects, case.options, case.clusterwide)
         by_engine = {probe: engine_allows(cluster, probe) for probe in probes}
         by_twin = {probe: twin.allowed(*_asked(probe)) for probe in probes}
         expected = {probe for probe in probes if by_engine[probe] and not held.holds(probe)}
@@ -238,6 +239,7 @@ def told(case: Case, outcome: Outcome) -> Iterator[str]:
     changed = [f"{name}={getattr(case.options, name)}" for name in case.options.__slots__]
     yield f"options: {' '.join(changed)}"
     yield f"settings: {case.settings}, shared_from={case.shared_from}, revokes={case.revokes}, direct={case.direct}"
+    yield from (f"cluster-wide: {policy}" for policy in case.clusterwide)
     yield "cluster:"
     for item in case.objects:
         yield f"  {item}"

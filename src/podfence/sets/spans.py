@@ -11,7 +11,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
 Spans = tuple[tuple[int, int], ...]
 
@@ -76,6 +76,18 @@ def contains(spans: Spans, point: int) -> bool:
     """Return whether the integer is in the set."""
     index = bisect_right(spans, point, key=_first) - 1
     return index >= 0 and point <= spans[index][1]
+
+
+def cut(spans: Spans, at: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield the intervals of `spans`, taken apart so that each number of `at`, which are in order, begins one."""
+    for first, last in spans:
+        start = first
+        for number in at[bisect_right(at, first) :]:
+            if number > last:
+                break
+            yield start, number - 1
+            start = number
+        yield start, last
 
 
 def _first(pair: tuple[int, int]) -> int:
