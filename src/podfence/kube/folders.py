@@ -11,12 +11,15 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from podfence.kube.findings import Code, Finding, Position, Severity
+from podfence.errors import reason_of
+from podfence.kube.findings import Severity, unreadable
 from podfence.kube.omissions import Gap, LeftOut, Reason, may_hold_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import BinaryIO
+
+    from podfence.kube.findings import Finding
 
 EXTENSIONS: Final = (".json", ".yaml", ".yml")
 """What a file in a folder must end with to be read."""
@@ -262,12 +265,7 @@ class Inputs:
                 self._leading_out.append((root, path))
         else:
             message, remedy = "a link to a folder is not followed", "give the folder itself"
-            position = Position(shown(path))
-            self.problems.append(
-                Finding(
-                    code=Code.UNREADABLE, severity=Severity.WARNING, position=position, message=message, remedy=remedy
-                )
-            )
+            self.problems.append(unreadable(shown(path), message, remedy, severity=Severity.WARNING))
 
     def _count_unread(self, folder: str) -> None:
         try:
@@ -314,8 +312,7 @@ class Inputs:
         self.left_out.append(LeftOut(reason, shown(path)))
 
     def _refuse(self, path: str, message: str, remedy: str = "") -> None:
-        position = Position(shown(path))
-        self.problems.append(Finding(code=Code.UNREADABLE, position=position, message=message, remedy=remedy))
+        self.problems.append(unreadable(shown(path), message, remedy))
 
 
 def is_called_kustomization(item: Found) -> bool:
@@ -326,12 +323,6 @@ def is_called_kustomization(item: Found) -> bool:
 def shown(path: str) -> str:
     """Return a path as it can be printed: bytes that are not UTF-8 become U+FFFD."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def reason_of(error: OSError) -> str:
-    """Return the system's word for an error, as a sentence's part."""
-    text = error.strerror or str(error)
-    return text[:1].lower() + text[1:]
 
 
 def too_large(size: int) -> str:

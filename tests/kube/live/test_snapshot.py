@@ -19,7 +19,7 @@ import pytest
 
 from podfence.errors import InputError
 from podfence.kube import yaml
-from podfence.kube.access.choice import Choice
+from podfence.kube.access.access import Choice
 from podfence.kube.access.load import load as load_access
 from podfence.kube.decode import decode
 from podfence.kube.live.errors import ForbiddenError, NotFoundError, ThrottledError
@@ -312,7 +312,7 @@ def test_a_call_that_runs_in_a_thread_ends_although_nobody_waits_for_it_any_more
 
 INTERRUPTED = """
 import sys
-from podfence.kube.access.choice import Choice
+from podfence.kube.access.access import Choice
 from podfence.kube.access.load import load
 from podfence.kube.live.snapshot import load_live
 environ = {"PATH": "/bin:/usr/bin"}

@@ -54,8 +54,7 @@ if TYPE_CHECKING:
     from podfence.agent.node.view import HealthView
     from podfence.agent.reports import Report
     from podfence.dataplane.settings import Binding
-    from podfence.kube.access.access import Access
-    from podfence.kube.access.choice import Choice
+    from podfence.kube.access.access import Access, Choice
     from podfence.policy.options import Options
 
 LOG_GROUP: Final = 9474

@@ -17,7 +17,7 @@ import msgspec
 
 from podfence.errors import InputError
 from podfence.kube.access.credentials import Credentials
-from podfence.kube.findings import Code, Finding, Position, Severity
+from podfence.kube.findings import Code, Finding, Severity, unreadable
 from podfence.kube.live import listing
 from podfence.kube.live.errors import ForbiddenError, NotFoundError, ThrottledError
 from podfence.kube.live.items import Reader
@@ -177,10 +177,6 @@ def _problems(item: Item) -> list[Finding]:
 
 
 def _not_permitted(resource: Resource) -> Finding:
-    return Finding(
-        code=Code.UNREADABLE,
-        severity=Severity.WARNING,
-        position=Position(resource.plural),
-        message="may not be listed, so the answer knows nothing of them",
-        remedy=f"grant it with a ClusterRole rule: {resource.permission}",
-    )
+    message = "may not be listed, so the answer knows nothing of them"
+    remedy = f"grant it with a ClusterRole rule: {resource.permission}"
+    return unreadable(resource.plural, message, remedy, severity=Severity.WARNING)
