@@ -26,7 +26,7 @@ from tests.spaces import Space
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from podfence.agent.node.findings import Finding
+    from podfence.agent.node.findings import NodeFinding
     from podfence.dataplane.settings import Binding
 
 FACTS = NodeFacts(name="n1", pod_cidrs=("10.244.1.0/24",))
@@ -41,7 +41,7 @@ def set_forwarding(name: str, value: int) -> None:
     subprocess.run(["sh", "-c", f"echo {value} > /proc/sys/net/{name}"], check=True)
 
 
-def look(facts: NodeFacts = FACTS, settings: Settings | None = None) -> dict[str, Finding]:
+def look(facts: NodeFacts = FACTS, settings: Settings | None = None) -> dict[str, NodeFinding]:
     found = inspect(NftRunner(), settings or Settings(log_group=9474), facts)
     assert len({item.code for item in found}) == len(found)
     return {item.code: item for item in found}

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from podfence.agent.node.findings import Finding
+from podfence.agent.node.findings import NodeFinding
 from podfence.agent.node.interfaces import links
 from podfence.netlink.asking import Netlink, NetlinkError
 from podfence.netlink.messages import attribute, attributes, nested
@@ -61,7 +61,7 @@ _INFO_KIND, _INFO_DATA = 1, 2
 class Ensured(NamedTuple):
     """What is wrong with bridges, and what was changed, a sentence each."""
 
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[NodeFinding, ...] = ()
     changes: tuple[str, ...] = ()
 
 
@@ -98,7 +98,7 @@ def ensure(places: Mapping[str, Place], *, state: Path, sysctls: Path = SYSCTLS)
     if not failed:
         return Ensured((), tuple(changes))
     commands = ["modprobe br_netfilter", *(f"sysctl -w net.bridge.{setting}=1" for setting in failed)]
-    finding = Finding(
+    finding = NodeFinding(
         "fatal",
         "bridge-not-filtered",
         f"pods behind {'; '.join(failed.values())} reach each other past all policies",

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
+from podfence.agent.node.answer import timestamp
 from podfence.kube.live.errors import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from podfence.agent.node.findings import Finding
+    from podfence.agent.node.findings import NodeFinding
 
 PATH: Final = "/api/v1/namespaces/default/events"
 """Where Events about objects without a namespace are."""
@@ -87,7 +87,7 @@ class NodeEvents:
         self._clock = clock
         self._told: dict[str, _Told] = {}
 
-    async def tell(self, findings: Iterable[Finding]) -> None:
+    async def tell(self, findings: Iterable[NodeFinding]) -> None:
         """Have the fatal ones of all present findings, and those `TOLD`, in Events, and say which are solved.
 
         At most one request a minute is sent for each code; what could not be told then is told later, if it is
@@ -151,18 +151,14 @@ def event(
             "type": kind,
             "reason": why,
             "message": _cut(message),
-            "firstTimestamp": _time(wall),
-            "lastTimestamp": _time(wall),
+            "firstTimestamp": timestamp(wall),
+            "lastTimestamp": timestamp(wall),
             "count": 1,
             "source": {"component": _COMPONENT, "host": node},
             "reportingComponent": _COMPONENT,
             "reportingInstance": node,
         }
     )
-
-
-def _time(wall: float) -> str:
-    return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def reason(code: str) -> str:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from podfence.agent.node.findings import Finding
+from podfence.agent.node.findings import NodeFinding
 from podfence.agent.node.interfaces import links
 from podfence.dataplane.ruleset import TABLE_NAME
 from podfence.netlink.asking import Netlink, NetlinkError
@@ -152,19 +152,19 @@ def look(proc: Path = Path("/proc")) -> Seen:
     )
 
 
-def rivals(seen: Seen) -> Iterator[Finding]:
+def rivals(seen: Seen) -> Iterator[NodeFinding]:
     """Yield a finding for each other enforcer that left traces: a warning, or fatal if packets may go past us."""
     for rival in _RIVALS:
         trace = next(_traces(rival, seen), "")
         if trace and rival.is_past_us:
             message = f"{rival.name} runs on this node ({trace}) and may carry packets of pods past podfence"
-            yield Finding("fatal", rival.code, message, rival.remedy)
+            yield NodeFinding("fatal", rival.code, message, rival.remedy)
         elif trace:
             message = (
                 f"{rival.name} also enforces policies on this node ({trace}): "
                 "a connection needs the consent of both, so less may be allowed than podfence says"
             )
-            yield Finding("warning", rival.code, message, rival.remedy)
+            yield NodeFinding("warning", rival.code, message, rival.remedy)
 
 
 def _traces(rival: _Rival, seen: Seen) -> Iterator[str]:
