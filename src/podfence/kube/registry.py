@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The kinds podfence reads, one row each: their names, how they are checked and built, and who needs them.
 
-Every other table of kinds comes from here, so a new kind is one row, its written shape in `kube.wire` or
-`kube.wire_cluster`, and what `kube.live.fields` keeps of it under the same name.
+Every other table of kinds comes from here, so a new kind is one row, and its written shape in `kube.wire` or
+`kube.wire_cluster`.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
+from podfence.backoff import Backoff
 from podfence.errors import PodfenceError
 from podfence.kube.live.errors import ExpiredError, NotFoundError, RefusedError
 
@@ -150,8 +151,7 @@ class TaintController:
         self._removed = removed
         self._failed = failed
         self._pause = pause
-        self._uniform = uniform
-        self._failures = 0
+        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE, uniform)
         # Nodes whose agent was ready when they were looked at last: they had no such taint any more.
         self._done: set[str] = set()
 
@@ -160,13 +160,11 @@ class TaintController:
         while True:
             try:
                 await self._follow(await self._look())
-                self._failures = 0
+                self._backoff.worked()
             except (PodfenceError, msgspec.DecodeError) as error:
                 if not isinstance(error, ExpiredError):
                     self._failed(str(error))
-                longest = min(FIRST_PAUSE * 2 ** min(self._failures, 30), LONGEST_PAUSE)
-                self._failures += 1
-                await self._pause(self._uniform(longest / 2, longest))
+                await self._pause(self._backoff.failed())
 
     async def _look(self) -> str:
         """Look at all agents, and free the nodes of those that are ready; return the revision of what was seen."""
