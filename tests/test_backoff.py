@@ -8,12 +8,18 @@ from podfence.backoff import Backoff
 
 def test_pauses_double_up_to_the_longest_and_begin_anew_when_something_worked() -> None:
     backoff = Backoff(0.5, 4.0, max)
-    assert not backoff.has_failed
     assert [backoff.failed() for _ in range(6)] == [0.5, 1.0, 2.0, 4.0, 4.0, 4.0]
-    assert backoff.has_failed
     backoff.worked()
-    assert not backoff.has_failed
     assert backoff.failed() == 0.5
+
+
+def test_it_is_known_whether_the_last_try_failed() -> None:
+    backoff = Backoff(0.5, 4.0)
+    seen = [backoff.has_failed]
+    for step in (backoff.failed, backoff.worked, backoff.failed, backoff.failed):
+        step()
+        seen.append(backoff.has_failed)
+    assert seen == [False, True, False, True, True]
 
 
 def test_a_pause_is_drawn_between_half_of_the_most_and_all_of_it() -> None:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from podfence.agent.loop import Agent
 from podfence.agent.node.answer import PodLinks
+from podfence.agent.node.inbox import QueueSource
 from podfence.agent.node.metrics import Metrics
 from podfence.agent.node.serving import Serving
-from podfence.agent.node.source import QueueSource
 from podfence.agent.node.view import Latest, ObjectSource, View
 from podfence.dataplane.settings import Settings
 from podfence.policy.options import Options

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from podfence.agent.node import asking, metrics, serving, why
+from podfence.agent.node import client, metrics, serving, why
 from podfence.agent.node.answer import AgentStatus, Why
-from podfence.agent.node.asking import NoAgentError
+from podfence.agent.node.client import NoAgentError
 from podfence.agent.node.findings import NodeFinding, uncut
 from podfence.agent.node.serving import Serving, ServingError, address
 from podfence.agent.source import Attached, Bookmark, Synced, Verify
@@ -269,7 +269,7 @@ def test_monitoring_and_probes_do_not_wait_for_a_busy_loop_and_questions_not_for
         with ThreadPoolExecutor(4) as people:
             asked = [
                 people.submit(
-                    lambda: asking.ask(enforcing.socket, "why", Why, source="shop/web", destination="shop/db")
+                    lambda: client.ask(enforcing.socket, "why", Why, source="shop/web", destination="shop/db")
                 )
                 for _ in range(4)
             ]
@@ -294,7 +294,7 @@ def test_somebody_who_may_not_ask_is_told_so() -> None:
             os.seteuid(nobody)
             try:
                 with pytest.raises(NoAgentError, match="answers only the user that it runs as: try again as root"):
-                    asking.ask(folder / "agent.sock", "status", AgentStatus)
+                    client.ask(folder / "agent.sock", "status", AgentStatus)
             finally:
                 os.seteuid(0)
 

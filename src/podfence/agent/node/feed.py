@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from podfence.agent.node.answer import SourceName
+    from podfence.agent.node.inbox import QueueSource
     from podfence.agent.node.intake import Change, Intake
     from podfence.agent.node.kept import Kept
-    from podfence.agent.node.source import QueueSource
     from podfence.kube.live.reflector import Health, Notification
     from podfence.kube.live.session import Session
 

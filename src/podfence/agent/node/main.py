@@ -25,6 +25,7 @@ from podfence.agent.node.boot import Boot
 from podfence.agent.node.events import NodeEvents
 from podfence.agent.node.feed import Feed
 from podfence.agent.node.findings import uncut
+from podfence.agent.node.inbox import Beat, QueueSource
 from podfence.agent.node.inspection import Inspection
 from podfence.agent.node.intake import Intake
 from podfence.agent.node.kept import Kept
@@ -33,7 +34,6 @@ from podfence.agent.node.metrics import Metrics
 from podfence.agent.node.policy_events import PolicyEvents
 from podfence.agent.node.presence import SOCKET, claimed
 from podfence.agent.node.serving import Serving
-from podfence.agent.node.source import Beat, QueueSource
 from podfence.agent.node.view import Latest, ObjectSource, View
 from podfence.agent.wire import schema
 from podfence.dataplane.settings import Settings
