@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.netlink.asking import NetlinkError, opened
 from podfence.netlink.messages import (
@@ -70,12 +70,6 @@ class LogGroup:
         except BaseException:
             self._socket.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the socket; the kernel forgets the listener."""

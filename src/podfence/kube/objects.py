@@ -26,6 +26,10 @@ class Key(NamedTuple):
     namespace: str
     name: str
 
+    def __str__(self) -> str:
+        """Return ``Pod shop/web``, the form used in messages, or ``Node n1`` without a namespace."""
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
 
 class Requirement(msgspec.Struct, frozen=True, gc=False):
     """One term of a selector: `key` `operator` `values` (semantics 4)."""

@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -158,7 +159,7 @@ def test_what_the_cluster_does_not_know_of_the_node_is_a_warning(node: Space) ->
 
 
 def test_a_log_group_that_another_program_listens_to_is_a_warning(node: Space) -> None:
-    with LogGroup(9474):
+    with closing(LogGroup(9474)):
         assert list(look()) == ["log-group-taken"]
         assert look(NodeFacts(name="n1", pod_cidrs=FACTS.pod_cidrs, is_listening=True)) == {}
         assert look(settings=Settings(log_group=None)) == {}

@@ -64,9 +64,9 @@ def test_every_kind_is_read_and_has_its_path(tmp_path: Path) -> None:
     with api.in_thread():
         loaded = load(api, tmp_path, progress=lambda done, total: told.append((done, total)))
     assert [str(item.key) for item in loaded.objects] == [
-        "Key(kind='Namespace', namespace='', name='shop')",
-        "Key(kind='Pod', namespace='shop', name='web')",
-        "Key(kind='NetworkPolicy', namespace='shop', name='db')",
+        "Namespace shop",
+        "Pod shop/web",
+        "NetworkPolicy shop/db",
     ]
     assert loaded.warnings == ()
     assert loaded.ignored == {}

@@ -15,8 +15,8 @@ from podfence.agent.node.interfaces import LinkWatch, has_own_route, links, own_
 from podfence.agent.node.matching import Granted, Kernel, Matched, match
 from podfence.agent.node.results import Results
 from podfence.agent.source import Attached
+from podfence.cluster.nodes import numbers_of
 from podfence.netlink.asking import NetlinkError
-from podfence.sets.addresses import parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -182,7 +182,7 @@ class Attaching:
         self._bridges = {(number, name) for number, name in self._bridges if number in known}
         matched = match(
             self._results.read(),
-            {pod: tuple(_numbers(texts)) for pod, texts in (self._seen or {}).items()},
+            {pod: tuple(numbers_of(texts)) for pod, texts in (self._seen or {}).items()},
             Kernel(known, own_addresses(), lambda address: self._way(address, known), has_own_route),
             self._granted,
             [number for number, _ in self._bridges],
@@ -252,12 +252,3 @@ class Attaching:
                 f"these results of the CNI plugin in {self._results.directory} cannot be read: {files}",
                 "delete the pod that such a file is about, so that it is created again; delete files about no pod",
             )
-
-
-def _numbers(texts: Iterable[str]) -> Iterator[int]:
-    """Yield the addresses in a pod's status; what is none there is told by others."""
-    for text in texts:
-        try:
-            yield parse_address(text)
-        except ValueError:
-            continue

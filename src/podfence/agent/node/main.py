@@ -22,7 +22,7 @@ from podfence.agent.kernel import NodeKernel, settling
 from podfence.agent.loop import Agent
 from podfence.agent.node.attaching import Attaching
 from podfence.agent.node.boot import Boot
-from podfence.agent.node.events import NodeEvents
+from podfence.agent.node.events import NodeEvents, PolicyEvents
 from podfence.agent.node.feed import Feed
 from podfence.agent.node.findings import uncut
 from podfence.agent.node.inbox import Beat, QueueSource
@@ -31,7 +31,6 @@ from podfence.agent.node.intake import Intake
 from podfence.agent.node.kept import Kept
 from podfence.agent.node.logs import Log
 from podfence.agent.node.metrics import Metrics
-from podfence.agent.node.policy_events import PolicyEvents
 from podfence.agent.node.presence import SOCKET, claimed
 from podfence.agent.node.serving import Serving
 from podfence.agent.node.view import Latest, ObjectSource, View

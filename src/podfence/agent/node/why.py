@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from podfence.agent.node.view import View
     from podfence.dataplane.enforcer import Enforcer
     from podfence.dataplane.program import RuleName
-    from podfence.kube.objects import Key
     from podfence.nft.runner import Runner
     from podfence.policy.ends import End
     from podfence.policy.verdict import Verdict
@@ -212,7 +211,7 @@ def _side(item: JudgedEnd, ports: PortSet, counters: Mapping[str, int]) -> Judge
         pod=display_name(item.end.member.key),
         address=address_text(item.address),
         chain=item.side.chain,
-        policies=tuple(map(_policy, key.policies)) if key else (),
+        policies=tuple(map(str, key.policies)) if key else (),
         engine=str(item.certain),
         program=str(item.side.admitted & ports),
         rules=tuple(
@@ -226,10 +225,6 @@ def _side(item: JudgedEnd, ports: PortSet, counters: Mapping[str, int]) -> Judge
         ),
         denied_packets=counters.get(f"deny_{item.side.chain}") if key else None,
     )
-
-
-def _policy(key: Key) -> str:
-    return f"{key.kind} {key.namespace}/{key.name}"
 
 
 def _rule(rule: RuleName) -> str:
