@@ -34,7 +34,6 @@ class ConstructError(ValueError):
     """A document that parses but has no JSON value: what is wrong, and the offset where."""
 
     def __init__(self, message: str, offset: int, remedy: str = "") -> None:
-        """Say what is wrong at which offset, and what to do about it."""
         super().__init__(message)
         self.offset = offset
         self.remedy = remedy

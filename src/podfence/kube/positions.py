@@ -52,7 +52,6 @@ class Places:
     """
 
     def __init__(self) -> None:
-        """Know no place yet."""
         self._duplicates: list[Duplicate] = []
 
     def scalar(self, value: object, start: int, end: int, *, is_key: bool) -> Node | tuple[object, int]:
@@ -133,7 +132,6 @@ class SourceDocument:
     __slots__ = ("_end", "_index", "_is_json", "_source", "_start", "value")
 
     def __init__(self, source: Source, start: int, end: int, value: object, *, is_json: bool = False) -> None:
-        """Keep a value and the offsets of its text."""
         self.value = value
         self._source = source
         self._start = start

@@ -89,7 +89,6 @@ class SpanSet:
     __slots__ = ("_hash", "spans")
 
     def __init__(self, canonical: Spans) -> None:
-        """Wrap canonical spans."""
         self.spans = canonical
         self._hash = hash(canonical)
 

@@ -18,6 +18,7 @@ import msgspec
 from podfence.backoff import Backoff
 from podfence.errors import PodfenceError
 from podfence.kube.live.errors import ExpiredError, NotFoundError, RefusedError
+from podfence.kube.live.fields import ListMeta, WatchEvent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -101,31 +102,21 @@ class _Pod(msgspec.Struct):
         return ready and self.metadata.deletion_timestamp is None
 
 
-class _ListMeta(msgspec.Struct, rename={"resource_version": "resourceVersion", "more": "continue"}):
-    resource_version: str = ""
-    more: str = ""
-
-
 class _Nodes(msgspec.Struct):
-    metadata: _ListMeta
+    metadata: ListMeta
     items: list[_Node]
 
 
 class _Pods(msgspec.Struct):
-    metadata: _ListMeta
+    metadata: ListMeta
     items: list[_Pod]
-
-
-class _Event(msgspec.Struct):
-    type: str
-    object: msgspec.Raw
 
 
 _decode_node: Final = msgspec.json.Decoder(_Node).decode
 _decode_nodes: Final = msgspec.json.Decoder(_Nodes).decode
 _decode_pod: Final = msgspec.json.Decoder(_Pod).decode
 _decode_pods: Final = msgspec.json.Decoder(_Pods).decode
-_decode_event: Final = msgspec.json.Decoder(_Event).decode
+_decode_event: Final = msgspec.json.Decoder(WatchEvent).decode
 
 
 class TaintController:
@@ -176,7 +167,7 @@ class TaintController:
             for name in sorted(ready & tainted):
                 await self._free(name)
             self._done |= ready - tainted
-        return found.metadata.resource_version
+        return found.metadata.resource_version or ""
 
     async def _tainted(self) -> set[str]:
         """Return the names of all nodes with the taint."""
@@ -186,7 +177,7 @@ class TaintController:
             query = {"limit": _PAGE, **({"continue": more} if more else {})}
             page = _decode_nodes(await self._api.get(_NODES, query))
             result |= {node.metadata.name for node in page.items if _place(node) is not None}
-            more = page.metadata.more
+            more = page.metadata.continue_ or ""
             if not more:
                 return result
 

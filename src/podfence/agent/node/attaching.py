@@ -54,7 +54,6 @@ class Lasting:
     """What goes on being so: names, and since when; `known` is empty if there are none."""
 
     def __init__(self) -> None:
-        """Know none."""
         self.known: dict[str, float] = {}
 
     def since(self, names: AbstractSet[str], now: float, age: float) -> AbstractSet[str]:

@@ -44,7 +44,6 @@ class Intake:
     """What is known of the cluster; used by one thread."""
 
     def __init__(self) -> None:
-        """Know nothing yet."""
         self.held: dict[Key, Held] = {}
         self.is_restored = False
         self.is_synced = False

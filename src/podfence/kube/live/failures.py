@@ -28,7 +28,6 @@ class Translator:
     """Turns errors of the network, of TLS and of HTTP on the way to one server into ApiErrors."""
 
     def __init__(self, access: Access, timeout: float | None) -> None:
-        """Take the way that is described, and how long a request may take, in seconds."""
         self._access = access
         self._timeout = timeout
 

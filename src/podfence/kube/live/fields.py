@@ -128,3 +128,10 @@ class ListMeta(msgspec.Struct, rename="camel", gc=False):
 
     resource_version: str | None = None
     continue_: str | None = msgspec.field(default=None, name="continue")
+
+
+class WatchEvent(msgspec.Struct):
+    """One event of a watch; an object is read when its type is known."""
+
+    type: str
+    object: msgspec.Raw
