@@ -184,7 +184,7 @@ def test_nothing_leads_to_what_is_as_new_and_what_goes_is_out_of_use_before(seed
 def test_a_refused_transaction_makes_the_table_anew_in_one() -> None:
     runner = Recorder()
     cluster, enforcer = started(runner, *START)
-    known = next(item for item in runner.list_sets(TABLE) if item.name == "known4")
+    known = next(item for item in runner.contents(TABLE).sets if item.name == "known4")
     runner.run(
         Transaction(TABLE).delete(Elements(known, enforcer.wanted.sets["known4"].nft_elements([0x0A000001]).items))
     )

@@ -170,7 +170,6 @@ class Denials:
     """Tells of flows, and leaves out what repeats."""
 
     def __init__(self) -> None:
-        """Start with nothing said."""
         self._budgets: dict[tuple[Direction, str], _Budget] = {}
         self._swept = 0.0
 

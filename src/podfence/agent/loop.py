@@ -119,7 +119,7 @@ class Agent:
             Step.LOOK: self._look,
             Step.REVIEW: self._review,
             Step.VERIFY: self._verify,
-            Step.FORGET: self._forget,
+            Step.FORGET: lambda enforcer: self._cut(enforcer, enforcer.forget),
             Step.CATCH_UP: self._catch_up,
         }
 
@@ -229,13 +229,11 @@ class Agent:
             if accepted.object.key in self._received.pods:
                 spaces.add(accepted.object.key.namespace)
             self._say_sizes(self._model.engine, spaces)
-            if len(self._changes) >= MOST_CHANGES and self.enforcer is not None and self._is_waiting_long():
+            is_stuck = self._pace.has_failed or not self._adopted
+            if is_stuck and self.enforcer is not None and len(self._changes) >= MOST_CHANGES:
                 # The kernel cannot be programmed, and may not be for hours; the objects in the changes would stay.
                 self.enforcer.follow(*self._changes)
                 self._changes = []
-
-    def _is_waiting_long(self) -> bool:
-        return self._pace.has_failed or not self._adopted
 
     def _say_sizes(self, engine: Engine, namespaces: set[str]) -> None:
         """Say which policies of some namespaces are too large, if that was not said."""
@@ -375,16 +373,15 @@ class Agent:
     def _look(self, enforcer: Enforcer) -> None:
         """Look at established flows only now: whoever waits for the rules does not wait for that too."""
         self._pace.looking()
-        if cut := self._looking(enforcer, enforcer.look):
-            self._report(cut=cut)
+        self._cut(enforcer, enforcer.look)
 
     def _review(self, enforcer: Enforcer) -> None:
         settled = self._pace.reviewing()
-        if cut := self._looking(enforcer, lambda: enforcer.review(settled=settled)):
-            self._report(cut=cut)
+        self._cut(enforcer, lambda: enforcer.review(settled=settled))
 
-    def _forget(self, enforcer: Enforcer) -> None:
-        if cut := self._looking(enforcer, enforcer.forget):
+    def _cut(self, enforcer: Enforcer, step: Callable[[], object]) -> None:
+        """Take a step that looks at established flows, and report how many it cut."""
+        if cut := self._looking(enforcer, step):
             self._report(cut=cut)
 
     def _verify(self, enforcer: Enforcer) -> None:

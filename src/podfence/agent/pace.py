@@ -10,6 +10,8 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
+from podfence.backoff import Backoff
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -57,8 +59,6 @@ FIRST_RETRY: Final = 0.100
 LAST_RETRY: Final = 30.0
 """The most seconds between two tries, and between all tries when only a person can help."""
 
-_MOST_DOUBLINGS: Final = 10
-
 
 class Step(Enum):
     """What the loop does next."""
@@ -78,9 +78,8 @@ class Pace:
     def __init__(self, clock: Callable[[], float], chance: Callable[[], float], turns: Turns) -> None:
         """Have nothing due. `clock` gives seconds, `chance` numbers from 0 to 1; `turns` has the costly changes."""
         self._clock = clock
-        self._chance = chance
         self._turns = turns
-        self._failures = 0
+        self._backoff = Backoff(FIRST_RETRY, LAST_RETRY, lambda least, most: least + (most - least) * chance())
         self._waiting_since: float | None = None
         self._not_before = self._changed_at = clock()
         self._sliced_at = self._not_before
@@ -98,7 +97,7 @@ class Pace:
     @property
     def has_failed(self) -> bool:
         """Whether the kernel refused what waits, when it was tried last."""
-        return self._failures > 0
+        return self._backoff.has_failed
 
     # What is due
 
@@ -137,32 +136,32 @@ class Pace:
 
     def _look_due(self) -> float | None:
         """Return when flows are to be looked at; changes that wait for the kernel go first, for a while."""
-        if self._look_at is None or self._failures:
+        if self._look_at is None or self.has_failed:
             return None
         return self._look_at if self._waiting_since is None else self._look_at + LONGEST_GAP
 
     def _review_due(self) -> float | None:
-        return None if self._failures else self._review_at
+        return None if self.has_failed else self._review_at
 
     def _verify_due(self) -> float | None:
         """Return when the table is to be compared; changes that wait go first, for a while."""
-        if self._verify_at is None or self._failures:
+        if self._verify_at is None or self.has_failed:
             return None
         return self._verify_at if self._waiting_since is None else self._verify_at + VERIFY_BY
 
     def _forget_due(self, forget_at: float | None) -> float | None:
-        return None if self._failures else forget_at
+        return None if self.has_failed else forget_at
 
     def _turn_due(self) -> float | None:
         """Return when the next turn of costly changes is; changes that wait go first, for a while."""
         at = self._turns.at
-        if at is None or self._failures:
+        if at is None or self.has_failed:
             return None
         return at if self._waiting_since is None else max(at, self._waiting_since + TURN_BY)
 
     def _slice_due(self, *, behind: bool) -> float | None:
         """Return when a slice of a large change is to be programmed; changes that wait go first, for a while."""
-        if self._failures or not behind:
+        if self.has_failed or not behind:
             return None
         return self._sliced_at if self._waiting_since is None else self._sliced_at + SLICE_BY
 
@@ -176,7 +175,7 @@ class Pace:
     def programmed(self, *, touched: bool) -> None:
         """Note that the kernel has all that waited; `touched` says that it may have changed."""
         now = self._clock()
-        self._failures = 0
+        self._backoff.worked()
         self._waiting_since = None
         if touched:
             self._not_before = now + SHORTEST_GAP
@@ -191,9 +190,7 @@ class Pace:
         `hopeless` says that only a person can help.
         """
         self.wait()
-        delay = LAST_RETRY if hopeless else min(LAST_RETRY, FIRST_RETRY * 2**self._failures)
-        self._failures = min(self._failures + 1, _MOST_DOUBLINGS)
-        delay *= 0.5 + self._chance() / 2
+        delay = self._backoff.failed(hopeless=hopeless)
         self._not_before = self._clock() + delay
         return delay
 
