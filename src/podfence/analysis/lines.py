@@ -118,7 +118,7 @@ def _between_pods(
 ) -> dict[tuple[int, PortSet, str], int]:
     scenarios = doubts.scenarios
     found: dict[tuple[int, PortSet, str], int] = defaultdict(int)
-    known: dict[_Vector, _Said] = {}
+    known: dict[_Vector, tuple[dict[Family, Extent], _Said]] = {}
     total = sum(destinations.bit_count() for destinations, sources in question.blocks if sources)
     done = 0
     for destinations, sources in _chunks(question.blocks):
@@ -193,7 +193,7 @@ def _combine(
     universes: list[int],
     rows: list[Partition | None],
     sources: int,
-    known: dict[_Vector, _Said],
+    known: dict[_Vector, tuple[dict[Family, Extent], _Said]],
 ) -> Iterator[tuple[PortSet, int, str]]:
     """Yield (ports, sources, what it depends on) of one destination from its answer in each scenario.
 
@@ -209,14 +209,14 @@ def _combine(
     for universe, row in zip(universes, rows, strict=True):
         blocks = [piece for bits, vector in blocks for piece in _refine(bits, vector, universe, row)]
     for bits, vector in blocks:
-        said = known.get(vector)
-        if said is None:
-            extents = _extents(scenarios, vector)
-            is_open = any(item.low != item.high for item in extents.values())
-            said = known[vector] = (is_open, tuple(outcomes(extents, "")))
-        is_open, firm = said
+        found = known.get(vector)
+        if found is None:
+            bounds = _extents(scenarios, vector)
+            is_open = any(item.low != item.high for item in bounds.values())
+            found = known[vector] = bounds, (is_open, tuple(outcomes(bounds, "")))
+        bounds, (is_open, firm) = found
         doubtful = bits if is_open else bits & unsure
-        for apart, settled in doubts.settled(number, doubtful) if doubtful else ():
+        for apart, settled in doubts.settled(number, doubtful, bounds) if doubtful else ():
             yield from ((ports, apart, why) for ports, why in settled.outcomes)
         if bits ^ doubtful:
             yield from ((ports, bits ^ doubtful, why) for ports, why in firm)
