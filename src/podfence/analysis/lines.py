@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from podfence.analysis.doubts import Doubts
+    from podfence.analysis.source_ranges import Limit
     from podfence.analysis.unread import Piece, Unread
     from podfence.analysis.view import View
     from podfence.policy.options import Options
@@ -58,7 +59,8 @@ class Question:
 
     `blocks` are the combinations asked for, disjoint in their destinations. `ports_into` gives the ports
     asked about for a destination class (None for an address). `hidden`: the destinations are reached through a Service
-    behind which addresses outside may show as a node's (semantics 7.9). `no_pods`: both ends are addresses.
+    behind which addresses outside may show as a node's (semantics 7.9). `no_pods`: both ends are addresses. `limit`:
+    they are behind a load balancer that may limit its sources.
     """
 
     blocks: tuple[tuple[int, int], ...]
@@ -69,6 +71,7 @@ class Question:
     ports_into: Callable[[int | None], PortSet]
     hidden: bool = False
     no_pods: bool = False
+    limit: Limit | None = None
 
 
 def lines(
@@ -87,6 +90,8 @@ def lines(
     incoming = _outside(reach, Direction.INGRESS, question, view.engine.options, doubts, unread)
     if question.hidden:
         incoming = _behind_nodes(view, question, incoming, unread)
+    if question.limit is not None:
+        incoming = question.limit.of_addresses(incoming)
     outgoing = _outside(reach, Direction.EGRESS, question, view.engine.options, doubts, unread)
     result = list(_everything_first(view.index.all, pods, incoming))
     result += [Line(0, addresses, bits, AddressSet.EMPTY, p, d) for (addresses, p, d), bits in incoming.items() if bits]
@@ -143,8 +148,10 @@ def _between_pods(
                 wanted = ports & asked
                 if not wanted:
                     continue
-                for part in _parts(bits, reach, scenarios[0], number):
-                    found[part, wanted, depends] |= 1 << number
+                limit = question.limit
+                for some, why in ((bits, depends),) if limit is None else limit.of_pods(bits, depends):
+                    for part in _parts(some, reach, scenarios[0], number):
+                        found[part, wanted, why] |= 1 << number
     return _joined(found)
 
 

@@ -19,8 +19,9 @@ from podfence.sets.addresses import family_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from podfence.cluster.members import Member
     from podfence.cluster.state import ClusterState
-    from podfence.kube.objects import Key, NetworkPolicy
+    from podfence.kube.objects import NetworkPolicy
     from podfence.kube.omissions import Gap
     from podfence.policy.options import Options
     from podfence.sets.addresses import Family
@@ -57,7 +58,7 @@ class World:
         self._open = frozenset(opened) - frozenset(closed_kinds(options.world))
         self._unread = unread
         self._asked = AddressSet.EMPTY
-        self._recorded: dict[int, Key] | None = None
+        self._recorded: dict[int, Member] | None = None
         self._unset: dict[tuple[tuple[str, ...], Family, bool], AddressSet] = {}
         self._holding: dict[tuple[AddressSet, UnsetKind, Family], bool | None] = {}
 
@@ -163,8 +164,8 @@ class World:
         # Nodes tell the ranges of both families, or of one: then nothing is known of the other.
         return told if _union(told) & (AddressSet.V4 if family == 4 else AddressSet.V6) else _POD_RANGES
 
-    def unread_pod(self, address: int) -> Key | None:
-        """Return the pod that an endpoint says has an address, if that pod was not read (semantics 13.7)."""
+    def unread_pod(self, address: int) -> Member | None:
+        """Return the pod that only an endpoint tells of, and that has an address (semantics 13.7)."""
         if "Pod" not in self._open:
             return None
         if self._recorded is None:
