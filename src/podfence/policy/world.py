@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 BORN_WITH: Final = frozenset({"default", "kube-public", "kube-node-lease"})
 """Namespaces that every cluster has, with no label but their name."""
 
+_FAMILIES: Final[dict[str, tuple[str, tuple[Family, ...]]]] = {
+    "ipv4": ("an IPv4 address", (4,)),
+    "ipv6": ("an IPv6 address", (6,)),
+    "dual": ("an IPv4 and an IPv6 address", (4, 6)),
+}
+"""What the option `pod-families` means, in words."""
+
 UnsetKind = Literal["Pod", "Node", "AnyNode"]
 """The kinds of ends of which no address may be known; of the last it is not known which node it is."""
 
@@ -188,8 +195,13 @@ class World:
         if "Pod" in self._open:
             yield "no webhook and no other controller adds labels to the objects that were read"
             yield "pods that were not read, behind a Service of which none was read, are not of hostNetwork"
-            ranges = {text: None for family in (4, 6) for text in self._pod_ranges(family)}
-            yield f"pods without an address have one of {', '.join(ranges)} that no /32 or /128 block names"
+            families, ranges = _FAMILIES[self._options.pod_families]
+            several = [text for family in ranges for text in self._pod_ranges(family) if (":" in text) == (family == 6)]
+            where = ", ".join(dict.fromkeys(several)) or "no known range"
+            yield (
+                f"a pod without an address has {families} (option pod-families) of {where}, "
+                "which no /32 or /128 block names"
+            )
         if "Service" in self._open:
             yield f"Services that were not read have addresses of {', '.join(self.service_addresses().cidrs())}"
         if self._open:
