@@ -78,6 +78,7 @@ def section(folder: Path, *, quick: bool) -> Section:
         Row("engine: set-up", steps.measured("set-up")),
         Row("engine: all connections", steps.measured("connectivity")),
         Row("engine: both", steps.measured("set-up", "connectivity"), Goal(2.0)),
+        Row("engine: both, without Namespaces, in an open world", steps.measured("part"), Goal(4.0)),
     ]
     changes = Steps(["events", *LARGE.arguments()], runs=runs)
     for event in _EVENTS:

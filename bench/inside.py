@@ -29,7 +29,7 @@ from bench.size import Size
 from podfence.api import Cluster
 from podfence.cluster.state import Event, EventType
 from podfence.kube.decode import decode
-from podfence.kube.objects import NetworkPolicy, Pod
+from podfence.kube.objects import Namespace, NetworkPolicy, Pod
 from podfence.kube.yaml import parse
 from podfence.policy.options import Options
 
@@ -70,6 +70,9 @@ def files(folder: Path) -> None:
         cluster = Cluster.from_objects(objects, Options(world="closed"))
     with _timed("connectivity"):
         assert cluster.connectivity().connections
+    part = [item for item in objects if not isinstance(item, Namespace)]
+    with _timed("part"):
+        assert Cluster.from_objects(part).connectivity().unknown
 
 
 def memory(size: Size) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from podfence.api import Cluster
-from podfence.kube.objects import EndpointSlice, Pod, Service, ServicePort, Workload
+from podfence.kube.objects import EndpointSlice, Service, ServicePort, Workload
 from podfence.policy.options import Options
 from tests.analysis.test_check_against_twin import DECISIONS
 from tests.analysis.test_completions import end_text
@@ -25,6 +25,7 @@ from tests.twin.partial_services import partial_services
 from tests.twin.paths import PathTwin
 from tests.twin.question import AddressEnd, Answer, End, NodeEnd, PodEnd, Traffic, agreement
 from tests.twin.services import ServiceTwin
+from tests.twin.source_ranges import limited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,14 +84,14 @@ def questions(random: Random, objects: Sequence[KubeObject], pods: Sequence[Kube
     """Yield some connections that policies and Services decide together."""
     workloads = {(item.namespace, item.name) for item in objects if isinstance(item, Workload)}
     sources = [PodEnd(end.namespace, end.name) for end in boundaries.pod_ends(pods)]
-    for item in pods:
-        if isinstance(item, Pod) and not item.template.host_network:
-            yield Question(PodEnd(item.namespace, item.name), PERHAPS, PERHAPS.ports[0], address=PERHAPS.addresses[0])
+    ends: list[End] = [*sources, *boundaries.node_ends(pods)]
+    for source in ends:
+        yield Question(source, PERHAPS, PERHAPS.ports[0], address=PERHAPS.addresses[0])
     for service in (item for item in objects if isinstance(item, Service)):
         # Whether pods of a workload reach themselves or each other is another question.
-        starts = [end for end in sources if (end.namespace, end.name) not in workloads]
+        starts: list[End] = [end for end in sources if (end.namespace, end.name) not in workloads]
         for port in service.ports:
-            several: list[End] = [*starts, AddressEnd(CLIENT)]
+            several = [*starts, AddressEnd(CLIENT)]
             for source in random.sample(several, min(len(several), 3)):
                 if not service.headless:
                     yield Question(source, service, port)
@@ -114,21 +115,27 @@ def answer(question: Question, objects: Sequence[KubeObject], options: Options) 
     twin.services = CompleteTwin(alone, options)
     source = question.source
     behind = [item for item in alone if isinstance(item, EndpointSlice) and item.name.endswith(BEHIND)]
-    ends = {twin.services.end_at(backend.addresses[0]) for item in behind for backend in item.backends}
-    if source in ends or not is_complete(service, alone):
+    unread = {twin.services.end_at(backend.addresses[0]) for item in behind for backend in item.backends}
+    if source in unread or not is_complete(service, alone):
         return None
     if question.address and not behind:
         # It may be nobody's, or that of a Service without a backend.
         return agreement([Answer.NO, twin.twin.allowed(source, AddressEnd(question.address), Traffic("TCP", 80))])
     if question.node:
         return twin.node_port(source, question.node, question.port)
+    ends = [end for end, _ in twin.services.backends(question.port)]
+    routes = [start for end in ends for start, _ in twin.twin.routes(source, end)]
+    sources = {str(start.address) for start in routes if start.address}
     if question.external and isinstance(source, PodEnd):
-        return twin.external(source, question.port)
+        said = twin.external(source, question.port)
+        return limited(said, service, sources, options) if question.external in service.balancer_addresses else said
     found = [
         twin.services.allowed(source, end, traffic)
         for end, traffic in twin.services.backends(question.port)
         if twin.twin.share_family(source, end)
     ]
+    if isinstance(source, AddressEnd):
+        return limited(agreement(found), service, [source.address], options) if found else Answer.NO
     return agreement(found) if found else Answer.NO
 
 
@@ -140,7 +147,8 @@ def compared(seed: int, seen: Counter[str]) -> None:
     random = Random(seed)
     families = ("ipv4", "ipv4", "dual")[seed % 3]
     client = random.choice(("depends", "depends", "client", "node"))
-    options = Options.parse([f"pod-families={families}", f"service-source={client}"])
+    ranges = random.choice(("depends", "depends", "enforced", "ignored"))
+    options = Options.parse([f"pod-families={families}", f"service-source={client}", f"source-ranges={ranges}"])
     part = partial_cluster(seed)
     objects = [*part, *partial_services(seed, part)]
     pods = as_pods(objects)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from podfence.api import Cluster
@@ -242,9 +243,22 @@ def slices(service: str, *addresses: str) -> EndpointSlice:
     )
 
 
+def beside(node: str, service: str = "db") -> EndpointSlice:
+    return EndpointSlice(namespace="shop", name=f"{service}-1", service=service, ports=(EndpointPort(8080),),
+                         backends=(Backend(("10.1.0.3",), node=node),))  # fmt: skip
+
+
+def outside(node: str) -> EndpointSlice:
+    return msgspec.structs.replace(beside(node, "any"), backends=(Backend(("203.0.113.9",), node=node),))
+
+
+UNNAMED = beside("")
 OF_DB, OF_ANY = "the backends of Service shop/db", "the backends of Service shop/any"
 DB, ANY = svc("db", {"app": "db"}), svc("any", None)
 SLICE = slices("any", "203.0.113.9")
+LOCAL = msgspec.structs.replace(
+    ANY, type="NodePort", ports=(ServicePort(80, 8080, node_port=30080),), external_traffic_policy="Local"
+)
 AT = "whether 10.96.0.5 is the address of a Service"
 SERVICES: list[Row] = [
     ("a selector that no pod has", [SHOP, FREE, DB], "shop/web", "shop/svc/db", "80", "", "depends", OF_DB),
@@ -279,6 +293,31 @@ SERVICES: list[Row] = [
     ("an address in a range that is told", [SHOP, FREE, policy("p", egress=[rule(block("192.0.2.0/24"))])], "shop/web", "192.0.2.5", "443", "service-cidrs=192.0.2.0/24", "depends", "whether 192.0.2.5 is the address of a Service"),
     ("an address of nobody elsewhere", [SHOP, FREE, policy("p", egress=[rule(block("192.0.2.0/24"))])], "shop/web", "192.0.2.5", "443", "", "allowed", ""),
     ("a range that holds Service addresses", [SHOP, FREE, policy("p", egress=[rule(block("10.96.0.0/12"))])], "shop/web", "10.96.0.0/12", "443", "", "allowed", ""),
+    ("an address in a Service range, from a node", [SHOP, N1], "node:n1", "10.96.0.5", "443", "", "depends", AT),
+    ("an address in a Service range, from a node, closed", [SHOP, N1], "node:n1", "10.96.0.5", "443", "world=closed:Service", "allowed", ""),
+    ("an address in a Service range, from another node", [SHOP, WEB], "node", "10.96.0.5", "443", "", "depends", AT),
+    ("an address in a Service range, from a hostNetwork pod", [SHOP, HOSTED], "shop/host", "10.96.0.5", "443", "", "depends", AT),
+    ("an address in a Service range, from a hostNetwork workload", [SHOP, of("host", "DaemonSet", host=True)], "shop/ds/host", "10.96.0.5", "443", "", "depends", AT),
+    ("an address in a Service range, from a hostNetwork pod that is like others", [SHOP, HOSTED, policy("p", egress=[])], "shop/host", "10.96.0.5", "443", "host-network=pod", "denied", ""),
+    ("an address beside the Service ranges, from a node", [SHOP, N1], "node:n1", "10.200.0.5", "443", "", "allowed", ""),
+    ("an address in a Service range, from outside", [SHOP], "203.0.113.7", "10.96.0.5", "443", "", "allowed", ""),
+    ("an endpoint without a name, of a Service that selects pods", [SHOP, FREE, DB, UNNAMED], "shop/web", "shop/svc/db", "80", "", "allowed", ""),
+    ("an endpoint without a name, and a rule about labels", [SHOP, FREE, DB, UNNAMED, policy("deny", label("tier", "x"), ingress=[])], "shop/web", "shop/svc/db", "80", "", "depends", "the labels and ports of the pod with address 10.1.0.3"),
+    ("an endpoint without a name, and a rule about labels, at its address", [SHOP, FREE, DB, UNNAMED, policy("deny", label("tier", "x"), ingress=[])], "shop/web", "10.1.0.3", "8080", "", "depends", "the labels and ports of the pod with address 10.1.0.3"),
+    ("an endpoint without a name, egress admits the selector's labels", [SHOP, FREE, DB, UNNAMED, TO_DB], "shop/web", "shop/svc/db", "80", "", "allowed", ""),
+    ("an endpoint without a name, that the selector's labels deny", [SHOP, FREE, DB, UNNAMED, policy("deny", app("db"), ingress=[])], "shop/web", "shop/svc/db", "80", "", "denied", ""),
+    ("an endpoint without a name, pods closed", [SHOP, FREE, DB, UNNAMED, policy("deny", app("db"), ingress=[])], "shop/web", "shop/svc/db", "80", "world=closed:Pod", "allowed", ""),
+    ("an endpoint without a name, of a Service without a selector", [SHOP, FREE, ANY, SLICE, policy("deny", label("tier", "x"), ingress=[])], "shop/web", "shop/svc/any", "80", "", "allowed", ""),
+    ("an endpoint without a name, that is a pod that was read", [SHOP, FREE, svc("db", {"app": "lost"}), UNNAMED, pod("db", "10.1.0.3"), policy("deny", app("db"), ingress=[])], "shop/web", "shop/svc/db", "80", "", "denied", ""),
+    ("an endpoint without a name, from the node that it names", [SHOP, N1, DB, beside("n1"), policy("deny", ingress=[])], "node:n1", "shop/svc/db", "80", "", "allowed", ""),
+    ("an endpoint without a name, from a node that it does not name", [SHOP, N1, DB, beside("n2"), policy("deny", ingress=[])], "node:n1", "shop/svc/db", "80", "", "denied", ""),
+    ("an endpoint without a name or a node, from a node", [SHOP, N1, DB, UNNAMED, policy("deny", ingress=[])], "node:n1", "shop/svc/db", "80", "", "depends", "the node that shop/endpoint/10.1.0.3 runs on"),
+    ("an endpoint outside beside the node, Local", [SHOP, N1, LOCAL, outside("n1")], "203.0.113.7", "node:n1", "30080", "", "allowed", ""),
+    ("an endpoint outside beside another node, Local", [SHOP, N1, LOCAL, outside("n2")], "203.0.113.7", "node:n1", "30080", "", "denied", ""),
+    ("an endpoint outside beside no node, Local", [SHOP, N1, LOCAL, outside("")], "203.0.113.7", "node:n1", "30080", "", "denied", ""),
+    ("an endpoint outside beside another node, from a pod of the node, Local", [SHOP, N1, WEB, LOCAL, outside("n2")], "shop/web", "node:n1", "30080", "", "allowed", ""),
+    ("a pod that was not read beside the node, Local", [SHOP, N1, msgspec.structs.replace(LOCAL, selector={"app": "db"}), beside("n1", "any")], "203.0.113.7", "node:n1", "30080", "", "allowed", ""),
+    ("a pod that was not read beside another node, Local", [SHOP, N1, msgspec.structs.replace(LOCAL, selector={"app": "db"}), beside("n2", "any")], "203.0.113.7", "node:n1", "30080", "", "denied", ""),
     ("an address in a Service range as the source", [SHOP, FREE, policy("p", ingress=[rule(block("10.96.0.5/32"))])], "10.96.0.5", "shop/web", "443", "", "allowed", ""),
 ]  # fmt: skip
 
@@ -341,12 +380,19 @@ EVERYWHERE, ELSEWHERE = (
     Gap("chart.yaml is not rendered", "helm template ."),
     Gap("other.yaml", "", frozenset({"other"})),
 )
+IN_SHOP = Gap("shop.yaml", "", frozenset({"shop"}))
+BACKED: list[KubeObject] = [DB, pod("db", "10.1.0.3"), pod("a", namespace="other")]
+OTHER_API = policy("api", namespace="other", egress=[rule(Peer(label("tier", "api"), Selector()))])
 UNREAD = [
     ("allowed", [SHOP, WEB, YOU], EVERYWHERE, "shop/you", "shop/web", "depends"),
     ("denied", [SHOP, WEB, YOU, DENY], EVERYWHERE, "shop/you", "shop/web", "depends"),
     ("in another namespace", [SHOP, WEB, YOU], ELSEWHERE, "shop/you", "shop/web", "allowed"),
     ("in the namespace of the source alone, denied", [SHOP, WEB, DENY, pod("a", namespace="other")], ELSEWHERE, "other/a", "shop/web", "denied"),
     ("in the namespace of the source alone, allowed", [SHOP, WEB, pod("a", namespace="other")], ELSEWHERE, "other/a", "shop/web", "depends"),
+    ("a Service that was read, of which more pods may be there", [SHOP, *BACKED, OTHER_API], IN_SHOP, "other/a", "shop/svc/db", "depends"),
+    ("a Service that was read, and no pod of it can be sent to", [SHOP, *BACKED, policy("none", namespace="other", egress=[])], IN_SHOP, "other/a", "shop/svc/db", "denied"),
+    ("a Service that was read, all else being read", [SHOP, *BACKED, OTHER_API], ELSEWHERE, "other/a", "shop/svc/db", "depends"),
+    ("the address of a Service that was read, of which more pods may be there", [SHOP, *BACKED, OTHER_API], IN_SHOP, "other/a", "10.96.0.9", "depends"),
     ("the own node", [SHOP, WEB, DENY], EVERYWHERE, "own-node", "shop/web", "allowed"),
     ("the pod itself", [SHOP, WEB, DENY], EVERYWHERE, "self", "shop/web", "allowed"),
     ("a node of its own", [SHOP, N1, WEB, DENY], EVERYWHERE, "node:n1", "shop/web", "allowed"),
@@ -357,12 +403,13 @@ UNREAD = [
 def test_a_policy_that_was_not_read_may_say_anything_where_it_may_lie(
     row: tuple[str, list[KubeObject], Gap, str, str, str],
 ) -> None:
-    _, objects, gap, source, destination, decision = row
+    title, objects, gap, source, destination, decision = row
     read = Loaded((), (), {}, gaps=(gap,))
     verdict = Cluster(ClusterState(objects), Options(), read=read).check(source, destination, 80)
 
     assert verdict.decision == decision, str(verdict)
-    assert [item.what for item in verdict.depends_on] == ([Matter.POLICIES] if decision == "depends" else [])
+    assert (Matter.POLICIES in [item.what for item in verdict.depends_on]) == (decision == "depends")
+    assert "backends" not in told(verdict.depends_on) or "of which more pods may be there" in title
 
 
 def test_a_dependency_says_what_each_value_would_mean_and_how_to_give_it() -> None:
@@ -397,7 +444,19 @@ def test_a_closed_world_assumes_nothing_of_what_is_not_read_and_an_open_one_says
     opened = Cluster.from_objects([WEB], Options.parse(["pod-cidrs=10.244.0.0/16"]))
 
     assert closed.assumes == ("there are no NetworkPolicies but those that were read",)
-    assert any("10.244.0.0/16" in text for text in opened.assumes)
+    assert (
+        "a pod without an address has an IPv4 address (option pod-families) of 10.244.0.0/16, which no /32 or /128 block names"
+        in opened.assumes
+    )
+
+
+@pytest.mark.parametrize(
+    ("families", "said"),
+    [("ipv4", "an IPv4 address (option pod-families) of 10.0.0.0/8"), ("ipv6", "an IPv6 address (option pod-families) of ::/0"), ("dual", "an IPv4 and an IPv6 address (option pod-families) of 10.0.0.0/8")],
+)  # fmt: skip
+def test_what_is_assumed_of_addresses_names_their_families(families: str, said: str) -> None:
+    found = Cluster.from_objects([WEB], Options.parse([f"pod-families={families}"])).assumes
+    assert any(said in text for text in found), found
 
 
 def test_named_ports_of_what_may_be_behind_a_service_may_be_any() -> None:

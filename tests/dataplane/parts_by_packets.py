@@ -6,7 +6,6 @@ The part is asked while much of it is not known; then all of it is drawn, wired 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import permutations
 from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -213,16 +212,14 @@ def _probes(question: _Question, place_of: Mapping[str, str]) -> Iterator[Probe]
                 yield Probe(question.kind, one, other, question.port)
 
 
-@dataclass(frozen=True)
-class _Plan(Plan):
-    """The plan of a node for its table of Services: its own pods are not in a range here."""
-
-    own: tuple[str, ...] = ()
-
-    def pods(self, family: Family) -> str:
-        """Return the addresses of the node's pods, as a set."""
-        nobody = {4: "198.18.0.1", 6: "2001:db8:1::1"}[family]
-        return f"{{ {', '.join((nobody, *(item for item in self.own if (':' in item) == (family == 6))))} }}"
+def _own_pods(layout: Layout, node: str) -> dict[Family, str]:
+    """Return the addresses of a node's pods as sets: they are not in a range here."""
+    nobody: dict[Family, str] = {4: "198.18.0.1", 6: "2001:db8:1::1"}
+    own = [text for several in layout.pods[node] for text in several]
+    return {
+        family: f"{{ {', '.join((text, *(item for item in own if (':' in item) == (family == 6))))} }}"
+        for family, text in nobody.items()
+    }
 
 
 def _tried(layout: Layout, cluster: Cluster, wanted: dict[Probe, bool], seed: int) -> set[Probe]:
@@ -231,8 +228,7 @@ def _tried(layout: Layout, cluster: Cluster, wanted: dict[Probe, bool], seed: in
     with Fabric(layout) as fabric, Prober(fabric) as prober:
         for node in layout.nodes:
             runner = fabric.runner(node)
-            plan = _Plan((4, 6), own=tuple(text for several in layout.pods[node] for text in several))
-            for transaction in changes(None, table(ports, node, plan)):
+            for transaction in changes(None, table(ports, node, Plan((4, 6)), _own_pods(layout, node))):
                 runner.run(transaction)
             enforcer = Enforcer(runner, node, cluster.model, shared_from=SHARED_FROM[seed % 4])
             if seed % 2:

@@ -124,14 +124,14 @@ def test_a_template_that_is_none_is_an_error_with_its_place(objects: str, proble
 def test_endpoints_are_slices_of_addresses_with_the_same_ports() -> None:
     (item,) = read(
         "apiVersion: v1\nkind: Endpoints\nmetadata: {name: db, namespace: shop}\nsubsets:\n"
-        "- {addresses: [{ip: 10.0.0.1, targetRef: {kind: Pod, name: p}}], notReadyAddresses: [{ip: 10.0.0.2}], ports: [{port: 80}]}\n"
+        "- {addresses: [{ip: 10.0.0.1, nodeName: n1, targetRef: {kind: Pod, name: p}}], notReadyAddresses: [{ip: 10.0.0.2}], ports: [{port: 80}]}\n"
         "- {addresses: [{ip: 10.0.0.3}], ports: [{port: 81, protocol: UDP, name: x}]}\n- null\n"
     ).objects
     assert isinstance(item, Endpoints)
     first, second = item.slices
-    assert [(backend.addresses, backend.pod, backend.ready) for backend in first.backends] == [
-        (("10.0.0.1",), "p", True),
-        (("10.0.0.2",), "", False),
+    assert [(backend.addresses, backend.pod, backend.ready, backend.node) for backend in first.backends] == [
+        (("10.0.0.1",), "p", True, "n1"),
+        (("10.0.0.2",), "", False, ""),
     ]
     assert [(port.number, port.protocol, port.name) for port in second.ports] == [(81, "UDP", "x")]
     assert first.service == "db"

@@ -466,6 +466,18 @@ def test_a_load_balancer_has_the_addresses_it_was_given() -> None:
         " status: {loadBalancer: {ingress: [{ip: 192.0.2.9}, {hostname: lb.example}]}}}"
     )
     assert service.external_addresses == ("192.0.2.9",)
+    assert service.balancer_addresses == ("192.0.2.9",)
+
+
+@pytest.mark.parametrize(("kind", "ranges"), [("LoadBalancer", ("198.51.100.0/24", "fd00::/8")), ("NodePort", ())])
+def test_the_source_ranges_of_a_load_balancer_are_canonical_and_others_have_none(
+    kind: str, ranges: tuple[str, ...]
+) -> None:
+    service = one(
+        f"{{apiVersion: v1, kind: Service, metadata: {{name: s}}, spec: {{type: {kind}, ports: [{{port: 1}}],"
+        " externalIPs: [192.0.2.8], loadBalancerSourceRanges: [' 198.51.100.0/24 ', 'fd00:0::/8', null]}}"
+    )
+    assert (service.source_ranges, service.balancer_addresses) == (ranges, ())
 
 
 def test_an_endpoint_slice() -> None:
@@ -475,7 +487,7 @@ def test_an_endpoint_slice() -> None:
         metadata: {name: web-x, namespace: shop, labels: {kubernetes.io/service-name: web}}
         addressType: IPv4
         endpoints:
-        - {addresses: [10.0.0.1], targetRef: {kind: Pod, name: web-1}, conditions: {ready: true}}
+        - {addresses: [10.0.0.1], targetRef: {kind: Pod, name: web-1}, conditions: {ready: true}, nodeName: n1}
         - {addresses: [10.0.0.2], conditions: {ready: false}}
         - {addresses: [192.0.2.1], targetRef: {kind: Node, name: n1}}
         ports: [{port: 8080, name: http}, {port: null, protocol: UDP}]
@@ -483,7 +495,7 @@ def test_an_endpoint_slice() -> None:
     assert isinstance(slice_, EndpointSlice)
     assert slice_.service == "web"
     assert slice_.backends == (
-        Backend(("10.0.0.1",), "web-1"),
+        Backend(("10.0.0.1",), "web-1", node="n1"),
         Backend(("10.0.0.2",), ready=False),
         Backend(("192.0.2.1",)),
     )

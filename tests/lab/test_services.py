@@ -99,8 +99,12 @@ def test_headless_services_have_no_rules() -> None:
     assert targets(web(2, 1), msgspec.structs.replace(WEB, headless=True, addresses=())) == []
 
 
+def own_pods(node: int, plan: Plan = PLAN) -> dict[Family, str]:
+    return {family: plan.pod_range(node, family) for family in plan.families}
+
+
 def table_of(*objects: KubeObject, plan: Plan = PLAN) -> ServiceTable:
-    return table(proxied(ClusterState(objects)), "node-1", plan)
+    return table(proxied(ClusterState(objects)), "node-1", plan, own_pods(1, plan))
 
 
 def script(before: ServiceTable | None, after: ServiceTable) -> str:
@@ -282,8 +286,8 @@ def with_host_ports(found: Pod) -> Pod:
 def test_a_host_port_is_opened_for_pods_that_run_and_a_port_has_one_leader() -> None:
     first, second = (with_host_ports(web(number, 1, app=app)) for number, app in ((2, "a"), (3, "b")))
     ended = msgspec.structs.replace(with_host_ports(web(4, 1, app="0")), phase="Succeeded")
-    found = table(proxied(ClusterState([first, second, ended])), "node-1", PLAN)
-    elsewhere = table(proxied(ClusterState([first, second, ended])), "node-2", PLAN)
+    found = table(proxied(ClusterState([first, second, ended])), "node-1", PLAN, own_pods(1))
+    elsewhere = table(proxied(ClusterState([first, second, ended])), "node-2", PLAN, own_pods(2))
 
     def leaders(made: ServiceTable) -> list[str]:
         return [
@@ -307,6 +311,9 @@ def test_policy_local_keeps_the_client_and_uses_only_the_nodes_own_backends(
         lab.call(lab.outside, PLAN.node_address(1, family), 30080, server, patience=0.2)
     pod_client = lab.pods[0][0]
     assert lab.call(pod_client.pid, PLAN.node_address(1, family), 30080, server).client in pod_client.addresses
+    with pytest.raises(TimeoutError):
+        # A pod of another node is like a client outside, though its address is one of the cluster's pods.
+        lab.call(lab.pods[1][1].pid, PLAN.node_address(1, family), 30080, server, patience=0.2)
 
 
 @needs_namespaces

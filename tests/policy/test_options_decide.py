@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from podfence.api import Cluster, load
@@ -57,6 +58,7 @@ QUESTIONS: dict[str, Question] = {
     "ip_block_pods": ([ME, YOU, FROM_YOU], "shop/you", "shop/me", "80"),
     "ip_block_nodes": ([pod("me", "10.0.0.1", node="n2"), NODE, policy("p", app("me"), ingress=[rule(block("172.18.0.0/16"))])], "node:n1", "shop/me", "80"),
     "service_source": ([pod("me", "10.0.0.1"), service("NodePort"), policy("p", ingress=[rule(block("203.0.113.0/24"))])], "203.0.113.9", "shop/svc/me", "80"),
+    "source_ranges": ([pod("me", "10.0.0.1"), msgspec.structs.replace(service("LoadBalancer"), external_traffic_policy="Local", source_ranges=("203.0.113.0/24",))], "198.51.100.7", "shop/svc/me", "80"),
     "end_port": ([ME, YOU, policy("p", ingress=[rule(ports=[PolicyPort("TCP", 80, 90)])])], "shop/you", "shop/me", "85"),
     "pod_families": ([ME, pod("you"), policy("p", app("me"), ingress=[rule(block("0.0.0.0/0"))])], "shop/you", "shop/me", "80"),
     "pod_families without addresses": ([pod("me"), pod("you"), policy("p", app("me"), ingress=[rule(block("0.0.0.0/0"))])], "shop/you", "shop/me", "80"),
@@ -85,6 +87,7 @@ ANSWERS = {
     "ip_block_pods": {"match": "allowed", "never": "denied", "depends": "depends"},
     "ip_block_nodes": {"match": "allowed", "never": "denied", "depends": "depends"},
     "service_source": {"depends": "depends", "client": "allowed", "node": "depends"},
+    "source_ranges": {"depends": "depends", "enforced": "denied", "ignored": "allowed"},
     "end_port": {"range": "allowed", "first": "denied"},
     "pod_families": {"ipv4": "allowed", "ipv6": "denied", "dual": "allowed"},
     "pod_families without addresses": {"ipv4": "allowed", "ipv6": "denied", "dual": "depends"},

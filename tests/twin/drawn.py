@@ -67,7 +67,9 @@ class Drawing:
         services = [item for item in objects if isinstance(item, Service)]
         self.backed = [item for item in services if any(_is_selected(item, pod) for pod in self.pods)]
         self.nodes = {item.name: item for item in objects if isinstance(item, Node)}
-        known = sorted({*self.nodes, *(pod.template.node for pod in self.pods)} - {""})
+        slices = [item for item in objects if isinstance(item, EndpointSlice)]
+        named = {backend.node for item in slices for backend in item.backends}
+        known = sorted({*self.nodes, *(pod.template.node for pod in self.pods), *named} - {""})
         self.places = [*(known or [LONE_NODE]), FRESH_NODE]
         self.taken = {parse_address(text) for text in asked} | set(single_addresses(objects)) | set(_known(objects))
         blocks = [peer.ip_block for rule in rules(objects) for peer in rule.peers if peer.ip_block is not None]
@@ -90,10 +92,13 @@ def by_endpoints(objects: Sequence[KubeObject]) -> list[KubeObject]:
 
 
 def is_complete(service: Service, objects: Sequence[KubeObject]) -> bool:
-    """Return whether all pods are there that endpoints of a Service name."""
+    """Return whether all pods are there that endpoints of a Service name, or have the addresses of if it selects pods."""
     there = {(item.namespace, item.name) for item in objects if isinstance(item, Pod)}
+    owned = {text for item in objects if isinstance(item, Pod | Node) for text in item.addresses}
     return all(
-        not backend.pod or (item.namespace, backend.pod) in there
+        (item.namespace, backend.pod) in there
+        if backend.pod
+        else service.selector is None or owned & {*backend.addresses}
         for item in objects
         if isinstance(item, EndpointSlice) and (item.namespace, item.service) == (service.namespace, service.name)
         for backend in item.backends
@@ -170,20 +175,26 @@ class _Completion:
                 yield backend
 
     def named(self, piece: EndpointSlice, service: Service) -> Iterator[Pod]:
-        """Yield the pods that endpoints name and that were not read; a Service of which pods were read has no others."""
+        """Yield the pods of endpoints that were not read; a Service of which pods were read has no others."""
         there = {(pod.namespace, pod.name) for pod in self.drawing.pods}
+        owned = {text for pod in self.drawing.pods for text in pod.addresses}
+        owned |= {text for node in self.nodes.values() for text in node.addresses}
         for backend in piece.backends:
-            if backend.pod and (piece.namespace, backend.pod) not in there:
-                drawn = [self.backend(service, service.selector or {}, backend.addresses) for _ in range(TRIES)]
+            if (piece.namespace, backend.pod) in there or (not backend.pod and owned & {*backend.addresses}):
+                continue
+            if backend.pod or service.selector is not None:
+                selector = service.selector or {}
+                drawn = [self.backend(service, selector, backend.addresses, backend.node) for _ in range(TRIES)]
                 free = [pod for pod in drawn if not any(_is_selected(item, pod) for item in self.drawing.backed)]
-                if free:
-                    yield msgspec.structs.replace(free[0], name=backend.pod)
+                name = backend.pod or f"{BEHIND}-{backend.addresses[0]}"
+                yield from (msgspec.structs.replace(pod, name=name) for pod in free[:1])
 
-    def backend(self, service: Service, selector: Labels, known: tuple[str, ...] = ()) -> Pod:
+    def backend(self, service: Service, selector: Labels, known: tuple[str, ...] = (), node: str = "") -> Pod:
         random = self.random
         others = {key: random.choice(("x", "y", "z")) for key in ("a", "b") if random.random() < 0.5}
         ports = (ContainerPort(random.choice(NUMBERS["TCP"]), "TCP", "http"),)
-        template = PodTemplate(labels={**others, **selector}, ports=ports, node=random.choice(self.drawing.places))
+        at = node or random.choice(self.drawing.places)
+        template = PodTemplate(labels={**others, **selector}, ports=ports, node=at)
         name = f"{BEHIND}-{service.name}"
         return Pod(namespace=service.namespace, name=name, template=template, addresses=known or self.addresses())
 

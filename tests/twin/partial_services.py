@@ -11,7 +11,7 @@ import msgspec
 from podfence.cluster.controllers import UNKNOWN
 from podfence.kube.objects import Backend, EndpointPort, EndpointSlice, Pod, Service, ServicePort, Workload
 
-from .partial import HASH, KEYS, SPACES, VALUES
+from .partial import HASH, KEYS, NODES, SPACES, VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 NODE_PORT, HOST_PORT = 30080, 444
 TYPES = ("ClusterIP", "NodePort", "NodePort", "LoadBalancer")
+RANGES = ((), ("203.0.113.0/24",), ("10.0.0.0/8", "203.0.113.8/29"), ("0.0.0.0/0",), ("0.0.0.0/0", "::/0"))
+"""The `loadBalancerSourceRanges` of load balancers."""
+
 UNREAD = "unread"
 """How pods are called that only endpoints name."""
 
@@ -56,6 +59,8 @@ def _service(random: Random, number: int, objects: Sequence[KubeObject]) -> Iter
         selector = {key: random.choice(VALUES) if value == UNKNOWN else value for key, value in selector.items()}
     kind = random.choice(TYPES)
     headless = kind == "ClusterIP" and random.random() < 0.25
+    external = (f"198.51.100.{number + 1}",) if kind == "LoadBalancer" or random.random() < 0.3 else ()
+    balanced = kind == "LoadBalancer" and random.random() < 0.7
     service = Service(
         namespace=space,
         name=f"s{number}",
@@ -63,7 +68,9 @@ def _service(random: Random, number: int, objects: Sequence[KubeObject]) -> Iter
         selector=selector,
         ports=tuple(_ports(random, number, at_nodes=kind != "ClusterIP")),
         addresses=() if headless else (f"10.96.0.{number + 1}",),
-        external_addresses=(f"198.51.100.{number + 1}",) if kind == "LoadBalancer" or random.random() < 0.3 else (),
+        external_addresses=external,
+        balancer_addresses=external if balanced else (),
+        source_ranges=random.choice(RANGES) if kind == "LoadBalancer" else (),
         external_traffic_policy=random.choice(("Cluster", "Local")),
         headless=headless,
     )
@@ -91,9 +98,12 @@ def _ports(random: Random, number: int, *, at_nodes: bool) -> Iterator[ServicePo
 
 def _slice(random: Random, service: Service, pods: Sequence[Pod]) -> EndpointSlice:
     """Return endpoints: pods by their address, one that nobody has read, and others."""
-    known = [Backend(pod.addresses, pod.name) for pod in pods if pod.addresses]
-    others = [Backend((text,)) for text in BACKENDS]
-    others.append(Backend((f"10.0.8.{service.name[1:]}",), f"{UNREAD}-{service.name}"))
+    known = [Backend(pod.addresses, pod.name, node=pod.template.node) for pod in pods if pod.addresses]
+    # What a Service with a selector leads to are pods; who has the address of a node is known by that.
+    texts = BACKENDS if service.selector is None else ("172.18.0.1", f"10.0.7.{service.name[1:]}")
+    others = [Backend((text,), node=random.choice(("", *NODES))) for text in texts]
+    named = f"10.0.8.{service.name[1:]}", f"{UNREAD}-{service.name}"
+    others.append(Backend(named[:1], named[1], node=random.choice(("", *NODES))))
     several = (*known, *random.sample(others, 3))
     return EndpointSlice(
         namespace=service.namespace,

@@ -87,7 +87,9 @@ class PathTwin:
             for start in self.twin.places(source):
                 for place in self.twin.places(end):
                     if start.family == place.family:
-                        yield Way(start, node_of(start), place, node_of(place), traffic)
+                        # What is outside is beside the node that its endpoint names.
+                        at = self.services.node_at(place.address) if place.kind == "outside" else node_of(place)
+                        yield Way(start, node_of(start), place, at, traffic)
 
     def is_missed(self, way: Way, node: str) -> bool:
         """Return whether a node with the policy Local does not lead to a backend: neither its own nor asked within."""

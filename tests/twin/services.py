@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from podfence.kube.objects import KubeObject, Labels
     from podfence.policy.options import Options
 
+    from .addresses import Address
     from .question import End
 
 SERVICE = "svc"
@@ -69,7 +70,10 @@ def services(draw: DrawFn, namespace: str, labels: Labels) -> list[KubeObject]:
     if selector is not None:
         return [service]
     backend = st.builds(
-        Backend, st.tuples(st.sampled_from(BACKEND_ADDRESSES)), ready=st.sampled_from((True, True, False))
+        Backend,
+        st.tuples(st.sampled_from(BACKEND_ADDRESSES)),
+        ready=st.sampled_from((True, True, False)),
+        node=st.sampled_from(("", *NODE_ADDRESSES)),
     )
     number = st.sampled_from(PORT_NUMBERS[:3])
     return [
@@ -131,6 +135,11 @@ class ServiceTwin:
         """Return what has an address: a pod by all its addresses, or whatever it is (semantics 8.6)."""
         pod = owner_of(parse_address(text), self.twin.pods)
         return AddressEnd(text) if pod is None else PodEnd(pod.namespace, pod.name)
+
+    def node_at(self, address: Address | None) -> str:
+        """Return the node that the endpoint with an address names, "" if none."""
+        backends = [backend for piece in self.slices for backend in piece.backends if backend.ready]
+        return next((one.node for one in backends if parse_address(one.addresses[0]) == address), "")
 
     def allowed(self, source: End, backend: End, traffic: Traffic) -> Answer:
         """Return whether a connection to the Service reaches a backend, whoever it comes from there (semantics 7.9)."""

@@ -13,6 +13,7 @@ from podfence.analysis.lines import Line, Question, lines
 from podfence.analysis.naming import owner_key
 from podfence.analysis.routes import service_at
 from podfence.analysis.services import Target, hides_clients, pods_of_headless, refuse_as_source, service_ports, targets
+from podfence.analysis.source_ranges import limit_of
 from podfence.analysis.unread import Unread
 from podfence.analysis.view import View, view_of
 from podfence.cluster.members import display_name
@@ -76,6 +77,7 @@ class Asked:
         self.view = view_of(model, ends, question.port.name)
         self.source = _side(self.view, question.source)
         self.destinations = tuple(_destinations(self.view, question))
+        self._limit = limit_of(self.view, question.destination)
         self.reach = Reach(self.view.engine, self.view.index)
         self.doubts = Doubts(self.view, self.reach)
         self.unread = Unread(self.view, overlapping=overlapping)
@@ -153,6 +155,7 @@ class Asked:
             no_pods=isinstance(question.source, AddressesEndpoint)
             and question.destination is not None
             and not destination.bits,
+            limit=self._limit,
         )
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from podfence.cluster.controllers import is_unknown
+from podfence.cluster.selection import Selection
+from podfence.cluster.state import NAME_LABEL
 from podfence.kube.objects import Key
 from podfence.policy import unknown
 from podfence.policy.ends import AddressEnd, PodEnd
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from podfence.analysis.view import View
     from podfence.cluster.members import Member
+    from podfence.kube.objects import Selector
     from podfence.policy.reach import AddressPartition, Reach
     from podfence.policy.verdict import Dependency
     from podfence.sets.addresses import Family
@@ -93,10 +96,13 @@ class Doubts:
         )
         self.unsure = self._unsure()
         self._met: dict[tuple[Matter, str], Dependency] = {}
+        self._of_unknown_spaces = 0
 
     @property
     def unknown(self) -> tuple[Dependency, ...]:
         """What is not known that an answer depended on so far, in a stable order."""
+        for name in self._view.index.namespaces_of(self._of_unknown_spaces) & self._spaces:
+            self._meet(unknown.namespace_labels(name))
         return tuple(self._met[key] for key in sorted(self._met))
 
     def _unsure(self) -> int:
@@ -111,8 +117,11 @@ class Doubts:
                 found |= self._view.index.in_namespace(name)
         return found
 
-    def settled(self, destination: int, sources: int) -> Iterable[tuple[int, Settled]]:
-        """Return sources of a destination with how far they are allowed, those of which it is the same together."""
+    def settled(self, destination: int, sources: int, bounds: Mapping[Family, Extent]) -> Iterable[tuple[int, Settled]]:
+        """Return sources of a destination with how far they are allowed, those of which it is the same together.
+
+        They have these `bounds`.
+        """
         name = self._view.index.classes[destination].namespace
         here = self._view.index.in_namespace(name) if name in self._spaces else 0
         seen = destination if self.unsure >> destination & 1 else self._likeness.of_destination(destination)
@@ -121,7 +130,7 @@ class Doubts:
         for part, space in ((sources & ~here, ""), (sources & here, name)):
             known = self._settled.get((seen, space, part)) if part else ()
             if known is None:
-                known = self._settled[seen, space, part] = tuple(self._settle(destination, part))
+                known = self._settled[seen, space, part] = tuple(self._settle(destination, part, bounds))
             for bits, answer in known:
                 if _DESTINATIONS in answer.why and here:
                     self._meet(unknown.namespace_labels(name))
@@ -129,10 +138,10 @@ class Doubts:
                 found[answer.meaning] = others | bits, answer
         return found.values()
 
-    def _settle(self, destination: int, sources: int) -> Iterable[tuple[int, Settled]]:
+    def _settle(self, destination: int, sources: int, bounds: Mapping[Family, Extent]) -> Iterable[tuple[int, Settled]]:
         found: dict[object, tuple[int, Settled]] = {}
         for alike in self._apart(destination, sources):
-            answer = self._pair((alike & -alike).bit_length() - 1, destination)
+            answer = self._pair((alike & -alike).bit_length() - 1, destination, bounds)
             self._note(answer, alike)
             bits, _ = found.get(answer.meaning, (0, answer))
             found[answer.meaning] = (bits | alike, answer)
@@ -145,32 +154,59 @@ class Doubts:
         if sources ^ alone:
             yield from self._likeness.apart(sources ^ alone, destination)
 
-    def _pair(self, source: int, destination: int) -> Settled:
+    def _pair(self, source: int, destination: int, bounds: Mapping[Family, Extent]) -> Settled:
         known: object = (source, destination)
         if not (self.unsure >> source | self.unsure >> destination) & 1:
             known = self._likeness.of_pair(source, destination)
         found = self._known.get(known)
         if found is None:
-            found = self._known[known] = self._asked(source, destination)
+            found = self._known[known] = self._asked(source, destination, bounds)
         return found
 
-    def _asked(self, source: int, destination: int) -> Settled:
-        one, other = (self._ends(number) for number in self._two(source, destination))
-        extents = {
-            family: extent(self._engine, one[family], other[family]) for family in sorted(one.keys() & other.keys())
-        }
-        rests = tuple(item for found in extents.values() for item in found.rests_on)
-        sending = next(iter(one.values())).member.namespace
+    def _asked(self, source: int, destination: int, bounds: Mapping[Family, Extent]) -> Settled:
+        pods = self._two(source, destination)
+        # Of a pod that need not exist more is not known than labels.
+        way = None if any(pod.is_supposed for pod in pods) else self._open_way(source, destination)
+        rests: tuple[Dependency, ...]
+        if way is None:
+            one, other = map(self._ends, pods)
+            families = sorted(one.keys() & other.keys())
+            extents = {family: extent(self._engine, one[family], other[family]) for family in families}
+            rests = tuple(item for found in extents.values() for item in found.rests_on)
+        else:
+            extents = dict(bounds)
+            rests = (unknown.namespace_labels(pods[way is Direction.EGRESS].namespace),)
+        sending = pods[0].namespace
         why = self._why(_word(item, sending) for item in rests)
         return Settled(why, rests, tuple(outcomes(extents, why)))
+
+    def _open_way(self, source: int, destination: int) -> Direction | None:
+        """Return the direction in which alone a pair of classes is open, if its bounds are reached; None if not.
+
+        There the rules that may admit it ask for labels of the other end's namespace. Each of them can hold by itself,
+        if it asks once for each label, and without labels none holds, if each asks for one that is there.
+        """
+        found: set[Direction] = set()
+        if self._options or (self.unsure >> source | self.unsure >> destination) & 1:
+            return None
+        for way, subject, peer in (
+            (Direction.EGRESS, source, destination),
+            (Direction.INGRESS, destination, source),
+        ):
+            for means in {grant.peer for grant in self._reach.grants(way, subject)}:
+                states = {self._reach.peers(means, scenario) >> peer & 1 for scenario in self.scenarios}
+                if len(states) == 1:
+                    continue
+                if not isinstance(means, Selection) or not _is_simple(means.namespaces):
+                    return None
+                found.add(way)
+        return found.pop() if len(found) == 1 else None
 
     def _note(self, answer: Settled, sources: int) -> None:
         """Note what a pair depends on, by the names that it has for these sources."""
         for item in answer.rests_on:
             if item.what is Matter.NAMESPACE_LABELS:
-                for name in self._spaces if _SOURCES in answer.why else ():
-                    if self._view.index.in_namespace(name) & sources:
-                        self._meet(unknown.namespace_labels(name))
+                self._of_unknown_spaces |= sources if _SOURCES in answer.why else 0
             elif item.what is not Matter.ADDRESS:
                 self._meet(msgspec.structs.replace(item, values=()))
 
@@ -229,6 +265,15 @@ class Doubts:
         starts = sorted({first, *(cut for cut in cuts if first < cut <= last)})
         for start, after in zip(starts, [*starts[1:], last + 1], strict=True):
             yield AddressSet(((start, after - 1),))
+
+
+def _is_simple(selector: Selector | None) -> bool:
+    """Return whether a selector asks for a label that is there, and for none of its labels twice."""
+    terms = selector.requirements if selector else ()
+    asked = [term.key for term in terms if term.key != NAME_LABEL]
+    return len(set(asked)) == len(asked) and any(
+        term.operator in ("In", "Exists") for term in terms if term.key != NAME_LABEL
+    )
 
 
 def _word(item: Dependency, sending: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from podfence.cluster.addresses import owner_of
 from podfence.cluster.members import display_name
-from podfence.cluster.nodes import node_addresses
+from podfence.cluster.nodes import node_addresses, numbers_of
 from podfence.sets.addresses import AddressSet, format_address
 
 if TYPE_CHECKING:
@@ -29,10 +29,16 @@ class PodsEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class ServiceEndpoint:
-    """A Service, judged on its backends."""
+    """A Service, judged on its backends; `at` is its external address, where it is meant by that."""
 
     name: str
     service: Service
+    at: int | None = None
+
+    @property
+    def at_balancer(self) -> bool:
+        """Whether it is meant by an address of its load balancer."""
+        return self.at is not None and self.at in numbers_of(self.service.balancer_addresses)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,14 +16,15 @@ from podfence.analysis.endpoints import (
     PodsEndpoint,
     ServiceEndpoint,
 )
-from podfence.analysis.pairs import NoCommonFamilyError, Pair, pairs, unread_end
+from podfence.analysis.pairs import NoCommonFamilyError, Pair, may_be_service_address, pairs, unread_end
 from podfence.analysis.parts import Part
 from podfence.analysis.paths import Entry, Step, arrivals
 from podfence.analysis.routes import routes
 from podfence.analysis.services import has_port, hides_clients, node_sources, pods_of_headless, service_ports, targets
+from podfence.analysis.source_ranges import limited
 from podfence.analysis.unbacked import asked_behind, has_unknown_backends, unbacked, unbacked_at_node
 from podfence.errors import EndpointError
-from podfence.policy.ends import AddressEnd, PodEnd
+from podfence.policy.ends import AddressEnd, NodeEnd, PodEnd
 from podfence.policy.extent import Extent, extent
 from podfence.policy.unknown import part as as_part
 from podfence.policy.verdict import Decision, Direction
@@ -48,11 +49,16 @@ def judged(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQu
         if isinstance(one, AlternativesEndpoint):
             return _alternatives(engine, one, other, port, is_source=one is source)
     if isinstance(destination, ServiceEndpoint):
-        return _to_service(engine, source, destination, port)
+        return limited(engine, source, destination, _to_service(engine, source, destination, port))
     if port.name:
         return _named(engine, source, destination, port)
     led, rest = routes(engine, destination, port.ports)
-    parts = [part for route in led for part in _led(engine, source, destination, route)]
+    parts: list[Part] = []
+    for route in led:
+        there = _led(engine, source, destination, route)
+        # What comes by a port of a node does not come by a load balancer.
+        at_address = route.service if route.entry is None else None
+        parts += there if at_address is None else limited(engine, source, at_address, there)
     if rest:
         parts += _direct(engine, source, destination, rest)
     return parts
@@ -82,7 +88,8 @@ def _alternatives(
 
 def _direct(engine: Engine, source: Endpoint, destination: Endpoint, ports: PortSet) -> list[Part]:
     """Judge what is not translated on its way."""
-    if _is_outside(engine, source) and _is_outside(engine, destination):
+    may_be_service = isinstance(source, NodeEndpoint) and may_be_service_address(engine, destination)
+    if not may_be_service and _is_outside(engine, source) and _is_outside(engine, destination):
         return [_plain(source, destination, ports, Decision.ALLOWED, _NO_POD)]
     try:
         connections = pairs(engine, source, destination)
@@ -100,6 +107,13 @@ def _is_outside(engine: Engine, end: Endpoint) -> bool:
 
 def _judge(engine: Engine, pair: Pair, asked: PortSet) -> list[Part]:
     """Return one connection's ports by decision: those surely allowed, those that depend, those denied."""
+    behind = pair.destination.behind if isinstance(pair.destination, AddressEnd) else None
+    if behind is not None and isinstance(pair.source, NodeEnd):
+        # No policy is asked of a node, but what answers for a Service may deny it, or there may be nothing.
+        known = replace(pair, matter=(behind,), variant="where it is not the address of a Service")
+        other = replace(pair, matter=(behind,), variant="where it is that of a Service without a backend")
+        nothing = f"cannot be reached: the Service at {pair.destination_name} has no backend", "13.8"
+        return [Part(known, asked, Decision.ALLOWED, _NO_POD), Part(other, asked, Decision.DENIED, nothing)]
     found = _extent(engine, pair, asked)
     low, high, _ = found
     decided = (
@@ -141,7 +155,8 @@ def _to_service(engine: Engine, source: Endpoint, destination: ServiceEndpoint, 
     found = [target for item in service_ports(destination, port) for target in targets(engine, destination, item)]
     parts = [part for target in dict.fromkeys(found) for part in _backend(engine, source, destination, target)]
     if parts:
-        return [*parts, *_unmet(engine, destination, port, parts[0].pair)]
+        parts += _unmet(engine, destination, port, parts[0].pair)
+        return _further(engine, source, destination, asked_behind(destination, port), parts) or parts
     if not found and has_unknown_backends(engine, destination):
         steps = unbacked(engine, source, destination, asked_behind(destination, port))
         return _unbacked(engine, source, destination, port.ports or PortSet.ALL, steps)
@@ -165,6 +180,23 @@ def _unbacked(
             nothing = replace(pair, variant="where nothing is behind it")
             found.append(Part(nothing, ports, Decision.DENIED, _no_backend(destination)))
     return found or [_plain(source, destination, asked, Decision.DENIED, _NO_FAMILY)]
+
+
+def _further(
+    engine: Engine, source: Endpoint, destination: ServiceEndpoint, behind: Iterable[PortSet], parts: list[Part]
+) -> list[Part]:
+    """Return the parts for backends that may be where something was not read, if nothing that was read is reached.
+
+    Whatever else depends there depends on policies that were not read anyway (semantics 13.9).
+    """
+    is_open = engine.world.is_open("Pod") and engine.world.unread(destination.service.namespace)
+    if not is_open or any(part.decision is not Decision.DENIED for part in parts):
+        return []
+    steps = unbacked(engine, source, destination, behind)
+    found = [
+        part for pair, ports, *_ in steps if isinstance(pair.source, PodEnd) for part in _judge(engine, pair, ports)
+    ]
+    return [part for part in found if part.decision is not Decision.DENIED]
 
 
 def _unmet(engine: Engine, destination: ServiceEndpoint, port: PortQuestion, pair: Pair) -> Iterator[Part]:
@@ -237,7 +269,8 @@ def _led(engine: Engine, source: Endpoint, destination: Endpoint, route: Route) 
             else:
                 found += _judge(engine, step.pair, step.ports)
     if found:
-        return found
+        at_address = service if route.entry is None else None
+        return (at_address and _further(engine, source, at_address, (route.behind,), found)) or found
     what = service.name if service is not None else destination.name
     why = _NO_FAMILY if route.targets else (f"cannot be reached: {what} has no backend", "7.7")
     return [_plain(source, destination, route.ports, Decision.DENIED, why)]
@@ -249,7 +282,8 @@ def _met(engine: Engine, source: Endpoint, route: Route, entry: Entry) -> list[S
     for target in route.targets:
         with suppress(NoCommonFamilyError):
             for pair in pairs(engine, source, target.endpoint):
-                found += arrivals(engine, _through_service(pair, target), target.ports, entry, route.ports)
+                through = _through_service(pair, target)
+                found += arrivals(engine, through, target.ports, entry, route.ports, target.node)
     met = {step.pair.family for step in found if not step.missed and not step.pair.matter}
     return [step for step in found if not (step.missed and step.pair.family in met)]
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from podfence.analysis.doubts import Doubts
+    from podfence.analysis.source_ranges import Limit
     from podfence.analysis.unread import Piece, Unread
     from podfence.analysis.view import View
     from podfence.policy.options import Options
@@ -58,7 +59,8 @@ class Question:
 
     `blocks` are the combinations asked for, disjoint in their destinations. `ports_into` gives the ports
     asked about for a destination class (None for an address). `hidden`: the destinations are reached through a Service
-    behind which addresses outside may show as a node's (semantics 7.9). `no_pods`: both ends are addresses.
+    behind which addresses outside may show as a node's (semantics 7.9). `no_pods`: both ends are addresses. `limit`:
+    they are behind a load balancer that may limit its sources.
     """
 
     blocks: tuple[tuple[int, int], ...]
@@ -69,6 +71,7 @@ class Question:
     ports_into: Callable[[int | None], PortSet]
     hidden: bool = False
     no_pods: bool = False
+    limit: Limit | None = None
 
 
 def lines(
@@ -87,6 +90,8 @@ def lines(
     incoming = _outside(reach, Direction.INGRESS, question, view.engine.options, doubts, unread)
     if question.hidden:
         incoming = _behind_nodes(view, question, incoming, unread)
+    if question.limit is not None:
+        incoming = question.limit.of_addresses(incoming)
     outgoing = _outside(reach, Direction.EGRESS, question, view.engine.options, doubts, unread)
     result = list(_everything_first(view.index.all, pods, incoming))
     result += [Line(0, addresses, bits, AddressSet.EMPTY, p, d) for (addresses, p, d), bits in incoming.items() if bits]
@@ -118,7 +123,7 @@ def _between_pods(
 ) -> dict[tuple[int, PortSet, str], int]:
     scenarios = doubts.scenarios
     found: dict[tuple[int, PortSet, str], int] = defaultdict(int)
-    known: dict[_Vector, _Said] = {}
+    known: dict[_Vector, tuple[dict[Family, Extent], _Said]] = {}
     total = sum(destinations.bit_count() for destinations, sources in question.blocks if sources)
     done = 0
     for destinations, sources in _chunks(question.blocks):
@@ -143,8 +148,10 @@ def _between_pods(
                 wanted = ports & asked
                 if not wanted:
                     continue
-                for part in _parts(bits, reach, scenarios[0], number):
-                    found[part, wanted, depends] |= 1 << number
+                limit = question.limit
+                for some, why in ((bits, depends),) if limit is None else limit.of_pods(bits, depends):
+                    for part in _parts(some, reach, scenarios[0], number):
+                        found[part, wanted, why] |= 1 << number
     return _joined(found)
 
 
@@ -193,7 +200,7 @@ def _combine(
     universes: list[int],
     rows: list[Partition | None],
     sources: int,
-    known: dict[_Vector, _Said],
+    known: dict[_Vector, tuple[dict[Family, Extent], _Said]],
 ) -> Iterator[tuple[PortSet, int, str]]:
     """Yield (ports, sources, what it depends on) of one destination from its answer in each scenario.
 
@@ -209,14 +216,14 @@ def _combine(
     for universe, row in zip(universes, rows, strict=True):
         blocks = [piece for bits, vector in blocks for piece in _refine(bits, vector, universe, row)]
     for bits, vector in blocks:
-        said = known.get(vector)
-        if said is None:
-            extents = _extents(scenarios, vector)
-            is_open = any(item.low != item.high for item in extents.values())
-            said = known[vector] = (is_open, tuple(outcomes(extents, "")))
-        is_open, firm = said
+        found = known.get(vector)
+        if found is None:
+            bounds = _extents(scenarios, vector)
+            is_open = any(item.low != item.high for item in bounds.values())
+            found = known[vector] = bounds, (is_open, tuple(outcomes(bounds, "")))
+        bounds, (is_open, firm) = found
         doubtful = bits if is_open else bits & unsure
-        for apart, settled in doubts.settled(number, doubtful) if doubtful else ():
+        for apart, settled in doubts.settled(number, doubtful, bounds) if doubtful else ():
             yield from ((ports, apart, why) for ports, why in settled.outcomes)
         if bits ^ doubtful:
             yield from ((ports, bits ^ doubtful, why) for ports, why in firm)

@@ -114,8 +114,12 @@ class Namer:
         if with_open:
             rest &= ~opened
         spaces = []
-        for name in sorted(self._index.namespaces_of(rest)):
+        left = rest
+        while left:
+            # Of each namespace one class is looked at: most sets are of whole namespaces.
+            name = self._index.classes[(left & -left).bit_length() - 1].namespace
             inside = self._index.in_namespace(name)
+            left &= ~inside
             if not inside & ~(rest | optional) and self._count[name] > 1:
                 spaces.append(name)
                 rest &= ~inside
@@ -125,7 +129,7 @@ class Namer:
             all_addresses=outside,
             internet=internet,
             open_pods=with_open,
-            namespaces=tuple(spaces),
+            namespaces=tuple(sorted(spaces)),
             workloads=self.names(rest),
             addresses=blocks,
         )

@@ -178,10 +178,18 @@ def _between(engine: Engine, left: _Group, right: _Group, source: str, destinati
         for b, b_addresses in _ends(engine, other):
             if not (_family(a) == _family(b) or _is_loopback(a) or _is_loopback(b)):
                 continue
-            if isinstance(b, AddressEnd) and other.named and isinstance(a, PodEnd):
+            if isinstance(b, AddressEnd) and other.named and not isinstance(a, AddressEnd):
                 b = _perhaps_service(engine, b)  # noqa: PLW2901  the same end, with what is not known of it
             pair = Pair(a, b, _name(one, source), _name(other, destination), a_addresses or b_addresses)
             yield from _by_node(pair) if engine.world.is_open("Pod") else (pair,)
+
+
+def may_be_service_address(engine: Engine, end: Endpoint) -> bool:
+    """Return whether an end is a single address of nobody that may be a Service's (semantics 13.8)."""
+    if not isinstance(end, AddressesEndpoint):
+        return False
+    (first, _), (_, last) = end.addresses.spans[0], end.addresses.spans[-1]
+    return first == last and first in engine.world.service_addresses()
 
 
 def _perhaps_service(engine: Engine, end: AddressEnd) -> AddressEnd:
@@ -226,9 +234,9 @@ def _representatives(left: _Group, right: _Group) -> tuple[_Group, _Group]:
 
 
 def unread_end(engine: Engine, number: int) -> PodEnd | None:
-    """Return the pod that an endpoint says has an address, of which nothing else is known (semantics 13.7)."""
-    key = engine.world.unread_pod(number)
-    return PodEnd(Member(key, None, {}, (), (number,)), number, family_of(number), more=True) if key else None
+    """Return the pod that only an endpoint tells of, and that has an address (semantics 13.7)."""
+    member = engine.world.unread_pod(number)
+    return PodEnd(member, number, family_of(number), more=True) if member else None
 
 
 def _ends(engine: Engine, group: _Group) -> Iterable[tuple[End, AddressSet | None]]:

@@ -62,13 +62,15 @@ class _Places(NamedTuple):
     backend: str
 
 
-def arrivals(engine: Engine, pair: Pair, ports: PortSet, entry: Entry, asked: PortSet) -> Iterator[Step]:
+def arrivals(
+    engine: Engine, pair: Pair, ports: PortSet, entry: Entry, asked: PortSet, beside: str = ""
+) -> Iterator[Step]:
     """Yield what a connection to a port of a node may become, one for each place where the pods may run.
 
     `pair` is the connection from its source straight to the pod that answers, `ports` those of the pod, and `asked`
-    those of the node.
+    those of the node. If what answers is an address outside, it is `beside` the node that its endpoint names.
     """
-    places = list(dict.fromkeys(_places(pair, entry, is_open=engine.world.is_open("Pod"))))
+    places = list(dict.fromkeys(_places(pair, entry, beside, is_open=engine.world.is_open("Pod"))))
     matter = tuple(node_of(name) for name in _unplaced(pair, entry))
     for place in places:
         step = _arrival(engine, pair, ports, entry, asked, place)
@@ -104,7 +106,7 @@ def _where(pair: Pair, place: _Places) -> str:
     return f"where {' and '.join(texts)}" if texts else ""
 
 
-def _places(pair: Pair, entry: Entry, *, is_open: bool) -> Iterator[_Places]:
+def _places(pair: Pair, entry: Entry, beside: str, *, is_open: bool) -> Iterator[_Places]:
     """Yield where the two may run; where pods are all there are, one without a node runs on none that is known."""
     source, end, near = pair.source, pair.destination, entry.name
     if isinstance(source, AddressEnd):
@@ -116,10 +118,10 @@ def _places(pair: Pair, entry: Entry, *, is_open: bool) -> Iterator[_Places]:
         # A node that is not named is any but the pod's own.
         sources = [known] if known else [near, _ELSEWHERE] if is_open and entry.node.node else [_ELSEWHERE]
     for where in sources:
-        if isinstance(end, AddressEnd):
-            yield _Places(where, "")
-        elif name := _node_of(end):
+        if name := beside if isinstance(end, AddressEnd) else _node_of(end):
             yield from (_Places(where, at) for at in _known(name, source, entry, is_open=is_open))
+        elif isinstance(end, AddressEnd):
+            yield _Places(where, "")
         elif entry.host_port and _is_everywhere(end):
             yield _Places(where, near)
         elif is_open:

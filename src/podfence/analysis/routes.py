@@ -133,8 +133,8 @@ def _by_address(engine: Engine, destination: Endpoint) -> Iterator[Route]:
         case _:
             return
     for service in engine.state.services.values():
-        if not numbers.isdisjoint(numbers_of(service.external_addresses)):
-            end = ServiceEndpoint(f"{display_name(service.key)} ({destination.name})", service)
+        if there := numbers.intersection(numbers_of(service.external_addresses)):
+            end = ServiceEndpoint(f"{display_name(service.key)} ({destination.name})", service, min(there))
             for port in service.ports:
                 yield _route(engine, end, port, PortSet.single(port.protocol, port.port), None, destination)
 

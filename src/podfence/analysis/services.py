@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, PodsEndpoint, ServiceEndpoint, address_end
 from podfence.cluster.members import Member, display_name
-from podfence.cluster.services import backends, selected, target_number
+from podfence.cluster.services import ENDPOINT, backends, selected, target_number
 from podfence.errors import EndpointError
 from podfence.kube.objects import Key
 from podfence.policy.ends import NodeEnd
@@ -31,12 +31,14 @@ OTHER_NODE = "another node"
 class Target(Struct, frozen=True):
     """One backend of a Service with the ports, after translation, that the ports asked about lead to.
 
-    It is `unread` if it is a pod that is only named, and may have any labels (semantics 13.7).
+    It is `unread` if it is a pod that is only named, and may have any labels (semantics 13.7). `node` is the node that
+    its endpoint names.
     """
 
     endpoint: Endpoint
     ports: PortSet
     unread: bool = False
+    node: str = ""
 
 
 def refuse_as_source(endpoint: Endpoint | None) -> None:
@@ -70,19 +72,20 @@ def targets(engine: Engine, destination: ServiceEndpoint, port: ServicePort) -> 
             endpoint = address_end(state, backend.address)
         else:
             continue
-        unread = bool(backend.pod) and isinstance(endpoint, AddressesEndpoint) and engine.world.is_open("Pod")
-        if unread:
-            endpoint = _named_pod(destination.service, backend)
-        found.setdefault((endpoint.name, str(ports)), Target(endpoint, ports, unread))
+        unread = isinstance(endpoint, AddressesEndpoint) and engine.world.is_open("Pod")
+        pod = _unread_pod(destination, backend) if unread else None
+        found.setdefault((endpoint.name, str(ports)), Target(pod or endpoint, ports, pod is not None, backend.node))
     return list(found.values())
 
 
-def _named_pod(service: Service, backend: ServiceBackend) -> PodsEndpoint:
-    """Return a pod that was not read, by what an endpoint and the selector of its Service say of it."""
-    key = Key("Pod", service.namespace, backend.pod)
-    addresses = () if backend.address is None else (backend.address,)
-    member = Member(key, None, service.selector or {}, (), addresses)
-    return PodsEndpoint(display_name(key), (member,), hypothetical=True)
+def _unread_pod(destination: ServiceEndpoint, backend: ServiceBackend) -> PodsEndpoint | None:
+    """Return a pod that was not read, by what its endpoint and the selector of its Service say; None if it is none."""
+    key = backend.unread
+    if key is None or backend.address is None:
+        return None
+    member = Member(key, None, destination.service.selector or {}, (), (backend.address,), node=backend.node)
+    name = f"a pod of {destination.name} ({key.name})" if key.kind == ENDPOINT else display_name(key)
+    return PodsEndpoint(name, (member,), hypothetical=True)
 
 
 def translation(state: ClusterState, destination: ServiceEndpoint, port: PortQuestion) -> str:

@@ -6,12 +6,10 @@ What was read still is worth knowing, so a line tells it apart: what was read al
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from podfence.policy import unknown
-from podfence.policy.verdict import first_place
 from podfence.sets import PortSet
 
 if TYPE_CHECKING:
@@ -23,12 +21,17 @@ if TYPE_CHECKING:
     from podfence.policy.reach import Partition
     from podfence.policy.verdict import Dependency
 
+_CLAUSE: Final = "depends on policies that were not read"
+
 Piece = tuple[PortSet, int, str]
 """Ports, sources, and what the connections of one destination depend on, "" for nothing."""
 
 
 class Unread:
-    """The classes of a view about which policies may say anything that nobody has read."""
+    """The classes of a view about which policies may say anything that nobody has read.
+
+    The first line of an answer names where these policies may lie, and so no line of a listing names it again.
+    """
 
     def __init__(self, view: View, *, overlapping: bool = False) -> None:
         """Look at the namespaces of all classes.
@@ -38,28 +41,23 @@ class Unread:
         """
         self._view = view
         self.overlapping = overlapping
-        self._by_gaps: dict[tuple[Gap, ...], int] = defaultdict(int)
+        self._gaps: dict[Gap, None] = {}
         self.bits = 0
         for name in sorted(view.index.namespaces_of(view.index.all)):
             gaps = view.engine.world.unread(name)
             if gaps:
-                self._by_gaps[gaps] |= view.index.in_namespace(name)
+                self._gaps.update(dict.fromkeys(gaps))
                 self.bits |= view.index.in_namespace(name)
 
     @property
     def unknown(self) -> tuple[Dependency, ...]:
         """Return what was not read, each once."""
-        return tuple(unknown.unread(gap.what, gap.remedy) for gap in self._several(self._by_gaps))
-
-    def _several(self, groups: Iterable[tuple[Gap, ...]]) -> tuple[Gap, ...]:
-        return tuple(dict.fromkeys(gap for gaps in groups for gap in gaps))
-
-    def _of(self, number: int) -> tuple[Gap, ...]:
-        return self._view.engine.world.unread(self._view.index.classes[number].namespace)
+        return tuple(unknown.unread(gap.what, gap.remedy) for gap in self._gaps)
 
     def about(self, number: int, other: str = "") -> str:
         """Return the clause for a class and addresses outside or pods of another namespace, "" if all was read."""
-        return _clause(self._several((self._of(number), self._view.engine.world.unread(other) if other else ())))
+        elsewhere = other and self._view.engine.world.unread(other)
+        return _CLAUSE if self.bits >> number & 1 or elsewhere else ""
 
     def told(self, destination: int, sources: int, pieces: Iterable[Piece], possible: Partition) -> Iterator[Piece]:
         """Yield the connections of a destination as what was read says, and those that it denies and others may not.
@@ -79,13 +77,11 @@ class Unread:
 
     def _apart(self, destination: int, sources: int) -> Iterator[tuple[int, str]]:
         """Yield sources with the clause for connections with a destination."""
-        own = self._of(destination)
-        rest = sources & ~self.bits
-        if rest:
-            yield rest, _clause(own)
-        for gaps, bits in self._by_gaps.items():
-            if bits & sources:
-                yield bits & sources, _clause(self._several((own, gaps)))
+        concerned = sources if self.bits >> destination & 1 else sources & self.bits
+        if concerned:
+            yield concerned, _CLAUSE
+        if sources ^ concerned:
+            yield sources ^ concerned, ""
 
 
 def as_read(clause: str, depends: str) -> str:
@@ -100,12 +96,6 @@ def told_once(lines: Sequence[Line]) -> list[Line]:
     known = set(lines)
     allowed = {line: replace(line, depends=as_read(line.depends, "")) for line in lines if line.depends}
     return [line for line in lines if allowed.get(line) not in known]
-
-
-def _clause(gaps: tuple[Gap, ...]) -> str:
-    if not gaps:
-        return ""
-    return f"depends on policies that were not read: {first_place([gap.what for gap in gaps])}"
 
 
 def _without(item: tuple[int, PortSet], sources: int, ports: PortSet) -> Iterator[tuple[int, PortSet]]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -19,18 +19,23 @@ if TYPE_CHECKING:
     from podfence.kube.objects import Backend, EndpointPort, EndpointSlice, Service, ServicePort
 
 
+ENDPOINT: Final = "Endpoint"
+"""The kind in the key of a pod of which nothing is known but that an endpoint has its address."""
+
+
 class ServiceBackend(Struct, frozen=True):
     """One place a Service sends a port to: a member, or an address that is no pod.
 
-    `protocol` and `number` are those of the backend, after translation (semantics 5.2). `pod` is the name of a pod of
-    the Service's namespace that the address is said to be of, and that was not read.
+    `protocol` and `number` are those of the backend, after translation (semantics 5.2). `unread` names the pod that
+    the address is said to be of, if that was not read, and `node` is the node that its endpoint names.
     """
 
     member: Member | None
     address: int | None
     protocol: str
     number: int
-    pod: str = ""
+    unread: Key | None = None
+    node: str = ""
 
 
 def backends(state: ClusterState, service: Service, port: ServicePort) -> list[ServiceBackend]:
@@ -58,8 +63,10 @@ def backends(state: ClusterState, service: Service, port: ServicePort) -> list[S
                 )
                 address = None if member or not numbers else numbers[0]
                 if backend.ready and (member or address is not None):
-                    pod = "" if member else backend.pod
-                    found.append(ServiceBackend(member, address, endpoint.protocol, endpoint.number, pod))
+                    unread = None if member else _unread(piece.namespace, backend, service)
+                    found.append(
+                        ServiceBackend(member, address, endpoint.protocol, endpoint.number, unread, backend.node)
+                    )
     return found
 
 
@@ -72,16 +79,28 @@ def recorded(state: ClusterState, namespace: str, name: str) -> Iterable[Endpoin
     return endpoints.slices if endpoints is not None else ()
 
 
-def unread_pods(state: ClusterState) -> dict[int, Key]:
-    """Return the pods that endpoints name and that were not read, by their addresses (semantics 13.7)."""
+def unread_pods(state: ClusterState) -> dict[int, Member]:
+    """Return the pods that only endpoints tell of, by their addresses, each with nothing but that (semantics 13.7)."""
     pieces = (*state.slices.values(), *(piece for item in state.endpoints.values() for piece in item.slices))
     return {
-        number: key
+        number: Member(key, None, {}, (), (number,), node=backend.node)
         for piece in pieces
+        for service in [state.services.get(Key("Service", piece.namespace, piece.service))]
         for backend in piece.backends
-        if backend.pod and (key := Key("Pod", piece.namespace, backend.pod)) not in state.pods
+        if (key := _unread(piece.namespace, backend, service)) and key not in state.pods
         for number in numbers_of(backend.addresses)
     }
+
+
+def _unread(namespace: str, backend: Backend, service: Service | None) -> Key | None:
+    """Return the pod that an endpoint is of, by its name; by its address, if its Service selects pods.
+
+    A cluster makes the endpoints of such a Service of nothing but pods.
+    """
+    if backend.pod:
+        return Key("Pod", namespace, backend.pod)
+    selects = service is not None and service.selector is not None
+    return Key(ENDPOINT, namespace, backend.addresses[0]) if selects and backend.addresses else None
 
 
 def selected(state: ClusterState, service: Service) -> list[Member]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from podfence.kube import objects, wire_cluster
 from podfence.kube.convert import labels_of, owner_of, present, texts_of
+from podfence.kube.validation.cidr import parse_block
 from podfence.sets.addresses import parse_address
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ def service(written: wire_cluster.Service, identity: Identity) -> objects.Servic
     addresses = present(spec.cluster_ips or ()) or present([spec.cluster_ip])
     balancer = written.status.load_balancer if written.status is not None else None
     # What a load balancer does that is a proxy of its own, nodes do not take over (semantics 7.16).
-    given = (item.ip for item in (balancer and balancer.ingress) or () if item and item.ip_mode != "Proxy")
-    outside = [*(spec.external_ips or ()), *given]
+    given = present([item.ip for item in (balancer and balancer.ingress) or () if item and item.ip_mode != "Proxy"])
+    outside = [*present(spec.external_ips or ()), *given]
     return objects.Service(
         namespace=identity.namespace,
         name=identity.name,
@@ -46,12 +47,21 @@ def service(written: wire_cluster.Service, identity: Identity) -> objects.Servic
         selector=texts_of(spec.selector) if spec.selector and kind != "ExternalName" else None,
         ports=tuple([_service_port(port) for port in spec.ports or () if port is not None]),
         addresses=tuple([text for text in addresses if text != "None"]),
-        external_addresses=tuple(dict.fromkeys(present(outside))),
+        external_addresses=tuple(dict.fromkeys(outside)),
+        balancer_addresses=given,
+        source_ranges=tuple(_ranges(spec.load_balancer_source_ranges or ())) if kind == "LoadBalancer" else (),
         external_traffic_policy=spec.external_traffic_policy or "Cluster",
         headless="None" in addresses,
         publish_not_ready=bool(spec.publish_not_ready_addresses),
         origin=identity.origin,
     )
+
+
+def _ranges(texts: Iterable[str | None]) -> Iterator[str]:
+    """Yield CIDRs in their canonical form; a server takes them with spaces around."""
+    for text in present(texts):
+        block = parse_block(text.strip())
+        yield block.text if block else text
 
 
 def _service_port(written: wire_cluster.ServicePort) -> objects.ServicePort:
@@ -117,7 +127,7 @@ def _addressed(
         if address is not None:
             target = address.target_ref
             pod = (target.name or "") if target is not None and target.kind == "Pod" else ""
-            yield objects.Backend(addresses=present([address.ip]), pod=pod, ready=ready)
+            yield objects.Backend(addresses=present([address.ip]), pod=pod, ready=ready, node=address.node_name or "")
 
 
 def _service_owner(meta: wire.Meta | None) -> str:
@@ -131,6 +141,7 @@ def _backend(written: wire_cluster.Endpoint) -> objects.Backend:
         addresses=present(written.addresses or ()),
         pod=(target.name or "") if target is not None and target.kind == "Pod" else "",
         ready=conditions is None or conditions.ready is not False,
+        node=written.node_name or "",
     )
 
 

@@ -210,7 +210,8 @@ class ServicePort(msgspec.Struct, frozen=True, gc=False):
 class Service(Namespaced, frozen=True, kw_only=True):
     """A Service; `selector` is None when it has none, and its backends come from EndpointSlices then.
 
-    `external_addresses` are those that nodes translate: not those of a load balancer that is a proxy.
+    `external_addresses` are those that nodes translate: not those of a load balancer that is a proxy. Of these,
+    `balancer_addresses` are a load balancer's, to which `source_ranges` say who may connect, if there are any.
     """
 
     type: str = "ClusterIP"
@@ -218,6 +219,8 @@ class Service(Namespaced, frozen=True, kw_only=True):
     ports: tuple[ServicePort, ...] = ()
     addresses: tuple[str, ...] = ()
     external_addresses: tuple[str, ...] = ()
+    balancer_addresses: tuple[str, ...] = ()
+    source_ranges: tuple[str, ...] = ()
     external_traffic_policy: str = "Cluster"
     headless: bool = False
     publish_not_ready: bool = False
@@ -232,11 +235,12 @@ class EndpointPort(msgspec.Struct, frozen=True, gc=False):
 
 
 class Backend(msgspec.Struct, frozen=True, gc=False):
-    """An endpoint of an EndpointSlice: its addresses, and the pod it names, if any."""
+    """An endpoint of an EndpointSlice: its addresses, and the pod and the node that it names, if any."""
 
     addresses: tuple[str, ...]
     pod: str = ""
     ready: bool = True
+    node: str = ""
 
 
 class EndpointSlice(Namespaced, frozen=True, kw_only=True):

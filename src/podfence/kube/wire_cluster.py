@@ -34,6 +34,7 @@ class ServiceSpec(Fields):
     cluster_ips: Strings | None = msgspec.field(default=None, name="clusterIPs")
     external_ips: Strings | None = msgspec.field(default=None, name="externalIPs")
     external_traffic_policy: str | None = None
+    load_balancer_source_ranges: Strings | None = None
     publish_not_ready_addresses: bool | None = None
 
 
@@ -83,6 +84,7 @@ class Endpoint(Fields):
     addresses: Strings | None = None
     conditions: EndpointConditions | None = None
     target_ref: TargetReference | None = None
+    node_name: str | None = None
 
 
 class EndpointPort(Fields):
@@ -106,6 +108,7 @@ class EndpointAddress(Fields):
 
     ip: str | None = None
     target_ref: TargetReference | None = None
+    node_name: str | None = None
 
 
 class EndpointSubset(Fields):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from podfence.cluster.controllers import ALIKE, UNKNOWN, is_unknown
 from podfence.cluster.members import display_name
 from podfence.cluster.selection import Selection, may_hold
+from podfence.cluster.services import ENDPOINT
 from podfence.policy import unknown
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
 from podfence.policy.engine import Bound, kind_of
@@ -331,6 +332,8 @@ def _name(end: PodEnd) -> str:
 def _backends(end: PodEnd) -> Dependency:
     if end.member.key.kind == "Pod":
         return unknown.unread_pod(display_name(end.member.key))
+    if end.member.key.kind == ENDPOINT:
+        return unknown.unread_endpoint(end.member.namespace, end.member.key.name)
     return unknown.backends(f"{end.member.namespace}/{end.member.key.name}")
 
 

@@ -132,6 +132,14 @@ class Options:
         meaning="the source of outside traffic to a NodePort or LoadBalancer Service (externalTrafficPolicy Cluster): "
         "its own or a node's address, or undefined where they differ",
     )
+    source_ranges: str = _choice(
+        "depends",
+        "enforced",
+        "ignored",
+        rule="7.17",
+        meaning="whether sources outside loadBalancerSourceRanges of a Service can connect to its load balancer: no "
+        "(enforced), yes (ignored), or undefined",
+    )
     end_port: str = _choice(
         "range",
         "first",

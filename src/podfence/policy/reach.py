@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from podfence.cluster.selection import Selection, may_match
+from podfence.cluster.state import NAME_LABEL
 from podfence.policy.engine import Bound, settle
 from podfence.policy.ordered import ORDER, Cells, Ranked, Rulings, decided, isolated, ruled
 from podfence.policy.tiers import Step
@@ -28,9 +29,13 @@ if TYPE_CHECKING:
 
     from podfence.cluster.classes import ClassIndex
     from podfence.cluster.pod_class import PodClass
+    from podfence.kube.objects import Selector
     from podfence.policy.engine import Engine
     from podfence.policy.grants import Grant, PortName
     from podfence.sets.addresses import Family
+
+_BY_NAME = (NAME_LABEL, "In")
+"""The key and the operator of a requirement that names namespaces."""
 
 Partition = dict[PortSet, int]
 """Disjoint sets of classes (bits), by the ports they have."""
@@ -42,9 +47,12 @@ _Ports = tuple[PortSet, tuple["PortName", ...], str | None]
 _Piece = tuple[int, _Ports]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Scenario:
-    """One way to take what is open: the address family that is used, and the bound (see `Engine`)."""
+    """One way to take what is open: the address family that is used, and the bound (see `Engine`).
+
+    It is equal to itself alone: what is known in it is looked up all the time.
+    """
 
     family: Family
     bound: Bound
@@ -74,6 +82,7 @@ class Reach:
         self._index = index
         self._sides = {direction: _Side() for direction in Direction}
         self._open: dict[Selection, tuple[int, int]] = {}
+        self._open_spaces: dict[Selector, int] = {}
         self._peers: dict[tuple[Selection | AddressSet | None, Scenario], int] = {}
         spaces = sorted(index.namespaces_of(index.all)) if engine.world else ()
         self.unknown_spaces = tuple(name for name in spaces if engine.world.has_unknown_labels(name))
@@ -301,15 +310,27 @@ class Reach:
             return bits
         known = self._open.get(selection)
         if known is None:
-            inside = 0
-            for name in self.unknown_spaces:
-                labels = self._engine.state.labels_of_namespace(name)
-                if may_match(selection.namespaces, dict(labels), whole=False) is None:
-                    inside |= self._index.in_namespace(name)
+            inside = self._may_be_in(selection.namespaces)
             meant = self._index.bits(Selection(None, None, selection.pods)) & inside if inside else 0
             known = self._open[selection] = (inside, meant)
         inside, meant = known
         return bits & ~inside | (meant if bound is Bound.OPTIMISTIC else 0)
+
+    def _may_be_in(self, namespaces: Selector) -> int:
+        """Return the classes of the namespaces of unknown labels that a selector may mean."""
+        found = self._open_spaces.get(namespaces)
+        if found is None:
+            found = 0
+            # Their names are known, and most selectors ask for these.
+            named = [{*term.values} for term in namespaces.requirements if (term.key, term.operator) == _BY_NAME]
+            for name in self.unknown_spaces:
+                if not all(name in values for values in named):
+                    continue
+                labels = self._engine.state.labels_of_namespace(name)
+                if may_match(namespaces, dict(labels), whole=False) is None:
+                    found |= self._index.in_namespace(name)
+            self._open_spaces[namespaces] = found
+        return found
 
     def _by_ports(self, pieces: list[_Piece], pod_class: PodClass, others: Partition | None = None) -> Partition:
         """Join pieces and others with equal ports, names looked up on the destination; the sets may overlap."""

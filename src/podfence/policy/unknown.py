@@ -95,6 +95,16 @@ def unread_pod(name: str) -> Dependency:
     )
 
 
+def unread_endpoint(namespace: str, address: str) -> Dependency:
+    """Return the labels and ports of a pod of which an endpoint gives nothing but its address (semantics 13.7)."""
+    return Dependency(
+        Matter.BACKENDS,
+        f"the labels and ports of the pod with address {address}, which was not read",
+        object=f"{namespace}/{address}",
+        supply=f"give it: kubectl get pods -n {namespace} -o yaml",
+    )
+
+
 def _its_pods(name: str) -> str:
     return f"give its pods: kubectl get pods -n {name.partition('/')[0]} -o yaml"
 

@@ -19,14 +19,22 @@ from podfence.sets.addresses import family_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from podfence.cluster.members import Member
     from podfence.cluster.state import ClusterState
-    from podfence.kube.objects import Key, NetworkPolicy
+    from podfence.kube.objects import NetworkPolicy
     from podfence.kube.omissions import Gap
     from podfence.policy.options import Options
     from podfence.sets.addresses import Family
 
 BORN_WITH: Final = frozenset({"default", "kube-public", "kube-node-lease"})
 """Namespaces that every cluster has, with no label but their name."""
+
+_FAMILIES: Final[dict[str, tuple[str, tuple[Family, ...]]]] = {
+    "ipv4": ("an IPv4 address", (4,)),
+    "ipv6": ("an IPv6 address", (6,)),
+    "dual": ("an IPv4 and an IPv6 address", (4, 6)),
+}
+"""What the option `pod-families` means, in words."""
 
 UnsetKind = Literal["Pod", "Node", "AnyNode"]
 """The kinds of ends of which no address may be known; of the last it is not known which node it is."""
@@ -57,7 +65,7 @@ class World:
         self._open = frozenset(opened) - frozenset(closed_kinds(options.world))
         self._unread = unread
         self._asked = AddressSet.EMPTY
-        self._recorded: dict[int, Key] | None = None
+        self._recorded: dict[int, Member] | None = None
         self._unset: dict[tuple[tuple[str, ...], Family, bool], AddressSet] = {}
         self._holding: dict[tuple[AddressSet, UnsetKind, Family], bool | None] = {}
 
@@ -163,8 +171,8 @@ class World:
         # Nodes tell the ranges of both families, or of one: then nothing is known of the other.
         return told if _union(told) & (AddressSet.V4 if family == 4 else AddressSet.V6) else _POD_RANGES
 
-    def unread_pod(self, address: int) -> Key | None:
-        """Return the pod that an endpoint says has an address, if that pod was not read (semantics 13.7)."""
+    def unread_pod(self, address: int) -> Member | None:
+        """Return the pod that only an endpoint tells of, and that has an address (semantics 13.7)."""
         if "Pod" not in self._open:
             return None
         if self._recorded is None:
@@ -187,8 +195,13 @@ class World:
         if "Pod" in self._open:
             yield "no webhook and no other controller adds labels to the objects that were read"
             yield "pods that were not read, behind a Service of which none was read, are not of hostNetwork"
-            ranges = {text: None for family in (4, 6) for text in self._pod_ranges(family)}
-            yield f"pods without an address have one of {', '.join(ranges)} that no /32 or /128 block names"
+            families, ranges = _FAMILIES[self._options.pod_families]
+            several = [text for family in ranges for text in self._pod_ranges(family) if (":" in text) == (family == 6)]
+            where = ", ".join(dict.fromkeys(several)) or "no known range"
+            yield (
+                f"a pod without an address has {families} (option pod-families) of {where}, "
+                "which no /32 or /128 block names"
+            )
         if "Service" in self._open:
             yield f"Services that were not read have addresses of {', '.join(self.service_addresses().cidrs())}"
         if self._open:

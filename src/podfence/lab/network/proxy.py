@@ -25,7 +25,10 @@ class Proxy:
     """What kube-proxy is on every node; for one thread at a time."""
 
     def __init__(self, plan: Plan, nodes: Sequence[tuple[str, int]]) -> None:
-        """Keep the nodes: the name of each, and a process in its network namespace. Nothing is touched yet."""
+        """Keep the nodes in the plan's order: the name of each, and a process in its network namespace.
+
+        Nothing is touched yet.
+        """
         self._plan = plan
         self._pids = dict(nodes)
         self._programmed: dict[str, ServiceTable] = {}
@@ -37,10 +40,11 @@ class Proxy:
         changed = 0
         endpoints = _udp_endpoints(ports)
         gone = self._endpoints - endpoints
-        for node, pid in self._pids.items():
+        for number, (node, pid) in enumerate(self._pids.items(), 1):
             # Kept only if all of it succeeds: else the next update makes the table anew.
             before = self._programmed.pop(node, None)
-            after = table(ports, node, self._plan)
+            own_pods = {family: self._plan.pod_range(number, family) for family in self._plan.families}
+            after = table(ports, node, self._plan, own_pods)
             pieces = list(changes(before, after))
             with inside(pid):
                 try:

@@ -23,7 +23,7 @@ from podfence.nft.sets import Map, Set
 from podfence.sets.addresses import family_of, format_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from podfence.cluster.members import Member
     from podfence.cluster.services import ServiceBackend
@@ -141,15 +141,15 @@ def _reached(backend: ServiceBackend) -> Iterator[Endpoint]:
     member = backend.member
     if member is None:
         if backend.address is not None:
-            yield Endpoint(backend.address, backend.number, "")
+            yield Endpoint(backend.address, backend.number, backend.node)
     elif _runs(member):
         for address in member.addresses:
             yield Endpoint(address, backend.number, member.node)
 
 
-def table(ports: Iterable[ProxiedPort], node: str, plan: Plan) -> ServiceTable:
-    """Return the whole table of a node."""
-    result = _NodeTable(node, plan)
+def table(ports: Iterable[ProxiedPort], node: str, plan: Plan, own_pods: Mapping[Family, str]) -> ServiceTable:
+    """Return the whole table of a node; `own_pods` are the addresses of its pods, a block or a set in nft's words."""
+    result = _NodeTable(node, plan, own_pods)
     for port in ports:
         result.put(port)
     return result.finish()
@@ -158,9 +158,10 @@ def table(ports: Iterable[ProxiedPort], node: str, plan: Plan) -> ServiceTable:
 class _NodeTable:
     """Makes one node's table."""
 
-    def __init__(self, node: str, plan: Plan) -> None:
+    def __init__(self, node: str, plan: Plan, own_pods: Mapping[Family, str]) -> None:
         self._node = node
         self._plan = plan
+        self._own_pods = own_pods
         self._result = ServiceTable()
         self._services: dict[Family, dict[Key, Element]] = {family: {} for family in plan.families}
         self._nowhere: dict[Family, dict[Key, Element]] = {family: {} for family in plan.families}
@@ -197,15 +198,15 @@ class _NodeTable:
     def _from_beyond(self, port: ProxiedPort, inside: str) -> list[str]:
         """Return what happens to connections through a node port or an external address.
 
-        Policy Local keeps the client's address, and so may use only what is on this node; connections of pods and
-        of the node itself go anywhere nevertheless, as with kube-proxy.
+        Policy Local keeps the client's address, and so may use only what is on this node; connections of its own pods
+        and of the node itself go anywhere nevertheless, as with kube-proxy (semantics 7.16).
         """
         if port.on:
             # Its pod is on this node, so what it answers comes by here.
             return [f"goto {inside}"]
         if not port.local:
             return [_MASQUERADE, f"goto {inside}"]
-        texts = [f"{_WORDS[family]} saddr {self._plan.pods(family)} goto {inside}" for family in self._plan.families]
+        texts = [f"{_WORDS[family]} saddr {self._own_pods[family]} goto {inside}" for family in self._plan.families]
         texts.append(f"fib saddr type local {_MASQUERADE} goto {inside}")
         for family in self._plan.families:
             texts += _balanced(port, port.of(family, self._node), family)
