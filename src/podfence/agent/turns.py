@@ -160,7 +160,7 @@ class Turns:
             self._not_before = self._clock() + REST * seconds
 
     def ended(self) -> None:
-        """Note that nothing of the last turn is left: if it did not take long, policies of its namespace do not wait."""
+        """Note that nothing of the last turn is left; if it did not take long, its namespace does not wait."""
         events, seconds = self._turn
         self._turn = (), 0.0
         if seconds <= LONG:
