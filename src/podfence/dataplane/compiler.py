@@ -8,27 +8,24 @@ import time
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from podfence.cluster.nodes import numbers_of
 from podfence.dataplane.backlog import Backlog
 from podfence.dataplane.enforceable import check_options
 from podfence.dataplane.groups import MOST_LISTED, Compiled, compile_group
 from podfence.dataplane.ownership import Ownership
 from podfence.dataplane.pieces import Memo
+from podfence.dataplane.places import Places
 from podfence.dataplane.program import GroupKey, NodeProgram, ProgramChange, SharedKey
 from podfence.dataplane.ranges import Tables
 from podfence.dataplane.references import References
 from podfence.dataplane.subjects import Subjects
 from podfence.kube.objects import Key, NetworkPolicy, Pod
-from podfence.sets import AddressSet
-from podfence.sets.addresses import family_of
-from podfence.sets.spans import normalize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
     from collections.abc import Set as AbstractSet
 
     from podfence.cluster.members import Member
-    from podfence.kube.objects import KubeObject, Node
+    from podfence.kube.objects import KubeObject
     from podfence.policy.model import Change, Model
     from podfence.policy.verdict import Direction
 
@@ -81,8 +78,6 @@ class Compiler:
         self._groups_of: dict[Key, dict[Direction, GroupKey]] = {}
         self._compiled: dict[GroupKey, Compiled] = {}
         self._groups_with: dict[Key, set[GroupKey]] = {}
-        self._own: dict[int, set[tuple[int, int]]] = {}
-        self._told: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
         self._group_users = References[GroupKey]()
         self._set_users = References[SharedKey]()
         self._pool_users = References[SharedKey]()
@@ -94,8 +89,9 @@ class Compiler:
                 self._take(member, pod_class.id)
         self._assign(self._local)
         self._compile(self._group_users, Memo())
-        self._place({address for key in self._local for address in self._owned.members[key].addresses})
-        self._look_at_nodes()
+        self._places = Places(self.program, model, node, self._owned, self._groups_of)
+        self._places.write({address for key in self._local for address in self._owned.members[key].addresses})
+        self._places.write_nodes()
 
     def follow(
         self, change: Change, *, only: type[KubeObject] | None = None, later: AbstractSet[str] = frozenset()
@@ -142,9 +138,9 @@ class Compiler:
         # Only now, for a set that goes on in another group keeps what is in it.
         groups_gone, sets = self._drop(gone)
         addresses.update(address for key in concerned for address in self._owned.members[key].addresses)
-        changed = self._place(addresses)
+        changed = self._places.write(addresses)
         if only is not Pod:
-            changed |= self._look_at_nodes()
+            changed |= self._places.write_nodes()
         return ProgramChange(frozenset(groups_gone | found[0]), frozenset(sets | found[1]), changed)
 
     @property
@@ -198,7 +194,8 @@ class Compiler:
         dropped = self._drop(empty)
         if not backlog:
             self._memo = Memo()
-        return ProgramChange(frozenset(groups | dropped[0]), frozenset(sets | dropped[1]), self._place(addresses))
+        changed = self._places.write(addresses)
+        return ProgramChange(frozenset(groups | dropped[0]), frozenset(sets | dropped[1]), changed)
 
     def late(self) -> set[Key]:
         """Return the policies of which not everything is in the program yet."""
@@ -366,69 +363,6 @@ class Compiler:
         if pools != wanted:
             self._owned.drop_pools(self._pool_users.move(pools, wanted))
         return changed
-
-    # Local addresses
-
-    def _place(self, addresses: Iterable[int]) -> frozenset[int]:
-        """Write down whose the addresses are, and in which groups; return those for which anything differs."""
-        program = self.program
-        changed: set[int] = set()
-        for address in addresses:
-            owner = self._owned.owner(address)
-            groups = self._groups_of.get(owner) if owner is not None else None
-            differs = (groups is not None) != (address in program.known)
-            if groups is None:
-                program.known.discard(address)
-            else:
-                program.known.add(address)
-            for direction, table in program.group_of.items():
-                group = groups.get(direction) if groups else None
-                differs |= table.get(address) != group
-                if group is None:
-                    table.pop(address, None)
-                else:
-                    table[address] = group
-            own: set[tuple[int, int]] = set()
-            if owner is not None and groups and self._options.hairpin == "allowed":
-                family = family_of(address)
-                own = {(address, other) for other in self._owned.of_pod(owner) if family_of(other) == family}
-            before = self._own.pop(address, set())
-            if before != own:
-                differs = True
-                program.own -= before
-                program.own |= own
-            if own:
-                self._own[address] = own
-            if differs:
-                changed.add(address)
-        node = self.model.state.nodes.get(self.node)
-        pod_range = _pod_range([] if node is None else [node])
-        changed |= _starts(pod_range, program.pod_range)
-        program.pod_range = pod_range
-        return frozenset(changed)
-
-    def _look_at_nodes(self) -> frozenset[int]:
-        """Write down the addresses of nodes and of their pods; return those for which anything differs."""
-        program, nodes = self.program, self.model.state.nodes.values()
-        told = [(node.addresses, node.pod_cidrs) for node in nodes]
-        if told == self._told:
-            return frozenset()
-        self._told = told
-        addresses = frozenset(number for node in nodes for number in numbers_of(node.addresses))
-        pod_ranges = _pod_range(nodes)
-        changed = addresses ^ program.nodes | _starts(pod_ranges, program.pod_ranges)
-        program.nodes, program.pod_ranges = addresses, pod_ranges
-        return changed
-
-
-def _pod_range(nodes: Iterable[Node]) -> AddressSet:
-    cidrs = (cidr for node in nodes for cidr in node.pod_cidrs)
-    return AddressSet(normalize(span for cidr in cidrs for span in AddressSet.cidr(cidr).spans))
-
-
-def _starts(one: AddressSet, other: AddressSet) -> set[int]:
-    """Return where ranges begin that are only in one of two sets."""
-    return {first for first, _ in set(one.spans) ^ set(other.spans)}
 
 
 _In = TypeVar("_In", Key, GroupKey)
