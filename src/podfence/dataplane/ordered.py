@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from podfence.cluster.classes import ClassIndex
     from podfence.dataplane.ownership import Ownership
     from podfence.dataplane.program import GroupKey, PortProgram
-    from podfence.policy.grants import CompiledPolicy, Grant, PortName
+    from podfence.policy.grants import CompiledPolicy, Grant
+    from podfence.policy.named_ports import PortName
     from podfence.policy.options import Options
 
 
@@ -117,7 +118,7 @@ class _Deciding:
         if policy.tier is Tier.NETWORK_POLICY and self._options.icmp == "denied":
             ports -= PortSet.OTHER
         if grant.names and self._key.direction is Direction.INGRESS:
-            ports |= own_ports(grant, self._key)
+            ports |= own_ports(grant, self._key, self._options)
         bits = self._index.bits(grant.peer) if isinstance(grant.peer, Selection) else None
         block = grant.peer if isinstance(grant.peer, AddressSet) else None
         if ports:

@@ -12,6 +12,7 @@ from podfence.cluster.selection import Selection
 from podfence.dataplane.program import SharedKey
 from podfence.dataplane.ranges import PolicyBlocks
 from podfence.policy.identity import RuleId, icmp_option
+from podfence.policy.named_ports import named_ports
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet
 from podfence.sets.layers import Layer, over, together
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from podfence.cluster.classes import ClassIndex
     from podfence.dataplane.program import Equal, GroupKey, PortProgram
     from podfence.dataplane.ranges import BlockLayer
-    from podfence.policy.grants import CompiledPolicy, Grant, PortName
+    from podfence.policy.grants import CompiledPolicy, Grant
+    from podfence.policy.named_ports import PortName
     from podfence.policy.options import Options
     from podfence.sets.layers import Cover
 
@@ -124,7 +126,7 @@ def _sort_policy(
         rule = RuleId(*policy.key, key.direction, grant.rule)
         ports = grant.ports - PortSet.OTHER if options.icmp == "denied" else grant.ports
         if grant.names and key.direction is Direction.INGRESS:
-            ports |= own_ports(grant, key)
+            ports |= own_ports(grant, key, options)
         if ports:
             if grant.peer is None:
                 anywhere.append(Layer((), ports.spans, rule))
@@ -145,13 +147,9 @@ def _sort_policy(
     return PolicyBlocks(layers, together([layer.cover for layer in anywhere]))
 
 
-def own_ports(grant: Grant, key: GroupKey) -> PortSet:
-    """Return the numbers that names have on the group's own pods (semantics 5.4)."""
-    found = PortSet.EMPTY
-    for name, protocol, number in key.ports:
-        if (name, protocol) in grant.names:
-            found |= PortSet.single(protocol, number)
-    return found
+def own_ports(grant: Grant, key: GroupKey, options: Options) -> PortSet:
+    """Return the numbers that names have on the group's own pods, of which the key has those that count (5.4)."""
+    return named_ports(((*port, False) for port in key.ports), grant.names, options)
 
 
 def resolutions(
@@ -178,11 +176,7 @@ def _everywhere(names: tuple[PortName, ...], index: ClassIndex, options: Options
     """Return the classes of all pods by what names of ports resolve to on them, those on which they do."""
     found: dict[PortSet, int] = defaultdict(int)
     for number, pod_class in index.classes.items():
-        ports = PortSet.union(
-            PortSet.single(protocol, port)
-            for name, protocol, port, sidecar in pod_class.ports
-            if (name, protocol) in names and not (sidecar and options.init_ports == "containers")
-        )
+        ports = named_ports(pod_class.ports, names, options)
         if ports:
             found[ports] |= 1 << number
     return found

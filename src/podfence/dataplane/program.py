@@ -17,8 +17,8 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.cluster.selection import Selection
-from podfence.policy.grants import PortName
 from podfence.policy.identity import RuleId
+from podfence.policy.named_ports import PortName
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet
 from podfence.sets.layers import Layer, together

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from podfence.dataplane.program import GroupKey
+from podfence.policy.named_ports import meant
 from podfence.policy.verdict import Direction
 
 if TYPE_CHECKING:
@@ -103,12 +104,7 @@ class Subjects:
         ports: set[tuple[str, str, int]] = set()
         if direction is Direction.INGRESS and pod_class.ports:
             names = {name for _, policy in policies for grant in policy.grants[direction] for name in grant.names}
-            containers_only = self._model.engine.options.init_ports == "containers"
-            ports = {
-                (name, protocol, number)
-                for name, protocol, number, sidecar in pod_class.ports
-                if (name, protocol) in names and not (sidecar and containers_only)
-            }
+            ports = {port[:3] for port in meant(pod_class.ports, names, self._model.engine.options)}
         return GroupKey(direction, pod_class.namespace, tuple(key for key, _ in policies), tuple(sorted(ports)))
 
 

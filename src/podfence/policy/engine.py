@@ -17,6 +17,7 @@ from podfence.cluster.selection import Selection, may_match
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
 from podfence.policy.grants import place_of
 from podfence.policy.legacy import compile_namespace
+from podfence.policy.named_ports import named_ports
 from podfence.policy.ruling import UNJUDGED, Admission, Ruling, Standing, behind, isolation
 from podfence.policy.subjects import Subjects
 from podfence.policy.tiers import TierRuling, decide, first_match
@@ -206,7 +207,11 @@ class Engine:
         if exemption := self.exemption(direction, subject, peer, Bound.PESSIMISTIC):
             return Ruling(PortSet.ALL, PortSet.ALL, exemption, tiers)
         found, lows, highs = [], [], []
+        unread = self.world.unread(subject.member.namespace)
         for tier in tiers:
+            if not (tier.sure or tier.maybe or unread):
+                found.append(tier)
+                continue
             if known is None:
                 admissions = tuple(self._admissions(tier.policies, direction, subject, peer))
             else:
@@ -216,7 +221,8 @@ class Engine:
             found.append(standing)
             lows.append(one)
             highs.append(other)
-        low, high = decide(lows), decide(highs)
+        low = decide(lows)
+        high = low if lows == highs else decide(highs)
         if isinstance(peer, AddressEnd) and peer.behind is not None:
             low, high = PortSet.EMPTY, PortSet.ALL if self.clusterwide else high
         if self.exemption(direction, subject, peer, Bound.OPTIMISTIC):
@@ -365,11 +371,8 @@ class Engine:
 
     def named_ports(self, member: Member, names: tuple[tuple[str, str], ...]) -> PortSet:
         """Return the numbers that names of ports have on a pod (semantics 5.4 to 5.6, 5.8)."""
-        found = PortSet.EMPTY
-        for port in member.ports:
-            if (port.name, port.protocol) in names and not (port.sidecar and self.options.init_ports == "containers"):
-                found |= PortSet.single(port.protocol, port.number)
-        return found
+        declared = ((port.name, port.protocol, port.number, port.sidecar) for port in member.ports)
+        return named_ports(declared, names, self.options)
 
     def assumed_families(self) -> tuple[Family, ...]:
         """Return the address families a pod without known addresses is taken to have."""

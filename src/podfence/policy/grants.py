@@ -14,6 +14,7 @@ from msgspec import Struct
 from podfence.cluster.selection import Selection
 from podfence.kube.objects import Key
 from podfence.policy.budget import NOTHING, Size
+from podfence.policy.named_ports import PortName
 from podfence.policy.tiers import Action
 from podfence.policy.verdict import Direction, Tier
 from podfence.sets import AddressSet, PortSet
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from podfence.kube.objects import NetworkPolicy, Peer, PolicyPort, Rule
     from podfence.kube.source import Origin
     from podfence.policy.options import Options
-
-PortName = tuple[str, str]
-"""A port's name and protocol."""
 
 
 class Source(Protocol):

@@ -82,10 +82,20 @@ def isolated(admitted: Iterable[tuple[PortSet, int]], peers: int, of: int, opene
     return found | {TierRuling(PortSet.EMPTY, PortSet.ALL): rest}
 
 
-def decided(tiers: Sequence[Rulings], peers: int) -> dict[PortSet, int]:
-    """Return disjoint sets of `peers` by the ports that all tiers in order allow, without those that have none."""
+def decided(
+    rules: Iterable[tuple[Tier, int, Step]], isolation: Rulings, peers: int, *, surely: bool
+) -> dict[PortSet, int]:
+    """Return disjoint sets of `peers` by the ports that all tiers in order allow, without those that have none.
+
+    `rules` are those of cluster-wide policies in their order, each with the peers (bits) that it matches, and
+    `isolation` is what NetworkPolicies rule.
+    """
+    steps: dict[Tier, list[tuple[int, Step]]] = {tier: [] for tier in ORDER}
+    for tier, matched, step in rules:
+        steps[tier].append((matched, step))
     together: dict[tuple[TierRuling, ...], int] = {(): peers}
-    for rulings in tiers:
+    for tier in ORDER:
+        rulings = isolation if tier is Tier.NETWORK_POLICY else ruled(steps[tier], peers, surely=surely)
         together = {
             (*before, ruling): there & bits
             for before, there in together.items()
@@ -98,3 +108,22 @@ def decided(tiers: Sequence[Rulings], peers: int) -> dict[PortSet, int]:
         if ports:
             found[ports] |= bits
     return found
+
+
+def outside(
+    rules: Sequence[tuple[Tier, AddressSet, Step]],
+    admitted: Sequence[tuple[PortSet, AddressSet]],
+    *,
+    is_isolated: bool,
+) -> dict[PortSet, AddressSet]:
+    """Return disjoint sets of addresses by the ports that all tiers allow with one class of pods.
+
+    `rules` are as for `decided`, and `admitted` is what NetworkPolicies admit if the class `is_isolated`.
+    """
+    cells = Cells([*(block for _, block in admitted), *(block for _, block, _ in rules)])
+    isolation = isolated(
+        ((ports, cells.bits(block)) for ports, block in admitted), cells.all, cells.all if is_isolated else 0, 0
+    )
+    matched = ((tier, cells.bits(block), step) for tier, block, step in rules)
+    found = decided(matched, isolation, cells.all, surely=True)
+    return {ports: cells.addresses(bits) for ports, bits in found.items()}

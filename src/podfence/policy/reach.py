@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from podfence.cluster.selection import Selection, may_match
 from podfence.cluster.state import NAME_LABEL
 from podfence.policy.engine import Bound, settle
-from podfence.policy.ordered import ORDER, Cells, Ranked, Rulings, decided, isolated, ruled
+from podfence.policy.named_ports import named_ports
+from podfence.policy.ordered import Ranked, decided, isolated, outside
 from podfence.policy.tiers import Step
 from podfence.policy.verdict import Direction, Tier
 from podfence.sets import AddressSet, PortSet, members
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from podfence.cluster.pod_class import PodClass
     from podfence.kube.objects import Selector
     from podfence.policy.engine import Engine
-    from podfence.policy.grants import Grant, PortName
+    from podfence.policy.grants import Grant
+    from podfence.policy.named_ports import PortName
     from podfence.sets.addresses import Family
 
 _BY_NAME = (NAME_LABEL, "In")
@@ -207,19 +209,19 @@ class Reach:
         """
         pod_class = self._index.classes[number]
         sending, taking = self._sides[Direction.EGRESS], self._sides[Direction.INGRESS]
+        is_sure = scenario.bound is Bound.PESSIMISTIC
         sent = self._by_ports(outgoing, pod_class).items()
-        egress = self._tiers(Direction.EGRESS, scenario, number, sources)
-        egress[Tier.NETWORK_POLICY] = isolated(sent, sources, sending.isolated, opened)
+        egress = isolated(sent, sources, sending.isolated, opened)
         taken = self._ingress(scenario, taking.by_subject.get(number, []), pod_class, sources).items()
-        ingress = self._tiers(Direction.INGRESS, scenario, number, sources)
-        here = [sources if bits >> number & 1 else 0 for bits in (taking.isolated, opened)]
-        ingress[Tier.NETWORK_POLICY] = isolated(taken, sources, *here)
-        one, other = (decided([side[tier] for tier in ORDER], sources) for side in (egress, ingress))
+        ingress = isolated(taken, sources, *(sources if b >> number & 1 else 0 for b in (taking.isolated, opened)))
+        one, other = (
+            decided(self._rules(direction, scenario, number), isolation, sources, surely=is_sure)
+            for direction, isolation in ((Direction.EGRESS, egress), (Direction.INGRESS, ingress))
+        )
         return self._meet(other, one, 0)
 
-    def _tiers(self, direction: Direction, scenario: Scenario, number: int, sources: int) -> dict[Tier, Rulings]:
-        """Return what cluster-wide policies rule of connections from `sources` to a class in a direction, by tier."""
-        steps: dict[Tier, list[tuple[int, Step]]] = defaultdict(list)
+    def _rules(self, direction: Direction, scenario: Scenario, number: int) -> Iterator[tuple[Tier, int, Step]]:
+        """Yield the rules of cluster-wide policies with the sources whose connections to a class they match."""
         for tier, subjects, grant in self._sides[direction].clusterwide:
             ports = self.ports_at(grant, self._index.classes[number])
             bounds = (self.peers(grant.peer, Scenario(scenario.family, bound)) for bound in Bound)
@@ -227,10 +229,8 @@ class Reach:
                 surely, perhaps = (subjects if peers >> number & 1 else 0 for peers in bounds)
             else:
                 surely, perhaps = (peers if subjects >> number & 1 else 0 for peers in bounds)
-            steps[tier].append((surely, Step(grant.action, ports, surely=True)))
-            steps[tier].append((perhaps & ~surely, Step(grant.action, ports, surely=False)))
-        is_sure = scenario.bound is Bound.PESSIMISTIC
-        return {tier: ruled(steps[tier], sources, surely=is_sure) for tier in ORDER}
+            yield tier, surely, Step(grant.action, ports, surely=True)
+            yield tier, perhaps & ~surely, Step(grant.action, ports, surely=False)
 
     def shared_sources(self, scenario: Scenario, destination: int) -> set[int]:
         """Return the sets of sources that a destination is likely to have in common with others.
@@ -348,12 +348,7 @@ class Reach:
         key = (ports, pod_class.ports)
         found = self._resolved.get(key)
         if found is None:
-            found = numbers
-            containers_only = self._engine.options.init_ports == "containers"
-            for name, protocol, number, sidecar in pod_class.ports:
-                if (name, protocol) in names and not (sidecar and containers_only):
-                    found |= PortSet.single(protocol, number)
-            self._resolved[key] = found
+            found = self._resolved[key] = numbers | named_ports(pod_class.ports, names, self._engine.options)
         return found
 
     def _meet(self, incoming: Partition, outgoing: Partition, open_sources: int) -> Partition:
@@ -410,7 +405,7 @@ class Reach:
                 ports = self._own_ports(direction, grant, number)
                 if icmp == "denied":
                     ports -= PortSet.OTHER
-                pieces[ports, AddressSet.ALL if grant.peer is None else grant.peer] = None
+                pieces[ports, _addresses(grant)] = None
         if icmp == "allowed":
             pieces[PortSet.OTHER, AddressSet.ALL] = None
         return tuple(pieces)
@@ -421,19 +416,16 @@ class Reach:
 
     def _outside_decided(self, direction: Direction, bound: Bound, number: int) -> AddressPartition:
         side = self._sides[direction]
-        admitted = self._from_outside(direction, bound, number) if side.isolated >> number & 1 else ()
+        is_isolated = bool(side.isolated >> number & 1)
         rules = [
-            (tier, AddressSet.ALL if grant.peer is None else grant.peer, grant)
+            (tier, _addresses(grant), Step(grant.action, self._own_ports(direction, grant, number), surely=True))
             for tier, subjects, grant in side.clusterwide
             if subjects >> number & 1 and not isinstance(grant.peer, Selection)
         ]
-        cells = Cells([*(block for _, block in admitted), *(block for _, block, _ in rules)])
-        tiers: dict[Tier, list[tuple[int, Step]]] = {tier: [] for tier in ORDER}
-        for tier, block, grant in rules:
-            ports = self._own_ports(direction, grant, number)
-            tiers[tier].append((cells.bits(block), Step(grant.action, ports, surely=True)))
-        rulings = {tier: ruled(steps, cells.all, surely=True) for tier, steps in tiers.items()}
-        of = cells.all if side.isolated >> number & 1 else 0
-        rulings[Tier.NETWORK_POLICY] = isolated(((p, cells.bits(block)) for p, block in admitted), cells.all, of, 0)
-        found = decided([rulings[tier] for tier in ORDER], cells.all)
-        return {ports: cells.addresses(bits) for ports, bits in found.items()}
+        admitted = self._from_outside(direction, bound, number) if is_isolated else ()
+        return outside(rules, admitted, is_isolated=is_isolated)
+
+
+def _addresses(grant: Grant) -> AddressSet:
+    """Return the addresses outside that a grant means which is not for selected pods."""
+    return grant.peer if isinstance(grant.peer, AddressSet) else AddressSet.ALL

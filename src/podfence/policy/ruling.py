@@ -131,6 +131,10 @@ def isolation(tier: Standing, icmp: tuple[str, ...]) -> tuple[TierRuling, TierRu
     if not (tier.sure or tier.maybe):
         return PASSED, PASSED
     denying, allowing = icmp
+    if denying == allowing and not tier.maybe and all(item.surely for item in tier.admissions):
+        # Nothing is open, which is so nearly everywhere.
+        ruling = TierRuling(_united({item.ports for item in tier.admissions}, denying), PortSet.ALL)
+        return ruling, ruling
     by_policy: dict[CompiledPolicy, set[PortSet]] = {policy: set() for policy in tier.policies}
     for item in tier.admissions:
         if item.surely:
