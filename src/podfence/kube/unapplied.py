@@ -136,7 +136,10 @@ def _required(selector: Selector) -> dict[str, str]:
 
 
 def _served_otherwise(kustomization: Kustomization, found: Iterable[_Told], told: Iterable[_Told]) -> frozenset[str]:
-    """Return the namespaces of Services that would have other pods, once all are where and what they will be."""
+    """Return the namespaces of Services that would have other pods, once all are where and what they will be.
+
+    A Service that selects no pod has pods that are not known, of which its namespace and its selector tell something.
+    """
     changed = {item.key for item in found}
     now: dict[Key, _Place] = {}
     then: dict[Key, _Place] = {}
@@ -152,7 +155,7 @@ def _served_otherwise(kustomization: Kustomization, found: Iterable[_Told], told
     return frozenset(
         space
         for key, pods in served_now.items()
-        if pods != served_then[key]
+        if pods != served_then[key] or (not pods and then[key].labels and now[key] != then[key])
         for space in (now[key].namespace, then[key].namespace)
     )
 
