@@ -145,10 +145,11 @@ def _questions(
         if not is_complete(service, there):
             continue
         unread = _unread(service, there)
+        beside = _is_beside_a_node(service, there)
         for source in ends:
             # Whether it reaches itself is another question (7.2, 13.7).
             if not source.is_workload and unread.isdisjoint(source.addresses):
-                yield from _to_service(service, source, ends, families)
+                yield from _to_service(service, source, ends, beside=beside, families=families)
 
 
 def _unread(service: Service, there: Sequence[KubeObject]) -> frozenset[str]:
@@ -158,18 +159,35 @@ def _unread(service: Service, there: Sequence[KubeObject]) -> frozenset[str]:
     return frozenset(text for item in own for one in item.backends for text in one.addresses)
 
 
+def _is_beside_a_node(service: Service, there: Sequence[KubeObject]) -> bool:
+    """Return whether an endpoint of a Service names a node, and has the address of no pod and no node."""
+    owned = {text for item in there if isinstance(item, Pod | Node) for text in item.addresses}
+    return any(
+        backend.node and owned.isdisjoint(backend.addresses)
+        for item in there
+        if isinstance(item, EndpointSlice) and (item.namespace, item.service) == (service.namespace, service.name)
+        for backend in item.backends
+    )
+
+
 def _to_service(
     service: Service,
     source: _End,
     ends: Sequence[_End],
+    *,
+    beside: bool,
     families: Mapping[tuple[str, int], frozenset[Family]],
 ) -> Iterator[_Question]:
     nodes = [end for end in ends if end.is_node]
+    at_nodes = service.external_traffic_policy == "Cluster" or not beside
     for port in service.ports:
         kind, answering = port.protocol.lower(), families.get((port.protocol, port.port), frozenset())
         if service.addresses and source.in_cluster:
             name = f"{service.namespace}/svc/{service.name}"
             yield _Question(source, name, kind, port.port, service.addresses, answering)
+        if not at_nodes:
+            # What is outside here answers by another way than by the node that it is said to be beside.
+            continue
         for text in service.external_addresses if source.in_cluster and not source.is_node else ():
             yield _Question(source, text, kind, port.port, (text,), answering)
         for node in nodes if port.node_port else ():
