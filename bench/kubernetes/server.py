@@ -18,7 +18,7 @@ import msgspec
 
 from bench.kubernetes.places import inside
 from podfence.kube.access import tls
-from podfence.kube.access.choice import Choice
+from podfence.kube.access.access import Choice
 from podfence.kube.access.credentials import Credentials
 from podfence.kube.access.load import load
 

@@ -311,7 +311,7 @@ def load_live(
     Raises InputError for what is wrong in a kubeconfig, AccessError for a cluster that is not configured or
     credentials that fail, and ApiError for what the server refuses.
     """
-    from podfence.kube.access.choice import Choice
+    from podfence.kube.access.access import Choice
     from podfence.kube.access.load import load as load_access
 
     options = options or Options()

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from podfence.kube.findings import Finding
 
 
+def reason_of(error: OSError) -> str:
+    """Return the system's word for an error, as a part of a sentence."""
+    text = error.strerror or str(error)
+    return text[:1].lower() + text[1:]
+
+
 class PodfenceError(Exception):
     """The root of all errors raised on purpose; its text is a complete message for a person."""
 

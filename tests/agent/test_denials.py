@@ -163,6 +163,7 @@ def test_what_policies_left_untold_that_deny_no_more_is_told_with_whatever_comes
 
 IN_USER_NAMESPACE = """
 import json, socket, subprocess
+from contextlib import closing
 from podfence.agent.denials import parse
 from podfence.agent.nflog import LogGroup
 from podfence.netlink.asking import NetlinkError
@@ -174,7 +175,7 @@ table inet t {
     meta l4proto udp log prefix "podfence ingress denied by shop/db: " group 6
   }
 }''')
-with LogGroup(5) as group:
+with closing(LogGroup(5)) as group:
     try:
         LogGroup(5)
     except NetlinkError as error:
@@ -186,7 +187,7 @@ with LogGroup(5) as group:
     found = []
     while len(found) < 2:
         found += [parse(item) for item in group.receive()]
-with LogGroup(5):
+with closing(LogGroup(5)):
     print(json.dumps([refusal, found]))
 """
 

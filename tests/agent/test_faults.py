@@ -238,7 +238,7 @@ def test_tables_of_others_come_and_go_without_being_touched_or_minded(network: N
         runner.run(full)
         agent.send(*added([FROM_API]), Bookmark(2))
         agent.enforced(2)
-        assert len(runner.list_rules(theirs, "c")) == 1
+        assert len(runner.contents(theirs).rules["c"]) == 1
         runner.run(Transaction(theirs).flush(Chain("c")).delete(theirs))
         agent.send(*added([FROM_WEB]), Bookmark(3), Verify())
         report = agent.until(lambda report: report.drift is not None)

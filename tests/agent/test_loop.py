@@ -517,7 +517,7 @@ def test_drift_is_reported_and_repaired() -> None:
 
     def receive(timeout: float | None) -> Sequence[Notice]:
         if world.script and world.now > 1000.0 and len(world.script) == 1:
-            known = next(item for item in world.list_sets(TABLE) if item.name == "known4")
+            known = next(item for item in world.contents(TABLE).sets if item.name == "known4")
             FakeRunner.run(world, Transaction(TABLE).delete(Elements(known, (Element(("10.0.0.1",)),))))
             world.script.clear()
         return original(timeout)

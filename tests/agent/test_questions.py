@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from podfence.agent.loop import Agent
-from podfence.agent.node.source import QueueSource
+from podfence.agent.node.inbox import QueueSource
 from podfence.agent.source import Bookmark, Synced
 from podfence.dataplane.settings import Settings
 from podfence.nft.errors import NftError

@@ -22,11 +22,13 @@ class Time:
         """Let a policy change; return whether that waits."""
         return self.turns.keep(Event(kind, written(name, namespace, ports)))
 
-    def turn(self, seconds: float) -> list[tuple[str, str]]:
-        """Let a turn take some time; return whose it was."""
+    def turn(self, seconds: float, *, sliced: bool = False) -> list[tuple[str, str]]:
+        """Let a turn take some time, or its first part if it is `sliced`; return whose it was."""
         events = self.turns.take()
         self.now += seconds
         self.turns.turn_took(events, seconds)
+        if not sliced:
+            self.turns.ended()
         return [(event.object.key.namespace, event.object.key.name) for event in events]
 
     def costly(self, namespace: str = "shop") -> None:
@@ -107,6 +109,31 @@ def test_a_turn_that_took_too_long_is_followed_by_one_with_fewer_changes(time: T
         time.change(f"p{number}")
     first = time.turn(4 * ENOUGH)
     assert len(time.turn(ENOUGH)) == len(first) // 4
+
+
+def test_slices_count_as_the_turn_that_they_are_of(time: Time) -> None:
+    time.change("p", ports=LARGE)
+    time.turn(LONG / 2, sliced=True)
+    time.now += LONG
+    time.turns.slice_took(LONG)
+    time.turns.ended()
+    assert time.change("q")
+    assert time.turns.at == time.now + REST * 1.5 * LONG
+
+
+def test_a_long_slice_is_followed_by_turns_with_fewer_changes(time: Time) -> None:
+    time.costly()
+    for number in range(40):
+        time.change(f"p{number}")
+    first = time.turn(ENOUGH / 2, sliced=True)
+    time.turns.slice_took(4 * ENOUGH)
+    assert len(time.turn(ENOUGH)) == len(first) // 4
+
+
+def test_slices_of_changes_without_a_turn_delay_nobody(time: Time) -> None:
+    time.turns.slice_took(10.0)
+    time.change("p", ports=LARGE)
+    assert time.turns.at == time.now
 
 
 def test_new_policies_come_alone(time: Time) -> None:

@@ -215,7 +215,7 @@ def test_a_table_that_is_gone_and_cannot_be_made_again_is_said_to_be_gone(networ
 def test_the_deleted_rule_of_a_chain_is_put_back(network: Network, runner: NftRunner) -> None:
     with LiveAgent(network.prefix) as agent:
         begin(agent)
-        handle = next(item for item in runner.list_rules(TABLE, "forward") if item.handle).handle
+        handle = next(item for item in runner.contents(TABLE).rules["forward"] if item.handle).handle
         network.nft(f"delete rule inet podfence forward handle {handle}")
         report = agent.until(lambda report: report.drift is not None)
         assert report.drift == ("chain forward had other rules",)

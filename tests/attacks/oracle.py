@@ -31,6 +31,7 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import ARP, Ether
 
 import podfence
+from podfence.policy.options import Options
 from tests.attacks.bed import HELD, PODS
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def engine(objects: Iterable[Fields]) -> Callable[[str, str, str], bool]:
             whole["spec"] = {**item["spec"], "containers": [{"name": "c", "image": "c"}]}
         items.append(whole)
     text = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
-    cluster = podfence.load("-", stdin=io.BytesIO(text.encode()))
+    # The agent knows all objects of its cluster, so nothing that is not among them exists.
+    cluster = podfence.load("-", stdin=io.BytesIO(text.encode()), options=Options(world="closed"))
 
     @cache
     def allows(sender: str, destination: str, port: str) -> bool:

@@ -32,6 +32,7 @@ from podfence.kube.objects import (
 )
 from podfence.policy.options import Options
 from tests.dataplane.fabric import NODES, POD_RANGES, PODS
+from tests.twin.clusterwide import ClusterPolicy, Parts, drawn
 from tests.twin.strategies import ANNOTATIONS
 from tests.twin.twin import NAME_LABEL, OLD_API
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from podfence.kube.objects import Key
 
-How = Literal["one by one", "at once", "agents were down"]
+How = Literal["one by one", "at once", "in slices", "agents were down"]
 
 API: Final = "networking.k8s.io/v1"
 FEWEST: Final = 5
@@ -101,6 +102,10 @@ CHOICES: Final = {
 }
 
 
+_TIERED: Final = 4
+"""Of so many cases one has policies in all tiers."""
+
+
 class Step(NamedTuple):
     """Events, and how the agents take them: each alone, all in one, or after they were away meanwhile."""
 
@@ -112,6 +117,7 @@ class Case(NamedTuple):
     """A cluster, what happens to it, and how it is enforced.
 
     `revokes` says whether established flows are cut too, `direct` whether nft is passed by where it can be.
+    `clusterwide` are policies of the tiers around NetworkPolicies; one case in four has some.
     """
 
     seed: int
@@ -122,6 +128,7 @@ class Case(NamedTuple):
     shared_from: int
     revokes: bool
     direct: bool
+    clusterwide: tuple[ClusterPolicy, ...] = ()
 
 
 def case(seed: int, steps: int) -> Case:
@@ -138,6 +145,7 @@ def case(seed: int, steps: int) -> Case:
         random.choice((256, 256, 1, 2, 3)),
         random.random() < 0.5,
         random.random() < 0.5,
+        drawing.clusterwide() if seed % _TIERED == _TIERED - 1 else (),
     )
 
 
@@ -194,7 +202,7 @@ class Drawing:
         kinds = (self._put_policy, self._edit_policy, self._drop_policy, self._relabel_pod, self._relabel_space,
                  self._put_pod, self._drop_pod, self._hand_over, self._hand_over, self._put_node)  # fmt: skip
         events = [event for _ in range(count) for event in self.random.choice(kinds)()]
-        return Step(tuple(events), self.random.choice(("one by one", "one by one", "at once", "agents were down")))
+        return Step(tuple(events), self.random.choice(("one by one", "in slices", "at once", "agents were down")))
 
     # What happens
 
@@ -278,6 +286,11 @@ class Drawing:
         return [Event(EventType.DELETED, gone)]
 
     # Objects
+
+    def clusterwide(self) -> tuple[ClusterPolicy, ...]:
+        """Return policies of the tiers around NetworkPolicies."""
+        parts = Parts(lambda _: self._selector(), lambda _: self._space_selector(), self._blocks or BLOCKS, PORTS)
+        return tuple(drawn(self.random, parts))
 
     def _node(self, name: str) -> Node:
         return Node(name=name, labels={}, addresses=NODES[name], pod_cidrs=POD_RANGES[name] if self._held else ())

@@ -54,6 +54,8 @@ def _smaller(case: Case) -> Iterator[Case]:
         if isinstance(item, NetworkPolicy):
             for simpler in _simpler(item):
                 yield case._replace(objects=(*objects[:index], simpler, *objects[index + 1 :]))
+    for index in range(len(case.clusterwide)):
+        yield case._replace(clusterwide=case.clusterwide[:index] + case.clusterwide[index + 1 :])
     for index, step in enumerate(steps):
         for number in range(len(step.events)):
             shorter = Step(step.events[:number] + step.events[number + 1 :], step.how)

@@ -236,7 +236,7 @@ def test_the_kernel_itself_ends_the_grace_whether_an_agent_runs_or_not(
     network: Network, conntrack: KernelConntrack, lines: Lines
 ) -> None:
     scene = Scene(network, conntrack, grace=True)
-    (found,) = [item for item in NftRunner(prefix=network.prefix).list_sets(TABLE) if item.name == GRACE.name]
+    (found,) = [item for item in NftRunner(prefix=network.prefix).contents(TABLE).sets if item.name == GRACE.name]
     assert found.timeout == GRACE_SECONDS
     assert in_grace(network)
     assert scene.enforcer.verify() == ()

@@ -11,9 +11,10 @@ from podfence.api import Cluster
 from podfence.cluster.state import Event, EventType
 from podfence.dataplane.compiler import Compiler
 from podfence.dataplane.groups import MOST_SHARED
-from podfence.dataplane.program import GroupKey, ProgramChange, RuleName
+from podfence.dataplane.program import GroupKey, ProgramChange
 from podfence.errors import OptionError
 from podfence.kube.objects import ContainerPort, Peer, Pod, PodTemplate, PolicyPort
+from podfence.policy.identity import RuleId
 from podfence.policy.options import Options
 from podfence.policy.verdict import Direction
 from podfence.sets import PortSet
@@ -28,7 +29,7 @@ WEB = pod("web", "10.0.0.1", node="n1")
 DB = pod("db", "10.0.0.2", node="n1")
 API = pod("api", "10.0.0.3", node="n2")
 FROM_API = rule(Peer(pod_selector=app("api")))
-FIRST, SECOND = RuleName("shop", "p", 0), RuleName("shop", "p", 1)
+FIRST, SECOND = (RuleId("NetworkPolicy", "shop", "p", Direction.INGRESS, index) for index in (0, 1))
 
 
 def compiled(*objects: KubeObject, shared_from: int = 256) -> Compiler:
@@ -40,7 +41,7 @@ def only(compiler: Compiler) -> GroupProgram:
     return found
 
 
-def credit(program: PortProgram, protocol: str, port: int) -> RuleName:
+def credit(program: PortProgram, protocol: str, port: int) -> RuleId:
     (found,) = [name for ports, name in program if PortSet.single(protocol, port) <= ports]
     return found
 
@@ -125,7 +126,7 @@ def test_ranges_are_disjoint_and_hold_what_their_blocks_admit() -> None:
     assert [(a, b) for a, b, _ in table.items] == [(first, middle - 1), (middle, last)]
     assert credit(table.at(last), "TCP", 80) == FIRST
     assert credit(table.at(last), "TCP", 81) == SECOND
-    assert credit(found.anywhere, "UDP", 53) == RuleName("shop", "p", 2)
+    assert credit(found.anywhere, "UDP", 53) == SECOND._replace(index=2)
     assert table.at(first - 1) == table.at(last + 1) == ()
 
 

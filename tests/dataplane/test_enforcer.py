@@ -14,7 +14,7 @@ from podfence.dataplane.chains import Builder, group_name
 from podfence.dataplane.compiler import Compiler
 from podfence.dataplane.difference import CHUNK, cold_start, difference
 from podfence.dataplane.enforcer import Enforcer, ForeignTableError
-from podfence.dataplane.program import GroupKey, RuleName
+from podfence.dataplane.program import GroupKey
 from podfence.dataplane.ruleset import TABLE
 from podfence.dataplane.settings import Settings
 from podfence.dataplane.verdicts import rule_chain
@@ -25,6 +25,7 @@ from podfence.nft.rule import Rule
 from podfence.nft.sets import Elements
 from podfence.nft.table import Table
 from podfence.nft.transaction import Transaction
+from podfence.policy.identity import RuleId
 from podfence.policy.options import Options
 from podfence.policy.verdict import Direction
 from tests.dataplane import dense
@@ -183,7 +184,7 @@ def test_nothing_leads_to_what_is_as_new_and_what_goes_is_out_of_use_before(seed
 def test_a_refused_transaction_makes_the_table_anew_in_one() -> None:
     runner = Recorder()
     cluster, enforcer = started(runner, *START)
-    known = next(item for item in runner.list_sets(TABLE) if item.name == "known4")
+    known = next(item for item in runner.contents(TABLE).sets if item.name == "known4")
     runner.run(
         Transaction(TABLE).delete(Elements(known, enforcer.wanted.sets["known4"].nft_elements([0x0A000001]).items))
     )
@@ -224,9 +225,10 @@ def test_equal_rulesets_have_no_difference() -> None:
 
 
 def test_names_are_readable_safe_and_short_enough() -> None:
-    assert rule_chain(Direction.INGRESS, RuleName("shop", "allow-web.v2", 0)) == "ok_in_shop_allow-web.v2_1"
-    long = rule_chain(Direction.EGRESS, RuleName("n" * 63, "p" * 253, 11))
-    other = rule_chain(Direction.EGRESS, RuleName("n" * 63, "p" * 253, 12))
+    rule = RuleId("NetworkPolicy", "shop", "allow-web.v2", Direction.INGRESS)
+    assert rule_chain(rule) == "ok_in_shop_allow-web.v2_1"
+    long = rule_chain(RuleId("NetworkPolicy", "n" * 63, "p" * 253, Direction.EGRESS, 11))
+    other = rule_chain(RuleId("NetworkPolicy", "n" * 63, "p" * 253, Direction.EGRESS, 12))
     group = group_name(GroupKey(Direction.EGRESS, "n" * 63, (Key("NetworkPolicy", "n" * 63, "p" * 253),), ()))
     assert max(len(long), len(f"deny_{group}_p4")) <= 255
     assert long != other

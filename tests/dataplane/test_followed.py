@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from podfence.sets import PortSet
 from tests.policy.parts import ANYONE, app, pod, policy, rule, space
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from podfence.kube.objects import Key, KubeObject, Selector
 
@@ -134,6 +135,67 @@ def assert_is_on_the_way(before: Mapping[SharedKey, frozenset[int]], program: No
     assert {key: program.late.get(key, addresses) for key, addresses in program.sets.items()} == final.sets
     assert all(addresses <= final.sets[key] for key, addresses in program.sets.items())
     assert replace(program, sets={}, late={}) == replace(final, sets={})
+
+
+def a_policy_change(random: Random, now: dict[Key, KubeObject]) -> Event:
+    """Return an event of a policy, and let `now` be what there is after it."""
+    policies = [item for item in now.values() if isinstance(item, NetworkPolicy)]
+    if policies and random.random() < 0.3:
+        item = random.choice(policies)
+        del now[item.key]
+        return Event(EventType.DELETED, item)
+    other = a_policy(random, random.randrange(8))
+    kind = EventType.MODIFIED if other.key in now else EventType.ADDED
+    now[other.key] = other
+    return Event(kind, other)
+
+
+def of_others(compiler: Compiler, owners: Compiler, behind: Collection[str]) -> dict[object, object]:
+    """Return the groups, and what they admit, of local addresses whose owners are in none of some namespaces."""
+    program = compiler.program
+    return {
+        (direction, address): (key, program.groups[key])
+        for direction, table in program.group_of.items()
+        for address, key in table.items()
+        if (owner := owners.owner(address)) is None or owner.namespace not in behind
+    }
+
+
+@pytest.mark.parametrize("start", range(0, 60, 20))
+def test_policies_that_are_compiled_in_slices_end_as_those_of_a_fresh_start(start: int) -> None:
+    for seed in range(start, start + 20):
+        random = Random(seed)
+        objects: list[KubeObject] = [a_namespace(random, name) for name in SPACES]
+        objects += [a_pod(random, number) for number in range(24)]
+        objects += [a_policy(random, number) for number in range(8)]
+        now = {item.key: item for item in objects}
+        cluster = Cluster.from_objects(objects, Options(world="closed"))
+        cluster.model.index.looks.patience = seed % 2 * 64
+        shared_from = random.choice((1, 2, 3, 5, 256))
+        behind: frozenset[str] = frozenset()
+        # Whatever is compiled has taken long enough for a slice.
+        compiler = Compiler(cluster.model, "n1", shared_from=shared_from, effort=count().__next__)
+        for _ in range(20):
+            only_policies = random.random() < 0.6
+            make = a_policy_change if only_policies else a_change
+            events = [make(random, now) for _ in range(random.choice((1, 1, 3)))]
+            kinds = {type(event.object) for event in events}
+            later = frozenset(random.sample(SPACES, random.randrange(3)))
+            found = merged([cluster.apply(event) for event in events])
+            compiler.follow(found, only=kinds.pop() if len(kinds) == 1 else None, later=later)
+            fresh = Compiler(
+                Cluster.from_objects(now.values(), Options(world="closed")).model, "n1", shared_from=shared_from
+            )
+            behind = behind | later if compiler.is_behind else frozenset()
+            assert of_others(compiler, compiler, behind) == of_others(fresh, compiler, behind), seed
+            if random.random() < 0.4:
+                compiler.catch_up()
+            if random.random() < 0.5:
+                continue
+            while compiler.is_behind:
+                compiler.catch_up()
+            assert not compiler.late()
+            assert compiler.program == fresh.program, seed
 
 
 def test_a_set_of_pods_has_the_addresses_of_its_classes_whichever_came_and_went() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -47,7 +47,7 @@ SPOOFED: Final = ether(X.mac, C.mac, IPV4, udp("198.51.100.7", C.four, OPEN_PORT
 def logging(bed: Bed) -> Iterator[LogGroup]:
     with bed.node.entered():
         group = LogGroup(LOG_GROUP)
-    with group:
+    with closing(group):
         yield group
 
 

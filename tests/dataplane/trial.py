@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import traceback
+from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from podfence.api import Cluster
 from podfence.cluster.state import EventType
 from podfence.dataplane.compiler import AT_ONCE
 from podfence.dataplane.enforcer import Enforcer
@@ -21,6 +21,7 @@ from tests.dataplane.drawing import after
 from tests.dataplane.fabric import NODE_OF, NODES
 from tests.dataplane.prober import LONGEST, PLACE_OF, TRAFFIC, Probe
 from tests.dataplane.test_against_engine import end_at
+from tests.policy.clusterwide import TieredCluster
 from tests.twin.question import AddressEnd as TwinAddress
 from tests.twin.question import Answer
 from tests.twin.question import Traffic as TwinTraffic
@@ -29,6 +30,7 @@ from tests.twin.twin import Twin
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from podfence.api import Cluster
     from podfence.kube.objects import KubeObject
     from tests.dataplane.drawing import Case, Step
     from tests.dataplane.fabric import Fabric
@@ -111,7 +113,7 @@ class Bench:
 
     def _states(self, case: Case) -> Iterator[tuple[Cluster, dict[str, Enforcer]]]:
         """Yield after the first load and after each step."""
-        cluster = Cluster.from_objects(case.objects, case.options)
+        cluster = TieredCluster(case.objects, case.options, case.clusterwide)
         enforcers = self._enforcers(cluster, case)
         self._fabric.forget_soon()
         yield cluster, enforcers
@@ -132,6 +134,7 @@ class Bench:
                 shared_from=case.shared_from,
                 most_listed=MOST_LISTED if case.seed % 3 else 0,
                 at_once=AT_ONCE if case.seed % 3 else 2,
+                effort=count().__next__,
             )
             if case.seed % 2:
                 found[node].attach(self._fabric.links(node))
@@ -150,9 +153,14 @@ class Bench:
         if step.how == "at once":
             for enforcer in enforcers.values():
                 enforcer.apply(*changes)
+        if step.how == "in slices":
+            spaces = sorted(cluster.state.namespaces)
+            for enforcer in enforcers.values():
+                enforcer.program(*changes, later=frozenset(spaces[: case.seed % (len(spaces) + 1)]))
         for enforcer in enforcers.values():
             while enforcer.is_behind:
                 enforcer.catch_up()
+            enforcer.look()
         return enforcers
 
     def _compare(
@@ -160,7 +168,7 @@ class Bench:
     ) -> tuple[int, list[Difference]]:
         """Return how many probes passed, and what is to be said about those on which not all agree."""
         held = Held(cluster)
-        twin = Twin(objects, case.options)
+        twin = Twin(objects, case.options, case.clusterwide)
         by_engine = {probe: engine_allows(cluster, probe) for probe in probes}
         by_twin = {probe: twin.allowed(*_asked(probe)) for probe in probes}
         expected = {probe for probe in probes if by_engine[probe] and not held.holds(probe)}
@@ -231,6 +239,7 @@ def told(case: Case, outcome: Outcome) -> Iterator[str]:
     changed = [f"{name}={getattr(case.options, name)}" for name in case.options.__slots__]
     yield f"options: {' '.join(changed)}"
     yield f"settings: {case.settings}, shared_from={case.shared_from}, revokes={case.revokes}, direct={case.direct}"
+    yield from (f"cluster-wide: {policy}" for policy in case.clusterwide)
     yield "cluster:"
     for item in case.objects:
         yield f"  {item}"

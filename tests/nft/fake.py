@@ -59,18 +59,6 @@ class FakeRunner:
         """Return the chains of a table."""
         return tuple(self._table(table).chains.values())
 
-    def list_sets(self, table: Table) -> tuple[Set | Map, ...]:
-        """Return the sets and the maps of a table, without elements."""
-        containers = [store.container for store in self._table(table).stores.values()]
-        return tuple(sorted(containers, key=lambda container: isinstance(container, Map)))
-
-    def list_rules(self, table: Table, chain: str) -> tuple[Rule, ...]:
-        """Return the rules of a chain in order, with handles."""
-        rules = self._table(table).rules
-        if chain not in rules:
-            raise NotFoundError(MISSING)
-        return tuple(rules[chain])
-
     def list_elements(self, table: Table, container: Set | Map) -> tuple[Element, ...]:
         """Return the elements of a set or map, in the order of their keys."""
         store = self._table(table).stores.get(container.name)
@@ -93,7 +81,7 @@ class FakeRunner:
         return Contents(
             own.table,
             self.list_chains(table),
-            self.list_sets(table),
+            tuple(sorted((store.container for store in own.stores.values()), key=lambda found: isinstance(found, Map))),
             {chain: tuple(rules) for chain, rules in own.rules.items()},
             {name: in_order(store.container, list(store.elements.values())) for name, store in own.stores.items()},
         )

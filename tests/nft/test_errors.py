@@ -160,7 +160,7 @@ def test_a_listing_that_is_no_json_is_an_error(tmp_path: Path) -> None:
     runner = NftRunner(prefix=(str(talking),))
 
     with pytest.raises(NftError, match="JSON cannot be read"):
-        runner.list_sets(TABLE)
+        runner.list_elements(TABLE, Set("s", ("mark",)))
     with pytest.raises(NftError, match="tells no version"):
         runner.version()
 

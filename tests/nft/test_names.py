@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from podfence.nft.chain import Chain
 from podfence.nft.errors import InvalidError
-from podfence.nft.keywords import KEYWORDS
-from podfence.nft.names import COMMENT_LIMIT, NAME_LIMIT, check_comment, check_name, identifier
+from podfence.nft.names import COMMENT_LIMIT, KEYWORDS, NAME_LIMIT, check_comment, check_name, identifier
 from podfence.nft.rule import Rule
 from podfence.nft.table import Table
 from podfence.nft.transaction import Transaction

@@ -81,7 +81,7 @@ def test_a_chain_comes_back(chain: Chain, real: NftRunner) -> None:
 def test_a_set_or_map_comes_back(container: Set | Map, real: NftRunner) -> None:
     real.run(Transaction(TABLE).add(TABLE, container))
 
-    assert real.list_sets(TABLE) == (container,)
+    assert real.contents(TABLE).sets == (container,)
 
 
 def test_a_single_flag_is_read_with_and_without_its_list() -> None:
@@ -115,7 +115,7 @@ def test_a_rule_comes_back(text: str, comment: str | None, real: NftRunner) -> N
     rule = Rule("c", text, comment)
     real.run(Transaction(TABLE).add(TABLE, Chain("c", comment="first"), *named, Rule("c", "drop"), rule))
 
-    _, read = real.list_rules(TABLE, "c")
+    _, read = real.contents(TABLE).rules["c"]
 
     assert read.handle is not None
     assert replace(read, handle=None) == rule
@@ -224,7 +224,9 @@ def test_counters_are_read_with_their_rules(real: NftRunner) -> None:
     (counter,) = real.counters(TABLE)
 
     assert (counter.chain, counter.comment, counter.packets, counter.bytes) == ("c", "why", 3, 180)
-    assert [rule.text for rule in real.list_rules(TABLE, "c") if rule.handle == counter.handle] == ["counter accept"]
+    assert [rule.text for rule in real.contents(TABLE).rules["c"] if rule.handle == counter.handle] == [
+        "counter accept"
+    ]
 
 
 @pytest.mark.parametrize(

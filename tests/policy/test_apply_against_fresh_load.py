@@ -231,7 +231,7 @@ def meant(cluster: Cluster) -> Meant:
                                       for found in (engine.matches(grant, end),) if found is not False))
                     for grant in grants if grant.peer is not None
                 )  # fmt: skip
-                found.setdefault(policy.source.key, {})[direction] = subjects, peers
+                found.setdefault(policy.key, {})[direction] = subjects, peers
     return found
 
 

@@ -10,12 +10,12 @@ from podfence.agent.node.answer import (
     Judged,
     Moment,
     NodeConnection,
-    NodeFinding,
     PodLinks,
     RuleCount,
     Watch,
     Why,
 )
+from podfence.agent.node.findings import NodeFinding
 from podfence.analysis.answers import (
     AddressBlock,
     Connection,

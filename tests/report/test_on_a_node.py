@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from msgspec.structs import replace
 
-from podfence.agent.node.answer import BindingName, DroppedPackets
+from podfence.agent.node.answer import DroppedPackets
 from podfence.report import agent_status, why
 from podfence.report.style import Page, Style
 from tests.report import samples
+
+if TYPE_CHECKING:
+    from podfence.dataplane.settings import Binding
 
 
 def test_a_status_with_everything_wrong_says_all_of_it() -> None:
@@ -54,7 +59,7 @@ STRAY = DroppedPackets(
     ],
 )
 def test_a_status_says_how_many_pods_are_bound_and_what_became_of_stray_packets(
-    binding: BindingName, expected: str
+    binding: Binding, expected: str
 ) -> None:
     lines = agent_status.lines(replace(samples.STATUS, binding=binding, dropped=STRAY))
     assert expected in list(lines)

@@ -232,3 +232,18 @@ def test_a_solver_finds_no_address_where_block_and_decomposition_differ(version:
         solver = z3.Solver()
         solver.add(plain != other)
         assert solver.check() == z3.unsat
+
+
+def test_private_and_loopback_addresses_are_these_blocks_and_no_others() -> None:
+    assert AddressSet.PRIVATE.cidrs() == (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+        *("192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/3"),
+        *("::/127", "fc00::/7", "fe80::/10", "ff00::/8"),
+    )
+    assert AddressSet.LOOPBACK.cidrs() == ("127.0.0.0/8", "::1/128")
+
+
+def test_cuts_are_where_membership_changes() -> None:
+    found = AddressSet.block("10.0.0.0/8", ("10.1.0.0/16",)) | AddressSet.cidr("::1")
+    assert found.cuts() == tuple(map(parse_address, ("10.0.0.0", "10.1.0.0", "10.2.0.0", "11.0.0.0", "::1", "::2")))
+    assert all((cut in found) != (cut - 1 in found) for cut in found.cuts())

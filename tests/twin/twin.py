@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from podfence.kube.objects import Namespace, NetworkPolicy, Node, Pod
 
+from . import clusterwide
 from .addresses import block_has, is_loopback, parse_address
 from .ports import item_matches
 from .question import AddressEnd, Answer, NodeEnd, PodEnd, agreement, all_of, answer, any_of
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from podfence.policy.options import Options
 
     from .addresses import Address
+    from .clusterwide import ClusterPolicy
     from .question import End, Traffic
 
 Direction = Literal["Ingress", "Egress"]
@@ -99,7 +101,10 @@ def policy_types(policy: NetworkPolicy) -> tuple[str, ...]:
 class Twin:
     """A set of objects under some options, ready to be asked; of objects with one key the last one counts."""
 
-    def __init__(self, objects: Iterable[KubeObject], options: Options) -> None:
+    def __init__(
+        self, objects: Iterable[KubeObject], options: Options, clusterwide: Iterable[ClusterPolicy] = ()
+    ) -> None:
+        self.clusterwide = tuple(clusterwide)
         latest = {item.key: item for item in objects}.values()
         self.options = options
         self.pods = [item for item in latest if isinstance(item, Pod) and is_live(item)]
@@ -229,10 +234,26 @@ class Twin:
         return self.judge(Side("Egress", source, destination, traffic))
 
     def judge(self, side: Side) -> Answer:
-        """Return whether the subject allows: not a pod (semantics 1.3), to itself (7.1), not isolated (2.1), a rule (2.2)."""
+        """Return whether the subject allows: not a pod (semantics 1.3), to itself (7.1), or what the first tier decides.
+
+        Those are Admin policies, NetworkPolicies and Baseline policies, and what none decides is allowed (11.21).
+        """
         pod = side.subject.pod
-        if pod is None or self.is_exempt_self(pod, side.other) or not self.is_isolated(pod, side.direction):
+        if pod is None or self.is_exempt_self(pod, side.other):
             return Answer.YES
+        for decided in (
+            clusterwide.says(self, self.clusterwide, "Admin", pod, side),
+            self.network_policies_say(pod, side),
+            clusterwide.says(self, self.clusterwide, "Baseline", pod, side),
+        ):
+            if decided is not None:
+                return decided
+        return Answer.YES
+
+    def network_policies_say(self, pod: Pod, side: Side) -> Answer | None:
+        """Return whether a rule admits (semantics 2.2), None if the pod is not isolated (2.1, 11.4)."""
+        if not self.is_isolated(pod, side.direction):
+            return None
         if side.traffic.protocol == "ICMP" and self.options.icmp != "portless":
             return self.isolated_icmp()
         return any_of(self.rule_matches(policy, rule, side) for policy, rule in self.rules_for(pod, side.direction))

@@ -33,13 +33,12 @@ def accept(event: Event, options: Options) -> tuple[Event | None, str]:
     if not reason:
         return event, ""
     item = event.object
-    what = f"{item.key.kind} {f'{item.key.namespace}/' if item.key.namespace else ''}{item.key.name}"
     if isinstance(item, NetworkPolicy):
         closed = replace(item, ingress=(), egress=())
         if not _problem(closed, options):
-            message = f"{what} cannot be compiled and admits nothing until it is corrected: {reason}"
+            message = f"{item.key} cannot be compiled and admits nothing until it is corrected: {reason}"
             return Event(event.type, closed), message
-    return None, f"{what} cannot be used; its last version stays in force until it is corrected: {reason}"
+    return None, f"{item.key} cannot be used; its last version stays in force until it is corrected: {reason}"
 
 
 def _problem(item: KubeObject, options: Options) -> str:

@@ -27,7 +27,6 @@ class Complaints:
     """Remembers what was said in the last minute."""
 
     def __init__(self) -> None:
-        """Start with nothing said."""
         self._said: dict[str, float] = {}
 
     def is_due(self, text: str, now: float) -> bool:

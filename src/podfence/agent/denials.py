@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.cluster.nodes import numbers_of
 from podfence.dataplane.ruleset import address_text
+from podfence.policy.identity import read_group, short_text
 from podfence.policy.verdict import Direction
 from podfence.sets.addresses import V6_FIRST
 
@@ -124,9 +125,10 @@ class DeniedFlow(NamedTuple):
         """Return ``denied egress shop/web (10.244.1.5) -> 203.0.113.9 TCP 443 by shop/web``."""
         ends = f"{_end(self.source, self.source_name)} -> {_end(self.destination, self.destination_name)}"
         port = "" if self.port is None else f" {self.port}"
-        namespace, _, first = self.policies[0].rpartition("/")
-        names = ",".join((first, *(item.removeprefix(f"{namespace}/") for item in self.policies[1:])))
-        return f"denied {self.direction} {ends} {self.protocol}{port} by {namespace}/{names}"
+        first, *others = self.policies
+        space = f"{first.partition('/')[0]}/"
+        names = ",".join((first, *(item.removeprefix(space) for item in others)))
+        return f"denied {self.direction} {ends} {self.protocol}{port} by {names}"
 
 
 class LeftOut(NamedTuple):
@@ -168,7 +170,6 @@ class Denials:
     """Tells of flows, and leaves out what repeats."""
 
     def __init__(self) -> None:
-        """Start with nothing said."""
         self._budgets: dict[tuple[Direction, str], _Budget] = {}
         self._swept = 0.0
 
@@ -204,6 +205,7 @@ class Denials:
 def _named(item: Denied, compiler: Compiler) -> DeniedFlow:
     local = item.source if item.direction is Direction.EGRESS else item.destination
     group = compiler.program.group_of[item.direction].get(local)
+    namespace, policies = (group.namespace, group.policies) if group else read_group(item.policies)
     return DeniedFlow(
         item.direction,
         address_text(item.source),
@@ -212,14 +214,8 @@ def _named(item: Denied, compiler: Compiler) -> DeniedFlow:
         address_name(item.destination, compiler),
         PROTOCOLS.get(item.protocol, f"protocol {item.protocol}"),
         item.port,
-        tuple(f"{group.namespace}/{key.name}" for key in group.policies) if group else _written(item.policies),
+        tuple(short_text(namespace, key) for key in policies),
     )
-
-
-def _written(policies: str) -> tuple[str, ...]:
-    """Return the policies of a prefix, in which only the first has the namespace."""
-    namespace, _, names = policies.rpartition("/")
-    return tuple(f"{namespace}/{name}" for name in names.split(","))
 
 
 def address_name(address: int, compiler: Compiler) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -91,7 +92,7 @@ class NodeKernel:
     def _listen(self, group: int, agent: Agent, denied: Callable[[Sequence[Told]], None]) -> None:
         denials, strays = Denials(), Strays(self._settings.binding)
         try:
-            with LogGroup(group) as logged:
+            with closing(LogGroup(group)) as logged:
                 while True:
                     packets, enforcer, now = logged.receive(), agent.enforcer, time.monotonic()
                     if enforcer is None:

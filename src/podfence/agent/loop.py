@@ -24,7 +24,7 @@ from podfence.agent.source import Attached, Bookmark, SourceClosed, Synced, Unre
 from podfence.agent.turns import Turns
 from podfence.agent.watch import accounted
 from podfence.cluster.state import ClusterState, Event
-from podfence.dataplane.compiler import check_options
+from podfence.dataplane.enforceable import check_options
 from podfence.dataplane.enforcer import Enforcer
 from podfence.netlink.asking import NetlinkError
 from podfence.nft.errors import MissingFeatureError
@@ -106,6 +106,7 @@ class Agent:
         self._stopped = False
         self._received = Received(node)
         self._changes: list[Change] = []
+        self._later: set[str] = set()
         self._is_attached = True
         self._bound: frozenset[PodLink] = frozenset()
         self._revision: int | None = None
@@ -118,7 +119,7 @@ class Agent:
             Step.LOOK: self._look,
             Step.REVIEW: self._review,
             Step.VERIFY: self._verify,
-            Step.FORGET: self._forget,
+            Step.FORGET: lambda enforcer: self._cut(enforcer, enforcer.forget),
             Step.CATCH_UP: self._catch_up,
         }
 
@@ -228,13 +229,11 @@ class Agent:
             if accepted.object.key in self._received.pods:
                 spaces.add(accepted.object.key.namespace)
             self._say_sizes(self._model.engine, spaces)
-            if len(self._changes) >= MOST_CHANGES and self.enforcer is not None and self._is_waiting_long():
+            is_stuck = self._pace.has_failed or not self._adopted
+            if is_stuck and self.enforcer is not None and len(self._changes) >= MOST_CHANGES:
                 # The kernel cannot be programmed, and may not be for hours; the objects in the changes would stay.
                 self.enforcer.follow(*self._changes)
                 self._changes = []
-
-    def _is_waiting_long(self) -> bool:
-        return self._pace.has_failed or not self._adopted
 
     def _say_sizes(self, engine: Engine, namespaces: set[str]) -> None:
         """Say which policies of some namespaces are too large, if that was not said."""
@@ -245,23 +244,30 @@ class Agent:
         if self._model is None:
             self._model = Model(Engine(self._state, self._options))
             self.enforcer = Enforcer(
-                self._runner, self._node, self._model, self._settings, self._conntrack, clock=self._clock
+                self._runner,
+                self._node,
+                self._model,
+                self._settings,
+                self._conntrack,
+                clock=self._clock,
+                effort=self._effort,
             )
             self._pace.wait()
             self._say_sizes(self._model.engine, self._received.namespaces)
 
     # The kernel
 
-    def _turn(self, enforcer: Enforcer) -> None:
-        """Take in changes that waited for others, and program them, alone if they have not waited for too long."""
+    def _turn(self, _: Enforcer) -> None:
+        """Take in changes that waited for others; they are programmed in slices."""
         begun, events = self._effort(), self._turns.take()
         for event in events:
             self._take_in(event, self._clock())
-        self._program(enforcer)
+            self._later.add(event.object.key.namespace)
         self._turns.turn_took(events, self._effort() - begun)
 
     def _program(self, enforcer: Enforcer) -> None:
         changes, again, begun = self._changes, self._pace.has_failed, self._effort()
+        is_alone = not self._later
         touched = bool(changes) or again or not (self._adopted and self._is_attached)
         cut = 0
         try:
@@ -274,34 +280,44 @@ class Agent:
                     self._adopted = True
                 if changes or again:
                     # The compiler has followed them also when this raises, and the next call programs them too.
-                    self._changes = []
+                    self._changes, later, self._later = [], self._later, set()
                     with accounted(self._watch, enforcer):
-                        enforcer.program(*changes)
+                        enforcer.program(*changes, later=later)
             self._attach(enforcer, programmed=True)
         except REFUSALS as error:
             self._fail(error)
             return
         self._pace.programmed(touched=touched)
-        self._turns.took([change.event for change in changes], self._effort() - begun)
+        if is_alone:
+            self._turns.took([change.event for change in changes], self._effort() - begun)
         self._enforcing = True
         self._tell_programmed(enforcer, cut=cut)
 
     def _catch_up(self, enforcer: Enforcer) -> None:
-        """Program a slice of what was too large to go with its change."""
+        """Program a slice of what was too large to go with its change, after what the compiler has to follow first."""
         self._pace.slicing()
+        if self._changes:
+            self._program(enforcer)
+            if self._pace.has_failed:
+                return
+        begun = self._effort()
         try:
             with accounted(self._watch, enforcer):
                 enforcer.catch_up()
         except REFUSALS as error:
             self._fail(error)
             return
+        self._pace.sliced()
+        self._turns.slice_took(self._effort() - begun)
         if not enforcer.is_behind:
             self._tell_programmed(enforcer)
 
     def _tell_programmed(self, enforcer: Enforcer, *, cut: int = 0) -> None:
         waiting = self._turns.waiting
-        if not (enforcer.is_behind or waiting):
-            self._programmed = self._revision
+        if not enforcer.is_behind:
+            self._turns.ended()
+            if not waiting:
+                self._programmed = self._revision
         self._report(records=self._received.programmed(self._clock(), enforcer.compiler.late() | waiting), cut=cut)
 
     def _attach(self, enforcer: Enforcer, *, programmed: bool) -> None:
@@ -357,16 +373,15 @@ class Agent:
     def _look(self, enforcer: Enforcer) -> None:
         """Look at established flows only now: whoever waits for the rules does not wait for that too."""
         self._pace.looking()
-        if cut := self._looking(enforcer, enforcer.look):
-            self._report(cut=cut)
+        self._cut(enforcer, enforcer.look)
 
     def _review(self, enforcer: Enforcer) -> None:
         settled = self._pace.reviewing()
-        if cut := self._looking(enforcer, lambda: enforcer.review(settled=settled)):
-            self._report(cut=cut)
+        self._cut(enforcer, lambda: enforcer.review(settled=settled))
 
-    def _forget(self, enforcer: Enforcer) -> None:
-        if cut := self._looking(enforcer, enforcer.forget):
+    def _cut(self, enforcer: Enforcer, step: Callable[[], object]) -> None:
+        """Take a step that looks at established flows, and report how many it cut."""
+        if cut := self._looking(enforcer, step):
             self._report(cut=cut)
 
     def _verify(self, enforcer: Enforcer) -> None:

@@ -6,9 +6,9 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from podfence.netlink.asking import NetlinkError
+from podfence.netlink.asking import NetlinkError, opened
 from podfence.netlink.messages import (
     ACK,
     ERROR,
@@ -16,7 +16,7 @@ from podfence.netlink.messages import (
     NETFILTER,
     REQUEST,
     attribute,
-    attributes,
+    contents,
     error_number,
     message,
     messages,
@@ -59,9 +59,8 @@ class LogGroup:
 
     def __init__(self, group: int) -> None:
         """Bind to the group. Raises NetlinkError if the kernel refuses, OSError if it cannot log to programs."""
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETFILTER)
+        self._socket = opened(NETFILTER)
         try:
-            self._socket.bind((0, 0))
             self._configure(group, attribute(_COMMAND, _BIND))
             self._configure(
                 group,
@@ -71,12 +70,6 @@ class LogGroup:
         except BaseException:
             self._socket.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the socket; the kernel forgets the listener."""
@@ -110,7 +103,7 @@ class LogGroup:
 def _packets(data: bytes) -> Iterator[Logged]:
     for kind, _, (start, end) in messages(data):
         if kind == _PACKET:
-            parts = {number: data[first:last] for number, first, last in attributes(data, start + GENERAL.size, end)}
+            parts = contents(data, start + GENERAL.size, end)
             prefix = parts.get(_PREFIX, b"").rstrip(b"\0").decode("utf-8", "replace")
             incoming = parts.get(_PORT_IN, parts.get(_IN, b""))
             yield Logged(

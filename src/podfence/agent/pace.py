@@ -10,6 +10,8 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
+from podfence.backoff import Backoff
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -57,8 +59,6 @@ FIRST_RETRY: Final = 0.100
 LAST_RETRY: Final = 30.0
 """The most seconds between two tries, and between all tries when only a person can help."""
 
-_MOST_DOUBLINGS: Final = 10
-
 
 class Step(Enum):
     """What the loop does next."""
@@ -78,9 +78,8 @@ class Pace:
     def __init__(self, clock: Callable[[], float], chance: Callable[[], float], turns: Turns) -> None:
         """Have nothing due. `clock` gives seconds, `chance` numbers from 0 to 1; `turns` has the costly changes."""
         self._clock = clock
-        self._chance = chance
         self._turns = turns
-        self._failures = 0
+        self._backoff = Backoff(FIRST_RETRY, LAST_RETRY, lambda least, most: least + (most - least) * chance())
         self._waiting_since: float | None = None
         self._not_before = self._changed_at = clock()
         self._sliced_at = self._not_before
@@ -98,7 +97,7 @@ class Pace:
     @property
     def has_failed(self) -> bool:
         """Whether the kernel refused what waits, when it was tried last."""
-        return self._failures > 0
+        return self._backoff.has_failed
 
     # What is due
 
@@ -118,7 +117,7 @@ class Pace:
     def next(self, forget_at: float | None, *, quiet: bool, behind: bool = False) -> Step | None:
         """Return what is most due now, if anything is; `quiet` says that nothing more is on its way just now.
 
-        Turns of costly changes, and slices of large ones, of which there are some if it is `behind`, come last, and
+        Slices of large changes, of which there are some if it is `behind`, come last but for turns of costly ones, and
         changes that wait go first.
         """
         now = self._clock()
@@ -130,39 +129,39 @@ class Pace:
             (Step.REVIEW, self._review_due()),
             (Step.VERIFY, self._verify_due()),
             (Step.FORGET, self._forget_due(forget_at)),
-            (Step.TURN, self._turn_due()),
             (Step.CATCH_UP, self._slice_due(behind=behind)),
+            (Step.TURN, self._turn_due()),
         )
         return next((step for step, at in due if at is not None and now >= at), None)
 
     def _look_due(self) -> float | None:
         """Return when flows are to be looked at; changes that wait for the kernel go first, for a while."""
-        if self._look_at is None or self._failures:
+        if self._look_at is None or self.has_failed:
             return None
         return self._look_at if self._waiting_since is None else self._look_at + LONGEST_GAP
 
     def _review_due(self) -> float | None:
-        return None if self._failures else self._review_at
+        return None if self.has_failed else self._review_at
 
     def _verify_due(self) -> float | None:
         """Return when the table is to be compared; changes that wait go first, for a while."""
-        if self._verify_at is None or self._failures:
+        if self._verify_at is None or self.has_failed:
             return None
         return self._verify_at if self._waiting_since is None else self._verify_at + VERIFY_BY
 
     def _forget_due(self, forget_at: float | None) -> float | None:
-        return None if self._failures else forget_at
+        return None if self.has_failed else forget_at
 
     def _turn_due(self) -> float | None:
         """Return when the next turn of costly changes is; changes that wait go first, for a while."""
         at = self._turns.at
-        if at is None or self._failures:
+        if at is None or self.has_failed:
             return None
         return at if self._waiting_since is None else max(at, self._waiting_since + TURN_BY)
 
     def _slice_due(self, *, behind: bool) -> float | None:
         """Return when a slice of a large change is to be programmed; changes that wait go first, for a while."""
-        if self._failures or not behind:
+        if self.has_failed or not behind:
             return None
         return self._sliced_at if self._waiting_since is None else self._sliced_at + SLICE_BY
 
@@ -176,12 +175,12 @@ class Pace:
     def programmed(self, *, touched: bool) -> None:
         """Note that the kernel has all that waited; `touched` says that it may have changed."""
         now = self._clock()
-        self._failures = 0
+        self._backoff.worked()
         self._waiting_since = None
         if touched:
+            self._not_before = now + SHORTEST_GAP
             self._changed(now)
-            if self._look_at is None:
-                self._look_at = now
+            self._look_soon(now)
         if self._verify_at is None:
             self._verify_at = now + VERIFY_EVERY
 
@@ -191,15 +190,19 @@ class Pace:
         `hopeless` says that only a person can help.
         """
         self.wait()
-        delay = LAST_RETRY if hopeless else min(LAST_RETRY, FIRST_RETRY * 2**self._failures)
-        self._failures = min(self._failures + 1, _MOST_DOUBLINGS)
-        delay *= 0.5 + self._chance() / 2
+        delay = self._backoff.failed(hopeless=hopeless)
         self._not_before = self._clock() + delay
         return delay
 
     def slicing(self) -> None:
         """Note that a slice of a large change is programmed now."""
         self._sliced_at = self._clock()
+
+    def sliced(self) -> None:
+        """Note that the kernel has the slice, so that flows are to be looked at."""
+        now = self._clock()
+        self._changed(now)
+        self._look_soon(now)
 
     def looking(self) -> None:
         """Note that flows are looked at now."""
@@ -241,10 +244,13 @@ class Pace:
         if repaired:
             self._changed(now)
 
+    def _look_soon(self, now: float) -> None:
+        if self._look_at is None:
+            self._look_at = now
+
     def _changed(self, now: float) -> None:
         """Plan what follows a transaction."""
         self._changed_at = now
-        self._not_before = now + SHORTEST_GAP
         if self._review_at is None:
             self._review_by = now + REVIEW_BY
         self._review_at = min(now + REVIEW_AFTER, self._review_by)

@@ -18,7 +18,6 @@ class Questions:
     """Those that wait for an answer."""
 
     def __init__(self) -> None:
-        """Have none."""
         self._waiting: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
         self._due = 0
         self._closed = False

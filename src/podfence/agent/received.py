@@ -22,7 +22,6 @@ class Received:
     """Remembers when changes were received, and which pods are on the node."""
 
     def __init__(self, node: str) -> None:
-        """Remember nothing yet about a node."""
         self.pods: set[Key] = set()
         self._node = node
         self._since: dict[Key, tuple[EventType, float]] = {}

@@ -21,7 +21,6 @@ class Sizes:
     """Remembers what was found."""
 
     def __init__(self) -> None:
-        """Have found nothing."""
         self._known: dict[str, frozenset[Refusal]] = {}
 
     def changed(self, engine: Engine, namespaces: Iterable[str], local: Collection[Key]) -> tuple[Refusal, ...]:

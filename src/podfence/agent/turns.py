@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LONG: Final = 0.1
 """Seconds of the processor that a step takes at least after which policies of its namespaces wait for turns."""
 
-ENOUGH: Final = 0.25
+ENOUGH: Final = 0.15
 """Seconds of the processor that a turn may take: the next one takes in fewer changes if it took longer, or more."""
 
 REST: Final = 3.0
@@ -36,7 +36,7 @@ LONGEST_WAIT: Final = 10.0
 LARGE: Final = 100
 """How many peers, exceptions and ports a policy has at least that waits for a turn, whatever those before took."""
 
-_AT_FIRST: Final = 16
+_AT_FIRST: Final = 8
 _MOST_KNOWN: Final = 1024
 
 
@@ -55,6 +55,7 @@ class Turns:
         self._waiting: dict[str, dict[Key, tuple[float, Event]]] = {}
         self._not_before = clock()
         self._at_once = _AT_FIRST
+        self._turn: tuple[Collection[Event], float] = (), 0.0
 
     @property
     def waiting(self) -> set[Key]:
@@ -136,16 +137,33 @@ class Turns:
                 del self._costly[next(iter(self._costly))]
 
     def turn_took(self, events: Collection[Event], seconds: float) -> None:
-        """Note what a turn took with the changes of the last `take`."""
+        """Note what a turn took with the changes of the last `take`, without its slices."""
         count = len(events)
         if seconds > ENOUGH:
             self._at_once = max(1, int(count * ENOUGH / seconds))
         else:
             self._at_once = max(self._at_once, 2 * count)
+        self._note_turn(events, seconds)
+
+    def slice_took(self, seconds: float) -> None:
+        """Note what a slice took, if it is one of the last turn."""
+        events, before = self._turn
+        if events:
+            if seconds > ENOUGH:
+                self._at_once = max(1, int(len(events) * ENOUGH / seconds))
+            self._note_turn(events, before + seconds)
+
+    def _note_turn(self, events: Collection[Event], seconds: float) -> None:
+        self._turn = events, seconds
         if seconds > LONG:
             self.took(events, seconds)
             self._not_before = self._clock() + REST * seconds
-        else:
+
+    def ended(self) -> None:
+        """Note that nothing of the last turn is left; if it did not take long, its namespace does not wait."""
+        events, seconds = self._turn
+        self._turn = (), 0.0
+        if seconds <= LONG:
             for space in _spaces(events):
                 self._costly.pop(space, None)
 

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 from podfence.dataplane.ruleset import TABLE
+from podfence.netlink.asking import opened
 from podfence.netlink.messages import GENERAL, NETFILTER, REQUEST, attributes, message, messages
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ class KernelWatch:
 
     def __init__(self) -> None:
         """Begin to listen. Raises OSError if the kernel does not let us."""
-        self._events = _open(_GROUP)
-        self._questions = _open(0)
+        self._events = opened(NETFILTER, _GROUP)
+        self._questions = opened(NETFILTER)
         with suppress(PermissionError):
             # Beyond what the system lets everybody have; without it, more has to be compared.
             self._events.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _ROOM)
@@ -160,16 +161,6 @@ class KernelWatch:
             if kind == _NEW_GENERATION:
                 return _generation_of(data, start, end)
         return 0
-
-
-def _open(groups: int) -> socket.socket:
-    found = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETFILTER)
-    try:
-        found.bind((0, groups))
-    except OSError:
-        found.close()
-        raise
-    return found
 
 
 def _about_tables(data: bytes) -> Iterator[tuple[int, int, int]]:

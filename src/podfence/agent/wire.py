@@ -16,7 +16,7 @@ from podfence.agent.reports import Report
 from podfence.agent.source import Attached, Bookmark, Synced, Unreadable, Verify
 from podfence.cluster.state import Event, EventType
 from podfence.dataplane.links import Links, PodLink
-from podfence.kube.objects import KubeObject
+from podfence.kube.objects import Key, KubeObject
 from podfence.sets.addresses import format_address, parse_address
 
 if TYPE_CHECKING:
@@ -194,4 +194,4 @@ def _about(kind: str, content: msgspec.Raw) -> str:
         found = _NAMES.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return f" about a {kind}"
-    return f" about {kind} {f'{found.namespace}/' if found.namespace else ''}{found.name}"
+    return f" about {Key(kind, found.namespace, found.name)}"

@@ -15,6 +15,7 @@ import msgspec
 from podfence.documents import Value
 from podfence.policy.verdict import Dependency, Direction
 from podfence.policy.wording import requirement_text
+from podfence.sets.ports import ranges_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,14 +39,7 @@ class Ports(Value, frozen=True):
         """Return ``TCP 80,443; UDP 53``, ``all TCP``, or ``all ports``."""
         if self.everything:
             return "all ports"
-        texts: dict[str, list[str]] = {}
-        for item in self.ranges:
-            parts = texts.setdefault(item.protocol, [])
-            if item.first is None or (item.first, item.last) == (1, 65535):
-                continue
-            parts.append(str(item.first) if item.first == item.last else f"{item.first}-{item.last}")
-        named = (f"{protocol} {','.join(parts)}" if parts else f"all {protocol}" for protocol, parts in texts.items())
-        return "; ".join("other protocols" if text == "all other" else text for text in named)
+        return ranges_text((item.protocol, item.first, item.last) for item in self.ranges)
 
 
 class AddressBlock(Value, frozen=True):

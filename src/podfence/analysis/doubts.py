@@ -106,12 +106,15 @@ class Doubts:
         return tuple(self._met[key] for key in sorted(self._met))
 
     def _unsure(self) -> int:
-        """Return the classes of which it is not known which policies select them (semantics 13.4)."""
+        """Return the classes of which it is not known which policies select them (semantics 13.3, 13.4)."""
         found = 0
         if self._view.engine.world.is_open("Pod"):
             for number, item in self._view.index.classes.items():
                 if any(map(is_unknown, item.labels.values())):
                     found |= 1 << number
+        if any(policy.subject.namespaces is not None for policy in self._view.engine.clusterwide):
+            for name in self._spaces:
+                found |= self._view.index.in_namespace(name)
         return found
 
     def settled(self, destination: int, sources: int, bounds: Mapping[Family, Extent]) -> Iterable[tuple[int, Settled]]:
@@ -252,7 +255,7 @@ class Doubts:
         whole = AddressSet.V4 if family == 4 else AddressSet.V6
         cuts = {
             cut
-            for policy in self._view.engine.policies(member.namespace)
+            for policy in self._view.engine.policies_over(member.namespace)
             for grants in policy.grants.values()
             for grant in grants
             if isinstance(grant.peer, AddressSet)

@@ -14,6 +14,7 @@ from podfence.errors import EndpointError
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
 from podfence.policy.unknown import service
 from podfence.sets.addresses import AddressSet, Family, family_of, format_address
+from podfence.sets.spans import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -141,7 +142,7 @@ def _groups(endpoint: Endpoint, cuts: list[int]) -> list[_Group]:
         case AddressesEndpoint(addresses=addresses):
             first, last = addresses.spans[0]
             named = addresses.spans == ((first, last),) and first == last
-            return [_Group(piece=piece, named=named) for piece in _pieces(addresses, cuts)]
+            return [_Group(piece=AddressSet((piece,)), named=named) for piece in cut(addresses.spans, cuts)]
         case NodeEndpoint() as node:
             return [_Group(node=node)]
         case other:
@@ -155,17 +156,6 @@ def _likeness(member: Member, cuts: list[int]) -> object:
     return member.namespace, labels, member.ports, cells, member.node, member.host
 
 
-def _pieces(addresses: AddressSet, cuts: list[int]) -> Iterator[AddressSet]:
-    for first, last in addresses.spans:
-        start = first
-        for cut in cuts[bisect_right(cuts, first) :]:
-            if cut > last:
-                break
-            yield AddressSet(((start, cut - 1),))
-            start = cut
-        yield AddressSet(((start, last),))
-
-
 def _cuts(engine: Engine, *endpoints: Endpoint) -> list[int]:
     """Return where the policies of the pods concerned change their mind about addresses."""
     namespaces = {m.namespace for e in endpoints if isinstance(e, PodsEndpoint) for m in e.members}
@@ -173,7 +163,7 @@ def _cuts(engine: Engine, *endpoints: Endpoint) -> list[int]:
         {
             cut
             for namespace in namespaces
-            for policy in engine.policies(namespace)
+            for policy in engine.policies_over(namespace)
             for grants in policy.grants.values()
             for grant in grants
             if isinstance(grant.peer, AddressSet)

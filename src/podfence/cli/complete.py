@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import click
 
-    from podfence.kube.access.merge import Kubeconfig
+    from podfence.kube.access.kubeconfig import Kubeconfig
     from podfence.kube.objects import KubeObject
 
 
@@ -88,11 +88,11 @@ def _kubeconfig(ctx: click.Context) -> Kubeconfig | None:
     try:
         from dataclasses import replace
 
-        from podfence.kube.access import merge
+        from podfence.kube.access import kubeconfig
 
-        where = merge.places(ctx.params.get("kubeconfig") or "", os.environ)
+        where = kubeconfig.places(ctx.params.get("kubeconfig") or "", os.environ)
         # A pipe holds what the command itself is to read, and may have nobody who writes to it.
-        return merge.load(replace(where, paths=tuple(filter(os.path.isfile, where.paths))))
+        return kubeconfig.load(replace(where, paths=tuple(filter(os.path.isfile, where.paths))))
     except Exception:  # noqa: BLE001 - see above: silence, whatever happens
         return None
 

@@ -43,7 +43,7 @@ def command(*, kubeconfig: str, context: str, namespace: str, log_format: Form, 
     controller; a second one does no harm.
     """
     from podfence.agent.controller.main import run
-    from podfence.kube.access.choice import Choice
+    from podfence.kube.access.access import Choice
 
     run(Choice(kubeconfig=kubeconfig, context=context), namespace, log_format, log_level)
     return 0

@@ -112,6 +112,6 @@ def load(asked: Asked, options: Options, progress: Callable[[float, int], None] 
 
 
 def _is_configured() -> bool:
-    from podfence.kube.access import merge
+    from podfence.kube.access import kubeconfig
 
-    return any(os.path.lexists(path) for path in merge.places("", os.environ).paths)
+    return any(os.path.lexists(path) for path in kubeconfig.places("", os.environ).paths)

@@ -65,7 +65,7 @@ def command(
 ) -> int:
     """Print the answer and return the exit code of the verdict, or of a difference."""
     from podfence.agent.node.answer import Why
-    from podfence.agent.node.asking import ask
+    from podfence.agent.node.client import ask
 
     answer = ask(socket, "why", Why, source=source, destination=destination, port=port, namespace=namespace)
     outputs.write_as("Why", form, answer, colour)

@@ -17,6 +17,7 @@ from podfence.dataplane.verdicts import Verdicts, cut
 from podfence.nft.element import goto, jump
 from podfence.nft.names import COMMENT_LIMIT, identifier
 from podfence.nft.sets import Map, Set
+from podfence.policy.identity import group_text
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet
 from podfence.sets.addresses import family_of
@@ -199,23 +200,37 @@ class _GroupObjects:
         self._chains = chains
         self._there = known
         self._result = Objects()
-        self._verdicts = Verdicts(key.direction, self._result)
 
     def make(self, program: GroupProgram) -> Objects:
+        """Return the objects of the group's program."""
+        texts = self._lookups(program, Verdicts(self._result, is_complete=program.is_complete))
+        deny = f"deny_{self._name}"
+        if program.is_complete:
+            # Whatever the first lookup that knows the peer does not accept comes back from it, and is denied.
+            asked = f"ask_{self._name}"
+            self._result.chain(asked, *texts)
+            texts = [str(jump(asked))]
+        if program.is_complete or not (program.anywhere and program.anywhere[0][0] == PortSet.ALL):
+            texts.append(f"goto {deny}")
+            self._result.chain(deny, *self._denial())
+        direction = self._key.direction
+        self._result.chain(self._name, *texts, comment=cut(f"{direction} of {_policies(self._key)}", COMMENT_LIMIT))
+        return self._result
+
+    def _lookups(self, program: GroupProgram, verdicts: Verdicts) -> list[str]:
+        """Return the rules that look a peer up."""
         peer = "daddr" if self._key.direction is Direction.EGRESS else "saddr"
         texts: list[str] = []
         for family, word, types in FAMILIES:
             entries: dict[ElementKey, Verdict | None] = {
-                address: self._verdicts.of(ports)
-                for address, ports in program.peers.items()
-                if family_of(address) == family
+                address: verdicts.of(ports) for address, ports in program.peers.items() if family_of(address) == family
             }
             if entries:
                 container = Map(f"{self._name}_p{family}", types)
                 self._result.put(container, entries)
                 texts.append(f"{word} {peer} vmap @{container.name}")
         if len(program.shared) <= MOST_SHARED:
-            texts += _asked(program.shared, peer, self._verdicts)
+            texts += _asked(program.shared, peer, verdicts)
         else:
             # Groups that a policy with many sets isolates share the chain that asks them.
             for _, sets in groupby(program.shared, key=_policy):
@@ -227,21 +242,15 @@ class _GroupObjects:
             self._result.update(made)
             texts += [f"{word} {peer} vmap @{name}" for word, name in maps]
         if program.anywhere:
-            texts.append(str(self._verdicts.of(program.anywhere)))
-        deny = f"deny_{self._name}"
-        if not (program.anywhere and program.anywhere[0][0] == PortSet.ALL):
-            texts.append(f"goto {deny}")
-            self._result.chain(deny, *self._denial())
-        direction = self._key.direction
-        self._result.chain(self._name, *texts, comment=cut(f"{direction} of {_policies(self._key)}", COMMENT_LIMIT))
-        return self._result
+            texts.append(str(verdicts.of(program.anywhere)))
+        return texts
 
     def _chain_of(self, sets: _Sets, peer: str) -> _Chain:
         """Return a chain that asks sets, with what it needs, and its name."""
         found = self._chains.get(sets)
         if found is None:
             result = Objects()
-            asked = _asked(sets, peer, Verdicts(self._key.direction, result))
+            asked = _asked(sets, peer, Verdicts(result))
             name = identifier("q", digest("\n".join(asked)))
             result.chain(name, *asked)
             if len(self._chains) >= _MOST_CHAINS:
@@ -252,7 +261,7 @@ class _GroupObjects:
     def _table(self, table: Ranges) -> _Table:
         """Return the chains and maps of a table of ranges, and the names of the maps by word of their family."""
         result = Objects()
-        verdicts = Verdicts(self._key.direction, result)
+        verdicts = Verdicts(result, is_complete=table.is_complete)
         maps: list[tuple[str, str]] = []
         for family, word, types in FAMILIES:
             elements: dict[ElementKey, Verdict | None] = {
@@ -287,8 +296,8 @@ def _asked(sets: _Sets, peer: str, verdicts: Verdicts) -> list[str]:
 
 def _policy(item: tuple[SharedKey, PortProgram]) -> str:
     """Return the policy of the first rule that is credited."""
-    return item[1][0][1].policy
+    return item[1][0][1].name
 
 
 def _policies(key: GroupKey) -> str:
-    return f"{key.namespace}/{','.join(item.name for item in key.policies)}"
+    return group_text(key.namespace, key.policies)

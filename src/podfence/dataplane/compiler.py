@@ -4,29 +4,29 @@
 from __future__ import annotations
 
 import math
+import time
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from podfence.cluster.nodes import numbers_of
+from podfence.dataplane.backlog import Backlog
+from podfence.dataplane.enforceable import check_options
 from podfence.dataplane.groups import MOST_LISTED, Compiled, compile_group
 from podfence.dataplane.ownership import Ownership
 from podfence.dataplane.pieces import Memo
+from podfence.dataplane.places import Places
 from podfence.dataplane.program import GroupKey, NodeProgram, ProgramChange, SharedKey
 from podfence.dataplane.ranges import Tables
 from podfence.dataplane.references import References
 from podfence.dataplane.subjects import Subjects
-from podfence.errors import OptionError
-from podfence.sets import AddressSet
-from podfence.sets.addresses import family_of
-from podfence.sets.spans import normalize
+from podfence.kube.objects import Key, NetworkPolicy, Pod
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Set as AbstractSet
 
     from podfence.cluster.members import Member
-    from podfence.kube.objects import Key, Node
+    from podfence.kube.objects import KubeObject
     from podfence.policy.model import Change, Model
-    from podfence.policy.options import Options
     from podfence.policy.verdict import Direction
 
 SHARED_FROM: Final = 256
@@ -41,26 +41,8 @@ AT_ONCE: Final = 10_000
 SLICE: Final = 3_000
 """How many addresses a slice has."""
 
-_ADDRESSES: Final = "the kernel matches an address, whoever has it"
-_REFUSED: Final = {
-    "ip_block_pods": ("never", _ADDRESSES),
-    "ip_block_nodes": ("never", _ADDRESSES),
-    "host_network": ("pod", "pods of a node's own network have its address, and policies cannot tell them apart"),
-    "self_traffic": ("policy", "what a pod sends to itself never leaves it"),
-}
-_DECIDED: Final = ("hairpin", "own_node_egress", "icmp", "ip_block_pods", "ip_block_nodes")
-
-
-def check_options(options: Options) -> None:
-    """Raise OptionError if an option has a value that a kernel cannot be programmed for."""
-    for name, (value, reason) in _REFUSED.items():
-        if getattr(options, name) == value:
-            message = f"option {name}={value} can be asked about and not enforced: {reason}"
-            raise OptionError(message)
-    for name in _DECIDED:
-        if getattr(options, name) == "depends":
-            message = f"option {name}=depends can be asked about and not enforced: a packet passes or it does not"
-            raise OptionError(message)
+SLICE_TIME: Final = 0.03
+"""Seconds of the processor after which no further pod or group comes into a slice; its transaction takes as long."""
 
 
 class Compiler:
@@ -74,11 +56,16 @@ class Compiler:
         shared_from: int = SHARED_FROM,
         most_listed: int = MOST_LISTED,
         at_once: int = AT_ONCE,
+        effort: Callable[[], float] = time.thread_time,
     ) -> None:
-        """Compile everything once; `program` is the result. Raises OptionError (see `check_options`)."""
+        """Compile everything once; `program` is the result. Raises OptionError (see `check_options`).
+
+        `effort` gives the seconds that the processor has worked for this thread.
+        """
         self._shared_from = shared_from
         self._most_listed = most_listed
         self._at_once = at_once
+        self._effort = effort
         self.model = model
         self.node = node
         self._options = options = model.engine.options
@@ -91,50 +78,86 @@ class Compiler:
         self._groups_of: dict[Key, dict[Direction, GroupKey]] = {}
         self._compiled: dict[GroupKey, Compiled] = {}
         self._groups_with: dict[Key, set[GroupKey]] = {}
-        self._own: dict[int, set[tuple[int, int]]] = {}
-        self._told: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
         self._group_users = References[GroupKey]()
         self._set_users = References[SharedKey]()
         self._pool_users = References[SharedKey]()
         self._room: float = math.inf
+        self._backlog = Backlog()
+        self._memo = Memo()
         for pod_class in model.index.classes.values():
             for member in pod_class.members.values():
                 self._take(member, pod_class.id)
         self._assign(self._local)
-        self._compile(self._group_users)
-        self._place({address for key in self._local for address in self._owned.members[key].addresses})
-        self._look_at_nodes()
+        self._compile(self._group_users, Memo())
+        self._places = Places(self.program, model, node, self._owned, self._groups_of)
+        self._places.write({address for key in self._local for address in self._owned.members[key].addresses})
+        self._places.write_nodes()
 
-    def follow(self, change: Change, *, pods_only: bool = False) -> ProgramChange:
+    def follow(
+        self, change: Change, *, only: type[KubeObject] | None = None, later: AbstractSet[str] = frozenset()
+    ) -> ProgramChange:
         """Bring the program in step with the model after `Model.apply`; return what differs in it.
 
         Where many addresses come into shared sets, `program.late` holds what `catch_up` has to bring.
 
-        `pods_only` says that no other objects than pods changed.
+        `only` is the kind of the objects that changed, if it is one. `later` are namespaces whose policies take long to
+        compile: what changed only because of these is left to `catch_up` too. Each of their pods is in its earlier
+        group until then.
 
         Only groups are compiled again whose policies changed, or which list pods of a class that a changed
         pod is, or was, in.
         """
         self._room = self._at_once
+        self._memo = Memo()
         classes, addresses = self._follow_pods(change.pods)
         touched = change.ingress | change.egress
-        concerned = {key for key in self._local if self._owned.class_of[key] in touched}
-        concerned |= self._local & change.pods
-        gone = self._assign(concerned, change.pods - self._local)
-        found = self._compile(self._outdated(change, classes).difference(gone), classes)
+        ruled = {key for key in self._local if self._owned.class_of[key] in touched}
+        moved = self._local & change.pods
+        outdated, listing = self._ruled(change), self._listing(change, classes)
+        if only is NetworkPolicy:
+            # No pod has another address, so the sets and lists of groups can be as they are for a while.
+            ruled |= moved
+            moved = set()
+            outdated |= listing
+            listing = set()
+        elif change.pods:
+            listing |= self._backlog.lists
+        put_off, groups = _of(later, ruled), _of(later, outdated)
+        if later:
+            self._backlog.add(put_off, groups, _of(later, change.policies), classes)
+        outdated = outdated - groups | listing
+        departed = change.pods - self._local
+        self._backlog.drop(departed)
+        concerned = ruled - put_off | moved
+        concerned |= self._backlog.pods_of(outdated, self._groups_of)
+        self._backlog.drop(concerned)
+        gone = self._assign(concerned, departed)
+        outdated |= self._to_compile(concerned)
+        outdated.difference_update(gone)
+        found = self._compile(outdated, Memo(), classes)
         # Only now, for a set that goes on in another group keeps what is in it.
-        groups, sets = self._drop(gone)
+        groups_gone, sets = self._drop(gone)
         addresses.update(address for key in concerned for address in self._owned.members[key].addresses)
-        changed = self._place(addresses)
-        if not pods_only:
-            changed |= self._look_at_nodes()
-        return ProgramChange(frozenset(groups | found[0]), frozenset(sets | found[1]), changed)
+        changed = self._places.write(addresses)
+        if only is not Pod:
+            changed |= self._places.write_nodes()
+        return ProgramChange(frozenset(groups_gone | found[0]), frozenset(sets | found[1]), changed)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether `catch_up` has something to bring."""
+        return bool(self._backlog or self.program.late)
 
     def catch_up(self) -> ProgramChange:
-        """Let a slice of what is late come into sets, each set in its turn; return what differs in the program."""
+        """Bring a slice of what was left to be done; return what differs in the program.
+
+        Pods and groups come first, then addresses in sets, each set in its turn.
+        """
+        self._room = SLICE
+        if self._backlog:
+            return self._slice()
         late, sets = self.program.late, self.program.sets
         changed: set[SharedKey] = set()
-        self._room = SLICE
         while late and self._room:
             key, addresses = next(iter(late.items()))
             del late[key]
@@ -142,13 +165,45 @@ class Compiler:
             self._fill(key, sets[key], addresses)
         return ProgramChange(frozenset(), frozenset(changed), frozenset())
 
+    def _slice(self) -> ProgramChange:
+        """Compile what waits, pods before groups, until that has taken long enough."""
+        backlog, until = self._backlog, self._effort() + SLICE_TIME
+        groups: set[GroupKey] = set()
+        sets: set[SharedKey] = set()
+        addresses: set[int] = set()
+        gone: list[GroupKey] = []
+        while backlog:
+            pod = backlog.next_pod()
+            if pod is None:
+                keys = {backlog.next_group()}
+                if keys.isdisjoint(self._group_users):
+                    # Its pods are in other groups now, and its policies may not exist any more.
+                    backlog.take(*keys)
+                    continue
+            else:
+                gone += self._assign([pod])
+                keys = self._to_compile([pod])
+                addresses.update(self._owned.members[pod].addresses)
+            found = self._compile(keys, self._memo)
+            groups |= found[0]
+            sets |= found[1]
+            if self._effort() >= until:
+                break
+        # Another pod may have come into a group that was empty for a moment.
+        empty = [key for key in gone if key not in self._group_users]
+        dropped = self._drop(empty)
+        if not backlog:
+            self._memo = Memo()
+        changed = self._places.write(addresses)
+        return ProgramChange(frozenset(groups | dropped[0]), frozenset(sets | dropped[1]), changed)
+
     def late(self) -> set[Key]:
-        """Return the policies of which not all that they admit is in the program yet."""
-        late = self.program.late.keys()
-        if not late:
-            return set()
-        found = (key.policies for key, known in self._compiled.items() if not late.isdisjoint(known.sets))
-        return set(chain.from_iterable(found))
+        """Return the policies of which not everything is in the program yet."""
+        late, found = self.program.late.keys(), set(self._backlog.policies)
+        if late:
+            parts = (key.policies for key, known in self._compiled.items() if not late.isdisjoint(known.sets))
+            found.update(chain.from_iterable(parts))
+        return found
 
     def _fill(self, key: SharedKey, before: frozenset[int], addresses: frozenset[int]) -> None:
         """Let a set have other addresses, as many new ones as there is room for; what is left is late."""
@@ -219,15 +274,21 @@ class Compiler:
             before += self._groups_of.pop(key, {}).values()
         return self._group_users.move(before, after)
 
-    def _outdated(self, change: Change, classes: int) -> set[GroupKey]:
-        """Return the groups that have to be compiled: new ones, and those for which something changed."""
-        result = {key for key in self._group_users if key not in self._compiled}
-        for policy in self._groups_with.keys() & change.policies:
-            result |= self._groups_with[policy]
-        for key, known in self._compiled.items():
-            if known.peers & classes or (known.any_pod and change.pods):
-                result.add(key)
-        return result
+    def _ruled(self, change: Change) -> set[GroupKey]:
+        """Return the groups of which a policy changed since they were compiled."""
+        found = (self._groups_with[policy] for policy in self._groups_with.keys() & change.policies)
+        return set().union(*found)
+
+    def _listing(self, change: Change, classes: int) -> set[GroupKey]:
+        """Return the groups that list pods which changed since they were compiled."""
+        return {
+            key for key, known in self._compiled.items() if known.peers & classes or (known.any_pod and change.pods)
+        }
+
+    def _to_compile(self, pods: Iterable[Key]) -> set[GroupKey]:
+        """Return the groups of pods that are not compiled yet, or that wait for it."""
+        groups = {key for pod in pods for key in self._groups_of[pod].values()}
+        return self._backlog.waiting(groups) | {key for key in groups if key not in self._compiled}
 
     def _drop(self, gone: Iterable[GroupKey]) -> tuple[set[GroupKey], set[SharedKey]]:
         """Forget groups without pods; return those that were compiled, and the sets that went with them."""
@@ -235,6 +296,7 @@ class Compiler:
         sets: set[SharedKey] = set()
         for key in gone:
             known = self._compiled.pop(key, None)
+            self._backlog.take(key)
             if known is None:
                 continue
             dropped.add(key)
@@ -246,14 +308,13 @@ class Compiler:
             sets |= self._exchange(known, None)
         return dropped, sets
 
-    def _compile(self, keys: Iterable[GroupKey], classes: int = 0) -> tuple[set[GroupKey], set[SharedKey]]:
+    def _compile(self, keys: Iterable[GroupKey], memo: Memo, classes: int = 0) -> tuple[set[GroupKey], set[SharedKey]]:
         """Compile groups; return those that are another program now, and the sets that came, went or changed.
 
         `classes` (bits) may have other addresses than when they were compiled last.
         """
         changed: set[GroupKey] = set()
         sets: set[SharedKey] = set()
-        memo = Memo()
         for key in keys:
             policies = self._subjects.policies(key.namespace)
             known = self._compiled.get(key)
@@ -267,7 +328,7 @@ class Compiler:
                 self._shared_from,
                 self._most_listed,
                 known,
-                classes,
+                classes | self._backlog.take(key),
                 memo,
             )
             self._compiled[key] = found
@@ -303,65 +364,9 @@ class Compiler:
             self._owned.drop_pools(self._pool_users.move(pools, wanted))
         return changed
 
-    # Local addresses
 
-    def _place(self, addresses: Iterable[int]) -> frozenset[int]:
-        """Write down whose the addresses are, and in which groups; return those for which anything differs."""
-        program = self.program
-        changed: set[int] = set()
-        for address in addresses:
-            owner = self._owned.owner(address)
-            groups = self._groups_of.get(owner) if owner is not None else None
-            differs = (groups is not None) != (address in program.known)
-            if groups is None:
-                program.known.discard(address)
-            else:
-                program.known.add(address)
-            for direction, table in program.group_of.items():
-                group = groups.get(direction) if groups else None
-                differs |= table.get(address) != group
-                if group is None:
-                    table.pop(address, None)
-                else:
-                    table[address] = group
-            own: set[tuple[int, int]] = set()
-            if owner is not None and groups and self._options.hairpin == "allowed":
-                family = family_of(address)
-                own = {(address, other) for other in self._owned.of_pod(owner) if family_of(other) == family}
-            before = self._own.pop(address, set())
-            if before != own:
-                differs = True
-                program.own -= before
-                program.own |= own
-            if own:
-                self._own[address] = own
-            if differs:
-                changed.add(address)
-        node = self.model.state.nodes.get(self.node)
-        pod_range = _pod_range([] if node is None else [node])
-        changed |= _starts(pod_range, program.pod_range)
-        program.pod_range = pod_range
-        return frozenset(changed)
-
-    def _look_at_nodes(self) -> frozenset[int]:
-        """Write down the addresses of nodes and of their pods; return those for which anything differs."""
-        program, nodes = self.program, self.model.state.nodes.values()
-        told = [(node.addresses, node.pod_cidrs) for node in nodes]
-        if told == self._told:
-            return frozenset()
-        self._told = told
-        addresses = frozenset(number for node in nodes for number in numbers_of(node.addresses))
-        pod_ranges = _pod_range(nodes)
-        changed = addresses ^ program.nodes | _starts(pod_ranges, program.pod_ranges)
-        program.nodes, program.pod_ranges = addresses, pod_ranges
-        return changed
+_In = TypeVar("_In", Key, GroupKey)
 
 
-def _pod_range(nodes: Iterable[Node]) -> AddressSet:
-    cidrs = (cidr for node in nodes for cidr in node.pod_cidrs)
-    return AddressSet(normalize(span for cidr in cidrs for span in AddressSet.cidr(cidr).spans))
-
-
-def _starts(one: AddressSet, other: AddressSet) -> set[int]:
-    """Return where ranges begin that are only in one of two sets."""
-    return {first for first, _ in set(one.spans) ^ set(other.spans)}
+def _of(namespaces: AbstractSet[str], items: Iterable[_In]) -> set[_In]:
+    return {item for item in items if item.namespace in namespaces}

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from podfence.dataplane.drops import REASONS, chain_of
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE
 from podfence.nft.errors import NftError
+from podfence.policy.identity import read_group, read_title
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from podfence.kube.objects import Key
     from podfence.nft.runner import Runner
 
-_GROUP: Final = re.compile(r"(ingress|egress) of ([^/]+)/(.+)")
-_RULE: Final = re.compile(r"(ingress|egress) rule (\d+): NetworkPolicy ([^/]+)/(\S+)")
+_GROUP: Final = re.compile(r"(ingress|egress) of ([^/]+/.+)")
 _CUT: Final = "..."
 
 
@@ -29,7 +29,8 @@ class Count(NamedTuple):
     """Packets of one direction, by the policies that decided; `rule` is what admitted them, None for a denial.
 
     Rules count from 1. What passes an established connection is not counted, so admitted packets are connections.
-    A group of very many policies names the first of them.
+    A group of very many policies names the first of them. A policy of the whole cluster has no namespace, and is not
+    among those of a denial.
     """
 
     direction: str
@@ -51,12 +52,13 @@ def read(runner: Runner, known: Iterable[Key] = ()) -> tuple[Count, ...]:
         if counter.chain.startswith("deny_"):
             group = _GROUP.fullmatch(comments.get(counter.chain.removeprefix("deny_"), ""))
             if group:
-                policies = tuple(name for name in map(names.whole(group[2]), group[3].split(",")) if name)
-                found.append(Count(group[1], group[2], policies, None, counter.packets))
-        elif rule := _RULE.fullmatch(comments.get(counter.chain, "")):
-            policy = names.whole(rule[3])(rule[4])
+                namespace, keys = read_group(group[2])
+                policies = tuple(name for name in map(names.whole(namespace), _of(namespace, keys)) if name)
+                found.append(Count(group[1], namespace, policies, None, counter.packets))
+        elif rule := read_title(comments.get(counter.chain, "")):
+            policy = names.whole(rule.namespace)(rule.name)
             if policy:
-                found.append(Count(rule[1], rule[3], (policy,), int(rule[2]), counter.packets))
+                found.append(Count(rule.direction, rule.namespace, (policy,), rule.index + 1, counter.packets))
     return tuple(found)
 
 
@@ -75,6 +77,11 @@ def read_strays(runner: Runner) -> dict[str, int]:
         if counter.chain in chains:
             found[chains[counter.chain]] += counter.packets
     return found
+
+
+def _of(namespace: str, keys: Iterable[Key]) -> Iterator[str]:
+    """Yield the names of those policies that are of a namespace."""
+    return (key.name for key in keys if key.namespace == namespace)
 
 
 class _Names:

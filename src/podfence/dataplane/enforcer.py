@@ -20,7 +20,7 @@ from podfence.dataplane.program import Tunnels
 from podfence.dataplane.revocation import Reviewed, Revocation, concerned
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, Ruleset
 from podfence.dataplane.settings import Settings
-from podfence.dataplane.tightened import before, tightened
+from podfence.dataplane.tightened import Before, before, tightened
 from podfence.kube.objects import NetworkPolicy, Pod
 from podfence.nft.errors import MissingFeatureError, NftError
 from podfence.nft.probe import bridge_features, probe
@@ -28,9 +28,11 @@ from podfence.policy.model import Change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from podfence.dataplane.conntrack import Conntrack
     from podfence.dataplane.links import Links
+    from podfence.dataplane.program import ProgramChange
     from podfence.nft.runner import Runner
     from podfence.policy.model import Model
 
@@ -58,13 +60,15 @@ class Enforcer:
         most_listed: int = MOST_LISTED,
         at_once: int = AT_ONCE,
         clock: Callable[[], float] = time.monotonic,
+        effort: Callable[[], float] = time.thread_time,
     ) -> None:
         """Compile the node's program; the kernel is not touched. Raises OptionError (see `check_options`).
 
         A set of pods with at least `shared_from` addresses is a set of its own in the kernel, and others where a
         group would list more than `most_listed`. At most `at_once` addresses come with one change. `conntrack` is
         that of the node; without it no established flow is looked at again. `reviewed` is what the latest
-        look at flows did. `clock` gives seconds and never goes back.
+        look at flows did. `clock` gives seconds and never goes back, `effort` those that the processor has
+        worked for the caller's thread.
         """
         self._runner = runner
         self._settings = settings or Settings()
@@ -74,7 +78,9 @@ class Enforcer:
         self._is_started = False
         self._revocation = Revocation(conntrack, Grace(runner, self._table), clock)
         self.reviewed = Reviewed()
-        self.compiler = Compiler(model, node, shared_from=shared_from, most_listed=most_listed, at_once=at_once)
+        self.compiler = Compiler(
+            model, node, shared_from=shared_from, most_listed=most_listed, at_once=at_once, effort=effort
+        )
         self._table.wanted = self._builder.build(self.compiler.program)
 
     @property
@@ -152,26 +158,36 @@ class Enforcer:
         self.look()
         return count
 
-    def program(self, *changes: Change) -> int:
-        """Do the first half of `apply`: new connections are judged by the changes from then on."""
-        self.follow(*changes)
+    def program(self, *changes: Change, later: AbstractSet[str] = frozenset()) -> int:
+        """Do the first half of `apply`: new connections are judged by the changes from then on.
+
+        Policies of the namespaces `later` are left to `catch_up`.
+        """
+        self.follow(*changes, later=later)
         return self._program()
 
-    def follow(self, *changes: Change) -> None:
+    def follow(self, *changes: Change, later: AbstractSet[str] = frozenset()) -> None:
         """Bring what the table should be in step after `Model.apply`; the kernel is not touched."""
         if changes:
-            self._compile(changes)
+            self._compile(changes, later)
 
     @property
     def is_behind(self) -> bool:
-        """Whether some of what is admitted is not programmed yet, because a change was too large; see `catch_up`."""
-        return bool(self.compiler.program.late)
+        """Whether a part of a large or costly change is not programmed yet; see `catch_up`."""
+        return self.compiler.is_behind
 
     def catch_up(self) -> int:
-        """Program a slice of what is late; return how many objects and elements were touched."""
+        """Program a slice of what is left; return how many objects and elements were touched.
+
+        The compiler must have followed all changes of the model.
+        """
+        old = self._before()
         found = self.compiler.catch_up()
         if found:
             self._table.wanted = self._builder.build(self.compiler.program, found)
+            # Addresses that come into sets only admit more.
+            if found.groups or found.addresses:
+                self._note(found, old)
         return self._program()
 
     def look(self) -> int:
@@ -179,25 +195,35 @@ class Enforcer:
         self.reviewed = self._revocation.look(self.compiler.program)
         return self.reviewed.cut
 
-    def _compile(self, changes: Sequence[Change]) -> None:
+    def _before(self) -> Before | None:
+        """Return what the program is now, to see what is admitted no more; None while flows are cut.
+
+        Policies that only admit more forbid nothing; but what was cut may be allowed again.
+        """
+        return None if self._revocation.has_cut else before(self.compiler.program)
+
+    def _note(self, found: ProgramChange, old: Before | None) -> None:
+        """Look next at the flows for which changed policies may have decided otherwise."""
+        ends = concerned(found, self.compiler.program)
+        self._revocation.note(ends if old is None else tightened(ends, old, self.compiler.program))
+
+    def _compile(self, changes: Sequence[Change], later: AbstractSet[str]) -> None:
         change = changes[0] if len(changes) == 1 else _merged(changes)
         compiler, pod_range = self.compiler, self.compiler.program.pod_range
+        kinds = {type(item.event.object) for item in changes}
+        only = kinds.pop() if len(kinds) == 1 else None
         # Pods that come, go or change decide only about flows of their own addresses, those before and those after.
-        pods_only = all(isinstance(item.event.object, Pod) for item in changes)
-        ends = compiler.claimed(change.pods) if pods_only else set()
-        # Policies that only admit more forbid nothing; but what was cut may be allowed again.
-        policies_only = all(isinstance(item.event.object, NetworkPolicy) for item in changes)
-        old = before(compiler.program) if policies_only and not self._revocation.has_cut else None
-        found = compiler.follow(change, pods_only=pods_only)
+        ends = compiler.claimed(change.pods) if only is Pod else set()
+        old = self._before() if only is NetworkPolicy else None
+        found = compiler.follow(change, only=only, later=later)
         if found:
             self._table.wanted = self._builder.build(compiler.program, found)
             if compiler.program.pod_range != pod_range:
                 self._revocation.note_all()
-            elif pods_only:
+            elif only is Pod:
                 self._revocation.note(ends | compiler.claimed(change.pods))
             else:
-                ends = concerned(found, compiler.program)
-                self._revocation.note(ends if old is None else tightened(ends, old, compiler.program))
+                self._note(found, old)
 
     def review(self, *, settled: bool = True) -> int:
         """Look a second time at the flows that earlier calls looked at; return how many were cut only now.

@@ -140,11 +140,6 @@ class _Side:
         return found
 
     def _ask(self, group: GroupProgram, peer: int, point: int) -> bool:
-        # In the order of the group's chain: what has the port not among its own goes on to the next.
-        programs = [group.peers.get(peer, ())]
-        late, sets = self._program.late, self._program.sets
         # What is still to come into sets is admitted soon, and no reason to cut a flow.
-        programs += [ports for key, ports in group.shared if peer in (late.get(key) or sets[key])]
-        programs += group.at(peer)
-        programs.append(group.anywhere)
+        programs = group.programs_for(peer, self._program.late, self._program.sets)
         return any(contains(ports.spans, point) for program in programs for ports, _ in program)

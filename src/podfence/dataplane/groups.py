@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from podfence.dataplane.ordered import compile_ordered, is_ordered
 from podfence.dataplane.pieces import Credit, Memo, Piece, Sorted, sort
-from podfence.dataplane.program import GroupProgram, Programs, RuleName, SharedKey, cover_of
+from podfence.dataplane.program import GroupProgram, Programs, SharedKey, cover_of
 from podfence.sets import AddressSet, members
 from podfence.sets.layers import Stack, over, together
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from podfence.dataplane.program import GroupKey, PortProgram
     from podfence.dataplane.ranges import Tables
     from podfence.policy.grants import CompiledPolicy
+    from podfence.policy.identity import RuleId
     from podfence.policy.options import Options
     from podfence.sets.layers import Cover
 
@@ -98,6 +100,20 @@ def compile_group(
     where more than `most_listed` (see `MOST_LISTED`) would be listed. `tables` are those of the node. `known` is an
     earlier result for the group, since which only classes `changed` (bits) got other addresses.
     """
+    if is_ordered(policies):
+        ordered = compile_ordered(key, policies, index, options, owned)
+        found = Sorted(any_pod=ordered.any_class)
+        return Compiled(
+            ordered.program,
+            {},
+            ordered.classes,
+            frozenset(),
+            ordered.listed,
+            policies,
+            found,
+            (),
+            _Listed((), alone=False),
+        )
     memo = memo or Memo()
     if known is None or known.policies != policies or known.found.looks_up:
         found = sort(key, policies, index, options, memo)
@@ -199,7 +215,7 @@ def _by_size(
 def _complete(asked: Iterable[SharedKey], found: Sorted) -> Iterator[tuple[SharedKey, PortProgram]]:
     """Yield sets with what is admitted of their pods, by whatever rule."""
     programs = Programs()
-    covers: dict[SharedKey, list[Cover[RuleName]]] = defaultdict(list)
+    covers: dict[SharedKey, list[Cover[RuleId]]] = defaultdict(list)
     for piece in found.pieces:
         covers[piece.key].append(piece.credit.cover)
     for key in asked:
@@ -235,7 +251,7 @@ def _peers(
     for place, part in enumerate(parts):
         for number in members(part.bits & listed):
             meant[number].append(place)
-    covers: dict[int, Cover[RuleName]] = {}
+    covers: dict[int, Cover[RuleId]] = {}
     interned: dict[tuple[int, ...], PortProgram] = {}
     for number, concerned in meant.items():
         result: dict[int, PortProgram] = {}
@@ -285,8 +301,8 @@ def _cells(number: int, index: ClassIndex, owned: Ownership) -> Iterator[tuple[i
 
 
 def _by_policy(piece: Piece) -> str:
-    return piece.credit.rule.policy
+    return piece.credit.rule.name
 
 
-def _by_rule(piece: Piece) -> RuleName:
+def _by_rule(piece: Piece) -> RuleId:
     return piece.credit.rule

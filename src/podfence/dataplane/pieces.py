@@ -9,8 +9,9 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from podfence.cluster.selection import Selection
-from podfence.dataplane.program import ICMP_OPTION, RuleName, SharedKey
+from podfence.dataplane.program import SharedKey
 from podfence.dataplane.ranges import PolicyBlocks
+from podfence.policy.identity import RuleId, icmp_option
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet
 from podfence.sets.layers import Layer, over, together
@@ -33,10 +34,10 @@ class Credit(NamedTuple):
     """What a rule admits from somewhere."""
 
     ports: PortSet
-    rule: RuleName
+    rule: RuleId
 
     @property
-    def cover(self) -> Cover[RuleName]:
+    def cover(self) -> Cover[RuleId]:
         """Return it as a cover."""
         return Layer((), self.ports.spans, self.rule).cover
 
@@ -69,7 +70,7 @@ class Sorted:
 
     pieces: list[Piece] = field(default_factory=list)
     blocks: list[PolicyBlocks] = field(default_factory=list)
-    anywhere: Cover[RuleName] = ()
+    anywhere: Cover[RuleId] = ()
     looks_up: bool = False
     any_pod: bool = False
 
@@ -104,7 +105,7 @@ def sort(key: GroupKey, policies: Iterable[CompiledPolicy], index: ClassIndex, o
         result.blocks.append(blocks)
     result.anywhere = together([blocks.anywhere for blocks in result.blocks])
     if options.icmp == "allowed":
-        result.anywhere = over(result.anywhere, Layer((), PortSet.OTHER.spans, ICMP_OPTION).cover)
+        result.anywhere = over(result.anywhere, Layer((), PortSet.OTHER.spans, icmp_option(key.direction)).cover)
     return result
 
 
@@ -117,13 +118,13 @@ def _sort_policy(
     resolved: dict[tuple[PortName, ...], dict[PortSet, int]],
 ) -> PolicyBlocks:
     """Put the pieces of one policy into the result, and return the rest."""
-    blocks: dict[tuple[RuleName, PortSet], list[AddressSet]] = {}
+    blocks: dict[tuple[RuleId, PortSet], list[AddressSet]] = {}
     anywhere: list[BlockLayer] = []
     for grant in policy.grants[key.direction]:
-        rule = RuleName(key.namespace, policy.source.name, grant.rule)
+        rule = RuleId(*policy.key, key.direction, grant.rule)
         ports = grant.ports - PortSet.OTHER if options.icmp == "denied" else grant.ports
         if grant.names and key.direction is Direction.INGRESS:
-            ports |= _own_ports(grant, key)
+            ports |= own_ports(grant, key)
         if ports:
             if grant.peer is None:
                 anywhere.append(Layer((), ports.spans, rule))
@@ -134,7 +135,7 @@ def _sort_policy(
         if grant.names and key.direction is Direction.EGRESS:
             result.looks_up = True
             result.any_pod |= grant.peer is None
-            for numbers, bits in sorted(_resolutions(grant, index, options, resolved).items(), key=_by_ports):
+            for numbers, bits in sorted(resolutions(grant, index, options, resolved).items(), key=_by_ports):
                 shared = SharedKey(grant.peer, grant.names, grant.names_in, numbers)
                 result.pieces.append(Piece(shared, bits, Credit(numbers, rule)))
     layers = tuple(
@@ -144,7 +145,7 @@ def _sort_policy(
     return PolicyBlocks(layers, together([layer.cover for layer in anywhere]))
 
 
-def _own_ports(grant: Grant, key: GroupKey) -> PortSet:
+def own_ports(grant: Grant, key: GroupKey) -> PortSet:
     """Return the numbers that names have on the group's own pods (semantics 5.4)."""
     found = PortSet.EMPTY
     for name, protocol, number in key.ports:
@@ -153,7 +154,7 @@ def _own_ports(grant: Grant, key: GroupKey) -> PortSet:
     return found
 
 
-def _resolutions(
+def resolutions(
     grant: Grant, index: ClassIndex, options: Options, resolved: dict[tuple[PortName, ...], dict[PortSet, int]]
 ) -> dict[PortSet, int]:
     """Return the classes a grant's peer means by what its names resolve to on their pods (semantics 5.4 to 5.8).

@@ -4,7 +4,8 @@
 A packet that opens a connection is judged in steps that each look one thing up: is the source a local
 isolated pod, and which group is it; does the group know the peer's address, a set that holds it, a
 range around it, or the port alone; the same again for the destination. A step that does not decide
-goes on to the next; a group that has nothing more to ask denies.
+goes on to the next; a group that has nothing more to ask denies. Where cluster-wide policies have a say, the first
+step that knows the peer decides all.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.cluster.selection import Selection
 from podfence.policy.grants import PortName
+from podfence.policy.identity import RuleId
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet
 from podfence.sets.layers import Layer, together
@@ -24,28 +26,16 @@ from podfence.sets.spans import normalize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
 
     from podfence.kube.objects import Key
     from podfence.sets.layers import Cover
     from podfence.sets.spans import Spans
 
 
-class RuleName(NamedTuple):
-    """A rule as counters and logs name it; `rule` counts from 0. `ICMP_OPTION` stands for an option."""
-
-    namespace: str
-    policy: str
-    rule: int
-
-
 _UDP: Final = 17
-ICMP_OPTION: Final = RuleName("~", "icmp", 0)
-"""What is credited with ICMP that the option ``icmp=allowed`` admits, whatever the rules say.
 
-It comes after every rule: no name of a namespace has a tilde.
-"""
-
-PortProgram = tuple[tuple[PortSet, RuleName], ...]
+PortProgram = tuple[tuple[PortSet, RuleId], ...]
 """Disjoint sets of ports, each with the rule that is credited with admitting them."""
 
 Equal = dict[tuple[int, int], tuple[PortProgram, PortProgram]]
@@ -100,9 +90,10 @@ class SharedKey(_SharedKey):
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Ranges:
-    """Disjoint ranges of addresses in order, as (first, last, what is admitted there)."""
+    """Disjoint ranges of addresses in order, as (first, last, what is admitted there); see `GroupProgram`."""
 
     items: tuple[tuple[int, int, PortProgram], ...]
+    is_complete: bool = False
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -113,12 +104,16 @@ class Ranges:
         """Return the hash of the value."""
         return self._hash
 
-    def at(self, address: int) -> PortProgram:
-        """Return what is admitted at an address; nothing outside all ranges."""
+    def find(self, address: int) -> PortProgram | None:
+        """Return what is admitted at an address, None if it is outside all ranges."""
         place = bisect_right(self.items, address, key=itemgetter(0)) - 1
         if place < 0 or self.items[place][1] < address:
-            return ()
+            return None
         return self.items[place][2]
+
+    def at(self, address: int) -> PortProgram:
+        """Return what is admitted at an address; nothing outside all ranges."""
+        return self.find(address) or ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +122,15 @@ class GroupProgram:
 
     `peers`: by address of a pod, everything the group admits of it. `shared`: by a set of pods that is
     large and that other groups may use too. `ranges`: by address, in tables that are asked one after the
-    other. `anywhere`: whatever the peer.
+    other. `anywhere`: whatever the peer. What one of them does not admit the next may.
+    If the program `is_complete`, the first that knows a peer decides all of its ports, and `shared` is empty.
     """
 
     peers: Mapping[int, PortProgram]
     shared: tuple[tuple[SharedKey, PortProgram], ...]
     ranges: tuple[Ranges, ...]
     anywhere: PortProgram
+    is_complete: bool = False
 
     def same_as(self, other: GroupProgram, known: Equal) -> bool:
         """Return whether both admit the same, written the same way; `known` are programs that were found equal.
@@ -142,6 +139,7 @@ class GroupProgram:
         """
         return (
             self.anywhere == other.anywhere
+            and self.is_complete == other.is_complete
             and self.ranges == other.ranges
             and self.peers.keys() == other.peers.keys()
             and [key for key, _ in self.shared] == [key for key, _ in other.shared]
@@ -157,6 +155,21 @@ class GroupProgram:
     def at(self, address: int) -> Iterator[PortProgram]:
         """Yield what the tables of ranges admit of an address, in the order in which they are asked."""
         return (table.at(address) for table in self.ranges)
+
+    def programs_for(self, peer: int, *sets: Mapping[SharedKey, AbstractSet[int]]) -> list[PortProgram]:
+        """Return by which programs a peer is judged: each port by the first that has it, as in the group's chain.
+
+        Of `sets` the first decides which addresses a shared set has that has any of it.
+        """
+        listed = self.peers.get(peer)
+        if self.is_complete:
+            known = (listed, *(table.find(peer) for table in self.ranges), self.anywhere)
+            return [next(program for program in known if program is not None)]
+        found = [] if listed is None else [listed]
+        for key, program in self.shared:
+            if any(peer in table[key] for table in sets if table.get(key)):
+                found.append(program)
+        return [*found, *self.at(peer), self.anywhere]
 
 
 def _equal(one: PortProgram, other: PortProgram, known: Equal) -> bool:
@@ -220,17 +233,17 @@ class ProgramChange:
         return bool(self.groups or self.sets or self.addresses)
 
 
-def first_match(admitted: Iterable[tuple[PortSet, RuleName]]) -> PortProgram:
+def first_match(admitted: Iterable[tuple[PortSet, RuleId]]) -> PortProgram:
     """Return the disjoint form of what several rules admit: each port is credited to the first that does."""
     items = list(admitted)
-    spans: dict[RuleName, list[tuple[int, int]]] = {name: [] for _, name in items}
+    spans: dict[RuleId, list[tuple[int, int]]] = {name: [] for _, name in items}
     covers = [Layer((), ports.spans, place).cover for place, (ports, _) in enumerate(items)]
     for first, last, place in together(covers):
         spans[items[place][1]].append((first, last))
     return tuple((PortSet(normalize(found)), name) for name, found in spans.items() if found)
 
 
-def cover_of(program: PortProgram) -> Cover[RuleName]:
+def cover_of(program: PortProgram) -> Cover[RuleId]:
     """Return a program as a cover, to be laid over others; rules are credited in the order of their names."""
     return tuple(sorted((first, last, name) for ports, name in program for first, last in ports.spans))
 
@@ -240,16 +253,16 @@ class Programs:
 
     def __init__(self) -> None:
         """Have made none."""
-        self._known: dict[tuple[RuleName, Spans], tuple[PortSet, RuleName]] = {}
+        self._known: dict[tuple[RuleId, Spans], tuple[PortSet, RuleId]] = {}
 
-    def of(self, cover: Iterable[tuple[int, int, RuleName]]) -> PortProgram:
+    def of(self, cover: Iterable[tuple[int, int, RuleId]]) -> PortProgram:
         """Return what a cover of rules admits, in the order of their names; some of its spans may be left out."""
-        spans: dict[RuleName, Spans] = {}
+        spans: dict[RuleId, Spans] = {}
         for first, last, name in cover:
             before = spans.get(name)
             spans[name] = ((first, last),) if before is None else (*before, (first, last))
         known = self._known
-        result: list[tuple[PortSet, RuleName]] = []
+        result: list[tuple[PortSet, RuleId]] = []
         for key in sorted(spans.items()):
             item = known.get(key)
             if item is None:

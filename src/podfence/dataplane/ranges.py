@@ -13,7 +13,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 from weakref import WeakValueDictionary
 
-from podfence.dataplane.program import PortProgram, Programs, Ranges, RuleName
+from podfence.dataplane.program import PortProgram, Programs, Ranges
+from podfence.policy.identity import RuleId
 from podfence.sets.layers import Cover, Layer, over, sweep
 
 if TYPE_CHECKING:
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
 TIMES_PORTS: Final = 4096
 """How many spans of addresses, times how many spans of ports, the policies have at most that share a table."""
 
-BlockLayer = Layer[RuleName]
+BlockLayer = Layer[RuleId]
 
 
 class PolicyBlocks(NamedTuple):
     """The blocks of one policy, a layer for each of its rules, and what it admits wherever the peer is."""
 
     layers: tuple[BlockLayer, ...]
-    anywhere: Cover[RuleName]
+    anywhere: Cover[RuleId]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -61,11 +62,11 @@ class Tables:
             found.append(self._table(tuple(chain.from_iterable(policy.layers for policy in together)), *anywhere))
         return tuple(table for table in found if table.items)
 
-    def _table(self, layers: tuple[BlockLayer, ...], *anywhere: Cover[RuleName]) -> Ranges:
+    def _table(self, layers: tuple[BlockLayer, ...], *anywhere: Cover[RuleId]) -> Ranges:
         key = (layers, anywhere)
         found = self._made.get(key)
         if found is None:
-            before: Cover[RuleName] = ()
+            before: Cover[RuleId] = ()
             for cover in anywhere:
                 before = over(before, cover)
             found = self._made[key] = Ranges(tuple(_ranges(layers, before)))
@@ -90,7 +91,7 @@ def _divided(policies: Sequence[PolicyBlocks], own_from: int) -> tuple[list[Poli
     )
 
 
-def _ranges(layers: Sequence[BlockLayer], anywhere: Cover[RuleName]) -> Iterator[tuple[int, int, PortProgram]]:
+def _ranges(layers: Sequence[BlockLayer], anywhere: Cover[RuleId]) -> Iterator[tuple[int, int, PortProgram]]:
     swept = sweep(layers)
     taken = {label for _, _, label in anywhere} - {layer.label for layer in layers}
     made = Programs()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which policies isolate a class of pods, and so which group its pods are in."""
+"""Which policies judge a class of pods, and so which group its pods are in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from podfence.cluster.pod_class import PodClass
-    from podfence.kube.objects import Key
+    from podfence.kube.objects import Key, Labels
     from podfence.policy.grants import CompiledPolicy
     from podfence.policy.model import Model
 
@@ -24,7 +24,7 @@ _SPARE: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class _Space:
-    """The policies of a namespace as the engine compiled them, and by key in order of name."""
+    """The policies of a namespace as the engine compiled them, and those over it by key (see `Subjects.policies`)."""
 
     compiled: tuple[CompiledPolicy, ...]
     by_key: dict[Key, CompiledPolicy]
@@ -32,16 +32,22 @@ class _Space:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The groups of a class, and what they were worked out from."""
+    """The groups of a class, and what they were worked out from; `labels` are those of its namespace."""
 
     pod_class: PodClass
+    labels: Labels
     ports: tuple[tuple[str, str, int, bool], ...]
     compiled: tuple[CompiledPolicy, ...]
     groups: dict[Direction, GroupKey]
 
-    def holds(self, pod_class: PodClass, compiled: tuple[CompiledPolicy, ...]) -> bool:
-        """Return whether it is so still: a class never changes which policies of its namespace mean it."""
-        return self.pod_class is pod_class and self.ports == pod_class.ports and self.compiled is compiled
+    def holds(self, pod_class: PodClass, labels: Labels, compiled: tuple[CompiledPolicy, ...]) -> bool:
+        """Return whether it is so still: only labels of its namespace change which policies select a class."""
+        return (
+            self.pod_class is pod_class
+            and self.ports == pod_class.ports
+            and self.compiled is compiled
+            and self.labels == labels
+        )
 
 
 class Subjects:
@@ -54,24 +60,28 @@ class Subjects:
         self._known: dict[int, _Known] = {}
 
     def policies(self, namespace: str) -> Mapping[Key, CompiledPolicy]:
-        """Return the policies of a namespace by key, in order of name."""
+        """Return the policies over a namespace by key: its own in order of name, then others as they are asked."""
         compiled = self._model.engine.policies(namespace)
         _forget(self._spaces, self._model.state.namespaces)
         known = self._spaces.get(namespace)
         if known is None or known.compiled is not compiled:
-            known = self._spaces[namespace] = _Space(compiled, {policy.key: policy for policy in compiled})
+            everything = self._model.engine.policies_over(namespace)
+            known = self._spaces[namespace] = _Space(compiled, {policy.key: policy for policy in everything})
         return known.by_key
 
     def groups(self, classes: Iterable[int]) -> dict[int, dict[Direction, GroupKey]]:
-        """Return the groups of some classes by direction; none where no policy isolates them (semantics 2.1)."""
+        """Return the groups of some classes by direction; none where no policy selects them (semantics 2.1, 11.2)."""
         isolating: dict[str, dict[Direction, list[tuple[int, Key, CompiledPolicy]]]] = {}
         result: dict[int, dict[Direction, GroupKey]] = {}
         _forget(self._known, self._model.index.classes)
+        state = self._model.state
         for number in classes:
             pod_class = self._model.index.classes[number]
             compiled = self._model.engine.policies(pod_class.namespace)
             known = self._known.get(number)
-            if known is None or not known.holds(pod_class, compiled):
+            # Policies of its own namespace select a class whatever these are.
+            labels = state.labels_of_namespace(pod_class.namespace) if self._model.engine.clusterwide else {}
+            if known is None or not known.holds(pod_class, labels, compiled):
                 if pod_class.namespace not in isolating:
                     isolating[pod_class.namespace] = self._isolating(pod_class.namespace)
                 groups = {
@@ -79,12 +89,12 @@ class Subjects:
                     for direction, found in isolating[pod_class.namespace].items()
                     if (policies := [(key, policy) for bits, key, policy in found if bits >> number & 1])
                 }
-                known = self._known[number] = _Known(pod_class, pod_class.ports, compiled, groups)
+                known = self._known[number] = _Known(pod_class, labels, pod_class.ports, compiled, groups)
             result[number] = known.groups
         return result
 
     def _isolating(self, namespace: str) -> dict[Direction, list[tuple[int, Key, CompiledPolicy]]]:
-        """Return the policies that isolate in each direction, with the classes (bits) that they mean."""
+        """Return the policies of each direction, with the classes (bits) that they select."""
         bits = self._model.index.bits
         policies = [(bits(policy.subject), key, policy) for key, policy in self.policies(namespace).items()]
         return {direction: [item for item in policies if item[2].isolates(direction)] for direction in Direction}

@@ -9,6 +9,7 @@ nothing was lost, it counts as lost.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.dataplane.program import GroupKey, GroupProgram
@@ -94,11 +95,30 @@ class _Comparing:
 
     def _compare(self, one: GroupProgram, other: GroupProgram) -> bool:
         self._left -= len(one.peers) + len(one.shared) + sum(len(table.items) for table in (*one.ranges, *other.ranges))
+        if one.is_complete or other.is_complete:
+            self._left -= len(other.peers)
+            return self._left >= 0 and self._keeps_all(one, other)
         return self._left >= 0 and (
             self._holds([one.anywhere], [other.anywhere])
             and self._keeps_sets(one, other)
             and all(self._holds([ports], _of_peer(other, peer)) for peer, ports in one.peers.items())
             and all(self._keeps_range(table, other) for table in one.ranges)
+        )
+
+    def _keeps_all(self, one: GroupProgram, other: GroupProgram) -> bool:
+        """Return whether every peer keeps its ports, where one of two programs is complete: each is asked in both."""
+        if one.shared or other.shared:
+            return False
+        ranges = (item for table in (*one.ranges, *other.ranges) for item in table.items)
+        starts = {start for first, last, _ in ranges for start in (first, last + 1)}
+        old, new = replace(one, peers={}), replace(other, peers={})
+        return (
+            self._holds([one.anywhere], [other.anywhere])
+            and all(self._holds(old.programs_for(start), new.programs_for(start)) for start in starts)
+            and all(
+                self._holds(one.programs_for(peer), other.programs_for(peer))
+                for peer in one.peers.keys() | other.peers.keys()
+            )
         )
 
     def _keeps_sets(self, one: GroupProgram, other: GroupProgram) -> bool:

@@ -66,12 +66,8 @@ def side(program: NodeProgram, direction: Direction, local: int, peer: int) -> S
     pair = (local, peer) if direction is Direction.EGRESS else (peer, local)
     if key is None or pair in program.own:
         return Side(None, PortSet.ALL - forbidden)
-    group = program.groups[key]
     # In the order of the group's chain, so that each port is credited to the rule that counts it.
-    asked = [group.peers.get(peer, ())]
-    asked += [ports for shared, ports in group.shared if peer in program.sets[shared]]
-    asked += group.at(peer)
-    asked.append(group.anywhere)
+    asked = program.groups[key].programs_for(peer, program.sets)
     rules = first_match((ports - forbidden, name) for item in asked for ports, name in item)
     admitted = PortSet.EMPTY
     for ports, _ in rules:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.dataplane.objects import Objects, short
-from podfence.dataplane.program import ICMP_OPTION, RuleName
 from podfence.dataplane.ruleset import digest
 from podfence.nft.element import goto, jump
 from podfence.nft.names import COMMENT_LIMIT, identifier
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from podfence.dataplane.program import PortProgram
     from podfence.nft.element import Verdict
-    from podfence.policy.verdict import Direction
+    from podfence.policy.identity import RuleId
 
 _NUMBERS: Final = {"TCP": 6, "UDP": 17, "SCTP": 132}
 _OTHER: Final = "other"
@@ -43,16 +42,16 @@ class _Entry(NamedTuple):
 
 
 class Verdicts:
-    """Makes the chains of programs of one direction, and puts them into objects."""
+    """Makes the chains of programs, and puts them into objects."""
 
-    def __init__(self, direction: Direction, result: Objects) -> None:
-        """Put chains into `result`."""
-        self._direction = direction
+    def __init__(self, result: Objects, *, is_complete: bool = False) -> None:
+        """Put chains into `result`; a packet does not come back from programs of which each `is_complete`."""
+        self._into = goto if is_complete else jump
         self._result = result
         self._known: dict[PortProgram, Verdict] = {}
         self._by_id: dict[int, tuple[PortProgram, Verdict]] = {}
-        self._rules: dict[RuleName, str] = {}
-        self._entries: dict[int, tuple[tuple[PortSet, RuleName], list[tuple[str, _Entry]]]] = {}
+        self._rules: dict[RuleId, str] = {}
+        self._entries: dict[int, tuple[tuple[PortSet, RuleId], list[tuple[str, _Entry]]]] = {}
         self._pages: dict[tuple[str, tuple[_Entry, ...]], str] = {}
 
     def of(self, program: PortProgram) -> Verdict:
@@ -67,7 +66,7 @@ class Verdicts:
         return found[1]
 
     def _make(self, program: PortProgram) -> Verdict:
-        if program[0][0] == PortSet.ALL:
+        if program and program[0][0] == PortSet.ALL:
             return goto(self._rule(program[0][1]))
         entries: dict[str, list[_Entry]] = {}
         for item in program:
@@ -76,9 +75,11 @@ class Verdicts:
         other = entries.pop(_OTHER, [])
         texts = [self._lookup(protocol, sorted(entries[protocol])) for protocol in _NUMBERS if protocol in entries]
         numbers = ", ".join(map(str, _NUMBERS.values()))
-        return jump(self._chain([*texts, *(f"meta l4proto != {{ {numbers} }} goto {item.chain}" for item in other)]))
+        return self._into(
+            self._chain([*texts, *(f"meta l4proto != {{ {numbers} }} goto {item.chain}" for item in other)])
+        )
 
-    def _entries_of(self, item: tuple[PortSet, RuleName]) -> list[tuple[str, _Entry]]:
+    def _entries_of(self, item: tuple[PortSet, RuleId]) -> list[tuple[str, _Entry]]:
         """Return the ports of an item of a program by protocol."""
         found = self._entries.get(id(item))
         if found is None:
@@ -88,11 +89,11 @@ class Verdicts:
             found = self._entries[id(item)] = item, entries
         return found[1]
 
-    def _rule(self, name: RuleName) -> str:
+    def _rule(self, name: RuleId) -> str:
         found = self._rules.get(name)
         if found is None:
-            found = self._rules[name] = rule_chain(self._direction, name)
-            self._result.chain(found, "counter accept", comment=cut(_title(self._direction, name), COMMENT_LIMIT))
+            found = self._rules[name] = rule_chain(name)
+            self._result.chain(found, "counter accept", comment=cut(name.title, COMMENT_LIMIT))
         return found
 
     def _chain(self, texts: Sequence[str]) -> str:
@@ -135,18 +136,13 @@ def _port_map(protocol: str, entries: Sequence[tuple[int, int, str]]) -> str:
     return f"{protocol.lower()} dport vmap {{ {pairs} }}"
 
 
-def rule_chain(direction: Direction, name: RuleName) -> str:
+def rule_chain(rule: RuleId) -> str:
     """Return the name of the chain that accepts, and counts, what a rule admits; rules count from 1 there."""
-    if name == ICMP_OPTION:
-        return identifier("ok", short(direction), "icmp")
-    return identifier("ok", short(direction), name.namespace, name.policy, str(name.rule + 1))
-
-
-def _title(direction: Direction, name: RuleName) -> str:
-    if name == ICMP_OPTION:
-        return f"{direction}: option icmp=allowed"
-    # The name comes last: it may be too long for a comment.
-    return f"{direction} rule {name.rule + 1}: NetworkPolicy {name.namespace}/{name.policy}"
+    way = short(rule.direction)
+    if not rule.is_rule:
+        return identifier("ok", way, rule.name.partition("=")[0])
+    # No namespace is called as a kind is: that has capital letters.
+    return identifier("ok", way, rule.namespace or rule.kind, rule.name, str(rule.index + 1))
 
 
 def cut(text: str, limit: int) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from podfence.kube.events import Event, Library
+    from podfence.kube.positions import Places
 
 DEPTH_LIMIT: Final = 10_000
 """How deep kubectl lets a document nest."""
@@ -33,7 +34,6 @@ class ConstructError(ValueError):
     """A document that parses but has no JSON value: what is wrong, and the offset where."""
 
     def __init__(self, message: str, offset: int, remedy: str = "") -> None:
-        """Say what is wrong at which offset, and what to do about it."""
         super().__init__(message)
         self.offset = offset
         self.remedy = remedy
@@ -74,7 +74,7 @@ class _Anchor:
         self.value: object = None
 
 
-def is_non_specific(text: str, event: Event) -> bool:
+def _is_non_specific(text: str, event: Event) -> bool:
     """Return whether a scalar has the tag ``!``, which libyaml's events do not tell from no tag."""
     start = event.start_mark.index
     head = text[start : event.end_mark.index].lstrip()
@@ -83,24 +83,8 @@ def is_non_specific(text: str, event: Event) -> bool:
     return head == "!" or _NON_SPECIFIC_TAG.match(head) is not None
 
 
-def has_non_specific_tags(text: str) -> bool:
-    """Return whether a document may have scalars with the tag ``!``."""
-    return _NON_SPECIFIC_TAG.search(text) is not None
-
-
-def scalar_key(text: str, event: Event, *, non_specific: bool) -> str | Special:
-    """Return the JSON key of a scalar in key position, MERGE for ``<<``; raises ScalarError."""
-    if event.implicit[0]:
-        if event.value == "<<":
-            return MERGE
-        if non_specific and is_non_specific(text, event):
-            return event.value
-        return scalars.json_key(scalars.resolve(event.value))
-    if event.tag is None:
-        return event.value
-    if event.tag == "tag:yaml.org,2002:merge" and event.value == "<<":
-        return MERGE
-    return scalars.json_key(scalars.resolve_tagged(event.tag, event.value))
+def _span(event: Event) -> tuple[int, int]:
+    return event.start_mark.index, event.end_mark.index
 
 
 class _Build:
@@ -111,15 +95,25 @@ class _Build:
         self.scalar = scalar
         self.plain = plain
         self.anchors: dict[str, _Anchor] = {}
-        self.non_specific = has_non_specific_tags(text)
+        self.non_specific = _NON_SPECIFIC_TAG.search(text) is not None
         self.duplicates = False
         self.end = len(text)
         # Values that aliases repeat: go-yaml counts each as if it were written out.
         self.repeated = 0
 
     def key(self, event: Event) -> str | Special:
+        """Return the JSON key of a scalar in key position, MERGE for ``<<``."""
+        text, tag = event.value, event.tag
+        if text == "<<" and (event.implicit[0] or tag == "tag:yaml.org,2002:merge"):
+            return MERGE
+        if tag is None and not event.implicit[0]:
+            return text
+        if event.implicit[0] and self.non_specific and _is_non_specific(self.text, event):
+            return text
         try:
-            return scalar_key(self.text, event, non_specific=self.non_specific)
+            return scalars.json_key(
+                scalars.resolve(text) if event.implicit[0] else scalars.resolve_tagged(str(tag), text)
+            )
         except ScalarError as error:
             raise ConstructError(str(error), event.start_mark.index, "put the key in quotes") from None
 
@@ -127,7 +121,7 @@ class _Build:
         """Return the value of a scalar that the fast path does not cover."""
         try:
             if event.implicit[0]:
-                if self.non_specific and is_non_specific(self.text, event):
+                if self.non_specific and _is_non_specific(self.text, event):
                     return event.value
                 return scalars.json_value(scalars.resolve(event.value))
             if event.tag is None:
@@ -202,17 +196,19 @@ class _Build:
             result.update(mapping)
 
 
-def construct(text: str, library: Library, plain: PlainScalars) -> Constructed:
-    """Return the value of the first YAML document in `text`, None if there is none.
+def construct(text: str, library: Library, plain: PlainScalars, places: Places | None = None) -> Constructed:
+    """Return the value of the first YAML document in `text`, None if there is none; with `places`, its place.
 
     Raises ConstructError, and the library's own errors for text that is not YAML.
     """
     build = _Build(text, library.scalar, plain)
-    value = _run(build, library, plain, library.events(text))
+    value = _run(build, library, plain, library.events(text), places)
     return Constructed(value, build.duplicates, build.end)
 
 
-def _run(build: _Build, library: Library, plain: PlainScalars, events: Iterator[Event]) -> object:
+def _run(
+    build: _Build, library: Library, plain: PlainScalars, events: Iterator[Event], places: Places | None
+) -> object:
     # One flat loop with local names: this is where reading YAML spends its time.
     scalar, alias = library.scalar, library.alias
     mapping_start, mapping_end = library.mapping_start, library.mapping_end
@@ -233,7 +229,7 @@ def _run(build: _Build, library: Library, plain: PlainScalars, events: Iterator[
         if kind is scalar:
             if event.implicit[0]:
                 value = plain[event.value]
-                if careful and value is not MERGE and is_non_specific(build.text, event):
+                if careful and value is not MERGE and _is_non_specific(build.text, event):
                     value = event.value
             elif event.implicit[1]:
                 value = event.value
@@ -248,6 +244,8 @@ def _run(build: _Build, library: Library, plain: PlainScalars, events: Iterator[
                     value = build.value(event)
             if anchored and event.anchor is not None:
                 build.remember(event)
+            if places is not None:
+                value = places.scalar(value, *_span(event), is_key=in_mapping and not len(items) & 1)
             append(value)
         elif kind is mapping_start or kind is sequence_start:
             if len(stack) >= DEPTH_LIMIT:
@@ -264,7 +262,11 @@ def _run(build: _Build, library: Library, plain: PlainScalars, events: Iterator[
                 anchor = build.anchors[event.anchor] = _Anchor(event, number - ends + build.repeated)
         elif kind is mapping_end or kind is sequence_end:
             value = items
-            if kind is mapping_end:
+            if places is not None:
+                start, end = _span(event)
+                began = opened.start_mark.index if opened else start
+                value = places.collection(items, began, end if end > start else 0, is_mapping=in_mapping)
+            elif kind is mapping_end:
                 pairs = iter(items)
                 try:
                     value = mapping = dict(zip(pairs, pairs, strict=False))
@@ -283,7 +285,8 @@ def _run(build: _Build, library: Library, plain: PlainScalars, events: Iterator[
         elif kind is alias:
             as_key = in_mapping and not len(items) & 1
             merged = in_mapping and not as_key and items[-1] is MERGE
-            append(build.alias(event, number - ends, key=as_key, merged=merged))
+            value = build.alias(event, number - ends, key=as_key, merged=merged)
+            append(value if places is None else places.scalar(value, *_span(event), is_key=as_key))
         elif kind is document_end:
             if build.repeated:
                 build.check_aliasing(number - ends + build.repeated, event.start_mark.index)

@@ -198,60 +198,55 @@ def _container_port(written: wire.ContainerPort, *, sidecar: bool) -> objects.Co
     )
 
 
-def _pod_template(written: wire.PodTemplate | None) -> objects.PodTemplate:
-    if written is None:
-        return objects.PodTemplate()
-    return _template(labels_of(written.metadata), written.spec)
+def _workload(
+    meta: wire.Meta | None,
+    identity: Identity,
+    template: wire.PodTemplate | None,
+    *,
+    replicas: int | None = None,
+    first: int | None = None,
+    indexes: int | None = None,
+) -> objects.Workload:
+    return objects.Workload(
+        kind=identity.kind,
+        namespace=identity.namespace,
+        name=identity.name,
+        template=objects.PodTemplate() if template is None else _template(labels_of(template.metadata), template.spec),
+        replicas=1 if replicas is None else max(0, replicas),
+        first=max(0, first or 0),
+        indexes=max(0, indexes or 0),
+        owner=owner_of(meta),
+        origin=identity.origin,
+    )
 
 
 def workload(written: wire.Workload | wire.ReplicationController, identity: Identity) -> objects.Workload:
     """Return a workload; absent replicas mean one, and so does a DaemonSet."""
     spec = written.spec
-    replicas = None if spec is None or identity.kind == "DaemonSet" else spec.replicas
-    first = indexes = 0
+    if spec is None:
+        return _workload(written.metadata, identity, None)
+    replicas = None if identity.kind == "DaemonSet" else spec.replicas
+    first = indexes = None
     if identity.kind == "Job" and isinstance(spec, wire.WorkloadSpec):
-        replicas = spec.parallelism
-        indexes = (spec.completions or 0) if spec.completion_mode == "Indexed" else 0
+        replicas, indexes = spec.parallelism, _indexes(spec)
     elif isinstance(spec, wire.WorkloadSpec) and spec.ordinals is not None:
-        first = spec.ordinals.start or 0
-    return objects.Workload(
-        kind=identity.kind,
-        namespace=identity.namespace,
-        name=identity.name,
-        template=_pod_template(spec.template if spec is not None else None),
-        replicas=1 if replicas is None else max(0, replicas),
-        first=max(0, first),
-        indexes=max(0, indexes),
-        owner=owner_of(written.metadata),
-        origin=identity.origin,
-    )
+        first = spec.ordinals.start
+    return _workload(written.metadata, identity, spec.template, replicas=replicas, first=first, indexes=indexes)
 
 
 def custom_workload(written: wire.CustomWorkload, identity: Identity) -> objects.Workload:
     """Return a workload of another project's kind."""
-    spec = written.spec
-    replicas = spec.replicas if spec is not None and isinstance(spec.replicas, int) else 1
-    return objects.Workload(
-        kind=identity.kind,
-        namespace=identity.namespace,
-        name=identity.name,
-        template=_pod_template(spec.template if spec is not None else None),
-        replicas=max(0, replicas),
-        owner=owner_of(written.metadata),
-        origin=identity.origin,
-    )
+    spec = written.spec or wire.CustomWorkloadSpec()
+    replicas = spec.replicas if isinstance(spec.replicas, int) else None
+    return _workload(written.metadata, identity, spec.template, replicas=replicas)
 
 
 def cron_job(written: wire.CronJob, identity: Identity) -> objects.Workload:
     """Return a CronJob as a workload of the pods its jobs make."""
-    template = written.spec.job_template if written.spec is not None else None
-    spec = template.spec if template is not None else None
-    return objects.Workload(
-        kind=identity.kind,
-        namespace=identity.namespace,
-        name=identity.name,
-        template=_pod_template(spec.template if spec is not None else None),
-        indexes=(spec.completions or 0) if spec is not None and spec.completion_mode == "Indexed" else 0,
-        owner=owner_of(written.metadata),
-        origin=identity.origin,
-    )
+    job = written.spec.job_template if written.spec is not None else None
+    spec = (job.spec if job is not None else None) or wire.WorkloadSpec()
+    return _workload(written.metadata, identity, spec.template, indexes=_indexes(spec))
+
+
+def _indexes(job: wire.WorkloadSpec) -> int | None:
+    return job.completions if job.completion_mode == "Indexed" else None

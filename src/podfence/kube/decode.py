@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
@@ -38,7 +39,7 @@ from podfence.kube.validation.near import near_misses
 from podfence.kube.validation.shape import examine, found
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable
 
     from podfence.kube.source import Document, Path
     from podfence.kube.wire import Meta
@@ -88,33 +89,23 @@ def decode(
     An object with an error is not returned. Of inputs named in `folders`, documents that are no objects are left out
     in place of being an error, and with `keep_going` objects with an error too.
     """
-    decoder = _Decoder(
-        validation=validation, legacy=legacy, namespace=namespace, custom=custom, folders=folders, keep_going=keep_going
-    )
+    decoder = _Decoder(validation, legacy != "v1", namespace, custom, folders, keep_going)
     for document in documents:
         decoder.read(document)
     return decoder.found
 
 
-class _Decoder:
-    def __init__(
-        self,
-        *,
-        validation: Validation,
-        legacy: str,
-        namespace: str,
-        custom: bool,
-        folders: Collection[str],
-        keep_going: bool,
-    ) -> None:
-        self.found = Decoded([], [], Counter(), [], [], [])
-        self._validation = validation
-        self._old_meaning = legacy != "v1"
-        self._namespace = namespace
-        self._custom = custom
-        self._folders = folders
-        self._keep_going = keep_going
-        self._generated = 0
+class _Decoder(msgspec.Struct):
+    """The arguments of `decode`, and what was found so far."""
+
+    _validation: Validation
+    _old_meaning: bool
+    _namespace: str
+    _custom: bool
+    _folders: Collection[str]
+    _keep_going: bool
+    _generated: int = 0
+    found: Decoded = msgspec.field(default_factory=lambda: Decoded([], [], Counter(), [], [], []))
 
     def read(self, document: Document) -> None:
         if document.value is None:

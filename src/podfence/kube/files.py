@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, field
 
+from podfence.errors import reason_of
 from podfence.kube import foreign, yaml
-from podfence.kube.findings import Code, Finding, Position, Severity
+from podfence.kube.findings import Finding, Severity, unreadable
 from podfence.kube.folders import (
     SIZE_LIMIT,
     STDIN,
     Folder,
     Inputs,
     is_called_kustomization,
-    reason_of,
     shown,
     too_large,
 )
@@ -211,7 +211,7 @@ def _contents(path: str, problems: list[Finding]) -> bytes | None:
         with open(path, "rb") as file:  # noqa: PTH123
             data = file.read(SIZE_LIMIT + 1)
     except OSError as error:
-        problems.append(_unreadable(shown(path), f"cannot be read: {reason_of(error)}"))
+        problems.append(unreadable(shown(path), f"cannot be read: {reason_of(error)}"))
         return None
     return _limited(data, shown(path), problems)
 
@@ -220,17 +220,13 @@ def _stdin(stdin: BinaryIO | None, problems: list[Finding]) -> bytes | None:
     try:
         data = (stdin or sys.stdin.buffer).read(SIZE_LIMIT + 1)
     except OSError as error:
-        problems.append(_unreadable(_STDIN_NAME, f"cannot be read: {reason_of(error)}"))
+        problems.append(unreadable(_STDIN_NAME, f"cannot be read: {reason_of(error)}"))
         return None
     return _limited(data, _STDIN_NAME, problems)
 
 
 def _limited(data: bytes, name: str, problems: list[Finding]) -> bytes | None:
     if len(data) > SIZE_LIMIT:
-        problems.append(_unreadable(name, too_large(len(data)), "split it into several files"))
+        problems.append(unreadable(name, too_large(len(data)), "split it into several files"))
         return None
     return data
-
-
-def _unreadable(name: str, message: str, remedy: str = "") -> Finding:
-    return Finding(code=Code.UNREADABLE, position=Position(name), message=message, remedy=remedy)

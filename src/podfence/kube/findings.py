@@ -138,3 +138,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         field = f"{self.field}: " if self.field else ""
         remedy = f" ({self.remedy})" if self.remedy else ""
         return f"{where}: {self.severity}: {field}{self.message}{remedy}"
+
+
+def unreadable(name: str, message: str, remedy: str = "", *, severity: Severity = Severity.ERROR) -> Finding:
+    """Return what is wrong with an input as a whole, or with whatever else has this name."""
+    return Finding(code=Code.UNREADABLE, severity=severity, position=Position(name), message=message, remedy=remedy)

@@ -11,12 +11,14 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from podfence.kube.findings import Code, Finding, Position, Severity
-from podfence.kube.omissions import Gap, LeftOut, Reason, may_hold_policy
+from podfence.errors import reason_of
+from podfence.kube.findings import Severity, unreadable
+from podfence.kube.omissions import PACKED, Gap, LeftOut, Reason, file_may_hold_policy, template_may_hold_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import BinaryIO
+
+    from podfence.kube.findings import Finding
 
 EXTENSIONS: Final = (".json", ".yaml", ".yml")
 """What a file in a folder must end with to be read."""
@@ -36,12 +38,7 @@ _TOOLS: Final = frozenset({"node_modules"})
 _CHART: Final = "Chart.yaml"
 _TEMPLATES: Final = "templates"
 _CHART_FOLDERS: Final = (_TEMPLATES, "charts")
-_PACKED: Final = ".tgz"
-_POLICY: Final = b"NetworkPolicy"
-_IN_CHART: Final = (*EXTENSIONS, ".tpl", _PACKED)
-_TEMPLATE_SIZE: Final = 1024 * 1024
-# A chart has a megabyte at most where helm keeps it, and a packed one is looked at no further than this.
-_UNPACKED_SIZE: Final = 64 * 1024 * 1024
+_IN_CHART: Final = (*EXTENSIONS, ".tpl", PACKED)
 # Folders that are not read are only counted, and nobody needs the exact number of very many.
 _MOST_COUNTED: Final = 100_000
 
@@ -153,11 +150,8 @@ class Inputs:
             self._count_unread(folder)
         if not holds_any and before == (len(self.problems), len(self.left_out)):
             deeper = bool(self.unread and self.unread[-1].path == folder)
-            self._refuse(
-                folder,
-                "no .json, .yaml or .yml file in this folder",
-                "its subfolders have some; add -R to read them" if deeper else "",
-            )
+            remedy = "its subfolders have some; add -R to read them" if deeper else ""
+            self._refuse(folder, "no .json, .yaml or .yml file in this folder", remedy)
 
     def _walk(self, folder: str) -> Iterator[str]:
         """Yield the files of a folder in the order of kubectl: by name, subfolders in their place."""
@@ -230,17 +224,14 @@ class Inputs:
 
     def _is_excluded(self, path: str, root: str) -> bool:
         """Return whether somebody left a file or folder out, and count it if so."""
-        found = self._excludes(path, root)
-        if found:
+        if found := self._excludes(path, root):
             self._leave(Reason.EXCLUDED, path)
         return found
 
     def _excludes(self, path: str, root: str) -> bool:
-        for base, matches in self._exclude:
-            inside = _relative(path, base) if base else path[len(root.rstrip("/")) + 1 :]
-            if inside and matches(inside):
-                return True
-        return False
+        inside = path[len(root.rstrip("/")) + 1 :]
+        names = ((_relative(path, base) if base else inside, matches) for base, matches in self._exclude)
+        return any(name and matches(name) for name, matches in names)
 
     def _is_in_chart(self, folder: str) -> bool:
         """Return whether a folder is the templates of a chart."""
@@ -251,9 +242,9 @@ class Inputs:
         """Count a chart that is not rendered; its subcharts are part of it, also those that are packed."""
         self._leave(Reason.CHART, chart)
         parts = (os.path.join(chart, name) for name in _CHART_FOLDERS)  # noqa: PTH118
-        if any(may_hold_policy(_head(path)) for part in parts for path in _files(part, _IN_CHART)):
-            remedy = f"--helm {shown(chart)} renders it"
-            self.gaps.append(Gap(f"chart {shown(chart)} is not rendered and has policies", remedy))
+        if any(template_may_hold_policy(path) for part in parts for path in _files(part, _IN_CHART)):
+            what = f"chart {shown(chart)} is not rendered and has policies"
+            self.gaps.append(Gap(what, f"--helm {shown(chart)} renders it"))
 
     def _leave_link(self, path: str, root: str) -> None:
         if self._forgiving:
@@ -262,12 +253,7 @@ class Inputs:
                 self._leading_out.append((root, path))
         else:
             message, remedy = "a link to a folder is not followed", "give the folder itself"
-            position = Position(shown(path))
-            self.problems.append(
-                Finding(
-                    code=Code.UNREADABLE, severity=Severity.WARNING, position=position, message=message, remedy=remedy
-                )
-            )
+            self.problems.append(unreadable(shown(path), message, remedy, severity=Severity.WARNING))
 
     def _count_unread(self, folder: str) -> None:
         try:
@@ -289,7 +275,7 @@ class Inputs:
         if not self._forgiving:
             return
         for folder, path in self._deeper:
-            if not (self._excludes(path, folder) or self._is_read(path)) and _names_policy(path):
+            if not (self._excludes(path, folder) or self._is_read(path)) and file_may_hold_policy(path, SIZE_LIMIT):
                 self.gaps.append(Gap(f"subfolders of {shown(folder)} have policies and were not read", "-R reads them"))
                 break
         for folder, path in self._leading_out:
@@ -314,8 +300,7 @@ class Inputs:
         self.left_out.append(LeftOut(reason, shown(path)))
 
     def _refuse(self, path: str, message: str, remedy: str = "") -> None:
-        position = Position(shown(path))
-        self.problems.append(Finding(code=Code.UNREADABLE, position=position, message=message, remedy=remedy))
+        self.problems.append(unreadable(shown(path), message, remedy))
 
 
 def is_called_kustomization(item: Found) -> bool:
@@ -326,12 +311,6 @@ def is_called_kustomization(item: Found) -> bool:
 def shown(path: str) -> str:
     """Return a path as it can be printed: bytes that are not UTF-8 become U+FFFD."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def reason_of(error: OSError) -> str:
-    """Return the system's word for an error, as a sentence's part."""
-    text = error.strerror or str(error)
-    return text[:1].lower() + text[1:]
 
 
 def too_large(size: int) -> str:
@@ -368,44 +347,6 @@ def _files(folder: str, extensions: tuple[str, ...]) -> Iterator[str]:
         for name in sorted(names):
             if name.endswith(extensions):
                 yield os.path.join(path, name)  # noqa: PTH118
-
-
-def _head(path: str) -> str:
-    """Return the text of a file of a chart, of a packed subchart that of all its files."""
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
-            return ""
-        with open(path, "rb") as file:  # noqa: PTH123
-            data = _unpacked(file) if path.endswith(_PACKED) else file.read(_TEMPLATE_SIZE)
-    except OSError:
-        return ""
-    return data.decode("utf-8", "replace")
-
-
-def _names_policy(path: str) -> bool:
-    """Return whether a file that nobody reads holds the word that every policy holds; links are not followed."""
-    from mmap import ACCESS_READ, mmap  # noqa: PLC0415  seldom needed
-
-    try:
-        status = os.lstat(path)
-        if not stat.S_ISREG(status.st_mode) or not 0 < status.st_size <= SIZE_LIMIT:
-            return False
-        with open(path, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:  # noqa: PTH123
-            return may_hold_policy(data)
-    except OSError:
-        return False
-
-
-def _unpacked(file: BinaryIO) -> bytes:
-    """Return what is in a packed chart, as it lies there; what cannot be unpacked may hold a policy."""
-    import gzip  # noqa: PLC0415  seldom needed
-    import zlib  # noqa: PLC0415
-
-    try:
-        data = gzip.GzipFile(fileobj=file).read(_UNPACKED_SIZE)
-    except (EOFError, gzip.BadGzipFile, zlib.error):
-        return _POLICY
-    return data if len(data) < _UNPACKED_SIZE else _POLICY
 
 
 def _kind(mode: int) -> str:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from podfence.kube.construct import DEPTH_LIMIT
 from podfence.kube.scalars import Scalar, ScalarError, json_number, json_value, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from podfence.kube.positions import Places
 
 _BLANKS: Final = re.compile(r"[ \t\r\n]*")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
@@ -78,8 +80,9 @@ class Decoder:
             try:
                 return self._scan(self._text, offset)
             except (_TooHardError, RecursionError, ValueError):
-                self.duplicates = False
-        return self._build(offset)
+                pass
+        value, end, self.duplicates = walk(self._text, offset)
+        return value, end
 
     def _mapping(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
         mapping = dict(pairs)
@@ -87,32 +90,36 @@ class Decoder:
             self.duplicates = True
         return mapping
 
-    def _build(self, offset: int) -> tuple[object, int]:
-        # Containers still open, each with the key it will be stored under in the one before.
-        stack: list[tuple[dict[str, object] | list[object], str]] = []
-        key = ""
-        value: object = None
-        end = offset
-        for token in tokens(self._text, offset):
-            end = token.end
-            if token.kind == "key":
-                key = str(token.value)
-                continue
-            if token.kind in "{[":
-                stack.append(({} if token.kind == "{" else [], key))
-                continue
-            value = token.value
-            if token.kind != "scalar":
-                value, key = stack.pop()
-            if not stack:
-                continue
-            container = stack[-1][0]
-            if isinstance(container, list):
-                container.append(value)
-            else:
-                self.duplicates = self.duplicates or key in container
-                container[key] = value
-        return value, end
+
+def walk(text: str, offset: int, places: Places | None = None) -> tuple[object, int, bool]:
+    """Return the value at `offset`, the offset after it, and whether an object had one key twice; raises JsonError.
+
+    With `places` it is the place of the value, seen from `offset`.
+    """
+    # Containers still open: what is in them, and where they began.
+    stack: list[tuple[list[Any], int]] = []
+    items: list[Any] = []
+    duplicates = False
+    end = began = offset
+    for kind, value, start, end in tokens(text, offset):
+        if kind in "{[":
+            stack.append((items, began))
+            items, began = [], start
+            continue
+        if kind in "}]":
+            found: object = items
+            if places is not None:
+                found = places.collection(items, began - offset, end - offset, is_mapping=kind == "}")
+            elif kind == "}":
+                found = dict(zip(items[::2], items[1::2], strict=True))
+                duplicates = duplicates or len(found) * 2 != len(items)
+            items, began = stack.pop()
+            items.append(found)
+        elif places is not None:
+            items.append(places.scalar(value, start - offset, end - offset, is_key=kind == "key"))
+        else:
+            items.append(value)
+    return items[0], end, duplicates
 
 
 def _float(text: str) -> int | float:

@@ -187,14 +187,13 @@ def _last_of_each(found: Iterable[KubeObject]) -> tuple[tuple[KubeObject, ...], 
 
 
 def _replaced(earlier: Origin, later: Origin, key: Key, more: int) -> Finding:
-    name = f"{key.namespace}/{key.name}" if key.namespace else key.name
     others = f", and {more} more" if more else ""
     return Finding(
         code=Code.REPLACED,
         object=key,
         severity=Severity.WARNING,
         position=later.at("metadata", "name"),
-        message=f"{key.kind} {name} replaces the one at {earlier.at('metadata', 'name')}{others}",
+        message=f"{key} replaces the one at {earlier.at('metadata', 'name')}{others}",
         remedy="give one of them another name or namespace",
     )
 

@@ -26,6 +26,10 @@ class Key(NamedTuple):
     namespace: str
     name: str
 
+    def __str__(self) -> str:
+        """Return ``Pod shop/web``, the form used in messages, or ``Node n1`` without a namespace."""
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
 
 class Requirement(msgspec.Struct, frozen=True, gc=False):
     """One term of a selector: `key` `operator` `values` (semantics 4)."""
@@ -80,40 +84,48 @@ class Rule(msgspec.Struct, frozen=True, gc=False):
     empty_ports: bool = False
 
 
-class NetworkPolicy(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+class Named(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """An object of a cluster; `origin` is where it was read, if that is known."""
+
+    name: str
+    origin: Origin | None = None
+
+    @property
+    def key(self) -> Key:
+        """The name of the object inside its cluster."""
+        return Key(type(self).__name__, "", self.name)
+
+
+class Namespaced(Named, frozen=True, kw_only=True):
+    """An object of a namespace."""
+
+    namespace: str
+
+    @property
+    def key(self) -> Key:
+        """The name of the object inside its cluster."""
+        return Key(type(self).__name__, self.namespace, self.name)
+
+
+class NetworkPolicy(Namespaced, frozen=True, kw_only=True):
     """A NetworkPolicy of either API group; `api_version` tells which (semantics 10).
 
     `left_out_types` says that `policyTypes` was not written, or empty, and `policy_types` follow from the rules (2.3).
     """
 
-    namespace: str
-    name: str
     pod_selector: Selector = Selector()
     ingress: tuple[Rule, ...] = ()
     egress: tuple[Rule, ...] = ()
     policy_types: tuple[Literal["Ingress", "Egress"], ...] = ("Ingress",)
     left_out_types: bool = False
     api_version: str = "networking.k8s.io/v1"
-    origin: Origin | None = None
-
-    @property
-    def key(self) -> Key:
-        """Return the name of the object inside its cluster."""
-        return Key("NetworkPolicy", self.namespace, self.name)
 
 
-class Namespace(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+class Namespace(Named, frozen=True, kw_only=True):
     """A namespace; `labels` include ``kubernetes.io/metadata.name`` (semantics 3.7)."""
 
-    name: str
     labels: Labels
     annotations: Labels = {}
-    origin: Origin | None = None
-
-    @property
-    def key(self) -> Key:
-        """Return the name of the object inside its cluster."""
-        return Key("Namespace", "", self.name)
 
 
 class ContainerPort(msgspec.Struct, frozen=True, gc=False):
@@ -149,7 +161,7 @@ class PodTemplate(msgspec.Struct, frozen=True, kw_only=True):
     node: str = ""
 
 
-class Pod(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+class Pod(Namespaced, frozen=True, kw_only=True):
     """A pod: its template's facts and what its status says.
 
     `addresses` are the texts of `status.podIPs` (semantics 7.13); `phase` is "" when there is no status.
@@ -157,8 +169,6 @@ class Pod(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     `metadata.creationTimestamp` as text (it sorts as time), "" if absent (semantics 8.6).
     """
 
-    namespace: str
-    name: str
     template: PodTemplate = PodTemplate()
     owner: Owner | None = None
     addresses: tuple[str, ...] = ()
@@ -166,29 +176,20 @@ class Pod(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     phase: str = ""
     terminating: bool = False
     created: str = ""
-    origin: Origin | None = None
-
-    @property
-    def key(self) -> Key:
-        """Return the name of the object inside its cluster."""
-        return Key("Pod", self.namespace, self.name)
 
 
-class Workload(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+class Workload(Namespaced, frozen=True, kw_only=True):
     """An object with a pod template: one of `kube.registry.WORKLOADS`, or of another project's kind.
 
     `first` is the number of a StatefulSet's first pod, `indexes` how many pods of a Job have an index of their own.
     """
 
     kind: str
-    namespace: str
-    name: str
     template: PodTemplate
     replicas: int = 1
     first: int = 0
     indexes: int = 0
     owner: Owner | None = None
-    origin: Origin | None = None
 
     @property
     def key(self) -> Key:
@@ -206,15 +207,13 @@ class ServicePort(msgspec.Struct, frozen=True, gc=False):
     node_port: int = 0
 
 
-class Service(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+class Service(Namespaced, frozen=True, kw_only=True):
     """A Service; `selector` is None when it has none, and its backends come from EndpointSlices then.
 
     `external_addresses` are those that nodes translate: not those of a load balancer that is a proxy. Of these,
     `balancer_addresses` are a load balancer's, to which `source_ranges` say who may connect, if there are any.
     """
 
-    namespace: str
-    name: str
     type: str = "ClusterIP"
     selector: Labels | None = None
     ports: tuple[ServicePort, ...] = ()
@@ -225,12 +224,6 @@ class Service(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     external_traffic_policy: str = "Cluster"
     headless: bool = False
     publish_not_ready: bool = False
-    origin: Origin | None = None
-
-    @property
-    def key(self) -> Key:
-        """Return the name of the object inside its cluster."""
-        return Key("Service", self.namespace, self.name)
 
 
 class EndpointPort(msgspec.Struct, frozen=True, gc=False):
@@ -250,66 +243,35 @@ class Backend(msgspec.Struct, frozen=True, gc=False):
     node: str = ""
 
 
-class EndpointSlice(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+class EndpointSlice(Namespaced, frozen=True, kw_only=True):
     """The backends of a Service, as the cluster recorded them; `service` is the owning Service's name."""
 
-    namespace: str
-    name: str
     service: str
     backends: tuple[Backend, ...] = ()
     ports: tuple[EndpointPort, ...] = ()
-    origin: Origin | None = None
-
-    @property
-    def key(self) -> Key:
-        """Return the name of the object inside its cluster."""
-        return Key("EndpointSlice", self.namespace, self.name)
 
 
-class Endpoints(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+class Endpoints(Namespaced, frozen=True, kw_only=True):
     """The backends of the Service of the same name, as clusters recorded them before EndpointSlices.
 
     Each of `slices` holds the addresses that have the same ports.
     """
 
-    namespace: str
-    name: str
     slices: tuple[EndpointSlice, ...] = ()
-    origin: Origin | None = None
-
-    @property
-    def key(self) -> Key:
-        """Return the name of the object inside its cluster."""
-        return Key("Endpoints", self.namespace, self.name)
 
 
-class Node(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+class Node(Named, frozen=True, kw_only=True):
     """A node; `addresses` are all IP addresses of `status.addresses`."""
 
-    name: str
     labels: Labels
     addresses: tuple[str, ...] = ()
     pod_cidrs: tuple[str, ...] = ()
-    origin: Origin | None = None
-
-    @property
-    def key(self) -> Key:
-        """Return the name of the object inside its cluster."""
-        return Key("Node", "", self.name)
 
 
-class Ingress(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+class Ingress(Namespaced, frozen=True, kw_only=True):
     """An Ingress; `services` are the names of the Services it sends requests to."""
 
-    namespace: str
-    name: str
     services: tuple[str, ...] = ()
-    origin: Origin | None = None
-
-    @property
-    def key(self) -> Key:
-        """Return the name of the object inside its cluster."""
-        return Key("Ingress", self.namespace, self.name)
 
 
 KubeObject = Namespace | Pod | Workload | Service | EndpointSlice | Endpoints | Node | Ingress | NetworkPolicy

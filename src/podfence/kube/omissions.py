@@ -8,16 +8,26 @@ gap besides, and an answer with gaps is incomplete.
 from __future__ import annotations
 
 import enum
+import os
 import re
+import stat
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from mmap import mmap
+    from typing import BinaryIO
+
+PACKED: Final = ".tgz"
+"""What the name of a packed chart ends with."""
 
 _POLICY: Final = re.compile(rb"\bNetworkPolicy\b")
 _FEW: Final = 3
+_HIDDEN: Final = b"NetworkPolicy"
+_TEMPLATE_SIZE: Final = 1024 * 1024
+# A chart has a megabyte at most where helm keeps it, and a packed one is looked at no further than this.
+_UNPACKED_SIZE: Final = 64 * 1024 * 1024
 
 
 class Reason(enum.Enum):
@@ -65,6 +75,44 @@ class Gap(NamedTuple):
 def may_hold_policy(text: str | mmap) -> bool:
     """Return whether a text that nobody reads, or a file in memory, holds the word that every policy holds."""
     return _POLICY.search(text.encode("utf-8", "replace") if isinstance(text, str) else text) is not None
+
+
+def template_may_hold_policy(path: str) -> bool:
+    """Return whether a file of a chart holds that word, or of a packed subchart any of its files."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
+            return False
+        with open(path, "rb") as file:  # noqa: PTH123
+            data = _unpacked(file) if path.endswith(PACKED) else file.read(_TEMPLATE_SIZE)
+    except OSError:
+        return False
+    return may_hold_policy(data.decode("utf-8", "replace"))
+
+
+def file_may_hold_policy(path: str, limit: int) -> bool:
+    """Return whether a file of at most so many bytes holds that word; links are not followed."""
+    from mmap import ACCESS_READ, mmap  # noqa: PLC0415  seldom needed
+
+    try:
+        status = os.lstat(path)
+        if not stat.S_ISREG(status.st_mode) or not 0 < status.st_size <= limit:
+            return False
+        with open(path, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:  # noqa: PTH123
+            return may_hold_policy(data)
+    except OSError:
+        return False
+
+
+def _unpacked(file: BinaryIO) -> bytes:
+    """Return what is in a packed chart, as it lies there; what cannot be unpacked may hold a policy."""
+    import gzip  # noqa: PLC0415  seldom needed
+    import zlib  # noqa: PLC0415
+
+    try:
+        data = gzip.GzipFile(fileobj=file).read(_UNPACKED_SIZE)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        return _HIDDEN
+    return data if len(data) < _UNPACKED_SIZE else _HIDDEN
 
 
 def summary(left_out: Iterable[LeftOut]) -> str:

@@ -4,16 +4,15 @@
 from __future__ import annotations
 
 import bisect
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from podfence.kube.collection import uncollected
-from podfence.kube.construct import has_non_specific_tags, scalar_key
+from podfence.kube.construct import PlainScalars, construct
 from podfence.kube.events import library
 from podfence.kube.findings import Position
-from podfence.kube.scalars import MERGE, Special
+from podfence.kube.scalars import MERGE
 
 if TYPE_CHECKING:
-    from podfence.kube.events import Event
     from podfence.kube.source import Path
 
 Children = dict[str | int, "Node"]
@@ -40,6 +39,53 @@ class Index(NamedTuple):
 
     root: Node
     duplicates: tuple[Duplicate, ...]
+
+
+_NO_CHILDREN: Final[Children] = {}
+_NOTHING: Final = Node(0, 0, 0, _NO_CHILDREN)
+
+
+class Places:
+    """The places of one document, made by whatever walks over it: it gives this each value, and goes on with a place.
+
+    A value becomes a node, and the key of a mapping itself with the offset where it stands.
+    """
+
+    def __init__(self) -> None:
+        self._duplicates: list[Duplicate] = []
+
+    def scalar(self, value: object, start: int, end: int, *, is_key: bool) -> Node | tuple[object, int]:
+        """Return the place of a scalar, or of an alias; `value` may be the node that this stands for."""
+        if is_key:
+            return value, start
+        return Node(start, start, end, value.children if isinstance(value, Node) else _NO_CHILDREN)
+
+    def collection(self, items: list[Any], start: int, end: int, *, is_mapping: bool) -> Node:
+        """Return the place of a mapping, given as keys and values in turn, or of a sequence."""
+        # A block collection's last event stands at the next token; it ends with its last value.
+        end = max(items[-1].end, end) if items else max(start, end)
+        children: Children = dict(enumerate(items)) if not is_mapping else {}
+        if is_mapping:
+            own: dict[str, list[int]] = {}
+            for (key, place), node in zip(items[::2], items[1::2], strict=True):
+                if key is MERGE:
+                    _merge(children, node.children)
+                else:
+                    own.setdefault(key, []).append(place)
+                    children[key] = Node(place, node.start, node.end, node.children)
+            self._duplicates += [Duplicate(key, tuple(places)) for key, places in own.items() if len(places) > 1]
+        return Node(start, start, end, children)
+
+    def index(self, root: object) -> Index:
+        """Return all places, given that of the document's value."""
+        found = tuple(sorted(self._duplicates, key=lambda duplicate: duplicate.places))
+        return Index(root if isinstance(root, Node) else _NOTHING, found)
+
+
+def _merge(children: Children, merged: Children) -> None:
+    """Add what a merge key brings: a mapping, or a sequence of some, of which the first counts."""
+    for part in [merged[index].children for index in reversed(range(len(merged)))] if 0 in merged else [merged]:
+        children.update(part)
 
 
 class Source:
@@ -86,7 +132,6 @@ class SourceDocument:
     __slots__ = ("_end", "_index", "_is_json", "_source", "_start", "value")
 
     def __init__(self, source: Source, start: int, end: int, value: object, *, is_json: bool = False) -> None:
-        """Keep a value and the offsets of its text."""
         self.value = value
         self._source = source
         self._start = start
@@ -144,150 +189,14 @@ class SourceDocument:
 
     def _places(self) -> Index:
         if self._index is None:
+            places = Places()
             with uncollected():
                 if self._is_json:
-                    self._index = _index_json(self._source.text, self._start)
+                    from podfence.kube.jsontext import walk  # noqa: PLC0415  only JSON needs it
+
+                    root, *_ = walk(self._source.text, self._start, places)
                 else:
-                    self._index = _index_yaml(self._source.text[self._start : self._end])
+                    text = self._source.text[self._start : self._end]
+                    root = construct(text, library(), PlainScalars(), places).value
+                self._index = places.index(root)
         return self._index
-
-
-_NOWHERE: Final = -1
-
-
-class _Frame:
-    """A collection that is still open."""
-
-    __slots__ = ("children", "end", "is_mapping", "key", "node_key", "own", "pending", "start")
-
-    def __init__(self, start: int, *, is_mapping: bool) -> None:
-        self.start = start
-        self.end = start
-        self.is_mapping = is_mapping
-        self.children: Children = {}
-        # The key that waits for its value, and where it stands.
-        self.pending: str | Special | None = None
-        self.key = _NOWHERE
-        # The places of the mapping's own keys, as opposed to merged ones.
-        self.own: dict[str, int | list[int]] = {}
-
-    def add_key(self, key: str | Special, start: int) -> None:
-        self.pending = key
-        self.key = start
-        if isinstance(key, str):
-            before = self.own.setdefault(key, start)
-            if isinstance(before, list):
-                before.append(start)
-            elif before != start:
-                self.own[key] = [before, start]
-
-    def add(self, start: int, end: int, children: Children) -> None:
-        self.end = end
-        if not self.is_mapping:
-            self.children[len(self.children)] = Node(start, start, end, children)
-        elif self.pending is MERGE:
-            self._merge(children)
-        elif isinstance(self.pending, str):
-            self.children[self.pending] = Node(self.key, start, end, children)
-        self.pending = None
-
-    def _merge(self, children: Children) -> None:
-        if 0 in children:
-            for index in reversed(range(len(children))):
-                self.children.update(children[index].children)
-        else:
-            self.children.update(children)
-
-    def repeated(self) -> list[Duplicate]:
-        return [Duplicate(key, tuple(places)) for key, places in self.own.items() if isinstance(places, list)]
-
-
-_NO_CHILDREN: Final[Children] = {}
-
-
-def _index_json(text: str, start: int) -> Index:
-    from podfence.kube.jsontext import tokens  # noqa: PLC0415  only JSON needs it
-
-    stack: list[_Frame] = []
-    duplicates: list[Duplicate] = []
-    root = Node(0, 0, 0, {})
-    for token in tokens(text, start):
-        begin, end = token.start - start, token.end - start
-        if token.kind == "key":
-            stack[-1].add_key(str(token.value), begin)
-            continue
-        if token.kind in "{[":
-            stack.append(_Frame(begin, is_mapping=token.kind == "{"))
-            continue
-        children = _NO_CHILDREN
-        if token.kind != "scalar":
-            frame = stack.pop()
-            duplicates += frame.repeated()
-            begin, children = frame.start, frame.children
-        if stack:
-            stack[-1].add(begin, end, children)
-        else:
-            root = Node(begin, begin, end, children)
-    return Index(root, tuple(sorted(duplicates, key=_first_place)))
-
-
-def _first_place(duplicate: Duplicate) -> int:
-    return duplicate.places[0]
-
-
-class _Keys:
-    """The JSON keys of one document's scalars, each text worked out once."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._non_specific = has_non_specific_tags(text)
-        self._known: dict[str, str | Special] = {}
-
-    def of(self, event: Event) -> str | Special:
-        if self._non_specific or not event.implicit[0]:
-            return scalar_key(self._text, event, non_specific=self._non_specific)
-        key = self._known.get(event.value)
-        if key is None:
-            key = self._known[event.value] = scalar_key(self._text, event, non_specific=False)
-        return key
-
-
-def _index_yaml(text: str) -> Index:
-    yaml = library()
-    stack: list[_Frame] = []
-    anchors: dict[str, tuple[Event, Children]] = {}
-    keys = _Keys(text)
-    duplicates: list[Duplicate] = []
-    root = Node(0, 0, 0, {})
-    for event in yaml.events(text):
-        kind = event.__class__
-        if kind is yaml.document_end:
-            break
-        if kind is yaml.mapping_start or kind is yaml.sequence_start:
-            frame = _Frame(event.start_mark.index, is_mapping=kind is yaml.mapping_start)
-            stack.append(frame)
-            if event.anchor is not None:
-                anchors[event.anchor] = (event, frame.children)
-            continue
-        if kind is yaml.scalar or kind is yaml.alias:
-            start, end = event.start_mark.index, event.end_mark.index
-            node, children = anchors[str(event.anchor)] if kind is yaml.alias else (event, _NO_CHILDREN)
-            if kind is yaml.scalar and event.anchor is not None:
-                anchors[event.anchor] = (event, _NO_CHILDREN)
-            if stack and stack[-1].is_mapping and stack[-1].pending is None:
-                key = keys.of(node)
-                stack[-1].add_key(key.text if kind is yaml.alias and isinstance(key, Special) else key, start)
-                continue
-        elif kind is yaml.mapping_end or kind is yaml.sequence_end:
-            frame = stack.pop()
-            duplicates += frame.repeated()
-            start, children = frame.start, frame.children
-            # A block collection's last event stands at the next token; it ends with its last value.
-            end = max(frame.end, event.end_mark.index if event.end_mark.index > event.start_mark.index else 0)
-        else:
-            continue
-        if stack:
-            stack[-1].add(start, end, children)
-        else:
-            root = Node(start, start, end, children)
-    return Index(root, tuple(sorted(duplicates, key=_first_place)))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The kinds podfence reads, one row each: their names, how they are checked and built, and who needs them.
 
-Every other table of kinds comes from here, so a new kind is one row, its written shape in `kube.wire` or
-`kube.wire_cluster`, and what `kube.live.fields` keeps of it under the same name.
+Every other table of kinds comes from here, so a new kind is one row, and its written shape in `kube.wire` or
+`kube.wire_cluster`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from podfence.kube.objects import KubeObject
 from podfence.kube.source import Path
 from podfence.kube.validation import workloads
 from podfence.kube.validation.findings import Findings
-from podfence.kube.validation.legacy import check_legacy_policy
 from podfence.kube.validation.names import dns_label, dns_subdomain
 from podfence.kube.validation.pods import check_pod_spec
-from podfence.kube.validation.policy import check_policy
+from podfence.kube.validation.policy import check_legacy_policy, check_policy
 from podfence.kube.validation.services import check_service
 
 LEGACY_POLICY: Final = "extensions/v1beta1"
@@ -110,29 +109,9 @@ def _policy(written: wire.NetworkPolicy, reading: Reading, findings: Findings) -
         check_policy(written, findings, lax=reading.lax)
 
 
-def _pod(written: wire.Pod, _reading: Reading, findings: Findings) -> None:
-    check_pod_spec(written.spec, ("spec",), findings)
-
-
 def _workload(written: wire.Workload, reading: Reading, findings: Findings) -> None:
     current = KINDS[reading.kind].current == reading.api_version
     workloads.check_workload(written, reading.kind, findings, current=current)
-
-
-def _controller(written: wire.ReplicationController, _reading: Reading, findings: Findings) -> None:
-    workloads.check_replication_controller(written, findings)
-
-
-def _job(written: wire.Workload, _reading: Reading, findings: Findings) -> None:
-    workloads.check_job(written.spec, ("spec",), findings)
-
-
-def _cron_job(written: wire.CronJob, _reading: Reading, findings: Findings) -> None:
-    workloads.check_cron_job(written, findings)
-
-
-def _service(written: wire_cluster.Service, _reading: Reading, findings: Findings) -> None:
-    check_service(written, findings)
 
 
 _EVERYONE = Need.LIVE | Need.ANSWER | Need.NODE | Need.LAB
@@ -154,7 +133,12 @@ KINDS: Final[Mapping[str, Kind]] = {
             Need.LIVE | Need.NODE | Need.LAB,
             namespaced=False,
         ),
-        Kind(*("Pod", "pods", ("po",), {"v1": ""}), *(wire.Pod, _pod, convert.pod), _EVERYONE, ()),
+        Kind(
+            *("Pod", "pods", ("po",), {"v1": ""}),
+            *(wire.Pod, lambda written, _, found: check_pod_spec(written.spec, ("spec",), found), convert.pod),
+            _EVERYONE,
+            (),
+        ),
         Kind(
             "Deployment",
             "deployments",
@@ -187,26 +171,34 @@ KINDS: Final[Mapping[str, Kind]] = {
         ),
         Kind(
             *("ReplicationController", "replicationcontrollers", ("rc",), {"v1": ""}),
-            *(wire.ReplicationController, _controller, convert.workload),
+            wire.ReplicationController,
+            lambda written, _, found: workloads.check_replication_controller(written, found),
+            convert.workload,
             Need.LIVE,
             _TEMPLATE,
         ),
         Kind(
             *("Job", "jobs", (), {"batch/v1": "", "extensions/v1beta1": "1.6"}),
-            *(wire.Workload, _job, convert.workload),
+            wire.Workload,
+            lambda written, _, found: workloads.check_job(written.spec, ("spec",), found),
+            convert.workload,
             Need.LIVE,
             _TEMPLATE,
         ),
         Kind(
             *("CronJob", "cronjobs", ("cj",)),
             {"batch/v1": "", "batch/v1beta1": "1.25", "batch/v2alpha1": "1.21"},
-            *(wire.CronJob, _cron_job, convert.cron_job),
+            wire.CronJob,
+            lambda written, _, found: workloads.check_cron_job(written, found),
+            convert.cron_job,
             Need.LIVE,
             ("spec", "jobTemplate", "spec", "template"),
         ),
         Kind(
             *("Service", "services", ("svc",), {"v1": ""}),
-            *(wire_cluster.Service, _service, convert_cluster.service),
+            wire_cluster.Service,
+            lambda written, _, found: check_service(written, found),
+            convert_cluster.service,
             Need.LIVE | Need.LAB,
             name_rule=dns_label,
         ),

@@ -6,9 +6,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from podfence.errors import MissingProgramError
-from podfence.kube.findings import Code, Finding, Position
-from podfence.kube.folders import SIZE_LIMIT, reason_of, shown, too_large
+from podfence.errors import MissingProgramError, reason_of
+from podfence.kube.findings import Code, Finding, Position, unreadable
+from podfence.kube.folders import SIZE_LIMIT, shown, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,8 +74,7 @@ def helm(chart: Chart, problems: list[Finding]) -> dict[str, bytes]:
         return {}
     if not os.path.exists(chart.path):  # noqa: PTH110  helm would look for it in the network
         remedy = "charts are not fetched: give a folder or a package, such as helm pull writes"
-        position = Position(shown(chart.path))
-        problems.append(Finding(code=Code.UNREADABLE, position=position, message="no such chart", remedy=remedy))
+        problems.append(unreadable(shown(chart.path), "no such chart", remedy))
         return {}
     command = [found, "template"]
     command += ["--namespace", chart.namespace] if chart.namespace else []
@@ -105,8 +104,7 @@ def _is_path(path: str, problems: list[Finding]) -> bool:
     """Return whether a text may be the name of something, and add a problem if not."""
     if path and "\0" not in path:
         return True
-    position = Position(path.replace("\0", "\\0") or '""')
-    problems.append(Finding(code=Code.UNREADABLE, position=position, message="this is no path"))
+    problems.append(unreadable(path.replace("\0", "\\0") or '""', "this is no path"))
     return False
 
 

@@ -29,7 +29,6 @@ class Special:
     __slots__ = ("text",)
 
     def __init__(self, text: str) -> None:
-        """Name a scalar as Go prints it."""
         self.text = text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from podfence.errors import PodfenceError
@@ -32,13 +33,37 @@ class NetlinkError(PodfenceError):
         self.number = number
 
 
+def opened(protocol: int, groups: int = 0) -> socket.socket:
+    """Return a netlink socket in the network namespace of this thread, told of changes of these `groups`.
+
+    Raises OSError if the kernel does not know the protocol, or does not let us listen.
+    """
+    found = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+    try:
+        found.bind((0, groups))
+    except OSError:
+        found.close()
+        raise
+    return found
+
+
+def listed(protocol: int, kind: int, payload: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield where each answer to a request for a list is, over a socket of its own: the buffer, its start, its end.
+
+    Raises NetlinkError if the kernel refuses, and OSError if it does not know the protocol.
+    """
+    with closing(Netlink(protocol)) as netlink:
+        for data, places in netlink.dump(kind, payload):
+            for start, end in places:
+                yield data, start, end
+
+
 class Netlink:
     """A netlink socket in the network namespace of the thread that opens it; it stays in that one."""
 
     def __init__(self, protocol: int) -> None:
         """Open it; raises OSError if the kernel does not know the protocol."""
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
-        self._socket.bind((0, 0))
+        self._socket = opened(protocol)
         self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
         self._sequence = 0
 

@@ -64,6 +64,11 @@ def attributes(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, in
         start += length + 3 & ~3
 
 
+def contents(data: bytes, start: int, end: int) -> dict[int, bytes]:
+    """Return the contents of the attributes between two places of a buffer by their types; of equal ones the last."""
+    return {number: data[first:last] for number, first, last in attributes(data, start, end)}
+
+
 def message(kind: int, flags: int, sequence: int, payload: bytes) -> bytes:
     """Return a message, padded."""
     return HEADER.pack(HEADER.size + len(payload), kind, flags, sequence, 0) + payload + bytes(-len(payload) % 4)

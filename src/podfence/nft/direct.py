@@ -62,7 +62,6 @@ class DirectRunner(NftRunner):
     """As `NftRunner`, for the network namespace that this thread is in, and faster."""
 
     def __init__(self) -> None:
-        """Ask nobody yet."""
         super().__init__()
         self._kernel: Kernel | None = None
 

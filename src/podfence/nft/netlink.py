@@ -11,6 +11,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, Final
 
+from podfence.netlink.asking import opened
 from podfence.netlink.messages import ERROR, GENERAL, NETFILTER, REQUEST, attribute, error_number, message, messages
 
 if TYPE_CHECKING:
@@ -66,8 +67,7 @@ class Kernel:
 
     def __init__(self) -> None:
         """Open the socket; raises OSError if there is no nf_tables, or no right to make such a socket."""
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETFILTER)
-        self._socket.bind((0, 0))
+        self._socket = opened(NETFILTER)
         self._room = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
 
     def close(self) -> None:

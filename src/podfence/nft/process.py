@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from podfence.nft.chain import Chain
     from podfence.nft.element import Element
-    from podfence.nft.rule import Rule
     from podfence.nft.runner import RuleCounter
     from podfence.nft.transaction import Transaction
 
@@ -64,15 +63,6 @@ class NftRunner:
         texts = self._texts(table)
         return tuple(listing.chain(item, texts) for item in listing.objects(self._terse(table), "chain"))
 
-    def list_sets(self, table: Table) -> tuple[Set | Map, ...]:
-        """Return the sets and the maps of a table, without elements."""
-        return _containers(self._terse(table))
-
-    def list_rules(self, table: Table, chain: str) -> tuple[Rule, ...]:
-        """Return the rules of a chain in order, with handles."""
-        output = self._nft("--handle", "--stateless", "--terse", "list", "chain", table.family, table.name, chain)
-        return tuple(listing.texts(output.decode()).rules[chain])
-
     def list_elements(self, table: Table, container: Set | Map) -> tuple[Element, ...]:
         """Return the elements of a set or map, in the order of their keys."""
         kind = "map" if isinstance(container, Map) else "set"
@@ -90,7 +80,7 @@ class NftRunner:
         return Contents(
             Table(table.name, table.family, texts.comments.get("")),
             tuple(listing.chain(item, texts) for item in listing.objects(output, "chain")),
-            _containers(output),
+            tuple(listing.container(item) for kind in ("set", "map") for item in listing.objects(output, kind)),
             {chain: tuple(rules) for chain, rules in texts.rules.items()},
             {item["name"]: listing.elements(item) for kind in ("set", "map") for item in listing.objects(output, kind)},
         )
@@ -125,7 +115,3 @@ class NftRunner:
         if done.returncode:
             raise classify(done.stderr.decode(errors="replace"), script)
         return done.stdout
-
-
-def _containers(output: bytes) -> tuple[Set | Map, ...]:
-    return tuple(listing.container(item) for kind in ("set", "map") for item in listing.objects(output, kind))

@@ -62,14 +62,6 @@ class Runner(Protocol):
         """Return the chains of a table."""
         ...
 
-    def list_sets(self, table: Table) -> tuple[Set | Map, ...]:
-        """Return the sets and the maps of a table, without elements."""
-        ...
-
-    def list_rules(self, table: Table, chain: str) -> tuple[Rule, ...]:
-        """Return the rules of a chain in order, with handles."""
-        ...
-
     def list_elements(self, table: Table, container: Set | Map) -> tuple[Element, ...]:
         """Return the elements of a set or map, in the order of their keys."""
         ...

@@ -3,7 +3,7 @@
 
 Answers are sets of ports, so one question covers every port at once. Where something is open (an
 address that is not known, an option set to ``depends``) it is answered twice, pessimistically and
-optimistically; policies only ever admit more when more matches, so the truth lies between. A pod of which it is not
+optimistically, each rule by itself (see `policy.tiers`), so the truth lies between. A pod of which it is not
 known whether a policy selects it is answered for both. `policy.extent` finds how much of what lies between is possible.
 """
 
@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import enum
 from copy import copy
-from functools import reduce
-from operator import and_
 from typing import TYPE_CHECKING
 
 from podfence.cluster.selection import Selection, may_match
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
+from podfence.policy.grants import place_of
 from podfence.policy.legacy import compile_namespace
-from podfence.policy.ruling import UNJUDGED, Admission, Ruling
+from podfence.policy.ruling import UNJUDGED, Admission, Ruling, Standing, behind, isolation
 from podfence.policy.subjects import Subjects
-from podfence.policy.verdict import Direction
+from podfence.policy.tiers import TierRuling, decide, first_match
+from podfence.policy.verdict import Direction, Tier
 from podfence.policy.world import World
 from podfence.sets import AddressSet, PortSet
-from podfence.sets.ports import PROTOCOLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -60,21 +59,30 @@ def kind_of(end: PodEnd | NodeEnd) -> UnsetKind:
 class Engine:
     """Judges connections in a cluster state; follows the state when told which namespaces changed."""
 
-    def __init__(self, state: ClusterState, options: Options, world: World | None = None) -> None:
+    def __init__(
+        self,
+        state: ClusterState,
+        options: Options,
+        world: World | None = None,
+        clusterwide: Iterable[CompiledPolicy] = (),
+    ) -> None:
         """Judge the state with the options, and nothing but it unless a `world` says what else there may be.
 
-        Nothing is compiled before it is needed.
+        `clusterwide` are the policies of the tiers around NetworkPolicies. Nothing else is compiled before it is
+        needed.
         """
         self.state = state
         self.options = options
         self.world = world or World(state, options)
+        self.clusterwide = tuple(sorted(clusterwide, key=place_of))
+        self._icmp = tuple(settle(options.icmp, bound, "denied", "allowed") for bound in Bound)
         self._compiled: dict[str, tuple[CompiledPolicy, ...]] = {}
         self._earlier: dict[str, tuple[CompiledPolicy, ...]] = {}
         self._subjects: dict[str, Subjects] = {}
 
     def with_options(self, options: Options) -> Engine:
         """Return an engine for the same state and world with other options."""
-        return Engine(self.state, options, self.world)
+        return Engine(self.state, options, self.world, self.clusterwide)
 
     def as_read(self) -> Engine:
         """Return an engine that takes the policies which were read for all there are; both share what is compiled."""
@@ -99,6 +107,10 @@ class Engine:
                 return ()
             self._compiled[namespace] = found = compile_namespace(known, written, self.options, earlier)
         return found
+
+    def policies_over(self, namespace: str) -> tuple[CompiledPolicy, ...]:
+        """Return all policies that may select pods of a namespace: its own, and those of the whole cluster."""
+        return (*self.policies(namespace), *self.clusterwide)
 
     def forget(self, namespace: str) -> tuple[CompiledPolicy, ...]:
         """Compile a namespace's policies when next asked, objects that are new at least; return what was compiled."""
@@ -144,6 +156,22 @@ class Engine:
             tuple(policy for policy, answer in answers if answer is None),
         )
 
+    def tiers(self, direction: Direction, end: PodEnd) -> tuple[Standing, ...]:
+        """Return the tiers with policies in the order in which they are asked, and those that select a pod (11.21)."""
+        own = Standing(Tier.NETWORK_POLICY, *self.concerned(direction, end))
+        if not self.clusterwide:
+            return (own,)
+        return self._clusterwide(Tier.ADMIN, direction, end), own, self._clusterwide(Tier.BASELINE, direction, end)
+
+    def _clusterwide(self, tier: Tier, direction: Direction, end: PodEnd) -> Standing:
+        written = (policy for policy in self.clusterwide if policy.tier is tier and direction in policy.grants)
+        answers = [(policy, self.selects(policy.subject, end)) for policy in written]
+        return Standing(
+            tier,
+            tuple(policy for policy, answer in answers if answer),
+            tuple(policy for policy, answer in answers if answer is None),
+        )
+
     # One connection
 
     def allowed(self, source: End, destination: End, bound: Bound) -> PortSet:
@@ -172,24 +200,28 @@ class Engine:
         subject, peer = (source, destination) if direction is Direction.EGRESS else (destination, source)
         if not isinstance(subject, PodEnd):
             return UNJUDGED
-        if known is not None and known.maybe:
+        if known is not None and any(item.maybe for item in known.tiers):
             known = None
-        sure, maybe = self.concerned(direction, subject) if known is None else (known.sure, ())
+        tiers = self.tiers(direction, subject) if known is None else known.tiers
         if exemption := self.exemption(direction, subject, peer, Bound.PESSIMISTIC):
-            return Ruling(PortSet.ALL, PortSet.ALL, exemption, sure, maybe)
-        if known is None:
-            admissions = tuple(self._admissions((*sure, *maybe), direction, subject, peer))
-        else:
-            admissions = tuple(self._left(known.admissions, peer, supposed))
-        # Admin tier rules come before, Baseline rules after; whatever no tier decides is allowed (semantics 11.21).
-        low, high = self._bounds(sure, maybe, admissions)
+            return Ruling(PortSet.ALL, PortSet.ALL, exemption, tiers)
+        found, lows, highs = [], [], []
+        for tier in tiers:
+            if known is None:
+                admissions = tuple(self._admissions(tier.policies, direction, subject, peer))
+            else:
+                admissions = tuple(self._left(tier.admissions, peer, supposed))
+            standing = Standing(tier.tier, tier.sure, tier.maybe, admissions)
+            one, other = self._bounds(standing, subject, direction, peer)
+            found.append(standing)
+            lows.append(one)
+            highs.append(other)
+        low, high = decide(lows), decide(highs)
         if isinstance(peer, AddressEnd) and peer.behind is not None:
-            low, high = PortSet.EMPTY, _behind(sure, maybe, direction)
-        if self.world.unread(subject.member.namespace):
-            low, high = PortSet.EMPTY, PortSet.ALL
+            low, high = PortSet.EMPTY, PortSet.ALL if self.clusterwide else high
         if self.exemption(direction, subject, peer, Bound.OPTIMISTIC):
             high = PortSet.ALL
-        return Ruling(low, high, None, sure, maybe, admissions)
+        return Ruling(low, high, None, tuple(found))
 
     def _admissions(
         self, policies: tuple[CompiledPolicy, ...], direction: Direction, subject: PodEnd, peer: End
@@ -218,36 +250,17 @@ class Engine:
                 yield known._replace(surely=True) if found and not known.is_unread else known
 
     def _bounds(
-        self,
-        sure: tuple[CompiledPolicy, ...],
-        maybe: tuple[CompiledPolicy, ...],
-        admissions: tuple[Admission, ...],
-    ) -> tuple[PortSet, PortSet]:
-        """Return what the NetworkPolicy tier admits surely and perhaps; everything if it isolates nobody."""
-        if not (sure or maybe):
-            return PortSet.ALL, PortSet.ALL
-        by_policy: dict[CompiledPolicy, set[PortSet]] = {policy: set() for policy in (*sure, *maybe)}
-        for item in admissions:
-            if item.surely:
-                by_policy[item.policy].add(item.ports)
-        if not sure:
-            # Each may be the only one that selects the pod, and it may be that none does.
-            return reduce(and_, (self._united(ports, Bound.PESSIMISTIC) for ports in by_policy.values())), PortSet.ALL
-        surely = {ports for policy in sure for ports in by_policy[policy]}
-        return (
-            self._united(surely, Bound.PESSIMISTIC),
-            self._united({item.ports for item in admissions}, Bound.OPTIMISTIC),
-        )
-
-    def _united(self, admitted: Iterable[PortSet], bound: Bound) -> PortSet:
-        """Return the ports that rules admit together (semantics 1.6)."""
-        allowed = PortSet.union(admitted)
-        icmp = settle(self.options.icmp, bound, "denied", "allowed")
-        if icmp == "denied":
-            allowed -= PortSet.OTHER
-        elif icmp == "allowed":
-            allowed |= PortSet.OTHER
-        return allowed
+        self, tier: Standing, subject: PodEnd, direction: Direction, peer: End
+    ) -> tuple[TierRuling, TierRuling]:
+        """Return what a tier rules if what is open is taken as denying, and as allowing."""
+        if tier.tier is not Tier.NETWORK_POLICY:
+            return first_match(tier.steps, surely=True), first_match(tier.steps, surely=False)
+        if self.world.unread(subject.member.namespace):
+            return TierRuling(PortSet.EMPTY, PortSet.ALL), TierRuling(PortSet.ALL, PortSet.EMPTY)
+        low, high = isolation(tier, self._icmp)
+        if isinstance(peer, AddressEnd) and peer.behind is not None and tier.sure:
+            high = TierRuling(behind(tier, direction), PortSet.ALL)
+        return low, high
 
     def exemption(self, direction: Direction, subject: PodEnd, peer: End, bound: Bound) -> str | None:
         """Return the rule that exempts a connection, if one does: 7.1, 7.2 (itself), 7.3, 7.4 (own node)."""
@@ -362,17 +375,3 @@ class Engine:
         """Return the address families a pod without known addresses is taken to have."""
         assumed: dict[str, tuple[Family, ...]] = {"ipv4": (4,), "ipv6": (6,), "dual": (4, 6)}
         return assumed[self.options.pod_families]
-
-
-def _behind(sure: tuple[CompiledPolicy, ...], maybe: tuple[CompiledPolicy, ...], direction: Direction) -> PortSet:
-    """Return the ports on which a pod may reach what is not known, at whatever port that turns out to be.
-
-    There may be nothing, or a pod that admits nobody. Nothing is reached by a pod whose rules admit no port at all.
-    """
-    if not sure:
-        return PortSet.ALL
-    grants = [grant for policy in (*sure, *maybe) for grant in policy.grants[direction]]
-    protocols = {protocol for grant in grants for protocol, *_ in grant.ports.ranges()}
-    protocols.update(protocol for grant in grants for _, protocol in grant.names)
-    known = [PortSet.whole(protocol) for protocol in PROTOCOLS if protocol in protocols]
-    return PortSet.union([*known, *(grant.ports for grant in grants)])

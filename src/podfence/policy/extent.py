@@ -159,8 +159,7 @@ class _Question:
         engine, end = self._engine, subject if direction is Direction.INGRESS else peer
         if not isinstance(end, PodEnd) or not engine.has_unknown_ports(end):
             return
-        sure, maybe = engine.concerned(direction, subject)
-        for policy in (*sure, *maybe):
+        for policy in (policy for tier in engine.tiers(direction, subject) for policy in tier.policies):
             for grant in policy.grants[direction]:
                 unread = engine.unread_ports(grant, direction, subject, peer)
                 if unread & self._asked and engine.matches(grant, peer) is not False:
@@ -190,11 +189,14 @@ class _Question:
             return _whose_node(subject, peer)
         if ruling.exemption:
             return None
-        for policy in ruling.maybe:
+        for policy in (policy for tier in ruling.tiers for policy in tier.maybe):
+            key = self._open_space(policy.subject, subject)
+            if key is not None:
+                return self._space_label(key, subject.member.namespace, subject, peer)
             asked = self._open_requirement(policy.subject.pods, subject)
             if asked is not None:
                 return self._pod_label(asked, subject, peer, at_subject=True)
-        for item in ruling.admissions:
+        for item in (item for tier in ruling.tiers for item in tier.admissions):
             means = item.grant.peer
             if item.surely or not item.ports & doubt or (item.is_unread and engine.matches(item.grant, peer)):
                 continue
@@ -206,7 +208,8 @@ class _Question:
                 and peer.address is None
                 and engine.world.holds_unset(means, kind_of(peer), peer.family) is None
             ):
-                return self._address(ruling.policies, direction, subject, peer)
+                policies = (policy for tier in ruling.tiers for policy in tier.policies)
+                return self._address(policies, direction, subject, peer)
         return None
 
     def _matters(self, direction: Direction) -> bool:
@@ -217,22 +220,26 @@ class _Question:
         terms = pods.requirements if pods else ()
         return next((term for term in terms if may_hold(term, labels, whole=not end.more) is None), None)
 
+    def _open_space(self, selection: Selection, end: PodEnd) -> str | None:
+        """Return the key of a label that a selection asks of an end's namespace and that is not known."""
+        if selection.namespaces is None or not self._engine.world.has_unknown_labels(end.member.namespace):
+            return None
+        known = self._space(end)
+        terms = selection.namespaces.requirements
+        return next((term.key for term in terms if may_hold(term, known, whole=False) is None), None)
+
     def _peer_label(self, selection: Selection, subject: PodEnd, peer: PodEnd) -> _Open:
-        name = peer.member.namespace
-        known = self._space(peer)
-        if selection.namespaces is not None and self._engine.world.has_unknown_labels(name):
-            for term in selection.namespaces.requirements:
-                if may_hold(term, known, whole=False) is None:
-                    return self._space_label(term.key, subject, peer)
+        key = self._open_space(selection, peer)
+        if key is not None:
+            return self._space_label(key, peer.member.namespace, subject, peer)
         asked = self._open_requirement(selection.pods, peer)
         if asked is None:
             message = f"{selection} is open for {peer}, and nothing of it is"
             raise AssertionError(message)
         return self._pod_label(asked, subject, peer, at_subject=False)
 
-    def _space_label(self, key: str, subject: PodEnd, peer: PodEnd) -> _Open:
-        """Suppose a label of the peer's namespace, which may be the subject's as well."""
-        name = peer.member.namespace
+    def _space_label(self, key: str, name: str, subject: PodEnd, peer: End) -> _Open:
+        """Suppose a label of a namespace, which may be that of both ends."""
         values = {
             value
             for selection in self._selections(subject, peer)
@@ -243,7 +250,9 @@ class _Question:
         cases = []
         for text, value in _cells(key, values):
             ends = [
-                replace(end, space={**self._space(end), key: value}) if end.member.namespace == name else end
+                replace(end, space={**self._space(end), key: value})
+                if isinstance(end, PodEnd) and end.member.namespace == name
+                else end
                 for end in (subject, peer)
             ]
             cases.append(_Case(text, *ends))
@@ -281,7 +290,7 @@ class _Question:
     def _selections(self, subject: End, peer: End) -> Iterator[Selection]:
         """Yield all selections of the policies of both ends' namespaces."""
         for name in {end.member.namespace for end in (subject, peer) if isinstance(end, PodEnd)}:
-            for policy in self._engine.policies(name):
+            for policy in self._engine.policies_over(name):
                 yield policy.subject
                 for grants in policy.grants.values():
                     yield from (grant.peer for grant in grants if isinstance(grant.peer, Selection))

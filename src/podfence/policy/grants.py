@@ -7,28 +7,42 @@ by a rule when one of its grants matches (semantics 3.1).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
 from podfence.cluster.selection import Selection
-from podfence.kube.objects import Key, Namespace, NetworkPolicy
+from podfence.kube.objects import Key
 from podfence.policy.budget import NOTHING, Size
-from podfence.policy.verdict import Direction
+from podfence.policy.tiers import Action
+from podfence.policy.verdict import Direction, Tier
 from podfence.sets import AddressSet, PortSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from podfence.kube.objects import Peer, PolicyPort, Rule
+    from podfence.kube.objects import NetworkPolicy, Peer, PolicyPort, Rule
+    from podfence.kube.source import Origin
     from podfence.policy.options import Options
 
 PortName = tuple[str, str]
 """A port's name and protocol."""
 
 
+class Source(Protocol):
+    """The object that a policy was compiled from."""
+
+    @property
+    def name(self) -> str:
+        """The name of the object."""
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where it was read, if it was."""
+
+
 class Grant(Struct, frozen=True):
-    """One peer of one rule with the rule's ports.
+    """One peer of one rule with the rule's ports, and what the rule does: rules of NetworkPolicies only allow.
 
     `peer` is a selection of pods, a set of addresses, or None for every peer (semantics 3.2). `names`
     are ports by name, looked up on the destination pod (semantics 5.4); `names_in` limits that to pods
@@ -40,6 +54,7 @@ class Grant(Struct, frozen=True):
     ports: PortSet
     names: tuple[PortName, ...] = ()
     names_in: str | None = None
+    action: Action = Action.ALLOW
 
 
 class CompiledPolicy(Struct, frozen=True, eq=False):
@@ -48,14 +63,18 @@ class CompiledPolicy(Struct, frozen=True, eq=False):
     `source` is the object it came from, and `key` its name, which is asked for far more often than it is made;
     `grants` are by direction, for the directions it isolates.
     `size` is that of its text. `refused` says why it admits nothing, if it is too large (semantics 2.8).
+    It belongs to a `tier`. In those of cluster-wide policies the lower `priority` is asked first (semantics 11.2), and
+    no pod is isolated.
     """
 
-    source: NetworkPolicy | Namespace
+    source: Source
     key: Key
     subject: Selection
     grants: dict[Direction, tuple[Grant, ...]]
     size: Size = NOTHING
     refused: str = ""
+    tier: Tier = Tier.NETWORK_POLICY
+    priority: int = 0
 
     def isolates(self, direction: Direction) -> bool:
         """Return whether the pods it means are isolated in this direction (semantics 2.1)."""
@@ -77,6 +96,11 @@ def compile_policy(policy: NetworkPolicy, options: Options, size: Size, refused:
         size=size,
         refused=refused,
     )
+
+
+def place_of(policy: CompiledPolicy) -> tuple[int, str]:
+    """Return the place of a cluster-wide policy in its tier: by priority, of equal ones by name (semantics 11.3)."""
+    return policy.priority, policy.key.name
 
 
 def subject_of(policy: NetworkPolicy) -> Selection:

@@ -2,7 +2,7 @@
 """Which pairs of classes policies say the same of, so that one of them is asked and stands for the others.
 
 What an answer depends on is found for single pairs. Of most destinations policies see the same: what is asked of one
-then holds for all of them.
+then holds for all of them. Where rules have an order, each pair is asked by itself.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ class Likeness:
         Each source of another namespace then has equal answers for them, and depends on the same, but for the
         destination's own name.
         """
+        if self._reach.is_ordered:
+            return number
         self._look()
         pod_class = self._index.classes[number]
         grants = self._reach.grants(Direction.INGRESS, number)
@@ -55,6 +57,8 @@ class Likeness:
 
     def apart(self, sources: int, destination: int) -> list[int]:
         """Return sources of a destination in sets of which policies say the same of it."""
+        if self._reach.is_ordered:
+            return [1 << number for number in members(sources)]
         splitters: set[int] = set()
         found = [part for piece in self._look() if (part := piece & sources)]
         for place in self._meant_by.get(destination, ()):
@@ -68,6 +72,8 @@ class Likeness:
 
     def of_pair(self, source: int, destination: int) -> object:
         """Return a value that is equal for pairs of which policies say the same, but for names of what is unknown."""
+        if self._reach.is_ordered:
+            return source, destination
         one, other = self._index.classes[source], self._index.classes[destination]
         return (
             _families(one),

@@ -59,6 +59,7 @@ class Model:
         self._block_users: dict[AddressSet, dict[CompiledPolicy, tuple[Direction, ...]]] = defaultdict(dict)
         self._blocks_at: dict[int | None, tuple[AddressSet, ...]] = {}
         policies = [policy for name in state.namespaces for policy in self.engine.policies(name)]
+        policies += engine.clusterwide
         for policy in policies:
             self.index.look_at(*_looked_at(policy))
         for member in state.members.values():

@@ -63,7 +63,7 @@ def with_policy(engine: Engine, policy: NetworkPolicy) -> Engine:
         **engine.state.policies,
         policy.namespace: {**engine.state.policies.get(policy.namespace, {}), policy.name: policy},
     }
-    return Engine(state, engine.options, engine.world.of(state))
+    return Engine(state, engine.options, engine.world.of(state), engine.clusterwide)
 
 
 def opened_by_policy(before: Engine, after: Engine, policy: NetworkPolicy, asked: Asked) -> tuple[Opened, ...]:

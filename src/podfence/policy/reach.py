@@ -6,6 +6,7 @@ egress rectangles, and everything from pods that no policy isolates for egress; 
 connection is allowed where both do (semantics 1.4, 1.6, 2.1). Rectangles with equal peers and ports
 are joined before anything is multiplied out, and for each destination only the rectangles that touch
 it meet, so the cost follows the size of the policies and of the answer, not pods x pods.
+Where there are cluster-wide policies, each pair is decided tier by tier instead (see `policy.ordered`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import TYPE_CHECKING
 from podfence.cluster.selection import Selection, may_match
 from podfence.cluster.state import NAME_LABEL
 from podfence.policy.engine import Bound, settle
-from podfence.policy.verdict import Direction
+from podfence.policy.ordered import ORDER, Cells, Ranked, Rulings, decided, isolated, ruled
+from podfence.policy.tiers import Step
+from podfence.policy.verdict import Direction, Tier
 from podfence.sets import AddressSet, PortSet, members
 from podfence.sets.partition import disjoint, disjoint_addresses
 
@@ -60,12 +63,14 @@ class _Side:
     """The rectangles of one direction.
 
     `isolated`: the classes a policy isolates. `by_peer`: subjects by (peer, ports). `by_subject`: the
-    grants of each class, in order of policy name and rule.
+    grants of each class, in order of policy name and rule. `clusterwide`: the grants of cluster-wide policies, in the
+    order in which they are asked.
     """
 
     isolated: int = 0
     by_peer: dict[tuple[Selection | AddressSet | None, _Ports], int] = field(default_factory=lambda: defaultdict(int))
     by_subject: dict[int, list[Grant]] = field(default_factory=lambda: defaultdict(list))
+    clusterwide: list[Ranked] = field(default_factory=list)
 
 
 class Reach:
@@ -84,6 +89,10 @@ class Reach:
         for namespace in engine.state.namespaces:
             for policy in engine.policies(namespace):
                 self._collect(policy.subject, policy.grants)
+        for policy in engine.clusterwide:
+            bits = index.bits(policy.subject)
+            for direction, grants in policy.grants.items():
+                self._sides[direction].clusterwide += (Ranked(policy.tier, bits, grant) for grant in grants)
         self._resolved: dict[tuple[_Ports, object], PortSet] = {}
         self._both: dict[tuple[PortSet, PortSet], PortSet] = {}
 
@@ -97,6 +106,11 @@ class Reach:
             if items:
                 for number in members(bits):
                     side.by_subject[number].extend(items)
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether cluster-wide policies have a say, whose rules have an order."""
+        return bool(self._engine.clusterwide)
 
     def open_pods(self, direction: Direction) -> int:
         """Return the classes no policy isolates in a direction."""
@@ -154,6 +168,11 @@ class Reach:
         everywhere = pieces.pop(-1, [])
         open_sources = sources & (self.open_pods(Direction.EGRESS) | opened)
         side = self._sides[Direction.INGRESS]
+        if self.is_ordered:
+            return {
+                number: self._decided(scenario, number, sources, opened, [*pieces.get(number, []), *everywhere])
+                for number in members(destinations)
+            }
         # Most destinations are reached by the same rules; only names of ports may mean something else there.
         from_everywhere: dict[object, Partition] = {}
         alike: dict[object, Partition] = {}
@@ -180,6 +199,38 @@ class Reach:
             if is_plain:
                 alike[looks] = result[number]
         return result
+
+    def _decided(self, scenario: Scenario, number: int, sources: int, opened: int, outgoing: list[_Piece]) -> Partition:
+        """Return the sources that may connect to a destination class, by ports, as all tiers decide.
+
+        `outgoing` are the egress rectangles that reach it.
+        """
+        pod_class = self._index.classes[number]
+        sending, taking = self._sides[Direction.EGRESS], self._sides[Direction.INGRESS]
+        sent = self._by_ports(outgoing, pod_class).items()
+        egress = self._tiers(Direction.EGRESS, scenario, number, sources)
+        egress[Tier.NETWORK_POLICY] = isolated(sent, sources, sending.isolated, opened)
+        taken = self._ingress(scenario, taking.by_subject.get(number, []), pod_class, sources).items()
+        ingress = self._tiers(Direction.INGRESS, scenario, number, sources)
+        here = [sources if bits >> number & 1 else 0 for bits in (taking.isolated, opened)]
+        ingress[Tier.NETWORK_POLICY] = isolated(taken, sources, *here)
+        one, other = (decided([side[tier] for tier in ORDER], sources) for side in (egress, ingress))
+        return self._meet(other, one, 0)
+
+    def _tiers(self, direction: Direction, scenario: Scenario, number: int, sources: int) -> dict[Tier, Rulings]:
+        """Return what cluster-wide policies rule of connections from `sources` to a class in a direction, by tier."""
+        steps: dict[Tier, list[tuple[int, Step]]] = defaultdict(list)
+        for tier, subjects, grant in self._sides[direction].clusterwide:
+            ports = self.ports_at(grant, self._index.classes[number])
+            bounds = (self.peers(grant.peer, Scenario(scenario.family, bound)) for bound in Bound)
+            if direction is Direction.EGRESS:
+                surely, perhaps = (subjects if peers >> number & 1 else 0 for peers in bounds)
+            else:
+                surely, perhaps = (peers if subjects >> number & 1 else 0 for peers in bounds)
+            steps[tier].append((surely, Step(grant.action, ports, surely=True)))
+            steps[tier].append((perhaps & ~surely, Step(grant.action, ports, surely=False)))
+        is_sure = scenario.bound is Bound.PESSIMISTIC
+        return {tier: ruled(steps[tier], sources, surely=is_sure) for tier in ORDER}
 
     def shared_sources(self, scenario: Scenario, destination: int) -> set[int]:
         """Return the sets of sources that a destination is likely to have in common with others.
@@ -337,26 +388,52 @@ class Reach:
         everything: AddressPartition = {PortSet.ALL: AddressSet.ALL}
         known: dict[object, AddressPartition] = {}
         result: dict[int, AddressPartition] = {}
-        icmp = settle(self._engine.options.icmp, bound, "denied", "allowed")
         for number in members(classes):
+            if self.is_ordered:
+                result[number] = self._outside_decided(direction, bound, number)
+                continue
             if not side.isolated >> number & 1:
                 result[number] = everything
                 continue
-            pieces: dict[tuple[PortSet, AddressSet], None] = {}
-            pod_class = self._index.classes[number]
-            for grant in side.by_subject.get(number, ()):
-                if isinstance(grant.peer, Selection):
-                    continue
-                ports = grant.ports
-                if grant.names and direction is Direction.INGRESS:
-                    ports = self._resolve((ports, grant.names, grant.names_in), pod_class)
-                if icmp == "denied":
-                    ports -= PortSet.OTHER
-                pieces[ports, AddressSet.ALL if grant.peer is None else grant.peer] = None
-            if icmp == "allowed":
-                pieces[PortSet.OTHER, AddressSet.ALL] = None
-            key = tuple(pieces)
+            key = self._from_outside(direction, bound, number)
             if key not in known:
                 known[key] = disjoint_addresses(key)
             result[number] = known[key]
         return result
+
+    def _from_outside(self, direction: Direction, bound: Bound, number: int) -> tuple[tuple[PortSet, AddressSet], ...]:
+        """Return what the rules of NetworkPolicies admit of addresses outside; the addresses may overlap."""
+        icmp = settle(self._engine.options.icmp, bound, "denied", "allowed")
+        pieces: dict[tuple[PortSet, AddressSet], None] = {}
+        for grant in self._sides[direction].by_subject.get(number, ()):
+            if not isinstance(grant.peer, Selection):
+                ports = self._own_ports(direction, grant, number)
+                if icmp == "denied":
+                    ports -= PortSet.OTHER
+                pieces[ports, AddressSet.ALL if grant.peer is None else grant.peer] = None
+        if icmp == "allowed":
+            pieces[PortSet.OTHER, AddressSet.ALL] = None
+        return tuple(pieces)
+
+    def _own_ports(self, direction: Direction, grant: Grant, number: int) -> PortSet:
+        """Return the ports of a grant of a class with addresses outside, on which no port has a name (5.4, 5.7)."""
+        return self.ports_at(grant, self._index.classes[number]) if direction is Direction.INGRESS else grant.ports
+
+    def _outside_decided(self, direction: Direction, bound: Bound, number: int) -> AddressPartition:
+        side = self._sides[direction]
+        admitted = self._from_outside(direction, bound, number) if side.isolated >> number & 1 else ()
+        rules = [
+            (tier, AddressSet.ALL if grant.peer is None else grant.peer, grant)
+            for tier, subjects, grant in side.clusterwide
+            if subjects >> number & 1 and not isinstance(grant.peer, Selection)
+        ]
+        cells = Cells([*(block for _, block in admitted), *(block for _, block, _ in rules)])
+        tiers: dict[Tier, list[tuple[int, Step]]] = {tier: [] for tier in ORDER}
+        for tier, block, grant in rules:
+            ports = self._own_ports(direction, grant, number)
+            tiers[tier].append((cells.bits(block), Step(grant.action, ports, surely=True)))
+        rulings = {tier: ruled(steps, cells.all, surely=True) for tier, steps in tiers.items()}
+        of = cells.all if side.isolated >> number & 1 else 0
+        rulings[Tier.NETWORK_POLICY] = isolated(((p, cells.bits(block)) for p, block in admitted), cells.all, of, 0)
+        found = decided([rulings[tier] for tier in ORDER], cells.all)
+        return {ports: cells.addresses(bits) for ports, bits in found.items()}

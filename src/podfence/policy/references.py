@@ -9,24 +9,23 @@ from podfence.kube.objects import NetworkPolicy
 from podfence.policy.verdict import ANNOTATION_KIND, Direction, Line, PolicyRef, Position, RuleRef
 
 if TYPE_CHECKING:
-    from podfence.kube.objects import Namespace
-    from podfence.policy.grants import CompiledPolicy
+    from podfence.policy.grants import CompiledPolicy, Source
 
 
 def policy_ref(policy: CompiledPolicy) -> PolicyRef:
     """Return the name and place of a policy, or of the namespace whose annotation isolates."""
     source = policy.source
-    if isinstance(source, NetworkPolicy):
-        return written_ref(source)
-    return PolicyRef(ANNOTATION_KIND, source.name, source.name, _place(source))
+    if policy.key.kind == "Namespace":
+        return PolicyRef(ANNOTATION_KIND, source.name, source.name, _place(source))
+    return PolicyRef(*policy.key, _place(source))
 
 
 def written_ref(policy: NetworkPolicy) -> PolicyRef:
     """Return the name and place of a policy as it was written."""
-    return PolicyRef("NetworkPolicy", policy.namespace, policy.name, _place(policy))
+    return PolicyRef(*policy.key, _place(policy))
 
 
-def _place(source: NetworkPolicy | Namespace) -> Position | None:
+def _place(source: Source) -> Position | None:
     return Position(*source.origin.at()) if source.origin else None
 
 

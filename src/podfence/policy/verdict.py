@@ -129,6 +129,11 @@ class Line(Value, frozen=True):
     text: str
 
 
+def policy_text(kind: str, namespace: str, name: str) -> str:
+    """Return ``NetworkPolicy shop/db``; a policy of the whole cluster has no namespace."""
+    return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
+
+
 class PolicyRef(Value, frozen=True):
     """A policy as named in a reason; `position` is None when it did not come from a file."""
 
@@ -142,7 +147,7 @@ class PolicyRef(Value, frozen=True):
         where = f" ({self.position})" if self.position else ""
         if self.kind == ANNOTATION_KIND:
             return f"the annotation of namespace {self.name}{where}"
-        return f"{self.kind} {self.namespace}/{self.name}{where}"
+        return f"{policy_text(self.kind, self.namespace, self.name)}{where}"
 
 
 class RuleRef(Value, frozen=True):

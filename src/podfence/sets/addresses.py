@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from podfence.sets import blocks, spans
+from podfence.sets.spans import SpanSet
 
 if TYPE_CHECKING:
     from podfence.sets.spans import Spans
@@ -32,10 +33,10 @@ class Block(NamedTuple):
         return f"{self.cidr} except {', '.join(self.excepts)}" if self.excepts else self.cidr
 
 
-class AddressSet:
-    """An immutable set of addresses."""
+class AddressSet(SpanSet):
+    """An immutable set of addresses; its members are numbers on the line of both families."""
 
-    __slots__ = ("_hash", "spans")
+    __slots__ = ()
 
     EMPTY: AddressSet
     ALL: AddressSet
@@ -43,11 +44,6 @@ class AddressSet:
     V6: AddressSet
     PRIVATE: AddressSet
     LOOPBACK: AddressSet
-
-    def __init__(self, canonical: Spans) -> None:
-        """Wrap canonical spans on the line of both families."""
-        self.spans = canonical
-        self._hash = hash(canonical)
 
     @classmethod
     def cidr(cls, text: str) -> AddressSet:
@@ -69,38 +65,6 @@ class AddressSet:
     def single(cls, number: int) -> AddressSet:
         """Return the set of one address, given as its number on the line."""
         return cls(((number, number),))
-
-    def __or__(self, other: AddressSet) -> AddressSet:
-        """Return the union."""
-        return self if self.spans == other.spans else AddressSet(spans.union(self.spans, other.spans))
-
-    def __and__(self, other: AddressSet) -> AddressSet:
-        """Return the intersection."""
-        return self if self.spans == other.spans else AddressSet(spans.intersection(self.spans, other.spans))
-
-    def __sub__(self, other: AddressSet) -> AddressSet:
-        """Return the difference."""
-        return AddressSet(spans.difference(self.spans, other.spans))
-
-    def __eq__(self, other: object) -> bool:
-        """Return whether both hold the same addresses."""
-        return isinstance(other, AddressSet) and self.spans == other.spans
-
-    def __hash__(self) -> int:
-        """Return a hash of the value."""
-        return self._hash
-
-    def __bool__(self) -> bool:
-        """Return whether there is any address."""
-        return bool(self.spans)
-
-    def __le__(self, other: AddressSet) -> bool:
-        """Return whether every address is in `other`."""
-        return not spans.difference(self.spans, other.spans)
-
-    def __contains__(self, number: int) -> bool:
-        """Return whether an address, given as its number on the line, is in the set."""
-        return spans.contains(self.spans, number)
 
     def __repr__(self) -> str:
         """Return a form for debugging."""

@@ -12,30 +12,28 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from podfence.sets import spans
+from podfence.sets.spans import SpanSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from podfence.sets.spans import Spans
 
 PROTOCOLS: Final = ("TCP", "UDP", "SCTP")
 OTHER_POINT: Final = (3 << 16) + 1
 LAST_PORT: Final = 65535
 
 
-class PortSet:
-    """An immutable set of ports of TCP, UDP and SCTP, and of "other protocols" as a whole."""
+class PortSet(SpanSet):
+    """An immutable set of ports of TCP, UDP and SCTP, and of "other protocols" as a whole.
 
-    __slots__ = ("_hash", "spans")
+    Its members are points on the line of protocols (see `point`).
+    """
+
+    __slots__ = ()
 
     EMPTY: PortSet
     ALL: PortSet
     OTHER: PortSet
-
-    def __init__(self, canonical: Spans) -> None:
-        """Wrap canonical spans on the line of protocols; use the constructors below instead."""
-        self.spans = canonical
-        self._hash = hash(canonical)
 
     @classmethod
     def of(cls, protocol: str, first: int, last: int) -> PortSet:
@@ -58,38 +56,6 @@ class PortSet:
         """Return the ports in any of several sets, at the cost of their length and not of its square."""
         return cls(spans.normalize(chain.from_iterable(part.spans for part in parts)))
 
-    def __or__(self, other: PortSet) -> PortSet:
-        """Return the union."""
-        return self if self.spans == other.spans else PortSet(spans.union(self.spans, other.spans))
-
-    def __and__(self, other: PortSet) -> PortSet:
-        """Return the intersection."""
-        return self if self.spans == other.spans else PortSet(spans.intersection(self.spans, other.spans))
-
-    def __sub__(self, other: PortSet) -> PortSet:
-        """Return the difference."""
-        return PortSet(spans.difference(self.spans, other.spans))
-
-    def __eq__(self, other: object) -> bool:
-        """Return whether both hold the same ports."""
-        return isinstance(other, PortSet) and self.spans == other.spans
-
-    def __hash__(self) -> int:
-        """Return a hash of the value."""
-        return self._hash
-
-    def __bool__(self) -> bool:
-        """Return whether there is any port."""
-        return bool(self.spans)
-
-    def __le__(self, other: PortSet) -> bool:
-        """Return whether every port is in `other`."""
-        return not spans.difference(self.spans, other.spans)
-
-    def __contains__(self, item: int) -> bool:
-        """Return whether a point (see `point`) is in the set."""
-        return spans.contains(self.spans, item)
-
     def __repr__(self) -> str:
         """Return a form for debugging."""
         return f"PortSet({self})"
@@ -106,15 +72,18 @@ class PortSet:
 
     def __str__(self) -> str:
         """Return ``TCP 80,443; UDP 53``, ``all TCP``, ``all ports`` or ``no port``."""
-        if self == PortSet.ALL:
-            return "all ports"
-        texts: dict[str, list[str]] = {}
-        for protocol, first, last in self.ranges():
-            parts = texts.setdefault(protocol, [])
-            if first is not None and (first, last) != (1, LAST_PORT):
-                parts.append(str(first) if first == last else f"{first}-{last}")
-        named = ((f"{protocol} {','.join(parts)}" if parts else f"all {protocol}") for protocol, parts in texts.items())
-        return "; ".join("other protocols" if text == "all other" else text for text in named) or "no port"
+        return "all ports" if self == PortSet.ALL else ranges_text(self.ranges()) or "no port"
+
+
+def ranges_text(ranges: Iterable[tuple[str, int | None, int | None]]) -> str:
+    """Return what `PortSet.ranges` gives as text: ``TCP 80,443; UDP 53``, ``all TCP``, or "" for nothing."""
+    texts: dict[str, list[str]] = {}
+    for protocol, first, last in ranges:
+        parts = texts.setdefault(protocol, [])
+        if first is not None and (first, last) != (1, LAST_PORT):
+            parts.append(str(first) if first == last else f"{first}-{last}")
+    named = (f"{protocol} {','.join(parts)}" if parts else f"all {protocol}" for protocol, parts in texts.items())
+    return "; ".join("other protocols" if text == "all other" else text for text in named)
 
 
 def point(protocol: str, port: int) -> int:

@@ -11,7 +11,8 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import Self
 
 Spans = tuple[tuple[int, int], ...]
 
@@ -78,5 +79,52 @@ def contains(spans: Spans, point: int) -> bool:
     return index >= 0 and point <= spans[index][1]
 
 
+def cut(spans: Spans, at: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield the intervals of `spans`, taken apart so that each number of `at`, which are in order, begins one."""
+    for first, last in spans:
+        start = first
+        for number in at[bisect_right(at, first) :]:
+            if number > last:
+                break
+            yield start, number - 1
+            start = number
+        yield start, last
+
+
 def _first(pair: tuple[int, int]) -> int:
     return pair[0]
+
+
+class SpanSet:
+    """An immutable set of integers on a line; each kind of set says what its integers stand for."""
+
+    __slots__ = ("_hash", "spans")
+
+    def __init__(self, canonical: Spans) -> None:
+        self.spans = canonical
+        self._hash = hash(canonical)
+
+    def __or__(self, other: Self) -> Self:
+        return self if self.spans == other.spans else type(self)(union(self.spans, other.spans))
+
+    def __and__(self, other: Self) -> Self:
+        return self if self.spans == other.spans else type(self)(intersection(self.spans, other.spans))
+
+    def __sub__(self, other: Self) -> Self:
+        return type(self)(difference(self.spans, other.spans))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, type(self)) and self.spans == other.spans
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __bool__(self) -> bool:
+        return bool(self.spans)
+
+    def __le__(self, other: Self) -> bool:
+        """Return whether every member is in `other`."""
+        return not difference(self.spans, other.spans)
+
+    def __contains__(self, point: int) -> bool:
+        return contains(self.spans, point)

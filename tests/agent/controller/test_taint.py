@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from podfence.agent.controller.taint import TAINT, TaintController
-from podfence.kube.access.choice import Choice
+from podfence.kube.access.access import Choice
 from podfence.kube.access.credentials import Credentials
 from podfence.kube.access.load import load
 from podfence.kube.live.session import Session

@@ -12,24 +12,23 @@ import urllib.request
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from podfence.agent.loop import Agent
-from podfence.agent.node.attaching import Attachments
+from podfence.agent.node.answer import PodLinks
+from podfence.agent.node.inbox import QueueSource
 from podfence.agent.node.metrics import Metrics
 from podfence.agent.node.serving import Serving
-from podfence.agent.node.source import QueueSource
-from podfence.agent.node.view import Latest
+from podfence.agent.node.view import Latest, ObjectSource, View
 from podfence.dataplane.settings import Settings
 from podfence.policy.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from concurrent.futures import Future
     from pathlib import Path
 
-    from podfence.agent.node.findings import Finding
-    from podfence.agent.node.view import HealthView, SourceState
+    from podfence.agent.node.answer import SourceName
+    from podfence.agent.node.findings import NodeFinding
     from podfence.agent.reports import Report
     from podfence.agent.source import Notice
-    from podfence.dataplane.settings import Binding
+    from podfence.kube.live.reflector import Health
     from podfence.nft.runner import Runner
 
 PATIENCE = 30.0
@@ -37,23 +36,29 @@ _Answer = TypeVar("_Answer")
 
 
 class Running:
-    """The loop in a thread, the servers in another; it is a `View` of itself."""
+    """The loop in a thread, the servers in another; what is seen of it may be set at any time."""
 
     def __init__(self, runner: Runner, directory: Path) -> None:
-        self.node = "n1"
-        self.started = 1_800_000_000.0
-        self.latest = Latest(lambda: 1_800_000_060.0)
-        self.findings: tuple[Finding, ...] = ()
-        self.binding: Binding = "enforce"
-        self.attachments = Attachments()
-        self.health: tuple[HealthView, ...] = ()
-        self.source_state: SourceState = "live"
-        self.source_since = 1_800_000_001.0
+        self.findings: tuple[NodeFinding, ...] = ()
+        self.health: tuple[Health, ...] = ()
+        self.source_name: SourceName = "live"
         self.reports: list[Report] = []
         self.source = QueueSource()
         self.metrics = Metrics("1.2.3")
-        self.agent = Agent(self.source, self.node, runner, Options(), Settings(), self._note)
-        self.serving = Serving(self, self.metrics, "1.2.3", runner=runner)
+        self.agent = Agent(self.source, "n1", runner, Options(), Settings(), self._note)
+        self.view = View(
+            node="n1",
+            started=1_800_000_000.0,
+            agent=self.agent,
+            binding="enforce",
+            latest=Latest(lambda: 1_800_000_060.0),
+            wake=self.source.wake,
+            beat=lambda: self.source.beat,
+            findings=lambda: self.findings,
+            links=PodLinks,
+            source=lambda: ObjectSource(self.source_name, 1_800_000_001.0, self.health),
+        )
+        self.serving = Serving(self.view, self.metrics, "1.2.3", runner=runner)
         self.socket = directory / "run" / "agent.sock"
         self._news = threading.Condition()
         self._events = asyncio.new_event_loop()
@@ -78,20 +83,11 @@ class Running:
             thread.join(PATIENCE)
         self._events.close()
 
-    @property
-    def beat(self) -> float:
-        return self.source.beat
-
-    def ask(self, question: Callable[[], _Answer]) -> Future[_Answer]:
-        future = self.agent.ask(question)
-        self.source.wake()
-        return future
-
     def do(self, work: Coroutine[object, object, _Answer]) -> _Answer:
         return asyncio.run_coroutine_threadsafe(work, self._events).result(PATIENCE)
 
     def _note(self, report: Report) -> None:
-        self.latest.note(report)
+        self.view.latest.note(report)
         self.metrics.note(report)
         with self._news:
             self.reports.append(report)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from podfence.agent.node import attaching, directory
-from podfence.agent.node.attaching import EVERY, EVERY_IN_DOUBT, Attaching, Attachments
+from podfence.agent.node.answer import PodLinks
+from podfence.agent.node.attaching import EVERY, EVERY_IN_DOUBT, Attaching
 from podfence.agent.node.matching import Granted
 from podfence.agent.source import Attached
 from podfence.dataplane.links import Links, PodLink
@@ -130,7 +131,7 @@ def test_pods_of_the_plugin_bridge_are_bound_to_their_ports(bed: Bed) -> None:
     assert {"10.244.1.1", "fd00::1"} <= reserved
     assert any(text.startswith("fe80::") for text in reserved)
     assert "172.17.0.1" not in reserved
-    assert bed.attaching.attachments == Attachments(bound=2)
+    assert bed.attaching.bound == PodLinks(bound=2)
     assert bed.findings() == {}
 
 
@@ -235,7 +236,7 @@ def test_rules_for_packets_to_a_pod_are_followed_and_those_for_packets_of_an_int
         "the packets of pod shop/db (10.0.4.8 is behind vlan2, but the route to it leads nowhere) cannot be bound to its "
         "link"
     )
-    assert bed.attaching.attachments == Attachments(bound=1, unbound=1)
+    assert bed.attaching.bound == PodLinks(bound=1, unbound=1)
 
 
 def test_secondary_networks_stay_untouched(bed: Bed) -> None:
@@ -287,7 +288,7 @@ def test_what_is_unproven_only_while_a_pod_ends_is_not_told(bed: Bed) -> None:
     bed.pods = {"shop/web": ("10.244.1.2",)}
     bed.look()
     assert bed.findings() == {}
-    assert bed.attaching.attachments == Attachments(unbound=1)
+    assert bed.attaching.bound == PodLinks(unbound=1)
     bed.now += EVERY_IN_DOUBT
     bed.look()
     assert bed.findings() == {"pod-unbound": "fatal"}

@@ -10,15 +10,15 @@ import msgspec
 import pytest
 
 from podfence.agent.node.events import CHANGED, SOLVED, STAYS, NodeEvents, reason
-from podfence.agent.node.findings import Finding
+from podfence.agent.node.findings import NodeFinding
 from podfence.kube.live.errors import ApiError, UnreachableError
 
-MISSING = Finding("fatal", "nft-missing", "nft cannot be started", "install it")
-BRIDGE = Finding("fatal", "bridge-not-filtered", "bridge cni0", "set it")
-WARNING = Finding("warning", "node-unknown", "no node", "name it")
+MISSING = NodeFinding("fatal", "nft-missing", "nft cannot be started", "install it")
+BRIDGE = NodeFinding("fatal", "bridge-not-filtered", "bridge cni0", "set it")
+WARNING = NodeFinding("warning", "node-unknown", "no node", "name it")
 
 
-BOOT = Finding("warning", "boot-hold", "pods are not held", "name their range")
+BOOT = NodeFinding("warning", "boot-hold", "pods are not held", "name their range")
 
 
 class Recorder:
@@ -43,7 +43,7 @@ class Telling:
         self.now = 1000.0
         self._events = NodeEvents(self.server, "n1", wall=lambda: 1.7e9 + self.now, clock=lambda: self.now)
 
-    def tell(self, *findings: Finding, after: float = 0.0) -> list[tuple[str, str]]:
+    def tell(self, *findings: NodeFinding, after: float = 0.0) -> list[tuple[str, str]]:
         """Return verb and reason of what was sent."""
         self.now += after
         self.server.sent.clear()
@@ -99,7 +99,7 @@ def test_a_finding_that_stays_is_told_again_every_half_hour_in_an_event_of_its_o
 def test_a_message_that_changes_is_told_some_minutes_later() -> None:
     telling = Telling()
     telling.tell(MISSING)
-    other = Finding("fatal", "nft-missing", "still", "no")
+    other = NodeFinding("fatal", "nft-missing", "still", "no")
     assert telling.tell(other, after=CHANGED - 1) == []
     assert telling.tell(other, after=1) == [("POST", "PodfenceNftMissing")]
     assert telling.server.sent[0][2]["message"] == "still; no"
@@ -150,7 +150,7 @@ def test_what_was_solved_before_it_could_be_told_is_not_told() -> None:
 
 def test_a_long_message_is_cut_to_what_an_event_may_have() -> None:
     telling = Telling()
-    telling.tell(Finding("fatal", "x", "ü" * 2000, "y"))
+    telling.tell(NodeFinding("fatal", "x", "ü" * 2000, "y"))
     message = telling.server.sent[0][2]["message"]
     assert len(message.encode()) <= 1024
     assert message.endswith("ü...")

@@ -8,16 +8,16 @@ import json
 import logging
 import os
 import time
-from typing import NamedTuple
 
 import pytest
 
 from podfence.agent.denials import DeniedFlow, LeftOut
 from podfence.agent.node import logs
-from podfence.agent.node.findings import Finding
+from podfence.agent.node.findings import NodeFinding
 from podfence.agent.node.logs import Log
 from podfence.agent.reports import Record, Report
 from podfence.cluster.state import EventType
+from podfence.kube.live.reflector import Health
 from podfence.policy.verdict import Direction
 
 RECORD = Record("NetworkPolicy", "shop", "db", EventType.ADDED, 0.0123456789)
@@ -25,16 +25,6 @@ DENIED = DeniedFlow(
     Direction.INGRESS, "10.0.0.1", "shop/web", "10.0.0.2", "shop/db", "TCP", 80, ("shop/db", "shop/default-deny")
 )
 OUTSIDE = DeniedFlow(Direction.EGRESS, "10.0.0.1", "shop/web", "203.0.113.9", "", "ICMP", None, ("shop/web",))
-
-
-class Health(NamedTuple):
-    kind: str
-    listed: bool = True
-    connected: bool = True
-    error: str = ""
-    failures: int = 0
-    relists: int = 0
-    events: int = 0
 
 
 def lines(stream: io.StringIO) -> list[str]:
@@ -114,7 +104,7 @@ def test_a_report_is_a_line_for_each_thing_that_happened() -> None:
 
 def test_findings_are_written_when_they_come_and_when_they_go() -> None:
     stream = io.StringIO()
-    found = Finding("fatal", "rival", "another program enforces", "remove it")
+    found = NodeFinding("fatal", "rival", "another program enforces", "remove it")
     with Log(stream=stream) as log:
         for items in ((found,), (found,), ()):
             log.findings(items)
@@ -126,14 +116,15 @@ def test_findings_are_written_when_they_come_and_when_they_go() -> None:
 
 def test_watches_are_written_when_they_change() -> None:
     stream = io.StringIO()
+    sound = Health("Pod", listed=True, connected=True)
     with Log(stream=stream) as log:
         for item in (
-            Health("Pod", listed=False, connected=False),
             Health("Pod"),
-            Health("Pod", events=5),
-            Health("Pod", connected=False, error="timed out"),
-            Health("Pod", connected=False, error="timed out", failures=2),
-            Health("Pod"),
+            sound,
+            sound._replace(events=5),
+            sound._replace(connected=False, error="timed out"),
+            sound._replace(connected=False, error="timed out", failures=2),
+            sound,
         ):
             log.health([item])
     assert lines(stream) == [

@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 
-from podfence.agent.node.policy_events import MOST, REASON, WAITING, PolicyEvents
+from podfence.agent.node.events import MOST_REQUESTS, TOO_LARGE, WAITING, PolicyEvents
 from podfence.agent.reports import Refusal
 from podfence.kube.live.errors import ConflictError, UnreachableError
 from tests.agent.node.test_events import Recorder
@@ -45,7 +45,7 @@ def test_an_event_is_about_the_policy_and_says_it_with_the_figures() -> None:
         "namespace": "shop",
         "name": "large",
     }
-    assert (body["type"], body["reason"]) == ("Warning", REASON)
+    assert (body["type"], body["reason"]) == ("Warning", TOO_LARGE)
     assert body["message"] == "NetworkPolicy shop/large is too large: 501 rules, at most 500; it admits nothing"
     assert body["source"] == {"component": "podfence", "host": "n1"}
 
@@ -72,13 +72,13 @@ def test_another_figure_is_another_event() -> None:
 def test_a_few_requests_are_sent_in_a_minute_and_the_rest_waits() -> None:
     telling = Telling()
     many = [Refusal("shop", f"p{number}", LARGE.why) for number in range(3 * WAITING)]
-    assert telling.tell(*many) == MOST
+    assert telling.tell(*many) == MOST_REQUESTS
     assert telling.tell(after=59.0) == 0
-    assert telling.tell(after=1.0) == MOST
-    sent = 2 * MOST
+    assert telling.tell(after=1.0) == MOST_REQUESTS
+    sent = 2 * MOST_REQUESTS
     while more := telling.tell(after=60.0):
         sent += more
-    assert sent <= WAITING + MOST
+    assert sent <= WAITING + MOST_REQUESTS
 
 
 def test_what_could_not_be_told_does_not_keep_the_others_waiting() -> None:

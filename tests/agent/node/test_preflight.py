@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,7 +27,7 @@ from tests.spaces import Space
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from podfence.agent.node.findings import Finding
+    from podfence.agent.node.findings import NodeFinding
     from podfence.dataplane.settings import Binding
 
 FACTS = NodeFacts(name="n1", pod_cidrs=("10.244.1.0/24",))
@@ -41,7 +42,7 @@ def set_forwarding(name: str, value: int) -> None:
     subprocess.run(["sh", "-c", f"echo {value} > /proc/sys/net/{name}"], check=True)
 
 
-def look(facts: NodeFacts = FACTS, settings: Settings | None = None) -> dict[str, Finding]:
+def look(facts: NodeFacts = FACTS, settings: Settings | None = None) -> dict[str, NodeFinding]:
     found = inspect(NftRunner(), settings or Settings(log_group=9474), facts)
     assert len({item.code for item in found}) == len(found)
     return {item.code: item for item in found}
@@ -158,7 +159,7 @@ def test_what_the_cluster_does_not_know_of_the_node_is_a_warning(node: Space) ->
 
 
 def test_a_log_group_that_another_program_listens_to_is_a_warning(node: Space) -> None:
-    with LogGroup(9474):
+    with closing(LogGroup(9474)):
         assert list(look()) == ["log-group-taken"]
         assert look(NodeFacts(name="n1", pod_cidrs=FACTS.pod_cidrs, is_listening=True)) == {}
         assert look(settings=Settings(log_group=None)) == {}

@@ -11,23 +11,24 @@ import stat
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
 
-from podfence.agent.node import asking, metrics, serving, why
+from podfence.agent.node import client, metrics, serving, why
 from podfence.agent.node.answer import AgentStatus, Why
-from podfence.agent.node.asking import NoAgentError
-from podfence.agent.node.findings import Finding
-from podfence.agent.node.main import uncut
+from podfence.agent.node.client import NoAgentError
+from podfence.agent.node.findings import NodeFinding, uncut
 from podfence.agent.node.serving import Serving, ServingError, address
 from podfence.agent.source import Attached, Bookmark, Synced, Verify
 from podfence.cli.main import commands
 from podfence.cluster.state import Event, EventType
 from podfence.dataplane.links import Links, PodLink
 from podfence.errors import PodfenceError
+from podfence.kube.live.reflector import Health
 from podfence.kube.objects import Node, Peer, PolicyPort
 from podfence.nft.process import NftRunner
 from podfence.sets.addresses import parse_address
@@ -60,14 +61,8 @@ ALLOWED = Probe("tcp", "10.0.0.3", "10.0.0.2", 80)
 DROPPED = 'podfence_dropped_packets_total{direction="ingress"}'
 
 
-class Health(NamedTuple):
-    kind: str
-    listed: bool = True
-    connected: bool = True
-    error: str = ""
-    failures: int = 0
-    relists: int = 0
-    events: int = 0
+SOUND = Health("Pod", listed=True, connected=True)
+OTHER = SOUND._replace(kind="Namespace")
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +101,8 @@ def documents(result: Result) -> dict[str, Any]:
 
 
 def test_readiness_waits_until_the_first_complete_list_is_in_the_kernel(running: Running) -> None:
-    running.source_state = "waiting"
-    running.health = (Health("Pod", listed=False, connected=False, error="connection refused"), Health("Namespace"))
+    running.source_name = "waiting"
+    running.health = (Health("Pod", error="connection refused"), OTHER)
     assert running.get("/readyz") == (503, "not ready: not-enforcing\n")
     code, text = running.get_here("/readyz")
     assert code == 503
@@ -116,7 +111,7 @@ def test_readiness_waits_until_the_first_complete_list_is_in_the_kernel(running:
         "not ready: Pod: connection refused",
     ]
     assert running.metric("podfence_ready") == running.metric("podfence_enforcing") == 0
-    running.source_state = "live"
+    running.source_name = "live"
     running.send(*added(OBJECTS), Bookmark(1), Synced())
     running.enforced(1)
     assert running.get("/readyz") == (200, "ok\n")
@@ -124,9 +119,9 @@ def test_readiness_waits_until_the_first_complete_list_is_in_the_kernel(running:
 
 
 def test_a_fatal_finding_is_not_ready_and_a_warning_is(enforcing: Running) -> None:
-    enforcing.findings = (Finding("warning", "old-nft", "nft is old", "install a newer one"),)
+    enforcing.findings = (NodeFinding("warning", "old-nft", "nft is old", "install a newer one"),)
     assert enforcing.get("/readyz")[0] == 200
-    enforcing.findings += (Finding("fatal", "rival", "another program enforces", "remove it"),)
+    enforcing.findings += (NodeFinding("fatal", "rival", "another program enforces", "remove it"),)
     assert enforcing.get_here("/readyz") == (503, "not ready: another program enforces; remove it\n")
     assert enforcing.get("/readyz") == (503, "not ready: rival\n")
     assert 'podfence_findings{severity="fatal"} 1.0' in enforcing.get("/metrics")[1]
@@ -150,7 +145,7 @@ def test_connections_that_cannot_be_cut_are_a_reason_not_to_be_ready(enforcing: 
 
 
 def test_nothing_that_names_objects_is_on_the_port_that_everybody_reaches(enforcing: Running) -> None:
-    finding = Finding("fatal", "pod-bypasses-node", "no interface leads to pod shop/secret", "use another plugin")
+    finding = NodeFinding("fatal", "pod-bypasses-node", "no interface leads to pod shop/secret", "use another plugin")
     enforcing.findings = (finding,)
     for path in ("/readyz", "/readyz?verbose", "/metrics", "/livez"):
         assert "secret" not in enforcing.get(path)[1]
@@ -160,7 +155,7 @@ def test_nothing_that_names_objects_is_on_the_port_that_everybody_reaches(enforc
 
 def test_liveness_ends_with_a_loop_that_does_not_come_round(enforcing: Running) -> None:
     assert enforcing.get("/livez") == (200, "ok\n")
-    enforcing.serving._clock = lambda: enforcing.beat + 91
+    enforcing.serving._clock = lambda: enforcing.source.beat + 91
     code, text = enforcing.get("/livez")
     assert (code, text) == (503, "the event loop has not run for 91 s\n")
 
@@ -180,7 +175,10 @@ def test_metrics_count_what_is_programmed_and_how_long_it_took(enforcing: Runnin
 
 
 def test_metrics_tell_of_watches_by_kind(enforcing: Running) -> None:
-    enforcing.health = (Health("Pod", failures=2, relists=1), Health("Namespace", connected=False, error="gone"))
+    enforcing.health = (
+        SOUND._replace(failures=2, relists=1),
+        OTHER._replace(connected=False, error="gone"),
+    )
     assert enforcing.metric('podfence_watch_connected{kind="Pod"}') == 1
     assert enforcing.metric('podfence_watch_connected{kind="Namespace"}') == 0
     assert enforcing.metric('podfence_watch_failures_total{kind="Pod"}') == 2
@@ -219,14 +217,14 @@ def test_status_and_why_are_for_the_own_user_alone(enforcing: Running) -> None:
 
 
 def test_an_address_in_use_is_said_with_the_remedy(enforcing: Running, tmp_path: Path) -> None:
-    other = Serving(enforcing, enforcing.metrics, "1.2.3")
+    other = Serving(enforcing.view, enforcing.metrics, "1.2.3")
     listen = f"127.0.0.1:{enforcing.serving.port}"
     with pytest.raises(ServingError, match=f"cannot listen on {listen}: the address is in use; --listen"):
         enforcing.do(other.start(listen, tmp_path / "other.sock"))
 
 
 def test_a_second_agent_on_a_node_is_refused_and_the_first_goes_on(enforcing: Running) -> None:
-    other = Serving(enforcing, enforcing.metrics, "1.2.3")
+    other = Serving(enforcing.view, enforcing.metrics, "1.2.3")
     with pytest.raises(ServingError, match="another agent answers at"):
         enforcing.do(other.start("127.0.0.1:0", enforcing.socket))
     assert ask(enforcing, "agent", "status").exit_code == 0
@@ -266,12 +264,12 @@ def test_monitoring_and_probes_do_not_wait_for_a_busy_loop_and_questions_not_for
 ) -> None:
     monkeypatch.setattr(why, "PATIENCE", 0.5)
     release = threading.Event()
-    busy = enforcing.ask(release.wait)
+    busy = enforcing.view.ask(release.wait)
     try:
         with ThreadPoolExecutor(4) as people:
             asked = [
                 people.submit(
-                    lambda: asking.ask(enforcing.socket, "why", Why, source="shop/web", destination="shop/db")
+                    lambda: client.ask(enforcing.socket, "why", Why, source="shop/web", destination="shop/db")
                 )
                 for _ in range(4)
             ]
@@ -296,7 +294,7 @@ def test_somebody_who_may_not_ask_is_told_so() -> None:
             os.seteuid(nobody)
             try:
                 with pytest.raises(NoAgentError, match="answers only the user that it runs as: try again as root"):
-                    asking.ask(folder / "agent.sock", "status", AgentStatus)
+                    client.ask(folder / "agent.sock", "status", AgentStatus)
             finally:
                 os.seteuid(0)
 
@@ -305,8 +303,11 @@ def test_somebody_who_may_not_ask_is_told_so() -> None:
 
 
 def test_status_says_what_is_enforced_from_where_and_what_is_wrong(enforcing: Running) -> None:
-    enforcing.health = (Health("Pod", events=7), Health("Namespace", connected=False, error="timed out", failures=3))
-    enforcing.findings = (Finding("warning", "old-nft", "nft is old", "install a newer one"),)
+    enforcing.health = (
+        SOUND._replace(events=7),
+        OTHER._replace(connected=False, error="timed out", failures=3),
+    )
+    enforcing.findings = (NodeFinding("warning", "old-nft", "nft is old", "install a newer one"),)
     result = ask(enforcing, "agent", "status")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
@@ -332,8 +333,8 @@ def test_status_as_json_is_a_document(enforcing: Running) -> None:
 
 
 def test_status_of_an_agent_that_is_not_ready_says_why(running: Running) -> None:
-    running.source_state = "waiting"
-    running.health = (Health("Pod", listed=False),)
+    running.source_name = "waiting"
+    running.health = (SOUND._replace(listed=False),)
     result = ask(running, "agent", "status")
     assert result.exit_code == 1
     assert "ready       no\n            waiting for the first complete list of Pod\n" in result.stdout
@@ -400,7 +401,7 @@ def test_why_says_what_becomes_of_packets_with_the_address_of_another(enforcing:
     assert documents(ask(enforcing, "why", "shop/db", "shop/web", "80", "-o", "json"))["notes"] == [
         "shop/db is not bound to a link: it can send with any source address, also that of another pod"
     ]
-    enforcing.binding = "off"
+    enforcing.serving._view = replace(enforcing.view, binding="off")
     assert documents(ask(enforcing, "why", "shop/web", "shop/db", "80", "-o", "json"))["notes"] == []
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from podfence.kube.access.choice import Choice
+from podfence.kube.access.access import Choice
 from podfence.kube.access.load import load
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from podfence.errors import AccessError, InputError
-from podfence.kube.access import address, proxy
+from podfence.kube.access import address
 from tests.kube.access.kubeconfigs import of, single
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ P = "http://proxy:3128"
     ],
 )
 def test_the_environments_proxy(server: str, environ: dict[str, str], expected: str | None) -> None:
-    found = proxy.from_environment(address.parse(server), environ)
+    found = address.proxy_from_environment(address.parse(server), environ)
     assert (found.url if found is not None else None) == expected
 
 
@@ -129,7 +129,7 @@ def test_the_environments_proxy(server: str, environ: dict[str, str], expected: 
 )
 def test_exceptions_from_proxies(exceptions: str, server: str, is_excepted: bool) -> None:
     for variable in ("NO_PROXY", "no_proxy"):
-        found = proxy.from_environment(address.parse(server), {"HTTPS_PROXY": P, variable: exceptions})
+        found = address.proxy_from_environment(address.parse(server), {"HTTPS_PROXY": P, variable: exceptions})
         assert (found is None) == is_excepted
 
 
@@ -139,7 +139,7 @@ def test_a_clusters_own_proxy_comes_before_the_environments(tmp_path: Path) -> N
     assert access.proxy is not None
     assert access.proxy.url == "socks5://own:1080"
     assert (access.proxy.username, access.proxy.password.reveal()) == ("me", "p@ss")
-    assert of(single(tmp_path / "config"), {"HTTPS_PROXY": P}).proxy == proxy.parse(P)
+    assert of(single(tmp_path / "config"), {"HTTPS_PROXY": P}).proxy == address.parse_proxy(P)
 
 
 @pytest.mark.parametrize("url", ["own:3128", "ftp://own", "http://", "http://own:x", "http://[::1", "socks5h://own"])
@@ -150,5 +150,5 @@ def test_what_is_no_proxy(tmp_path: Path, url: str) -> None:
 
 def test_a_variable_that_is_no_proxy_is_named_without_its_value() -> None:
     with pytest.raises(AccessError, match=r"^HTTPS_PROXY: ") as caught:
-        proxy.from_environment(address.parse("https://a"), {"HTTPS_PROXY": "gopher://me:s3cret@proxy"})
+        address.proxy_from_environment(address.parse("https://a"), {"HTTPS_PROXY": "gopher://me:s3cret@proxy"})
     assert "s3cret" not in str(caught.value)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from podfence.errors import AccessError, InputError, PodfenceError
-from podfence.kube.access.access import Impersonation
-from podfence.kube.access.choice import Choice
+from podfence.kube.access.access import Choice, Impersonation
 from podfence.kube.access.load import load
 from tests.kube.access.kubeconfigs import PLUGIN, Fields, of, single, write
 

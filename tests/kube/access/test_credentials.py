@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from podfence.errors import AccessError
-from podfence.kube.access import plugin as plugins
+from podfence.kube.access import credentials as plugins
 from podfence.kube.access.credentials import Credentials
 from tests.kube.access.kubeconfigs import PLUGIN, Fields, of, single
 

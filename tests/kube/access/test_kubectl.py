@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from podfence.errors import PodfenceError
-from podfence.kube.access import merge
-from podfence.kube.access.choice import Choice
+from podfence.kube.access import kubeconfig
+from podfence.kube.access.access import Choice
 from podfence.kube.access.load import load
 from tests.kube.access.kubeconfigs import write
 
@@ -87,7 +87,7 @@ def test_the_same_is_chosen(files: dict[str, str], context: str) -> None:
 
 
 def test_the_same_context_is_current(files: dict[str, str]) -> None:
-    config = merge.load(merge.places("", files))
+    config = kubeconfig.load(kubeconfig.places("", files))
     assert kubectl(files, "config", "current-context").strip() == config.current == "x"
     listed = kubectl(files, "config", "get-contexts", "-o", "name").split()
     assert listed == sorted(config.contexts)
@@ -110,7 +110,7 @@ def test_the_same_files_are_refused(tmp_path: Path, content: str) -> None:
     environ = {"HOME": str(tmp_path), "KUBECONFIG": str(tmp_path / "config")}
     assert kubectl(environ, "config", "view").startswith("error: ")
     with pytest.raises(PodfenceError):
-        merge.load(merge.places("", environ))
+        kubeconfig.load(kubeconfig.places("", environ))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_the_same_files_are_read(tmp_path: Path, content: str) -> None:
     (tmp_path / "config").write_text(content)
     environ = {"HOME": str(tmp_path), "KUBECONFIG": str(tmp_path / "config")}
     expected = json.loads(kubectl(environ, "config", "view", "--raw", "-o", "json"))
-    config = merge.load(merge.places("", environ))
+    config = kubeconfig.load(kubeconfig.places("", environ))
     assert config.current == expected["current-context"]
     for kind, entries in (("clusters", config.clusters), ("contexts", config.contexts), ("users", config.users)):
         assert sorted(entries) == [entry["name"] for entry in expected[kind] or ()]
@@ -140,4 +140,8 @@ def test_the_default_is_in_the_home_folder(tmp_path: Path) -> None:
     (tmp_path / ".kube").mkdir()
     write(tmp_path / ".kube" / "config", current="x", contexts={"x": {}})
     environ = {"HOME": str(tmp_path)}
-    assert kubectl(environ, "config", "current-context").strip() == merge.load(merge.places("", environ)).current == "x"
+    assert (
+        kubectl(environ, "config", "current-context").strip()
+        == kubeconfig.load(kubeconfig.places("", environ)).current
+        == "x"
+    )

@@ -18,9 +18,8 @@ import pytest
 
 from podfence.errors import AccessError
 from podfence.kube.access import tls
-from podfence.kube.access.access import Pair
+from podfence.kube.access.access import Pair, Secret
 from podfence.kube.access.credentials import Credentials
-from podfence.kube.access.secret import Secret
 from tests.kube.access.kubeconfigs import of, single
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import pytest
 
 from podfence.errors import InputError
 from podfence.kube import yaml
-from podfence.kube.access.choice import Choice
+from podfence.kube.access.access import Choice
 from podfence.kube.access.load import load as load_access
 from podfence.kube.decode import decode
 from podfence.kube.live.errors import ForbiddenError, NotFoundError, ThrottledError
@@ -64,9 +64,9 @@ def test_every_kind_is_read_and_has_its_path(tmp_path: Path) -> None:
     with api.in_thread():
         loaded = load(api, tmp_path, progress=lambda done, total: told.append((done, total)))
     assert [str(item.key) for item in loaded.objects] == [
-        "Key(kind='Namespace', namespace='', name='shop')",
-        "Key(kind='Pod', namespace='shop', name='web')",
-        "Key(kind='NetworkPolicy', namespace='shop', name='db')",
+        "Namespace shop",
+        "Pod shop/web",
+        "NetworkPolicy shop/db",
     ]
     assert loaded.warnings == ()
     assert loaded.ignored == {}
@@ -312,7 +312,7 @@ def test_a_call_that_runs_in_a_thread_ends_although_nobody_waits_for_it_any_more
 
 INTERRUPTED = """
 import sys
-from podfence.kube.access.choice import Choice
+from podfence.kube.access.access import Choice
 from podfence.kube.access.load import load
 from podfence.kube.live.snapshot import load_live
 environ = {"PATH": "/bin:/usr/bin"}

@@ -16,8 +16,7 @@ from podfence.kube.live.session import Session
 
 if TYPE_CHECKING:
     from podfence.agent.node.logs import Form, Level
-    from podfence.kube.access.access import Access
-    from podfence.kube.access.choice import Choice
+    from podfence.kube.access.access import Access, Choice
 
 REQUEST_TIMEOUT: Final = 30.0
 """Seconds that a request, other than a watch, may take."""

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
+from podfence.backoff import Backoff
 from podfence.errors import PodfenceError
 from podfence.kube.live.errors import ExpiredError, NotFoundError, RefusedError
+from podfence.kube.live.fields import ListMeta, WatchEvent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -100,31 +102,21 @@ class _Pod(msgspec.Struct):
         return ready and self.metadata.deletion_timestamp is None
 
 
-class _ListMeta(msgspec.Struct, rename={"resource_version": "resourceVersion", "more": "continue"}):
-    resource_version: str = ""
-    more: str = ""
-
-
 class _Nodes(msgspec.Struct):
-    metadata: _ListMeta
+    metadata: ListMeta
     items: list[_Node]
 
 
 class _Pods(msgspec.Struct):
-    metadata: _ListMeta
+    metadata: ListMeta
     items: list[_Pod]
-
-
-class _Event(msgspec.Struct):
-    type: str
-    object: msgspec.Raw
 
 
 _decode_node: Final = msgspec.json.Decoder(_Node).decode
 _decode_nodes: Final = msgspec.json.Decoder(_Nodes).decode
 _decode_pod: Final = msgspec.json.Decoder(_Pod).decode
 _decode_pods: Final = msgspec.json.Decoder(_Pods).decode
-_decode_event: Final = msgspec.json.Decoder(_Event).decode
+_decode_event: Final = msgspec.json.Decoder(WatchEvent).decode
 
 
 class TaintController:
@@ -150,8 +142,7 @@ class TaintController:
         self._removed = removed
         self._failed = failed
         self._pause = pause
-        self._uniform = uniform
-        self._failures = 0
+        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE, uniform)
         # Nodes whose agent was ready when they were looked at last: they had no such taint any more.
         self._done: set[str] = set()
 
@@ -160,13 +151,11 @@ class TaintController:
         while True:
             try:
                 await self._follow(await self._look())
-                self._failures = 0
+                self._backoff.worked()
             except (PodfenceError, msgspec.DecodeError) as error:
                 if not isinstance(error, ExpiredError):
                     self._failed(str(error))
-                longest = min(FIRST_PAUSE * 2 ** min(self._failures, 30), LONGEST_PAUSE)
-                self._failures += 1
-                await self._pause(self._uniform(longest / 2, longest))
+                await self._pause(self._backoff.failed())
 
     async def _look(self) -> str:
         """Look at all agents, and free the nodes of those that are ready; return the revision of what was seen."""
@@ -178,7 +167,7 @@ class TaintController:
             for name in sorted(ready & tainted):
                 await self._free(name)
             self._done |= ready - tainted
-        return found.metadata.resource_version
+        return found.metadata.resource_version or ""
 
     async def _tainted(self) -> set[str]:
         """Return the names of all nodes with the taint."""
@@ -188,7 +177,7 @@ class TaintController:
             query = {"limit": _PAGE, **({"continue": more} if more else {})}
             page = _decode_nodes(await self._api.get(_NODES, query))
             result |= {node.metadata.name for node in page.items if _place(node) is not None}
-            more = page.metadata.more
+            more = page.metadata.continue_ or ""
             if not more:
                 return result
 

@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 
+from podfence.agent.node.findings import NodeFinding
+from podfence.dataplane.settings import Binding
 from podfence.documents import Value
 from podfence.policy.verdict import Verdict
 
 SourceName = Literal["waiting", "live", "kept"]
+"""`waiting` for the first complete lists, `live` from the API server, or from the state `kept` on disk without it."""
+
 DirectionName = Literal["egress", "ingress"]
-BindingName = Literal["off", "report", "enforce"]
 
 
 class Watch(Value, frozen=True, kw_only=True):
@@ -27,20 +31,16 @@ class Watch(Value, frozen=True, kw_only=True):
     relists: int
 
 
-class NodeFinding(Value, frozen=True, kw_only=True):
-    """Something about the node that makes enforcing impossible, or less than it should be, and the remedy."""
-
-    severity: str
-    code: str
-    message: str
-    remedy: str
-
-
 class Moment(Value, frozen=True, kw_only=True):
     """Something that happened, and when, as in RFC 3339."""
 
     at: str
     what: str
+
+
+def timestamp(seconds: float) -> str:
+    """Return seconds since the epoch as RFC 3339 writes them, in UTC and whole."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class DroppedPackets(Value, frozen=True, kw_only=True):
@@ -59,9 +59,9 @@ class DroppedPackets(Value, frozen=True, kw_only=True):
 class PodLinks(Value, frozen=True, kw_only=True):
     """How many pods of the node are bound to their links, how many are not, and how many are exempt from it."""
 
-    bound: int
-    unbound: int
-    exempt: int
+    bound: int = 0
+    unbound: int = 0
+    exempt: int = 0
 
 
 class AgentStatus(Value, frozen=True, kw_only=True):
@@ -84,7 +84,7 @@ class AgentStatus(Value, frozen=True, kw_only=True):
     pods: int
     policies: int
     groups: int
-    binding: BindingName
+    binding: Binding
     links: PodLinks
     last_change: Moment | None
     last_error: Moment | None

@@ -6,16 +6,17 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
+from podfence.agent.node.answer import PodLinks
 from podfence.agent.node.directory import DirectoryWatch
-from podfence.agent.node.findings import Finding, some
+from podfence.agent.node.findings import NodeFinding, some
 from podfence.agent.node.interfaces import LinkWatch, has_own_route, links, own_addresses, way
 from podfence.agent.node.matching import Granted, Kernel, Matched, match
 from podfence.agent.node.results import Results
 from podfence.agent.source import Attached
+from podfence.cluster.nodes import numbers_of
 from podfence.netlink.asking import NetlinkError
-from podfence.sets.addresses import parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -49,19 +50,10 @@ A look that finds nothing doubles the time until the next one, since a pod may h
 _Watch = TypeVar("_Watch", DirectoryWatch, LinkWatch)
 
 
-class Attachments(NamedTuple):
-    """How many pods of the node are bound to their links, how many are not, and how many need not be."""
-
-    bound: int = 0
-    unbound: int = 0
-    exempt: int = 0
-
-
 class Lasting:
     """What goes on being so: names, and since when; `known` is empty if there are none."""
 
     def __init__(self) -> None:
-        """Know none."""
         self.known: dict[str, float] = {}
 
     def since(self, names: AbstractSet[str], now: float, age: float) -> AbstractSet[str]:
@@ -73,7 +65,7 @@ class Lasting:
 class Attaching:
     """Tells the loop by which links pods come; its methods are for one thread at a time.
 
-    `findings` and `attachments` are as of the last look, and may be read from any thread.
+    `findings` and `bound` are as of the last look, and may be read from any thread.
     """
 
     def __init__(
@@ -91,8 +83,8 @@ class Attaching:
         is given notices for the loop. `results` is the directory where libcni keeps them. `clock` gives seconds and
         never goes back.
         """
-        self.findings: tuple[Finding, ...] = ()
-        self.attachments = Attachments()
+        self.findings: tuple[NodeFinding, ...] = ()
+        self.bound = PodLinks()
         self._pods = pods
         self._tell = tell
         self._severity: Literal["fatal", "warning"] = "fatal" if binding == "enforce" else "warning"
@@ -150,7 +142,7 @@ class Attaching:
         try:
             matched = self._match()
         except (NetlinkError, OSError) as error:
-            unknown = Finding(
+            unknown = NodeFinding(
                 self._severity,
                 "links-unknown",
                 f"the kernel does not say which interfaces the node has, so new pods are not bound to links: {error}",
@@ -189,7 +181,7 @@ class Attaching:
         self._bridges = {(number, name) for number, name in self._bridges if number in known}
         matched = match(
             self._results.read(),
-            {pod: tuple(_numbers(texts)) for pod, texts in (self._seen or {}).items()},
+            {pod: tuple(numbers_of(texts)) for pod, texts in (self._seen or {}).items()},
             Kernel(known, own_addresses(), lambda address: self._way(address, known), has_own_route),
             self._granted,
             [number for number, _ in self._bridges],
@@ -211,16 +203,16 @@ class Attaching:
         pods = {link.pod: link.exempt for link in matched.links.pods}
         exempt = sum(pods.values())
         unbound = len(matched.unproven.keys() | matched.astray.keys())
-        self.attachments = Attachments(len(pods) - exempt, unbound, exempt)
+        self.bound = PodLinks(bound=len(pods) - exempt, unbound=unbound, exempt=exempt)
         # What is unproven when an agent starts has been so for a while, and whoever updates agents waits for that.
         age = 0.0 if now < self._began + EVERY_IN_DOUBT else EVERY_IN_DOUBT
         lasting = self._unproven.since(matched.unproven.keys() | matched.astray.keys(), now, age)
         strangers = self._strangers.since(matched.links.held, now, EVERY)
         self.findings = tuple(self._findings(matched, lasting, sorted(strangers)))
 
-    def _findings(self, matched: Matched, lasting: AbstractSet[str], strangers: list[str]) -> Iterator[Finding]:
+    def _findings(self, matched: Matched, lasting: AbstractSet[str], strangers: list[str]) -> Iterator[NodeFinding]:
         if pods := [f"{pod} ({reason})" for pod, reason in matched.unproven.items() if pod in lasting]:
-            yield Finding(
+            yield NodeFinding(
                 self._severity,
                 "pod-unbound",
                 f"nothing proves which link the packets of pod {some(pods)} come by",
@@ -228,7 +220,7 @@ class Attaching:
                 "(--unbound-namespace), or turn binding off (--binding off)",
             )
         if pods := [f"{pod} ({reason})" for pod, reason in matched.astray.items() if pod in lasting]:
-            yield Finding(
+            yield NodeFinding(
                 self._severity,
                 "no-way-back",
                 f"the packets of pod {some(pods)} cannot be bound to its link",
@@ -236,7 +228,7 @@ class Attaching:
                 "or within a VRF; or exempt the namespace (--unbound-namespace), or turn binding off (--binding off)",
             )
         if strangers:
-            yield Finding(
+            yield NodeFinding(
                 "warning",
                 "port-unknown",
                 f"port {some(strangers)} of the pods' bridge belongs to no pod of the cluster, and is treated as the "
@@ -244,7 +236,7 @@ class Attaching:
                 "if it leads away from the node, name it with --uplink",
             )
         if self._results.problem:
-            yield Finding(
+            yield NodeFinding(
                 "warning",
                 "cni-results",
                 f"the results of the CNI plugin cannot be read: {self._results.problem}",
@@ -253,18 +245,9 @@ class Attaching:
             )
         if unreadable := self._results.unreadable():
             files = some([f"{name} ({reason})" for name, reason in unreadable.items()])
-            yield Finding(
+            yield NodeFinding(
                 "warning",
                 "cni-result-damaged",
                 f"these results of the CNI plugin in {self._results.directory} cannot be read: {files}",
                 "delete the pod that such a file is about, so that it is created again; delete files about no pod",
             )
-
-
-def _numbers(texts: Iterable[str]) -> Iterator[int]:
-    """Yield the addresses in a pod's status; what is none there is told by others."""
-    for text in texts:
-        try:
-            yield parse_address(text)
-        except ValueError:
-            continue

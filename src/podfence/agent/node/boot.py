@@ -16,7 +16,7 @@ import msgspec
 
 from podfence.agent.node import hold
 from podfence.agent.node.boot_unit import BOOTS, FILES, FRAMES, PACKETS, REFUSED
-from podfence.agent.node.findings import Finding
+from podfence.agent.node.findings import NodeFinding
 from podfence.nft.errors import NftError
 from podfence.nft.process import NftRunner
 
@@ -44,7 +44,7 @@ class Boot:
 
     def __init__(self, state: Path, wanted: Wanted | None, *, runner: Runner | None = None) -> None:
         """Do nothing yet. `state` is the state directory; if nothing is `wanted`, nothing is held after a boot."""
-        self.findings: tuple[Finding, ...] = ()
+        self.findings: tuple[NodeFinding, ...] = ()
         self._state = state
         self._wanted = wanted
         self._runner = runner or NftRunner()
@@ -82,7 +82,7 @@ class Boot:
             return False
         return True
 
-    def keep(self, pod_cidrs: tuple[str, ...]) -> tuple[Finding, ...]:
+    def keep(self, pod_cidrs: tuple[str, ...]) -> tuple[NodeFinding, ...]:
         """Have the files say what the Node's range is now; return what is wrong. Never raises."""
         try:
             return tuple(_finding(*problem) for problem in self._keep(pod_cidrs))
@@ -141,5 +141,5 @@ def _joined(*networks: hold.Network) -> tuple[hold.Network, ...]:
     return (*four, *six)
 
 
-def _finding(why: str, remedy: str) -> Finding:
-    return Finding("warning", "boot-hold", f"{_UNHELD}: {why}", remedy)
+def _finding(why: str, remedy: str) -> NodeFinding:
+    return NodeFinding("warning", "boot-hold", f"{_UNHELD}: {why}", remedy)

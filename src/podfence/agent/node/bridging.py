@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import socket
 import struct
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from podfence.agent.node.findings import Finding
+from podfence.agent.node.findings import NodeFinding
 from podfence.agent.node.interfaces import links
 from podfence.netlink.asking import Netlink, NetlinkError
-from podfence.netlink.messages import attribute, attributes, nested
+from podfence.netlink.messages import attribute, contents, nested
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -61,7 +62,7 @@ _INFO_KIND, _INFO_DATA = 1, 2
 class Ensured(NamedTuple):
     """What is wrong with bridges, and what was changed, a sentence each."""
 
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[NodeFinding, ...] = ()
     changes: tuple[str, ...] = ()
 
 
@@ -98,7 +99,7 @@ def ensure(places: Mapping[str, Place], *, state: Path, sysctls: Path = SYSCTLS)
     if not failed:
         return Ensured((), tuple(changes))
     commands = ["modprobe br_netfilter", *(f"sysctl -w net.bridge.{setting}=1" for setting in failed)]
-    finding = Finding(
+    finding = NodeFinding(
         "fatal",
         "bridge-not-filtered",
         f"pods behind {'; '.join(failed.values())} reach each other past all policies",
@@ -186,7 +187,7 @@ def _value(setting: str, sysctls: Path) -> str:
 
 
 def _is_on(options: bytes, number: int) -> bool:
-    return any(what == number and options[first] for what, first, _ in attributes(options, 0, len(options)))
+    return any(contents(options, 0, len(options)).get(number, b""))
 
 
 def _set_option(bridge: str, switch: _Switch, *, on: bool) -> bool:
@@ -198,11 +199,8 @@ def _set_option(bridge: str, switch: _Switch, *, on: bool) -> bool:
         attribute(_INFO_KIND, b"bridge\0"),
         nested(_INFO_DATA, [attribute(switch.number, bytes((on,)))]),
     ]
-    netlink = Netlink(socket.NETLINK_ROUTE)
-    try:
+    with closing(Netlink(socket.NETLINK_ROUTE)) as netlink:
         (number,) = netlink.change(_NEW_LINK, [_LINK.pack(0, 0, found[0], 0, 0) + nested(_LINK_INFO, info)])
-    finally:
-        netlink.close()
     if number:
         raise NetlinkError(f"setting {switch.option} of bridge {bridge}", number)
     return True

@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from podfence.agent.node.answer import DroppedPackets
 from podfence.dataplane.drops import REASONS, chain_of
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE
 from podfence.nft.errors import NftError
@@ -56,6 +57,11 @@ class Drops(NamedTuple):
     def stray(self) -> dict[str, int]:
         """Packets that are not their link's pod's, by reason."""
         return {reason: getattr(self, reason.replace("-", "_")) for reason in REASONS}
+
+    @property
+    def summary(self) -> DroppedPackets:
+        """What a status says of them."""
+        return DroppedPackets(egress=self.egress, ingress=self.ingress, held=self.held, cut=self.cut, stray=self.stray)
 
 
 class DropTotals:

@@ -1,26 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fatal findings as Events of the Node, where `kubectl describe node` shows them.
+"""Fatal findings as Events of the Node, where `kubectl describe node` shows them, and policies that are too large.
 
-Written as a kubelet writes its own about a node: in namespace default, with the name of the Node as its uid. A
+Events of a Node are written as a kubelet writes its own: in namespace default, with the name of the Node as its uid. A
 finding is an Event when it comes, another now and then for as long as it stays, and one when it is solved. None is
 changed afterwards: who may change Events can change those of others.
+
+A policy that is too large has an Event of its own: who wrote it may see no log of a node. Every node with a pod of the
+namespace finds the same, so the name of the Event says what is in it, and the server keeps the first.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from podfence.kube.live.errors import ApiError
+from podfence.agent.node.answer import timestamp
+from podfence.kube.live.errors import ApiError, ConflictError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from podfence.agent.node.findings import Finding
+    from podfence.agent.node.findings import NodeFinding
+    from podfence.agent.reports import Refusal
 
 PATH: Final = "/api/v1/namespaces/default/events"
 """Where Events about objects without a namespace are."""
@@ -39,6 +46,14 @@ SOLVED: Final = "PodfenceSolved"
 
 TOLD: Final = frozenset({"boot-hold"})
 """Codes of warnings that are told too: somebody asked for something, and this node does not have it."""
+
+MOST_REQUESTS: Final = 5
+"""How many requests are sent in a minute at most: who writes many large policies must not have a whole cluster post."""
+
+WAITING: Final = 100
+"""How many wait to be told at most; the log has the others."""
+
+TOO_LARGE: Final = "PodfencePolicyTooLarge"
 
 _COMPONENT: Final = "podfence"
 _LONGEST_NOTE: Final = 1024
@@ -87,7 +102,7 @@ class NodeEvents:
         self._clock = clock
         self._told: dict[str, _Told] = {}
 
-    async def tell(self, findings: Iterable[Finding]) -> None:
+    async def tell(self, findings: Iterable[NodeFinding]) -> None:
         """Have the fatal ones of all present findings, and those `TOLD`, in Events, and say which are solved.
 
         At most one request a minute is sent for each code; what could not be told then is told later, if it is
@@ -133,6 +148,56 @@ class NodeEvents:
         )
 
 
+class PolicyEvents:
+    """The Events of one agent about policies; `note` may be called in any thread."""
+
+    def __init__(
+        self,
+        node: str,
+        *,
+        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Tell nothing yet; `wall` is the time of day and `clock` a time that nobody sets, both in seconds."""
+        self._node = node
+        self._wall = wall
+        self._clock = clock
+        self._waiting: deque[Refusal] = deque(maxlen=WAITING)
+        self._sent: deque[float] = deque(maxlen=MOST_REQUESTS)
+
+    def note(self, refused: Iterable[Refusal]) -> None:
+        """Have policies told of."""
+        self._waiting.extend(refused)
+
+    async def tell(self, session: Poster) -> None:
+        """Tell what waits, as far as there is room in this minute. Raises ApiError; what failed is not tried again."""
+        while self._waiting:
+            now = self._clock()
+            if len(self._sent) == MOST_REQUESTS and now - self._sent[0] < 60:
+                return
+            self._sent.append(now)
+            with suppress(ConflictError):
+                await self._post(session, self._waiting.popleft())
+
+    async def _post(self, session: Poster, refusal: Refusal) -> None:
+        namespace, name = refusal.namespace, refusal.name
+        about = {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "namespace": namespace,
+            "name": name,
+        }
+        body = event(
+            f"{name[:180]}.podfence-{sha256(str(refusal).encode()).hexdigest()[:16]}",
+            namespace,
+            about,
+            ("Warning", TOO_LARGE, str(refusal)),
+            self._node,
+            self._wall(),
+        )
+        await session.post(f"/api/v1/namespaces/{namespace}/events", body)
+
+
 def event(
     name: str, namespace: str, about: dict[str, str], what: tuple[str, str, str], node: str, wall: float
 ) -> bytes:
@@ -151,18 +216,14 @@ def event(
             "type": kind,
             "reason": why,
             "message": _cut(message),
-            "firstTimestamp": _time(wall),
-            "lastTimestamp": _time(wall),
+            "firstTimestamp": timestamp(wall),
+            "lastTimestamp": timestamp(wall),
             "count": 1,
             "source": {"component": _COMPONENT, "host": node},
             "reportingComponent": _COMPONENT,
             "reportingInstance": node,
         }
     )
-
-
-def _time(wall: float) -> str:
-    return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def reason(code: str) -> str:

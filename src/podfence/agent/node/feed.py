@@ -15,10 +15,10 @@ from podfence.kube.live.resources import RESOURCES
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from podfence.agent.node.answer import SourceName
+    from podfence.agent.node.inbox import QueueSource
     from podfence.agent.node.intake import Change, Intake
     from podfence.agent.node.kept import Kept
-    from podfence.agent.node.source import QueueSource
-    from podfence.agent.node.view import SourceState
     from podfence.kube.live.reflector import Health, Notification
     from podfence.kube.live.session import Session
 
@@ -65,7 +65,7 @@ class Feed:
         self._reflectors: tuple[Reflector, ...] = ()
 
     @property
-    def state(self) -> SourceState:
+    def state(self) -> SourceName:
         """Where the objects come from at present."""
         intake = self.intake
         if intake.is_live:

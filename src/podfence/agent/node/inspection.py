@@ -7,7 +7,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from podfence.agent.node import bridging
-from podfence.agent.node.findings import Finding
+from podfence.agent.node.findings import NodeFinding
 from podfence.agent.node.interfaces import locate
 from podfence.agent.node.preflight import NodeFacts, inspect
 from podfence.netlink.asking import NetlinkError
@@ -40,7 +40,7 @@ class Inspection:
 
     def __init__(self, node: str, intake: Intake, settings: Settings, state: Path, sysctls: Path) -> None:
         """Look at nothing yet; `state` is the state directory, and `sysctls` where settings can be written."""
-        self.findings: tuple[Finding, ...] = ()
+        self.findings: tuple[NodeFinding, ...] = ()
         self.has_looked = False
         self._node = node
         self._intake = intake
@@ -48,8 +48,8 @@ class Inspection:
         self._state = state
         self._sysctls = sysctls
         self._runner = NftRunner()
-        self._inspected: tuple[Finding, ...] = ()
-        self._bridges: tuple[Finding, ...] = ()
+        self._inspected: tuple[NodeFinding, ...] = ()
+        self._bridges: tuple[NodeFinding, ...] = ()
         self._soon = asyncio.Event()
 
     def soon(self) -> None:
@@ -99,7 +99,7 @@ class Inspection:
         try:
             places = locate(addresses)
         except (NetlinkError, OSError) as error:
-            unknown = Finding(
+            unknown = NodeFinding(
                 "warning",
                 "places-unknown",
                 f"the kernel does not say which interfaces lead to pods: {error}",

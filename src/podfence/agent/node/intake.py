@@ -44,7 +44,6 @@ class Intake:
     """What is known of the cluster; used by one thread."""
 
     def __init__(self) -> None:
-        """Know nothing yet."""
         self.held: dict[Key, Held] = {}
         self.is_restored = False
         self.is_synced = False
@@ -139,9 +138,10 @@ class Intake:
             notices.append(Event(EventType.DELETED, before.object))
 
     def _malformed(self, item: Malformed, notices: list[Notice], changes: list[Change]) -> None:
-        what = f"{item.key.kind} {f'{item.key.namespace}/' if item.key.namespace else ''}{item.key.name}"
         if item.closed is not None:
-            notices.append(Unreadable(f"{what} cannot be read and admits nothing until it is corrected: {item.reason}"))
+            notices.append(
+                Unreadable(f"{item.key} cannot be read and admits nothing until it is corrected: {item.reason}")
+            )
             self._store(item.closed, item.revision, notices, changes)
             return
         meanwhile = (
@@ -149,7 +149,7 @@ class Intake:
             if item.key in self.held
             else "so it is not used, and a pod stays closed"
         )
-        notices.append(Unreadable(f"{what} cannot be read, {meanwhile}: {item.reason}"))
+        notices.append(Unreadable(f"{item.key} cannot be read, {meanwhile}: {item.reason}"))
 
     def _waits(self, item: KubeObject) -> bool:
         """Let a pod wait if its namespace is not known; return whether it does."""

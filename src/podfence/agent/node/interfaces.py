@@ -11,14 +11,15 @@ import errno
 import os
 import socket
 import struct
+import sys
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from podfence.netlink.asking import Netlink, NetlinkError
-from podfence.netlink.messages import ERROR, REQUEST, attribute, attributes, error_number, message, messages
+from podfence.netlink.asking import NetlinkError, listed, opened
+from podfence.netlink.messages import ERROR, REQUEST, attribute, contents, error_number, message, messages
 from podfence.sets.addresses import V6_FIRST, AddressSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
 Kind = Literal["routed", "bridge", "absent", "bypass"]
 
@@ -84,16 +85,16 @@ def links() -> dict[int, Link]:
     """Return all interfaces of this thread's network namespace by number. Raises NetlinkError or OSError."""
     return {
         _LINK.unpack_from(data, start)[2]: _link(data, start + _LINK.size, end)
-        for data, start, end in _dump(_GET_LINK, _LINK.pack(0, 0, 0, 0, 0))
+        for data, start, end in listed(socket.NETLINK_ROUTE, _GET_LINK, _LINK.pack(0, 0, 0, 0, 0))
     }
 
 
 def own_addresses() -> dict[int, frozenset[int]]:
     """Return the addresses, numbers as in `podfence.sets`, of each interface by its number. Raises as `links`."""
     found: dict[int, set[int]] = {}
-    for data, start, end in _dump(_GET_ADDRESS, _OWNED.pack(0, 0, 0, 0, 0)):
+    for data, start, end in listed(socket.NETLINK_ROUTE, _GET_ADDRESS, _OWNED.pack(0, 0, 0, 0, 0)):
         interface = _OWNED.unpack_from(data, start)[4]
-        parts = {what: data[a:b] for what, a, b in attributes(data, start + _OWNED.size, end)}
+        parts = contents(data, start + _OWNED.size, end)
         # On a link from point to point the one is the other end's.
         raw = parts.get(_OWNED_LOCAL, parts.get(_OWNED_ADDRESS, b""))
         if len(raw) in _FIRST:
@@ -101,24 +102,14 @@ def own_addresses() -> dict[int, frozenset[int]]:
     return {number: frozenset(addresses) for number, addresses in found.items()}
 
 
-def _dump(kind: int, payload: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield where each answer to a request for a list is: the buffer, its start, its end."""
-    netlink = Netlink(socket.NETLINK_ROUTE)
-    try:
-        for data, places in netlink.dump(kind, payload):
-            for start, end in places:
-                yield data, start, end
-    finally:
-        netlink.close()
-
-
 def _link(data: bytes, start: int, end: int) -> Link:
-    parts = {number: (first, last) for number, first, last in attributes(data, start, end)}
-    inner = {number: data[a:b] for number, a, b in attributes(data, *parts.get(_LINK_INFO, (0, 0)))}
-    first, last = parts.get(_LINK_NAME, (0, 0))
-    a, b = parts.get(_LINK_MASTER, (0, 0))
-    master = _NUMBER.unpack_from(data, a)[0] if b - a == _NUMBER.size else 0
-    return Link(_text(data[first:last]), _text(inner.get(_INFO_KIND, b"")), inner.get(_INFO_DATA, b""), master)
+    parts = contents(data, start, end)
+    info = parts.get(_LINK_INFO, b"")
+    inner = contents(info, 0, len(info))
+    master = int.from_bytes(parts.get(_LINK_MASTER, b""), sys.byteorder)
+    return Link(
+        _text(parts.get(_LINK_NAME, b"")), _text(inner.get(_INFO_KIND, b"")), inner.get(_INFO_DATA, b""), master
+    )
 
 
 class LinkWatch:
@@ -126,14 +117,8 @@ class LinkWatch:
 
     def __init__(self) -> None:
         """Begin to listen in this thread's network namespace. Raises OSError if the kernel does not let us."""
-        self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
-        )
-        try:
-            self._socket.bind((0, _CHANGES))
-        except OSError:
-            self._socket.close()
-            raise
+        self._socket = opened(socket.NETLINK_ROUTE, _CHANGES)
+        self._socket.setblocking(False)  # noqa: FBT003  a method without keywords
 
     def fileno(self) -> int:
         """Return what to wait for."""
@@ -218,8 +203,7 @@ def _place(route: _Route, known: Mapping[int, Link]) -> Place:
 
 
 def _routes(numbers: list[int], flags: int = 0) -> dict[int, _Route]:
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as asked:
-        asked.bind((0, 0))
+    with opened(socket.NETLINK_ROUTE) as asked:
         asked.settimeout(_PATIENCE)
         return {number: _route(asked, sequence, number, flags) for sequence, number in enumerate(numbers, 1)}
 
@@ -241,7 +225,7 @@ def _route(asked: socket.socket, sequence: int, number: int, flags: int) -> _Rou
             if problem not in _GONE:
                 raise NetlinkError(f"asking for a route ({os.strerror(problem)})", problem)
         elif kind == _NEW_ROUTE and (found := _ROUTE.unpack_from(data, start))[7] == _UNICAST:
-            parts = {what: data[first:last] for what, first, last in attributes(data, start + _ROUTE.size, end)}
+            parts = contents(data, start + _ROUTE.size, end)
             if _INTERFACE in parts:
                 return _Route(_NUMBER.unpack(parts[_INTERFACE])[0], _GATEWAY in parts or _VIA in parts, found[1])
     return _Route(0, is_onward=False)

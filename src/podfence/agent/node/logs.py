@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
 
     from podfence.agent.kernel import Told
-    from podfence.agent.node.findings import Finding
-    from podfence.agent.node.view import HealthView
+    from podfence.agent.node.findings import NodeFinding
     from podfence.agent.reports import Report
+    from podfence.kube.live.reflector import Health
 
 Form = Literal["text", "json"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -112,7 +112,7 @@ class Log:
         )
         self.logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("podfence")
         self._health: dict[str, tuple[bool, bool, str]] = {}
-        self._findings: dict[str, Finding] = {}
+        self._findings: dict[str, NodeFinding] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -163,7 +163,7 @@ class Log:
                 case LeftOut() | LeftOutStrays():
                     self.logger.warning(str(item), packets=item.packets)
 
-    def findings(self, found: Sequence[Finding]) -> None:
+    def findings(self, found: Sequence[NodeFinding]) -> None:
         """Write the findings that are new, and those that are gone."""
         now = {item.code: item for item in found}
         for code, item in now.items():
@@ -174,7 +174,7 @@ class Log:
             self.logger.info("no longer found", code=code)
         self._findings = now
 
-    def health(self, found: Sequence[HealthView]) -> None:
+    def health(self, found: Sequence[Health]) -> None:
         """Write which watches are other than when this was called last."""
         for item in found:
             state = (item.listed, item.connected, item.error)

@@ -16,25 +16,24 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from podfence.agent.kernel import NodeKernel, settling
 from podfence.agent.loop import Agent
 from podfence.agent.node.attaching import Attaching
 from podfence.agent.node.boot import Boot
-from podfence.agent.node.events import NodeEvents
+from podfence.agent.node.events import NodeEvents, PolicyEvents
 from podfence.agent.node.feed import Feed
-from podfence.agent.node.findings import Finding
+from podfence.agent.node.findings import uncut
+from podfence.agent.node.inbox import Beat, QueueSource
 from podfence.agent.node.inspection import Inspection
 from podfence.agent.node.intake import Intake
 from podfence.agent.node.kept import Kept
 from podfence.agent.node.logs import Log
 from podfence.agent.node.metrics import Metrics
-from podfence.agent.node.policy_events import PolicyEvents
 from podfence.agent.node.presence import SOCKET, claimed
 from podfence.agent.node.serving import Serving
-from podfence.agent.node.source import Beat, QueueSource
-from podfence.agent.node.view import Latest, SourceState, obstacles
+from podfence.agent.node.view import Latest, ObjectSource, View
 from podfence.agent.wire import schema
 from podfence.dataplane.settings import Settings
 from podfence.errors import PodfenceError
@@ -43,19 +42,17 @@ from podfence.kube.access.load import load
 from podfence.kube.live.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from podfence.agent.node.attaching import Attachments
+    from podfence.agent.node.answer import SourceName
     from podfence.agent.node.boot import Wanted
+    from podfence.agent.node.findings import NodeFinding
     from podfence.agent.node.logs import Form, Level
     from podfence.agent.node.matching import Granted
-    from podfence.agent.node.view import HealthView
     from podfence.agent.reports import Report
     from podfence.dataplane.settings import Binding
-    from podfence.kube.access.access import Access
-    from podfence.kube.access.choice import Choice
+    from podfence.kube.access.access import Access, Choice
     from podfence.policy.options import Options
 
 LOG_GROUP: Final = 9474
@@ -66,9 +63,8 @@ REQUEST_TIMEOUT: Final = 30.0
 
 _ENDING: Final = 5.0
 _EVERY: Final = 1.0
-_Answer = TypeVar("_Answer")
 
-_SOURCES: Final[dict[SourceState, tuple[int, str]]] = {
+_SOURCES: Final[dict[SourceName, tuple[int, str]]] = {
     "waiting": (logging.INFO, "waiting for the first complete lists"),
     "live": (logging.INFO, "following the API server"),
     "kept": (logging.WARNING, "enforcing the last state on the disk until the API server can be reached"),
@@ -108,16 +104,15 @@ def run(setup: Setup) -> None:
 
 
 class NodeAgent:
-    """A running agent; `podfence.agent.node.view.View` is what others see of it."""
+    """A running agent; `view` is what others see of it."""
 
     def __init__(self, setup: Setup, access: Access, log: Log) -> None:
         """Open the kernel and make everything; nothing is changed, and nobody is asked, before `run`.
 
         Raises OptionError if an option's value cannot be enforced.
         """
-        self.node = setup.node
-        self.started = time.time()
-        self.latest = Latest()
+        self._node = setup.node
+        self._latest = Latest()
         self._setup = setup
         self._access = access
         self._log = log
@@ -125,8 +120,7 @@ class NodeAgent:
         self._metrics = Metrics(setup.version)
         self._kernel = NodeKernel(setup.node, settings, self._tell)
         self._source = QueueSource(self._kernel.watch)
-        self._beat = Beat(self._source, self._transactions)
-        self.agent = Agent(
+        self._agent = Agent(
             self._source,
             setup.node,
             self._kernel.runner,
@@ -145,6 +139,19 @@ class NodeAgent:
         kept = Kept(setup.state, _identity(access, setup.node), f"{setup.version} {schema()}")
         self._feed = Feed(intake, self._source, kept, log.logger.warning, self._attaching.follow, self._inspection.soon)
         self._policy_events = PolicyEvents(setup.node)
+        beat = Beat(self._source, self._transactions)
+        self.view = View(
+            node=setup.node,
+            started=time.time(),
+            agent=self._agent,
+            binding=setup.binding,
+            latest=self._latest,
+            wake=self._source.wake,
+            beat=lambda: beat.latest,
+            findings=self._findings,
+            links=lambda: self._attaching.bound,
+            source=lambda: ObjectSource(self._feed.state, self._feed.since, self._feed.health),
+        )
         self._failure: BaseException | None = None
 
     def run(self) -> None:
@@ -154,77 +161,38 @@ class NodeAgent:
         thread = threading.Thread(target=self._serve, args=(loop, main), name="cluster", daemon=True)
 
         def stop(_number: int, _where: object) -> None:
-            self.agent.stop()
+            self._agent.stop()
             self._source.wake()
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
         self._log.logger.info(
             "starting",
-            node=self.node,
+            node=self._node,
             version=self._setup.version,
             server=self._access.server.url,
             binding=self._setup.binding,
         )
         thread.start()
-        self._kernel.listen(self.agent, self._log.denied)
-        self.agent.run()
+        self._kernel.listen(self._agent, self._log.denied)
+        self._agent.run()
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(main.cancel)
         thread.join(_ENDING)
         self._feed.close()
         if self._failure is not None:
             raise self._failure
-        self._log.logger.info("stopped; the kernel continues to enforce its rules", node=self.node)
-
-    # What others see
-
-    @property
-    def beat(self) -> float:
-        """When the loop last came round or got on, in seconds of the monotonic clock."""
-        return self._beat.latest
+        self._log.logger.info("stopped; the kernel continues to enforce its rules", node=self._node)
 
     def _transactions(self) -> int:
-        enforcer = self.agent.enforcer
+        enforcer = self._agent.enforcer
         return 0 if enforcer is None else enforcer.transactions
 
-    @property
-    def findings(self) -> Sequence[Finding]:
-        """What is wrong with the node at present."""
-        enforcer = self.agent.enforcer
+    def _findings(self) -> Sequence[NodeFinding]:
+        """Return what is wrong with the node at present."""
+        enforcer = self._agent.enforcer
         flows = () if enforcer is None else uncut(enforcer.uncut)
         return (*self._attaching.findings, *self._inspection.findings, *self._boot.findings, *flows)
-
-    @property
-    def binding(self) -> Binding:
-        """What becomes of packets that are not those of the pod whose link they come by."""
-        return self._setup.binding
-
-    @property
-    def attachments(self) -> Attachments:
-        """How many pods of the node are bound to their links."""
-        return self._attaching.attachments
-
-    @property
-    def health(self) -> Sequence[HealthView]:
-        """How each watch is doing."""
-        return self._feed.health
-
-    @property
-    def source_state(self) -> SourceState:
-        """Where the objects come from at present."""
-        return self._feed.state
-
-    @property
-    def source_since(self) -> float:
-        """Since when, in seconds since the epoch."""
-        return self._feed.since
-
-    def ask(self, question: Callable[[], _Answer]) -> Future[_Answer]:
-        """Let the loop's thread answer."""
-        answer = self.agent.ask(question)
-        self._source.wake()
-        return answer
 
     # The event loop
 
@@ -245,13 +213,13 @@ class NodeAgent:
 
     async def _live(self) -> None:
         """Do everything that waits for others, until cancelled."""
-        serving = Serving(self, self._metrics, self._setup.version)
+        serving = Serving(self.view, self._metrics, self._setup.version)
         await serving.start(self._setup.listen, self._setup.run / SOCKET)
         try:
             await asyncio.to_thread(self._feed.restore)
             credentials = Credentials(self._access, os.environ)
             async with Session(self._access, credentials, timeout=REQUEST_TIMEOUT) as session:
-                events = NodeEvents(session, self.node)
+                events = NodeEvents(session, self._node)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._feed.run(session))
                     group.create_task(self._attaching.run())
@@ -262,25 +230,25 @@ class NodeAgent:
             await serving.stop()
 
     def _pod_cidrs(self) -> tuple[str, ...] | None:
-        node = self._intake.node(self.node)
+        node = self._intake.node(self._node)
         return None if node is None else node.pod_cidrs
 
     def _is_judging(self) -> bool:
         """Return whether all packets of pods are judged: also those that bridges have to be told to show."""
-        return self._inspection.has_looked and not obstacles(self)
+        return self._inspection.has_looked and not self.view.obstacles()
 
     async def _follow(self, session: Session, events: NodeEvents) -> None:
         """Write into the log and tell the cluster what is found, and how the watches are."""
-        told: SourceState | None = None
+        told: SourceName | None = None
         while True:
-            if told != self.source_state:
-                told = self.source_state
-                self._log.logger.log(*_SOURCES[told], node=self.node)
-            self._log.health(self.health)
-            self._log.findings(self.findings)
+            if told != self._feed.state:
+                told = self._feed.state
+                self._log.logger.log(*_SOURCES[told], node=self._node)
+            self._log.health(self._feed.health)
+            self._log.findings(self._findings())
             try:
                 await self._policy_events.tell(session)
-                await events.tell(self.findings)
+                await events.tell(self._findings())
             except PodfenceError as error:
                 self._log.logger.debug("could not create an Event", error=str(error))
             await asyncio.sleep(_EVERY)
@@ -290,22 +258,10 @@ class NodeAgent:
             self._log.logger.warning(text)
 
     def _tell(self, report: Report) -> None:
-        self.latest.note(report)
+        self._latest.note(report)
         self._metrics.note(report)
         self._log.report(report)
         self._policy_events.note(report.refused)
-
-
-def uncut(count: int) -> tuple[Finding, ...]:
-    """Return what is wrong if so many established flows are forbidden and go on."""
-    if not count:
-        return ()
-    what = "an established connection continues although policies deny it"
-    if count > 1:
-        what = f"{count} established connections continue although policies deny them"
-    why = "the kernel keeps their connection tracking entries, as for flow tables, and has no room there for a label"
-    remedy = "delete the flow tables (`nft list flowtables`), or end the connections at their pods"
-    return (Finding("fatal", "flows-uncut", f"{what}: {why}", remedy),)
 
 
 def _identity(access: Access, node: str) -> str:

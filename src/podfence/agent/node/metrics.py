@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import asdict
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -17,8 +18,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from podfence.agent.node.drops import AGAIN
-from podfence.agent.node.programmed import Programmed
-from podfence.agent.node.view import obstacles
+from podfence.agent.node.status import programmed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,22 +111,23 @@ class _Present(Collector):
         yield info
         enforcing = view.agent.status().enforcing
         yield _gauge("podfence_enforcing", "Whether the kernel has every change that the agent received.", enforcing)
-        yield _gauge("podfence_ready", "Whether the agent is ready, as /readyz says.", not obstacles(view))
-        count = Programmed(view.agent.enforcer if view.latest.enforced else None)
+        yield _gauge("podfence_ready", "Whether the agent is ready, as /readyz says.", not view.obstacles())
+        count = programmed(view)
         yield _gauge("podfence_programmed_pods", "Pods of the node that are programmed in its kernel.", count.pods)
         yield _gauge("podfence_programmed_policies", "Policies that isolate pods of the node.", count.policies)
         yield _gauge("podfence_groups", "Groups of pods of the node that the same policies isolate.", count.groups)
         links = GaugeMetricFamily(
             "podfence_pod_links", "Pods of the node, by whether they are bound to their links.", labels=("state",)
         )
-        for state, number in view.attachments._asdict().items():
+        for state, number in asdict(view.links()).items():
             links.add_metric((state,), number)
         yield links
         yield from self._dropped()
         yield from self._watches()
         findings = GaugeMetricFamily("podfence_findings", "Findings about the node.", labels=("severity",))
+        found = view.findings()
         for severity in SEVERITIES:
-            findings.add_metric((severity,), sum(item.severity == severity for item in view.findings))
+            findings.add_metric((severity,), sum(item.severity == severity for item in found))
         yield findings
 
     def _dropped(self) -> Iterator[Metric]:
@@ -166,7 +167,7 @@ class _Present(Collector):
             "podfence_watch_relists", "Complete lists after the first one.", labels=("kind",)
         )  # fmt: skip
         failures = CounterMetricFamily("podfence_watch_failures", "Requests that failed.", labels=("kind",))
-        for item in self._view.health:
+        for item in self._view.source().watches:
             connected.add_metric((item.kind,), item.connected)
             relists.add_metric((item.kind,), item.relists)
             failures.add_metric((item.kind,), item.failures)

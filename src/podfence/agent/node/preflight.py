@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from podfence.agent.node.findings import Finding, some
+from podfence.agent.node.findings import NodeFinding, some
 from podfence.agent.node.interfaces import locate
 from podfence.agent.node.rivals import look, rivals
 from podfence.dataplane.conntrack import KernelConntrack
@@ -54,7 +54,9 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     is_listening: bool = False
 
 
-def inspect(runner: Runner, settings: Settings, facts: NodeFacts, *, proc: Path = Path("/proc")) -> tuple[Finding, ...]:
+def inspect(
+    runner: Runner, settings: Settings, facts: NodeFacts, *, proc: Path = Path("/proc")
+) -> tuple[NodeFinding, ...]:
     """Return what is wrong with the node of this thread's network namespace, fatal findings first.
 
     The first call with a runner takes some 100 ms, because nft is tried; those after take a few. Changes nothing, and
@@ -78,32 +80,34 @@ def inspect(runner: Runner, settings: Settings, facts: NodeFacts, *, proc: Path 
     return tuple(sorted(found, key=lambda item: item.severity != "fatal"))
 
 
-def _nft(runner: Runner) -> Iterator[Finding]:
+def _nft(runner: Runner) -> Iterator[NodeFinding]:
     try:
         _require(runner)  # type: ignore[arg-type]  # runners are equal to themselves alone
     except NotInstalledError as error:
-        yield Finding("fatal", "nft-missing", f"nft cannot be started: {error.text}", "install nftables 1.0.1 or later")
+        yield NodeFinding(
+            "fatal", "nft-missing", f"nft cannot be started: {error.text}", "install nftables 1.0.1 or later"
+        )
     except PermissionDeniedError as error:
-        yield Finding(
+        yield NodeFinding(
             "fatal",
             "not-permitted",
             f"the agent is not permitted to change the kernel's rules: {error.text}",
             "give the agent the capability NET_ADMIN and the node's network (hostNetwork: true)",
         )
     except MissingFeatureError as error:
-        yield Finding(
+        yield NodeFinding(
             "fatal",
             "kernel-feature",
             f"policies cannot be enforced: {error.text}",
             "use a kernel with nf_tables, its modules and connection tracking, and nft 1.0.1 or later",
         )
     except NftError as error:
-        yield Finding(
+        yield NodeFinding(
             "fatal", "nft-fails", f"nft returned an unexpected error: {error.text}", "run `nft list tables` on the node"
         )
 
 
-def _frames(runner: Runner, settings: Settings, places: Mapping[str, Place]) -> Iterator[Finding]:
+def _frames(runner: Runner, settings: Settings, places: Mapping[str, Place]) -> Iterator[NodeFinding]:
     """Tell what is missing for binding ports of bridges, if there are pods behind one."""
     bridges = sorted({place.bridge for place in places.values() if place.bridge})
     if settings.binding == "off" or not bridges:
@@ -111,7 +115,7 @@ def _frames(runner: Runner, settings: Settings, places: Mapping[str, Place]) -> 
     try:
         _require_frames(runner)  # type: ignore[arg-type]  # runners are equal to themselves alone
     except MissingFeatureError as error:
-        yield Finding(
+        yield NodeFinding(
             "fatal" if settings.binding == "enforce" else "warning",
             "bridge-not-bound",
             f"pods cannot be bound to their ports of bridge {some(bridges)}: {error.text}",
@@ -139,9 +143,9 @@ def _require(runner: Runner) -> None:
     features.require()
 
 
-def _table(seen: Seen) -> Iterator[Finding]:
+def _table(seen: Seen) -> Iterator[NodeFinding]:
     if seen.comment is not None and not is_ours(seen.comment):
-        yield Finding(
+        yield NodeFinding(
             "fatal",
             "foreign-table",
             f"podfence did not create the table {TABLE.address} and does not change it",
@@ -154,10 +158,10 @@ def is_ours(comment: str) -> bool:
     return comment.startswith((TABLE.comment or "").partition("=")[0])
 
 
-def _kernel(settings: Settings) -> Iterator[Finding]:
+def _kernel(settings: Settings) -> Iterator[NodeFinding]:
     release = platform.release()
     if (found := re.match(r"(\d+)\.(\d+)", release)) and (int(found[1]), int(found[2])) < OLDEST_KERNEL:
-        yield Finding(
+        yield NodeFinding(
             "fatal",
             "kernel-too-old",
             f"kernel {release} does not store the comment by which podfence recognizes its own table",
@@ -170,7 +174,7 @@ def _kernel(settings: Settings) -> Iterator[Finding]:
         finally:
             conntrack.close()
     except (OSError, NetlinkError) as error:
-        yield Finding(
+        yield NodeFinding(
             "fatal",
             "conntrack",
             f"the agent cannot read established connections, so they outlive the policies that allowed them: {error}",
@@ -185,13 +189,13 @@ def _places(facts: NodeFacts) -> Mapping[str, Place]:
         return {}
 
 
-def _bypassing(facts: NodeFacts, places: Mapping[str, Place]) -> Iterator[Finding]:
+def _bypassing(facts: NodeFacts, places: Mapping[str, Place]) -> Iterator[NodeFinding]:
     past = {address: place for address, place in places.items() if place.kind == "bypass"}
     if not past:
         return
     names = sorted({f"{facts.pods[address]} ({address}, by {place.interface})" for address, place in past.items()})
     others = any(place.kind in {"routed", "bridge"} for place in places.values())
-    yield Finding(
+    yield NodeFinding(
         # Where pods have links of their own, one without may only be about to get or lose it.
         "warning" if others else "fatal",
         "pod-bypasses-node",
@@ -200,10 +204,10 @@ def _bypassing(facts: NodeFacts, places: Mapping[str, Place]) -> Iterator[Findin
     )
 
 
-def _ipvs(proc: Path) -> Iterator[Finding]:
+def _ipvs(proc: Path) -> Iterator[NodeFinding]:
     services = sum(line.startswith(("TCP ", "UDP ", "SCTP ")) for line in _lines(proc / "net/ip_vs"))
     if services:
-        yield Finding(
+        yield NodeFinding(
             "fatal",
             "ipvs",
             f"IPVS serves {services} addresses of Services, and the packets that it sends do not pass the forward hook",
@@ -211,10 +215,10 @@ def _ipvs(proc: Path) -> Iterator[Finding]:
         )
 
 
-def _offloading(seen: Seen) -> Iterator[Finding]:
+def _offloading(seen: Seen) -> Iterator[NodeFinding]:
     if seen.flowtables:
         names = ", ".join(map(str, seen.flowtables))
-        yield Finding(
+        yield NodeFinding(
             "warning",
             "flow-offload",
             f"flow tables ({names}) take established connections past the rules: a connection that a later "
@@ -223,7 +227,7 @@ def _offloading(seen: Seen) -> Iterator[Finding]:
         )
 
 
-def _forwarding(facts: NodeFacts, proc: Path) -> Iterator[Finding]:
+def _forwarding(facts: NodeFacts, proc: Path) -> Iterator[NodeFinding]:
     texts = (*facts.pod_cidrs, *facts.pods)
     wanted = {
         "net.ipv4.ip_forward": (False, "sys/net/ipv4/ip_forward"),
@@ -235,7 +239,7 @@ def _forwarding(facts: NodeFacts, proc: Path) -> Iterator[Finding]:
         if any((":" in text) == is_six for text in texts) and _lines(proc / path) == ["0"]
     ]
     if off:
-        yield Finding(
+        yield NodeFinding(
             "warning",
             "not-forwarding",
             f"this node does not route packets, so pods do not reach other nodes: {' and '.join(off)} is 0",
@@ -243,16 +247,16 @@ def _forwarding(facts: NodeFacts, proc: Path) -> Iterator[Finding]:
         )
 
 
-def _cluster(facts: NodeFacts) -> Iterator[Finding]:
+def _cluster(facts: NodeFacts) -> Iterator[NodeFinding]:
     if not facts.is_known:
-        yield Finding(
+        yield NodeFinding(
             "warning",
             "node-unknown",
             f"the cluster has no Node named {facts.name!r}",
             "start the agent with the name that `kubectl get nodes` shows",
         )
     elif not facts.pod_cidrs:
-        yield Finding(
+        yield NodeFinding(
             "warning",
             "pod-cidr-unknown",
             f"Node {facts.name} has no podCIDRs, so a pod that has just started is open until its policies are in the "
@@ -262,11 +266,11 @@ def _cluster(facts: NodeFacts) -> Iterator[Finding]:
         )
 
 
-def _log_group(settings: Settings, facts: NodeFacts, proc: Path) -> Iterator[Finding]:
+def _log_group(settings: Settings, facts: NodeFacts, proc: Path) -> Iterator[NodeFinding]:
     if settings.log_group is None or facts.is_listening:
         return
     if str(settings.log_group) in {line.split()[0] for line in _lines(proc / "net/netfilter/nfnetlink_log") if line}:
-        yield Finding(
+        yield NodeFinding(
             "warning",
             "log-group-taken",
             f"another program listens to NFLOG group {settings.log_group}, so denied connections are not logged",

@@ -102,7 +102,6 @@ class Results:
     """The results in one directory; only files that are new or have changed are read again."""
 
     def __init__(self, directory: Path) -> None:
-        """Read nothing yet."""
         self.directory = directory
         self.problem = ""
         """Why the directory cannot be read, "" if it can."""

@@ -14,11 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from podfence.agent.node.findings import Finding
+from podfence.agent.node.findings import NodeFinding
 from podfence.agent.node.interfaces import links
 from podfence.dataplane.ruleset import TABLE_NAME
-from podfence.netlink.asking import Netlink, NetlinkError
-from podfence.netlink.messages import GENERAL, NETFILTER, attribute, attributes
+from podfence.netlink.asking import NetlinkError, listed
+from podfence.netlink.messages import GENERAL, NETFILTER, attribute, contents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,19 +152,19 @@ def look(proc: Path = Path("/proc")) -> Seen:
     )
 
 
-def rivals(seen: Seen) -> Iterator[Finding]:
+def rivals(seen: Seen) -> Iterator[NodeFinding]:
     """Yield a finding for each other enforcer that left traces: a warning, or fatal if packets may go past us."""
     for rival in _RIVALS:
         trace = next(_traces(rival, seen), "")
         if trace and rival.is_past_us:
             message = f"{rival.name} runs on this node ({trace}) and may carry packets of pods past podfence"
-            yield Finding("fatal", rival.code, message, rival.remedy)
+            yield NodeFinding("fatal", rival.code, message, rival.remedy)
         elif trace:
             message = (
                 f"{rival.name} also enforces policies on this node ({trace}): "
                 "a connection needs the consent of both, so less may be allowed than podfence says"
             )
-            yield Finding("warning", rival.code, message, rival.remedy)
+            yield NodeFinding("warning", rival.code, message, rival.remedy)
 
 
 def _traces(rival: _Rival, seen: Seen) -> Iterator[str]:
@@ -183,7 +183,7 @@ def _listed(question: int, place_of_name: int) -> tuple[Named, ...]:
     found = []
     for data, start, end in _dumped(question):
         if not _is_ours(data, start):
-            texts = {number: data[a:b] for number, a, b in attributes(data, start + GENERAL.size, end)}
+            texts = contents(data, start + GENERAL.size, end)
             name = _text(texts, place_of_name) if place_of_name != _TABLE else ""
             found.append(Named(_FAMILIES.get(data[start], str(data[start])), _text(texts, _TABLE), name))
     return tuple(found)
@@ -193,7 +193,7 @@ def _comment() -> str | None:
     """Return the comment of the table with our name, None if there is no such table."""
     for data, start, end in _dumped(_GET_TABLE):
         if data[start] == _INET and _is_ours(data, start):
-            noted = {number: data[a:b] for number, a, b in attributes(data, start + GENERAL.size, end)}.get(_NOTED, b"")
+            noted = contents(data, start + GENERAL.size, end).get(_NOTED, b"")
             # As nft keeps it: a type, which is 0 for comments, a length, and the text.
             return noted[2:].rstrip(b"\0").decode("utf-8", "replace") if noted[:1] == b"\0" else ""
     return None
@@ -202,13 +202,7 @@ def _comment() -> str | None:
 def _dumped(question: int) -> Iterator[tuple[bytes, int, int]]:
     """Yield where each message of a list of nf_tables is; nothing if the kernel does not know or give such a list."""
     with suppress(OSError, NetlinkError):
-        netlink = Netlink(NETFILTER)
-        try:
-            for data, places in netlink.dump(question, GENERAL.pack(socket.AF_UNSPEC, 0, 0)):
-                for start, end in places:
-                    yield data, start, end
-        finally:
-            netlink.close()
+        yield from listed(NETFILTER, question, GENERAL.pack(socket.AF_UNSPEC, 0, 0))
 
 
 def _is_ours(data: bytes, start: int) -> bool:

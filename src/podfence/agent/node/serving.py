@@ -23,7 +23,6 @@ from podfence.agent.node.doorkeeper import Doorkeeper
 from podfence.agent.node.drops import DropTotals
 from podfence.agent.node.metrics import CONTENT_TYPE
 from podfence.agent.node.status import status
-from podfence.agent.node.view import obstacles
 from podfence.agent.node.why import Question, answer
 from podfence.errors import EndpointError, PodfenceError
 from podfence.nft.process import NftRunner
@@ -149,21 +148,21 @@ class Serving:
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
     async def _serve_livez(self, _: web.Request) -> web.Response:
-        age = self._clock() - self._view.beat
+        age = self._clock() - self._view.beat()
         if age < LATEST_BEAT:
             return web.Response(text="ok\n")
         return web.Response(status=503, text=f"the event loop has not run for {age:.0f} s\n")
 
     async def _serve_readyz(self, _: web.Request) -> web.Response:
         # Reasons may name pods and policies, and anybody can ask here.
-        codes = [item.code for item in self._view.findings if item.severity == "fatal"]
+        codes = [item.code for item in self._view.findings() if item.severity == "fatal"]
         if not self._view.agent.status().enforcing:
             codes.append("not-enforcing")
         return _ready([f"not ready: {code}" for code in codes])
 
     async def _serve_readyz_in_full(self, request: web.Request) -> web.Response:
         return _ready(
-            [f"not ready: {text}" for text in obstacles(self._view)],
+            [f"not ready: {text}" for text in self._view.obstacles()],
             _details(self._view) if "verbose" in request.query else [],
         )
 
@@ -224,11 +223,12 @@ def _refused(code: int, error: Exception) -> web.Response:
 
 
 def _details(view: View) -> list[str]:
-    lines = [f"source: {view.source_state}", f"enforcing: {'yes' if view.agent.status().enforcing else 'no'}"]
-    for item in view.health:
+    source = view.source()
+    lines = [f"source: {source.name}", f"enforcing: {'yes' if view.agent.status().enforcing else 'no'}"]
+    for item in source.watches:
         state = "connected" if item.connected else f"not connected: {item.error or 'no answer yet'}"
         lines.append(f"watch {item.kind}: {'listed' if item.listed else 'not listed'}, {state}")
-    lines += [f"{item.severity} {item.code}: {item}" for item in view.findings]
+    lines += [f"{item.severity} {item.code}: {item}" for item in view.findings()]
     return lines
 
 

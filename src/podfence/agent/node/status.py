@@ -3,24 +3,39 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from podfence.agent.node.answer import AgentStatus, DroppedPackets, Moment, NodeFinding, PodLinks, Watch
-from podfence.agent.node.programmed import Programmed
-from podfence.agent.node.view import obstacles
+from podfence.agent.node.answer import AgentStatus, Watch, timestamp
 
 if TYPE_CHECKING:
     from podfence.agent.node.drops import DropTotals
     from podfence.agent.node.view import View
 
 
+class Programmed(NamedTuple):
+    """How many pods, policies and groups the kernel of a node has."""
+
+    pods: int = 0
+    policies: int = 0
+    groups: int = 0
+
+
+def programmed(view: View) -> Programmed:
+    """Count what the kernel has been given; safe in any thread: what the loop's thread changes is copied at once."""
+    enforcer = view.agent.enforcer
+    if enforcer is None or not view.latest.enforced:
+        return Programmed()
+    compiler = enforcer.compiler
+    groups = tuple(compiler.program.groups)
+    owners = {compiler.owner(address) for address in tuple(compiler.program.known)}
+    return Programmed(len(owners - {None}), len({policy for key in groups for policy in key.policies}), len(groups))
+
+
 def status(view: View, drops: DropTotals, version: str) -> AgentStatus:
     """Return how the agent is doing now. This asks nft for counters, so not to be called in an event loop."""
     dropped = drops.read(0.0)
-    why = obstacles(view)
-    change, error = view.latest.change, view.latest.error
-    count = Programmed(view.agent.enforcer if view.latest.enforced else None)
+    why = view.obstacles()
+    source = view.source()
     return AgentStatus(
         node=view.node,
         version=version,
@@ -28,49 +43,14 @@ def status(view: View, drops: DropTotals, version: str) -> AgentStatus:
         enforcing=view.agent.status().enforcing,
         ready=not why,
         obstacles=why,
-        source=view.source_state,
-        source_since=timestamp(view.source_since),
-        watches=tuple(
-            Watch(
-                kind=item.kind,
-                listed=item.listed,
-                connected=item.connected,
-                error=item.error,
-                events=item.events,
-                failures=item.failures,
-                relists=item.relists,
-            )
-            for item in view.health
-        ),
-        findings=tuple(
-            NodeFinding(severity=item.severity, code=item.code, message=item.message, remedy=item.remedy)
-            for item in view.findings
-        ),
-        pods=count.pods,
-        policies=count.policies,
-        groups=count.groups,
+        source=source.name,
+        source_since=timestamp(source.since),
+        watches=tuple(Watch(**item._asdict()) for item in source.watches),
+        findings=tuple(view.findings()),
+        **programmed(view)._asdict(),
         binding=view.binding,
-        links=PodLinks(**view.attachments._asdict()),
-        last_change=None
-        if change is None
-        else Moment(
-            at=timestamp(change.at),
-            what=f"{change.record.kind} {change.record.namespace}/{change.record.name} {change.record.type.lower()}"
-            f", in the kernel after {change.record.seconds * 1000:.1f} ms",
-        ),
-        last_error=None if error is None else Moment(at=timestamp(error.at), what=error.text),
-        dropped=None
-        if dropped is None
-        else DroppedPackets(
-            egress=dropped.egress,
-            ingress=dropped.ingress,
-            held=dropped.held,
-            cut=dropped.cut,
-            stray=dropped.stray,
-        ),
+        links=view.links(),
+        last_change=view.latest.change,
+        last_error=view.latest.error,
+        dropped=None if dropped is None else dropped.summary,
     )
-
-
-def timestamp(seconds: float) -> str:
-    """Return seconds since the epoch as RFC 3339 writes them, in UTC and whole."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

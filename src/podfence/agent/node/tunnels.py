@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from podfence.netlink.messages import attributes
+from podfence.netlink.messages import contents
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -61,7 +61,7 @@ def tunnels(links: Iterable[Link]) -> Tunnels:
 
 
 def _ports(link: Link) -> Iterator[int]:
-    options = {number: link.options[a:b] for number, a, b in attributes(link.options, 0, len(link.options))}
+    options = contents(link.options, 0, len(link.options))
     if link.kind in _PORTS:
         number, default = _PORTS[link.kind]
         yield int.from_bytes(options.get(number, b""), "big") or default

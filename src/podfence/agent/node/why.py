@@ -18,14 +18,13 @@ from podfence.analysis.check import check
 from podfence.analysis.parsing import parse_endpoint
 from podfence.analysis.ports import parse_port
 from podfence.cluster.members import display_name
-from podfence.dataplane.program import ICMP_OPTION
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, Ruleset, address_text, read_back
 from podfence.dataplane.tracing import differences, frame_differences
 from podfence.dataplane.verdicts import rule_chain
 from podfence.errors import EndpointError, PodfenceError
 from podfence.nft.errors import NotFoundError
 from podfence.policy.ends import AddressEnd, NodeEnd, PodEnd
-from podfence.policy.verdict import Direction
+from podfence.policy.verdict import Direction, policy_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from podfence.agent.node.judging import Asked, JudgedEnd
     from podfence.agent.node.view import View
     from podfence.dataplane.enforcer import Enforcer
-    from podfence.dataplane.program import RuleName
-    from podfence.kube.objects import Key
     from podfence.nft.runner import Runner
     from podfence.policy.ends import End
     from podfence.policy.verdict import Verdict
@@ -212,30 +209,20 @@ def _side(item: JudgedEnd, ports: PortSet, counters: Mapping[str, int]) -> Judge
         pod=display_name(item.end.member.key),
         address=address_text(item.address),
         chain=item.side.chain,
-        policies=tuple(map(_policy, key.policies)) if key else (),
+        policies=tuple(policy_text(*policy) for policy in key.policies) if key else (),
         engine=str(item.certain),
         program=str(item.side.admitted & ports),
         rules=tuple(
             RuleCount(
-                rule=_rule(rule),
+                rule=str(rule),
                 ports=str(admitted & ports),
-                packets=counters.get(rule_chain(item.direction, rule)),
+                packets=counters.get(rule_chain(rule)),
             )
             for admitted, rule in item.side.rules
             if admitted & ports
         ),
         denied_packets=counters.get(f"deny_{item.side.chain}") if key else None,
     )
-
-
-def _policy(key: Key) -> str:
-    return f"{key.kind} {key.namespace}/{key.name}"
-
-
-def _rule(rule: RuleName) -> str:
-    if rule == ICMP_OPTION:
-        return "option icmp=allowed"
-    return f"NetworkPolicy {rule.namespace}/{rule.policy} rule {rule.rule + 1}"
 
 
 def _address(end: End) -> int:

@@ -52,7 +52,7 @@ _EXITS = """
 def command(*, form: str, colour: When, socket: Path) -> int:
     """Show what the agent of this node enforces, where its objects come from, and what is wrong."""
     from podfence.agent.node.answer import AgentStatus
-    from podfence.agent.node.asking import ask
+    from podfence.agent.node.client import ask
 
     status = ask(socket, "status", AgentStatus)
     outputs.write_as("AgentStatus", form, status, colour)

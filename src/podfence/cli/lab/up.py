@@ -68,7 +68,7 @@ def command(
 
     The lab runs in the background until `podfence lab down`.
     """
-    from podfence.dataplane.compiler import check_options
+    from podfence.dataplane.enforceable import check_options
     from podfence.lab.client import Client
     from podfence.policy.options import Options
 

@@ -1,21 +1,61 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The way to one cluster as one immutable value: the server, how it is known, and who asks."""
+"""The way to one cluster as one immutable value: the server, how it is known, and who asks; and what was asked for."""
 
 from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from urllib.parse import quote
 
-from podfence.kube.access.secret import Secret
-
 if TYPE_CHECKING:
-    from podfence.kube.access.address import Server
-    from podfence.kube.access.proxy import Proxy
+    from podfence.kube.access.address import Proxy, Server
+
+T_co = TypeVar("T_co", covariant=True)
 
 # What may stand in the name of a header; client-go escapes everything else, and % itself.
 _HEADER_NAME: Final = "!#$&'*+-.^_`|~"
+
+
+class Secret(Generic[T_co]):
+    """A value that is taken out by name only: its text, also inside of other values, does not show it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: T_co) -> None:
+        self._value = value
+
+    def reveal(self) -> T_co:
+        """Return the value; what it is put into has to be kept from people's eyes too."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(...)"
+
+    def __eq__(self, other: object) -> bool:
+        return self._value == other.reveal() if isinstance(other, Secret) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What somebody asked for on a command line; "" is what the kubeconfig says."""
+
+    kubeconfig: str = ""
+    context: str = ""
+    cluster: str = ""
+    user: str = ""
+    namespace: str = ""
+    impersonate: str = ""
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+
+    @property
+    def names_entries(self) -> bool:
+        """Whether anything was asked for that only a kubeconfig has."""
+        return bool(self.context or self.cluster or self.user)
 
 
 @dataclass(frozen=True, slots=True)

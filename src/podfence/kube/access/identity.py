@@ -7,14 +7,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from podfence.kube.access.access import PairSource, Plugin, basic
-from podfence.kube.access.config import contents, decode_data, set_twice
-from podfence.kube.access.secret import Secret
+from podfence.kube.access.access import PairSource, Plugin, Secret, basic
+from podfence.kube.access.kubeconfig import contents, decode_data, set_twice
 from podfence.kube.validation.findings import go_quote
 
 if TYPE_CHECKING:
     from podfence.kube.access import wire
-    from podfence.kube.access.config import Entry
+    from podfence.kube.access.kubeconfig import Entry
     from podfence.kube.findings import Finding
 
 _V1BETA1: Final = "client.authentication.k8s.io/v1beta1"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
+from podfence.errors import reason_of
 from podfence.kube.live.errors import ApiError, ApiTimeoutError, UnreachableError
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ class Translator:
     """Turns errors of the network, of TLS and of HTTP on the way to one server into ApiErrors."""
 
     def __init__(self, access: Access, timeout: float | None) -> None:
-        """Take the way that is described, and how long a request may take, in seconds."""
         self._access = access
         self._timeout = timeout
 
@@ -83,8 +83,7 @@ class Translator:
         if isinstance(cause, ConnectionRefusedError):
             return "connection refused (is the server up, and this its address?)"
         if isinstance(cause, OSError):
-            text = cause.strerror or str(cause) or "the connection broke"
-            return text[:1].lower() + text[1:]
+            return reason_of(cause) or "the connection broke"
         if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError):
             return "the connection broke before the answer was complete"
         return str(error) or "the connection broke"

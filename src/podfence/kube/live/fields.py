@@ -3,17 +3,17 @@
 
 Less than `kube.wire` has for manifests, where everything that is written is checked too. A server has
 checked its objects, so most of each (managedFields, annotations, environment, conditions) is passed over without
-being built. What only newer servers know is passed over too; only inside of a policy's `spec` a field that is
-not known is refused, because it may change who can connect (semantics 9.8).
+being built. What only newer servers know is passed over too, such as the `status` of policies in 1.24 to 1.27; only
+inside of a policy's `spec` a field that is not known is refused, because it may change who can connect (semantics 9.8).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import msgspec
 
-from podfence.kube import wire, wire_cluster  # noqa: TC001  the annotations are read at run time
+from podfence.kube import wire  # noqa: TC001  the annotations are read at run time
 from podfence.kube.registry import KINDS, Need, needed
 from podfence.kube.wire import Fields, OwnerReference, Texts
 
@@ -67,7 +67,13 @@ class SubjectOnly(Fields):
     spec: Subject | None = None
 
 
-class Namespace(Fields):
+class Object(Fields):
+    """Any object, and what is read of the metadata of all kinds."""
+
+    metadata: Meta | None = None
+
+
+class Namespace(Object):
     """A Namespace."""
 
     metadata: NamespaceMeta | None = None
@@ -89,73 +95,32 @@ class PodSpec(Fields):
     node_name: str | None = None
 
 
-class Pod(Fields):
+class Pod(Object):
     """A Pod."""
 
-    metadata: Meta | None = None
     spec: PodSpec | None = None
     status: wire.PodStatus | None = None
 
 
-class Workload(Fields):
-    """A Deployment, StatefulSet, DaemonSet, ReplicaSet or Job."""
-
-    metadata: Meta | None = None
-    spec: wire.WorkloadSpec | None = None
+_OWN: Final[Mapping[str, type[Object]]] = {shape.__name__: shape for shape in (Namespace, Pod)}
+_HEAD: Final = frozenset(("api_version", "kind", "metadata"))
 
 
-class ReplicationController(Fields):
-    """A ReplicationController."""
-
-    metadata: Meta | None = None
-    spec: wire.ReplicationControllerSpec | None = None
-
-
-class CronJob(Fields):
-    """A CronJob."""
-
-    metadata: Meta | None = None
-    spec: wire.CronJobSpec | None = None
-
-
-class Service(Fields):
-    """A Service."""
-
-    metadata: Meta | None = None
-    spec: wire_cluster.ServiceSpec | None = None
-    status: wire_cluster.ServiceStatus | None = None
+def _shape(kind: str) -> type[Object]:
+    """Return what is decoded of a kind: the shape of manifests with less metadata, if it has no other here."""
+    if kind in _OWN:
+        return _OWN[kind]
+    written: Any = KINDS[kind].written
+    body = [
+        (field.name, field.type, msgspec.field(default=None, name=field.encode_name))
+        for field in msgspec.structs.fields(written)
+        if field.name not in _HEAD
+    ]
+    return cast("type[Object]", msgspec.defstruct(written.__name__, body, bases=(Object,), gc=False))
 
 
-class EndpointSlice(Fields):
-    """An EndpointSlice."""
-
-    metadata: Meta | None = None
-    endpoints: list[wire_cluster.Endpoint | None] | None = None
-    ports: list[wire_cluster.EndpointPort | None] | None = None
-
-
-class Node(Fields):
-    """A Node."""
-
-    metadata: Meta | None = None
-    spec: wire_cluster.NodeSpec | None = None
-    status: wire_cluster.NodeStatus | None = None
-
-
-class NetworkPolicy(Fields):
-    """A NetworkPolicy, with the strict `spec` of manifests; servers of 1.24 to 1.27 gave it a `status`."""
-
-    metadata: Meta | None = None
-    spec: wire.PolicySpec | None = None
-
-
-Written = Namespace | Pod | Workload | ReplicationController | CronJob | Service | EndpointSlice | Node | NetworkPolicy
-
-WRITTEN: Final[Mapping[str, type[Written]]] = {
-    name: next(shape for shape in get_args(Written) if shape.__name__ == KINDS[name].written.__name__)
-    for name in needed(Need.LIVE)
-}
-"""What is decoded of each kind: the shape here that has the name of the one in `kube.wire`."""
+WRITTEN: Final[Mapping[str, type[Object]]] = {kind: _shape(kind) for kind in needed(Need.LIVE)}
+"""What is decoded of each kind that is listed."""
 
 
 class ListMeta(msgspec.Struct, rename="camel", gc=False):
@@ -163,3 +128,10 @@ class ListMeta(msgspec.Struct, rename="camel", gc=False):
 
     resource_version: str | None = None
     continue_: str | None = msgspec.field(default=None, name="continue")
+
+
+class WatchEvent(msgspec.Struct):
+    """One event of a watch; an object is read when its type is known."""
+
+    type: str
+    object: msgspec.Raw

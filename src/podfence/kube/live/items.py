@@ -24,7 +24,7 @@ from podfence.kube.validation.findings import Findings
 from podfence.kube.validation.policy import check_policy
 
 if TYPE_CHECKING:
-    from podfence.kube.live.fields import Meta, Written
+    from podfence.kube.live.fields import Meta, Object
     from podfence.kube.live.resources import Resource
     from podfence.kube.source import Origin
 
@@ -85,7 +85,7 @@ class Reader:
         self._check = kind.check if resource.kind == "NetworkPolicy" else None
         is_old = legacy != "v1" and resource.api_version == LEGACY_POLICY
         self._reading = Reading(resource.kind, resource.api_version, lax=True, legacy=is_old)
-        self._items: msgspec.json.Decoder[Written] = msgspec.json.Decoder(written)
+        self._items: msgspec.json.Decoder[Object] = msgspec.json.Decoder(written)
         paged: Any = msgspec.defstruct("_Page", [("items", list[written] | None, None)], bases=(_Paged,))  # type: ignore[valid-type]
         self._pages: msgspec.json.Decoder[_Paged] = msgspec.json.Decoder(paged)
 
@@ -113,7 +113,7 @@ class Reader:
             raise UnreachableError(f"the answer is no list of {self._resource.plural}: {error}") from None
         return _page([self.item(piece) for piece in pieces.items or ()], pieces.metadata)
 
-    def _item(self, written: Written) -> Item:
+    def _item(self, written: Object) -> Item:
         meta = written.metadata
         if meta is None or not meta.name or (self._resource.namespaced and not meta.namespace):
             key, revision = self._key(None, None), ""

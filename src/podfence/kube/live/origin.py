@@ -46,4 +46,4 @@ LIVE: Final = Origin(_Live())
 
 def position(key: Key) -> Position:
     """Return what stands in front of a problem of a live object: its name."""
-    return Position(f"{key.kind} {key.namespace}/{key.name}" if key.namespace else f"{key.kind} {key.name}")
+    return Position(str(key))

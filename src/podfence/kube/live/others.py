@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from podfence.kube.findings import Code, Finding, Position, Severity
+from podfence.kube.findings import Severity, unreadable
 from podfence.kube.live.errors import ForbiddenError, NotFoundError
 from podfence.kube.live.resources import version_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from podfence.kube.findings import Finding
     from podfence.kube.live.session import Session
 
 KINDS: Final[Mapping[str, frozenset[str]]] = {
@@ -89,15 +90,9 @@ async def _count(session: Session, path: str, group: str, found: Counter[str], p
             continue
         except ForbiddenError:
             rule = f'{{apiGroups: ["{group}"], resources: ["{resource.name}"], verbs: ["list"]}}'
-            problems.append(
-                Finding(
-                    code=Code.UNREADABLE,
-                    severity=Severity.WARNING,
-                    position=Position(f"{resource.name}.{group}"),
-                    message="may not be listed, so the answer cannot say whether there are any that decide",
-                    remedy=f"grant it with a ClusterRole rule: {rule}",
-                )
-            )
+            message = "may not be listed, so the answer cannot say whether there are any that decide"
+            remedy = f"grant it with a ClusterRole rule: {rule}"
+            problems.append(unreadable(f"{resource.name}.{group}", message, remedy, severity=Severity.WARNING))
             continue
         count = len(answer.items or ()) + (answer.metadata.remaining_item_count or 0)
         if count:

@@ -9,6 +9,7 @@ import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from podfence.backoff import Backoff
 from podfence.errors import PodfenceError
 from podfence.kube.live import listing, watching
 from podfence.kube.live.errors import ExpiredError, ThrottledError
@@ -119,7 +120,7 @@ class Reflector:
         # Deletions that a server may repeat: revisions of what was deleted since the last bookmark.
         self._deleted: dict[Key, str] = {}
         self._revision = ""
-        self._failed = 0
+        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE, uniform)
         self.health = Health(resource.kind)
 
     async def run(self) -> None:
@@ -141,9 +142,7 @@ class Reflector:
 
     async def _wait(self, error: PodfenceError) -> None:
         self.health = self.health._replace(connected=False, error=str(error), failures=self.health.failures + 1)
-        longest = min(FIRST_PAUSE * 2**self._failed, LONGEST_PAUSE)
-        self._failed = min(self._failed + 1, 30)
-        seconds = self._uniform(longest / 2, longest)
+        seconds = self._backoff.failed()
         if isinstance(error, ThrottledError):
             seconds = max(seconds, error.retry_after)
         await self._pause(seconds)
@@ -189,11 +188,11 @@ class Reflector:
                 async for batch in changes:
                     self.health = self.health._replace(connected=True, error="")
                     if batch:
-                        self._failed = 0
+                        self._backoff.worked()
                         self._take(batch)
         finally:
             if self.health.connected and self._clock() - began >= _SOUND:
-                self._failed = 0
+                self._backoff.worked()
             self.health = self.health._replace(connected=False)
         if self._clock() - began < _SOUND:
             # A server that ends watches at once is not asked as fast as it answers.

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from podfence.backoff import Backoff
 from podfence.errors import InputError
 from podfence.kube.access.credentials import Credentials
-from podfence.kube.findings import Code, Finding, Position, Severity
+from podfence.kube.findings import Code, Finding, Severity, unreadable
 from podfence.kube.live import listing
 from podfence.kube.live.errors import ForbiddenError, NotFoundError, ThrottledError
 from podfence.kube.live.items import Reader
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
 
 _AT_ONCE: Final = 4
 _ATTEMPTS: Final = 5
-_PAUSE: Final = 0.2
+_FIRST_PAUSE: Final = 0.2
+_LONGEST_PAUSE: Final = 5.0
 
 
 def load_live(
@@ -143,6 +145,7 @@ class _Snapshot:
 
     async def _list(self, resource: Resource) -> list[KubeObject]:
         reader = Reader(resource, LIVE, self._legacy)
+        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         for attempt in range(_ATTEMPTS):
             objects: list[KubeObject] = []
             problems: list[Finding] = []
@@ -159,7 +162,7 @@ class _Snapshot:
             except ThrottledError as error:
                 if attempt == _ATTEMPTS - 1:
                     raise
-                await asyncio.sleep(max(error.retry_after, _PAUSE * 2**attempt))
+                await asyncio.sleep(max(error.retry_after, backoff.failed()))
                 continue
             break
         self._problems += problems
@@ -177,10 +180,6 @@ def _problems(item: Item) -> list[Finding]:
 
 
 def _not_permitted(resource: Resource) -> Finding:
-    return Finding(
-        code=Code.UNREADABLE,
-        severity=Severity.WARNING,
-        position=Position(resource.plural),
-        message="may not be listed, so the answer knows nothing of them",
-        remedy=f"grant it with a ClusterRole rule: {resource.permission}",
-    )
+    message = "may not be listed, so the answer knows nothing of them"
+    remedy = f"grant it with a ClusterRole rule: {resource.permission}"
+    return unreadable(resource.plural, message, remedy, severity=Severity.WARNING)

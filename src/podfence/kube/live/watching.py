@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from podfence.kube.live.errors import ApiError, UnreachableError, refused
-from podfence.kube.live.fields import Named
+from podfence.kube.live.fields import Named, WatchEvent
 from podfence.kube.live.items import Item
 
 if TYPE_CHECKING:
@@ -45,12 +45,7 @@ class GarbledError(UnreachableError):
     """A line of a watch is no event, so nothing after it can be believed."""
 
 
-class _Event(msgspec.Struct):
-    type: str
-    object: msgspec.Raw
-
-
-_EVENTS: Final = msgspec.json.Decoder(_Event)
+_EVENTS: Final = msgspec.json.Decoder(WatchEvent)
 _NAMES: Final = msgspec.json.Decoder(Named)
 
 

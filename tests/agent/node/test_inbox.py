@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from podfence.agent.node import source as module
-from podfence.agent.node.source import Beat, QueueSource
+from podfence.agent.node import inbox as module
+from podfence.agent.node.inbox import Beat, QueueSource
 from podfence.agent.source import Bookmark, SourceClosed, Synced
 
 

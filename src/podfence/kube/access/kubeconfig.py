@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One kubeconfig file: read as kubectl reads it, every wrong type and every broken base64 named with its place.
+"""Kubeconfigs: which files there are, each read as kubectl reads it, and several as one.
 
-What stands in a file is never quoted in a problem about it, because it may be a secret in the wrong place.
+Every wrong type and every broken base64 is named with its place. What stands in a file is never quoted in a problem
+about it, because it may be a secret in the wrong place. Files are merged as in client-go's tools/clientcmd/loader.go.
 """
 
 from __future__ import annotations
@@ -15,22 +16,26 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import msgspec
 
-from podfence.errors import InputError
+from podfence.errors import AccessError, InputError, reason_of
 from podfence.kube import yaml
 from podfence.kube.access import wire
-from podfence.kube.findings import Code, Finding, Position, Severity
+from podfence.kube.findings import Finding, Severity, unreadable
 from podfence.kube.source import Origin
 from podfence.kube.validation.findings import Findings, go_quote
 from podfence.kube.validation.shape import examine, found
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from podfence.kube.positions import SourceDocument
     from podfence.kube.source import Document, Path
 
 T = TypeVar("T")
 
+VARIABLE: Final = "KUBECONFIG"
+"""The variable that names the files, separated as in PATH."""
+
+_DEFAULT: Final = (".kube", "config")
 _KIND: Final = "Config"
 _VERSION: Final = "v1"
 _ONE_CHARACTER: Final = re.compile("'.'")
@@ -87,8 +92,7 @@ def read(name: str) -> File:
     except FileNotFoundError:
         raise
     except OSError as error:
-        message = f"cannot be read: {reason(error)}"
-        raise InputError([Finding(code=Code.UNREADABLE, position=Position(name), message=message)]) from None
+        raise InputError([unreadable(name, f"cannot be read: {reason_of(error)}")]) from None
     documents, problems = yaml.parse(data, name)
     errors = [_unquoted(problem) for problem in problems if problem.severity is Severity.ERROR]
     if errors:
@@ -138,19 +142,13 @@ def contents(entry: Entry[T], field: str, path: str, problems: list[Finding]) ->
     try:
         return FilePath(resolved).read_bytes()
     except OSError as error:
-        problems.append(entry.problem(f"{resolved} cannot be read: {reason(error)}", field))
+        problems.append(entry.problem(f"{resolved} cannot be read: {reason_of(error)}", field))
         return b""
 
 
 def set_twice(entry: Entry[T], field: str) -> Finding:
     """Return the error of naming a file and giving its data too."""
     return entry.problem(f"{field} and {field}-data are both set", field, remedy="remove one of the two")
-
-
-def reason(error: OSError) -> str:
-    """Return the system's word for an error, as a sentence's part."""
-    text = error.strerror or str(error)
-    return text[:1].lower() + text[1:]
 
 
 def _decode(document: SourceDocument) -> wire.Config:
@@ -244,3 +242,84 @@ def _unquoted(problem: Finding) -> Finding:
     if _QUOTED.search(_ONE_CHARACTER.sub("", message)):
         message = _QUOTED.sub("a text", message)
     return msgspec.structs.replace(problem, message=message)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where kubeconfigs are looked for: paths in their order, and in words who named them."""
+
+    paths: tuple[str, ...]
+    named_by: str
+    explicit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kubeconfig:
+    """Several files as one: of every name the entry of the first file that has it."""
+
+    files: tuple[File, ...]
+    current: str
+    clusters: Mapping[str, Entry[wire.Cluster]]
+    contexts: Mapping[str, Entry[wire.Context]]
+    users: Mapping[str, Entry[wire.User]]
+
+    @property
+    def names(self) -> str:
+        """The names of the files, for messages."""
+        return ", ".join(file.name for file in self.files)
+
+
+def places(kubeconfig: str, environ: Mapping[str, str]) -> Places:
+    """Return where to look: `kubeconfig` if given, else what KUBECONFIG names, else ``~/.kube/config``.
+
+    Empty names and repetitions in KUBECONFIG are left out. Without HOME there is no default.
+    """
+    if kubeconfig:
+        return Places((kubeconfig,), "--kubeconfig", explicit=True)
+    variable = environ.get(VARIABLE, "")
+    if variable:
+        return Places(tuple(dict.fromkeys(path for path in variable.split(os.pathsep) if path)), VARIABLE)
+    home = environ.get("HOME", "")
+    return Places((os.path.join(home, *_DEFAULT),) if home else (), "the default")  # noqa: PTH118  as shown
+
+
+def load(where: Places) -> Kubeconfig:
+    """Return the files of `where` as one; those that do not exist are skipped.
+
+    Raises AccessError if a file that was given explicitly does not exist, and InputError with what is
+    wrong with all the files together.
+    """
+    files: list[File] = []
+    problems: list[Finding] = []
+    for path in where.paths:
+        try:
+            files.append(read(path))
+        except FileNotFoundError:
+            if where.explicit:
+                raise AccessError(f"{path}: no such file (named by {where.named_by})") from None
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return merge(files)
+
+
+def merge(files: Sequence[File]) -> Kubeconfig:
+    """Return files as one: the first wins for each name, and the first that sets a current context.
+
+    An entry is taken whole: nothing is added to it from a later file's entry of the same name.
+    """
+    return Kubeconfig(
+        tuple(files),
+        next((file.current for file in files if file.current), ""),
+        _first(entry for file in files for entry in file.clusters),
+        _first(entry for file in files for entry in file.contexts),
+        _first(entry for file in files for entry in file.users),
+    )
+
+
+def _first(entries: Iterable[Entry[T]]) -> dict[str, Entry[T]]:
+    found: dict[str, Entry[T]] = {}
+    for entry in entries:
+        found.setdefault(entry.name, entry)
+    return found

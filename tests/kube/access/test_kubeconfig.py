@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from podfence.errors import InputError
-from podfence.kube.access import config
+from podfence.kube.access import kubeconfig
 from tests.kube.access.kubeconfigs import of
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ HIDDEN = "hunter2"
 def problems(path: Path, text: str) -> list[str]:
     path.write_text(text)
     with pytest.raises(InputError) as caught:
-        config.read(str(path))
+        kubeconfig.read(str(path))
     assert HIDDEN not in str(caught.value)
     return [str(problem).removeprefix(str(path)) for problem in caught.value.problems]
 
@@ -60,7 +60,7 @@ def test_base64_is_as_strict_as_go(tmp_path: Path, data: str) -> None:
 
 
 def test_line_breaks_in_base64_are_skipped() -> None:
-    assert config.decode_data("aG\r\nk=\n") == b"hi"
+    assert kubeconfig.decode_data("aG\r\nk=\n") == b"hi"
 
 
 def test_a_name_twice_in_a_file_is_an_error(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_name_twice_in_a_file_is_an_error(tmp_path: Path) -> None:
 )
 def test_a_file_may_be_empty(tmp_path: Path, text: str) -> None:
     (tmp_path / "config").write_text(text)
-    read = config.read(str(tmp_path / "config"))
+    read = kubeconfig.read(str(tmp_path / "config"))
     assert (read.current, read.clusters, read.contexts, read.users) == ("", (), (), ())
 
 
@@ -83,14 +83,14 @@ def test_unknown_fields_and_later_documents_are_ignored(tmp_path: Path) -> None:
     (tmp_path / "config").write_text(
         "current-context: a\nfuture: 1\nclusters: [{name: c, cluster: {server: s, new: {}}}]\n---\ncurrent-context: b\n"
     )
-    read = config.read(str(tmp_path / "config"))
+    read = kubeconfig.read(str(tmp_path / "config"))
     assert read.current == "a"
     assert read.clusters[0].value.server == "s"
 
 
 def test_a_folder_is_no_kubeconfig(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read: is a directory"):
-        config.read(str(tmp_path))
+        kubeconfig.read(str(tmp_path))
 
 
 def test_kubectls_own_form_is_read(tmp_path: Path) -> None:

@@ -78,7 +78,6 @@ class Beat:
     """
 
     def __init__(self, source: QueueSource, transactions: Callable[[], int]) -> None:
-        """Ask the source, and for how many transactions were carried out."""
         self._source = source
         self._transactions = transactions
         self._count = 0
