@@ -11,6 +11,7 @@ import pytest
 from podfence.api import Cluster
 from podfence.cli.question import exit_code
 from podfence.cluster.state import ClusterState
+from podfence.errors import EndpointError
 from podfence.kube.load import Loaded
 from podfence.kube.objects import (
     Backend,
@@ -448,6 +449,16 @@ def test_a_listing_depends_where_check_does_in_one_line_for_a_rule() -> None:
     assert [str(item.sources) + ": " + item.depends for item in answer] == [
         "lost/*, ingress/ctl: depends on the labels of the sources' namespaces"]  # fmt: skip
     assert [item.object for item in answer.unknown] == ["ingress", "lost"]
+
+
+@pytest.mark.parametrize(
+    ("piece", "name"), [(slices("db", "10.1.0.3"), "shop/db-1"), (UNNAMED, "shop/endpoint/10.1.0.3")]
+)
+def test_a_listing_of_a_service_says_to_ask_check_about_pods_that_were_not_read(
+    piece: EndpointSlice, name: str
+) -> None:
+    with pytest.raises(EndpointError, match=f"^{name} was not read, and list shows what was; ask `podfence check`"):
+        Cluster.from_objects([SHOP, FREE, DB, piece]).connectivity(destination="shop/svc/db")
 
 
 def test_a_closed_world_assumes_nothing_of_what_is_not_read_and_an_open_one_says_what() -> None:
