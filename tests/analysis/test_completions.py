@@ -42,6 +42,7 @@ from tests.twin.partial import SPACES, as_pods, partial_cluster
 from tests.twin.question import AddressEnd, Answer, PodEnd, Traffic
 from tests.twin.selectors import selects
 from tests.twin.twin import Twin
+from tests.twin.witnesses import Missed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +99,7 @@ def end_text(objects: list[KubeObject], end: End) -> str:
     return endpoint_text(end)
 
 
-def compared(seed: int, options: Options, seen: Counter[str]) -> None:
+def compared(seed: int, options: Options, seen: Counter[str], missed: Missed) -> None:
     objects = partial_cluster(seed)
     pods = as_pods(objects)
     cluster = Cluster.from_objects(objects, options)
@@ -109,7 +110,7 @@ def compared(seed: int, options: Options, seen: Counter[str]) -> None:
         verdict = cluster.check(end_text(objects, source), end_text(objects, destination), port_text(traffic))
         if verdict.decision == "depends" != wanted:
             # Two unknowns may exclude each other: the address of a known node and its being another one.
-            seen["without a witness"] += 1
+            missed.add(seed, verdict)
             continue
         assert verdict.decision == wanted, (seed, source, destination, traffic, str(verdict))
         seen.update([wanted, *(item.what for item in verdict.depends_on)])
@@ -118,12 +119,14 @@ def compared(seed: int, options: Options, seen: Counter[str]) -> None:
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_a_verdict_is_that_of_every_completion(batch: int) -> None:
     seen: Counter[str] = Counter()
+    missed = Missed()
     for seed in range(batch, SEEDS, BATCHES):
         families = ("ipv4", "ipv4", "dual")[seed % 3]
-        compared(seed, Options.parse([f"pod-families={families}"]), seen)
+        compared(seed, Options.parse([f"pod-families={families}"]), seen, missed)
 
     assert seen["depends"] * 50 > seen.total(), "little is unknown, and so little is tried"
-    assert seen["without a witness"] * 20 <= seen["depends"]
+    assert len(missed) * 20 <= seen["depends"], missed.tell()
+    missed.tell()
 
 
 def by_name(item: KubeObject) -> KubeObject:

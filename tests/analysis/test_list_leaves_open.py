@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections import defaultdict
+from collections import Counter, defaultdict
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 from hypothesis import given
@@ -19,7 +20,8 @@ from podfence.kube.omissions import Gap
 from podfence.policy.extent import extent
 from podfence.sets.ports import OTHER_POINT, PortSet, point
 from tests.twin import boundaries, strategies
-from tests.twin.effort import tried
+from tests.twin.effort import part, tried
+from tests.twin.partial import partial_cluster
 from tests.twin.question import PodEnd
 from tests.twin.twin import Twin
 
@@ -134,3 +136,21 @@ def test_what_is_open_towards_the_outside_is_listed_as_open(
             ]
             for at in asked(objects):
                 assert word(lines, at) == expected(low, high, at), (member.name, text, at)
+
+
+def test_a_part_of_a_cluster_is_listed_as_open_where_single_connections_are() -> None:
+    """Most of its namespaces have labels that nobody knows, and rules ask for them with every operator."""
+    seen: Counter[str] = Counter()
+    for seed in range(part(300)):
+        cluster = Cluster.from_objects(partial_cluster(seed))
+        found: dict[tuple[str, str], list[PodConnection]] = defaultdict(list)
+        for item in cluster.pod_connections():
+            found[item.source, item.destination].append(item)
+        members = [member for member in cluster.state.members.values() if not member.host]
+        for one, other in permutations(members, 2):
+            low, high = judged(cluster, one.name, other.name)
+            for at in (point("TCP", 80), point("TCP", 81), OTHER_POINT):
+                wanted = expected(low, high, at)
+                assert word(found[one.name, other.name], at) == wanted, (seed, one.name, other.name, at)
+                seen[wanted] += 1
+    assert seen["depends"] > 20, seen

@@ -11,6 +11,7 @@ import pytest
 from podfence.api import Cluster
 from podfence.cli.question import exit_code
 from podfence.cluster.state import ClusterState
+from podfence.errors import EndpointError
 from podfence.kube.load import Loaded
 from podfence.kube.objects import (
     Backend,
@@ -252,6 +253,14 @@ def outside(node: str) -> EndpointSlice:
     return msgspec.structs.replace(beside(node, "any"), backends=(Backend(("203.0.113.9",), node=node),))
 
 
+def both_places() -> EndpointSlice:
+    return msgspec.structs.replace(beside("", "any"), backends=(Backend(("203.0.113.9",)), Backend(("172.18.0.1",))))
+
+
+def svc_at(address: str) -> Service:
+    return msgspec.structs.replace(svc("web", {"app": "web"}), external_addresses=(address,))
+
+
 UNNAMED = beside("")
 OF_DB, OF_ANY = "the backends of Service shop/db", "the backends of Service shop/any"
 DB, ANY = svc("db", {"app": "db"}), svc("any", None)
@@ -318,6 +327,9 @@ SERVICES: list[Row] = [
     ("an endpoint outside beside another node, from a pod of the node, Local", [SHOP, N1, WEB, LOCAL, outside("n2")], "shop/web", "node:n1", "30080", "", "allowed", ""),
     ("a pod that was not read beside the node, Local", [SHOP, N1, msgspec.structs.replace(LOCAL, selector={"app": "db"}), beside("n1", "any")], "203.0.113.7", "node:n1", "30080", "", "allowed", ""),
     ("a pod that was not read beside another node, Local", [SHOP, N1, msgspec.structs.replace(LOCAL, selector={"app": "db"}), beside("n2", "any")], "203.0.113.7", "node:n1", "30080", "", "denied", ""),
+    ("an external address that leads a pod without a node to itself", [SHOP, FLOATING, svc_at("198.51.100.9"), DENY], "shop/web", "198.51.100.9", "80", "", "allowed", ""),
+    ("an external address that leads a workload without nodes to its pods", [SHOP, of("web"), svc_at("198.51.100.9"), DENY], "shop/deploy/web", "198.51.100.9", "80", "", "denied", ""),
+    ("endpoints beside no node and on the node, from a pod without a node, Local", [SHOP, N1, FLOATING, LOCAL, both_places()], "shop/web", "node:n1", "30080", "", "allowed", ""),
     ("an address in a Service range as the source", [SHOP, FREE, policy("p", ingress=[rule(block("10.96.0.5/32"))])], "10.96.0.5", "shop/web", "443", "", "allowed", ""),
 ]  # fmt: skip
 
@@ -437,6 +449,16 @@ def test_a_listing_depends_where_check_does_in_one_line_for_a_rule() -> None:
     assert [str(item.sources) + ": " + item.depends for item in answer] == [
         "lost/*, ingress/ctl: depends on the labels of the sources' namespaces"]  # fmt: skip
     assert [item.object for item in answer.unknown] == ["ingress", "lost"]
+
+
+@pytest.mark.parametrize(
+    ("piece", "name"), [(slices("db", "10.1.0.3"), "shop/db-1"), (UNNAMED, "shop/endpoint/10.1.0.3")]
+)
+def test_a_listing_of_a_service_says_to_ask_check_about_pods_that_were_not_read(
+    piece: EndpointSlice, name: str
+) -> None:
+    with pytest.raises(EndpointError, match=f"^{name} was not read, and list shows what was; ask `podfence check`"):
+        Cluster.from_objects([SHOP, FREE, DB, piece]).connectivity(destination="shop/svc/db")
 
 
 def test_a_closed_world_assumes_nothing_of_what_is_not_read_and_an_open_one_says_what() -> None:

@@ -144,44 +144,49 @@ def _questions(
         }
         if not is_complete(service, there):
             continue
-        backends = _Backends.of(service, there)
+        unread = _unread(service, there)
+        beside = _is_beside_a_node(service, there)
         for source in ends:
             # Whether it reaches itself is another question (7.2, 13.7).
-            if not source.is_workload and backends.unread.isdisjoint(source.addresses):
-                yield from _to_service(service, backends, source, ends, families)
+            if not source.is_workload and unread.isdisjoint(source.addresses):
+                yield from _to_service(service, source, ends, beside=beside, families=families)
 
 
-class _Backends(NamedTuple):
-    """The endpoints that are written of a Service: all, and those that the part does not have."""
+def _unread(service: Service, there: Sequence[KubeObject]) -> frozenset[str]:
+    """Return the addresses of the backends of a Service that the part does not have."""
+    slices = [item for item in there if isinstance(item, EndpointSlice) and item.name.endswith(BEHIND)]
+    own = [item for item in slices if (item.namespace, item.service) == (service.namespace, service.name)]
+    return frozenset(text for item in own for one in item.backends for text in one.addresses)
 
-    read: frozenset[str]
-    unread: frozenset[str]
 
-    @classmethod
-    def of(cls, service: Service, there: Sequence[KubeObject]) -> _Backends:
-        found: dict[bool, set[str]] = {True: set(), False: set()}
-        for item in there:
-            if isinstance(item, EndpointSlice) and (item.namespace, item.service) == (service.namespace, service.name):
-                found[item.name.endswith(BEHIND)].update(text for one in item.backends for text in one.addresses)
-        return cls(frozenset(found[False]), frozenset(found[True]))
+def _is_beside_a_node(service: Service, there: Sequence[KubeObject]) -> bool:
+    """Return whether an endpoint of a Service names a node, and has the address of no pod and no node."""
+    owned = {text for item in there if isinstance(item, Pod | Node) for text in item.addresses}
+    return any(
+        backend.node and owned.isdisjoint(backend.addresses)
+        for item in there
+        if isinstance(item, EndpointSlice) and (item.namespace, item.service) == (service.namespace, service.name)
+        for backend in item.backends
+    )
 
 
 def _to_service(
     service: Service,
-    backends: _Backends,
     source: _End,
     ends: Sequence[_End],
+    *,
+    beside: bool,
     families: Mapping[tuple[str, int], frozenset[Family]],
 ) -> Iterator[_Question]:
     nodes = [end for end in ends if end.is_node]
-    at_node = any(text in backends.read | backends.unread for end in ends if not end.is_pod for text in end.addresses)
+    at_nodes = service.external_traffic_policy == "Cluster" or not beside
     for port in service.ports:
         kind, answering = port.protocol.lower(), families.get((port.protocol, port.port), frozenset())
         if service.addresses and source.in_cluster:
             name = f"{service.namespace}/svc/{service.name}"
             yield _Question(source, name, kind, port.port, service.addresses, answering)
-        if at_node and service.external_traffic_policy == "Local":
-            # A slice does not say here whether that is an endpoint of the node.
+        if not at_nodes:
+            # What is outside here answers by another way than by the node that it is said to be beside.
             continue
         for text in service.external_addresses if source.in_cluster and not source.is_node else ():
             yield _Question(source, text, kind, port.port, (text,), answering)

@@ -27,6 +27,7 @@ from podfence.kube.objects import (
 from .addresses import parse_address
 from .boundaries import rules
 from .completions import BORN_WITH, FRESH_NODE, address_kinds, label_values, pod_values, single_addresses
+from .partial import HASH, KEYS
 from .twin import ASSUMED_FAMILIES, NAME_LABEL
 
 if TYPE_CHECKING:
@@ -71,9 +72,13 @@ class Drawing:
         named = {backend.node for item in slices for backend in item.backends}
         known = sorted({*self.nodes, *(pod.template.node for pod in self.pods), *named} - {""})
         self.places = [*(known or [LONE_NODE]), FRESH_NODE]
-        self.taken = {parse_address(text) for text in asked} | set(single_addresses(objects)) | set(_known(objects))
+        self.singles = sorted({str(address) for address in single_addresses(objects)})
+        known_addresses = {*map(parse_address, asked), *_known(objects)}
+        self.taken = {*map(parse_address, self.singles), *known_addresses}
         blocks = [peer.ip_block for rule in rules(objects) for peer in rule.peers if peer.ip_block is not None]
         self.kinds = {family: address_kinds(family, blocks, self.taken) for family in self.families}
+        # A node may have one that a policy names alone (13.6).
+        self.node_kinds = {family: address_kinds(family, blocks, known_addresses) for family in self.families}
 
     def draw(self, random: Random) -> list[KubeObject]:
         """Return the objects of a completion."""
@@ -132,7 +137,7 @@ class _Completion:
 
     def node(self, name: str) -> Node:
         known = self.drawing.nodes.get(name, Node(name=name, labels={}))
-        return known if known.addresses else msgspec.structs.replace(known, addresses=self.addresses())
+        return known if known.addresses else msgspec.structs.replace(known, addresses=self.addresses(of_node=True))
 
     def pod(self, pod: Pod) -> Pod:
         random, template = self.random, pod.template
@@ -146,10 +151,10 @@ class _Completion:
             pod, addresses=known, template=msgspec.structs.replace(template, labels=labels, node=node)
         )
 
-    def addresses(self) -> tuple[str, ...]:
+    def addresses(self, *, of_node: bool = False) -> tuple[str, ...]:
         """Return addresses that nobody has, of each family that is assumed."""
         found = []
-        for kinds in self.drawing.kinds.values():
+        for kinds in (self.drawing.node_kinds if of_node else self.drawing.kinds).values():
             free = [several for kind in kinds if (several := [item for item in kind if item not in self.given])]
             address = self.random.choice(self.random.choice(free))
             self.given.add(address)
@@ -191,7 +196,7 @@ class _Completion:
 
     def backend(self, service: Service, selector: Labels, known: tuple[str, ...] = (), node: str = "") -> Pod:
         random = self.random
-        others = {key: random.choice(("x", "y", "z")) for key in ("a", "b") if random.random() < 0.5}
+        others = {key: random.choice(("x", "y", "z")) for key in (*KEYS, HASH) if random.random() < 0.5}
         ports = (ContainerPort(random.choice(NUMBERS["TCP"]), "TCP", "http"),)
         at = node or random.choice(self.drawing.places)
         template = PodTemplate(labels={**others, **selector}, ports=ports, node=at)
@@ -202,7 +207,7 @@ class _Completion:
         """Yield an endpoint: a pod that was read or another one, a node, or somebody outside."""
         random = self.random
         texts = [text for item in objects if isinstance(item, Pod | Node) for text in item.addresses]
-        address = random.choice((*texts, OUTSIDE))
+        address = random.choice((*texts, OUTSIDE, *self.drawing.singles))
         kind = random.random()
         if kind < 0.25:
             address = random.choice(self.addresses())

@@ -101,7 +101,7 @@ def _slice(random: Random, service: Service, pods: Sequence[Pod]) -> EndpointSli
     known = [Backend(pod.addresses, pod.name, node=pod.template.node) for pod in pods if pod.addresses]
     # What a Service with a selector leads to are pods; who has the address of a node is known by that.
     texts = BACKENDS if service.selector is None else ("172.18.0.1", f"10.0.7.{service.name[1:]}")
-    others = [Backend((text,), node=random.choice(("", *NODES))) for text in texts]
+    others = [Backend((text,), node="n1" if text in NODES["n1"] else random.choice(("", *NODES))) for text in texts]
     named = f"10.0.8.{service.name[1:]}", f"{UNREAD}-{service.name}"
     others.append(Backend(named[:1], named[1], node=random.choice(("", *NODES))))
     several = (*known, *random.sample(others, 3))

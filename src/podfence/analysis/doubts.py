@@ -184,10 +184,11 @@ class Doubts:
         """Return the direction in which alone a pair of classes is open, if its bounds are reached; None if not.
 
         There the rules that may admit it ask for labels of the other end's namespace. Each of them can hold by itself,
-        if it asks once for each label, and without labels none holds, if each asks for one that is there.
+        if it asks once for each label, and without labels none holds, if each asks for one that is there. Rules of
+        cluster-wide policies may deny, and so are asked about one by one.
         """
         found: set[Direction] = set()
-        if self._options or (self.unsure >> source | self.unsure >> destination) & 1:
+        if self._view.engine.clusterwide or self._options or (self.unsure >> source | self.unsure >> destination) & 1:
             return None
         for way, subject, peer in (
             (Direction.EGRESS, source, destination),

@@ -169,7 +169,7 @@ def _unbacked(
 ) -> list[Part]:
     """Judge a Service on what may be behind it, and as one behind which there is nothing (semantics 13.7)."""
     found: list[Part] = []
-    for pair, ports, why, _ in steps:
+    for pair, ports, why, *_ in steps:
         if why:
             found.append(Part(pair, ports, Decision.DENIED, (why, "7.16")))
         elif isinstance(pair.source, PodEnd) or isinstance(pair.destination, PodEnd):
@@ -277,15 +277,15 @@ def _led(engine: Engine, source: Endpoint, destination: Endpoint, route: Route) 
 
 
 def _met(engine: Engine, source: Endpoint, route: Route, entry: Entry) -> list[Step]:
-    """Return what a connection to a node may become; it misses no pod if there is one that it surely meets."""
+    """Return what a connection to a node may become; it misses no pod where there is one that it meets."""
     found: list[Step] = []
     for target in route.targets:
         with suppress(NoCommonFamilyError):
             for pair in pairs(engine, source, target.endpoint):
                 through = _through_service(pair, target)
                 found += arrivals(engine, through, target.ports, entry, route.ports, target.node)
-    met = {step.pair.family for step in found if not step.missed and not step.pair.matter}
-    return [step for step in found if not (step.missed and step.pair.family in met)]
+    met = {(step.pair.family, step.start) for step in found if step.is_placed and not step.missed}
+    return [step for step in found if not (step.missed and (step.pair.family, step.start) in met)]
 
 
 # Named ports

@@ -46,13 +46,16 @@ class Entry:
 class Step(NamedTuple):
     """A connection on its way, with the ports that it is sent to; `why` it does not arrive, "" if it does.
 
-    It is `missed` by a pod that does not run where the node leads to its own pods only.
+    It is `missed` by a pod that does not run where the node leads to its own pods only. It starts at the node `start`,
+    and whether its pod runs where it is said to is known if it `is_placed`.
     """
 
     pair: Pair
     ports: PortSet
     why: str = ""
     missed: bool = False
+    start: str = ""
+    is_placed: bool = True
 
 
 class _Places(NamedTuple):
@@ -76,7 +79,11 @@ def arrivals(
         step = _arrival(engine, pair, ports, entry, asked, place)
         several = len(places) > 1
         variant = _where(pair, place) if several else ""
-        yield step._replace(pair=replace(step.pair, matter=matter if several else (), variant=variant))
+        yield step._replace(
+            pair=replace(step.pair, matter=matter if several else (), variant=variant),
+            start=place.source,
+            is_placed=not _is_unplaced(pair.destination),
+        )
 
 
 def _unplaced(pair: Pair, entry: Entry) -> Iterator[str]:
@@ -124,10 +131,19 @@ def _places(pair: Pair, entry: Entry, beside: str, *, is_open: bool) -> Iterator
             yield _Places(where, "")
         elif entry.host_port and _is_everywhere(end):
             yield _Places(where, near)
+        elif _is_one_pod(source, end):
+            yield _Places(where, where)
         elif is_open:
             yield from (_Places(where, name) for name in dict.fromkeys((near, where or _ELSEWHERE, _ELSEWHERE)))
         else:
             yield _Places(where, _ELSEWHERE)
+
+
+def _is_one_pod(one: End, other: End) -> bool:
+    """Return whether both ends are one and the same pod, which runs on one node."""
+    if not (isinstance(one, PodEnd) and isinstance(other, PodEnd)):
+        return False
+    return one.member.key == other.member.key and one.member.pod is not None
 
 
 def _is_everywhere(end: End) -> bool:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, PodsEndpoint, ServiceEndpoint, address_end
 from podfence.cluster.members import Member, display_name
-from podfence.cluster.services import ENDPOINT, backends, selected, target_number
+from podfence.cluster.services import backends, selected, target_number
 from podfence.errors import EndpointError
 from podfence.kube.objects import Key
 from podfence.policy.ends import NodeEnd
@@ -84,8 +84,7 @@ def _unread_pod(destination: ServiceEndpoint, backend: ServiceBackend) -> PodsEn
     if key is None or backend.address is None:
         return None
     member = Member(key, None, destination.service.selector or {}, (), (backend.address,), node=backend.node)
-    name = f"a pod of {destination.name} ({key.name})" if key.kind == ENDPOINT else display_name(key)
-    return PodsEndpoint(name, (member,), hypothetical=True)
+    return PodsEndpoint(display_name(key), (member,), hypothetical=True)
 
 
 def translation(state: ClusterState, destination: ServiceEndpoint, port: PortQuestion) -> str:
