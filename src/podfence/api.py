@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from podfence.analysis.answers import Connectivity, Matrix, PodConnection
     from podfence.analysis.asked import ListQuestion
+    from podfence.analysis.diff.answer import Difference
     from podfence.analysis.mending import Mended
     from podfence.analysis.overview import Overview
     from podfence.cluster.state import Event
@@ -331,3 +332,18 @@ def load_live(
     return Cluster(
         ClusterState(loaded.objects), options, loaded.warnings, loaded.ignored, access.namespace, closed=loaded.listed
     )
+
+
+def diff(
+    old: Cluster,
+    new: Cluster,
+    *,
+    names: tuple[str, str] = ("old", "new"),
+    progress: Callable[[float, int], None] | None = None,
+) -> Difference:
+    """Return what a change opens and closes: how the connections of `new` differ from those of `old`, and why.
+
+    Workloads are compared by namespace, kind and name. `names` are what the sides are called in the answer.
+    `progress` is told what is done and how much there is to do.
+    """
+    raise NotImplementedError
