@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from podfence.analysis.check import check
@@ -252,30 +253,40 @@ def load(
     keep_going: bool = False,
     namespace: str = "",
     stdin: BinaryIO | None = None,
+    base: str = "",
     options: Options | None = None,
     progress: Callable[[float, int], None] | None = None,
 ) -> Cluster:
     """Return the cluster that manifests describe.
 
     `paths` are files, folders (with `recursive` for their subfolders) or ``-`` for `stdin`; `kustomize` are folders
-    and `charts` charts to render. What folders hold besides manifests is left out, as `Cluster.notes` say; `exclude`
+    and `charts` charts to render. Each may be ``git:REV:PATH``, a path in a commit of the repository of the working
+    directory, or ``git:REV``, this directory there. ``git:merge-base`` is where HEAD has left the branch `base`, the
+    usual one if that is "". What folders hold besides manifests is left out, as `Cluster.notes` say; `exclude`
     are patterns, as gitignore reads them in each folder, of what else to leave out, and `keep_going` leaves out what
     is refused. Objects that name no namespace are in `namespace`, where bare names are looked up too; "" is
     ``default``.
 
     Raises InputError with every problem if anything was refused, and MissingProgramError for a program that is needed
-    to render and is not there.
+    to render and is not there, and GitError for a revision that cannot be read.
     """
     from podfence.kube.collection import uncollected
     from podfence.kube.folders import Exclusion
     from podfence.kube.load import load as load_objects
 
     options = options or Options()
-    loaded = load_objects(
-        [os.fspath(path) for path in paths],
+    files = [os.fspath(path) for path in paths]
+    folders = [kustomize] if isinstance(kustomize, str) else kustomize
+    read: Callable[..., Loaded] = load_objects
+    if any(path.startswith("git:") for path in (*files, *folders, *(chart.path for chart in charts))):
+        from podfence.kube import revisions
+
+        read = partial(revisions.load, base=base)
+    loaded = read(
+        files,
         recursive=recursive,
         stdin=stdin,
-        kustomize=[kustomize] if isinstance(kustomize, str) else kustomize,
+        kustomize=folders,
         charts=charts,
         exclude=[Exclusion((item,)) if isinstance(item, str) else item for item in exclude],
         keep_going=keep_going,

@@ -25,11 +25,11 @@ SIZE_LIMIT: Final = 256 * 1024 * 1024
 """The largest input that is read, in bytes."""
 
 STDIN: Final = "-"
+WILDCARDS: Final = frozenset("*?[")
 KUSTOMIZATIONS: Final = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 """The names that kustomize looks for."""
 
 _URL_STARTS: Final = ("http://", "https://")
-_WILDCARDS: Final = frozenset("*?[")
 # Pipes that the shell has opened for us, as in -f <(helm template .): reading them waits for no one new.
 _OPENED_PIPES: Final = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 _TOOLS: Final = frozenset({"node_modules"})
@@ -38,7 +38,9 @@ _TEMPLATES: Final = "templates"
 _CHART_FOLDERS: Final = (_TEMPLATES, "charts")
 _PACKED: Final = ".tgz"
 _POLICY: Final = b"NetworkPolicy"
-_IN_CHART: Final = (*EXTENSIONS, ".tpl", _PACKED)
+CANDIDATES: Final = (*EXTENSIONS, ".tpl", _PACKED)
+"""What the name of a file ends with that may be looked at in a folder, also in charts that are not rendered."""
+
 _TEMPLATE_SIZE: Final = 1024 * 1024
 # A chart has a megabyte at most where helm keeps it, and a packed one is looked at no further than this.
 _UNPACKED_SIZE: Final = 64 * 1024 * 1024
@@ -115,7 +117,7 @@ class Inputs:
     def _add_missing(self, path: str) -> None:
         if os.path.islink(path):  # noqa: PTH114  as typed
             self._refuse(path, f"the link points to {shown(os.readlink(path))}, which does not exist")  # noqa: PTH115  as typed
-        elif _WILDCARDS.isdisjoint(path):
+        elif WILDCARDS.isdisjoint(path):
             self._refuse(path, "no such file or folder")
         else:
             import glob  # noqa: PLC0415  seldom needed
@@ -157,6 +159,7 @@ class Inputs:
                 folder,
                 "no .json, .yaml or .yml file in this folder",
                 "its subfolders have some; add -R to read them" if deeper else "",
+                Code.NO_OBJECT,
             )
 
     def _walk(self, folder: str) -> Iterator[str]:
@@ -251,7 +254,7 @@ class Inputs:
         """Count a chart that is not rendered; its subcharts are part of it, also those that are packed."""
         self._leave(Reason.CHART, chart)
         parts = (os.path.join(chart, name) for name in _CHART_FOLDERS)  # noqa: PTH118
-        if any(may_hold_policy(_head(path)) for part in parts for path in _files(part, _IN_CHART)):
+        if any(may_hold_policy(_head(path)) for part in parts for path in _files(part, CANDIDATES)):
             remedy = f"--helm {shown(chart)} renders it"
             self.gaps.append(Gap(f"chart {shown(chart)} is not rendered and has policies", remedy))
 
@@ -313,9 +316,9 @@ class Inputs:
     def _leave(self, reason: Reason, path: str) -> None:
         self.left_out.append(LeftOut(reason, shown(path)))
 
-    def _refuse(self, path: str, message: str, remedy: str = "") -> None:
+    def _refuse(self, path: str, message: str, remedy: str = "", code: Code = Code.UNREADABLE) -> None:
         position = Position(shown(path))
-        self.problems.append(Finding(code=Code.UNREADABLE, position=position, message=message, remedy=remedy))
+        self.problems.append(Finding(code=code, position=position, message=message, remedy=remedy))
 
 
 def is_called_kustomization(item: Found) -> bool:

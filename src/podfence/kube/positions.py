@@ -98,6 +98,10 @@ class SourceDocument:
         """Give up the value, once objects are made of it: it is larger than they are, and nobody asks for it again."""
         self.value = None
 
+    def rename(self, name: str) -> None:
+        """Show the input under another name from now on."""
+        self._source.name = name
+
     @property
     def file(self) -> str:
         """The input's name as shown to people: a path as typed, or ``<stdin>``."""
