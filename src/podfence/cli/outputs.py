@@ -15,6 +15,7 @@ from podfence.report import formats
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from podfence.kube.findings import Finding
     from podfence.kube.omissions import Gap
     from podfence.report.style import Page, When
 
@@ -77,13 +78,18 @@ def write_as(
     colour: When,
     gaps: Sequence[Gap] = (),
     assumes: tuple[str, ...] = (),
+    findings: tuple[Finding, ...] = (),
+    title: str = "",
 ) -> None:
     """Write an answer of a kind in one of its formats to standard output.
 
-    Documents say what it `assumes`. With `gaps` it says first that it is incomplete; in CSV, where every line is data,
-    that is said beside it.
+    Documents say what it `assumes`, and formats for remarks say the `findings` of the input. With `gaps` it says first
+    that it is incomplete; in CSV, where every line is data, that is said beside it. `title` is that of a comment.
     """
-    if gaps and form not in _DOCUMENTS:
+    written_on = page(colour, gaps, assumes)
+    if form in formats.REMARKS:
+        written_on = written_on._replace(findings=findings, root=_from_root())
+    elif gaps and form not in _DOCUMENTS:
         from podfence.policy.verdict import first_place
 
         line = f"incomplete: {first_place([*map(str, gaps)])}{' (-v names all)' if len(gaps) > 1 else ''}"
@@ -93,7 +99,25 @@ def write_as(
             from podfence.report import columns
 
             write([columns.paragraph(line, width())])
-    write(formats.lines(kind, form, answer, page(colour, gaps, assumes)))
+    write(formats.lines(kind, form, answer, written_on._replace(title=title)))
+
+
+def write_remarks(form: str, findings: tuple[Finding, ...]) -> None:
+    """Write the findings that refuse the input, if the format has remarks."""
+    if form in formats.REMARKS:
+        write_as("Connectivity", form, None, "never", findings=findings)
+
+
+def _from_root() -> str:
+    """Return the path of the working directory from the root of its repository, "" if it is in none."""
+    here = place = os.getcwd()  # noqa: PTH109  a path is only compared
+    while not os.path.exists(os.path.join(place, ".git")):  # noqa: PTH110, PTH118
+        above = os.path.dirname(place)  # noqa: PTH120
+        if above == place:
+            return ""
+        place = above
+    found = os.path.relpath(here, place)
+    return "" if found == "." else found
 
 
 def write(lines: Iterable[str]) -> None:

@@ -80,7 +80,8 @@ class ConnectionChange(Value, frozen=True, kw_only=True):
     `family` limits the change to an address family. `incomplete` says where policies may lie that were not read and
     that could turn the answer (semantics 13.9). To undo any one of `causes` in NEW undoes the change, unless they are
     `joint`: then it takes all of them. `internet`: public addresses are among the ends. `cross_namespace`: sources and
-    destinations are pods of different namespaces.
+    destinations are pods of different namespaces. `allowed` is why a list of exceptions allows the change, "" if none
+    does.
     """
 
     change: ConnectionWord
@@ -96,6 +97,7 @@ class ConnectionChange(Value, frozen=True, kw_only=True):
     joint: bool = False
     internet: bool = False
     cross_namespace: bool = False
+    allowed: str = ""
 
 
 class AbsentChange(Value, frozen=True, kw_only=True):
@@ -110,6 +112,7 @@ class AbsentChange(Value, frozen=True, kw_only=True):
     after: str
     causes: tuple[Cause, ...] = ()
     joint: bool = False
+    allowed: str = ""
 
 
 class ObjectChange(Value, frozen=True, kw_only=True):
@@ -149,7 +152,8 @@ class Difference(Value, frozen=True, kw_only=True):
 
     `connections` are sets: each pair of ends, port and address family is in one change at most. `absent` is the same for peers
     of which neither side has any. `objects` are the objects that differ, and `gaps` the places where a policy may lie
-    that was not read. `notes` say what a reader should know of the two sides.
+    that was not read. `notes` say what a reader should know of the two sides. `fails` are the kinds of differences that
+    were asked to be refused, and that are here and not allowed.
     """
 
     old: Side
@@ -159,6 +163,13 @@ class Difference(Value, frozen=True, kw_only=True):
     objects: tuple[ObjectChange, ...] = ()
     gaps: tuple[GapChange, ...] = ()
     notes: tuple[str, ...] = ()
+    fails: tuple[str, ...] = ()
+
+    @property
+    def changes(self) -> tuple[ConnectionChange | AbsentChange, ...]:
+        """All changes of connections."""
+        found: list[ConnectionChange | AbsentChange] = [*self.connections]
+        return (*found, *self.absent)
 
     def __bool__(self) -> bool:
         """Return whether anything differs that matters: a connection, or how complete the answer is."""
@@ -168,4 +179,3 @@ class Difference(Value, frozen=True, kw_only=True):
     def only_text(self) -> bool:
         """Whether objects differ, and only in how they are written."""
         return not self and bool(self.objects) and all(item.change == "text" for item in self.objects)
-
