@@ -84,6 +84,11 @@ class Cluster:
         return self._engine.world.assumes()
 
     @property
+    def engine(self) -> Engine:
+        """What judges connections in the cluster."""
+        return self._engine
+
+    @property
     def model(self) -> Model:
         """The engine with its index of classes; built when the whole cluster is first asked about."""
         if self._model is None:
@@ -346,4 +351,7 @@ def diff(
     Workloads are compared by namespace, kind and name. `names` are what the sides are called in the answer.
     `progress` is told what is done and how much there is to do.
     """
-    raise NotImplementedError
+    from podfence.analysis.diff.difference import Compared, difference
+
+    one, other = (Compared(cluster.engine, name, cluster.gaps) for cluster, name in zip((old, new), names, strict=True))
+    return difference(old.model, one, other, progress)
