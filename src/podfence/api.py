@@ -76,6 +76,11 @@ class Cluster:
         self._model: Model | None = None
         self._notes: tuple[str, ...] | None = None
 
+    def name_gaps(self, name: Callable[[str], str]) -> None:
+        """Give gaps other texts, so that those of two clusters that are compared are the same where they are."""
+        self.gaps = tuple(gap._replace(what=name(gap.what), remedy=name(gap.remedy)) for gap in self.gaps)
+        self._engine.world = self._world()
+
     def _world(self) -> World:
         return World(self.state, self.options, self._opened, self.gaps)
 
@@ -83,6 +88,11 @@ class Cluster:
     def assumes(self) -> tuple[str, ...]:
         """What a firm answer takes for granted of what was not read, one sentence each (semantics 13.2)."""
         return self._engine.world.assumes()
+
+    @property
+    def engine(self) -> Engine:
+        """What judges connections in the cluster."""
+        return self._engine
 
     @property
     def model(self) -> Model:
@@ -357,4 +367,7 @@ def diff(
     Workloads are compared by namespace, kind and name. `names` are what the sides are called in the answer.
     `progress` is told what is done and how much there is to do.
     """
-    raise NotImplementedError
+    from podfence.analysis.diff.difference import Compared, difference
+
+    one, other = (Compared(cluster.engine, name, cluster.gaps) for cluster, name in zip((old, new), names, strict=True))
+    return difference(old.model, one, other, progress)

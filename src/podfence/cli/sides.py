@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
@@ -175,6 +177,9 @@ class Reader:
                 note(self._inputs, f"{side.text} has no object here: everything is new, or removed")
             empty = podfence.Cluster.from_objects((), self._options)
             clusters.append(cluster if isinstance(cluster, podfence.Cluster) else empty)
+        if old.root and new.root:
+            # What is unread on both sides has one name.
+            clusters[0].name_gaps(partial(_renamed, old, new))
         return clusters[0], clusters[1]
 
     def _side(self, side: Side, *, may_be_empty: bool) -> Cluster | RefusedError | None:
@@ -235,6 +240,11 @@ class Reader:
 
         base = side.path(self._folder) if self._folder and side.root != STDIN else ""
         return [Exclusion(self._inputs.exclude), Exclusion(self._inputs.config.exclude, base)]
+
+
+def _renamed(old: Side, new: Side, text: str) -> str:
+    """Return a text about files of OLD with the names that they would have in NEW."""
+    return re.sub(rf"(?<![\w./-]){re.escape(old.shown())}(?=[/ ]|$)/?", f"{new.shown()}/", text).replace("/ ", " ")
 
 
 def exists(side: Side, base: str) -> bool:

@@ -112,6 +112,11 @@ class SourceDocument:
         """The whole text of the input, of which this document may be a part."""
         return self._source.text
 
+    @property
+    def part(self) -> str:
+        """The text of the document alone."""
+        return self._source.text[self._start : self._end]
+
     def locate(self, path: Path) -> Position:
         """Return the position of the value at `path`, or of its nearest existing ancestor."""
         return self._source.position(self._start + self._find(path).start)

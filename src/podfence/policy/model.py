@@ -60,7 +60,7 @@ class Model:
         self._blocks_at: dict[int | None, tuple[AddressSet, ...]] = {}
         policies = [policy for name in state.namespaces for policy in self.engine.policies(name)]
         for policy in policies:
-            self.index.look_at(*_looked_at(policy))
+            self.index.look_at(*looked_at(policy))
         for member in state.members.values():
             if self._judged(member):
                 self.index.add(member)
@@ -182,10 +182,10 @@ class Model:
             for policy in gone:
                 self._note_subjects(policy, touched)
                 self._disuse(policy)
-                self.index.look_away(*_looked_at(policy))
+                self.index.look_away(*looked_at(policy))
             split: set[int] = set()
             for policy in come:
-                split |= self.index.look_at(*_looked_at(policy))
+                split |= self.index.look_at(*looked_at(policy))
             for number in split:
                 pod_class = self.index.classes.get(number)
                 pods.update(pod_class.members if pod_class else ())
@@ -227,7 +227,7 @@ def _uses(policy: CompiledPolicy) -> dict[Selection | AddressSet, _Use]:
     }
 
 
-def _looked_at(policy: CompiledPolicy) -> tuple[set[str], set[str], set[int]]:
+def looked_at(policy: CompiledPolicy) -> tuple[set[str], set[str], set[int]]:
     """Return the label keys, port names and address cuts that a policy looks at."""
     keys: set[str] = set(policy.subject.keys())
     names: set[str] = set()

@@ -49,9 +49,9 @@ class Cause(Value, frozen=True, kw_only=True):
     """A change of an object that changes connections: to undo it in NEW undoes them.
 
     `object` is a policy (``NetworkPolicy shop/db``), a workload as ends are written, or a namespace; it is empty where
-    it is the cluster as a whole. Rules have a `direction`, and count from 0: `old_rule` is the number in OLD, `new_rule`
-    that in NEW. `old` and `new` are the places of the rule, or else of the object, on the sides that have it. `text`
-    says it all in words.
+    it is the cluster as a whole. Rules have a `direction`, and count from 0: `old_rule` is the number in OLD and
+    `new_rule` that in NEW. `old` and `new` are the places of the rule, or else of the object, on the sides that have
+    it. `text` says it all in words.
     """
 
     effect: Effect
@@ -74,7 +74,7 @@ class ConnectionChange(Value, frozen=True, kw_only=True):
     `change`: ``opened`` connections are allowed in NEW and were denied in OLD, ``closed`` ones the other way round.
     Those that are ``unknown`` depend in NEW on what was not read, or on an option, and did not in OLD; those that are
     ``known`` did in OLD, and are allowed or denied in NEW. `before` and `after` say how each is: ``allowed``,
-    ``denied``, or ``depends on …``.
+    ``denied``, or ``depends on …``; or else ``does not exist``, where an end is not there.
 
     `ends`: ``added`` if an end is in NEW only, ``removed`` if one is in OLD only, so that there is nothing to compare.
     `family` limits the change to an address family. `incomplete` says where policies may lie that were not read and
@@ -110,6 +110,8 @@ class AbsentChange(Value, frozen=True, kw_only=True):
     connection: AbsentConnection
     before: str
     after: str
+    ends: Ends = "kept"
+    incomplete: str = ""
     causes: tuple[Cause, ...] = ()
     joint: bool = False
     allowed: str = ""
@@ -150,10 +152,10 @@ class GapChange(Value, frozen=True, kw_only=True):
 class Difference(Value, frozen=True, kw_only=True):
     """What a change of a cluster opens and closes.
 
-    `connections` are sets: each pair of ends, port and address family is in one change at most. `absent` is the same for peers
-    of which neither side has any. `objects` are the objects that differ, and `gaps` the places where a policy may lie
-    that was not read. `notes` say what a reader should know of the two sides. `fails` are the kinds of differences that
-    were asked to be refused, and that are here and not allowed.
+    `connections` are sets: each pair of ends, port and address family is in one change at most. `absent` is the same
+    for peers of which neither side has any. `objects` are the objects that differ, and `gaps` the places where a
+    policy may lie that was not read. `notes` say what a reader should know of the two sides. `fails` are
+    the kinds of differences that were asked to be refused, and that are here and not allowed.
     """
 
     old: Side
