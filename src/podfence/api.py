@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from podfence.kube.load import Loaded
     from podfence.kube.objects import KubeObject
     from podfence.kube.omissions import Gap
+    from podfence.kube.parsed import Parsed
     from podfence.kube.rendering import Chart
     from podfence.policy.model import Change
     from podfence.policy.verdict import Verdict
@@ -264,6 +265,7 @@ def load(
     namespace: str = "",
     stdin: BinaryIO | None = None,
     base: str = "",
+    parsed: Parsed | None = None,
     options: Options | None = None,
     progress: Callable[[float, int], None] | None = None,
 ) -> Cluster:
@@ -275,7 +277,7 @@ def load(
     usual one if that is "". What folders hold besides manifests is left out, as `Cluster.notes` say; `exclude`
     are patterns, as gitignore reads them in each folder, of what else to leave out, and `keep_going` leaves out what
     is refused. Objects that name no namespace are in `namespace`, where bare names are looked up too; "" is
-    ``default``.
+    ``default``. Of two inputs that are read with the same `parsed`, what is equal is parsed once.
 
     Raises InputError with every problem if anything was refused, and MissingProgramError for a program that is needed
     to render and is not there, and GitError for a revision that cannot be read.
@@ -303,6 +305,7 @@ def load(
         validation=cast("Validation", options.validation),
         legacy=options.legacy,
         namespace=namespace,
+        parsed=parsed,
         progress=progress,
     )
     with uncollected():

@@ -15,6 +15,7 @@ import pytest
 import podfence
 from podfence.errors import InputError, MissingProgramError
 from podfence.kube.git import GitError
+from podfence.kube.parsed import Parsed
 from tests.cli.manifests import BROKEN, POLICY, SHOP
 from tests.repositories import ENVIRON, Checkout
 
@@ -336,3 +337,16 @@ def test_nothing_is_left_after_a_signal(checkout: Checkout, temporary: Path, num
         assert process.wait(30) == code
         assert process.communicate()[1].strip() == b""
     assert list(temporary.iterdir()) == []
+
+
+def test_what_two_inputs_share_is_parsed_once_and_named_as_each_names_it(checkout: Checkout) -> None:
+    checkout.write({"deploy/db.yaml": OTHER, "deploy/twice.yaml": "a: 1\na: 2\nkind: ConfigMap\napiVersion: v1\n"})
+    checkout.commit()
+    checkout.write({"deploy/db.yaml": POLICY})
+    parsed = Parsed()
+    for text, allowed in (("git:HEAD:deploy", False), ("deploy", True)):
+        shared, alone = (podfence.load(text, parsed=kept) for kept in (parsed, None))
+        assert shared.warnings == alone.warnings
+        assert shared.warnings[0].position.file.startswith(text)
+        assert shared.check(*QUESTION) == alone.check(*QUESTION)
+        assert shared.check(*QUESTION).allowed is allowed

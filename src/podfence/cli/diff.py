@@ -95,6 +95,7 @@ def _kinds(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
 @click.option("--prune", is_flag=True, help="With OLD live or lab: also delete what NEW does not have.")
 @click.option("--title", metavar="TEXT", default="", help="Title of the comment that -o md writes.")
 @reads_two
+@outputs.also_written("Difference")
 @outputs.formatted("Difference")
 @outputs.coloured
 def command(
@@ -109,6 +110,7 @@ def command(
     base: str,
     prune: bool,
     title: str,
+    also: list[tuple[str, str]],
     form: str,
     colour: When,
 ) -> int:
@@ -133,7 +135,7 @@ def command(
         found = podfence.diff(before, after, names=(one.text, other.text), progress=progress)
     answer = reviewed(found, fail_on=fail_on or (), allowed=accepted)
     findings = tuple(item for item in after.warnings if item not in before.warnings)
-    outputs.write_as("Difference", form, answer, colour, findings=findings, title=title)
+    outputs.write_as("Difference", form, answer, colour, findings=findings, title=title, also=also)
     refused = any(remaining(answer)) if fail_on is None else bool(answer.fails)
     return 1 if refused else 0
 
@@ -147,6 +149,8 @@ def _refuse_idle_flags(inputs: Inputs, old: Side, new: Side, *, base: str, prune
         raise click.UsageError("--prune needs OLD to be live or lab, and NEW manifests", context)
     if base and "merge-base" not in {old.revision, new.revision}:
         raise click.UsageError("--base needs git:merge-base", context)
+    if sides.STDIN in inputs.files:
+        raise click.UsageError("-f - excludes OLD and NEW; give - for one of them", context)
     for flag, given in (("-f", inputs.files), ("-k", inputs.kustomize), ("--helm", inputs.helm)):
         for side in (old, new):
             if given and side.text == sides.STDIN:

@@ -43,6 +43,26 @@ def of_formats(*names: str) -> Callable[[_Function], _Function]:
     )
 
 
+def also_written(kind: str) -> Callable[[_Function], _Function]:
+    """Add ``--write``: other formats of a kind of answer for files, as pairs of a format and a path."""
+
+    def pairs(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> list[tuple[str, str]]:
+        found = [value.partition("=")[::2] for value in values]
+        for form, path in found:
+            if form not in formats.names(kind) or not path:
+                raise click.BadParameter(f"write FORMAT=FILE, with one of the formats {', '.join(formats.names(kind))}")
+        return found
+
+    return click.option(
+        "--write",
+        "also",
+        metavar="FORMAT=FILE",
+        multiple=True,
+        callback=pairs,
+        help="Also write the answer to a file, in this format. Repeatable.",
+    )
+
+
 def coloured(function: _Function) -> _Function:
     """Add ``--color``."""
     return click.option(
@@ -80,16 +100,20 @@ def write_as(
     assumes: tuple[str, ...] = (),
     findings: tuple[Finding, ...] = (),
     title: str = "",
+    also: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Write an answer of a kind in one of its formats to standard output.
 
     Documents say what it `assumes`, and formats for remarks say the `findings` of the input. With `gaps` it says first
-    that it is incomplete; in CSV, where every line is data, that is said beside it. `title` is that of a comment.
+    that it is incomplete; in CSV, where every line is data, that is said beside it. `title` is that of a comment. `also`
+    are other formats and the files to write these to; raises UnwrittenError for a file that cannot be written.
     """
-    written_on = page(colour, gaps, assumes)
-    if form in formats.REMARKS:
-        written_on = written_on._replace(findings=findings, root=_from_root())
-    elif gaps and form not in _DOCUMENTS:
+    from podfence.report.style import PLAIN
+
+    written_on = page(colour, gaps, assumes)._replace(findings=findings, root=_from_root(), title=title)
+    for other, path in also:
+        _write_file(path, formats.lines(kind, other, answer, written_on._replace(width=None, style=PLAIN)))
+    if form not in formats.REMARKS and gaps and form not in _DOCUMENTS:
         from podfence.policy.verdict import first_place
 
         line = f"incomplete: {first_place([*map(str, gaps)])}{' (-v names all)' if len(gaps) > 1 else ''}"
@@ -99,7 +123,15 @@ def write_as(
             from podfence.report import columns
 
             write([columns.paragraph(line, width())])
-    write(formats.lines(kind, form, answer, written_on._replace(title=title)))
+    write(formats.lines(kind, form, answer, written_on))
+
+
+def _write_file(path: str, lines: Iterable[str]) -> None:
+    try:
+        with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:  # noqa: PTH123  as typed
+            file.writelines(f"{line}\n" for line in lines)
+    except OSError as error:
+        raise errors.UnwrittenError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def write_remarks(form: str, findings: tuple[Finding, ...]) -> None:

@@ -14,6 +14,7 @@ import click
 from podfence.cli import errors, live, outputs, settings
 from podfence.cli.inputs import RefusedError, charts_of, note, pipe_hint, reading
 from podfence.errors import InputError, PodfenceError
+from podfence.kube.parsed import Parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,6 +62,18 @@ class Side(NamedTuple):
             path = self.root.removeprefix(GIT).partition(":")[2]
             return f"{GIT}{self.revision}:{os.path.join(path, inside)}"
         return os.path.normpath(os.path.join(self.root, inside))
+
+    def names(self, *, nested: bool) -> tuple[str, str]:
+        """Return what the names of its files begin with, and its own name; `nested` if paths inside of it are read."""
+        if not self.is_revision:
+            root = os.path.normpath(self.root) if nested else self.root
+            return ("" if root == "." and nested else os.path.join(root, ""), root)
+        from podfence.kube import revisions
+        from podfence.kube.git import Repository
+
+        path = revisions.parse(self.root).from_root(Repository().prefix)
+        start = f"{GIT}{self.revision}"
+        return (f"{start}:{path}/", f"{start}:{path}") if path else (f"{start}:", start)
 
 
 def sides(old: str, new: str) -> tuple[Side, Side]:
@@ -154,6 +167,7 @@ class Reader:
         self._base = base
         self._folder = folder
         self._form = form
+        self._parsed = Parsed()
 
     def read(self, old: Side, new: Side) -> tuple[Cluster, Cluster]:
         """Return the clusters of both sides.
@@ -179,7 +193,10 @@ class Reader:
             clusters.append(cluster if isinstance(cluster, podfence.Cluster) else empty)
         if old.root and new.root:
             # What is unread on both sides has one name.
-            clusters[0].name_gaps(partial(_renamed, old, new))
+            one, other = (new, old) if new.is_revision and not old.is_revision else (old, new)
+            nested = bool(self._inputs.files or self._inputs.kustomize or self._inputs.helm)
+            rename = partial(_renamed, one.names(nested=nested), other.names(nested=nested))
+            clusters[one is new].name_gaps(rename)
         return clusters[0], clusters[1]
 
     def _side(self, side: Side, *, may_be_empty: bool) -> Cluster | RefusedError | None:
@@ -231,6 +248,7 @@ class Reader:
             namespace=inputs.own_namespace or "",
             stdin=sys.stdin.buffer if side.root == STDIN else None,
             base=self._base,
+            parsed=self._parsed,
             options=self._options,
             progress=progress,
         )
@@ -242,9 +260,12 @@ class Reader:
         return [Exclusion(self._inputs.exclude), Exclusion(self._inputs.config.exclude, base)]
 
 
-def _renamed(old: Side, new: Side, text: str) -> str:
-    """Return a text about files of OLD with the names that they would have in NEW."""
-    return re.sub(rf"(?<![\w./-]){re.escape(old.shown())}(?=[/ ]|$)/?", f"{new.shown()}/", text).replace("/ ", " ")
+def _renamed(before: tuple[str, str], after: tuple[str, str], text: str) -> str:
+    """Return a text about files of one side with the names that they have on the other."""
+    for one, other in zip(before, after, strict=True):
+        end = "" if one.endswith(("/", ":")) else r"(?![\w./:-])"
+        text = re.sub(rf"(?<![\w./:-]){re.escape(one)}{end}", other.replace("\\", r"\\"), text) if one else text
+    return text
 
 
 def exists(side: Side, base: str) -> bool:

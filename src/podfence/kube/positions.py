@@ -83,16 +83,20 @@ class Source:
 class SourceDocument:
     """One document of an input (`podfence.kube.source.Document`)."""
 
-    __slots__ = ("_end", "_index", "_is_json", "_source", "_start", "value")
+    __slots__ = ("_end", "_index", "_is_json", "_start", "source", "value")
 
     def __init__(self, source: Source, start: int, end: int, value: object, *, is_json: bool = False) -> None:
         """Keep a value and the offsets of its text."""
         self.value = value
-        self._source = source
+        self.source = source
         self._start = start
         self._end = end
         self._is_json = is_json
         self._index: Index | None = None
+
+    def of(self, source: Source) -> SourceDocument:
+        """Return the same document in the same text of an input of another name, and with its value."""
+        return SourceDocument(source, self._start, self._end, self.value, is_json=self._is_json)
 
     def forget(self) -> None:
         """Give up the value, once objects are made of it: it is larger than they are, and nobody asks for it again."""
@@ -100,37 +104,37 @@ class SourceDocument:
 
     def rename(self, name: str) -> None:
         """Show the input under another name from now on."""
-        self._source.name = name
+        self.source.name = name
 
     @property
     def file(self) -> str:
         """The input's name as shown to people: a path as typed, or ``<stdin>``."""
-        return self._source.name
+        return self.source.name
 
     @property
     def text(self) -> str:
         """The whole text of the input, of which this document may be a part."""
-        return self._source.text
+        return self.source.text
 
     @property
     def part(self) -> str:
         """The text of the document alone."""
-        return self._source.text[self._start : self._end]
+        return self.source.text[self._start : self._end]
 
     def locate(self, path: Path) -> Position:
         """Return the position of the value at `path`, or of its nearest existing ancestor."""
-        return self._source.position(self._start + self._find(path).start)
+        return self.source.position(self._start + self._find(path).start)
 
     def locate_key(self, path: Path) -> Position:
         """Return the position of the key that names `path` (the value itself for a list item)."""
-        return self._source.position(self._start + self._find(path).key)
+        return self.source.position(self._start + self._find(path).key)
 
     def excerpt(self, path: Path) -> tuple[tuple[int, str], ...]:
         """Return the numbered lines that hold the value at `path`, key included, blank ends left out."""
         node = self._find(path)
-        first = self._source.line(self._start + node.key)
-        last = self._source.line(max(self._start + node.end - 1, self._start + node.key))
-        lines = [(line, self._source.line_text(line)) for line in range(first, last + 1)]
+        first = self.source.line(self._start + node.key)
+        last = self.source.line(max(self._start + node.end - 1, self._start + node.key))
+        lines = [(line, self.source.line_text(line)) for line in range(first, last + 1)]
         while len(lines) > 1 and not lines[-1][1].strip():
             lines.pop()
         return tuple(lines)
@@ -138,7 +142,7 @@ class SourceDocument:
     def duplicates(self) -> tuple[tuple[str, tuple[Position, ...]], ...]:
         """Return the keys that one mapping has more than once, with the positions of each, in order."""
         return tuple(
-            (found.key, tuple(self._source.position(self._start + place) for place in found.places))
+            (found.key, tuple(self.source.position(self._start + place) for place in found.places))
             for found in self._places().duplicates
         )
 
@@ -155,9 +159,9 @@ class SourceDocument:
         if self._index is None:
             with uncollected():
                 if self._is_json:
-                    self._index = _index_json(self._source.text, self._start)
+                    self._index = _index_json(self.source.text, self._start)
                 else:
-                    self._index = _index_yaml(self._source.text[self._start : self._end])
+                    self._index = _index_yaml(self.source.text[self._start : self._end])
         return self._index
 
 

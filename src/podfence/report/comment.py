@@ -71,7 +71,7 @@ def _lines(answer: Difference, page: Page) -> Iterator[str]:
     if changes:
         yield from _folded(f"All {counted(len(changes), 'change')} and what causes them", _causes(answer))
     if answer.objects:
-        yield from _folded(f"{counted(len(answer.objects), 'object')} differ", map(_object, answer.objects))
+        yield from _folded(f"{counted(len(answer.objects), 'changed object')}", map(_object, answer.objects))
     if answer.notes:
         yield from _folded("Notes", (f"- {escaped(text)}" for text in answer.notes))
     yield f"Compared: {code(answer.old.name)} with {code(answer.new.name)}."
