@@ -371,6 +371,8 @@ def diff(
     `progress` is told what is done and how much there is to do.
     """
     from podfence.analysis.diff.difference import Compared, difference
+    from podfence.kube.collection import uncollected
 
     one, other = (Compared(cluster.engine, name, cluster.gaps) for cluster, name in zip((old, new), names, strict=True))
-    return difference(old.model, one, other, progress)
+    with uncollected():
+        return difference(old.model, one, other, progress)

@@ -123,24 +123,37 @@ def _rows(
 
 
 _Told = tuple[tuple[str, PortSet], ...]
+_Block = tuple[_Set, _Told, _Told]
+"""A set of ends, and what each side says of them."""
 
 
 def _unequal(
     everything: _Set, tables: Sequence[Iterable[tuple[_Set, str, PortSet]]], without: Callable[[_Set, _Set], _Set]
 ) -> Iterator[tuple[_Set, State, State]]:
     """Yield the ends of which the two tables say something else, in sets, with what each says of them."""
-    blocks: list[tuple[_Set, _Told, _Told]] = [(everything, (), ())]
+    blocks: list[_Block[_Set]] = [(everything, (), ())]
     for side, table in enumerate(tables):
         for those, text, ports in table:
-            refined: list[tuple[_Set, _Told, _Told]] = []
-            for block, old, new in blocks:
-                if inside := block & those:
-                    item = (text, ports)
-                    refined.append((inside, old, (*new, item)) if side else (inside, (*old, item), new))
-                if outside := without(block, those):
-                    refined.append((outside, old, new))
-            blocks = refined
+            blocks = list(_refined(blocks, those, (text, ports), side, without))
     for block, old, new in blocks:
         before, after = state_of(old), state_of(new)
         if before != after and steps(before, after):
             yield block, before, after
+
+
+def _refined(
+    blocks: Iterable[_Block[_Set]],
+    those: _Set,
+    said: tuple[str, PortSet],
+    side: int,
+    without: Callable[[_Set, _Set], _Set],
+) -> Iterator[_Block[_Set]]:
+    """Yield blocks with what one side says of some ends."""
+    for block, *both in blocks:
+        inside, outside = block & those, without(block, those)
+        if inside:
+            told: list[_Told] = list(both)
+            told[side] = (*told[side], said)
+            yield inside, told[0], told[1]
+        if outside:
+            yield outside, both[0], both[1]

@@ -56,6 +56,7 @@ def difference(
     engine = policies.engine_beside(old.engine, new.engine, found)
     said = policies.differing(old.engine, engine, found)
     spaces = {key.name for key in found if key.kind == "Namespace"}
+    spaces |= old.engine.state.namespaces.keys() ^ new.engine.state.namespaces.keys()
     both = units(model, engine, map(looked_at, said.new), spaces)
     reaches = Reach(both.old.engine, both.old.index), Reach(both.new.engine, both.new.index)
     concerned = affected(both, reaches, said, spaces)

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,11 +13,11 @@ import msgspec
 from podfence.analysis.diff.answer import ObjectChange
 from podfence.analysis.diff.rules import aligned
 from podfence.cluster.ownership import workload_of
-from podfence.kube.objects import Key, KubeObject, NetworkPolicy, Rule
+from podfence.kube.objects import Key, KubeObject, NetworkPolicy, Pod, Rule
 from podfence.policy.verdict import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from podfence.analysis.diff.answer import ObjectWord
     from podfence.cluster.state import ClusterState
@@ -53,10 +55,16 @@ def pairs(old: ClusterState, new: ClusterState) -> dict[Key, Pair]:
 
 def is_same(one: KubeObject, other: KubeObject) -> bool:
     """Return whether all that is read of two objects is equal."""
-    return one is other or (
-        type(one) is type(other)
-        and all(getattr(one, name) == getattr(other, name) for name in one.__struct_fields__ if name != "origin")
-    )
+    if one is other or type(one) is not type(other):
+        return one is other
+    read = _reader(type(one))
+    return bool(read(one) == read(other))
+
+
+@cache
+def _reader(kind: type[KubeObject]) -> Callable[[KubeObject], object]:
+    """Return what reads all fields of an object of a kind but its place."""
+    return attrgetter(*(name for name in kind.__struct_fields__ if name != "origin"))
 
 
 def changes(found: Mapping[Key, Pair]) -> tuple[ObjectChange, ...]:
@@ -100,13 +108,18 @@ def _objects(state: ClusterState) -> dict[Key, KubeObject]:
         (item for name, item in state.namespaces.items() if name not in state.implied),
         (policy for table in state.policies.values() for policy in table.values()),
         (item for key, item in state.workloads.items() if state.top_workload(item) == key),
-        (pod for pod in state.pods.values() if workload_of(pod, state.workloads) is None),
+        (pod for key, pod in state.pods.items() if not _is_owned(state, key, pod)),
         state.services.values(),
         state.nodes.values(),
     )
     for table in tables:
         found.update((item.key, item) for item in table)
     return found
+
+
+def _is_owned(state: ClusterState, key: Key, pod: Pod) -> bool:
+    member = state.members.get(key)
+    return (member.workload if member is not None else workload_of(pod, state.workloads)) is not None
 
 
 def _is_equal(one: KubeObject, other: KubeObject) -> bool:
