@@ -14,6 +14,7 @@ from podfence.cli.lab import verify
 from podfence.policy.options import describe
 from podfence.report import about, formats
 from podfence.report.formats import FORMATS
+from podfence.report.remarks import Refusal
 from podfence.report.style import PAGE, Page, Style
 from tests.report import samples
 
@@ -25,6 +26,7 @@ ANSWERS = {
     "Verdict": samples.DENIED,
     "Explanation": samples.DENIED,
     "Difference": samples.DIFFERENCE,
+    "Refusal": Refusal("1 error", (samples.FINDING,)),
     "Options": about.options(describe()),
     "Config": samples.CONFIG,
     "Version": samples.VERSION,

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -117,6 +117,8 @@ ANSWERS: list[tuple[str, Any]] = [
     *(("Difference", answer) for answer in samples.DIFFERENCES),
     *(("Verdict", answer) for answer in samples.VERDICTS),
     ("Connectivity", None),
+    ("Refusal", remarks.Refusal("no such commit")),
+    ("Refusal", remarks.Refusal("1 error", (samples.FINDING,))),
 ]
 
 
@@ -207,7 +209,7 @@ def test_a_denied_connection_is_remarked_at_the_rule_that_comes_nearest() -> Non
         ("overlay (kustomize)", ("", 1)),
         ("chart (helm)", ("", 1)),
         ("<stdin>", ("", 1)),
-        (f"{os.getcwd()}/db.yaml", ("deploy/db.yaml", 9)),
+        (f"{Path.cwd()}/db.yaml", ("deploy/db.yaml", 9)),
     ],
 )
 def test_files_have_the_names_that_the_repository_gives_them(file: str, expected: tuple[str, int]) -> None:

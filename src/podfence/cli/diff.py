@@ -12,7 +12,8 @@ import click
 
 from podfence.cli import errors, live, outputs, sides
 from podfence.cli.commands import Command
-from podfence.cli.inputs import note, reads_two, tell
+from podfence.cli.inputs import RefusedError, note, reads_two, tell
+from podfence.errors import PodfenceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,12 +121,18 @@ def command(
 
     one, other = sides.sides(old, new)
     _refuse_idle_flags(inputs, one, other, base=base, prune=prune)
-    with _ended_by_signals():
-        inputs, folder = sides.configured(inputs, one, other, asked=config, wanted=not no_config, base=base)
-        options = podfence.Options.parse(inputs.settings)
-        accepted = _accepted(inputs, one, accept, base)
-        reader = sides.Reader(inputs, options, base=base, folder=folder, form=form)
-        before, after = reader.read(one, other)
+    try:
+        with _ended_by_signals():
+            inputs, folder = sides.configured(inputs, one, other, asked=config, wanted=not no_config, base=base)
+            options = podfence.Options.parse(inputs.settings)
+            accepted = _accepted(inputs, one, accept, base)
+            before, after = sides.Reader(inputs, options, base=base, folder=folder).read(one, other)
+    except PodfenceError as error:
+        from podfence.report.remarks import Refusal
+
+        problems = error.problems if isinstance(error, RefusedError) else ()
+        outputs.write_refusal(form, Refusal(str(error), problems), title, also)
+        raise
     if one.is_running and not other.is_running:
         after = before.with_applied(after, prune=prune)
     _tell(inputs, before, after)

@@ -18,6 +18,7 @@ from podfence.cli import complete, errors, live, outputs, settings
 from podfence.cli.commands import ARGUMENTS
 from podfence.cli.settings import Settings
 from podfence.errors import InputError, PodfenceError
+from podfence.report import formats
 from podfence.report.counts import counted
 
 if TYPE_CHECKING:
@@ -287,8 +288,11 @@ def reading(
         with shown(sys.stderr, "reading", quiet=quiet) as progress:
             yield progress
     except InputError as error:
-        outputs.write_remarks(form, error.problems)
         closing = _refusal(error, quiet=quiet, outcome=outcome, inputs=inputs)
+        if form in formats.REMARKS:
+            from podfence.report.remarks import Refusal
+
+            outputs.write_refusal(form, Refusal(closing, error.problems))
         raise RefusedError(closing, error.problems) from error
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from podfence.kube.findings import Finding
     from podfence.kube.omissions import Gap
+    from podfence.report.remarks import Refusal
     from podfence.report.style import Page, When
 
 _Function = TypeVar("_Function", bound="Callable[..., object]")
@@ -105,8 +106,8 @@ def write_as(
     """Write an answer of a kind in one of its formats to standard output.
 
     Documents say what it `assumes`, and formats for remarks say the `findings` of the input. With `gaps` it says first
-    that it is incomplete; in CSV, where every line is data, that is said beside it. `title` is that of a comment. `also`
-    are other formats and the files to write these to; raises UnwrittenError for a file that cannot be written.
+    that it is incomplete; in CSV, where every line is data, that is said beside it. `title` is that of a comment.
+    `also` are other formats and the files to write these to. Raises UnwrittenError for a file that cannot be written.
     """
     from podfence.report.style import PLAIN
 
@@ -134,10 +135,15 @@ def _write_file(path: str, lines: Iterable[str]) -> None:
         raise errors.UnwrittenError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-def write_remarks(form: str, findings: tuple[Finding, ...]) -> None:
-    """Write the findings that refuse the input, if the format has remarks."""
-    if form in formats.REMARKS:
-        write_as("Connectivity", form, None, "never", findings=findings)
+def write_refusal(form: str, refusal: Refusal, title: str = "", also: Sequence[tuple[str, str]] = ()) -> None:
+    """Write why there is no answer, in the formats that have a place for that: comments and remarks."""
+    written_on = page("never")._replace(root=_from_root(), title=title)
+    offered = formats.names("Refusal")
+    for other, path in also:
+        if other in offered:
+            _write_file(path, formats.lines("Refusal", other, refusal, written_on))
+    if form in offered:
+        write(formats.lines("Refusal", form, refusal, written_on))
 
 
 def _from_root() -> str:

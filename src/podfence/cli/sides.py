@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
-from podfence.cli import errors, live, outputs, settings
+from podfence.cli import errors, live, settings
 from podfence.cli.inputs import RefusedError, charts_of, note, pipe_hint, reading
 from podfence.errors import InputError, PodfenceError
 from podfence.kube.parsed import Parsed
@@ -160,13 +160,12 @@ def from_old(old: Side, path: str, base: str) -> tuple[bytes | None, str]:
 class Reader:
     """Reads the sides of one command line."""
 
-    def __init__(self, inputs: Inputs, options: Options, *, base: str, folder: str, form: str) -> None:
+    def __init__(self, inputs: Inputs, options: Options, *, base: str, folder: str) -> None:
         """Take what the options say; `folder` is that of the configuration, inside of a side."""
         self._inputs = inputs
         self._options = options
         self._base = base
         self._folder = folder
-        self._form = form
         self._parsed = Parsed()
 
     def read(self, old: Side, new: Side) -> tuple[Cluster, Cluster]:
@@ -181,8 +180,8 @@ class Reader:
         found = [self._side(side, may_be_empty=may_be_empty) for side in (old, new)]
         refused = [error for error in found if isinstance(error, RefusedError)]
         if refused:
-            outputs.write_remarks(self._form, tuple(problem for error in refused for problem in error.problems))
-            raise refused[0] if len(refused) == 1 else PodfenceError(f"OLD and NEW: {refused[0]}")
+            problems = tuple(problem for error in refused for problem in error.problems)
+            raise RefusedError("; ".join(map(str, refused)), problems)
         if not any(found):
             raise PodfenceError(f"neither {old.text} nor {new.text} has an object, so there is nothing to compare")
         clusters = []

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from podfence.analysis.diff.answer import Difference, ObjectChange
     from podfence.report.difference import Change
+    from podfence.report.remarks import Refusal
     from podfence.report.style import Page
 
 MOST_SHOWN: Final = 10
@@ -44,6 +45,20 @@ def lines(answer: Difference, page: Page = PAGE) -> Iterator[str]:
             return
         opened += line.startswith("<details>") - line.startswith("</details>")
         yield line
+
+
+def refusal(answer: Refusal, page: Page = PAGE) -> Iterator[str]:
+    """Yield the comment where there is no answer, with the first problems."""
+    title = f" {escaped(page.title)}" if page.title else ""
+    yield mark(page.title)
+    yield f"### podfence{title}: no answer"
+    yield ""
+    yield escaped(answer.text)
+    if answer.problems:
+        yield ""
+        yield from (f"- {escaped(str(problem))}" for problem in answer.problems[:MOST_SHOWN])
+        if len(answer.problems) > MOST_SHOWN:
+            yield f"- and {len(answer.problems) - MOST_SHOWN} more"
 
 
 def mark(title: str) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from podfence.analysis.diff.answer import AbsentChange, Cause, ConnectionChange
-    from podfence.kube.findings import Finding
+    from podfence.kube.findings import Finding  # noqa: TC004 - nobody evaluates the annotation
     from podfence.kube.findings import Position as FindingPosition
     from podfence.policy.verdict import Position
     from podfence.report.style import Page
@@ -71,8 +71,19 @@ class Remark(NamedTuple):
         return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
+class Refusal(NamedTuple):
+    """What stands in place of an answer: why there is none, and the problems of the input, if it is for those."""
+
+    text: str
+    problems: tuple[Finding, ...] = ()
+
+
 def of(answer: object, page: Page) -> Iterator[Remark]:
     """Yield the problems of the input, where it is incomplete, and what the answer is to be remarked for."""
+    if isinstance(answer, Refusal):
+        page = page._replace(findings=answer.problems)
+        if not answer.problems:
+            yield Remark("error", "input", answer.text)
     for item in page.findings:
         yield _of_finding(item, page)
     for text in page.gaps:
