@@ -219,6 +219,23 @@ class Cluster:
 
         return matrix(self.model, self._question(None, None, port, namespaces, None))
 
+    def with_applied(self, other: Cluster, *, prune: bool = False) -> Cluster:
+        """Return this cluster as it would be if the objects of another one were applied to it with ``kubectl apply``.
+
+        Objects replace those of their name. Namespaces keep the labels that they have besides. With `prune` objects are
+        deleted that the other cluster does not have: of the kinds that it has, in the namespaces that it has objects
+        in, if nothing owns them. This cluster stays as it is.
+        """
+        from podfence.cluster.applied import applied, objects_of
+        from podfence.kube.load import Loaded
+
+        state = applied(self.state, list(objects_of(other.state)), prune=prune)
+        # The addresses of pods that do not run yet are not known, also if this cluster knows all of its own.
+        starting = any(member.pod is None and key not in self.state.members for key, member in state.members.items())
+        closed = frozenset(KINDS) - self._opened - ({"Pod"} if starting else set())
+        read = Loaded((), (), {}, gaps=tuple(dict.fromkeys((*self.gaps, *other.gaps))))
+        return Cluster(state, self.options, other.warnings, other.ignored, self.namespace, read, closed)
+
     def apply(self, event: Event) -> Change:
         """Take one event in and say what it changed; all later answers are those of a fresh load.
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from podfence.analysis.diff.units import Group, Units
     from podfence.policy.reach import Reach, Scenario
 
-_MOST: Final = 2_000
-"""So many times it is searched; after that all changes that may have a say are told, together."""
+_MOST: Final = 1_000
+"""So many times causes are looked for. A larger change is about everything, and nobody reads that many causes."""
 
 
 class Because(NamedTuple):
@@ -48,6 +48,9 @@ class Alike(NamedTuple):
     others: int
     addresses: AddressSet
     because: tuple[Because, ...]
+
+
+_UNTOLD: Final = (Because(PortSet.ALL, (), joint=False),)
 
 
 class Causes:
@@ -83,6 +86,9 @@ class Causes:
 
     def of(self, piece: Piece) -> Iterator[Alike]:
         """Yield the parts of a piece with their causes; all of its ends are on both sides."""
+        if self.is_exhausted:
+            yield Alike(piece.others, piece.addresses, _UNTOLD)
+            return
         group = self._units.groups[piece.group]
         said = self.said(piece.direction, group)
         peers = list(self._peers(piece.direction, group)) if said else []
@@ -105,6 +111,11 @@ class Causes:
                     tuple(bits >> one & 1 for bits in splitters),
                 )
                 yield Alike(others, AddressSet.EMPTY, self._because(key, Ends(self._units.groups[one], group), piece))
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether so many causes were looked for that no more will be."""
+        return self._searches >= _MOST
 
     # What is alike
 
@@ -179,11 +190,11 @@ class Causes:
 
     def searched(self, candidates: Iterable[Undo], undone: Undone, changed: PortSet) -> Iterator[Because]:
         """Yield the causes among candidates, of which `undone` returns the ports that are as in OLD without some."""
-        whole = sorted(candidates)
-        self._searches += 1
-        if self._searches > _MOST:
-            yield Because(changed, self._causes(whole), joint=len(whole) > 1)
+        if self.is_exhausted:
+            yield Because(changed, (), joint=False)
             return
+        self._searches += 1
+        whole = sorted(candidates)
         for ports, several, joint in search(whole, self._parts, undone, changed):
             yield Because(ports, self._causes(several), joint)
 

@@ -76,7 +76,7 @@ def difference(
         absent=telling.absent(),
         objects=objects.changes(found),
         gaps=tuple(_gaps(old.gaps, new.gaps)),
-        notes=tuple(_notes(old.engine, new.engine)),
+        notes=tuple(_notes(old.engine, new.engine, causes)),
     )
 
 
@@ -88,6 +88,8 @@ def _gaps(old: Iterable[Gap], new: Iterable[Gap]) -> Iterator[GapChange]:
         yield GapChange(change=change, what=gap.what, remedy=gap.remedy, namespaces=names)
 
 
-def _notes(old: Engine, new: Engine) -> Iterator[str]:
+def _notes(old: Engine, new: Engine, causes: Causes) -> Iterator[str]:
     if old.options != new.options:
         yield "the two sides are judged with different options"
+    if causes.is_exhausted:
+        yield "so much changes that the causes of some of it were not looked for"
