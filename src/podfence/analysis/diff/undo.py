@@ -110,9 +110,7 @@ def _of_policy(undo: Undo, pair: Pair) -> Cause:
     if undo.part in (SELECTOR, TYPES):
         effect = "podSelectorChanged" if undo.part == SELECTOR else "policyTypesChanged"
         field = "podSelector" if undo.part == SELECTOR else "policyTypes"
-        return _cause(
-            effect, f"{undo.part} of {name}", name, (pair.old, pair.new), ("spec", field), ("spec", field)
-        )
+        return _cause(effect, f"{undo.part} of {name}", name, (pair.old, pair.new), ("spec", field), ("spec", field))
     direction = Direction(undo.part)
     before, after = (_rules(item, direction) for item in _policies(pair))
     one, other = list(aligned(before, after))[undo.rule]
