@@ -87,7 +87,8 @@ def has_address(ends: Endpoints, text: str) -> bool:
         return True
     address = ipaddress.ip_address(text)
     return any(
-        address in ipaddress.ip_network(block.cidr) and not any(address in ipaddress.ip_network(n) for n in block.excepts)
+        address in ipaddress.ip_network(block.cidr)
+        and not any(address in ipaddress.ip_network(n) for n in block.excepts)
         for block in ends.addresses
     )
 
@@ -256,7 +257,9 @@ def undone(case: Case, causes: Sequence[Cause]) -> list[KubeObject] | None:
 def key_of(cause: Cause, objects: Sequence[KubeObject]) -> str:
     if cause.effect == "namespaceChanged":
         wanted = f"Namespace {cause.object.removeprefix('Namespace ')}"
-        return next(str(item.key) for item in objects if isinstance(item, Namespace) and f"Namespace {item.name}" == wanted)
+        return next(
+            str(item.key) for item in objects if isinstance(item, Namespace) and f"Namespace {item.name}" == wanted
+        )
     kind = NetworkPolicy if cause.object.startswith("NetworkPolicy ") else Pod
     name = cause.object.removeprefix("NetworkPolicy ")
     return next(str(item.key) for item in objects if isinstance(item, kind) and f"{item.namespace}/{item.name}" == name)
@@ -301,9 +304,17 @@ def test_to_undo_a_cause_undoes_the_change(case: Case) -> None:
                 for other in names:
                     if one == other or not (has_pod(item.sources, one) and has_pod(item.destinations, other)):
                         continue
-                    if not all(side.share_family(end(one), end(other)) for side in (old, twin, Twin(case.new, case.options))):
+                    if not all(
+                        side.share_family(end(one), end(other)) for side in (old, twin, Twin(case.new, case.options))
+                    ):
                         continue
                     for traffic in boundaries.traffic(both):
                         if has_port(item.ports, traffic):
                             now = twin.allowed(end(one), end(other), traffic)
-                            assert now is old.allowed(end(one), end(other), traffic), (item, causes, one, other, traffic)
+                            assert now is old.allowed(end(one), end(other), traffic), (
+                                item,
+                                causes,
+                                one,
+                                other,
+                                traffic,
+                            )
