@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from podfence.analysis.diff.answer import Difference
     from podfence.analysis.mending import Mended
     from podfence.analysis.overview import Overview
+    from podfence.cluster.classes import ClassIndex
     from podfence.cluster.state import Event
     from podfence.kube.decode import Validation
     from podfence.kube.findings import Finding
@@ -101,6 +102,11 @@ class Cluster:
         if self._model is None:
             self._model = Model(self._engine)
         return self._model
+
+    @property
+    def index(self) -> ClassIndex | None:
+        """The index of classes, if the whole cluster has been asked about."""
+        return self._model.index if self._model is not None else None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -392,4 +398,4 @@ def diff(
 
     one, other = (Compared(cluster.engine, name, cluster.gaps) for cluster, name in zip((old, new), names, strict=True))
     with uncollected():
-        return difference(old.model, one, other, progress)
+        return difference(one, other, old.index, progress)

@@ -94,6 +94,7 @@ def load(
             custom=custom,
             folders=read.folders,
             keep_going=keep_going,
+            known=parsed.decoded if parsed is not None else None,
         )
     left_out = [*read.left_out, *decoded.left_out]
     objects, replaced = _last_of_each(decoded.objects)

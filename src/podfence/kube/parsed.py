@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Documents by the contents of their files, so that what two inputs have in common is parsed once."""
+"""Documents by the contents of their files, so that what two inputs have in common is parsed and decoded once."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from podfence.kube import yaml
+from podfence.kube.objects import Key, KubeObject
 from podfence.kube.positions import Source
 
 if TYPE_CHECKING:
@@ -20,12 +21,42 @@ if TYPE_CHECKING:
 Parts = tuple[list["SourceDocument"], list["Finding"]]
 
 
+class _Known(NamedTuple):
+    """A value, the way in which it was decoded, and what it holds where nothing is to be said about it."""
+
+    value: object
+    way: tuple[object, ...]
+    objects: list[KubeObject]
+    unplaced: list[Key]
+
+
+class Decoding:
+    """Keeps the objects of values, and gives them up when a document with the very same value asks for them."""
+
+    def __init__(self) -> None:
+        """Keep nothing yet."""
+        self._known: dict[int, _Known] = {}
+
+    def take(self, value: object, way: tuple[object, ...]) -> _Known | None:
+        """Return what a value that was decoded in the same way holds, None if that is not known."""
+        found = self._known.pop(id(value), None)
+        return found if found is not None and found.way == way else None
+
+    def keep(self, value: object, way: tuple[object, ...], objects: list[KubeObject], unplaced: list[Key]) -> None:
+        """Keep what a value holds; the value is kept with it, for another one may not have its identity."""
+        self._known[id(value)] = _Known(value, way, objects, unplaced)
+
+
 class Parsed:
-    """Keeps what files parse to, and gives it up when a file with the same contents asks for it."""
+    """Keeps what files parse to, and gives it up when a file with the same contents asks for it.
+
+    `decoded` are the objects of documents, as `decode` keeps them.
+    """
 
     def __init__(self) -> None:
         """Keep nothing yet."""
         self._kept: dict[bytes, Parts] = {}
+        self.decoded = Decoding()
 
     def parse(self, data: bytes, name: str, advance: Callable[[float], None] | None = None) -> Parts:
         """Return what `yaml.parse` returns."""

@@ -118,8 +118,8 @@ class SourceDocument:
 
     @property
     def part(self) -> str:
-        """The text of the document alone."""
-        return self.source.text[self._start : self._end]
+        """The text of the document alone, without blanks and a marker (``---``) in front of it."""
+        return self.source.text[self._start : self._end].strip().removeprefix("---").lstrip()
 
     def locate(self, path: Path) -> Position:
         """Return the position of the value at `path`, or of its nearest existing ancestor."""

@@ -31,7 +31,7 @@ class Document(Protocol):
 
     @property
     def part(self) -> str:
-        """The text of the document alone."""
+        """The text of the document alone, without blanks and a marker (``---``) in front of it."""
 
     @property
     def value(self) -> object:

@@ -62,13 +62,10 @@ class Model:
         for policy in policies:
             self.index.look_at(*looked_at(policy))
         for member in state.members.values():
-            if self._judged(member):
+            if is_judged(self.engine, member):
                 self.index.add(member)
         for policy in policies:
             self._use(policy)
-
-    def _judged(self, member: Member) -> bool:
-        return not member.host or self.engine.options.host_network == "pod"
 
     def _use(self, policy: CompiledPolicy) -> None:
         for peer, use in _uses(policy).items():
@@ -133,12 +130,12 @@ class Model:
     ) -> None:
         classes: set[int] = set()
         for member in delta.removed:
-            if self._judged(member):
+            if is_judged(self.engine, member):
                 pods.add(member.key)
                 self._follow_blocks(member, touched, changed)
                 self.index.remove(member.key)
         for member in delta.added:
-            if self._judged(member):
+            if is_judged(self.engine, member):
                 pods.add(member.key)
                 self._follow_blocks(member, touched, changed)
                 classes |= self.index.add(member)
@@ -208,6 +205,11 @@ class Model:
     def _note_subjects(self, policy: CompiledPolicy, touched: dict[Direction, int]) -> None:
         for direction in policy.grants:
             touched[direction] |= self.index.bits(policy.subject)
+
+
+def is_judged(engine: Engine, member: Member) -> bool:
+    """Return whether a pod is a pod to policies, and not a part of its node (semantics 7.6)."""
+    return not member.host or engine.options.host_network == "pod"
 
 
 def _identity(policy: CompiledPolicy) -> object:

@@ -12,18 +12,18 @@ from podfence.analysis.diff.affected import affected
 from podfence.analysis.diff.answer import Difference, GapChange, GapWord, Side
 from podfence.analysis.diff.causes import Causes
 from podfence.analysis.diff.told import Telling
-from podfence.analysis.diff.units import is_judged, units
+from podfence.analysis.diff.units import units
 from podfence.analysis.doubts import Doubts
 from podfence.analysis.naming import owner_key
-from podfence.policy.model import looked_at
+from podfence.policy.model import is_judged, looked_at
 from podfence.policy.reach import Reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from podfence.cluster.classes import ClassIndex
     from podfence.kube.omissions import Gap
     from podfence.policy.engine import Engine
-    from podfence.policy.model import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ class Compared:
 
 
 def difference(
-    model: Model, old: Compared, new: Compared, progress: Callable[[float, int], None] | None = None
+    old: Compared, new: Compared, index: ClassIndex | None, progress: Callable[[float, int], None] | None = None
 ) -> Difference:
-    """Return what differs between two sides; `model` is that of OLD, and stays as it is.
+    """Return what differs between two sides; `index` is that of OLD, if there is one already, and stays as it is.
 
     `progress` is told how much is done and how much there is to do.
     """
@@ -57,7 +57,7 @@ def difference(
     said = policies.differing(old.engine, engine, found)
     spaces = {key.name for key in found if key.kind == "Namespace"}
     spaces |= old.engine.state.namespaces.keys() ^ new.engine.state.namespaces.keys()
-    both = units(model, engine, map(looked_at, said.new), spaces)
+    both = units(old.engine, engine, index, map(looked_at, said.new), spaces)
     reaches = Reach(both.old.engine, both.old.index), Reach(both.new.engine, both.new.index)
     concerned = affected(both, reaches, said, spaces)
     doubts = Doubts(both.old, reaches[0]), Doubts(both.new, reaches[1])

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from podfence.kube.omissions import Gap
 
 _ORDER: Final[tuple[ConnectionWord, ...]] = ("opened", "closed", "unknown", "known")
+_FEW: Final = 4
 _NOT_THERE: Final = "does not exist"
 
 
@@ -161,8 +162,8 @@ class Telling:
         destinations = named.namespaces_of(sets.destinations)
         return ConnectionChange(
             change=what.word,
-            sources=namer.endpoints(sets.sources, sets.source_addresses, optional=self._own(sets)),
-            destinations=namer.endpoints(sets.destinations, sets.destination_addresses),
+            sources=_endpoints(namer, sets.sources, sets.source_addresses, self._own(sets)),
+            destinations=_endpoints(namer, sets.destinations, sets.destination_addresses),
             ports=as_ports(what.ports),
             before=what.before,
             after=what.after,
@@ -178,7 +179,8 @@ class Telling:
     def _own(self, sets: _Sets) -> int:
         """Return the destination if it is one pod: it always reaches itself (semantics 7.1)."""
         allowed = self._units.new.engine.options.self_traffic == "allowed"
-        if not allowed or sets.destinations.bit_count() != 1 or sets.sources == sets.destinations:
+        alone = sets.destinations.bit_count() == 1 and not sets.destination_addresses
+        if not (allowed and alone) or sets.sources == sets.destinations:
             return 0
         return sets.destinations if self._units.groups[sets.destinations.bit_length() - 1].alone else 0
 
@@ -186,7 +188,7 @@ class Telling:
         named, namer = self._names(ends)
         connection = AbsentConnection(
             direction=piece.direction,
-            subjects=namer.endpoints(groups) if groups.bit_count() > 1 else Endpoints(workloads=namer.names(groups)),
+            subjects=_endpoints(namer, groups),
             peers=absent_pods(piece.peer),
             ports=as_ports(piece.because.ports),
             port_names=piece.names,
@@ -218,6 +220,13 @@ class Telling:
             named = Named(self._units.only(ends))
             self._named[ends] = named, Namer(named)
         return self._named[ends]
+
+
+def _endpoints(namer: Namer, groups: int, addresses: AddressSet = AddressSet.EMPTY, optional: int = 0) -> Endpoints:
+    """Return ends by name; few are named one by one, for whole namespaces would say more than has changed."""
+    few = groups.bit_count() <= _FEW
+    only = frozenset(name.partition("[")[0] for name in namer.names(groups)) if few else None
+    return namer.endpoints(groups, addresses, optional=optional, only=only)
 
 
 def _whats(ends: Ends, before: State, after: State, because: tuple[Because, ...]) -> Iterator[_What]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from podfence.analysis.diff.answer import Effect
     from podfence.analysis.diff.objects import Pair
     from podfence.kube.objects import KubeObject, Rule
-    from podfence.policy.verdict import Position
+    from podfence.kube.source import Path
 
 WHOLE: Final = ""
 SELECTOR: Final = "podSelector"
@@ -106,12 +106,11 @@ def _of_policy(undo: Undo, pair: Pair) -> Cause:
     name = f"{key.kind} {key.namespace}/{key.name}"
     if undo.part == WHOLE:
         effect: Effect = "policyAdded" if pair.old is None else "policyRemoved" if pair.new is None else "policyChanged"
-        return _cause(effect, name, name, place(pair.old), place(pair.new))
+        return _cause(effect, name, name, (pair.old, pair.new))
     if undo.part in (SELECTOR, TYPES):
         effect = "podSelectorChanged" if undo.part == SELECTOR else "policyTypesChanged"
         field = "podSelector" if undo.part == SELECTOR else "policyTypes"
-        old, new = (place(item, "spec", field) for item in (pair.old, pair.new))
-        return _cause(effect, f"the {undo.part} of {name}", name, old, new)
+        return _cause(effect, f"{undo.part} of {name}", name, (pair.old, pair.new), ("spec", field), ("spec", field))
     direction = Direction(undo.part)
     before, after = (_rules(item, direction) for item in _policies(pair))
     one, other = list(aligned(before, after))[undo.rule]
@@ -121,8 +120,9 @@ def _of_policy(undo: Undo, pair: Pair) -> Cause:
         effect,
         f"{direction} rule {number + 1} of {name}",
         name,
-        place(pair.old, "spec", str(direction), one) if one is not None else None,
-        place(pair.new, "spec", str(direction), other) if other is not None else None,
+        (pair.old if one is not None else None, pair.new if other is not None else None),
+        ("spec", str(direction), one or 0),
+        ("spec", str(direction), other or 0),
     )
     return msgspec.structs.replace(found, direction=direction, old_rule=one, new_rule=other)
 
@@ -130,16 +130,27 @@ def _of_policy(undo: Undo, pair: Pair) -> Cause:
 def _of_object(pair: Pair | None, effect: Effect, name: str) -> Cause:
     if pair is None:
         return Cause(effect=effect, text=f"pods of {name} were changed", object=name)
-    found = _cause(effect, name, name, place(pair.old), place(pair.new))
+    found = _cause(effect, name, name, (pair.old, pair.new))
     details = what(pair)
     if not details:
         return found
     return msgspec.structs.replace(found, text=f"{found.text}: {', '.join(details)}")
 
 
-def _cause(effect: Effect, subject: str, name: str, old: Position | None, new: Position | None) -> Cause:
-    """Return a cause; its text says what was done to the subject, and where that is written."""
-    verb = "added" if effect.endswith("Added") else "removed" if effect.endswith("Removed") else "changed"
+def _cause(
+    effect: Effect,
+    subject: str,
+    name: str,
+    sides: tuple[KubeObject | None, KubeObject | None],
+    old_path: Path = (),
+    new_path: Path = (),
+) -> Cause:
+    """Return a cause; its text says what was done to the subject, and where that is written.
+
+    `sides` are the object in OLD and in NEW, None where the subject is not there.
+    """
+    old, new = place(sides[0], *old_path), place(sides[1], *new_path)
+    verb = "added" if sides[0] is None else "removed" if sides[1] is None else "changed"
     at = new or old
     where = f" ({at})" if at else ""
     return Cause(effect=effect, text=f"{subject} was {verb}{where}", object=name, old=old, new=new)

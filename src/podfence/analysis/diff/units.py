@@ -16,18 +16,18 @@ from msgspec import Struct, field
 from podfence.analysis.asked import alone
 from podfence.analysis.naming import owner_key
 from podfence.analysis.view import View
+from podfence.cluster.classes import ClassIndex
 from podfence.cluster.members import Member
 from podfence.cluster.pod_class import PodClass
 from podfence.kube.objects import Key
+from podfence.policy.model import is_judged, looked_at
 from podfence.sets import members
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from podfence.analysis.diff.answer import Ends
-    from podfence.cluster.classes import ClassIndex
     from podfence.policy.engine import Engine
-    from podfence.policy.model import Model
 
 Place = tuple[int | None, int | None]
 """The class in OLD and the class in NEW, None on the side where there is none."""
@@ -128,13 +128,17 @@ class Units:
 
 
 def units(
-    old: Model, new: Engine, looks: Iterable[tuple[set[str], set[str], set[int]]], spaces: Collection[str]
+    old: Engine,
+    new: Engine,
+    index: ClassIndex | None,
+    looks: Iterable[tuple[set[str], set[str], set[int]]],
+    spaces: Collection[str],
 ) -> Units:
-    """Return the pods of both sides in groups.
+    """Return the pods of both sides in groups; `index` is that of OLD, if there is one already.
 
     `looks` are what policies look at that only NEW has, and `spaces` the namespaces of which the labels differ.
     """
-    before = old.index.copy(namespaces=True)
+    before = _index_of(old) if index is None else index.copy(namespaces=True)
     for name in spaces:
         if name not in old.state.namespaces:
             before.put_namespace(name, old.state.labels_of_namespace(name))
@@ -160,13 +164,26 @@ def units(
             group.old[one.key] = one
         if other is not None:
             group.new[other.key] = other
-    return Units(View(old.engine.as_read(), before), View(new, after), found.values())
+    return Units(View(old.as_read(), before), View(new, after), found.values())
+
+
+def _index_of(engine: Engine) -> ClassIndex:
+    """Return the classes of all pods; all that policies look at counts once, for nothing of it is ever given up."""
+    state = engine.state
+    index = ClassIndex({name: item.labels for name, item in state.namespaces.items()})
+    looks = [looked_at(policy) for name in state.namespaces for policy in engine.policies(name)]
+    if looks:
+        index.look_at(*(set().union(*several) for several in zip(*looks, strict=True)))
+    for member in state.members.values():
+        if is_judged(engine, member):
+            index.add(member)
+    return index
 
 
 _Match = tuple[Place, "Member | None", "Member | None"]
 
 
-def _matched(old: Model, new: Engine, before: ClassIndex, after: ClassIndex) -> Iterator[_Match]:
+def _matched(old: Engine, new: Engine, before: ClassIndex, after: ClassIndex) -> Iterator[_Match]:
     """Yield the pods of both sides, each with its counterpart, if it has one, and put those of NEW in `after`.
 
     The counterpart of a pod is the one of its name. For one that is on one side only it is what its workload has on
@@ -226,11 +243,6 @@ class _Owned:
         if len(classes) == 1:
             return next(iter(classes.items()))
         return (number, classes[number]) if number in classes else (None, None)
-
-
-def is_judged(engine: Engine, member: Member) -> bool:
-    """Return whether a pod is a pod to policies, and not a part of its node (semantics 7.6)."""
-    return not member.host or engine.options.host_network == "pod"
 
 
 def _is_equal(one: Member, other: Member) -> bool:
