@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +31,13 @@ class Checkout:
         self.folder = folder
         folder.mkdir(exist_ok=True)
         self.git("init", "-q", "-b", "main")
+
+    def copied(self, folder: Path) -> Checkout:
+        """Return a copy in another folder."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        copy = object.__new__(Checkout)
+        copy.folder = folder
+        return copy
 
     def git(self, *arguments: str, stdin: bytes = b"") -> str:
         """Return what git prints."""

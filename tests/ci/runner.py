@@ -104,8 +104,13 @@ def run(
     files["GITHUB_STEP_SUMMARY"].write_text("")
     runner = {
         **{name: str(path) for name, path in files.items()},
-        **{"GITHUB_API_URL": api, "GITHUB_REPOSITORY": REPOSITORY, "GITHUB_BASE_REF": base},
-        **{"RUNNER_TEMP": str(temporary), "GITHUB_WORKSPACE": str(folder), "GITHUB_ACTIONS": "true", "CI": "true"},
+        "GITHUB_API_URL": api,
+        "GITHUB_REPOSITORY": REPOSITORY,
+        "GITHUB_BASE_REF": base,
+        "RUNNER_TEMP": str(temporary),
+        "GITHUB_WORKSPACE": str(folder),
+        "GITHUB_ACTIONS": "true",
+        "CI": "true",
     }
     values = {"github.action_path": str(ROOT), "github.token": "secret"}
     values |= {f"inputs.{name}": _filled(text, values) for name, text in given.items()}

@@ -136,7 +136,10 @@ def test_inputs_of_the_action_are_those_of_the_command(
 
 def test_names_of_files_cannot_be_commands(pull: Checkout, tmp_path: Path, github: Comments) -> None:
     pull.commit(
-        {"manifests/\n::set-env name=PATH::.yaml": "NetworkPolicy: [", "manifests/$(touch pwned)`touch pwned`.yaml": "NetworkPolicy: ["}
+        {
+            "manifests/\n::set-env name=PATH::.yaml": "NetworkPolicy: [",
+            "manifests/$(touch pwned)`touch pwned`.yaml": "NetworkPolicy: [",
+        }
     )
     job = run(pull.folder, tmp_path / "temporary", COPIED | {"podfence": PROGRAM}, api=github.url)
 

@@ -26,12 +26,18 @@ QUESTION = ("shop/api", "shop/db", 5432)
 OTHER = POLICY.replace("{app: api}", "{app: web}")
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    made = Checkout(tmp_path_factory.mktemp("template"))
+    made.commit({"deploy/shop.yaml": SHOP, "deploy/db.yaml": POLICY, "README.md": "text"})
+    return made
+
+
 @pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
+def checkout(template: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     for name, value in ENVIRON.items():
         monkeypatch.setenv(name, value)
-    made = Checkout(tmp_path / "repository")
-    made.commit({"deploy/shop.yaml": SHOP, "deploy/db.yaml": POLICY, "README.md": "text"})
+    made = template.copied(tmp_path / "repository")
     monkeypatch.chdir(made.folder)
     return made
 

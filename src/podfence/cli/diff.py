@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from podfence.analysis.diff.review import Allowance
     from podfence.api import Cluster
     from podfence.cli.inputs import Inputs
-    from podfence.cli.sides import Side
+    from podfence.cli.sides import Reader, Side
     from podfence.report.style import When
 
 _HELP = """
@@ -123,10 +123,10 @@ def command(
     _refuse_idle_flags(inputs, one, other, base=base, prune=prune)
     try:
         with _ended_by_signals():
-            inputs, folder = sides.configured(inputs, one, other, asked=config, wanted=not no_config, base=base)
-            options = podfence.Options.parse(inputs.settings)
-            accepted = _accepted(inputs, one, accept, base)
-            before, after = sides.Reader(inputs, options, base=base, folder=folder).read(one, other)
+            reader = sides.Reader(inputs, one, other, base)
+            inputs = reader.configured(asked=config, wanted=not no_config)
+            accepted = _accepted(inputs, reader, accept, one.text)
+            before, after = reader.read(podfence.Options.parse(inputs.settings))
     except PodfenceError as error:
         from podfence.report.remarks import Refusal
 
@@ -164,7 +164,7 @@ def _refuse_idle_flags(inputs: Inputs, old: Side, new: Side, *, base: str, prune
                 raise click.UsageError(f"{flag} needs folders or commits to read in, not standard input", context)
 
 
-def _accepted(inputs: Inputs, old: Side, path: str | None, base: str) -> tuple[Allowance, ...]:
+def _accepted(inputs: Inputs, reader: Reader, path: str | None, old: str) -> tuple[Allowance, ...]:
     """Return what the file of ``--accept`` accepts, and say what of it has expired."""
     if path is None:
         return ()
@@ -172,9 +172,9 @@ def _accepted(inputs: Inputs, old: Side, path: str | None, base: str) -> tuple[A
 
     from podfence.cli import accepted
 
-    data, name = sides.from_old(old, path, base)
+    data, name = reader.file(path)
     if data is None:
-        note(inputs, f"{path} is not in {old.text}, so it does not count")
+        note(inputs, f"{path} is not in {old}, so it does not count")
         return ()
     found = accepted.read(name, data)
     today = dt.datetime.now(tz=dt.UTC).date()

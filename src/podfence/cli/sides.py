@@ -14,6 +14,7 @@ import click
 from podfence.cli import errors, live, settings
 from podfence.cli.inputs import RefusedError, charts_of, note, pipe_hint, reading
 from podfence.errors import InputError, PodfenceError
+from podfence.kube.folders import WILDCARDS
 from podfence.kube.parsed import Parsed
 
 if TYPE_CHECKING:
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
     from podfence.cli.inputs import Inputs
     from podfence.cli.settings import Settings
     from podfence.kube.folders import Exclusion
+    from podfence.kube.git import Repository
     from podfence.policy.options import Options
 
 LIVE: Final = "live"
 LAB: Final = "lab"
 STDIN: Final = "-"
 GIT: Final = "git:"
+HERE: Final = ""
+"""The path inside of a side that is the side itself."""
 
 
 class Side(NamedTuple):
@@ -57,21 +61,26 @@ class Side(NamedTuple):
         return self.root.removeprefix(GIT).partition(":")[0] if self.is_revision else ""
 
     def path(self, inside: str) -> str:
-        """Return the path of something inside of the side."""
+        """Return the path of something inside of the side, or of all of it."""
+        if inside == HERE:
+            return self.root
         if self.is_revision:
             path = self.root.removeprefix(GIT).partition(":")[2]
             return f"{GIT}{self.revision}:{os.path.join(path, inside)}"
         return os.path.normpath(os.path.join(self.root, inside))
 
-    def names(self, *, nested: bool) -> tuple[str, str]:
+    def inside(self, path: str, prefix: str) -> str:
+        """Return a path inside of a revision from its root; `prefix` is the working directory there."""
+        from podfence.kube import revisions
+
+        return revisions.parse(self.path(path)).from_root(prefix)
+
+    def names(self, prefix: str, *, nested: bool) -> tuple[str, str]:
         """Return what the names of its files begin with, and its own name; `nested` if paths inside of it are read."""
         if not self.is_revision:
             root = os.path.normpath(self.root) if nested else self.root
             return ("" if root == "." and nested else os.path.join(root, ""), root)
-        from podfence.kube import revisions
-        from podfence.kube.git import Repository
-
-        path = revisions.parse(self.root).from_root(Repository().prefix)
+        path = self.inside(HERE, prefix)
         start = f"{GIT}{self.revision}"
         return (f"{start}:{path}/", f"{start}:{path}") if path else (f"{start}:", start)
 
@@ -100,75 +109,75 @@ def _side(text: str, other: str) -> Side:
     return Side(text, f"{text}:./{os.path.relpath(other)}", is_named=True)
 
 
-def configured(
-    inputs: Inputs, old: Side, new: Side, *, asked: str | None, wanted: bool, base: str
-) -> tuple[Inputs, str]:
-    """Return what a command line says with the configuration that counts, and the folder of that inside of a side.
+class Reader:
+    """Reads what one command line compares; `base` is the branch that ``git:merge-base`` is about."""
 
-    It is that of OLD: a change cannot weaken its own review. Raises ConfigError and GitError.
-    """
-    if not wanted or not old.is_revision:
-        start = old.root if old.is_named and os.path.isdir(old.root) else "."
-        found = settings.find(asked, os.environ, wanted=wanted, start=start)
-        folder = os.path.relpath(found.folder, start) if found.folder else ""
-    else:
-        found, folder = _configuration_in(old, asked, base)
-    inputs = inputs._replace(config=found, settings=(*found.options, *inputs.settings))
-    is_named = old.is_named or new.is_named or inputs.files or inputs.kustomize or inputs.helm
-    if found.filename and not is_named:
-        return inputs._replace(files=found.filename, recursive=inputs.recursive or found.recursive), folder
-    return inputs, folder
+    def __init__(self, inputs: Inputs, old: Side, new: Side, base: str) -> None:
+        """Read nothing yet."""
+        self._inputs = inputs
+        self._old = old
+        self._new = new
+        self._base = base
+        self._folder = ""
+        self._parsed = Parsed()
+        self._found: Repository | None = None
 
-
-def _configuration_in(old: Side, asked: str | None, base: str) -> tuple[Settings, str]:
-    from podfence.kube.git import Repository
-
-    revision = old.revision
-    repository = Repository()
-    named = os.environ.get(settings.VARIABLE) if asked is None else asked
-    inside = repository.inside(named) if named else None
-    if named is not None and inside is None:
-        return (settings.read(named) if named else settings.Settings()), ""
-    tree = repository.tree(revision, base)
-    found = settings.find_in(
-        lambda path: repository.file(tree, path, settings.SIZE_LIMIT),
-        f"{GIT}{revision}:",
-        repository.prefix,
-        asked=inside,
-    )
-    if named and not found.file:
-        errors.complain(f"note: {named} is not in {GIT}{revision}, so it does not count")
-    return found, found.folder
-
-
-def from_old(old: Side, path: str, base: str) -> tuple[bytes | None, str]:
-    """Return the contents of a file that decides about a change, and its name: of OLD, where OLD is a revision.
-
-    None if OLD does not have it. Raises ConfigError and GitError.
-    """
-    if old.is_revision:
+    @property
+    def _repository(self) -> Repository:
+        """The repository of the working directory. Raises GitError if there is none."""
         from podfence.kube.git import Repository
 
-        repository = Repository()
-        inside = repository.inside(path)
-        if inside is not None:
-            found = repository.file(repository.tree(old.revision, base), inside, settings.SIZE_LIMIT)
-            return found, f"{GIT}{old.revision}:{inside}"
-    return settings.contents(path), path
+        if self._found is None:
+            self._found = Repository()
+        return self._found
 
+    def configured(self, *, asked: str | None, wanted: bool) -> Inputs:
+        """Return what the command line says with the configuration that counts.
 
-class Reader:
-    """Reads the sides of one command line."""
-
-    def __init__(self, inputs: Inputs, options: Options, *, base: str, folder: str) -> None:
-        """Take what the options say; `folder` is that of the configuration, inside of a side."""
+        It is that of OLD: a change cannot weaken its own review. Raises ConfigError and GitError.
+        """
+        old, inputs = self._old, self._inputs
+        if wanted and old.is_revision:
+            found = self._configuration(asked)
+            self._folder = found.folder
+        else:
+            start = old.root if old.is_named and os.path.isdir(old.root) else "."
+            found = settings.find(asked, os.environ, wanted=wanted, start=start)
+            self._folder = os.path.relpath(found.folder, start) if found.folder else ""
+        inputs = inputs._replace(config=found, settings=(*found.options, *inputs.settings))
+        is_named = old.is_named or self._new.is_named or inputs.files or inputs.kustomize or inputs.helm
+        if found.filename and not is_named:
+            inputs = inputs._replace(files=found.filename, recursive=inputs.recursive or found.recursive)
         self._inputs = inputs
-        self._options = options
-        self._base = base
-        self._folder = folder
-        self._parsed = Parsed()
+        return inputs
 
-    def read(self, old: Side, new: Side) -> tuple[Cluster, Cluster]:
+    def _configuration(self, asked: str | None) -> Settings:
+        """Return the configuration of OLD, which is a revision."""
+        named = os.environ.get(settings.VARIABLE) if asked is None else asked
+        inside = self._repository.inside(named) if named else None
+        if named is not None and inside is None:
+            return settings.read(named) if named else settings.Settings()
+        revision = self._old.revision
+        found = settings.find_in(self._look, f"{GIT}{revision}:", self._repository.prefix, asked=inside)
+        if named and not found.file:
+            errors.complain(f"note: {named} is not in {GIT}{revision}, so it does not count")
+        return found
+
+    def _look(self, path: str) -> bytes | None:
+        tree = self._repository.tree(self._old.revision, self._base)
+        return self._repository.file(tree, path, settings.SIZE_LIMIT)
+
+    def file(self, path: str) -> tuple[bytes | None, str]:
+        """Return the contents of a file that decides about a change, and its name: of OLD, where OLD is a revision.
+
+        None if OLD does not have it. Raises ConfigError and GitError.
+        """
+        inside = self._repository.inside(path) if self._old.is_revision else None
+        if inside is None:
+            return settings.contents(path), path
+        return self._look(inside), f"{GIT}{self._old.revision}:{inside}"
+
+    def read(self, options: Options) -> tuple[Cluster, Cluster]:
         """Return the clusters of both sides.
 
         A change may add the first manifests of a repository, or remove the last. So a side may be empty if the other
@@ -176,41 +185,52 @@ class Reader:
         """
         import podfence
 
-        may_be_empty = old.is_revision or new.is_revision
-        found = [self._side(side, may_be_empty=may_be_empty) for side in (old, new)]
+        old, new = self._old, self._new
+        found = [self._side(side, other, options) for side, other in ((old, new), (new, old))]
         refused = [error for error in found if isinstance(error, RefusedError)]
-        if refused:
+        if len(refused) > 1:
             problems = tuple(problem for error in refused for problem in error.problems)
-            raise RefusedError("; ".join(map(str, refused)), problems)
+            raise RefusedError("errors in OLD and in NEW; nothing was compared", problems)
+        if refused:
+            raise refused[0]
         if not any(found):
             raise PodfenceError(f"neither {old.text} nor {new.text} has an object, so there is nothing to compare")
         clusters = []
         for side, cluster in zip((old, new), found, strict=True):
             if cluster is None:
                 note(self._inputs, f"{side.text} has no object here: everything is new, or removed")
-            empty = podfence.Cluster.from_objects((), self._options)
+            empty = podfence.Cluster.from_objects((), options)
             clusters.append(cluster if isinstance(cluster, podfence.Cluster) else empty)
         if old.root and new.root:
             # What is unread on both sides has one name.
             one, other = (new, old) if new.is_revision and not old.is_revision else (old, new)
             nested = bool(self._inputs.files or self._inputs.kustomize or self._inputs.helm)
-            rename = partial(_renamed, one.names(nested=nested), other.names(nested=nested))
+            before, after = (side.names(self._prefix(side), nested=nested) for side in (one, other))
+            rename = partial(_renamed, before, after)
             clusters[one is new].name_gaps(rename)
         return clusters[0], clusters[1]
 
-    def _side(self, side: Side, *, may_be_empty: bool) -> Cluster | RefusedError | None:
+    def _prefix(self, side: Side) -> str:
+        return self._repository.prefix if side.is_revision else ""
+
+    def _side(self, side: Side, other: Side, options: Options) -> Cluster | RefusedError | None:
         """Return the cluster of a side, why it is refused, or None if it has no object."""
+        may_be_empty = (side.is_revision or other.is_revision) and not side.is_running
         inputs = self._inputs
-        if may_be_empty and not exists(side, self._base):
-            return None
+        if not (inputs.files or inputs.kustomize or inputs.helm):
+            inputs = inputs._replace(files=(HERE,))
+        if may_be_empty and not other.is_running:
+            inputs = self._present(inputs, side, other)
+            if not (inputs.files or inputs.kustomize or inputs.helm):
+                return None
         try:
             with reading(quiet=inputs.quiet, outcome="nothing was compared", inputs=inputs) as progress:
                 if side.text == LIVE:
-                    return live.load(inputs.live, self._options, progress, hint=pipe_hint())
+                    return live.load(inputs.live, options, progress, hint=pipe_hint())
                 if side.text == LAB:
-                    return self._lab()
+                    return _lab(options)
                 try:
-                    return self._files(side, progress)
+                    return self._files(inputs, side, options, progress)
                 except InputError as error:
                     if may_be_empty and error.found_nothing:
                         return None
@@ -218,24 +238,21 @@ class Reader:
         except RefusedError as error:
             return error
 
-    def _lab(self) -> Cluster:
+    def _present(self, inputs: Inputs, side: Side, other: Side) -> Inputs:
+        """Return what is to be read without the paths that only the other side has."""
+
+        def here(paths: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(path for path in paths if self._has(side, path) or not self._has(other, path))
+
+        return inputs._replace(files=here(inputs.files), kustomize=here(inputs.kustomize), helm=here(inputs.helm))
+
+    def _files(
+        self, inputs: Inputs, side: Side, options: Options, progress: Callable[[float, int], None] | None
+    ) -> Cluster:
         import podfence
-        from podfence.cluster.state import ClusterState
-        from podfence.lab.client import Client
-        from podfence.policy.options import KINDS
 
-        objects = Client(os.environ.get("PODFENCE_LAB") or "lab").objects()
-        return podfence.Cluster(ClusterState(objects), self._options, closed=KINDS)
-
-    def _files(self, side: Side, progress: Callable[[float, int], None] | None) -> Cluster:
-        import podfence
-
-        inputs = self._inputs
-        paths = [*map(side.path, inputs.files)]
-        if not (inputs.files or inputs.kustomize or inputs.helm):
-            paths.append(side.root)
         return podfence.load(
-            *paths,
+            *map(side.path, inputs.files),
             recursive=inputs.recursive,
             kustomize=[*map(side.path, inputs.kustomize)],
             charts=[
@@ -248,9 +265,19 @@ class Reader:
             stdin=sys.stdin.buffer if side.root == STDIN else None,
             base=self._base,
             parsed=self._parsed,
-            options=self._options,
+            options=options,
             progress=progress,
         )
+
+    def _has(self, side: Side, path: str) -> bool:
+        """Return whether a side has anything at a path. Raises GitError for a revision that does not exist."""
+        place = side.path(path)
+        if place == STDIN or not WILDCARDS.isdisjoint(path):
+            return True
+        if not side.is_revision:
+            return os.path.lexists(place)
+        inside = side.inside(path, self._repository.prefix)
+        return bool(self._repository.entries(self._repository.tree(side.revision, self._base), inside))
 
     def _exclusions(self, side: Side) -> Sequence[Exclusion]:
         from podfence.kube.folders import Exclusion
@@ -259,20 +286,19 @@ class Reader:
         return [Exclusion(self._inputs.exclude), Exclusion(self._inputs.config.exclude, base)]
 
 
+def _lab(options: Options) -> Cluster:
+    import podfence
+    from podfence.cluster.state import ClusterState
+    from podfence.lab.client import Client
+    from podfence.policy.options import KINDS
+
+    objects = Client(os.environ.get("PODFENCE_LAB") or "lab").objects()
+    return podfence.Cluster(ClusterState(objects), options, closed=KINDS)
+
+
 def _renamed(before: tuple[str, str], after: tuple[str, str], text: str) -> str:
     """Return a text about files of one side with the names that they have on the other."""
     for one, other in zip(before, after, strict=True):
         end = "" if one.endswith(("/", ":")) else r"(?![\w./:-])"
         text = re.sub(rf"(?<![\w./:-]){re.escape(one)}{end}", other.replace("\\", r"\\"), text) if one else text
     return text
-
-
-def exists(side: Side, base: str) -> bool:
-    """Return whether there is anything at the path of a side. Raises GitError for a revision that does not exist."""
-    if side.is_running or side.root == STDIN:
-        return True
-    if side.is_revision:
-        from podfence.kube import revisions
-
-        return revisions.exists(side.root, base)
-    return os.path.lexists(side.root)

@@ -75,9 +75,11 @@ class Repository:
     def __init__(self, folder: str = ".") -> None:
         """Find the repository. Raises GitError if there is none, and MissingProgramError without git."""
         self._folder = folder
-        said = self._line("rev-parse", "--is-shallow-repository", what="git:REV")
-        self.is_shallow = said == "true"
-        self.prefix = self._line("rev-parse", "--show-prefix", what="git:REV")
+        said = os.fsdecode(self._run("rev-parse", "--is-shallow-repository", "--show-prefix", what="git:REV"))
+        shallow, _, prefix = said.partition("\n")
+        self.is_shallow = shallow == "true"
+        self._trees: dict[tuple[str, str], str] = {}
+        self.prefix = prefix.rstrip("\n")
         """The path of the folder from the root of the repository, with a slash at its end; "" at the root."""
 
     def inside(self, path: str) -> str | None:
@@ -93,11 +95,13 @@ class Repository:
 
         Raises GitError for a revision that does not exist.
         """
-        if revision == MERGE_BASE:
-            return self._tree_of(self._merge_base(base, environ), revision)
         if not revision or "\0" in revision:
             raise GitError(f"git:{revision}: a revision is missing; write git:REV or git:REV:PATH")
-        return self._tree_of(revision, revision)
+        found = self._trees.get((revision, base))
+        if found is None:
+            asked = self._merge_base(base, environ) if revision == MERGE_BASE else revision
+            found = self._trees[revision, base] = self._tree_of(asked, revision)
+        return found
 
     def entries(self, tree: str, path: str = "") -> list[Entry]:
         """Return the files of a tree below a path, or the file at the path; none if there is nothing there."""
@@ -164,9 +168,6 @@ class Repository:
         raise GitError(f"git:{MERGE_BASE}: there is no branch {' or '.join(tried)} here ({why})")
 
     # Running git
-
-    def _line(self, *command: str, what: str) -> str:
-        return os.fsdecode(self._run(*command, what=what)).rstrip("\n")
 
     def _run(self, *command: str, what: str) -> bytes:
         done = self._done(command)

@@ -74,13 +74,6 @@ def parse(text: str) -> Named:
     return Named(revision, path if colon else None)
 
 
-def exists(text: str, base: str = "") -> bool:
-    """Return whether a commit has what ``git:REV:PATH`` names. Raises GitError for a revision that does not exist."""
-    repository, named = Repository(), parse(text)
-    path = named.from_root(repository.prefix)
-    return bool(repository.entries(repository.tree(named.revision, base), _fixed(path)))
-
-
 def load(
     paths: Sequence[str],
     *,
