@@ -216,6 +216,13 @@ ROWS: list[Row] = [
         ["opened: shop/web -> pods of system (none here) UDP 53 | egress rule 1 of NetworkPolicy shop/web was changed"],
     ),
     (
+        "pods that are not here would be denied it by their own policy",
+        [*HERE, policy("web", app("web"), egress=[rule(TO_DNS, ports=DNS)])],
+        [*HERE, policy("web", app("web"), egress=[rule(TO_DNS, ports=DNS)]),
+         policy("dns", label("k8s-app", "dns"), ingress=(), namespace="system")],
+        ["closed: shop/web -> pods k8s-app=dns of system (none here) UDP 53 | NetworkPolicy system/dns was added"],
+    ),
+    (
         "a policy is added that denies more than it admits to pods that are not here",
         HERE,
         [*HERE, policy("job", app("job"), egress=[rule(TO_DNS, ports=DNS)], namespace="ops")],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from podfence.analysis.absent import admitted, space_of
 from podfence.analysis.diff.answer import ConnectionWord
 from podfence.analysis.diff.causes import Because
+from podfence.analysis.diff.undo import Undo
 from podfence.analysis.ports import parse_port
 from podfence.cluster.selection import Selection
 from podfence.cluster.state import NAME_LABEL
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from podfence.analysis.diff.causes import Causes
-    from podfence.analysis.diff.undo import Undo
     from podfence.analysis.diff.units import Group, Units
     from podfence.cluster.members import Member
     from podfence.kube.objects import Requirement, Selector
@@ -84,7 +84,9 @@ class Absent:
     def _of_peer(
         self, direction: Direction, group: Group, peer: Selection, before: _Rules, after: _Rules
     ) -> Iterator[tuple[ConnectionWord, tuple[str, ...], Because]]:
-        candidates = self._causes.candidates(direction, group)
+        # The other end is judged too, as far as it is known who that would be.
+        others = self._causes.changed_in(space_of(peer))
+        candidates = self._causes.candidates(direction, group) | {Undo(key) for key in others}
         word: ConnectionWord
         for word in ("opened", "closed"):
             ports, names = after.beyond(before, peer) if word == "opened" else before.beyond(after, peer)

@@ -28,8 +28,6 @@ Effect = Literal[
     "ruleChanged",
     "podSelectorChanged",
     "policyTypesChanged",
-    "workloadAdded",
-    "workloadRemoved",
     "workloadChanged",
     "namespaceChanged",
     "clusterChanged",

@@ -209,7 +209,7 @@ class Causes:
     def candidates(self, direction: Direction, subject: Group) -> set[Undo]:
         """Return the objects whose change may matter to a direction of a pod."""
         namespace = subject.owner.namespace
-        found = set(self._changed.get(namespace, ()))
+        found = self.changed_in(namespace)
         if namespace not in self._policies.entangled:
             found &= self.trials.concerned(direction, subject)
         if namespace in self._spaces:
@@ -217,6 +217,10 @@ class Causes:
         if subject.moved:
             found.add(subject.owner)
         return {Undo(key) for key in found}
+
+    def changed_in(self, namespace: str) -> set[Key]:
+        """Return the policies of a namespace that differ."""
+        return set(self._changed.get(namespace, ()))
 
     def _parts(self, undo: Undo) -> Sequence[Undo]:
         return list(parts(undo.object, self._found[undo.object])) if undo.object.kind == "NetworkPolicy" else []
