@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 from collections import defaultdict
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +18,7 @@ from podfence.cluster.state import ClusterState
 from podfence.kube.objects import Node, Pod
 from podfence.policy.options import Options
 from podfence.sets.ports import OTHER_POINT, PortSet, point
+from tests.analysis.diff.undoing import undone
 from tests.twin import boundaries
 from tests.twin.effort import part
 from tests.twin.partial import partial_cluster
@@ -169,3 +172,33 @@ def is_in(text: str, block: str) -> bool:
     if "/" not in block or not (block[0].isdigit() or ":" in block) or not (text[0].isdigit() or ":" in text):
         return False
     return ipaddress.ip_address(text) in ipaddress.ip_network(block)
+
+
+@pytest.mark.parametrize("start", range(0, SEEDS * EACH, 4 * EACH))
+def test_to_undo_a_cause_undoes_what_is_known_of_it(start: int) -> None:
+    for seed in range(start, start + EACH):
+        before = partial_cluster(seed)
+        undo(before, changed(before, Random(seed), seed + 10_000), seed)
+
+
+def undo(before: list[KubeObject], after: list[KubeObject], seed: int) -> None:
+    old, new = loaded(before), loaded(after)
+    kept = names(old).keys() & names(new).keys()
+    earlier = listed(old)
+    for item in podfence.diff(old, new).connections:
+        if item.ends != "kept":
+            continue
+        assert item.causes
+        first = points(item.ports).spans[0][0]
+        for causes in [item.causes] if item.joint else [[cause] for cause in item.causes]:
+            objects = undone(before, after, causes)
+            if objects is None:
+                continue
+            now = listed(loaded(objects))
+            sources, destinations = (
+                list(filter(partial(means, side), kept)) for side in (item.sources, item.destinations)
+            )
+            for ends in itertools.product(sources, destinations):
+                if ends[0] != ends[1]:
+                    states = [said(table.get(ends, []), first) for table in (earlier, now)]
+                    assert not is_unlike(*states), (seed, ends, item, causes, states)

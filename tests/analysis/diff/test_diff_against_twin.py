@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import ipaddress
-from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -14,18 +13,19 @@ from hypothesis import strategies as st
 import podfence
 from podfence.api import Cluster
 from podfence.cluster.members import FINISHED_PHASES
-from podfence.kube.objects import KubeObject, Namespace, NetworkPolicy, Node, Pod
+from podfence.kube.objects import KubeObject, Node, Pod
 from podfence.policy.options import Options
+from tests.analysis.diff.undoing import undone
 from tests.twin import boundaries, strategies
 from tests.twin.effort import tried
 from tests.twin.question import AddressEnd, Answer, PodEnd, Traffic
 from tests.twin.twin import Twin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from podfence.analysis.answers import Endpoints, Ports
-    from podfence.analysis.diff.answer import Cause, ConnectionChange, Difference
+    from podfence.analysis.diff.answer import ConnectionChange, Difference
 
 MANY: Final = tried(200)
 
@@ -224,97 +224,40 @@ def test_nothing_differs_from_itself(objects: list[KubeObject], options: Options
     assert (difference.changes, difference.objects) == ((), ())
 
 
-# Causes
-
-
-def undone(case: Case, causes: Sequence[Cause]) -> list[KubeObject] | None:
-    """Return the objects of NEW with causes undone; None if one is about the cluster as a whole."""
-    old, new = ({str(item.key): item for item in side} for side in (case.old, case.new))
-    rules: dict[str, list[Cause]] = defaultdict(list)
-    for cause in causes:
-        if cause.effect == "clusterChanged":
-            return None
-        key = key_of(cause, (*case.old, *case.new))
-        if cause.effect.startswith("rule"):
-            rules[key].append(cause)
-        elif cause.effect in ("podSelectorChanged", "policyTypesChanged"):
-            policy, earlier = new[key], old[key]
-            assert isinstance(policy, NetworkPolicy)
-            assert isinstance(earlier, NetworkPolicy)
-            if cause.effect == "podSelectorChanged":
-                new[key] = msgspec.structs.replace(policy, pod_selector=earlier.pod_selector)
-            else:
-                new[key] = msgspec.structs.replace(policy, policy_types=earlier.policy_types)
-        elif key in old:
-            new[key] = old[key]
-        else:
-            del new[key]
-    for key, several in rules.items():
-        new[key] = with_rules(old.get(key), new.get(key), several)
-    return list(new.values())
-
-
-def key_of(cause: Cause, objects: Sequence[KubeObject]) -> str:
-    if cause.effect == "namespaceChanged":
-        wanted = f"Namespace {cause.object.removeprefix('Namespace ')}"
-        return next(
-            str(item.key) for item in objects if isinstance(item, Namespace) and f"Namespace {item.name}" == wanted
-        )
-    kind = NetworkPolicy if cause.object.startswith("NetworkPolicy ") else Pod
-    name = cause.object.removeprefix("NetworkPolicy ")
-    return next(str(item.key) for item in objects if isinstance(item, kind) and f"{item.namespace}/{item.name}" == name)
-
-
-def with_rules(old: KubeObject | None, new: KubeObject | None, causes: Sequence[Cause]) -> NetworkPolicy:
-    """Return the policy of NEW, or that of OLD without rules, with some rules as they were."""
-    base = new if isinstance(new, NetworkPolicy) else old
-    assert isinstance(base, NetworkPolicy)
-    fields = {}
-    for direction in ("ingress", "egress"):
-        rules = dict(enumerate(getattr(new, direction))) if new is not None else {}
-        extra = []
-        for cause in causes:
-            if cause.direction != direction:
-                continue
-            if cause.new_rule is not None:
-                del rules[cause.new_rule]
-            if cause.old_rule is not None:
-                extra.append(getattr(old, direction)[cause.old_rule])
-        fields[direction] = (*rules.values(), *extra)
-    return msgspec.structs.replace(base, **fields)
-
-
 @MANY
 @given(case=cases())
 def test_to_undo_a_cause_undoes_the_change(case: Case) -> None:
     reported = Reported(case)
     both = [*case.old, *case.new]
-    old = Twin(case.old, case.options)
-    names = [name for name in reported.old if name in reported.new]
+    old, new = Twin(case.old, case.options), Twin(case.new, case.options)
+    ends: dict[str, PodEnd | AddressEnd] = {name: end(name) for name in reported.old if name in reported.new}
+    owned = {address for item in both if isinstance(item, Pod | Node) for address in item.addresses}
+    ends.update((text, AddressEnd(text)) for text in boundaries.addresses(both) if text not in owned)
     for item in reported.difference.connections:
         if item.ends != "kept":
             continue
         assert item.causes
+        wanted = [traffic for traffic in boundaries.traffic(both) if has_port(item.ports, traffic)]
         for causes in [item.causes] if item.joint else [[cause] for cause in item.causes]:
-            objects = undone(case, causes)
-            if objects is None:
-                continue
+            objects = undone(case.old, case.new, causes)
+            assert objects is not None, "nothing differs but objects that can be undone"
             twin = Twin(objects, case.options)
-            for one in names:
-                for other in names:
-                    if one == other or not (has_pod(item.sources, one) and has_pod(item.destinations, other)):
-                        continue
-                    if not all(
-                        side.share_family(end(one), end(other)) for side in (old, twin, Twin(case.new, case.options))
-                    ):
-                        continue
-                    for traffic in boundaries.traffic(both):
-                        if has_port(item.ports, traffic):
-                            now = twin.allowed(end(one), end(other), traffic)
-                            assert now is old.allowed(end(one), end(other), traffic), (
-                                item,
-                                causes,
-                                one,
-                                other,
-                                traffic,
-                            )
+            for one, other in meant(item, ends):
+                if all(side.share_family(one, other) for side in (old, new, twin)):
+                    for traffic in wanted:
+                        now, before = (side.allowed(one, other, traffic) for side in (twin, old))
+                        assert now is before, (item, causes, one, other, traffic)
+
+
+def meant(
+    item: ConnectionChange, ends: Mapping[str, PodEnd | AddressEnd]
+) -> Iterator[tuple[PodEnd | AddressEnd, PodEnd | AddressEnd]]:
+    """Yield the pairs of ends that a change is about, but for a pod with itself."""
+    sides = [
+        [name for name in ends if (has_pod if "/" in name else has_address)(side, name)]
+        for side in (item.sources, item.destinations)
+    ]
+    for one in sides[0]:
+        for other in sides[1]:
+            if one != other and ("/" in one or "/" in other):
+                yield ends[one], ends[other]
