@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _LIST: Final = "accept"
 _KEYS: Final = ("change", "from", "to", "ports", "reason", "expires")
 _EVERYTHING: Final = "*"
-_CHANGES: Final = tuple(kind for kind in KINDS if kind not in {"incomplete", "complete"})
+_CHANGES: Final = tuple(kind for kind in KINDS if kind not in {"unseen", "incomplete", "complete"})
 
 
 def read(path: str, data: bytes) -> tuple[Allowance, ...]:

@@ -87,7 +87,7 @@ def _kinds(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
     metavar="KINDS",
     callback=_kinds,
     help="Kinds of differences, separated by commas, for which the exit code is 1: opened, closed, added, removed, "
-    "unknown, known, internet, cross-namespace, incomplete, complete, or none.",
+    "unknown, known, internet, cross-namespace, unseen, incomplete, complete, or none.",
 )
 @click.option(
     "--accept", metavar="FILE", type=click.Path(), help="File of accepted differences, with reasons and last days."

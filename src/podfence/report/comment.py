@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from podfence.report.counts import counted
-from podfence.report.difference import ORDER, by_cause, heading, headline, row
+from podfence.report.difference import ORDER, by_cause, heading, headline, row, said_of
 from podfence.report.markdown import code, escaped, table_line
 from podfence.report.style import PAGE
 
@@ -133,7 +133,8 @@ def _unread(answer: Difference) -> Iterator[str]:
 def _object(item: ObjectChange) -> str:
     place = item.new or item.old
     where = f" ({code(str(place))})" if place else ""
-    what = f": {escaped(', '.join(item.what))}" if item.what and item.change == "changed" else ""
+    texts = [*(item.what if item.change == "changed" else ()), *filter(None, (said_of(item),))]
+    what = f": {escaped(', '.join(texts))}" if texts else ""
     return f"- {_OBJECTS[item.change]} {code(str(item))}{where}{what}"
 
 

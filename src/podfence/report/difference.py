@@ -52,6 +52,9 @@ def headline(answer: Difference) -> str:
     counts = Counter(item.change for item in answer.changes)
     verbs = {"opened": "opens", "closed": "closes", "unknown": "makes unknown", "known": "makes known"}
     texts = [f"{verbs[word]} {counted(counts[word], 'connection')}" for word in ORDER if counts[word]]
+    unseen = sum(item.selects_nothing for item in answer.objects)
+    if unseen:
+        texts.append(f"changes {counted(unseen, 'policy', 'policies')} of which no pod is here")
     gaps = Counter(gap.change for gap in answer.gaps)
     if gaps["added"]:
         texts.append(f"leaves {counted(gaps['added'], 'place')} more unread")
@@ -75,7 +78,9 @@ def by_cause(answer: Difference) -> list[tuple[tuple[Cause, ...], list[Change]]]
 def heading(causes: Sequence[Cause], items: Sequence[Change]) -> Iterator[str]:
     """Yield what changes connections, one cause a line; several are named as what they are."""
     if not causes:
-        yield "several changes together"
+        ends = {getattr(item, "ends", "kept") for item in items}
+        words = {frozenset({"added"}): "new workloads", frozenset({"removed"}): "workloads that were removed"}
+        yield words.get(frozenset(ends), "several changes together")
     elif len(causes) == 1:
         yield str(causes[0])
     else:
@@ -124,7 +129,12 @@ def _rows(items: Sequence[Change], page: Page) -> Iterator[str]:
         yield f"{_INDENT}{line}"
 
 
+def said_of(item: ObjectChange) -> str:
+    """Return why nothing can be said of a change of an object, "" if something can."""
+    return "selects no pod here" if item.selects_nothing else ""
+
+
 def _object(item: ObjectChange) -> tuple[str, str, str]:
     place = item.new or item.old
-    what = ", ".join(item.what) if item.change == "changed" else ""
+    what = "; ".join(filter(None, (", ".join(item.what) if item.change == "changed" else "", said_of(item))))
     return (_OBJECTS[item.change], f"{item} ({place})" if place else str(item), what)

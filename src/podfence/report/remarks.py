@@ -37,6 +37,7 @@ RULES: Final = {
     "closed": "The change denies connections that were allowed",
     "unknown": "It is not known any more whether connections are allowed",
     "known": "It is known now whether connections are allowed",
+    "unseen": "The change is about pods that are not in the input",
     "complete": "What was not read before is read now",
 }
 """What a remark can be about, and the sentence that says so."""
@@ -125,6 +126,12 @@ def _of_difference(answer: Difference, page: Page) -> Iterator[Remark]:
         message = f"{change} {counted(len(lines), 'connection')}: {shown}{because}"
         identity = _PLACES.sub("", "\n".join((change, *lines, *map(str, causes))))
         yield _placed(Remark(level, change, message, identity=identity), _place(causes), page)
+    for thing in answer.objects:
+        if thing.selects_nothing:
+            worst: Level = "error" if kinds(thing) & set(answer.fails) else "warning"
+            message = f"{thing} was {thing.change}, and selects no pod of the input: what that does cannot be said"
+            remark = Remark(worst, "unseen", message, identity=f"{thing} {thing.change} {' '.join(thing.what)}")
+            yield _placed(remark, thing.new or thing.old, page)
     for gap in answer.gaps:
         if gap.change != "kept":
             rule = "incomplete" if gap.change == "added" else "complete"

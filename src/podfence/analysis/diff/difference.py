@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from podfence.analysis.diff import compare, objects, policies
+from podfence.analysis.diff import compare, idle, objects, policies
 from podfence.analysis.diff.absent import Absent
 from podfence.analysis.diff.affected import affected
 from podfence.analysis.diff.answer import Difference, GapChange, GapWord, Side
@@ -74,7 +74,7 @@ def difference(
         new=new.side(),
         connections=telling.connections(),
         absent=telling.absent(),
-        objects=objects.changes(found),
+        objects=idle.marked(objects.changes(found), old.engine, engine),
         gaps=tuple(_gaps(old.gaps, new.gaps)),
         notes=tuple(_notes(old.engine, new.engine, causes)),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from podfence.analysis.diff.answer import AbsentChange, ConnectionChange, GapChange
+from podfence.analysis.diff.answer import AbsentChange, ConnectionChange, GapChange, ObjectChange
 from podfence.policy.verdict import Direction
 from podfence.sets.ports import PortSet
 
@@ -30,6 +30,7 @@ KINDS: Final = {
     "known": "connections of which it is known now whether they are allowed",
     "internet": "allowed or unknown connections to or from public addresses",
     "cross-namespace": "allowed or unknown connections between namespaces",
+    "unseen": "changes of policies that select no pod of the input, so that what they do cannot be said",
     "incomplete": "places where a policy may lie that was not read in NEW, and was no such place in OLD",
     "complete": "places where a policy may lie that was not read in OLD, and is no such place in NEW",
 }
@@ -60,8 +61,10 @@ class Allowance(NamedTuple):
         return f"{self.reason}, until {self.expires}"
 
 
-def kinds(item: ConnectionChange | AbsentChange | GapChange) -> frozenset[str]:
+def kinds(item: ConnectionChange | AbsentChange | ObjectChange | GapChange) -> frozenset[str]:
     """Return the kinds of a difference."""
+    if isinstance(item, ObjectChange):
+        return frozenset({"unseen"} if item.selects_nothing else ())
     if isinstance(item, GapChange):
         return frozenset({"added": {"incomplete"}, "removed": {"complete"}, "kept": ()}[item.change])
     if isinstance(item, AbsentChange):
@@ -95,8 +98,9 @@ def reviewed(
     return msgspec.structs.replace(answer, fails=tuple(kind for kind in KINDS if kind in found and kind in fail_on))
 
 
-def remaining(answer: Difference) -> Iterator[ConnectionChange | AbsentChange | GapChange]:
+def remaining(answer: Difference) -> Iterator[ConnectionChange | AbsentChange | ObjectChange | GapChange]:
     """Yield the differences that nobody has allowed."""
+    yield from (item for item in answer.objects if item.selects_nothing)
     yield from (item for item in answer.changes if not item.allowed)
     yield from (item for item in answer.gaps if item.change != "kept")
 
