@@ -12,7 +12,7 @@ import podfence
 from podfence.api import Cluster
 from podfence.cluster.state import ClusterState
 from podfence.kube.load import Loaded
-from podfence.kube.objects import Owner, Peer, PodTemplate, PolicyPort, Workload
+from podfence.kube.objects import Owner, Peer, PodTemplate, PolicyPort, Requirement, Selector, Workload
 from podfence.kube.omissions import Gap
 from podfence.policy.options import Options
 from tests.policy.parts import ANYONE, app, block, label, pod, policy, rule, space
@@ -36,6 +36,11 @@ Row = tuple[str, "list[KubeObject]", "list[KubeObject]", "list[str]"]
 
 def only_db(*rules: Rule, name: str = "db") -> NetworkPolicy:
     return policy(name, app("db"), ingress=rules)
+
+
+def absent(*values: str) -> Peer:
+    """Return a peer that lists values of a label that no pod has."""
+    return Peer(pod_selector=Selector((Requirement("k8s-app", "In", values),)))
 
 
 def deployment(name: str, namespace: str = "shop", **labels: str) -> Workload:
@@ -214,6 +219,12 @@ ROWS: list[Row] = [
         [*HERE, policy("web", app("web"), egress=[rule(TO_DNS, ports=DNS)])],
         [*HERE, policy("web", app("web"), egress=[rule(msgspec.structs.replace(TO_DNS, pod_selector=ANYONE), ports=DNS)])],
         ["opened: shop/web -> pods of system (none here) UDP 53 | egress rule 1 of NetworkPolicy shop/web was changed"],
+    ),
+    (
+        "a rule for pods that are not here is written as two",
+        [*HERE, policy("web", app("web"), egress=[rule(absent("a", "b", "c"), ports=DNS)])],
+        [*HERE, policy("web", app("web"), egress=[rule(absent("b", "a"), absent("c"), ports=DNS)])],
+        [],
     ),
     (
         "pods that are not here would be denied it by their own policy",
