@@ -9,13 +9,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import commands, engine, growth, kernel, lab, rival, tenants
+from bench import commands, diff, engine, growth, kernel, lab, rival, tenants
 from bench.machine import OtherWork
 from bench.report import page
 
 _SECTIONS = {
     "commands": commands.section,
     "engine": engine.section,
+    "diff": diff.section,
     "growth": growth.section,
     "rival": rival.section,
     "kernel": kernel.section,

@@ -5,6 +5,7 @@ Prints one line for each step as soon as it is done: a JSON list of its name, it
 wall clock and of processor time (0 if not measured), and the peak memory of the process so far in MiB.
 
     python -m bench.inside files FOLDER                                    reading, deciding, all connections
+    python -m bench.inside diff OLD NEW                                    two versions loaded and compared
     python -m bench.inside memory PODS NAMESPACES POLICIES SEED MODE PER_NODE       the engine alone
     python -m bench.inside events PODS NAMESPACES POLICIES SEED MODE PER_NODE       single changes
 """
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+import podfence
 from bench.generator import generate
 from bench.policies import labelled
 from bench.size import Size
@@ -30,6 +32,7 @@ from podfence.api import Cluster
 from podfence.cluster.state import Event, EventType
 from podfence.kube.decode import decode
 from podfence.kube.objects import Namespace, NetworkPolicy, Pod
+from podfence.kube.parsed import Parsed
 from podfence.kube.yaml import parse
 from podfence.policy.options import Options
 
@@ -73,6 +76,17 @@ def files(folder: Path) -> None:
     part = [item for item in objects if not isinstance(item, Namespace)]
     with _timed("part"):
         assert Cluster.from_objects(part).connectivity().unknown
+
+
+def diff(old: Path, new: Path) -> None:
+    """Measure the steps of ``diff`` on two folders, all but the start and the printing."""
+    parsed = Parsed()
+    with _timed("one side"):
+        before = podfence.load(old, parsed=parsed)
+    with _timed("other side"):
+        after = podfence.load(new, parsed=parsed)
+    with _timed("difference"):
+        assert podfence.diff(before, after).connections
 
 
 def memory(size: Size) -> None:
@@ -155,5 +169,7 @@ def _other_tier(item: KubeObject) -> KubeObject:
 if __name__ == "__main__":
     if sys.argv[1] == "files":
         files(Path(sys.argv[2]))
+    elif sys.argv[1] == "diff":
+        diff(Path(sys.argv[2]), Path(sys.argv[3]))
     else:
         {"memory": memory, "events": events}[sys.argv[1]](Size.of(sys.argv[2:]))

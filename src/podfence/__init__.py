@@ -18,7 +18,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from podfence.api import Cluster, load, load_live
+    from podfence.analysis.diff.answer import Difference
+    from podfence.api import Cluster, diff, load, load_live
     from podfence.errors import EndpointError, InputError, MissingProgramError, OptionError, PodfenceError
     from podfence.policy.options import Options
     from podfence.policy.verdict import Decision, Direction, Reason, Tier, Verdict
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Cluster",
     "Decision",
+    "Difference",
     "Direction",
     "EndpointError",
     "InputError",
@@ -36,12 +38,15 @@ __all__ = [
     "Reason",
     "Tier",
     "Verdict",
+    "diff",
     "load",
     "load_live",
 ]
 
 _HOMES = {
     "Cluster": "podfence.api",
+    "Difference": "podfence.analysis.diff.answer",
+    "diff": "podfence.api",
     "load": "podfence.api",
     "load_live": "podfence.api",
     "EndpointError": "podfence.errors",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from podfence.analysis.check import check
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 
     from podfence.analysis.answers import Connectivity, Matrix, PodConnection
     from podfence.analysis.asked import ListQuestion
+    from podfence.analysis.diff.answer import Difference
     from podfence.analysis.mending import Mended
     from podfence.analysis.overview import Overview
+    from podfence.cluster.classes import ClassIndex
     from podfence.cluster.state import Event
     from podfence.kube.decode import Validation
     from podfence.kube.findings import Finding
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from podfence.kube.load import Loaded
     from podfence.kube.objects import KubeObject
     from podfence.kube.omissions import Gap
+    from podfence.kube.parsed import Parsed
     from podfence.kube.rendering import Chart
     from podfence.policy.model import Change
     from podfence.policy.verdict import Verdict
@@ -74,6 +78,11 @@ class Cluster:
         self._model: Model | None = None
         self._notes: tuple[str, ...] | None = None
 
+    def name_gaps(self, name: Callable[[str], str]) -> None:
+        """Give gaps other texts, so that those of two clusters that are compared are the same where they are."""
+        self.gaps = tuple(gap._replace(what=name(gap.what), remedy=name(gap.remedy)) for gap in self.gaps)
+        self._engine.world = self._world()
+
     def _world(self) -> World:
         return World(self.state, self.options, self._opened, self.gaps)
 
@@ -83,11 +92,21 @@ class Cluster:
         return self._engine.world.assumes()
 
     @property
+    def engine(self) -> Engine:
+        """What judges connections in the cluster."""
+        return self._engine
+
+    @property
     def model(self) -> Model:
         """The engine with its index of classes; built when the whole cluster is first asked about."""
         if self._model is None:
             self._model = Model(self._engine)
         return self._model
+
+    @property
+    def index(self) -> ClassIndex | None:
+        """The index of classes, if the whole cluster has been asked about."""
+        return self._model.index if self._model is not None else None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -206,6 +225,23 @@ class Cluster:
 
         return matrix(self.model, self._question(None, None, port, namespaces, None))
 
+    def with_applied(self, other: Cluster, *, prune: bool = False) -> Cluster:
+        """Return this cluster as it would be if the objects of another one were applied to it with ``kubectl apply``.
+
+        Objects replace those of their name. Namespaces keep the labels that they have besides. With `prune` objects are
+        deleted that the other cluster does not have: of the kinds that it has, in the namespaces that it has objects
+        in, if nothing owns them. This cluster stays as it is.
+        """
+        from podfence.cluster.applied import applied, objects_of
+        from podfence.kube.load import Loaded
+
+        state = applied(self.state, list(objects_of(other.state)), prune=prune)
+        # The addresses of pods that do not run yet are not known, also if this cluster knows all of its own.
+        starting = any(member.pod is None and key not in self.state.members for key, member in state.members.items())
+        closed = frozenset(KINDS) - self._opened - ({"Pod"} if starting else set())
+        read = Loaded((), (), {}, gaps=tuple(dict.fromkeys((*self.gaps, *other.gaps))))
+        return Cluster(state, self.options, other.warnings, other.ignored, self.namespace, read, closed)
+
     def apply(self, event: Event) -> Change:
         """Take one event in and say what it changed; all later answers are those of a fresh load.
 
@@ -251,36 +287,48 @@ def load(
     keep_going: bool = False,
     namespace: str = "",
     stdin: BinaryIO | None = None,
+    base: str = "",
+    parsed: Parsed | None = None,
     options: Options | None = None,
     progress: Callable[[float, int], None] | None = None,
 ) -> Cluster:
     """Return the cluster that manifests describe.
 
     `paths` are files, folders (with `recursive` for their subfolders) or ``-`` for `stdin`; `kustomize` are folders
-    and `charts` charts to render. What folders hold besides manifests is left out, as `Cluster.notes` say; `exclude`
+    and `charts` charts to render. Each may be ``git:REV:PATH``, a path in a commit of the repository of the working
+    directory, or ``git:REV``, this directory there. ``git:merge-base`` is where HEAD has left the branch `base`, the
+    usual one if that is "". What folders hold besides manifests is left out, as `Cluster.notes` say; `exclude`
     are patterns, as gitignore reads them in each folder, of what else to leave out, and `keep_going` leaves out what
     is refused. Objects that name no namespace are in `namespace`, where bare names are looked up too; "" is
-    ``default``.
+    ``default``. Of two inputs that are read with the same `parsed`, what is equal is parsed once.
 
     Raises InputError with every problem if anything was refused, and MissingProgramError for a program that is needed
-    to render and is not there.
+    to render and is not there, and GitError for a revision that cannot be read.
     """
     from podfence.kube.collection import uncollected
     from podfence.kube.folders import Exclusion
     from podfence.kube.load import load as load_objects
 
     options = options or Options()
-    loaded = load_objects(
-        [os.fspath(path) for path in paths],
+    files = [os.fspath(path) for path in paths]
+    folders = [kustomize] if isinstance(kustomize, str) else kustomize
+    read: Callable[..., Loaded] = load_objects
+    if any(path.startswith("git:") for path in (*files, *folders, *(chart.path for chart in charts))):
+        from podfence.kube import revisions
+
+        read = partial(revisions.load, base=base)
+    loaded = read(
+        files,
         recursive=recursive,
         stdin=stdin,
-        kustomize=[kustomize] if isinstance(kustomize, str) else kustomize,
+        kustomize=folders,
         charts=charts,
         exclude=[Exclusion((item,)) if isinstance(item, str) else item for item in exclude],
         keep_going=keep_going,
         validation=cast("Validation", options.validation),
         legacy=options.legacy,
         namespace=namespace,
+        parsed=parsed,
         progress=progress,
     )
     with uncollected():
@@ -331,3 +379,23 @@ def load_live(
     return Cluster(
         ClusterState(loaded.objects), options, loaded.warnings, loaded.ignored, access.namespace, closed=loaded.listed
     )
+
+
+def diff(
+    old: Cluster,
+    new: Cluster,
+    *,
+    names: tuple[str, str] = ("old", "new"),
+    progress: Callable[[float, int], None] | None = None,
+) -> Difference:
+    """Return what a change opens and closes: how the connections of `new` differ from those of `old`, and why.
+
+    Workloads are compared by namespace, kind and name. `names` are what the sides are called in the answer.
+    `progress` is told what is done and how much there is to do.
+    """
+    from podfence.analysis.diff.difference import Compared, difference
+    from podfence.kube.collection import uncollected
+
+    one, other = (Compared(cluster.engine, name, cluster.gaps) for cluster, name in zip((old, new), names, strict=True))
+    with uncollected():
+        return difference(one, other, old.index, progress)

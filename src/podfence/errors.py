@@ -6,6 +6,7 @@
     ├── EndpointError     a question names an endpoint or a port that does not exist or cannot be read
     ├── OptionError       an engine option or its value is unknown
     ├── MissingProgramError   an external program (kubectl, kustomize, helm) is needed and absent
+    ├── GitError          a revision cannot be read (`podfence.kube.git`)
     ├── AccessError       what says how a cluster is reached is missing or wrong
     ├── ApiError          an API server could not be reached, or refused (`podfence.kube.live.errors`)
     └── NftError          nft refused a transaction (`podfence.nft.errors`)
@@ -39,6 +40,12 @@ class InputError(PodfenceError):
     def __init__(self, problems: Sequence[Finding]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    @property
+    def found_nothing(self) -> bool:
+        """Whether nothing is wrong but that the inputs hold no object."""
+        wrong = [problem for problem in self.problems if problem.severity == "error"]
+        return all(problem.code == "no-object" and not problem.position.line for problem in wrong)
 
 
 class EndpointError(PodfenceError):

@@ -17,6 +17,8 @@ from podfence.agent.node.answer import (
 )
 from podfence.agent.node.findings import NodeFinding
 from podfence.analysis.answers import (
+    AbsentConnection,
+    AbsentPods,
     AddressBlock,
     Connection,
     Connectivity,
@@ -26,8 +28,21 @@ from podfence.analysis.answers import (
     PodConnection,
     PortRange,
     Ports,
+    Term,
+)
+from podfence.analysis.diff.answer import (
+    AbsentChange,
+    Cause,
+    ConnectionChange,
+    Difference,
+    GapChange,
+    ObjectChange,
+    Side,
 )
 from podfence.analysis.overview import Ends, Overview, OverviewLine
+from podfence.kube.findings import Code, Finding, Severity
+from podfence.kube.findings import Position as FindingPosition
+from podfence.kube.objects import Key
 from podfence.lab.status import LabNode, LabPod, LabPolicy, LabService, LabStatus
 from podfence.lab.verification.result import ARRIVED, DeadTarget, LeftOut, Trial, verification
 from podfence.policy.changes import AddPeer, PeerItem, Remedy
@@ -35,6 +50,15 @@ from podfence.policy.unknown import part
 from podfence.policy.verdict import Decision, Direction, Line, Miss, PolicyRef, Position, Reason, RuleRef, Tier, Verdict
 from podfence.report.about import Config, Version
 
+FINDING = Finding(
+    code=Code.INVALID,
+    severity=Severity.WARNING,
+    object=Key("NetworkPolicy", "shop", "db"),
+    position=FindingPosition("shop/policies/db.yaml", 9, 5),
+    path=("spec", "ingress", 0),
+    message="says 100% nothing:\nbecause",
+    remedy="take it out, or fill it",
+)
 VERSION = Version(version="1.2.3", python="3.11.7")
 CONFIG = Config(
     file="podfence.toml",
@@ -328,3 +352,93 @@ ON_A_NODE = Why(
     notes=("a note",),
 )
 """What an agent answers where its kernel differs."""
+
+ADDED_RULE = Cause(
+    effect="ruleAdded",
+    text="ingress rule 2 of NetworkPolicy shop/db was added (policies/db.yaml:14)",
+    object="NetworkPolicy shop/db",
+    direction=Direction.INGRESS,
+    new_rule=1,
+    new=Position("policies/db.yaml", 14, 5),
+)
+REMOVED_POLICY = Cause(
+    effect="policyRemoved",
+    text="NetworkPolicy shop/web was removed (git:main:policies/web.yaml:1)",
+    object="NetworkPolicy shop/web",
+    old=Position("git:main:policies/web.yaml", 1, 1),
+)
+OPENED = ConnectionChange(
+    change="opened",
+    sources=Endpoints(workloads=("shop/deploy/web",)),
+    destinations=Endpoints(workloads=("shop/sts/db",)),
+    ports=Ports(ranges=(tcp(3306),)),
+    before="denied",
+    after="allowed",
+    causes=(ADDED_RULE,),
+)
+OPENED_TO_ALL = ConnectionChange(
+    change="opened",
+    sources=Endpoints(all_addresses=True, namespaces=("lab",)),
+    destinations=Endpoints(workloads=("shop/deploy/web",)),
+    ports=Ports(everything=True),
+    before="denied",
+    after="allowed",
+    causes=(REMOVED_POLICY,),
+    internet=True,
+    cross_namespace=True,
+)
+CLOSED = ConnectionChange(
+    change="closed",
+    sources=Endpoints(workloads=("shop/deploy/api",)),
+    destinations=Endpoints(workloads=("shop/sts/db",)),
+    ports=Ports(ranges=(tcp(5432),)),
+    before="allowed",
+    after="denied",
+    causes=(ADDED_RULE, REMOVED_POLICY),
+    joint=True,
+)
+ABSENT = AbsentChange(
+    change="opened",
+    connection=AbsentConnection(
+        direction=Direction.EGRESS,
+        subjects=Endpoints(workloads=("shop/deploy/web",)),
+        peers=AbsentPods(namespace="kube-system", pod_selector=(Term("k8s-app", "In", ("kube-dns",)),)),
+        ports=Ports(ranges=(PortRange("UDP", 53, 53),)),
+    ),
+    before="denied",
+    after="allowed",
+    causes=(ADDED_RULE,),
+)
+DIFFERENCE = Difference(
+    old=Side(name="git:main", workloads=3, pods=3, policies=2),
+    new=Side(name="policies", workloads=3, pods=3, policies=1),
+    connections=(OPENED, OPENED_TO_ALL, CLOSED),
+    absent=(ABSENT,),
+    objects=(
+        ObjectChange(
+            change="changed",
+            kind="NetworkPolicy",
+            namespace="shop",
+            name="db",
+            what=("ingress rule 2",),
+            old=Position("git:main:policies/db.yaml", 1, 1),
+            new=Position("policies/db.yaml", 1, 1),
+        ),
+        ObjectChange(
+            change="removed",
+            kind="NetworkPolicy",
+            namespace="shop",
+            name="web",
+            old=Position("git:main:policies/web.yaml", 1, 1),
+        ),
+    ),
+    gaps=(GapChange(change="added", what="policies/new.yaml cannot be read", remedy="mend it"),),
+    notes=("policies without pods do nothing",),
+)
+ONLY_TEXT = Difference(
+    old=Side(name="git:main"),
+    new=Side(name="policies"),
+    objects=(ObjectChange(change="text", kind="NetworkPolicy", namespace="shop", name="db"),),
+)
+SAME = Difference(old=Side(name="git:main"), new=Side(name="policies"))
+DIFFERENCES = (DIFFERENCE, ONLY_TEXT, SAME)

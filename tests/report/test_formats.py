@@ -6,7 +6,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from podfence.cli import check, config, explain, options, why
+from podfence.cli import check, config, diff, explain, options, why
 from podfence.cli import list as listing
 from podfence.cli.agent import status as agent_status
 from podfence.cli.lab import status as lab_status
@@ -14,6 +14,7 @@ from podfence.cli.lab import verify
 from podfence.policy.options import describe
 from podfence.report import about, formats
 from podfence.report.formats import FORMATS
+from podfence.report.remarks import Refusal
 from podfence.report.style import PAGE, Page, Style
 from tests.report import samples
 
@@ -24,6 +25,8 @@ ANSWERS = {
     "Matrix": samples.GRID,
     "Verdict": samples.DENIED,
     "Explanation": samples.DENIED,
+    "Difference": samples.DIFFERENCE,
+    "Refusal": Refusal("1 error", (samples.FINDING,)),
     "Options": about.options(describe()),
     "Config": samples.CONFIG,
     "Version": samples.VERSION,
@@ -46,7 +49,10 @@ WORDS = {
 @pytest.mark.parametrize(("kind", "name"), FORMATS)
 def test_every_format_writes_its_kind_on_any_page(kind: str, name: str) -> None:
     for page in (PAGE, Page(60, Style(colour=True))):
-        text = "\n".join(formats.lines(kind, name, ANSWERS[kind], page))
+        # What is only remarked on says nothing of connections that are allowed.
+        remarks = name in formats.REMARKS and kind in {"Connectivity", "PodConnections"}
+        findings = (samples.FINDING,) if remarks else ()
+        text = "\n".join(formats.lines(kind, name, ANSWERS[kind], page._replace(findings=findings)))
 
         assert "shop/" in text or "lab/" in text or WORDS.get(kind, "shop/") in text
 
@@ -57,6 +63,7 @@ def test_every_format_writes_its_kind_on_any_page(kind: str, name: str) -> None:
         (listing.command, ("Overview", "Connectivity", "Matrix")),
         (check.command, ("Verdict",)),
         (explain.command, ("Explanation",)),
+        (diff.command, ("Difference",)),
         (options.command, ("Options",)),
         (config.command, ("Config",)),
         (why.command, ("Why",)),

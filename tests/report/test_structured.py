@@ -35,6 +35,7 @@ DOCUMENTS = [
     samples.STATUS,
     samples.LAB,
     samples.ON_A_NODE,
+    *samples.DIFFERENCES,
 ]
 
 

@@ -19,9 +19,13 @@ from podfence.policy.verdict import Direction
 from podfence.sets import PortSet, members
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from podfence.analysis.asked import Asked
     from podfence.analysis.naming import Namer
+    from podfence.analysis.ports import PortQuestion
     from podfence.kube.objects import Selector
+    from podfence.policy.engine import Engine
     from podfence.policy.grants import Grant
     from podfence.sets.addresses import Family
 
@@ -39,14 +43,19 @@ def absent_connections(asked: Asked, namer: Namer) -> tuple[AbsentConnection, ..
     for direction in Direction:
         subjects = asked.subjects(direction)
         for number in members(subjects & asked.reach.with_absent_peers(direction) if subjects else 0):
-            for selection, (ports, names) in _of_class(asked, direction, number).items():
-                clause = asked.unread.about(number, _space(selection))
+            member = next(iter(asked.view.index.classes[number].members.values()))
+            grants = asked.reach.grants(direction, number)
+            found_here = admitted(
+                asked.view.engine, direction, member, grants, asked.reach.is_nobody, asked.question.port
+            )
+            for selection, (ports, names) in found_here.items():
+                clause = asked.unread.about(number, space_of(selection))
                 found[direction, selection, ports, names, as_read(clause, "")] |= 1 << number
     items = [
         AbsentConnection(
             direction=direction,
             subjects=namer.endpoints(bits, only=_only(asked, namer, direction, bits)),
-            peers=_pods(selection),
+            peers=absent_pods(selection),
             ports=as_ports(ports),
             port_names=names,
             depends=depends,
@@ -64,23 +73,30 @@ def _only(asked: Asked, namer: Namer, direction: Direction, bits: int) -> frozen
     return frozenset(name.partition("[")[0] for name in namer.names(bits))
 
 
-def _of_class(asked: Asked, direction: Direction, number: int) -> dict[Selection, tuple[PortSet, tuple[str, ...]]]:
-    """Return what the rules of a class admit with peers that match nobody: ports by number, and by name."""
-    grants = asked.reach.grants(direction, number)
+def admitted(
+    engine: Engine,
+    direction: Direction,
+    member: Member,
+    grants: Iterable[Grant],
+    is_nobody: Callable[[Selection], bool],
+    port: PortQuestion,
+) -> dict[Selection, tuple[PortSet, tuple[str, ...]]]:
+    """Return what the rules of a pod admit with peers that are nobody: ports by number, and by name."""
+    grants = list(grants)
     open_ports = PortSet.union([grant.ports for grant in grants if _is_everybody(grant)])
-    port = asked.question.port
     found: dict[Selection, tuple[PortSet, tuple[str, ...]]] = {}
     for grant in grants:
-        if not isinstance(grant.peer, Selection) or not asked.reach.is_nobody(grant.peer):
+        if not isinstance(grant.peer, Selection) or not is_nobody(grant.peer):
             continue
         ports, names = grant.ports, tuple(f"{protocol} {name}" for name, protocol in grant.names)
         if direction is Direction.INGRESS and names:
-            ports, names = ports | _named(asked, grant, number), ()
+            # A name is what the pod itself has under it (semantics 5.4).
+            ports, names = ports | engine.named_ports(member, grant.names), ()
         if port.name:
             ports, names = PortSet.EMPTY, tuple(text for text in names if text.endswith(f" {port.name}"))
         elif port.ports != PortSet.ALL:
             ports, names = ports & port.ports, ()
-        ports = _at_other_end(asked, direction, grant.peer, number, ports - open_ports)
+        ports = _at_other_end(engine, direction, grant.peer, member, ports - open_ports)
         if ports or names:
             before, named = found.get(grant.peer, (PortSet.EMPTY, ()))
             found[grant.peer] = (before | ports, tuple(dict.fromkeys((*named, *names))))
@@ -92,19 +108,11 @@ def _is_everybody(grant: Grant) -> bool:
     return peer is None or (isinstance(peer, Selection) and (peer.namespace, peer.namespaces, peer.pods) == (None,) * 3)
 
 
-def _named(asked: Asked, grant: Grant, number: int) -> PortSet:
-    """Return the ports that a rule names, as the pods of the class have them (semantics 5.4)."""
-    member = next(iter(asked.view.index.classes[number].members.values()))
-    return asked.view.engine.named_ports(member, grant.names)
-
-
-def _at_other_end(asked: Asked, direction: Direction, peer: Selection, number: int, ports: PortSet) -> PortSet:
+def _at_other_end(engine: Engine, direction: Direction, peer: Selection, member: Member, ports: PortSet) -> PortSet:
     """Return the ports that the other end does not deny, as far as it is known who that would be."""
     there = _sample(peer)
     if there is None:
         return ports
-    engine = asked.view.engine
-    member = next(iter(asked.view.index.classes[number].members.values()))
     admitted = PortSet.EMPTY
     for family in _FAMILIES:
         one, other = PodEnd(member, None, family), PodEnd(there, None, family)
@@ -117,14 +125,14 @@ def _at_other_end(asked: Asked, direction: Direction, peer: Selection, number: i
 
 def _sample(selection: Selection) -> Member | None:
     """Return the pod that a selection means and nothing more is known of, None if that is not one."""
-    space = _space(selection)
+    space = space_of(selection)
     terms = selection.pods.requirements if selection.pods else ()
     if not space or any(term.operator != "In" or len(term.values) != 1 for term in terms):
         return None
     return Member(Key("Pod", space, ""), None, {term.key: term.values[0] for term in terms}, ())
 
 
-def _space(selection: Selection) -> str:
+def space_of(selection: Selection) -> str:
     """Return the name of the one namespace that a selection means, "" if it does not say one."""
     if selection.namespace is not None:
         return selection.namespace
@@ -134,8 +142,9 @@ def _space(selection: Selection) -> str:
     return ""
 
 
-def _pods(selection: Selection) -> AbsentPods:
-    space = _space(selection)
+def absent_pods(selection: Selection) -> AbsentPods:
+    """Return the peers that a selection means as an answer tells them."""
+    space = space_of(selection)
     alone = selection.namespaces is None or len(selection.namespaces.requirements) == 1
     return AbsentPods(
         namespace=space if alone else "",

@@ -4,16 +4,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from podfence.analysis.answers import AddressBlock, Endpoints, PortRange, Ports
 from podfence.cluster.members import display_name
 from podfence.sets import AddressSet, PortSet, members
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
-    from podfence.cluster.classes import ClassIndex
     from podfence.cluster.members import Member
     from podfence.cluster.pod_class import PodClass
     from podfence.kube.objects import Key
@@ -21,10 +20,28 @@ if TYPE_CHECKING:
 _FEW = 4
 
 
+class Classes(Protocol):
+    """Classes of pods by number, as bits: those of an index, or others."""
+
+    @property
+    def classes(self) -> Mapping[int, PodClass]:
+        """Every class by its number."""
+
+    @property
+    def all(self) -> int:
+        """All classes."""
+
+    def in_namespace(self, name: str) -> int:
+        """Return the classes of one namespace."""
+
+    def namespaces_of(self, bits: int) -> set[str]:
+        """Return the namespaces of classes."""
+
+
 class Namer:
     """Names the classes of an index; `only` limits the names to some pods and workloads."""
 
-    def __init__(self, index: ClassIndex, internet: AddressSet = AddressSet.EMPTY) -> None:
+    def __init__(self, index: Classes, internet: AddressSet = AddressSet.EMPTY) -> None:
         """Work out the name of every class's workloads: by label where a workload is in several classes.
 
         `internet` are the addresses to call so, if the question does.
@@ -140,7 +157,7 @@ def owner_key(member: Member) -> Key:
     return member.workload or member.key
 
 
-def _part_names(index: ClassIndex, numbers: set[int]) -> dict[int, str]:
+def _part_names(index: Classes, numbers: set[int]) -> dict[int, str]:
     """Return what tells the classes of one workload apart: ``[track=canary]``, or the pods' names."""
     classes = [index.classes[number] for number in sorted(numbers)]
     keys = sorted({key for item in classes for key in item.labels})

@@ -38,7 +38,7 @@ podfence check shop/app=job,tier=batch shop/db 5432 -f manifests/
 @question.asks
 def command(*, inputs: Inputs, source: str, destination: str, port: str | None, form: str, colour: When) -> int:
     """Print the decision and return the exit code of the verdict."""
-    cluster = load(inputs)
+    cluster = load(inputs, form)
     # A line has no room for changes that would admit what is denied; documents have them.
     ask = cluster.check if form == "text" else cluster.explain
     answer = ask(source, destination, port, namespace=inputs.own_namespace)

@@ -47,7 +47,7 @@ def command(
     """Print the chain of the decision and return the exit code of the verdict."""
     if remedy and form != "text":
         raise click.UsageError(f"--remedy and -o {form} exclude each other", click.get_current_context())
-    cluster = load(inputs)
+    cluster = load(inputs, form)
     answer = cluster.explain(source, destination, port, namespace=inputs.own_namespace)
     if remedy:
         from podfence.report import remedy as report

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from podfence.cli import complete, errors, live, settings
+from podfence.cli import complete, errors, live, outputs, settings
 from podfence.cli.commands import ARGUMENTS
 from podfence.cli.settings import Settings
 from podfence.errors import InputError, PodfenceError
+from podfence.report import formats
 from podfence.report.counts import counted
 
 if TYPE_CHECKING:
@@ -69,7 +70,12 @@ class Inputs(NamedTuple):
 
 
 class RefusedError(PodfenceError):
-    """The input was refused and its problems are already printed."""
+    """The input was refused and its problems are already printed; `problems` are all of them."""
+
+    def __init__(self, text: str, problems: tuple[Finding, ...]) -> None:
+        """Say in one line what came of it."""
+        super().__init__(text)
+        self.problems = problems
 
 
 _OPTIONS = (
@@ -162,6 +168,23 @@ def reads_cluster(function: Callable[..., int]) -> Callable[..., int]:
     return settings.chosen(command)
 
 
+def reads_two(function: Callable[..., int]) -> Callable[..., int]:
+    """Add the same options to a command that compares two inputs.
+
+    `function` gets what they say without a configuration, and ``config`` and ``no_config`` besides.
+    """
+
+    @functools.wraps(function)
+    def command(**values: Any) -> int:  # noqa: ANN401 - whatever the command and the options declare
+        asked = live.Asked(**{name: values.pop(name) for name in live.Asked._fields})
+        rest = {name: values.pop(name) for name in Inputs._fields if name not in ("live", "config")}
+        return function(inputs=Inputs(live=asked, config=Settings(), **rest), **values)
+
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return settings.chosen(command)
+
+
 def _with_config(inputs: Inputs) -> Inputs:
     """Return what a command line says, and the configuration where it says nothing."""
     config = inputs.config
@@ -176,10 +199,11 @@ def _with_config(inputs: Inputs) -> Inputs:
     return inputs._replace(config=config, settings=(*config.options, *inputs.settings))
 
 
-def load(inputs: Inputs) -> Cluster:
+def load(inputs: Inputs, form: str = "") -> Cluster:
     """Read the files of `inputs`, or else the live cluster, and print what there is to say about it.
 
-    Raises PodfenceError when there is nothing to read, when an option is unknown, and when the input is refused.
+    Problems that refuse it are written to standard output too if the format `form` has remarks. Raises PodfenceError
+    when there is nothing to read, when an option is unknown, and when the input is refused.
     """
     from_files = bool(inputs.files or inputs.kustomize or inputs.helm)
     _refuse_idle_flags(inputs, from_files=from_files)
@@ -191,13 +215,13 @@ def load(inputs: Inputs) -> Cluster:
     options = podfence.Options.parse(inputs.settings)
     # What is read stays to the end of the command, and looking for garbage in it takes a tenth of the time.
     gc.set_threshold(_SELDOM)
-    with reading(quiet=inputs.quiet, outcome="nothing was answered", inputs=inputs) as progress:
+    with reading(quiet=inputs.quiet, outcome="nothing was answered", inputs=inputs, form=form) as progress:
         if from_files:
             cluster = podfence.load(
                 *inputs.files,
                 recursive=inputs.recursive,
                 kustomize=inputs.kustomize,
-                charts=_charts(inputs),
+                charts=charts_of(inputs),
                 exclude=[Exclusion(inputs.exclude), Exclusion(inputs.config.exclude, inputs.config.folder)],
                 keep_going=inputs.keep_going,
                 namespace=inputs.own_namespace or "",
@@ -206,11 +230,11 @@ def load(inputs: Inputs) -> Cluster:
                 progress=progress,
             )
         else:
-            cluster = live.load(inputs.live, options, progress, hint=_pipe())
+            cluster = live.load(inputs.live, options, progress, hint=pipe_hint())
     if not inputs.quiet:
         for text in inputs.config.notes(files=bool(inputs.config.filename)):
             note(inputs, text)
-        _tell(cluster, verbose=inputs.verbose)
+        tell(cluster, verbose=inputs.verbose)
     return cluster
 
 
@@ -231,7 +255,8 @@ def _refuse_idle_flags(inputs: Inputs, *, from_files: bool) -> None:
             raise click.UsageError(f"{flag} needs {needed}", click.get_current_context())
 
 
-def _charts(inputs: Inputs) -> list[Chart]:
+def charts_of(inputs: Inputs) -> list[Chart]:
+    """Return the charts to render, with what the options say of all of them."""
     if not inputs.helm:
         return []
     from podfence.kube.rendering import RELEASE, Chart
@@ -250,12 +275,12 @@ def _charts(inputs: Inputs) -> list[Chart]:
 
 @contextmanager
 def reading(
-    *, quiet: bool, outcome: str, inputs: Inputs | None = None
+    *, quiet: bool, outcome: str, inputs: Inputs | None = None, form: str = ""
 ) -> Iterator[Callable[[float, int], None] | None]:
     """Give the function that shows the progress of reading, None if nobody would see it.
 
     Input that is refused meanwhile becomes RefusedError, with every error printed; `outcome` says what came of it.
-    `inputs` are what an answer is read from, None for what a lab is given.
+    `inputs` are what an answer is read from, None for what a lab is given, and `form` is the format of the answer.
     """
     from podfence.cli.progress import shown
 
@@ -263,7 +288,12 @@ def reading(
         with shown(sys.stderr, "reading", quiet=quiet) as progress:
             yield progress
     except InputError as error:
-        raise RefusedError(_refusal(error, quiet=quiet, outcome=outcome, inputs=inputs)) from error
+        closing = _refusal(error, quiet=quiet, outcome=outcome, inputs=inputs)
+        if form in formats.REMARKS:
+            from podfence.report.remarks import Refusal
+
+            outputs.write_refusal(form, Refusal(closing, error.problems))
+        raise RefusedError(closing, error.problems) from error
 
 
 def note(inputs: Inputs, text: str) -> None:
@@ -272,7 +302,8 @@ def note(inputs: Inputs, text: str) -> None:
         errors.complain(f"note: {text}")
 
 
-def _tell(cluster: Cluster, *, verbose: bool) -> None:
+def tell(cluster: Cluster, *, verbose: bool) -> None:
+    """Print the warnings and notes of what was read."""
     lines = [*_shown(cluster.warnings, verbose=verbose), *(f"note: {text}" for text in cluster.notes)]
     if verbose:
         lines += [f"note: {text}" for text in cluster.details]
@@ -318,7 +349,7 @@ def _is_found(file: str, inputs: Sequence[str]) -> bool:
     return any(file.startswith(f"{path.rstrip('/')}/") for path in inputs)
 
 
-def _pipe() -> str:
+def pipe_hint() -> str:
     """Return how this command gets a cluster that only kubectl reaches."""
     from podfence.kube.registry import KINDS, Need, needed
 

@@ -101,7 +101,7 @@ def command(
         for flag, given in (("--pods", pods), ("--from", source), ("--to", destination)):
             if given:
                 raise click.UsageError(f"{flag} and -o {form} exclude each other", click.get_current_context())
-    cluster = load(inputs)
+    cluster = load(inputs, form)
     gaps = cluster.gaps if inputs.shown is None else [gap for gap in cluster.gaps if gap.touches(inputs.shown)]
     if as_grid:
         grid = cluster.matrix(port=port, namespaces=inputs.shown)
@@ -117,7 +117,9 @@ def command(
     if pods:
         connections = cluster.pod_connections(**question)
         first = tuple(islice(connections, 1))
-        outputs.write_as("PodConnections", form, chain(first, connections), colour, gaps, cluster.assumes)
+        outputs.write_as(
+            "PodConnections", form, chain(first, connections), colour, gaps, cluster.assumes, cluster.warnings
+        )
         if not first:
             note(inputs, "nothing is allowed")
     else:
@@ -127,7 +129,7 @@ def command(
             kind = "Overview" if form in formats.names("Overview") else "Connectivity"
             ask = cluster.overview if kind == "Overview" else cluster.connectivity
             answer: Overview | Connectivity = ask(**question, absent=peers == "all", progress=progress)
-        outputs.write_as(kind, form, answer, colour, gaps, cluster.assumes)
+        outputs.write_as(kind, form, answer, colour, gaps, cluster.assumes, cluster.warnings)
         _tell(answer, inputs, only_hosts=bool(cluster.state.members))
     return 0
 

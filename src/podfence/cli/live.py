@@ -95,6 +95,17 @@ def refuse_with_files(asked: Asked, flag: str) -> None:
         )
 
 
+def refuse_without(asked: Asked, read: str) -> None:
+    """Raise a usage error if `asked` names a cluster, and none is `read`."""
+    given = [_FLAGS[field] for field, value in asked._asdict().items() if value]
+    if given:
+        verb = "chooses" if len(given) == 1 else "choose"
+        raise click.UsageError(
+            f"{', '.join(given)} {verb} a live cluster, and {read} are compared; write live for OLD or NEW",
+            click.get_current_context(),
+        )
+
+
 def load(asked: Asked, options: Options, progress: Callable[[float, int], None] | None, hint: str) -> Cluster:
     """Return the live cluster that `asked` means.
 

@@ -15,7 +15,9 @@ from podfence.report import formats
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from podfence.kube.findings import Finding
     from podfence.kube.omissions import Gap
+    from podfence.report.remarks import Refusal
     from podfence.report.style import Page, When
 
 _Function = TypeVar("_Function", bound="Callable[..., object]")
@@ -39,6 +41,26 @@ def of_formats(*names: str) -> Callable[[_Function], _Function]:
         default=names[0],
         metavar="FORMAT",
         help=f"Output format: {', '.join(names)}. The default is {names[0]}.",
+    )
+
+
+def also_written(kind: str) -> Callable[[_Function], _Function]:
+    """Add ``--write``: other formats of a kind of answer for files, as pairs of a format and a path."""
+
+    def pairs(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> list[tuple[str, str]]:
+        found = [value.partition("=")[::2] for value in values]
+        for form, path in found:
+            if form not in formats.names(kind) or not path:
+                raise click.BadParameter(f"write FORMAT=FILE, with one of the formats {', '.join(formats.names(kind))}")
+        return found
+
+    return click.option(
+        "--write",
+        "also",
+        metavar="FORMAT=FILE",
+        multiple=True,
+        callback=pairs,
+        help="Also write the answer to a file, in this format. Repeatable.",
     )
 
 
@@ -77,13 +99,22 @@ def write_as(
     colour: When,
     gaps: Sequence[Gap] = (),
     assumes: tuple[str, ...] = (),
+    findings: tuple[Finding, ...] = (),
+    title: str = "",
+    also: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Write an answer of a kind in one of its formats to standard output.
 
-    Documents say what it `assumes`. With `gaps` it says first that it is incomplete; in CSV, where every line is data,
-    that is said beside it.
+    Documents say what it `assumes`, and formats for remarks say the `findings` of the input. With `gaps` it says first
+    that it is incomplete; in CSV, where every line is data, that is said beside it. `title` is that of a comment.
+    `also` are other formats and the files to write these to. Raises UnwrittenError for a file that cannot be written.
     """
-    if gaps and form not in _DOCUMENTS:
+    from podfence.report.style import PLAIN
+
+    written_on = page(colour, gaps, assumes)._replace(findings=findings, root=_from_root(), title=title)
+    for other, path in also:
+        _write_file(path, formats.lines(kind, other, answer, written_on._replace(width=None, style=PLAIN)))
+    if form not in formats.REMARKS and gaps and form not in _DOCUMENTS:
         from podfence.policy.verdict import first_place
 
         line = f"incomplete: {first_place([*map(str, gaps)])}{' (-v names all)' if len(gaps) > 1 else ''}"
@@ -93,7 +124,38 @@ def write_as(
             from podfence.report import columns
 
             write([columns.paragraph(line, width())])
-    write(formats.lines(kind, form, answer, page(colour, gaps, assumes)))
+    write(formats.lines(kind, form, answer, written_on))
+
+
+def _write_file(path: str, lines: Iterable[str]) -> None:
+    try:
+        with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:  # noqa: PTH123  as typed
+            file.writelines(f"{line}\n" for line in lines)
+    except OSError as error:
+        raise errors.UnwrittenError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def write_refusal(form: str, refusal: Refusal, title: str = "", also: Sequence[tuple[str, str]] = ()) -> None:
+    """Write why there is no answer, in the formats that have a place for that: comments and remarks."""
+    written_on = page("never")._replace(root=_from_root(), title=title)
+    offered = formats.names("Refusal")
+    for other, path in also:
+        if other in offered:
+            _write_file(path, formats.lines("Refusal", other, refusal, written_on))
+    if form in offered:
+        write(formats.lines("Refusal", form, refusal, written_on))
+
+
+def _from_root() -> str:
+    """Return the path of the working directory from the root of its repository, "" if it is in none."""
+    here = place = os.getcwd()  # noqa: PTH109  a path is only compared
+    while not os.path.exists(os.path.join(place, ".git")):  # noqa: PTH110, PTH118
+        above = os.path.dirname(place)  # noqa: PTH120
+        if above == place:
+            return ""
+        place = above
+    found = os.path.relpath(here, place)
+    return "" if found == "." else found
 
 
 def write(lines: Iterable[str]) -> None:

@@ -69,7 +69,7 @@ def answered(kind: str, verdict: Verdict, cluster: Cluster, form: str, colour: W
     assumes: tuple[str, ...] = ()
     if form != "text":
         verdict, assumes = replace(verdict, notes=(*cluster.notes, *verdict.notes)), cluster.assumes
-    outputs.write_as(kind, form, verdict, colour, gaps, assumes)
+    outputs.write_as(kind, form, verdict, colour, gaps, assumes, cluster.warnings)
     return exit_code(verdict)
 
 

@@ -28,7 +28,9 @@ _NAME: Final = "podfence.toml"
 _PROJECT: Final = "pyproject.toml"
 _TABLE: Final = b"tool.podfence"
 _REPOSITORY: Final = ".git"
-_SIZE_LIMIT: Final = 1024 * 1024
+SIZE_LIMIT: Final = 1024 * 1024
+"""The largest configuration file that is read, in bytes."""
+
 _OPTIONS: Final = (
     click.option(
         "--config",
@@ -82,10 +84,10 @@ class Settings(NamedTuple):
                     yield f"{self.file}: sets {setting}, which {what}"
 
 
-def find(asked: str | None, environ: Mapping[str, str], *, wanted: bool = True) -> Settings:
+def find(asked: str | None, environ: Mapping[str, str], *, wanted: bool = True, start: str = ".") -> Settings:
     """Return the settings of a command: those of the file `asked` for, of the environment's, or of the nearest one.
 
-    Nothing is looked for if not `wanted`. Raises ConfigError.
+    The nearest one is in the folder `start` or above it. Nothing is looked for if not `wanted`. Raises ConfigError.
     """
     if not wanted:
         if asked is not None:
@@ -94,11 +96,11 @@ def find(asked: str | None, environ: Mapping[str, str], *, wanted: bool = True) 
     named = environ.get(VARIABLE) if asked is None else asked
     if named is not None:
         return read(named) if named else Settings()
-    place, below = os.getcwd(), ""
+    place, below = os.path.abspath(start), ""
     while place != below:
         for name in (_NAME, _PROJECT):
             path = os.path.join(place, name)
-            if os.path.isfile(path) and (name == _NAME or _TABLE in _bytes(path)):
+            if os.path.isfile(path) and (name == _NAME or _TABLE in contents(path)):
                 return read(os.path.relpath(path))
         if os.path.exists(os.path.join(place, _REPOSITORY)):
             break
@@ -106,32 +108,54 @@ def find(asked: str | None, environ: Mapping[str, str], *, wanted: bool = True) 
     return Settings()
 
 
+def find_in(look: Callable[[str], bytes | None], shown: str, start: str, *, asked: str | None = None) -> Settings:
+    """Return the settings of a commit: those of the file `asked` for, or of the one nearest to the folder `start`.
+
+    `look` returns the contents of a file by its path from the root of the commit, and messages name it after `shown`.
+    `filename` and `folder` are paths from `start`. Raises ConfigError.
+    """
+    place = start.rstrip("/")
+    folders = [place]
+    while place:
+        place = os.path.dirname(place)
+        folders.append(place)
+    for path in [asked] if asked else [os.path.join(folder, name) for folder in folders for name in (_NAME, _PROJECT)]:
+        data = look(path)
+        if data is not None and (asked or os.path.basename(path) == _NAME or _TABLE in data):
+            folder = os.path.relpath(f"/{os.path.dirname(path)}", f"/{start}")
+            return _Reading(shown + path, folder, tables(shown + path, data), is_here=False).settings()
+    return Settings()
+
+
 def read(path: str) -> Settings:
     """Return what a file says. Raises ConfigError with the place and what to do."""
+    return _Reading(path, os.path.dirname(path), tables(path, contents(path)), is_here=True).settings()
+
+
+def tables(path: str, data: bytes) -> dict[str, Any]:
+    """Return what the contents of a file say in TOML. Raises ConfigError."""
     import tomllib
 
     try:
-        content = tomllib.loads(_bytes(path).decode())
+        return tomllib.loads(data.decode())
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: the text is not UTF-8; save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {str(error)[:1].lower()}{str(error)[1:]}") from None
-    if os.path.basename(path) == _PROJECT:
-        content = content.get("tool", {}).get("podfence", {})
-    return _Reading(path, content).settings()
 
 
-def _bytes(path: str) -> bytes:
+def contents(path: str) -> bytes:
+    """Return the contents of a configuration file. Raises ConfigError."""
     try:
         mode = os.stat(path).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
             raise ConfigError(f"{path}: is not a file")
         with open(path, "rb") as file:
-            data = file.read(_SIZE_LIMIT + 1)
+            data = file.read(SIZE_LIMIT + 1)
     except OSError as error:
         text = error.strerror or str(error)
         raise ConfigError(f"{path}: cannot be read: {text[:1].lower()}{text[1:]}") from None
-    if len(data) > _SIZE_LIMIT:
+    if len(data) > SIZE_LIMIT:
         raise ConfigError(f"{path}: is larger than 1 MB, the limit for a configuration file")
     return data
 
@@ -139,12 +163,15 @@ def _bytes(path: str) -> bytes:
 class _Reading:
     """One file, taken key by key."""
 
-    def __init__(self, path: str, content: object) -> None:
+    def __init__(self, path: str, folder: str, content: dict[str, Any], *, is_here: bool) -> None:
         self._path = path
-        self._folder = os.path.dirname(path)
+        self._folder = folder
+        self._is_here = is_here
+        if os.path.basename(path) == _PROJECT:
+            content = content.get("tool", {}).get("podfence", {})
         if not isinstance(content, dict):
             raise ConfigError(f"{path}: tool.podfence: expected a table")
-        self._content: dict[str, Any] = content
+        self._content = content
 
     def settings(self) -> Settings:
         """Return what the file says, checked."""
@@ -188,7 +215,9 @@ class _Reading:
         found = []
         for text in self._texts(key):
             path = os.path.normpath(os.path.join(self._folder, text))
-            if os.path.isabs(text) or os.path.commonpath((os.path.realpath(path), top)) != top:
+            leads_out = os.path.isabs(text) or os.path.normpath(text).split("/", 1)[0] == ".."
+            # Links of a commit are looked at where it is read.
+            if leads_out or (self._is_here and os.path.commonpath((os.path.realpath(path), top)) != top):
                 raise ConfigError(f"{self._path}: {key}: {text} is not in the folder of this file; give it with -f")
             found.append(path)
         return tuple(found)

@@ -19,7 +19,7 @@ from podfence.kube.custom import (
     with_parameters,
 )
 from podfence.kube.findings import Code, Finding, Severity
-from podfence.kube.objects import Key, KubeObject
+from podfence.kube.objects import Endpoints, Key, KubeObject
 from podfence.kube.omissions import Gap, LeftOut, Reason
 from podfence.kube.registry import (
     KINDS,
@@ -41,6 +41,7 @@ from podfence.kube.validation.shape import examine, found
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from podfence.kube.parsed import Decoding  # noqa: TC004  msgspec needs the types only of what it reads or writes
     from podfence.kube.source import Document, Path
     from podfence.kube.wire import Meta
 
@@ -77,6 +78,7 @@ def decode(
     custom: bool = True,
     folders: Collection[str] = (),
     keep_going: bool = False,
+    known: Decoding | None = None,
 ) -> Decoded:
     """Return the objects of documents, and what is to be said about them.
 
@@ -87,9 +89,10 @@ def decode(
     namespace are in `namespace`. `custom` reads workloads of other kinds, and OpenShift's Templates.
 
     An object with an error is not returned. Of inputs named in `folders`, documents that are no objects are left out
-    in place of being an error, and with `keep_going` objects with an error too.
+    in place of being an error, and with `keep_going` objects with an error too. Documents whose value another call has
+    decoded in the same way are taken from `known`, if that is given to both.
     """
-    decoder = _Decoder(validation, legacy != "v1", namespace, custom, folders, keep_going)
+    decoder = _Decoder(validation, legacy != "v1", namespace, custom, folders, keep_going, known)
     for document in documents:
         decoder.read(document)
     return decoder.found
@@ -104,6 +107,7 @@ class _Decoder(msgspec.Struct):
     _custom: bool
     _folders: Collection[str]
     _keep_going: bool
+    _known: Decoding | None
     _generated: int = 0
     found: Decoded = msgspec.field(default_factory=lambda: Decoded([], [], Counter(), [], [], []))
 
@@ -117,11 +121,36 @@ class _Decoder(msgspec.Struct):
         if forgiven and not _is_meant_as_object(document.value):
             self.found.left_out.append(LeftOut(Reason.NO_OBJECT, _place(origin)))
             return
-        self._item(document.value, origin, "", "")
+        if self._known is not None:
+            self._shared(self._known, document.value, origin, forgiven=forgiven)
+        else:
+            self._item(document.value, origin, "", "")
         if forgiven and self._keep_going:
             self._leave_refused(before)
         if len(problems) - before > 1:
             problems[before:] = sorted(problems[before:], key=_position)
+
+    def _shared(self, known: Decoding, value: object, origin: Origin, *, forgiven: bool) -> None:
+        """Decode a value, or take what is known of it; only what leaves nothing to be said is kept."""
+        way = (self._validation, self._old_meaning, self._namespace, self._custom, forgiven)
+        there = known.take(value, way)
+        objects, unplaced = self.found.objects, self.found.unplaced
+        if there is not None:
+            for item in there.objects:
+                path = item.origin.path if item.origin is not None else ()
+                objects.append(msgspec.structs.replace(item, origin=Origin(origin.document, path)))
+            unplaced += there.unplaced
+            return
+        first, placed, before = len(objects), len(unplaced), self._remarks()
+        self._item(value, origin, "", "")
+        # Endpoints are made of slices that have places of their own.
+        if self._remarks() == before and not any(isinstance(item, Endpoints) for item in objects[first:]):
+            known.keep(value, way, objects[first:], unplaced[placed:])
+
+    def _remarks(self) -> tuple[int, ...]:
+        """Return how much was said so far besides objects."""
+        found = self.found
+        return len(found.problems), len(found.left_out), len(found.gaps), found.ignored.total(), self._generated
 
     def _leave_refused(self, before: int) -> None:
         """Turn the errors of a document into one warning an object, that it was left out."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from podfence.kube.folders import Exclusion, Found
+    from podfence.kube.parsed import Parsed
     from podfence.kube.rendering import Chart
 
 _STDIN_NAME: Final = "<stdin>"
@@ -61,6 +62,7 @@ def read(
     exclude: Sequence[Exclusion] = (),
     forgiving: bool = True,
     keep_going: bool = False,
+    parsed: Parsed | None = None,
     progress: Callable[[float, int], None] | None = None,
 ) -> Read:
     """Return the documents of all inputs in the order given, and what is wrong with them.
@@ -71,7 +73,8 @@ def read(
     read once. `progress` is told how many inputs are read, parts of one included, and how many there are.
 
     `forgiving` leaves out what folders hold besides manifests, and `exclude` more of it; without it, everything that
-    is no object is an error, as for kubectl. `keep_going` leaves out files that cannot be read too, and says so.
+    is no object is an error, as for kubectl. `keep_going` leaves out files that cannot be read too, and says so. Files
+    that are equal to files of an earlier input are not parsed again if both are read with the same `parsed`.
 
     Never raises for bad input; raises MissingProgramError if kustomize or helm is needed and absent.
     """
@@ -81,7 +84,7 @@ def read(
     inputs.finish()
     found = Read(problems=inputs.problems, left_out=inputs.left_out, gaps=inputs.gaps, unread=inputs.unread)
     total = len(inputs.files) + len(kustomize) + len(charts)
-    reader = _Reader(found, keep_going=keep_going, progress=progress, total=total)
+    reader = _Reader(found, keep_going=keep_going, parsed=parsed, progress=progress, total=total)
     # What a kustomization names may have been found before it.
     kustomized = {item for item in inputs.files if is_called_kustomization(item) and reader.take_kustomization(item)}
     for item in inputs.files:
@@ -105,10 +108,17 @@ def read(
 
 class _Reader:
     def __init__(
-        self, found: Read, *, keep_going: bool, progress: Callable[[float, int], None] | None, total: int
+        self,
+        found: Read,
+        *,
+        keep_going: bool,
+        parsed: Parsed | None,
+        progress: Callable[[float, int], None] | None,
+        total: int,
     ) -> None:
         self._found = found
         self._keep_going = keep_going
+        self._parse_data = parsed.parse if parsed else yaml.parse
         self._progress = progress
         self._total = total
         self._done = 0
@@ -194,7 +204,7 @@ class _Reader:
     def _parse(self, data: bytes, name: str) -> tuple[list[SourceDocument], list[Finding]]:
         progress, done, total = self._progress, self._done, self._total
         advance = (lambda part: progress(done + part, total)) if progress else None
-        return yaml.parse(data, name, advance)
+        return self._parse_data(data, name, advance)
 
     def skip(self) -> None:
         """Count an input that was read already."""

@@ -140,6 +140,13 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         return f"{where}: {self.severity}: {field}{self.message}{remedy}"
 
 
-def unreadable(name: str, message: str, remedy: str = "", *, severity: Severity = Severity.ERROR) -> Finding:
+def unreadable(
+    name: str,
+    message: str,
+    remedy: str = "",
+    *,
+    severity: Severity = Severity.ERROR,
+    code: Code = Code.UNREADABLE,
+) -> Finding:
     """Return what is wrong with an input as a whole, or with whatever else has this name."""
-    return Finding(code=Code.UNREADABLE, severity=severity, position=Position(name), message=message, remedy=remedy)
+    return Finding(code=code, severity=severity, position=Position(name), message=message, remedy=remedy)

@@ -12,7 +12,7 @@ import stat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.errors import reason_of
-from podfence.kube.findings import Severity, unreadable
+from podfence.kube.findings import Code, Severity, unreadable
 from podfence.kube.omissions import PACKED, Gap, LeftOut, Reason, file_may_hold_policy, template_may_hold_policy
 
 if TYPE_CHECKING:
@@ -27,18 +27,20 @@ SIZE_LIMIT: Final = 256 * 1024 * 1024
 """The largest input that is read, in bytes."""
 
 STDIN: Final = "-"
+WILDCARDS: Final = frozenset("*?[")
 KUSTOMIZATIONS: Final = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 """The names that kustomize looks for."""
 
 _URL_STARTS: Final = ("http://", "https://")
-_WILDCARDS: Final = frozenset("*?[")
 # Pipes that the shell has opened for us, as in -f <(helm template .): reading them waits for no one new.
 _OPENED_PIPES: Final = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 _TOOLS: Final = frozenset({"node_modules"})
 _CHART: Final = "Chart.yaml"
 _TEMPLATES: Final = "templates"
 _CHART_FOLDERS: Final = (_TEMPLATES, "charts")
-_IN_CHART: Final = (*EXTENSIONS, ".tpl", PACKED)
+CANDIDATES: Final = (*EXTENSIONS, ".tpl", PACKED)
+"""What the name of a file ends with that may be looked at in a folder, also in charts that are not rendered."""
+
 # Folders that are not read are only counted, and nobody needs the exact number of very many.
 _MOST_COUNTED: Final = 100_000
 
@@ -112,7 +114,7 @@ class Inputs:
     def _add_missing(self, path: str) -> None:
         if os.path.islink(path):  # noqa: PTH114  as typed
             self._refuse(path, f"the link points to {shown(os.readlink(path))}, which does not exist")  # noqa: PTH115  as typed
-        elif _WILDCARDS.isdisjoint(path):
+        elif WILDCARDS.isdisjoint(path):
             self._refuse(path, "no such file or folder")
         else:
             import glob  # noqa: PLC0415  seldom needed
@@ -151,7 +153,7 @@ class Inputs:
         if not holds_any and before == (len(self.problems), len(self.left_out)):
             deeper = bool(self.unread and self.unread[-1].path == folder)
             remedy = "its subfolders have some; add -R to read them" if deeper else ""
-            self._refuse(folder, "no .json, .yaml or .yml file in this folder", remedy)
+            self._refuse(folder, "no .json, .yaml or .yml file in this folder", remedy, Code.NO_OBJECT)
 
     def _walk(self, folder: str) -> Iterator[str]:
         """Yield the files of a folder in the order of kubectl: by name, subfolders in their place."""
@@ -242,7 +244,7 @@ class Inputs:
         """Count a chart that is not rendered; its subcharts are part of it, also those that are packed."""
         self._leave(Reason.CHART, chart)
         parts = (os.path.join(chart, name) for name in _CHART_FOLDERS)  # noqa: PTH118
-        if any(template_may_hold_policy(path) for part in parts for path in _files(part, _IN_CHART)):
+        if any(template_may_hold_policy(path) for part in parts for path in _files(part, CANDIDATES)):
             what = f"chart {shown(chart)} is not rendered and has policies"
             self.gaps.append(Gap(what, f"--helm {shown(chart)} renders it"))
 
@@ -299,8 +301,8 @@ class Inputs:
     def _leave(self, reason: Reason, path: str) -> None:
         self.left_out.append(LeftOut(reason, shown(path)))
 
-    def _refuse(self, path: str, message: str, remedy: str = "") -> None:
-        self.problems.append(unreadable(shown(path), message, remedy))
+    def _refuse(self, path: str, message: str, remedy: str = "", code: Code = Code.UNREADABLE) -> None:
+        self.problems.append(unreadable(shown(path), message, remedy, code=code))
 
 
 def is_called_kustomization(item: Found) -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from podfence.kube.files import Read
     from podfence.kube.folders import Exclusion
     from podfence.kube.objects import Key
+    from podfence.kube.parsed import Parsed
     from podfence.kube.rendering import Chart
     from podfence.kube.source import Document, Origin
 
@@ -62,6 +63,7 @@ def load(
     validation: Validation = "strict",
     legacy: str = "auto",
     namespace: str = "",
+    parsed: Parsed | None = None,
     progress: Callable[[float, int], None] | None = None,
 ) -> Loaded:
     """Read files, directories, ``-``, kustomizations and charts, and return their objects.
@@ -80,6 +82,7 @@ def load(
         exclude=exclude,
         forgiving=forgiving,
         keep_going=keep_going,
+        parsed=parsed,
         progress=progress,
     )
     with uncollected():
@@ -91,6 +94,7 @@ def load(
             custom=custom,
             folders=read.folders,
             keep_going=keep_going,
+            known=parsed.decoded if parsed is not None else None,
         )
     left_out = [*read.left_out, *decoded.left_out]
     objects, replaced = _last_of_each(decoded.objects)

@@ -129,44 +129,57 @@ class Source:
 class SourceDocument:
     """One document of an input (`podfence.kube.source.Document`)."""
 
-    __slots__ = ("_end", "_index", "_is_json", "_source", "_start", "value")
+    __slots__ = ("_end", "_index", "_is_json", "_start", "source", "value")
 
     def __init__(self, source: Source, start: int, end: int, value: object, *, is_json: bool = False) -> None:
         self.value = value
-        self._source = source
+        self.source = source
         self._start = start
         self._end = end
         self._is_json = is_json
         self._index: Index | None = None
 
+    def of(self, source: Source) -> SourceDocument:
+        """Return the same document in the same text of an input of another name, and with its value."""
+        return SourceDocument(source, self._start, self._end, self.value, is_json=self._is_json)
+
     def forget(self) -> None:
         """Give up the value, once objects are made of it: it is larger than they are, and nobody asks for it again."""
         self.value = None
 
+    def rename(self, name: str) -> None:
+        """Show the input under another name from now on."""
+        self.source.name = name
+
     @property
     def file(self) -> str:
         """The input's name as shown to people: a path as typed, or ``<stdin>``."""
-        return self._source.name
+        return self.source.name
 
     @property
     def text(self) -> str:
         """The whole text of the input, of which this document may be a part."""
-        return self._source.text
+        return self.source.text
+
+    @property
+    def part(self) -> str:
+        """The text of the document alone, without blanks and a marker (``---``) in front of it."""
+        return self.source.text[self._start : self._end].strip().removeprefix("---").lstrip()
 
     def locate(self, path: Path) -> Position:
         """Return the position of the value at `path`, or of its nearest existing ancestor."""
-        return self._source.position(self._start + self._find(path).start)
+        return self.source.position(self._start + self._find(path).start)
 
     def locate_key(self, path: Path) -> Position:
         """Return the position of the key that names `path` (the value itself for a list item)."""
-        return self._source.position(self._start + self._find(path).key)
+        return self.source.position(self._start + self._find(path).key)
 
     def excerpt(self, path: Path) -> tuple[tuple[int, str], ...]:
         """Return the numbered lines that hold the value at `path`, key included, blank ends left out."""
         node = self._find(path)
-        first = self._source.line(self._start + node.key)
-        last = self._source.line(max(self._start + node.end - 1, self._start + node.key))
-        lines = [(line, self._source.line_text(line)) for line in range(first, last + 1)]
+        first = self.source.line(self._start + node.key)
+        last = self.source.line(max(self._start + node.end - 1, self._start + node.key))
+        lines = [(line, self.source.line_text(line)) for line in range(first, last + 1)]
         while len(lines) > 1 and not lines[-1][1].strip():
             lines.pop()
         return tuple(lines)
@@ -174,7 +187,7 @@ class SourceDocument:
     def duplicates(self) -> tuple[tuple[str, tuple[Position, ...]], ...]:
         """Return the keys that one mapping has more than once, with the positions of each, in order."""
         return tuple(
-            (found.key, tuple(self._source.position(self._start + place) for place in found.places))
+            (found.key, tuple(self.source.position(self._start + place) for place in found.places))
             for found in self._places().duplicates
         )
 
@@ -194,9 +207,9 @@ class SourceDocument:
                 if self._is_json:
                     from podfence.kube.jsontext import walk  # noqa: PLC0415  only JSON needs it
 
-                    root, *_ = walk(self._source.text, self._start, places)
+                    root, *_ = walk(self.source.text, self._start, places)
                 else:
-                    text = self._source.text[self._start : self._end]
+                    text = self.source.text[self._start : self._end]
                     root = construct(text, library(), PlainScalars(), places).value
                 self._index = places.index(root)
         return self._index

@@ -30,6 +30,10 @@ class Document(Protocol):
         """The whole text of the input, of which this document may be a part."""
 
     @property
+    def part(self) -> str:
+        """The text of the document alone, without blanks and a marker (``---``) in front of it."""
+
+    @property
     def value(self) -> object:
         """The document as JSON values (dict, list, str, int, float, bool, None), None once `load` has its objects."""
 
@@ -55,6 +59,12 @@ class Origin(msgspec.Struct, frozen=True, eq=False):
         for step in self.path:
             value = value[step]
         return value
+
+    def text(self) -> str:
+        """Return the text of the object, "" where nobody keeps it."""
+        if not self.path:
+            return self.document.part
+        return "\n".join(line for _, line in self.excerpt())
 
     def at(self, *path: str | int) -> Position:
         """Return the position of a field of the object, its nearest existing ancestor otherwise."""

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import select
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
+from podfence.agent import wire
 from podfence.lab import sandbox
 from podfence.lab.connection import Connection
 from podfence.lab.errors import LabError
@@ -142,6 +144,11 @@ class Client:
         """
         outcomes: list[str] = self.request("probe", target=target, probes=probes, namespace=namespace)["outcomes"]
         return outcomes
+
+    def objects(self) -> list[KubeObject]:
+        """Return all objects of the lab, as they are now. Raises LabError."""
+        sent = self.request("objects")["objects"]
+        return [wire.decode_event(base64.b64decode(event)).object for event in sent]
 
     def down(self) -> None:
         """End the lab, and return when nothing of it is left. Raises LabError if there is none."""

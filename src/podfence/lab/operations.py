@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import select
 import threading
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from podfence.agent import wire
+from podfence.cluster.state import Event, EventType
 from podfence.kube import yaml
 from podfence.lab import targets
 from podfence.lab.addresses import Plan
@@ -25,6 +28,7 @@ from podfence.policy.options import Options
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
 
+    from podfence.kube.objects import KubeObject
     from podfence.kube.source import Document
     from podfence.lab.connection import Connection
     from podfence.lab.journal import Journal
@@ -110,6 +114,17 @@ def label(lab: Supervisor, request: Request) -> Iterator[Message]:
 def status(lab: Supervisor, _request: Request) -> Iterator[Message]:
     """Tell what is in the lab."""
     yield msgspec.to_builtins(survey(lab))
+
+
+def objects(lab: Supervisor, _request: Request) -> Iterator[Message]:
+    """Tell all objects of the lab, as they are now."""
+    state = lab.state
+    found: list[KubeObject] = [item for name, item in state.namespaces.items() if name not in state.implied]
+    for items in (state.nodes, state.workloads, state.pods, state.services, state.slices, state.endpoints):
+        found += items.values()
+    found += [policy for policies in state.policies.values() for policy in policies.values()]
+    events = (wire.encode_event(Event(EventType.ADDED, item)) for item in found)
+    yield {"objects": [base64.b64encode(event).decode() for event in events]}
 
 
 def execute(lab: Supervisor, request: Request) -> Iterator[Message]:
@@ -200,6 +215,7 @@ OPERATIONS: Final[Mapping[str, Callable[[Supervisor, Request], Iterator[Message]
     "delete": delete,
     "label": label,
     "status": status,
+    "objects": objects,
     "exec": execute,
     "logs": logs,
     "probe": probe,

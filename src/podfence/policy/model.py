@@ -61,15 +61,12 @@ class Model:
         policies = [policy for name in state.namespaces for policy in self.engine.policies(name)]
         policies += engine.clusterwide
         for policy in policies:
-            self.index.look_at(*_looked_at(policy))
+            self.index.look_at(*looked_at(policy))
         for member in state.members.values():
-            if self._judged(member):
+            if is_judged(self.engine, member):
                 self.index.add(member)
         for policy in policies:
             self._use(policy)
-
-    def _judged(self, member: Member) -> bool:
-        return not member.host or self.engine.options.host_network == "pod"
 
     def _use(self, policy: CompiledPolicy) -> None:
         for peer, use in _uses(policy).items():
@@ -134,12 +131,12 @@ class Model:
     ) -> None:
         classes: set[int] = set()
         for member in delta.removed:
-            if self._judged(member):
+            if is_judged(self.engine, member):
                 pods.add(member.key)
                 self._follow_blocks(member, touched, changed)
                 self.index.remove(member.key)
         for member in delta.added:
-            if self._judged(member):
+            if is_judged(self.engine, member):
                 pods.add(member.key)
                 self._follow_blocks(member, touched, changed)
                 classes |= self.index.add(member)
@@ -183,10 +180,10 @@ class Model:
             for policy in gone:
                 self._note_subjects(policy, touched)
                 self._disuse(policy)
-                self.index.look_away(*_looked_at(policy))
+                self.index.look_away(*looked_at(policy))
             split: set[int] = set()
             for policy in come:
-                split |= self.index.look_at(*_looked_at(policy))
+                split |= self.index.look_at(*looked_at(policy))
             for number in split:
                 pod_class = self.index.classes.get(number)
                 pods.update(pod_class.members if pod_class else ())
@@ -211,6 +208,11 @@ class Model:
             touched[direction] |= self.index.bits(policy.subject)
 
 
+def is_judged(engine: Engine, member: Member) -> bool:
+    """Return whether a pod is a pod to policies, and not a part of its node (semantics 7.6)."""
+    return not member.host or engine.options.host_network == "pod"
+
+
 def _identity(policy: CompiledPolicy) -> object:
     return id(policy.source), policy.subject, policy.refused, tuple(policy.grants.items())
 
@@ -228,7 +230,7 @@ def _uses(policy: CompiledPolicy) -> dict[Selection | AddressSet, _Use]:
     }
 
 
-def _looked_at(policy: CompiledPolicy) -> tuple[set[str], set[str], set[int]]:
+def looked_at(policy: CompiledPolicy) -> tuple[set[str], set[str], set[int]]:
     """Return the label keys, port names and address cuts that a policy looks at."""
     keys: set[str] = set(policy.subject.keys())
     names: set[str] = set()

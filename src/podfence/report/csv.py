@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Connectivity as comma-separated values: one row per connection and range of ports."""
+"""Connectivity as comma-separated values: one row per connection, or change of one, and range of ports."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import csv
 from io import StringIO
 from typing import TYPE_CHECKING
 
+from podfence.analysis.answers import Connectivity
 from podfence.report.sets import Members
 from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from podfence.analysis.answers import Connectivity, PodConnection, Ports
+    from podfence.analysis.answers import PodConnection, Ports
+    from podfence.analysis.diff.answer import Difference
     from podfence.report.style import Page
 
 HEADER = ("source", "destination", "protocol", "from", "to", "depends")
@@ -34,6 +36,18 @@ def pods(connections: Iterable[PodConnection], _page: Page = PAGE) -> Iterator[s
     yield _line(HEADER)
     for item in connections:
         yield from (_line((item.source, item.destination, *ports, item.depends)) for ports in _ranges(item.ports))
+
+
+def difference(answer: Difference, _page: Page = PAGE) -> Iterator[str]:
+    """Yield one row per change and range of ports; the members of a set are separated by spaces."""
+    yield _line(("change", *HEADER[:5], "before", "after", "ends", "family", "cause", "accepted"))
+    members = Members(Connectivity(connections=()))
+    for item in answer.connections:
+        source = " ".join(members.of(item.sources, source=True))
+        destination = " ".join(members.of(item.destinations, source=False))
+        causes = "; ".join(map(str, item.causes))
+        rest = (item.before, item.after, item.ends, item.family, causes, item.allowed)
+        yield from (_line((item.change, source, destination, *ports, *rest)) for ports in _ranges(item.ports))
 
 
 def _line(values: tuple[str, ...]) -> str:

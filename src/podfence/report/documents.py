@@ -14,6 +14,7 @@ import msgspec
 
 from podfence.agent.node.answer import AgentStatus, Why
 from podfence.analysis.answers import Connectivity, Matrix, PodConnection
+from podfence.analysis.diff.answer import Difference
 from podfence.documents import ApiVersion, Value
 from podfence.lab.status import LabStatus
 from podfence.lab.verification.result import Verification
@@ -32,6 +33,7 @@ ABOUT_A_CLUSTER: tuple[type[msgspec.Struct], ...] = (Connectivity, PodConnection
 
 ANSWERS: tuple[type[msgspec.Struct], ...] = (
     *ABOUT_A_CLUSTER,
+    Difference,
     *(Options, Config, Version),
     *(Verification, LabStatus, AgentStatus, Why),
 )

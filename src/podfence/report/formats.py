@@ -17,19 +17,45 @@ FORMATS: Final[dict[tuple[str, str], str]] = {
     ("Connectivity", "yaml"): "structured.yaml_lines",
     ("Connectivity", "csv"): "csv.connectivity",
     ("Overview", "md"): "markdown.overview",
+    ("Connectivity", "sarif"): "sarif.log",
+    ("Connectivity", "github"): "github.commands",
+    ("Connectivity", "gitlab"): "gitlab.report",
     ("PodConnections", "table"): "table.pods",
     ("PodConnections", "json"): "structured.pods_json",
     ("PodConnections", "yaml"): "structured.pods_yaml",
     ("PodConnections", "csv"): "csv.pods",
     ("PodConnections", "md"): "markdown.pods",
+    ("PodConnections", "sarif"): "sarif.log",
+    ("PodConnections", "github"): "github.commands",
+    ("PodConnections", "gitlab"): "gitlab.report",
     ("Matrix", "matrix"): "matrix.grid",
     ("Matrix", "matrix-json"): "structured.json_lines",
     ("Verdict", "text"): "verdict.brief",
     ("Verdict", "json"): "structured.json_lines",
     ("Verdict", "yaml"): "structured.yaml_lines",
+    ("Verdict", "md"): "verdict.markdown",
+    ("Verdict", "sarif"): "sarif.log",
+    ("Verdict", "github"): "github.commands",
+    ("Verdict", "gitlab"): "gitlab.report",
     ("Explanation", "text"): "verdict.chain",
     ("Explanation", "json"): "structured.json_lines",
     ("Explanation", "yaml"): "structured.yaml_lines",
+    ("Explanation", "md"): "verdict.markdown",
+    ("Explanation", "sarif"): "sarif.log",
+    ("Explanation", "github"): "github.commands",
+    ("Explanation", "gitlab"): "gitlab.report",
+    ("Difference", "table"): "difference.lines",
+    ("Difference", "json"): "structured.json_lines",
+    ("Difference", "yaml"): "structured.yaml_lines",
+    ("Difference", "csv"): "csv.difference",
+    ("Difference", "md"): "comment.lines",
+    ("Difference", "sarif"): "sarif.log",
+    ("Difference", "github"): "github.commands",
+    ("Difference", "gitlab"): "gitlab.report",
+    ("Refusal", "md"): "comment.refusal",
+    ("Refusal", "sarif"): "sarif.log",
+    ("Refusal", "github"): "github.commands",
+    ("Refusal", "gitlab"): "gitlab.report",
     ("Options", "table"): "about.options_table",
     ("Options", "json"): "structured.json_lines",
     ("Options", "yaml"): "structured.yaml_lines",
@@ -55,6 +81,10 @@ FORMATS: Final[dict[tuple[str, str], str]] = {
 
 It takes the answer and the `Page`. The first format of a kind is what is written unless another is asked for.
 """
+
+
+REMARKS: Final = ("sarif", "github", "gitlab")
+"""The formats that say what is to be remarked on lines of files, of which problems of the input are a part."""
 
 
 def names(*kinds: str) -> tuple[str, ...]:

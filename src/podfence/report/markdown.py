@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Connectivity as a Markdown table, with the definitions of its sets as a list below."""
+"""Markdown: connectivity as a table with the definitions of its sets, and text that is only text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from podfence.analysis.overview import Overview
     from podfence.report.style import Page
 
-_SPECIAL = re.compile(r"([\\|*_<>`\[\]])")
+_SPECIAL = re.compile(r"([\\|*_<>`\[\]&#~])")
 
 
 def overview(answer: Overview, _page: Page = PAGE) -> Iterator[str]:
@@ -25,28 +25,36 @@ def overview(answer: Overview, _page: Page = PAGE) -> Iterator[str]:
     columns = ("Source", "Destination", "Ports", "Depends")[: 4 if depends else 3]
     yield from _head(columns)
     for line in answer.lines:
-        yield _line((str(line.sources), str(line.destinations), str(line.ports), line.depends)[: len(columns)])
+        yield table_line((str(line.sources), str(line.destinations), str(line.ports), line.depends)[: len(columns)])
     definitions = definition_lines(answer)
     if definitions:
         yield ""
-        yield from (f"- {_escaped(text)}" for text in definitions)
+        yield from (f"- {escaped(text)}" for text in definitions)
 
 
 def pods(connections: Iterable[PodConnection], _page: Page = PAGE) -> Iterator[str]:
     """Yield connections between single pods as they come; whether one depends is not known before the end."""
     yield from _head(("Source", "Destination", "Ports", "Depends"))
     for item in connections:
-        yield _line((item.source, item.destination, str(item.ports), item.depends))
+        yield table_line((item.source, item.destination, str(item.ports), item.depends))
 
 
 def _head(columns: tuple[str, ...]) -> Iterator[str]:
-    yield _line(columns)
-    yield _line(("---",) * len(columns))
+    yield table_line(columns)
+    yield table_line(("---",) * len(columns))
 
 
-def _line(cells: tuple[str, ...]) -> str:
-    return "| " + " | ".join(map(_escaped, cells)) + " |"
+def table_line(cells: tuple[str, ...]) -> str:
+    """Return a line of a table."""
+    return "| " + " | ".join(map(escaped, cells)) + " |"
 
 
-def _escaped(text: str) -> str:
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+def escaped(text: str) -> str:
+    """Return a text as one line that is shown as it is, and calls nobody by name."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split())).replace("@", "@&#8203;")
+
+
+def code(text: str) -> str:
+    """Return a text as code, in a table too."""
+    plain = " ".join(text.split()).replace("`", "'").replace("|", r"\|")
+    return f"`{plain}`"

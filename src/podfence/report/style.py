@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import TextIO
 
+    from podfence.kube.findings import Finding  # noqa: TC004 - nobody evaluates the annotation
+
 When = Literal["auto", "always", "never"]
 
 _DECISIONS = {"allowed": "32", "denied": "31", "depends": "33"}
@@ -42,13 +44,17 @@ class Page(NamedTuple):
     """What text is written on: `width` is that of a terminal, None where there is none.
 
     `gaps` say where a policy may lie that could turn the answer, and that nobody has read, `assumes` what the answer
-    takes for granted of what was not read, one sentence each.
+    takes for granted of what was not read, one sentence each. `findings` are problems of the input. `root` is the path
+    of the working directory from the root of its repository, and `title` what the answer is called among others.
     """
 
     width: int | None = None
     style: Style = PLAIN
     gaps: tuple[str, ...] = ()
     assumes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    root: str = ""
+    title: str = ""
 
 
 PAGE = Page()

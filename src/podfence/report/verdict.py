@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from podfence.policy.verdict import Decision, Direction, Matter, Tier, told
 from podfence.report.counts import counted
-from podfence.report.style import PAGE
+from podfence.report.markdown import code
+from podfence.report.style import PAGE, PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +66,19 @@ def chain(verdict: Verdict, page: Page = PAGE) -> Iterator[str]:
         yield ""
         yield style.strong("Notes")
         yield from (f"  {note}" for note in verdict.notes)
+
+
+def markdown(verdict: Verdict, page: Page = PAGE) -> Iterator[str]:
+    """Yield the decision, and its chain folded below it."""
+    yield f"**{verdict.decision.value}** {code(question(verdict))}"
+    yield ""
+    yield "<details><summary>Why</summary>"
+    yield ""
+    yield "```text"
+    yield from (line.replace("`" * 3, "'" * 3) for line in chain(verdict, page._replace(width=None, style=PLAIN)))
+    yield "```"
+    yield ""
+    yield "</details>"
 
 
 def _sides_told(verdict: Verdict) -> bool:

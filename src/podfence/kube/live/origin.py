@@ -25,6 +25,7 @@ class _Live:
 
     file: Final = NAME
     text: Final = ""
+    part: Final = ""
     value: Final = None
 
     def locate(self, path: Path) -> Position:

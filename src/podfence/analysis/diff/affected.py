@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which pods a change may be about: only their connections are asked about, on both sides.
+
+All others have the same policies on both sides, and these mean the same peers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from podfence.cluster.controllers import is_unknown
+from podfence.cluster.selection import Selection, may_match
+from podfence.policy.options import KINDS
+from podfence.policy.verdict import Direction
+from podfence.sets import AddressSet
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from podfence.analysis.diff.policies import Policies
+    from podfence.analysis.diff.units import Units
+    from podfence.analysis.view import View
+    from podfence.policy.engine import Engine
+    from podfence.policy.reach import Reach
+    from podfence.sets.addresses import Family
+
+_FAMILIES: tuple[Family, ...] = (4, 6)
+
+
+def affected(
+    units: Units, reaches: tuple[Reach, Reach], policies: Policies, spaces: Collection[str]
+) -> dict[Direction, int]:
+    """Return the groups of pods of which a direction may be judged otherwise, or whose peers may be others.
+
+    `spaces` are the namespaces of which the labels, or what is known of them, differ.
+    """
+    old, new = units.old.engine, units.new.engine
+    if old.options != new.options or any(old.world.is_open(kind) != new.world.is_open(kind) for kind in KINDS):
+        return dict.fromkeys(Direction, units.all)
+    found = dict.fromkeys(Direction, units.moved)
+    for side, (view, several) in enumerate(((units.old, policies.old), (units.new, policies.new))):
+        for policy in several:
+            subjects = view.index.bits(policy.subject) | _unsure(view, policy.key.namespace or policy.key.name)
+            for direction in policy.grants:
+                found[direction] |= units.of_classes(side, subjects)
+    addresses = _differ_in_unset_addresses(units)
+    known: dict[Selection, bool] = {}
+    for side, reach in enumerate(reaches):
+        for direction in Direction if spaces or addresses else ():
+            subjects = 0
+            for peer, bits in reach.rectangles(direction):
+                if isinstance(peer, AddressSet):
+                    touched = addresses
+                elif peer is None or peer.namespaces is None:
+                    continue
+                elif (touched := known.get(peer, False)) is False and peer not in known:
+                    touched = known[peer] = any(_differs(peer, name, old, new) for name in spaces)
+                if touched:
+                    subjects |= bits
+            found[direction] |= units.of_classes(side, subjects)
+    return found
+
+
+def _unsure(view: View, namespace: str) -> int:
+    """Return the classes of a namespace of which it is not known which policies select them (semantics 13.4)."""
+    found = 0
+    if view.engine.world.is_open("Pod"):
+        for number, item in view.index.classes.items():
+            if item.namespace == namespace and any(map(is_unknown, item.labels.values())):
+                found |= 1 << number
+    return found
+
+
+def _differs(peer: Selection, name: str, old: Engine, new: Engine) -> bool:
+    """Return whether a selection by labels of namespaces means a namespace otherwise."""
+    return _matched(peer, name, old) is not _matched(peer, name, new)
+
+
+def _matched(peer: Selection, name: str, engine: Engine) -> bool | None:
+    whole = not engine.world.has_unknown_labels(name)
+    return may_match(peer.namespaces, dict(engine.state.labels_of_namespace(name)), whole=whole)
+
+
+def _differ_in_unset_addresses(units: Units) -> bool:
+    """Return whether pods of which no address is known may have others (semantics 13.6)."""
+    old, new = units.old, units.new
+    if not (old.index.unaddressed or new.index.unaddressed) or not (old.engine.world or new.engine.world):
+        return False
+    return any(
+        old.engine.world.unset_addresses("Pod", family) != new.engine.world.unset_addresses("Pod", family)
+        for family in _FAMILIES
+    )

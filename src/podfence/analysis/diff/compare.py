@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The connections of two clusters side by side: for each end, the other ends with which something differs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from operator import sub
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from podfence.analysis.diff.states import State, state_of, steps
+from podfence.analysis.lines import Question, lines
+from podfence.analysis.unread import Unread
+from podfence.policy.verdict import Direction
+from podfence.sets import AddressSet, PortSet, members
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from podfence.analysis.diff.units import Group, Units
+    from podfence.analysis.doubts import Doubts
+    from podfence.analysis.view import View
+    from podfence.policy.reach import Reach
+
+_Set = TypeVar("_Set", int, AddressSet)
+
+
+class Piece(NamedTuple):
+    """Connections that are alike on each side: of a group with other groups (bits), or else with addresses.
+
+    In `direction` ingress the group is the destination, and in egress, which is with addresses only, the source.
+    """
+
+    direction: Direction
+    group: int
+    others: int
+    addresses: AddressSet
+    before: State
+    after: State
+
+
+@dataclass(slots=True)
+class _Rows:
+    """The connections of one side by class: from pods and from addresses to it, and from it to addresses."""
+
+    pods: dict[int, list[tuple[int, str, PortSet]]]
+    incoming: dict[int, list[tuple[AddressSet, str, PortSet]]]
+    outgoing: dict[int, list[tuple[AddressSet, str, PortSet]]]
+
+
+def differing(
+    units: Units,
+    reaches: tuple[Reach, Reach],
+    doubts: tuple[Doubts, Doubts],
+    concerned: dict[Direction, int],
+    progress: Callable[[float, int], None] | None = None,
+) -> Iterator[Piece]:
+    """Yield all connections that differ, of the groups that are `concerned` in a direction.
+
+    `progress` is told how much is done and how much there is to do.
+    """
+    ingress, egress = (units.classes_of(concerned[way]) for way in (Direction.INGRESS, Direction.EGRESS))
+    sides = [
+        _rows(view, reach, doubt, units.classes(side), ingress, egress, _half(progress, side))
+        for side, (view, reach, doubt) in enumerate(zip((units.old, units.new), reaches, doubts, strict=True))
+    ]
+    self_allowed = units.new.engine.options.self_traffic == "allowed"
+    for group in units.groups.values():
+        itself = 1 << group.id if self_allowed and group.alone else 0
+        tables = [
+            [(units.of_classes(side, bits) & ~itself, text, ports) for bits, text, ports in rows.pods.get(number, ())]
+            for side, (rows, number) in enumerate(zip(sides, _numbers(group), strict=True))
+        ]
+        for bits, before, after in _unequal(units.all, tables, _bits_without):
+            yield Piece(Direction.INGRESS, group.id, bits, AddressSet.EMPTY, before, after)
+        for direction in Direction:
+            found = [
+                (rows.incoming if direction is Direction.INGRESS else rows.outgoing).get(number, [])
+                for rows, number in zip(sides, _numbers(group), strict=True)
+            ]
+            for addresses, before, after in _unequal(AddressSet.ALL, found, sub):
+                yield Piece(direction, group.id, 0, addresses, before, after)
+
+
+def _half(progress: Callable[[float, int], None] | None, side: int) -> Callable[[float, int], None] | None:
+    """Return what is told of the progress of one side, as a half of the whole."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(done + side * total, 2 * total)
+
+
+def _bits_without(one: int, other: int) -> int:
+    return one & ~other
+
+
+def _numbers(group: Group) -> tuple[int, int]:
+    """Return the classes of a group, -1 where it has none."""
+    one, other = group.place
+    return -1 if one is None else one, -1 if other is None else other
+
+
+def _rows(
+    view: View,
+    reach: Reach,
+    doubts: Doubts,
+    there: int,
+    ingress: int,
+    egress: int,
+    progress: Callable[[float, int], None] | None,
+) -> _Rows:
+    question = Question(
+        blocks=((ingress & there, there), (there & ~ingress, egress & there)),
+        inside_sources=egress & there,
+        inside_destinations=ingress & there,
+        from_addresses=AddressSet.ALL,
+        to_addresses=AddressSet.ALL,
+        ports_into=lambda _: PortSet.ALL,
+    )
+    rows = _Rows(defaultdict(list), defaultdict(list), defaultdict(list))
+    for line in lines(view, reach, doubts, Unread(view), question, progress):
+        for number in members(line.destinations):
+            if line.sources:
+                rows.pods[number].append((line.sources, line.depends, line.ports))
+            if line.source_addresses:
+                rows.incoming[number].append((line.source_addresses, line.depends, line.ports))
+        if line.destination_addresses:
+            for number in members(line.sources):
+                rows.outgoing[number].append((line.destination_addresses, line.depends, line.ports))
+    return rows
+
+
+_Told = tuple[tuple[str, PortSet], ...]
+_Block = tuple[_Set, _Told, _Told]
+"""A set of ends, and what each side says of them."""
+
+
+def _unequal(
+    everything: _Set, tables: Sequence[Iterable[tuple[_Set, str, PortSet]]], without: Callable[[_Set, _Set], _Set]
+) -> Iterator[tuple[_Set, State, State]]:
+    """Yield the ends of which the two tables say something else, in sets, with what each says of them."""
+    blocks: list[_Block[_Set]] = [(everything, (), ())]
+    for side, table in enumerate(tables):
+        for those, text, ports in table:
+            blocks = list(_refined(blocks, those, (text, ports), side, without))
+    for block, old, new in blocks:
+        before, after = state_of(old), state_of(new)
+        if before != after and steps(before, after):
+            yield block, before, after
+
+
+def _refined(
+    blocks: Iterable[_Block[_Set]],
+    those: _Set,
+    said: tuple[str, PortSet],
+    side: int,
+    without: Callable[[_Set, _Set], _Set],
+) -> Iterator[_Block[_Set]]:
+    """Yield blocks with what one side says of some ends."""
+    for block, *both in blocks:
+        inside, outside = block & those, without(block, those)
+        if inside:
+            told: list[_Told] = list(both)
+            told[side] = (*told[side], said)
+            yield inside, told[0], told[1]
+        if outside:
+            yield outside, both[0], both[1]

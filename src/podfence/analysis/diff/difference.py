@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a change opens and closes: the whole comparison, from two clusters to an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from podfence.analysis.diff import compare, idle, objects, policies
+from podfence.analysis.diff.absent import Absent
+from podfence.analysis.diff.affected import affected
+from podfence.analysis.diff.answer import Difference, GapChange, GapWord, Side
+from podfence.analysis.diff.causes import Causes
+from podfence.analysis.diff.told import Telling
+from podfence.analysis.diff.units import units
+from podfence.analysis.doubts import Doubts
+from podfence.analysis.naming import owner_key
+from podfence.policy.model import is_judged, looked_at
+from podfence.policy.reach import Reach
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from podfence.cluster.classes import ClassIndex
+    from podfence.kube.omissions import Gap
+    from podfence.policy.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One side of a comparison: what judges it, what it is called, and where a policy may lie that was not read."""
+
+    engine: Engine
+    name: str
+    gaps: tuple[Gap, ...]
+
+    def side(self) -> Side:
+        """Return the side as an answer tells it."""
+        judged = [item for item in self.engine.state.members.values() if is_judged(self.engine, item)]
+        return Side(
+            name=self.name,
+            workloads=len({owner_key(item) for item in judged}),
+            pods=len(judged),
+            policies=sum(map(len, self.engine.state.policies.values())),
+        )
+
+
+def difference(
+    old: Compared, new: Compared, index: ClassIndex | None, progress: Callable[[float, int], None] | None = None
+) -> Difference:
+    """Return what differs between two sides; `index` is that of OLD, if there is one already, and stays as it is.
+
+    `progress` is told how much is done and how much there is to do.
+    """
+    found = objects.pairs(old.engine.state, new.engine.state)
+    engine = policies.engine_beside(old.engine, new.engine, found)
+    said = policies.differing(old.engine, engine, found)
+    spaces = {key.name for key in found if key.kind == "Namespace"}
+    spaces |= old.engine.state.namespaces.keys() ^ new.engine.state.namespaces.keys()
+    both = units(old.engine, engine, index, map(looked_at, said.new), spaces)
+    reaches = Reach(both.old.engine, both.old.index), Reach(both.new.engine, both.new.index)
+    concerned = affected(both, reaches, said, spaces)
+    doubts = Doubts(both.old, reaches[0]), Doubts(both.new, reaches[1])
+    causes = Causes(both, reaches, (doubts[0].scenarios, doubts[1].scenarios), said, found, concerned)
+    telling = Telling(both, causes, tuple(dict.fromkeys((*old.gaps, *new.gaps))))
+    for piece in compare.differing(both, reaches, doubts, concerned, progress):
+        telling.take(piece)
+    touched = {policy.key.namespace or policy.key.name for policy in (*said.old, *said.new)}
+    absent = Absent(both, reaches, causes)
+    for item in absent.differing(concerned, touched):
+        telling.take_absent(item)
+    return Difference(
+        old=old.side(),
+        new=new.side(),
+        connections=telling.connections(),
+        absent=telling.absent(),
+        objects=idle.marked(objects.changes(found), old.engine, engine),
+        gaps=tuple(_gaps(old.gaps, new.gaps)),
+        notes=tuple(_notes(old.engine, new.engine, causes)),
+    )
+
+
+def _gaps(old: Iterable[Gap], new: Iterable[Gap]) -> Iterator[GapChange]:
+    before, after = dict.fromkeys(old), dict.fromkeys(new)
+    for gap in dict.fromkeys((*before, *after)):
+        change: GapWord = "added" if gap not in before else "kept" if gap in after else "removed"
+        names = None if gap.namespaces is None else tuple(sorted(gap.namespaces))
+        yield GapChange(change=change, what=gap.what, remedy=gap.remedy, namespaces=names)
+
+
+def _notes(old: Engine, new: Engine, causes: Causes) -> Iterator[str]:
+    if old.options != new.options:
+        yield "the two sides are judged with different options"
+    if causes.is_exhausted:
+        yield "so much changes that the causes of some of it were not looked for"

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which differences a review refuses: kinds of them, and what somebody has allowed for a reason until a day."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+import msgspec
+
+from podfence.analysis.diff.answer import AbsentChange, ConnectionChange, GapChange, ObjectChange
+from podfence.policy.verdict import Direction
+from podfence.sets.ports import PortSet
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from podfence.analysis.answers import Ports
+    from podfence.analysis.diff.answer import Difference
+
+_Change = TypeVar("_Change", ConnectionChange, AbsentChange)
+
+KINDS: Final = {
+    "opened": "connections that were denied and are allowed",
+    "closed": "connections that were allowed and are denied",
+    "added": "connections of workloads that only NEW has",
+    "removed": "connections of workloads that only OLD has",
+    "unknown": "connections of which it is not known any more whether they are allowed",
+    "known": "connections of which it is known now whether they are allowed",
+    "internet": "allowed or unknown connections to or from public addresses",
+    "cross-namespace": "allowed or unknown connections between namespaces",
+    "unseen": "changes of policies that select no pod of the input, so that what they do cannot be said",
+    "incomplete": "places where a policy may lie that was not read in NEW, and was no such place in OLD",
+    "complete": "places where a policy may lie that was not read in OLD, and is no such place in NEW",
+}
+"""The kinds of differences, and what is one. A difference may be of several kinds."""
+
+
+class Allowance(NamedTuple):
+    """Connections that a change may open: all whose ends and ports match, up to and including the day `expires`.
+
+    `sources` and `destinations` are ends as answers name them; a star stands for any text. `place` says where this is
+    written.
+    """
+
+    change: str
+    sources: tuple[str, ...]
+    destinations: tuple[str, ...]
+    ports: PortSet
+    reason: str
+    expires: dt.date
+    place: str
+
+    def is_expired(self, today: dt.date) -> bool:
+        """Return whether its last day is over."""
+        return self.expires < today
+
+    def __str__(self) -> str:
+        """Return ``migration of the shop, until 2027-01-31``."""
+        return f"{self.reason}, until {self.expires}"
+
+
+def kinds(item: ConnectionChange | AbsentChange | ObjectChange | GapChange) -> frozenset[str]:
+    """Return the kinds of a difference."""
+    if isinstance(item, ObjectChange):
+        return frozenset({"unseen"} if item.selects_nothing else ())
+    if isinstance(item, GapChange):
+        return frozenset({"added": {"incomplete"}, "removed": {"complete"}, "kept": ()}[item.change])
+    if isinstance(item, AbsentChange):
+        return frozenset((item.change,))
+    found = {item.change if item.ends == "kept" or item.change in {"unknown", "known"} else str(item.ends)}
+    if item.change in {"opened", "unknown"}:
+        found |= {"internet"} if item.internet else set()
+        found |= {"cross-namespace"} if item.cross_namespace else set()
+    return frozenset(found)
+
+
+def reviewed(
+    answer: Difference,
+    *,
+    fail_on: Collection[str] = (),
+    allowed: Sequence[Allowance] = (),
+    today: dt.date | None = None,
+) -> Difference:
+    """Return a difference with what is allowed said at each change, and with the kinds of `fail_on` that the rest has.
+
+    Allowances that are expired on the day `today` (this one if None) allow nothing.
+    """
+    day = today or dt.datetime.now(tz=dt.UTC).date()
+    in_force = [one for one in allowed if not one.is_expired(day)]
+    answer = msgspec.structs.replace(
+        answer,
+        connections=tuple(_with_reason(item, in_force) for item in answer.connections),
+        absent=tuple(_with_reason(item, in_force) for item in answer.absent),
+    )
+    found = {kind for item in remaining(answer) for kind in kinds(item)}
+    return msgspec.structs.replace(answer, fails=tuple(kind for kind in KINDS if kind in found and kind in fail_on))
+
+
+def remaining(answer: Difference) -> Iterator[ConnectionChange | AbsentChange | ObjectChange | GapChange]:
+    """Yield the differences that nobody has allowed."""
+    yield from (item for item in answer.objects if item.selects_nothing)
+    yield from (item for item in answer.changes if not item.allowed)
+    yield from (item for item in answer.gaps if item.change != "kept")
+
+
+def _with_reason(item: _Change, allowed: Iterable[Allowance]) -> _Change:
+    """Return a change with the reasons why all of it is allowed, if it is."""
+    fitting = [one for one in allowed if one.change in {item.change, *kinds(item)}]
+    sources, destinations, ports = _ends(item)
+    reasons: dict[str, None] = {}
+    for source in sources:
+        for destination in destinations:
+            covering = [
+                one for one in fitting if _matches(source, one.sources) and _matches(destination, one.destinations)
+            ]
+            if not ports <= PortSet.union(one.ports for one in covering):
+                return item
+            reasons.update(dict.fromkeys(str(one) for one in covering if one.ports & ports))
+    return msgspec.structs.replace(item, allowed="; ".join(reasons))
+
+
+def _ends(item: ConnectionChange | AbsentChange) -> tuple[tuple[str, ...], tuple[str, ...], PortSet]:
+    if isinstance(item, ConnectionChange):
+        return item.sources.items(), item.destinations.items(), _as_set(item.ports)
+    one, other = item.connection.subjects.items(), (str(item.connection.peers),)
+    # Names of ports have no numbers here, so that only who allows every port allows them.
+    ports = PortSet.ALL if item.connection.port_names else _as_set(item.connection.ports)
+    return (one, other, ports) if item.connection.direction is Direction.EGRESS else (other, one, ports)
+
+
+def _as_set(ports: Ports) -> PortSet:
+    if ports.everything:
+        return PortSet.ALL
+    return PortSet.union(
+        PortSet.OTHER if item.first is None or item.last is None else PortSet.of(item.protocol, item.first, item.last)
+        for item in ports.ranges
+    )
+
+
+def _matches(text: str, patterns: Iterable[str]) -> bool:
+    return any(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text, re.DOTALL) for pattern in patterns)

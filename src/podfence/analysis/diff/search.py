@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which changes bring back what OLD says if they are undone: each alone, or else the fewest together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from podfence.analysis.diff.undo import CLUSTER, Undo
+from podfence.sets import PortSet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    Undone = Callable[[Sequence[Undo]], PortSet]
+    """Returns the ports on which NEW with some changes undone says what OLD says."""
+
+    Parts = Callable[[Undo], Sequence[Undo]]
+    """Returns what differs inside of an object, in parts that can be undone alone."""
+
+
+class Found(NamedTuple):
+    """Changes that bring back some ports: each alone does, or all together do (`joint`)."""
+
+    ports: PortSet
+    undone: tuple[Undo, ...]
+    joint: bool
+
+
+def search(whole: Sequence[Undo], parts: Parts, undone: Undone, changed: PortSet) -> Iterator[Found]:
+    """Yield what brings back the ports that changed, each port once; a part of an object rather than all of it."""
+    alone: list[tuple[Undo, PortSet]] = []
+    for undo in whole:
+        # What a policy does by being there, its rules do not do.
+        inner = [(part, (undone((part,)) & changed) - undone((part.bare,))) for part in parts(undo)]
+        alone += [item for item in inner if item[1]]
+        if rest := (undone((undo,)) & changed) - PortSet.union(ports for _, ports in inner):
+            alone.append((undo, rest))
+    rest = changed
+    for ports, several in _atoms(alone):
+        rest -= ports
+        yield Found(ports, several, joint=False)
+    while rest:
+        found = _together([*whole, Undo(CLUSTER)], parts, undone, rest)
+        rest -= found.ports
+        yield found
+
+
+def _together(needed: list[Undo], parts: Parts, undone: Undone, wanted: PortSet) -> Found:
+    """Return the fewest changes that must be undone together, at least for some of the ports."""
+    ports = undone(needed) & wanted
+    if not ports:
+        return Found(wanted, tuple(needed), joint=True)
+    for undo in reversed(tuple(needed)):
+        fewer = [item for item in needed if item != undo]
+        if ports <= undone(fewer):
+            needed = fewer
+    for place, undo in enumerate(tuple(needed)):
+        for part in parts(undo):
+            narrower = [*needed[:place], part, *needed[place + 1 :]]
+            if ports <= undone(narrower):
+                needed = narrower
+                break
+    return Found(ports, tuple(needed), joint=len(needed) > 1)
+
+
+def _atoms(alone: Iterable[tuple[Undo, PortSet]]) -> Iterator[tuple[PortSet, tuple[Undo, ...]]]:
+    """Yield disjoint ports with all changes of which each alone brings them back."""
+    blocks: list[tuple[PortSet, tuple[Undo, ...]]] = []
+    for undo, ports in alone:
+        rest = ports
+        refined: list[tuple[PortSet, tuple[Undo, ...]]] = []
+        for block, several in blocks:
+            if inside := block & rest:
+                refined.append((inside, (*several, undo)))
+            if outside := block - rest:
+                refined.append((outside, several))
+            rest -= block
+        blocks = [*refined, (rest, (undo,))] if rest else refined
+    yield from blocks

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a change opens and closes, as a comment on a pull request.
+
+Its first line is a mark that no reader sees, by which a program finds the comment and replaces it. The summary fits a
+screen, and the rest is folded. The same difference gives the same text.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from podfence.report.counts import counted
+from podfence.report.difference import ORDER, by_cause, heading, headline, row, said_of
+from podfence.report.markdown import code, escaped, table_line
+from podfence.report.style import PAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from podfence.analysis.diff.answer import Difference, ObjectChange
+    from podfence.report.difference import Change
+    from podfence.report.remarks import Refusal
+    from podfence.report.style import Page
+
+MOST_SHOWN: Final = 10
+"""How many connections the summary has."""
+
+LIMIT: Final = 60_000
+"""How many bytes a comment may have; GitHub takes 65,536 characters."""
+
+_NAMES_SHOWN: Final = 4
+_COLUMNS: Final = ("", "Source", "Destination", "Ports", "Cause")
+_OBJECTS: Final = {"added": "added", "removed": "removed", "changed": "changed", "text": "only the text changed"}
+_CUT: Final = "The comment would be too long: what follows is left out."
+
+
+def lines(answer: Difference, page: Page = PAGE) -> Iterator[str]:
+    """Yield the comment, cut after `LIMIT` bytes between two lines."""
+    size = 0
+    opened = 0
+    for line in _lines(answer, page):
+        size += len(line.encode()) + 1
+        if size > LIMIT:
+            yield from ("", _CUT, *["</details>"] * opened)
+            return
+        opened += line.startswith("<details>") - line.startswith("</details>")
+        yield line
+
+
+def refusal(answer: Refusal, page: Page = PAGE) -> Iterator[str]:
+    """Yield the comment where there is no answer, with the first problems."""
+    title = f" {escaped(page.title)}" if page.title else ""
+    yield mark(page.title)
+    yield f"### podfence{title}: no answer"
+    yield ""
+    yield escaped(answer.text)
+    if answer.problems:
+        yield ""
+        yield from (f"- {escaped(str(problem))}" for problem in answer.problems[:MOST_SHOWN])
+        if len(answer.problems) > MOST_SHOWN:
+            yield f"- and {len(answer.problems) - MOST_SHOWN} more"
+
+
+def mark(title: str) -> str:
+    """Return the line by which the comment of that title is found again."""
+    words = "".join(letter if letter.isalnum() or letter in " ._/" else "_" for letter in title)
+    return f"<!-- podfence diff {words} -->" if words else "<!-- podfence diff -->"
+
+
+def _lines(answer: Difference, page: Page) -> Iterator[str]:
+    title = f" {escaped(page.title)}" if page.title else ""
+    yield mark(page.title)
+    yield f"### podfence{title}: {headline(answer)}"
+    yield ""
+    if answer.fails:
+        yield f"**Refused** for {', '.join(answer.fails)}."
+        yield ""
+    changes = sorted(answer.changes, key=lambda item: ORDER.index(item.change))
+    if changes:
+        yield from _table(changes[:MOST_SHOWN])
+        yield ""
+        if len(changes) > MOST_SHOWN:
+            yield f"and {len(changes) - MOST_SHOWN} more, below."
+            yield ""
+    yield from _unread(answer)
+    if changes:
+        yield from _folded(f"All {counted(len(changes), 'change')} and what causes them", _causes(answer))
+    if answer.objects:
+        yield from _folded(f"{counted(len(answer.objects), 'changed object')}", map(_object, answer.objects))
+    if answer.notes:
+        yield from _folded("Notes", (f"- {escaped(text)}" for text in answer.notes))
+    yield f"Compared: {code(answer.old.name)} with {code(answer.new.name)}."
+
+
+def _table(changes: Iterable[Change]) -> Iterator[str]:
+    yield table_line(_COLUMNS)
+    yield table_line(("---",) * len(_COLUMNS))
+    for item in changes:
+        source, _, destination, ports, remark = row(item)
+        cause = "; ".join(str(one) for one in item.causes[:1]) + (" and more" if len(item.causes) > 1 else "")
+        text = "; ".join(filter(None, (escaped(remark), escaped(cause))))
+        yield f"| {item.change} | {_names(source)} | {_names(destination)} | {escaped(ports)} | {text} |"
+
+
+def _names(text: str) -> str:
+    """Return a set of ends, the first few of it."""
+    names = text.split(", ")
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return code(", ".join(names[:_NAMES_SHOWN])) + more
+
+
+def _causes(answer: Difference) -> Iterator[str]:
+    for causes, items in by_cause(answer):
+        for number, text in enumerate(heading(causes, items)):
+            yield f"{'  - ' if number else '- '}{escaped(text.strip())}"
+        for item in items:
+            source, arrow, destination, ports, remark = row(item)
+            text = f" ({escaped(remark)})" if remark else ""
+            yield f"    - {item.change} {code(f'{source} {arrow} {destination}')} {escaped(ports)}{text}"
+
+
+def _unread(answer: Difference) -> Iterator[str]:
+    new = [gap for gap in answer.gaps if gap.change == "added"]
+    for gap in new:
+        yield f"- **incomplete**: {escaped(gap.what)}{f' ({escaped(gap.remedy)})' if gap.remedy else ''}"
+    for gap in answer.gaps:
+        if gap.change == "removed":
+            yield f"- complete: {escaped(gap.what)}"
+    if any(gap.change != "kept" for gap in answer.gaps):
+        yield ""
+
+
+def _object(item: ObjectChange) -> str:
+    place = item.new or item.old
+    where = f" ({code(str(place))})" if place else ""
+    texts = [*(item.what if item.change == "changed" else ()), *filter(None, (said_of(item),))]
+    what = f": {escaped(', '.join(texts))}" if texts else ""
+    return f"- {_OBJECTS[item.change]} {code(str(item))}{where}{what}"
+
+
+def _folded(summary: str, content: Iterable[str]) -> Iterator[str]:
+    yield f"<details><summary>{summary}</summary>"
+    yield ""
+    yield from content
+    yield ""
+    yield "</details>"
+    yield ""

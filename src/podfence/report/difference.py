@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a change opens and closes, for people: each cause, and below it the connections that it changes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from podfence.policy.verdict import Direction
+from podfence.report import columns
+from podfence.report.counts import counted
+from podfence.report.style import PAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from podfence.analysis.diff.answer import AbsentChange, Cause, ConnectionChange, Difference, ObjectChange
+    from podfence.report.style import Page, Style
+
+    Change = ConnectionChange | AbsentChange
+
+ORDER: Final = ("opened", "unknown", "closed", "known")
+"""The kinds of changes, what a reviewer must see first before the rest."""
+
+_GAPS: Final = ("  ", " ", " ", "  ", "  ")
+_INDENT: Final = "  "
+_OBJECTS: Final = {"added": "added", "removed": "removed", "changed": "changed", "text": "only the text changed"}
+_COLOURS: Final = {"opened": "denied", "closed": "allowed", "unknown": "depends", "known": "depends"}
+
+
+def lines(answer: Difference, page: Page = PAGE) -> Iterator[str]:
+    """Yield what the change does in one line, then each cause with its connections, then the objects that differ."""
+    yield page.style.strong(headline(answer))
+    for causes, items in by_cause(answer):
+        yield ""
+        yield from (columns.paragraph(text, page.width) for text in heading(causes, items))
+        yield from _rows(items, page)
+    if answer.objects:
+        yield ""
+        yield from columns.lines([_object(item) for item in answer.objects], width=page.width, style=page.style)
+    changed = [gap for gap in answer.gaps if gap.change != "kept"]
+    if changed:
+        yield ""
+        for gap in changed:
+            word = "incomplete" if gap.change == "added" else "complete"
+            text = f"{gap.what} ({gap.remedy})" if gap.remedy and gap.change == "added" else gap.what
+            yield columns.paragraph(f"{word}: {text}", page.width)
+
+
+def headline(answer: Difference) -> str:
+    """Return ``opens 2 connections, closes 1 connection``, or that nothing changes."""
+    counts = Counter(item.change for item in answer.changes)
+    verbs = {"opened": "opens", "closed": "closes", "unknown": "makes unknown", "known": "makes known"}
+    texts = [f"{verbs[word]} {counted(counts[word], 'connection')}" for word in ORDER if counts[word]]
+    unseen = sum(item.selects_nothing for item in answer.objects)
+    if unseen:
+        texts.append(f"changes {counted(unseen, 'policy', 'policies')} of which no pod is here")
+    gaps = Counter(gap.change for gap in answer.gaps)
+    if gaps["added"]:
+        texts.append(f"leaves {counted(gaps['added'], 'place')} more unread")
+    if gaps["removed"]:
+        texts.append(f"leaves {counted(gaps['removed'], 'place')} fewer unread")
+    if texts:
+        return ", ".join(texts)
+    if answer.only_text:
+        return "no connection changes: only the text of objects changed"
+    return "no connection changes" if answer.objects else "no difference"
+
+
+def by_cause(answer: Difference) -> list[tuple[tuple[Cause, ...], list[Change]]]:
+    """Return the changes of each cause together, in the order of the answer, opened ones first."""
+    found: dict[tuple[tuple[Cause, ...], bool], list[Change]] = {}
+    for item in sorted(answer.changes, key=lambda item: ORDER.index(item.change)):
+        found.setdefault((item.causes, item.joint), []).append(item)
+    return [(causes, items) for (causes, _), items in found.items()]
+
+
+def heading(causes: Sequence[Cause], items: Sequence[Change]) -> Iterator[str]:
+    """Yield what changes connections, one cause a line; several are named as what they are."""
+    if not causes:
+        ends = {getattr(item, "ends", "kept") for item in items}
+        words = {frozenset({"added"}): "new workloads", frozenset({"removed"}): "workloads that were removed"}
+        yield words.get(frozenset(ends), "several changes together")
+    elif len(causes) == 1:
+        yield str(causes[0])
+    else:
+        yield "these changes together" if items[0].joint else "each of these changes"
+        yield from (f"{_INDENT}{cause}" for cause in causes)
+
+
+def row(item: Change) -> tuple[str, ...]:
+    """Return source, arrow, destination, ports, and what else is to be said, as texts."""
+    from podfence.analysis.diff.answer import AbsentChange  # noqa: PLC0415 - only here at run time
+
+    if isinstance(item, AbsentChange):
+        one, other = str(item.connection.subjects), str(item.connection.peers)
+        ends = (one, other) if item.connection.direction is Direction.EGRESS else (other, one)
+        return (ends[0], "->", ends[1], item.connection.ports_text, _remark(item))
+    family = f" ({item.family})" if item.family else ""
+    return (str(item.sources), "->", str(item.destinations), f"{item.ports}{family}", _remark(item))
+
+
+def _remark(item: Change) -> str:
+    """Return what is to be said of a change besides its ends: how it depends, whose ends are new, why it is allowed."""
+    texts = []
+    if item.change == "unknown":
+        texts.append(f"{item.after}, was {item.before}")
+    elif item.change == "known":
+        texts.append(f"{item.after}, was: {item.before}")
+    ends = getattr(item, "ends", "kept")
+    if ends != "kept":
+        texts.append(f"{'new' if ends == 'added' else 'former'} workload")
+    if item.allowed:
+        texts.append(f"accepted: {item.allowed}")
+    return "; ".join(texts)
+
+
+def _rows(items: Sequence[Change], page: Page) -> Iterator[str]:
+    rows = [(item.change, *row(item)) for item in items]
+    style: Style = page.style
+
+    def paint(column: int, text: str) -> str:
+        if column == 0:
+            return style.decision(_COLOURS[text.strip()], text) if text.strip() else text
+        return style.faint(text) if column == 2 else text
+
+    width = None if page.width is None else page.width - len(_INDENT)
+    for line in columns.lines(rows, gaps=_GAPS, width=width, style=style, paint=paint):
+        yield f"{_INDENT}{line}"
+
+
+def said_of(item: ObjectChange) -> str:
+    """Return why nothing can be said of a change of an object, "" if something can."""
+    return "selects no pod here" if item.selects_nothing else ""
+
+
+def _object(item: ObjectChange) -> tuple[str, str, str]:
+    place = item.new or item.old
+    what = "; ".join(filter(None, (", ".join(item.what) if item.change == "changed" else "", said_of(item))))
+    return (_OBJECTS[item.change], f"{item} ({place})" if place else str(item), what)
