@@ -291,6 +291,20 @@ def test_a_namespace_that_is_read_makes_known_what_was_not() -> None:
     assert (back.change, back.before, back.after) == ("unknown", there.after, there.before)
 
 
+def test_progress_goes_on_until_both_sides_are_compared() -> None:
+    names = [f"n{number}" for number in range(9)]
+    here: list[KubeObject] = [item for name in names for item in (space(name), pod("a", namespace=name))]
+    told: list[tuple[float, int]] = []
+
+    podfence.diff(
+        Cluster.from_objects(here),
+        Cluster.from_objects([*here, policy("deny", ingress=(), namespace="n1")]),
+        progress=lambda done, total: told.append((done, total)),
+    )
+
+    assert told == [(0, 2), (1, 2)]
+
+
 # What was not read
 
 

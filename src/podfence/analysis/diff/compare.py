@@ -61,7 +61,7 @@ def differing(
     """
     ingress, egress = (units.classes_of(concerned[way]) for way in (Direction.INGRESS, Direction.EGRESS))
     sides = [
-        _rows(view, reach, doubt, units.classes(side), ingress, egress, progress)
+        _rows(view, reach, doubt, units.classes(side), ingress, egress, _half(progress, side))
         for side, (view, reach, doubt) in enumerate(zip((units.old, units.new), reaches, doubts, strict=True))
     ]
     self_allowed = units.new.engine.options.self_traffic == "allowed"
@@ -80,6 +80,13 @@ def differing(
             ]
             for addresses, before, after in _unequal(AddressSet.ALL, found, sub):
                 yield Piece(direction, group.id, 0, addresses, before, after)
+
+
+def _half(progress: Callable[[float, int], None] | None, side: int) -> Callable[[float, int], None] | None:
+    """Return what is told of the progress of one side, as a half of the whole."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(done + side * total, 2 * total)
 
 
 def _bits_without(one: int, other: int) -> int:
