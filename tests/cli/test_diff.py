@@ -349,6 +349,16 @@ def test_what_is_unread_on_both_sides_is_no_difference(shop: Checkout, run: Run)
         assert "leaves" not in result.stdout.splitlines()[0]
 
 
+def test_a_place_that_is_unread_on_both_sides_is_new_if_it_is_about_more(shop: Checkout, run: Run) -> None:
+    moved = "namespace: elsewhere\nresources: [shop.yaml, db.yaml, more.yaml]\n"
+    more, yet = (manifests.POLICY.replace("space: shop", f"space: {name}") for name in ("more", "yet"))
+    shop.commit({"deploy/kustomization.yaml": moved, "deploy/more.yaml": more})
+    shop.write({"deploy/more.yaml": f"{more}---\n{yet}"})
+    assert "leaves 1 place more unread" in run("diff", "git:HEAD", "deploy", "--fail-on", "complete").stdout
+    result = run("diff", "deploy", "git:HEAD", "--fail-on", "incomplete,complete")
+    assert (result.exit_code, "unread" in result.stdout.splitlines()[0]) == (0, False)
+
+
 def test_a_file_that_parses_on_one_side_only_is_incomplete_there(shop: Checkout, run: Run) -> None:
     shop.write({"deploy/db.yaml": UNREADABLE})
     assert run("diff", "git:HEAD", "deploy").exit_code == 2
