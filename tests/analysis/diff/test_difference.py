@@ -9,10 +9,11 @@ import msgspec
 import pytest
 
 import podfence
+from podfence.analysis.diff.rules import aligned
 from podfence.api import Cluster
 from podfence.cluster.state import ClusterState
 from podfence.kube.load import Loaded
-from podfence.kube.objects import Owner, Peer, PodTemplate, PolicyPort, Workload
+from podfence.kube.objects import Owner, Peer, PodTemplate, PolicyPort, Requirement, Selector, Workload
 from podfence.kube.omissions import Gap
 from podfence.policy.options import Options
 from tests.policy.parts import ANYONE, app, block, label, pod, policy, rule, space
@@ -36,6 +37,11 @@ Row = tuple[str, "list[KubeObject]", "list[KubeObject]", "list[str]"]
 
 def only_db(*rules: Rule, name: str = "db") -> NetworkPolicy:
     return policy(name, app("db"), ingress=rules)
+
+
+def absent(*values: str) -> Peer:
+    """Return a peer that lists values of a label that no pod has."""
+    return Peer(pod_selector=Selector((Requirement("k8s-app", "In", values),)))
 
 
 def deployment(name: str, namespace: str = "shop", **labels: str) -> Workload:
@@ -214,6 +220,12 @@ ROWS: list[Row] = [
         [*HERE, policy("web", app("web"), egress=[rule(TO_DNS, ports=DNS)])],
         [*HERE, policy("web", app("web"), egress=[rule(msgspec.structs.replace(TO_DNS, pod_selector=ANYONE), ports=DNS)])],
         ["opened: shop/web -> pods of system (none here) UDP 53 | egress rule 1 of NetworkPolicy shop/web was changed"],
+    ),
+    (
+        "a rule for pods that are not here is written as two",
+        [*HERE, policy("web", app("web"), egress=[rule(absent("a", "b", "c"), ports=DNS)])],
+        [*HERE, policy("web", app("web"), egress=[rule(absent("b", "a"), absent("c"), ports=DNS)])],
+        [],
     ),
     (
         "pods that are not here would be denied it by their own policy",
@@ -419,6 +431,39 @@ def test_a_change_of_everything_is_told_without_all_causes() -> None:
 
     assert found.notes == ("so much changes that the causes of some of it were not looked for",)
     assert {item.change for item in found.connections} == {"closed"}
+
+
+def test_a_policy_of_which_much_differs_is_a_cause_as_a_whole() -> None:
+    ports = [rule(FROM_WEB, ports=(PolicyPort("TCP", number),)) for number in range(1, 61)]
+
+    (found,) = diff([*HERE, only_db()], [*HERE, only_db(*ports)]).connections
+
+    assert [cause.text for cause in found.causes] == ["NetworkPolicy shop/db was changed"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "pairs"),
+    [
+        ("abc", "abc", [(0, 0), (1, 1), (2, 2)]),
+        ("abc", "ac", [(0, 0), (1, None), (2, 1)]),
+        ("ac", "abc", [(0, 0), (None, 1), (1, 2)]),
+        ("abc", "axc", [(0, 0), (1, 1), (2, 2)]),
+        ("ab", "ba", [(None, 0), (0, 1), (1, None)]),
+        ("aa", "aaa", [(0, 0), (1, 1), (None, 2)]),
+        ("", "a", [(None, 0)]),
+        ("a", "", [(0, None)]),
+    ],
+)
+def test_rules_have_counterparts(old: str, new: str, pairs: list[tuple[int | None, int | None]]) -> None:
+    sides = ([rule(Peer(pod_selector=app(name))) for name in names] for names in (old, new))
+
+    assert list(aligned(*sides)) == pairs
+
+
+def test_thousands_of_rules_are_aligned_by_their_places() -> None:
+    many = [rule(Peer(pod_selector=app(str(number)))) for number in range(1_100)]
+
+    assert list(aligned(many, many[::-1])) == [(number, number) for number in range(1_100)]
 
 
 def test_options_that_differ_are_noted() -> None:

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import product
+from math import prod
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
 
 from podfence.analysis.absent import admitted, space_of
 from podfence.analysis.diff.answer import ConnectionWord
@@ -12,6 +16,7 @@ from podfence.analysis.diff.undo import Undo
 from podfence.analysis.ports import parse_port
 from podfence.cluster.selection import Selection
 from podfence.cluster.state import NAME_LABEL
+from podfence.kube.objects import Selector
 from podfence.policy.ends import PodEnd
 from podfence.policy.verdict import Direction
 from podfence.sets import PortSet, members
@@ -22,10 +27,14 @@ if TYPE_CHECKING:
     from podfence.analysis.diff.causes import Causes
     from podfence.analysis.diff.units import Group, Units
     from podfence.cluster.members import Member
-    from podfence.kube.objects import Requirement, Selector
+    from podfence.kube.objects import Requirement
     from podfence.policy.engine import Engine
     from podfence.policy.grants import Grant
     from podfence.policy.reach import Reach
+
+
+_MOST: Final = 32
+"""A selector that lists more combinations of values than this is taken as a whole."""
 
 
 class AbsentPiece(NamedTuple):
@@ -140,11 +149,36 @@ class _Rules:
         ports, names = self._admitted.get(peer, (PortSet.EMPTY, ()))
         if other._is_there and not other._is_isolated:
             return PortSet.EMPTY, ()
-        for wider, (there, named) in other._admitted.items():
-            if covers(wider, peer):
-                ports, names = ports - there, tuple(name for name in names if name not in named)
+        left, named = PortSet.EMPTY, dict.fromkeys(names, False)
+        # Several rules of the others may mean the values that a selector lists one by one.
+        for part in apart(peer):
+            covering = [said for wider, said in other._admitted.items() if covers(wider, part)]
+            left |= ports - PortSet.union(there for there, _ in covering)
+            for name in names:
+                named[name] |= not any(name in several for _, several in covering)
         open_ports = PortSet.union(grant.ports for grant in other._grants if grant.peer is None)
-        return ports - open_ports, names
+        return left - open_ports, tuple(name for name, is_left in named.items() if is_left)
+
+
+def apart(selection: Selection) -> list[Selection]:
+    """Return selections that together mean the same pods, each with one value where there is a list of values."""
+    return [
+        Selection(selection.namespace, spaces, pods)
+        for spaces in _apart(selection.namespaces)
+        for pods in _apart(selection.pods)
+    ]
+
+
+def _apart(selector: Selector | None) -> Iterator[Selector | None]:
+    listed = prod(max(len(term.values), 1) for term in selector.requirements) if selector else 0
+    if selector is None or listed > _MOST:
+        yield selector
+        return
+    choices = [
+        [msgspec.structs.replace(term, values=(value,)) for value in term.values] if term.operator == "In" else [term]
+        for term in selector.requirements
+    ]
+    yield from map(Selector, product(*choices))
 
 
 def covers(wider: Selection, narrow: Selection) -> bool:

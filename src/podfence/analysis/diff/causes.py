@@ -30,8 +30,11 @@ if TYPE_CHECKING:
     from podfence.analysis.diff.units import Group, Units
     from podfence.policy.reach import Reach, Scenario
 
-_MOST: Final = 1_000
-"""So many times causes are looked for. A larger change is about everything, and nobody reads that many causes."""
+_MOST: Final = 4_000
+"""So many times something is undone. A larger change is about everything, and nobody reads that many causes."""
+
+_MOST_PARTS: Final = 50
+"""A policy of which more differs is undone as a whole only."""
 
 
 class Because(NamedTuple):
@@ -82,7 +85,7 @@ class Causes:
         self._sources: dict[object, int] | None = None
         self._known: dict[object, tuple[Because, ...]] = {}
         self._told: dict[Undo, Cause] = {}
-        self._searches = 0
+        self._undone = 0
 
     def of(self, piece: Piece) -> Iterator[Alike]:
         """Yield the parts of a piece with their causes; all of its ends are on both sides."""
@@ -114,8 +117,8 @@ class Causes:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether so many causes were looked for that no more will be."""
-        return self._searches >= _MOST
+        """Whether so much was tried that no more causes are looked for."""
+        return self._undone >= _MOST
 
     # What is alike
 
@@ -193,9 +196,12 @@ class Causes:
         if self.is_exhausted:
             yield Because(changed, (), joint=False)
             return
-        self._searches += 1
-        whole = sorted(candidates)
-        for ports, several, joint in search(whole, self._parts, undone, changed):
+
+        def tried(several: Sequence[Undo]) -> PortSet:
+            self._undone += 1
+            return undone(several)
+
+        for ports, several, joint in search(sorted(candidates), self._parts, tried, changed):
             yield Because(ports, self._causes(several), joint)
 
     def _candidates(self, ends: Ends) -> set[Undo]:
@@ -223,7 +229,8 @@ class Causes:
         return set(self._changed.get(namespace, ()))
 
     def _parts(self, undo: Undo) -> Sequence[Undo]:
-        return list(parts(undo.object, self._found[undo.object])) if undo.object.kind == "NetworkPolicy" else []
+        found = list(parts(undo.object, self._found[undo.object])) if undo.object.kind == "NetworkPolicy" else []
+        return found if len(found) <= _MOST_PARTS else []
 
     def _causes(self, undone: Iterable[Undo]) -> tuple[Cause, ...]:
         found = []
