@@ -350,6 +350,14 @@ def test_diff_with_manifests_is_what_applying_them_would_change(
     assert ("closes 1 connection" in result.stdout) is (flags != () and code == 1)
 
 
+def test_manifests_without_a_namespace_are_applied_to_that_of_the_context(program: Program, tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(manifests.POLICY.replace(", namespace: shop", ""))
+    result = program("diff", "live", str(file), "--context", "shop")
+    assert (result.returncode, "added" in result.stdout) == (0, False), result.stdout
+    assert "default/db" in program("diff", "live", str(file), "--context", "dev").stdout
+
+
 def test_a_live_cluster_that_may_not_be_listed_is_told_and_not_compared(
     program: Program, api: Api, tmp_path: Path
 ) -> None:

@@ -36,7 +36,7 @@ def test_connections_stand_below_what_causes_them() -> None:
         "  NetworkPolicy shop/web was removed (git:main:policies/web.yaml:1)",
         "  closed  shop/deploy/api -> shop/sts/db  TCP 5432",
         "",
-        "changed  NetworkPolicy shop/db (policies/db.yaml:1)            ingress rule 2",
+        "changed  NetworkPolicy shop/db (policies/db.yaml:1)        ingress rule 2",
         "removed  NetworkPolicy shop/web (git:main:policies/web.yaml:1)",
         "",
         "incomplete: policies/new.yaml cannot be read (mend it)",
