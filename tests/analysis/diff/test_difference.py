@@ -253,6 +253,13 @@ ROWS: list[Row] = [
         [],
     ),
     (
+        "a rule is added for some pods of a workload",
+        [SHOP, deployment("web"), running("web", 1, v="1"), running("web", 2, v="2"), DB, only_db()],
+        [SHOP, deployment("web"), running("web", 1, v="1"), running("web", 3, v="2"), DB,
+         only_db(rule(Peer(pod_selector=label("v", "2"))))],
+        ["opened: shop/deploy/web[v=2] -> shop/db all ports | ingress rule 1 of NetworkPolicy shop/db was added"],
+    ),
+    (
         "the pods of a workload get other labels",
         [SHOP, deployment("web"), running("web", 1), DB, only_db(rule(Peer(pod_selector=label("v", "2"))))],
         [SHOP, deployment("web", v="2"), running("web", 2, v="2"), DB, only_db(rule(Peer(pod_selector=label("v", "2"))))],
