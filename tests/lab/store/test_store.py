@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,24 +21,25 @@ from podfence.lab.store.store import Store
 if TYPE_CHECKING:
     from podfence.lab.store.history import Change
     from podfence.lab.store.metadata import Raw
+    from podfence.lab.store.store import Propagation
 
 POLICIES = "networkpolicies.networking.k8s.io"
 START = 1_795_000_000.0
 
 
-def store(**settings: Any) -> Store:
+def store(**settings: int) -> Store:
     made = Store(clock=lambda: START, **settings)
     for name in ("default", "shop"):
         made.create("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     return made
 
 
-def policy(name: str = "web", namespace: str = "default", **more: Any) -> Raw:
+def policy(name: str = "web", namespace: str = "default", **more: object) -> Raw:
     return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
             "metadata": {"name": name, "namespace": namespace, **more}, "spec": {"podSelector": {}}}  # fmt: skip
 
 
-def pod(name: str = "a", **spec: Any) -> Raw:
+def pod(name: str = "a", **spec: object) -> Raw:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"}, "spec": spec}
 
 
@@ -175,7 +176,7 @@ def test_a_change_of_an_older_revision_is_a_conflict() -> None:
         'Operation cannot be fulfilled on networkpolicies.networking.k8s.io "web": the object has been modified; '
         "please apply your changes to the latest version and try again"
     )
-    with pytest.raises(ConflictError, match="Key: /registry/networkpolicies/default/web, .* UID in precondition: x,"):
+    with pytest.raises(ConflictError, match=r"Key: /registry/networkpolicies/default/web, .* UID in precondition: x,"):
         made.update(POLICIES, policy(uid="x"))
 
 
@@ -277,7 +278,7 @@ def test_preconditions_of_a_deletion_are_kept() -> None:
 
 
 @pytest.mark.parametrize(("propagation", "finalizer"), [("Foreground", "foregroundDeletion"), ("Orphan", "orphan")])
-def test_an_object_waits_for_what_becomes_of_its_dependents(propagation: Any, finalizer: str) -> None:
+def test_an_object_waits_for_what_becomes_of_its_dependents(propagation: Propagation, finalizer: str) -> None:
     made = store()
     made.create(POLICIES, policy())
     assert made.delete(POLICIES, "default", "web", propagation=propagation)["metadata"]["finalizers"] == [finalizer]

@@ -62,7 +62,9 @@ def prepared() -> Store:
 
 @given(steps=steps, start=st.integers(0, 30))
 @tried(100)
-def test_a_list_and_the_changes_after_it_give_the_store(steps: list[tuple[str, str, str, str, int]], start: int) -> None:
+def test_a_list_and_the_changes_after_it_give_the_store(
+    steps: list[tuple[str, str, str, str, int]], start: int
+) -> None:
     store = prepared()
     listed, revision = content(store), store.revision
     for number, one in enumerate(steps):

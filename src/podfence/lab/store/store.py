@@ -200,7 +200,9 @@ class Store:
             why = f"unable to create new content in namespace {namespace} because it is being terminated"
             raise ForbiddenError.of(row, name, why, _terminating(namespace))
 
-    def _commit(self, kind: Literal["ADDED", "MODIFIED", "DELETED"], row: Resource, obj: Raw, before: Raw | None) -> Raw:
+    def _commit(
+        self, kind: Literal["ADDED", "MODIFIED", "DELETED"], row: Resource, obj: Raw, before: Raw | None
+    ) -> Raw:
         """Store an object under a new revision, or take it away, and tell of it."""
         self.revision += 1
         known = {**obj["metadata"], "resourceVersion": str(self.revision)}
