@@ -46,7 +46,11 @@ _AT_ONCE: Final = 8
 
 @dataclass(slots=True)
 class Running:
-    """A pod and what runs in it; `failure` says why nothing does, `last_phase` what its status was when it ended."""
+    """A pod and what runs in it; `failure` says why nothing does, `last_phase` what its status was when it ended.
+
+    `is_lost` means that the process that holds it has been killed, so that it must be started anew; `past` is how often
+    each container was started before that.
+    """
 
     spec: PodSpec
     attachment: Attachment | None = None
@@ -55,22 +59,30 @@ class Running:
     times: dict[str, tuple[float, float]] = field(default_factory=dict)
     failure: str = ""
     last_phase: str = ""
+    is_lost: bool = False
+    past: dict[str, int] = field(default_factory=dict)
 
     def reports(self) -> dict[str, ContainerReport]:
-        """Return what became of each container that was started."""
-        states = self.holder.containers() if self.holder is not None else {}
+        """Return what became of each container that was started; none if the pod could not be started."""
+        states = self.holder.containers() if self.holder is not None and not self.failure else {}
         found: dict[str, ContainerReport] = {}
         for name, state in states.items():
             started, ended = self.times[name]
             # The state is there a moment before its time.
-            found[name] = ContainerReport(state.starts, state.exit, started, ended or time.time())
+            starts = state.starts + self.past.get(name, 0)
+            found[name] = ContainerReport(starts, state.exit, started, ended or time.time())
         return found
+
+    def starts(self) -> dict[str, int]:
+        """Return how often each container was started, the last time in vain if the pod is lost."""
+        states = self.holder.containers() if self.holder is not None else {}
+        return {name: state.starts - self.is_lost + self.past.get(name, 0) for name, state in states.items()}
 
     @property
     def restarts(self) -> int:
         """How often containers were started again."""
         states = self.holder.containers().values() if self.holder else ()
-        return sum(state.starts - 1 for state in states)
+        return sum(state.starts - 1 for state in states) + sum(self.past.values())
 
     @property
     def phase(self) -> str:
@@ -205,8 +217,10 @@ class Pods:
         return self._logs / f"{key.namespace}_{key.name}_{container}"
 
     def _hold(self, spec: PodSpec) -> Running:
-        self.ended.pop(spec.key, None)
+        before = self.ended.pop(spec.key, None)
         item = self.running[spec.key] = Running(spec)
+        if before is not None and before.is_lost:
+            item.past = before.starts()
         try:
             item.holder = self._spawner.pod(spec, join=self._nodes[spec.node] if spec.host_network else None)
         except PodfenceError as error:
@@ -241,6 +255,7 @@ class Pods:
                 container.name, program, log, lambda code: self._container_ended(item, container, code)
             )
         except LabError as error:
+            item.is_lost = True
             self._fail(item, str(error))
 
     def _container_ended(self, item: Running, container: Container, code: int) -> None:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from podfence.lab.objects.containers import PodSpec
     from podfence.lab.objects.resources import Outcome
     from podfence.lab.processes.holder import Holder
+    from podfence.lab.running import Running
     from podfence.lab.targets import Target
     from podfence.policy.options import Options
 
@@ -181,6 +182,19 @@ class Supervisor:
         if item is not None:
             self.world.pod_reported(key, item.reports(), item.failure)
 
+    def _look_at(self, key: Key) -> None:
+        """Report on a pod of which a container has ended or was started again; one that is lost is started anew."""
+        item = self.pods.running.get(key)
+        if item is not None and item.is_lost:
+            self._restart(item)
+        else:
+            self._report(key)
+
+    def _restart(self, item: Running) -> None:
+        self.pods.stop([item.spec.key])
+        self.pods.start([item.spec])
+        self._report(item.spec.key)
+
     def _follow(self) -> None:
         """Do what follows from what containers and writers to the store do by themselves."""
         while self._wake.wait():
@@ -188,7 +202,7 @@ class Supervisor:
             try:
                 with self._lock:
                     while self._changed:
-                        self._report(self._changed.popleft())
+                        self._look_at(self._changed.popleft())
                     self._reconcile(lambda _: None)
             except (PodfenceError, OSError) as error:
                 self.journal.say("lab", f"what the objects say could not be done: {error}")
@@ -206,9 +220,7 @@ class Supervisor:
             names = {text for image in images for text in image.names}
             for item in list(self.pods.running.values()):
                 if any(reference(container.image) in names for container in item.spec.containers):
-                    self.pods.stop([item.spec.key])
-                    self.pods.start([item.spec])
-                    self._report(item.spec.key)
+                    self._restart(item)
         return sorted(names)
 
     # Places
