@@ -338,6 +338,14 @@ class TestAgents:
 
 
 class TestPods:
+    def test_the_output_of_a_deleted_pod_is_not_that_of_the_next_one_of_its_name(self, shop: Run) -> None:
+        manifest = CLIENT.replace("client", "twice")
+        for _ in range(2):
+            shop("apply", "-f", "-", stdin=manifest)
+            assert within(5, lambda: shop("logs", "twice", "-n", "shop").stdout == "hello from twice\n")
+            shop("delete", "pod", "twice", "-n", "shop")
+        assert shop("logs", "twice", "-n", "shop", check=False).returncode == 2
+
     def test_a_pod_whose_first_process_is_killed_is_started_anew_at_its_address(self, shop: Run) -> None:
         def client() -> dict[str, object]:
             return next(pod for pod in shop.status()["pods"] if pod["name"] == "client")

@@ -103,7 +103,7 @@ class Running:
 class Pods:
     """All pods of a lab. Changes come from one thread at a time; containers end when they like.
 
-    `running` are those there are, `ended` the last of each name that was stopped: its output can still be read.
+    `running` are those there are, `ended` those that were stopped and still exist: their output can be read.
 
     `changed` is called, in a thread that must not be held up, with the key of a pod of which a container has ended or
     was started again.
@@ -203,6 +203,16 @@ class Pods:
                 item.holder.close()
         self._network.detach(item.attachment for item in gone if item.attachment is not None)
 
+    def forget(self, key: Key) -> None:
+        """Forget a pod that was stopped and does not exist any more, with its output."""
+        item = self.ended.pop(key, None)
+        if item is not None:
+            self._remove_logs(item)
+
+    def _remove_logs(self, item: Running) -> None:
+        for container in item.spec.containers:
+            self._log(item.spec.key, container.name).unlink(missing_ok=True)
+
     def log(self, key: Key, container: str | None) -> Path:
         """Return the file of a container's output, that of the first one if none is named. Raises LabError."""
         item = self.running.get(key) or self.ended.get(key)
@@ -218,6 +228,8 @@ class Pods:
 
     def _hold(self, spec: PodSpec) -> Running:
         before = self.ended.pop(spec.key, None)
+        if before is not None and before.spec.uid != spec.uid:
+            self._remove_logs(before)
         item = self.running[spec.key] = Running(spec)
         if before is not None and before.is_lost:
             item.past = before.starts()

@@ -134,6 +134,9 @@ class Supervisor:
             if steps.stop:
                 self.pods.stop(steps.stop)
                 self.world.pod_stopped(*steps.stop)
+            for event in steps.events:
+                if event.type is EventType.DELETED and event.object.key.kind == "Pod":
+                    self.pods.forget(event.object.key)
             if steps.start:
                 tell(f"starting {len(steps.start)} pods" if len(steps.start) > 1 else "starting a pod")
                 self.pods.start(steps.start)
