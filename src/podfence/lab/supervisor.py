@@ -70,13 +70,7 @@ class Supervisor:
         self._settings = Settings(log_group=LOG_GROUP, binding=binding)
         self.journal = journal
         self.plan = plan
-        self.world = World(
-            plan,
-            nodes,
-            lax=options.validation == "lax",
-            legacy=options.legacy,
-            complain=partial(journal.say, "lab"),
-        )
+        self.world = World(plan, nodes, lax=options.validation == "lax", legacy=options.legacy)
         self.last_breath = -1
         self._lock = threading.RLock()
         self._mark = 0
