@@ -13,6 +13,7 @@ from podfence.errors import PodfenceError
 from podfence.lab.errors import LabError
 from podfence.lab.network import dns
 from podfence.lab.network.attachment import AttachError, Attachment
+from podfence.lab.objects.statuses import ContainerReport
 from podfence.lab.processes.catalog import choose
 from podfence.lab.processes.launch import SYSTEM_PATH
 from podfence.lab.processes.probing import Probe
@@ -45,20 +46,43 @@ _AT_ONCE: Final = 8
 
 @dataclass(slots=True)
 class Running:
-    """A pod and what runs in it; `failure` says why nothing does, `last_phase` what its status was when it ended."""
+    """A pod and what runs in it; `failure` says why nothing does, `last_phase` what its status was when it ended.
+
+    `is_lost` means that the process that holds it has been killed, so that it must be started anew; `past` is how often
+    each container was started before that.
+    """
 
     spec: PodSpec
     attachment: Attachment | None = None
     holder: Holder | None = None
     programs: dict[str, Program] = field(default_factory=dict)
+    times: dict[str, tuple[float, float]] = field(default_factory=dict)
     failure: str = ""
     last_phase: str = ""
+    is_lost: bool = False
+    past: dict[str, int] = field(default_factory=dict)
+
+    def reports(self) -> dict[str, ContainerReport]:
+        """Return what became of each container that was started; none if the pod could not be started."""
+        states = self.holder.containers() if self.holder is not None and not self.failure else {}
+        found: dict[str, ContainerReport] = {}
+        for name, state in states.items():
+            started, ended = self.times[name]
+            # The state is there a moment before its time.
+            starts = state.starts + self.past.get(name, 0)
+            found[name] = ContainerReport(starts, state.exit, started, ended or time.time())
+        return found
+
+    def starts(self) -> dict[str, int]:
+        """Return how often each container was started, the last time in vain if the pod is lost."""
+        states = self.holder.containers() if self.holder is not None else {}
+        return {name: state.starts - self.is_lost + self.past.get(name, 0) for name, state in states.items()}
 
     @property
     def restarts(self) -> int:
         """How often containers were started again."""
         states = self.holder.containers().values() if self.holder else ()
-        return sum(state.starts - 1 for state in states)
+        return sum(state.starts - 1 for state in states) + sum(self.past.values())
 
     @property
     def phase(self) -> str:
@@ -79,10 +103,10 @@ class Running:
 class Pods:
     """All pods of a lab. Changes come from one thread at a time; containers end when they like.
 
-    `running` are those there are, `ended` the last of each name that was stopped: its output can still be read.
+    `running` are those there are, `ended` those that were stopped and still exist: their output can be read.
 
-    `ended` is called, in a thread of its own, with the key of a pod whose containers have all ended for good, and
-    whether they succeeded.
+    `changed` is called, in a thread that must not be held up, with the key of a pod of which a container has ended or
+    was started again.
     """
 
     def __init__(
@@ -92,7 +116,7 @@ class Pods:
         nodes: Mapping[str, Holder],
         journal: Journal,
         name_servers: Sequence[str],
-        ended: Callable[[Key, bool], None],
+        changed: Callable[[Key], None],
     ) -> None:
         """Run nothing yet; `name_servers` are asked by the cluster's own for names outside."""
         self._spawner = spawner
@@ -101,7 +125,7 @@ class Pods:
         self._numbers = {name: number for number, name in enumerate(nodes, 1)}
         self._journal = journal
         self._name_servers = tuple(name_servers)
-        self._ended = ended
+        self._changed = changed
         self._lock = threading.Lock()
         self._fresh: list[Running] = []
         self.images: dict[str, Image] = {}
@@ -179,6 +203,16 @@ class Pods:
                 item.holder.close()
         self._network.detach(item.attachment for item in gone if item.attachment is not None)
 
+    def forget(self, key: Key) -> None:
+        """Forget a pod that was stopped and does not exist any more, with its output."""
+        item = self.ended.pop(key, None)
+        if item is not None:
+            self._remove_logs(item)
+
+    def _remove_logs(self, item: Running) -> None:
+        for container in item.spec.containers:
+            self._log(item.spec.key, container.name).unlink(missing_ok=True)
+
     def log(self, key: Key, container: str | None) -> Path:
         """Return the file of a container's output, that of the first one if none is named. Raises LabError."""
         item = self.running.get(key) or self.ended.get(key)
@@ -193,8 +227,12 @@ class Pods:
         return self._logs / f"{key.namespace}_{key.name}_{container}"
 
     def _hold(self, spec: PodSpec) -> Running:
-        self.ended.pop(spec.key, None)
+        before = self.ended.pop(spec.key, None)
+        if before is not None and before.spec.uid != spec.uid:
+            self._remove_logs(before)
         item = self.running[spec.key] = Running(spec)
+        if before is not None and before.is_lost:
+            item.past = before.starts()
         try:
             item.holder = self._spawner.pod(spec, join=self._nodes[spec.node] if spec.host_network else None)
         except PodfenceError as error:
@@ -223,36 +261,32 @@ class Pods:
             return
         program = item.programs[container.name] = self._program(container)
         log = self._log(item.spec.key, container.name)
+        item.times[container.name] = (time.time(), 0.0)
         try:
             item.holder.start_container(
                 container.name, program, log, lambda code: self._container_ended(item, container, code)
             )
         except LabError as error:
+            item.is_lost = True
             self._fail(item, str(error))
 
     def _container_ended(self, item: Running, container: Container, code: int) -> None:
-        """Start a container again after a while, if its pod is there and wants it; tell if it was the last."""
+        """Start a container again after a while, if its pod is there and wants it."""
         holder, spec = item.holder, item.spec
         if holder is None or self.running.get(spec.key) is not item:
             return
+        item.times[container.name] = (item.times[container.name][0], time.time())
         if spec.restart == "Always" or (spec.restart == "OnFailure" and code != 0):
             delay = restart_delay(holder.containers()[container.name].starts)
-            self._later(delay, lambda: self._again(item, container))
-        else:
-            states = holder.containers().values()
-            if all(state.exit is not None for state in states):
-                succeeded = not any(state.exit for state in states)
-                self._later(0, lambda: self._ended(spec.key, succeeded))
+            timer = threading.Timer(delay, self._again, (item, container))
+            timer.daemon = True
+            timer.start()
+        self._changed(spec.key)
 
     def _again(self, item: Running, container: Container) -> None:
         if self.running.get(item.spec.key) is item:
             self._start_container(item, container)
-
-    @staticmethod
-    def _later(delay: float, work: Callable[[], None]) -> None:
-        timer = threading.Timer(delay, work)
-        timer.daemon = True
-        timer.start()
+            self._changed(item.spec.key)
 
 
 def restart_delay(starts: int) -> float:
