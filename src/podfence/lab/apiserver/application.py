@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -71,6 +74,8 @@ class Server:
         self._stream = stream
         self._complain = complain or (lambda _text: None)
         self._clock = clock
+        self.transports: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
+        """The connections on which requests have come, until they are closed."""
 
     def application(self) -> web.Application:
         """Return the application."""
@@ -83,6 +88,8 @@ class Server:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         """Let in who may ask, and turn what goes wrong into a Status."""
+        if request.transport is not None:
+            self.transports.add(request.transport)
         try:
             access.require(request.headers, self._token, self._port)
             return await handler(request)
@@ -155,7 +162,7 @@ class Server:
         if request.method != "POST":
             raise status.method_not_allowed()
         body = await _body(request)
-        asked = bodies.parse(body, request.headers.get("Content-Type", ""), review.kind)
+        asked, _ = bodies.parse(body, request.headers.get("Content-Type", ""), review.kind)
         named = {"kind": review.kind, "apiVersion": review.api_version}
         return _json(reviews.answer(review.kind, {"metadata": {}, **asked, **named}), 201)
 
@@ -237,13 +244,15 @@ class Server:
         response = web.StreamResponse(headers={"Content-Type": "application/json", **_NOT_CACHED})
         await response.prepare(request)
         first = True
-        try:
-            async for event in self.hub.events(row, target.namespace, asked, matches):
-                await response.write(self._event(row, event, accepted, include, first=first))
-                first = False
-        except RefusedError as refusal:
-            await response.write(line("ERROR", refusal.body))
-        await response.write_eof()
+        with contextlib.suppress(ConnectionError):
+            try:
+                async with contextlib.aclosing(self.hub.events(row, target.namespace, asked, matches)) as events:
+                    async for event in events:
+                        await response.write(self._event(row, event, accepted, include, first=first))
+                        first = False
+            except RefusedError as refusal:
+                await response.write(line("ERROR", refusal.body))
+            await response.write_eof()
         return response
 
     def _event(self, row: Resource, event: Event, accepted: Accepted, include: str, *, first: bool) -> bytes:
@@ -261,7 +270,7 @@ class Server:
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
         body = await _body(request)
         content = request.headers.get("Content-Type", "")
-        given = bodies.parse(body, content, "DeleteOptions") if body else {}
+        given = bodies.parse(body, content, "DeleteOptions")[0] if body else {}
         for key in ("propagationPolicy", "gracePeriodSeconds"):
             if text := request.query.get(key):
                 given[key] = int(text) if text.lstrip("-").isascii() and text.lstrip("-").isdecimal() else text

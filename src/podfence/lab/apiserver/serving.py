@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from podfence.lab.store.store import Store
 
 _GRACE: Final = 1.0
+_ROUNDS: Final = 3
+_BACKLOG: Final = 512
 
 
 class Serving:
@@ -54,15 +56,36 @@ class Serving:
 
     async def _serve(self, begin: Callable[[], Server], certificates: Certificates, listener: socket.socket) -> None:
         self.server = server = begin()
-        runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=_GRACE)
+        # A watch whose client has gone ends at once.
+        runner = web.AppRunner(
+            server.application(), access_log=None, shutdown_timeout=_GRACE, handler_cancellation=True
+        )
         await runner.setup()
         try:
-            await web.SockSite(runner, listener, ssl_context=certificates.context()).start()
+            context = certificates.context()
+            listening = await self._loop.create_server(
+                runner.server, sock=listener, ssl=context, ssl_shutdown_timeout=_GRACE, backlog=_BACKLOG
+            )
             self.ready.set()
             await self._stopping.wait()
+            listening.close()
         finally:
             server.hub.close()
             await runner.cleanup()
+            await _end(list(server.transports))
+
+
+async def _end(transports: list[asyncio.Transport]) -> None:
+    """Close connections without waiting for their clients, and wait until all tasks of the loop have ended."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    for transport in transports:
+        transport.abort()
+    # A transport is closed in the next rounds of the loop.
+    for _ in range(_ROUNDS):
+        await asyncio.sleep(0)
 
 
 def serve(
