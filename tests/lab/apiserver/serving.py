@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from podfence.lab.apiserver.objects import Admit
 
-TOKEN = "test-token"
+TOKEN = "test-token"  # noqa: S105  it opens nothing but these servers
 make_certificates = functools.cache(certificates.make)
 
 
@@ -72,7 +72,7 @@ class Client:
             self._connection = None
         return Reply(response.status, found, kind, warnings, dict(response.headers))
 
-    def get(self, path: str, **headers: str) -> Any:
+    def get(self, path: str, **headers: str) -> Any:  # noqa: ANN401 - any JSON value
         """Return the body of a GET that succeeds."""
         reply = self.send("GET", path, headers={key.replace("_", "-"): text for key, text in headers.items()})
         assert reply.code == 200, reply.body

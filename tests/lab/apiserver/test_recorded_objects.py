@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,6 +21,9 @@ from podfence.lab.apiserver.status import RefusedError, of_store
 from podfence.lab.store.errors import StoreError
 from podfence.lab.store.resources import RESOURCES, Resource, resource_of
 from podfence.lab.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 HERE = Path(__file__).parent
 DATA = HERE.parent.parent / "data" / "apiserver"
@@ -52,7 +54,7 @@ def manifests() -> Iterator[tuple[dict[str, Any], dict[str, Any], Resource]]:
         values = [document.value for document in documents]
         if len(values) != 1 or not isinstance(values[0], dict) or row["id"] in OTHERWISE:
             continue
-        (value,) = values
+        value: dict[str, Any] = values[0]
         if not isinstance(value.get("kind"), str):
             continue
         resource = resource_of(value["kind"])
@@ -76,14 +78,13 @@ def sent(value: dict[str, Any]) -> bytes:
     return json.dumps(value, sort_keys=True).encode()
 
 
-def answered(act: Any) -> Answer | RefusedError:
+def answered(act: Callable[[], Answer]) -> Answer | RefusedError:
     try:
-        result: Answer = act()
+        return act()
     except RefusedError as refusal:
         return refusal
     except StoreError as error:
         return of_store(error)
-    return result
 
 
 def test_most_recorded_manifests_are_tried() -> None:
@@ -125,7 +126,7 @@ def unnamed(text: str) -> str:
     return re.sub(r"(?<=metadata\.name: Invalid value: ).*?(?=: )", "NAME", text)
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Return an object without what is another on each run, and without what admission adds to it."""
     if isinstance(value, dict):
         return {
@@ -140,7 +141,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def is_of_admission(item: Any) -> bool:
+def is_of_admission(item: Any) -> bool:  # noqa: ANN401 - any JSON value
     return isinstance(item, dict) and str(item.get("name", "")).startswith("kube-api-access-")
 
 

@@ -12,7 +12,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from podfence.lab.store.store import Store
@@ -79,7 +78,7 @@ class Story:
         with self.client.watch(path, row["headers"]["Accept"]) as events:
             return list(islice(events, len(wanted)))
 
-    def learn(self, recorded: Any, found: Any) -> None:
+    def learn(self, recorded: Any, found: Any) -> None:  # noqa: ANN401 - any JSON value
         """Remember which revisions, uids and tokens of the recording are which here."""
         if isinstance(recorded, dict) and isinstance(found, dict):
             for key, value in recorded.items():
@@ -95,7 +94,7 @@ class Story:
 VARYING = ("resourceVersion", "uid", "creationTimestamp", "deletionTimestamp", "continue", "managedFields")
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Return an answer without what is another on each run."""
     if isinstance(value, dict):
         return {
@@ -155,7 +154,7 @@ def differences(row: dict[str, Any], reply: Reply | list[Any], story: Story) -> 
     return wrong
 
 
-def masked(value: Any) -> Any:
+def masked(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Return an answer without a bookmark's empty object, which Kubernetes sends and no client reads."""
     if isinstance(value, list):
         return [masked(item) for item in value]

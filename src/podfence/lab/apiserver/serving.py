@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp import web
 
@@ -61,10 +61,11 @@ class Serving:
             server.application(), access_log=None, shutdown_timeout=_GRACE, handler_cancellation=True
         )
         await runner.setup()
+        accept = cast("web.Server", runner.server)
         try:
             context = certificates.context()
             listening = await self._loop.create_server(
-                runner.server, sock=listener, ssl=context, ssl_shutdown_timeout=_GRACE, backlog=_BACKLOG
+                accept, sock=listener, ssl=context, ssl_shutdown_timeout=_GRACE, backlog=_BACKLOG
             )
             self.ready.set()
             await self._stopping.wait()
@@ -97,16 +98,18 @@ def serve(
     admit: Admit | None = None,
     stream: Stream | None = None,
     complain: Callable[[str], None] | None = None,
+    legacy: bool = False,
 ) -> Serving:
     """Serve a store on a listening socket, in a thread of its own, and return when requests are answered.
 
     Requests need the `token`. `admit` completes objects before they are stored, `stream` answers exec, attach and
-    log, and `complain` is told of faults of the server. Raises what keeps the server from starting.
+    log, and `complain` is told of faults of the server. With `legacy`, clients prefer extensions/v1beta1 for policies,
+    as those of the oldest clusters did. Raises what keeps the server from starting.
     """
     port = listener.getsockname()[1]
 
     def begin() -> Server:
-        return Server(store, token=token, port=port, admit=admit, stream=stream, complain=complain)
+        return Server(store, token=token, port=port, admit=admit, stream=stream, complain=complain, legacy=legacy)
 
     serving = Serving()
     serving.thread = threading.Thread(

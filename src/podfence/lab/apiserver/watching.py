@@ -143,7 +143,9 @@ class Hub:
         finally:
             self._feeds.discard(feed)
 
-    async def _follow(self, feed: _Feed, row: Resource, options: ListOptions, matches: Matches) -> AsyncGenerator[Event, None]:
+    async def _follow(
+        self, feed: _Feed, row: Resource, options: ListOptions, matches: Matches
+    ) -> AsyncGenerator[Event, None]:
         now: Callable[[], float] = self._loop.time
         end = now() + min(options.timeout or _LONGEST, _LONGEST)
         mark = now() + _BOOKMARKS_EVERY
