@@ -7,6 +7,7 @@ goes on with the next entry (``P``), and the text.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from datetime import UTC, datetime
@@ -96,12 +97,21 @@ class LogReader:
 
     def __init__(self, path: Path) -> None:
         """Open the file; raise OSError if there is none."""
+        self._path = path
         self._file = path.open("rb")
         self._rest = b""
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    @property
+    def is_latest(self) -> bool:
+        """Whether the file is still the one of its name: when a container is started again, another one is."""
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
+        except FileNotFoundError:
+            return False
 
     def entries(self) -> Iterator[Entry]:
         """Yield the entries that were not read yet."""

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The resources that a lab serves, one row each: discovery, the store and its controllers read this table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from podfence.kube.registry import KINDS, LEGACY_POLICY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Resource(NamedTuple):
+    """One resource.
+
+    `has_status` and `has_scale` say which subresources it has, `has_generation` that its objects count the changes of
+    their spec. `stored_as` is the key of the resource whose objects these are in another version, "" for its own.
+    """
+
+    kind: str
+    plural: str
+    api_version: str
+    short: tuple[str, ...] = ()
+    namespaced: bool = True
+    categories: tuple[str, ...] = ()
+    has_status: bool = False
+    has_scale: bool = False
+    has_generation: bool = False
+    stored_as: str = ""
+
+    @property
+    def group(self) -> str:
+        """The API group, "" for the core."""
+        return self.api_version.rpartition("/")[0]
+
+    @property
+    def version(self) -> str:
+        """The version inside the group."""
+        return self.api_version.rpartition("/")[2]
+
+    @property
+    def singular(self) -> str:
+        """The name of one object."""
+        return self.kind.lower()
+
+    @property
+    def key(self) -> str:
+        """The name with its group, as the store and the API server's messages have it: ``deployments.apps``."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+
+_ALL: Final = ("all",)
+_RBAC: Final = "rbac.authorization.k8s.io/v1"
+
+
+def _known(
+    kind: str,
+    *,
+    categories: tuple[str, ...] = (),
+    status: bool = False,
+    scale: bool = False,
+    generation: bool = False,
+) -> Resource:
+    """Return the row of a kind that podfence reads."""
+    row = KINDS[kind]
+    return Resource(
+        kind, row.plural, row.current, row.short, row.namespaced, categories, status, scale, generation
+    )  # fmt: skip
+
+
+RESOURCES: Final[Mapping[str, Resource]] = {
+    row.key: row
+    for row in (
+        _known("Namespace", status=True),
+        _known("Node", status=True),
+        _known("Pod", categories=_ALL, status=True, generation=True),
+        _known("Service", categories=_ALL, status=True),
+        _known("Endpoints"),
+        _known("ReplicationController", categories=_ALL, status=True, scale=True, generation=True),
+        # These are kept, since manifests hold them, and do nothing.
+        Resource("ConfigMap", "configmaps", "v1", ("cm",)),
+        Resource("Secret", "secrets", "v1"),
+        Resource("ServiceAccount", "serviceaccounts", "v1", ("sa",)),
+        Resource("Event", "events", "v1", ("ev",)),
+        _known("Deployment", categories=_ALL, status=True, scale=True, generation=True),
+        _known("ReplicaSet", categories=_ALL, status=True, scale=True, generation=True),
+        _known("StatefulSet", categories=_ALL, status=True, scale=True, generation=True),
+        _known("DaemonSet", categories=_ALL, status=True, generation=True),
+        _known("Job", categories=_ALL, status=True, generation=True),
+        _known("CronJob", categories=_ALL, status=True, generation=True),
+        _known("EndpointSlice", generation=True),
+        _known("NetworkPolicy", generation=True),
+        _known("Ingress", status=True, generation=True),
+        _known("NetworkPolicy", generation=True)._replace(
+            api_version=LEGACY_POLICY, stored_as="networkpolicies.networking.k8s.io"
+        ),
+        Resource("Role", "roles", _RBAC),
+        Resource("RoleBinding", "rolebindings", _RBAC),
+        Resource("ClusterRole", "clusterroles", _RBAC, namespaced=False),
+        Resource("ClusterRoleBinding", "clusterrolebindings", _RBAC, namespaced=False),
+    )
+}
+"""The resources by key, in the order of discovery: the core first, then group by group."""
+
+_BY_KIND: Final = {row.kind: row for row in RESOURCES.values() if not row.stored_as}
+
+
+def resource_of(kind: str) -> Resource | None:
+    """Return the resource that holds the objects of a kind, None if the lab serves none."""
+    return _BY_KIND.get(kind)

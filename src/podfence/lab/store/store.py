@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The objects of a lab by resource, namespace and name, with everything that an API server promises of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Final, Literal
+
+from podfence.lab.store import metadata
+from podfence.lab.store.errors import AlreadyExistsError, ConflictError, ForbiddenError, NotFoundError
+from podfence.lab.store.history import MOST, Change, History
+from podfence.lab.store.metadata import Raw
+from podfence.lab.store.resources import RESOURCES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from podfence.lab.store.resources import Resource
+
+Propagation = Literal["Background", "Foreground", "Orphan"]
+"""What becomes of the dependents of a deleted object: they go after it, before it, or stay."""
+
+Objects = list[Raw]
+Changes = list[Change]
+# `list` is a method of the class below.
+
+_PROPAGATION: Final = {"Foreground": metadata.FOREGROUND, "Orphan": metadata.ORPHAN}
+_IMMORTAL: Final = ("default", "kube-system", "kube-public")
+_GRACE: Final = 30
+_STALE: Final = "the object has been modified; please apply your changes to the latest version and try again"
+
+
+class Store:
+    """The objects of a lab. Its methods may be called by several threads; each is one step for all others.
+
+    A resource is named by its key, ``pods`` or ``deployments.apps``. Objects are not copied: neither those that were
+    given nor those that were returned may be changed in place. `lock` is held during every step, so whoever holds it
+    sees no change.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.time, remembered: int = MOST) -> None:
+        """Start empty. `clock` gives the seconds since the epoch; so many changes are `remembered`."""
+        self.lock = threading.RLock()
+        self.revision = 0
+        """The resourceVersion of the latest change."""
+        self._clock = clock
+        self._tables: dict[str, dict[tuple[str, str], Raw]] = {
+            key: {} for key, row in RESOURCES.items() if not row.stored_as
+        }
+        self._history = History(remembered)
+        self._listeners: list[Callable[[Change], None]] = []
+
+    # Reading
+
+    def get(self, resource: str, namespace: str, name: str) -> Raw:
+        """Return an object; raise NotFoundError."""
+        with self.lock:
+            found = self._tables[resource].get((namespace, name))
+        if found is None:
+            raise NotFoundError.of(RESOURCES[resource], name)
+        return found
+
+    def list(self, resource: str, namespace: str = "") -> tuple[Objects, int]:
+        """Return the objects of a namespace, or of all, in order of namespace and name, and the revision."""
+        with self.lock:
+            table, revision = dict(self._tables[resource]), self.revision
+        return [table[key] for key in sorted(table) if not namespace or key[0] == namespace], revision
+
+    def changes(self, resource: str, since: int, namespace: str = "") -> Changes:
+        """Return what changed after a revision in a namespace, or in all; raise ExpiredError."""
+        with self.lock:
+            found = self._history.since(since)
+        return [
+            change
+            for change in found
+            if change.resource == resource
+            and (not namespace or change.object["metadata"].get("namespace") == namespace)
+        ]
+
+    def subscribe(self, tell: Callable[[Change], None]) -> Callable[[], None]:
+        """Tell of all changes from now on, in order and with the lock held; return what ends that.
+
+        `tell` must return soon, must not raise, and must not change the store.
+        """
+        with self.lock:
+            self._listeners.append(tell)
+
+        def end() -> None:
+            with self.lock:
+                self._listeners.remove(tell)
+
+        return end
+
+    # Writing
+
+    def create(self, resource: str, obj: Raw, *, dry_run: bool = False) -> Raw:
+        """Add an object, and return it as it is stored.
+
+        Raises AlreadyExistsError, NotFoundError without its namespace, ForbiddenError if that is being deleted.
+        """
+        row = RESOURCES[resource]
+        given = obj["metadata"]
+        with self.lock:
+            name = given.get("name") or metadata.generated_name(
+                given.get("generateName", ""), f"{resource}/{self.revision}"
+            )
+            namespace = given.get("namespace", "") if row.namespaced else ""
+            if row.namespaced:
+                self._require_namespace(row, namespace, name)
+            if (namespace, name) in self._tables[resource]:
+                raise AlreadyExistsError.of(row, name)
+            made = {**obj, "metadata": metadata.created(row, given, name, self._clock())}
+            if row.kind == "Namespace":
+                made |= {"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}
+            return made if dry_run else self._commit("ADDED", row, made, None)
+
+    def update(self, resource: str, obj: Raw, *, status: bool = False, dry_run: bool = False) -> Raw:
+        """Replace an object, or only its `status`, and return it as it is stored.
+
+        What the server fills in stays, and so does the status of what has one of its own. If nothing differs, nothing
+        is stored. An object that is being deleted goes with its last finalizer.
+        Raises NotFoundError, and ConflictError if `obj` has another uid or resourceVersion than the stored one.
+        """
+        row = RESOURCES[resource]
+        given = obj["metadata"]
+        with self.lock:
+            before = self.get(resource, given.get("namespace", "") if row.namespaced else "", given["name"])
+            known = before["metadata"]
+            if given.get("uid") not in (None, "", known["uid"]):
+                raise ConflictError.of(row, given["name"], _other_uid(row, given, known))
+            if given.get("resourceVersion") not in (None, "", known["resourceVersion"]):
+                raise ConflictError.of(row, given["name"], _STALE)
+            after = _with_status(obj, before) if status else _changed(row, obj, before)
+            if after == before:
+                return before
+            if _is_due(row, after):
+                return after if dry_run else self._remove(row, after)
+            return after if dry_run else self._commit("MODIFIED", row, after, before)
+
+    def delete(
+        self,
+        resource: str,
+        namespace: str,
+        name: str,
+        *,
+        uid: str = "",
+        revision: str = "",
+        grace: int | None = None,
+        propagation: Propagation = "Background",
+        dry_run: bool = False,
+    ) -> Raw:
+        """Delete an object, and return its last form.
+
+        It has a `deletionTimestamp` if something is still to be done: while it has finalizers, as a namespace while
+        it holds something, and as a pod until `grace` seconds have passed (those that its spec says unless given) or
+        its node says that it has stopped, by deleting it with a grace of 0.
+        Raises NotFoundError, ConflictError for another `uid` or `revision`, ForbiddenError for Kubernetes' namespaces.
+        """
+        row = RESOURCES[resource]
+        with self.lock:
+            before = self.get(resource, namespace, name)
+            _require_preconditions(row, before["metadata"], uid, revision)
+            if row.kind == "Namespace" and name in _IMMORTAL:
+                raise ForbiddenError.of(row, name, "this namespace may not be deleted")
+            after = self._going(row, before, grace, propagation)
+            if _is_due(row, after):
+                return after if dry_run else self._remove(row, after if row.kind == "Pod" else before)
+            if after == before or dry_run:
+                return after
+            return self._commit("MODIFIED", row, after, before)
+
+    def finalize(self, namespace: str) -> None:
+        """Let a namespace go that is being deleted and holds nothing any more. Raises NotFoundError."""
+        with self.lock:
+            before = self.get("namespaces", "", namespace)
+            self._remove(RESOURCES["namespaces"], {**before, "spec": {}})
+
+    def _going(self, row: Resource, before: Raw, grace: int | None, propagation: Propagation) -> Raw:
+        """Return an object with the marks of its deletion."""
+        known = before["metadata"]
+        if row.kind == "Namespace":
+            if "deletionTimestamp" in known:
+                return before
+            after = {**before, "metadata": metadata.deleting(row, known, self._clock(), None)}
+            return after | {"status": {**before["status"], "phase": "Terminating"}}
+        seconds = _grace(before, grace) if row.kind == "Pod" else 0
+        left = known.get("deletionGracePeriodSeconds")
+        if left is not None and left <= seconds:
+            return before
+        found = metadata.deleting(row, known, self._clock() + seconds, seconds)
+        finalizer = _PROPAGATION.get(propagation)
+        if finalizer and "deletionTimestamp" not in known and finalizer not in known.get("finalizers", ()):
+            found["finalizers"] = [*known.get("finalizers", ()), finalizer]
+        return {**before, "metadata": found}
+
+    def _require_namespace(self, row: Resource, namespace: str, name: str) -> None:
+        found = self.get("namespaces", "", namespace)
+        if "deletionTimestamp" in found["metadata"]:
+            why = f"unable to create new content in namespace {namespace} because it is being terminated"
+            raise ForbiddenError.of(row, name, why, _terminating(namespace))
+
+    def _commit(
+        self, kind: Literal["ADDED", "MODIFIED", "DELETED"], row: Resource, obj: Raw, before: Raw | None
+    ) -> Raw:
+        """Store an object under a new revision, or take it away, and tell of it."""
+        self.revision += 1
+        known = {**obj["metadata"], "resourceVersion": str(self.revision)}
+        stored = {**obj, "metadata": known}
+        place = (known.get("namespace", ""), known["name"])
+        if kind == "DELETED":
+            del self._tables[row.key][place]
+        else:
+            self._tables[row.key][place] = stored
+        change = Change(kind, row.key, stored, before, self.revision)
+        self._history.add(change)
+        for tell in tuple(self._listeners):
+            tell(change)
+        return stored
+
+    def _remove(self, row: Resource, last: Raw) -> Raw:
+        known = last["metadata"]
+        before = self.get(row.key, known.get("namespace", ""), known["name"])
+        return self._commit("DELETED", row, last, before)
+
+
+def _changed(row: Resource, obj: Raw, before: Raw) -> Raw:
+    """Return an object as it is after a request that may change everything but its status."""
+    after = {key: value for key, value in obj.items() if key != "status" or not row.has_status}
+    if row.has_status and "status" in before:
+        after["status"] = before["status"]
+    if row.kind == "Namespace":
+        after["spec"] = before["spec"]
+    # Equal parts are kept once, however often an object changes.
+    after = {key: before[key] if before.get(key) == value else value for key, value in after.items()}
+    known = after["metadata"] = metadata.changed(row, obj["metadata"], before["metadata"])
+    if row.has_generation and _content(after) != _content(before):
+        known["generation"] = known.get("generation", 0) + 1
+    return after
+
+
+def _with_status(obj: Raw, before: Raw) -> Raw:
+    return {**before, "status": obj["status"]} if "status" in obj else before
+
+
+def _content(obj: Raw) -> Raw:
+    return {key: value for key, value in obj.items() if key not in ("metadata", "status", "apiVersion", "kind")}
+
+
+def _grace(pod: Raw, asked: int | None) -> int:
+    """Return the seconds that a pod has to end, 0 for one in which nothing runs."""
+    spec, phase = pod.get("spec") or {}, (pod.get("status") or {}).get("phase")
+    if not spec.get("nodeName") or phase in ("Succeeded", "Failed"):
+        return 0
+    own = spec.get("terminationGracePeriodSeconds")
+    seconds = asked if asked is not None else _GRACE if own is None else own
+    return max(0, int(seconds))
+
+
+def _is_due(row: Resource, obj: Raw) -> bool:
+    """Return whether nothing holds back an object that is to be deleted. A namespace is held until `finalize`."""
+    known = obj["metadata"]
+    held = known.get("finalizers") or known.get("deletionGracePeriodSeconds") or row.kind == "Namespace"
+    return "deletionTimestamp" in known and not held
+
+
+def _terminating(namespace: str) -> dict[str, str]:
+    message = f"namespace {namespace} is being terminated"
+    return {"reason": "NamespaceTerminating", "message": message, "field": "metadata.namespace"}
+
+
+def _other_uid(row: Resource, given: Raw, known: Raw) -> str:
+    place = "/".join(filter(None, ("/registry", row.plural, known.get("namespace"), known["name"])))
+    failed = f"Precondition failed: UID in precondition: {given['uid']}, UID in object meta: {known['uid']}"
+    return f"StorageError: invalid object, Code: 4, Key: {place}, ResourceVersion: 0, AdditionalErrorMsg: {failed}"
+
+
+def _require_preconditions(row: Resource, known: Raw, uid: str, revision: str) -> None:
+    name = known["name"]
+    # The API server names the kind here and the resource elsewhere.
+    row = row._replace(plural=row.kind)
+    if uid and uid != known["uid"]:
+        why = f"the UID in the precondition ({uid}) does not match the UID in record ({known['uid']})"
+        raise ConflictError.of(row, name, f"{why}. The object might have been deleted and then recreated")
+    if revision and revision != known["resourceVersion"]:
+        why = f"the ResourceVersion in the precondition ({revision}) does not match the ResourceVersion in record"
+        raise ConflictError.of(row, name, f"{why} ({known['resourceVersion']}). The object might have been modified")
