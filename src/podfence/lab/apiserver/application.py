@@ -1,0 +1,397 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The requests that the server answers, and how each is answered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import yaml
+from aiohttp import web
+
+from podfence.lab.apiserver import access, bodies, discovery, listing, media, openapi, options, reviews, scaling, status
+from podfence.lab.apiserver.objects import PATCHES, Answer, Objects, patched, read_patch, shown
+from podfence.lab.apiserver.paths import Target, target_of
+from podfence.lab.apiserver.status import RefusedError
+from podfence.lab.apiserver.tables import included, partial, table
+from podfence.lab.apiserver.watching import INITIAL_END, Event, Hub, line
+from podfence.lab.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from podfence.lab.apiserver.discovery import Review
+    from podfence.lab.apiserver.media import Accepted
+    from podfence.lab.apiserver.objects import Admit
+    from podfence.lab.store.resources import Resource
+    from podfence.lab.store.store import Store
+
+Raw = dict[str, Any]
+Stream = Callable[[web.Request, str, str, str], Awaitable[web.StreamResponse]]
+"""Answers exec, attach and log, given the namespace, the pod and which of the three."""
+
+MINOR: Final = 36
+"""The minor version of Kubernetes whose answers these are."""
+
+_VERSION: Final = {
+    "major": "1",
+    "minor": str(MINOR),
+    "gitVersion": f"v1.{MINOR}.0+podfence",
+    "gitCommit": "",
+    "gitTreeState": "clean",
+    "buildDate": "1970-01-01T00:00:00Z",
+    "goVersion": "",
+    "compiler": "python",
+    "platform": "linux",
+}
+_NOT_CACHED: Final = {"Cache-Control": "no-cache, private"}
+_HEALTH: Final = ("healthz", "livez", "readyz")
+
+
+class Server:
+    """Answers requests from a store."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        token: str,
+        port: int,
+        admit: Admit | None = None,
+        stream: Stream | None = None,
+        complain: Callable[[str], None] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Serve a store at a port to who has the token; inside the event loop. `complain` gets what went wrong here."""
+        self.store = store
+        self.hub = Hub(store)
+        self._objects = Objects(store, admit)
+        self._token = token
+        self._port = port
+        self._stream = stream
+        self._complain = complain or (lambda _text: None)
+        self._clock = clock
+
+    def application(self) -> web.Application:
+        """Return the application."""
+        app = web.Application(middlewares=[self._guard], handler_args={"max_field_size": 65536})
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        return app
+
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Let in who may ask, and turn what goes wrong into a Status."""
+        try:
+            access.require(request.headers, self._token, self._port)
+            return await handler(request)
+        except RefusedError as refusal:
+            return _refused(refusal)
+        except StoreError as error:
+            return _refused(status.of_store(error))
+        except (ConnectionError, web.HTTPException):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a Status
+            self._complain(f"{request.method} {request.path}: {type(error).__name__}: {error}")
+            message = f"Internal error occurred: {type(error).__name__}"
+            return _refused(RefusedError(500, message, "InternalError"))
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        parts = [part for part in request.path.split("/") if part]
+        first = parts[0] if parts else ""
+        if first in ("api", "apis") and len(parts) > (2 if first == "api" else 3):
+            found = target_of(parts)
+            if isinstance(found, Target):
+                return await self._resource(request, found)
+            return await self._review(request, found)
+        if request.method != "GET":
+            raise status.method_not_allowed()
+        return self._plain(request, parts)
+
+    def _plain(self, request: web.Request, parts: list[str]) -> web.Response:
+        """Answer what is no object: discovery, OpenAPI, the version, health."""
+        match parts:
+            case []:
+                return _json({"paths": _paths()})
+            case ["version"]:
+                return _json(_VERSION)
+            case [word, *_] if word in _HEALTH:
+                return web.Response(text="ok", headers={"X-Content-Type-Options": "nosniff", **_NOT_CACHED})
+            case ["openapi", "v3"]:
+                return web.Response(body=openapi.index(), content_type="application/json", headers=_NOT_CACHED)
+            case ["openapi", "v3", *path]:
+                try:
+                    body = openapi.document("/".join(path))
+                except KeyError:
+                    raise status.not_found() from None
+                headers = {"Cache-Control": "public, immutable"}
+                return web.Response(body=body, content_type="application/json", headers=headers)
+            case ["api"] | ["apis"]:
+                return self._groups(request, core=parts == ["api"])
+            case ["api", "v1"]:
+                return _json(discovery.resource_list("v1"))
+            case ["apis", group, version] if f"{group}/{version}" in discovery.api_versions():
+                return _json(discovery.resource_list(f"{group}/{version}"))
+            case ["apis", group] if group in discovery.groups():
+                return _json(discovery.group(group))
+            case ["api" | "apis", _, *_] if len(parts) != 2 or parts[0] == "api":
+                raise status.not_found()
+        return web.Response(status=404, text="404 page not found\n")
+
+    def _groups(self, request: web.Request, *, core: bool) -> web.Response:
+        wanted = media.accepted(request.headers.get("Accept", ""))
+        if wanted.shape != "APIGroupDiscoveryList":
+            return _json(discovery.core_versions(request.host) if core else discovery.group_list())
+        body = discovery.aggregated(core=core)
+        tag = discovery.etag(body)
+        headers = {"ETag": tag, "Cache-Control": "public", "Vary": "Accept"}
+        if request.headers.get("If-None-Match") == tag:
+            return web.Response(status=304, headers=headers)
+        headers["Content-Type"] = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+        return web.Response(body=body, headers=headers)
+
+    async def _review(self, request: web.Request, review: Review) -> web.Response:
+        if request.method != "POST":
+            raise status.method_not_allowed()
+        body = await _body(request)
+        asked = bodies.parse(body, request.headers.get("Content-Type", ""), review.kind)
+        named = {"kind": review.kind, "apiVersion": review.api_version}
+        return _json(reviews.answer(review.kind, {"metadata": {}, **asked, **named}), 201)
+
+    async def _resource(self, request: web.Request, target: Target) -> web.StreamResponse:
+        row, method = target.row, request.method
+        if target.subresource in ("log", "exec", "attach"):
+            self.store.get(row.key, target.namespace, target.name)
+            if self._stream is None:
+                raise status.not_found("this server runs no pods")
+            return await self._stream(request, target.namespace, target.name, target.subresource)
+        if target.subresource == "scale":
+            return await self._scale(request, target)
+        if method == "GET":
+            return await self._read(request, target)
+        if target.watch:
+            raise status.method_not_allowed()
+        if method == "DELETE":
+            return await self._delete(request, target)
+        if method == "POST":
+            if target.name or (row.namespaced and not target.namespace):
+                raise status.method_not_allowed()
+            asked = _write_options(request, "CreateOptions")
+            read = bodies.read(await _body(request), request.headers.get("Content-Type", ""), row)
+            return self._answer(request, row, self._objects.create(row, target.namespace, read, asked))
+        if not target.name:
+            raise status.method_not_allowed()
+        if method == "PUT":
+            return await self._update(request, target)
+        if method == "PATCH":
+            return await self._patch(request, target)
+        raise status.method_not_allowed()
+
+    async def _update(self, request: web.Request, target: Target) -> web.Response:
+        asked = _write_options(request, "UpdateOptions")
+        row = target.row
+        read = bodies.read(await _body(request), request.headers.get("Content-Type", ""), row)
+        of_status = target.subresource == "status"
+        answer = self._objects.update(row, target.namespace, target.name, read, asked, of_status=of_status)
+        return self._answer(request, row, answer)
+
+    async def _patch(self, request: web.Request, target: Target) -> web.Response:
+        how = _patch_type(request)
+        asked = _write_options(request, "PatchOptions")
+        body, row = await _body(request), target.row
+        of_status = target.subresource == "status"
+        answer = self._objects.patch(row, target.namespace, target.name, body, how, asked, of_status=of_status)
+        return self._answer(request, row, answer)
+
+    async def _read(self, request: web.Request, target: Target) -> web.StreamResponse:
+        accepted = media.accepted(request.headers.get("Accept", ""))
+        row = target.row
+        watch = target.watch or (not target.name and options.is_true(request.query, "watch"))
+        if target.name and not watch:
+            obj = shown(row, self.store.get(row.stored_as or row.key, target.namespace, target.name))
+            return self._send(request, accepted, row, obj)
+        asked = options.list_options(request.query, watch=watch)
+        if watch:
+            return await self._watch(request, target, asked, accepted)
+        page = listing.page(self.store, row, target.namespace, asked)
+        if accepted.shape == "Table":
+            return self._table(request, accepted, row, page.items, page.meta)
+        kind, version = f"{row.kind}List", row.api_version
+        if accepted.shape == "object":
+            items = [
+                {key: value for key, value in obj.items() if key not in ("kind", "apiVersion")} for obj in page.items
+            ]
+        else:
+            items = [partial(obj, accepted.version) for obj in page.items]
+            kind, version = "PartialObjectMetadataList", f"meta.k8s.io/{accepted.version}"
+        body = {"kind": kind, "apiVersion": version, "metadata": page.meta, "items": items}
+        return _written(body, accepted)
+
+    async def _watch(
+        self, request: web.Request, target: Target, asked: options.ListOptions, accepted: Accepted
+    ) -> web.StreamResponse:
+        row = target.row
+        matches = listing.matcher(row, asked, target.name)
+        include = included(request.query.get("includeObject", ""))
+        response = web.StreamResponse(headers={"Content-Type": "application/json", **_NOT_CACHED})
+        await response.prepare(request)
+        first = True
+        try:
+            async for event in self.hub.events(row, target.namespace, asked, matches):
+                await response.write(self._event(row, event, accepted, include, first=first))
+                first = False
+        except RefusedError as refusal:
+            await response.write(line("ERROR", refusal.body))
+        await response.write_eof()
+        return response
+
+    def _event(self, row: Resource, event: Event, accepted: Accepted, include: str, *, first: bool) -> bytes:
+        if accepted.shape == "object":
+            return self.hub.encoded(row, event)
+        obj = event.object if event.change is None else shown(row, event.object)
+        if accepted.shape != "Table":
+            return line(event.type, partial(obj, accepted.version))
+        meta = {"resourceVersion": obj["metadata"]["resourceVersion"]}
+        if event.type == "BOOKMARK":
+            return line("BOOKMARK", _bookmark_table(obj, meta, accepted.version))
+        found = table(row.kind, [obj], meta, include, self._clock(), version=accepted.version, first=first)
+        return line(event.type, found)
+
+    async def _delete(self, request: web.Request, target: Target) -> web.Response:
+        body = await _body(request)
+        content = request.headers.get("Content-Type", "")
+        given = bodies.parse(body, content, "DeleteOptions") if body else {}
+        for key in ("propagationPolicy", "gracePeriodSeconds"):
+            if text := request.query.get(key):
+                given[key] = int(text) if text.lstrip("-").isascii() and text.lstrip("-").isdecimal() else text
+        if dry := request.query.getall("dryRun", []):
+            given["dryRun"] = dry
+        row = target.row
+        if target.name:
+            if target.subresource:
+                raise status.method_not_allowed()
+            return self._answer(request, row, self._objects.delete(row, target.namespace, target.name, given))
+        if row.namespaced and not target.namespace:
+            raise status.method_not_allowed()
+        asked = options.list_options(request.query, watch=False)
+        page = listing.page(self.store, row, target.namespace, asked)
+        for obj in page.items:
+            self._objects.delete(row, target.namespace, obj["metadata"]["name"], given)
+        items = [{key: value for key, value in obj.items() if key not in ("kind", "apiVersion")} for obj in page.items]
+        meta = {"resourceVersion": str(self.store.revision)}
+        return _json({"kind": f"{row.kind}List", "apiVersion": row.api_version, "metadata": meta, "items": items})
+
+    async def _scale(self, request: web.Request, target: Target) -> web.Response:
+        row = target.row
+        before = scaling.scale_of(row, self.store.get(row.key, target.namespace, target.name))
+        if request.method == "GET":
+            return _json(before)
+        if request.method not in ("PUT", "PATCH"):
+            raise status.method_not_allowed()
+        body = await _body(request)
+        if request.method == "PUT":
+            asked = _write_options(request, "UpdateOptions")
+            scale = bodies.read(body, request.headers.get("Content-Type", ""), scaling.ROW).object
+        else:
+            how = _patch_type(request)
+            asked = _write_options(request, "PatchOptions")
+            before["metadata"].pop("resourceVersion")
+            scale = patched(before, read_patch(body, how), how, scaling.ROW)[0].object
+        if scale["metadata"].get("name") != target.name:
+            raise status.bad_request(f"the name of the object does not match the name on the URL ({target.name})")
+        return _json(scaling.write(self.store, row, target.namespace, scale, dry_run=asked.dry_run))
+
+    def _answer(self, request: web.Request, row: Resource, answer: Answer) -> web.Response:
+        accepted = media.accepted(request.headers.get("Accept", ""))
+        response = self._send(request, accepted, row, answer.body, answer.code)
+        for text in dict.fromkeys(answer.warnings):
+            quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ").replace("\r", " ")
+            response.headers.add("Warning", f'299 - "{quoted}"')
+        return response
+
+    def _send(self, request: web.Request, accepted: Accepted, row: Resource, obj: Raw, code: int = 200) -> web.Response:
+        """Send one object in the shape that the client wants."""
+        if obj["kind"] == row.kind and accepted.shape == "Table":
+            meta = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+            return self._table(request, accepted, row, [obj], meta, code)
+        if obj["kind"] == row.kind and accepted.shape == "PartialObjectMetadata":
+            obj = partial(obj, accepted.version)
+        return _written(obj, accepted, code)
+
+    def _table(
+        self, request: web.Request, accepted: Accepted, row: Resource, objects: list[Raw], meta: Raw, code: int = 200
+    ) -> web.Response:
+        include = included(request.query.get("includeObject", ""))
+        if include == "Object":
+            objects = [shown(row, obj) for obj in objects]
+        found = table(row.kind, objects, meta, include, self._clock(), version=accepted.version)
+        return _written(found, accepted, code)
+
+
+def _bookmark_table(obj: Raw, meta: Raw, version: str) -> Raw:
+    cells = ["", "", "<unknown>"] if INITIAL_END in obj["metadata"].get("annotations", {}) else [""]
+    row = {"cells": cells, "object": partial(obj, version)}
+    return {
+        "kind": "Table",
+        "apiVersion": f"meta.k8s.io/{version}",
+        "metadata": meta,
+        "columnDefinitions": None,
+        "rows": [row],
+    }
+
+
+def _paths() -> list[str]:
+    found = ["/api", "/api/v1", "/apis", "/apis/", *(f"/apis/{name}" for name in discovery.groups())]
+    found += [f"/apis/{version}" for version in discovery.api_versions() if "/" in version]
+    return sorted({*found, *(f"/{word}" for word in _HEALTH), "/openapi/v3", "/openapi/v3/", "/version"})
+
+
+def _write_options(request: web.Request, kind: str) -> options.WriteOptions:
+    return options.write_options(request.query, request.query.getall("dryRun", []), kind)
+
+
+def _patch_type(request: web.Request) -> str:
+    name = media.media_type(request.headers.get("Content-Type", ""))[0]
+    if name.startswith("application/apply-patch"):
+        why = "podfence labs have no server-side apply; use kubectl apply without --server-side"
+        raise status.unsupported_type(f"415: Unsupported Media Type ({why})", with_details=True)
+    if name not in PATCHES:
+        raise status.unsupported_type("415: Unsupported Media Type", with_details=True)
+    return PATCHES[name]
+
+
+async def _body(request: web.Request) -> bytes:
+    """Return the body of a request. Raises RefusedError if it is too large."""
+    length = request.content_length
+    if length is None or length <= bodies.LIMIT:
+        body = bytearray()
+        async for part in request.content.iter_any():
+            body += part
+            if len(body) > bodies.LIMIT:
+                break
+        else:
+            return bytes(body)
+    message = f"Request entity too large: limit is {bodies.LIMIT}"
+    raise RefusedError(413, message, "RequestEntityTooLarge")
+
+
+def _refused(refusal: RefusedError) -> web.Response:
+    response = _json(refusal.body, refusal.code)
+    if refusal.code == 413:
+        # The rest of the body is still on its way, and nobody reads it.
+        response.force_close()
+    return response
+
+
+def _json(body: Raw, code: int = 200) -> web.Response:
+    return web.Response(
+        status=code, body=msgspec.json.encode(body), content_type="application/json", headers=_NOT_CACHED
+    )
+
+
+def _written(body: Raw, accepted: Accepted, code: int = 200) -> web.Response:
+    if accepted.language == "yaml":
+        text = yaml.safe_dump(body, allow_unicode=True)
+        return web.Response(status=code, body=text.encode(), content_type="application/yaml", headers=_NOT_CACHED)
+    return _json(body, code)
