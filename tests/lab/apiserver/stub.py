@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server with nothing but streams and what kubectl asks before it opens one, over real pods without a lab."""
+"""An API server over real pods without a lab."""
 
 from __future__ import annotations
 
-import asyncio
-import json
+import secrets
 import select
-import threading
+import socket
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from aiohttp import web
-
-from podfence.lab.apiserver.streams.routes import routes
+from podfence.lab.access import Access
+from podfence.lab.apiserver import certificates
+from podfence.lab.apiserver.serving import serve
+from podfence.lab.apiserver.streams.answering import Streams
 from podfence.lab.processes import session
 from podfence.lab.processes.holder import previous
 from podfence.lab.processes.program import Program
-from podfence.lab.store.errors import NotFoundError
 from podfence.lab.store.store import Store
 from tests.lab.pods import spec
 
@@ -29,20 +28,6 @@ if TYPE_CHECKING:
     from podfence.lab.processes.holder import Holder
     from podfence.lab.processes.session import Session
     from podfence.lab.processes.spawner import Spawner
-
-_PODS = {
-    "name": "pods",
-    "singularName": "pod",
-    "namespaced": True,
-    "kind": "Pod",
-    "verbs": ["get"],
-    "shortNames": ["po"],
-}
-_DISCOVERY: dict[str, dict[str, Any]] = {
-    "/api": {"kind": "APIVersions", "versions": ["v1"]},
-    "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": []},
-    "/api/v1": {"kind": "APIResourceList", "groupVersion": "v1", "resources": [_PODS]},
-}
 
 
 class Running:
@@ -110,42 +95,14 @@ def within(seconds: float, what: Callable[[], bool]) -> bool:
 
 
 @contextmanager
-def serving(pods: Running) -> Iterator[str]:
-    """Serve the streams of pods, and give the address of the server."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
+def serving(pods: Running) -> Iterator[Access]:
+    """Serve the pods of a store with their streams, and give the way to the server."""
+    made = certificates.make()
+    listener = socket.create_server(("127.0.0.1", 0))
+    access = Access(f"https://127.0.0.1:{listener.getsockname()[1]}", made.authority, secrets.token_urlsafe())
+    stream = Streams(pods.store, pods).answer
+    served = serve(pods.store, listener, token=access.token, certificates=made, stream=stream)
     try:
-        runner = asyncio.run_coroutine_threadsafe(_started(pods), loop).result(10)
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(30)
+        yield access
     finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
-async def _started(pods: Running) -> web.AppRunner:
-    async def discovery(request: web.Request) -> web.Response:
-        return web.json_response(_DISCOVERY[request.path])
-
-    async def namespace(_: web.Request) -> web.Response:
-        return web.json_response({"apiVersion": "v1", "kind": "Namespace"} | pods.store.get("namespaces", "", "shop"))
-
-    async def pod(request: web.Request) -> web.Response:
-        try:
-            found = pods.store.get("pods", request.match_info["namespace"], request.match_info["name"])
-        except NotFoundError as error:
-            status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": str(error), "reason": error.reason, "code": error.code}  # fmt: skip
-            return web.json_response(status, status=error.code)
-        return web.Response(text=json.dumps(found), content_type="application/json")
-
-    app = web.Application()
-    app.add_routes(routes(pods.store, pods))
-    app.add_routes([web.get(path, discovery) for path in _DISCOVERY])
-    app.add_routes([web.get("/api/v1/namespaces/{namespace}/pods/{name}", pod)])
-    app.add_routes([web.get("/api/v1/namespaces/shop", namespace)])
-    runner = web.AppRunner(app, shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    return runner
+        served.stop()

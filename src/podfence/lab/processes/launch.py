@@ -68,7 +68,8 @@ def container(program: Program, pod: str, place: Path, store: Path, ends: Ends) 
         _take_terminal()
     if program.stand_in is not None:
         responders.serve(program.stand_in, pod)
-    execute(program.argv, environment(pod, store, program.env), program.working_dir)
+    terminal = {"TERM": "xterm"} if program.tty else {}
+    execute(program.argv, environment(pod, store, {**terminal, **program.env}), program.working_dir)
 
 
 def command(

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
+from podfence.lab.apiserver.options import is_true
+from podfence.lab.apiserver.status import bad_request
 from podfence.lab.apiserver.streams import channels
 from podfence.lab.apiserver.streams.carrying import carry
-from podfence.lab.apiserver.streams.refusals import BadRequestError, flag, place
+from podfence.lab.apiserver.streams.places import place
 from podfence.lab.errors import LabError
 
 if TYPE_CHECKING:
@@ -33,15 +35,15 @@ class Commands:
         self._store = store
         self._pods = pods
 
-    async def execute(self, request: web.Request) -> web.StreamResponse:
+    async def execute(self, request: web.Request, namespace: str, name: str) -> web.StreamResponse:
         """Run a command in a container; the last frame has its exit code."""
-        where = place(self._store, request)
+        where = place(self._store, request, namespace, name)
         command = request.query.getall("command", [])
         if not command:
-            raise BadRequestError("you must specify at least one command for the container")
+            raise bad_request("you must specify at least one command for the container")
         phase = self._store.get("pods", where.namespace, where.pod).get("status", {}).get("phase", "")
         if phase in _OVER:
-            raise BadRequestError(f"cannot exec in a completed pod; current phase is {phase}")
+            raise bad_request(f"cannot exec into a container in a completed pod; current phase is {phase}")
         wanted, stdin, tty = _streams(request)
         socket = await _upgraded(request)
         try:
@@ -54,9 +56,9 @@ class Commands:
             await _finished(socket, channels.ended(code))
         return socket
 
-    async def attach(self, request: web.Request) -> web.StreamResponse:
+    async def attach(self, request: web.Request, namespace: str, name: str) -> web.StreamResponse:
         """Join the main process of a container; its exit code is not told, as in Kubernetes."""
-        where = place(self._store, request)
+        where = place(self._store, request, namespace, name)
         wanted, stdin, _ = _streams(request)
         _require_websocket(request)
         try:
@@ -73,35 +75,26 @@ class Commands:
             await _finished(socket, channels.ended(0))
         return socket
 
-    async def forward(self, request: web.Request) -> web.StreamResponse:
-        """Say what to do in place of ``port-forward``."""
-        namespace, name = request.match_info["namespace"], request.match_info["name"]
-        self._store.get("pods", namespace, name)
-        raise BadRequestError(
-            "a lab does not forward ports of this machine; run a client in the lab, for example: "
-            f"kubectl exec -n {namespace} {name} -- wget -qO- http://localhost"
-        )
-
 
 def _streams(request: web.Request) -> tuple[frozenset[str], bool, bool]:
     """Return the streams of output that are wanted, whether there is input, and whether there is a terminal."""
-    wanted = frozenset(name for name in channels.OUTPUTS if flag(request, name))
-    stdin = flag(request, "stdin")
+    wanted = frozenset(name for name in channels.OUTPUTS if is_true(request.query, name))
+    stdin = is_true(request.query, "stdin")
     if not wanted and not stdin:
-        raise BadRequestError("you must specify at least 1 of stdin, stdout, stderr")
-    return wanted, stdin, flag(request, "tty")
+        raise bad_request("you must specify at least 1 of stdin, stdout, stderr")
+    return wanted, stdin, is_true(request.query, "tty")
 
 
 def _require_websocket(request: web.Request) -> web.WebSocketResponse:
     socket = web.WebSocketResponse(protocols=channels.PROTOCOLS)
     found = socket.can_prepare(request)
     if not found.ok or found.protocol is None:
-        raise BadRequestError(_NO_WEBSOCKET)
+        raise bad_request(_NO_WEBSOCKET)
     return socket
 
 
 async def _upgraded(request: web.Request) -> web.WebSocketResponse:
-    """Return the WebSocket of a request; raise BadRequestError if the client does not speak a version of ours."""
+    """Return the WebSocket of a request; raise RefusedError if the client does not speak a version of ours."""
     socket = _require_websocket(request)
     await socket.prepare(request)
     # An API server says with an empty frame that it is ready.

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from aiohttp import web
 
 from podfence.lab import lines
-from podfence.lab.apiserver.streams.refusals import BadRequestError, InvalidError, flag, place
+from podfence.lab.apiserver.options import is_true
+from podfence.lab.apiserver.status import bad_request, invalid_fields
+from podfence.lab.apiserver.streams.places import place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from podfence.lab.apiserver.status import RefusedError
     from podfence.lab.apiserver.streams.pods import Place, Pods
     from podfence.lab.store.store import Store
 
@@ -46,13 +49,13 @@ class Logs:
         self._store = store
         self._pods = pods
 
-    async def log(self, request: web.Request) -> web.StreamResponse:
+    async def log(self, request: web.Request, namespace: str, name: str) -> web.StreamResponse:
         """Write the lines of a container's log as text; with `follow` until the container ends."""
-        where = place(self._store, request)
-        asked = _asked(request)
+        where = place(self._store, request, namespace, name)
+        asked = _asked(request, name)
         path = self._pods.log(where, previous=asked.previous)
         if path is None:
-            raise BadRequestError(
+            raise bad_request(
                 f'previous terminated container "{where.container}" in pod "{where.pod}" not found'
                 if asked.previous
                 else f'container "{where.container}" in pod "{where.pod}" is waiting to start: ContainerCreating'
@@ -103,41 +106,43 @@ def _together(pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield data
 
 
-def _asked(request: web.Request) -> _Asked:
-    """Return what the options of a request say; raise InvalidError as an API server does."""
-    pod = request.match_info["name"]
-    tail = _number(request, "tailLines", least=0)
-    limit = _number(request, "limitBytes", least=1)
-    seconds = _number(request, "sinceSeconds", least=1)
+def _asked(request: web.Request, pod: str) -> _Asked:
+    """Return what the options of a request say; raise RefusedError as an API server does."""
+    tail = _number(request, pod, "tailLines", least=0)
+    limit = _number(request, pod, "limitBytes", least=1)
+    seconds = _number(request, pod, "sinceSeconds", least=1)
     moment = request.query.get("sinceTime", "")
     if seconds is not None and moment:
-        problem = "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified"
-        raise InvalidError(pod, "sinceSeconds", problem, reason="FieldValueForbidden")
+        raise _invalid(pod, "sinceSeconds", "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified")
     since = 0 if seconds is None else time.time_ns() - seconds * _SECOND
     if moment:
         try:
             since = lines.nanoseconds(moment)
         except ValueError:
-            raise BadRequestError(f"sinceTime is a time such as 2026-11-29T16:00:00Z, not {moment!r}") from None
+            raise bad_request(f"sinceTime is a time such as 2026-11-29T16:00:00Z, not {moment!r}") from None
     return _Asked(
-        follow=flag(request, "follow"),
-        previous=flag(request, "previous"),
-        timestamps=flag(request, "timestamps"),
+        follow=is_true(request.query, "follow"),
+        previous=is_true(request.query, "previous"),
+        timestamps=is_true(request.query, "timestamps"),
         since=since,
         tail=tail,
         limit=limit,
     )
 
 
-def _number(request: web.Request, name: str, *, least: int) -> int | None:
+def _number(request: web.Request, pod: str, name: str, *, least: int) -> int | None:
     text = request.query.get(name)
     if text is None:
         return None
     try:
         number = int(text)
     except ValueError:
-        raise BadRequestError(f"{name} is a number, not {text!r}") from None
+        raise bad_request(f"{name} is a number, not {text!r}") from None
     if number < least:
         bound = "greater than 0" if least else "greater than or equal to 0"
-        raise InvalidError(request.match_info["name"], name, f"Invalid value: {number}: must be {bound}")
+        raise _invalid(pod, name, f"Invalid value: {number}: must be {bound}")
     return number
+
+
+def _invalid(pod: str, field: str, message: str) -> RefusedError:
+    return invalid_fields("", "PodLogOptions", pod, [(field, message)])
