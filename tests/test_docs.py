@@ -37,7 +37,7 @@ VARYING: Final = (
     (re.compile(r"after \d+ ms"), "after some ms"),
     (re.compile(r"cut \d+ established flows?"), "cut some established flows"),
     # Counted are packets, and a resolver may ask once more.
-    (re.compile(r"^(shop +\w+ +)\d+ +\d+ +(?=after)", re.MULTILINE), r"\1some some "),
+    (re.compile(r"^(shop +\w+ +\S+ +)\d+ +\d+ +(?=after)", re.MULTILINE), r"\1some some "),
     (re.compile(r"real: nginx of this machine|stand-in: answers on TCP 80$", re.MULTILINE), "nginx"),
 )
 """What the output of a lab has that is another each time or on another machine, and what is compared in its place."""

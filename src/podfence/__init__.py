@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from podfence.api import Cluster, load, load_live
+    from podfence.api import Cluster, load, load_lab, load_live
     from podfence.errors import EndpointError, InputError, MissingProgramError, OptionError, PodfenceError
     from podfence.policy.options import Options
     from podfence.policy.verdict import Decision, Direction, Reason, Tier, Verdict
@@ -37,12 +37,14 @@ __all__ = [
     "Tier",
     "Verdict",
     "load",
+    "load_lab",
     "load_live",
 ]
 
 _HOMES = {
     "Cluster": "podfence.api",
     "load": "podfence.api",
+    "load_lab": "podfence.api",
     "load_live": "podfence.api",
     "EndpointError": "podfence.errors",
     "InputError": "podfence.errors",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from podfence.lab import sandbox
 from podfence.lab.connection import Connection
 from podfence.lab.errors import LabError
+from podfence.lab.status import Lab, Labs
 
 if TYPE_CHECKING:
     import subprocess
@@ -159,6 +160,17 @@ class Client:
             os.close(number)
         if self._process is not None:
             self._process.wait()
+
+
+def running() -> Labs:
+    """Return the labs of this user, and what is in them."""
+    found = []
+    for name in sandbox.names():
+        try:
+            found.append(Lab(name=name, problem="", **Client(name).request("about")))
+        except LabError as error:
+            found.append(Lab(name=name, nodes=0, pods=0, problem=str(error)))
+    return Labs(items=tuple(found))
 
 
 class ConnectionClosedError(LabError):

@@ -14,8 +14,9 @@ import msgspec
 from podfence.kube import yaml
 from podfence.lab import targets
 from podfence.lab.addresses import Plan
+from podfence.lab.contents import contents
 from podfence.lab.errors import LabError
-from podfence.lab.journal import follow
+from podfence.lab.lines import follow
 from podfence.lab.processes.probing import Probe
 from podfence.lab.supervisor import Supervisor
 from podfence.lab.survey import survey
@@ -107,6 +108,16 @@ def label(lab: Supervisor, request: Request) -> Iterator[Message]:
     yield _result(lab.change(lambda world: [world.set_labels(kind, namespace, target, changes)], request.tell))
 
 
+def about(lab: Supervisor, _request: Request) -> Iterator[Message]:
+    """Tell how much is in the lab."""
+    yield {"nodes": len(lab.nodes), "pods": len(lab.pods.running)}
+
+
+def objects(lab: Supervisor, _request: Request) -> Iterator[Message]:
+    """Tell the objects of the lab, and the options that its agents enforce them with."""
+    yield contents(lab.state, lab.options)
+
+
 def status(lab: Supervisor, _request: Request) -> Iterator[Message]:
     """Tell what is in the lab."""
     yield msgspec.to_builtins(survey(lab))
@@ -128,7 +139,10 @@ def execute(lab: Supervisor, request: Request) -> Iterator[Message]:
 
 
 def logs(lab: Supervisor, request: Request) -> Iterator[Message]:
-    """Tell the lines of the lab's journal or of a pod's output, and new ones as they come if asked."""
+    """Tell the lines of the lab's journal or of a pod's output, and new ones as they come if asked.
+
+    `since` is the time of the first (nanoseconds since 1970), and `tail` how many there may be before new ones come.
+    """
     fields = request.fields
     if fields["target"] is None:
         source = lab.journal.follow(BEAT)
@@ -136,12 +150,12 @@ def logs(lab: Supervisor, request: Request) -> Iterator[Message]:
         pod = targets.find(lab.state, fields["target"], fields["namespace"]).pod
         if pod is None:
             raise LabError("nodes and outside have no log; `podfence lab logs` prints what the agents report")
-        source = follow(lab.pods.log(pod, fields["container"]), BEAT)
-    for lines in source:
-        if lines or not fields["follow"]:
+        source = follow(lab.pods.log(pod, fields["container"], previous=fields["previous"]), BEAT)
+    old = [line for line in next(source) if line.time >= fields["since"]]
+    yield {"lines": old if fields["tail"] is None else old[max(0, len(old) - fields["tail"]) :]}
+    while fields["follow"] and not request.is_dropped:
+        if lines := next(source):
             yield {"lines": lines}
-        if not fields["follow"] or request.is_dropped:
-            return
 
 
 def probe(lab: Supervisor, request: Request) -> Iterator[Message]:
@@ -199,6 +213,8 @@ OPERATIONS: Final[Mapping[str, Callable[[Supervisor, Request], Iterator[Message]
     "apply": apply,
     "delete": delete,
     "label": label,
+    "about": about,
+    "objects": objects,
     "status": status,
     "exec": execute,
     "logs": logs,

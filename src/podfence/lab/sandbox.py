@@ -39,6 +39,7 @@ SYSTEM_PATH: Final = "/usr/sbin:/sbin"
 """Where Debian keeps such programs, which is not on the PATH of ordinary users."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,60}")
+_ABSTRACT: Final = "\0"
 _NAMESPACES: Final = ("--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc")
 _USER: Final = ("--user", "--map-root-user")
 
@@ -111,7 +112,19 @@ def address(name: str) -> str:
     """Return the name of the socket of a lab of this user; raise LabError for what cannot be a name."""
     if not _NAME.fullmatch(name):
         raise LabError(f"{name!r} is not a valid name of a lab: use 1 to 60 letters, digits, dots, dashes, underscores")
-    return f"\0podfence-lab/{os.geteuid()}/{name}"
+    return f"{_ABSTRACT}{_prefix()}{name}"
+
+
+def _prefix() -> str:
+    return f"podfence-lab/{os.geteuid()}/"
+
+
+def names() -> list[str]:
+    """Return the names of the labs of this user that run, in order."""
+    mark = f"@{_prefix()}"
+    with open("/proc/net/unix", encoding="utf-8", errors="replace") as table:  # noqa: PTH123 - the kernel's
+        paths = {line.split()[-1] for line in table}
+    return sorted(path.removeprefix(mark) for path in paths if path.startswith(mark))
 
 
 def start(name: str) -> Sandbox:

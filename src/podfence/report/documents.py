@@ -15,7 +15,7 @@ import msgspec
 from podfence.agent.node.answer import AgentStatus, Why
 from podfence.analysis.answers import Connectivity, Matrix, PodConnection
 from podfence.documents import ApiVersion, Value
-from podfence.lab.status import LabStatus
+from podfence.lab.status import Labs, LabStatus
 from podfence.lab.verification.result import Verification
 from podfence.policy.verdict import Verdict
 from podfence.report.about import Config, Options, Version
@@ -33,7 +33,7 @@ ABOUT_A_CLUSTER: tuple[type[msgspec.Struct], ...] = (Connectivity, PodConnection
 ANSWERS: tuple[type[msgspec.Struct], ...] = (
     *ABOUT_A_CLUSTER,
     *(Options, Config, Version),
-    *(Verification, LabStatus, AgentStatus, Why),
+    *(Verification, LabStatus, Labs, AgentStatus, Why),
 )
 """Every answer; it is a document once it is said what it is."""
 

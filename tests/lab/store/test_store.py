@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -75,7 +75,13 @@ def test_a_kind_without_generations_has_none() -> None:
 
 
 def test_what_is_the_servers_own_is_not_taken_from_a_request() -> None:
-    own = {"uid": "x", "deletionTimestamp": "x", "creationTimestamp": "x", "generation": 7, "resourceVersion": "9"}
+    own: dict[str, Any] = {
+        "uid": "x",
+        "deletionTimestamp": "x",
+        "creationTimestamp": "x",
+        "generation": 7,
+        "resourceVersion": "9",
+    }
     known = store().create(POLICIES, policy(**own))["metadata"]
 
     assert "deletionTimestamp" not in known

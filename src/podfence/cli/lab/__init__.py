@@ -12,6 +12,7 @@ _TABLE = {
     "apply": ("podfence.cli.lab.apply", "Create or change objects"),
     "delete": ("podfence.cli.lab.delete", "Delete objects"),
     "label": ("podfence.cli.lab.label", "Change the labels of a pod or namespace"),
+    "list": ("podfence.cli.lab.list", "List the labs that run"),
     "status": ("podfence.cli.lab.status", "Show nodes, pods and what runs in them, Services and policies"),
     "exec": ("podfence.cli.lab.exec", "Run a command in a pod, on a node, or outside the cluster"),
     "shell": ("podfence.cli.lab.shell", "Open a shell in a pod, on a node, or outside the cluster"),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from podfence.lab.connection import Connection
+    from podfence.lab.processes.console import Ends
     from podfence.lab.processes.program import Program
 
 SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -49,23 +50,26 @@ def fork(work: Callable[[], None]) -> int:
         os._exit(code)
 
 
-def container(program: Program, pod: str, place: Path, store: Path, log: int) -> None:
-    """Become a container's process, or its stand-in, with its output going to a file.
+def container(program: Program, pod: str, place: Path, store: Path, ends: Ends) -> None:
+    """Become a container's process, or its stand-in, with these standard files.
 
     `place` is for what it writes. All other files are closed when it has its own root.
     """
     os.setsid()
-    os.dup2(log, 2)
+    os.dup2(ends.stderr, 2)
     for name, content in program.files.items():
         path = Path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
     if program.image:
         rootfs.enter_image(store / program.image, place)
-    _redirect(os.open(os.devnull, os.O_RDONLY), log, log)
+    _redirect(*ends)
+    if program.tty:
+        _take_terminal()
     if program.stand_in is not None:
         responders.serve(program.stand_in, pod)
-    execute(program.argv, environment(pod, store, program.env), program.working_dir)
+    terminal = {"TERM": "xterm"} if program.tty else {}
+    execute(program.argv, environment(pod, store, {**terminal, **program.env}), program.working_dir)
 
 
 def command(
@@ -77,8 +81,7 @@ def command(
         kernel.join(beside, kernel.NEW_MOUNT)
     _redirect(*fds)
     if tty:
-        with suppress(OSError):
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        _take_terminal()
     execute(argv, env, working_dir)
 
 
@@ -129,6 +132,12 @@ def _redirect(*fds: int) -> None:
     for number, fd in enumerate(copies):
         os.dup2(fd, number)
     os.closerange(3, max(os.sysconf("SC_OPEN_MAX"), 1024))
+
+
+def _take_terminal() -> None:
+    """Make standard input the terminal of this session, where keys such as Ctrl-C mean something."""
+    with suppress(OSError):
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def _complain(text: str) -> None:
