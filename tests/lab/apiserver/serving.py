@@ -69,8 +69,14 @@ class Client:
         found = msgspec.json.decode(text) if text and kind.startswith("application/json") else text.decode()
         warnings = response.headers.get_all("Warning") or []
         if response.will_close:
-            self._connection = None
+            self.close()
         return Reply(response.status, found, kind, warnings, dict(response.headers))
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
 
     def get(self, path: str, **headers: str) -> Any:  # noqa: ANN401 - any JSON value
         """Return the body of a GET that succeeds."""
@@ -114,8 +120,10 @@ def served(store: Store | None = None, admit: Admit | None = None) -> Iterator[S
     complain: Callable[[str], None] = faults.append
     made = make_certificates()
     running = serve(store, listener, token=TOKEN, certificates=made, admit=admit, complain=complain)
+    client = Client(port, made.authority)
     try:
-        yield Served(running, store, Client(port, made.authority), port, faults)
+        yield Served(running, store, client, port, faults)
     finally:
+        client.close()
         running.stop()
     assert faults == []

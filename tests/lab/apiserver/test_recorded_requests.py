@@ -40,7 +40,18 @@ NOT_REPLAYED = {
         "what changed while they ran was not recorded; test_watches.py has the same",
     ),
     "watch-rv-future": "nothing comes",
+    **dict.fromkeys(
+        [f"patch-apply{end}" for end in ("", "-no-manager", "-other", "-nogvk", "-managed")],
+        "labs have no server-side apply; test_applying_on_the_server_is_refused_with_a_sentence",
+    ),
     "method-foo": "the HTTP library answers 400 to a method that it does not know",
+}
+# Requests that leave the same behind as those that a lab refuses.
+_POLICIES = "/apis/networking.k8s.io/v1/namespaces/raw/networkpolicies"
+INSTEAD = {
+    "patch-apply-force": ("PATCH", f"{_POLICIES}/a", {"spec": {"podSelector": {"matchLabels": None}, "ingress": [{}]}}),
+    "patch-apply-new": ("POST", _POLICIES, {"metadata": {"name": "ssa"}, "spec": {"podSelector": {}}}),
+    "patch-apply-dup": ("POST", _POLICIES, {"metadata": {"name": "ssa2"}, "spec": {"ingress": [{}, {}]}}),
 }
 
 
@@ -121,6 +132,11 @@ def test_each_recorded_request_gets_the_recorded_answer() -> None:
         for row in rows("http.jsonl"):
             if row["id"] in NOT_REPLAYED:
                 continue
+            if row["id"] in INSTEAD:
+                method, path, body = INSTEAD[row["id"]]
+                headers = {"Content-Type": "application/merge-patch+json"} if method == "PATCH" else {}
+                wrong += differences(row, server.client.send(method, path, body, headers=headers), story)
+                continue
             if row["id"] == "watch-bookmarks-no-rv":
                 policy = {"metadata": {"name": "a"}, "spec": {"podSelector": {}}}
                 server.client.send("POST", "/apis/networking.k8s.io/v1/namespaces/raw2/networkpolicies", policy)
@@ -162,3 +178,12 @@ def masked(value: Any) -> Any:  # noqa: ANN401 - any JSON value
         inner = {key: item for key, item in value["object"].items() if key not in ("spec", "rows")}
         return {**value, "object": inner}
     return value
+
+
+def test_applying_on_the_server_is_refused_with_a_sentence() -> None:
+    with served() as server:
+        headers = {"Content-Type": "application/apply-patch+yaml"}
+        path = "/api/v1/namespaces/default/pods/p?fieldManager=kubectl"
+        reply = server.client.send("PATCH", path, {"apiVersion": "v1", "kind": "Pod"}, headers=headers)
+    assert reply.code == 415
+    assert "use kubectl apply without --server-side" in reply.body["message"]
