@@ -38,6 +38,9 @@ MASKS = (
 RECORDED = "1.36"
 OF_THE_RECORDED_KUBECTL = {
     "202-scale-missing": "kubectl 1.32 adds words of its own",
+    **dict.fromkeys(
+        ("326-describe-port-range", "350-describe-netpol-all"), "kubectl 1.30 does not describe ranges of ports"
+    ),
     "385-create-deployment-dry-server": "kubectl 1.32 prints creationTimestamp: null",
 }
 
