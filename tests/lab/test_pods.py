@@ -317,8 +317,8 @@ def test_ping_shows_what_is_lost_and_what_is_not(pod: Holder) -> None:
 
 def test_an_open_port_is_said_to_be_open(pod: Holder, tmp_path: Path) -> None:
     serve(pod, Program("test", stand_in=StandIn("echo", (80,))), tmp_path / "log", 80)
-    assert in_pod(pod, "nc -zv -w 2 web 80") == (0, b"", b"web (web:80) open\n")
-    assert in_pod(pod, "echo said | nc -v -w 2 web 80") == (0, b"said\n", b"web (web:80) open\n")
+    assert in_pod(pod, "nc -zv -w 2 web 80") == (0, b"", f"web ({ADDRESS}:80) open\n".encode())
+    assert in_pod(pod, "echo said | nc -v -w 2 web 80") == (0, b"said\n", f"web ({ADDRESS}:80) open\n".encode())
 
 
 # Images from archives

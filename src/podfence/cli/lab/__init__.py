@@ -9,6 +9,8 @@ from podfence.cli.commands import Commands
 
 _TABLE = {
     "up": ("podfence.cli.lab.up", "Start a lab, with the objects of manifests"),
+    "kubectl": ("podfence.cli.lab.kubectl", "Run kubectl for the lab"),
+    "kubeconfig": ("podfence.cli.lab.kubeconfig", "Print the path of the kubeconfig of the lab"),
     "apply": ("podfence.cli.lab.apply", "Create or change objects"),
     "delete": ("podfence.cli.lab.delete", "Delete objects"),
     "label": ("podfence.cli.lab.label", "Change the labels of a pod or namespace"),
