@@ -156,10 +156,13 @@ class Client:
 
     def kubeconfig(self) -> Path:
         """Return the path of the lab's kubeconfig, which is written if it is not there. Raises LabError."""
-        place = access.path(self.name)
-        reply = self.request("access")
+        place, found = access.path(self.name), self.access()
         # What was written first stays: its namespace may have been changed.
-        return place if place.exists() else access.write(msgspec.convert(reply["access"], Access), self.name)
+        return place if place.exists() else access.write(found, self.name)
+
+    def access(self) -> Access:
+        """Return how the API server of the lab is reached. Raises LabError if it has none."""
+        return msgspec.convert(self.request("access")["access"], Access)
 
     def down(self) -> None:
         """End the lab, and return when nothing of it is left. Raises LabError if there is none."""
