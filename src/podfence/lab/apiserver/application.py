@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +13,19 @@ import msgspec
 import yaml
 from aiohttp import web
 
-from podfence.lab.apiserver import access, bodies, discovery, listing, media, openapi, options, reviews, scaling, status
+from podfence.lab.apiserver import (
+    access,
+    bodies,
+    discovery,
+    listing,
+    media,
+    openapi,
+    openapi_v2,
+    options,
+    reviews,
+    scaling,
+    status,
+)
 from podfence.lab.apiserver.objects import PATCHES, Answer, Objects, patched, read_patch, shown
 from podfence.lab.apiserver.paths import Target, target_of
 from podfence.lab.apiserver.status import RefusedError
@@ -20,6 +34,8 @@ from podfence.lab.apiserver.watching import INITIAL_END, Event, Hub, line
 from podfence.lab.store.errors import StoreError
 
 if TYPE_CHECKING:
+    import asyncio
+
     from podfence.lab.apiserver.discovery import Review
     from podfence.lab.apiserver.media import Accepted
     from podfence.lab.apiserver.objects import Admit
@@ -45,6 +61,13 @@ _VERSION: Final = {
     "platform": "linux",
 }
 _NOT_CACHED: Final = {"Cache-Control": "no-cache, private"}
+_DEFINITIONS: Final = ["apis", "apiextensions.k8s.io", "v1", "customresourcedefinitions"]
+_NO_DEFINITIONS: Final = {
+    "kind": "CustomResourceDefinitionList",
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "metadata": {"resourceVersion": "1"},
+    "items": [],
+}
 _HEALTH: Final = ("healthz", "livez", "readyz")
 
 
@@ -60,9 +83,13 @@ class Server:
         admit: Admit | None = None,
         stream: Stream | None = None,
         complain: Callable[[str], None] | None = None,
+        legacy: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Serve a store at a port to who has the token; inside the event loop. `complain` gets what went wrong here."""
+        """Serve a store at a port to who has the token; inside the event loop.
+
+        `complain` gets what went wrong here. With `legacy`, clients prefer the old kind of policies.
+        """
         self.store = store
         self.hub = Hub(store)
         self._objects = Objects(store, admit)
@@ -70,7 +97,10 @@ class Server:
         self._port = port
         self._stream = stream
         self._complain = complain or (lambda _text: None)
+        self._discovery = discovery.Discovery(legacy=legacy)
         self._clock = clock
+        self.transports: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
+        """The connections on which requests have come, until they are closed."""
 
     def application(self) -> web.Application:
         """Return the application."""
@@ -83,6 +113,8 @@ class Server:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         """Let in who may ask, and turn what goes wrong into a Status."""
+        if request.transport is not None:
+            self.transports.add(request.transport)
         try:
             access.require(request.headers, self._token, self._port)
             return await handler(request)
@@ -100,6 +132,9 @@ class Server:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         parts = [part for part in request.path.split("/") if part]
         first = parts[0] if parts else ""
+        if request.method == "GET" and parts == _DEFINITIONS:
+            # kubectl asks for them before it says that there is no such kind.
+            return _json(_NO_DEFINITIONS)
         if first in ("api", "apis") and len(parts) > (2 if first == "api" else 3):
             found = target_of(parts)
             if isinstance(found, Target):
@@ -113,11 +148,14 @@ class Server:
         """Answer what is no object: discovery, OpenAPI, the version, health."""
         match parts:
             case []:
-                return _json({"paths": _paths()})
+                return _json({"paths": self._paths()})
             case ["version"]:
                 return _json(_VERSION)
             case [word, *_] if word in _HEALTH:
                 return web.Response(text="ok", headers={"X-Content-Type-Options": "nosniff", **_NOT_CACHED})
+            case ["openapi", "v2"]:
+                headers = {"ETag": openapi_v2.etag(), "Content-Type": openapi_v2.CONTENT_TYPE, **_NOT_CACHED}
+                return web.Response(body=openapi_v2.document(), headers=headers)
             case ["openapi", "v3"]:
                 return web.Response(body=openapi.index(), content_type="application/json", headers=_NOT_CACHED)
             case ["openapi", "v3", *path]:
@@ -130,11 +168,11 @@ class Server:
             case ["api"] | ["apis"]:
                 return self._groups(request, core=parts == ["api"])
             case ["api", "v1"]:
-                return _json(discovery.resource_list("v1"))
-            case ["apis", group, version] if f"{group}/{version}" in discovery.api_versions():
-                return _json(discovery.resource_list(f"{group}/{version}"))
-            case ["apis", group] if group in discovery.groups():
-                return _json(discovery.group(group))
+                return _json(self._discovery.resource_list("v1"))
+            case ["apis", group, version] if f"{group}/{version}" in self._discovery.api_versions:
+                return _json(self._discovery.resource_list(f"{group}/{version}"))
+            case ["apis", group] if group in self._discovery.groups:
+                return _json(self._discovery.group(group))
             case ["api" | "apis", _, *_] if len(parts) != 2 or parts[0] == "api":
                 raise status.not_found()
         return web.Response(status=404, text="404 page not found\n")
@@ -142,8 +180,8 @@ class Server:
     def _groups(self, request: web.Request, *, core: bool) -> web.Response:
         wanted = media.accepted(request.headers.get("Accept", ""))
         if wanted.shape != "APIGroupDiscoveryList":
-            return _json(discovery.core_versions(request.host) if core else discovery.group_list())
-        body = discovery.aggregated(core=core)
+            return _json(self._discovery.core_versions(request.host) if core else self._discovery.group_list())
+        body = self._discovery.aggregated(core=core)
         tag = discovery.etag(body)
         headers = {"ETag": tag, "Cache-Control": "public", "Vary": "Accept"}
         if request.headers.get("If-None-Match") == tag:
@@ -151,11 +189,17 @@ class Server:
         headers["Content-Type"] = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
         return web.Response(body=body, headers=headers)
 
+    def _paths(self) -> list[str]:
+        found = ["/api", "/api/v1", "/apis", "/apis/", *(f"/apis/{name}" for name in self._discovery.groups)]
+        found += [f"/apis/{version}" for version in self._discovery.api_versions if "/" in version]
+        found += [f"/{word}" for word in _HEALTH]
+        return sorted({*found, "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/version"})
+
     async def _review(self, request: web.Request, review: Review) -> web.Response:
         if request.method != "POST":
             raise status.method_not_allowed()
         body = await _body(request)
-        asked = bodies.parse(body, request.headers.get("Content-Type", ""), review.kind)
+        asked, _ = bodies.parse(body, request.headers.get("Content-Type", ""), review.kind)
         named = {"kind": review.kind, "apiVersion": review.api_version}
         return _json(reviews.answer(review.kind, {"metadata": {}, **asked, **named}), 201)
 
@@ -237,13 +281,15 @@ class Server:
         response = web.StreamResponse(headers={"Content-Type": "application/json", **_NOT_CACHED})
         await response.prepare(request)
         first = True
-        try:
-            async for event in self.hub.events(row, target.namespace, asked, matches):
-                await response.write(self._event(row, event, accepted, include, first=first))
-                first = False
-        except RefusedError as refusal:
-            await response.write(line("ERROR", refusal.body))
-        await response.write_eof()
+        with contextlib.suppress(ConnectionError):
+            try:
+                async with contextlib.aclosing(self.hub.events(row, target.namespace, asked, matches)) as events:
+                    async for event in events:
+                        await response.write(self._event(row, event, accepted, include, first=first))
+                        first = False
+            except RefusedError as refusal:
+                await response.write(line("ERROR", refusal.body))
+            await response.write_eof()
         return response
 
     def _event(self, row: Resource, event: Event, accepted: Accepted, include: str, *, first: bool) -> bytes:
@@ -261,7 +307,7 @@ class Server:
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
         body = await _body(request)
         content = request.headers.get("Content-Type", "")
-        given = bodies.parse(body, content, "DeleteOptions") if body else {}
+        given = bodies.parse(body, content, "DeleteOptions")[0] if body else {}
         for key in ("propagationPolicy", "gracePeriodSeconds"):
             if text := request.query.get(key):
                 given[key] = int(text) if text.lstrip("-").isascii() and text.lstrip("-").isdecimal() else text
@@ -339,12 +385,6 @@ def _bookmark_table(obj: Raw, meta: Raw, version: str) -> Raw:
         "columnDefinitions": None,
         "rows": [row],
     }
-
-
-def _paths() -> list[str]:
-    found = ["/api", "/api/v1", "/apis", "/apis/", *(f"/apis/{name}" for name in discovery.groups())]
-    found += [f"/apis/{version}" for version in discovery.api_versions() if "/" in version]
-    return sorted({*found, *(f"/{word}" for word in _HEALTH), "/openapi/v3", "/openapi/v3/", "/version"})
 
 
 def _write_options(request: web.Request, kind: str) -> options.WriteOptions:

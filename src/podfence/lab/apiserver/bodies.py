@@ -31,7 +31,7 @@ class Read(NamedTuple):
 def read(body: bytes, content_type: str, row: Resource, kind: str = "") -> Read:
     """Return the object in a body. Raises RefusedError."""
     kind = kind or row.kind
-    value = parse(body, content_type, kind)
+    value, doubled = parse(body, content_type, kind)
     version = value.get("apiVersion") or row.api_version
     named = value.get("kind") or kind
     for text in (version, named):
@@ -50,7 +50,7 @@ def read(body: bytes, content_type: str, row: Resource, kind: str = "") -> Read:
         )
     found = typed(value, row, kind)
     found.object["apiVersion"], found.object["kind"] = row.api_version, kind
-    return found
+    return found._replace(complaints=doubled + found.complaints)
 
 
 def typed(value: dict[str, Any], row: Resource, kind: str = "") -> Read:
@@ -63,12 +63,12 @@ def typed(value: dict[str, Any], row: Resource, kind: str = "") -> Read:
         raise status.unread(kind or row.kind, row.version, str(error)) from None
 
 
-def parse(body: bytes, content_type: str, kind: str) -> dict[str, Any]:
-    """Return the object in a body as it is written there. Raises RefusedError."""
+def parse(body: bytes, content_type: str, kind: str) -> tuple[dict[str, Any], list[str]]:
+    """Return the object in a body as it is written there, and which keys YAML has twice. Raises RefusedError."""
     name = media.media_type(content_type)[0] or media.JSON
     if name == media.PROTOBUF:
         try:
-            return protobuf.decode(body)
+            return protobuf.decode(body), []
         except (protobuf.BrokenError, UnicodeDecodeError, KeyError) as error:
             raise unrecognized(kind, str(error), b"") from None
     if name == media.YAML:
@@ -84,7 +84,7 @@ def parse(body: bytes, content_type: str, kind: str) -> dict[str, Any]:
     except (ValueError, UnicodeDecodeError) as error:
         raise unrecognized(kind, f"json parse error: {go_error(error, body)}", body) from None
     if value is None:
-        return {}
+        return {}, []
     if not isinstance(value, dict):
         wanted = (
             'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
@@ -92,7 +92,7 @@ def parse(body: bytes, content_type: str, kind: str) -> dict[str, Any]:
         raise unrecognized(
             kind, f"json parse error: json: cannot unmarshal {_go(value)} into Go value of type {wanted}", body.hex()
         )
-    return value
+    return value, []
 
 
 def unrecognized(kind: str, why: str, body: bytes | str) -> status.RefusedError:
@@ -102,7 +102,7 @@ def unrecognized(kind: str, why: str, body: bytes | str) -> status.RefusedError:
     return status.bad_request(message)
 
 
-def _yaml(body: bytes, kind: str) -> dict[str, Any]:
+def _yaml(body: bytes, kind: str) -> tuple[dict[str, Any], list[str]]:
     documents, problems = parse_yaml(body, "body")
     first = next(iter(documents), None)
     if first is None and problems:
@@ -110,7 +110,12 @@ def _yaml(body: bytes, kind: str) -> dict[str, Any]:
     value = first.value if first is not None else {}
     if value is not None and not isinstance(value, dict):
         raise unrecognized(kind, f"json: cannot unmarshal {_go(value)} into Go value of type struct", b"...")
-    return value or {}
+    doubled = [
+        f'yaml: unmarshal errors:\n  line {place.line}: key "{key}" already set in map'
+        for key, places in (first.duplicates() if first is not None else ())
+        for place in places[1:]
+    ]
+    return value or {}, doubled
 
 
 def go_error(error: Exception, body: bytes) -> str:

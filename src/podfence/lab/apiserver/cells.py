@@ -31,17 +31,17 @@ def selector(found: Raw | None) -> str:
     """Return a label selector as one text."""
     if found is None:
         return NONE
-    terms = [f"{key}={value}" for key, value in sorted((found.get("matchLabels") or {}).items())]
+    terms = [(key, f"{key}={value}") for key, value in (found.get("matchLabels") or {}).items()]
     for term in found.get("matchExpressions") or ():
         key, operator = term.get("key", ""), term.get("operator", "")
         values = ",".join(sorted(term.get("values") or ()))
         if operator in _TERMS:
-            terms.append(f"{key} {_TERMS[operator]} ({values})")
+            terms.append((key, f"{key} {_TERMS[operator]} ({values})"))
         elif operator in ("Exists", "DoesNotExist"):
-            terms.append(key if operator == "Exists" else f"!{key}")
+            terms.append((key, key if operator == "Exists" else f"!{key}"))
         else:
             return "<error>"
-    return ",".join(terms) or NONE
+    return ",".join(text for _, text in sorted(terms, key=lambda term: term[0])) or NONE
 
 
 def some(texts: Sequence[str], empty: str = _UNSET) -> str:

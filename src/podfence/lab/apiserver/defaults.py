@@ -42,6 +42,9 @@ def keep(kind: str, obj: Raw, before: Raw) -> Raw:
     """Return a changed object with what its old form was given and the request left out."""
     if kind == "Service" and obj["spec"].get("type") != "ExternalName":
         spec, old = obj["spec"], before["spec"]
+        if spec.get("clusterIP") != old.get("clusterIP") and spec.get("clusterIPs") == old.get("clusterIPs"):
+            # Who names the first address of the list anew means the list too.
+            spec["clusterIPs"] = [spec["clusterIP"]] if spec.get("clusterIP") else []
         for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort"):
             if not spec.get(key) and old.get(key):
                 spec[key] = old[key]

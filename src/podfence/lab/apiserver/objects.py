@@ -145,7 +145,9 @@ class Objects:
         """Delete an object as DeleteOptions say. Raises RefusedError and StoreError."""
         asked = delete_options(body)
         last = self.store.delete(row.stored_as or row.key, namespace, name, **asked)
-        if row.kind in _RETURNED or "deletionTimestamp" in last["metadata"]:
+        known = last["metadata"]
+        stays = known.get("finalizers") or known.get("deletionGracePeriodSeconds") or row.kind == "Namespace"
+        if row.kind in _RETURNED or stays:
             return Answer(200, shown(row, last))
         return Answer(200, status.deleted(row, last))
 

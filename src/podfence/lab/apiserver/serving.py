@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp import web
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from podfence.lab.store.store import Store
 
 _GRACE: Final = 1.0
+_ROUNDS: Final = 3
+_BACKLOG: Final = 512
 
 
 class Serving:
@@ -54,15 +56,37 @@ class Serving:
 
     async def _serve(self, begin: Callable[[], Server], certificates: Certificates, listener: socket.socket) -> None:
         self.server = server = begin()
-        runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=_GRACE)
+        # A watch whose client has gone ends at once.
+        runner = web.AppRunner(
+            server.application(), access_log=None, shutdown_timeout=_GRACE, handler_cancellation=True
+        )
         await runner.setup()
+        accept = cast("web.Server", runner.server)
         try:
-            await web.SockSite(runner, listener, ssl_context=certificates.context()).start()
+            context = certificates.context()
+            listening = await self._loop.create_server(
+                accept, sock=listener, ssl=context, ssl_shutdown_timeout=_GRACE, backlog=_BACKLOG
+            )
             self.ready.set()
             await self._stopping.wait()
+            listening.close()
         finally:
             server.hub.close()
             await runner.cleanup()
+            await _end(list(server.transports))
+
+
+async def _end(transports: list[asyncio.Transport]) -> None:
+    """Close connections without waiting for their clients, and wait until all tasks of the loop have ended."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    for transport in transports:
+        transport.abort()
+    # A transport is closed in the next rounds of the loop.
+    for _ in range(_ROUNDS):
+        await asyncio.sleep(0)
 
 
 def serve(
@@ -74,16 +98,18 @@ def serve(
     admit: Admit | None = None,
     stream: Stream | None = None,
     complain: Callable[[str], None] | None = None,
+    legacy: bool = False,
 ) -> Serving:
     """Serve a store on a listening socket, in a thread of its own, and return when requests are answered.
 
     Requests need the `token`. `admit` completes objects before they are stored, `stream` answers exec, attach and
-    log, and `complain` is told of faults of the server. Raises what keeps the server from starting.
+    log, and `complain` is told of faults of the server. With `legacy`, clients prefer extensions/v1beta1 for policies,
+    as those of the oldest clusters did. Raises what keeps the server from starting.
     """
     port = listener.getsockname()[1]
 
     def begin() -> Server:
-        return Server(store, token=token, port=port, admit=admit, stream=stream, complain=complain)
+        return Server(store, token=token, port=port, admit=admit, stream=stream, complain=complain, legacy=legacy)
 
     serving = Serving()
     serving.thread = threading.Thread(

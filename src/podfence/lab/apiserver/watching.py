@@ -19,7 +19,7 @@ from podfence.lab.store.errors import ExpiredError
 from podfence.lab.store.history import Change
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from podfence.lab.apiserver.options import ListOptions
     from podfence.lab.apiserver.selectors import Matches
@@ -115,7 +115,7 @@ class Hub:
 
     async def events(
         self, row: Resource, namespace: str, options: ListOptions, matches: Matches
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Yield what a request wants to see, until its time is over or the client is too slow.
 
         Raises RefusedError with the code 410 if the store no longer has what changed since the given revision.
@@ -143,7 +143,9 @@ class Hub:
         finally:
             self._feeds.discard(feed)
 
-    async def _follow(self, feed: _Feed, row: Resource, options: ListOptions, matches: Matches) -> AsyncIterator[Event]:
+    async def _follow(
+        self, feed: _Feed, row: Resource, options: ListOptions, matches: Matches
+    ) -> AsyncGenerator[Event, None]:
         now: Callable[[], float] = self._loop.time
         end = now() + min(options.timeout or _LONGEST, _LONGEST)
         mark = now() + _BOOKMARKS_EVERY
