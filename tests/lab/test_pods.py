@@ -309,6 +309,14 @@ def test_tools_say_what_the_documents_show(pod: Holder, command: str, code: int,
     assert in_pod(pod, command) == (code, b"", said.encode())
 
 
+def test_the_shell_is_busybox_s_also_by_its_path(pod: Holder, tmp_path: Path) -> None:
+    says = "readlink /proc/$$/exe"
+    assert Path(in_pod(pod, ["/bin/sh", "-c", says]).stdout.decode().strip()).name == "busybox"
+    started = Started(pod, Program("test", argv=("/bin/sh", "-c", says)), tmp_path / "log")
+    assert started.code() == 0
+    assert printed(started.log).strip().endswith("busybox")
+
+
 def test_ping_shows_what_is_lost_and_what_is_not(pod: Holder) -> None:
     assert b"0% packet loss" in in_pod(pod, "ping -c 1 -W 1 web").stdout
     assert b"100% packet loss" in in_pod(pod, "ping -c 1 -W 1 10.9.0.2").stdout
