@@ -155,6 +155,21 @@ class TestEnds:
         )
 
 
+def test_the_oldest_policies_mean_what_they_did_where_the_lab_is_as_old() -> None:
+    with running("--set", "legacy=v1beta1", "-f", str(EXAMPLES / "before-1-7" / "app.yaml")) as run:
+        spider = ("exec", "client", "--", "wget", "--spider", "--timeout=1", "http://nginx")
+        assert kubectl(run, *spider, check=False).returncode == 0
+        isolation = 'net.beta.kubernetes.io/network-policy={"ingress": {"isolation": "DefaultDeny"}}'
+        assert kubectl(run, "annotate", "ns", "default", isolation).stdout == "namespace/default annotated\n"
+        assert "download timed out" in kubectl(run, *spider, check=False).stderr
+        created = kubectl(run, "create", "-f", str(EXAMPLES / "before-1-7" / "access-nginx.yaml"))
+        assert created.stdout == "networkpolicy.extensions/access-nginx created\n"
+        assert kubectl(run, "get", "netpol", "-o", "name").stdout == "networkpolicy.extensions/access-nginx\n"
+        assert "download timed out" in kubectl(run, *spider, check=False).stderr
+        kubectl(run, "label", "pod", "client", "access=true")
+        assert kubectl(run, *spider).returncode == 0
+
+
 def test_a_shell_finds_the_lab_and_its_end_is_the_end_of_the_command() -> None:
     name = fresh_name()
     master, slave = pty.openpty()

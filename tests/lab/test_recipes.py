@@ -23,6 +23,7 @@ HAS = {
     "reachable nodes": lambda: False,
     "two reachable nodes": lambda: False,
     "an API server for pods": lambda: False,
+    "a server of today": lambda: False,
     "a lab": lambda: True,
 }
 """What blocks need. The internet of a lab is a stand-in."""

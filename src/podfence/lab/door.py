@@ -43,5 +43,6 @@ def open_door(lab: Supervisor, listener: socket.socket) -> Access:
         certificates=made,
         stream=Streams(store, PodStreams(lab)).answer,
         complain=partial(lab.journal.say, "API server"),
+        legacy=lab.options.legacy == "v1beta1",
     )
     return access
