@@ -29,7 +29,7 @@ MASKS = (
     (re.compile(r'(resourceVersion"?: "?)\d+'), r"\1REVISION"),
     (re.compile(r"(?<= )(\d+[smhd])+(?= |\n|$)"), "AGE"),
     (re.compile(r"gen-\w{5}"), "gen-NAME"),
-    (re.compile(r"/tmp/(LIVE|MERGED)-\d+"), r"TMP/\1"),
+    (re.compile(r"\S*/(LIVE|MERGED)(-\d+)?/"), r"TMP/\1/"),
     (re.compile(r" from \w+ namespace| +"), " "),
 )
 

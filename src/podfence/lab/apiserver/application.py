@@ -35,6 +35,7 @@ from podfence.lab.store.errors import StoreError
 
 if TYPE_CHECKING:
     import asyncio
+    import socket
 
     from podfence.lab.apiserver.discovery import Review
     from podfence.lab.apiserver.media import Accepted
@@ -99,8 +100,8 @@ class Server:
         self._complain = complain or (lambda _text: None)
         self._discovery = discovery.Discovery(legacy=legacy)
         self._clock = clock
-        self.transports: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
-        """The connections on which requests have come, until they are closed."""
+        self.sockets: weakref.WeakKeyDictionary[asyncio.Transport, socket.socket] = weakref.WeakKeyDictionary()
+        """The sockets on which requests have come, until they are closed."""
 
     def application(self) -> web.Application:
         """Return the application."""
@@ -114,7 +115,7 @@ class Server:
     ) -> web.StreamResponse:
         """Let in who may ask, and turn what goes wrong into a Status."""
         if request.transport is not None:
-            self.transports.add(request.transport)
+            self.sockets[request.transport] = request.transport.get_extra_info("socket")
         try:
             access.require(request.headers, self._token, self._port)
             return await handler(request)

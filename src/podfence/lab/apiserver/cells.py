@@ -92,14 +92,14 @@ def service(obj: Raw, now: float) -> list[Any]:
     """Return the cells of a Service."""
     spec = obj["spec"]
     address = (spec.get("clusterIPs") or [spec.get("clusterIP")])[0] or NONE
-    ports = ",".join(
-        f"{port['port']}:{port['nodePort']}/{port['protocol']}"
-        if port.get("nodePort")
-        else f"{port['port']}/{port['protocol']}"
-        for port in spec.get("ports") or ()
-    )
+    ports = ",".join(map(_port, spec.get("ports") or ()))
     cells = [obj["metadata"]["name"], spec.get("type", ""), address, _external(obj), ports or NONE, created(obj, now)]
     return [*cells, labels(spec.get("selector"))]
+
+
+def _port(port: Raw) -> str:
+    number, protocol, node = port.get("port", 0), port.get("protocol") or "TCP", port.get("nodePort")
+    return f"{number}:{node}/{protocol}" if node else f"{number}/{protocol}"
 
 
 def _external(obj: Raw) -> str:

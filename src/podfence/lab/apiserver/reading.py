@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _QUANTITY: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?", re.ASCII)
 _BAD_QUANTITY: Final = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _ROOT: Final = ("apiVersion", "kind")
 _EMPTY: Final = {"string": "", "bool": False, "int": 0, "float": 0, "quantity": "0", "intstr": 0}
 
@@ -39,7 +40,21 @@ class Doubled(dict[str, Any]):
 
 def parse(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
     """Return the value of a JSON text, the last of equal keys counts. Raises ValueError."""
-    return json.loads(body, object_pairs_hook=_object, parse_constant=_refuse_constant)
+    text = body.decode("utf-8", "replace")
+    value = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+    return _sound(value) if _SURROGATE.search(text) else value
+
+
+def _sound(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return a value without halves of surrogate pairs, which Go replaces too."""
+    match value:
+        case str():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case list():
+            return [_sound(item) for item in value]
+        case dict():
+            return {_sound(key): _sound(item) for key, item in value.items()}
+    return value
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from podfence.kube.findings import Code, Finding, Severity
-from podfence.kube.registry import KINDS, LEGACY_POLICY, Reading
+from podfence.kube.registry import KINDS, Reading
 from podfence.kube.validation.findings import Findings
 from podfence.kube.validation.meta import check_meta
 from podfence.kube.validation.names import dns_subdomain, label_value
@@ -50,7 +50,7 @@ def check(row: Resource, obj: Raw, before: Raw | None = None) -> Findings:
     """Return what is wrong with an object, or with changing `before` into it, in the server's order."""
     findings = Findings()
     known = KINDS.get(row.kind)
-    reading = Reading(row.kind, row.api_version, lax=False, legacy=row.api_version == LEGACY_POLICY)
+    reading = Reading(row.kind, row.api_version, lax=False, legacy=False)
     if known is None:
         meta = msgspec.convert(obj["metadata"], Meta)
         check_meta(meta, dns_subdomain, findings, namespaced=row.namespaced)

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import threading
 from typing import TYPE_CHECKING, Final, cast
 
@@ -12,7 +14,6 @@ from aiohttp import web
 from podfence.lab.apiserver.application import Server
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from podfence.lab.apiserver.application import Stream
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from podfence.lab.store.store import Store
 
 _GRACE: Final = 1.0
-_ROUNDS: Final = 3
+_ROUNDS: Final = 6
 _BACKLOG: Final = 512
 
 
@@ -73,18 +74,19 @@ class Serving:
         finally:
             server.hub.close()
             await runner.cleanup()
-            await _end(list(server.transports))
+            await _end(list(server.sockets.values()))
 
 
-async def _end(transports: list[asyncio.Transport]) -> None:
+async def _end(sockets: list[socket.socket]) -> None:
     """Close connections without waiting for their clients, and wait until all tasks of the loop have ended."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
-    for transport in transports:
-        transport.abort()
-    # A transport is closed in the next rounds of the loop.
+    for connection in sockets:
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+    # A connection that has ended is closed in the next rounds of the loop.
     for _ in range(_ROUNDS):
         await asyncio.sleep(0)
 
