@@ -17,6 +17,7 @@ import pytest
 from tests.kubernetes.sessions.performing import PAGES, perform
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 
@@ -35,7 +36,7 @@ def _has_two_nodes() -> bool:
     return len(nodes.stdout.split()) > 1
 
 
-HAS = {
+HAS: Mapping[str, Callable[[], bool]] = {
     "internet": _has_internet,
     "reachable nodes": lambda: True,
     "two reachable nodes": _has_two_nodes,
