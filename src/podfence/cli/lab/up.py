@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import get_args
 
 import click
@@ -100,5 +101,6 @@ def command(
     if shell and reply["access"] is not None:
         return prepared.run(name)
     if reply["access"] is not None and not manifests.quiet:
-        errors.complain(_NEXT.format(name="" if name == DEFAULT_NAME else f" --name {name}"))
+        meant = os.environ.get("PODFENCE_LAB") or DEFAULT_NAME
+        errors.complain(_NEXT.format(name="" if name == meant else f" --name {name}"))
     return code
