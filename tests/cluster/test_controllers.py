@@ -14,8 +14,8 @@ from podfence.cluster.controllers import ADDED, CHOSEN, PER_POD, UNKNOWN, added_
 from podfence.cluster.state import ClusterState, Event, EventType
 from podfence.kube.objects import Key, KubeObject, NetworkPolicy, PodTemplate, Requirement, Selector, Service, Workload
 from podfence.kube.validation.names import label_value
-from podfence.lab.objects.workloads import pod_labels
 from tests.cluster.parts import added, names, pod
+from tests.lab import worlds
 from tests.twin.effort import tried
 
 NAME = "statefulset.kubernetes.io/pod-name"
@@ -55,8 +55,13 @@ def test_every_controller_puts_its_own_labels_on(item: Workload, number: int | N
 )
 def test_the_lab_puts_on_what_the_engine_expects(kind: str) -> None:
     item = workload(kind)
-    expected = {"app": "db", **added_labels(item, number=0)}
-    real = pod_labels(item, "5d4f", "0")
+    made = worlds.world(1)
+    worlds.apply(
+        made, worlds.job("db") if kind == "Job" else worlds.workload(kind, "db", None if kind == "DaemonSet" else 1)
+    )
+    (found,) = worlds.pods(made).values()
+    real = found.template.labels
+    expected = {**({} if kind == "Job" else {"app": "db"}), **added_labels(item, number=0)}
     assert real.keys() <= expected.keys()
     assert {key: value for key, value in real.items() if not is_unknown(expected[key])} == {
         key: value for key, value in expected.items() if not is_unknown(value)

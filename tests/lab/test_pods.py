@@ -309,6 +309,14 @@ def test_tools_say_what_the_documents_show(pod: Holder, command: str, code: int,
     assert in_pod(pod, command) == (code, b"", said.encode())
 
 
+def test_the_shell_is_busybox_s_also_by_its_path(pod: Holder, tmp_path: Path) -> None:
+    says = "readlink /proc/$$/exe"
+    assert Path(in_pod(pod, ["/bin/sh", "-c", says]).stdout.decode().strip()).name == "busybox"
+    started = Started(pod, Program("test", argv=("/bin/sh", "-c", says)), tmp_path / "log")
+    assert started.code() == 0
+    assert printed(started.log).strip().endswith("busybox")
+
+
 def test_ping_shows_what_is_lost_and_what_is_not(pod: Holder) -> None:
     assert b"0% packet loss" in in_pod(pod, "ping -c 1 -W 1 web").stdout
     assert b"100% packet loss" in in_pod(pod, "ping -c 1 -W 1 10.9.0.2").stdout
@@ -317,8 +325,8 @@ def test_ping_shows_what_is_lost_and_what_is_not(pod: Holder) -> None:
 
 def test_an_open_port_is_said_to_be_open(pod: Holder, tmp_path: Path) -> None:
     serve(pod, Program("test", stand_in=StandIn("echo", (80,))), tmp_path / "log", 80)
-    assert in_pod(pod, "nc -zv -w 2 web 80") == (0, b"", b"web (web:80) open\n")
-    assert in_pod(pod, "echo said | nc -v -w 2 web 80") == (0, b"said\n", b"web (web:80) open\n")
+    assert in_pod(pod, "nc -zv -w 2 web 80") == (0, b"", f"web ({ADDRESS}:80) open\n".encode())
+    assert in_pod(pod, "echo said | nc -v -w 2 web 80") == (0, b"said\n", f"web ({ADDRESS}:80) open\n".encode())
 
 
 # Images from archives

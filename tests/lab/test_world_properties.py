@@ -12,6 +12,7 @@ from podfence.cluster.state import ClusterState, EventType
 from podfence.kube.objects import Namespace, NetworkPolicy, Node, Pod, Service
 from podfence.lab.addresses import Plan
 from podfence.lab.objects.world import World
+from podfence.lab.store.resources import RESOURCES
 from podfence.sets.addresses import parse_address
 from tests.lab import worlds
 from tests.twin.effort import tried
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from podfence.cluster.members import Member
     from podfence.kube.objects import Key, KubeObject
     from podfence.lab.objects.containers import PodSpec
+    from podfence.lab.store.store import Propagation
 
 SPACES = ("default", "shop")
+WORKLOADS = ("deployments.apps", "statefulsets.apps", "replicasets.apps", "replicationcontrollers")
 TEXTS = (
     *(worlds.workload(kind, replicas=count, image=image)
       for kind in ("Deployment", "StatefulSet", "ReplicaSet") for count in (0, 1, 3) for image in ("a", "b")),
@@ -47,11 +50,11 @@ def objects_of(state: ClusterState) -> list[KubeObject]:
     policies = [policy for table in state.policies.values() for policy in table.values()]
     real = [space for name, space in state.namespaces.items() if name not in state.implied]
     return [*real, *state.nodes.values(), *state.workloads.values(), *state.pods.values(), *state.services.values(),
-            *state.slices.values(), *policies]  # fmt: skip
+            *state.slices.values(), *state.endpoints.values(), *policies]  # fmt: skip
 
 
 class Supervised(RuleBasedStateMachine):
-    """A world, an agent that follows its events, and what a supervisor would have running."""
+    """A world, an agent that follows its events, a client of the store, and what a supervisor would have running."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,10 +63,10 @@ class Supervised(RuleBasedStateMachine):
         self.present: dict[Key, KubeObject] = {}
         self.running: dict[Key, PodSpec] = {}
         self.ending: list[Key] = []
-        self.seen = 0
         self.taken()
 
-    def taken(self) -> None:
+    def taken(self) -> bool:
+        """Do what is to be done now, but for what is to stop; return whether there was anything."""
         steps = self.world.take()
         for key in steps.stop:
             assert key in self.running
@@ -76,6 +79,7 @@ class Supervised(RuleBasedStateMachine):
                 others = {text for other in self.running.values() if not other.host_network for text in other.addresses}
                 assert others.isdisjoint(spec.addresses)
             self.running[spec.key] = spec
+            worlds.runs(self.world, spec)
         for event in steps.events:
             known = event.object.key in self.present
             assert known == (event.type is not EventType.ADDED), event
@@ -84,8 +88,21 @@ class Supervised(RuleBasedStateMachine):
                 del self.present[event.object.key]
             else:
                 self.present[event.object.key] = event.object
-        self.seen += len(steps.events)
-        assert self.seen == self.world.revision
+        return any(steps)
+
+    def settled(self) -> None:
+        """Let everything stop that is to stop, until nothing is left to do."""
+        while self.taken() or self.ending:
+            for key in tuple(self.ending):
+                self.stop(key)
+
+    def stop(self, key: Key) -> None:
+        self.ending.remove(key)
+        del self.running[key]
+        self.world.pod_stopped(key)
+
+    def pods(self) -> list[Key]:
+        return sorted(key for key, pod in self.world.state.pods.items() if not pod.terminating)
 
     @rule(texts=st.lists(st.sampled_from(TEXTS), min_size=1, max_size=4), space=st.sampled_from(SPACES))
     def apply(self, texts: list[str], space: str) -> None:
@@ -101,23 +118,25 @@ class Supervised(RuleBasedStateMachine):
     def delete(self, text: str, space: str) -> None:
         self.world.delete(worlds.documents(text), space)
 
-    @rule(data=st.data())
-    def delete_any_pod(self, data: st.DataObject) -> None:
-        key = data.draw(st.sampled_from(sorted(self.world.state.pods)))
-        (found,) = self.world.delete_named("pod", [key.name], key.namespace)
-        assert found.verb == "deleted"
+    @precondition(lambda self: self.pods())
+    @rule(data=st.data(), grace=st.sampled_from((None, 0)))
+    def delete_any_pod(self, data: st.DataObject, grace: int | None) -> None:
+        key = data.draw(st.sampled_from(self.pods()))
+        self.world.store.delete("pods", key.namespace, key.name, grace=grace)
 
     @rule(space=st.sampled_from(SPACES))
     def delete_a_namespace(self, space: str) -> None:
         self.world.delete_named("namespace", [space])
+        self.settled()
         assert (space in self.world.state.namespaces) == (space == "default")
 
+    @precondition(lambda self: self.pods())
     @rule(
         data=st.data(),
         changes=st.dictionaries(st.sampled_from(("app", "own")), st.sampled_from(("web", "x", None)), min_size=1),
     )
     def label_a_pod(self, data: st.DataObject, changes: dict[str, str | None]) -> None:
-        key = data.draw(st.sampled_from(sorted(self.world.state.pods)))
+        key = data.draw(st.sampled_from(self.pods()))
         self.world.set_labels("pod", key.namespace, key.name, changes)
         labels = self.world.state.pods[key].template.labels
         assert all(labels.get(name) == value for name, value in changes.items())
@@ -126,43 +145,50 @@ class Supervised(RuleBasedStateMachine):
     def label_a_namespace(self, space: str, value: str | None) -> None:
         self.world.set_labels("ns", "", space, {"team": value})
 
+    @rule(data=st.data(), resource=st.sampled_from(WORKLOADS), count=st.integers(0, 4))
+    def a_client_scales(self, data: st.DataObject, resource: str, count: int) -> None:
+        if found := self.world.store.list(resource)[0]:
+            obj = data.draw(st.sampled_from(found))
+            self.world.store.update(resource, {**obj, "spec": {**obj["spec"], "replicas": count}})
+
+    @rule(
+        data=st.data(),
+        resource=st.sampled_from((*WORKLOADS, "daemonsets.apps", "jobs.batch", "services")),
+        propagation=st.sampled_from(("Background", "Foreground", "Orphan")),
+    )
+    def a_client_deletes(self, data: st.DataObject, resource: str, propagation: Propagation) -> None:
+        if found := self.world.store.list(resource)[0]:
+            known = data.draw(st.sampled_from(found))["metadata"]
+            self.world.store.delete(resource, known["namespace"], known["name"], propagation=propagation)
+
     @rule()
     def take(self) -> None:
         self.taken()
 
     @precondition(lambda self: self.running.keys() - set(self.ending))
     @rule(data=st.data(), succeeded=st.booleans())
-    def a_pod_finishes(self, data: st.DataObject, succeeded: bool) -> None:
+    def a_container_ends(self, data: st.DataObject, succeeded: bool) -> None:
         key = data.draw(st.sampled_from(sorted(self.running.keys() - set(self.ending))))
-        self.world.pod_finished(key, succeeded=succeeded)
+        (container,) = self.running[key].containers
+        worlds.finish(
+            self.world, key.name, succeeded=succeeded, container=container.name, namespace=key.namespace
+        )  # fmt: skip
 
     @precondition(lambda self: self.ending)
     @rule(data=st.data())
     def a_pod_has_stopped(self, data: st.DataObject) -> None:
-        key = data.draw(st.sampled_from(sorted(self.ending)))
-        self.ending.remove(key)
-        del self.running[key]
-        self.world.pod_stopped(key)
-
-    @precondition(lambda self: self.running.keys() - set(self.ending))
-    @rule(data=st.data())
-    def a_pod_goes_unasked(self, data: st.DataObject) -> None:
-        self.taken()
-        left = sorted(self.running.keys() - set(self.ending))
-        if left:
-            key = data.draw(st.sampled_from(left))
-            del self.running[key]
-            self.world.pod_stopped(key)
+        self.stop(data.draw(st.sampled_from(sorted(self.ending))))
 
     @invariant()
     def the_state_is_that_of_a_fresh_load(self) -> None:
+        self.world.follow()
         state = self.world.state
         fresh = ClusterState(objects_of(state))
         assert {key: facts(member) for key, member in fresh.members.items()} == {
             key: facts(member) for key, member in state.members.items()
         }
         assert fresh.namespaces.keys() == state.namespaces.keys()
-        assert fresh.implied == state.implied
+        assert not state.implied
 
     @invariant()
     def no_address_has_two_owners(self) -> None:
@@ -176,26 +202,44 @@ class Supervised(RuleBasedStateMachine):
         assert len(ports) == len(set(ports))
 
     def teardown(self) -> None:
-        self.taken()
+        while self.taken():
+            continue
         self.the_agent_sees_the_same_pods()
         # When everything has stopped, nothing waits but for want of addresses, and nothing runs that is not wanted.
-        while self.ending:
-            key = self.ending.pop()
-            del self.running[key]
-            self.world.pod_stopped(key)
-            self.taken()
+        self.settled()
         live = {key for key, pod in self.world.state.pods.items() if pod.phase == "Running"}
         assert live == self.running.keys()
         for key, spec in self.running.items():
             numbers = tuple(map(parse_address, spec.addresses))
             assert self.world.state.members[key].addresses == numbers
         self.the_agent_sees_the_same_pods()
+        self.everything_belongs_to_somebody_and_counts()
 
     def the_agent_sees_the_same_pods(self) -> None:
-        mine = {key: facts(member) for key, member in self.world.state.members.items() if member.pod}
-        assert mine == {key: facts(member) for key, member in self.agent.members.items()}
+        # It hears of no workloads, so it knows their names only by those of pods and ReplicaSets.
+        mine = {key: facts(member)[1:] for key, member in self.world.state.members.items() if member.pod}
+        assert mine == {key: facts(member)[1:] for key, member in self.agent.members.items()}
         told = (Namespace, Pod, NetworkPolicy, Node, Service)
         assert {item.key for item in objects_of(self.world.state) if isinstance(item, told)} == self.present.keys()
+
+    def everything_belongs_to_somebody_and_counts(self) -> None:
+        store = self.world.store
+        everything = [item for key, row in RESOURCES.items() if not row.stored_as for item in store.list(key)[0]]
+        uids = {item["metadata"]["uid"] for item in everything}
+        for item in everything:
+            assert "deletionTimestamp" not in item["metadata"]
+            assert {owner["uid"] for owner in item["metadata"].get("ownerReferences", ())} <= uids
+        for resource in WORKLOADS:
+            for item in store.list(resource)[0]:
+                wanted, has = item["spec"].get("replicas", 1), item["status"].get("replicas", 0)
+                space = item["metadata"]["namespace"]
+                # A pod of nobody may have the name of one that a StatefulSet wants.
+                others = [
+                    key for key, pod in self.world.state.pods.items() if pod.owner is None and key.namespace == space
+                ]
+                assert has == wanted or (has < wanted and (self.world.waiting or others)), item
+        waiting = {key for key, pod in self.world.state.pods.items() if pod.phase == "Pending"}
+        assert waiting == set(self.world.waiting)
 
 
 TestSupervised = Supervised.TestCase

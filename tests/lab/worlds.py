@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from podfence.kube import yaml
 from podfence.kube.objects import Key
 from podfence.lab.addresses import Plan
+from podfence.lab.objects.statuses import ContainerReport
 from podfence.lab.objects.world import World
 
 if TYPE_CHECKING:
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
     from podfence.sets.addresses import Family
 
 
+NOW = 1_795_000_000.0
+
+
 def world(nodes: int = 2, families: Sequence[Family] = (4,), **settings: str) -> World:
     """Return a world whose first steps are taken."""
-    made = World(Plan(tuple(families)), nodes, legacy=settings.get("legacy", "auto"))
-    made.take()
+    made = World(Plan(tuple(families)), nodes, legacy=settings.get("legacy", "auto"), clock=lambda: NOW)
+    settle(made)
     return made
 
 
@@ -52,8 +56,20 @@ def settle(into: World) -> list[Steps]:
         if not (steps.start or steps.stop or steps.events):
             return done
         done.append(steps)
-        for key in steps.stop:
-            into.pod_stopped(key)
+        into.pod_stopped(*steps.stop)
+        for spec in steps.start:
+            runs(into, spec)
+
+
+def runs(into: World, spec: PodSpec) -> None:
+    """Report that all containers of a pod run."""
+    into.pod_reported(spec.key, {item.name: ContainerReport(1, None, NOW, NOW) for item in spec.containers})
+
+
+def finish(into: World, name: str, *, succeeded: bool, container: str = "main", namespace: str = "default") -> None:
+    """Report that the only container of a pod has ended."""
+    report = ContainerReport(1, 0 if succeeded else 1, NOW, NOW)
+    into.pod_reported(Key("Pod", namespace, name), {container: report})
 
 
 def pods(of: World, namespace: str = "default") -> dict[str, Pod]:
@@ -66,6 +82,10 @@ def pod_key(name: str, namespace: str = "default") -> Key:
 
 def started(steps: Sequence[Steps]) -> dict[str, PodSpec]:
     return {spec.name: spec for step in steps for spec in step.start}
+
+
+def stopped(steps: Sequence[Steps]) -> set[str]:
+    return {key.name for step in steps for key in step.stop}
 
 
 def pod(name: str, image: str = "nginx", labels: str = "", more: str = "") -> str:

@@ -22,7 +22,7 @@ REVISION_HASH: Final = "controller-revision-hash"
 _GENERATION: Final = "pod-template-generation"
 _POD_NAME: Final = "statefulset.kubernetes.io/pod-name"
 _POD_INDEX: Final = "apps.kubernetes.io/pod-index"
-_COMPLETION_INDEX: Final = "batch.kubernetes.io/job-completion-index"
+COMPLETION_INDEX: Final = "batch.kubernetes.io/job-completion-index"
 JOB_NAME: Final = "batch.kubernetes.io/job-name"
 _OLD_JOB_NAME: Final = "job-name"
 _JOB_UIDS: Final = ("batch.kubernetes.io/controller-uid", "controller-uid")
@@ -33,7 +33,7 @@ CHOSEN: Final = frozenset({TEMPLATE_HASH, REVISION_HASH, _GENERATION, *_JOB_UIDS
 ALIKE: Final = (frozenset({JOB_NAME, _OLD_JOB_NAME}), frozenset(_JOB_UIDS))
 """Labels of one pod that have the same value."""
 
-PER_POD: Final = frozenset({_POD_NAME, _POD_INDEX, _COMPLETION_INDEX})
+PER_POD: Final = frozenset({_POD_NAME, _POD_INDEX, COMPLETION_INDEX})
 """The labels that differ from pod to pod of one workload."""
 
 ADDED: Final = CHOSEN | PER_POD | {JOB_NAME, _OLD_JOB_NAME}
@@ -78,7 +78,7 @@ def _added(workload: Workload, revision: str, number: int | None, uid: str) -> I
             for key in _JOB_UIDS if uid else ():
                 yield key, uid
             if workload.indexes:
-                yield _COMPLETION_INDEX, UNKNOWN if number is None else str(number)
+                yield COMPLETION_INDEX, UNKNOWN if number is None else str(number)
 
 
 def numbers(workload: Workload) -> range:

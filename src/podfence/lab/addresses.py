@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
@@ -66,5 +67,6 @@ class Plan:
         return _nth(_SERVICES[self.families[0]], _DNS)
 
 
+@cache
 def _nth(block: str, number: int) -> str:
     return str(ipaddress.ip_network(block)[number])

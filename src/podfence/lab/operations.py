@@ -15,6 +15,7 @@ from podfence.kube import yaml
 from podfence.lab import targets
 from podfence.lab.addresses import Plan
 from podfence.lab.contents import contents
+from podfence.lab.door import open_door
 from podfence.lab.errors import LabError
 from podfence.lab.lines import follow
 from podfence.lab.processes.probing import Probe
@@ -24,6 +25,7 @@ from podfence.lab.verification import prober as verifying
 from podfence.policy.options import Options
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Generator, Iterator, Mapping
 
     from podfence.kube.source import Document
@@ -59,8 +61,8 @@ class Request:
         self.connection.send({"progress": text})
 
 
-def begin(request: Request, journal: Journal) -> Generator[Message, None, Supervisor]:
-    """Start the lab, with the first objects in it, and return it.
+def begin(request: Request, journal: Journal, api: socket.socket) -> Generator[Message, None, Supervisor]:
+    """Start the lab, with the first objects in it and its API server on a socket, and return it.
 
     The file that comes along becomes readable when the last process of the lab has ended.
     """
@@ -74,7 +76,14 @@ def begin(request: Request, journal: Journal) -> Generator[Message, None, Superv
     lab = Supervisor(fields["name"], plan, nodes, options, fields["binding"], journal)
     lab.last_breath = os.dup(request.fds[0])
     documents = _documents(fields)
-    yield _result(lab.change(lambda world: world.apply(documents, fields["namespace"]), request.tell))
+    result = _result(lab.change(lambda world: world.apply(documents, fields["namespace"]), request.tell))
+    try:
+        lab.access = open_door(lab, api)
+    except LabError as error:
+        lab.without_access = str(error)
+        api.close()
+        result["notes"].append(f"kubectl cannot be used with this lab: {error}")
+    yield {**result, "access": msgspec.to_builtins(lab.access)}
     return lab
 
 
@@ -106,6 +115,13 @@ def label(lab: Supervisor, request: Request) -> Iterator[Message]:
     fields = request.fields
     kind, namespace, target, changes = (fields[name] for name in ("kind", "namespace", "target", "changes"))
     yield _result(lab.change(lambda world: [world.set_labels(kind, namespace, target, changes)], request.tell))
+
+
+def access(lab: Supervisor, _request: Request) -> Iterator[Message]:
+    """Tell how kubectl reaches the lab."""
+    if lab.access is None:
+        raise LabError(f"kubectl cannot be used with this lab: {lab.without_access}")
+    yield {"access": msgspec.to_builtins(lab.access)}
 
 
 def about(lab: Supervisor, _request: Request) -> Iterator[Message]:
@@ -214,6 +230,7 @@ OPERATIONS: Final[Mapping[str, Callable[[Supervisor, Request], Iterator[Message]
     "delete": delete,
     "label": label,
     "about": about,
+    "access": access,
     "objects": objects,
     "status": status,
     "exec": execute,

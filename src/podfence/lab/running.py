@@ -13,6 +13,7 @@ from podfence.errors import PodfenceError
 from podfence.lab.errors import LabError
 from podfence.lab.network import dns
 from podfence.lab.network.attachment import AttachError, Attachment
+from podfence.lab.objects.statuses import ContainerReport
 from podfence.lab.processes.catalog import choose
 from podfence.lab.processes.holder import previous as previous_log
 from podfence.lab.processes.launch import SYSTEM_PATH
@@ -52,8 +53,19 @@ class Running:
     attachment: Attachment | None = None
     holder: Holder | None = None
     programs: dict[str, Program] = field(default_factory=dict)
+    times: dict[str, tuple[float, float]] = field(default_factory=dict)
     failure: str = ""
     last_phase: str = ""
+
+    def reports(self) -> dict[str, ContainerReport]:
+        """Return what became of each container that was started."""
+        states = self.holder.containers() if self.holder is not None else {}
+        found: dict[str, ContainerReport] = {}
+        for name, state in states.items():
+            started, ended = self.times[name]
+            # The state is there a moment before its time.
+            found[name] = ContainerReport(state.starts, state.exit, started, ended or time.time())
+        return found
 
     @property
     def restarts(self) -> int:
@@ -82,8 +94,8 @@ class Pods:
 
     `running` are those there are, `ended` the last of each name that was stopped: its output can still be read.
 
-    `ended` is called, in a thread of its own, with the key of a pod whose containers have all ended for good, and
-    whether they succeeded.
+    `changed` is called, in a thread that must not be held up, with the key of a pod of which a container has ended or
+    was started again.
     """
 
     def __init__(
@@ -93,7 +105,7 @@ class Pods:
         nodes: Mapping[str, Holder],
         journal: Journal,
         name_servers: Sequence[str],
-        ended: Callable[[Key, bool], None],
+        changed: Callable[[Key], None],
     ) -> None:
         """Run nothing yet; `name_servers` are asked by the cluster's own for names outside."""
         self._spawner = spawner
@@ -102,7 +114,7 @@ class Pods:
         self._numbers = {name: number for number, name in enumerate(nodes, 1)}
         self._journal = journal
         self._name_servers = tuple(name_servers)
-        self._ended = ended
+        self._changed = changed
         self._lock = threading.Lock()
         self._fresh: list[Running] = []
         self.images: dict[str, Image] = {}
@@ -230,6 +242,7 @@ class Pods:
             return
         program = item.programs[container.name] = self._program(container)
         log = self._log(item.spec.key, container.name)
+        item.times[container.name] = (time.time(), 0.0)
         try:
             item.holder.start_container(
                 container.name, program, log, lambda code: self._container_ended(item, container, code)
@@ -238,28 +251,22 @@ class Pods:
             self._fail(item, str(error))
 
     def _container_ended(self, item: Running, container: Container, code: int) -> None:
-        """Start a container again after a while, if its pod is there and wants it; tell if it was the last."""
+        """Start a container again after a while, if its pod is there and wants it."""
         holder, spec = item.holder, item.spec
         if holder is None or self.running.get(spec.key) is not item:
             return
+        item.times[container.name] = (item.times[container.name][0], time.time())
         if spec.restart == "Always" or (spec.restart == "OnFailure" and code != 0):
             delay = restart_delay(holder.containers()[container.name].starts)
-            self._later(delay, lambda: self._again(item, container))
-        else:
-            states = holder.containers().values()
-            if all(state.exit is not None for state in states):
-                succeeded = not any(state.exit for state in states)
-                self._later(0, lambda: self._ended(spec.key, succeeded))
+            timer = threading.Timer(delay, self._again, (item, container))
+            timer.daemon = True
+            timer.start()
+        self._changed(spec.key)
 
     def _again(self, item: Running, container: Container) -> None:
         if self.running.get(item.spec.key) is item:
             self._start_container(item, container)
-
-    @staticmethod
-    def _later(delay: float, work: Callable[[], None]) -> None:
-        timer = threading.Timer(delay, work)
-        timer.daemon = True
-        timer.start()
+            self._changed(item.spec.key)
 
 
 def restart_delay(starts: int) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from podfence.agent.source import Attached, Bookmark
 from podfence.cluster.state import Event, EventType
 from podfence.dataplane.settings import Settings
+from podfence.errors import PodfenceError
 from podfence.lab.errors import LabError
 from podfence.lab.links import AgentLink
 from podfence.lab.network import dns
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from podfence.dataplane.links import Links
     from podfence.dataplane.settings import Binding
     from podfence.kube.objects import Key, KubeObject
+    from podfence.lab.access import Access
     from podfence.lab.addresses import Plan
     from podfence.lab.journal import Journal
     from podfence.lab.objects.containers import PodSpec
@@ -57,7 +60,8 @@ _PATIENCE: Final = 30.0
 class Supervisor:
     """A lab that is up. Its methods may be called by several threads; changes happen one after the other.
 
-    `last_breath` is a file that becomes readable when the last process of the lab has ended.
+    `last_breath` is a file that becomes readable when the last process of the lab has ended. `access` is how kubectl
+    gets in; without, `without_access` says why it cannot.
     """
 
     def __init__(self, name: str, plan: Plan, nodes: int, options: Options, binding: Binding, journal: Journal) -> None:
@@ -67,13 +71,23 @@ class Supervisor:
         self._settings = Settings(log_group=LOG_GROUP, binding=binding)
         self.journal = journal
         self.plan = plan
-        self.world = World(plan, nodes, lax=options.validation == "lax", legacy=options.legacy)
+        self.world = World(
+            plan,
+            nodes,
+            lax=options.validation == "lax",
+            legacy=options.legacy,
+            complain=partial(journal.say, "lab"),
+        )
         self.last_breath = -1
+        self.access: Access | None = None
+        self.without_access = ""
         self._lock = threading.RLock()
         self._mark = 0
         self._lifted = False
         self._names = ""
         self._attached: dict[str, Links] = {}
+        self._wake = threading.Event()
+        self._changed: deque[Key] = deque()
         self._spawner = Spawner.start()
         self.outside = self._spawner.holder(OUTSIDE)
         self.nodes = {node: self._spawner.holder(node) for node in self.world.state.nodes}
@@ -82,7 +96,7 @@ class Supervisor:
         self._network.start()
         self._proxy = Proxy(plan, list(pids.items()))
         upstream = [plan.gateway(family) for family in plan.families]
-        self.pods = Pods(self._spawner, self._network, self.nodes, journal, upstream, self._pod_ended)
+        self.pods = Pods(self._spawner, self._network, self.nodes, journal, upstream, self._pod_changed)
         self._start_outside()
         self.links = {
             node: AgentLink(node, self._agent(holder), journal, self._lock, partial(self._snapshot, node))
@@ -90,6 +104,8 @@ class Supervisor:
         }
         for link in self.links.values():
             link.start()
+        self.world.store.subscribe(lambda _: self._wake.set())
+        threading.Thread(target=self._follow, name="objects", daemon=True).start()
 
     @property
     def state(self) -> ClusterState:
@@ -124,6 +140,8 @@ class Supervisor:
             if steps.start:
                 tell(f"starting {len(steps.start)} pods" if len(steps.start) > 1 else "starting a pod")
                 self.pods.start(steps.start)
+                for spec in steps.start:
+                    self._report(spec.key)
         if touched:
             self._proxy.update(self.state)
             self._write_names()
@@ -158,10 +176,26 @@ class Supervisor:
             self._names = text
             dns.publish(self.pods.names, text)
 
-    def _pod_ended(self, key: Key, succeeded: bool) -> None:  # noqa: FBT001 - a callback
-        with self._lock:
-            self.world.pod_finished(key, succeeded=succeeded)
-            self._reconcile(lambda _: None)
+    def _pod_changed(self, key: Key) -> None:
+        self._changed.append(key)
+        self._wake.set()
+
+    def _report(self, key: Key) -> None:
+        item = self.pods.running.get(key)
+        if item is not None:
+            self.world.pod_reported(key, item.reports(), item.failure)
+
+    def _follow(self) -> None:
+        """Do what follows from what containers and writers to the store do by themselves."""
+        while self._wake.wait():
+            self._wake.clear()
+            try:
+                with self._lock:
+                    while self._changed:
+                        self._report(self._changed.popleft())
+                    self._reconcile(lambda _: None)
+            except (PodfenceError, OSError) as error:
+                self.journal.say("lab", f"what the objects say could not be done: {error}")
 
     def load_images(self, file: int, name: str) -> list[str]:
         """Unpack an image archive that is open as `file`, and run its images wherever they are asked for.
@@ -178,6 +212,7 @@ class Supervisor:
                 if any(reference(container.image) in names for container in item.spec.containers):
                     self.pods.stop([item.spec.key])
                     self.pods.start([item.spec])
+                    self._report(item.spec.key)
         return sorted(names)
 
     # Places

@@ -396,3 +396,27 @@ def test_many_threads_lose_no_change() -> None:
 
     assert made.get(POLICIES, "default", "web")["metadata"]["annotations"] == {"count": "80"}
     assert told == list(range(4, 84))
+
+
+# Admission
+
+
+def test_what_admits_a_resource_fills_in_objects_and_refuses_them() -> None:
+    made = store()
+    asked: list[tuple[str, str]] = []
+
+    def admit(wanted: Raw | None, before: Raw | None) -> Raw | None:
+        asked.append(("new" if before is None else "old", "gone" if wanted is None else "there"))
+        if wanted is None or "bad" in wanted["spec"]:
+            raise ForbiddenError("no")
+        return {**wanted, "spec": {**wanted["spec"], "filled": True}}
+
+    made.admit(POLICIES, admit)
+    assert made.create(POLICIES, policy())["spec"] == {"podSelector": {}, "filled": True}
+    with pytest.raises(ForbiddenError):
+        made.update(POLICIES, {**policy(), "spec": {"bad": 1}})
+    with pytest.raises(ForbiddenError):
+        made.delete(POLICIES, "default", "web")
+    assert asked == [("new", "there"), ("old", "there"), ("old", "gone")]
+    assert made.revision == 3
+    made.create("pods", pod())

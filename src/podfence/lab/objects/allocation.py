@@ -24,6 +24,11 @@ class Pool:
         self._next = first if start is None else start
         self._taken: set[int] = set()
 
+    @property
+    def free(self) -> int:
+        """How many addresses nobody has."""
+        return self._end - self._first - len(self._taken)
+
     def __contains__(self, text: str) -> bool:
         """Return whether the block holds an address."""
         address = ipaddress.ip_address(text)

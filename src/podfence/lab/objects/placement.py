@@ -5,20 +5,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from podfence.kube.objects import Node
 from podfence.lab.objects.allocation import Pool
 
 if TYPE_CHECKING:
-    from podfence.kube.objects import Labels
+    from collections.abc import Mapping
+
+    from podfence.kube.objects import Node
     from podfence.lab.addresses import Plan
     from podfence.lab.objects.templates import Template
 
 # As on real nodes, the first address of the block is the node's own.
 _FIRST: Final = 2
-_HOSTNAME: Final = "kubernetes.io/hostname"
+_MOST: Final = 10_000
 
 
-class Place(NamedTuple):
+class Spot(NamedTuple):
     """A node, and addresses of its block that are a pod's (the node's own for hostNetwork)."""
 
     node: str
@@ -29,10 +30,13 @@ class Place(NamedTuple):
 class Placement:
     """The nodes of a lab and the addresses of their pods."""
 
-    def __init__(self, plan: Plan, nodes: int) -> None:
-        """Make nodes that are named node-1, node-2, and so on."""
-        self.nodes = {f"node-{number}": _node(plan, number) for number in range(1, nodes + 1)}
-        self._pools = {name: [Pool(block, _FIRST) for block in node.pod_cidrs] for name, node in self.nodes.items()}
+    def __init__(self, nodes: Mapping[str, Node], plan: Plan, count: int) -> None:
+        """Place pods on so many nodes, which are in `nodes` when the first pod comes; their labels may change."""
+        self.nodes = nodes
+        self._pools = {
+            f"node-{number}": [Pool(plan.pod_range(number, family), _FIRST) for family in plan.families]
+            for number in range(1, count + 1)
+        }
         self._turn = 0
 
     def eligible(self, template: Template) -> list[str]:
@@ -52,22 +56,28 @@ class Placement:
             return [f"no node of the lab has the labels {shown}, so any node runs it"]
         return []
 
-    def place(self, template: Template, *, host: bool, node: str = "") -> Place | None:
-        """Return a place for a pod, on `node` if that is given, else on the next in turn; None if all are full."""
-        names = [node] if node else self.eligible(template)
+    def room(self, template: Template, *, host: bool) -> int:
+        """Return for how many pods of a template there are addresses; as good as any number with hostNetwork."""
+        if host:
+            return _MOST
+        return sum(min(pool.free for pool in self._pools[name]) for name in self.eligible(template))
+
+    def place(self, template: Template, *, host: bool) -> Spot | None:
+        """Return a place for a pod, on the next node in turn; None if all are full."""
+        names = self.eligible(template)
         for step in range(len(names)):
             name = names[(self._turn + step) % len(names)]
             addresses = self.nodes[name].addresses if host else self._allocate(name)
             if addresses:
-                if not node:
+                if len(names) > 1:
                     self._turn += step + 1
-                return Place(name, addresses, host)
+                return Spot(name, addresses, host)
         return None
 
-    def release(self, place: Place) -> None:
+    def release(self, spot: Spot) -> None:
         """Give the addresses of a pod back."""
-        if not place.host:
-            for pool, address in zip(self._pools[place.node], place.addresses, strict=True):
+        if not spot.host:
+            for pool, address in zip(self._pools[spot.node], spot.addresses, strict=True):
                 pool.release(address)
 
     def _allocate(self, name: str) -> tuple[str, ...]:
@@ -80,14 +90,3 @@ class Placement:
             if text is not None:
                 pool.release(text)
         return ()
-
-
-def _node(plan: Plan, number: int) -> Node:
-    name = f"node-{number}"
-    labels: Labels = {_HOSTNAME: name, "kubernetes.io/os": "linux"}
-    return Node(
-        name=name,
-        labels=labels,
-        addresses=tuple(plan.node_address(number, family) for family in plan.families),
-        pod_cidrs=tuple(plan.pod_range(number, family) for family in plan.families),
-    )

@@ -13,7 +13,6 @@ from podfence.kube.objects import KubeObject, Pod, Workload
 from podfence.kube.registry import KINDS
 from podfence.kube.source import Origin
 from podfence.lab.objects.templates import Template, read_template
-from podfence.lab.objects.workloads import revision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,25 +21,11 @@ if TYPE_CHECKING:
 
 
 class Written(NamedTuple):
-    """An object and what is written of it; `run` is what its pods run, None if it has none.
-
-    `revision` differs when what the pods run differs.
-    """
+    """An object and what is written of it; `run` is what its pods run, None if it has none."""
 
     item: KubeObject
     value: dict[str, Any]
     run: Template | None = None
-    revision: str = ""
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """The labels that are written in its metadata."""
-        return {key: text or "" for key, text in (self.value["metadata"].get("labels") or {}).items()}
-
-    @property
-    def spec(self) -> object:
-        """Its spec as it is written."""
-        return self.value.get("spec")
 
 
 class Batch(NamedTuple):
@@ -92,11 +77,8 @@ def _written(item: KubeObject, namespace: str) -> tuple[Written, list[Finding]]:
     path = KINDS[item.key.kind].template
     if path is None or item.key.kind == "CronJob" or not isinstance(item, Pod | Workload):
         return Written(item, value), problems
-    template = _at(value, path)
-    run, wrong = read_template(template, Origin(origin.document, (*origin.path, *path)))
-    # A Pod's own labels can change while it runs; those of a template make other pods.
-    running = template.get("spec") if isinstance(item, Pod) else template
-    return Written(item, value, run, revision(running)), [*problems, *wrong]
+    run, wrong = read_template(_at(value, path), Origin(origin.document, (*origin.path, *path)))
+    return Written(item, value, run), [*problems, *wrong]
 
 
 def _at(value: Any, path: Path) -> Any:  # noqa: ANN401 - any JSON value

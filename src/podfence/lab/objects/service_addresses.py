@@ -4,20 +4,19 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
-from podfence.errors import InputError
-from podfence.kube.findings import Finding, Position
 from podfence.lab.objects.allocation import Pool
+from podfence.lab.store.errors import InvalidError
+from podfence.lab.store.resources import RESOURCES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
-    from podfence.kube.objects import Service, ServicePort
     from podfence.kube.source import Path
     from podfence.lab.addresses import Plan
+    from podfence.lab.store.history import Change
+    from podfence.lab.store.metadata import Raw
 
 # The lowest addresses are for Services that ask for one, as with the API server; .1 would be its own.
 _FIRST: Final = 2
@@ -25,6 +24,12 @@ _FIRST_UNASKED: Final = 257
 _NODE_PORTS: Final = range(30000, 32768)
 _WITH_NODE_PORTS: Final = ("NodePort", "LoadBalancer")
 _ADDRESS: Final[Path] = ("spec", "clusterIP")
+_ADDRESSES: Final[Path] = ("spec", "clusterIPs")
+_DNS: Final = ("kube-system", "kube-dns")
+_SERVICES: Final = "services"
+_NONE: Final = "None"
+_FAMILIES: Final = {4: "IPv4", 6: "IPv6"}
+_OF_CLUSTER: Final = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy")
 
 
 class ServiceAddresses:
@@ -33,102 +38,143 @@ class ServiceAddresses:
     def __init__(self, plan: Plan) -> None:
         """Start with nothing taken."""
         blocks = [plan.service_range(family) for family in plan.families]
+        self._dns = plan.dns_address()
         self._pools = {block: Pool(block, _FIRST, start=_FIRST_UNASKED) for block in blocks}
         self._ports: set[int] = set()
         self._next_port = _NODE_PORTS.start
 
-    def assign(self, service: Service, before: Service | None) -> tuple[Service, list[str]]:
-        """Return the Service with an address per family and with node ports, and notes.
+    def admit(self, wanted: Raw | None, before: Raw | None) -> Raw | None:
+        """Return a Service with an address per family, with node ports, and with what is left out filled in.
 
-        It keeps what `before`, the one it replaces, had. Raises InputError, with nothing changed, if it
-        asks for what another one has, or for what cannot be had.
+        It keeps what it had `before`. Raises InvalidError if it asks for what another has, or for what cannot be had.
         """
-        notes: list[str] = []
-        if before is not None and before.headless and service.type != "ExternalName" and not service.addresses:
-            service = msgspec.structs.replace(service, headless=True)
-        self.release(before)
-        try:
-            addresses = self._choose_addresses(service, before, notes)
-            ports = self._choose_ports(service, before)
-        except InputError:
-            if before is not None:
-                self._take(before.addresses, before.ports)
-            raise
-        self._take(addresses, ports)
-        if service.type == "LoadBalancer":
-            notes.append("the lab has no load balancer; from outside, use the node port")
-        return msgspec.structs.replace(service, addresses=addresses, ports=ports), notes
+        if wanted is None:
+            return None
+        spec = {key: value for key, value in (wanted.get("spec") or {}).items() if value is not None}
+        had = (before or {}).get("spec") or {}
+        spec.setdefault("type", "ClusterIP")
+        spec.setdefault("sessionAffinity", _NONE)
+        name = wanted["metadata"]["name"]
+        spec["ports"] = self._choose_ports(name, spec, had)
+        if spec["type"] == "ExternalName":
+            spec = {key: value for key, value in spec.items() if key not in _OF_CLUSTER or value != had.get(key)}
+        else:
+            spec |= self._choose_addresses(wanted["metadata"], spec, had)
+            spec.setdefault("internalTrafficPolicy", "Cluster")
+        if spec["type"] in _WITH_NODE_PORTS:
+            spec.setdefault("externalTrafficPolicy", "Cluster")
+        elif spec.get("externalTrafficPolicy") == had.get("externalTrafficPolicy"):
+            spec.pop("externalTrafficPolicy", None)
+        if not spec["ports"]:
+            del spec["ports"]
+        return {**wanted, "spec": spec}
 
-    def release(self, service: Service | None) -> None:
-        """Give back what a Service had."""
-        if service is not None:
-            for text in service.addresses:
+    def take_in(self, change: Change) -> None:
+        """Follow a change: what a Service had is free, and what it has is taken."""
+        if change.resource != _SERVICES:
+            return
+        if change.previous is not None:
+            for text in _addresses(change.previous["spec"]):
                 self._pool(text).release(text)
-            self._ports -= {port.node_port for port in service.ports}
+            self._ports -= _node_ports(change.previous["spec"])
+        if change.type != "DELETED":
+            for text in _addresses(change.object["spec"]):
+                self._pool(text).take(text)
+            self._ports |= _node_ports(change.object["spec"])
 
-    def _take(self, addresses: Iterable[str], ports: Iterable[ServicePort]) -> None:
-        for text in addresses:
-            self._pool(text).take(text)
-        self._ports |= {port.node_port for port in ports if port.node_port}
+    def without_foreign(self, service: Raw) -> tuple[Raw, list[str]]:
+        """Return a Service of a manifest without addresses that this lab cannot give, and notes on them."""
+        spec = service.get("spec") or {}
+        asked = [text for text in _addresses(spec) if _is_address(text)]
+        foreign = [text for text in asked if not any(text in pool for pool in self._pools.values())]
+        if not foreign:
+            return service, []
+        blocks = " or ".join(self._pools)
+        notes = [f"{text} is not in {blocks}, so the Service gets another address" for text in foreign]
+        return {**service, "spec": {key: value for key, value in spec.items() if key not in _OF_CLUSTER[:2]}}, notes
 
     def _pool(self, text: str) -> Pool:
         return next(pool for pool in self._pools.values() if text in pool)
 
-    def _choose_addresses(self, service: Service, before: Service | None, notes: list[str]) -> tuple[str, ...]:
-        if service.type == "ExternalName":
-            return ()
-        had = before.addresses if before is not None else ()
-        if service.headless:
-            if had:
-                raise _refusal(service, _ADDRESS, 'Invalid value: "None": may not change once set')
-            return ()
-        asked = [str(ipaddress.ip_address(text)) for text in service.addresses]
-        notes += [
-            f"{text} is not in {' or '.join(self._pools)}, so the Service gets another address"
-            for text in asked
-            if not any(text in pool for pool in self._pools.values())
-        ]
-        return tuple(self._choose_address(service, pool, asked, had) for pool in self._pools.values())
+    def _choose_addresses(self, known: Raw, spec: Raw, had: Raw) -> Raw:
+        """Return the fields of a Service about its addresses."""
+        name = known["name"]
+        asked = _asked(spec, had)
+        before = _addresses(had)
+        headless = _NONE in asked or (not asked and had.get("clusterIP") == _NONE)
+        families = [4 if block.count(".") else 6 for block in self._pools]
+        if headless:
+            if before:
+                raise _refusal(name, _ADDRESS, f'Invalid value: "{_NONE}": may not change once set')
+            chosen = [_NONE]
+        else:
+            if (known.get("namespace"), name) == _DNS:
+                asked = [self._dns]
+            asked = [self._normal(name, text) for text in asked]
+            chosen = [self._choose_address(name, pool, asked, before) for pool in self._pools.values()]
+        return {
+            "clusterIP": chosen[0],
+            "clusterIPs": chosen,
+            "ipFamilies": [_FAMILIES[family] for family in families],
+            "ipFamilyPolicy": "PreferDualStack" if len(families) > 1 else "SingleStack",
+        }
 
-    def _choose_address(self, service: Service, pool: Pool, asked: Iterable[str], had: Iterable[str]) -> str:
+    def _normal(self, name: str, text: str) -> str:
+        if not _is_address(text):
+            problem = f'Invalid value: "{text}": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)'
+            raise _refusal(name, (*_ADDRESSES, 0), problem)
+        if not any(text in pool for pool in self._pools.values()):
+            problem = f"failed to allocate IP {text}: the provided network does not match the current range"
+            raise _refusal(name, _ADDRESSES, f'Invalid value: ["{text}"]: {problem}')
+        return str(ipaddress.ip_address(text))
+
+    def _choose_address(self, name: str, pool: Pool, asked: Sequence[str], had: Sequence[str]) -> str:
         wanted = next((text for text in asked if text in pool), None)
         kept = next((text for text in had if text in pool), None)
         if wanted is not None and kept is not None and wanted != kept:
-            raise _refusal(service, _ADDRESS, f'Invalid value: ["{wanted}"]: may not change once set')
-        chosen = wanted or kept
+            raise _refusal(name, _ADDRESS, f'Invalid value: ["{wanted}"]: may not change once set')
+        if kept is not None:
+            return kept
+        chosen = wanted
         if chosen is None:
             chosen = pool.allocate()
             if chosen is None:
-                raise _refusal(service, _ADDRESS, "Internal error: failed to allocate a serviceIP: range is full")
+                raise _refusal(name, _ADDRESS, "Internal error: failed to allocate a serviceIP: range is full")
         elif not pool.take(chosen):
-            message = f"failed to allocate IP {chosen}: provided IP is already allocated"
-            raise _refusal(service, _ADDRESS, f'Invalid value: ["{chosen}"]: {message}')
-        # It is taken together with the rest.
+            problem = f"failed to allocate IP {chosen}: provided IP is already allocated"
+            raise _refusal(name, _ADDRESS, f'Invalid value: ["{chosen}"]: {problem}')
+        # It is taken when the Service is stored.
         pool.release(chosen)
         return chosen
 
-    def _choose_ports(self, service: Service, before: Service | None) -> tuple[ServicePort, ...]:
-        opened = service.type in _WITH_NODE_PORTS
-        for index, port in enumerate(service.ports):
-            if port.node_port:
-                message = self._against(port.node_port, opened=opened)
-                if message:
-                    raise _refusal(service, ("spec", "ports", index, "nodePort"), message)
+    def _choose_ports(self, name: str, spec: Raw, had: Raw) -> list[Raw]:
+        opened = spec["type"] in _WITH_NODE_PORTS
+        before = {_port_key(port): port.get("nodePort", 0) for port in _ports(had)}
+        own = _node_ports(had)
+        ports: list[Raw] = []
+        for index, port in enumerate(_ports(spec)):
+            filled = {"protocol": "TCP", "targetPort": port.get("port"), **port}
+            number = filled.get("nodePort") or 0
+            if number and not opened and before.get(_port_key(port)) == number:
+                # It goes with the type that had it.
+                number = 0
+            elif number and (problem := self._against(number, own, opened=opened)):
+                raise _refusal(name, ("spec", "ports", index, "nodePort"), problem)
+            ports.append({key: value for key, value in filled.items() if key != "nodePort"} | _numbered(number))
         if not opened:
-            return service.ports
-        had = {(port.protocol, port.port): port.node_port for port in before.ports} if before is not None else {}
-        chosen = {port.node_port for port in service.ports if port.node_port}
-        ports: list[ServicePort] = []
-        for index, port in enumerate(service.ports):
-            number = port.node_port or self._free_port(chosen, had.get((port.protocol, port.port), 0))
-            if not number:
-                message = "Internal error: failed to allocate a nodePort: range is full"
-                raise _refusal(service, ("spec", "ports", index, "nodePort"), message)
-            chosen.add(number)
-            ports.append(msgspec.structs.replace(port, node_port=number))
-        return tuple(ports)
+            return ports
+        chosen = {port["nodePort"] for port in ports if "nodePort" in port}
+        for index, port in enumerate(ports):
+            if "nodePort" not in port:
+                number = self._free_port(chosen, own, before.get(_port_key(port), 0))
+                if not number:
+                    problem = "Internal error: failed to allocate a nodePort: range is full"
+                    raise _refusal(name, ("spec", "ports", index, "nodePort"), problem)
+                chosen.add(number)
+                port["nodePort"] = number
+        return ports
 
-    def _against(self, number: int, *, opened: bool) -> str:
+    def _against(self, number: int, own: set[int], *, opened: bool) -> str:
         """Return what the API server has against a node port, "" if nothing."""
         if not opened:
             return "Forbidden: may not be used when `type` is 'ClusterIP'"
@@ -137,15 +183,15 @@ class ServiceAddresses:
             return (
                 f"Invalid value: {number}: provided port is not in the valid range. The range of valid ports is {valid}"
             )
-        if number in self._ports:
+        if number in self._ports - own:
             return f"Invalid value: {number}: provided port is already allocated"
         return ""
 
-    def _free_port(self, chosen: set[int], kept: int) -> int:
+    def _free_port(self, chosen: set[int], own: set[int], kept: int) -> int:
         """Return the node port a port had before, else the next free one, 0 if there is none."""
-        taken = self._ports | chosen
-        if kept and kept not in taken:
+        if kept and kept not in chosen:
             return kept
+        taken = self._ports | chosen | own
         ahead = range(self._next_port, _NODE_PORTS.stop)
         number = next((number for number in (*ahead, *_NODE_PORTS) if number not in taken), 0)
         if number:
@@ -153,6 +199,43 @@ class ServiceAddresses:
         return number
 
 
-def _refusal(service: Service, place: Path, message: str) -> InputError:
-    position = service.origin.at(*place) if service.origin is not None else Position(service.name)
-    return InputError([Finding(position=position, path=place, message=message)])
+def _asked(spec: Raw, had: Raw) -> list[str]:
+    """Return the addresses that a Service asks for; of the two fields the one that differs from before counts."""
+    first, texts = spec.get("clusterIP") or "", [text for text in spec.get("clusterIPs") or () if text]
+    if first and first != had.get("clusterIP") and texts == had.get("clusterIPs"):
+        return [first]
+    return texts or ([first] if first else [])
+
+
+def _addresses(spec: Raw) -> list[str]:
+    """Return the cluster addresses of a Service."""
+    texts = spec.get("clusterIPs") or [spec.get("clusterIP")]
+    return [text for text in texts if text and text != _NONE]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _ports(spec: Raw) -> list[Raw]:
+    return [port for port in spec.get("ports") or () if port]
+
+
+def _port_key(port: Raw) -> tuple[Any, ...]:
+    return port.get("protocol") or "TCP", port.get("port")
+
+
+def _node_ports(spec: Raw) -> set[int]:
+    return {port["nodePort"] for port in _ports(spec) if port.get("nodePort")}
+
+
+def _numbered(number: int) -> Raw:
+    return {"nodePort": number} if number else {}
+
+
+def _refusal(name: str, field: Path, problem: str) -> InvalidError:
+    return InvalidError.of(RESOURCES[_SERVICES], name, field, problem)

@@ -1,34 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the controllers of a cluster do: which pods a workload wants, and what they are called."""
+"""Workloads as they are stored: their templates, selectors, and how many pods a Job wants."""
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from podfence.cluster.controllers import JOB_NAME, TEMPLATE_HASH, added_labels
+from podfence.cluster.controllers import JOB_NAME
 from podfence.kube import wire
-from podfence.kube.objects import Owner, Requirement, Selector
+from podfence.kube.objects import Requirement, Selector
+from podfence.lab.store.metadata import short_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from podfence.kube.objects import Labels, Workload
+    from podfence.lab.store.metadata import Raw
 
-# The letters and digits that Kubernetes makes names of: none that could spell a word.
-_ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
-# More than all nodes of a lab have addresses for.
-_MOST: Final = 60_000
-
-
-class Slot(NamedTuple):
-    """A place for one pod of a workload; `name` is "" where the pod's name is made up, `node` where any will do."""
-
-    id: str
-    name: str = ""
-    node: str = ""
+_REVISION: Final = 10
 
 
 class Finished(NamedTuple):
@@ -44,31 +32,8 @@ class _JobSpec(wire.Fields):
     suspend: bool | None = None
 
 
-class _Ordinals(wire.Fields):
-    start: int | None = None
-
-
-class _SetSpec(wire.Fields):
-    ordinals: _Ordinals | None = None
-
-
-def slots(workload: Workload, spec: object, nodes: Iterable[str], finished: Finished) -> list[Slot]:
-    """Return the places a workload has for pods that run now.
-
-    `spec` is the workload's as it is written, `nodes` are those that its pods may run on.
-    """
-    if workload.kind == "DaemonSet":
-        return [Slot(node, node=node) for node in nodes]
-    if workload.kind == "StatefulSet":
-        written = _read(spec, _SetSpec)
-        start = (written.ordinals.start or 0) if written.ordinals is not None else 0
-        numbers = range(start, start + min(workload.replicas, _MOST))
-        return [Slot(str(number), f"{workload.name}-{number}") for number in numbers]
-    count = _job_pods(workload, spec, finished) if workload.kind == "Job" else workload.replicas
-    return [Slot(str(number)) for number in range(min(count, _MOST))]
-
-
-def _job_pods(workload: Workload, spec: object, finished: Finished) -> int:
+def job_pods(workload: Workload, spec: object, finished: Finished) -> int:
+    """Return how many pods of a Job are to run now; `spec` is its own as it is stored."""
     written = _read(spec, _JobSpec)
     limit = 6 if written.backoff_limit is None else written.backoff_limit
     if written.suspend or finished.failed > limit:
@@ -87,42 +52,25 @@ def _read(spec: object, wanted: type[Any]) -> Any:  # noqa: ANN401 - what `wante
         return wanted()
 
 
-def revision(value: object) -> str:
-    """Return a short name for a pod template as it is written; another template has another."""
-    return _short(hashlib.sha256(msgspec.json.encode(value, order="deterministic")).digest(), 10)
+def revision(template: object) -> str:
+    """Return a short name for a pod template; another template has another."""
+    return short_name(msgspec.json.encode(template, order="deterministic").decode(), _REVISION)
 
 
-def suffix(seed: str) -> str:
-    """Return the five characters that end the name of a pod, the same for the same seed."""
-    return _short(hashlib.sha256(seed.encode()).digest(), 5)
+def template_at(workload: Raw) -> Raw:
+    """Return the pod template of a workload."""
+    found = (workload.get("spec") or {}).get("template")
+    return found if isinstance(found, dict) else {}
 
 
-def _short(digest: bytes, length: int) -> str:
-    return "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in digest[:length])
-
-
-def controller(workload: Workload, template: str) -> Owner:
-    """Return the owner of a workload's pods: a Deployment's belong to the ReplicaSet of the template."""
-    if workload.kind == "Deployment":
-        return Owner("ReplicaSet", f"{workload.name}-{template}")
-    return Owner(workload.kind, workload.name)
-
-
-def pod_labels(workload: Workload, template: str, slot: str) -> Labels:
-    """Return the labels of a pod: the template's and those its controller puts on."""
-    number = int(slot) if slot.isdecimal() else None
-    return {**workload.template.labels, **added_labels(workload, revision=template, number=number, uid="")}
-
-
-def selector(workload: Workload, spec: object, template: str) -> Selector:
-    """Return what tells a workload its pods: those that stop matching are its own no longer."""
-    if workload.kind == "Job":
-        return _all_of({JOB_NAME: workload.name})
-    written = spec.get("selector") if isinstance(spec, dict) else None
+def selector(workload: Raw) -> Selector | None:
+    """Return what tells a workload its pods: those that stop matching are its own no longer. None if nothing does."""
+    if workload["kind"] == "Job":
+        return _all_of({JOB_NAME: workload["metadata"]["name"]})
+    written = workload["spec"].get("selector")
     if not written:
-        # Written for an old API, or a ReplicationController: the template's labels.
-        return _all_of(workload.template.labels)
-    if workload.kind == "ReplicationController":
+        return None
+    if workload["kind"] == "ReplicationController":
         return _all_of(written)
     read = msgspec.convert(written, wire.LabelSelector)
     found = _all_of(read.match_labels or {}).requirements
@@ -131,8 +79,6 @@ def selector(workload: Workload, spec: object, template: str) -> Selector:
         for term in read.match_expressions or ()
         if term is not None
     )
-    if workload.kind == "Deployment":
-        found += (Requirement(TEMPLATE_HASH, "In", (template,)),)
     return Selector(found)
 
 

@@ -3,43 +3,62 @@
 
 from __future__ import annotations
 
+import time
 from importlib import resources
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
 from podfence.cluster.ownership import top_of
-from podfence.cluster.state import NAME_LABEL, ClusterState, Event, EventType
+from podfence.cluster.state import Event
 from podfence.errors import InputError
 from podfence.kube import yaml
-from podfence.kube.objects import Key, Namespace, Node, Pod, Service, Workload
-from podfence.kube.registry import KINDS, Kind, Need
+from podfence.kube.findings import Finding
+from podfence.kube.objects import Key, Node, Pod, Workload
+from podfence.kube.registry import KINDS, Kind
 from podfence.kube.validation.names import label_key, label_value
+from podfence.lab.objects import applying, machines
 from podfence.lab.objects.containers import PodSpec
+from podfence.lab.objects.controllers.daemon_sets import DaemonSets
+from podfence.lab.objects.controllers.deployments import Deployments
+from podfence.lab.objects.controllers.endpoint_slices import EndpointSlices
+from podfence.lab.objects.controllers.garbage import Garbage
+from podfence.lab.objects.controllers.jobs import Jobs
+from podfence.lab.objects.controllers.making import PodMaker
+from podfence.lab.objects.controllers.manager import Manager
+from podfence.lab.objects.controllers.namespaces import Namespaces
+from podfence.lab.objects.controllers.nodes import Nodes
+from podfence.lab.objects.controllers.replica_sets import ReplicaSets
+from podfence.lab.objects.controllers.stateful_sets import StatefulSets
+from podfence.lab.objects.inventory import Inventory, is_going
+from podfence.lab.objects.owners import Place
 from podfence.lab.objects.placement import Placement
-from podfence.lab.objects.pods import Pods
 from podfence.lab.objects.reading import Batch, Written, read
 from podfence.lab.objects.resources import Outcome, not_found, outcome, refused, resource_of
 from podfence.lab.objects.service_addresses import ServiceAddresses
+from podfence.lab.objects.workloads import template_at
+from podfence.lab.store.errors import ConflictError, InvalidError, NotFoundError, StoreError
+from podfence.lab.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from podfence.kube.objects import KubeObject, Labels
+    from podfence.cluster.state import ClusterState
+    from podfence.kube.objects import KubeObject
     from podfence.kube.source import Document
     from podfence.lab.addresses import Plan
-
-DNS_SERVICE: Final = Key("Service", "kube-system", "kube-dns")
-"""The Service that has the DNS address, whatever is written in it."""
+    from podfence.lab.objects.statuses import ContainerReport
+    from podfence.lab.store.metadata import Raw
 
 _SYSTEM: Final = "system.yaml"
-_IMMORTAL: Final = ("default", "kube-system", "kube-public")
 _POD_FROZEN: Final = (
     "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image` "
     "(delete the pod first, or use podfence lab delete -f and apply again)"
 )
 _NO_CLOCK: Final = "the lab keeps no time: a CronJob starts no Jobs"
 _JOB_FROZEN: Final = "spec.template: Invalid value: field is immutable (delete the Job first)"
+_NO_BALANCER: Final = "the lab has no load balancer; from outside, use the node port"
+_OLD_SELECTOR: Final = ("Deployment", "ReplicaSet", "DaemonSet", "StatefulSet")
 
 
 class Steps(NamedTuple):
@@ -51,37 +70,83 @@ class Steps(NamedTuple):
 
 
 class World:
-    """The objects of a lab, the pods that must run because of them, and the events that tell of both.
+    """The store of a lab, its controllers, the pods that must run because of them, and the events that tell of both.
 
-    Not thread-safe. `state` holds everything, with origins; `revision` counts the events for agents.
+    Not thread-safe, but others may write to the `store` at any time: `follow` takes in what they did. `state` holds
+    everything as the engine has it, with origins.
     """
 
-    def __init__(self, plan: Plan, nodes: int, *, lax: bool = False, legacy: str = "auto") -> None:
-        """Start with nodes, system namespaces and DNS; `lax` and `legacy` as in `podfence.kube.decode.decode`."""
+    def __init__(
+        self,
+        plan: Plan,
+        nodes: int,
+        *,
+        lax: bool = False,
+        legacy: str = "auto",
+        complain: Callable[[str], None] = lambda _: None,
+        authority: str = "",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Start with nodes, system namespaces and DNS; `lax` and `legacy` as in `podfence.kube.decode.decode`.
+
+        `complain` is told of objects in the store that cannot be read, and `authority` is the certificate by which
+        clients know the API server.
+        """
         self.plan = plan
-        self.state = ClusterState()
-        self.revision = 0
+        self.store = Store(clock=clock)
         self._lax = lax
         self._legacy = legacy
-        self._events: list[Event] = []
-        self._written: dict[Key, Written] = {}
-        self._placement = Placement(plan, nodes)
+        self._inventory = inventory = Inventory(self.store, complain, clock)
+        self._placement = Placement(self.state.nodes, plan, nodes)
+        self._nodes = Nodes(inventory, self._placement, plan)
         self._services = ServiceAddresses(plan)
-        self._pods = Pods(plan, self._placement, self._emit)
-        for node in self._placement.nodes.values():
-            self._emit(EventType.ADDED, node)
+        self.store.subscribe(self._services.take_in)
+        maker = PodMaker(inventory, self._placement)
+        self._manager = Manager(
+            inventory,
+            (
+                Namespaces(inventory, authority),
+                Deployments(inventory),
+                ReplicaSets(maker, "replicasets.apps", "ReplicaSet"),
+                ReplicaSets(maker, "replicationcontrollers", "ReplicationController"),
+                StatefulSets(maker),
+                DaemonSets(maker),
+                Jobs(maker),
+                self._nodes,
+                EndpointSlices(inventory),
+                Garbage(inventory),
+            ),
+        )
+        for number in range(1, nodes + 1):
+            made = machines.node(plan, number, clock())
+            self.store.create("nodes", made)
+            self.store.update("nodes", made, status=True)
+        self.store.admit("nodes", machines.admit)
+        self.store.admit("services", self._services.admit)
         self.apply(_system())
 
     @property
+    def state(self) -> ClusterState:
+        """The objects as the engine has them, not to be kept: they change."""
+        return self._inventory.view.state
+
+    @property
     def waiting(self) -> tuple[Key, ...]:
-        """The objects whose pods wait: for the end of another of the same name, or for a free address."""
-        return tuple(sorted(self._pods.waiting))
+        """The pods that wait for a free address."""
+        return tuple(Key("Pod", place.namespace, place.name) for place in sorted(self._nodes.waiting))
+
+    def follow(self) -> None:
+        """Let controllers do what is to be done by what the store holds now."""
+        self._manager.run()
+        while due := self._nodes.due():
+            self._manager.wake(self._nodes, due)
+            self._manager.run()
 
     def take(self) -> Steps:
         """Return what is to be done since the last call."""
-        start, stop = self._pods.take()
-        events, self._events = self._events, []
-        return Steps(start, stop, events)
+        self.follow()
+        start, stop = self._nodes.take()
+        return Steps(start, stop, self._inventory.view.events())
 
     # Requests
 
@@ -94,20 +159,24 @@ class World:
         if batch.errors:
             return _refusals(batch)
         found = [Outcome(warnings=tuple(map(str, batch.warnings)))] if batch.warnings else []
-        coming = {written.item.key for written in batch.objects}
         workloads = {**self.state.workloads}
         workloads.update({item.item.key: item.item for item in batch.objects if isinstance(item.item, Workload)})
-        for written in batch.objects:
-            made_up = self._made_up(written.item.key, coming)
+        # Namespaces first, wherever they stand: the others are in them.
+        results: dict[int, Outcome] = {}
+        order = sorted(range(len(batch.objects)), key=lambda index: batch.objects[index].item.key.kind != "Namespace")
+        for index in order:
+            written = batch.objects[index]
+            made_up = self._make_up(written.item.key.namespace)
             maker = _maker(written.item, workloads)
             result = outcome(written.item.key, "ignored", [maker]) if maker else self._put(written)
-            notes = (*(written.run.notes if written.run else ()), *result.notes)
-            found.append(msgspec.structs.replace(result, notes=(*made_up, *notes) if not result.error else notes))
+            self.follow()
+            notes = (*made_up, *(written.run.notes if written.run else ()), *result.notes)
+            results[index] = msgspec.structs.replace(result, notes=notes)
+        found += [results[index] for index in range(len(batch.objects))]
         found += [
             Outcome(resource=kind, verb="ignored", notes=(f"{count} not read: the lab does not use this kind",))
             for kind, count in batch.ignored.items()
         ]
-        self._retry()
         return found
 
     def delete(self, documents: Iterable[Document], namespace: str = "default") -> list[Outcome]:
@@ -119,9 +188,7 @@ class World:
         if batch.errors:
             return _refusals(batch)
         files = [item.item.origin.document.file if item.item.origin else "" for item in batch.objects]
-        found = [self._delete(item.item.key, file) for item, file in zip(batch.objects, files, strict=True)]
-        self._retry()
-        return found
+        return [self._delete(item.item.key, file) for item, file in zip(batch.objects, files, strict=True)]
 
     def delete_named(self, kind: str, names: Iterable[str], namespace: str = "default") -> list[Outcome]:
         """Delete objects by kind, in any of kubectl's words for it, and name.
@@ -129,9 +196,7 @@ class World:
         Raises UnknownResourceError for a word that is no kind.
         """
         resource = resource_of(kind)
-        found = [self._delete(_key(resource, namespace, name)) for name in names]
-        self._retry()
-        return found
+        return [self._delete(_key(resource, namespace, name)) for name in names]
 
     def set_labels(self, kind: str, namespace: str, name: str, changes: Mapping[str, str | None]) -> Outcome:
         """Change labels of a pod or namespace as `kubectl label --overwrite` does; None takes one away.
@@ -143,172 +208,116 @@ class World:
             wrong = (*label_key(label), *label_value(value or ""))
             if wrong:
                 return refused(key, f"error: invalid label {label}={value or ''}: {'; '.join(wrong)}")
-        if key.kind == "Pod" and key in self._pods.live:
-            before = self._pods.live[key].pod.template.labels
-        elif key.kind == "Namespace" and name in self.state.namespaces:
-            before = self.state.namespaces[name].labels
-        elif key.kind in ("Pod", "Namespace"):
-            return not_found(key)
-        else:
+        if key.kind not in ("Pod", "Namespace"):
             return refused(key, "error: only pods and namespaces can be labeled in the lab")
-        after = {label: value for label, value in {**before, **changes}.items() if value is not None}
-        if after == before:
+        place = _place(key)
+        with self.store.lock:
+            live = self._inventory.find(place)
+            if live is None:
+                return not_found(key)
+            labels = {**(live["metadata"].get("labels") or {}), **changes}
+            kept = {label: value for label, value in labels.items() if value is not None}
+            after = self.store.update(place.resource, {**live, "metadata": {**live["metadata"], "labels": kept}})
+        self.follow()
+        if after is live:
             return outcome(key, "not labeled")
-        if key.kind == "Pod":
-            self._relabel_pod(key, after)
-        else:
-            self._relabel_namespace(key, {**after, NAME_LABEL: name})
-        self._retry()
         return outcome(key, "unlabeled" if all(value is None for value in changes.values()) else "labeled")
 
     # What happens to pods
 
     def pod_stopped(self, *keys: Key) -> None:
-        """Take in that pods are gone; their addresses and names are free again.
+        """Take in that nothing is left of pods that were to stop; their addresses and names are free again."""
+        self._nodes.stopped(keys)
 
-        One that nobody asked to stop is replaced.
+    def pod_reported(self, key: Key, containers: Mapping[str, ContainerReport], failure: str = "") -> None:
+        """Take in what became of the containers of a pod; `failure` says why none of them could be started.
+
+        A pod whose containers have all ended for good has finished, and what is left of it is to be stopped.
         """
-        for key in keys:
-            self._reconcile(self._pods.stopped(key))
-        self._retry()
-
-    def pod_finished(self, key: Key, *, succeeded: bool) -> None:
-        """Take in that all containers of a pod have ended for good; what is left of it is to be stopped."""
-        self._reconcile(self._pods.finish(key, succeeded=succeeded))
-        self._retry()
+        while True:
+            try:
+                self._nodes.reported(key, containers, failure)
+            except ConflictError:
+                continue
+            except NotFoundError:
+                pass
+            break
 
     # Creating and changing
 
     def _read(self, documents: Iterable[Document], namespace: str) -> Batch:
         return read(documents, namespace=namespace, lax=self._lax, legacy=self._legacy)
 
-    def _made_up(self, key: Key, coming: set[Key]) -> list[str]:
-        name = key.namespace
-        if not name or name in self.state.namespaces or Key("Namespace", "", name) in coming:
+    def _make_up(self, name: str) -> list[str]:
+        """Create a namespace that is only mentioned."""
+        if not name or self._inventory.find(Place("namespaces", "", name)) is not None:
             return []
+        self.store.create("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         return [f"namespace {name} does not exist; the lab creates it with the label that every namespace has"]
 
     def _put(self, written: Written) -> Outcome:
-        item = written.item
-        key = item.key
+        item, key = written.item, written.item.key
         if isinstance(item, Node):
             return outcome(key, "ignored", ["the nodes of the lab are its own"])
-        before = self._written.get(key)
-        live = self._pods.live.get(key)
-        if before is None and live is not None:
-            return refused(key, f'Error from server (AlreadyExists): pods "{key.name}" already exists')
-        if before is not None and (message := _frozen(written, before)):
-            return refused(key, f'The {key.kind} "{key.name}" is invalid: {message}')
-        labels_before = live.pod.template.labels if live else _labels(before.item) if before else {}
-        written, labels = _merged(written, before, labels_before)
-        notes = self._placement.notes(written.run) if written.run else []
-        if key.kind == "CronJob":
-            notes = [_NO_CLOCK]
-        same = before is not None and before.value == written.value and labels == labels_before
-        if isinstance(written.item, Service):
-            known = before.item if before is not None else None
+        new = applying.wanted(written.value, key)
+        new, notes = self._adapted(new, written)
+        place = _place(key)
+        with self.store.lock:
+            live = self._inventory.find(place)
             try:
-                service, notes = self._services.assign(
-                    self._with_dns_address(written.item), known if isinstance(known, Service) else None
-                )
-            except InputError as error:
-                return refused(key, str(error))
-            written = written._replace(item=service)
-        self._written[key] = written
-        if same:
-            self._renew(written.item)
-            return outcome(key, "unchanged")
-        if isinstance(item, Pod):
-            if live is not None and live.revision == written.revision and labels != live.pod.template.labels:
-                self._pods.relabel(key, labels, None)
-        else:
-            self._emit(EventType.MODIFIED if before else EventType.ADDED, written.item)
-        self._pods.reconcile(written)
-        return outcome(key, "configured" if before else "created", notes)
+                if live is None:
+                    stored = self.store.create(place.resource, applying.first(new))
+                else:
+                    after = applying.merged(new, live)
+                    if message := _frozen(key.kind, after, live):
+                        return refused(key, f'The {key.kind} "{key.name}" is invalid: {message}')
+                    stored = self.store.update(place.resource, after)
+            except InvalidError as error:
+                return refused(key, _placed(error, item))
+            except StoreError as error:
+                return refused(key, f"Error from server ({error.reason}): {error}")
+        if item.origin is not None:
+            self._inventory.view.came_from(key, item.origin, stored)
+        if live is not None and is_going(live):
+            notes.append("it is being deleted, so what is applied goes with it")
+        return outcome(key, "created" if live is None else "unchanged" if stored is live else "configured", notes)
 
-    def _with_dns_address(self, service: Service) -> Service:
-        if service.key != DNS_SERVICE or service.headless or service.type == "ExternalName":
-            return service
-        return msgspec.structs.replace(service, addresses=(self.plan.dns_address(),))
-
-    def _renew(self, item: KubeObject) -> None:
-        """Let the state hold an object that says the same in another place: reasons name its line."""
-        if not isinstance(item, Pod | Workload):
-            self.state.apply(Event(EventType.MODIFIED, item))
-
-    def _relabel_pod(self, key: Key, labels: Labels) -> None:
-        owner = self._pods.live[key].owner
-        self._pods.relabel(key, labels, self._written.get(owner))
-        if owner != key:
-            self._reconcile(owner)
-        elif key in self._written:
-            bare = self._written[key].item
-            if isinstance(bare, Pod):
-                template = msgspec.structs.replace(bare.template, labels=labels)
-                bare = msgspec.structs.replace(bare, template=template)
-                self._written[key] = self._written[key]._replace(item=bare)
-
-    def _relabel_namespace(self, key: Key, labels: Labels) -> None:
-        """Give a namespace other labels; one that was only implied exists from now on."""
-        item = msgspec.structs.replace(self.state.namespaces[key.name], labels=labels)
-        known = self._written.get(key)
-        nothing: dict[str, object] = {"metadata": {"name": key.name}}
-        self._written[key] = known._replace(item=item) if known else Written(item, nothing)
-        self._emit(EventType.MODIFIED if known else EventType.ADDED, item)
-
-    def _reconcile(self, owner: Key | None) -> None:
-        if owner is not None and owner in self._written:
-            self._pods.reconcile(self._written[owner])
-
-    def _retry(self) -> None:
-        """Start what waited for a name or an address that may be free now."""
-        for owner in sorted(self._pods.waiting):
-            self._reconcile(owner)
+    def _adapted(self, new: Raw, written: Written) -> tuple[Raw, list[str]]:
+        """Return an object as the lab can have it, and notes on what had to change."""
+        notes: list[str] = []
+        kind, spec = new["kind"], new.get("spec") or {}
+        if written.run is not None:
+            notes += self._placement.notes(written.run)
+        if kind == "Pod" and spec.get("nodeName") not in self.state.nodes:
+            new = {**new, "spec": {key: value for key, value in spec.items() if key != "nodeName"}}
+        elif kind == "Service":
+            new, notes = self._services.without_foreign(new)
+            if spec.get("type") == "LoadBalancer":
+                notes.append(_NO_BALANCER)
+        elif kind == "CronJob":
+            notes.append(_NO_CLOCK)
+        elif not spec.get("selector") and (labels := (template_at(new).get("metadata") or {}).get("labels")):
+            # Old versions of the API had the labels of the template as the default.
+            if kind == "ReplicationController":
+                new = {**new, "spec": {**spec, "selector": labels}}
+            elif kind in _OLD_SELECTOR:
+                new = {**new, "spec": {**spec, "selector": {"matchLabels": labels}}}
+        return new, notes
 
     # Deleting
 
     def _delete(self, key: Key, file: str = "") -> Outcome:
-        if key.kind == "Namespace":
-            return self._delete_namespace(key, file)
         if key.kind == "Node" and key.name in self.state.nodes:
             return refused(key, f'error: node "{key.name}" is the lab\'s own and stays')
-        live = self._pods.live.get(key)
-        written = self._written.pop(key, None)
-        if written is None:
-            if live is None:
-                return not_found(key, file)
-            self._pods.remove(key)
-            self._reconcile(live.owner)
-            return outcome(key, "deleted")
-        self._pods.forget(key)
-        item = written.item
-        if isinstance(item, Service):
-            self._services.release(item)
-        if not isinstance(item, Pod):
-            self._emit(EventType.DELETED, item)
-        return outcome(key, "deleted")
-
-    def _delete_namespace(self, key: Key, file: str) -> Outcome:
-        name = key.name
-        if name not in self.state.namespaces:
+        place = _place(key)
+        try:
+            self.store.delete(*place)
+        except NotFoundError:
             return not_found(key, file)
-        if name in _IMMORTAL:
-            message = f'namespaces "{name}" is forbidden: this namespace may not be deleted'
-            return refused(key, f"Error from server (Forbidden): {message}")
-        for inside in [other for other in self._written if other.namespace == name]:
-            self._delete(inside)
-        for pod in [other for other in self._pods.live if other.namespace == name]:
-            self._pods.remove(pod)
-        if self._written.pop(key, None) is not None:
-            self._emit(EventType.DELETED, self.state.namespaces[name])
+        except StoreError as error:
+            return refused(key, f"Error from server ({error.reason}): {error}")
+        self.follow()
         return outcome(key, "deleted")
-
-    def _emit(self, kind: EventType, item: KubeObject) -> None:
-        event = Event(kind, item)
-        self.state.apply(event)
-        if KINDS[item.key.kind].needs & Need.LAB:
-            self._events.append(event)
-            self.revision += 1
 
 
 def _system() -> list[Document]:
@@ -328,6 +337,18 @@ def _key(resource: Kind, namespace: str, name: str) -> Key:
     return Key(resource.name, namespace if resource.namespaced else "", name)
 
 
+def _place(key: Key) -> Place:
+    return Place(KINDS[key.kind].printed(plural=True), key.namespace, key.name)
+
+
+def _placed(error: InvalidError, item: KubeObject) -> str:
+    """Return what a manifest may not say, with its line."""
+    if item.origin is None:  # pragma: no cover - what was read has one
+        return str(error)
+    position = item.origin.at(*error.field)
+    return str(InputError([Finding(position=position, path=error.field, message=error.problem)]))
+
+
 def _maker(item: KubeObject, workloads: Mapping[Key, Workload]) -> str:
     """Return what makes an object that need not be applied, as of a dump; "" if nothing does."""
     if not isinstance(item, Pod | Workload) or item.owner is None:
@@ -336,41 +357,17 @@ def _maker(item: KubeObject, workloads: Mapping[Key, Workload]) -> str:
     return f"created by {KINDS[top.kind].printed()}/{top.name}" if top in workloads and top != item.key else ""
 
 
-def _frozen(written: Written, before: Written) -> str:
+def _frozen(kind: str, after: Raw, live: Raw) -> str:
     """Return what an API server says of a change it does not allow, "" if it allows it."""
-    if written.item.key.kind == "Job" and written.revision != before.revision:
+    if kind == "Job" and template_at(after) != template_at(live):
         return _JOB_FROZEN
-    if not isinstance(written.item, Pod) or written.revision == before.revision:
-        return ""
-    return "" if _without_images(written.spec) == _without_images(before.spec) else _POD_FROZEN
+    if kind == "Pod" and _without_images(after["spec"]) != _without_images(live["spec"]):
+        return _POD_FROZEN
+    return ""
 
 
-def _without_images(spec: object) -> object:
-    if not isinstance(spec, dict):
-        return spec
+def _without_images(spec: Raw) -> Raw:
     changed = dict(spec)
     for field in ("containers", "initContainers"):
         changed[field] = [{**item, "image": ""} for item in spec.get(field) or () if item]
     return changed
-
-
-def _labels(item: KubeObject) -> Labels:
-    if isinstance(item, Pod):
-        return item.template.labels
-    return item.labels if isinstance(item, Namespace) else {}
-
-
-def _merged(written: Written, before: Written | None, live: Labels) -> tuple[Written, Labels]:
-    """Return the object with the labels that apply leaves on it: others keep what they put on.
-
-    A label goes when it was written before and is not any more, as with `kubectl apply`.
-    """
-    item = written.item
-    if before is None or not isinstance(item, Pod | Namespace):
-        return written, _labels(item)
-    kept = {key: value for key, value in live.items() if key not in before.labels}
-    labels = {**kept, **_labels(item)}
-    if isinstance(item, Namespace):
-        return written._replace(item=msgspec.structs.replace(item, labels=labels)), labels
-    template = msgspec.structs.replace(item.template, labels=labels)
-    return written._replace(item=msgspec.structs.replace(item, template=template)), labels

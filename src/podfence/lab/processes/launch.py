@@ -69,7 +69,8 @@ def container(program: Program, pod: str, place: Path, store: Path, ends: Ends) 
     if program.stand_in is not None:
         responders.serve(program.stand_in, pod)
     terminal = {"TERM": "xterm"} if program.tty else {}
-    execute(program.argv, environment(pod, store, {**terminal, **program.env}), program.working_dir)
+    argv = program.argv if program.image else preferred(program.argv, store)
+    execute(argv, environment(pod, store, {**terminal, **program.env}), program.working_dir)
 
 
 def command(
@@ -103,6 +104,16 @@ def environment(pod: str, store: Path, env: Mapping[str, str], *, machine: bool 
     places = (SYSTEM_PATH, f"{store}/bin") if machine else (f"{store}/bin", SYSTEM_PATH)
     own = {"PATH": ":".join(places), "HOSTNAME": pod, "HOME": "/root", "RES_OPTIONS": _RESOLVER}
     return {**own, **env}
+
+
+def preferred(argv: Sequence[str], store: Path) -> Sequence[str]:
+    """Return a command of a pod with busybox's program, as by its name, where the usual path of one is written.
+
+    So ``/bin/sh`` is the shell that it is in small images, whatever it is on this machine.
+    """
+    folder, _, name = argv[0].rpartition("/") if argv else ("", "", "")
+    own = store / "bin" / name
+    return (str(own), *argv[1:]) if folder in SYSTEM_PATH.split(":") and own.exists() else argv
 
 
 def execute(argv: Sequence[str], env: Mapping[str, str], working_dir: str) -> NoReturn:

@@ -195,7 +195,7 @@ class _Init:
             _tell(reply, {"error": f"container {name or next(iter(self._containers))} is not running"})
             reply.close()
             return
-        env, working_dir = message["env"], "/"
+        argv, env, working_dir = message["argv"], message["env"], "/"
         beside = None
         if message["inside"]:
             program = container.program if container is not None else Program("")
@@ -205,7 +205,9 @@ class _Init:
             working_dir = program.working_dir
             if container is not None and program.image:
                 beside = os.pidfd_open(container.pid)
-        argv, tty = message["argv"], message["tty"]
+            if not (machine or program.image):
+                argv = launch.preferred(argv, Path(self._setup.store))
+        tty = message["tty"]
         pid = launch.fork(lambda: launch.command(argv, fds[:3], env, working_dir, tty=tty, beside=beside))
         if beside is not None:
             os.close(beside)

@@ -6,8 +6,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from podfence.errors import PodfenceError
+from podfence.kube.findings import field_text
 
 if TYPE_CHECKING:
+    from podfence.kube.source import Path
     from podfence.lab.store.resources import Resource
 
 
@@ -72,6 +74,23 @@ class ForbiddenError(StoreError):
         """Return the error for an object."""
         error = cls(f'{resource.key} "{name}" is forbidden: {why}', resource, name)
         error.causes = causes
+        return error
+
+
+class InvalidError(StoreError):
+    """An object says what it may not. `field` is where, `problem` what is wrong there."""
+
+    reason = "Invalid"
+    code = 422
+    field: Path = ()
+    problem = ""
+
+    @classmethod
+    def of(cls, resource: Resource, name: str, field: Path, problem: str) -> InvalidError:
+        """Return the error for a field of an object."""
+        kind = f"{resource.kind}.{resource.group}" if resource.group else resource.kind
+        error = cls(f'{kind} "{name}" is invalid: {field_text(field)}: {problem}', resource, name)
+        error.field, error.problem = field, problem
         return error
 
 

@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 from podfence.kube.registry import KINDS, LEGACY_POLICY
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class Resource(NamedTuple):
     """One resource.
 
     `has_status` and `has_scale` say which subresources it has, `has_generation` that its objects count the changes of
-    their spec. `stored_as` is the key of the resource whose objects these are in another version, "" for its own.
+    their spec. `first_status` is that of a new object. `stored_as` is the key of the resource whose objects these are
+    in another version, "" for its own.
     """
 
     kind: str
@@ -27,6 +26,7 @@ class Resource(NamedTuple):
     has_status: bool = False
     has_scale: bool = False
     has_generation: bool = False
+    first_status: Mapping[str, Any] = {}
     stored_as: str = ""
 
     @property
@@ -72,10 +72,12 @@ def _known(
 RESOURCES: Final[Mapping[str, Resource]] = {
     row.key: row
     for row in (
-        _known("Namespace", status=True),
+        _known("Namespace", status=True)._replace(first_status={"phase": "Active"}),
         _known("Node", status=True),
-        _known("Pod", categories=_ALL, status=True, generation=True),
-        _known("Service", categories=_ALL, status=True),
+        _known("Pod", categories=_ALL, status=True, generation=True)._replace(
+            first_status={"phase": "Pending", "qosClass": "BestEffort"}
+        ),
+        _known("Service", categories=_ALL, status=True)._replace(first_status={"loadBalancer": {}}),
         _known("Endpoints"),
         _known("ReplicationController", categories=_ALL, status=True, scale=True, generation=True),
         # These are kept, since manifests hold them, and do nothing.

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Literal
 
 from podfence.lab.store import metadata
@@ -14,12 +16,14 @@ from podfence.lab.store.metadata import Raw
 from podfence.lab.store.resources import RESOURCES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from podfence.lab.store.resources import Resource
 
 Propagation = Literal["Background", "Foreground", "Orphan"]
 """What becomes of the dependents of a deleted object: they go after it, before it, or stay."""
+
+Admission = Callable[[Raw | None, Raw | None], Raw | None]
+"""What has a say in every request for a resource: it gets the object that is wanted, None to delete it, and the stored
+one, None to create it. It returns what to store, or raises StoreError. The lock is held."""
 
 Objects = list[Raw]
 Changes = list[Change]
@@ -50,6 +54,7 @@ class Store:
         }
         self._history = History(remembered)
         self._listeners: list[Callable[[Change], None]] = []
+        self._admissions: dict[str, Admission] = {}
 
     # Reading
 
@@ -64,8 +69,9 @@ class Store:
     def list(self, resource: str, namespace: str = "") -> tuple[Objects, int]:
         """Return the objects of a namespace, or of all, in order of namespace and name, and the revision."""
         with self.lock:
-            table, revision = dict(self._tables[resource]), self.revision
-        return [table[key] for key in sorted(table) if not namespace or key[0] == namespace], revision
+            found = [item for item in self._tables[resource].items() if not namespace or item[0][0] == namespace]
+            revision = self.revision
+        return [obj for _, obj in sorted(found, key=itemgetter(0))], revision
 
     def changes(self, resource: str, since: int, namespace: str = "") -> Changes:
         """Return what changed after a revision in a namespace, or in all; raise ExpiredError."""
@@ -94,6 +100,10 @@ class Store:
 
     # Writing
 
+    def admit(self, resource: str, admission: Admission) -> None:
+        """Ask `admission` from now on before objects of a resource are created, changed or deleted."""
+        self._admissions[resource] = admission
+
     def create(self, resource: str, obj: Raw, *, dry_run: bool = False) -> Raw:
         """Add an object, and return it as it is stored.
 
@@ -111,8 +121,11 @@ class Store:
             if (namespace, name) in self._tables[resource]:
                 raise AlreadyExistsError.of(row, name)
             made = {**obj, "metadata": metadata.created(row, given, name, self._clock())}
+            if row.has_status:
+                made["status"] = dict(row.first_status)
             if row.kind == "Namespace":
-                made |= {"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}
+                made["spec"] = {"finalizers": ["kubernetes"]}
+            made = self._admitted(resource, made, None)
             return made if dry_run else self._commit("ADDED", row, made, None)
 
     def update(self, resource: str, obj: Raw, *, status: bool = False, dry_run: bool = False) -> Raw:
@@ -131,7 +144,10 @@ class Store:
                 raise ConflictError.of(row, given["name"], _other_uid(row, given, known))
             if given.get("resourceVersion") not in (None, "", known["resourceVersion"]):
                 raise ConflictError.of(row, given["name"], _STALE)
-            after = _with_status(obj, before) if status else _changed(row, obj, before)
+            if status:
+                after = _with_status(obj, before)
+            else:
+                after = _changed(row, self._admitted(resource, obj, before), before)
             if after == before:
                 return before
             if _is_due(row, after):
@@ -163,6 +179,8 @@ class Store:
             _require_preconditions(row, before["metadata"], uid, revision)
             if row.kind == "Namespace" and name in _IMMORTAL:
                 raise ForbiddenError.of(row, name, "this namespace may not be deleted")
+            if resource in self._admissions:
+                self._admissions[resource](None, before)
             after = self._going(row, before, grace, propagation)
             if _is_due(row, after):
                 return after if dry_run else self._remove(row, after if row.kind == "Pod" else before)
@@ -193,6 +211,10 @@ class Store:
         if finalizer and "deletionTimestamp" not in known and finalizer not in known.get("finalizers", ()):
             found["finalizers"] = [*known.get("finalizers", ()), finalizer]
         return {**before, "metadata": found}
+
+    def _admitted(self, resource: str, wanted: Raw, before: Raw | None) -> Raw:
+        found = self._admissions[resource](wanted, before) if resource in self._admissions else None
+        return wanted if found is None else found
 
     def _require_namespace(self, row: Resource, namespace: str, name: str) -> None:
         found = self.get("namespaces", "", namespace)

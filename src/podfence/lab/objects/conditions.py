@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Conditions: the statements of a status, each with the time since when it holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from podfence.lab.store.metadata import Raw
+
+
+class Condition(NamedTuple):
+    """One statement; `reason` and `message` say why it does not hold, or does."""
+
+    type: str
+    holds: bool
+    reason: str = ""
+    message: str = ""
+
+
+def conditions(before: Raw, now: str, found: Iterable[Condition], *, updated: bool = False) -> list[Raw]:
+    """Return conditions as a status has them; those that held `before` too keep their time.
+
+    `updated` adds the time of the last update, as Deployments have it.
+    """
+    known = {item["type"]: item for item in before.get("conditions") or ()}
+    return [_written(item, known.get(item.type), now, updated=updated) for item in found]
+
+
+def _written(item: Condition, known: Raw | None, now: str, *, updated: bool) -> Raw:
+    written = {"type": item.type, "status": "True" if item.holds else "False"}
+    written |= {"reason": item.reason} if item.reason else {}
+    written |= {"message": item.message} if item.message else {}
+    if known is None or known["status"] != written["status"]:
+        times = {"lastTransitionTime": now, "lastUpdateTime": now}
+    else:
+        alike = all(known.get(key) == text for key, text in written.items())
+        times = {
+            "lastTransitionTime": known["lastTransitionTime"],
+            "lastUpdateTime": known.get("lastUpdateTime", now) if alike else now,
+        }
+    if not updated:
+        del times["lastUpdateTime"]
+    return {**written, **times}

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How workloads make and lose pods, whatever their kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from podfence.cluster.selection import matches
+from podfence.kube.objects import Key
+from podfence.lab.objects.inventory import is_going
+from podfence.lab.objects.owners import controller_of, place_of, reference_to, without_owner
+from podfence.lab.objects.pod_specs import template_of
+from podfence.lab.objects.statuses import FINISHED, is_ready, phase_of
+from podfence.lab.objects.workloads import selector, template_at
+from podfence.lab.store.errors import AlreadyExistsError
+from podfence.lab.store.metadata import generated_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from podfence.kube.objects import Labels
+    from podfence.lab.objects.inventory import Inventory
+    from podfence.lab.objects.owners import Place
+    from podfence.lab.objects.placement import Placement
+    from podfence.lab.store.history import Change
+    from podfence.lab.store.metadata import Raw
+
+PODS: Final = "pods"
+
+
+class PodMaker:
+    """Makes pods for workloads; all workloads of a lab share one."""
+
+    def __init__(self, inventory: Inventory, placement: Placement) -> None:
+        """Make pods in the store of an inventory, no more of a workload than fit and one that waits."""
+        self.inventory = inventory
+        self.placement = placement
+        self._made: dict[Key, int] = {}
+
+    def owned(self, owner: Raw) -> list[Raw]:
+        """Return the pods of a workload that are not being deleted, finished ones included.
+
+        Those that it does not select any more are let go first: they have no owner from then on.
+        """
+        wanted = selector(owner)
+        kept: list[Raw] = []
+        for pod in self.inventory.owned(owner, PODS):
+            if is_going(pod):
+                continue
+            if wanted is None or matches(wanted, pod["metadata"].get("labels") or {}):
+                kept.append(pod)
+            else:
+                self.inventory.store.update(PODS, without_owner(pod, owner["metadata"]["uid"]))
+        return kept
+
+    def room(self, owner: Raw) -> int:
+        """Return how many pods a workload may make now, so that at most one of them waits for an address."""
+        template = template_at(owner)
+        waiting = sum(map(_waits, self.inventory.owned(owner, PODS)))
+        host = bool((template.get("spec") or {}).get("hostNetwork"))
+        return max(0, self.placement.room(template_of(template), host=host) + 1 - waiting)
+
+    def make(self, owner: Raw, labels: Labels, *, name: str = "", node: str = "") -> None:
+        """Make a pod by the template of a workload, with a name that is made up unless one is given.
+
+        Raises AlreadyExistsError for a name that is given, and ForbiddenError in a namespace that is going.
+        """
+        template = template_at(owner)
+        known = template.get("metadata") or {}
+        spec = {**(template.get("spec") or {})}
+        if node:
+            spec["nodeName"] = node
+        metadata = {
+            "namespace": owner["metadata"]["namespace"],
+            "labels": labels,
+            "annotations": known.get("annotations"),
+            "ownerReferences": [reference_to(owner)],
+        }
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+        if name:
+            self.inventory.store.create(PODS, {**pod, "metadata": {**metadata, "name": name}})
+            return
+        metadata["generateName"] = f"{owner['metadata']['name']}-"
+        while True:
+            try:
+                self.inventory.store.create(PODS, {**pod, "metadata": {**metadata, "name": self._name(owner)}})
+            except AlreadyExistsError:
+                continue
+            return
+
+    def remove(self, pods: Iterable[Raw]) -> None:
+        """Delete pods."""
+        for pod in pods:
+            place = place_of(PODS, pod)
+            self.inventory.store.delete(*place, uid=pod["metadata"]["uid"])
+
+    def _name(self, owner: Raw) -> str:
+        """Return the next name for a pod; it depends only on the workload and on how many there were."""
+        maker = controller_of(owner) or {"kind": owner["kind"], "name": owner["metadata"]["name"]}
+        key = Key(maker["kind"], owner["metadata"]["namespace"], maker["name"])
+        number = self._made[key] = self._made.get(key, 0) + 1
+        return generated_name(f"{owner['metadata']['name']}-", "/".join((*key, str(number))))
+
+
+def woken(change: Change, resource: str, kind: str) -> Iterator[Place]:
+    """Yield the workload of a kind that a change is of, or is about a pod of."""
+    if change.resource == resource:
+        yield place_of(resource, change.object)
+    elif change.resource == PODS:
+        for version in (change.object, change.previous):
+            maker = controller_of(version) if version is not None else None
+            if maker is not None and maker["kind"] == kind:
+                yield place_of(resource, {"metadata": {**maker, "namespace": change.object["metadata"]["namespace"]}})
+
+
+def running(pods: Iterable[Raw]) -> list[Raw]:
+    """Return the pods that have not finished."""
+    return [pod for pod in pods if phase_of(pod) not in FINISHED]
+
+
+def count_ready(pods: Sequence[Raw]) -> int:
+    """Return how many of some pods are ready."""
+    return sum(map(is_ready, pods))
+
+
+def observed(obj: Raw) -> Raw:
+    """Return the generation of an object, as the status of a workload repeats it."""
+    return {"observedGeneration": obj["metadata"].get("generation", 0)}
+
+
+def _waits(pod: Raw) -> bool:
+    return phase_of(pod) == "Pending" and "podIP" not in pod["status"]

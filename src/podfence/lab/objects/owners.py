@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which objects belong to which: by the references to owners that they carry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from podfence.lab.store.history import Change
+    from podfence.lab.store.metadata import Raw
+
+
+class Place(NamedTuple):
+    """Where a store has an object."""
+
+    resource: str
+    namespace: str
+    name: str
+
+
+def place_of(resource: str, obj: Raw) -> Place:
+    """Return the place of an object of a resource."""
+    known = obj["metadata"]
+    return Place(resource, known.get("namespace", ""), known["name"])
+
+
+def references(obj: Raw) -> list[Raw]:
+    """Return the references to the owners of an object."""
+    return [item for item in obj["metadata"].get("ownerReferences") or () if item]
+
+
+def controller_of(obj: Raw) -> Raw | None:
+    """Return the reference to the owner that made an object and looks after it, None if it has none."""
+    return next((item for item in references(obj) if item.get("controller")), None)
+
+
+def reference_to(owner: Raw) -> Raw:
+    """Return the reference that an object carries which `owner` makes."""
+    known = owner["metadata"]
+    return {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": known["name"],
+        "uid": known["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def without_owner(obj: Raw, uid: str) -> Raw:
+    """Return an object without its references to an owner."""
+    kept = [item for item in references(obj) if item.get("uid") != uid]
+    return {**obj, "metadata": {**obj["metadata"], "ownerReferences": kept or None}}
+
+
+class Dependents:
+    """The places of the objects that each owner has, by its uid, in order of creation."""
+
+    def __init__(self) -> None:
+        """Know of none yet."""
+        self._places: dict[str, dict[Place, None]] = {}
+
+    def take_in(self, change: Change) -> None:
+        """Follow a change."""
+        place = place_of(change.resource, change.object)
+        now = set() if change.type == "DELETED" else {item.get("uid", "") for item in references(change.object)}
+        before = {item.get("uid", "") for item in references(change.previous)} if change.previous else set()
+        for uid in before - now:
+            self._places.get(uid, {}).pop(place, None)
+            if not self._places.get(uid):
+                self._places.pop(uid, None)
+        for uid in now - before:
+            self._places.setdefault(uid, {})[place] = None
+
+    def of(self, uid: str, resource: str = "") -> list[Place]:
+        """Return the places of what an owner has, of one resource or of all."""
+        return [place for place in self._places.get(uid, ()) if not resource or place.resource == resource]

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The objects of a store as the engine has them, and what agents have not heard of them yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from podfence.cluster.state import ClusterState, Event, EventType
+from podfence.kube.convert import Identity
+from podfence.kube.live.fields import WRITTEN
+from podfence.kube.live.origin import LIVE
+from podfence.kube.objects import Key, NetworkPolicy, Pod, Workload
+from podfence.kube.registry import KINDS, Need
+from podfence.kube.source import Origin
+from podfence.lab.objects.owners import controller_of
+from podfence.lab.store.resources import RESOURCES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from podfence.kube.objects import KubeObject
+    from podfence.lab.store.history import Change
+    from podfence.lab.store.metadata import Raw
+
+
+class _Source(NamedTuple):
+    """Where an object was applied from, and the generation that was."""
+
+    origin: Origin
+    generation: int
+
+
+class View:
+    """What a store holds, decoded: `objects` by key, and the `state` that they amount to.
+
+    What was applied from a manifest has its place there, so that reasons name it; the pods of a workload have that of
+    its template.
+    """
+
+    def __init__(self, complain: Callable[[str], None]) -> None:
+        """Start empty; `complain` is told of objects that cannot be read."""
+        self.state = ClusterState()
+        self.objects: dict[Key, KubeObject] = {}
+        self._complain = complain
+        self._sources: dict[Key, _Source] = {}
+        self._untold: dict[Key, None] = {}
+        self._told: dict[Key, KubeObject] = {}
+
+    def take_in(self, change: Change) -> None:
+        """Follow a change. What differs only in what nobody here looks at is no change."""
+        kind = RESOURCES[change.resource].kind
+        if kind not in KINDS:
+            return
+        known = change.object["metadata"]
+        key = Key(kind, known.get("namespace", ""), known["name"])
+        before = self.objects.get(key)
+        if change.type == "DELETED":
+            self._sources.pop(key, None)
+            if before is not None:
+                del self.objects[key]
+                self._put(EventType.DELETED, before)
+            return
+        try:
+            item = _decoded(change.object, key, self._origin(change.object, key))
+        except msgspec.ValidationError as error:
+            self._complain(f"{kind} {key.namespace}/{key.name} cannot be read, so nothing changes: {error}")
+            return
+        if before is None or _facts(item) != _facts(before):
+            self.objects[key] = item
+            self._put(EventType.ADDED if before is None else EventType.MODIFIED, item)
+
+    def came_from(self, key: Key, origin: Origin, stored: Raw) -> None:
+        """Note where an object was applied from that is stored now."""
+        self._sources[key] = _Source(origin, stored["metadata"].get("generation", 0))
+        before = self.objects.get(key)
+        if before is not None and not isinstance(before, Pod | Workload):
+            item = self.objects[key] = msgspec.structs.replace(before, origin=origin)
+            self.state.apply(Event(EventType.MODIFIED, item))
+
+    def events(self) -> list[Event]:
+        """Return what agents have not heard since the last call: of each object one event at most."""
+        found: list[Event] = []
+        for key in self._untold:
+            before, now = self._told.get(key), self.objects.get(key)
+            if now is not None:
+                self._told[key] = now
+                found.append(Event(EventType.ADDED if before is None else EventType.MODIFIED, now))
+            elif before is not None:
+                del self._told[key]
+                found.append(Event(EventType.DELETED, before))
+        self._untold.clear()
+        return found
+
+    def _put(self, kind: EventType, item: KubeObject) -> None:
+        self.state.apply(Event(kind, item))
+        key = item.key
+        if KINDS[key.kind].needs & Need.LAB:
+            self._untold.pop(key, None)
+            self._untold[key] = None
+
+    def _origin(self, obj: Raw, key: Key) -> Origin:
+        source = self._sources.get(key)
+        if source is not None:
+            # A policy that somebody has changed since does not stand in its manifest any more.
+            changed = key.kind == NetworkPolicy.__name__ and obj["metadata"].get("generation", 0) != source.generation
+            return LIVE if changed else source.origin
+        maker = controller_of(obj)
+        owner = self.objects.get(Key(maker["kind"], key.namespace, maker["name"])) if maker is not None else None
+        if not isinstance(owner, Workload) or owner.origin is None or owner.origin is LIVE:
+            return LIVE
+        # A template is written like a Pod, and a ReplicaSet has that of its Deployment.
+        path = (KINDS[owner.kind].template or ()) if key.kind == Pod.__name__ else ()
+        return Origin(owner.origin.document, (*owner.origin.path, *path))
+
+
+def _decoded(obj: Raw, key: Key, origin: Origin) -> KubeObject:
+    row = KINDS[key.kind]
+    shape = WRITTEN.get(key.kind, row.written)
+    written = msgspec.convert(obj, shape)
+    return row.build(written, Identity(key.kind, obj["apiVersion"], key.namespace, key.name, origin))
+
+
+def _facts(item: KubeObject) -> tuple[object, ...]:
+    """Return everything but the place that an object comes from."""
+    return tuple(value for name, value in msgspec.structs.asdict(item).items() if name != "origin")
