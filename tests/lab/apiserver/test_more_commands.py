@@ -85,6 +85,7 @@ def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
         ("auth can-i create networkpolicies", 0, "yes"),
         ("auth can-i --list", 0, "*.*"),
         ("auth whoami", 0, "podfence:admin"),
+        ("describe namespace default", 0, "No resource quota.\n\nNo LimitRange resource."),
         ("get networkpolicies.extensions", 0, "No resources found"),
         ("wait --for=condition=Available deploy/nope --timeout=1s", 1, '"nope" not found'),
         ("wait --for=condition=Ready pod/p --timeout=1s", 1, "timed out waiting for the condition on pods/p"),
