@@ -89,6 +89,7 @@ def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
         ("get networkpolicies.extensions", 0, "No resources found"),
         ("wait --for=condition=Available deploy/nope --timeout=1s", 1, '"nope" not found'),
         ("wait --for=condition=Ready pod/p --timeout=1s", 1, "timed out waiting for the condition on pods/p"),
+        ("get pods --as=bob", 1, "a lab has one user, who cannot act as another"),
         ("top pods", 1, "Metrics API not available"),
         ("apply --server-side -f -", 1, "use kubectl apply without --server-side"),
         ("port-forward pod/p 1:1", 1, "pod is not running"),
