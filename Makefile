@@ -9,7 +9,7 @@ WORKERS := 3
 SECONDS := 600
 START := 1000000
 
-.PHONY: help setup demo test test-long fuzz fuzz-packets test-kubernetes test-sessions lint bench bench-kubernetes format lock wheel image release site helm install-yaml clean distclean
+.PHONY: help setup demo test test-long fuzz fuzz-packets test-kubernetes test-sessions lint bench bench-kubernetes format lock wheel image release site helm kubectl install-yaml clean distclean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
@@ -86,6 +86,9 @@ site: setup ## build the documentation as a site, build/site; links that lead no
 
 helm: ## print the helm to use: the one on PATH, or build/bin/helm, built from its Go module if need be
 	@sh scripts/helm
+
+kubectl: ## print the kubectl to use: the one on PATH, or build/bin/kubectl, built from its Go module if need be
+	@sh scripts/kubectl
 
 install-yaml: ## write deploy/install.yaml anew from the chart
 	@sh scripts/install-yaml

@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import commands, diff, engine, growth, kernel, lab, rival, tenants
+from bench import commands, diff, engine, growth, kernel, lab, rival, server, tenants
 from bench.machine import OtherWork
 from bench.report import page
 
@@ -22,6 +22,7 @@ _SECTIONS = {
     "kernel": kernel.section,
     "tenants": tenants.section,
     "lab": lab.section,
+    "server": server.section,
 }
 
 

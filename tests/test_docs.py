@@ -4,6 +4,7 @@
 A session is a fenced ``console`` block. Lines that start with ``$ podfence`` are run from the root
 of the checkout, and what follows each, up to the next ``$``, is everything the command prints, standard
 error after standard output. A block that cannot be run is preceded by ``<!-- not run: reason -->``.
+One that is part of a session in a cluster is preceded by ``<!-- needs: ... -->``, and tests/lab/test_recipes.py runs it.
 
 The ``podfence lab`` sessions of a page are run in order in one lab; what they show is what a terminal would.
 """
@@ -26,7 +27,7 @@ from tests.lab.labs import Run, fresh_name, needs_lab
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
 BLOCK = re.compile(
-    r"^(?P<mark><!-- not run: .+ -->\n\s*)?^(?P<indent> *)```console\n(?P<text>.*?)^(?P=indent)```$",
+    r"^(?P<mark><!-- (?:not run|needs): .+ -->\n\s*)?^(?P<indent> *)```console\n(?P<text>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )
 LINK = re.compile(r"(?<!!)\[[^]]*\]\((?P<target>[^)\s]+)\)")
@@ -37,7 +38,7 @@ VARYING: Final = (
     (re.compile(r"after \d+ ms"), "after some ms"),
     (re.compile(r"cut \d+ established flows?"), "cut some established flows"),
     # Counted are packets, and a resolver may ask once more.
-    (re.compile(r"^(shop +\w+ +)\d+ +\d+ +(?=after)", re.MULTILINE), r"\1some some "),
+    (re.compile(r"^(shop +\w+ +\S+ +)\d+ +\d+ +(?=after)", re.MULTILINE), r"\1some some "),
     (re.compile(r"real: nginx of this machine|stand-in: answers on TCP 80$", re.MULTILINE), "nginx"),
 )
 """What the output of a lab has that is another each time or on another machine, and what is compared in its place."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from podfence.analysis.diff.answer import Difference
-    from podfence.api import Cluster, diff, load, load_live
+    from podfence.api import Cluster, diff, load, load_lab, load_live
     from podfence.errors import EndpointError, InputError, MissingProgramError, OptionError, PodfenceError
     from podfence.policy.options import Options
     from podfence.policy.verdict import Decision, Direction, Reason, Tier, Verdict
@@ -40,6 +40,7 @@ __all__ = [
     "Verdict",
     "diff",
     "load",
+    "load_lab",
     "load_live",
 ]
 
@@ -48,6 +49,7 @@ _HOMES = {
     "Difference": "podfence.analysis.diff.answer",
     "diff": "podfence.api",
     "load": "podfence.api",
+    "load_lab": "podfence.api",
     "load_live": "podfence.api",
     "EndpointError": "podfence.errors",
     "InputError": "podfence.errors",

@@ -381,6 +381,20 @@ def load_live(
     )
 
 
+def load_lab(name: str = "lab", *, settings: Sequence[str] = ()) -> Cluster:
+    """Return a lab of this user as it is now, with the options that its agents enforce policies with.
+
+    `settings` are options in their place, as ``OPTION=VALUE``. Raises LabError if no such lab runs, and OptionError
+    for an unknown option.
+    """
+    from podfence.lab import contents
+    from podfence.lab.client import Client
+
+    reply = Client(name).request("objects")
+    options = Options.parse([*contents.settings(reply), *settings])
+    return Cluster(ClusterState(contents.objects(reply)), options, closed=KINDS)
+
+
 def diff(
     old: Cluster,
     new: Cluster,

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from podfence.lab.lines import LogReader
 from podfence.lab.objects.containers import PodSpec
 from podfence.lab.processes.holder import Completed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from podfence.lab.processes.holder import Holder
 
@@ -30,6 +32,15 @@ needs_pods = pytest.mark.skipif(
 def spec(name: str, *, host_network: bool = False) -> PodSpec:
     """Return the specification of a pod; nothing listens at its DNS server's address."""
     return PodSpec("shop", name, name, "node-1", (ADDRESS,), host_network, (), "Always", ("shop.svc.cluster.local", "svc.cluster.local"), "10.96.0.10", ("ndots:5",))  # fmt: skip
+
+
+def printed(log: Path) -> str:
+    """Return what a container printed, as its log has it."""
+    reader = LogReader(log)
+    try:
+        return b"".join(entry.printed() for entry in reader.entries()).decode()
+    finally:
+        reader.close()
 
 
 def in_pod(pod: Holder, command: str | Sequence[str], *, stdin: bytes = b"", container: str | None = None) -> Completed:

@@ -115,6 +115,48 @@ class TestConnections:
         assert answer["differences"] == []
 
 
+class TestWhatIsShown:
+    def test_a_running_lab_is_listed(self, shop: Run) -> None:
+        listed = json.loads(shop("list", "-o", "json").stdout)["items"]
+        assert {"name": shop.name, "nodes": 2, "pods": 9, "problem": ""} in listed
+        assert f"{shop.name}   " in shop("list").stdout
+
+    def test_status_shows_labels_and_selectors(self, policies: Run) -> None:
+        status = policies.status()
+        assert {"name": "shop", "labels": {"kubernetes.io/metadata.name": "shop"}} in status["namespaces"]
+        assert next(pod["labels"] for pod in status["pods"] if pod["name"] == "client") == {"app": "client"}
+        assert next(item["selector"] for item in status["services"] if item["name"] == "db") == "tier=db"
+        assert next(item["selector"] for item in status["policies"] if item["name"] == "db") == "tier=db"
+
+    def test_logs_have_times_and_can_be_cut(self, shop: Run) -> None:
+        def texts(*words: str) -> list[str]:
+            return [json.loads(line)["text"] for line in shop("logs", *words, "-o", "json").stdout.splitlines()]
+
+        assert texts("shop/client") == ["hello from client"]
+        assert (texts("shop/client", "--tail", "0"), texts("shop/client", "--since", "1h")) == (
+            [],
+            ["hello from client"],
+        )
+        assert shop("logs", "shop/client", "--timestamps").stdout.endswith("Z hello from client\n")
+        refused = shop("logs", "shop/client", "-p", check=False)
+        assert (refused.returncode, "was not started again" in refused.stderr) == (2, True)
+        assert "-p needs a pod" in shop("logs", "-p", check=False).stderr
+
+    def test_commands_answer_about_the_running_lab(self, policies: Run) -> None:
+        def asked(*words: str) -> subprocess.CompletedProcess[str]:
+            environ = os.environ | {"PODFENCE_LAB": policies.name}
+            return subprocess.run((PROGRAM, *words), capture_output=True, text=True, check=False, env=environ)
+
+        denied = asked("check", WEB, DB, "3306", "--lab")
+        assert (denied.returncode, "NetworkPolicy shop/db (live) isolates" in denied.stdout) == (1, True)
+        assert asked("check", API, DB, "3306", f"--lab={policies.name}").returncode == 0
+        assert "shop/client" in asked("list", "--pods", "--lab").stdout
+        nowhere = asked("list", "--lab=nowhere")
+        assert (nowhere.returncode, "no lab named nowhere is running" in nowhere.stderr) == (2, True)
+        assert "--context and --lab exclude each other" in asked("list", "--lab", "--context=x").stderr
+        assert "--lab chooses a live cluster, and -f reads manifests" in asked("list", "--lab", "-f", SHOP).stderr
+
+
 class TestObjects:
     def test_labels_change_what_policies_select(self, policies: Run) -> None:
         probe = ("exec", "shop/client", "--", "nc", "-z", "-w", "1", "db", "3306")

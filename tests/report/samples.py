@@ -43,7 +43,7 @@ from podfence.analysis.overview import Ends, Overview, OverviewLine
 from podfence.kube.findings import Code, Finding, Severity
 from podfence.kube.findings import Position as FindingPosition
 from podfence.kube.objects import Key
-from podfence.lab.status import LabNode, LabPod, LabPolicy, LabService, LabStatus
+from podfence.lab.status import Lab, LabNamespace, LabNode, LabPod, LabPolicy, Labs, LabService, LabStatus
 from podfence.lab.verification.result import ARRIVED, DeadTarget, LeftOut, Trial, verification
 from podfence.policy.changes import AddPeer, PeerItem, Remedy
 from podfence.policy.unknown import part
@@ -279,6 +279,7 @@ VERIFICATIONS = (HOLDING, LEAKING)
 LAB = LabStatus(
     name="podfence",
     network="bridge",
+    namespaces=(LabNamespace(name="shop", labels={"kubernetes.io/metadata.name": "shop"}),),
     nodes=(LabNode(name="node-1", addresses=("10.0.0.1",), pods=1, agent="enforcing"),),
     pods=(
         LabPod(
@@ -289,16 +290,25 @@ LAB = LabStatus(
             phase="Running",
             restarts=0,
             runs=("nginx: a stand-in",),
+            labels={"app": "web"},
         ),
     ),
     services=(
         LabService(
-            namespace="shop", name="web", type="ClusterIP", addresses=("10.96.0.7",), ports=("80/TCP",), backends=1
+            namespace="shop",
+            name="web",
+            type="ClusterIP",
+            addresses=("10.96.0.7",),
+            ports=("80/TCP",),
+            backends=1,
+            selector="app=web",
         ),
     ),
-    policies=(LabPolicy(namespace="shop", name="web", real={"node-1": 0.004}, admitted=3, denied=1),),
+    policies=(LabPolicy(namespace="shop", name="web", real={"node-1": 0.004}, admitted=3, denied=1, selector=""),),
     waiting=("shop/db",),
 )
+
+LABS = Labs(items=(Lab(name="other", nodes=2, pods=5, problem=""),))
 
 STATUS = AgentStatus(
     node="n1",

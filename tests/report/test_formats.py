@@ -33,6 +33,7 @@ ANSWERS = {
     "Why": samples.ON_A_NODE,
     "AgentStatus": samples.STATUS,
     "LabStatus": samples.LAB,
+    "Labs": samples.LABS,
     "Verification": samples.LEAKING,
 }
 
@@ -43,6 +44,7 @@ WORDS = {
     "Version": "1.2.3",
     "AgentStatus": "ready",
     "LabStatus": "web-1",
+    "Labs": "other",
 }
 
 

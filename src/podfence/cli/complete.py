@@ -58,6 +58,13 @@ def users(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[s
     return _starting(incomplete, sorted(config.users) if config else ())
 
 
+def labs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the labs that run and start with `incomplete`."""
+    from podfence.lab import sandbox
+
+    return _starting(incomplete, sandbox.names())
+
+
 def settings(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Return ``OPTION=VALUE`` for every value, or ``OPTION=`` while the option is not complete."""
     from podfence.policy.options import describe

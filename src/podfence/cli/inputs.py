@@ -196,6 +196,9 @@ def _with_config(inputs: Inputs) -> Inputs:
     if not (named and not any(inputs.live)) and not config.filename:
         # A live cluster has namespaces of its own.
         config = config._replace(namespace="")
+    if inputs.live.lab:
+        # A lab has options of its own, too.
+        config = config._replace(options=())
     return inputs._replace(config=config, settings=(*config.options, *inputs.settings))
 
 
@@ -229,6 +232,8 @@ def load(inputs: Inputs, form: str = "") -> Cluster:
                 options=options,
                 progress=progress,
             )
+        elif inputs.live.lab:
+            cluster = live.load_lab(inputs.live, inputs.settings)
         else:
             cluster = live.load(inputs.live, options, progress, hint=pipe_hint())
     if not inputs.quiet:

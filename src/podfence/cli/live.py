@@ -12,7 +12,7 @@ from podfence.cli import complete
 from podfence.cli.duration import limit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from podfence.api import Cluster
     from podfence.policy.options import Options
@@ -29,6 +29,7 @@ class Asked(NamedTuple):
     groups: tuple[str, ...]
     uid: str
     timeout: float | None
+    lab: str
 
 
 _FLAGS: Final = {
@@ -40,7 +41,11 @@ _FLAGS: Final = {
     "groups": "--as-group",
     "uid": "--as-uid",
     "timeout": "--request-timeout",
+    "lab": "--lab",
 }
+
+_NAMELESS: Final = "\0"
+"""The value of ``--lab`` without a name, which no lab can have."""
 
 OPTIONS: Final = (
     click.option(
@@ -81,6 +86,15 @@ OPTIONS: Final = (
         callback=limit,
         help="Timeout of one request to the server, such as 30s or 2m. The default, 0, means no timeout.",
     ),
+    click.option(
+        "--lab",
+        metavar="[NAME]",
+        default="",
+        is_flag=False,
+        flag_value=_NAMELESS,
+        shell_complete=complete.labs,
+        help="Lab that runs on this machine. Without NAME, it is PODFENCE_LAB, then lab.",
+    ),
 )
 
 
@@ -114,12 +128,28 @@ def load(asked: Asked, options: Options, progress: Callable[[float, int], None] 
     import podfence
     from podfence.errors import AccessError
 
+    chosen = asked._asdict()
+    del chosen["lab"]
     try:
-        return podfence.load_live(**asked._asdict(), options=options, progress=progress)
+        return podfence.load_live(**chosen, options=options, progress=progress)
     except AccessError as error:
         if any(asked) or _is_configured():
             raise
         raise AccessError(f"{error}\n{hint}") from error
+
+
+def load_lab(asked: Asked, settings: Sequence[str]) -> Cluster:
+    """Return the lab that `asked` means, with its options, and `settings` in their place where they say something.
+
+    Raises PodfenceError; a usage error if a live cluster is named too.
+    """
+    import podfence
+
+    others = [_FLAGS[field] for field, value in asked._asdict().items() if value and field != "lab"]
+    if others:
+        raise click.UsageError(f"{', '.join(others)} and --lab exclude each other", click.get_current_context())
+    name = os.environ.get("PODFENCE_LAB") or "lab" if asked.lab == _NAMELESS else asked.lab
+    return podfence.load_lab(name, settings=settings)
 
 
 def _is_configured() -> bool:

@@ -292,12 +292,10 @@ class Reader:
 
 def _lab(options: Options) -> Cluster:
     import podfence
-    from podfence.cluster.state import ClusterState
-    from podfence.lab.client import Client
     from podfence.policy.options import KINDS
 
-    objects = Client(os.environ.get("PODFENCE_LAB") or "lab").objects()
-    return podfence.Cluster(ClusterState(objects), options, closed=KINDS)
+    state = podfence.load_lab(os.environ.get("PODFENCE_LAB") or "lab").state
+    return podfence.Cluster(state, options, closed=KINDS)
 
 
 def _renamed(before: tuple[str, str], after: tuple[str, str], text: str) -> str:

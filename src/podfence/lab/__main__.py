@@ -9,16 +9,17 @@ import sys
 
 
 def main() -> None:
-    """Start the supervisor with the socket whose number is the argument, and end when it does."""
-    listener = socket.socket(fileno=int(sys.argv[1]))
+    """Start the supervisor with the sockets whose numbers are the arguments, and end when it does."""
+    listener, api = (socket.socket(fileno=int(number)) for number in sys.argv[1:])
     supervisor = os.fork()
     if supervisor == 0:
         # Only here: the first process, which lives as long as the lab, stays small.
         from podfence.lab.server import serve  # noqa: PLC0415
 
-        serve(listener)
+        serve(listener, api)
         return
     listener.close()
+    api.close()
     while True:
         # A process of its own for this: the supervisor waits for each of its children by name.
         ended, status = os.wait()

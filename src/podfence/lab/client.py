@@ -3,20 +3,23 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import select
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from podfence.agent import wire
-from podfence.lab import sandbox
+import msgspec
+
+from podfence.lab import access, sandbox
+from podfence.lab.access import Access
 from podfence.lab.connection import Connection
 from podfence.lab.errors import LabError
+from podfence.lab.status import Lab, Labs
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from podfence.dataplane.settings import Binding
     from podfence.kube.objects import KubeObject
@@ -82,6 +85,12 @@ class Client:
         finally:
             started.close()
         self._process = started.process
+        if reply["access"] is not None:
+            try:
+                access.write(msgspec.convert(reply["access"], Access), self.name)
+            except LabError as error:
+                reply["access"] = None
+                reply["notes"].append(f"kubectl cannot be used with this lab: {error}")
         return reply
 
     def request(
@@ -145,10 +154,15 @@ class Client:
         outcomes: list[str] = self.request("probe", target=target, probes=probes, namespace=namespace)["outcomes"]
         return outcomes
 
-    def objects(self) -> list[KubeObject]:
-        """Return all objects of the lab, as they are now. Raises LabError."""
-        sent = self.request("objects")["objects"]
-        return [wire.decode_event(base64.b64decode(event)).object for event in sent]
+    def kubeconfig(self) -> Path:
+        """Return the path of the lab's kubeconfig, which is written if it is not there. Raises LabError."""
+        place, found = access.path(self.name), self.access()
+        # What was written first stays: its namespace may have been changed.
+        return place if place.exists() else access.write(found, self.name)
+
+    def access(self) -> Access:
+        """Return how the API server of the lab is reached. Raises LabError if it has none."""
+        return msgspec.convert(self.request("access")["access"], Access)
 
     def down(self) -> None:
         """End the lab, and return when nothing of it is left. Raises LabError if there is none."""
@@ -166,6 +180,20 @@ class Client:
             os.close(number)
         if self._process is not None:
             self._process.wait()
+        access.remove(self.name)
+
+
+def running() -> Labs:
+    """Return the labs of this user, and what is in them."""
+    found = []
+    names = sandbox.names()
+    access.remove_ended(names)
+    for name in names:
+        try:
+            found.append(Lab(name=name, problem="", **Client(name).request("about")))
+        except LabError as error:
+            found.append(Lab(name=name, nodes=0, pods=0, problem=str(error)))
+    return Labs(items=tuple(found))
 
 
 class ConnectionClosedError(LabError):

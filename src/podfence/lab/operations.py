@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import select
 import threading
@@ -12,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from podfence.agent import wire
-from podfence.cluster.state import Event, EventType
 from podfence.kube import yaml
 from podfence.lab import targets
 from podfence.lab.addresses import Plan
+from podfence.lab.contents import contents
+from podfence.lab.door import open_door
 from podfence.lab.errors import LabError
-from podfence.lab.journal import follow
+from podfence.lab.lines import follow
 from podfence.lab.processes.probing import Probe
 from podfence.lab.supervisor import Supervisor
 from podfence.lab.survey import survey
@@ -26,9 +25,9 @@ from podfence.lab.verification import prober as verifying
 from podfence.policy.options import Options
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Generator, Iterator, Mapping
 
-    from podfence.kube.objects import KubeObject
     from podfence.kube.source import Document
     from podfence.lab.connection import Connection
     from podfence.lab.journal import Journal
@@ -62,8 +61,8 @@ class Request:
         self.connection.send({"progress": text})
 
 
-def begin(request: Request, journal: Journal) -> Generator[Message, None, Supervisor]:
-    """Start the lab, with the first objects in it, and return it.
+def begin(request: Request, journal: Journal, api: socket.socket) -> Generator[Message, None, Supervisor]:
+    """Start the lab, with the first objects in it and its API server on a socket, and return it.
 
     The file that comes along becomes readable when the last process of the lab has ended.
     """
@@ -77,7 +76,14 @@ def begin(request: Request, journal: Journal) -> Generator[Message, None, Superv
     lab = Supervisor(fields["name"], plan, nodes, options, fields["binding"], journal)
     lab.last_breath = os.dup(request.fds[0])
     documents = _documents(fields)
-    yield _result(lab.change(lambda world: world.apply(documents, fields["namespace"]), request.tell))
+    result = _result(lab.change(lambda world: world.apply(documents, fields["namespace"]), request.tell))
+    try:
+        lab.access = open_door(lab, api)
+    except LabError as error:
+        lab.without_access = str(error)
+        api.close()
+        result["notes"].append(f"kubectl cannot be used with this lab: {error}")
+    yield {**result, "access": msgspec.to_builtins(lab.access)}
     return lab
 
 
@@ -111,20 +117,26 @@ def label(lab: Supervisor, request: Request) -> Iterator[Message]:
     yield _result(lab.change(lambda world: [world.set_labels(kind, namespace, target, changes)], request.tell))
 
 
-def status(lab: Supervisor, _request: Request) -> Iterator[Message]:
-    """Tell what is in the lab."""
-    yield msgspec.to_builtins(survey(lab))
+def access(lab: Supervisor, _request: Request) -> Iterator[Message]:
+    """Tell how kubectl reaches the lab."""
+    if lab.access is None:
+        raise LabError(f"kubectl cannot be used with this lab: {lab.without_access}")
+    yield {"access": msgspec.to_builtins(lab.access)}
+
+
+def about(lab: Supervisor, _request: Request) -> Iterator[Message]:
+    """Tell how much is in the lab."""
+    yield {"nodes": len(lab.nodes), "pods": len(lab.pods.running)}
 
 
 def objects(lab: Supervisor, _request: Request) -> Iterator[Message]:
-    """Tell all objects of the lab, as they are now."""
-    state = lab.state
-    found: list[KubeObject] = [item for name, item in state.namespaces.items() if name not in state.implied]
-    for items in (state.nodes, state.workloads, state.pods, state.services, state.slices, state.endpoints):
-        found += items.values()
-    found += [policy for policies in state.policies.values() for policy in policies.values()]
-    events = (wire.encode_event(Event(EventType.ADDED, item)) for item in found)
-    yield {"objects": [base64.b64encode(event).decode() for event in events]}
+    """Tell the objects of the lab, and the options that its agents enforce them with."""
+    yield contents(lab.state, lab.options)
+
+
+def status(lab: Supervisor, _request: Request) -> Iterator[Message]:
+    """Tell what is in the lab."""
+    yield msgspec.to_builtins(survey(lab))
 
 
 def execute(lab: Supervisor, request: Request) -> Iterator[Message]:
@@ -143,7 +155,10 @@ def execute(lab: Supervisor, request: Request) -> Iterator[Message]:
 
 
 def logs(lab: Supervisor, request: Request) -> Iterator[Message]:
-    """Tell the lines of the lab's journal or of a pod's output, and new ones as they come if asked."""
+    """Tell the lines of the lab's journal or of a pod's output, and new ones as they come if asked.
+
+    `since` is the time of the first (nanoseconds since 1970), and `tail` how many there may be before new ones come.
+    """
     fields = request.fields
     if fields["target"] is None:
         source = lab.journal.follow(BEAT)
@@ -151,12 +166,12 @@ def logs(lab: Supervisor, request: Request) -> Iterator[Message]:
         pod = targets.find(lab.state, fields["target"], fields["namespace"]).pod
         if pod is None:
             raise LabError("nodes and outside have no log; `podfence lab logs` prints what the agents report")
-        source = follow(lab.pods.log(pod, fields["container"]), BEAT)
-    for lines in source:
-        if lines or not fields["follow"]:
+        source = follow(lab.pods.log(pod, fields["container"], previous=fields["previous"]), BEAT)
+    old = [line for line in next(source) if line.time >= fields["since"]]
+    yield {"lines": old if fields["tail"] is None else old[max(0, len(old) - fields["tail"]) :]}
+    while fields["follow"] and not request.is_dropped:
+        if lines := next(source):
             yield {"lines": lines}
-        if not fields["follow"] or request.is_dropped:
-            return
 
 
 def probe(lab: Supervisor, request: Request) -> Iterator[Message]:
@@ -214,8 +229,10 @@ OPERATIONS: Final[Mapping[str, Callable[[Supervisor, Request], Iterator[Message]
     "apply": apply,
     "delete": delete,
     "label": label,
-    "status": status,
+    "about": about,
+    "access": access,
     "objects": objects,
+    "status": status,
     "exec": execute,
     "logs": logs,
     "probe": probe,

@@ -15,6 +15,7 @@ from podfence.lab.network import dns
 from podfence.lab.network.attachment import AttachError, Attachment
 from podfence.lab.objects.statuses import ContainerReport
 from podfence.lab.processes.catalog import choose
+from podfence.lab.processes.holder import previous as previous_log
 from podfence.lab.processes.launch import SYSTEM_PATH
 from podfence.lab.processes.probing import Probe
 
@@ -211,17 +212,25 @@ class Pods:
 
     def _remove_logs(self, item: Running) -> None:
         for container in item.spec.containers:
-            self._log(item.spec.key, container.name).unlink(missing_ok=True)
+            log = self._log(item.spec.key, container.name)
+            log.unlink(missing_ok=True)
+            previous_log(log).unlink(missing_ok=True)
 
-    def log(self, key: Key, container: str | None) -> Path:
-        """Return the file of a container's output, that of the first one if none is named. Raises LabError."""
+    def log(self, key: Key, container: str | None, *, previous: bool = False) -> Path:
+        """Return the file of a container's output, that of the first one if none is named.
+
+        `previous` is for what it printed before it was started again. Raises LabError.
+        """
         item = self.running.get(key) or self.ended.get(key)
         names = [container.name for container in item.spec.containers] if item else []
         if not names:
             raise LabError(f"pod {key.namespace}/{key.name} does not run")
         if container is not None and container not in names:
             raise LabError(f"pod {key.namespace}/{key.name} has no container {container}; it has {', '.join(names)}")
-        return self._log(key, container or names[0])
+        log = self._log(key, container or names[0])
+        if previous and not (log := previous_log(log)).exists():
+            raise LabError(f"container {container or names[0]} of pod {key.namespace}/{key.name} was not started again")
+        return log
 
     def _log(self, key: Key, container: str) -> Path:
         return self._logs / f"{key.namespace}_{key.name}_{container}"

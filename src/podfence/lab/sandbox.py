@@ -2,8 +2,8 @@
 """The private namespaces that a lab lives in, seen from outside: how they begin, and where to call.
 
 Everything of a lab is below one process that is the first of its own PID namespace: when that ends, however it
-ends, the kernel ends all others and takes the network away. The way in is a socket with an abstract name, made
-here before the namespaces are, so that nothing of a lab is ever on the disk.
+ends, the kernel ends all others and takes the network away. The ways in are a socket with an abstract name and one of
+the API server, made here before the namespaces are. The only file of a lab is the kubeconfig for that.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
 from podfence.errors import MissingProgramError
+from podfence.lab import access
 from podfence.lab.errors import LabError
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ SYSTEM_PATH: Final = "/usr/sbin:/sbin"
 """Where Debian keeps such programs, which is not on the PATH of ordinary users."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,60}")
+_LOOPBACK: Final = "127.0.0.1"
+_ABSTRACT: Final = "\0"
 _NAMESPACES: Final = ("--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc")
 _USER: Final = ("--user", "--map-root-user")
 
@@ -111,30 +114,43 @@ def address(name: str) -> str:
     """Return the name of the socket of a lab of this user; raise LabError for what cannot be a name."""
     if not _NAME.fullmatch(name):
         raise LabError(f"{name!r} is not a valid name of a lab: use 1 to 60 letters, digits, dots, dashes, underscores")
-    return f"\0podfence-lab/{os.geteuid()}/{name}"
+    return f"{_ABSTRACT}{_prefix()}{name}"
+
+
+def _prefix() -> str:
+    return f"podfence-lab/{os.geteuid()}/"
+
+
+def names() -> list[str]:
+    """Return the names of the labs of this user that run, in order."""
+    mark = f"@{_prefix()}"
+    with open("/proc/net/unix", encoding="utf-8", errors="replace") as table:  # noqa: PTH123 - the kernel's
+        paths = {line.split()[-1] for line in table}
+    return sorted(path.removeprefix(mark) for path in paths if path.startswith(mark))
 
 
 def start(name: str) -> Sandbox:
     """Start a lab's processes; they answer on `connect` as soon as they run.
 
+    Their API server listens on a free port of this machine's loopback address, which no pod reaches.
     Raises LabError if a lab of that name runs, or namespaces are not allowed; MissingProgramError.
     """
     require_programs()
     command = isolation()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener, socket.create_server((_LOOPBACK, 0)) as api:
         try:
             listener.bind(address(name))
         except OSError as error:
             raise LabError(f"a lab named {name} already runs; run `podfence lab down` to stop it") from error
         listener.listen(64)
         stderr = os.memfd_create("podfence-lab")
-        number = listener.fileno()
+        numbers = (listener.fileno(), api.fileno())
         process = subprocess.Popen(
-            (*command, sys.executable, "-P", "-m", "podfence.lab", str(number)),
+            (*command, sys.executable, "-P", "-m", "podfence.lab", *map(str, numbers)),
             stdin=subprocess.DEVNULL,
             stdout=stderr,
             stderr=stderr,
-            pass_fds=(number,),
+            pass_fds=numbers,
             start_new_session=True,
             env=environment(),
         )
@@ -148,6 +164,7 @@ def connect(name: str) -> socket.socket:
         connection.connect(address(name))
     except OSError as error:
         connection.close()
+        access.remove(name)
         which = "" if name == DEFAULT_NAME else f" named {name}"
         raise LabError(f"no lab{which} is running; run `podfence lab up` to start one") from error
     if peer_user(connection) != os.geteuid():

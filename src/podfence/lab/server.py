@@ -27,14 +27,17 @@ FIRST_CALL: Final = 30.0
 """Seconds after which a lab ends that nobody has called to be brought up."""
 
 
-def serve(listener: socket.socket) -> None:
-    """Answer requests until one of them ends the lab; also when nobody makes the first, or it fails."""
+def serve(listener: socket.socket, api: socket.socket) -> None:
+    """Answer requests until one of them ends the lab; also when nobody makes the first, or it fails.
+
+    On `api` the API server of the lab listens.
+    """
     journal = Journal()
     ended = threading.Event()
     started: list[Supervisor] = []
 
     def begin_with(request: Request) -> Iterator[Message]:
-        started.append((yield from begin(request, journal)))
+        started.append((yield from begin(request, journal, api)))
 
     def operate(request: Request) -> Iterator[Message]:
         operation = OPERATIONS.get(request.operation)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from podfence.dataplane.links import Links
     from podfence.dataplane.settings import Binding
     from podfence.kube.objects import Key, KubeObject
+    from podfence.lab.access import Access
     from podfence.lab.addresses import Plan
     from podfence.lab.journal import Journal
     from podfence.lab.objects.containers import PodSpec
@@ -60,7 +61,8 @@ _PATIENCE: Final = 30.0
 class Supervisor:
     """A lab that is up. Its methods may be called by several threads; changes happen one after the other.
 
-    `last_breath` is a file that becomes readable when the last process of the lab has ended.
+    `last_breath` is a file that becomes readable when the last process of the lab has ended. `access` is how kubectl
+    gets in; without, `without_access` says why it cannot.
     """
 
     def __init__(self, name: str, plan: Plan, nodes: int, options: Options, binding: Binding, journal: Journal) -> None:
@@ -72,6 +74,8 @@ class Supervisor:
         self.plan = plan
         self.world = World(plan, nodes, lax=options.validation == "lax", legacy=options.legacy)
         self.last_breath = -1
+        self.access: Access | None = None
+        self.without_access = ""
         self._lock = threading.RLock()
         self._mark = 0
         self._lifted = False

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from podfence.cluster.members import display_name
 from podfence.cluster.services import backends
 from podfence.dataplane import counts
-from podfence.lab.status import LabNode, LabPod, LabPolicy, LabService, LabStatus
+from podfence.lab.status import LabNamespace, LabNode, LabPod, LabPolicy, LabService, LabStatus
 from podfence.nft.errors import NftError
 from podfence.nft.process import NftRunner
+from podfence.policy.wording import selector_text
 
 if TYPE_CHECKING:
     from podfence.cluster.state import ClusterState
@@ -30,6 +31,9 @@ def survey(lab: Supervisor) -> LabStatus:
     return LabStatus(
         name=lab.name,
         network=lab.plan.network,
+        namespaces=tuple(
+            LabNamespace(name=name, labels=state.labels_of_namespace(name)) for name in sorted(state.namespaces)
+        ),
         nodes=tuple(
             LabNode(name=name, addresses=node.addresses, pods=pods_on[name], agent=_agent(lab.links[name]))
             for name, node in sorted(state.nodes.items())
@@ -43,6 +47,7 @@ def survey(lab: Supervisor) -> LabStatus:
                 phase=item.phase,
                 restarts=item.restarts,
                 runs=tuple(program.note for program in item.programs.values()),
+                labels=state.pods[key].template.labels if key in state.pods else {},
             )
             for key, item in sorted(pods.items())
         ),
@@ -54,6 +59,7 @@ def survey(lab: Supervisor) -> LabStatus:
                 addresses=("None",) if service.headless else service.addresses,
                 ports=_ports(service),
                 backends=_backends(state, service),
+                selector=",".join(f"{label}={value}" for label, value in (service.selector or {}).items()),
             )
             for _, service in sorted(state.services.items())
         ),
@@ -66,6 +72,7 @@ def survey(lab: Supervisor) -> LabStatus:
                 },
                 admitted=admitted[namespace, name],
                 denied=denied[namespace, name],
+                selector=selector_text(policy.pod_selector),
             )
             for namespace, policies in sorted(state.policies.items())
             for name, policy in sorted(policies.items())

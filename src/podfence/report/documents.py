@@ -16,7 +16,7 @@ from podfence.agent.node.answer import AgentStatus, Why
 from podfence.analysis.answers import Connectivity, Matrix, PodConnection
 from podfence.analysis.diff.answer import Difference
 from podfence.documents import ApiVersion, Value
-from podfence.lab.status import LabStatus
+from podfence.lab.status import Labs, LabStatus
 from podfence.lab.verification.result import Verification
 from podfence.policy.verdict import Verdict
 from podfence.report.about import Config, Options, Version
@@ -35,7 +35,7 @@ ANSWERS: tuple[type[msgspec.Struct], ...] = (
     *ABOUT_A_CLUSTER,
     Difference,
     *(Options, Config, Version),
-    *(Verification, LabStatus, AgentStatus, Why),
+    *(Verification, LabStatus, Labs, AgentStatus, Why),
 )
 """Every answer; it is a document once it is said what it is."""
 

@@ -11,7 +11,7 @@ A session is made of the fenced ``console`` blocks of a page, in order:
 - Everything else is what is printed, standard output and standard error as a terminal shows them.
 
 ``$ podfence`` lines ask the engine; they are the business of ``tests/test_docs.py``. A comment directly before a block
-takes it out, ``<!-- not run: reason -->``, or names what its cluster must have, ``<!-- needs: internet -->`` or ``two nodes``.
+takes it out, ``<!-- not run: reason -->``, or names what its cluster must have, such as ``<!-- needs: internet -->``.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ PROMPT: Final = "$ "
 POD_PROMPT: Final = "/ # "
 INTERRUPT: Final = "^C"
 LEAVE: Final = "exit"
+LAB: Final = "a lab"
+"""What a block needs that only a lab of podfence has: its ``podfence`` lines belong to the session, too."""
 
 _BLOCK: Final = re.compile(
     r"^(?:<!-- (?P<mark>not run|needs): (?P<what>[^\n]+) -->\n\s*)?^```console\n(?P<text>.*?)^```$",
@@ -68,9 +70,10 @@ def blocks(text: str) -> list[Block]:
         if match["mark"] == "not run":
             continue
         line = text.count("\n", 0, match.start("text")) + 1
-        steps = tuple(step for step in _steps(match["text"].splitlines(), line) if not _of_engine(step))
+        needs = match["what"] or ""
+        steps = tuple(step for step in _steps(match["text"].splitlines(), line) if needs == LAB or not _of_engine(step))
         if steps:
-            found.append(Block(line, match["what"] or "", steps))
+            found.append(Block(line, needs, steps))
     return found
 
 

@@ -17,7 +17,7 @@ _VARYING: Final = (
     (re.compile(r"\b(\d+:)\d{5}/TCP"), r"\1PORT/TCP"),
     (re.compile(r"(?<=[ \t])(?:\d+[dhms])+(?=\s|$)"), "AGE"),
     (re.compile(r"\btest-\d+\b"), "test-NUMBER"),
-    (re.compile(r"\b([a-z]+)-[0-9a-f]{8,10}-[a-z0-9]{5}\b"), r"\1-POD"),
+    (re.compile(r"\b([a-z]+)-[a-z0-9]{8,10}-[a-z0-9]{5}\b"), r"\1-POD"),
     (re.compile(r"^((?:http|go)\.\w+)=\d+$"), r"\1=NUMBER"),
     (re.compile(r"\btime=[\d.]+ ms|\bttl=\d+|(?<=min/avg/max = ).*"), "SOME"),
     # Images differ in their C library.
@@ -25,6 +25,9 @@ _VARYING: Final = (
     # Clients since 1.34 say from where.
     (re.compile(r"( deleted) from \S+ namespace$"), r"\1"),
     (re.compile(r"\b(?:force )?deleted$"), "deleted"),
+    (re.compile(r"^Error: (?=unknown )"), "error: "),
+    # Images differ in their netcat.
+    (re.compile(r"^nc: \S+ \(ADDRESS:\d+\): Operation timed out$"), "nc: timed out"),
 )
 """What differs between clusters, clients and runs, and what is compared in its place."""
 

@@ -9,9 +9,17 @@ from podfence.cli.commands import Commands
 
 _TABLE = {
     "up": ("podfence.cli.lab.up", "Start a lab, with the objects of manifests"),
+    "kubectl": ("podfence.cli.lab.kubectl", "Run kubectl for the lab"),
+    "kubeconfig": ("podfence.cli.lab.kubeconfig", "Print the path of the kubeconfig of the lab"),
     "apply": ("podfence.cli.lab.apply", "Create or change objects"),
     "delete": ("podfence.cli.lab.delete", "Delete objects"),
+    "get": ("podfence.cli.lab.get", "Show objects as kubectl does"),
+    "run": ("podfence.cli.lab.run", "Create a pod of one container"),
+    "create": ("podfence.cli.lab.create", "Create a namespace or a Deployment"),
+    "expose": ("podfence.cli.lab.expose", "Create a Service for a pod or a workload"),
+    "annotate": ("podfence.cli.lab.annotate", "Change the annotations of an object"),
     "label": ("podfence.cli.lab.label", "Change the labels of a pod or namespace"),
+    "list": ("podfence.cli.lab.list", "List the labs that run"),
     "status": ("podfence.cli.lab.status", "Show nodes, pods and what runs in them, Services and policies"),
     "exec": ("podfence.cli.lab.exec", "Run a command in a pod, on a node, or outside the cluster"),
     "shell": ("podfence.cli.lab.shell", "Open a shell in a pod, on a node, or outside the cluster"),

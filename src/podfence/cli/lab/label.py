@@ -28,14 +28,6 @@ def command(*, kind: str, target: str, changes: tuple[str, ...], namespace: str,
     """Set labels of a pod or namespace (KEY=VALUE), or remove them (KEY-)."""
     from podfence.lab.client import Client
 
-    wanted: dict[str, str | None] = {}
-    for text in changes:
-        key, equals, value = text.partition("=")
-        if equals and key:
-            wanted[key] = value
-        elif text.endswith("-") and len(text) > 1:
-            wanted[text[:-1]] = None
-        else:
-            raise click.UsageError(f"{text!r} is neither KEY=VALUE nor KEY-")
+    wanted = shared.changed(changes)
     reply = Client(name).request("label", kind=kind, target=target, changes=wanted, namespace=namespace)
     return shared.tell(reply, quiet=False)

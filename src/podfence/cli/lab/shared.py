@@ -111,6 +111,20 @@ def read_as_lab(manifests: Manifests, client: Client) -> Sequence[KubeObject]:
     return read(manifests, legacy=told["legacy"], lax=told["lax"])
 
 
+def changed(texts: Sequence[str]) -> dict[str, str | None]:
+    """Return what ``KEY=VALUE`` and ``KEY-`` say, None for what is to go; raise a usage error for what says neither."""
+    wanted: dict[str, str | None] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if equals and key:
+            wanted[key] = value
+        elif text.endswith("-") and len(text) > 1:
+            wanted[text[:-1]] = None
+        else:
+            raise click.UsageError(f"{text!r} is neither KEY=VALUE nor KEY-", click.get_current_context())
+    return wanted
+
+
 def teller(*, quiet: bool) -> Callable[[str], None]:
     """Return what to call with a sentence about what is going on: it is printed to standard error if wanted."""
     return (lambda _text: None) if quiet else errors.complain

@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+import os
 from typing import get_args
 
 import click
 
-from podfence.cli import complete
+from podfence.cli import complete, errors
 from podfence.cli.commands import Command
-from podfence.cli.lab import shared
+from podfence.cli.lab import prepared, shared
 from podfence.dataplane.settings import Binding
 from podfence.lab.addresses import PodNetworkKind
+
+_NEXT = """\
+the lab runs until `podfence lab down{name}`; use it with kubectl:
+  podfence lab kubectl{name} get pods --all-namespaces
+  export KUBECONFIG=$(podfence lab kubeconfig{name})"""
 
 _EXAMPLES = """
 # Start an empty cluster of two nodes
@@ -22,6 +28,9 @@ podfence lab up -f manifests/ -R --dual
 
 # Start one where the pods of a node share a bridge, as with flannel
 podfence lab up --network bridge
+
+# Start one, and open a shell in which kubectl finds it
+podfence lab up --shell
 """
 
 
@@ -52,6 +61,7 @@ podfence lab up --network bridge
     shell_complete=complete.settings,
     help="Engine option. See `podfence options`. Repeatable.",
 )
+@click.option("--shell", is_flag=True, help="Open a shell in which kubectl, and k for short, finds the lab.")
 @shared.named
 def command(
     *,
@@ -62,6 +72,7 @@ def command(
     network: PodNetworkKind,
     binding: Binding,
     settings: tuple[str, ...],
+    shell: bool,
     name: str,
 ) -> int:
     """Start a cluster of network namespaces on this machine. Returns when it runs.
@@ -70,6 +81,7 @@ def command(
     """
     from podfence.dataplane.enforceable import check_options
     from podfence.lab.client import Client
+    from podfence.lab.sandbox import DEFAULT_NAME
     from podfence.policy.options import Options
 
     options = Options.parse(settings)
@@ -85,4 +97,10 @@ def command(
         namespace=namespace,
         progress=shared.teller(quiet=manifests.quiet),
     )
-    return shared.tell(reply, quiet=manifests.quiet)
+    code = shared.tell(reply, quiet=manifests.quiet)
+    if shell and reply["access"] is not None:
+        return prepared.run(name)
+    if reply["access"] is not None and not manifests.quiet:
+        meant = os.environ.get("PODFENCE_LAB") or DEFAULT_NAME
+        errors.complain(_NEXT.format(name="" if name == meant else f" --name {name}"))
+    return code

@@ -25,6 +25,9 @@ class Container(msgspec.Struct, frozen=True):
     env: dict[str, str] = {}
     ports: tuple[ContainerPort, ...] = ()
     working_dir: str = ""
+    stdin: bool = False
+    stdin_once: bool = False
+    tty: bool = False
 
 
 class PodSpec(msgspec.Struct, frozen=True):

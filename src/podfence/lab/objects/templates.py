@@ -38,6 +38,9 @@ class _Container(wire.Fields):
     ports: list[wire.ContainerPort | None] | None = None
     working_dir: str | None = None
     restart_policy: str | None = None
+    stdin: bool | None = None
+    stdin_once: bool | None = None
+    tty: bool | None = None
 
 
 class _DnsOption(wire.Fields):
@@ -143,6 +146,9 @@ def _container(written: _Container, *, sidecar: bool) -> Container:
             if port is not None
         ),
         working_dir=written.working_dir or "",
+        stdin=bool(written.stdin),
+        stdin_once=bool(written.stdin_once),
+        tty=bool(written.tty),
     )
 
 

@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from podfence.lab.processes.image_names import reference, short_name
 from podfence.lab.processes.program import Program, StandIn
 from podfence.lab.processes.responders import WELCOME
@@ -69,6 +71,11 @@ def choose(container: Container, loaded: Mapping[str, Image], path: str, dns: Se
     are declared: then it is more useful that something answers on them. `dns` is the command that serves names
     in place of CoreDNS.
     """
+    program = _chosen(container, loaded, path, dns)
+    return msgspec.structs.replace(program, stdin=container.stdin, stdin_once=container.stdin_once, tty=container.tty)
+
+
+def _chosen(container: Container, loaded: Mapping[str, Image], path: str, dns: Sequence[str]) -> Program:
     image = loaded.get(reference(container.image))
     if image is not None:
         return _from_archive(container, image)

@@ -181,20 +181,40 @@ class Holder:
     def start_container(
         self, container: str, program: Program, log: Path, ended: Callable[[int], None] = lambda _: None
     ) -> None:
-        """Start a container's program, with its output added to a file.
+        """Start a container's program, with its output in a file, line by line as `podfence.lab.lines` says.
 
-        `ended` is called with the exit code when it ends, from a thread that must not be held up. Raises LabError
-        if the pod is gone.
+        What it printed before it was started again is kept as `previous` says. `ended` is called with the exit code
+        when it ends, from a thread that must not be held up. Raises LabError if the pod is gone.
         """
         state = self._containers.get(container)
         with self._lock:
             self._containers[container] = ContainerState(state.starts + 1 if state else 1, None)
             self._ended[container] = ended
-        file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        with suppress(FileNotFoundError):
+            if state:
+                log.rename(previous(log))
+            else:
+                previous(log).unlink()
+        file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         try:
             self._send({"do": "start", "container": container, "program": msgspec.to_builtins(program)}, [file])
         finally:
             os.close(file)
+
+    def attach(self, container: str, outputs: Mapping[str, int], *, stdin: bool) -> tuple[Execution, int, bool]:
+        """Copy a container's output to files from now on, by the names ``stdout`` and ``stderr``.
+
+        Return the end to wait for, the file of its input (-1 if it has none, or `stdin` is not wanted), and whether
+        it has a terminal, which prints everything on ``stdout``. Raises LabError if the container does not run.
+        """
+        message = {"do": "attach", "container": container, "streams": list(outputs), "stdin": stdin}
+        reply = self._ask(message, list(outputs.values()))
+        try:
+            answer, fds = _received(reply, self.name)
+        except BaseException:
+            reply.close()
+            raise
+        return Execution(self.name, reply), fds[0] if fds else -1, bool(answer["tty"])
 
     def signal_container(self, container: str, number: int) -> None:
         """Send a signal to the first process of a container, if it runs. Raises LabError if the pod is gone."""
@@ -270,7 +290,16 @@ class Holder:
             raise LabError(f"{self.name} has ended") from error
 
 
+def previous(log: Path) -> Path:
+    """Return where a container's output is kept that it printed before it was started again."""
+    return log.with_name(f"{log.name}.previous")
+
+
 def _answer(reply: Connection, name: str) -> dict[str, Any]:
+    return _received(reply, name)[0]
+
+
+def _received(reply: Connection, name: str) -> tuple[dict[str, Any], list[int]]:
     try:
         received = reply.receive()
     except OSError:
@@ -279,7 +308,7 @@ def _answer(reply: Connection, name: str) -> dict[str, Any]:
         raise LabError(f"{name} ended before it answered")
     if "error" in received[0]:
         raise LabError(f"{name}: {received[0]['error']}")
-    return received[0]
+    return received
 
 
 def _contents(file: int) -> bytes:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from podfence.lab.connection import Connection
+    from podfence.lab.processes.console import Ends
     from podfence.lab.processes.program import Program
 
 SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -49,23 +50,27 @@ def fork(work: Callable[[], None]) -> int:
         os._exit(code)
 
 
-def container(program: Program, pod: str, place: Path, store: Path, log: int) -> None:
-    """Become a container's process, or its stand-in, with its output going to a file.
+def container(program: Program, pod: str, place: Path, store: Path, ends: Ends) -> None:
+    """Become a container's process, or its stand-in, with these standard files.
 
     `place` is for what it writes. All other files are closed when it has its own root.
     """
     os.setsid()
-    os.dup2(log, 2)
+    os.dup2(ends.stderr, 2)
     for name, content in program.files.items():
         path = Path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
     if program.image:
         rootfs.enter_image(store / program.image, place)
-    _redirect(os.open(os.devnull, os.O_RDONLY), log, log)
+    _redirect(*ends)
+    if program.tty:
+        _take_terminal()
     if program.stand_in is not None:
         responders.serve(program.stand_in, pod)
-    execute(program.argv, environment(pod, store, program.env), program.working_dir)
+    terminal = {"TERM": "xterm"} if program.tty else {}
+    argv = program.argv if program.image else preferred(program.argv, store)
+    execute(argv, environment(pod, store, {**terminal, **program.env}), program.working_dir)
 
 
 def command(
@@ -77,8 +82,7 @@ def command(
         kernel.join(beside, kernel.NEW_MOUNT)
     _redirect(*fds)
     if tty:
-        with suppress(OSError):
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        _take_terminal()
     execute(argv, env, working_dir)
 
 
@@ -100,6 +104,16 @@ def environment(pod: str, store: Path, env: Mapping[str, str], *, machine: bool 
     places = (SYSTEM_PATH, f"{store}/bin") if machine else (f"{store}/bin", SYSTEM_PATH)
     own = {"PATH": ":".join(places), "HOSTNAME": pod, "HOME": "/root", "RES_OPTIONS": _RESOLVER}
     return {**own, **env}
+
+
+def preferred(argv: Sequence[str], store: Path) -> Sequence[str]:
+    """Return a command of a pod with busybox's program, as by its name, where the usual path of one is written.
+
+    So ``/bin/sh`` is the shell that it is in small images, whatever it is on this machine.
+    """
+    folder, _, name = argv[0].rpartition("/") if argv else ("", "", "")
+    own = store / "bin" / name
+    return (str(own), *argv[1:]) if folder in SYSTEM_PATH.split(":") and own.exists() else argv
 
 
 def execute(argv: Sequence[str], env: Mapping[str, str], working_dir: str) -> NoReturn:
@@ -129,6 +143,12 @@ def _redirect(*fds: int) -> None:
     for number, fd in enumerate(copies):
         os.dup2(fd, number)
     os.closerange(3, max(os.sysconf("SC_OPEN_MAX"), 1024))
+
+
+def _take_terminal() -> None:
+    """Make standard input the terminal of this session, where keys such as Ctrl-C mean something."""
+    with suppress(OSError):
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def _complain(text: str) -> None:

@@ -19,10 +19,11 @@ import msgspec
 from podfence.lab import kernel
 from podfence.lab.connection import Connection
 from podfence.lab.processes import launch, rootfs
+from podfence.lab.processes.console import Client, Console
 from podfence.lab.processes.program import Program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _SET_FLAGS: Final = 0x8914
 _GET_FLAGS: Final = 0x8913
@@ -96,12 +97,13 @@ class _Child:
 class _Container:
     """A container that was started: its process while that runs, and what commands in it begin with."""
 
-    __slots__ = ("pid", "place", "program")
+    __slots__ = ("console", "pid", "place", "program")
 
-    def __init__(self, pid: int, place: Path, program: Program) -> None:
+    def __init__(self, pid: int, place: Path, program: Program, console: Console) -> None:
         self.pid = pid
         self.place = place
         self.program = program
+        self.console = console
 
 
 class _Init:
@@ -113,11 +115,14 @@ class _Init:
         self._children: dict[int, _Child] = {}
         self._containers: dict[str, _Container] = {}
         self._replies: dict[int, int] = {}
+        self._attached: dict[int, tuple[Console, Client]] = {}
+        self._consoles: dict[int, Console] = {}
         self._starts = 0
         self._poll = select.poll()
         self._handlers: dict[str, Callable[[dict[str, Any], list[int]], None]] = {
             "start": self._start,
             "exec": self._execute,
+            "attach": self._attach,
             "probe": self._probe,
             "signal": self._signal,
         }
@@ -132,13 +137,20 @@ class _Init:
         self._poll.register(wakened, select.POLLIN)
         self._poll.register(self._connection, select.POLLIN)
         while True:
-            for number, _ in self._poll.poll():
+            # Requests last: a file that is opened for one may have the number of one that was closed just before.
+            for number, _ in sorted(self._poll.poll(), key=lambda event: event[0] == self._connection.fileno()):
                 if number == wakened.fileno():
                     wakened.recv(4096)
                     self._reap()
                 elif number == self._connection.fileno():
                     self._take_request()
-                else:
+                elif number in self._consoles:
+                    console = self._consoles[number]
+                    console.take(number)
+                    self._watch(console)
+                elif number in self._attached:
+                    self._watch(self._detach(number))
+                elif number in self._replies:
                     self._take_word(number)
 
     def _take_request(self) -> None:
@@ -161,15 +173,18 @@ class _Init:
         program = msgspec.convert(message["program"], Program)
         self._starts += 1
         place = rootfs.OWN / "containers" / str(self._starts)
-        log, store, pod = fds[0], Path(self._setup.store), self._setup.name
+        store, pod = Path(self._setup.store), self._setup.name
+        console = Console(program, fds[0])
         waiting, inside = os.pipe2(os.O_CLOEXEC)
-        pid = launch.fork(lambda: launch.container(program, pod, place, store, log))
+        pid = launch.fork(lambda: launch.container(program, pod, place, store, console.ends))
         os.close(inside)
+        console.close_ends()
         # Only then do commands land among the container's own files.
         os.read(waiting, 1)
         os.close(waiting)
         self._children[pid] = _Child(container=name)
-        self._containers[name] = _Container(pid, place, program)
+        self._containers[name] = _Container(pid, place, program, console)
+        self._watch(console)
 
     def _execute(self, message: dict[str, Any], fds: list[int]) -> None:
         """Start a command; its exit code goes to the socket that came as the fourth file."""
@@ -180,7 +195,7 @@ class _Init:
             _tell(reply, {"error": f"container {name or next(iter(self._containers))} is not running"})
             reply.close()
             return
-        env, working_dir = message["env"], "/"
+        argv, env, working_dir = message["argv"], message["env"], "/"
         beside = None
         if message["inside"]:
             program = container.program if container is not None else Program("")
@@ -190,11 +205,57 @@ class _Init:
             working_dir = program.working_dir
             if container is not None and program.image:
                 beside = os.pidfd_open(container.pid)
-        argv, tty = message["argv"], message["tty"]
+            if not (machine or program.image):
+                argv = launch.preferred(argv, Path(self._setup.store))
+        tty = message["tty"]
         pid = launch.fork(lambda: launch.command(argv, fds[:3], env, working_dir, tty=tty, beside=beside))
         if beside is not None:
             os.close(beside)
         self._await(pid, reply)
+
+    def _attach(self, message: dict[str, Any], fds: list[int]) -> None:
+        """Copy a container's output to the files that came along, and send the file of its input.
+
+        The exit code goes to the socket that came as the last file.
+        """
+        reply = Connection(socket.socket(fileno=os.dup(fds[-1])))
+        container = self._containers.get(message["container"])
+        if container is None or not container.pid:
+            _tell(reply, {"error": f"container {message['container']} is not running"})
+            reply.close()
+            return
+        console = container.console
+        client = Client(reply, dict(zip(message["streams"], map(os.dup, fds[:-1]), strict=True)))
+        stdin = console.attach(client, stdin=message["stdin"])
+        _tell(reply, {"tty": console.has_terminal}, [stdin] if stdin >= 0 else [])
+        if stdin >= 0:
+            os.close(stdin)
+        self._attached[reply.fileno()] = console, client
+        self._poll.register(reply, select.POLLIN)
+        self._watch(console)
+
+    def _detach(self, number: int) -> Console:
+        """Forget a client that has gone, or that has been told of the end; return the console it was attached to."""
+        console, client = self._attached.pop(number)
+        self._poll.unregister(number)
+        console.detach(client)
+        return console
+
+    def _watch(self, console: Console) -> None:
+        """Wait for what a console waits for now, and for nothing else of it."""
+        for client in list(console.clients):
+            if console.is_over and not client.behind:
+                _tell(client.reply, {"exit": console.code})
+                client.has_left = True
+            if client.has_left:
+                self._detach(client.reply.fileno())
+        for number in [number for number, other in self._consoles.items() if other is console]:
+            del self._consoles[number]
+            with suppress(KeyError, OSError):
+                self._poll.unregister(number)
+        for number, events in console.files.items():
+            self._consoles[number] = console
+            self._poll.register(number, events)
 
     def _probe(self, _: dict[str, Any], fds: list[int]) -> None:
         reply = Connection(socket.socket(fileno=os.dup(fds[0])))
@@ -257,11 +318,13 @@ class _Init:
             with suppress(ProcessLookupError):
                 os.killpg(container.pid, signal.SIGKILL)
             container.pid = 0
+            container.console.finish(code)
+            self._watch(container.console)
             shutil.rmtree(container.place, ignore_errors=True)
             _tell(self._connection, {"ended": child.container, "exit": code})
 
 
-def _tell(connection: Connection, message: dict[str, Any]) -> None:
+def _tell(connection: Connection, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
     """Send a message to somebody who may be gone."""
     with suppress(OSError):
-        connection.send(message)
+        connection.send(message, fds)

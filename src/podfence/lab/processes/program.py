@@ -27,7 +27,7 @@ class Program(msgspec.Struct, frozen=True):
     """What to start: `argv`, or `stand_in` where there is no such program here.
 
     `image` is the folder of an unpacked image that is its root, or "" for the pod's own; `files` are written
-    before it starts. `note` tells a person what it is.
+    before it starts. `note` tells a person what it is. `stdin`, `stdin_once` and `tty` are those of the container.
     """
 
     note: str
@@ -37,3 +37,6 @@ class Program(msgspec.Struct, frozen=True):
     working_dir: str = "/"
     image: str = ""
     files: dict[str, str] = {}
+    stdin: bool = False
+    stdin_once: bool = False
+    tty: bool = False

@@ -83,7 +83,11 @@ case $scan$input in
     /dev/null) {busybox} nc "$@" || exit ;;
     *) {busybox} nc "$@" </dev/null >/dev/null || exit ;;
 esac
-[ $say ] && {{ for word; do host=$port port=$word; done; echo "$host ($host:$port) open" >&2; }}
+if [ $say ]; then
+    for word; do host=$port port=$word; done
+    address=$(getent ahosts "$host" | {busybox} sed -n '1s/ .*//p')
+    echo "$host (${{address:-$host}}:$port) open" >&2
+fi
 [ "$scan" ] || [ "$input" = /dev/null ] || exec {busybox} nc "$@"
 exit 0
 """

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``podfence lab expose``: a Service for pods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from podfence.cli import outputs
+from podfence.cli.commands import Command
+from podfence.cli.lab import served, shared
+
+_EXAMPLES = """
+podfence lab expose deployment web --port=80
+podfence lab expose pod db --port=6379 --type=NodePort
+"""
+
+
+@click.command(cls=Command, examples=_EXAMPLES, exits="0  created\n1  the server refused it\n2  the lab does not exist")
+@click.argument("kind", metavar="KIND")
+@click.argument("target", metavar="NAME")
+@click.option("--port", type=click.IntRange(1, 65535), metavar="PORT", help="Port of the Service. The default is the "
+              "first port that the pod declares.")  # fmt: skip
+@click.option("--target-port", metavar="PORT", help="Port of the pods, by number or name. The default is --port.")
+@click.option("--protocol", type=click.Choice(("TCP", "UDP")), default="TCP", metavar="PROTOCOL",
+              help="TCP (the default) or UDP.")  # fmt: skip
+@click.option("--type", "kind_of_service", type=click.Choice(("ClusterIP", "NodePort", "LoadBalancer")),
+              default="ClusterIP", metavar="TYPE", help="ClusterIP (default), NodePort or LoadBalancer.")  # fmt: skip
+@shared.in_namespace
+@shared.named
+def command(
+    *,
+    kind: str,
+    target: str,
+    port: int | None,
+    target_port: str | None,
+    protocol: str,
+    kind_of_service: str,
+    namespace: str,
+    name: str,
+) -> int:
+    """Create a Service of the same name for a pod or a workload, as `kubectl expose` does."""
+    from podfence.lab import rest
+
+    row = rest.resource(kind)
+    server = served.rest(name)
+
+    def expose() -> None:
+        found = server.send("GET", rest.path(row, namespace, target))
+        selector, spec = _pods_of(row.kind, found)
+        number = port or _declared(spec)
+        if not selector or number is None:
+            what = "labels to select it by" if not selector else "port, and none is given with --port"
+            raise click.UsageError(f"{row.singular} {target} has no {what}")
+        inner: object = int(target_port) if target_port and target_port.isdecimal() else target_port or number
+        ports = [{"port": number, "protocol": protocol, "targetPort": inner}]
+        labels = found["metadata"].get("labels") or {}
+        made = {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": target, "labels": labels},
+            "spec": {"type": kind_of_service, "selector": selector, "ports": ports},
+        }
+        server.send("POST", rest.path(rest.resource("services"), namespace), made)
+        outputs.write([f"service/{target} exposed"])
+
+    return served.refusals(expose)
+
+
+def _pods_of(kind: str, found: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return the labels that select the pods of an object, and what they run."""
+    spec: dict[str, Any] = found.get("spec") or {}
+    if kind == "Pod":
+        return found["metadata"].get("labels") or {}, spec
+    selector = spec.get("selector") or {}
+    template = (spec.get("template") or {}).get("spec") or {}
+    return selector.get("matchLabels", selector if kind == "ReplicationController" else {}), template
+
+
+def _declared(spec: dict[str, Any]) -> int | None:
+    """Return the first port that containers declare."""
+    ports = [port for container in spec.get("containers") or () for port in container.get("ports") or ()]
+    return int(ports[0]["containerPort"]) if ports else None

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``podfence lab kubectl``: the machine's kubectl, for a lab."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from podfence.cli.commands import Command
+from podfence.cli.lab import shared
+
+_EXAMPLES = """
+podfence lab kubectl get pods --all-namespaces
+podfence lab kubectl run -it --rm client --image=alpine -- sh
+"""
+
+
+@click.command(
+    cls=Command,
+    examples=_EXAMPLES,
+    exits="that of kubectl, or 2 if the lab does not exist",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    add_help_option=False,
+)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[ARG...]")
+@shared.named
+def command(*, words: tuple[str, ...], name: str) -> int:
+    """Run the kubectl on PATH with the kubeconfig of a lab. Everything but --name is kubectl's."""
+    import shutil
+
+    from podfence.errors import MissingProgramError
+    from podfence.lab import access
+    from podfence.lab.client import Client
+
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        raise MissingProgramError(
+            "there is no kubectl on PATH; install version 1.30 or newer: https://kubernetes.io/docs/tasks/tools/"
+        )
+    Client(name).kubeconfig()
+    os.execve(kubectl, ("kubectl", *words), os.environ | access.environment(name))  # noqa: S606 - this is the command

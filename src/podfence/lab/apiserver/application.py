@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The requests that the server answers, and how each is answered."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import weakref
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from podfence.lab.apiserver import access, bodies, listing, media, options, reviews, scaling, status
+from podfence.lab.apiserver.about import About
+from podfence.lab.apiserver.answers import NOT_CACHED, body_of, json_answer, refused, written
+from podfence.lab.apiserver.objects import PATCHES, Answer, Objects, patched, read_patch, shown
+from podfence.lab.apiserver.paths import Target, empty_list, target_of
+from podfence.lab.apiserver.status import RefusedError
+from podfence.lab.apiserver.tables import included, partial, table
+from podfence.lab.apiserver.watching import INITIAL_END, Event, Hub, line
+from podfence.lab.store.errors import StoreError
+
+if TYPE_CHECKING:
+    import asyncio
+    import socket
+
+    from podfence.lab.apiserver.discovery import Review
+    from podfence.lab.apiserver.media import Accepted
+    from podfence.lab.apiserver.objects import Admit
+    from podfence.lab.store.resources import Resource
+    from podfence.lab.store.store import Store
+
+Raw = dict[str, Any]
+Stream = Callable[[web.Request, str, str, str], Awaitable[web.StreamResponse]]
+"""Answers exec, attach and log, given the namespace, the pod and which of the three."""
+
+
+class Server:
+    """Answers requests from a store."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        token: str,
+        port: int,
+        admit: Admit | None = None,
+        stream: Stream | None = None,
+        complain: Callable[[str], None] | None = None,
+        legacy: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Serve a store at a port to who has the token; inside the event loop.
+
+        `complain` gets what went wrong here. With `legacy`, clients prefer the old kind of policies.
+        """
+        self.store = store
+        self.hub = Hub(store)
+        self._objects = Objects(store, admit)
+        self._token = token
+        self._port = port
+        self._stream = stream
+        self._complain = complain or (lambda _text: None)
+        self._about = About(legacy=legacy)
+        self._clock = clock
+        self.sockets: weakref.WeakKeyDictionary[asyncio.Transport, socket.socket] = weakref.WeakKeyDictionary()
+        """The sockets on which requests have come, until they are closed."""
+
+    def application(self) -> web.Application:
+        """Return the application."""
+        app = web.Application(middlewares=[self._guard], handler_args={"max_field_size": 65536})
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        return app
+
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Let in who may ask, and turn what goes wrong into a Status."""
+        if request.transport is not None:
+            self.sockets[request.transport] = request.transport.get_extra_info("socket")
+        try:
+            access.require(request.headers, self._token, self._port)
+            return await handler(request)
+        except RefusedError as refusal:
+            return refused(refusal)
+        except StoreError as error:
+            return refused(status.of_store(error))
+        except (ConnectionError, web.HTTPException):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a Status
+            self._complain(f"{request.method} {request.path}: {type(error).__name__}: {error}")
+            message = f"Internal error occurred: {type(error).__name__}"
+            return refused(RefusedError(500, message, "InternalError"))
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        parts = [part for part in request.path.split("/") if part]
+        first = parts[0] if parts else ""
+        if request.method == "GET" and (kind := empty_list(parts)):
+            return json_answer({**kind, "metadata": {"resourceVersion": str(self.store.revision)}, "items": []})
+        if first in ("api", "apis") and len(parts) > (2 if first == "api" else 3):
+            found = target_of(parts)
+            if isinstance(found, Target):
+                return await self._resource(request, found)
+            return await self._review(request, found)
+        if request.method != "GET":
+            raise status.method_not_allowed()
+        return self._about.answer(request, parts)
+
+    async def _review(self, request: web.Request, review: Review) -> web.Response:
+        if request.method != "POST":
+            raise status.method_not_allowed()
+        body = await body_of(request)
+        asked, _ = bodies.parse(body, request.headers.get("Content-Type", ""), review.kind)
+        named = {"kind": review.kind, "apiVersion": review.api_version}
+        return json_answer(reviews.answer(review.kind, {"metadata": {}, **asked, **named}), 201)
+
+    async def _resource(self, request: web.Request, target: Target) -> web.StreamResponse:
+        row, method = target.row, request.method
+        if target.subresource in ("log", "exec", "attach"):
+            self.store.get(row.key, target.namespace, target.name)
+            if self._stream is None:
+                raise status.not_found("this server runs no pods")
+            return await self._stream(request, target.namespace, target.name, target.subresource)
+        if target.subresource == "scale":
+            return await self._scale(request, target)
+        if method == "GET":
+            return await self._read(request, target)
+        if target.watch:
+            raise status.method_not_allowed()
+        if method == "DELETE":
+            return await self._delete(request, target)
+        if method == "POST":
+            if target.name or (row.namespaced and not target.namespace):
+                raise status.method_not_allowed()
+            asked = _write_options(request, "CreateOptions")
+            read = bodies.read(await body_of(request), request.headers.get("Content-Type", ""), row)
+            return self._answer(request, row, self._objects.create(row, target.namespace, read, asked))
+        if not target.name:
+            raise status.method_not_allowed()
+        if method == "PUT":
+            return await self._update(request, target)
+        if method == "PATCH":
+            return await self._patch(request, target)
+        raise status.method_not_allowed()
+
+    async def _update(self, request: web.Request, target: Target) -> web.Response:
+        asked = _write_options(request, "UpdateOptions")
+        row = target.row
+        read = bodies.read(await body_of(request), request.headers.get("Content-Type", ""), row)
+        of_status = target.subresource == "status"
+        answer = self._objects.update(row, target.namespace, target.name, read, asked, of_status=of_status)
+        return self._answer(request, row, answer)
+
+    async def _patch(self, request: web.Request, target: Target) -> web.Response:
+        how = _patch_type(request)
+        asked = _write_options(request, "PatchOptions")
+        body, row = await body_of(request), target.row
+        of_status = target.subresource == "status"
+        answer = self._objects.patch(row, target.namespace, target.name, body, how, asked, of_status=of_status)
+        return self._answer(request, row, answer)
+
+    async def _read(self, request: web.Request, target: Target) -> web.StreamResponse:
+        accepted = media.accepted(request.headers.get("Accept", ""))
+        row = target.row
+        watch = target.watch or (not target.name and options.is_true(request.query, "watch"))
+        if target.name and not watch:
+            obj = shown(row, self.store.get(row.stored_as or row.key, target.namespace, target.name))
+            return self._send(request, accepted, row, obj)
+        asked = options.list_options(request.query, watch=watch)
+        if watch:
+            return await self._watch(request, target, asked, accepted)
+        page = listing.page(self.store, row, target.namespace, asked)
+        if accepted.shape == "Table":
+            return self._table(request, accepted, row, page.items, page.meta)
+        kind, version = f"{row.kind}List", row.api_version
+        if accepted.shape == "object":
+            items = [
+                {key: value for key, value in obj.items() if key not in ("kind", "apiVersion")} for obj in page.items
+            ]
+        else:
+            items = [partial(obj, accepted.version) for obj in page.items]
+            kind, version = "PartialObjectMetadataList", f"meta.k8s.io/{accepted.version}"
+        body = {"kind": kind, "apiVersion": version, "metadata": page.meta, "items": items}
+        return written(body, accepted)
+
+    async def _watch(
+        self, request: web.Request, target: Target, asked: options.ListOptions, accepted: Accepted
+    ) -> web.StreamResponse:
+        row = target.row
+        matches = listing.matcher(row, asked, target.name)
+        include = included(request.query.get("includeObject", ""))
+        response = web.StreamResponse(headers={"Content-Type": "application/json", **NOT_CACHED})
+        await response.prepare(request)
+        first = True
+        with contextlib.suppress(ConnectionError):
+            try:
+                async with contextlib.aclosing(self.hub.events(row, target.namespace, asked, matches)) as events:
+                    async for event in events:
+                        await response.write(self._event(row, event, accepted, include, first=first))
+                        first = False
+            except RefusedError as refusal:
+                await response.write(line("ERROR", refusal.body))
+            await response.write_eof()
+        return response
+
+    def _event(self, row: Resource, event: Event, accepted: Accepted, include: str, *, first: bool) -> bytes:
+        if accepted.shape == "object":
+            return self.hub.encoded(row, event)
+        obj = event.object if event.change is None else shown(row, event.object)
+        if accepted.shape != "Table":
+            return line(event.type, partial(obj, accepted.version))
+        meta = {"resourceVersion": obj["metadata"]["resourceVersion"]}
+        if event.type == "BOOKMARK":
+            return line("BOOKMARK", _bookmark_table(obj, meta, accepted.version))
+        found = table(row.kind, [obj], meta, include, self._clock(), version=accepted.version, first=first)
+        return line(event.type, found)
+
+    async def _delete(self, request: web.Request, target: Target) -> web.Response:
+        body = await body_of(request)
+        content = request.headers.get("Content-Type", "")
+        given = bodies.parse(body, content, "DeleteOptions")[0] if body else {}
+        for key in ("propagationPolicy", "gracePeriodSeconds"):
+            if text := request.query.get(key):
+                given[key] = int(text) if text.lstrip("-").isascii() and text.lstrip("-").isdecimal() else text
+        if dry := request.query.getall("dryRun", []):
+            given["dryRun"] = dry
+        row = target.row
+        if target.name:
+            if target.subresource:
+                raise status.method_not_allowed()
+            return self._answer(request, row, self._objects.delete(row, target.namespace, target.name, given))
+        if row.namespaced and not target.namespace:
+            raise status.method_not_allowed()
+        asked = options.list_options(request.query, watch=False)
+        page = listing.page(self.store, row, target.namespace, asked)
+        for obj in page.items:
+            self._objects.delete(row, target.namespace, obj["metadata"]["name"], given)
+        items = [{key: value for key, value in obj.items() if key not in ("kind", "apiVersion")} for obj in page.items]
+        meta = {"resourceVersion": str(self.store.revision)}
+        return json_answer({"kind": f"{row.kind}List", "apiVersion": row.api_version, "metadata": meta, "items": items})
+
+    async def _scale(self, request: web.Request, target: Target) -> web.Response:
+        row = target.row
+        before = scaling.scale_of(row, self.store.get(row.key, target.namespace, target.name))
+        if request.method == "GET":
+            return json_answer(before)
+        if request.method not in ("PUT", "PATCH"):
+            raise status.method_not_allowed()
+        body = await body_of(request)
+        if request.method == "PUT":
+            asked = _write_options(request, "UpdateOptions")
+            scale = bodies.read(body, request.headers.get("Content-Type", ""), scaling.ROW).object
+        else:
+            how = _patch_type(request)
+            asked = _write_options(request, "PatchOptions")
+            before["metadata"].pop("resourceVersion")
+            scale = patched(before, read_patch(body, how), how, scaling.ROW)[0].object
+        if scale["metadata"].get("name") != target.name:
+            raise status.bad_request(f"the name of the object does not match the name on the URL ({target.name})")
+        return json_answer(scaling.write(self.store, row, target.namespace, scale, dry_run=asked.dry_run))
+
+    def _answer(self, request: web.Request, row: Resource, answer: Answer) -> web.Response:
+        accepted = media.accepted(request.headers.get("Accept", ""))
+        response = self._send(request, accepted, row, answer.body, answer.code)
+        for text in dict.fromkeys(answer.warnings):
+            quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ").replace("\r", " ")
+            response.headers.add("Warning", f'299 - "{quoted}"')
+        return response
+
+    def _send(self, request: web.Request, accepted: Accepted, row: Resource, obj: Raw, code: int = 200) -> web.Response:
+        """Send one object in the shape that the client wants."""
+        if obj["kind"] == row.kind and accepted.shape == "Table":
+            meta = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+            return self._table(request, accepted, row, [obj], meta, code)
+        if obj["kind"] == row.kind and accepted.shape == "PartialObjectMetadata":
+            obj = partial(obj, accepted.version)
+        return written(obj, accepted, code)
+
+    def _table(
+        self, request: web.Request, accepted: Accepted, row: Resource, objects: list[Raw], meta: Raw, code: int = 200
+    ) -> web.Response:
+        include = included(request.query.get("includeObject", ""))
+        if include == "Object":
+            objects = [shown(row, obj) for obj in objects]
+        found = table(row.kind, objects, meta, include, self._clock(), version=accepted.version)
+        return written(found, accepted, code)
+
+
+def _bookmark_table(obj: Raw, meta: Raw, version: str) -> Raw:
+    cells = ["", "", "<unknown>"] if INITIAL_END in obj["metadata"].get("annotations", {}) else [""]
+    row = {"cells": cells, "object": partial(obj, version)}
+    return {
+        "kind": "Table",
+        "apiVersion": f"meta.k8s.io/{version}",
+        "metadata": meta,
+        "columnDefinitions": None,
+        "rows": [row],
+    }
+
+
+def _write_options(request: web.Request, kind: str) -> options.WriteOptions:
+    return options.write_options(request.query, request.query.getall("dryRun", []), kind)
+
+
+def _patch_type(request: web.Request) -> str:
+    name = media.media_type(request.headers.get("Content-Type", ""))[0]
+    if name.startswith("application/apply-patch"):
+        why = "podfence labs have no server-side apply; use kubectl apply without --server-side"
+        raise status.unsupported_type(f"415: Unsupported Media Type ({why})", with_details=True)
+    if name not in PATCHES:
+        raise status.unsupported_type("415: Unsupported Media Type", with_details=True)
+    return PATCHES[name]

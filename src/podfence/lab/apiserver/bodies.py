@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bodies of requests, read as objects of the kind that the path names."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from podfence.kube.yaml import parse as parse_yaml
+from podfence.lab.apiserver import media, protobuf, reading, status
+from podfence.lab.apiserver.fields import kind_type
+
+if TYPE_CHECKING:
+    from podfence.lab.store.resources import Resource
+
+LIMIT: Final = 3 * 1024 * 1024
+"""The largest body, in bytes."""
+
+_TYPES: Final = f"{media.JSON}, {media.YAML}, {media.PROTOBUF}"
+_VERSION: Final = re.compile(r"[^/]*(/[^/]*)?")
+
+
+class Read(NamedTuple):
+    """An object as it was sent, without what its kind does not have, and what strict validation says of it."""
+
+    object: dict[str, Any]
+    complaints: list[str]
+
+
+def read(body: bytes, content_type: str, row: Resource, kind: str = "") -> Read:
+    """Return the object in a body. Raises RefusedError."""
+    kind = kind or row.kind
+    value, doubled = parse(body, content_type, kind)
+    version = value.get("apiVersion") or row.api_version
+    named = value.get("kind") or kind
+    for text in (version, named):
+        if not isinstance(text, str):
+            raise unrecognized(kind, f"json: cannot unmarshal {_go(text)} into Go value of type string", body)
+    if not _VERSION.fullmatch(version):
+        raise unrecognized(kind, f"unexpected GroupVersion string: {version}", body)
+    if named != kind:
+        error = f'no kind "{named}" is registered for version "{version}" in scheme'
+        short = version.rpartition("/")[2]
+        message = f'{named} in version "{short}" cannot be handled as a {kind}: {error}'
+        raise status.bad_request(message)
+    if version != row.api_version:
+        raise status.bad_request(
+            f"the API version in the data ({version}) does not match the expected API version ({row.api_version})"
+        )
+    found = typed(value, row, kind)
+    found.object["apiVersion"], found.object["kind"] = row.api_version, kind
+    return found._replace(complaints=doubled + found.complaints)
+
+
+def typed(value: dict[str, Any], row: Resource, kind: str = "") -> Read:
+    """Return an object without what its kind does not have. Raises RefusedError for a wrong type."""
+    reader = reading.Reader()
+    of = kind_type(row.group, kind or row.kind)
+    try:
+        return Read(reader.read(value, of), reader.complaints)
+    except reading.WrongTypeError as error:
+        raise status.unread(kind or row.kind, row.version, str(error)) from None
+
+
+def parse(body: bytes, content_type: str, kind: str) -> tuple[dict[str, Any], list[str]]:
+    """Return the object in a body as it is written there, and which keys YAML has twice. Raises RefusedError."""
+    name = media.media_type(content_type)[0] or media.JSON
+    if name == media.PROTOBUF:
+        try:
+            return protobuf.decode(body), []
+        except (protobuf.BrokenError, UnicodeDecodeError, KeyError) as error:
+            raise unrecognized(kind, str(error), b"") from None
+    if name == media.YAML:
+        return _yaml(body, kind)
+    if name != media.JSON:
+        raise status.unsupported_type(
+            f"the body of the request was in an unknown format - accepted media types include: {_TYPES}"
+        )
+    try:
+        value = reading.parse(body)
+    except RecursionError:
+        raise unrecognized(kind, "json parse error: exceeded max depth", b"...") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise unrecognized(kind, f"json parse error: {go_error(error, body)}", body) from None
+    if value is None:
+        return {}, []
+    if not isinstance(value, dict):
+        wanted = (
+            'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+        )
+        raise unrecognized(
+            kind, f"json parse error: json: cannot unmarshal {_go(value)} into Go value of type {wanted}", body.hex()
+        )
+    return value, []
+
+
+def unrecognized(kind: str, why: str, body: bytes | str) -> status.RefusedError:
+    """Return the refusal of a body that is no object at all."""
+    text = body if isinstance(body, str) else body[:1024].decode("utf-8", "replace") or "<empty>"
+    message = f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; {why} ({text})"
+    return status.bad_request(message)
+
+
+def _yaml(body: bytes, kind: str) -> tuple[dict[str, Any], list[str]]:
+    documents, problems = parse_yaml(body, "body")
+    first = next(iter(documents), None)
+    if first is None and problems:
+        raise unrecognized(kind, f"yaml: {problems[0].message}", b"...")
+    value = first.value if first is not None else {}
+    if value is not None and not isinstance(value, dict):
+        raise unrecognized(kind, f"json: cannot unmarshal {_go(value)} into Go value of type struct", b"...")
+    doubled = [
+        f'yaml: unmarshal errors:\n  line {place.line}: key "{key}" already set in map'
+        for key, places in (first.duplicates() if first is not None else ())
+        for place in places[1:]
+    ]
+    return value or {}, doubled
+
+
+def go_error(error: Exception, body: bytes) -> str:
+    """Return what Go's JSON decoder says of a text that Python's refused."""
+    if isinstance(error, json.JSONDecodeError):
+        text = error.doc[error.pos :]
+        if not text.strip():
+            return "unexpected end of JSON input"
+        character = text.lstrip()[0]
+        shown = f"'{character}'" if character not in "'\\" else f"'\\{character}'"
+        if error.msg.startswith("Extra data"):
+            return f"invalid character {shown} after top-level value"
+        if error.msg.startswith("Expecting property name"):
+            return f"invalid character {shown} looking for beginning of object key string"
+        if error.msg.startswith("Expecting ':'"):
+            return f"invalid character {shown} after object key"
+        if error.msg.startswith("Expecting ','"):
+            inside = "object key:value pair" if body.count(b"{") > body.count(b"}") else "array element"
+            return f"invalid character {shown} after {inside}"
+        return f"invalid character {shown} looking for beginning of value"
+    return str(error)
+
+
+def _go(value: object) -> str:
+    match value:
+        case bool():
+            return "bool"
+        case str():
+            return "string"
+        case list():
+            return "array"
+        case dict():
+            return "object"
+    return "number"

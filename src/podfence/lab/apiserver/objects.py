@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What requests do to objects: create, update, patch and delete, with everything that is checked before."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+import msgspec
+
+from podfence.lab.apiserver import defaults, patches, reading, rules, status, strategic
+from podfence.lab.apiserver.bodies import Read, go_error
+from podfence.lab.apiserver.fields import kind_type
+from podfence.lab.apiserver.options import dry_run_complaint
+from podfence.lab.apiserver.status import RefusedError, bad_request
+from podfence.lab.store.errors import ConflictError
+from podfence.lab.store.metadata import generated_name
+from podfence.lab.store.resources import RESOURCES
+
+if TYPE_CHECKING:
+    from podfence.lab.apiserver.options import WriteOptions
+    from podfence.lab.store.resources import Resource
+    from podfence.lab.store.store import Propagation, Store
+
+Raw = dict[str, Any]
+Admit = Callable[[str, Raw, Raw | None], Raw]
+"""Completes an object before it is checked and stored, given its resource and its old form: addresses of Services."""
+
+PATCHES: Final = {
+    "application/json-patch+json": "json",
+    "application/merge-patch+json": "merge",
+    "application/strategic-merge-patch+json": "strategic",
+}
+_STALE: Final = "the object has been modified; please apply your changes to the latest version and try again"
+# Kubernetes answers with the deleted object for these, and with a Status for all others.
+_RETURNED: Final = frozenset({"Pod", "Service", "ServiceAccount"})
+_PROPAGATION: Final = ("Foreground", "Background", "Orphan")
+
+
+class Answer(NamedTuple):
+    """What a request gets: the HTTP status, the body, and warnings."""
+
+    code: int
+    body: Raw
+    warnings: tuple[str, ...] = ()
+
+
+class Objects:
+    """The objects of a store, as requests change them."""
+
+    def __init__(self, store: Store, admit: Admit | None = None) -> None:
+        """Work on a store; `admit` completes what is written."""
+        self.store = store
+        self._admit: Admit = admit or (lambda _resource, obj, _before: obj)
+
+    def create(self, row: Resource, namespace: str, read: Read, options: WriteOptions) -> Answer:
+        """Create an object. Raises RefusedError and StoreError."""
+        warnings = _complain(row, read, options)
+        obj, meta = read.object, read.object["metadata"]
+        _place(row, meta, namespace)
+        if meta.get("resourceVersion") and not options.dry_run:
+            # Kubernetes answers 500 here, but a wrong request is no fault of the server.
+            raise RefusedError(400, "resourceVersion should not be set on objects to be created")
+        if not meta.get("name") and meta.get("generateName"):
+            meta["name"] = generated_name(meta["generateName"], secrets.token_hex(8))
+        leaves = row.namespaced and self._is_leaving(namespace)
+        defaults.fresh(row.kind, defaults.fill(row.kind, obj))
+        key = row.stored_as or row.key
+        if not leaves:
+            obj = self._admit(key, obj, None)
+            warnings += _check(row, obj)
+        made = self.store.create(key, _stored(row, obj), dry_run=options.dry_run)
+        return Answer(201, shown(row, made), warnings)
+
+    def _is_leaving(self, namespace: str) -> bool:
+        return "deletionTimestamp" in self.store.get("namespaces", "", namespace)["metadata"]
+
+    def update(
+        self, row: Resource, namespace: str, name: str, read: Read, options: WriteOptions, *, of_status: bool = False
+    ) -> Answer:
+        """Replace an object, or its status. Raises RefusedError and StoreError."""
+        warnings = _complain(row, read, options)
+        with self.store.lock:
+            return self._replace(row, namespace, name, read.object, options, warnings, of_status=of_status)
+
+    def _replace(
+        self,
+        row: Resource,
+        namespace: str,
+        name: str,
+        obj: Raw,
+        options: WriteOptions,
+        warnings: tuple[str, ...],
+        *,
+        of_status: bool,
+    ) -> Answer:
+        meta = obj["metadata"]
+        if not meta.get("name"):
+            raise bad_request(f"the name of the object ({name} based on URL) was undeterminable: name must be provided")
+        if meta["name"] != name:
+            raise bad_request(f"the name of the object ({meta['name']}) does not match the name on the URL ({name})")
+        _place(row, meta, namespace)
+        key = row.stored_as or row.key
+        before = self.store.get(key, namespace, name)
+        given = meta.get("resourceVersion")
+        if given and not (given.isascii() and given.isdecimal()):
+            # Kubernetes answers 500 here too.
+            raise RefusedError(400, f'strconv.ParseUint: parsing "{given}": invalid syntax')
+        if given and given != before["metadata"]["resourceVersion"]:
+            raise ConflictError.of(row, name, _STALE)
+        if not of_status:
+            obj = defaults.keep(row.kind, defaults.fill(row.kind, obj), before)
+            # Who else writes to the store may leave out what is the same as a default.
+            old = defaults.fill(row.kind, reading.Reader().read(before, kind_type(row.group, row.kind)))
+            obj = self._admit(key, obj, before)
+            warnings += _check(row, obj, old)
+        stored = self.store.update(key, _stored(row, obj), status=of_status, dry_run=options.dry_run)
+        return Answer(200, shown(row, stored), warnings)
+
+    def patch(
+        self,
+        row: Resource,
+        namespace: str,
+        name: str,
+        body: bytes,
+        how: str,
+        options: WriteOptions,
+        *,
+        of_status: bool = False,
+    ) -> Answer:
+        """Change parts of an object, or of its status. Raises RefusedError and StoreError."""
+        if options.force:
+            message = "Forbidden: may not be specified for non-apply patch"
+            raise status.invalid_fields("meta.k8s.io", "PatchOptions", "", [("force", message)])
+        patch = read_patch(body, how)
+        with self.store.lock:
+            before = shown(row, self.store.get(row.stored_as or row.key, namespace, name))
+            read, text = patched(before, patch, how, row)
+            warnings = _complain_patch(read, text, options)
+            obj = read.object
+            return self._replace(row, namespace, name, obj, options, warnings, of_status=of_status)
+
+    def delete(self, row: Resource, namespace: str, name: str, body: Raw) -> Answer:
+        """Delete an object as DeleteOptions say. Raises RefusedError and StoreError."""
+        asked = delete_options(body)
+        last = self.store.delete(row.stored_as or row.key, namespace, name, **asked)
+        known = last["metadata"]
+        stays = known.get("finalizers") or known.get("deletionGracePeriodSeconds") or row.kind == "Namespace"
+        if row.kind in _RETURNED or stays:
+            return Answer(200, shown(row, last))
+        return Answer(200, status.deleted(row, last))
+
+
+def shown(row: Resource, obj: Raw) -> Raw:
+    """Return an object as it is sent, in the version of a resource."""
+    return {**obj, "kind": row.kind, "apiVersion": row.api_version}
+
+
+def _stored(row: Resource, obj: Raw) -> Raw:
+    return {**obj, "apiVersion": RESOURCES[row.stored_as].api_version} if row.stored_as else obj
+
+
+def _place(row: Resource, meta: Raw, namespace: str) -> None:
+    """Put an object into the namespace of the path. Raises RefusedError if it is in another."""
+    if row.namespaced and meta.get("namespace") not in (None, "", namespace):
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+    if row.namespaced:
+        meta["namespace"] = namespace
+    else:
+        meta.pop("namespace", None)
+
+
+def _complain(row: Resource, read: Read, options: WriteOptions) -> tuple[str, ...]:
+    """Return the warnings about unknown fields. Raises RefusedError if they are errors."""
+    if options.validation == "Strict" and read.complaints:
+        raise status.unread(row.kind, row.version, f"strict decoding error: {', '.join(read.complaints)}")
+    return tuple(read.complaints) if options.validation == "Warn" else ()
+
+
+def _complain_patch(read: Read, text: str, options: WriteOptions) -> tuple[str, ...]:
+    if options.validation == "Strict" and read.complaints:
+        raise _wrong_patch(text, f"strict decoding error: {', '.join(read.complaints)}")
+    return tuple(read.complaints) if options.validation == "Warn" else ()
+
+
+def _check(row: Resource, obj: Raw, before: Raw | None = None) -> tuple[str, ...]:
+    findings = rules.check(row, obj, before)
+    name = obj["metadata"].get("name", "")
+    if refusal := status.invalid(row.group, row.kind, name, findings):
+        raise refusal
+    return tuple(rules.warnings(findings))
+
+
+def read_patch(body: bytes, how: str) -> Any:  # noqa: ANN401 - any JSON value
+    """Return a patch as a value. Raises RefusedError."""
+    try:
+        value = reading.parse(body)
+    except RecursionError:
+        raise bad_request("error decoding patch: exceeded max depth") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        text = go_error(error, body)
+        raise bad_request(text if how == "strategic" else f"error decoding patch: {text}") from None
+    if how != "json" and not isinstance(value, dict):
+        found = reading.go_kind(value).replace("slice", "array").replace("int64", "number")
+        message = f"json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
+        raise bad_request(message if how == "strategic" else f"error decoding patch: {message}")
+    return value
+
+
+def patched(before: Raw, patch: Any, how: str, row: Resource, kind: str = "") -> tuple[Read, str]:  # noqa: ANN401
+    """Return an object with a patch applied, and how messages show the patch. Raises RefusedError."""
+    of = kind_type(row.group, kind or row.kind)
+    try:
+        if how == "strategic":
+            value: Any = strategic.applied(before, patch, of)
+            text = strategic.go_text(patch)
+        else:
+            value = patches.json_patched(before, patch) if how == "json" else patches.merged(before, patch)
+            text = msgspec.json.encode(value).decode()
+    except RecursionError:
+        raise bad_request("error decoding patch: exceeded max depth") from None
+    if not isinstance(value, dict):
+        raise _wrong_patch(text, "json: cannot unmarshal into an object")
+    named = (value.get("apiVersion"), value.get("kind"))
+    if named != (before["apiVersion"], before["kind"]):
+        raise bad_request(f"the kind of the object cannot be changed from {before['kind']} of {before['apiVersion']}")
+    reader = reading.Reader()
+    try:
+        return Read(reader.read(value, of), reader.complaints), text
+    except reading.WrongTypeError as error:
+        raise _wrong_patch(text, error.short if how == "strategic" else str(error)) from None
+    except RecursionError:
+        raise bad_request("error decoding patch: exceeded max depth") from None
+
+
+def _wrong_patch(text: str, why: str) -> RefusedError:
+    shown_text = msgspec.json.encode(text).decode()
+    return status.invalid_fields("", "", "", [("patch", f"Invalid value: {shown_text}: {why}")])
+
+
+def delete_options(body: Raw) -> dict[str, Any]:
+    """Return what a store is to be told of a delete. Raises RefusedError."""
+    reader = reading.Reader()
+    try:
+        given = reader.read(body, kind_type("meta", "DeleteOptions"))
+    except reading.WrongTypeError as error:
+        raise bad_request(str(error)) from None
+    wrong: list[tuple[str, str]] = []
+    propagation = given.get("propagationPolicy")
+    if propagation is not None and propagation not in _PROPAGATION:
+        known = '"Foreground", "Background", "Orphan", "nil"'
+        wrong.append(("propagationPolicy", f'Unsupported value: "{propagation}": supported values: {known}'))
+    if propagation is not None and given.get("orphanDependents") is not None:
+        both = "Invalid value: true: orphanDependents and deletionPropagation cannot be both set"
+        wrong.append(("propagationPolicy", both))
+    dry = given.get("dryRun") or []
+    if complaint := dry_run_complaint(dry):
+        wrong.append(("dryRun", complaint))
+    if wrong:
+        raise status.invalid_fields("meta.k8s.io", "DeleteOptions", "", wrong)
+    grace = given.get("gracePeriodSeconds")
+    conditions = given.get("preconditions") or {}
+    orphan = given.get("orphanDependents")
+    return {
+        "uid": conditions.get("uid") or "",
+        "revision": conditions.get("resourceVersion") or "",
+        "grace": None if grace is None else max(0, grace),
+        "propagation": cast("Propagation", propagation or ("Orphan" if orphan else "Background")),
+        "dry_run": bool(dry),
+    }

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether an object may be created, or changed into another: Kubernetes' validation (semantics 9)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from podfence.kube.findings import Code, Finding, Severity
+from podfence.kube.registry import KINDS, Reading
+from podfence.kube.validation.findings import Findings
+from podfence.kube.validation.meta import check_meta
+from podfence.kube.validation.names import dns_subdomain, label_value
+from podfence.kube.wire import Meta
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from podfence.lab.store.resources import Resource
+
+Raw = dict[str, Any]
+
+_IMMUTABLE: Final = "field is immutable"
+_POD_UPDATE: Final = (
+    "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
+    "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
+    "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
+)
+_FIXED: Final = {
+    "Deployment": (("spec", "selector"),),
+    "ReplicaSet": (("spec", "selector"),),
+    "DaemonSet": (("spec", "selector"),),
+    "Job": (("spec", "selector"), ("spec", "completions"), ("spec", "completionMode"), ("spec", "template")),
+    "Secret": (("type",),),
+    "RoleBinding": (("roleRef",),),
+    "ClusterRoleBinding": (("roleRef",),),
+}
+_STATEFUL: Final = (
+    "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
+    "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
+)
+_STATEFUL_FREE: Final = (
+    *("replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit", "minReadySeconds"),
+    "persistentVolumeClaimRetentionPolicy",
+)
+
+
+def check(row: Resource, obj: Raw, before: Raw | None = None) -> Findings:
+    """Return what is wrong with an object, or with changing `before` into it, in the server's order."""
+    findings = Findings()
+    known = KINDS.get(row.kind)
+    reading = Reading(row.kind, row.api_version, lax=False, legacy=False)
+    if known is None:
+        meta = msgspec.convert(obj["metadata"], Meta)
+        check_meta(meta, dns_subdomain, findings, namespaced=row.namespaced)
+    else:
+        written: Any = msgspec.convert(obj, known.written)
+        check_meta(written.metadata, known.name_rule, findings, namespaced=row.namespaced)
+        if row.kind == "Namespace":
+            _check_name_label(obj["metadata"], findings)
+        known.check(written, reading, findings)
+    if before is not None:
+        if known is not None and row.kind == "NetworkPolicy":
+            lax = Findings()
+            known.check(written, reading._replace(lax=True), lax)
+            findings = _forgiven(findings, lax, before)
+        findings += _changes(row, obj, before)
+    return findings
+
+
+def warnings(findings: Findings) -> list[str]:
+    """Return the warnings among findings, as the header has them."""
+    return [
+        f"{found.field}: {found.message}" if found.field else found.message
+        for found in findings
+        if found.severity is Severity.WARNING
+    ]
+
+
+def _check_name_label(meta: Raw, findings: Findings) -> None:
+    for message in label_value(meta.get("name", "")):
+        findings.invalid(("metadata", "labels"), meta["name"], message)
+
+
+def _forgiven(findings: Findings, lax: Findings, before: Raw) -> Findings:
+    """Return findings in which CIDRs that the policy has had before are judged as `lax` does (semantics 9.4)."""
+    old = set(_cidrs(before))
+    kept = Findings()
+    for found in findings:
+        is_cidr = found.path[-1:] == ("cidr",) or found.path[-2:-1] == ("except",)
+        if is_cidr and found.message.removeprefix("Invalid value: ").partition(": ")[0] in old:
+            kept += [other for other in lax if other.path == found.path and other not in kept]
+        else:
+            kept.append(found)
+    return kept
+
+
+def _cidrs(policy: Raw) -> Iterator[str]:
+    for rules, peers in (("ingress", "from"), ("egress", "to")):
+        for rule in policy["spec"].get(rules, ()):
+            for peer in rule.get(peers, ()):
+                block = peer.get("ipBlock") or {}
+                for text in (block.get("cidr", ""), *block.get("except", ())):
+                    yield f'"{text}"'
+
+
+def _changes(row: Resource, obj: Raw, before: Raw) -> Findings:
+    findings = Findings()
+    match row.kind:
+        case "Pod":
+            _pod_changes(obj["spec"], before["spec"], findings)
+        case "Service":
+            _service_changes(obj["spec"], before["spec"], findings)
+        case "StatefulSet":
+            new, old = (
+                {k: v for k, v in spec.items() if k not in _STATEFUL_FREE} for spec in (obj["spec"], before["spec"])
+            )
+            if new != old:
+                findings.forbidden(("spec",), _STATEFUL)
+        case "ConfigMap" | "Secret" if before.get("immutable"):
+            if any(obj.get(key) != before.get(key) for key in ("data", "binaryData", "immutable")):
+                findings.forbidden(("data",), "field is immutable when `immutable` is set")
+    for path in _FIXED.get(row.kind, ()):
+        new, old = _at(obj, path), _at(before, path)
+        if old is not None and new != old:
+            findings.invalid(path, new, _IMMUTABLE)
+    return findings
+
+
+def _at(obj: Raw, path: tuple[str, ...]) -> Any:  # noqa: ANN401 - any JSON value
+    value: Any = obj
+    for step in path:
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+def _pod_changes(new: Raw, old: Raw, findings: Findings) -> None:
+    for key in ("containers", "initContainers"):
+        if len(new.get(key) or ()) != len(old.get(key) or ()):
+            findings.forbidden(("spec", key), "pod updates may not add or remove containers")
+            return
+    if _fixed(new) != _fixed(old):
+        message = f"Forbidden: {_POD_UPDATE}"
+        findings.append(Finding(code=Code.FORBIDDEN, path=("spec",), message=message))
+    elif not _only_added(new.get("tolerations", []), old.get("tolerations", [])):
+        findings.forbidden(
+            ("spec", "tolerations"), "existing toleration can not be modified except its tolerationSeconds"
+        )
+
+
+def _fixed(spec: Raw) -> Raw:
+    free = ("containers", "initContainers", "activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds")
+    # The scheduler and the binding of a pod set its node once, and nobody changes it.
+    kept = {key: value for key, value in spec.items() if key not in free}
+    for key in ("containers", "initContainers"):
+        kept[key] = [
+            {name: value for name, value in container.items() if name != "image"} for container in spec.get(key) or ()
+        ]
+    return kept
+
+
+def _only_added(new: list[Raw], old: list[Raw]) -> bool:
+    def without_seconds(term: Raw) -> Raw:
+        return {key: value for key, value in term.items() if key != "tolerationSeconds"}
+
+    present = [without_seconds(term) for term in new]
+    return all(without_seconds(term) in present for term in old)
+
+
+def _service_changes(new: Raw, old: Raw, findings: Findings) -> None:
+    kinds = (new.get("type"), old.get("type"))
+    addresses = old.get("clusterIPs") or []
+    if "ExternalName" not in kinds and addresses and new.get("clusterIPs") != addresses:
+        findings.invalid(("spec", "clusterIPs", 0), new.get("clusterIPs") or [], "may not change once set")

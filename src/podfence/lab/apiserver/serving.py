@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The server as a thread with an event loop of its own, on a socket that somebody else opened."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from typing import TYPE_CHECKING, Final, cast
+
+from aiohttp import web
+
+from podfence.lab.apiserver.application import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from podfence.lab.apiserver.application import Stream
+    from podfence.lab.apiserver.certificates import Certificates
+    from podfence.lab.apiserver.objects import Admit
+    from podfence.lab.store.store import Store
+
+_GRACE: Final = 1.0
+_ROUNDS: Final = 6
+_BACKLOG: Final = 512
+
+
+class Serving:
+    """A server that runs. `stop` ends it and waits until it has ended."""
+
+    def __init__(self) -> None:
+        """Not run yet."""
+        self._loop = asyncio.new_event_loop()
+        self._stopping = asyncio.Event()
+        self.server: Server | None = None
+        self.ready = threading.Event()
+        self.failure: BaseException | None = None
+        self.thread: threading.Thread | None = None
+
+    def stop(self) -> None:
+        """End all watches and the server; the socket is closed then."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+        if self.thread is not None:
+            self.thread.join()
+
+    def run(self, begin: Callable[[], Server], certificates: Certificates, listener: socket.socket) -> None:
+        """Serve until stopped; this is what the thread does."""
+        try:
+            self._loop.run_until_complete(self._serve(begin, certificates, listener))
+        except BaseException as error:  # noqa: BLE001 - `serve` raises it in the thread that asked
+            self.failure = error
+        finally:
+            self.ready.set()
+            self._loop.close()
+
+    async def _serve(self, begin: Callable[[], Server], certificates: Certificates, listener: socket.socket) -> None:
+        self.server = server = begin()
+        # A watch whose client has gone ends at once.
+        runner = web.AppRunner(
+            server.application(), access_log=None, shutdown_timeout=_GRACE, handler_cancellation=True
+        )
+        await runner.setup()
+        accept = cast("web.Server", runner.server)
+        try:
+            context = certificates.context()
+            listening = await self._loop.create_server(
+                accept, sock=listener, ssl=context, ssl_shutdown_timeout=_GRACE, backlog=_BACKLOG
+            )
+            self.ready.set()
+            await self._stopping.wait()
+            listening.close()
+        finally:
+            server.hub.close()
+            await runner.cleanup()
+            await _end(list(server.sockets.values()))
+
+
+async def _end(sockets: list[socket.socket]) -> None:
+    """Close connections without waiting for their clients, and wait until all tasks of the loop have ended."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    for connection in sockets:
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+    # A connection that has ended is closed in the next rounds of the loop.
+    for _ in range(_ROUNDS):
+        await asyncio.sleep(0)
+
+
+def serve(
+    store: Store,
+    listener: socket.socket,
+    *,
+    token: str,
+    certificates: Certificates,
+    admit: Admit | None = None,
+    stream: Stream | None = None,
+    complain: Callable[[str], None] | None = None,
+    legacy: bool = False,
+) -> Serving:
+    """Serve a store on a listening socket, in a thread of its own, and return when requests are answered.
+
+    Requests need the `token`. `admit` completes objects before they are stored, `stream` answers exec, attach and
+    log, and `complain` is told of faults of the server. With `legacy`, clients prefer extensions/v1beta1 for policies,
+    as those of the oldest clusters did. Raises what keeps the server from starting.
+    """
+    port = listener.getsockname()[1]
+
+    def begin() -> Server:
+        return Server(store, token=token, port=port, admit=admit, stream=stream, complain=complain, legacy=legacy)
+
+    serving = Serving()
+    serving.thread = threading.Thread(
+        target=serving.run, args=(begin, certificates, listener), name="apiserver", daemon=True
+    )
+    serving.thread.start()
+    serving.ready.wait()
+    if serving.failure is not None:
+        raise serving.failure
+    return serving

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The remote command protocol over WebSocket: what frames mean, as kubectl and an API server speak it.
+
+Each frame begins with the number of its channel. Version 5 differs from 4 in one thing: the client can end its input.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, NamedTuple
+
+STDIN: Final = 0
+STDOUT: Final = 1
+STDERR: Final = 2
+STATUS: Final = 3
+RESIZE: Final = 4
+CLOSE: Final = 255
+
+PROTOCOLS: Final = ("v5.channel.k8s.io", "v4.channel.k8s.io")
+"""The versions that are spoken, the better one first."""
+
+OUTPUTS: Final = {"stdout": STDOUT, "stderr": STDERR}
+"""The channel of each stream of output."""
+
+
+class Size(NamedTuple):
+    """The size of a terminal in characters."""
+
+    columns: int
+    rows: int
+
+
+def frame(channel: int, data: bytes = b"") -> bytes:
+    """Return a frame for a channel."""
+    return bytes((channel,)) + data
+
+
+def size(data: bytes) -> Size | None:
+    """Return the size that a client's terminal has now, None for what is none."""
+    try:
+        found = json.loads(data)
+        columns, rows = int(found["Width"]), int(found["Height"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    return Size(columns, rows) if 0 < columns < 0x10000 and 0 < rows < 0x10000 else None
+
+
+def ended(code: int) -> bytes:
+    """Return the last frame of a command: the Status with its exit code."""
+    status: dict[str, Any] = {"metadata": {}, "status": "Success"}
+    if code:
+        status |= {
+            "status": "Failure",
+            "message": f"command terminated with non-zero exit code: command terminated with exit code {code}",
+            "reason": "NonZeroExitCode",
+            "details": {"causes": [{"reason": "ExitCode", "message": str(code)}]},
+        }
+    return _status(status)
+
+
+def failed(message: str) -> bytes:
+    """Return the last frame of a command that could not be started."""
+    text = f"Internal error occurred: {message}"
+    return _status(
+        {
+            "metadata": {},
+            "status": "Failure",
+            "message": text,
+            "reason": "InternalError",
+            "details": {"causes": [{"message": message}]},
+            "code": 500,
+        }
+    )
+
+
+def _status(status: dict[str, Any]) -> bytes:
+    return frame(STATUS, json.dumps(status, separators=(",", ":")).encode())

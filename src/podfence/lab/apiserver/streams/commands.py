@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``exec`` and ``attach``: a command in a pod, or its main process, over a WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from podfence.lab.apiserver.options import is_true
+from podfence.lab.apiserver.status import bad_request
+from podfence.lab.apiserver.streams import channels
+from podfence.lab.apiserver.streams.carrying import carry
+from podfence.lab.apiserver.streams.places import place
+from podfence.lab.errors import LabError
+
+if TYPE_CHECKING:
+    from podfence.lab.apiserver.streams.pods import Pods
+    from podfence.lab.processes.session import Session
+    from podfence.lab.store.store import Store
+
+_OVER: Final = ("Succeeded", "Failed")
+_NO_WEBSOCKET: Final = (
+    "a lab serves this stream over WebSocket only (v5.channel.k8s.io or v4.channel.k8s.io); use kubectl 1.30 or newer"
+)
+
+
+class Commands:
+    """The handlers; `store` has the pods' objects, `pods` what runs."""
+
+    def __init__(self, store: Store, pods: Pods) -> None:
+        """Serve the pods of a store."""
+        self._store = store
+        self._pods = pods
+
+    async def execute(self, request: web.Request, namespace: str, name: str) -> web.StreamResponse:
+        """Run a command in a container; the last frame has its exit code."""
+        where = place(self._store, request, namespace, name)
+        command = request.query.getall("command", [])
+        if not command:
+            raise bad_request("you must specify at least one command for the container")
+        phase = self._store.get("pods", where.namespace, where.pod).get("status", {}).get("phase", "")
+        if phase in _OVER:
+            raise bad_request(f"cannot exec into a container in a completed pod; current phase is {phase}")
+        wanted, stdin, tty = _streams(request)
+        socket = await _upgraded(request)
+        try:
+            session = await asyncio.to_thread(self._pods.execute, where, command, stdin=stdin, tty=tty)
+        except LabError as error:
+            await _finished(socket, channels.failed(str(error)))
+            return socket
+        code = await _carried(socket, session, wanted)
+        if code is not None:
+            await _finished(socket, channels.ended(code))
+        return socket
+
+    async def attach(self, request: web.Request, namespace: str, name: str) -> web.StreamResponse:
+        """Join the main process of a container; its exit code is not told, as in Kubernetes."""
+        where = place(self._store, request, namespace, name)
+        wanted, stdin, _ = _streams(request)
+        _require_websocket(request)
+        try:
+            session = await asyncio.to_thread(self._pods.attach, where, stdin=stdin)
+        except LabError:
+            text = f"container {where.container} not found in pod {where.pod}_{where.namespace}"
+            return web.Response(status=500, text=text)
+        try:
+            socket = await _upgraded(request)
+        except BaseException:
+            session.close()
+            raise
+        if await _carried(socket, session, wanted) is not None:
+            await _finished(socket, channels.ended(0))
+        return socket
+
+
+def _streams(request: web.Request) -> tuple[frozenset[str], bool, bool]:
+    """Return the streams of output that are wanted, whether there is input, and whether there is a terminal."""
+    wanted = frozenset(name for name in channels.OUTPUTS if is_true(request.query, name))
+    stdin = is_true(request.query, "stdin")
+    if not wanted and not stdin:
+        raise bad_request("you must specify at least 1 of stdin, stdout, stderr")
+    return wanted, stdin, is_true(request.query, "tty")
+
+
+def _require_websocket(request: web.Request) -> web.WebSocketResponse:
+    socket = web.WebSocketResponse(protocols=channels.PROTOCOLS)
+    found = socket.can_prepare(request)
+    if not found.ok or found.protocol is None:
+        raise bad_request(_NO_WEBSOCKET)
+    return socket
+
+
+async def _upgraded(request: web.Request) -> web.WebSocketResponse:
+    """Return the WebSocket of a request; raise RefusedError if the client does not speak a version of ours."""
+    socket = _require_websocket(request)
+    await socket.prepare(request)
+    # An API server says with an empty frame that it is ready.
+    await socket.send_bytes(channels.frame(channels.STDOUT))
+    return socket
+
+
+async def _carried(socket: web.WebSocketResponse, session: Session, wanted: frozenset[str]) -> int | None:
+    with session:
+        try:
+            return await carry(socket, session, wanted)
+        except LabError:
+            return None
+
+
+async def _finished(socket: web.WebSocketResponse, status: bytes) -> None:
+    # A client that has left needs no status.
+    with suppress(ConnectionError):
+        await socket.send_bytes(status)
+        await socket.close()

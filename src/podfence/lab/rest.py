@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests to the API server of a lab, for the commands that do what kubectl does where there is none."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+from podfence.lab.errors import LabError
+from podfence.lab.store.resources import RESOURCES, Resource
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from podfence.lab.access import Access
+
+JSON: Final = "application/json"
+TABLE: Final = "application/json;as=Table;v=v1;g=meta.k8s.io"
+MERGE: Final = "application/merge-patch+json"
+_SECONDS: Final = 30
+
+
+class RefusedError(LabError):
+    """The server refuses a request; the text is what kubectl prints then."""
+
+
+class Rest:
+    """The API server of one lab."""
+
+    def __init__(self, access: Access) -> None:
+        """Connect to nothing yet."""
+        self._access = access
+        self._tls = ssl.create_default_context(cadata=access.authority)
+
+    def send(
+        self, method: str, path: str, body: object = None, *, accept: str = JSON, content: str = JSON
+    ) -> dict[str, Any]:
+        """Return the answer to a request. Raises RefusedError, and LabError if there is no answer."""
+        server = urlsplit(self._access.server)
+        connection = http.client.HTTPSConnection(str(server.hostname), server.port, timeout=_SECONDS, context=self._tls)
+        headers = {"Authorization": f"Bearer {self._access.token}", "Accept": accept, "Content-Type": content}
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            found: dict[str, Any] = json.loads(answer.read())
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise LabError(f"the API server of the lab does not answer: {error}") from error
+        finally:
+            connection.close()
+        if answer.status >= http.client.BAD_REQUEST:
+            reason = found.get("reason")
+            before = f"Error from server ({reason})" if reason else "Error from server"
+            raise RefusedError(f"{before}: {found.get('message')}")
+        return found
+
+
+def resource(word: str) -> Resource:
+    """Return the resource that a word means: its plural, singular or short name, with its group or without.
+
+    Raises LabError if the lab serves none.
+    """
+    for row in RESOURCES.values():
+        names = {row.plural, row.singular, *row.short}
+        if not row.stored_as and word.lower() in names | {f"{name}.{row.group}" for name in names if row.group}:
+            return row
+    raise LabError(f'error: the server doesn\'t have a resource type "{word}"')
+
+
+def path(row: Resource, namespace: str, name: str = "", query: Mapping[str, str] | None = None) -> str:
+    """Return the path of the objects of a namespace ("" for all), or of one object."""
+    found = f"/apis/{row.api_version}" if row.group else f"/api/{row.version}"
+    if row.namespaced and namespace:
+        found += f"/namespaces/{quote(namespace)}"
+    found += f"/{row.plural}"
+    if name:
+        found += f"/{quote(name, safe='')}"
+    return f"{found}?{urlencode(query)}" if query else found
+
+
+def printed(row: Resource, name: str) -> str:
+    """Return how kubectl names an object in its messages: ``deployment.apps/web``."""
+    return f"{row.singular}{f'.{row.group}' if row.group else ''}/{name}"

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A lab as kubectl sees it: by a kubeconfig that comes and goes with the lab, for its user only."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import stat
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from podfence.lab import access
+from tests.lab.kubectl import KUBECTL, needs_kubectl
+from tests.lab.labs import EXAMPLES, PROGRAM, Run, fresh_name, needs_lab, processes, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [needs_lab, needs_kubectl]
+
+SHOP = str(EXAMPLES / "three-tier" / "app.yaml")
+POLICIES = str(EXAMPLES / "three-tier" / "policies")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Have kubectl on PATH, and a runtime folder and a home of these tests."""
+    before = dict(os.environ)
+    home = tmp_path_factory.mktemp("home")
+    (home / "runtime").mkdir()
+    os.environ |= {"XDG_RUNTIME_DIR": str(home / "runtime"), "HOME": str(home)}
+    os.environ["PATH"] = f"{before.get('PATH', os.defpath)}:{Path(str(KUBECTL)).parent}"
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="module")
+def shop(environ: None) -> Iterator[Run]:
+    """A lab with the shop."""
+    with running("-f", SHOP) as run:
+        yield run
+
+
+def kubectl(run: Run, *words: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+    return run("kubectl", *words, stdin=stdin, check=check)
+
+
+class TestObjects:
+    def test_what_is_applied_in_one_way_is_seen_in_the_other(self, shop: Run) -> None:
+        pods = json.loads(kubectl(shop, "get", "pods", "--namespace=shop", "--output=json").stdout)["items"]
+        assert {pod["status"]["phase"] for pod in pods} == {"Running"}
+        assert {pod["metadata"]["name"] for pod in pods} == {
+            pod["name"] for pod in shop.status()["pods"] if pod["namespace"] == "shop"
+        }
+        assert "networkpolicy.networking.k8s.io/db created" in kubectl(shop, "apply", "--filename", POLICIES).stdout
+        assert [item["name"] for item in shop.status()["policies"]] == ["api", "db", "web"]
+        assert shop("verify").returncode == 0
+        kubectl(shop, "delete", "--filename", POLICIES)
+        assert shop.status()["policies"] == []
+
+    def test_a_pod_is_started_reached_and_deleted(self, shop: Run) -> None:
+        assert kubectl(shop, "run", "client", "--image=busybox", "--", "sleep", "1000").stdout == "pod/client created\n"
+        kubectl(shop, "wait", "--for=condition=Ready", "--timeout=30s", "pod/client")
+        done = kubectl(shop, "exec", "client", "--", "wget", "-qO-", "--timeout=2", "http://api.shop:5000")
+        assert done.stdout.startswith("pod api-")
+        kubectl(shop, "delete", "pod", "client")
+        assert "client" not in {pod["name"] for pod in shop.status()["pods"]}
+
+    def test_a_pod_of_one_command_prints_what_it_does_and_goes(self, shop: Run) -> None:
+        words = ("run", "once", "--rm", "-i", "--quiet", "--restart=Never", "--image=busybox", "--", "cat")
+        assert kubectl(shop, *words, stdin="typed\n").stdout == "typed\n"
+        assert "once" not in {pod["name"] for pod in shop.status()["pods"]}
+
+    def test_the_exit_code_is_that_of_kubectl_and_all_words_are_its_own(self, shop: Run) -> None:
+        failed = kubectl(shop, "get", "pod", "nothing", check=False)
+        assert (failed.returncode, failed.stderr) == (1, 'Error from server (NotFound): pods "nothing" not found\n')
+        assert "kubectl get" in kubectl(shop, "get", "--help").stdout
+        assert "kubectl controls the Kubernetes cluster manager" in kubectl(shop, "--help").stdout
+        assert kubectl(shop, "-n", "shop", "get", "pods", "-o", "name").stdout.count("pod/") == 6
+
+
+class TestAccess:
+    def test_the_kubeconfig_is_for_its_user_only(self, shop: Run) -> None:
+        place = Path(shop("kubeconfig").stdout.strip())
+        assert stat.S_IMODE(place.stat().st_mode) == 0o600
+        assert not (Path(os.environ["HOME"]) / ".kube").exists()
+
+    def test_the_token_is_on_no_command_line_and_in_no_environment(self, shop: Run) -> None:
+        token = yaml.safe_load(access.path(shop.name).read_text())["users"][0]["user"]["token"].encode()
+        found = processes(shop.name)
+        assert len(found) > 5
+        for pid in found:
+            for name in ("cmdline", "environ"):
+                assert token not in Path(f"/proc/{pid}/{name}").read_bytes()
+
+    def test_pods_and_nodes_do_not_reach_the_server(self, shop: Run) -> None:
+        server = yaml.safe_load(access.path(shop.name).read_text())["clusters"][0]["cluster"]["server"]
+        port = server.rpartition(":")[2]
+        for place in ("shop/deploy/web", "node:node-1", "outside"):
+            assert shop("exec", place, "--", "nc", "-z", "-w", "1", "127.0.0.1", port, check=False).returncode != 0
+
+    def test_a_kubeconfig_that_was_removed_is_written_again_and_a_changed_one_stays(self, shop: Run) -> None:
+        place = access.path(shop.name)
+        place.unlink()
+        assert kubectl(shop, "get", "nodes", "-o", "name").stdout == "node/node-1\nnode/node-2\n"
+        kubectl(shop, "config", "set-context", "--current", "--namespace=shop")
+        assert kubectl(shop, "get", "pods", "-o", "name").stdout.count("pod/") == 6
+        kubectl(shop, "config", "set-context", "--current", "--namespace=default")
+
+    def test_podfence_reads_the_lab_by_its_kubeconfig_too(self, shop: Run) -> None:
+        command = (PROGRAM, "check", "shop/deploy/web", "shop/deploy/api", "5000", "--kubeconfig", access.path(shop.name))  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout.startswith("allowed")) == (0, True), done.stderr
+
+
+class TestEnds:
+    def test_the_kubeconfig_goes_with_the_lab(self) -> None:
+        with running() as run:
+            place = access.path(run.name)
+            kubectl(run, "get", "nodes")
+            assert place.exists()
+            run("down")
+            assert list(place.parent.glob(f"{run.name}*")) == []
+
+    @pytest.mark.parametrize("which", [0, 1, 2])
+    def test_after_a_crash_it_goes_when_somebody_looks_for_labs(self, which: int) -> None:
+        with running() as run:
+            place = access.path(run.name)
+            os.kill(processes(run.name)[which], signal.SIGKILL)
+            for _ in range(200):
+                if run.name not in run("list").stdout:
+                    break
+            assert not place.exists()
+
+    def test_a_lab_that_does_not_run_is_said_not_to(self) -> None:
+        run = Run(fresh_name())
+        for command in ("kubeconfig", "kubectl"):
+            done = run(command, check=False)
+            assert (done.returncode, f"no lab named {run.name} is running" in done.stderr) == (2, True)
+
+    def test_without_kubectl_it_is_said_where_there_is_one(self, shop: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", "/nowhere")
+        done = kubectl(shop, "get", "pods", check=False)
+        assert (done.returncode, "there is no kubectl on PATH; install version 1.30 or newer" in done.stderr) == (
+            2,
+            True,
+        )
+
+
+def test_the_oldest_policies_mean_what_they_did_where_the_lab_is_as_old() -> None:
+    with running("--set", "legacy=v1beta1", "-f", str(EXAMPLES / "before-1-7" / "app.yaml")) as run:
+
+        def spider(code: int) -> str:
+            """Return what a try prints once it ends with a code: an agent needs a moment for a change."""
+            for _ in range(20):
+                done = kubectl(
+                    run, "exec", "client", "--", "wget", "--spider", "--timeout=1", "http://nginx", check=False
+                )
+                if done.returncode == code:
+                    break
+            return done.stderr
+
+        assert "remote file exists" in spider(0)
+        isolation = 'net.beta.kubernetes.io/network-policy={"ingress": {"isolation": "DefaultDeny"}}'
+        assert kubectl(run, "annotate", "ns", "default", isolation).stdout == "namespace/default annotated\n"
+        assert "download timed out" in spider(1)
+        created = kubectl(run, "create", "-f", str(EXAMPLES / "before-1-7" / "access-nginx.yaml"))
+        assert created.stdout == "networkpolicy.extensions/access-nginx created\n"
+        assert kubectl(run, "get", "netpol", "-o", "name").stdout == "networkpolicy.extensions/access-nginx\n"
+        assert "download timed out" in spider(1)
+        kubectl(run, "label", "pod", "client", "access=true")
+        assert "remote file exists" in spider(0)
+
+
+def test_a_shell_finds_the_lab_and_its_end_is_the_end_of_the_command() -> None:
+    name = fresh_name()
+    master, slave = pty.openpty()
+    environ = os.environ | {"SHELL": "/bin/bash", "PS1": "", "TERM": "dumb"}
+    command = ("setsid", "--ctty", PROGRAM, "lab", "up", "--quiet", "--shell", "--name", name)
+    try:
+        with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environ) as shell:
+            os.close(slave)
+            os.write(master, b"k get nodes -o name; complete -p k; exit 3\n")
+            screen = ""
+            while "__start_kubectl" not in screen:
+                assert select.select([master], [], [], 60)[0], screen
+                screen += os.read(master, 65536).decode()
+            assert shell.wait(30) == 3
+        assert "node/node-1\r\nnode/node-2\r\n" in screen
+        assert Run(name).is_running()
+    finally:
+        os.close(master)
+        Run(name)("down", check=False)
+
+
+def test_a_lab_runs_also_where_no_kubeconfig_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (tmp_path / "podfence").mkdir(mode=0o755)
+    with running() as run:
+        assert run("status").returncode == 0
+        refused = run("kubeconfig", check=False)
+        assert (refused.returncode, "is not a folder that only you can read" in refused.stderr) == (2, True)
+
+
+def test_a_lab_without_what_its_server_needs_says_so_and_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "aiohttp.py").write_text("raise ModuleNotFoundError('no', name='aiohttp')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    name = fresh_name()
+    run = Run(name)
+    try:
+        said = "kubectl cannot be used with this lab: it needs aiohttp: pip install 'podfence[live]'"
+        up = run("up")
+        assert f"note: {said}" in up.stderr
+        assert "lab kubectl" not in up.stderr
+        refused = run("kubeconfig", check=False)
+        assert (refused.returncode, said in refused.stderr) == (2, True)
+        assert run("status").returncode == 0
+    finally:
+        run("down", check=False)

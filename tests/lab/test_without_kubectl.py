@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The words of kubectl where there is no kubectl: the same requests, and the same messages."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from tests.lab.kubectl import KUBECTL, needs_kubectl
+from tests.lab.labs import Run, needs_lab, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = needs_lab
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Run]:
+    """A lab with a server in `default`."""
+    with running() as run:
+        done = run("run", "web", "--image=nginx", "--labels=app=web,tier=front", "--expose", "--port=80")
+        assert done.stdout == "service/web created\npod/web created\n"
+        yield run
+
+
+def test_a_pod_that_was_run_answers_by_the_name_of_its_service(lab: Run) -> None:
+    assert lab("run", "client", "--image=busybox", "--restart=Never", "--", "sleep", "1000").stdout == "pod/client created\n"  # fmt: skip
+    started = lab("exec", "client", "--", "sh", "-c", "until wget -qO- --timeout=1 http://web; do :; done")
+    assert "nginx" in started.stdout
+
+
+def test_what_there_is_is_shown_as_a_table_or_as_objects(lab: Run) -> None:
+    header, row = lab("get", "svc", "web").stdout.splitlines()
+    assert header.split() == ["NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE"]
+    assert row.split()[:2] == ["web", "ClusterIP"]
+    assert lab("get", "pods", "-l", "tier=front", "-o", "name").stdout == "pod/web\n"
+    assert json.loads(lab("get", "pod", "web", "-o", "json").stdout)["metadata"]["labels"] == {"app": "web", "tier": "front"}  # fmt: skip
+    assert yaml.safe_load(lab("get", "nodes", "-o", "yaml").stdout)["kind"] == "NodeList"
+    assert lab("get", "pods", "-A").stdout.splitlines()[0].split()[:2] == ["NAMESPACE", "NAME"]
+    assert "IP" in lab("get", "pods", "-o", "wide").stdout.splitlines()[0].split()
+
+
+@needs_kubectl
+@pytest.mark.parametrize("words", [("get", "ns"), ("get", "pods", "-A"), ("get", "svc", "-o", "wide"), ("get", "netpol"), ("get", "deploy", "-A")])  # fmt: skip
+def test_tables_are_those_that_kubectl_prints(lab: Run, words: tuple[str, ...]) -> None:
+    own = lab(*words, check=False)
+    command = (str(KUBECTL), "--kubeconfig", lab("kubeconfig").stdout.strip(), *words)
+    theirs = subprocess.run(command, capture_output=True, text=True, check=False)
+    # An age may be a second more, and as wide as that.
+    plain = [re.sub(r"\d+[smh]\b *", "AGE ", done.stdout) for done in (own, theirs)]
+    assert [line.rstrip() for line in plain[0].splitlines()] == [line.rstrip() for line in plain[1].splitlines()]
+
+
+def test_namespaces_and_deployments_are_created_exposed_and_annotated(lab: Run) -> None:
+    assert lab("create", "namespace", "prod").stdout == "namespace/prod created\n"
+    assert lab("create", "deployment", "api", "-n", "prod", "--image=nginx", "--replicas=2", "--port=80").stdout == "deployment.apps/api created\n"  # fmt: skip
+    assert lab("expose", "deployment", "api", "-n", "prod").stdout == "service/api exposed\n"
+    service = json.loads(lab("get", "service", "api", "-n", "prod", "-o", "json").stdout)
+    assert (service["spec"]["selector"], service["spec"]["ports"][0]["port"]) == ({"app": "api"}, 80)
+    assert lab("annotate", "ns", "prod", "example.org/owner=shop").stdout == "namespace/prod annotated\n"
+    assert lab("annotate", "ns", "prod", "example.org/owner-").stdout == "namespace/prod annotated\n"
+    assert "annotations" not in json.loads(lab("get", "ns", "prod", "-o", "json").stdout)["metadata"]
+    assert lab("delete", "namespace", "prod").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("get", "pod", "nothing"), 1, 'Error from server (NotFound): pods "nothing" not found'),
+        (("get", "wombats"), 2, 'the server doesn\'t have a resource type "wombats"'),
+        (("get", "pods", "web", "-A"), 2, "names, -A and -l exclude each other"),
+        (("get", "pods", "-l", "a in"), 1, "Error from server (BadRequest): "),
+        (("get", "netpol"), 0, "No resources found in default namespace."),
+        (("run", "web", "--image=nginx"), 1, 'Error from server (AlreadyExists): pods "web" already exists'),
+        (("run", "x", "--image=nginx", "--expose"), 2, "--expose needs --port"),
+        (("run", "x", "--image=nginx", "--labels=a"), 2, "--labels: 'a' is not KEY=VALUE"),
+        (("create", "deployment", "x"), 2, "a Deployment needs --image"),
+        (("create", "namespace", "x", "--image=nginx"), 2, "--image, --replicas and --port are those of a Deployment"),
+        (("create", "namespace", "Not_a_name"), 1, "Error from server (Invalid): "),
+        (("expose", "pod", "nothing", "--port=80"), 1, 'Error from server (NotFound): pods "nothing" not found'),
+        (("expose", "pod", "web"), 1, 'Error from server (AlreadyExists): services "web" already exists'),
+        (("annotate", "pod", "web", "x"), 2, "'x' is neither KEY=VALUE nor KEY-"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said(lab: Run, words: tuple[str, ...], code: int, message: str) -> None:
+    done = lab(*words, check=False)
+    assert (done.returncode, message in done.stderr) == (code, True), done.stderr
