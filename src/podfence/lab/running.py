@@ -136,10 +136,10 @@ class Pods:
         self.names = spawner.store / "names"
         self.names.mkdir()
 
-    def start(self, specs: Iterable[PodSpec]) -> None:
+    def start(self, specs: Iterable[PodSpec], *, awaited: bool = False) -> None:
         """Start pods: first all of them without containers, then their network, then what they run.
 
-        A pod that cannot be started is one with a failure.
+        A pod that cannot be started is one with a failure. Those that are `awaited` are for `await_servers`.
         """
         fresh = [self._hold(spec) for spec in specs]
         try:
@@ -152,8 +152,9 @@ class Pods:
             if not item.failure:
                 for container in item.spec.containers:
                     self._start_container(item, container)
-        with self._lock:
-            self._fresh += fresh
+        if awaited:
+            with self._lock:
+                self._fresh += fresh
 
     def links(self, coming: Iterable[PodSpec]) -> dict[str, Links]:
         """Return by which links the packets of each node's pods come, also of those that will be started next."""
@@ -166,7 +167,7 @@ class Pods:
         return {name: self._network.links(number, found[number]) for name, number in self._numbers.items()}
 
     def await_servers(self, deadline: float) -> None:
-        """Return when the pods that were started last answer on their TCP ports, or at a monotonic time.
+        """Return when the pods that were started to be awaited answer on their TCP ports, or at a monotonic time.
 
         They are asked from inside, where no policy is in between.
         """
