@@ -379,6 +379,36 @@ class TestAgents:
         assert json.loads(policies("verify", "-o", "json").stdout)["holds"]
 
 
+class TestPods:
+    def test_the_output_of_a_deleted_pod_is_not_that_of_the_next_one_of_its_name(self, shop: Run) -> None:
+        manifest = CLIENT.replace("client", "twice")
+        for _ in range(2):
+            shop("apply", "-f", "-", stdin=manifest)
+            assert within(5, lambda: shop("logs", "twice", "-n", "shop").stdout == "hello from twice\n")
+            shop("delete", "pod", "twice", "-n", "shop")
+        assert shop("logs", "twice", "-n", "shop", check=False).returncode == 2
+
+    def test_a_pod_whose_first_process_is_killed_is_started_anew_at_its_address(self, shop: Run) -> None:
+        def client() -> dict[str, object]:
+            return next(pod for pod in shop.status()["pods"] if pod["name"] == "client")
+
+        before = client()
+        (victim,) = [pid for pid in processes(shop.name) if is_init_of(pid, b"client")]
+        os.kill(victim, signal.SIGKILL)
+        assert within(10, lambda: client()["restarts"] == 1 and client()["phase"] == "Running")
+        assert client()["addresses"] == before["addresses"]
+        assert shop("exec", "shop/client", "--", "wget", "-qO-", "-T", "2", "http://web").returncode == 0
+
+
+def is_init_of(pid: int, hostname: bytes) -> bool:
+    """Return whether a process is the first one of a pod."""
+    try:
+        first = Path(f"/proc/{pid}/status").read_text().partition("NSpid:")[2].splitlines()[0].split()[-1] == "1"
+        return first and Path(f"/proc/{pid}/root/etc/hostname").read_bytes().strip() == hostname
+    except OSError:
+        return False
+
+
 def name_of(pid: int) -> bytes:
     try:
         return Path(f"/proc/{pid}/comm").read_bytes()

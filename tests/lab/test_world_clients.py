@@ -377,16 +377,22 @@ def test_reasons_name_the_manifest_of_a_policy_until_somebody_changes_it() -> No
     assert str(again.at()).startswith("app.yaml:")
 
 
-def test_an_object_that_cannot_be_read_is_told_of_and_changes_nothing() -> None:
-    told: list[str] = []
-    made = World(Plan(), 1, complain=told.append)
-    apply(made, worlds.policy())
-    obj = made.store.get("networkpolicies.networking.k8s.io", "default", "web")
-    made.store.update("networkpolicies.networking.k8s.io", {**obj, "spec": {"podSelector": 5}})
-    made.follow()
-
-    assert told[0].startswith("NetworkPolicy default/web cannot be read, so nothing changes: ")
-    assert made.state.policies["default"]["web"].policy_types == ("Ingress",)
+@pytest.mark.parametrize(
+    ("resource", "obj", "message"),
+    [
+        ("networkpolicies.networking.k8s.io", {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": {"podSelector": 5}},
+         'NetworkPolicy.networking.k8s.io "x" is invalid: Expected `object | null`, got `int` - at `$.spec.podSelector`'),
+        ("pods", {"apiVersion": "v1", "kind": "Pod", "spec": 5}, 'Pod "x" is invalid: Expected `object | null`, got `int` - at `$.spec`'),
+        ("services", {"apiVersion": "v1", "kind": "Service", "spec": {"ports": {}}}, 'Service "x" is invalid: Expected `array | null`, got `object` - at `$.spec.ports`'),
+    ],
+)  # fmt: skip
+def test_an_object_that_nobody_could_read_is_not_stored(resource: str, obj: Raw, message: str) -> None:
+    made = world()
+    before = made.store.revision
+    with pytest.raises(InvalidError) as caught:
+        made.store.create(resource, {**obj, "metadata": {"name": "x", "namespace": "default"}})
+    assert str(caught.value) == message
+    assert made.store.revision == before
 
 
 def test_controllers_and_clients_may_write_at_the_same_time() -> None:

@@ -47,7 +47,11 @@ _AT_ONCE: Final = 8
 
 @dataclass(slots=True)
 class Running:
-    """A pod and what runs in it; `failure` says why nothing does, `last_phase` what its status was when it ended."""
+    """A pod and what runs in it; `failure` says why nothing does, `last_phase` what its status was when it ended.
+
+    `is_lost` means that the process that holds it has been killed, so that it must be started anew; `past` is how often
+    each container was started before that.
+    """
 
     spec: PodSpec
     attachment: Attachment | None = None
@@ -56,22 +60,30 @@ class Running:
     times: dict[str, tuple[float, float]] = field(default_factory=dict)
     failure: str = ""
     last_phase: str = ""
+    is_lost: bool = False
+    past: dict[str, int] = field(default_factory=dict)
 
     def reports(self) -> dict[str, ContainerReport]:
-        """Return what became of each container that was started."""
-        states = self.holder.containers() if self.holder is not None else {}
+        """Return what became of each container that was started; none if the pod could not be started."""
+        states = self.holder.containers() if self.holder is not None and not self.failure else {}
         found: dict[str, ContainerReport] = {}
         for name, state in states.items():
             started, ended = self.times[name]
             # The state is there a moment before its time.
-            found[name] = ContainerReport(state.starts, state.exit, started, ended or time.time())
+            starts = state.starts + self.past.get(name, 0)
+            found[name] = ContainerReport(starts, state.exit, started, ended or time.time())
         return found
+
+    def starts(self) -> dict[str, int]:
+        """Return how often each container was started, the last time in vain if the pod is lost."""
+        states = self.holder.containers() if self.holder is not None else {}
+        return {name: state.starts - self.is_lost + self.past.get(name, 0) for name, state in states.items()}
 
     @property
     def restarts(self) -> int:
         """How often containers were started again."""
         states = self.holder.containers().values() if self.holder else ()
-        return sum(state.starts - 1 for state in states)
+        return sum(state.starts - 1 for state in states) + sum(self.past.values())
 
     @property
     def phase(self) -> str:
@@ -92,7 +104,7 @@ class Running:
 class Pods:
     """All pods of a lab. Changes come from one thread at a time; containers end when they like.
 
-    `running` are those there are, `ended` the last of each name that was stopped: its output can still be read.
+    `running` are those there are, `ended` those that were stopped and still exist: their output can be read.
 
     `changed` is called, in a thread that must not be held up, with the key of a pod of which a container has ended or
     was started again.
@@ -125,10 +137,10 @@ class Pods:
         self.names = spawner.store / "names"
         self.names.mkdir()
 
-    def start(self, specs: Iterable[PodSpec]) -> None:
+    def start(self, specs: Iterable[PodSpec], *, awaited: bool = False) -> None:
         """Start pods: first all of them without containers, then their network, then what they run.
 
-        A pod that cannot be started is one with a failure.
+        A pod that cannot be started is one with a failure. Those that are `awaited` are for `await_servers`.
         """
         fresh = [self._hold(spec) for spec in specs]
         try:
@@ -141,8 +153,9 @@ class Pods:
             if not item.failure:
                 for container in item.spec.containers:
                     self._start_container(item, container)
-        with self._lock:
-            self._fresh += fresh
+        if awaited:
+            with self._lock:
+                self._fresh += fresh
 
     def links(self, coming: Iterable[PodSpec]) -> dict[str, Links]:
         """Return by which links the packets of each node's pods come, also of those that will be started next."""
@@ -155,7 +168,7 @@ class Pods:
         return {name: self._network.links(number, found[number]) for name, number in self._numbers.items()}
 
     def await_servers(self, deadline: float) -> None:
-        """Return when the pods that were started last answer on their TCP ports, or at a monotonic time.
+        """Return when the pods that were started to be awaited answer on their TCP ports, or at a monotonic time.
 
         They are asked from inside, where no policy is in between.
         """
@@ -192,6 +205,18 @@ class Pods:
                 item.holder.close()
         self._network.detach(item.attachment for item in gone if item.attachment is not None)
 
+    def forget(self, key: Key) -> None:
+        """Forget a pod that was stopped and does not exist any more, with its output."""
+        item = self.ended.pop(key, None)
+        if item is not None:
+            self._remove_logs(item)
+
+    def _remove_logs(self, item: Running) -> None:
+        for container in item.spec.containers:
+            log = self._log(item.spec.key, container.name)
+            for file in (log, previous_log(log)):
+                file.unlink(missing_ok=True)
+
     def log(self, key: Key, container: str | None, *, previous: bool = False) -> Path:
         """Return the file of a container's output, that of the first one if none is named.
 
@@ -212,8 +237,12 @@ class Pods:
         return self._logs / f"{key.namespace}_{key.name}_{container}"
 
     def _hold(self, spec: PodSpec) -> Running:
-        self.ended.pop(spec.key, None)
+        before = self.ended.pop(spec.key, None)
+        if before is not None and before.spec.uid != spec.uid:
+            self._remove_logs(before)
         item = self.running[spec.key] = Running(spec)
+        if before is not None and before.is_lost:
+            item.past = before.starts()
         try:
             item.holder = self._spawner.pod(spec, join=self._nodes[spec.node] if spec.host_network else None)
         except PodfenceError as error:
@@ -248,6 +277,7 @@ class Pods:
                 container.name, program, log, lambda code: self._container_ended(item, container, code)
             )
         except LabError as error:
+            item.is_lost = True
             self._fail(item, str(error))
 
     def _container_ended(self, item: Running, container: Container, code: int) -> None:

@@ -92,7 +92,7 @@ class Labs(Value, frozen=True, kw_only=True):
 class LabStatus(Value, frozen=True, kw_only=True):
     """What is in a lab at one moment, in order of name.
 
-    `network` is how pods are connected to their nodes; `waiting` are objects whose pods cannot be started yet.
+    `network` is how pods are connected to their nodes; `waiting` are pods that no node has an address for.
     """
 
     name: str

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 from podfence.agent.source import Attached, Bookmark
 from podfence.cluster.state import Event, EventType
 from podfence.dataplane.settings import Settings
-from podfence.errors import PodfenceError
 from podfence.lab.errors import LabError
 from podfence.lab.links import AgentLink
 from podfence.lab.network import dns
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from podfence.lab.objects.containers import PodSpec
     from podfence.lab.objects.resources import Outcome
     from podfence.lab.processes.holder import Holder
+    from podfence.lab.running import Running
     from podfence.lab.targets import Target
     from podfence.policy.options import Options
 
@@ -71,13 +71,7 @@ class Supervisor:
         self._settings = Settings(log_group=LOG_GROUP, binding=binding)
         self.journal = journal
         self.plan = plan
-        self.world = World(
-            plan,
-            nodes,
-            lax=options.validation == "lax",
-            legacy=options.legacy,
-            complain=partial(journal.say, "lab"),
-        )
+        self.world = World(plan, nodes, lax=options.validation == "lax", legacy=options.legacy)
         self.last_breath = -1
         self.access: Access | None = None
         self.without_access = ""
@@ -127,8 +121,8 @@ class Supervisor:
         self.pods.await_servers(time.monotonic() + _SERVERS_PATIENCE)
         return outcomes
 
-    def _reconcile(self, tell: Callable[[str], None]) -> None:
-        """Bring everything in step with the objects, until nothing is to be done."""
+    def _reconcile(self, tell: Callable[[str], None] | None = None) -> None:
+        """Bring everything in step with the objects, until nothing is to be done; `tell` is told if somebody waits."""
         touched = False
         while any(steps := self.world.take()):
             touched = True
@@ -137,9 +131,13 @@ class Supervisor:
             if steps.stop:
                 self.pods.stop(steps.stop)
                 self.world.pod_stopped(*steps.stop)
+            for event in steps.events:
+                if event.type is EventType.DELETED and event.object.key.kind == "Pod":
+                    self.pods.forget(event.object.key)
             if steps.start:
-                tell(f"starting {len(steps.start)} pods" if len(steps.start) > 1 else "starting a pod")
-                self.pods.start(steps.start)
+                if tell is not None:
+                    tell(f"starting {len(steps.start)} pods" if len(steps.start) > 1 else "starting a pod")
+                self.pods.start(steps.start, awaited=tell is not None)
                 for spec in steps.start:
                     self._report(spec.key)
         if touched:
@@ -185,6 +183,19 @@ class Supervisor:
         if item is not None:
             self.world.pod_reported(key, item.reports(), item.failure)
 
+    def _look_at(self, key: Key) -> None:
+        """Report on a pod of which a container has ended or was started again; one that is lost is started anew."""
+        item = self.pods.running.get(key)
+        if item is not None and item.is_lost:
+            self._restart(item)
+        else:
+            self._report(key)
+
+    def _restart(self, item: Running) -> None:
+        self.pods.stop([item.spec.key])
+        self.pods.start([item.spec])
+        self._report(item.spec.key)
+
     def _follow(self) -> None:
         """Do what follows from what containers and writers to the store do by themselves."""
         while self._wake.wait():
@@ -192,10 +203,10 @@ class Supervisor:
             try:
                 with self._lock:
                     while self._changed:
-                        self._report(self._changed.popleft())
-                    self._reconcile(lambda _: None)
-            except (PodfenceError, OSError) as error:
-                self.journal.say("lab", f"what the objects say could not be done: {error}")
+                        self._look_at(self._changed.popleft())
+                    self._reconcile()
+            except Exception as error:  # noqa: BLE001 - nothing would follow the store any more
+                self.journal.say("lab", f"what the objects say could not be done: {type(error).__name__}: {error}")
 
     def load_images(self, file: int, name: str) -> list[str]:
         """Unpack an image archive that is open as `file`, and run its images wherever they are asked for.
@@ -210,9 +221,7 @@ class Supervisor:
             names = {text for image in images for text in image.names}
             for item in list(self.pods.running.values()):
                 if any(reference(container.image) in names for container in item.spec.containers):
-                    self.pods.stop([item.spec.key])
-                    self.pods.start([item.spec])
-                    self._report(item.spec.key)
+                    self._restart(item)
         return sorted(names)
 
     # Places

@@ -81,7 +81,7 @@ def lines(status: LabStatus, page: Page = PAGE) -> Iterator[str]:
         first = False
         yield from columns.lines(rows, header=header, gaps=["   "] * len(header), width=page.width, style=page.style)
     for name in status.waiting:
-        yield f"waiting for an address or for another pod's end: {name}"
+        yield f"waiting for an address: {name}"
 
 
 def labs(found: Labs, page: Page = PAGE) -> Iterator[str]:

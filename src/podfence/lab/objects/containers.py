@@ -34,7 +34,8 @@ class PodSpec(msgspec.Struct, frozen=True):
     """A pod to start on a node: its containers and what its network and resolver look like.
 
     `addresses` are texts, one per family; those of a hostNetwork pod are its node's. `dns_server` is ""
-    where the pod has no resolver, `dns_options` are as in resolv.conf (``ndots:5``).
+    where the pod has no resolver, `dns_options` are as in resolv.conf (``ndots:5``). `uid` tells the pod from others
+    of the same name.
     """
 
     namespace: str
@@ -48,6 +49,7 @@ class PodSpec(msgspec.Struct, frozen=True):
     dns_search: tuple[str, ...] = ()
     dns_server: str = ""
     dns_options: tuple[str, ...] = ()
+    uid: str = ""
 
     @property
     def key(self) -> Key:

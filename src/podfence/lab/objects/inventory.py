@@ -23,14 +23,11 @@ if TYPE_CHECKING:
 class Inventory:
     """What controllers look at. `view` and `dependents` are as far as the changes that were taken in."""
 
-    def __init__(self, store: Store, complain: Callable[[str], None], now: Callable[[], float]) -> None:
-        """Look at a store that is empty.
-
-        `complain` is told of objects that cannot be read, and `now` returns the seconds since the epoch.
-        """
+    def __init__(self, store: Store, now: Callable[[], float]) -> None:
+        """Look at a store that is empty; `now` returns the seconds since the epoch."""
         self.store = store
         self.now = now
-        self.view = View(complain)
+        self.view = View()
         self.dependents = Dependents()
 
     def take_in(self, change: Change) -> None:

@@ -40,6 +40,7 @@ def pod_spec(plan: Plan, pod: Raw, run: Template, spot: Spot) -> PodSpec:
         dns_search=search,
         dns_server=server,
         dns_options=options,
+        uid=known["uid"],
     )
 
 

@@ -73,8 +73,9 @@ def reported(pod: Raw, reports: Mapping[str, ContainerReport], failure: str, now
 def _with_containers(pod: Raw, status: Raw, reports: Mapping[str, ContainerReport], failure: str, now: float) -> Raw:
     spec = pod["spec"]
     restart = spec.get("restartPolicy") or "Always"
-    main = [item for item in spec.get("containers") or () if item]
-    side = [item for item in spec.get("initContainers") or () if item and item.get("restartPolicy") == "Always"]
+    main = [item for item in spec.get("containers") or () if item and item.get("name")]
+    init = [item for item in spec.get("initContainers") or () if item and item.get("name")]
+    side = [item for item in init if item.get("restartPolicy") == "Always"]
     for field, items in (("initContainerStatuses", side), ("containerStatuses", main)):
         known = {item["name"]: item for item in status.get(field) or ()}
         found = [

@@ -15,11 +15,10 @@ from podfence.kube.objects import Key, NetworkPolicy, Pod, Workload
 from podfence.kube.registry import KINDS, Need
 from podfence.kube.source import Origin
 from podfence.lab.objects.owners import controller_of
+from podfence.lab.store.errors import InvalidError
 from podfence.lab.store.resources import RESOURCES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from podfence.kube.objects import KubeObject
     from podfence.lab.store.history import Change
     from podfence.lab.store.metadata import Raw
@@ -39,11 +38,10 @@ class View:
     its template.
     """
 
-    def __init__(self, complain: Callable[[str], None]) -> None:
-        """Start empty; `complain` is told of objects that cannot be read."""
+    def __init__(self) -> None:
+        """Start empty."""
         self.state = ClusterState()
         self.objects: dict[Key, KubeObject] = {}
-        self._complain = complain
         self._sources: dict[Key, _Source] = {}
         self._untold: dict[Key, None] = {}
         self._told: dict[Key, KubeObject] = {}
@@ -62,11 +60,7 @@ class View:
                 del self.objects[key]
                 self._put(EventType.DELETED, before)
             return
-        try:
-            item = _decoded(change.object, key, self._origin(change.object, key))
-        except msgspec.ValidationError as error:
-            self._complain(f"{kind} {key.namespace}/{key.name} cannot be read, so nothing changes: {error}")
-            return
+        item = _decoded(change.object, key, self._origin(change.object, key))
         if before is None or _facts(item) != _facts(before):
             self.objects[key] = item
             self._put(EventType.ADDED if before is None else EventType.MODIFIED, item)
@@ -113,6 +107,23 @@ class View:
         # A template is written like a Pod, and a ReplicaSet has that of its Deployment.
         path = (KINDS[owner.kind].template or ()) if key.kind == Pod.__name__ else ()
         return Origin(owner.origin.document, (*owner.origin.path, *path))
+
+
+def readable(wanted: Raw | None, _before: Raw | None) -> Raw | None:
+    """Refuse, as an admission, an object that a view could not read; return it with a `spec` if it may have one.
+
+    Raises InvalidError. An API server has found that and said more about it before.
+    """
+    if wanted is None:
+        return None
+    row, known = KINDS[wanted["kind"]], wanted["metadata"]
+    key = Key(row.name, known.get("namespace", ""), known.get("name", ""))
+    try:
+        _decoded(wanted, key, LIVE)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise InvalidError.of(RESOURCES[row.printed(plural=True)], key.name, (), str(error)) from error
+    lacks = wanted.get("spec") is None and any(field.name == "spec" for field in msgspec.structs.fields(row.written))
+    return {**wanted, "spec": {}} if lacks else wanted
 
 
 def _decoded(obj: Raw, key: Key, origin: Origin) -> KubeObject:

@@ -36,6 +36,7 @@ from podfence.lab.objects.placement import Placement
 from podfence.lab.objects.reading import Batch, Written, read
 from podfence.lab.objects.resources import Outcome, not_found, outcome, refused, resource_of
 from podfence.lab.objects.service_addresses import ServiceAddresses
+from podfence.lab.objects.view import readable
 from podfence.lab.objects.workloads import template_at
 from podfence.lab.store.errors import ConflictError, InvalidError, NotFoundError, StoreError
 from podfence.lab.store.store import Store
@@ -83,20 +84,19 @@ class World:
         *,
         lax: bool = False,
         legacy: str = "auto",
-        complain: Callable[[str], None] = lambda _: None,
         authority: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Start with nodes, system namespaces and DNS; `lax` and `legacy` as in `podfence.kube.decode.decode`.
 
-        `complain` is told of objects in the store that cannot be read, and `authority` is the certificate by which
-        clients know the API server.
+        `authority` is the certificate by which clients know the API server, and `clock` gives the seconds since the
+        epoch.
         """
         self.plan = plan
         self.store = Store(clock=clock)
         self._lax = lax
         self._legacy = legacy
-        self._inventory = inventory = Inventory(self.store, complain, clock)
+        self._inventory = inventory = Inventory(self.store, clock)
         self._placement = Placement(self.state.nodes, plan, nodes)
         self._nodes = Nodes(inventory, self._placement, plan)
         self._services = ServiceAddresses(plan)
@@ -121,6 +121,8 @@ class World:
             made = machines.node(plan, number, clock())
             self.store.create("nodes", made)
             self.store.update("nodes", made, status=True)
+        for row in KINDS.values():
+            self.store.admit(row.printed(plural=True), readable)
         self.store.admit("nodes", machines.admit)
         self.store.admit("services", self._services.admit)
         self.apply(_system())

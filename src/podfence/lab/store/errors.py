@@ -87,9 +87,10 @@ class InvalidError(StoreError):
 
     @classmethod
     def of(cls, resource: Resource, name: str, field: Path, problem: str) -> InvalidError:
-        """Return the error for a field of an object."""
+        """Return the error for a field of an object, () for all of it."""
         kind = f"{resource.kind}.{resource.group}" if resource.group else resource.kind
-        error = cls(f'{kind} "{name}" is invalid: {field_text(field)}: {problem}', resource, name)
+        where = f"{field_text(field)}: " if field else ""
+        error = cls(f'{kind} "{name}" is invalid: {where}{problem}', resource, name)
         error.field, error.problem = field, problem
         return error
 

@@ -54,7 +54,7 @@ class Store:
         }
         self._history = History(remembered)
         self._listeners: list[Callable[[Change], None]] = []
-        self._admissions: dict[str, Admission] = {}
+        self._admissions: dict[str, list[Admission]] = {}
 
     # Reading
 
@@ -101,8 +101,8 @@ class Store:
     # Writing
 
     def admit(self, resource: str, admission: Admission) -> None:
-        """Ask `admission` from now on before objects of a resource are created, changed or deleted."""
-        self._admissions[resource] = admission
+        """Ask `admission` too from now on before objects of a resource are created, changed or deleted."""
+        self._admissions.setdefault(resource, []).append(admission)
 
     def create(self, resource: str, obj: Raw, *, dry_run: bool = False) -> Raw:
         """Add an object, and return it as it is stored.
@@ -145,7 +145,7 @@ class Store:
             if given.get("resourceVersion") not in (None, "", known["resourceVersion"]):
                 raise ConflictError.of(row, given["name"], _STALE)
             if status:
-                after = _with_status(obj, before)
+                after = self._admitted(resource, _with_status(obj, before), before)
             else:
                 after = _changed(row, self._admitted(resource, obj, before), before)
             if after == before:
@@ -179,8 +179,8 @@ class Store:
             _require_preconditions(row, before["metadata"], uid, revision)
             if row.kind == "Namespace" and name in _IMMORTAL:
                 raise ForbiddenError.of(row, name, "this namespace may not be deleted")
-            if resource in self._admissions:
-                self._admissions[resource](None, before)
+            for admission in self._admissions.get(resource, ()):
+                admission(None, before)
             after = self._going(row, before, grace, propagation)
             if _is_due(row, after):
                 return after if dry_run else self._remove(row, after if row.kind == "Pod" else before)
@@ -213,8 +213,9 @@ class Store:
         return {**before, "metadata": found}
 
     def _admitted(self, resource: str, wanted: Raw, before: Raw | None) -> Raw:
-        found = self._admissions[resource](wanted, before) if resource in self._admissions else None
-        return wanted if found is None else found
+        for admission in self._admissions.get(resource, ()):
+            wanted = admission(wanted, before) or wanted
+        return wanted
 
     def _require_namespace(self, row: Resource, namespace: str, name: str) -> None:
         found = self.get("namespaces", "", namespace)

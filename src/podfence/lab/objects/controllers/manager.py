@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-from podfence.lab.store.errors import AlreadyExistsError, ConflictError, ForbiddenError, NotFoundError
+from podfence.lab.store.errors import ConflictError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -66,7 +66,7 @@ class Manager:
             controller.tend(place)
         except ConflictError:
             self._due[item] = None
-        except (AlreadyExistsError, ForbiddenError, NotFoundError):
+        except StoreError:
             # A change that wakes it again will say what it did not know.
             return
 
