@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import commands, engine, growth, kernel, lab, rival, tenants
+from bench import commands, engine, growth, kernel, lab, rival, server, tenants
 from bench.machine import OtherWork
 from bench.report import page
 
@@ -21,6 +21,7 @@ _SECTIONS = {
     "kernel": kernel.section,
     "tenants": tenants.section,
     "lab": lab.section,
+    "server": server.section,
 }
 
 

@@ -192,7 +192,7 @@ def test_objects_of_the_right_types_are_stored_or_refused_and_can_be_shown(key: 
     store.create("namespaces", {"metadata": {"name": "default"}})
     objects = Objects(store)
     namespace = "default" if row.namespaced else ""
-    for seed in range(part(500)):
+    for seed in range(part(250)):
         rng = random.Random(f"{key}/{seed}")
         value = some_object(rng, of, 7)
         value["metadata"] = {"name": "a", "labels": {"x": "y"}}

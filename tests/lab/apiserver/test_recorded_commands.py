@@ -30,8 +30,19 @@ MASKS = (
     (re.compile(r"(?<= )(\d+[smhd])+(?= |\n|$)"), "AGE"),
     (re.compile(r"gen-\w{5}"), "gen-NAME"),
     (re.compile(r"\S*/(LIVE|MERGED)(-\d+)?/"), r"TMP/\1/"),
-    (re.compile(r" from \w+ namespace| +"), " "),
+    (re.compile(r" from \w+ namespace"), ""),
+    (re.compile(r" +"), " "),
 )
+
+# What another kubectl than the recorded one words or sends otherwise.
+RECORDED = "1.36"
+OF_THE_RECORDED_KUBECTL = {
+    "202-scale-missing": "kubectl 1.32 adds words of its own",
+    **dict.fromkeys(
+        ("326-describe-port-range", "350-describe-netpol-all"), "kubectl 1.30 does not describe ranges of ports"
+    ),
+    "385-create-deployment-dry-server": "kubectl 1.32 prints creationTimestamp: null",
+}
 
 
 def commands() -> list[dict[str, Any]]:
@@ -53,20 +64,21 @@ def write_kubeconfig(path: Path, server: Served) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+def run(args: list[str], environ: dict[str, str], stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [str(KUBECTL), *args]
+    return subprocess.run(command, input=stdin, env=environ, capture_output=True, text=True, check=False, timeout=60)
+
+
 def differences(server: Served, home: Path) -> Iterator[str]:
     environ = {"KUBECONFIG": str(home / "kubeconfig"), "HOME": str(home), "PATH": os.environ["PATH"]}
+    version = json.loads(run(["version", "--client", "-o", "json"], environ).stdout)["clientVersion"]
+    is_recorded = f"{version['major']}.{version['minor'].rstrip('+')}" == RECORDED
     for row in commands():
         if "before" in row:
             server.store.create("networkpolicies.networking.k8s.io", row["before"])
-        done = subprocess.run(
-            [str(KUBECTL), *row["args"]],
-            input=row.get("stdin", ""),
-            env=environ | row.get("env", {}),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        if row["id"] in OF_THE_RECORDED_KUBECTL and not is_recorded:
+            continue
+        done = run(row["args"], environ | row.get("env", {}), row.get("stdin", ""))
         found = (done.returncode, masked(done.stdout), masked(done.stderr))
         wanted = (row["exit"], masked(row["stdout"]), masked(row["stderr"]))
         if found != wanted:

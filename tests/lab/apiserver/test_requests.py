@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from podfence.errors import PodfenceError
+from podfence.lab.apiserver import certificates
 from podfence.lab.apiserver.bodies import LIMIT
-from tests.lab.apiserver.serving import TOKEN, Served, served
+from tests.lab.apiserver.serving import TOKEN, Served, make_certificates, served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -229,3 +233,17 @@ def test_answers_are_json_that_others_can_read(server: Served) -> None:
     assert server.client.send("GET", f"{POLICIES}?pretty=1", headers={"Accept": "application/yaml"}).body.startswith(
         "apiV"
     )
+
+
+def test_clients_that_look_closely_trust_the_certificate(server: Served) -> None:
+    context = ssl.create_default_context(cadata=make_certificates().authority)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    plain = socket.create_connection(("127.0.0.1", server.port))
+    with context.wrap_socket(plain, server_hostname="localhost") as secured:
+        assert secured.version() in ("TLSv1.2", "TLSv1.3")
+
+
+def test_a_machine_without_openssl_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(PodfenceError, match="install the package openssl"):
+        certificates.make()

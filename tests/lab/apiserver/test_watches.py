@@ -11,6 +11,7 @@ import pytest
 from podfence.lab.apiserver import watching
 from podfence.lab.store.store import Store
 from tests.lab.apiserver.serving import Served, served
+from tests.twin.effort import LONG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -179,7 +180,7 @@ def test_a_client_that_does_not_read_loses_its_watch(server: Served, monkeypatch
 
 def test_many_watches_see_the_same_changes() -> None:
     with served() as server:
-        paths = [f"{POLICIES}?watch=1&resourceVersion={server.store.revision}"] * 40
+        paths = [f"{POLICIES}?watch=1&resourceVersion={server.store.revision}"] * (500 if LONG else 40)
         watches = [server.client.watch(path) for path in paths]
         try:
             streams = [watch.__enter__() for watch in watches]

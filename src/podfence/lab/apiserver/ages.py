@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import calendar
-import time
+import datetime as dt
 from typing import Final
 
 _MINUTE: Final = 60
@@ -19,7 +18,7 @@ def seconds(moment: object) -> float | None:
     if not isinstance(moment, str) or len(moment) < 19:
         return None
     try:
-        return float(calendar.timegm(time.strptime(moment[:19], "%Y-%m-%dT%H:%M:%S")))
+        return dt.datetime.fromisoformat(f"{moment[:19]}+00:00").timestamp()
     except ValueError:
         return None
 

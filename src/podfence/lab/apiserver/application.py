@@ -7,27 +7,15 @@ import contextlib
 import time
 import weakref
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-import yaml
 from aiohttp import web
 
-from podfence.lab.apiserver import (
-    access,
-    bodies,
-    discovery,
-    listing,
-    media,
-    openapi,
-    openapi_v2,
-    options,
-    reviews,
-    scaling,
-    status,
-)
+from podfence.lab.apiserver import access, bodies, listing, media, options, reviews, scaling, status
+from podfence.lab.apiserver.about import About
+from podfence.lab.apiserver.answers import NOT_CACHED, body_of, json_answer, refused, written
 from podfence.lab.apiserver.objects import PATCHES, Answer, Objects, patched, read_patch, shown
-from podfence.lab.apiserver.paths import Target, target_of
+from podfence.lab.apiserver.paths import Target, empty_list, target_of
 from podfence.lab.apiserver.status import RefusedError
 from podfence.lab.apiserver.tables import included, partial, table
 from podfence.lab.apiserver.watching import INITIAL_END, Event, Hub, line
@@ -46,30 +34,6 @@ if TYPE_CHECKING:
 Raw = dict[str, Any]
 Stream = Callable[[web.Request, str, str, str], Awaitable[web.StreamResponse]]
 """Answers exec, attach and log, given the namespace, the pod and which of the three."""
-
-MINOR: Final = 36
-"""The minor version of Kubernetes whose answers these are."""
-
-_VERSION: Final = {
-    "major": "1",
-    "minor": str(MINOR),
-    "gitVersion": f"v1.{MINOR}.0+podfence",
-    "gitCommit": "",
-    "gitTreeState": "clean",
-    "buildDate": "1970-01-01T00:00:00Z",
-    "goVersion": "",
-    "compiler": "python",
-    "platform": "linux",
-}
-_NOT_CACHED: Final = {"Cache-Control": "no-cache, private"}
-_DEFINITIONS: Final = ["apis", "apiextensions.k8s.io", "v1", "customresourcedefinitions"]
-_NO_DEFINITIONS: Final = {
-    "kind": "CustomResourceDefinitionList",
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "metadata": {"resourceVersion": "1"},
-    "items": [],
-}
-_HEALTH: Final = ("healthz", "livez", "readyz")
 
 
 class Server:
@@ -98,7 +62,7 @@ class Server:
         self._port = port
         self._stream = stream
         self._complain = complain or (lambda _text: None)
-        self._discovery = discovery.Discovery(legacy=legacy)
+        self._about = About(legacy=legacy)
         self._clock = clock
         self.sockets: weakref.WeakKeyDictionary[asyncio.Transport, socket.socket] = weakref.WeakKeyDictionary()
         """The sockets on which requests have come, until they are closed."""
@@ -120,22 +84,21 @@ class Server:
             access.require(request.headers, self._token, self._port)
             return await handler(request)
         except RefusedError as refusal:
-            return _refused(refusal)
+            return refused(refusal)
         except StoreError as error:
-            return _refused(status.of_store(error))
+            return refused(status.of_store(error))
         except (ConnectionError, web.HTTPException):
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a Status
             self._complain(f"{request.method} {request.path}: {type(error).__name__}: {error}")
             message = f"Internal error occurred: {type(error).__name__}"
-            return _refused(RefusedError(500, message, "InternalError"))
+            return refused(RefusedError(500, message, "InternalError"))
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         parts = [part for part in request.path.split("/") if part]
         first = parts[0] if parts else ""
-        if request.method == "GET" and parts == _DEFINITIONS:
-            # kubectl asks for them before it says that there is no such kind.
-            return _json(_NO_DEFINITIONS)
+        if request.method == "GET" and (kind := empty_list(parts)):
+            return json_answer({**kind, "metadata": {"resourceVersion": str(self.store.revision)}, "items": []})
         if first in ("api", "apis") and len(parts) > (2 if first == "api" else 3):
             found = target_of(parts)
             if isinstance(found, Target):
@@ -143,66 +106,15 @@ class Server:
             return await self._review(request, found)
         if request.method != "GET":
             raise status.method_not_allowed()
-        return self._plain(request, parts)
-
-    def _plain(self, request: web.Request, parts: list[str]) -> web.Response:
-        """Answer what is no object: discovery, OpenAPI, the version, health."""
-        match parts:
-            case []:
-                return _json({"paths": self._paths()})
-            case ["version"]:
-                return _json(_VERSION)
-            case [word, *_] if word in _HEALTH:
-                return web.Response(text="ok", headers={"X-Content-Type-Options": "nosniff", **_NOT_CACHED})
-            case ["openapi", "v2"]:
-                headers = {"ETag": openapi_v2.etag(), "Content-Type": openapi_v2.CONTENT_TYPE, **_NOT_CACHED}
-                return web.Response(body=openapi_v2.document(), headers=headers)
-            case ["openapi", "v3"]:
-                return web.Response(body=openapi.index(), content_type="application/json", headers=_NOT_CACHED)
-            case ["openapi", "v3", *path]:
-                try:
-                    body = openapi.document("/".join(path))
-                except KeyError:
-                    raise status.not_found() from None
-                headers = {"Cache-Control": "public, immutable"}
-                return web.Response(body=body, content_type="application/json", headers=headers)
-            case ["api"] | ["apis"]:
-                return self._groups(request, core=parts == ["api"])
-            case ["api", "v1"]:
-                return _json(self._discovery.resource_list("v1"))
-            case ["apis", group, version] if f"{group}/{version}" in self._discovery.api_versions:
-                return _json(self._discovery.resource_list(f"{group}/{version}"))
-            case ["apis", group] if group in self._discovery.groups:
-                return _json(self._discovery.group(group))
-            case ["api" | "apis", _, *_] if len(parts) != 2 or parts[0] == "api":
-                raise status.not_found()
-        return web.Response(status=404, text="404 page not found\n")
-
-    def _groups(self, request: web.Request, *, core: bool) -> web.Response:
-        wanted = media.accepted(request.headers.get("Accept", ""))
-        if wanted.shape != "APIGroupDiscoveryList":
-            return _json(self._discovery.core_versions(request.host) if core else self._discovery.group_list())
-        body = self._discovery.aggregated(core=core)
-        tag = discovery.etag(body)
-        headers = {"ETag": tag, "Cache-Control": "public", "Vary": "Accept"}
-        if request.headers.get("If-None-Match") == tag:
-            return web.Response(status=304, headers=headers)
-        headers["Content-Type"] = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-        return web.Response(body=body, headers=headers)
-
-    def _paths(self) -> list[str]:
-        found = ["/api", "/api/v1", "/apis", "/apis/", *(f"/apis/{name}" for name in self._discovery.groups)]
-        found += [f"/apis/{version}" for version in self._discovery.api_versions if "/" in version]
-        found += [f"/{word}" for word in _HEALTH]
-        return sorted({*found, "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/version"})
+        return self._about.answer(request, parts)
 
     async def _review(self, request: web.Request, review: Review) -> web.Response:
         if request.method != "POST":
             raise status.method_not_allowed()
-        body = await _body(request)
+        body = await body_of(request)
         asked, _ = bodies.parse(body, request.headers.get("Content-Type", ""), review.kind)
         named = {"kind": review.kind, "apiVersion": review.api_version}
-        return _json(reviews.answer(review.kind, {"metadata": {}, **asked, **named}), 201)
+        return json_answer(reviews.answer(review.kind, {"metadata": {}, **asked, **named}), 201)
 
     async def _resource(self, request: web.Request, target: Target) -> web.StreamResponse:
         row, method = target.row, request.method
@@ -223,7 +135,7 @@ class Server:
             if target.name or (row.namespaced and not target.namespace):
                 raise status.method_not_allowed()
             asked = _write_options(request, "CreateOptions")
-            read = bodies.read(await _body(request), request.headers.get("Content-Type", ""), row)
+            read = bodies.read(await body_of(request), request.headers.get("Content-Type", ""), row)
             return self._answer(request, row, self._objects.create(row, target.namespace, read, asked))
         if not target.name:
             raise status.method_not_allowed()
@@ -236,7 +148,7 @@ class Server:
     async def _update(self, request: web.Request, target: Target) -> web.Response:
         asked = _write_options(request, "UpdateOptions")
         row = target.row
-        read = bodies.read(await _body(request), request.headers.get("Content-Type", ""), row)
+        read = bodies.read(await body_of(request), request.headers.get("Content-Type", ""), row)
         of_status = target.subresource == "status"
         answer = self._objects.update(row, target.namespace, target.name, read, asked, of_status=of_status)
         return self._answer(request, row, answer)
@@ -244,7 +156,7 @@ class Server:
     async def _patch(self, request: web.Request, target: Target) -> web.Response:
         how = _patch_type(request)
         asked = _write_options(request, "PatchOptions")
-        body, row = await _body(request), target.row
+        body, row = await body_of(request), target.row
         of_status = target.subresource == "status"
         answer = self._objects.patch(row, target.namespace, target.name, body, how, asked, of_status=of_status)
         return self._answer(request, row, answer)
@@ -271,7 +183,7 @@ class Server:
             items = [partial(obj, accepted.version) for obj in page.items]
             kind, version = "PartialObjectMetadataList", f"meta.k8s.io/{accepted.version}"
         body = {"kind": kind, "apiVersion": version, "metadata": page.meta, "items": items}
-        return _written(body, accepted)
+        return written(body, accepted)
 
     async def _watch(
         self, request: web.Request, target: Target, asked: options.ListOptions, accepted: Accepted
@@ -279,7 +191,7 @@ class Server:
         row = target.row
         matches = listing.matcher(row, asked, target.name)
         include = included(request.query.get("includeObject", ""))
-        response = web.StreamResponse(headers={"Content-Type": "application/json", **_NOT_CACHED})
+        response = web.StreamResponse(headers={"Content-Type": "application/json", **NOT_CACHED})
         await response.prepare(request)
         first = True
         with contextlib.suppress(ConnectionError):
@@ -306,7 +218,7 @@ class Server:
         return line(event.type, found)
 
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
-        body = await _body(request)
+        body = await body_of(request)
         content = request.headers.get("Content-Type", "")
         given = bodies.parse(body, content, "DeleteOptions")[0] if body else {}
         for key in ("propagationPolicy", "gracePeriodSeconds"):
@@ -327,16 +239,16 @@ class Server:
             self._objects.delete(row, target.namespace, obj["metadata"]["name"], given)
         items = [{key: value for key, value in obj.items() if key not in ("kind", "apiVersion")} for obj in page.items]
         meta = {"resourceVersion": str(self.store.revision)}
-        return _json({"kind": f"{row.kind}List", "apiVersion": row.api_version, "metadata": meta, "items": items})
+        return json_answer({"kind": f"{row.kind}List", "apiVersion": row.api_version, "metadata": meta, "items": items})
 
     async def _scale(self, request: web.Request, target: Target) -> web.Response:
         row = target.row
         before = scaling.scale_of(row, self.store.get(row.key, target.namespace, target.name))
         if request.method == "GET":
-            return _json(before)
+            return json_answer(before)
         if request.method not in ("PUT", "PATCH"):
             raise status.method_not_allowed()
-        body = await _body(request)
+        body = await body_of(request)
         if request.method == "PUT":
             asked = _write_options(request, "UpdateOptions")
             scale = bodies.read(body, request.headers.get("Content-Type", ""), scaling.ROW).object
@@ -347,7 +259,7 @@ class Server:
             scale = patched(before, read_patch(body, how), how, scaling.ROW)[0].object
         if scale["metadata"].get("name") != target.name:
             raise status.bad_request(f"the name of the object does not match the name on the URL ({target.name})")
-        return _json(scaling.write(self.store, row, target.namespace, scale, dry_run=asked.dry_run))
+        return json_answer(scaling.write(self.store, row, target.namespace, scale, dry_run=asked.dry_run))
 
     def _answer(self, request: web.Request, row: Resource, answer: Answer) -> web.Response:
         accepted = media.accepted(request.headers.get("Accept", ""))
@@ -364,7 +276,7 @@ class Server:
             return self._table(request, accepted, row, [obj], meta, code)
         if obj["kind"] == row.kind and accepted.shape == "PartialObjectMetadata":
             obj = partial(obj, accepted.version)
-        return _written(obj, accepted, code)
+        return written(obj, accepted, code)
 
     def _table(
         self, request: web.Request, accepted: Accepted, row: Resource, objects: list[Raw], meta: Raw, code: int = 200
@@ -373,7 +285,7 @@ class Server:
         if include == "Object":
             objects = [shown(row, obj) for obj in objects]
         found = table(row.kind, objects, meta, include, self._clock(), version=accepted.version)
-        return _written(found, accepted, code)
+        return written(found, accepted, code)
 
 
 def _bookmark_table(obj: Raw, meta: Raw, version: str) -> Raw:
@@ -400,39 +312,3 @@ def _patch_type(request: web.Request) -> str:
     if name not in PATCHES:
         raise status.unsupported_type("415: Unsupported Media Type", with_details=True)
     return PATCHES[name]
-
-
-async def _body(request: web.Request) -> bytes:
-    """Return the body of a request. Raises RefusedError if it is too large."""
-    length = request.content_length
-    if length is None or length <= bodies.LIMIT:
-        body = bytearray()
-        async for part in request.content.iter_any():
-            body += part
-            if len(body) > bodies.LIMIT:
-                break
-        else:
-            return bytes(body)
-    message = f"Request entity too large: limit is {bodies.LIMIT}"
-    raise RefusedError(413, message, "RequestEntityTooLarge")
-
-
-def _refused(refusal: RefusedError) -> web.Response:
-    response = _json(refusal.body, refusal.code)
-    if refusal.code == 413:
-        # The rest of the body is still on its way, and nobody reads it.
-        response.force_close()
-    return response
-
-
-def _json(body: Raw, code: int = 200) -> web.Response:
-    return web.Response(
-        status=code, body=msgspec.json.encode(body), content_type="application/json", headers=_NOT_CACHED
-    )
-
-
-def _written(body: Raw, accepted: Accepted, code: int = 200) -> web.Response:
-    if accepted.language == "yaml":
-        text = yaml.safe_dump(body, allow_unicode=True)
-        return web.Response(status=code, body=text.encode(), content_type="application/yaml", headers=_NOT_CACHED)
-    return _json(body, code)

@@ -40,19 +40,39 @@ class Certificates(NamedTuple):
         return context
 
 
+# openssl's own settings differ from machine to machine, so all that matters is said here.
+_SETTINGS: Final = """\
+[req]
+distinguished_name = name
+prompt = no
+[name]
+CN = podfence lab
+[authority]
+basicConstraints = critical, CA:true
+keyUsage = critical, keyCertSign
+subjectKeyIdentifier = hash
+[server]
+basicConstraints = critical, CA:false
+keyUsage = critical, digitalSignature
+extendedKeyUsage = serverAuth
+subjectAltName = DNS:localhost, IP:127.0.0.1, IP:::1
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+"""
+
+
 def make() -> Certificates:
     """Return new certificates for the loopback addresses. Raises PodfenceError if openssl cannot make them."""
     with tempfile.TemporaryDirectory(prefix="podfence-") as folder:
         place = Path(folder)
-        names = "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1"
-        authority = ("-subj", "/CN=podfence lab authority", "-addext", "keyUsage=critical,keyCertSign")
-        _openssl("req", "-x509", *_CURVE, "-days", _DAYS, *authority, "-keyout", "ca.key", "-out", "ca.crt", at=place)
-        _openssl("req", *_CURVE, "-subj", "/CN=podfence lab", "-keyout", "server.key", "-out", "server.csr", at=place)
-        place.joinpath("server.ext").write_text(
-            f"{names}\nextendedKeyUsage=serverAuth\nbasicConstraints=critical,CA:false\n", encoding="ascii"
-        )
+        place.joinpath("settings").write_text(_SETTINGS, encoding="ascii")
+        request = ("req", "-config", "settings", *_CURVE)
+        own = ("-x509", "-extensions", "authority", "-days", _DAYS)
+        _openssl(*request, *own, "-subj", "/CN=podfence lab authority", "-keyout", "ca.key", "-out", "ca.crt", at=place)
+        _openssl(*request, "-keyout", "server.key", "-out", "server.csr", at=place)
         signed = ("-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-set_serial", "2")
-        _openssl("x509", *signed, "-days", _DAYS, "-extfile", "server.ext", "-out", "server.crt", at=place)
+        names = ("-extfile", "settings", "-extensions", "server")
+        _openssl("x509", *signed, "-days", _DAYS, *names, "-out", "server.crt", at=place)
         texts = (place.joinpath(name).read_text(encoding="ascii") for name in ("ca.crt", "server.crt", "server.key"))
         return Certificates(*texts)
 

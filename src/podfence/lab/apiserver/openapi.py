@@ -34,6 +34,12 @@ _FORMS: Final[dict[str, Raw]] = {
     "raw": {"type": "object"},
     "fields": {"type": "object"},
 }
+_NAMED: Final[dict[str, str]] = {
+    "time": "io.k8s.apimachinery.pkg.apis.meta.v1.Time",
+    "micro": "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime",
+    "quantity": "io.k8s.apimachinery.pkg.api.resource.Quantity",
+    "intstr": "io.k8s.apimachinery.pkg.util.intstr.IntOrString",
+}
 _VALIDATION: Final = {"name": "fieldValidation", "in": "query", "schema": {"type": "string", "uniqueItems": True}}
 _DRY_RUN: Final = {"name": "dryRun", "in": "query", "schema": {"type": "string", "uniqueItems": True}}
 
@@ -145,4 +151,8 @@ def _value(of: Type, schemas: Raw) -> Raw:
             return {"type": "object", "additionalProperties": _value(of.held, schemas)}
         case "int":
             return {"type": "integer", "format": f"int{of.bits}"}
+    if of.form in _NAMED:
+        name = _NAMED[of.form]
+        schemas[name] = _FORMS[of.form]
+        return {"allOf": [{"$ref": f"#/components/schemas/{name}"}]}
     return _FORMS[of.form]

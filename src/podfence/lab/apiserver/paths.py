@@ -21,6 +21,22 @@ UNSERVED: Final = {
 }
 
 
+# kubectl asks for these by itself: before it says that there is no such kind, and when it describes a namespace.
+_NEVER_ANY: Final = {
+    ("apis", "apiextensions.k8s.io", "v1", "customresourcedefinitions"): "CustomResourceDefinitionList",
+    ("api", "v1", "namespaces", "*", "resourcequotas"): "ResourceQuotaList",
+    ("api", "v1", "namespaces", "*", "limitranges"): "LimitRangeList",
+}
+
+
+def empty_list(parts: list[str]) -> dict[str, str] | None:
+    """Return the kind and version of a list that is always empty, None for every other path."""
+    place = tuple("*" if index == 3 and parts[2] == "namespaces" else part for index, part in enumerate(parts))
+    kind = _NEVER_ANY.get(place)
+    version = "/".join(parts[1:3]) if parts[:1] == ["apis"] else "v1"
+    return {"kind": kind, "apiVersion": version} if kind else None
+
+
 class Target(NamedTuple):
     """What a path names. `name` is "" for a list, `namespace` is "" for all or for what has none."""
 

@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 import re
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ _QUANTITY: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE
 _BAD_QUANTITY: Final = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_SHORT: Final = 64
 _ROOT: Final = ("apiVersion", "kind")
 _EMPTY: Final = {"string": "", "bool": False, "int": 0, "float": 0, "quantity": "0", "intstr": 0}
 
@@ -121,7 +123,9 @@ class Reader:
                 held = of.held
                 if isinstance(value, Doubled):
                     self.complaints += [f'duplicate field "{at}.{key}"' for key in value.keys_given_twice]
-                items = {key: self._value(item, held, f"{at}.{key}", go, struct) for key, item in value.items()}
+                items = {
+                    sys.intern(key): self._value(item, held, f"{at}.{key}", go, struct) for key, item in value.items()
+                }
                 return {key: _zero(held) if item is None else item for key, item in items.items()}
             case "raw" | "fields":
                 return value
@@ -162,6 +166,8 @@ class Reader:
                     raise WrongTypeError("illegal base64 data at input byte 0") from None
             case _:
                 self._require(isinstance(value, str), value, of, go, struct)
+                # Objects have many short texts in common, and a store keeps each once.
+                return sys.intern(value) if len(value) <= _SHORT else value
         return value
 
     @staticmethod

@@ -32,6 +32,7 @@ _MOST_WAITING: Final = 1000
 _BOOKMARKS_EVERY: Final = 60.0
 _LONGEST: Final = 3600.0
 _ENCODED: Final = 256
+_LARGEST_ENCODED: Final = 64 * 1024
 INITIAL_END: Final = "k8s.io/initial-events-end"
 
 
@@ -108,9 +109,11 @@ class Hub:
         key = (event.change.revision, f"{row.key}/{event.type}")
         found = self._encoded.get(key)
         if found is None:
+            found = line(event.type, shown(row, event.object))
             if len(self._encoded) >= _ENCODED:
                 self._encoded.clear()
-            found = self._encoded[key] = line(event.type, shown(row, event.object))
+            if len(found) <= _LARGEST_ENCODED:
+                self._encoded[key] = found
         return found
 
     async def events(
