@@ -137,10 +137,10 @@ class Pods:
         self.names = spawner.store / "names"
         self.names.mkdir()
 
-    def start(self, specs: Iterable[PodSpec]) -> None:
+    def start(self, specs: Iterable[PodSpec], *, awaited: bool = False) -> None:
         """Start pods: first all of them without containers, then their network, then what they run.
 
-        A pod that cannot be started is one with a failure.
+        A pod that cannot be started is one with a failure. Those that are `awaited` are for `await_servers`.
         """
         fresh = [self._hold(spec) for spec in specs]
         try:
@@ -153,8 +153,9 @@ class Pods:
             if not item.failure:
                 for container in item.spec.containers:
                     self._start_container(item, container)
-        with self._lock:
-            self._fresh += fresh
+        if awaited:
+            with self._lock:
+                self._fresh += fresh
 
     def links(self, coming: Iterable[PodSpec]) -> dict[str, Links]:
         """Return by which links the packets of each node's pods come, also of those that will be started next."""
@@ -167,7 +168,7 @@ class Pods:
         return {name: self._network.links(number, found[number]) for name, number in self._numbers.items()}
 
     def await_servers(self, deadline: float) -> None:
-        """Return when the pods that were started last answer on their TCP ports, or at a monotonic time.
+        """Return when the pods that were started to be awaited answer on their TCP ports, or at a monotonic time.
 
         They are asked from inside, where no policy is in between.
         """
@@ -213,8 +214,8 @@ class Pods:
     def _remove_logs(self, item: Running) -> None:
         for container in item.spec.containers:
             log = self._log(item.spec.key, container.name)
-            log.unlink(missing_ok=True)
-            previous_log(log).unlink(missing_ok=True)
+            for file in (log, previous_log(log)):
+                file.unlink(missing_ok=True)
 
     def log(self, key: Key, container: str | None, *, previous: bool = False) -> Path:
         """Return the file of a container's output, that of the first one if none is named.

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 from podfence.agent.source import Attached, Bookmark
 from podfence.cluster.state import Event, EventType
 from podfence.dataplane.settings import Settings
-from podfence.errors import PodfenceError
 from podfence.lab.errors import LabError
 from podfence.lab.links import AgentLink
 from podfence.lab.network import dns
@@ -122,8 +121,8 @@ class Supervisor:
         self.pods.await_servers(time.monotonic() + _SERVERS_PATIENCE)
         return outcomes
 
-    def _reconcile(self, tell: Callable[[str], None]) -> None:
-        """Bring everything in step with the objects, until nothing is to be done."""
+    def _reconcile(self, tell: Callable[[str], None] | None = None) -> None:
+        """Bring everything in step with the objects, until nothing is to be done; `tell` is told if somebody waits."""
         touched = False
         while any(steps := self.world.take()):
             touched = True
@@ -136,8 +135,9 @@ class Supervisor:
                 if event.type is EventType.DELETED and event.object.key.kind == "Pod":
                     self.pods.forget(event.object.key)
             if steps.start:
-                tell(f"starting {len(steps.start)} pods" if len(steps.start) > 1 else "starting a pod")
-                self.pods.start(steps.start)
+                if tell is not None:
+                    tell(f"starting {len(steps.start)} pods" if len(steps.start) > 1 else "starting a pod")
+                self.pods.start(steps.start, awaited=tell is not None)
                 for spec in steps.start:
                     self._report(spec.key)
         if touched:
@@ -204,9 +204,9 @@ class Supervisor:
                 with self._lock:
                     while self._changed:
                         self._look_at(self._changed.popleft())
-                    self._reconcile(lambda _: None)
-            except (PodfenceError, OSError) as error:
-                self.journal.say("lab", f"what the objects say could not be done: {error}")
+                    self._reconcile()
+            except Exception as error:  # noqa: BLE001 - nothing would follow the store any more
+                self.journal.say("lab", f"what the objects say could not be done: {type(error).__name__}: {error}")
 
     def load_images(self, file: int, name: str) -> list[str]:
         """Unpack an image archive that is open as `file`, and run its images wherever they are asked for.
