@@ -114,12 +114,13 @@ def test_where_comments_are_refused_the_job_goes_on_and_says_so(pull: Checkout, 
 @pytest.mark.parametrize(
     ("inputs", "code", "said"),
     [
-        ({"fail-on": "opened"}, 1, "**Refused** for opened."),
-        ({"fail-on": "closed,incomplete"}, 0, "opens 1 connection"),
         ({"fail-on": "opened", "accept": "accepted.toml"}, 1, "**Refused** for opened."),
         ({"old": "git:nope"}, 2, "### podfence: no answer"),
-        ({"title": "the shop"}, 0, "<!-- podfence diff the shop -->"),
-        ({"arguments": "-n\nshop\n--set\nworld=closed"}, 0, "opens 1 connection"),
+        (
+            {"title": "the shop", "arguments": "-n\nshop\n--set\nworld=closed", "fail-on": "closed"},
+            0,
+            "<!-- podfence diff the shop -->",
+        ),
         ({"filename": ""}, 0, "opens 1 connection"),
     ],
 )

@@ -35,6 +35,7 @@ def _offered(program: Program, line: str) -> list[str]:
                 "list",
                 "check",
                 "explain",
+                "diff",
                 "agent",
                 "controller",
                 "why",

@@ -118,6 +118,50 @@ def test_a_kustomization_of_a_commit_is_rendered_with_what_lies_beside_it(shop: 
     assert "shop/deploy/prod-api -> shop/sts/prod-db" in result.stdout
 
 
+# What surprised in the history of real repositories
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        # One dash too many: the second item is every port of TCP.
+        (
+            "- port: 5432",
+            "- port: 5432\n    - protocol: TCP",
+            "opened  shop/deploy/api -> shop/sts/db  TCP 1-5431,5433-65535",
+        ),
+        # A block that looks like everybody is about IPv4 only.
+        (
+            "  - from:\n    - podSelector: {matchLabels: {app: api}}\n    ports:",
+            "  - ports:",
+            "opened  ::/0 -> shop/sts/db  TCP 5432",
+        ),
+        # Without a rule for egress, the new policyTypes closes everything that the pods open.
+        ("  ingress:\n", "  policyTypes: [Ingress, Egress]\n  ingress:\n", "closed  shop/sts/db -> "),
+    ],
+)
+def test_changes_that_say_something_else_than_they_seem_to(
+    shop: Checkout, run: Run, old: str, new: str, said: str
+) -> None:
+    before = manifests.POLICY
+    if "::/0" in said:
+        before += "  - from:\n    - ipBlock: {cidr: 0.0.0.0/0}\n    ports:\n    - port: 5432\n"
+    shop.commit({"deploy/db.yaml": before})
+    shop.write({"deploy/db.yaml": before.replace(old, new) if old else before})
+    assert said in run("diff", "git:HEAD", "deploy").stdout
+
+
+@pytest.mark.parametrize("flags", [(), ("--fail-on", "unseen")])
+def test_a_policy_of_which_the_repository_has_no_pod_is_no_silent_change(
+    shop: Checkout, run: Run, flags: tuple[str, ...]
+) -> None:
+    shop.write({"deploy/other.yaml": manifests.POLICY.replace("db", "elsewhere")})
+    result = run("diff", "git:HEAD", "deploy", *flags)
+    assert result.exit_code == 1
+    assert result.stdout.startswith("changes 1 policy of which no pod is here\n")
+    assert "selects no pod here" in result.stdout
+
+
 # When it fails
 
 
@@ -303,6 +347,16 @@ def test_what_is_unread_on_both_sides_is_no_difference(shop: Checkout, run: Run)
         result = run("diff", old, new, "--keep-going")
         assert result.exit_code == 0, result.output
         assert "leaves" not in result.stdout.splitlines()[0]
+
+
+def test_a_place_that_is_unread_on_both_sides_is_new_if_it_is_about_more(shop: Checkout, run: Run) -> None:
+    moved = "namespace: elsewhere\nresources: [shop.yaml, db.yaml, more.yaml]\n"
+    more, yet = (manifests.POLICY.replace("space: shop", f"space: {name}") for name in ("more", "yet"))
+    shop.commit({"deploy/kustomization.yaml": moved, "deploy/more.yaml": more})
+    shop.write({"deploy/more.yaml": f"{more}---\n{yet}"})
+    assert "leaves 1 place more unread" in run("diff", "git:HEAD", "deploy", "--fail-on", "complete").stdout
+    result = run("diff", "deploy", "git:HEAD", "--fail-on", "incomplete,complete")
+    assert (result.exit_code, "unread" in result.stdout.splitlines()[0]) == (0, False)
 
 
 def test_a_file_that_parses_on_one_side_only_is_incomplete_there(shop: Checkout, run: Run) -> None:

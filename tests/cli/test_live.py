@@ -325,3 +325,47 @@ def test_in_python_a_live_cluster_is_one_call(kubeconfig: str) -> None:
     assert cluster.check("web", "db", 5432, namespace="shop").allowed is False
     with pytest.raises(podfence.EndpointError):
         cluster.check("api", "db", 5432, namespace="default")
+
+
+# What an apply would do
+
+
+@pytest.mark.parametrize(
+    ("policy", "flags", "code", "said"),
+    [
+        (manifests.POLICY, (), 0, "no "),
+        (manifests.POLICY.replace("    ports:\n    - port: 5432\n", ""), (), 1, "opens 1 connection"),
+        (manifests.POLICY.replace("name: db,", "name: other,").replace("5432", "1"), (), 1, "opens 1 connection"),
+        (manifests.POLICY.replace("name: db,", "name: other,").replace("5432", "1"), ("--prune",), 1, "opens 1 "),
+        (manifests.POLICY.replace("name: db,", "name: other,"), ("--prune",), 0, "no connection changes"),
+    ],
+)
+def test_diff_with_manifests_is_what_applying_them_would_change(
+    program: Program, tmp_path: Path, policy: str, flags: tuple[str, ...], code: int, said: str
+) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(policy)
+    result = program("diff", "live", str(file), *flags)
+    assert (result.returncode, result.stdout[: len(said)]) == (code, said), result.stderr
+    assert ("closes 1 connection" in result.stdout) is (flags != () and code == 1)
+
+
+def test_manifests_without_a_namespace_are_applied_to_that_of_the_context(program: Program, tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(manifests.POLICY.replace(", namespace: shop", ""))
+    result = program("diff", "live", str(file), "--context", "shop")
+    assert (result.returncode, "added" in result.stdout) == (0, False), result.stdout
+    assert "default/db" in program("diff", "live", str(file), "--context", "dev").stdout
+
+
+def test_a_live_cluster_that_may_not_be_listed_is_told_and_not_compared(
+    program: Program, api: Api, tmp_path: Path
+) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(manifests.POLICY)
+    comment = tmp_path / "comment.md"
+    api.script[POLICIES].append(says(status(403, "networkpolicies.networking.k8s.io is forbidden"), 403))
+    result = program("diff", "live", str(file), "--write", f"md={comment}")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "networkpolicies.networking.k8s.io is forbidden" in result.stderr
+    assert "no answer" in comment.read_text()

@@ -186,7 +186,11 @@ class Reader:
         import podfence
 
         old, new = self._old, self._new
-        found = [self._side(side, other, options) for side, other in ((old, new), (new, old))]
+        found = [self._side(old, new, options)]
+        if old.is_running and isinstance(found[0], podfence.Cluster) and not self._inputs.own_namespace:
+            # As for kubectl, objects that name no namespace go into that of the context.
+            self._inputs = self._inputs._replace(config=self._inputs.config._replace(namespace=found[0].namespace))
+        found.append(self._side(new, old, options))
         refused = [error for error in found if isinstance(error, RefusedError)]
         if len(refused) > 1:
             problems = tuple(problem for error in refused for problem in error.problems)

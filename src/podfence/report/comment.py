@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from podfence.report.remarks import Refusal
     from podfence.report.style import Page
 
-MOST_SHOWN: Final = 10
+MOST_SHOWN: Final = 8
 """How many connections the summary has."""
 
 LIMIT: Final = 60_000
@@ -111,8 +111,8 @@ def _names(text: str) -> str:
 
 def _causes(answer: Difference) -> Iterator[str]:
     for causes, items in by_cause(answer):
-        for number, text in enumerate(heading(causes, items)):
-            yield f"{'  - ' if number else '- '}{escaped(text.strip())}"
+        first, *others = heading(causes, items)
+        yield f"- {escaped(': '.join((first, ', and '.join(map(str.strip, others)))) if others else first)}"
         for item in items:
             source, arrow, destination, ports, remark = row(item)
             text = f" ({escaped(remark)})" if remark else ""

@@ -6,15 +6,19 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from podfence.analysis.diff.answer import AbsentChange
+from podfence.analysis.diff.review import port_set
 from podfence.policy.verdict import Direction
 from podfence.report import columns
 from podfence.report.counts import counted
 from podfence.report.style import PAGE
+from podfence.sets.ports import PortSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from podfence.analysis.diff.answer import AbsentChange, Cause, ConnectionChange, Difference, ObjectChange
+    from podfence.analysis.answers import Ports
+    from podfence.analysis.diff.answer import Cause, ConnectionChange, Difference, ObjectChange
     from podfence.report.style import Page, Style
 
     Change = ConnectionChange | AbsentChange
@@ -30,7 +34,7 @@ _COLOURS: Final = {"opened": "denied", "closed": "allowed", "unknown": "depends"
 
 def lines(answer: Difference, page: Page = PAGE) -> Iterator[str]:
     """Yield what the change does in one line, then each cause with its connections, then the objects that differ."""
-    yield page.style.strong(headline(answer))
+    yield page.style.strong(columns.paragraph(headline(answer), page.width))
     for causes, items in by_cause(answer):
         yield ""
         yield from (columns.paragraph(text, page.width) for text in heading(causes, items))
@@ -90,14 +94,19 @@ def heading(causes: Sequence[Cause], items: Sequence[Change]) -> Iterator[str]:
 
 def row(item: Change) -> tuple[str, ...]:
     """Return source, arrow, destination, ports, and what else is to be said, as texts."""
-    from podfence.analysis.diff.answer import AbsentChange  # noqa: PLC0415 - only here at run time
-
     if isinstance(item, AbsentChange):
         one, other = str(item.connection.subjects), str(item.connection.peers)
         ends = (one, other) if item.connection.direction is Direction.EGRESS else (other, one)
         return (ends[0], "->", ends[1], item.connection.ports_text, _remark(item))
     family = f" ({item.family})" if item.family else ""
-    return (str(item.sources), "->", str(item.destinations), f"{item.ports}{family}", _remark(item))
+    return (str(item.sources), "->", str(item.destinations), f"{_ports(item.ports)}{family}", _remark(item))
+
+
+def _ports(ports: Ports) -> str:
+    """Return ports as they are, or by what is not among them, whichever is shorter."""
+    told = str(ports)
+    rest = f"all ports except {PortSet.ALL - port_set(ports)}"
+    return min(told, rest, key=len) if ports.ranges else told
 
 
 def _remark(item: Change) -> str:

@@ -81,11 +81,18 @@ def difference(
 
 
 def _gaps(old: Iterable[Gap], new: Iterable[Gap]) -> Iterator[GapChange]:
-    before, after = dict.fromkeys(old), dict.fromkeys(new)
-    for gap in dict.fromkeys((*before, *after)):
-        change: GapWord = "added" if gap not in before else "kept" if gap in after else "removed"
-        names = None if gap.namespaces is None else tuple(sorted(gap.namespaces))
-        yield GapChange(change=change, what=gap.what, remedy=gap.remedy, namespaces=names)
+    """Yield the gaps of both sides; one that may be about more namespaces than before is new."""
+    before, after = ({gap.what: gap for gap in gaps} for gaps in (old, new))
+    for what in dict.fromkeys((*before, *after)):
+        earlier, gap = before.get(what), after.get(what)
+        change: GapWord = "removed" if gap is None else "kept" if earlier and _covers(earlier, gap) else "added"
+        told = gap or before[what]
+        names = None if told.namespaces is None else tuple(sorted(told.namespaces))
+        yield GapChange(change=change, what=what, remedy=told.remedy, namespaces=names)
+
+
+def _covers(one: Gap, other: Gap) -> bool:
+    return one.namespaces is None or (other.namespaces is not None and other.namespaces <= one.namespaces)
 
 
 def _notes(old: Engine, new: Engine, causes: Causes) -> Iterator[str]:

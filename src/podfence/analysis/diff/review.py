@@ -123,14 +123,15 @@ def _with_reason(item: _Change, allowed: Iterable[Allowance]) -> _Change:
 
 def _ends(item: ConnectionChange | AbsentChange) -> tuple[tuple[str, ...], tuple[str, ...], PortSet]:
     if isinstance(item, ConnectionChange):
-        return item.sources.items(), item.destinations.items(), _as_set(item.ports)
+        return item.sources.items(), item.destinations.items(), port_set(item.ports)
     one, other = item.connection.subjects.items(), (str(item.connection.peers),)
     # Names of ports have no numbers here, so that only who allows every port allows them.
-    ports = PortSet.ALL if item.connection.port_names else _as_set(item.connection.ports)
+    ports = PortSet.ALL if item.connection.port_names else port_set(item.connection.ports)
     return (one, other, ports) if item.connection.direction is Direction.EGRESS else (other, one, ports)
 
 
-def _as_set(ports: Ports) -> PortSet:
+def port_set(ports: Ports) -> PortSet:
+    """Return the ports of an answer as a set."""
     if ports.everything:
         return PortSet.ALL
     return PortSet.union(
