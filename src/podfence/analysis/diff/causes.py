@@ -8,6 +8,8 @@ that can have a say. A change that alone brings back what OLD says is a cause. I
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cached_property, reduce
+from operator import or_
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.analysis.diff.answer import Cause
@@ -19,6 +21,7 @@ from podfence.cluster.controllers import is_unknown
 from podfence.kube.objects import Key
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet
+from podfence.sets.addresses import family_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -82,7 +85,7 @@ class Causes:
             if key.kind == "NetworkPolicy" and pair.differs:
                 self._changed[key.namespace].add(key)
         self._selecting: dict[tuple[Direction, int], object] = {}
-        self._sources: dict[object, int] | None = None
+        self._parts_of: dict[object, tuple[Alike, ...]] = {}
         self._known: dict[object, tuple[Because, ...]] = {}
         self._told: dict[Undo, Cause] = {}
         self._undone = 0
@@ -94,25 +97,33 @@ class Causes:
             return
         group = self._units.groups[piece.group]
         said = self.said(piece.direction, group)
-        peers = list(self._peers(piece.direction, group)) if said else []
-        if piece.addresses:
-            blocks = dict.fromkeys(peer for peer, _ in peers if isinstance(peer, AddressSet))
-            for addresses in _cut(piece.addresses, blocks):
-                number = addresses.spans[0][0]
-                ends = Ends(number, group) if piece.direction is Direction.INGRESS else Ends(group, number)
-                held = tuple(number in block for block in blocks)
-                because = self._because((piece.direction, said, piece.before, piece.after, held), ends, piece)
-                yield Alike(0, addresses, because)
+        if piece.others & self._with_changes:
+            yield from self._of_groups(piece, group, said)
             return
-        splitters = dict.fromkeys(bits for _, bits in peers)
+        # Many groups have the same rules, and the same others.
+        key = (said, self._seen(group), piece._replace(group=0))
+        if key not in self._parts_of:
+            found = self._of_addresses(piece, group, said) if piece.addresses else self._of_groups(piece, group, said)
+            self._parts_of[key] = tuple(found)
+        yield from self._parts_of[key]
+
+    def _of_addresses(self, piece: Piece, group: Group, said: object) -> Iterator[Alike]:
+        blocks = dict.fromkeys(peer for peer, _ in self._peers(piece.direction, group) if isinstance(peer, AddressSet))
+        for addresses in _cut(piece.addresses, blocks):
+            number = addresses.spans[0][0]
+            ends = Ends(number, group) if piece.direction is Direction.INGRESS else Ends(group, number)
+            held = tuple(number in block for block in blocks)
+            because = self._because((piece.direction, said, piece.before, piece.after, held), ends, piece)
+            yield Alike(0, addresses, because)
+
+    def _of_groups(self, piece: Piece, group: Group, said: object) -> Iterator[Alike]:
+        splitters = dict.fromkeys(bits for _, bits in self._peers(piece.direction, group)) if said else {}
         for told, sources in self._by_source(piece.others):
-            seen = tuple(self._meant(told, sources, group))
+            meant = tuple(self._meant(told, sources, group))
             for others in _split(sources, splitters):
                 one = (others & -others).bit_length() - 1
-                key = (
-                    *(said, told, piece.before, piece.after, seen, group.place if told else ()),
-                    tuple(bits >> one & 1 for bits in splitters),
-                )
+                held = tuple(bits >> one & 1 for bits in splitters)
+                key = (said, told, self._seen(group), piece.before, piece.after, meant, held)
                 yield Alike(others, AddressSet.EMPTY, self._because(key, Ends(self._units.groups[one], group), piece))
 
     @property
@@ -142,18 +153,30 @@ class Causes:
             )
             for view, number in zip(views, group.place, strict=True)
         )
+        return space, selecting, self._seen(group)
+
+    def _seen(self, group: Group) -> object:
+        """Return what else rules may see of a group: its named ports and families, and itself if it has changed."""
         number = next(number for number in group.place if number is not None)
-        seen = views[group.place[0] is None].index.classes[number]
-        unsure = any(map(is_unknown, seen.labels.values()))
-        return space, selecting, seen.ports, seen.cells, group.id if group.moved or unsure else -1
+        seen = (self._units.old if group.place[0] is not None else self._units.new).index.classes[number]
+        apart = group.moved or any(map(is_unknown, seen.labels.values()))
+        return seen.ports, frozenset(map(family_of, seen.cells)), group.id if apart else -1
+
+    @cached_property
+    def _sources(self) -> dict[object, int]:
+        """All groups of which changes are to be told as of sources, those together of which the same are."""
+        found: dict[object, int] = defaultdict(int)
+        for group in self._units.groups.values():
+            if said := self.said(Direction.EGRESS, group):
+                found[said] |= 1 << group.id
+        return found
+
+    @cached_property
+    def _with_changes(self) -> int:
+        return reduce(or_, self._sources.values(), 0)
 
     def _by_source(self, others: int) -> Iterator[tuple[object, int]]:
         """Yield sources in sets of which the same changes are to be told."""
-        if self._sources is None:
-            self._sources = defaultdict(int)
-            for group in self._units.groups.values():
-                if said := self.said(Direction.EGRESS, group):
-                    self._sources[said] |= 1 << group.id
         for said, bits in self._sources.items():
             if inside := others & bits:
                 yield said, inside

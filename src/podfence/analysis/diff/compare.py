@@ -64,6 +64,7 @@ def differing(
         _rows(view, reach, doubt, units.classes(side), ingress, egress, _half(progress, side))
         for side, (view, reach, doubt) in enumerate(zip((units.old, units.new), reaches, doubts, strict=True))
     ]
+    known: dict[object, tuple[tuple[AddressSet, State, State], ...]] = {}
     self_allowed = units.new.engine.options.self_traffic == "allowed"
     for group in units.groups.values():
         itself = 1 << group.id if self_allowed and group.alone else 0
@@ -74,11 +75,14 @@ def differing(
         for bits, before, after in _unequal(units.all, tables, _bits_without):
             yield Piece(Direction.INGRESS, group.id, bits, AddressSet.EMPTY, before, after)
         for direction in Direction:
-            found = [
-                (rows.incoming if direction is Direction.INGRESS else rows.outgoing).get(number, [])
+            found = tuple(
+                tuple((rows.incoming if direction is Direction.INGRESS else rows.outgoing).get(number, ()))
                 for rows, number in zip(sides, _numbers(group), strict=True)
-            ]
-            for addresses, before, after in _unequal(AddressSet.ALL, found, sub):
+            )
+            # Most groups exchange connections with the same addresses as others.
+            if found not in known:
+                known[found] = tuple(_unequal(AddressSet.ALL, found, sub))
+            for addresses, before, after in known[found]:
                 yield Piece(direction, group.id, 0, addresses, before, after)
 
 
