@@ -13,6 +13,7 @@ import msgspec
 
 import podfence
 from podfence.lab.verification.compare import verify
+from podfence.lab.verification.result import verification
 from podfence.sets import AddressSet
 from podfence.sets.addresses import format_address
 from tests.kubernetes.packets.barrier import spots_of
@@ -120,18 +121,18 @@ def without_detours(found: Verification, cluster: podfence.Cluster) -> Verificat
         for item in found.dead
     )
     dead = tuple(msgspec.structs.replace(item, sources=tuple(left)) for item, left in sources if left)
-    return msgspec.structs.replace(found, trials=tuple(trials), dead=dead)
+    return verification(tuple(trials), dead, found.left_out)
 
 
-def told(verification: Verification) -> str:
+def told(found: Verification) -> str:
     """Return every difference with podfence's explanation, and every target that was dead, one line each."""
     lines = [
         f"{trial.source} -> {trial.destination} {trial.port}: expected {trial.expected}, "
         f"packets {', '.join(trial.outcomes)}; {trial.reason}"
-        for trial in verification.differences
+        for trial in found.differences
     ]
     lines += [
         f"dead: {item.destination} {item.port} from {', '.join(item.sources)}: {item.outcome}"
-        for item in verification.dead
+        for item in found.dead
     ]
     return "\n".join(lines)
