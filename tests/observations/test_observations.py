@@ -19,7 +19,10 @@ ROWS_OF_DOCUMENT = {0: 14, 1: 27, 2: 13, 3: 61, 4: 13}
 
 # Folders whose files are not meant to be loaded together, and what each warning says when they are.
 REPLACED = "NetworkPolicy default/db-network-policy replaces the one at "
-DELIBERATE_WARNINGS = {"pod-traffic-rules": [REPLACED, REPLACED]}
+DELIBERATE_WARNINGS = {
+    "pod-traffic-rules": [REPLACED, REPLACED],
+    "ci": ["NetworkPolicy login/provider replaces the one at "],
+}
 
 
 def load(situation: Situation) -> podfence.Cluster:

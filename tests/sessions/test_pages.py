@@ -62,7 +62,7 @@ def test_manifests_on_a_page_are_those_of_the_examples(page: Path) -> None:
         (item["metadata"]["name"], _spec(item))
         for file in ROOT.glob("examples/*/*.yaml")
         for item in yaml.safe_load_all(file.read_text())
-        if item["kind"] == "NetworkPolicy"
+        if item.get("kind") == "NetworkPolicy"
     ]
     for block in read(page):
         for step in block.steps:
