@@ -172,6 +172,23 @@ def test_a_pod_whose_labels_no_longer_match_is_nobodys_and_replaced() -> None:
     assert not pods(made)
 
 
+@pytest.mark.parametrize("kind", ["Deployment", "ReplicaSet", "ReplicationController"])
+def test_a_pod_whose_labels_match_again_is_taken_back_and_there_are_no_more_than_wanted(kind: str) -> None:
+    made = world()
+    apply(made, worlds.workload(kind, replicas=2))
+    settle(made)
+    name = next(iter(pods(made)))
+    made.set_labels("pod", "default", name, {"app": "quarantine"})
+    settle(made)
+    assert len(pods(made)) == 3
+
+    made.set_labels("pod", "default", name, {"app": "web"})
+    settle(made)
+
+    assert len(pods(made)) == 2
+    assert all(pod.owner is not None for pod in pods(made).values())
+
+
 def test_a_label_the_selector_does_not_look_at_keeps_a_pod_with_its_workload() -> None:
     made = world()
     apply(made, worlds.workload(replicas=1))

@@ -54,11 +54,12 @@ def without_owner(obj: Raw, uid: str) -> Raw:
 
 
 class Dependents:
-    """The places of the objects that each owner has, by its uid, in order of creation."""
+    """The places of the objects that each owner has, by its uid, in order of creation; and of those without one."""
 
     def __init__(self) -> None:
         """Know of none yet."""
         self._places: dict[str, dict[Place, None]] = {}
+        self._alone: dict[tuple[str, str], dict[Place, None]] = {}
 
     def take_in(self, change: Change) -> None:
         """Follow a change."""
@@ -71,6 +72,17 @@ class Dependents:
                 self._places.pop(uid, None)
         for uid in now - before:
             self._places.setdefault(uid, {})[place] = None
+        alone = self._alone.setdefault(place[:2], {})
+        if change.type == "DELETED" or controller_of(change.object) is not None:
+            alone.pop(place, None)
+        else:
+            alone[place] = None
+        if not alone:
+            del self._alone[place[:2]]
+
+    def alone(self, resource: str, namespace: str) -> list[Place]:
+        """Return the places of the objects of a resource and namespace that no owner looks after."""
+        return list(self._alone.get((resource, namespace), ()))
 
     def of(self, uid: str, resource: str = "") -> list[Place]:
         """Return the places of what an owner has, of one resource or of all."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from podfence.cluster.selection import matches
 from podfence.kube.objects import Key
 from podfence.lab.objects.inventory import is_going
-from podfence.lab.objects.owners import controller_of, place_of, reference_to, without_owner
+from podfence.lab.objects.owners import controller_of, place_of, reference_to, references, without_owner
 from podfence.lab.objects.pod_specs import template_of
 from podfence.lab.objects.statuses import FINISHED, is_ready, phase_of
 from podfence.lab.objects.workloads import selector, template_at
@@ -52,6 +52,21 @@ class PodMaker:
             else:
                 self.inventory.store.update(PODS, without_owner(pod, owner["metadata"]["uid"]))
         return kept
+
+    def adopt(self, owner: Raw) -> bool:
+        """Give a workload the pods of its namespace that it selects and nobody looks after; return whether any are."""
+        found = False
+        wanted, namespace = selector(owner), owner["metadata"]["namespace"]
+        for place in self.inventory.dependents.alone(PODS, namespace) if wanted is not None else ():
+            pod = self.inventory.find(place)
+            if pod is None or is_going(pod) or phase_of(pod) in FINISHED or controller_of(pod) is not None:
+                continue
+            known = pod["metadata"]
+            if wanted is not None and matches(wanted, known.get("labels") or {}):
+                owners = [*references(pod), reference_to(owner)]
+                self.inventory.store.update(PODS, {**pod, "metadata": {**known, "ownerReferences": owners}})
+                found = True
+        return found
 
     def room(self, owner: Raw) -> int:
         """Return how many pods a workload may make now, so that at most one of them waits for an address."""

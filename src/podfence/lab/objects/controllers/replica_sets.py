@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from podfence.lab.objects.controllers.making import count_ready, observed, running, woken
+from podfence.lab.objects.controllers.making import PODS, count_ready, observed, running, woken
 from podfence.lab.objects.inventory import is_going
+from podfence.lab.objects.owners import controller_of, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
 
     from podfence.lab.objects.controllers.making import PodMaker
     from podfence.lab.objects.owners import Place
@@ -25,9 +26,13 @@ class ReplicaSets:
         self._resource = resource
         self._kind = kind
 
-    def woken_by(self, change: Change) -> Iterable[Place]:
-        """Return the sets that a change concerns."""
-        return woken(change, self._resource, self._kind)
+    def woken_by(self, change: Change) -> Iterator[Place]:
+        """Yield the sets that a change concerns; one of them may take over a pod that nobody looks after."""
+        yield from woken(change, self._resource, self._kind)
+        if change.resource == PODS and change.type != "DELETED" and controller_of(change.object) is None:
+            namespace = change.object["metadata"]["namespace"]
+            for obj in self._maker.inventory.store.list(self._resource, namespace)[0]:
+                yield place_of(self._resource, obj)
 
     def tend(self, place: Place) -> None:
         """Make the pods that a set lacks, and delete the newest of those that it has too many of."""
@@ -35,7 +40,10 @@ class ReplicaSets:
         obj, workload = inventory.find(place), inventory.workload(place)
         if obj is None or workload is None or is_going(obj):
             return
-        pods = running(self._maker.owned(obj))
+        if self._maker.adopt(obj):
+            # It counts them when it hears that they are its own.
+            return
+        pods = sorted(running(self._maker.owned(obj)), key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
         self._maker.remove(reversed(pods[workload.replicas :]))
         missing = workload.replicas - len(pods)
         if missing > 0:
