@@ -342,6 +342,14 @@ def test_apply_takes_away_what_a_manifest_does_not_say_any_more() -> None:
     assert len(pods(made)) == 1
 
 
+def test_apply_takes_away_what_an_item_of_a_list_does_not_say_any_more() -> None:
+    made = world()
+    apply(made, worlds.policy("x", ingress="[{from: [{podSelector: {}}], ports: [{port: 80}]}]"))
+    assert apply(made, worlds.policy("x", ingress="[{from: [{podSelector: {}}]}]"))[0].endswith(" configured")
+    stored = made.store.get("networkpolicies.networking.k8s.io", "default", "x")
+    assert stored["spec"]["ingress"] == [{"from": [{"podSelector": {}}]}]
+
+
 def test_apply_brings_back_what_others_have_changed() -> None:
     made = world()
     apply(made, worlds.workload(replicas=1))

@@ -132,7 +132,6 @@ def told(found: Verification) -> str:
         for trial in found.differences
     ]
     lines += [
-        f"dead: {item.destination} {item.port} from {', '.join(item.sources)}: {item.outcome}"
-        for item in found.dead
+        f"dead: {item.destination} {item.port} from {', '.join(item.sources)}: {item.outcome}" for item in found.dead
     ]
     return "\n".join(lines)

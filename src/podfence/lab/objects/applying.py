@@ -69,7 +69,8 @@ def _merged(last: Raw, new: Raw, live: Raw) -> Raw:
         elif isinstance(value, dict) and isinstance(there, dict):
             before = last.get(key)
             result[key] = _merged(before if isinstance(before, dict) else {}, value, there)
-        elif not _covers(there, value):
+        elif not (_covers(there, value) and (value == last.get(key) or not isinstance(value, list))):
+            # A list that was written differently before may have had more in its items.
             result[key] = value
     return result
 
