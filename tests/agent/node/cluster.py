@@ -154,6 +154,10 @@ class FakeCluster:
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
+            # To close one waits until its client has read everything, which a client that was killed never does.
+            for handler in runner.server.connections if runner.server else ():
+                if handler.transport is not None:
+                    handler.transport.abort()
             await runner.cleanup()
             await asyncio.sleep(0)
 
