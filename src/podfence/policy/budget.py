@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from podfence.kube.objects import NetworkPolicy, Rule, Selector
+    from podfence.sets.spans import Spans
 
 
 class Size(NamedTuple):
@@ -158,15 +159,24 @@ def _values(selector: Selector | None) -> int:
 
 def _overlaps(rules: Iterable[Rule]) -> int:
     """Return the sum, over the ranges that the blocks of rules cut all addresses into, of the ports admitted there."""
+    spans = [(_ports(rule), _spans(rule)) for rule in rules if any(peer.ip_block is not None for peer in rule.peers)]
+    if len(spans) == 1:
+        # As in most policies: nothing overlaps.
+        [(ports, ranges)] = spans
+        return ports * len(ranges)
     changes: dict[int, int] = {}
-    for rule in rules:
-        blocks = [peer.ip_block for peer in rule.peers if peer.ip_block is not None]
-        spans = (pair for block in blocks for pair in AddressSet.block(block.cidr, block.excepts).spans)
-        for first, last in normalize(spans):
-            changes[first] = changes.get(first, 0) + _ports(rule)
-            changes[last + 1] = changes.get(last + 1, 0) - _ports(rule)
+    for ports, ranges in spans:
+        for first, last in ranges:
+            changes[first] = changes.get(first, 0) + ports
+            changes[last + 1] = changes.get(last + 1, 0) - ports
     found = there = 0
     for first, _ in pairwise(sorted(changes)):
         there += changes[first]
         found += there
     return found
+
+
+def _spans(rule: Rule) -> Spans:
+    blocks = [peer.ip_block for peer in rule.peers if peer.ip_block is not None]
+    found = [AddressSet.block(block.cidr, block.excepts).spans for block in blocks]
+    return found[0] if len(found) == 1 else normalize(pair for spans in found for pair in spans)

@@ -141,7 +141,7 @@ def rule_ports(items: tuple[PolicyPort, ...], options: Options) -> tuple[PortSet
         else:
             last = item.port if item.end_port is None or options.end_port == "first" else item.end_port
             ports.append(PortSet.of(item.protocol, item.port, last))
-    return PortSet.union(ports), tuple(dict.fromkeys(names))
+    return ports[0] if len(ports) == 1 else PortSet.union(ports), tuple(dict.fromkeys(names))
 
 
 def _peer(peer: Peer, namespace: str) -> Selection | AddressSet:
