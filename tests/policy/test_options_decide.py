@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from podfence.api import Cluster, load
-from podfence.errors import InputError
+from podfence.errors import EndpointError, InputError
 from podfence.kube.objects import ContainerPort, Namespace, Node, Peer, PolicyPort, Rule, Service, ServicePort
 from podfence.policy.legacy import ANNOTATION
 from podfence.policy.options import Options, describe
@@ -139,6 +139,23 @@ def test_value_of_an_option_decides_its_question(title: str, value: str, answer:
         assert depends_on == "the node the connection comes from"
     if title == "pod_families without addresses" and value == "dual":
         assert depends_on == "the address family"
+
+
+_NOT_LISTED = {"self_traffic", "hairpin", "own_node_egress", "host_network", "ip_block_nodes"}
+"""Options about what a pod says to itself, and about nodes, of which a listing has no lines."""
+
+
+@pytest.mark.parametrize(("title", "value", "answer"), [row for row in ROWS if option_of(row[0]) not in _NOT_LISTED])
+def test_a_listing_is_decided_by_an_option_as_a_check_is(title: str, value: str, answer: str) -> None:
+    objects, source, destination, port = QUESTIONS[title]
+    cluster = Cluster.from_objects(objects, Options().with_value(option_of(title), value))
+    if (title, answer) == ("service_cidrs", "depends"):
+        with pytest.raises(EndpointError, match="may be the address of a Service that was not read"):
+            cluster.connectivity(source=source, destination=destination, port=port)
+        return
+    found = cluster.connectivity(source=source, destination=destination, port=port).connections
+
+    assert ["depends" if item.depends else "allowed" for item in found] == [answer] * (answer != "denied")
 
 
 @pytest.mark.parametrize("title", ANSWERS)

@@ -11,6 +11,7 @@ from podfence.analysis.doubts import Doubts
 from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, NodeEndpoint, PodsEndpoint, ServiceEndpoint
 from podfence.analysis.lines import Line, Question, lines
 from podfence.analysis.naming import owner_key
+from podfence.analysis.pairs import may_be_service_address
 from podfence.analysis.routes import service_at
 from podfence.analysis.services import Target, hides_clients, pods_of_headless, refuse_as_source, service_ports, targets
 from podfence.analysis.source_ranges import limit_of
@@ -179,6 +180,12 @@ def ports_into(view: View, port: PortQuestion, number: int | None) -> PortSet:
 def _destinations(view: View, question: ListQuestion) -> Iterator[Side]:
     end = question.destination
     if not isinstance(end, ServiceEndpoint):
+        if end is not None and may_be_service_address(view.engine, end) and not _is_outside(question.source):
+            message = (
+                f"{end.name} may be the address of a Service that was not read, and list shows what was; "
+                "ask `podfence check` about it"
+            )
+            raise EndpointError(message)
         yield _side(view, end)
         return
     members = pods_of_headless(view.state, end)
@@ -188,6 +195,10 @@ def _destinations(view: View, question: ListQuestion) -> Iterator[Side]:
     found = [target for item in service_ports(end, question.port) for target in targets(view.engine, end, item)]
     for ports, several in _by_ports(found).items():
         yield _backends(view, several, ports)
+
+
+def _is_outside(end: Endpoint | None) -> bool:
+    return isinstance(end, AddressesEndpoint)
 
 
 def _by_ports(found: Iterable[Target]) -> dict[PortSet, list[Target]]:
