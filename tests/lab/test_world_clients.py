@@ -350,6 +350,31 @@ def test_apply_takes_away_what_an_item_of_a_list_does_not_say_any_more() -> None
     assert stored["spec"]["ingress"] == [{"from": [{"podSelector": {}}]}]
 
 
+def test_an_applied_policy_has_the_defaults_by_which_kubectl_describes_it() -> None:
+    made = world()
+    apply(made, worlds.policy("x", ingress="[{ports: [{port: 80}]}]"))
+    spec = made.store.get("networkpolicies.networking.k8s.io", "default", "x")["spec"]
+    assert (spec["policyTypes"], spec["ingress"]) == (["Ingress"], [{"ports": [{"port": 80, "protocol": "TCP"}]}])
+    assert apply(made, worlds.policy("x", ingress="[{ports: [{port: 80}]}]"))[0].endswith(" unchanged")
+
+
+@pytest.mark.parametrize(
+    ("ingress", "stored"),
+    [
+        ("null", None),
+        ("[null]", [{}]),
+        ("[{ports: null, from: null}]", [{}]),
+        ("[{ports: [null]}]", [{"ports": [{"protocol": "TCP"}]}]),
+    ],
+)
+def test_null_in_an_applied_policy_is_what_it_is_for_an_api_server(ingress: str, stored: object) -> None:
+    made = world()
+    apply(made, worlds.policy("x", ingress=ingress))
+    spec = made.store.get("networkpolicies.networking.k8s.io", "default", "x")["spec"]
+    assert (spec["policyTypes"], spec.get("ingress")) == (["Ingress"], stored)
+    assert apply(made, worlds.policy("x", ingress=ingress))[0].endswith(" unchanged")
+
+
 def test_apply_brings_back_what_others_have_changed() -> None:
     made = world()
     apply(made, worlds.workload(replicas=1))

@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from podfence.kube.registry import KINDS, LEGACY_POLICY
+from podfence.lab.apiserver import defaults
+from podfence.lab.apiserver.fields import kind_type
+from podfence.lab.apiserver.reading import Reader
 
 if TYPE_CHECKING:
     from podfence.kube.objects import Key
     from podfence.lab.store.metadata import Raw
 
+_GROUP: Final = "networking.k8s.io"
 _LAST: Final = "kubectl.kubernetes.io/last-applied-configuration"
 # A dump has them, and no other cluster's say is of use here.
 _OF_A_SERVER: Final = (
@@ -41,7 +45,7 @@ def wanted(value: Raw, key: Key) -> Raw:
 
 def first(new: Raw) -> Raw:
     """Return the object to create for a manifest."""
-    return _noted(new, new)
+    return _filled(_noted(new, new))
 
 
 def merged(new: Raw, live: Raw) -> Raw:
@@ -51,7 +55,14 @@ def merged(new: Raw, live: Raw) -> Raw:
         last: Any = msgspec.json.decode(text) if text else {}
     except msgspec.DecodeError:
         last = {}
-    return _noted(_merged(last if isinstance(last, dict) else {}, new, live), new)
+    return _filled(_noted(_merged(last if isinstance(last, dict) else {}, new, live), new))
+
+
+def _filled(obj: Raw) -> Raw:
+    """Return a policy with an API server's defaults: kubectl says by these which directions it isolates."""
+    if obj["kind"] != "NetworkPolicy" or obj["apiVersion"] == LEGACY_POLICY:
+        return obj
+    return defaults.fill("NetworkPolicy", Reader().read(obj, kind_type(_GROUP, "NetworkPolicy")))
 
 
 def _noted(obj: Raw, new: Raw) -> Raw:
