@@ -59,7 +59,8 @@ class Bed:
         self._directory = directory
         self._tokens = itertools.count()
         self._ports: dict[str, Port] = {}
-        self._numbers = itertools.count(20000)
+        # After so many flows, the first of them is long forgotten.
+        self._numbers = itertools.cycle(range(20000, 65536))
         self._stack = ExitStack()
         self.wiring = Wiring(network)
         self._stack.callback(self.wiring.close)
