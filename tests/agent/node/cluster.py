@@ -148,16 +148,18 @@ class FakeCluster:
             started.set()
             await self._stopped.wait()
             await site.stop()
-            # A connection that was just taken gets its transport, and can be closed, in the loop's next round.
-            await asyncio.sleep(0)
+            # A connection that was just taken gets its transport, and can be closed, in the loop's next rounds.
+            for _ in range(3):
+                await asyncio.sleep(0)
+            # Ending its task would close a connection, which waits until its client has read everything: a client that
+            # was killed never does.
+            for handler in runner.server.connections if runner.server else ():
+                if handler.transport is not None:
+                    handler.transport.abort()
             others = asyncio.all_tasks() - {asyncio.current_task()}
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
-            # To close one waits until its client has read everything, which a client that was killed never does.
-            for handler in runner.server.connections if runner.server else ():
-                if handler.transport is not None:
-                    handler.transport.abort()
             await runner.cleanup()
             await asyncio.sleep(0)
 
