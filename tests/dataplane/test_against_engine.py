@@ -218,6 +218,18 @@ def test_differences_after_events_amount_to_a_fresh_start(
     assert_as_the_engine_says(cluster, now, rulesets)
 
 
+def followed(
+    cluster: Cluster, enforcers: dict[str, Enforcer], objects: list[KubeObject], history: list[Event]
+) -> Iterator[list[KubeObject]]:
+    """Yield the objects at first and after each event, when the cluster and its enforcers have followed it."""
+    yield objects
+    for number, event in enumerate(history, 1):
+        change = cluster.apply(event)
+        for enforcer in enforcers.values():
+            enforcer.apply(change)
+        yield dense.after(objects, history[:number])
+
+
 @pytest.mark.parametrize("start", range(0, part(400), 20))
 def test_dense_clusters_are_enforced_as_the_engine_answers_after_every_event(start: int) -> None:
     for seed in range(start, start + 20):
@@ -227,11 +239,7 @@ def test_dense_clusters_are_enforced_as_the_engine_answers_after_every_event(sta
         cluster = Cluster.from_objects(objects, options)
         enforcers = started(cluster, shared_from)
         history = dense.events(random, objects, 6)
-        for number, event in enumerate(history, 1):
-            change = cluster.apply(event)
-            for enforcer in enforcers.values():
-                enforcer.apply(change)
-            now = dense.after(objects, history[:number])
+        for now in followed(cluster, enforcers, objects, history):
             rulesets = {node: programmed(enforcer) for node, enforcer in enforcers.items()}
             assert_as_the_engine_says(cluster, now, rulesets)
         fresh = started(Cluster.from_objects(now, options), shared_from)
@@ -257,12 +265,7 @@ def test_policies_near_the_budget_are_enforced_as_engine_and_twin_answer(start: 
             cluster = Cluster.from_objects(objects, options)
             enforcers = started(cluster, random.choice((256, 1, 2, 3)))
             history = dense.policy_events(random, objects, 3)
-            for number in range(len(history) + 1):
-                if number:
-                    change = cluster.apply(history[number - 1])
-                    for enforcer in enforcers.values():
-                        enforcer.apply(change)
-                now = dense.after(objects, history[:number])
+            for now in followed(cluster, enforcers, objects, history):
                 rulesets = {node: programmed(enforcer) for node, enforcer in enforcers.items()}
                 assert_as_the_engine_says(cluster, now, rulesets)
                 assert_as_the_twin_says(random, cluster, Twin(now, options), now, rulesets)

@@ -98,16 +98,21 @@ def merged(changes: Sequence[Change]) -> Change:
     return Change(changes[-1].event, **parts)  # type: ignore[arg-type]
 
 
+def begun(seed: int) -> tuple[Random, dict[Key, KubeObject], Cluster]:
+    """Return a random cluster, its objects by key, and the chances that are left."""
+    random = Random(seed)
+    objects: list[KubeObject] = [a_namespace(random, name) for name in SPACES]
+    objects += [a_pod(random, number) for number in range(24)]
+    objects += [a_policy(random, number) for number in range(8)]
+    cluster = Cluster.from_objects(objects, Options(world="closed"))
+    cluster.model.index.looks.patience = seed % 2 * 64
+    return random, {item.key: item for item in objects}, cluster
+
+
 @pytest.mark.parametrize("start", range(0, 60, 20))
 def test_a_program_after_changes_of_labels_is_that_of_a_fresh_start(start: int) -> None:
     for seed in range(start, start + 20):
-        random = Random(seed)
-        objects: list[KubeObject] = [a_namespace(random, name) for name in SPACES]
-        objects += [a_pod(random, number) for number in range(24)]
-        objects += [a_policy(random, number) for number in range(8)]
-        now = {item.key: item for item in objects}
-        cluster = Cluster.from_objects(objects, Options(world="closed"))
-        cluster.model.index.looks.patience = seed % 2 * 64
+        random, now, cluster = begun(seed)
         shared_from = random.choice((1, 2, 3, 5, 256))
         listed, at_once = random.choice((0, 3, 10, 4096)), random.choice((1, 5, 16_000))
         compiler = Compiler(cluster.model, "n1", shared_from=shared_from, most_listed=listed, at_once=at_once)
@@ -164,13 +169,7 @@ def of_others(compiler: Compiler, owners: Compiler, behind: Collection[str]) -> 
 @pytest.mark.parametrize("start", range(0, 60, 20))
 def test_policies_that_are_compiled_in_slices_end_as_those_of_a_fresh_start(start: int) -> None:
     for seed in range(start, start + 20):
-        random = Random(seed)
-        objects: list[KubeObject] = [a_namespace(random, name) for name in SPACES]
-        objects += [a_pod(random, number) for number in range(24)]
-        objects += [a_policy(random, number) for number in range(8)]
-        now = {item.key: item for item in objects}
-        cluster = Cluster.from_objects(objects, Options(world="closed"))
-        cluster.model.index.looks.patience = seed % 2 * 64
+        random, now, cluster = begun(seed)
         shared_from = random.choice((1, 2, 3, 5, 256))
         behind: frozenset[str] = frozenset()
         # Whatever is compiled has taken long enough for a slice.

@@ -22,6 +22,7 @@ from tests.dataplane.test_against_engine import (
     assert_as_the_engine_says,
     assert_as_the_twin_says,
     assert_same,
+    followed,
     programmed,
     started,
 )
@@ -43,12 +44,7 @@ def test_policies_in_all_tiers_are_enforced_as_engine_and_twin_answer_after_ever
         cluster = TieredCluster(objects, options, policies)
         enforcers = started(cluster, shared_from)
         history = dense.events(random, objects, 3)
-        for number in range(len(history) + 1):
-            if number:
-                change = cluster.apply(history[number - 1])
-                for enforcer in enforcers.values():
-                    enforcer.apply(change)
-            now = dense.after(objects, history[:number])
+        for now in followed(cluster, enforcers, objects, history):
             everything = [*now, *shown(policies)]
             rulesets = {node: programmed(enforcer) for node, enforcer in enforcers.items()}
             assert_as_the_engine_says(cluster, everything, rulesets)

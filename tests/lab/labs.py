@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -19,7 +21,7 @@ from podfence.lab import sandbox
 from podfence.lab.client import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from podfence.lab.client import Message
 
@@ -42,6 +44,16 @@ def impossible() -> str:
 
 needs_lab = pytest.mark.skipif(bool(impossible()), reason=impossible())
 """Marks tests that start labs."""
+
+
+def within(seconds: float, what: Callable[[], object]) -> bool:
+    """Return whether something becomes true in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if what():
+            return True
+        select.select([], [], [], 0.02)
+    return False
 
 
 class Run:

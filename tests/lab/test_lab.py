@@ -9,7 +9,6 @@ import pty
 import select
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -17,10 +16,10 @@ import pytest
 
 from podfence.lab.addresses import PodNetworkKind
 from tests.lab import images, labs
-from tests.lab.labs import EXAMPLES, PROGRAM, Run, needs_lab, processes, running
+from tests.lab.labs import EXAMPLES, PROGRAM, Run, needs_lab, processes, running, within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 pytestmark = needs_lab
 
@@ -52,16 +51,6 @@ def policies(shop: Run) -> Iterator[Run]:
     shop("apply", "-f", POLICIES)
     yield shop
     shop("delete", "-f", POLICIES)
-
-
-def within(seconds: float, what: Callable[[], bool]) -> bool:
-    """Return whether something becomes true in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if what():
-            return True
-        select.select([], [], [], 0.02)
-    return False
 
 
 def ended(process: subprocess.Popen[bytes]) -> int | None:
@@ -154,7 +143,7 @@ class TestWhatIsShown:
         nowhere = asked("list", "--lab=nowhere")
         assert (nowhere.returncode, "no lab named nowhere is running" in nowhere.stderr) == (2, True)
         assert "--context and --lab exclude each other" in asked("list", "--lab", "--context=x").stderr
-        assert "--lab chooses a live cluster, and -f reads manifests" in asked("list", "--lab", "-f", SHOP).stderr
+        assert "--lab chooses a lab, and -f reads manifests" in asked("list", "--lab", "-f", SHOP).stderr
 
 
 class TestObjects:

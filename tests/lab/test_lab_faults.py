@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from podfence.lab.sandbox import search_path
-from tests.lab.labs import PROGRAM, Run, needs_lab, running
+from tests.lab.labs import PROGRAM, Run, needs_lab, running, within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 pytestmark = needs_lab
 
@@ -145,15 +145,6 @@ def kill(run: Run, node: str) -> int | None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     return pid
-
-
-def within(seconds: float, what: Callable[[], object]) -> bool:
-    """Return whether something becomes true in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if what():
-            return True
-    return False
 
 
 @contextmanager

@@ -4,17 +4,15 @@
 from __future__ import annotations
 
 import json
-import select
-import time
 from typing import TYPE_CHECKING, get_args
 
 import pytest
 
 from podfence.dataplane.settings import Binding
-from tests.lab.labs import EXAMPLES, needs_lab, running
+from tests.lab.labs import EXAMPLES, needs_lab, running, within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.lab.labs import Run
 
@@ -41,16 +39,6 @@ kind: Service
 metadata: {name: open, namespace: shop}
 spec: {type: NodePort, selector: {tier: web}, ports: [{port: 80, nodePort: 30080}]}
 """
-
-
-def within(seconds: float, what: Callable[[], bool]) -> bool:
-    """Return whether something becomes true in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if what():
-            return True
-        select.select([], [], [], 0.05)
-    return False
 
 
 def holds(run: Run, *words: str) -> bool:

@@ -14,7 +14,6 @@ import pytest
 from podfence.lab.errors import LabError
 from podfence.lab.processes import session
 from podfence.lab.processes.program import Program
-from podfence.lab.processes.spawner import Spawner
 from tests.lab.pods import needs_pods, printed, spec
 
 if TYPE_CHECKING:
@@ -23,17 +22,12 @@ if TYPE_CHECKING:
 
     from podfence.lab.processes.holder import Holder
     from podfence.lab.processes.session import Session
+    from podfence.lab.processes.spawner import Spawner
 
 pytestmark = needs_pods
 NUMBERS = count()
 PATIENCE = 10_000
 """Milliseconds after which a test gives up."""
-
-
-@pytest.fixture(scope="module")
-def spawner() -> Iterator[Spawner]:
-    with Spawner.start() as started:
-        yield started
 
 
 @pytest.fixture

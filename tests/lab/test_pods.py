@@ -40,12 +40,6 @@ NUMBERS = count()
 SLEEP = Program("test", argv=("sleep", "1000"))
 
 
-@pytest.fixture(scope="module")
-def spawner() -> Iterator[Spawner]:
-    with Spawner.start() as started:
-        yield started
-
-
 @pytest.fixture
 def pod(spawner: Spawner) -> Iterator[Holder]:
     """A pod with addresses of its own, where packets to port 7 and echo requests to 10.9.0.2 are lost."""

@@ -47,6 +47,20 @@ def hostile(chance: random.Random, key: str) -> dict[str, object]:
     return {"apiVersion": row.api_version, "kind": row.kind, "metadata": metadata, "spec": spec, **top}
 
 
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize(
+    "body", ["spec: 3", "spec: null", "spec: {template: null}", "spec: {ports: [null]}", "data: 3"]
+)
+def test_applied_objects_that_make_no_sense_are_refused_or_held(key: str, body: str) -> None:
+    row = RESOURCES[key]
+    made = worlds.world(1)
+    for _ in range(2):
+        made.apply(
+            worlds.documents(f"apiVersion: {row.api_version}\nkind: {row.kind}\nmetadata: {{name: x}}\n{body}\n")
+        )
+        worlds.settle(made)
+
+
 @pytest.mark.parametrize("seed", range(part(100)))
 def test_objects_that_make_no_sense_are_refused_or_held(seed: int) -> None:
     chance = random.Random(seed)

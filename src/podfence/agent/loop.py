@@ -233,7 +233,7 @@ class Agent:
             if is_stuck and self.enforcer is not None and len(self._changes) >= MOST_CHANGES:
                 # The kernel cannot be programmed, and may not be for hours; the objects in the changes would stay.
                 self.enforcer.follow(*self._changes)
-                self._changes = []
+                self._changes, self._later = [], set()
 
     def _say_sizes(self, engine: Engine, namespaces: set[str]) -> None:
         """Say which policies of some namespaces are too large, if that was not said."""

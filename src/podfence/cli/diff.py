@@ -151,7 +151,7 @@ def _refuse_idle_flags(inputs: Inputs, old: Side, new: Side, *, base: str, prune
     """Raise a usage error for a flag that says how to read what is not read."""
     context = click.get_current_context()
     if "live" not in {old.text, new.text}:
-        live.refuse_without(inputs.live, f"{old.text} and {new.text}")
+        live.refuse(inputs.live, f"{old.text} and {new.text} are compared; write live for OLD or NEW")
     if prune and not (old.is_running and not new.is_running):
         raise click.UsageError("--prune needs OLD to be live or lab, and NEW manifests", context)
     if base and "merge-base" not in {old.revision, new.revision}:

@@ -211,7 +211,8 @@ def load(inputs: Inputs, form: str = "") -> Cluster:
     from_files = bool(inputs.files or inputs.kustomize or inputs.helm)
     _refuse_idle_flags(inputs, from_files=from_files)
     if from_files:
-        live.refuse_with_files(inputs.live, "-f" if inputs.files else "-k" if inputs.kustomize else "--helm")
+        flag = "-f" if inputs.files else "-k" if inputs.kustomize else "--helm"
+        live.refuse(inputs.live, f"{flag} reads manifests in its place; give one or the other")
     import podfence
     from podfence.kube.folders import Exclusion
 

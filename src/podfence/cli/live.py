@@ -98,26 +98,13 @@ OPTIONS: Final = (
 )
 
 
-def refuse_with_files(asked: Asked, flag: str) -> None:
-    """Raise a usage error if `asked` names a cluster: `flag`, which is given too, names what is read in its place."""
+def refuse(asked: Asked, why: str) -> None:
+    """Raise a usage error if `asked` names a cluster and none is read; `why` says what is, and what to do."""
     given = [_FLAGS[field] for field, value in asked._asdict().items() if value]
     if given:
         verb = "chooses" if len(given) == 1 else "choose"
-        raise click.UsageError(
-            f"{', '.join(given)} {verb} a live cluster, and {flag} reads manifests in its place; give one or the other",
-            click.get_current_context(),
-        )
-
-
-def refuse_without(asked: Asked, read: str) -> None:
-    """Raise a usage error if `asked` names a cluster, and none is `read`."""
-    given = [_FLAGS[field] for field, value in asked._asdict().items() if value]
-    if given:
-        verb = "chooses" if len(given) == 1 else "choose"
-        raise click.UsageError(
-            f"{', '.join(given)} {verb} a live cluster, and {read} are compared; write live for OLD or NEW",
-            click.get_current_context(),
-        )
+        what = "lab" if given == ["--lab"] else "live cluster"
+        raise click.UsageError(f"{', '.join(given)} {verb} a {what}, and {why}", click.get_current_context())
 
 
 def load(asked: Asked, options: Options, progress: Callable[[float, int], None] | None, hint: str) -> Cluster:

@@ -66,7 +66,8 @@ def resource(word: str) -> Resource:
         names = {row.plural, row.singular, *row.short}
         if not row.stored_as and word.lower() in names | {f"{name}.{row.group}" for name in names if row.group}:
             return row
-    raise LabError(f'error: the server doesn\'t have a resource type "{word}"')
+    known = ", ".join(row.short[0] if row.short else row.singular for row in RESOURCES.values() if not row.stored_as)
+    raise LabError(f'the server doesn\'t have a resource type "{word}" (known are {known})')
 
 
 def path(row: Resource, namespace: str, name: str = "", query: Mapping[str, str] | None = None) -> str:

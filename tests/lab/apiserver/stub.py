@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import secrets
-import select
 import socket
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -21,7 +19,7 @@ from podfence.lab.store.store import Store
 from tests.lab.pods import spec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from podfence.lab.apiserver.streams.pods import Place
@@ -82,16 +80,6 @@ class Running:
 
 
 _previous = previous
-
-
-def within(seconds: float, what: Callable[[], bool]) -> bool:
-    """Return whether something becomes true in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if what():
-            return True
-        select.select([], [], [], 0.02)
-    return False
 
 
 @contextmanager

@@ -25,8 +25,9 @@ import pytest
 from podfence.lab.access import Access, kubeconfig
 from podfence.lab.apiserver.streams import channels
 from podfence.lab.processes.spawner import Spawner
-from tests.lab.apiserver.stub import Running, serving, within
+from tests.lab.apiserver.stub import Running, serving
 from tests.lab.kubectl import KUBECTL, needs_kubectl
+from tests.lab.labs import within
 from tests.lab.pods import needs_pods
 
 if TYPE_CHECKING:

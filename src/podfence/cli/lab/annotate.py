@@ -16,11 +16,7 @@ podfence lab annotate pod client example.org/note-
 
 
 @click.command(cls=Command, examples=_EXAMPLES, exits="0  changed, or already so\n1  the server refused it\n2  no lab")
-@click.argument("kind", metavar="KIND")
-@click.argument("target", metavar="NAME")
-@click.argument("changes", nargs=-1, required=True, metavar="KEY=VALUE|KEY-...")
-@shared.in_namespace
-@shared.named
+@shared.changes_keys
 def command(*, kind: str, target: str, changes: tuple[str, ...], namespace: str, name: str) -> int:
     """Set annotations of an object (KEY=VALUE), or remove them (KEY-), as `kubectl annotate` does."""
     from podfence.lab import rest

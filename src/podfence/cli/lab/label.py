@@ -19,11 +19,7 @@ podfence lab label pod client role=monitoring app-
     examples=_EXAMPLES,
     exits="0  changed, or already so\n1  the object does not exist\n2  the lab does not exist, or a label is invalid",
 )
-@click.argument("kind", metavar="KIND")
-@click.argument("target", metavar="NAME")
-@click.argument("changes", nargs=-1, required=True, metavar="KEY=VALUE|KEY-...")
-@shared.in_namespace
-@shared.named
+@shared.changes_keys
 def command(*, kind: str, target: str, changes: tuple[str, ...], namespace: str, name: str) -> int:
     """Set labels of a pod or namespace (KEY=VALUE), or remove them (KEY-)."""
     from podfence.lab.client import Client

@@ -66,6 +66,19 @@ in_namespace = click.option(
 """Adds ``-n``."""
 
 
+def changes_keys(function: Callable[..., int]) -> Callable[..., int]:
+    """Add which object of which lab, and the KEY=VALUE and KEY- that are to change; see `changed`."""
+    for add in (
+        named,
+        in_namespace,
+        click.argument("changes", nargs=-1, required=True, metavar="KEY=VALUE|KEY-..."),
+        click.argument("target", metavar="NAME"),
+        click.argument("kind", metavar="KIND"),
+    ):
+        function = add(function)
+    return function
+
+
 def reads_manifests(function: Callable[..., int]) -> Callable[..., int]:
     """Add the options that name manifests to a command; `function` gets them as its argument `manifests`."""
 

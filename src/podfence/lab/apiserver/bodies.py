@@ -36,7 +36,7 @@ def read(body: bytes, content_type: str, row: Resource, kind: str = "") -> Read:
     named = value.get("kind") or kind
     for text in (version, named):
         if not isinstance(text, str):
-            raise unrecognized(kind, f"json: cannot unmarshal {_go(text)} into Go value of type string", body)
+            raise unrecognized(kind, f"json: cannot unmarshal {reading.word(text)} into Go value of type string", body)
     if not _VERSION.fullmatch(version):
         raise unrecognized(kind, f"unexpected GroupVersion string: {version}", body)
     if named != kind:
@@ -90,7 +90,9 @@ def parse(body: bytes, content_type: str, kind: str) -> tuple[dict[str, Any], li
             'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
         )
         raise unrecognized(
-            kind, f"json parse error: json: cannot unmarshal {_go(value)} into Go value of type {wanted}", body.hex()
+            kind,
+            f"json parse error: json: cannot unmarshal {reading.word(value)} into Go value of type {wanted}",
+            body.hex(),
         )
     return value, []
 
@@ -109,7 +111,7 @@ def _yaml(body: bytes, kind: str) -> tuple[dict[str, Any], list[str]]:
         raise unrecognized(kind, f"yaml: {problems[0].message}", b"...")
     value = first.value if first is not None else {}
     if value is not None and not isinstance(value, dict):
-        raise unrecognized(kind, f"json: cannot unmarshal {_go(value)} into Go value of type struct", b"...")
+        raise unrecognized(kind, f"json: cannot unmarshal {reading.word(value)} into Go value of type struct", b"...")
     doubled = [
         f'yaml: unmarshal errors:\n  line {place.line}: key "{key}" already set in map'
         for key, places in (first.duplicates() if first is not None else ())
@@ -137,16 +139,3 @@ def go_error(error: Exception, body: bytes) -> str:
             return f"invalid character {shown} after {inside}"
         return f"invalid character {shown} looking for beginning of value"
     return str(error)
-
-
-def _go(value: object) -> str:
-    match value:
-        case bool():
-            return "bool"
-        case str():
-            return "string"
-        case list():
-            return "array"
-        case dict():
-            return "object"
-    return "number"

@@ -173,7 +173,7 @@ class Reader:
     @staticmethod
     def _require(fits: bool, value: object, of: Type, go: str, struct: str) -> None:  # noqa: FBT001
         if not fits:
-            found = _word(value, with_number=of.form in ("int", "intstr"))
+            found = word(value, with_number=of.form in ("int", "intstr"))
             raise WrongTypeError(
                 f"json: cannot unmarshal {found} into Go struct field {struct}.{go} of type {of.text}",
                 _short(value, of),
@@ -210,7 +210,8 @@ def go_kind(value: object) -> str:
     return "map"
 
 
-def _word(value: object, *, with_number: bool) -> str:
+def word(value: object, *, with_number: bool = False) -> str:
+    """Return what Go's decoder of JSON calls a value, a number with its digits or without."""
     match value:
         case bool():
             return "bool"

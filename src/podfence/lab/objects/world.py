@@ -287,7 +287,9 @@ class World:
     def _adapted(self, new: Raw, written: Written) -> tuple[Raw, list[str]]:
         """Return an object as the lab can have it, and notes on what had to change."""
         notes: list[str] = []
-        kind, spec = new["kind"], new.get("spec") or {}
+        kind = new["kind"]
+        # Of kinds of which the lab reads no spec nobody has looked at its type.
+        spec = spec if isinstance(spec := new.get("spec"), dict) else {}
         if written.run is not None:
             notes += self._placement.notes(written.run)
         if kind == "Pod" and spec.get("nodeName") not in self.state.nodes:
@@ -298,12 +300,14 @@ class World:
                 notes.append(_NO_BALANCER)
         elif kind == "CronJob":
             notes.append(_NO_CLOCK)
-        elif not spec.get("selector") and (labels := (template_at(new).get("metadata") or {}).get("labels")):
+        elif (
+            kind in ("ReplicationController", *_OLD_SELECTOR)
+            and not spec.get("selector")
+            and (labels := (template_at(new).get("metadata") or {}).get("labels"))
+        ):
             # Old versions of the API had the labels of the template as the default.
-            if kind == "ReplicationController":
-                new = {**new, "spec": {**spec, "selector": labels}}
-            elif kind in _OLD_SELECTOR:
-                new = {**new, "spec": {**spec, "selector": {"matchLabels": labels}}}
+            selector = labels if kind == "ReplicationController" else {"matchLabels": labels}
+            new = {**new, "spec": {**spec, "selector": selector}}
         return new, notes
 
     # Deleting

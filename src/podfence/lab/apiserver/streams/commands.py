@@ -13,7 +13,7 @@ from podfence.lab.apiserver.options import is_true
 from podfence.lab.apiserver.status import bad_request
 from podfence.lab.apiserver.streams import channels
 from podfence.lab.apiserver.streams.carrying import carry
-from podfence.lab.apiserver.streams.places import place
+from podfence.lab.apiserver.streams.pods import place
 from podfence.lab.errors import LabError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from aiohttp import web
 from podfence.lab import lines
 from podfence.lab.apiserver.options import is_true
 from podfence.lab.apiserver.status import bad_request, invalid_fields
-from podfence.lab.apiserver.streams.places import place
+from podfence.lab.apiserver.streams.pods import place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

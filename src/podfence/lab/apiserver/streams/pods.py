@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What streams need of whoever runs the pods."""
+"""What streams need of whoever runs the pods, and which container of a pod a request is for."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from podfence.lab.apiserver.status import bad_request
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from aiohttp import web
+
     from podfence.lab.processes.session import Session
+    from podfence.lab.store.store import Store
 
 
 class Place(NamedTuple):
@@ -34,3 +39,22 @@ class Pods(Protocol):
 
     def is_running(self, place: Place) -> bool:
         """Return whether the main process of a container runs."""
+
+
+def place(store: Store, request: web.Request, namespace: str, name: str) -> Place:
+    """Return the container of a pod that a request means; without a name, the only one.
+
+    Raises NotFoundError for a pod, and RefusedError for a container, that does not exist.
+    """
+    spec = store.get("pods", namespace, name)["spec"]
+    main = [item["name"] for item in spec.get("containers") or ()]
+    early = [item["name"] for item in spec.get("initContainers") or ()]
+    container = request.query.get("container", "")
+    if not container and len(main) > 1:
+        inits = f" or one of the init containers: [{' '.join(early)}]" if early else ""
+        raise bad_request(
+            f"a container name must be specified for pod {name}, choose one of: [{' '.join(main)}]{inits}"
+        )
+    if container and container not in main + early:
+        raise bad_request(f"container {container} is not valid for pod {name}")
+    return Place(namespace, name, container or main[0])
