@@ -64,7 +64,7 @@ def main(connection: Connection, settings: Settings, *, direct: bool) -> None:
     sender = threading.Thread(target=send, args=(connection, reports), daemon=True)
     sender.start()
     threading.Thread(target=feed, args=(connection, source), daemon=True).start()
-    kernel.listen(agent, lambda told: reports.put(replace(agent.status(), denied=tuple(map(str, told)))))
+    kernel.listen(agent, lambda told: reports.put(replace(agent.status(), errors=tuple(map(str, told)))))
     agent.run()
     reports.put(None)
     sender.join(1.0)
