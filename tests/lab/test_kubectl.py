@@ -10,6 +10,7 @@ import select
 import signal
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,15 @@ def shop(environ: None) -> Iterator[Run]:
     """A lab with the shop."""
     with running("-f", SHOP) as run:
         yield run
+
+
+ANONYMOUS = """
+import ssl, sys, urllib.error, urllib.request
+try:
+    urllib.request.urlopen(sys.argv[1], context=ssl._create_unverified_context())
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
 
 
 def kubectl(run: Run, *words: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -92,6 +102,11 @@ class TestAccess:
         place = Path(shop("kubeconfig").stdout.strip())
         assert stat.S_IMODE(place.stat().st_mode) == 0o600
         assert not (Path(os.environ["HOME"]) / ".kube").exists()
+
+    def test_what_is_in_the_network_of_a_node_reaches_the_server_and_is_nobody_there(self, shop: Run) -> None:
+        server = yaml.safe_load(access.path(shop.name).read_text())["clusters"][0]["cluster"]["server"]
+        asked = shop("exec", "node:node-1", "--", sys.executable, "-c", ANONYMOUS, f"{server}/api/v1/pods")
+        assert asked.stdout == "401\n"
 
     def test_the_token_is_on_no_command_line_and_in_no_environment(self, shop: Run) -> None:
         token = yaml.safe_load(access.path(shop.name).read_text())["users"][0]["user"]["token"].encode()
