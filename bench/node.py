@@ -180,7 +180,7 @@ class _Timed(DirectRunner):
 def events(rounds: int, size: Size) -> None:
     """Tell the seconds from single events to the kernel, those of the processor too, and the memory in MiB.
 
-    ``look`` is what comes after: established flows are looked at again.
+    ``look`` is what comes after: established flows are looked at again, and what is no longer needed goes.
     """
     objects = generate(size)
     follower = Cluster.from_objects(objects, Options(world="closed"))
@@ -204,11 +204,12 @@ def events(rounds: int, size: Size) -> None:
                 if key in ports and event.type is not EventType.MODIFIED:
                     gone = {key} if event.type is EventType.DELETED else set()
                     enforcer.attach(_attached({each: port for each, port in ports.items() if each not in gone}))
-                touched = enforcer.apply(follower.apply(event))
+                touched, done = enforcer.program(follower.apply(event)), runner.done
+                enforcer.look()
                 end = time.perf_counter(), time.process_time()
                 if touched:
-                    tell(name, *(one - other for one, other in zip(runner.done, begin, strict=True)))
-                    tell("look", *(one - other for one, other in zip(end, runner.done, strict=True)))
+                    tell(name, *(one - other for one, other in zip(done, begin, strict=True)))
+                    tell("look", *(one - other for one, other in zip(end, done, strict=True)))
         tell("memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         assert enforcer.verify() == ()
 
