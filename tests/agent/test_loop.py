@@ -140,7 +140,7 @@ class Flows:
     def own_addresses(self) -> frozenset[int]:
         return frozenset()
 
-    def flows(self, ends: Collection[int] | None, settled: Settled | None = None) -> list[Flow]:
+    def flows(self, ends: Collection[int] | None, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
         self.asked.append(round(self.world.now - 1000.0, 3))
         if self.refuses:
             raise NetlinkError("listing", errno.EPERM)
@@ -317,7 +317,7 @@ class Telling(Flows):
         super().__init__(world)
         self.told: list[int] = []
 
-    def flows(self, ends: Collection[int] | None, settled: Settled | None = None) -> list[Flow]:
+    def flows(self, ends: Collection[int] | None, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
         self.told.append(len(self.world.reports))
         return super().flows(ends)
 
@@ -369,7 +369,7 @@ class Known(Flows):
         self._room = room
         self._keeps_until = keeps_until
 
-    def flows(self, ends: Collection[int] | None, settled: Settled | None = None) -> list[Flow]:
+    def flows(self, ends: Collection[int] | None, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
         super().flows(ends)
         return [] if self.flow is None or (settled and settled(self.flow)) else [self.flow]
 
@@ -474,7 +474,9 @@ def test_a_change_by_others_while_flows_are_looked_at_is_not_left_for_a_minute()
     others = Others(world)
 
     class Flowing(Flows):
-        def flows(self, ends: Collection[int] | None, settled: Settled | None = None) -> list[Flow]:
+        def flows(
+            self, ends: Collection[int] | None, settled: Settled | None = None, *, quick: bool = False
+        ) -> list[Flow]:
             found = super().flows(ends, settled)
             world.now += 0.05
             if len(self.asked) == len(undisturbed.asked):
