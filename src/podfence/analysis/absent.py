@@ -46,7 +46,7 @@ def absent_connections(asked: Asked, namer: Namer) -> tuple[AbsentConnection, ..
             member = next(iter(asked.view.index.classes[number].members.values()))
             grants = asked.reach.grants(direction, number)
             found_here = admitted(
-                asked.view.engine, direction, member, grants, asked.reach.is_nobody, asked.question.port
+                asked.view.engine, direction, member, grants, asked.reach.peers.is_nobody, asked.question.port
             )
             for selection, (ports, names) in found_here.items():
                 clause = asked.unread.about(number, space_of(selection))

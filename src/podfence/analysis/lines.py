@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from podfence.analysis.unread import Piece, Unread
     from podfence.analysis.view import View
     from podfence.policy.options import Options
-    from podfence.policy.reach import AddressPartition, Partition, Reach, Scenario
+    from podfence.policy.peers import Scenario
+    from podfence.policy.reach import AddressPartition, Partition, Reach
     from podfence.sets.addresses import Family
 
 _Vector = tuple[PortSet | None, ...]
