@@ -295,8 +295,7 @@ def _outside(
         for ports, addresses in _difference(high.get(number, {}), low[number]):
             _note(found, addresses & wanted, ports & asked, as_read(clause, f"depends on {why}"), number)
         if clause:
-            said = {} if unread.overlapping else high.get(number, low[number])
-            for ports, addresses in _difference({PortSet.ALL: AddressSet.ALL}, said):
+            for ports, addresses in _difference({PortSet.ALL: AddressSet.ALL}, high.get(number, low[number])):
                 _note(found, addresses & wanted, ports & asked, clause, number)
     return found
 
