@@ -210,6 +210,7 @@ class Cluster:
         port: int | str | None = None,
         namespaces: Collection[str] | None = None,
         namespace: str | None = None,
+        absent: bool = True,
     ) -> Iterator[PodConnection]:
         """Return the same answer pod by pod, as it is now; the arguments are those of `connectivity`.
 
@@ -217,7 +218,8 @@ class Cluster:
         """
         from podfence.analysis.connectivity import pod_connections
 
-        return pod_connections(self.model, self._question(source, destination, port, namespaces, namespace))
+        question = self._question(source, destination, port, namespaces, namespace, absent=absent)
+        return pod_connections(self.model, question)
 
     def matrix(self, *, port: int | str | None = None, namespaces: Collection[str] | None = None) -> Matrix:
         """Return the grid of all workloads (of some namespaces) for one port, or for every port."""

@@ -20,6 +20,7 @@ from podfence.kube.objects import (
     Selector,
     Workload,
 )
+from podfence.report import csv
 
 NAME = "kubernetes.io/metadata.name"
 
@@ -99,9 +100,29 @@ BOTH = (policy("p", ingress=(Rule((GHOST,), TCP_80),), egress=(Rule((DNS,), UDP_
     ],
 )
 def test_only_those_that_the_question_is_about_are_listed(question: dict[str, str], lines: int) -> None:
-    found = told(cluster(*BOTH), **question)
+    asked = cluster(*BOTH)
+    by_pods = [item for item in asked.pod_connections(**question) if "(none" in str(item)]  # type: ignore[arg-type]
 
-    assert len(found.splitlines()) == lines
+    assert len(told(asked, **question).splitlines()) == lines
+    assert len(by_pods) == lines
+
+
+DNS_TEXT = "pods k8s-app=kube-dns of kube-system (none here)"
+
+
+@pytest.mark.parametrize(
+    ("rule", "row"),
+    [
+        (Rule((DNS,), UDP_53), f"shop/deploy/web,{DNS_TEXT},UDP,53,53,"),
+        (Rule((DNS,), HTTP), f"shop/deploy/web,{DNS_TEXT},TCP,http,http,"),
+    ],
+    ids=["a number", "a name"],
+)
+def test_they_are_rows_of_csv_and_lines_of_single_pods(rule: Rule, row: str) -> None:
+    asked = cluster(policy("p", egress=(rule,)))
+
+    assert row in list(csv.connectivity(asked.connectivity()))
+    assert row in list(csv.pods(asked.pod_connections()))
 
 
 def test_they_are_selectors_in_documents() -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.analysis.answers import AbsentConnection, AbsentPods, Term
 from podfence.analysis.naming import as_ports
@@ -31,36 +31,54 @@ if TYPE_CHECKING:
 
 _FAMILIES: tuple[Family, ...] = (4, 6)
 _FEW: Final = 4
-_Group = tuple[Direction, Selection, PortSet, tuple[str, ...], str]
 
 
-def absent_connections(asked: Asked, namer: Namer) -> tuple[AbsentConnection, ...]:
-    """Return what rules admit to and from pods of which none is in the input, as far as the question is about it.
+class AbsentGroup(NamedTuple):
+    """What rules admit alike: with which pods of which none is in the input, on which ports, also by name.
 
-    Left out is what another rule admits to every pod anyway, and what the other end is known to deny.
+    `depends` says on what that depends, "" for nothing.
     """
-    found: dict[_Group, int] = defaultdict(int)
+
+    direction: Direction
+    peers: Selection
+    ports: PortSet
+    names: tuple[str, ...]
+    depends: str
+
+
+def absent_groups(asked: Asked) -> dict[AbsentGroup, int]:
+    """Return what rules admit to and from pods of which none is in the input, with the classes that have such rules.
+
+    Left out is what the question is not about, what another rule admits to every pod anyway, and what the other end is
+    known to deny.
+    """
+    found: dict[AbsentGroup, int] = defaultdict(int)
     for direction in Direction:
         subjects = asked.subjects(direction)
         for number in members(subjects & asked.reach.with_absent_peers(direction) if subjects else 0):
             member = next(iter(asked.view.index.classes[number].members.values()))
             grants = asked.reach.grants(direction, number)
             found_here = admitted(
-                asked.view.engine, direction, member, grants, asked.reach.is_nobody, asked.question.port
+                asked.view.engine, direction, member, grants, asked.reach.peers.is_nobody, asked.question.port
             )
             for selection, (ports, names) in found_here.items():
                 clause = asked.unread.about(number, space_of(selection))
-                found[direction, selection, ports, names, as_read(clause, "")] |= 1 << number
+                found[AbsentGroup(direction, selection, ports, names, as_read(clause, ""))] |= 1 << number
+    return found
+
+
+def absent_connections(asked: Asked, namer: Namer) -> tuple[AbsentConnection, ...]:
+    """Return what rules admit to and from pods of which none is in the input, as sets."""
     items = [
         AbsentConnection(
-            direction=direction,
-            subjects=namer.endpoints(bits, only=_only(asked, namer, direction, bits)),
-            peers=absent_pods(selection),
-            ports=as_ports(ports),
-            port_names=names,
-            depends=depends,
+            direction=item.direction,
+            subjects=namer.endpoints(bits, only=_only(asked, namer, item.direction, bits)),
+            peers=absent_pods(item.peers),
+            ports=as_ports(item.ports),
+            port_names=item.names,
+            depends=item.depends,
         )
-        for (direction, selection, ports, names, depends), bits in found.items()
+        for item, bits in absent_groups(asked).items()
     ]
     return tuple(sorted(items, key=lambda item: (item.direction, str(item.subjects), str(item.peers), item.ports_text)))
 

@@ -149,7 +149,11 @@ class AbsentConnection(Value, frozen=True, kw_only=True):
     @property
     def ports_text(self) -> str:
         """The ports in words: ``UDP 53``, ``TCP http``."""
-        return "; ".join(filter(None, (str(self.ports), *self.port_names)))
+        return _with_names(self.ports, self.port_names)
+
+
+def _with_names(ports: Ports, names: tuple[str, ...]) -> str:
+    return "; ".join(filter(None, (str(ports), *names)))
 
 
 class Group(Value, frozen=True):
@@ -160,12 +164,21 @@ class Group(Value, frozen=True):
 
 
 class PodConnection(Value, frozen=True):
-    """One connection between single pods or blocks of addresses: the expanded form."""
+    """One connection between single pods or blocks of addresses: the expanded form.
+
+    One end may be an `AbsentPods` in words; `port_names` are ports by name, as those of an `AbsentConnection`.
+    """
 
     source: str
     destination: str
     ports: Ports
     depends: str = ""
+    port_names: tuple[str, ...] = ()
+
+    @property
+    def ports_text(self) -> str:
+        """The ports in words: ``UDP 53``, ``TCP http``."""
+        return _with_names(self.ports, self.port_names)
 
 
 class Connectivity(Value, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from podfence.cluster.namespaces import NamespaceIndex
 from podfence.cluster.selection import Selection
 from podfence.kube.objects import NetworkPolicy
 from podfence.policy.ends import PodEnd
+from podfence.policy.grants import rules_of
 from podfence.policy.legacy import is_old
 from podfence.policy.verdict import Direction
 from podfence.policy.wording import peer_text
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from podfence.cluster.members import Member
     from podfence.cluster.state import ClusterState
-    from podfence.kube.objects import Requirement, Rule
+    from podfence.kube.objects import Requirement
     from podfence.policy.engine import Engine
     from podfence.policy.grants import CompiledPolicy
 
@@ -124,7 +125,7 @@ def _peers_of_none(pods: MeantPods, policy: CompiledPolicy) -> Iterator[str]:
             place[grant.rule] += 1
             if not isinstance(grant.peer, Selection) or pods.any_meant(grant.peer):
                 continue
-            rule = _rules(policy, direction)[grant.rule]
+            rule = rules_of(policy, direction)[grant.rule]
             peer = peer_text(rule.peers[index], policy.key.namespace)
             yield f"{_rule(policy, direction, grant.rule)} ({peer})"
 
@@ -150,13 +151,6 @@ def _rules_left_out(policy: NetworkPolicy) -> Iterator[str]:
     for direction, rules in ((Direction.INGRESS, policy.ingress), (Direction.EGRESS, policy.egress)):
         if rules and direction.capitalize() not in policy.policy_types:
             yield f"{direction} of {policy.namespace}/{policy.name}"
-
-
-def _rules(policy: CompiledPolicy, direction: Direction) -> tuple[Rule, ...]:
-    source = policy.source
-    if not isinstance(source, NetworkPolicy):
-        return ()
-    return source.ingress if direction is Direction.INGRESS else source.egress
 
 
 def _rule(policy: CompiledPolicy, direction: Direction, index: int) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct
 
 from podfence.cluster.selection import Selection
-from podfence.kube.objects import Key
+from podfence.kube.objects import Key, NetworkPolicy
 from podfence.policy.budget import NOTHING, Size
 from podfence.policy.named_ports import PortName
 from podfence.policy.tiers import Action
@@ -22,7 +22,7 @@ from podfence.sets import AddressSet, PortSet
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from podfence.kube.objects import NetworkPolicy, Peer, PolicyPort, Rule
+    from podfence.kube.objects import Peer, PolicyPort, Rule
     from podfence.kube.source import Origin
     from podfence.policy.options import Options
 
@@ -94,6 +94,14 @@ def compile_policy(policy: NetworkPolicy, options: Options, size: Size, refused:
         size=size,
         refused=refused,
     )
+
+
+def rules_of(policy: CompiledPolicy, direction: Direction) -> tuple[Rule, ...]:
+    """Return the rules of a direction as a NetworkPolicy has them, none for what is no NetworkPolicy."""
+    source = policy.source
+    if not isinstance(source, NetworkPolicy):
+        return ()
+    return source.ingress if direction is Direction.INGRESS else source.egress
 
 
 def place_of(policy: CompiledPolicy) -> tuple[int, str]:

@@ -78,7 +78,7 @@ class Absent:
         """Return whether neither side has a pod that a selection means."""
         found = self._nobody.get(peer)
         if found is None:
-            found = self._nobody[peer] = all(reach.is_nobody(peer) for reach in self._reaches)
+            found = self._nobody[peer] = all(reach.peers.is_nobody(peer) for reach in self._reaches)
         return found
 
     def _of_group(self, direction: Direction, group: Group) -> Iterator[AbsentPiece]:
