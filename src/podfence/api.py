@@ -319,21 +319,21 @@ def load(
         from podfence.kube import revisions
 
         read = partial(revisions.load, base=base)
-    loaded = read(
-        files,
-        recursive=recursive,
-        stdin=stdin,
-        kustomize=folders,
-        charts=charts,
-        exclude=[Exclusion((item,)) if isinstance(item, str) else item for item in exclude],
-        keep_going=keep_going,
-        validation=cast("Validation", options.validation),
-        legacy=options.legacy,
-        namespace=namespace,
-        parsed=parsed,
-        progress=progress,
-    )
     with uncollected():
+        loaded = read(
+            files,
+            recursive=recursive,
+            stdin=stdin,
+            kustomize=folders,
+            charts=charts,
+            exclude=[Exclusion((item,)) if isinstance(item, str) else item for item in exclude],
+            keep_going=keep_going,
+            validation=cast("Validation", options.validation),
+            legacy=options.legacy,
+            namespace=namespace,
+            parsed=parsed,
+            progress=progress,
+        )
         state = ClusterState(loaded.objects)
     return Cluster(state, options, loaded.warnings, loaded.ignored, namespace or "default", loaded)
 

@@ -17,7 +17,7 @@ from podfence.policy.verdict import Direction
 from podfence.policy.wording import peer_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from podfence.cluster.members import Member
     from podfence.cluster.state import ClusterState
@@ -31,8 +31,8 @@ _FEW = 3
 class MeantPods:
     """The pods that selectors mean or may mean, found by namespace and by one of their labels, not one by one."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Look at all pods that are no part of their node."""
+    def __init__(self, engine: Engine, spaces: Collection[str] | None = None) -> None:
+        """Look at all pods that are no part of their node, of some namespaces, or of all."""
         state = engine.state
         self._engine = engine
         self._unknown_spaces = [name for name in state.namespaces if engine.world.has_unknown_labels(name)]
@@ -42,7 +42,8 @@ class MeantPods:
         self._labelled: dict[tuple[str, str, str], list[Member]] = defaultdict(list)
         self._known: dict[Selection, bool] = {}
         for member in state.members.values():
-            if member.host and engine.options.host_network == "node":
+            is_left_out = spaces is not None and member.namespace not in spaces
+            if is_left_out or (member.host and engine.options.host_network == "node"):
                 continue
             self._inside[member.namespace].append(member)
             for key, value in member.labels.items():

@@ -7,6 +7,7 @@ by a rule when one of its grants matches (semantics 3.1).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
@@ -39,7 +40,7 @@ class Source(Protocol):
         """Where it was read, if it was."""
 
 
-class Grant(Struct, frozen=True):
+class Grant(Struct, frozen=True, gc=False):
     """One peer of one rule with the rule's ports, and what the rule does: rules of NetworkPolicies only allow.
 
     `peer` is a selection of pods, a set of addresses, or None for every peer (semantics 3.2). `names`
@@ -55,7 +56,7 @@ class Grant(Struct, frozen=True):
     action: Action = Action.ALLOW
 
 
-class CompiledPolicy(Struct, frozen=True, eq=False):
+class CompiledPolicy(Struct, frozen=True, eq=False, gc=False):
     """A policy, or the isolation a namespace annotation asks for, ready to be judged by.
 
     `source` is the object it came from, and `key` its name, which is asked for far more often than it is made;
@@ -122,7 +123,7 @@ def rule_grants(rules: tuple[Rule, ...], direction: Direction, namespace: str, o
 
 def _grants(rules: tuple[Rule, ...], direction: Direction, namespace: str, options: Options) -> Iterator[Grant]:
     for index, rule in enumerate(rules):
-        ports, names = rule_ports(rule.ports, options)
+        ports, names = rule_ports(rule.ports, end_port=options.end_port)
         peers: list[Selection | AddressSet | None] = [_peer(item, namespace) for item in rule.peers]
         for peer in peers or [None]:
             # Towards a selected pod a name is that pod's; otherwise upstream leaves it open (semantics 5.7).
@@ -135,8 +136,12 @@ def _grants(rules: tuple[Rule, ...], direction: Direction, namespace: str, optio
                 yield Grant(index, peer, ports)
 
 
-def rule_ports(items: tuple[PolicyPort, ...], options: Options) -> tuple[PortSet, tuple[PortName, ...]]:
-    """Return a rule's ports by number, and by name (semantics 5.1, 5.3); no item means every port (3.2)."""
+@lru_cache(maxsize=1024)
+def rule_ports(items: tuple[PolicyPort, ...], *, end_port: str) -> tuple[PortSet, tuple[PortName, ...]]:
+    """Return a rule's ports by number, and by name (semantics 5.1, 5.3); no item means every port (3.2).
+
+    `end_port` is the option of that name. Rules have the same ports over and over.
+    """
     if not items:
         return PortSet.ALL, ()
     ports: list[PortSet] = []
@@ -147,7 +152,7 @@ def rule_ports(items: tuple[PolicyPort, ...], options: Options) -> tuple[PortSet
         elif isinstance(item.port, str):
             names.append((item.port, item.protocol))
         else:
-            last = item.port if item.end_port is None or options.end_port == "first" else item.end_port
+            last = item.port if item.end_port is None or end_port == "first" else item.end_port
             ports.append(PortSet.of(item.protocol, item.port, last))
     return ports[0] if len(ports) == 1 else PortSet.union(ports), tuple(dict.fromkeys(names))
 

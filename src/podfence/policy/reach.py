@@ -26,7 +26,7 @@ from podfence.sets import AddressSet, PortSet, members
 from podfence.sets.partition import disjoint, disjoint_addresses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from podfence.cluster.classes import ClassIndex
     from podfence.cluster.pod_class import PodClass
@@ -58,17 +58,29 @@ class _Side:
     by_subject: dict[int, list[Grant]] = field(default_factory=lambda: defaultdict(list))
     clusterwide: list[Ranked] = field(default_factory=list)
 
+    def without(self, classes: int) -> _Side:
+        """Return the same without the subjects in `classes`, and without cluster-wide policies."""
+        other = _Side(self.isolated & ~classes)
+        other.by_peer.update((key, left) for key, bits in self.by_peer.items() if (left := bits & ~classes))
+        other.by_subject.update(item for item in self.by_subject.items() if not classes >> item[0] & 1)
+        return other
+
 
 class Reach:
     """The connectivity between classes, and between classes and addresses outside."""
 
-    def __init__(self, engine: Engine, index: ClassIndex) -> None:
-        """Collect the rectangles of all policies; `index` must look at all their keys, names and cuts."""
+    def __init__(
+        self, engine: Engine, index: ClassIndex, like: Reach | None = None, apart: Collection[str] = ()
+    ) -> None:
+        """Collect the rectangles of all policies; `index` must look at all their keys, names and cuts.
+
+        `like` is that of a cluster whose policies and classes are the same in all namespaces but those `apart`.
+        """
         self._engine = engine
         self._index = index
-        self._sides = {direction: _Side() for direction in Direction}
+        self._sides = {direction: _Side() for direction in Direction} if like is None else like.without(index, apart)
         self.peers = Peers(engine, index)
-        for namespace in engine.state.namespaces:
+        for namespace in engine.state.namespaces if like is None else apart:
             for policy in engine.policies(namespace):
                 self._collect(policy.subject, policy.grants)
         for policy in engine.clusterwide:
@@ -77,6 +89,11 @@ class Reach:
                 self._sides[direction].clusterwide += (Ranked(policy.tier, bits, grant) for grant in grants)
         self._resolved: dict[tuple[_Ports, object], PortSet] = {}
         self._both: dict[tuple[PortSet, PortSet], PortSet] = {}
+
+    def without(self, index: ClassIndex, namespaces: Collection[str]) -> dict[Direction, _Side]:
+        """Return the rectangles without those of pods of some namespaces, and without cluster-wide policies."""
+        spare = sum(map(index.in_namespace, namespaces))
+        return {direction: side.without(spare) for direction, side in self._sides.items()}
 
     def _collect(self, subject: Selection, grants: dict[Direction, tuple[Grant, ...]]) -> None:
         bits = self._index.bits(subject)

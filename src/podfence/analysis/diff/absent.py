@@ -66,11 +66,14 @@ class Absent:
         """
         for direction in Direction:
             groups = 0
+            classes = self._units.classes_of(concerned[direction])
             for side, reach in enumerate(self._reaches):
                 for peer, subjects in reach.rectangles(direction):
-                    if isinstance(peer, Selection) and self.is_nobody(peer):
-                        found = self._units.of_classes(side, subjects)
-                        groups |= found if space_of(peer) in spaces else found & concerned[direction]
+                    if not isinstance(peer, Selection):
+                        continue
+                    asked = subjects if space_of(peer) in spaces else subjects & classes
+                    if asked and self.is_nobody(peer):
+                        groups |= self._units.of_classes(side, asked)
             for number in members(groups):
                 yield from self._of_group(direction, self._units.groups[number])
 
