@@ -10,6 +10,7 @@ import pytest
 from podfence import Cluster
 from podfence.kube.objects import (
     ContainerPort,
+    IPBlock,
     Namespace,
     NetworkPolicy,
     Peer,
@@ -42,6 +43,12 @@ def policy(name: str, *, ingress: tuple[Rule, ...] = (), egress: tuple[Rule, ...
 
 
 DNS = Peer(selector("k8s-app=kube-dns"), selector(f"{NAME}=kube-system"))
+
+
+def block(cidr: str, *excepts: str) -> Peer:
+    return Peer(ip_block=IPBlock(cidr, excepts))
+
+
 UDP_53 = (PolicyPort("UDP", 53),)
 TCP_80 = (PolicyPort("TCP", 80),)
 HTTP = (PolicyPort("TCP", "http"),)
@@ -59,6 +66,8 @@ ROWS = [
     ("namespaces by label", (policy("p", ingress=(Rule((Peer(None, selector("team=x")),), TCP_80),)),), "pods of namespaces team=x (none here) -> shop/deploy/web  TCP 80"),
     ("any rule for everybody says it all", (policy("p", ingress=(Rule((GHOST,), TCP_80), Rule((), TCP_80))),), ""),
     ("a rule for some ports of everybody says it in part", (policy("p", ingress=(Rule((GHOST,)), Rule((), TCP_80))),), "pods app=ghost of shop (none here) -> shop/deploy/web  TCP 1-79,81-65535; all UDP; all SCTP; other protocols"),
+    ("a rule about addresses holds every pod", (policy("p", egress=(Rule((DNS,), UDP_53), Rule((block("0.0.0.0/0", "10.0.0.0/8"),)), Rule((block("10.0.0.0/8"),), TCP_80))),), "shop/deploy/web -> pods k8s-app=kube-dns of kube-system (none here)  TCP 80; UDP 53"),
+    ("a rule about addresses holds some pods", (policy("p", egress=(Rule((DNS,), UDP_53), Rule((block("10.0.0.0/8"),)))),), "shop/deploy/web -> pods k8s-app=kube-dns of kube-system (none here)  UDP 53"),
     ("a peer that is here", (policy("p", ingress=(Rule((Peer(selector("app=api")),), TCP_80),)),), ""),
     ("a policy that selects nobody", (policy("p", ingress=(Rule((GHOST,), TCP_80),), app="gone"),), ""),
 ]  # fmt: skip

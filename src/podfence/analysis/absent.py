@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Final
 
 from podfence.analysis.answers import AbsentConnection, AbsentPods, Term
@@ -16,7 +18,7 @@ from podfence.kube.objects import Key
 from podfence.policy.ends import PodEnd
 from podfence.policy.engine import Bound
 from podfence.policy.verdict import Direction
-from podfence.sets import PortSet, members
+from podfence.sets import AddressSet, PortSet, members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -84,6 +86,7 @@ def admitted(
     """Return what the rules of a pod admit with peers that are nobody: ports by number, and by name."""
     grants = list(grants)
     open_ports = PortSet.union([grant.ports for grant in grants if _is_everybody(grant)])
+    by_block = ports_by_block(engine, grants)
     found: dict[Selection, tuple[PortSet, tuple[str, ...]]] = {}
     for grant in grants:
         if not isinstance(grant.peer, Selection) or not is_nobody(grant.peer):
@@ -92,11 +95,14 @@ def admitted(
         if direction is Direction.INGRESS and names:
             # A name is what the pod itself has under it (semantics 5.4).
             ports, names = ports | engine.named_ports(member, grant.names), ()
+        elsewhere = by_block
         if port.name:
-            ports, names = PortSet.EMPTY, tuple(text for text in names if text.endswith(f" {port.name}"))
+            named = tuple(text for text in names if text.endswith(f" {port.name}"))
+            ports, names, elsewhere = PortSet.EMPTY, named, PortSet.EMPTY
         elif port.ports != PortSet.ALL:
-            ports, names = ports & port.ports, ()
-        ports = _at_other_end(engine, direction, grant.peer, member, ports - open_ports)
+            ports, names, elsewhere = ports & port.ports, (), elsewhere & port.ports
+        may, surely = _at_other_end(engine, direction, grant.peer, member)
+        ports = ((ports & may) | (elsewhere & surely)) - open_ports
         if ports or names:
             before, named = found.get(grant.peer, (PortSet.EMPTY, ()))
             found[grant.peer] = (before | ports, tuple(dict.fromkeys((*named, *names))))
@@ -108,19 +114,33 @@ def _is_everybody(grant: Grant) -> bool:
     return peer is None or (isinstance(peer, Selection) and (peer.namespace, peer.namespaces, peer.pods) == (None,) * 3)
 
 
-def _at_other_end(engine: Engine, direction: Direction, peer: Selection, member: Member, ports: PortSet) -> PortSet:
-    """Return the ports that the other end does not deny, as far as it is known who that would be."""
+def ports_by_block(engine: Engine, grants: Iterable[Grant]) -> PortSet:
+    """Return what rules about addresses admit to a pod wherever its unknown address may be (semantics 6.2, 13.6)."""
+    blocks = [(grant.ports, grant.peer) for grant in grants if isinstance(grant.peer, AddressSet)]
+    nobody = Member(Key("Pod", "", ""), None, {}, ())
+    found = PortSet.EMPTY
+    for ports in dict.fromkeys(ports for ports, _ in blocks):
+        held = reduce(or_, (block for wider, block in blocks if ports <= wider))
+        if all(engine.in_block(held, PodEnd(nobody, None, family)) for family in engine.assumed_families()):
+            found |= ports
+    return found
+
+
+def _at_other_end(engine: Engine, direction: Direction, peer: Selection, member: Member) -> tuple[PortSet, PortSet]:
+    """Return the ports that the other end may admit and those that it surely does, as far as it is known who it is."""
     there = _sample(peer)
     if there is None:
-        return ports
-    admitted = PortSet.EMPTY
-    for family in _FAMILIES:
-        one, other = PodEnd(member, None, family), PodEnd(there, None, family)
-        if direction is Direction.EGRESS:
-            admitted |= engine.admitted(Direction.INGRESS, one, other, Bound.OPTIMISTIC)
-        else:
-            admitted |= engine.admitted(Direction.EGRESS, other, one, Bound.OPTIMISTIC)
-    return ports & admitted
+        return PortSet.ALL, PortSet.ALL
+    other_way = Direction.INGRESS if direction is Direction.EGRESS else Direction.EGRESS
+    found = []
+    for bound in (Bound.OPTIMISTIC, Bound.PESSIMISTIC):
+        admitted = PortSet.EMPTY
+        for family in _FAMILIES:
+            ends = PodEnd(member, None, family), PodEnd(there, None, family)
+            source, destination = ends if direction is Direction.EGRESS else reversed(ends)
+            admitted |= engine.admitted(other_way, source, destination, bound)
+        found.append(admitted)
+    return found[0], found[1]
 
 
 def _sample(selection: Selection) -> Member | None:

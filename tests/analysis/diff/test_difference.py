@@ -222,6 +222,12 @@ ROWS: list[Row] = [
         ["opened: shop/web -> pods of system (none here) UDP 53 | egress rule 1 of NetworkPolicy shop/web was changed"],
     ),
     (
+        "a rule for pods that are not here is removed, and a rule about addresses still holds them",
+        [*HERE, policy("web", app("web"), egress=[rule(TO_DNS, ports=DNS), rule(block("0.0.0.0/0"))])],
+        [*HERE, policy("web", app("web"), egress=[rule(block("0.0.0.0/0"))])],
+        [],
+    ),
+    (
         "a rule for pods that are not here is written as two",
         [*HERE, policy("web", app("web"), egress=[rule(absent("a", "b", "c"), ports=DNS)])],
         [*HERE, policy("web", app("web"), egress=[rule(absent("b", "a"), absent("c"), ports=DNS)])],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from podfence.analysis.absent import admitted, space_of
+from podfence.analysis.absent import admitted, ports_by_block, space_of
 from podfence.analysis.diff.answer import ConnectionWord
 from podfence.analysis.diff.causes import Because
 from podfence.analysis.diff.undo import Undo
@@ -127,6 +127,7 @@ class _Rules:
     def __init__(self, absent: Absent, direction: Direction, engine: Engine, member: Member | None) -> None:
         self._grants: list[Grant] = []
         self._admitted: dict[Selection, tuple[PortSet, tuple[str, ...]]] = {}
+        self._by_block = PortSet.EMPTY
         self._is_there = member is not None
         self._is_isolated = False
         if member is None:
@@ -134,6 +135,7 @@ class _Rules:
         policies = [policy for several in engine.concerned(direction, PodEnd(member, None, 4)) for policy in several]
         self._is_isolated = bool(policies)
         self._grants = [grant for policy in policies for grant in policy.grants[direction]]
+        self._by_block = ports_by_block(engine, self._grants)
         self._admitted = admitted(engine, direction, member, self._grants, absent.is_nobody, parse_port(None))
 
     def peers(self) -> Collection[Selection]:
@@ -157,7 +159,7 @@ class _Rules:
             for name in names:
                 named[name] |= not any(name in several for _, several in covering)
         open_ports = PortSet.union(grant.ports for grant in other._grants if grant.peer is None)
-        return left - open_ports, tuple(name for name, is_left in named.items() if is_left)
+        return left - open_ports - other._by_block, tuple(name for name, is_left in named.items() if is_left)
 
 
 def apart(selection: Selection) -> list[Selection]:
