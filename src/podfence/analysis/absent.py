@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from typing import TYPE_CHECKING, Final
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _FAMILIES: tuple[Family, ...] = (4, 6)
 _FEW: Final = 4
+_EVERY_POD: Final = Selection(None, None, None)
 _Group = tuple[Direction, Selection, PortSet, tuple[str, ...], str]
 
 
@@ -47,9 +48,8 @@ def absent_connections(asked: Asked, namer: Namer) -> tuple[AbsentConnection, ..
         for number in members(subjects & asked.reach.with_absent_peers(direction) if subjects else 0):
             member = next(iter(asked.view.index.classes[number].members.values()))
             grants = asked.reach.grants(direction, number)
-            found_here = admitted(
-                asked.view.engine, direction, member, grants, asked.reach.is_nobody, asked.question.port
-            )
+            is_absent = partial(_is_absent, asked, direction, member.namespace)
+            found_here = admitted(asked.view.engine, direction, member, grants, is_absent, asked.question.port)
             for selection, (ports, names) in found_here.items():
                 clause = asked.unread.about(number, space_of(selection))
                 found[direction, selection, ports, names, as_read(clause, "")] |= 1 << number
@@ -57,7 +57,7 @@ def absent_connections(asked: Asked, namer: Namer) -> tuple[AbsentConnection, ..
         AbsentConnection(
             direction=direction,
             subjects=namer.endpoints(bits, only=_only(asked, namer, direction, bits)),
-            peers=absent_pods(selection),
+            peers=absent_pods(selection, some_here=not asked.reach.is_nobody(selection)),
             ports=as_ports(ports),
             port_names=names,
             depends=depends,
@@ -65,6 +65,12 @@ def absent_connections(asked: Asked, namer: Namer) -> tuple[AbsentConnection, ..
         for (direction, selection, ports, names, depends), bits in found.items()
     ]
     return tuple(sorted(items, key=lambda item: (item.direction, str(item.subjects), str(item.peers), item.ports_text)))
+
+
+def _is_absent(asked: Asked, direction: Direction, namespace: str, peer: Selection) -> bool:
+    if peer == _EVERY_POD and asked.reach.open_pods(direction.other) == asked.view.index.all:
+        return False  # The list says it of all pods.
+    return asked.reach.is_absent(direction, namespace, peer)
 
 
 def _only(asked: Asked, namer: Namer, direction: Direction, bits: int) -> frozenset[str] | None:
@@ -80,16 +86,17 @@ def admitted(
     direction: Direction,
     member: Member,
     grants: Iterable[Grant],
-    is_nobody: Callable[[Selection], bool],
+    is_absent: Callable[[Selection], bool],
     port: PortQuestion,
 ) -> dict[Selection, tuple[PortSet, tuple[str, ...]]]:
-    """Return what the rules of a pod admit with peers that are nobody: ports by number, and by name."""
+    """Return what the rules of a pod admit with peers that are absent: ports by number, and by name."""
     grants = list(grants)
-    open_ports = PortSet.union([grant.ports for grant in grants if _is_everybody(grant)])
+    for_all = PortSet.union([grant.ports for grant in grants if grant.peer is None])
+    for_pods = for_all | PortSet.union([grant.ports for grant in grants if grant.peer == _EVERY_POD])
     by_block = ports_by_block(engine, grants)
     found: dict[Selection, tuple[PortSet, tuple[str, ...]]] = {}
     for grant in grants:
-        if not isinstance(grant.peer, Selection) or not is_nobody(grant.peer):
+        if not isinstance(grant.peer, Selection) or not is_absent(grant.peer):
             continue
         ports, names = grant.ports, tuple(f"{protocol} {name}" for name, protocol in grant.names)
         if direction is Direction.INGRESS and names:
@@ -102,16 +109,11 @@ def admitted(
         elif port.ports != PortSet.ALL:
             ports, names, elsewhere = ports & port.ports, (), elsewhere & port.ports
         may, surely = _at_other_end(engine, direction, grant.peer, member)
-        ports = ((ports & may) | (elsewhere & surely)) - open_ports
+        ports = ((ports & may) | (elsewhere & surely)) - (for_all if grant.peer == _EVERY_POD else for_pods)
         if ports or names:
             before, named = found.get(grant.peer, (PortSet.EMPTY, ()))
             found[grant.peer] = (before | ports, tuple(dict.fromkeys((*named, *names))))
     return found
-
-
-def _is_everybody(grant: Grant) -> bool:
-    peer = grant.peer
-    return peer is None or (isinstance(peer, Selection) and (peer.namespace, peer.namespaces, peer.pods) == (None,) * 3)
 
 
 def ports_by_block(engine: Engine, grants: Iterable[Grant]) -> PortSet:
@@ -131,14 +133,13 @@ def _at_other_end(engine: Engine, direction: Direction, peer: Selection, member:
     there = _sample(peer)
     if there is None:
         return PortSet.ALL, PortSet.ALL
-    other_way = Direction.INGRESS if direction is Direction.EGRESS else Direction.EGRESS
     found = []
     for bound in (Bound.OPTIMISTIC, Bound.PESSIMISTIC):
         admitted = PortSet.EMPTY
         for family in _FAMILIES:
             ends = PodEnd(member, None, family), PodEnd(there, None, family)
             source, destination = ends if direction is Direction.EGRESS else reversed(ends)
-            admitted |= engine.admitted(other_way, source, destination, bound)
+            admitted |= engine.admitted(direction.other, source, destination, bound)
         found.append(admitted)
     return found[0], found[1]
 
@@ -162,7 +163,7 @@ def space_of(selection: Selection) -> str:
     return ""
 
 
-def absent_pods(selection: Selection) -> AbsentPods:
+def absent_pods(selection: Selection, *, some_here: bool) -> AbsentPods:
     """Return the peers that a selection means as an answer tells them."""
     space = space_of(selection)
     alone = selection.namespaces is None or len(selection.namespaces.requirements) == 1
@@ -170,6 +171,7 @@ def absent_pods(selection: Selection) -> AbsentPods:
         namespace=space if alone else "",
         namespace_selector=() if space and alone else _terms(selection.namespaces),
         pod_selector=_terms(selection.pods),
+        some_here=some_here,
     )
 
 

@@ -30,6 +30,11 @@ class Direction(enum.StrEnum):
     EGRESS = "egress"
     INGRESS = "ingress"
 
+    @property
+    def other(self) -> Direction:
+        """The direction that is judged at the other end."""
+        return Direction.EGRESS if self is Direction.INGRESS else Direction.INGRESS
+
 
 class Tier(enum.StrEnum):
     """The tiers in the order they are asked (semantics 11.21); ``Default`` allows what nobody decided."""

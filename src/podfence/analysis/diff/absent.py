@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -44,6 +45,7 @@ class AbsentPiece(NamedTuple):
     direction: Direction
     group: int
     peer: Selection
+    some_here: bool
     names: tuple[str, ...]
     because: Because
 
@@ -67,14 +69,18 @@ class Absent:
         for direction in Direction:
             groups = 0
             for side, reach in enumerate(self._reaches):
+                groups |= self._units.of_classes(side, reach.with_absent_peers(direction)) & concerned[direction]
                 for peer, subjects in reach.rectangles(direction):
-                    if isinstance(peer, Selection) and self.is_nobody(peer):
-                        found = self._units.of_classes(side, subjects)
-                        groups |= found if space_of(peer) in spaces else found & concerned[direction]
+                    if isinstance(peer, Selection) and space_of(peer) in spaces and self._is_nobody(peer):
+                        groups |= self._units.of_classes(side, subjects)
             for number in members(groups):
                 yield from self._of_group(direction, self._units.groups[number])
 
-    def is_nobody(self, peer: Selection) -> bool:
+    def is_absent(self, direction: Direction, namespace: str, peer: Selection) -> bool:
+        """Return whether a peer of a rule in a namespace means pods that neither side shows."""
+        return all(reach.is_absent(direction, namespace, peer) for reach in self._reaches)
+
+    def _is_nobody(self, peer: Selection) -> bool:
         """Return whether neither side has a pod that a selection means."""
         found = self._nobody.get(peer)
         if found is None:
@@ -88,7 +94,7 @@ class Absent:
             if key not in self._known:
                 self._known[key] = tuple(self._of_peer(direction, group, peer, before, after))
             for word, names, because in self._known[key]:
-                yield AbsentPiece(word, direction, group.id, peer, names, because)
+                yield AbsentPiece(word, direction, group.id, peer, not self._is_nobody(peer), names, because)
 
     def _of_peer(
         self, direction: Direction, group: Group, peer: Selection, before: _Rules, after: _Rules
@@ -136,7 +142,8 @@ class _Rules:
         self._is_isolated = bool(policies)
         self._grants = [grant for policy in policies for grant in policy.grants[direction]]
         self._by_block = ports_by_block(engine, self._grants)
-        self._admitted = admitted(engine, direction, member, self._grants, absent.is_nobody, parse_port(None))
+        is_absent = partial(absent.is_absent, direction, member.namespace)
+        self._admitted = admitted(engine, direction, member, self._grants, is_absent, parse_port(None))
 
     def peers(self) -> Collection[Selection]:
         """Return the peers that are nobody."""
