@@ -108,8 +108,8 @@ def _expand(found: list[tuple[Side, Line]], source: Side, pods: _Pods, *, judged
 
 def _absent(asked: Asked, pods: _Pods, groups: dict[AbsentGroup, int]) -> Iterator[PodConnection]:
     """Yield what rules admit with pods of which none is in the input, for each pod that has such rules."""
-    found = ((item, str(absent_pods(item.peers)), bits) for item, bits in groups.items())
-    for item, peers, bits in sorted(found, key=lambda one: (one[0].direction, one[1], one[0].ports.spans, one[0][3:])):
+    found = ((item, str(absent_pods(item.peers, some_here=item.some_here)), bits) for item, bits in groups.items())
+    for item, peers, bits in sorted(found, key=lambda one: (one[0].direction, one[1], one[0].ports.spans, one[0][4:])):
         for name, _ in _expanded(pods, bits, AddressSet.EMPTY, asked.only(item.direction)):
             ends = (name, peers) if item.direction is Direction.EGRESS else (peers, name)
             yield PodConnection(*ends, as_ports(item.ports), item.depends, item.names)

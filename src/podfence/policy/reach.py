@@ -138,12 +138,22 @@ class Reach:
         return self._sides[direction].by_subject.get(number, [])
 
     def with_absent_peers(self, direction: Direction) -> int:
-        """Return the classes of which a rule in a direction names peers that nobody is."""
+        """Return the classes of which a rule in a direction may name peers that are absent."""
         found = 0
         for (peer, _), subjects in self._sides[direction].by_peer.items():
-            if self.peers.is_nobody(peer):
+            if self.peers.is_nobody(peer) or _is_of_every_namespace(peer):
                 found |= subjects
         return found
+
+    def is_absent(self, direction: Direction, namespace: str, peer: Selection) -> bool:
+        """Return whether a peer of a rule of a namespace's policies means pods that the input does not show.
+
+        That is nobody, or pods of every namespace, if no pod of another one is here that is not isolated itself.
+        """
+        if not _is_of_every_namespace(peer) or not self._engine.world.is_open("Namespace"):
+            return self.peers.is_nobody(peer)
+        elsewhere = self._index.bits(peer) & ~self._index.in_namespace(namespace)
+        return not elsewhere & self.open_pods(direction.other)
 
     def universe(self, scenario: Scenario) -> int:
         """Return the classes that have an address of the scenario's family."""
@@ -370,3 +380,7 @@ class Reach:
 def _addresses(grant: Grant) -> AddressSet:
     """Return the addresses outside that a grant means which is not for selected pods."""
     return grant.peer if isinstance(grant.peer, AddressSet) else AddressSet.ALL
+
+
+def _is_of_every_namespace(peer: Selection | AddressSet | None) -> bool:
+    return isinstance(peer, Selection) and peer.namespace is None and peer.namespaces is None
