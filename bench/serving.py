@@ -54,7 +54,7 @@ def fill(store: Store, first: int, last: int) -> None:
     objects = Objects(store)
     for number in range(first, last):
         name = f"pod-{number}"
-        objects.create(_ROW, "default", read(json.dumps(pod(name)).encode(), "", _ROW), _OPTIONS)
+        objects.create(_ROW, "default", read(json.dumps(pod(name)).encode(), "", _ROW), _OPTIONS, print)
         stored = store.get("pods", "default", name)
         store.update("pods", {**stored, "status": running(f"10.244.{number // 250}.{number % 250}")}, status=True)
 

@@ -11,7 +11,7 @@ from podfence.kube.findings import Code, Finding, Severity
 from podfence.kube.registry import KINDS, Reading
 from podfence.kube.validation.findings import Findings
 from podfence.kube.validation.meta import check_meta
-from podfence.kube.validation.names import dns_subdomain, label_value
+from podfence.kube.validation.names import dns_subdomain
 from podfence.kube.wire import Meta
 
 if TYPE_CHECKING:
@@ -57,15 +57,13 @@ def check(row: Resource, obj: Raw, before: Raw | None = None) -> Findings:
     else:
         written: Any = msgspec.convert(obj, known.written)
         check_meta(written.metadata, known.name_rule, findings, namespaced=row.namespaced)
-        if row.kind == "Namespace":
-            _check_name_label(obj["metadata"], findings)
         known.check(written, reading, findings)
     if before is not None:
         if known is not None and row.kind == "NetworkPolicy":
             lax = Findings()
             known.check(written, reading._replace(lax=True), lax)
             findings = _forgiven(findings, lax, before)
-        findings += _changes(row, obj, before)
+        findings += changes(row, obj, before)
     return findings
 
 
@@ -76,11 +74,6 @@ def warnings(findings: Findings) -> list[str]:
         for found in findings
         if found.severity is Severity.WARNING
     ]
-
-
-def _check_name_label(meta: Raw, findings: Findings) -> None:
-    for message in label_value(meta.get("name", "")):
-        findings.invalid(("metadata", "labels"), meta["name"], message)
 
 
 def _forgiven(findings: Findings, lax: Findings, before: Raw) -> Findings:
@@ -105,13 +98,12 @@ def _cidrs(policy: Raw) -> Iterator[str]:
                     yield f'"{text}"'
 
 
-def _changes(row: Resource, obj: Raw, before: Raw) -> Findings:
+def changes(row: Resource, obj: Raw, before: Raw) -> Findings:
+    """Return what may not change so, in an object that is valid by itself."""
     findings = Findings()
     match row.kind:
         case "Pod":
             _pod_changes(obj["spec"], before["spec"], findings)
-        case "Service":
-            _service_changes(obj["spec"], before["spec"], findings)
         case "StatefulSet":
             new, old = (
                 {k: v for k, v in spec.items() if k not in _STATEFUL_FREE} for spec in (obj["spec"], before["spec"])
@@ -166,10 +158,3 @@ def _only_added(new: list[Raw], old: list[Raw]) -> bool:
 
     present = [without_seconds(term) for term in new]
     return all(without_seconds(term) in present for term in old)
-
-
-def _service_changes(new: Raw, old: Raw, findings: Findings) -> None:
-    kinds = (new.get("type"), old.get("type"))
-    addresses = old.get("clusterIPs") or []
-    if "ExternalName" not in kinds and addresses and new.get("clusterIPs") != addresses:
-        findings.invalid(("spec", "clusterIPs", 0), new.get("clusterIPs") or [], "may not change once set")
