@@ -130,6 +130,7 @@ class Side:
                 else:
                     value = _ADDRESS.sub("ADDRESS", value)
                     value = _PATCHED.sub("OBJECT", _QUOTED.sub("", value.partition("\n@@")[0].rstrip("]")))
+                    value = value.replace("Key: /registry/", "Key: /")
                     value = _RANGE.sub("the provided network does not match the current range", value)
                     value = _REVISION.sub(lambda found: self._name("revision", found[0]), value)
                 return value

@@ -138,7 +138,7 @@ def test_a_json_patch_does_its_steps(steps: list[dict[str, Any]], wanted: dict[s
         {"op": "test", "path": "/a/0", "value": 2},
         {"op": "frob", "path": "/a"},
         {"op": "move", "path": "/b"},
-        {"op": "copy", "from": "/nope", "path": "/b"},
+        {"op": "copy", "from": "/nope/a", "path": "/b"},
         {"path": "/a"},
         {"op": "add", "path": 1, "value": 1},
         {"op": "replace", "path": "/a/0/x", "value": 1},

@@ -259,7 +259,7 @@ class Server:
             how = _patch_type(request)
             asked = _write_options(request, "PatchOptions")
             before["metadata"].pop("resourceVersion")
-            scale = patched(before, read_patch(body, how), how, scaling.ROW)[0].object
+            scale = patched(before, read_patch(body, how, asked.validation), how, scaling.ROW)[0].object
         if scale["metadata"].get("name") != target.name:
             raise status.bad_request(f"the name of the object does not match the name on the URL ({target.name})")
         return json_answer(scaling.write(self.store, row, target.namespace, scale, dry_run=asked.dry_run))

@@ -14,9 +14,10 @@ from podfence.lab.apiserver.bodies import Read, go_error
 from podfence.lab.apiserver.fields import kind_type
 from podfence.lab.apiserver.options import dry_run_complaint
 from podfence.lab.apiserver.status import RefusedError, bad_request
-from podfence.lab.store.errors import NotFoundError
+from podfence.lab.store.errors import ConflictError, NotFoundError
 from podfence.lab.store.metadata import generated_name
 from podfence.lab.store.resources import RESOURCES
+from podfence.lab.store.store import other_uid
 
 if TYPE_CHECKING:
     from podfence.lab.apiserver.options import WriteOptions
@@ -115,6 +116,8 @@ class Objects:
             # Kubernetes answers 500 here too.
             raise RefusedError(400, f'strconv.ParseUint: parsing "{given}": invalid syntax')
         if not is_there:
+            if meta.get("uid"):
+                raise ConflictError.of(row, name, other_uid(row, meta, {}))
             made = self.store.create(key, _stored(row, obj), check=check, dry_run=options.dry_run)
             return Answer(201, shown(row, made))
         stored = self.store.update(
@@ -140,7 +143,8 @@ class Objects:
             raise status.invalid_fields("meta.k8s.io", "PatchOptions", "", [("force", message)])
         with self.store.lock:
             before = shown(row, self.store.get(row.stored_as or row.key, namespace, name))
-            read, text = patched(before, read_patch(body, how), how, row)
+            patch = read_patch(body, how, options.validation)
+            read, text = patched(before, patch, how, row)
             _complain_patch(read, text, options, warn)
             return self._replace(row, namespace, name, read.object, options, warn, of_status=of_status)
 
@@ -206,8 +210,8 @@ def _checking(row: Resource, warn: Warn) -> Check:
     return check
 
 
-def read_patch(body: bytes, how: str) -> Any:  # noqa: ANN401 - any JSON value
-    """Return a patch as a value. Raises RefusedError."""
+def read_patch(body: bytes, how: str, validation: str) -> Any:  # noqa: ANN401 - any JSON value
+    """Return a patch as a value; `validation` is what the request says of unknown fields. Raises RefusedError."""
     try:
         value = reading.parse(body)
     except RecursionError:
@@ -216,6 +220,8 @@ def read_patch(body: bytes, how: str) -> Any:  # noqa: ANN401 - any JSON value
         text = go_error(error, body)
         raise bad_request(text if how == "strategic" else f"error decoding patch: {text}") from None
     if how != "json" and not isinstance(value, dict):
+        if how == "merge" and validation == "Ignore" and not isinstance(value, list):
+            raise bad_request("Invalid JSON Patch")
         found = reading.go_kind(value).replace("slice", "array").replace("int64", "number")
         message = f"json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
         raise bad_request(message if how == "strategic" else f"error decoding patch: {message}")

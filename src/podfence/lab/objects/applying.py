@@ -59,6 +59,17 @@ def merged(new: Raw, live: Raw) -> Raw:
     return _noted(_merged(last if isinstance(last, dict) else {}, new, live, of), new)
 
 
+def same(one: Raw, other: Raw) -> bool:
+    """Return whether two forms of an object say the same, whatever was noted of their manifests."""
+    return _without_note(one) == _without_note(other)
+
+
+def _without_note(obj: Raw) -> Raw:
+    known = {key: item for key, item in obj["metadata"].items() if key != "resourceVersion"}
+    known["annotations"] = {key: text for key, text in (known.get("annotations") or {}).items() if key != _LAST}
+    return {**obj, "metadata": known}
+
+
 def _noted(obj: Raw, new: Raw) -> Raw:
     text = msgspec.json.encode(new, order="deterministic").decode() + "\n"
     known = obj["metadata"]
@@ -90,6 +101,10 @@ def _merged_items(last: list[Any], new: list[Any], live: list[Any], place: Mergi
     def same(items: list[Any], item: object) -> Raw:
         return next((one for one in items if isinstance(one, dict) and name(one) == name(item)), {})
 
+    names = [list(map(name, items)) for items in (new, live)]
+    if any(found.count(one) > 1 for found in names for one in found):
+        # Ports of a Service of two protocols have one number, and with it one key.
+        return new
     held = place.type.held if place.type is not None else None
     made = [
         _merged(same(last, item), item, same(live, item), held) if key and isinstance(item, dict) else item

@@ -18,14 +18,13 @@ if TYPE_CHECKING:
     from podfence.lab.store.history import Change
     from podfence.lab.store.metadata import Raw
 
-# The lowest addresses are for Services that ask for one, as with the API server; .1 would be its own.
+# The lowest addresses are for Services that ask for one, and the first is that of the API server.
 _FIRST: Final = 2
 _FIRST_UNASKED: Final = 257
 _NODE_PORTS: Final = range(30000, 32768)
 _WITH_NODE_PORTS: Final = ("NodePort", "LoadBalancer")
 _ADDRESS: Final[Path] = ("spec", "clusterIP")
 _ADDRESSES: Final[Path] = ("spec", "clusterIPs")
-_DNS: Final = ("kube-system", "kube-dns")
 _SERVICES: Final = "services"
 _NONE: Final = "None"
 _FAMILIES: Final = {4: "IPv4", 6: "IPv6"}
@@ -38,7 +37,7 @@ class ServiceAddresses:
     def __init__(self, plan: Plan) -> None:
         """Start with nothing taken."""
         blocks = [plan.service_range(family) for family in plan.families]
-        self._dns = plan.dns_address()
+        self._given = {("kube-system", "kube-dns"): plan.dns_address(), ("default", "kubernetes"): plan.api_address()}
         self._pools = {block: Pool(block, _FIRST, start=_FIRST_UNASKED) for block in blocks}
         self._ports: set[int] = set()
         self._next_port = _NODE_PORTS.start
@@ -115,8 +114,8 @@ class ServiceAddresses:
         if headless:
             chosen = [_NONE]
         else:
-            if (known.get("namespace"), name) == _DNS:
-                asked = [self._dns]
+            given = self._given.get((known.get("namespace", ""), name))
+            asked = [given] if given is not None else asked
             asked = [self._normal(name, text) for text in asked]
             chosen = [self._choose_address(name, pool, asked, before) for pool in self._pools.values()]
         return {

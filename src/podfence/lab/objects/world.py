@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from podfence.kube.objects import KubeObject
     from podfence.kube.source import Document
     from podfence.lab.addresses import Plan
+    from podfence.lab.objects.resources import Verb
     from podfence.lab.objects.statuses import ContainerReport
     from podfence.lab.store.metadata import Raw
 
@@ -280,7 +281,8 @@ class World:
             self._inventory.view.came_from(key, item.origin, stored)
         if live is not None and is_going(live):
             notes.append("it is being deleted, so what is applied goes with it")
-        return outcome(key, "created" if live is None else "unchanged" if stored is live else "configured", notes)
+        verb: Verb = "created" if live is None else "unchanged" if applying.same(stored, live) else "configured"
+        return outcome(key, verb, notes)
 
     def _adapted(self, new: Raw, written: Written) -> tuple[Raw, list[str]]:
         """Return an object as the lab can have it, and notes on what had to change."""

@@ -34,6 +34,8 @@ Changes = list[Change]
 
 _PROPAGATION: Final = {"Foreground": metadata.FOREGROUND, "Orphan": metadata.ORPHAN}
 _IMMORTAL: Final = ("default", "kube-system", "kube-public")
+# etcd has both under one prefix.
+_TOGETHER: Final = ("Service", "Endpoints")
 _GRACE: Final = 30
 _STALE: Final = "the object has been modified; please apply your changes to the latest version and try again"
 
@@ -152,7 +154,7 @@ class Store:
             if given.get("resourceVersion") not in (None, "", known["resourceVersion"]):
                 raise ConflictError.of(row, given["name"], _STALE)
             if given.get("uid") not in (None, "", known["uid"]):
-                raise ConflictError.of(row, given["name"], _other_uid(row, given, known))
+                raise ConflictError.of(row, given["name"], other_uid(row, given, known))
             if status:
                 after = self._admitted(resource, _with_status(row, obj, before), before)
             else:
@@ -330,9 +332,11 @@ def _terminating(namespace: str) -> dict[str, str]:
     return {"reason": "NamespaceTerminating", "message": message, "field": "metadata.namespace"}
 
 
-def _other_uid(row: Resource, given: Raw, known: Raw) -> str:
-    place = "/".join(filter(None, ("/registry", row.plural, known.get("namespace"), known["name"])))
-    failed = f"Precondition failed: UID in precondition: {given['uid']}, UID in object meta: {known['uid']}"
+def other_uid(row: Resource, given: Raw, known: Raw) -> str:
+    """Return why an object is not the one that is meant: it has another uid, or does not exist and has none."""
+    plural = f"services/{'specs' if row.kind == 'Service' else 'endpoints'}" if row.kind in _TOGETHER else row.plural
+    place = "/".join(filter(None, ("/registry", plural, given.get("namespace"), given["name"])))
+    failed = f"Precondition failed: UID in precondition: {given['uid']}, UID in object meta: {known.get('uid', '')}"
     return f"StorageError: invalid object, Code: 4, Key: {place}, ResourceVersion: 0, AdditionalErrorMsg: {failed}"
 
 
