@@ -36,8 +36,10 @@ def read(body: bytes, content_type: str, row: Resource, kind: str = "") -> Read:
     """Return the object in a body. Raises RefusedError."""
     kind = kind or row.kind
     value, doubled = parse(body, content_type, kind)
-    version = value.get("apiVersion") or row.api_version
-    named = value.get("kind") or kind
+    version, named = (
+        default if given in (None, "") else given
+        for given, default in ((value.get("apiVersion"), row.api_version), (value.get("kind"), kind))
+    )
     for field, text in (("kind", named), ("apiVersion", version)):
         if not isinstance(text, str):
             why = f"json: cannot unmarshal {reading.word(text)} into Go struct field .{field} of type string"

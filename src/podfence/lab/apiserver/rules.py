@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from podfence.lab.store.resources import Resource
 
 Raw = dict[str, Any]
+NameRule = Callable[[str], tuple[str, ...]]
 
 _IMMUTABLE: Final = "field is immutable"
 _POD_UPDATE: Final = (
@@ -53,10 +55,10 @@ def check(row: Resource, obj: Raw, before: Raw | None = None) -> Findings:
     reading = Reading(row.kind, row.api_version, lax=False, legacy=False)
     if known is None:
         meta = msgspec.convert(obj["metadata"], Meta)
-        check_meta(meta, dns_subdomain, findings, namespaced=row.namespaced)
+        check_meta(meta, _without_cache(dns_subdomain), findings, namespaced=row.namespaced)
     else:
         written: Any = msgspec.convert(obj, known.written)
-        check_meta(written.metadata, known.name_rule, findings, namespaced=row.namespaced)
+        check_meta(written.metadata, _without_cache(known.name_rule), findings, namespaced=row.namespaced)
         known.check(written, reading, findings)
     if before is not None:
         if known is not None and row.kind == "NetworkPolicy":
@@ -65,6 +67,15 @@ def check(row: Resource, obj: Raw, before: Raw | None = None) -> Findings:
             findings = _forgiven(findings, lax, before)
         findings += changes(row, obj, before)
     return findings
+
+
+def _without_cache(rule: NameRule) -> NameRule:
+    """Return a rule for names that remembers none.
+
+    Names of objects seldom come again. A name that is remembered keeps the memory around it from being given back when
+    its object is gone.
+    """
+    return getattr(rule, "__wrapped__", rule)
 
 
 def warnings(findings: Findings) -> list[str]:

@@ -101,38 +101,36 @@ class ServiceAddresses:
     def _choose_addresses(self, known: Raw, spec: Raw, had: Raw) -> Raw:
         """Return the fields of a Service about its addresses."""
         name = known.get("name", "")
-        asked = _asked(spec, had)
-        before = _addresses(had)
-        headless = _NONE in asked or (not asked and had.get("clusterIP") == _NONE)
-        families = [4 if block.count(".") else 6 for block in self._pools]
-        if headless and not spec.get("selector"):
-            # Nobody can know which addresses whoever writes the endpoints will have.
-            families = [*families, *(family for family in _FAMILIES if family not in families)]
+        given = self._given.get((known.get("namespace", ""), name))
+        asked = [_normal(name, text) for text in ([given] if given is not None else _asked(spec, had))]
+        before = had.get("clusterIPs") or []
         if before and asked and asked != before[: len(asked)]:
             shown = ",".join(f'"{text}"' for text in asked)
             raise _refusal(name, (*_ADDRESSES, 0), f"Invalid value: [{shown}]: may not change once set")
-        if headless:
-            chosen = [_NONE]
-        else:
-            given = self._given.get((known.get("namespace", ""), name))
-            asked = [given] if given is not None else asked
-            asked = [self._normal(name, text) for text in asked]
+        headless = _NONE in (asked or before)
+        chosen = [_NONE]
+        if not headless:
+            self._require_range(name, asked)
             chosen = [self._choose_address(name, pool, asked, before) for pool in self._pools.values()]
-        return {
-            "clusterIP": chosen[0],
-            "clusterIPs": chosen,
-            "ipFamilies": [_FAMILIES[family] for family in families],
-            "ipFamilyPolicy": "SingleStack" if len(families) == 1 else _policy_of(spec, headless=headless),
-        }
+        return {"clusterIP": chosen[0], "clusterIPs": chosen, **self._families(spec, had, headless=headless)}
 
-    def _normal(self, name: str, text: str) -> str:
-        if not _is_address(text):
-            problem = f'Invalid value: "{text}": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)'
-            raise _refusal(name, (*_ADDRESSES, 0), problem)
-        if not any(text in pool for pool in self._pools.values()):
-            problem = f"failed to allocate IP {text}: the provided network does not match the current range"
-            raise _refusal(name, _ADDRESSES, f'Invalid value: ["{text}"]: {problem}')
-        return str(ipaddress.ip_address(text))
+    def _families(self, spec: Raw, had: Raw, *, headless: bool) -> Raw:
+        """Return the fields of a Service about its families, which it keeps."""
+        if had.get("ipFamilies"):
+            return {key: had[key] for key in ("ipFamilies", "ipFamilyPolicy")}
+        families = [_FAMILIES[4 if block.count(".") else 6] for block in self._pools]
+        if headless and not spec.get("selector"):
+            # Nobody can know which addresses whoever writes the endpoints will have.
+            both = [*families, *(family for family in _FAMILIES.values() if family not in families)]
+            return {"ipFamilies": both, "ipFamilyPolicy": "RequireDualStack"}
+        policy = "SingleStack" if len(families) == 1 else "PreferDualStack"
+        return {"ipFamilies": families, "ipFamilyPolicy": policy}
+
+    def _require_range(self, name: str, asked: list[str]) -> None:
+        for text in asked:
+            if not any(text in pool for pool in self._pools.values()):
+                problem = f"failed to allocate IP {text}: the provided network does not match the current range"
+                raise _refusal(name, _ADDRESSES, f'Invalid value: ["{text}"]: {problem}')
 
     def _choose_address(self, name: str, pool: Pool, asked: Sequence[str], had: Sequence[str]) -> str:
         wanted = next((text for text in asked if text in pool), None)
@@ -203,10 +201,6 @@ class ServiceAddresses:
         return number
 
 
-def _policy_of(spec: Raw, *, headless: bool) -> str:
-    return "RequireDualStack" if headless and not spec.get("selector") else "PreferDualStack"
-
-
 def _asked(spec: Raw, had: Raw) -> list[str]:
     """Return the addresses that a Service asks for; of the two fields the one that differs from before counts."""
     first, texts = spec.get("clusterIP") or "", [text for text in spec.get("clusterIPs") or () if text]
@@ -219,6 +213,16 @@ def _addresses(spec: Raw) -> list[str]:
     """Return the cluster addresses of a Service."""
     texts = spec.get("clusterIPs") or [spec.get("clusterIP")]
     return [text for text in texts if text and text != _NONE]
+
+
+def _normal(name: str, text: str) -> str:
+    """Return an address, or that there is none, as it is stored."""
+    if text == _NONE:
+        return text
+    if not _is_address(text):
+        problem = f'Invalid value: "{text}": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)'
+        raise _refusal(name, (*_ADDRESSES, 0), problem)
+    return str(ipaddress.ip_address(text))
 
 
 def _is_address(text: str) -> bool:
