@@ -24,6 +24,7 @@ from podfence.lab.objects.containers import PodSpec
 from podfence.lab.objects.controllers.daemon_sets import DaemonSets
 from podfence.lab.objects.controllers.deployments import Deployments
 from podfence.lab.objects.controllers.endpoint_slices import EndpointSlices
+from podfence.lab.objects.controllers.events import Events
 from podfence.lab.objects.controllers.garbage import Garbage
 from podfence.lab.objects.controllers.jobs import Jobs
 from podfence.lab.objects.controllers.making import PodMaker
@@ -115,6 +116,7 @@ class World:
                 self._nodes,
                 EndpointSlices(inventory),
                 Garbage(inventory),
+                Events(inventory),
             ),
         )
         for number in range(1, nodes + 1):
