@@ -293,9 +293,7 @@ def test_what_a_running_pod_cannot_change_is_refused_in_the_servers_words() -> N
 
     (error,) = errors(made, worlds.pod("client", more="  hostNetwork: true"))
 
-    assert error.startswith(
-        'The Pod "client" is invalid: spec: Forbidden: pod updates may not change fields other than'
-    )
+    assert error.startswith("app.yaml:6:3: error: spec: Forbidden: pod updates may not change fields other than")
     assert settle(made) == []
 
 

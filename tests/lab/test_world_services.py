@@ -98,8 +98,11 @@ def test_node_ports_are_given_and_wanted_ones_honoured() -> None:
     apply(made, worlds.service("web", "  type: NodePort", ports))
 
     assert [port.node_port for port in service(made).ports] == [30000, 30001, 30002]
-    apply(made, worlds.service("web", "  type: NodePort", ports.replace("81", "90")))
-    assert [port.node_port for port in service(made).ports] == [30000, 30003, 30002]
+    # A port that keeps its name keeps its number.
+    apply(
+        made, worlds.service("web", "  type: NodePort", ports.replace("81", "90").replace("c, port: 82", "d, port: 92"))
+    )
+    assert [port.node_port for port in service(made).ports] == [30000, 30001, 30003]
 
 
 @pytest.mark.parametrize(
