@@ -113,7 +113,7 @@ def _gaps(
     )
     gaps = min(choices, key=lambda choice: sum(gap.cost for gap in choice), default=[])
     destination = subject if direction is Direction.INGRESS else peer
-    ports, names = rule_ports(rule.ports, engine.options)
+    ports, names = rule_ports(rule.ports, end_port=engine.options.end_port)
     if isinstance(destination, PodEnd):
         ports |= engine.named_ports(destination.member, names)
     return gaps if wanted.point in ports else [*gaps, _port_gap(engine, rule, destination, wanted)]
