@@ -118,7 +118,7 @@ class Lab:
 
     def delete(self, *sources: dict[str, str]) -> None:
         """Delete what manifests name, and what annotates the namespace that cannot be deleted."""
-        self._client.request("delete", sources=sources, kind="", names=(), namespace="default")
+        self._client.request("delete", sources=sources, namespace="default")
         self._client.request("apply", sources=[_PLAIN], namespace="default")
         self.status = self._status()
         assert self.status.policies == ()

@@ -10,9 +10,10 @@ from podfence.kube.objects import Key
 from podfence.lab.addresses import Plan
 from podfence.lab.objects.statuses import ContainerReport
 from podfence.lab.objects.world import World
+from podfence.lab.rest import resource
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from podfence.kube.objects import Pod
     from podfence.kube.positions import SourceDocument
@@ -46,6 +47,24 @@ def apply(into: World, text: str, namespace: str = "default") -> list[str]:
 
 def errors(into: World, text: str) -> list[str]:
     return [item.error for item in into.apply(documents(text)) if item.error]
+
+
+def delete(of: World, word: str, *names: str, namespace: str = "default") -> None:
+    """Delete objects as a client does."""
+    row = resource(word)
+    for name in names:
+        of.store.delete(row.key, namespace if row.namespaced else "", name)
+    of.follow()
+
+
+def label(of: World, word: str, name: str, changes: Mapping[str, str | None], *, namespace: str = "default") -> None:
+    """Change labels of an object as a client does; None takes one away."""
+    row = resource(word)
+    live = of.store.get(row.key, namespace if row.namespaced else "", name)
+    labels = {**(live["metadata"].get("labels") or {}), **changes}
+    kept = {key: value for key, value in labels.items() if value is not None}
+    of.store.update(row.key, {**live, "metadata": {**live["metadata"], "labels": kept}})
+    of.follow()
 
 
 def settle(into: World) -> list[Steps]:

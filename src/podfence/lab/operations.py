@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from podfence.lab.connection import Connection
     from podfence.lab.journal import Journal
     from podfence.lab.objects.resources import Outcome
-    from podfence.lab.objects.world import World
     from podfence.lab.verification.result import Verification
 
 Message = dict[str, Any]
@@ -99,22 +98,14 @@ def apply(lab: Supervisor, request: Request) -> Iterator[Message]:
 
 
 def delete(lab: Supervisor, request: Request) -> Iterator[Message]:
-    """Delete objects, by what is in manifests or by kind and name."""
-    fields = request.fields
-    kind, names, namespace = fields["kind"], fields["names"], fields["namespace"]
-    documents = _documents(fields)
-
-    def work(world: World) -> list[Outcome]:
-        return world.delete_named(kind, names, namespace) if kind else world.delete(documents, namespace)
-
-    yield _result(lab.change(work, request.tell))
+    """Delete the objects that are in manifests."""
+    documents = _documents(request.fields)
+    yield _result(lab.change(lambda world: world.delete(documents, request.fields["namespace"]), request.tell))
 
 
-def label(lab: Supervisor, request: Request) -> Iterator[Message]:
-    """Change labels of a pod or namespace."""
-    fields = request.fields
-    kind, namespace, target, changes = (fields[name] for name in ("kind", "namespace", "target", "changes"))
-    yield _result(lab.change(lambda world: [world.set_labels(kind, namespace, target, changes)], request.tell))
+def settle(lab: Supervisor, request: Request) -> Iterator[Message]:
+    """Answer when all that the store holds by now is so: pods run, and kernels enforce."""
+    yield _result(lab.change(lambda _: [], request.tell))
 
 
 def access(lab: Supervisor, _request: Request) -> Iterator[Message]:
@@ -228,7 +219,7 @@ OPERATIONS: Final[Mapping[str, Callable[[Supervisor, Request], Iterator[Message]
     "reading": reading,
     "apply": apply,
     "delete": delete,
-    "label": label,
+    "settle": settle,
     "about": about,
     "access": access,
     "objects": objects,

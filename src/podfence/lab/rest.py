@@ -6,14 +6,14 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
 from podfence.lab.errors import LabError
 from podfence.lab.store.resources import RESOURCES, Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from podfence.lab.access import Access
 
@@ -55,6 +55,34 @@ class Rest:
             before = f"Error from server ({reason})" if reason else "Error from server"
             raise RefusedError(f"{before}: {found.get('message')}")
         return found
+
+
+class Named(NamedTuple):
+    """Objects of one kind that a command line names; no name means all of them."""
+
+    row: Resource
+    name: str = ""
+
+
+def named(words: Sequence[str]) -> list[Named]:
+    """Return what kubectl's words mean: ``pods``, ``pod,svc web``, ``deploy web api``, ``pod/web svc/web``, ``all``.
+
+    Raises LabError for a kind that the lab does not serve, and for words of both forms.
+    """
+    if not any("/" in word for word in words):
+        kinds = [row for word in words[0].split(",") for row in _rows(word)]
+        return [Named(row, name) for row in kinds for name in words[1:] or ("",)]
+    for word in words:
+        if "/" not in word:
+            raise LabError(f"{word}: write KIND/NAME for each object, or KIND and then only names")
+    parts = [word.partition("/") for word in words]
+    return [Named(resource(kind), name) for kind, _, name in parts]
+
+
+def _rows(word: str) -> list[Resource]:
+    """Return the resources of a category such as ``all``, or the one that a word means."""
+    rows = [row for row in RESOURCES.values() if word in row.categories]
+    return rows or [resource(word)]
 
 
 def resource(word: str) -> Resource:

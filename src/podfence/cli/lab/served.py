@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from podfence.cli import errors
+from podfence.cli import errors, outputs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from podfence.lab.rest import Rest
+    from podfence.lab.rest import Named, Rest
+    from podfence.lab.store.resources import Resource
+
+EXITS = "0  done\n1  the server refused something\n2  no lab, or wrong usage"
 
 
 def rest(lab: str) -> Rest:
@@ -21,6 +24,16 @@ def rest(lab: str) -> Rest:
     from podfence.lab.rest import Rest
 
     return Rest(Client(lab).access())
+
+
+def named(words: Sequence[str]) -> list[Named]:
+    """Return the objects that words mean, each with its name. Raises LabError, and a usage error without a name."""
+    from podfence.lab import rest
+
+    targets = rest.named(words)
+    if not all(target.name for target in targets):
+        raise click.UsageError(f"name the objects: {words[0]} NAME", click.get_current_context())
+    return targets
 
 
 def refusals(*requests: Callable[[], object]) -> int:
@@ -35,6 +48,41 @@ def refusals(*requests: Callable[[], object]) -> int:
             errors.complain(str(error))
             code = 1
     return code
+
+
+def changes(lab: str, *requests: Callable[[], object]) -> int:
+    """Do the same with requests that change objects, and return when pods run and kernels enforce accordingly."""
+    from podfence.lab.client import Client
+
+    code = refusals(*requests)
+    Client(lab).request("settle")
+    return code
+
+
+def create(server: Rest, row: Resource, namespace: str, made: dict[str, Any], verb: str = "created") -> None:
+    """Create an object, and print what was done. Raises RefusedError."""
+    from podfence.lab import rest
+
+    whole = {"apiVersion": row.api_version, "kind": row.kind, **made}
+    stored = server.send("POST", rest.path(row, namespace), whole)
+    outputs.write([f"{rest.printed(row, stored['metadata']['name'])} {verb}"])
+
+
+def create_written(server: Rest, written: dict[str, Any], namespace: str) -> None:
+    """Create an object of a manifest, in the version of its kind that is written there. Raises as `create` does."""
+    from podfence.lab import rest
+
+    row = rest.resource(written["kind"])._replace(api_version=written["apiVersion"])
+    create(server, row, written["metadata"].get("namespace") or namespace, written)
+
+
+def delete(server: Rest, target: Named, namespace: str) -> None:
+    """Delete an object, and print what was done. Raises RefusedError."""
+    from podfence.lab import rest
+
+    server.send("DELETE", rest.path(target.row, namespace, target.name))
+    what = rest.printed(target.row, "").removesuffix("/")
+    outputs.write([f'{what} "{target.name}" deleted'])
 
 
 def pairs(texts: Iterable[str], flag: str) -> dict[str, str]:

@@ -7,33 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from podfence.errors import PodfenceError
-from podfence.kube.registry import KINDS, by_word
+from podfence.kube.registry import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from podfence.kube.objects import Key
-    from podfence.kube.registry import Kind
 
-Verb = Literal["created", "configured", "unchanged", "deleted", "labeled", "unlabeled", "not labeled", "ignored", ""]
-
-
-class UnknownResourceError(PodfenceError):
-    """A word names no kind of object the lab knows."""
-
-
-def resource_of(word: str) -> Kind:
-    """Return the kind that kubectl knows by a word: singular, plural or short, with or without its group.
-
-    Raises UnknownResourceError.
-    """
-    found = by_word(word)
-    if found is None:
-        known = ", ".join(kind.word for kind in KINDS.values())
-        message = f'the server doesn\'t have a resource type "{word}" (known are {known})'
-        raise UnknownResourceError(message)
-    return found
+Verb = Literal["created", "configured", "unchanged", "deleted", "ignored", ""]
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
