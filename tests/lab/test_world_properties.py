@@ -13,7 +13,7 @@ from podfence.cluster.state import ClusterState, EventType
 from podfence.kube.objects import Namespace, NetworkPolicy, Node, Pod, Service
 from podfence.lab.addresses import Plan
 from podfence.lab.objects.world import World
-from podfence.lab.store.errors import ForbiddenError
+from podfence.lab.store.errors import NotFoundError, StoreError
 from podfence.lab.store.resources import RESOURCES
 from podfence.sets.addresses import parse_address
 from tests.lab import worlds
@@ -130,7 +130,7 @@ class Supervised(RuleBasedStateMachine):
 
     @rule(space=st.sampled_from(SPACES))
     def delete_a_namespace(self, space: str) -> None:
-        with suppress(ForbiddenError):
+        with suppress(StoreError):
             worlds.delete(self.world, "namespace", space)
         self.settled()
         assert (space in self.world.state.namespaces) == (space == "default")
@@ -150,7 +150,8 @@ class Supervised(RuleBasedStateMachine):
 
     @rule(space=st.sampled_from(SPACES), value=st.sampled_from(("a", "b", None)))
     def label_a_namespace(self, space: str, value: str | None) -> None:
-        worlds.label(self.world, "ns", space, {"team": value})
+        with suppress(NotFoundError):
+            worlds.label(self.world, "ns", space, {"team": value})
 
     @rule(data=st.data(), resource=st.sampled_from(WORKLOADS), count=st.integers(0, 4))
     def a_client_scales(self, data: st.DataObject, resource: str, count: int) -> None:
