@@ -15,13 +15,12 @@ from podfence.kube import yaml
 from podfence.lab import targets
 from podfence.lab.addresses import Plan
 from podfence.lab.contents import contents
-from podfence.lab.door import open_door
+from podfence.lab.door import Door
 from podfence.lab.errors import LabError
 from podfence.lab.lines import follow
 from podfence.lab.processes.probing import Probe
 from podfence.lab.supervisor import Supervisor
 from podfence.lab.survey import survey
-from podfence.lab.verification import prober as verifying
 from podfence.policy.options import Options
 
 if TYPE_CHECKING:
@@ -71,16 +70,16 @@ def begin(request: Request, journal: Journal, api: socket.socket) -> Generator[M
     plan = Plan(tuple(fields["families"]), fields["network"])
     nodes = fields["nodes"]
     request.tell(f"starting {nodes} nodes" if nodes > 1 else "starting a node")
+    door = Door(api)
     options = Options.parse(fields["settings"])
     lab = Supervisor(fields["name"], plan, nodes, options, fields["binding"], journal)
     lab.last_breath = os.dup(request.fds[0])
     documents = _documents(fields)
     result = _result(lab.change(lambda world: world.apply(documents, fields["namespace"]), request.tell))
     try:
-        lab.access = open_door(lab, api)
+        lab.access = door.open(lab)
     except LabError as error:
         lab.without_access = str(error)
-        api.close()
         result["notes"].append(f"kubectl cannot be used with this lab: {error}")
     yield {**result, "access": msgspec.to_builtins(lab.access)}
     return lab
@@ -178,6 +177,9 @@ def probe(lab: Supervisor, request: Request) -> Iterator[Message]:
 
 def verify(lab: Supervisor, request: Request) -> Iterator[Message]:
     """Compare packets with the engine."""
+    # Only here: a lab starts sooner without it.
+    from podfence.lab.verification import prober as verifying  # noqa: PLC0415
+
     latest: list[tuple[float, int]] = []
     done: list[Verification | Exception] = []
 
