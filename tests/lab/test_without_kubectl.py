@@ -65,6 +65,9 @@ def test_namespaces_and_deployments_are_created_exposed_and_annotated(lab: Run) 
     service = json.loads(lab("get", "service", "api", "-n", "prod", "-o", "json").stdout)
     assert (service["spec"]["selector"], service["spec"]["ports"][0]["port"]) == ({"app": "api"}, 80)
     assert lab("annotate", "ns", "prod", "example.org/owner=shop").stdout == "namespace/prod annotated\n"
+    isolation = 'net.beta.kubernetes.io/network-policy={"ingress": {"isolation": "DefaultDeny"}}'
+    assert "Warning: metadata.annotations[net.beta." in lab("annotate", "ns", "prod", isolation).stderr
+    assert lab("annotate", "ns", "prod", "net.beta.kubernetes.io/network-policy-").stderr == ""
     assert lab("annotate", "ns", "prod", "example.org/owner-").stdout == "namespace/prod annotated\n"
     assert "annotations" not in json.loads(lab("get", "ns", "prod", "-o", "json").stdout)["metadata"]
     assert lab("delete", "ns/prod").stdout == 'namespace "prod" deleted\n'

@@ -13,7 +13,7 @@ from podfence.lab.errors import LabError
 from podfence.lab.store.resources import RESOURCES, Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from podfence.lab.access import Access
 
@@ -30,9 +30,10 @@ class RefusedError(LabError):
 class Rest:
     """The API server of one lab."""
 
-    def __init__(self, access: Access) -> None:
-        """Connect to nothing yet."""
+    def __init__(self, access: Access, warn: Callable[[str], None]) -> None:
+        """Connect to nothing yet; `warn` gets the warnings that come with answers."""
         self._access = access
+        self._warn = warn
         self._tls = ssl.create_default_context(cadata=access.authority)
 
     def send(
@@ -50,6 +51,8 @@ class Rest:
             raise LabError(f"the API server of the lab does not answer: {error}") from error
         finally:
             connection.close()
+        for text in answer.headers.get_all("Warning") or ():
+            self._warn(text.partition(' - "')[2][:-1].replace('\\"', '"').replace("\\\\", "\\"))
         if answer.status >= http.client.BAD_REQUEST:
             reason = found.get("reason")
             before = f"Error from server ({reason})" if reason else "Error from server"

@@ -64,6 +64,10 @@ LINES = {
     "get -f -": (1, 'configmaps "m" not found'),
     "label pods --all x=y --dry-run=client": (0, "pod/p labeled (dry run)"),
     "label pod p --list": (0, "a=b\n"),
+    'annotate ns default net.beta.kubernetes.io/network-policy={"ingress":{"isolation":"DefaultDeny"}}': (
+        0,
+        "Warning: metadata.annotations[net.beta.kubernetes.io/network-policy]: it has had no effect since Kubernetes 1.7; ",
+    ),
     "run x --image=nginx --dry-run=client -o name": (0, "pod/x\n"),
     "rollout history deployment/d": (0, "No rollout history found."),
     "wait --for=condition=Available deploy/nope --timeout=1s": (1, '"nope" not found'),
@@ -83,7 +87,6 @@ REFUSED = {
     "port-forward pod/p 1:1": "pod is not running",
     "create quota q --hard=pods=1": "the server could not find the requested resource",
     "create token default": "make no tokens",
-    "autoscale deployment d --max=3": "the server could not find the requested resource",
 }
 """Commands for what labs do not have, and why they fail."""
 

@@ -23,7 +23,7 @@ def rest(lab: str) -> Rest:
     from podfence.lab.client import Client
     from podfence.lab.rest import Rest
 
-    return Rest(Client(lab).access())
+    return Rest(Client(lab).access(), lambda text: errors.complain(f"Warning: {text}"))
 
 
 def named(words: Sequence[str]) -> list[Named]:

@@ -57,7 +57,7 @@ class Server:
         """
         self.store = store
         self.hub = Hub(store)
-        self._objects = Objects(store, admit)
+        self._objects = Objects(store, admit, legacy=legacy)
         self._token = token
         self._port = port
         self._stream = stream

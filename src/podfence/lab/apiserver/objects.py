@@ -17,6 +17,7 @@ from podfence.lab.apiserver.status import RefusedError, bad_request
 from podfence.lab.store.errors import ConflictError
 from podfence.lab.store.metadata import generated_name
 from podfence.lab.store.resources import RESOURCES
+from podfence.policy.legacy import ANNOTATION, isolation_asked
 
 if TYPE_CHECKING:
     from podfence.lab.apiserver.options import WriteOptions
@@ -35,6 +36,10 @@ PATCHES: Final = {
 _STALE: Final = "the object has been modified; please apply your changes to the latest version and try again"
 # Kubernetes answers with the deleted object for these, and with a Status for all others.
 _RETURNED: Final = frozenset({"Pod", "Service", "ServiceAccount"})
+_NO_ISOLATION: Final = (
+    f"metadata.annotations[{ANNOTATION}]: it has had no effect since Kubernetes 1.7; "
+    "`podfence lab up --set legacy=v1beta1` starts a lab where it isolates the namespace"
+)
 _PROPAGATION: Final = ("Foreground", "Background", "Orphan")
 
 
@@ -49,9 +54,10 @@ class Answer(NamedTuple):
 class Objects:
     """The objects of a store, as requests change them."""
 
-    def __init__(self, store: Store, admit: Admit | None = None) -> None:
-        """Work on a store; `admit` completes what is written."""
+    def __init__(self, store: Store, admit: Admit | None = None, *, legacy: bool = False) -> None:
+        """Work on a store; `admit` completes what is written. With `legacy`, annotations isolate namespaces."""
         self.store = store
+        self._legacy = legacy
         self._admit: Admit = admit or (lambda _resource, obj, _before: obj)
 
     def create(self, row: Resource, namespace: str, read: Read, options: WriteOptions) -> Answer:
@@ -69,9 +75,15 @@ class Objects:
         key = row.stored_as or row.key
         if not leaves:
             obj = self._admit(key, obj, None)
-            warnings += _check(row, obj)
+            warnings += _check(row, obj) + self._annotated(obj, {})
         made = self.store.create(key, _stored(row, obj), dry_run=options.dry_run)
         return Answer(201, shown(row, made), warnings)
+
+    def _annotated(self, obj: Raw, before: Raw) -> tuple[str, ...]:
+        """Return the warning about a new annotation that would isolate a namespace if this was an old cluster."""
+        had, has = ((meta.get("annotations") or {}).get(ANNOTATION, "") for meta in (before, obj["metadata"]))
+        is_new = obj.get("kind") == "Namespace" and has != had and isolation_asked(has)
+        return (_NO_ISOLATION,) if is_new and not self._legacy else ()
 
     def _is_leaving(self, namespace: str) -> bool:
         return "deletionTimestamp" in self.store.get("namespaces", "", namespace)["metadata"]
@@ -114,7 +126,7 @@ class Objects:
             # Who else writes to the store may leave out what is the same as a default.
             old = defaults.fill(row.kind, reading.Reader().read(before, kind_type(row.group, row.kind)))
             obj = self._admit(key, obj, before)
-            warnings += _check(row, obj, old)
+            warnings += _check(row, obj, old) + self._annotated(obj, before["metadata"])
         stored = self.store.update(key, _stored(row, obj), status=of_status, dry_run=options.dry_run)
         return Answer(200, shown(row, stored), warnings)
 
