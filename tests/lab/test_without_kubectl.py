@@ -97,10 +97,18 @@ def test_the_words_of_the_recipes_work_without_kubectl(lab: Run) -> None:
     policy = (EXAMPLES / "limit-traffic" / "api-allow.yaml").read_text()
     assert typed("create -f -", policy) == "networkpolicy.networking.k8s.io/api-allow created\n"
     assert "PodSelector:     app=bookstore,role=api" in typed("describe netpol api-allow")
-    assert typed("delete service/apiserver netpol/api-allow").splitlines() == [
-        'service "apiserver" deleted',
-        'networkpolicy.networking.k8s.io "api-allow" deleted',
-    ]
+    again = lab("create", "-f", "-", stdin=policy, check=False)
+    assert (again.returncode, again.stderr) == (
+        1,
+        'Error from server (AlreadyExists): error when creating "<stdin>": networkpolicies.networking.k8s.io "api-allow" already exists\n',
+    )
+    assert typed("delete service/apiserver") == 'service "apiserver" deleted\n'
+    assert typed("delete -f -", policy) == 'networkpolicy.networking.k8s.io "api-allow" deleted\n'
+    gone = lab("delete", "-f", "-", stdin=policy, check=False)
+    assert (gone.returncode, gone.stderr) == (
+        1,
+        'Error from server (NotFound): error when deleting "<stdin>": networkpolicies.networking.k8s.io "api-allow" not found\n',
+    )
 
 
 @pytest.mark.parametrize(

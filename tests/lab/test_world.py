@@ -61,8 +61,7 @@ def test_every_example_can_be_applied_and_deleted_again(checkout: Path, name: st
     assert not made.waiting
     assert {item.verb for item in made.apply(found)} <= {"unchanged", "configured", "ignored"}
     # The system's namespaces stay, and what a namespace held is gone with it.
-    refusals = [item.error for item in made.delete(found) if item.error]
-    assert all("is forbidden" in error or "(NotFound)" in error for error in refusals)
+    worlds.delete_written(made, found)
     settle(made)
     assert not [key for key in made.state.pods if key.namespace != "kube-system"]
 
@@ -163,23 +162,6 @@ def test_the_same_object_from_another_place_is_unchanged_and_reasons_name_the_ne
 
 
 # Deleting
-
-
-def test_delete_says_what_kubectl_says() -> None:
-    made = world()
-    text = worlds.policy() + worlds.workload()
-    apply(made, text)
-
-    assert list(map(str, made.delete(worlds.documents(text)))) == [
-        'networkpolicy.networking.k8s.io "web" deleted',
-        'deployment.apps "web" deleted',
-    ]
-    settle(made)
-    assert not pods(made)
-    assert made.delete(worlds.documents(worlds.policy()))[0].error == (
-        'Error from server (NotFound): error when deleting "app.yaml": '
-        'networkpolicies.networking.k8s.io "web" not found'
-    )
 
 
 def test_deleting_a_namespace_deletes_what_is_in_it() -> None:

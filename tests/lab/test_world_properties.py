@@ -120,7 +120,7 @@ class Supervised(RuleBasedStateMachine):
 
     @rule(text=st.sampled_from(TEXTS), space=st.sampled_from(SPACES))
     def delete(self, text: str, space: str) -> None:
-        self.world.delete(worlds.documents(text), space)
+        worlds.delete_written(self.world, worlds.documents(text), space)
 
     @precondition(lambda self: self.pods())
     @rule(data=st.data(), grace=st.sampled_from((None, 0)))

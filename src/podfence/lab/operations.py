@@ -96,12 +96,6 @@ def apply(lab: Supervisor, request: Request) -> Iterator[Message]:
     yield _result(lab.change(lambda world: world.apply(documents, request.fields["namespace"]), request.tell))
 
 
-def delete(lab: Supervisor, request: Request) -> Iterator[Message]:
-    """Delete the objects that are in manifests."""
-    documents = _documents(request.fields)
-    yield _result(lab.change(lambda world: world.delete(documents, request.fields["namespace"]), request.tell))
-
-
 def settle(lab: Supervisor, request: Request) -> Iterator[Message]:
     """Answer when all that the store holds by now is so: pods run, and kernels enforce."""
     yield _result(lab.change(lambda _: [], request.tell))
@@ -220,7 +214,6 @@ def down(lab: Supervisor, request: Request) -> Iterator[Message]:
 OPERATIONS: Final[Mapping[str, Callable[[Supervisor, Request], Iterator[Message]]]] = {
     "reading": reading,
     "apply": apply,
-    "delete": delete,
     "settle": settle,
     "about": about,
     "access": access,

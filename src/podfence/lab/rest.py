@@ -37,9 +37,19 @@ class Rest:
         self._tls = ssl.create_default_context(cadata=access.authority)
 
     def send(
-        self, method: str, path: str, body: object = None, *, accept: str = JSON, content: str = JSON
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        accept: str = JSON,
+        content: str = JSON,
+        during: str = "",
     ) -> dict[str, Any]:
-        """Return the answer to a request. Raises RefusedError, and LabError if there is no answer."""
+        """Return the answer to a request. Raises RefusedError, and LabError if there is no answer.
+
+        A refusal says what it was `during`, if that is given.
+        """
         server = urlsplit(self._access.server)
         connection = http.client.HTTPSConnection(str(server.hostname), server.port, timeout=_SECONDS, context=self._tls)
         headers = {"Authorization": f"Bearer {self._access.token}", "Accept": accept, "Content-Type": content}
@@ -56,7 +66,7 @@ class Rest:
         if answer.status >= http.client.BAD_REQUEST:
             reason = found.get("reason")
             before = f"Error from server ({reason})" if reason else "Error from server"
-            raise RefusedError(f"{before}: {found.get('message')}")
+            raise RefusedError(f"{before}: {during}{found.get('message')}")
         return found
 
 

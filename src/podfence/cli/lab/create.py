@@ -11,7 +11,7 @@ from podfence.cli.commands import Command
 from podfence.cli.lab import served, shared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 _EXAMPLES = """
 podfence lab create -f policies/
@@ -99,9 +99,14 @@ def command(
         raise click.UsageError(f"name what to create: {', '.join(_KINDS)}, each with a NAME, or -f PATH, or -k DIR")
     server = served.rest(name)
     if manifests:
-        written = _written(manifests, name)
         return served.changes(
-            name, *(lambda item=item: served.create_written(server, item, namespace) for item in written)
+            name,
+            *(
+                lambda item=item: served.create(
+                    server, item.row, item.namespace or namespace, item.value, file=item.file
+                )
+                for item in served.written(manifests, name)
+            ),
         )
     *kind, target = words
     if " ".join(kind) not in _KINDS:
@@ -112,14 +117,3 @@ def command(
             raise click.UsageError(f"--{flag} is not a flag of create {' '.join(kind)}")
     made = {"metadata": {"name": target}, **make(target, flags)}
     return served.changes(name, lambda: served.create(server, rest.resource(plural), namespace, made))
-
-
-def _written(manifests: shared.Manifests, lab: str) -> Iterator[_Flags]:
-    """Yield the objects of manifests as they are written, once all of them have been read without an error."""
-    from podfence.kube import yaml
-    from podfence.lab.client import Client, texts
-
-    for source in texts(shared.read_as_lab(manifests, Client(lab))):
-        for document in yaml.parse(source["text"].encode(), source["name"])[0]:
-            value: Any = document.value
-            yield from value["items"] if value["kind"].endswith("List") else (value,)

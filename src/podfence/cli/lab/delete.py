@@ -27,16 +27,13 @@ def command(*, words: tuple[str, ...], manifests: shared.Manifests, namespace: s
 
     Deleting a workload also deletes its pods. Deleting a namespace also deletes everything in it.
     """
-    from podfence.lab.client import Client, texts
-
     if bool(words) == bool(manifests):
         raise click.UsageError("name what to delete: KIND NAME..., or -f PATH, or -k DIR")
-    if manifests:
-        client = Client(name)
-        sources = texts(shared.read_as_lab(manifests, client))
-        tell = shared.teller(quiet=manifests.quiet)
-        reply = client.request("delete", sources=sources, namespace=namespace, progress=tell)
-        return shared.tell(reply, quiet=manifests.quiet)
-    targets = served.named(words)
     server = served.rest(name)
-    return served.changes(name, *(lambda target=target: served.delete(server, target, namespace) for target in targets))
+    if manifests:
+        targets = [
+            (item.row, item.namespace or namespace, item.name, item.file) for item in served.written(manifests, name)
+        ]
+    else:
+        targets = [(target.row, namespace, target.name, "") for target in served.named(words)]
+    return served.changes(name, *(lambda at=at: served.delete(server, *at[:3], file=at[3]) for at in targets))

@@ -85,4 +85,4 @@ def command(
         return terminal.run(name, pod, words or ("sh",), container=None, namespace=namespace, stdin=stdin, tty=tty)
     finally:
         if removed:
-            served.changes(name, lambda: served.delete(server, rest.Named(rest.resource("pods"), pod), namespace))
+            served.changes(name, lambda: served.delete(server, rest.resource("pods"), namespace, pod))

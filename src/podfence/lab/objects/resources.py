@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from podfence.kube.objects import Key
 
-Verb = Literal["created", "configured", "unchanged", "deleted", "ignored", ""]
+Verb = Literal["created", "configured", "unchanged", "ignored", ""]
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,22 +41,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         """Return the line kubectl would print."""
         if self.error:
             return self.error
-        if self.verb == "deleted":
-            return f'{self.resource} "{self.name}" deleted'
         return f"{self.resource}/{self.name} {self.verb}" if self.name else f"{self.resource} {self.verb}"
 
 
 def outcome(key: Key, verb: Verb, notes: Iterable[str] = ()) -> Outcome:
     """Return what became of a named object."""
     return Outcome(resource=KINDS[key.kind].printed(), name=key.name, verb=verb, notes=tuple(notes))
-
-
-def not_found(key: Key, file: str = "") -> Outcome:
-    """Return the error for an object that does not exist; `file` is where it was read to be deleted."""
-    resource = KINDS[key.kind]
-    during = f'error when deleting "{file}": ' if file else ""
-    what = f'{resource.printed(plural=True)} "{key.name}" not found'
-    return Outcome(resource=resource.printed(), name=key.name, error=f"Error from server (NotFound): {during}{what}")
 
 
 def refused(key: Key, error: str) -> Outcome:

@@ -33,7 +33,7 @@ from podfence.lab.objects.inventory import Inventory, is_going
 from podfence.lab.objects.owners import Place
 from podfence.lab.objects.placement import Placement
 from podfence.lab.objects.reading import Batch, Written, read
-from podfence.lab.objects.resources import Outcome, not_found, outcome, refused
+from podfence.lab.objects.resources import Outcome, outcome, refused
 from podfence.lab.objects.service_addresses import ServiceAddresses
 from podfence.lab.objects.view import readable
 from podfence.lab.objects.workloads import template_at
@@ -180,17 +180,6 @@ class World:
         ]
         return found
 
-    def delete(self, documents: Iterable[Document], namespace: str = "default") -> list[Outcome]:
-        """Delete the objects that documents name, as `kubectl delete -f` does.
-
-        If anything is wrong with any document, all errors are returned and nothing is done.
-        """
-        batch = self._read(documents, namespace)
-        if batch.errors:
-            return _refusals(batch)
-        files = [item.item.origin.document.file if item.item.origin else "" for item in batch.objects]
-        return [self._delete(item.item.key, file) for item, file in zip(batch.objects, files, strict=True)]
-
     # What happens to pods
 
     def pod_stopped(self, *keys: Key) -> None:
@@ -275,21 +264,6 @@ class World:
             selector = labels if kind == "ReplicationController" else {"matchLabels": labels}
             new = {**new, "spec": {**spec, "selector": selector}}
         return new, notes
-
-    # Deleting
-
-    def _delete(self, key: Key, file: str = "") -> Outcome:
-        if key.kind == "Node" and key.name in self.state.nodes:
-            return refused(key, f'error: node "{key.name}" is the lab\'s own and stays')
-        place = _place(key)
-        try:
-            self.store.delete(*place)
-        except NotFoundError:
-            return not_found(key, file)
-        except StoreError as error:
-            return refused(key, f"Error from server ({error.reason}): {error}")
-        self.follow()
-        return outcome(key, "deleted")
 
 
 def _system() -> list[Document]:
