@@ -36,6 +36,8 @@ _REMARKS: Final = (
     re.compile(r"^All commands and output from this session will be recorded in container logs"),
     re.compile(r"^[Ww]arning: couldn't attach to pod"),
     re.compile(r"^Warning: Immediate deletion does not wait"),
+    # Only labs say this.
+    re.compile(r"^Warning: metadata\.annotations\[net\.beta\.kubernetes\.io/network-policy\]: "),
     re.compile(r"^pod \S+ terminated \(Error\)$"),
     re.compile(r'^pod "test-NUMBER" deleted$'),
     re.compile(r"^command terminated with exit code \d+$"),

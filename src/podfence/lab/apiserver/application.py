@@ -56,7 +56,7 @@ class Server:
         """
         self.store = store
         self.hub = Hub(store)
-        self._objects = Objects(store)
+        self._objects = Objects(store, legacy=legacy)
         self._token = token
         self._port = port
         self._stream = stream

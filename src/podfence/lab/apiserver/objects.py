@@ -18,6 +18,7 @@ from podfence.lab.store.errors import ConflictError, NotFoundError
 from podfence.lab.store.metadata import generated_name
 from podfence.lab.store.resources import RESOURCES
 from podfence.lab.store.store import other_uid
+from podfence.policy.legacy import ANNOTATION, isolation_asked
 
 if TYPE_CHECKING:
     from podfence.lab.apiserver.options import WriteOptions
@@ -34,6 +35,10 @@ PATCHES: Final = {
 }
 # Kubernetes answers with the deleted object for these, and with a Status for all others.
 _RETURNED: Final = frozenset({"Pod", "Service", "ServiceAccount"})
+_NO_ISOLATION: Final = (
+    f"metadata.annotations[{ANNOTATION}]: it has had no effect since Kubernetes 1.7; "
+    "`podfence lab up --set legacy=v1beta1` starts a lab where it isolates the namespace"
+)
 _PROPAGATION: Final = ("Foreground", "Background", "Orphan")
 
 
@@ -50,9 +55,10 @@ class Objects:
     `warn` is told what a request should be told beside its answer, also if that is a refusal.
     """
 
-    def __init__(self, store: Store) -> None:
-        """Work on a store that completes what is written."""
+    def __init__(self, store: Store, *, legacy: bool = False) -> None:
+        """Work on a store that completes what is written. With `legacy`, annotations isolate namespaces."""
         self.store = store
+        self._legacy = legacy
 
     def create(self, row: Resource, namespace: str, read: Read, options: WriteOptions, warn: Warn) -> Answer:
         """Create an object. Raises RefusedError and StoreError."""
@@ -65,7 +71,7 @@ class Objects:
         if not meta.get("name") and meta.get("generateName"):
             meta["name"] = generated_name(meta["generateName"], secrets.token_hex(8))
         made = self.store.create(
-            row.stored_as or row.key, _stored(row, obj), check=_checking(row, warn), dry_run=options.dry_run
+            row.stored_as or row.key, _stored(row, obj), check=self._checking(row, warn), dry_run=options.dry_run
         )
         return Answer(201, shown(row, made))
 
@@ -103,7 +109,7 @@ class Objects:
             raise bad_request(f"the name of the object ({meta['name']}) does not match the name on the URL ({name})")
         _place(row, meta, namespace)
         key = row.stored_as or row.key
-        check = _checking(row, warn)
+        check = self._checking(row, warn)
         is_there = True
         try:
             self.store.get(key, namespace, name)
@@ -158,6 +164,27 @@ class Objects:
             return Answer(200, shown(row, last))
         return Answer(200, status.deleted(row, last))
 
+    def _checking(self, row: Resource, warn: Warn) -> Check:
+        """Return what refuses objects that Kubernetes would not have, and warns of others."""
+
+        def check(obj: Raw, before: Raw | None) -> None:
+            findings = rules.check(row, obj, before)
+            if refusal := status.invalid(row.group, row.kind, obj["metadata"].get("name", ""), findings):
+                raise refusal
+            for text in rules.warnings(findings):
+                warn(text)
+            had, has = (_isolation(one) for one in (before, obj))
+            if row.kind == "Namespace" and has != had and isolation_asked(has) and not self._legacy:
+                warn(_NO_ISOLATION)
+
+        return check
+
+
+def _isolation(obj: Raw | None) -> str:
+    """Return the annotation by which the oldest policies isolate a namespace."""
+    annotations: dict[str, str] = (obj["metadata"].get("annotations") if obj else None) or {}
+    return annotations.get(ANNOTATION, "")
+
 
 def shown(row: Resource, obj: Raw) -> Raw:
     """Return an object as it is sent, in the version of a resource."""
@@ -195,19 +222,6 @@ def _tell(complaints: list[str], options: WriteOptions, warn: Warn) -> None:
     if options.validation == "Warn":
         for text in complaints:
             warn(text)
-
-
-def _checking(row: Resource, warn: Warn) -> Check:
-    """Return what refuses objects that Kubernetes would not have, and warns of others."""
-
-    def check(obj: Raw, before: Raw | None) -> None:
-        findings = rules.check(row, obj, before)
-        if refusal := status.invalid(row.group, row.kind, obj["metadata"].get("name", ""), findings):
-            raise refusal
-        for text in rules.warnings(findings):
-            warn(text)
-
-    return check
 
 
 def read_patch(body: bytes, how: str, validation: str) -> Any:  # noqa: ANN401 - any JSON value

@@ -15,8 +15,7 @@ from podfence.errors import InputError
 from podfence.kube import yaml
 from podfence.kube.findings import Finding
 from podfence.kube.objects import Key, Node, Pod, Workload
-from podfence.kube.registry import KINDS, Kind
-from podfence.kube.validation.names import label_key, label_value
+from podfence.kube.registry import KINDS
 from podfence.lab.apiserver.admission import complete
 from podfence.lab.apiserver.rules import changes
 from podfence.lab.objects import applying, machines
@@ -37,7 +36,7 @@ from podfence.lab.objects.inventory import Inventory, is_going
 from podfence.lab.objects.owners import Place
 from podfence.lab.objects.placement import Placement
 from podfence.lab.objects.reading import Batch, Written, read
-from podfence.lab.objects.resources import Outcome, not_found, outcome, refused, resource_of
+from podfence.lab.objects.resources import Outcome, outcome, refused
 from podfence.lab.objects.service_addresses import ServiceAddresses
 from podfence.lab.objects.view import readable
 from podfence.lab.objects.workloads import template_at
@@ -185,50 +184,6 @@ class World:
         ]
         return found
 
-    def delete(self, documents: Iterable[Document], namespace: str = "default") -> list[Outcome]:
-        """Delete the objects that documents name, as `kubectl delete -f` does.
-
-        If anything is wrong with any document, all errors are returned and nothing is done.
-        """
-        batch = self._read(documents, namespace)
-        if batch.errors:
-            return _refusals(batch)
-        files = [item.item.origin.document.file if item.item.origin else "" for item in batch.objects]
-        return [self._delete(item.item.key, file) for item, file in zip(batch.objects, files, strict=True)]
-
-    def delete_named(self, kind: str, names: Iterable[str], namespace: str = "default") -> list[Outcome]:
-        """Delete objects by kind, in any of kubectl's words for it, and name.
-
-        Raises UnknownResourceError for a word that is no kind.
-        """
-        resource = resource_of(kind)
-        return [self._delete(_key(resource, namespace, name)) for name in names]
-
-    def set_labels(self, kind: str, namespace: str, name: str, changes: Mapping[str, str | None]) -> Outcome:
-        """Change labels of a pod or namespace as `kubectl label --overwrite` does; None takes one away.
-
-        Raises UnknownResourceError for a word that is no kind.
-        """
-        key = _key(resource_of(kind), namespace, name)
-        for label, value in changes.items():
-            wrong = (*label_key(label), *label_value(value or ""))
-            if wrong:
-                return refused(key, f"error: invalid label {label}={value or ''}: {'; '.join(wrong)}")
-        if key.kind not in ("Pod", "Namespace"):
-            return refused(key, "error: only pods and namespaces can be labeled in the lab")
-        place = _place(key)
-        with self.store.lock:
-            live = self._inventory.find(place)
-            if live is None:
-                return not_found(key)
-            labels = {**(live["metadata"].get("labels") or {}), **changes}
-            kept = {label: value for label, value in labels.items() if value is not None}
-            after = self.store.update(place.resource, {**live, "metadata": {**live["metadata"], "labels": kept}})
-        self.follow()
-        if after is live:
-            return outcome(key, "not labeled")
-        return outcome(key, "unlabeled" if all(value is None for value in changes.values()) else "labeled")
-
     # What happens to pods
 
     def pod_stopped(self, *keys: Key) -> None:
@@ -312,21 +267,6 @@ class World:
             new = {**new, "spec": {**spec, "selector": selector}}
         return new, notes
 
-    # Deleting
-
-    def _delete(self, key: Key, file: str = "") -> Outcome:
-        if key.kind == "Node" and key.name in self.state.nodes:
-            return refused(key, f'error: node "{key.name}" is the lab\'s own and stays')
-        place = _place(key)
-        try:
-            self.store.delete(*place)
-        except NotFoundError:
-            return not_found(key, file)
-        except StoreError as error:
-            return refused(key, f"Error from server ({error.reason}): {error}")
-        self.follow()
-        return outcome(key, "deleted")
-
 
 def _system() -> list[Document]:
     """Return what every lab holds, from the package's own manifest."""
@@ -339,10 +279,6 @@ def _system() -> list[Document]:
 
 def _refusals(batch: Batch) -> list[Outcome]:
     return [Outcome(error=str(problem)) for problem in batch.errors]
-
-
-def _key(resource: Kind, namespace: str, name: str) -> Key:
-    return Key(resource.name, namespace if resource.namespaced else "", name)
 
 
 def _place(key: Key) -> Place:
