@@ -6,10 +6,12 @@ BIN := .venv/bin
 PYTHON_CODE := src tests bench
 # Two processors have work for three: tests often wait for a kernel or for another process.
 WORKERS := 3
+# Tests start thousands of programs: with compiled modules, each starts in half the time.
+unexport PYTHONDONTWRITEBYTECODE
 SECONDS := 600
 START := 1000000
 
-.PHONY: help setup demo test test-long fuzz fuzz-packets test-kubernetes test-sessions lint bench bench-kubernetes format lock wheel image release site helm kubectl install-yaml clean distclean
+.PHONY: help setup demo test test-long fuzz fuzz-packets test-kubernetes test-kubectls test-sessions lint bench bench-kubernetes format lock wheel image release site helm kubectl install-yaml clean distclean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
@@ -21,6 +23,7 @@ demo: setup ## show a small shop in a lab: what the engine answers, and what pac
 	@sh scripts/demo
 
 test: setup ## run all tests and measure coverage; ARGS='-k name' is passed on to pytest
+	@sh scripts/kubectl >/dev/null || echo "The tests that need kubectl cannot run"
 	@$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 	@$(BIN)/coverage combine --quiet
@@ -43,6 +46,9 @@ test-kubernetes: setup ## run the tests on a real Kubernetes that is built and s
 
 test-sessions: setup ## type the tutorial's recipes into the cluster of your KUBECONFIG; needs kubectl, and an enforcer there
 	PODFENCE_KUBERNETES=1 KUBECONFIG=$${KUBECONFIG:-$$HOME/.kube/config} $(BIN)/python -m pytest tests/kubernetes/sessions -n 2 $(ARGS)
+
+test-kubectls: setup ## try what kubectl can do in labs with each of KUBECTLS='1.34.2 /usr/bin/kubectl', and write it down
+	$(BIN)/python -m tests.lab.versions $(KUBECTLS)
 
 lint: setup ## check style, types and imports; changes nothing
 	$(BIN)/ruff check .

@@ -462,12 +462,12 @@ def test_a_comment_is_written_also_where_there_is_no_answer(shop: Checkout, run:
 
 
 def test_a_long_comment_is_cut_between_lines_and_its_folds_are_closed(shop: Checkout, run: Run) -> None:
-    workloads = "---\n".join(
-        manifests.POLICY.replace("name: db", f"name: {'x' * 100}-{number}").replace("5432", str(number + 1))
-        for number in range(600)
+    policies = "---\n".join(
+        manifests.POLICY.replace("name: db", f"name: {'x' * 200}-{number}").replace("5432", str(number + 1))
+        for number in range(60)
     )
-    shop.write({"deploy/more.yaml": workloads})
-    text = run("diff", "git:HEAD", "deploy", "-o", "md").stdout
+    shop.write({f"deploy/{'y' * 250}/{'z' * 250}/{'a' * 250}/more.yaml": policies})  # every line of a cause has it
+    text = run("diff", "git:HEAD", "deploy", "-R", "-o", "md").stdout
     assert LIMIT * 0.9 < len(text.encode()) < 65_536
     assert text.count("<details>") == text.count("</details>")
     assert "The comment would be too long" in text

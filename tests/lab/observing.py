@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -21,6 +21,7 @@ import yaml
 from podfence import Decision
 from podfence.lab.client import Client
 from podfence.lab.processes.probing import Probe
+from podfence.lab.rest import RefusedError, Rest, path, resource
 from podfence.lab.status import LabPod, LabStatus
 from tests.lab.labs import EXAMPLES
 
@@ -118,7 +119,11 @@ class Lab:
 
     def delete(self, *sources: dict[str, str]) -> None:
         """Delete what manifests name, and what annotates the namespace that cannot be deleted."""
-        self._client.request("delete", sources=sources, kind="", names=(), namespace="default")
+        server = Rest(self._client.access(), print)
+        for item in (item for source in sources for item in yaml.safe_load_all(source["text"]) if item):
+            row, meta = resource(item["kind"]), item["metadata"]
+            with suppress(RefusedError):
+                server.send("DELETE", path(row, meta.get("namespace", "default"), meta["name"]))
         self._client.request("apply", sources=[_PLAIN], namespace="default")
         self.status = self._status()
         assert self.status.policies == ()

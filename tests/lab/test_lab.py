@@ -136,10 +136,16 @@ class TestWhatIsShown:
             environ = os.environ | {"PODFENCE_LAB": policies.name}
             return subprocess.run((PROGRAM, *words), capture_output=True, text=True, check=False, env=environ)
 
-        denied = asked("check", WEB, DB, "3306", "--lab")
-        assert (denied.returncode, "NetworkPolicy shop/db (live) isolates" in denied.stdout) == (1, True)
-        assert asked("check", API, DB, "3306", f"--lab={policies.name}").returncode == 0
-        assert "shop/client" in asked("list", "--pods", "--lab").stdout
+        kubeconfig = f"--kubeconfig={policies('kubeconfig').stdout.strip()}"
+        for words, code, named in (
+            (("check", WEB, DB, "3306"), 1, "NetworkPolicy shop/db (live) isolates"),
+            (("check", API, DB, "3306"), 0, "allowed by NetworkPolicy shop/db (live) rule 1 (spec.ingress[0])"),
+            (("explain", WEB, DB, "3306"), 1, "NetworkPolicy shop/db (live)\n"),
+            (("list", "--pods"), 0, "shop/client"),
+        ):
+            for place in ("--lab", f"--lab={policies.name}", kubeconfig):
+                done = asked(*words, place)
+                assert (done.returncode, named in done.stdout) == (code, True), (words, place, done.stdout, done.stderr)
         nowhere = asked("list", "--lab=nowhere")
         assert (nowhere.returncode, "no lab named nowhere is running" in nowhere.stderr) == (2, True)
         assert "--context and --lab exclude each other" in asked("list", "--lab", "--context=x").stderr

@@ -34,6 +34,11 @@ def test_a_lab_is_compared_as_it_is_now(tmp_path: Path) -> None:
 
         assert diff("lab", str(file)) == (1, "opens 1 connection")
         assert diff("lab", "lab") == (0, "no difference")
+        assert diff("lab", str(file), f"--lab={lab.name}") == (1, "opens 1 connection")
+        code, said = diff("lab", str(file), "--lab=nowhere")
+        assert (code, "no lab named nowhere is running" in said) == (2, True)
+        code, said = diff(str(file), str(file), "--lab")
+        assert (code, "--lab chooses a lab" in said, "write lab for OLD or NEW" in said) == (2, True, True)
         lab("apply", "-f", str(file))
         code, said = diff("lab", str(file))
         assert (code, said.split(":")[0]) in {(0, "no connection changes"), (0, "no difference")}

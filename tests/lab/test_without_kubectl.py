@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
 from tests.lab.kubectl import KUBECTL, needs_kubectl
-from tests.lab.labs import Run, needs_lab, running
+from tests.lab.labs import EXAMPLES, Run, needs_lab, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +33,9 @@ def lab() -> Iterator[Run]:
 
 def test_a_pod_that_was_run_answers_by_the_name_of_its_service(lab: Run) -> None:
     assert lab("run", "client", "--image=busybox", "--restart=Never", "--", "sleep", "1000").stdout == "pod/client created\n"  # fmt: skip
+    deadline = time.monotonic() + 30
+    while lab("exec", "client", "--", "true", check=False).returncode:
+        assert time.monotonic() < deadline, "the pod has not started"
     started = lab("exec", "client", "--", "sh", "-c", "until wget -qO- --timeout=1 http://web; do :; done")
     assert "nginx" in started.stdout
 
@@ -64,9 +69,50 @@ def test_namespaces_and_deployments_are_created_exposed_and_annotated(lab: Run) 
     service = json.loads(lab("get", "service", "api", "-n", "prod", "-o", "json").stdout)
     assert (service["spec"]["selector"], service["spec"]["ports"][0]["port"]) == ({"app": "api"}, 80)
     assert lab("annotate", "ns", "prod", "example.org/owner=shop").stdout == "namespace/prod annotated\n"
+    isolation = 'net.beta.kubernetes.io/network-policy={"ingress": {"isolation": "DefaultDeny"}}'
+    assert "Warning: metadata.annotations[net.beta." in lab("annotate", "ns", "prod", isolation).stderr
+    assert lab("annotate", "ns", "prod", "net.beta.kubernetes.io/network-policy-").stderr == ""
     assert lab("annotate", "ns", "prod", "example.org/owner-").stdout == "namespace/prod annotated\n"
     assert "annotations" not in json.loads(lab("get", "ns", "prod", "-o", "json").stdout)["metadata"]
-    assert lab("delete", "namespace", "prod").returncode == 0
+    assert lab("delete", "ns/prod").stdout == 'namespace "prod" deleted\n'
+
+
+def test_labels_are_changed_only_where_that_is_meant(lab: Run) -> None:
+    assert lab("label", "pod/web", "svc/web", "team=a").stdout == "pod/web labeled\nservice/web labeled\n"
+    assert lab("label", "pod", "web", "team=a").stdout == "pod/web not labeled\n"
+    refused = lab("label", "pod", "web", "team=b", check=False)
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        "error: 'team' already has a value (a); --overwrite changes it\n",
+    )
+    assert lab("label", "--overwrite", "pod", "web", "team=b").stdout == "pod/web labeled\n"
+    assert lab("label", "pod,svc", "web", "team-").stdout == "pod/web unlabeled\nservice/web unlabeled\n"
+
+
+def test_the_words_of_the_recipes_work_without_kubectl(lab: Run) -> None:
+    def typed(line: str, stdin: str = "") -> str:
+        return lab(*shlex.split(line), stdin=stdin).stdout
+
+    assert typed("create service clusterip apiserver --tcp 8001:8000 --tcp 5001:5000") == "service/apiserver created\n"
+    shown = typed("get svc,pod").splitlines()
+    assert {"service/apiserver", "service/web", "pod/web"} <= {line.split()[0] for line in shown if line}
+    page = typed("run test-1 -i --rm --image=alpine -- wget -qO- --timeout=2 http://web")
+    assert (page.startswith("pod/test-1 created\n"), "nginx" in page, page.endswith('pod "test-1" deleted\n')) == (True,) * 3  # fmt: skip
+    policy = (EXAMPLES / "limit-traffic" / "api-allow.yaml").read_text()
+    assert typed("create -f -", policy) == "networkpolicy.networking.k8s.io/api-allow created\n"
+    assert "PodSelector:     app=bookstore,role=api" in typed("describe netpol api-allow")
+    again = lab("create", "-f", "-", stdin=policy, check=False)
+    assert (again.returncode, again.stderr) == (
+        1,
+        'Error from server (AlreadyExists): error when creating "<stdin>": networkpolicies.networking.k8s.io "api-allow" already exists\n',
+    )
+    assert typed("delete service/apiserver") == 'service "apiserver" deleted\n'
+    assert typed("delete -f -", policy) == 'networkpolicy.networking.k8s.io "api-allow" deleted\n'
+    gone = lab("delete", "-f", "-", stdin=policy, check=False)
+    assert (gone.returncode, gone.stderr) == (
+        1,
+        'Error from server (NotFound): error when deleting "<stdin>": networkpolicies.networking.k8s.io "api-allow" not found\n',
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,11 +127,24 @@ def test_namespaces_and_deployments_are_created_exposed_and_annotated(lab: Run) 
         (("run", "x", "--image=nginx", "--expose"), 2, "--expose needs --port"),
         (("run", "x", "--image=nginx", "--labels=a"), 2, "--labels: 'a' is not KEY=VALUE"),
         (("create", "deployment", "x"), 2, "a Deployment needs --image"),
-        (("create", "namespace", "x", "--image=nginx"), 2, "--image, --replicas and --port are those of a Deployment"),
+        (("create", "namespace", "x", "--image=nginx"), 2, "--image is not a flag of create namespace"),
+        (("create", "service", "clusterip", "x"), 2, "a Service needs --tcp=PORT or --tcp=PORT:TARGET"),
+        (("create", "service", "clusterip", "x", "--tcp=a"), 2, "--tcp: 'a' is not PORT or PORT:TARGET"),
+        (("create", "quota", "x"), 2, "use -f for everything else"),
+        (("create", "-f", "-"), 2, "<stdin>"),
+        (("run", "x", "--image=nginx", "--rm"), 2, "--rm needs -i or -t"),
+        (("delete", "pod"), 2, "name the objects: pod NAME"),
+        (("delete", "pod", "web", "-f", "x"), 2, "name what to delete"),
+        (("delete", "node", "node-1"), 1, "Error from server (Forbidden): "),
+        (("get", "pod/web", "svc"), 2, "svc: write KIND/NAME for each object, or KIND and then only names"),
+        (("describe", "pod", "nothing"), 1, 'Error from server (NotFound): pods "nothing" not found'),
+        (("describe", "netpol"), 0, "No resources found in default namespace."),
+        (("label", "pod", "web", "a=b!"), 1, "Error from server (Invalid): "),
+        (("label", "pod", "web", "a=b", "x"), 2, "'x' is neither KEY=VALUE nor KEY-"),
         (("create", "namespace", "Not_a_name"), 1, "Error from server (Invalid): "),
         (("expose", "pod", "nothing", "--port=80"), 1, 'Error from server (NotFound): pods "nothing" not found'),
         (("expose", "pod", "web"), 1, 'Error from server (AlreadyExists): services "web" already exists'),
-        (("annotate", "pod", "web", "x"), 2, "'x' is neither KEY=VALUE nor KEY-"),
+        (("annotate", "pod", "web", "x"), 2, "say what is to change: KEY=VALUE, or KEY-"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(lab: Run, words: tuple[str, ...], code: int, message: str) -> None:

@@ -293,7 +293,7 @@ def test_endpoint_slices_follow_the_pods_of_a_service() -> None:
     made.take()
 
     def slices() -> list[Raw]:
-        return made.store.list(SLICES, "default")[0]
+        return [item for item in made.store.list(SLICES, "default")[0] if item["metadata"]["name"] != "kubernetes"]
 
     assert sorted(item["addressType"] for item in slices()) == ["IPv4", "IPv6"]
     (endpoint,) = slices()[0]["endpoints"]
@@ -337,7 +337,7 @@ def test_apply_takes_away_what_a_manifest_does_not_say_any_more() -> None:
     apply(made, worlds.workload(replicas=None))
     settle(made)
 
-    assert "replicas" not in made.store.get(DEPLOYMENTS, "default", "web")["spec"]
+    assert made.store.get(DEPLOYMENTS, "default", "web")["spec"]["replicas"] == 1
     assert len(pods(made)) == 1
 
 
@@ -413,9 +413,9 @@ def test_reasons_name_the_manifest_of_a_policy_until_somebody_changes_it() -> No
     ("resource", "obj", "message"),
     [
         ("networkpolicies.networking.k8s.io", {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": {"podSelector": 5}},
-         'NetworkPolicy.networking.k8s.io "x" is invalid: Expected `object | null`, got `int` - at `$.spec.podSelector`'),
-        ("pods", {"apiVersion": "v1", "kind": "Pod", "spec": 5}, 'Pod "x" is invalid: Expected `object | null`, got `int` - at `$.spec`'),
-        ("services", {"apiVersion": "v1", "kind": "Service", "spec": {"ports": {}}}, 'Service "x" is invalid: Expected `array | null`, got `object` - at `$.spec.ports`'),
+         'NetworkPolicy.networking.k8s.io "x" is invalid: json: cannot unmarshal number into Go struct field NetworkPolicySpec.spec.podSelector of type v1.LabelSelector'),
+        ("pods", {"apiVersion": "v1", "kind": "Pod", "spec": 5}, 'Pod "x" is invalid: json: cannot unmarshal number into Go struct field Pod.spec of type v1.PodSpec'),
+        ("services", {"apiVersion": "v1", "kind": "Service", "spec": {"ports": {}}}, 'Service "x" is invalid: json: cannot unmarshal object into Go struct field ServiceSpec.spec.ports of type []v1.ServicePort'),
     ],
 )  # fmt: skip
 def test_an_object_that_nobody_could_read_is_not_stored(resource: str, obj: Raw, message: str) -> None:

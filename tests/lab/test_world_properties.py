@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from podfence.kube.objects import Namespace, NetworkPolicy, Node, Pod
 from podfence.lab.addresses import Plan
 from podfence.lab.objects.view import View
 from podfence.lab.objects.world import World
+from podfence.lab.store.errors import NotFoundError, StoreError
 from podfence.lab.store.history import Change
 from podfence.lab.store.resources import RESOURCES
 from podfence.sets.addresses import parse_address
@@ -110,7 +112,7 @@ class Supervised(RuleBasedStateMachine):
 
     @rule(text=st.sampled_from(TEXTS), space=st.sampled_from(SPACES))
     def delete(self, text: str, space: str) -> None:
-        self.world.delete(worlds.documents(text), space)
+        worlds.delete_written(self.world, worlds.documents(text), space)
 
     @precondition(lambda self: self.pods())
     @rule(data=st.data(), grace=st.sampled_from((None, 0)))
@@ -120,7 +122,8 @@ class Supervised(RuleBasedStateMachine):
 
     @rule(space=st.sampled_from(SPACES))
     def delete_a_namespace(self, space: str) -> None:
-        self.world.delete_named("namespace", [space])
+        with suppress(StoreError):
+            worlds.delete(self.world, "namespace", space)
         self.settled()
         assert (space in self.world.state.namespaces) == (space == "default")
 
@@ -131,7 +134,7 @@ class Supervised(RuleBasedStateMachine):
     )
     def label_a_pod(self, data: st.DataObject, changes: dict[str, str | None]) -> None:
         key = data.draw(st.sampled_from(self.pods()))
-        self.world.set_labels("pod", key.namespace, key.name, changes)
+        worlds.label(self.world, "pod", key.name, changes, namespace=key.namespace)
         pod = self.world.state.pods.get(key)
         # A set that takes it over may have enough others.
         labels = pod.template.labels if pod is not None else changes
@@ -139,7 +142,8 @@ class Supervised(RuleBasedStateMachine):
 
     @rule(space=st.sampled_from(SPACES), value=st.sampled_from(("a", "b", None)))
     def label_a_namespace(self, space: str, value: str | None) -> None:
-        self.world.set_labels("ns", "", space, {"team": value})
+        with suppress(NotFoundError):
+            worlds.label(self.world, "ns", space, {"team": value})
 
     @rule(data=st.data(), resource=st.sampled_from(WORKLOADS), count=st.integers(0, 4))
     def a_client_scales(self, data: st.DataObject, resource: str, count: int) -> None:

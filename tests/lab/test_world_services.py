@@ -52,7 +52,7 @@ def test_a_wanted_address_is_given_once() -> None:
     taken = 'Invalid value: ["10.96.3.4"]: failed to allocate IP 10.96.3.4: provided IP is already allocated'
     assert error == f"app.yaml:8:14: error: spec.clusterIP: {taken}"
     assert Key("Service", "default", "api") not in made.state.services
-    made.delete_named("svc", ["web"])
+    worlds.delete(made, "svc", "web")
     apply(made, worlds.service("api", "  clusterIP: 10.96.3.4"))
 
 
@@ -89,8 +89,11 @@ def test_node_ports_are_given_and_wanted_ones_honoured() -> None:
     apply(made, worlds.service("web", "  type: NodePort", ports))
 
     assert [port.node_port for port in service(made).ports] == [30000, 30001, 30002]
-    apply(made, worlds.service("web", "  type: NodePort", ports.replace("81", "90")))
-    assert [port.node_port for port in service(made).ports] == [30000, 30003, 30002]
+    # A port that keeps its name keeps its number.
+    apply(
+        made, worlds.service("web", "  type: NodePort", ports.replace("81", "90").replace("c, port: 82", "d, port: 92"))
+    )
+    assert [port.node_port for port in service(made).ports] == [30000, 30001, 30003]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +132,7 @@ def test_node_ports_and_addresses_are_free_again_after_their_service() -> None:
     made = world()
     text = worlds.service("web", "  type: NodePort", "[{port: 80, nodePort: 31261}]")
     apply(made, text, "shop")
-    made.delete_named("ns", ["shop"])
+    worlds.delete(made, "ns", "shop")
 
     apply(made, text)
     apply(made, worlds.service("web"))
@@ -151,7 +154,7 @@ def test_the_dns_service_has_its_address_whatever_is_written() -> None:
 
     made.apply(worlds.documents(text), "kube-system")
     assert service(made, "kube-dns", "kube-system").addresses == ("10.96.0.10",)
-    made.delete_named("svc", ["kube-dns"], "kube-system")
+    worlds.delete(made, "svc", "kube-dns", namespace="kube-system")
     made.apply(worlds.documents(text), "kube-system")
     assert service(made, "kube-dns", "kube-system").addresses == ("10.96.0.10",)
 

@@ -3,19 +3,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from podfence.kube import yaml
 from podfence.kube.objects import Key
 from podfence.lab.addresses import Plan
 from podfence.lab.objects.statuses import ContainerReport
 from podfence.lab.objects.world import World
+from podfence.lab.rest import resource
+from podfence.lab.store.errors import ForbiddenError, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from podfence.kube.objects import Pod
     from podfence.kube.positions import SourceDocument
+    from podfence.kube.source import Document
     from podfence.lab.objects.containers import PodSpec
     from podfence.lab.objects.world import Steps
     from podfence.sets.addresses import Family
@@ -46,6 +50,34 @@ def apply(into: World, text: str, namespace: str = "default") -> list[str]:
 
 def errors(into: World, text: str) -> list[str]:
     return [item.error for item in into.apply(documents(text)) if item.error]
+
+
+def delete(of: World, word: str, *names: str, namespace: str = "default") -> None:
+    """Delete objects as a client does."""
+    row = resource(word)
+    for name in names:
+        of.store.delete(row.key, namespace if row.namespaced else "", name)
+    of.follow()
+
+
+def delete_written(of: World, documents: Iterable[Document], namespace: str = "default") -> None:
+    """Delete what documents name, if it is there and may go."""
+    for document in documents:
+        value: Any = document.value
+        for item in value.get("items", [value]):
+            meta = item["metadata"]
+            with suppress(NotFoundError, ForbiddenError):
+                delete(of, item["kind"], meta["name"], namespace=meta.get("namespace", namespace))
+
+
+def label(of: World, word: str, name: str, changes: Mapping[str, str | None], *, namespace: str = "default") -> None:
+    """Change labels of an object as a client does; None takes one away."""
+    row = resource(word)
+    live = of.store.get(row.key, namespace if row.namespaced else "", name)
+    labels = {**(live["metadata"].get("labels") or {}), **changes}
+    kept = {key: value for key, value in labels.items() if value is not None}
+    of.store.update(row.key, {**live, "metadata": {**live["metadata"], "labels": kept}})
+    of.follow()
 
 
 def settle(into: World) -> list[Steps]:

@@ -373,7 +373,10 @@ class Agent:
     def _look(self, enforcer: Enforcer) -> None:
         """Look at established flows only now: whoever waits for the rules does not wait for that too."""
         self._pace.looking()
-        self._cut(enforcer, enforcer.look)
+        try:
+            self._cut(enforcer, enforcer.look)
+        except REFUSALS as error:
+            self._fail(error)
 
     def _review(self, enforcer: Enforcer) -> None:
         settled = self._pace.reviewing()

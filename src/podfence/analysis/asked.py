@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
 from podfence.analysis.doubts import Doubts
@@ -61,10 +63,10 @@ class Side:
 class Asked:
     """A question about a model, ready to be answered; destinations at different ports are sides of their own."""
 
-    def __init__(self, model: Model, question: ListQuestion, *, overlapping: bool = False) -> None:
+    def __init__(self, model: Model, question: ListQuestion, *, unread_once: bool = False) -> None:
         """Work out what is meant; raises EndpointError for ends that cannot be listed.
 
-        Lines may be `overlapping` where policies were not read (see `Unread`).
+        Lines say nothing of policies that were not read if that is said once for all (see `Unread`).
         """
         destination = question.destination
         if (
@@ -81,7 +83,7 @@ class Asked:
         self._limit = limit_of(self.view, question.destination)
         self.reach = Reach(self.view.engine, self.view.index)
         self.doubts = Doubts(self.view, self.reach)
-        self.unread = Unread(self.view, overlapping=overlapping)
+        self.unread = Unread(self.view, told_once=unread_once)
         asked = (end.addresses for end in ends if isinstance(end, AddressesEndpoint) and end.name == "internet")
         self.internet = next(asked, AddressSet.EMPTY)
 
@@ -89,6 +91,11 @@ class Asked:
     def to_service(self) -> bool:
         """Whether the destination is a Service; what a pod may send to itself is another question there."""
         return isinstance(self.question.destination, ServiceEndpoint)
+
+    @property
+    def classes(self) -> int:
+        """The classes that are asked about."""
+        return self.source.bits | reduce(or_, (side.bits for side in self.destinations), 0)
 
     def own(self, destinations: int) -> int:
         """Return the destination's class if it is a single pod: it always reaches itself (semantics 7.1)."""

@@ -23,7 +23,7 @@ from podfence.analysis.parts import Part, differs
 from podfence.analysis.routes import addressed, routes
 from podfence.analysis.services import hides_clients, namesake, pods_of_headless, refuse_as_source, translation
 from podfence.errors import EndpointError
-from podfence.policy.ends import AddressEnd, PodEnd
+from podfence.policy.ends import AddressEnd, End, PodEnd
 from podfence.policy.reasons import reason
 from podfence.policy.unknown import RULES
 from podfence.policy.verdict import Decision, Direction, Reason, Tier, Verdict
@@ -238,40 +238,34 @@ def _open_matter(egress: Reason, ingress: Reason) -> tuple[Dependency, ...]:
 
 
 def _reasons(engine: Engine, part: Part, *, mend: bool) -> tuple[Reason, Reason]:
-    source, destination, arrival = part.pair.source, part.pair.destination, part.pair.arrival
-    telling = _telling_point(engine, part)
-    alone = part.ports.spans == ((telling, telling),)
-    ports = part.ports
-    whole = part.extent if alone else None
-    egress = reason(
-        engine, Direction.EGRESS, source, destination, telling, alone=alone, mend=ports if mend else None, whole=whole
-    )
-    if arrival is not None:
-        source, destination, ports = arrival.source, arrival.destination, arrival.ports
-        there = replace(part.pair, source=source, destination=destination, arrival=None)
-        telling = _telling_point(engine, replace(part, pair=there, ports=ports))
-        alone = True
-    return egress, reason(
-        engine, Direction.INGRESS, source, destination, telling, alone=alone, mend=ports if mend else None, whole=whole
-    )
+    def side(direction: Direction, source: End, destination: End, ports: PortSet, *, known: bool = False) -> Reason:
+        telling = _telling_point(part, destination, ports)
+        alone = known or ports.spans == ((telling, telling),)
+        asked = ports if mend else None
+        return reason(engine, direction, source, destination, telling, alone=alone, mend=asked, decided=part.extent)
+
+    sent = part.pair
+    egress = side(Direction.EGRESS, sent.source, sent.destination, part.ports)
+    if (met := sent.arrival) is not None:
+        return egress, side(Direction.INGRESS, met.source, met.destination, met.ports, known=True)
+    return egress, side(Direction.INGRESS, sent.source, sent.destination, part.ports)
 
 
-def _telling_point(engine: Engine, part: Part) -> int:
+def _telling_point(part: Part, destination: End, ports: PortSet) -> int:
     """Return the port of a set that explains it best: one the destination declares, or one a rule names."""
-    destination = part.pair.destination
     if isinstance(destination, PodEnd):
         for item in destination.member.ports:
             declared = point(item.protocol, item.number)
-            if declared in part.ports:
+            if declared in ports:
                 return declared
-    for direction, end in ((Direction.INGRESS, destination), (Direction.EGRESS, part.pair.source)):
-        if isinstance(end, PodEnd):
-            for policy in engine.applicable(direction, end.member):
-                for grant in policy.grants[direction]:
-                    named = grant.ports & part.ports
-                    if named and grant.ports != PortSet.ALL:
-                        return named.spans[0][0]
-    return part.ports.spans[0][0]
+    rulings = part.extent.rulings if part.extent is not None else {}
+    for direction in (Direction.INGRESS, Direction.EGRESS):
+        for policy in rulings[direction].policies if direction in rulings else ():
+            for grant in policy.grants[direction]:
+                named = grant.ports & ports
+                if named and grant.ports != PortSet.ALL:
+                    return named.spans[0][0]
+    return ports.spans[0][0]
 
 
 def _plain(source: str, destination: str, port: str, decision: Decision, why: tuple[str, str]) -> Verdict:

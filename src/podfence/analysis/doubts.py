@@ -21,7 +21,7 @@ from podfence.policy.ends import AddressEnd, PodEnd
 from podfence.policy.engine import Bound
 from podfence.policy.extent import Extent, extent
 from podfence.policy.likeness import Likeness
-from podfence.policy.reach import Scenario
+from podfence.policy.peers import Scenario
 from podfence.policy.verdict import Direction, Matter
 from podfence.sets import AddressSet, PortSet, members
 from podfence.sets.addresses import family_of
@@ -83,7 +83,7 @@ class Doubts:
         self._reach = reach
         # A listing is about the policies that were read, and says beside itself that there are others.
         self._engine = view.engine.as_read()
-        self._spaces = frozenset(reach.unknown_spaces)
+        self._spaces = frozenset(reach.peers.unknown_spaces)
         self.scenarios = _scenarios(view, reach)
         self.widest = tuple(
             Scenario(family, Bound.OPTIMISTIC) for family in dict.fromkeys(s.family for s in self.scenarios)
@@ -195,7 +195,7 @@ class Doubts:
             (Direction.INGRESS, destination, source),
         ):
             for means in {grant.peer for grant in self._reach.grants(way, subject)}:
-                states = {self._reach.peers(means, scenario) >> peer & 1 for scenario in self.scenarios}
+                states = {self._reach.peers.of(means, scenario) >> peer & 1 for scenario in self.scenarios}
                 if len(states) == 1:
                     continue
                 if not isinstance(means, Selection) or not _is_simple(means.namespaces):
@@ -289,6 +289,6 @@ def _scenarios(view: View, reach: Reach) -> tuple[Scenario, ...]:
     if view.index.unaddressed or not families:
         families.update(view.engine.assumed_families())
     uncertain = any(getattr(view.engine.options, name) == "depends" for name in BOUND_OPTIONS)
-    uncertain |= bool(reach.unknown_spaces or (view.index.unaddressed and view.engine.world.is_open("Pod")))
+    uncertain |= bool(reach.peers.unknown_spaces or (view.index.unaddressed and view.engine.world.is_open("Pod")))
     bounds = (Bound.PESSIMISTIC, Bound.OPTIMISTIC) if uncertain else (Bound.PESSIMISTIC,)
     return tuple(Scenario(family, bound) for family in sorted(families) for bound in bounds)

@@ -115,15 +115,15 @@ def _judge(engine: Engine, pair: Pair, asked: PortSet) -> list[Part]:
         nothing = f"cannot be reached: the Service at {pair.destination_name} has no backend", "13.8"
         return [Part(known, asked, Decision.ALLOWED, _NO_POD), Part(other, asked, Decision.DENIED, nothing)]
     found = _extent(engine, pair, asked)
-    low, high, _ = found
+    low, high = found.low, found.high
     decided = (
         (Decision.ALLOWED, low),
         (Decision.DEPENDS, high - low),
         (Decision.DENIED, asked - high),
     )
-    if high - low == asked and pair.arrival is None:
-        return [Part(pair, asked, Decision.DEPENDS, extent=found)]
-    return [Part(pair, ports, decision) for decision, ports in decided if ports]
+    if high - low != asked or pair.arrival is not None:
+        found = found._replace(rests_on=())
+    return [Part(pair, ports, decision, extent=found) for decision, ports in decided if ports]
 
 
 def _extent(engine: Engine, pair: Pair, asked: PortSet) -> Extent:
@@ -135,6 +135,7 @@ def _extent(engine: Engine, pair: Pair, asked: PortSet) -> Extent:
     return Extent(
         sent.low if arrival.ports <= arriving.low else PortSet.EMPTY,
         sent.high if arrival.ports & arriving.high else PortSet.EMPTY,
+        rulings={**sent.rulings, **arriving.rulings},
     )
 
 

@@ -59,7 +59,10 @@ class Command(click.Command):
 
 
 class Commands(click.Group):
-    """The group of all commands; `table` maps a name to its module and one line of help."""
+    """The group of all commands; `table` maps a name to its module and one line of help.
+
+    A module that has several commands is written with the name of the one: ``module:name``.
+    """
 
     def __init__(self, *args: Any, table: Mapping[str, tuple[str, str]], examples: str, **kwargs: Any) -> None:
         """Take click's arguments and the table of commands."""
@@ -82,7 +85,8 @@ class Commands(click.Group):
             return None
         from importlib import import_module
 
-        command: click.Command = import_module(self.table[cmd_name][0]).command
+        module, _, name = self.table[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), name or "command")
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

@@ -150,8 +150,12 @@ def command(
 def _refuse_idle_flags(inputs: Inputs, old: Side, new: Side, *, base: str, prune: bool) -> None:
     """Raise a usage error for a flag that says how to read what is not read."""
     context = click.get_current_context()
-    if "live" not in {old.text, new.text}:
-        live.refuse(inputs.live, f"{old.text} and {new.text} are compared; write live for OLD or NEW")
+    for flags, word in (
+        (inputs.live._replace(lab=""), sides.LIVE),
+        (live.NOTHING._replace(lab=inputs.live.lab), sides.LAB),
+    ):
+        if word not in {old.text, new.text}:
+            live.refuse(flags, f"{old.text} and {new.text} are compared; write {word} for OLD or NEW")
     if prune and not (old.is_running and not new.is_running):
         raise click.UsageError("--prune needs OLD to be live or lab, and NEW manifests", context)
     if base and "merge-base" not in {old.revision, new.revision}:

@@ -32,6 +32,8 @@ class Asked(NamedTuple):
     lab: str
 
 
+NOTHING: Final = Asked("", "", "", "", "", (), "", None, "")
+
 _FLAGS: Final = {
     "context": "--context",
     "kubeconfig": "--kubeconfig",
@@ -135,8 +137,12 @@ def load_lab(asked: Asked, settings: Sequence[str]) -> Cluster:
     others = [_FLAGS[field] for field, value in asked._asdict().items() if value and field != "lab"]
     if others:
         raise click.UsageError(f"{', '.join(others)} and --lab exclude each other", click.get_current_context())
-    name = os.environ.get("PODFENCE_LAB") or "lab" if asked.lab == _NAMELESS else asked.lab
-    return podfence.load_lab(name, settings=settings)
+    return podfence.load_lab(lab_name(asked), settings=settings)
+
+
+def lab_name(asked: Asked) -> str:
+    """Return the name of the lab that `asked` means."""
+    return os.environ.get("PODFENCE_LAB") or "lab" if asked.lab in ("", _NAMELESS) else asked.lab
 
 
 def _is_configured() -> bool:

@@ -232,7 +232,7 @@ class Reader:
                 if side.text == LIVE:
                     return live.load(inputs.live, options, progress, hint=pipe_hint())
                 if side.text == LAB:
-                    return _lab(options)
+                    return _lab(options, live.lab_name(inputs.live))
                 try:
                     return self._files(inputs, side, options, progress)
                 except InputError as error:
@@ -290,11 +290,11 @@ class Reader:
         return [Exclusion(self._inputs.exclude), Exclusion(self._inputs.config.exclude, base)]
 
 
-def _lab(options: Options) -> Cluster:
+def _lab(options: Options, name: str) -> Cluster:
     import podfence
     from podfence.policy.options import KINDS
 
-    state = podfence.load_lab(os.environ.get("PODFENCE_LAB") or "lab").state
+    state = podfence.load_lab(name).state
     return podfence.Cluster(state, options, closed=KINDS)
 
 

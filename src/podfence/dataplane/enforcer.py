@@ -114,7 +114,7 @@ class Enforcer:
         self._table.adopt()
         self._adopt_frames()
         self._is_started = True
-        self.reviewed = self._revocation.look(self.compiler.program)
+        self.look()
 
     def _adopt_frames(self) -> None:
         try:
@@ -191,9 +191,20 @@ class Enforcer:
         return self._program()
 
     def look(self) -> int:
-        """Do the second half of `apply`: cut established flows that are forbidden now; return how many."""
+        """Do the second half of `apply`: cut established flows that are forbidden now; return how many.
+
+        What the tables no longer need is taken away after that.
+        """
         self.reviewed = self._revocation.look(self.compiler.program)
+        self._tidy()
         return self.reviewed.cut
+
+    def _tidy(self) -> None:
+        try:
+            for table in (self._table, self._frames):
+                table.tidy()
+        finally:
+            self._note_remade()
 
     def _before(self) -> Before | None:
         """Return what the program is now, to see what is admitted no more; None while flows are cut.
@@ -256,6 +267,7 @@ class Enforcer:
         have passed that are forbidden, and all are looked at.
         """
         found = self._table.repair() + tuple(f"of frames: {text}" for text in self._frames.repair())
+        self._note_remade()
         if found:
             self._revocation.note_all()
             self.reviewed = self._revocation.look(self.compiler.program)

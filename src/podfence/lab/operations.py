@@ -20,7 +20,6 @@ from podfence.lab.lines import follow
 from podfence.lab.processes.probing import Probe
 from podfence.lab.supervisor import Supervisor
 from podfence.lab.survey import survey
-from podfence.lab.verification import prober as verifying
 from podfence.policy.options import Options
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from podfence.lab.connection import Connection
     from podfence.lab.journal import Journal
     from podfence.lab.objects.resources import Outcome
-    from podfence.lab.objects.world import World
     from podfence.lab.verification.result import Verification
 
 Message = dict[str, Any]
@@ -91,23 +89,9 @@ def apply(lab: Supervisor, request: Request) -> Iterator[Message]:
     yield _result(lab.change(lambda world: world.apply(documents, request.fields["namespace"]), request.tell))
 
 
-def delete(lab: Supervisor, request: Request) -> Iterator[Message]:
-    """Delete objects, by what is in manifests or by kind and name."""
-    fields = request.fields
-    kind, names, namespace = fields["kind"], fields["names"], fields["namespace"]
-    documents = _documents(fields)
-
-    def work(world: World) -> list[Outcome]:
-        return world.delete_named(kind, names, namespace) if kind else world.delete(documents, namespace)
-
-    yield _result(lab.change(work, request.tell))
-
-
-def label(lab: Supervisor, request: Request) -> Iterator[Message]:
-    """Change labels of a pod or namespace."""
-    fields = request.fields
-    kind, namespace, target, changes = (fields[name] for name in ("kind", "namespace", "target", "changes"))
-    yield _result(lab.change(lambda world: [world.set_labels(kind, namespace, target, changes)], request.tell))
+def settle(lab: Supervisor, request: Request) -> Iterator[Message]:
+    """Answer when all that the store holds by now is so: pods run, and kernels enforce."""
+    yield _result(lab.change(lambda _: [], request.tell))
 
 
 def access(lab: Supervisor, _request: Request) -> Iterator[Message]:
@@ -178,6 +162,9 @@ def probe(lab: Supervisor, request: Request) -> Iterator[Message]:
 
 def verify(lab: Supervisor, request: Request) -> Iterator[Message]:
     """Compare packets with the engine."""
+    # Only here: a lab starts sooner without it.
+    from podfence.lab.verification import prober as verifying  # noqa: PLC0415
+
     latest: list[tuple[float, int]] = []
     done: list[Verification | Exception] = []
 
@@ -218,8 +205,7 @@ def down(lab: Supervisor, request: Request) -> Iterator[Message]:
 OPERATIONS: Final[Mapping[str, Callable[[Supervisor, Request], Iterator[Message]]]] = {
     "reading": reading,
     "apply": apply,
-    "delete": delete,
-    "label": label,
+    "settle": settle,
     "about": about,
     "access": access,
     "objects": objects,

@@ -6,14 +6,14 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
 from podfence.lab.errors import LabError
 from podfence.lab.store.resources import RESOURCES, Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from podfence.lab.access import Access
 
@@ -30,15 +30,26 @@ class RefusedError(LabError):
 class Rest:
     """The API server of one lab."""
 
-    def __init__(self, access: Access) -> None:
-        """Connect to nothing yet."""
+    def __init__(self, access: Access, warn: Callable[[str], None]) -> None:
+        """Connect to nothing yet; `warn` gets the warnings that come with answers."""
         self._access = access
+        self._warn = warn
         self._tls = ssl.create_default_context(cadata=access.authority)
 
     def send(
-        self, method: str, path: str, body: object = None, *, accept: str = JSON, content: str = JSON
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        accept: str = JSON,
+        content: str = JSON,
+        during: str = "",
     ) -> dict[str, Any]:
-        """Return the answer to a request. Raises RefusedError, and LabError if there is no answer."""
+        """Return the answer to a request. Raises RefusedError, and LabError if there is no answer.
+
+        A refusal says what it was `during`, if that is given.
+        """
         server = urlsplit(self._access.server)
         connection = http.client.HTTPSConnection(str(server.hostname), server.port, timeout=_SECONDS, context=self._tls)
         headers = {"Authorization": f"Bearer {self._access.token}", "Accept": accept, "Content-Type": content}
@@ -50,11 +61,41 @@ class Rest:
             raise LabError(f"the API server of the lab does not answer: {error}") from error
         finally:
             connection.close()
+        for text in answer.headers.get_all("Warning") or ():
+            self._warn(text.partition(' - "')[2][:-1].replace('\\"', '"').replace("\\\\", "\\"))
         if answer.status >= http.client.BAD_REQUEST:
             reason = found.get("reason")
             before = f"Error from server ({reason})" if reason else "Error from server"
-            raise RefusedError(f"{before}: {found.get('message')}")
+            raise RefusedError(f"{before}: {during}{found.get('message')}")
         return found
+
+
+class Named(NamedTuple):
+    """Objects of one kind that a command line names; no name means all of them."""
+
+    row: Resource
+    name: str = ""
+
+
+def named(words: Sequence[str]) -> list[Named]:
+    """Return what kubectl's words mean: ``pods``, ``pod,svc web``, ``deploy web api``, ``pod/web svc/web``, ``all``.
+
+    Raises LabError for a kind that the lab does not serve, and for words of both forms.
+    """
+    if not any("/" in word for word in words):
+        kinds = [row for word in words[0].split(",") for row in _rows(word)]
+        return [Named(row, name) for row in kinds for name in words[1:] or ("",)]
+    for word in words:
+        if "/" not in word:
+            raise LabError(f"{word}: write KIND/NAME for each object, or KIND and then only names")
+    parts = [word.partition("/") for word in words]
+    return [Named(resource(kind), name) for kind, _, name in parts]
+
+
+def _rows(word: str) -> list[Resource]:
+    """Return the resources of a category such as ``all``, or the one that a word means."""
+    rows = [row for row in RESOURCES.values() if word in row.categories]
+    return rows or [resource(word)]
 
 
 def resource(word: str) -> Resource:

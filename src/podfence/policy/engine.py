@@ -242,18 +242,18 @@ class Engine:
                     ports = self.ports_of(grant, direction, subject, peer)
                     yield Admission(policy, grant, item, ports, bool(found))
                     if unread := self.unread_ports(grant, direction, subject, peer):
-                        yield Admission(policy, grant, item, ports | unread, surely=False, is_unread=True)
+                        yield Admission(policy, grant, item, unread, bool(found), is_unread=True)
 
     def _left(self, admissions: tuple[Admission, ...], peer: End, supposed: frozenset[str]) -> Iterator[Admission]:
         for known in admissions:
             means = known.grant.peer
             concerned = not supposed or (isinstance(means, Selection) and not supposed.isdisjoint(means.all_keys))
-            if known.surely or not concerned:
+            if known.matched or not concerned:
                 yield known
                 continue
             found = self.matches(known.grant, peer)
             if found is not False:
-                yield known._replace(surely=True) if found and not known.is_unread else known
+                yield known._replace(matched=bool(found))
 
     def _bounds(
         self, tier: Standing, subject: PodEnd, direction: Direction, peer: End

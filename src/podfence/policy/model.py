@@ -230,16 +230,17 @@ def _uses(policy: CompiledPolicy) -> dict[Selection | AddressSet, _Use]:
     }
 
 
-def looked_at(policy: CompiledPolicy) -> tuple[set[str], set[str], set[int]]:
-    """Return the label keys, port names and address cuts that a policy looks at."""
-    keys: set[str] = set(policy.subject.keys())
+def looked_at(*policies: CompiledPolicy) -> tuple[set[str], set[str], set[int]]:
+    """Return the label keys, port names and address cuts that policies look at."""
+    selections = [policy.subject for policy in policies]
+    blocks: set[AddressSet] = set()
     names: set[str] = set()
-    cuts: set[int] = set()
-    for grants in policy.grants.values():
+    for grants in [grants for policy in policies for grants in policy.grants.values()]:
         for grant in grants:
             if isinstance(grant.peer, Selection):
-                keys |= grant.peer.keys()
+                selections.append(grant.peer)
             elif isinstance(grant.peer, AddressSet):
-                cuts.update(grant.peer.cuts())
+                blocks.add(grant.peer)
             names.update(name for name, _ in grant.names)
-    return keys, names, cuts
+    keys = {item.key for selection in selections if selection.pods for item in selection.pods.requirements}
+    return keys, names, {cut for block in blocks for cut in block.cuts()}

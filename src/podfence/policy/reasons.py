@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from podfence.kube.objects import NetworkPolicy
 from podfence.policy.deciding import deciding
 from podfence.policy.ends import End, PodEnd
 from podfence.policy.engine import Bound
 from podfence.policy.extent import Extent, extent
+from podfence.policy.grants import rules_of
 from podfence.policy.misses import nearest_miss
 from podfence.policy.options import describe
 from podfence.policy.references import has_idle_rules, is_by_default, policy_ref, rule_ref
@@ -53,13 +53,13 @@ def reason(
     *,
     alone: bool = True,
     mend: PortSet | None = None,
-    whole: Extent | None = None,
+    decided: Extent | None = None,
 ) -> Reason:
     """Return why a direction decides as it does for one port (a point as in `podfence.sets.ports`).
 
     `alone` is False when the port stands for others that are decided alike. `mend` are the ports for which changes
-    are sought that would admit a denied connection; None seeks none. `whole` is how far both directions together allow
-    the port, if that is known.
+    are sought that would admit a denied connection; None seeks none. `decided` is the decision to give the reason of,
+    for both directions together, if it is made; it rests on something only if it is about this port alone.
     """
     subject, peer = (source, destination) if direction is Direction.EGRESS else (destination, source)
     if not isinstance(subject, PodEnd):
@@ -70,17 +70,16 @@ def reason(
             summary=f"not judged ({end_name(subject)} is no pod)",
             semantics="1.3",
         )
-    ruling = engine.ruling(direction, source, destination)
     asked = PortSet(((point, point),))
+    is_own = decided is None
+    if decided is None:
+        decided = extent(engine, source, destination, asked, (direction,))
+    ruling = decided.rulings[direction]
     found = Extent(ruling.low, ruling.high)
+    if found.decision(asked) is Decision.DEPENDS:
+        is_told = is_own or (alone and decided.rests_on and point in decided.rulings[direction.other].low)
+        found = decided if is_told else extent(engine, source, destination, asked, (direction,))
     decision = found.decision(asked)
-    if decision is Decision.DEPENDS:
-        other = Direction.INGRESS if direction is Direction.EGRESS else Direction.EGRESS
-        if whole is not None and point in engine.ruling(other, source, destination).low:
-            found = whole
-        else:
-            found = extent(engine, source, destination, asked, (direction,))
-        decision = found.decision(asked)
     if decision is Decision.ALLOWED:
         return _allowed(engine, direction, subject, peer, point, ruling)
     if decision is Decision.DENIED:
@@ -218,7 +217,7 @@ def _denied(
     policies = ruling.policies
     refs = tuple(policy_ref(policy) for policy in policies)
     wanted = Wanted(point, alone=alone)
-    nearest = nearest_miss(engine, direction, subject, peer, wanted, policies)
+    nearest = nearest_miss(engine, direction, subject, peer, wanted, ruling)
     names = shortened([str(ref) for ref in refs])
     verb = "isolates" if len(refs) == 1 else "isolate"
     refused = [f"{ref} {policy.refused}" for ref, policy in zip(refs, policies, strict=True) if policy.refused]
@@ -237,7 +236,7 @@ def _denied(
         summary += f"; policyTypes is left out of {shortened(left_out)}, which makes it a policy for Ingress too (2.3)"
     idle = [ref.name for ref, policy in zip(refs, policies, strict=True) if has_idle_rules(policy, direction)]
     if idle:
-        other = Direction.EGRESS if direction is Direction.INGRESS else Direction.INGRESS
+        other = direction.other
         summary += f"; policyTypes of {shortened(idle)} leaves out {other}, so the {other} rules have no effect (2.4)"
     return Reason(
         direction=direction,
@@ -256,9 +255,6 @@ def _rule_of(admitting: Admission | None, direction: Direction) -> tuple[RuleRef
     if admitting is None:
         return None, ""
     policy, rule, item = admitting.policy, admitting.grant.rule, admitting.item
-    source = policy.source
-    match = ""
-    if isinstance(source, NetworkPolicy):
-        rules = source.ingress if direction is Direction.INGRESS else source.egress
-        match = match_text(rules[rule], item, direction, source.namespace)
+    rules = rules_of(policy, direction)
+    match = match_text(rules[rule], item, direction, policy.key.namespace) if rules else ""
     return rule_ref(policy, direction, rule, item), match

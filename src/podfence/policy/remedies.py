@@ -23,6 +23,7 @@ from podfence.policy.changes import (
     applied,
 )
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
+from podfence.policy.grants import rules_of
 from podfence.policy.legacy import is_old
 from podfence.policy.opening import (
     Asked,
@@ -43,7 +44,7 @@ from podfence.sets.ports import PROTOCOLS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from podfence.kube.objects import Labels, Protocol, Rule
+    from podfence.kube.objects import Labels, Protocol
     from podfence.policy.changes import Change, Opened
     from podfence.policy.engine import Engine
     from podfence.policy.grants import CompiledPolicy
@@ -104,7 +105,7 @@ class _Proposer:
         if not self._ports and self._asked.ports != PortSet.ALL and not self._is_portless:
             return
         for policy in own:
-            for index, rule in enumerate(_rules(policy, self._asked.direction)):
+            for index, rule in enumerate(rules_of(policy, self._asked.direction)):
                 if rule.peers:
                     yield from (
                         AddPeer(
@@ -146,7 +147,7 @@ class _Proposer:
         if not isinstance(peer, PodEnd) or stable_labels(peer.member):
             return
         for policy in self._policies:
-            for rule in _rules(policy, self._asked.direction):
+            for rule in rules_of(policy, self._asked.direction):
                 for item in rule.peers:
                     terms = item.pod_selector.requirements if item.pod_selector is not None else ()
                     wanted = {term.key: term.values[0] for term in terms if term.operator == "In"}
@@ -241,13 +242,6 @@ class _Proposer:
 
 def _is_current(policy: CompiledPolicy) -> bool:
     return isinstance(policy.source, NetworkPolicy) and not is_old(policy.source)
-
-
-def _rules(policy: CompiledPolicy, direction: Direction) -> tuple[Rule, ...]:
-    source = policy.source
-    if not isinstance(source, NetworkPolicy):
-        return ()
-    return source.ingress if direction is Direction.INGRESS else source.egress
 
 
 def _ports(ports: PortSet) -> tuple[PortItem, ...]:

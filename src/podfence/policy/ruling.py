@@ -21,16 +21,21 @@ if TYPE_CHECKING:
 class Admission(NamedTuple):
     """A grant whose peer is the other end, surely or as far as is known, and the ports that it is about.
 
-    `item` is the item of the rule's peers that it stands for, numbered from 0. What it admits `is_unread`
-    if it names ports of a pod whose ports nobody has read.
+    `item` is the item of the rule's peers that it stands for, numbered from 0. The peer is `matched` if it surely is
+    the other end. The ports are `is_unread` if the rule names them on a pod whose ports nobody has read.
     """
 
     policy: CompiledPolicy
     grant: Grant
     item: int
     ports: PortSet
-    surely: bool
+    matched: bool
     is_unread: bool = False
+
+    @property
+    def surely(self) -> bool:
+        """Whether it surely admits its ports."""
+        return self.matched and not self.is_unread
 
 
 class Standing(NamedTuple):
@@ -101,6 +106,11 @@ class Ruling:
     def policies(self) -> tuple[CompiledPolicy, ...]:
         """The NetworkPolicies that isolate the pod or may do so."""
         return self.isolation.policies
+
+    def matched(self, policy: CompiledPolicy, rule: int) -> dict[int, bool]:
+        """Return the items of a rule's peers that are the other end: surely, or as far as is known."""
+        admissions = self.isolation.admissions
+        return {item.item: item.matched for item in admissions if item.policy is policy and item.grant.rule == rule}
 
     def admitting(self, point: int, *, surely: bool) -> Admission | None:
         """Return the first that admits a port (a point as in `podfence.sets.ports`), which a node's kernel counts.

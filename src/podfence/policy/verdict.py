@@ -30,6 +30,11 @@ class Direction(enum.StrEnum):
     EGRESS = "egress"
     INGRESS = "ingress"
 
+    @property
+    def other(self) -> Direction:
+        """The direction that is judged at the other end."""
+        return Direction.INGRESS if self is Direction.EGRESS else Direction.EGRESS
+
 
 class Tier(enum.StrEnum):
     """The tiers in the order they are asked (semantics 11.21); ``Default`` allows what nobody decided."""

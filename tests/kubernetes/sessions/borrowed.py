@@ -11,6 +11,7 @@ import json
 import re
 import secrets
 import subprocess
+import time
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from tests.kubernetes.sessions.page import Block
 
 DEFAULT: Final = "default"
+
+_PATIENCE: Final = 60.0
+"""Seconds until a namespace must have what every namespace has."""
 
 _CREATED: Final = re.compile(r"^kubectl create (?:namespace|ns) (?P<name>[\w-]+)", re.MULTILINE)
 _NAMESPACE: Final = re.compile(r"(?: -n |--namespace=)(?P<name>\S+)")
@@ -74,8 +78,11 @@ class Namespaces:
     def settle(self, command: str) -> None:
         """After a namespace was created, wait for what no pod starts without; a person is slower than that."""
         for match in re.finditer(r"create (?:namespace|ns) (?P<name>[\w-]+)", command):
-            name = self.names[match["name"]]
-            self.kubectl("wait", "--for=create", "--timeout=60s", f"--namespace={name}", "serviceaccount/default")
+            words = ("get", "serviceaccount/default", "--ignore-not-found", f"--namespace={self.names[match['name']]}")
+            # kubectl 1.30 cannot wait for what does not exist yet.
+            deadline = time.monotonic() + _PATIENCE
+            while not self.kubectl(*words):
+                assert time.monotonic() < deadline, f"{match['name']} has no ServiceAccount"
 
     def away(self, command: str) -> str:
         """Return a command of a page with the session's own namespaces, and with names that are known beforehand."""

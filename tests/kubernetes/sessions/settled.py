@@ -36,6 +36,8 @@ _REMARKS: Final = (
     re.compile(r"^All commands and output from this session will be recorded in container logs"),
     re.compile(r"^[Ww]arning: couldn't attach to pod"),
     re.compile(r"^Warning: Immediate deletion does not wait"),
+    # Only labs say this.
+    re.compile(r"^Warning: metadata\.annotations\[net\.beta\.kubernetes\.io/network-policy\]: "),
     re.compile(r"^pod \S+ terminated \(Error\)$"),
     re.compile(r'^pod "test-NUMBER" deleted$'),
     re.compile(r"^command terminated with exit code \d+$"),
@@ -69,3 +71,8 @@ def agrees(shown: Sequence[str], printed: str) -> bool:
     expected = settled(shown)
     pattern = "".join(r"(?:.*\n)*?" if line == "..." else re.escape(line) + r"\n" for line in expected)
     return re.fullmatch(pattern, "".join(f"{line}\n" for line in settled(printed.splitlines()))) is not None
+
+
+def lost_output(command: str, shown: Sequence[str], printed: str) -> bool:
+    """Return whether `kubectl run` printed nothing of what its pod did: it had attached after the pod's last word."""
+    return command.startswith("kubectl run ") and bool(settled(shown)) and not settled(printed.splitlines())

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from podfence.lab.store.store import Store
+
 pytestmark = needs_kubectl
 
 TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}}
@@ -35,6 +37,86 @@ POD = {
 }
 READY = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
 ROLLED_OUT = {"observedGeneration": 1, **dict.fromkeys(("replicas", "updatedReplicas", "availableReplicas"), 1)}
+
+
+CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: m\n"
+
+LINES = {
+    "version -o json": (0, '"gitVersion": "v1.36.0+podfence"'),
+    "cluster-info": (0, "Kubernetes control plane is running at https://127.0.0.1:"),
+    "events": (0, "No events found in default namespace."),
+    "api-resources --api-group=networking.k8s.io -o wide": (0, "networkpolicies   netpol"),
+    "api-resources --namespaced=true -o name": (0, "networkpolicies.networking.k8s.io\n"),
+    "api-versions": (0, "networking.k8s.io/v1\n"),
+    "explain networkpolicy.spec": (0, "podSelector\t<LabelSelector>"),
+    "explain netpol.spec.ingress.ports.port": (0, "FIELD: port <IntOrString>"),
+    "explain networkpolicy.spec --recursive": (0, "    matchLabels\t<map[string]string>\n"),
+    "explain networkpolicy.spec.foo": (1, 'field "foo" does not exist'),
+    "explain foo": (1, "the server doesn't have a resource type"),
+    "auth can-i create networkpolicies -n default": (0, "yes"),
+    "auth can-i --list": (0, "*.*"),
+    "auth whoami": (0, "podfence:admin"),
+    "describe namespace default": (0, "No resource quota.\n\nNo LimitRange resource."),
+    "get networkpolicies.extensions": (0, "No resources found"),
+    "get pods p -L a --no-headers": (0, "   b\n"),
+    "get pods --chunk-size=1 --sort-by=.metadata.name --server-print=false": (0, "NAME   AGE\np      "),
+    "get pods p -o custom-columns=POD:.metadata.name --show-managed-fields": (0, "POD\np\n"),
+    "get -f -": (1, 'configmaps "m" not found'),
+    "label pods --all x=y --dry-run=client": (0, "pod/p labeled (dry run)"),
+    "label pod p --list": (0, "a=b\n"),
+    'annotate ns default net.beta.kubernetes.io/network-policy={"ingress":{"isolation":"DefaultDeny"}}': (
+        0,
+        "Warning: metadata.annotations[net.beta.kubernetes.io/network-policy]: it has had no effect since Kubernetes 1.7; ",
+    ),
+    "run x --image=nginx --dry-run=client -o name": (0, "pod/x\n"),
+    "rollout history deployment/d": (0, "No rollout history found."),
+    "wait --for=condition=Available deploy/nope --timeout=1s": (1, '"nope" not found'),
+    "wait --for=condition=Ready pods --all --timeout=1s": (1, "timed out waiting for the condition on pods/p"),
+    "apply -k /nowhere": (1, "not a valid directory"),
+    "delete --raw /api/v1/namespaces/default/pods/nope": (1, "not found"),
+    "delete pod,svc --all --force --grace-period=0 -n none": (0, "No resources found"),
+    "delete configmaps --all --now --cascade=orphan --timeout=1s": (0, "No resources found"),
+}
+"""Commands, with their exit code and something that they print."""
+
+REFUSED = {
+    "get pods --as=bob": "a lab has one user, who cannot act as another",
+    "get hpa": "the server doesn't have a resource type",
+    "top pods": "Metrics API not available",
+    "apply --server-side --field-manager=me --force-conflicts -f -": "use kubectl apply without --server-side",
+    "port-forward pod/p 1:1": "pod is not running",
+    "create quota q --hard=pods=1": "the server could not find the requested resource",
+    "create token default": "make no tokens",
+}
+"""Commands for what labs do not have, and why they fail."""
+
+WAITING: dict[str, tuple[Callable[[Store], object], str]] = {
+    "wait --for=condition=Ready pod/p --timeout=30s": (
+        lambda store: store.update("pods", {**POD, "status": READY}, status=True),
+        "pod/p condition met",
+    ),
+    "rollout status deployment/d --timeout=30s": (
+        lambda store: store.update("deployments.apps", {**DEPLOYMENT, "status": ROLLED_OUT}, status=True),
+        'deployment "d" successfully rolled out',
+    ),
+    "get configmaps -w --output-watch-events --request-timeout=3s": (
+        lambda store: store.create("configmaps", {"metadata": {"name": "seen", "namespace": "default"}}),
+        "ADDED      seen   0",
+    ),
+    "get configmaps --watch-only -o name --request-timeout=3s": (
+        lambda store: store.create("configmaps", {"metadata": {"name": "too", "namespace": "default"}}),
+        "configmap/too",
+    ),
+    "delete namespace going --timeout=30s": (
+        lambda store: store.finalize("going"),
+        'namespace "going" deleted',
+    ),
+    "wait --for=delete pod/p --timeout=30s": (
+        lambda store: store.delete("pods", "default", "p"),
+        "pod/p condition met",
+    ),
+}
+"""Commands that wait, what happens then, and what they print because of it."""
 
 
 class Kubectl:
@@ -72,73 +154,24 @@ def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
         yield Kubectl(server, tmp_path_factory.mktemp("home"))
 
 
-@pytest.mark.parametrize(
-    ("line", "code", "text"),
-    [
-        ("version", 0, "Server Version: v1.36.0+podfence"),
-        ("api-resources --api-group=networking.k8s.io", 0, "networkpolicies   netpol"),
-        ("api-versions", 0, "networking.k8s.io/v1\n"),
-        ("explain networkpolicy.spec", 0, "podSelector\t<LabelSelector>"),
-        ("explain netpol.spec.ingress.ports.port", 0, "FIELD: port <IntOrString>"),
-        ("explain networkpolicy.spec.foo", 1, 'field "foo" does not exist'),
-        ("explain foo", 1, "the server doesn't have a resource type"),
-        ("auth can-i create networkpolicies", 0, "yes"),
-        ("auth can-i --list", 0, "*.*"),
-        ("auth whoami", 0, "podfence:admin"),
-        ("describe namespace default", 0, "No resource quota.\n\nNo LimitRange resource."),
-        ("get networkpolicies.extensions", 0, "No resources found"),
-        ("wait --for=condition=Available deploy/nope --timeout=1s", 1, '"nope" not found'),
-        ("wait --for=condition=Ready pod/p --timeout=1s", 1, "timed out waiting for the condition on pods/p"),
-        ("get pods --as=bob", 1, "a lab has one user, who cannot act as another"),
-        ("top pods", 1, "Metrics API not available"),
-        ("apply --server-side -f -", 1, "use kubectl apply without --server-side"),
-        ("port-forward pod/p 1:1", 1, "pod is not running"),
-        ("get hpa", 1, "the server doesn't have a resource type"),
-        ("create quota q --hard=pods=1", 1, "the server could not find the requested resource"),
-        ("create token default", 1, "make no tokens"),
-        ("delete --raw /api/v1/namespaces/default/pods/nope", 1, "not found"),
-    ],
-)
-def test_a_command_prints_what_it_should(kubectl: Kubectl, line: str, code: int, text: str) -> None:
-    stdin = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: m\n"
-    found, output = kubectl.run(*line.split(), stdin=stdin)
+@pytest.mark.parametrize("line", LINES)
+def test_a_command_prints_what_it_should(kubectl: Kubectl, line: str) -> None:
+    code, text = LINES[line]
+    found, output = kubectl.run(*line.split(), stdin=CONFIG_MAP)
     assert text in output
     assert found == code
 
 
-@pytest.mark.parametrize(
-    ("line", "act", "text"),
-    [
-        (
-            "wait --for=condition=Ready pod/p --timeout=30s",
-            lambda store: store.update("pods", {**POD, "status": READY}, status=True),
-            "pod/p condition met",
-        ),
-        (
-            "rollout status deployment/d --timeout=30s",
-            lambda store: store.update("deployments.apps", {**DEPLOYMENT, "status": ROLLED_OUT}, status=True),
-            'deployment "d" successfully rolled out',
-        ),
-        (
-            "get configmaps -w --output-watch-events --request-timeout=3s",
-            lambda store: store.create("configmaps", {"metadata": {"name": "seen", "namespace": "default"}}),
-            "ADDED      seen   0",
-        ),
-        (
-            "delete namespace going --timeout=30s",
-            lambda store: store.finalize("going"),
-            'namespace "going" deleted',
-        ),
-        (
-            "wait --for=delete pod/p --timeout=30s",
-            lambda store: store.delete("pods", "default", "p"),
-            "pod/p condition met",
-        ),
-    ],
-)
-def test_a_command_that_waits_sees_the_change(
-    kubectl: Kubectl, line: str, act: Callable[..., object], text: str
-) -> None:
+@pytest.mark.parametrize("line", REFUSED)
+def test_what_a_lab_does_not_have_is_refused_with_a_sentence(kubectl: Kubectl, line: str) -> None:
+    found, output = kubectl.run(*line.split(), stdin=CONFIG_MAP)
+    assert REFUSED[line] in output
+    assert found == 1
+
+
+@pytest.mark.parametrize("line", WAITING)
+def test_a_command_that_waits_sees_the_change(kubectl: Kubectl, line: str) -> None:
+    act, text = WAITING[line]
     server = kubectl.server
     if "going" in line:
         server.store.create("namespaces", {"metadata": {"name": "going"}})

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from podfence.errors import PodfenceError
+from podfence.lab.addresses import Plan
 from podfence.lab.apiserver import certificates
 from podfence.lab.apiserver.bodies import LIMIT
+from podfence.lab.objects.world import World
 from tests.lab.apiserver.serving import TOKEN, Served, make_certificates, served
 
 if TYPE_CHECKING:
@@ -164,9 +166,11 @@ def test_the_status_of_an_object_is_written_through_its_own_path(server: Served)
     pod["status"] = {"phase": "Running"}
     assert server.client.send("POST", pods, pod).body["status"]["phase"] == "Pending"
     merge = {"Content-Type": "application/merge-patch+json"}
-    change = {"status": {"phase": "Running"}, "metadata": {"labels": {"a": "b"}}}
+    change = {"status": {"phase": "Running"}, "metadata": {"labels": {"a": "b"}}, "spec": {"hostNetwork": True}}
     found = server.client.send("PATCH", f"{pods}/p/status", change, headers=merge).body
-    assert (found["status"]["phase"], "labels" in found["metadata"]) == ("Running", False)
+    # The metadata belongs to both paths, the spec does not.
+    assert (found["status"]["phase"], found["metadata"]["labels"]) == ("Running", {"a": "b"})
+    assert "hostNetwork" not in found["spec"]
     found = server.client.send("PATCH", f"{pods}/p", {"status": {"phase": "Failed"}}, headers=merge).body
     assert found["status"]["phase"] == "Running"
 
@@ -202,21 +206,19 @@ def test_pages_of_a_list_are_the_whole_list(server: Served) -> None:
     assert sizes == [4, 1, None]
 
 
-def test_admission_completes_what_is_written() -> None:
-    def admit(resource: str, obj: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
-        if resource == "services" and before is None:
-            obj["spec"] |= {"clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"]}
-        return obj
-
+def test_a_service_keeps_its_address_and_gets_no_other() -> None:
     services = "/api/v1/namespaces/default/services"
-    with served(admit=admit) as server:
+    with served(World(Plan(), 1).store) as server:
         body: dict[str, Any] = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}}
         made = server.client.send("POST", services, body).body
-        assert made["spec"]["clusterIP"] == "10.96.0.9"
+        address = made["spec"]["clusterIP"]
+        assert address.startswith("10.96.")
         # Who applies a manifest without the address keeps it, and who names another is refused.
-        assert server.client.send("PUT", f"{services}/s", body).body["spec"]["clusterIPs"] == ["10.96.0.9"]
+        assert server.client.send("PUT", f"{services}/s", body).body["spec"]["clusterIPs"] == [address]
         other = {**body, "spec": {**body["spec"], "clusterIP": "10.96.0.10"}}
-        assert server.client.send("PUT", f"{services}/s", other).code == 422
+        refused = server.client.send("PUT", f"{services}/s", other)
+        why = 'spec.clusterIPs[0]: Invalid value: ["10.96.0.10"]: may not change once set'
+        assert (refused.code, refused.body["message"]) == (422, f'Service "s" is invalid: {why}')
 
 
 def test_stopping_ends_watches_and_frees_the_port() -> None:

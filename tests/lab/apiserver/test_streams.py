@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import select
 import signal
 import ssl
@@ -352,7 +353,9 @@ class TestKubectl:
     def test_logs_are_printed_and_followed(self, kubectl: Kubectl, server: Server) -> None:
         pod = server.start("echo one; echo two")
         assert kubectl("logs", "-f", pod).stdout == "one\ntwo\n"
-        assert kubectl("logs", pod, "--tail=1").stdout == "two\n"
+        assert kubectl("logs", pod, "--tail=1", "-c", "main").stdout == "two\n"
+        times = kubectl("logs", pod, "--all-containers", "--timestamps", "--since=1h").stdout
+        assert re.fullmatch(r"20\S+Z one\n20\S+Z two\n", times)
         done = kubectl("logs", pod, "--previous")
         assert done.stderr == f'Error from server (BadRequest): previous terminated container "main" in pod "{pod}" not found\n'  # fmt: skip
 
@@ -362,6 +365,7 @@ class TestKubectl:
         assert (done.returncode, done.stdout) == (0, "typed\nend\n")
 
     def test_what_is_refused_is_said(self, kubectl: Kubectl, shell: str) -> None:
+        assert "container zz is not valid for pod" in kubectl("exec", "-c", "zz", shell, "--", "true").stderr
         assert kubectl("exec", "nope", "--", "true").stderr == 'Error from server (NotFound): pods "nope" not found\n'  # fmt: skip
         assert "podfence labs do not forward ports" in kubectl("port-forward", shell, "18080:80").stderr
 

@@ -1,65 +1,119 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``podfence lab create``: namespaces and Deployments."""
+"""``podfence lab create``: objects of manifests, and namespaces, Deployments and Services by their flags."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from podfence.cli import outputs
 from podfence.cli.commands import Command
 from podfence.cli.lab import served, shared
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
 _EXAMPLES = """
+podfence lab create -f policies/
 podfence lab create namespace prod
 podfence lab create deployment web --image=nginx --replicas=2
+podfence lab create service clusterip web --tcp=80:8080
 """
 
+_Flags = dict[str, Any]
 
-@click.command(cls=Command, examples=_EXAMPLES, exits="0  created\n1  the server refused it\n2  the lab does not exist")
-@click.argument("kind", type=click.Choice(("namespace", "ns", "deployment", "deploy")), metavar="namespace|deployment")
-@click.argument("target", metavar="NAME")
+
+def _namespace(_name: str, _flags: _Flags) -> _Flags:
+    return {}
+
+
+def _deployment(name: str, flags: _Flags) -> _Flags:
+    if flags["image"] is None:
+        raise click.UsageError("a Deployment needs --image")
+    container: _Flags = {"name": flags["image"].rpartition("/")[2].partition(":")[0], "image": flags["image"]}
+    if flags["port"] is not None:
+        container["ports"] = [{"containerPort": flags["port"]}]
+    labels = {"app": name}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    replicas = 1 if flags["replicas"] is None else flags["replicas"]
+    spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
+    return {"metadata": {"name": name, "labels": labels}, "spec": spec}
+
+
+def _service(kind: str) -> Callable[[str, _Flags], _Flags]:
+    def service(name: str, flags: _Flags) -> _Flags:
+        if not flags["tcp"]:
+            raise click.UsageError("a Service needs --tcp=PORT or --tcp=PORT:TARGET")
+        labels = {"app": name}
+        spec = {"type": kind, "selector": labels, "ports": [_port(text) for text in flags["tcp"]]}
+        return {"metadata": {"name": name, "labels": labels}, "spec": spec}
+
+    return service
+
+
+def _port(text: str) -> _Flags:
+    """Return the port that ``80`` or ``80:8080`` means, with kubectl's name for it."""
+    outer, _, inner = text.partition(":")
+    if not outer.isdecimal() or (inner and not inner.isdecimal()):
+        raise click.UsageError(f"--tcp: {text!r} is not PORT or PORT:TARGET")
+    name = f"{outer}-{inner}" if inner else outer
+    return {"name": name, "port": int(outer), "protocol": "TCP", "targetPort": int(inner or outer)}
+
+
+_DEPLOYMENT: Final = ("deployments", ("image", "replicas", "port"), _deployment)
+_KINDS: Final[Mapping[str, tuple[str, tuple[str, ...], Callable[[str, _Flags], _Flags]]]] = {
+    "namespace": ("namespaces", (), _namespace),
+    "ns": ("namespaces", (), _namespace),
+    "deployment": _DEPLOYMENT,
+    "deploy": _DEPLOYMENT,
+    "service clusterip": ("services", ("tcp",), _service("ClusterIP")),
+    "service nodeport": ("services", ("tcp",), _service("NodePort")),
+}
+"""What kubectl's words make: objects of which resource, with which flags."""
+
+
+@click.command(cls=Command, examples=_EXAMPLES, exits=served.EXITS)
+@click.argument("words", nargs=-1, metavar="[namespace|deployment|service clusterip|service nodeport NAME]")
 @click.option("--image", metavar="IMAGE", help="Image of the Deployment.")
 @click.option("--replicas", type=click.IntRange(min=0), metavar="N", help="Pods of the Deployment. The default is 1.")
 @click.option("--port", type=click.IntRange(1, 65535), metavar="PORT", help="Port that the container declares.")
+@click.option("--tcp", multiple=True, metavar="PORT[:TARGET]", help="Port of the Service, and of its pods. Repeatable.")
+@shared.reads_manifests
 @shared.in_namespace
 @shared.named
 def command(
     *,
-    kind: str,
-    target: str,
-    image: str | None,
-    replicas: int | None,
-    port: int | None,
+    words: tuple[str, ...],
+    manifests: shared.Manifests,
     namespace: str,
     name: str,
+    **flags: Any,  # noqa: ANN401
 ) -> int:
-    """Create a namespace or a Deployment as `kubectl create` does. For other objects, use `podfence lab apply`."""
+    """Create the objects of manifests, a namespace, a Deployment or a Service, as `kubectl create` does.
+
+    Returns when the pods run and the policies are in the kernel.
+    """
     from podfence.lab import rest
 
-    is_deployment = kind.startswith("deploy")
-    if is_deployment and image is None:
-        raise click.UsageError("a Deployment needs --image")
-    if not is_deployment and (image or replicas is not None or port):
-        raise click.UsageError("--image, --replicas and --port are those of a Deployment")
-    row = rest.resource(kind)
-    made: dict[str, Any] = {"apiVersion": row.api_version, "kind": row.kind, "metadata": {"name": target}}
-    if is_deployment:
-        container: dict[str, Any] = {"name": str(image).rpartition("/")[2].partition(":")[0], "image": image}
-        if port is not None:
-            container["ports"] = [{"containerPort": port}]
-        labels = {"app": target}
-        made["metadata"]["labels"] = labels
-        made["spec"] = {
-            "replicas": 1 if replicas is None else replicas,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
-        }
+    if bool(words) == bool(manifests):
+        raise click.UsageError(f"name what to create: {', '.join(_KINDS)}, each with a NAME, or -f PATH, or -k DIR")
     server = served.rest(name)
-
-    def create() -> None:
-        server.send("POST", rest.path(row, namespace if row.namespaced else ""), made)
-        outputs.write([f"{rest.printed(row, target)} created"])
-
-    return served.refusals(create)
+    if manifests:
+        return served.changes(
+            name,
+            *(
+                lambda item=item: served.create(
+                    server, item.row, item.namespace or namespace, item.value, file=item.file
+                )
+                for item in served.written(manifests, name)
+            ),
+        )
+    *kind, target = words
+    if " ".join(kind) not in _KINDS:
+        raise click.UsageError(f"create makes {', '.join(_KINDS)}, each with one NAME; use -f for everything else")
+    plural, taken, make = _KINDS[" ".join(kind)]
+    for flag, value in flags.items():
+        if value not in (None, ()) and flag not in taken:
+            raise click.UsageError(f"--{flag} is not a flag of create {' '.join(kind)}")
+    made = {"metadata": {"name": target}, **make(target, flags)}
+    return served.changes(name, lambda: served.create(server, rest.resource(plural), namespace, made))

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from podfence.cli import outputs
 from podfence.cli.commands import Command
 from podfence.cli.lab import served, shared
+
+if TYPE_CHECKING:
+    from podfence.lab.store.resources import Resource
 
 _EXAMPLES = """
 podfence lab expose deployment web --port=80
@@ -17,9 +19,8 @@ podfence lab expose pod db --port=6379 --type=NodePort
 """
 
 
-@click.command(cls=Command, examples=_EXAMPLES, exits="0  created\n1  the server refused it\n2  the lab does not exist")
-@click.argument("kind", metavar="KIND")
-@click.argument("target", metavar="NAME")
+@click.command(cls=Command, examples=_EXAMPLES, exits=served.EXITS)
+@click.argument("words", nargs=-1, required=True, metavar="KIND NAME|KIND/NAME")
 @click.option("--port", type=click.IntRange(1, 65535), metavar="PORT", help="Port of the Service. The default is the "
               "first port that the pod declares.")  # fmt: skip
 @click.option("--target-port", metavar="PORT", help="Port of the pods, by number or name. The default is --port.")
@@ -31,8 +32,7 @@ podfence lab expose pod db --port=6379 --type=NodePort
 @shared.named
 def command(
     *,
-    kind: str,
-    target: str,
+    words: tuple[str, ...],
     port: int | None,
     target_port: str | None,
     protocol: str,
@@ -43,10 +43,10 @@ def command(
     """Create a Service of the same name for a pod or a workload, as `kubectl expose` does."""
     from podfence.lab import rest
 
-    row = rest.resource(kind)
+    targets = served.named(words)
     server = served.rest(name)
 
-    def expose() -> None:
+    def expose(row: Resource, target: str) -> None:
         found = server.send("GET", rest.path(row, namespace, target))
         selector, spec = _pods_of(row.kind, found)
         number = port or _declared(spec)
@@ -56,16 +56,11 @@ def command(
         inner: object = int(target_port) if target_port and target_port.isdecimal() else target_port or number
         ports = [{"port": number, "protocol": protocol, "targetPort": inner}]
         labels = found["metadata"].get("labels") or {}
-        made = {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": target, "labels": labels},
-            "spec": {"type": kind_of_service, "selector": selector, "ports": ports},
-        }
-        server.send("POST", rest.path(rest.resource("services"), namespace), made)
-        outputs.write([f"service/{target} exposed"])
+        spec = {"type": kind_of_service, "selector": selector, "ports": ports}
+        made = {"metadata": {"name": target, "labels": labels}, "spec": spec}
+        served.create(server, rest.resource("services"), namespace, made, "exposed")
 
-    return served.refusals(expose)
+    return served.changes(name, *(lambda target=target: expose(*target) for target in targets))
 
 
 def _pods_of(kind: str, found: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``podfence lab get``: objects as kubectl shows them."""
+"""``podfence lab get`` and ``podfence lab describe``: objects as kubectl shows them."""
 
 from __future__ import annotations
 
@@ -13,80 +13,144 @@ from podfence.cli.commands import Command
 from podfence.cli.lab import served, shared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from podfence.lab.rest import Rest
-    from podfence.lab.store.resources import Resource
+    from podfence.lab.rest import Named, Rest
 
 _EXAMPLES = """
 podfence lab get pods -o wide
-podfence lab get networkpolicies -n shop
+podfence lab get svc,networkpolicies -n shop
 podfence lab get pods -A -l app=web
 """
 
+_EXITS = "0  shown\n1  the server refused it, or there is no such object\n2  no lab"
 
-@click.command(
-    cls=Command, examples=_EXAMPLES, exits="0  shown\n1  the server refused it, or there is no such object\n2  no lab"
-)
-@click.argument("kind", metavar="KIND")
-@click.argument("names", nargs=-1, metavar="[NAME...]")
-@click.option("-A", "--all-namespaces", is_flag=True, help="Show the objects of all namespaces.")
-@click.option("-l", "--selector", default="", metavar="SELECTOR", help="Show only objects with these labels.")
+
+def _chooses(function: Callable[..., int]) -> Callable[..., int]:
+    """Add which objects are shown, for `_chosen`."""
+    for add in (
+        shared.named,
+        shared.in_namespace,
+        click.option("-l", "--selector", default="", metavar="SELECTOR", help="Show only objects with these labels."),
+        click.option("-A", "--all-namespaces", is_flag=True, help="Show the objects of all namespaces."),
+        click.argument("words", nargs=-1, required=True, metavar="KIND [NAME...]|KIND/NAME..."),
+    ):
+        function = add(function)
+    return function
+
+
+def _chosen(words: Sequence[str], namespace: str, selector: str, *, everywhere: bool) -> list[tuple[Named, str]]:
+    """Return what is to be shown, each with the path to ask for it."""
+    from podfence.lab import rest
+
+    targets = rest.named(words)
+    if any(target.name for target in targets) and (everywhere or selector):
+        raise click.UsageError("names, -A and -l exclude each other", click.get_current_context())
+    query = {"labelSelector": selector} if selector else {}
+    where = "" if everywhere else namespace
+    return [(target, rest.path(target.row, where, target.name, query)) for target in targets]
+
+
+@click.command(cls=Command, examples=_EXAMPLES, exits=_EXITS)
+@_chooses
 @outputs.of_formats("table", "wide", "name", "json", "yaml")
-@shared.in_namespace
-@shared.named
 def command(
-    *,
-    kind: str,
-    names: tuple[str, ...],
-    all_namespaces: bool,
-    selector: str,
-    form: str,
-    namespace: str,
-    name: str,
+    *, words: tuple[str, ...], all_namespaces: bool, selector: str, form: str, namespace: str, name: str
 ) -> int:
     """Show objects of a lab as `kubectl get` does, where there is no kubectl."""
-    from podfence.lab import rest
-
-    if names and (all_namespaces or selector):
-        raise click.UsageError("names, -A and -l exclude each other")
-    row = rest.resource(kind)
+    chosen = _chosen(words, namespace, selector, everywhere=all_namespaces)
     server = served.rest(name)
     where = "" if all_namespaces else namespace
-    query = {"labelSelector": selector} if selector else {}
-    paths = [rest.path(row, where, item) for item in names] or [rest.path(row, where, query=query)]
-    return served.refusals(*(lambda path=path: _show(server, row, path, form, where) for path in paths))
+    several = len({target.row.key for target, _ in chosen}) > 1
+    if form in ("json", "yaml"):
+        return served.refusals(lambda: _show_whole(server, [path for _, path in chosen], form))
+    shown: list[bool] = []
+
+    def show(target: Named, path: str) -> None:
+        shown.append(_show_table(server, target, path, form, where, kinds=several, follows=any(shown)))
+
+    code = served.refusals(*(lambda item=item: show(*item) for item in chosen))
+    if shown and not any(shown):
+        scope = f" in {where} namespace" if where and any(target.row.namespaced for target, _ in chosen) else ""
+        errors.complain(f"No resources found{scope}.")
+    return code
 
 
-def _show(server: Rest, row: Resource, path: str, form: str, namespace: str) -> None:
-    from podfence.lab import rest
+@click.command(
+    "describe",
+    cls=Command,
+    examples="podfence lab describe networkpolicy web-allow\npodfence lab describe pods -n shop",
+    exits=_EXITS,
+)
+@_chooses
+def describe(*, words: tuple[str, ...], all_namespaces: bool, selector: str, namespace: str, name: str) -> int:
+    """Describe objects of a lab where there is no kubectl.
+
+    NetworkPolicies are described as `kubectl describe` does, and other kinds as it describes custom resources: with
+    all of their fields.
+    """
+    from podfence.report import description
+
+    chosen = _chosen(words, namespace, selector, everywhere=all_namespaces)
+    server = served.rest(name)
+    found: list[dict[str, Any]] = []
+
+    def ask(target: Named, path: str) -> None:
+        answer = server.send("GET", path)
+        kind = {"apiVersion": target.row.api_version, "kind": target.row.kind}
+        found.extend([answer] if target.name else [kind | item for item in answer["items"]])
+
+    code = served.refusals(*(lambda item=item: ask(*item) for item in chosen))
+    for number, item in enumerate(found):
+        # kubectl leaves two lines between objects.
+        outputs.write([*(["", ""] if number else []), *description.lines(item)])
+    if not found and not code:
+        errors.complain(f"No resources found{'' if all_namespaces else f' in {namespace} namespace'}.")
+    return code
+
+
+def _show_whole(server: Rest, paths: Sequence[str], form: str) -> None:
+    """Print objects with all their fields; several become one List, as with kubectl."""
+    import msgspec
+
     from podfence.report import yaml
 
-    if form in ("json", "yaml"):
-        import msgspec
+    found = [server.send("GET", path) for path in paths]
+    if len(found) > 1:
+        items = [item for answer in found for item in answer.get("items", [answer])]
+        found = [{"apiVersion": "v1", "items": items, "kind": "List", "metadata": {"resourceVersion": ""}}]
+    text = msgspec.json.format(msgspec.json.encode(found[0]), indent=4).decode()
+    outputs.write([text] if form == "json" else yaml.lines(found[0]))
 
-        found = server.send("GET", path)
-        text = [msgspec.json.format(msgspec.json.encode(found), indent=4).decode()]
-        outputs.write(text if form == "json" else yaml.lines(found))
-        return
+
+def _show_table(
+    server: Rest, target: Named, path: str, form: str, namespace: str, *, kinds: bool, follows: bool
+) -> bool:
+    """Print a server's table unless it is empty, and return whether it is not."""
+    from podfence.lab import rest
+
+    row = target.row
     table = server.send("GET", path, accept=rest.TABLE)
     if not table["rows"]:
-        where = f" in {namespace} namespace" if namespace and row.namespaced else ""
-        errors.complain(f"No resources found{where}.")
-    elif form == "name":
+        return False
+    if form == "name":
         outputs.write(rest.printed(row, item["object"]["metadata"]["name"]) for item in table["rows"])
     else:
-        outputs.write(_aligned(list(_cells(table, wide=form == "wide", everywhere=not namespace and row.namespaced))))
+        kind = rest.printed(row, "") if kinds else ""
+        cells = list(_cells(table, kind, wide=form == "wide", everywhere=not namespace and row.namespaced))
+        outputs.write([*([""] if follows else []), *_aligned(cells)])
     sys.stdout.flush()
+    return True
 
 
-def _cells(table: dict[str, Any], *, wide: bool, everywhere: bool) -> Iterator[list[str]]:
-    """Yield the header and the rows of a server's table, with the namespace in front if they are of all."""
+def _cells(table: dict[str, Any], kind: str, *, wide: bool, everywhere: bool) -> Iterator[list[str]]:
+    """Yield the header and the rows of a table, with the `kind` before names, and the namespace if they are of all."""
     shown = [number for number, column in enumerate(table["columnDefinitions"]) if wide or not column["priority"]]
     header = [table["columnDefinitions"][number]["name"].upper() for number in shown]
     yield ["NAMESPACE", *header] if everywhere else header
     for item in table["rows"]:
         cells = [str(item["cells"][number]) for number in shown]
+        cells[0] = kind + cells[0]
         yield [item["object"]["metadata"]["namespace"], *cells] if everywhere else cells
 
 

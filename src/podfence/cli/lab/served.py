@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from podfence.cli import errors
+from podfence.cli import errors, outputs
+from podfence.lab.store.resources import Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from podfence.lab.rest import Rest
+    from podfence.cli.lab.shared import Manifests
+    from podfence.lab.rest import Named, Rest
+
+EXITS = "0  done\n1  the server refused something\n2  no lab, or wrong usage"
 
 
 def rest(lab: str) -> Rest:
@@ -20,7 +24,17 @@ def rest(lab: str) -> Rest:
     from podfence.lab.client import Client
     from podfence.lab.rest import Rest
 
-    return Rest(Client(lab).access())
+    return Rest(Client(lab).access(), lambda text: errors.complain(f"Warning: {text}"))
+
+
+def named(words: Sequence[str]) -> list[Named]:
+    """Return the objects that words mean, each with its name. Raises LabError, and a usage error without a name."""
+    from podfence.lab import rest
+
+    targets = rest.named(words)
+    if not all(target.name for target in targets):
+        raise click.UsageError(f"name the objects: {words[0]} NAME", click.get_current_context())
+    return targets
 
 
 def refusals(*requests: Callable[[], object]) -> int:
@@ -35,6 +49,74 @@ def refusals(*requests: Callable[[], object]) -> int:
             errors.complain(str(error))
             code = 1
     return code
+
+
+def changes(lab: str, *requests: Callable[[], object]) -> int:
+    """Do the same with requests that change objects, and return when pods run and kernels enforce accordingly."""
+    from podfence.lab.client import Client
+
+    code = refusals(*requests)
+    Client(lab).request("settle")
+    return code
+
+
+class Written(NamedTuple):
+    """An object of a manifest: its resource in the version that is written there, and where it stands."""
+
+    row: Resource
+    value: dict[str, Any]
+    file: str
+
+    @property
+    def name(self) -> str:
+        """Its name, "" without one."""
+        return str(self.value["metadata"].get("name", ""))
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that is written there, or ""."""
+        return self.value["metadata"].get("namespace") or ""
+
+
+def written(manifests: Manifests, lab: str) -> list[Written]:
+    """Return the objects of manifests, in order, once all have been read without an error.
+
+    Raises RefusedError, with every problem printed, and LabError for a kind that the lab does not serve.
+    """
+    from podfence.cli.lab import shared
+    from podfence.kube import yaml
+    from podfence.lab import rest
+    from podfence.lab.client import Client, texts
+
+    found = []
+    for source in texts(shared.read_as_lab(manifests, Client(lab))):
+        for document in yaml.parse(source["text"].encode(), source["name"])[0]:
+            whole: Any = document.value
+            for value in whole["items"] if whole["kind"].endswith("List") else (whole,):
+                row = rest.resource(value["kind"])._replace(api_version=value["apiVersion"])
+                found.append(Written(row, value, document.file))
+    return found
+
+
+def create(
+    server: Rest, row: Resource, namespace: str, made: dict[str, Any], verb: str = "created", *, file: str = ""
+) -> None:
+    """Create an object, of a manifest if it has a file, and print what was done. Raises RefusedError."""
+    from podfence.lab import rest
+
+    whole = {"apiVersion": row.api_version, "kind": row.kind, **made}
+    during = f'error when creating "{file}": ' if file else ""
+    stored = server.send("POST", rest.path(row, namespace), whole, during=during)
+    outputs.write([f"{rest.printed(row, stored['metadata']['name'])} {verb}"])
+
+
+def delete(server: Rest, row: Resource, namespace: str, name: str, *, file: str = "") -> None:
+    """Delete an object, of a manifest if it has a file, and print what was done. Raises RefusedError."""
+    from podfence.lab import rest
+
+    during = f'error when deleting "{file}": ' if file else ""
+    server.send("DELETE", rest.path(row, namespace, name), during=during)
+    outputs.write([f'{rest.printed(row, "").removesuffix("/")} "{name}" deleted'])
 
 
 def pairs(texts: Iterable[str], flag: str) -> dict[str, str]:

@@ -66,19 +66,6 @@ in_namespace = click.option(
 """Adds ``-n``."""
 
 
-def changes_keys(function: Callable[..., int]) -> Callable[..., int]:
-    """Add which object of which lab, and the KEY=VALUE and KEY- that are to change; see `changed`."""
-    for add in (
-        named,
-        in_namespace,
-        click.argument("changes", nargs=-1, required=True, metavar="KEY=VALUE|KEY-..."),
-        click.argument("target", metavar="NAME"),
-        click.argument("kind", metavar="KIND"),
-    ):
-        function = add(function)
-    return function
-
-
 def reads_manifests(function: Callable[..., int]) -> Callable[..., int]:
     """Add the options that name manifests to a command; `function` gets them as its argument `manifests`."""
 
@@ -122,20 +109,6 @@ def read_as_lab(manifests: Manifests, client: Client) -> Sequence[KubeObject]:
     """Do the same with the options that the lab was started with. Raises LabError if there is no lab."""
     told = client.request("reading")
     return read(manifests, legacy=told["legacy"], lax=told["lax"])
-
-
-def changed(texts: Sequence[str]) -> dict[str, str | None]:
-    """Return what ``KEY=VALUE`` and ``KEY-`` say, None for what is to go; raise a usage error for what says neither."""
-    wanted: dict[str, str | None] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if equals and key:
-            wanted[key] = value
-        elif text.endswith("-") and len(text) > 1:
-            wanted[text[:-1]] = None
-        else:
-            raise click.UsageError(f"{text!r} is neither KEY=VALUE nor KEY-", click.get_current_context())
-    return wanted
 
 
 def teller(*, quiet: bool) -> Callable[[str], None]:

@@ -13,15 +13,18 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from podfence.lab.apiserver.quantities import canonical
+
 if TYPE_CHECKING:
     from podfence.lab.apiserver.fields import Field, Type
 
-_QUANTITY: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?", re.ASCII)
 _BAD_QUANTITY: Final = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _SHORT: Final = 64
 _ROOT: Final = ("apiVersion", "kind")
+# What Go could convert, and its decoder of JSON does not.
+_CONVERTIBLE: Final = {"string": ("int64",), "int": ("int64", "float64"), "float": ("int64",)}
 _EMPTY: Final = {"string": "", "bool": False, "int": 0, "float": 0, "quantity": "0", "intstr": 0}
 
 
@@ -148,9 +151,9 @@ class Reader:
                     self._require(fits, value, number, go, struct)
             case "quantity":
                 text = value if isinstance(value, str) else json.dumps(value)
-                if not _QUANTITY.fullmatch(text):
+                if (written := canonical(text)) is None:
                     raise WrongTypeError(_BAD_QUANTITY)
-                return text
+                return written
             case "time" | "micro":
                 self._require(isinstance(value, str), value, of._replace(text="string"), go, struct)
                 if not _TIME.fullmatch(value):
@@ -189,7 +192,9 @@ def _short(value: object, of: Type) -> str:
             return f"cannot restore map from {found}"
         case "struct":
             return f"cannot restore struct from: {found}"
-    return f"cannot convert {found} to {of.text}"
+    if found in _CONVERTIBLE.get(of.form, ()):
+        return f"cannot convert {found} to {of.text}"
+    return f"unrecognized type: {'string' if of.form == 'string' else of.text}"
 
 
 def go_kind(value: object) -> str:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from podfence.lab.apiserver.application import Stream
     from podfence.lab.apiserver.certificates import Certificates
-    from podfence.lab.apiserver.objects import Admit
     from podfence.lab.store.store import Store
 
 _GRACE: Final = 1.0
@@ -103,22 +102,20 @@ def serve(
     *others: socket.socket,
     token: str,
     certificates: Certificates,
-    admit: Admit | None = None,
     stream: Stream | None = None,
     complain: Callable[[str], None] | None = None,
     legacy: bool = False,
 ) -> Serving:
     """Serve a store on listening sockets, in a thread of its own, and return when requests are answered.
 
-    The `others` have the port of the first, in other networks. Requests need the `token`. `admit` completes objects
-    before they are stored, `stream` answers exec, attach and log, and `complain` is told of faults of the server. With
-    `legacy`, clients prefer extensions/v1beta1 for policies, as those of the oldest clusters did. Raises what keeps the
-    server from starting.
+    The `others` have the port of the first, in other networks. Requests need the `token`. `stream` answers exec, attach
+    and log, and `complain` is told of faults of the server. With `legacy`, clients prefer extensions/v1beta1 for
+    policies, as those of the oldest clusters did. Raises what keeps the server from starting.
     """
     port = listener.getsockname()[1]
 
     def begin() -> Server:
-        return Server(store, token=token, port=port, admit=admit, stream=stream, complain=complain, legacy=legacy)
+        return Server(store, token=token, port=port, stream=stream, complain=complain, legacy=legacy)
 
     serving = Serving()
     serving.thread = threading.Thread(

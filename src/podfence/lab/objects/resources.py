@@ -7,33 +7,14 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from podfence.errors import PodfenceError
-from podfence.kube.registry import KINDS, by_word
+from podfence.kube.registry import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from podfence.kube.objects import Key
-    from podfence.kube.registry import Kind
 
-Verb = Literal["created", "configured", "unchanged", "deleted", "labeled", "unlabeled", "not labeled", "ignored", ""]
-
-
-class UnknownResourceError(PodfenceError):
-    """A word names no kind of object the lab knows."""
-
-
-def resource_of(word: str) -> Kind:
-    """Return the kind that kubectl knows by a word: singular, plural or short, with or without its group.
-
-    Raises UnknownResourceError.
-    """
-    found = by_word(word)
-    if found is None:
-        known = ", ".join(kind.word for kind in KINDS.values())
-        message = f'the server doesn\'t have a resource type "{word}" (known are {known})'
-        raise UnknownResourceError(message)
-    return found
+Verb = Literal["created", "configured", "unchanged", "ignored", ""]
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,22 +41,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         """Return the line kubectl would print."""
         if self.error:
             return self.error
-        if self.verb == "deleted":
-            return f'{self.resource} "{self.name}" deleted'
         return f"{self.resource}/{self.name} {self.verb}" if self.name else f"{self.resource} {self.verb}"
 
 
 def outcome(key: Key, verb: Verb, notes: Iterable[str] = ()) -> Outcome:
     """Return what became of a named object."""
     return Outcome(resource=KINDS[key.kind].printed(), name=key.name, verb=verb, notes=tuple(notes))
-
-
-def not_found(key: Key, file: str = "") -> Outcome:
-    """Return the error for an object that does not exist; `file` is where it was read to be deleted."""
-    resource = KINDS[key.kind]
-    during = f'error when deleting "{file}": ' if file else ""
-    what = f'{resource.printed(plural=True)} "{key.name}" not found'
-    return Outcome(resource=resource.printed(), name=key.name, error=f"Error from server (NotFound): {during}{what}")
 
 
 def refused(key: Key, error: str) -> Outcome:

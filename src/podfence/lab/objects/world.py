@@ -14,13 +14,15 @@ from podfence.errors import InputError
 from podfence.kube import yaml
 from podfence.kube.findings import Finding
 from podfence.kube.objects import Key, Node, Pod, Workload
-from podfence.kube.registry import KINDS, Kind
-from podfence.kube.validation.names import label_key, label_value
+from podfence.kube.registry import KINDS
+from podfence.lab.apiserver.admission import complete
+from podfence.lab.apiserver.rules import changes
 from podfence.lab.objects import applying, machines
 from podfence.lab.objects.containers import PodSpec
 from podfence.lab.objects.controllers.daemon_sets import DaemonSets
 from podfence.lab.objects.controllers.deployments import Deployments
 from podfence.lab.objects.controllers.endpoint_slices import EndpointSlices
+from podfence.lab.objects.controllers.events import Events
 from podfence.lab.objects.controllers.garbage import Garbage
 from podfence.lab.objects.controllers.jobs import Jobs
 from podfence.lab.objects.controllers.making import PodMaker
@@ -33,11 +35,12 @@ from podfence.lab.objects.inventory import Inventory, is_going
 from podfence.lab.objects.owners import Place
 from podfence.lab.objects.placement import Placement
 from podfence.lab.objects.reading import Batch, Written, read
-from podfence.lab.objects.resources import Outcome, not_found, outcome, refused, resource_of
+from podfence.lab.objects.resources import Outcome, outcome, refused
 from podfence.lab.objects.service_addresses import ServiceAddresses
 from podfence.lab.objects.view import readable
 from podfence.lab.objects.workloads import template_at
 from podfence.lab.store.errors import ConflictError, InvalidError, NotFoundError, StoreError
+from podfence.lab.store.resources import resource_of as resource_row
 from podfence.lab.store.store import Store
 
 if TYPE_CHECKING:
@@ -47,16 +50,13 @@ if TYPE_CHECKING:
     from podfence.kube.objects import KubeObject
     from podfence.kube.source import Document
     from podfence.lab.addresses import Plan
+    from podfence.lab.objects.resources import Verb
     from podfence.lab.objects.statuses import ContainerReport
     from podfence.lab.store.metadata import Raw
 
 _SYSTEM: Final = "system.yaml"
-_POD_FROZEN: Final = (
-    "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image` "
-    "(delete the pod first, or use podfence lab delete -f and apply again)"
-)
 _NO_CLOCK: Final = "the lab keeps no time: a CronJob starts no Jobs"
-_JOB_FROZEN: Final = "spec.template: Invalid value: field is immutable (delete the Job first)"
+_IMMUTABLE: Final = "field is immutable"
 _NO_BALANCER: Final = "the lab has no load balancer; from outside, use the node port"
 _OLD_SELECTOR: Final = ("Deployment", "ReplicaSet", "DaemonSet", "StatefulSet")
 
@@ -114,17 +114,19 @@ class World:
                 self._nodes,
                 EndpointSlices(inventory),
                 Garbage(inventory),
+                Events(inventory),
             ),
         )
         for number in range(1, nodes + 1):
             made = machines.node(plan, number, clock())
             self.store.create("nodes", made)
             self.store.update("nodes", made, status=True)
+        complete(self.store)
         for row in KINDS.values():
             self.store.admit(row.printed(plural=True), readable)
         self.store.admit("nodes", machines.admit)
         self.store.admit("services", self._services.admit)
-        self.apply(_system())
+        self.apply(_system(), noted=False)
 
     @property
     def state(self) -> ClusterState:
@@ -152,10 +154,11 @@ class World:
 
     # Requests
 
-    def apply(self, documents: Iterable[Document], namespace: str = "default") -> list[Outcome]:
+    def apply(self, documents: Iterable[Document], namespace: str = "default", *, noted: bool = True) -> list[Outcome]:
         """Create or change objects as `kubectl apply` does; those without a namespace go to `namespace`.
 
-        If anything is wrong with any document, all errors are returned and nothing is done.
+        If anything is wrong with any document, all errors are returned and nothing is done. What is new is `noted` in
+        an annotation, by which the next apply knows what was in a manifest and is not any more.
         """
         batch = self._read(documents, namespace)
         if batch.errors:
@@ -170,7 +173,7 @@ class World:
             written = batch.objects[index]
             made_up = self._make_up(written.item.key.namespace)
             maker = _maker(written.item, workloads)
-            result = outcome(written.item.key, "ignored", [maker]) if maker else self._put(written)
+            result = outcome(written.item.key, "ignored", [maker]) if maker else self._put(written, noted=noted)
             self.follow()
             notes = (*made_up, *(written.run.notes if written.run else ()), *result.notes)
             results[index] = msgspec.structs.replace(result, notes=notes)
@@ -180,50 +183,6 @@ class World:
             for kind, count in batch.ignored.items()
         ]
         return found
-
-    def delete(self, documents: Iterable[Document], namespace: str = "default") -> list[Outcome]:
-        """Delete the objects that documents name, as `kubectl delete -f` does.
-
-        If anything is wrong with any document, all errors are returned and nothing is done.
-        """
-        batch = self._read(documents, namespace)
-        if batch.errors:
-            return _refusals(batch)
-        files = [item.item.origin.document.file if item.item.origin else "" for item in batch.objects]
-        return [self._delete(item.item.key, file) for item, file in zip(batch.objects, files, strict=True)]
-
-    def delete_named(self, kind: str, names: Iterable[str], namespace: str = "default") -> list[Outcome]:
-        """Delete objects by kind, in any of kubectl's words for it, and name.
-
-        Raises UnknownResourceError for a word that is no kind.
-        """
-        resource = resource_of(kind)
-        return [self._delete(_key(resource, namespace, name)) for name in names]
-
-    def set_labels(self, kind: str, namespace: str, name: str, changes: Mapping[str, str | None]) -> Outcome:
-        """Change labels of a pod or namespace as `kubectl label --overwrite` does; None takes one away.
-
-        Raises UnknownResourceError for a word that is no kind.
-        """
-        key = _key(resource_of(kind), namespace, name)
-        for label, value in changes.items():
-            wrong = (*label_key(label), *label_value(value or ""))
-            if wrong:
-                return refused(key, f"error: invalid label {label}={value or ''}: {'; '.join(wrong)}")
-        if key.kind not in ("Pod", "Namespace"):
-            return refused(key, "error: only pods and namespaces can be labeled in the lab")
-        place = _place(key)
-        with self.store.lock:
-            live = self._inventory.find(place)
-            if live is None:
-                return not_found(key)
-            labels = {**(live["metadata"].get("labels") or {}), **changes}
-            kept = {label: value for label, value in labels.items() if value is not None}
-            after = self.store.update(place.resource, {**live, "metadata": {**live["metadata"], "labels": kept}})
-        self.follow()
-        if after is live:
-            return outcome(key, "not labeled")
-        return outcome(key, "unlabeled" if all(value is None for value in changes.values()) else "labeled")
 
     # What happens to pods
 
@@ -257,7 +216,7 @@ class World:
         self.store.create("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         return [f"namespace {name} does not exist; the lab creates it with the label that every namespace has"]
 
-    def _put(self, written: Written) -> Outcome:
+    def _put(self, written: Written, *, noted: bool) -> Outcome:
         item, key = written.item, written.item.key
         if isinstance(item, Node):
             return outcome(key, "ignored", ["the nodes of the lab are its own"])
@@ -268,12 +227,9 @@ class World:
             live = self._inventory.find(place)
             try:
                 if live is None:
-                    stored = self.store.create(place.resource, applying.first(new))
+                    stored = self.store.create(place.resource, applying.first(new) if noted else new)
                 else:
-                    after = applying.merged(new, live)
-                    if message := _frozen(key.kind, after, live):
-                        return refused(key, f'The {key.kind} "{key.name}" is invalid: {message}')
-                    stored = self.store.update(place.resource, after)
+                    stored = self.store.update(place.resource, applying.merged(new, live), check=_may_change)
             except InvalidError as error:
                 return refused(key, _placed(error, item))
             except StoreError as error:
@@ -282,7 +238,8 @@ class World:
             self._inventory.view.came_from(key, item.origin, stored)
         if live is not None and is_going(live):
             notes.append("it is being deleted, so what is applied goes with it")
-        return outcome(key, "created" if live is None else "unchanged" if stored is live else "configured", notes)
+        verb: Verb = "created" if live is None else "unchanged" if applying.same(stored, live) else "configured"
+        return outcome(key, verb, notes)
 
     def _adapted(self, new: Raw, written: Written) -> tuple[Raw, list[str]]:
         """Return an object as the lab can have it, and notes on what had to change."""
@@ -310,21 +267,6 @@ class World:
             new = {**new, "spec": {**spec, "selector": selector}}
         return new, notes
 
-    # Deleting
-
-    def _delete(self, key: Key, file: str = "") -> Outcome:
-        if key.kind == "Node" and key.name in self.state.nodes:
-            return refused(key, f'error: node "{key.name}" is the lab\'s own and stays')
-        place = _place(key)
-        try:
-            self.store.delete(*place)
-        except NotFoundError:
-            return not_found(key, file)
-        except StoreError as error:
-            return refused(key, f"Error from server ({error.reason}): {error}")
-        self.follow()
-        return outcome(key, "deleted")
-
 
 def _system() -> list[Document]:
     """Return what every lab holds, from the package's own manifest."""
@@ -337,10 +279,6 @@ def _system() -> list[Document]:
 
 def _refusals(batch: Batch) -> list[Outcome]:
     return [Outcome(error=str(problem)) for problem in batch.errors]
-
-
-def _key(resource: Kind, namespace: str, name: str) -> Key:
-    return Key(resource.name, namespace if resource.namespaced else "", name)
 
 
 def _place(key: Key) -> Place:
@@ -363,17 +301,11 @@ def _maker(item: KubeObject, workloads: Mapping[Key, Workload]) -> str:
     return f"created by {KINDS[top.kind].printed()}/{top.name}" if top in workloads and top != item.key else ""
 
 
-def _frozen(kind: str, after: Raw, live: Raw) -> str:
-    """Return what an API server says of a change it does not allow, "" if it allows it."""
-    if kind == "Job" and template_at(after) != template_at(live):
-        return _JOB_FROZEN
-    if kind == "Pod" and _without_images(after["spec"]) != _without_images(live["spec"]):
-        return _POD_FROZEN
-    return ""
-
-
-def _without_images(spec: Raw) -> Raw:
-    changed = dict(spec)
-    for field in ("containers", "initContainers"):
-        changed[field] = [{**item, "image": ""} for item in spec.get(field) or () if item]
-    return changed
+def _may_change(after: Raw, before: Raw | None) -> None:
+    """Refuse, as an API server does, a change of what cannot change. Raises InvalidError."""
+    row = resource_row(after["kind"])
+    if before is not None and row is not None and (found := changes(row, after, before)):
+        # The value is all of a template, and stands in the manifest.
+        message = _IMMUTABLE if found[0].message.endswith(_IMMUTABLE) else found[0].message
+        why = f"{message} (delete it first, or use podfence lab delete -f and apply again)"
+        raise InvalidError.of(row, after["metadata"]["name"], found[0].path, why)
