@@ -18,7 +18,7 @@ from podfence.lab.agents import NodeAgent
 from podfence.lab.errors import LabError
 from podfence.lab.journal import Journal
 from podfence.lab.running import FIRST_DELAY, LAST_DELAY, restart_delay
-from tests.lab.labs import fresh_name
+from tests.lab.labs import fresh_name, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,12 +72,18 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agents, "RESTART_DELAY", 0.001)
 
 
-def start(lives: Lives, folder: Path) -> tuple[NodeAgent, list[str]]:
-    """Return an agent after its last start, and what was said until then."""
+def begin(lives: Lives, folder: Path) -> tuple[NodeAgent, Journal]:
+    """Return an agent after its last start."""
     journal = Journal()
     agent = NodeAgent("node-1", folder, lives.spawn, journal)
     agent.start()
     lives.wait()
+    return agent, journal
+
+
+def start(lives: Lives, folder: Path) -> tuple[NodeAgent, list[str]]:
+    """Return an agent after its last start, and what was said until then."""
+    agent, journal = begin(lives, folder)
     return agent, journal.lines()
 
 
@@ -150,6 +156,23 @@ def test_the_journal_says_what_people_want_to_know_of_an_agent_s_log(
     _, lines = start(lives, tmp_path)
     lives.end()
     assert lines == [*(f"agent node-1: {text}" for text in says), ENDED]
+
+
+@pytest.mark.parametrize(("stays", "says"), [(True, ["agent node-1: no result"]), (False, [])])
+def test_what_is_wrong_with_a_node_is_said_if_it_stays_so(
+    stays: bool, says: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agents, "DOUBT", 0.05)
+    gone = b"" if stays else logged("no longer found", code="pod-unbound")
+    found = logged("no result", "error", code="pod-unbound", remedy="give one")
+    lives = Lives(found + gone + logged("programmed", kind="Pod", namespace="a", name="b", seconds=1))
+    agent, journal = begin(lives, tmp_path)
+    assert within(PATIENCE, lambda: agent.real)
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.join(PATIENCE)
+    assert journal.lines() == says
+    lives.end()
 
 
 @pytest.mark.parametrize(

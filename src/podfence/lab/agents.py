@@ -38,6 +38,9 @@ RESTART_DELAY: Final = 0.2
 LAST_DELAY: Final = 30.0
 """The most seconds until that. Who lived for longer has not ended soon."""
 
+DOUBT: Final = 3.0
+"""Seconds for which something must be wrong with a node before the lab says so. Agents look every second."""
+
 _LOOK: Final = 0.02
 """Seconds between two calls of an agent that does not answer yet."""
 
@@ -73,6 +76,7 @@ class NodeAgent:
         self._spawn = spawn
         self._journal = journal
         self._pid = 0
+        self._doubts: dict[str, threading.Timer] = {}
         self._backoff = Backoff(RESTART_DELAY, LAST_DELAY)
 
     def start(self) -> None:
@@ -167,9 +171,20 @@ class NodeAgent:
             return [f"repaired: {text}" for text in entry["differences"]]
         elif "flows" in entry:
             return [f"cut {entry['flows']} established flow{'s' if entry['flows'] > 1 else ''} that policies now deny"]
+        elif "code" in entry:
+            self._found(entry["code"], event, told=entry["level"] in _TOLD)
         elif entry["level"] in _TOLD:
             return [event]
         return []
+
+    def _found(self, code: str, text: str, *, told: bool) -> None:
+        """Say what is wrong with the node if that stays so: much is, for a moment, while pods are connected."""
+        if (timer := self._doubts.pop(code, None)) is not None:
+            timer.cancel()
+        if told:
+            self._doubts[code] = timer = threading.Timer(DOUBT, self._say, (text,))
+            timer.daemon = True
+            timer.start()
 
     def _say(self, text: str) -> None:
         self._journal.say(f"agent {self.node}", text)

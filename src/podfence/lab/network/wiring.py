@@ -206,7 +206,9 @@ class Network:
         known = frozenset(list(wanted.values())[room:])
         try:
             self._workers.submit(self._remove, number, replaced).result()
-            self._keep(number, wanted.values())
+            if self._pods.bridge:
+                # Nothing else tells whose a port is. A link of its own is known by its route, which comes after it.
+                self._keep(number, wanted.values())
             failed = self._workers.submit(self._connect, number, list(wanted.values()), known).result()
         except NetworkError as error:
             return stray | dict.fromkeys(wanted.values(), str(error))
@@ -219,6 +221,7 @@ class Network:
                 failed[pod] = str(error)
             else:
                 held[pod.addresses[0]] = pod
+                self._keep(number, [pod])
         if failed:
             self._workers.submit(self._remove, number, list(failed)).result()
         return stray | failed
