@@ -265,7 +265,19 @@ class Agent:
             self._later.add(event.object.key.namespace)
         self._turns.turn_took(events, self._effort() - begun)
 
+    def _is_prepared(self, enforcer: Enforcer) -> bool:
+        """Compile a slice if the table of an earlier agent is in force meanwhile; return whether to start now."""
+        enforcer.follow(*self._changes)
+        self._changes, self._later = [], set()
+        try:
+            return enforcer.prepare()
+        except REFUSALS as error:
+            self._fail(error)
+            return False
+
     def _program(self, enforcer: Enforcer) -> None:
+        if not (self._adopted or self._is_prepared(enforcer)):
+            return
         changes, again, begun = self._changes, self._pace.has_failed, self._effort()
         is_alone = not self._later
         touched = bool(changes) or again or not (self._adopted and self._is_attached)
