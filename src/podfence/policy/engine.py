@@ -265,7 +265,7 @@ class Engine:
             return TierRuling(PortSet.EMPTY, PortSet.ALL), TierRuling(PortSet.ALL, PortSet.EMPTY)
         low, high = isolation(tier, self._icmp)
         if isinstance(peer, AddressEnd) and peer.behind is not None and tier.sure:
-            high = TierRuling(behind(tier, direction), PortSet.ALL)
+            high = TierRuling(behind(tier, direction, subject.family), PortSet.ALL)
         return low, high
 
     def exemption(self, direction: Direction, subject: PodEnd, peer: End, bound: Bound) -> str | None:
