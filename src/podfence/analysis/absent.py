@@ -17,6 +17,7 @@ from podfence.policy.ends import PodEnd
 from podfence.policy.engine import Bound
 from podfence.policy.verdict import Direction
 from podfence.sets import PortSet, members
+from podfence.sets.addresses import FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
     from podfence.kube.objects import Selector
     from podfence.policy.engine import Engine
     from podfence.policy.grants import Grant
-    from podfence.sets.addresses import Family
 
-_FAMILIES: tuple[Family, ...] = (4, 6)
 _FEW: Final = 4
 
 
@@ -132,12 +131,9 @@ def _at_other_end(engine: Engine, direction: Direction, peer: Selection, member:
     if there is None:
         return ports
     admitted = PortSet.EMPTY
-    for family in _FAMILIES:
+    for family in FAMILIES:
         one, other = PodEnd(member, None, family), PodEnd(there, None, family)
-        if direction is Direction.EGRESS:
-            admitted |= engine.admitted(Direction.INGRESS, one, other, Bound.OPTIMISTIC)
-        else:
-            admitted |= engine.admitted(Direction.EGRESS, other, one, Bound.OPTIMISTIC)
+        admitted |= engine.admitted(direction.other, *direction.ordered(one, other), Bound.OPTIMISTIC)
     return ports & admitted
 
 

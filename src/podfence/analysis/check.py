@@ -16,7 +16,7 @@ from podfence.analysis.endpoints import (
     PodsEndpoint,
     SelfEndpoint,
     ServiceEndpoint,
-    is_one_pod,
+    alone,
 )
 from podfence.analysis.judging import MOST_TOLD, extent_of, judged
 from podfence.analysis.parts import Part, differs
@@ -91,7 +91,7 @@ def _client_seen(destination: ServiceEndpoint) -> str:
 def _notes(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQuestion) -> Iterator[str]:
     if other := namesake(engine.state, destination, port):
         yield other
-    if isinstance(source, PodsEndpoint) and source == destination and not is_one_pod(source):
+    if isinstance(source, PodsEndpoint) and source == destination and not alone(source.members):
         yield f"{source.name} to itself means two different pods; `self` means one pod and itself"
 
 
@@ -240,9 +240,9 @@ def _reasons(engine: Engine, part: Part, *, mend: bool) -> tuple[Reason, Reason]
 
     def side(direction: Direction, source: End, destination: End, ports: PortSet, *, known: bool = False) -> Reason:
         telling = _telling_point(decided, destination, ports)
-        alone = known or ports.spans == ((telling, telling),)
+        single = known or ports.spans == ((telling, telling),)
         asked = ports if mend else None
-        return reason(engine, direction, source, destination, telling, alone=alone, mend=asked, decided=decided)
+        return reason(engine, direction, source, destination, telling, alone=single, mend=asked, decided=decided)
 
     sent = part.pair
     egress = side(Direction.EGRESS, sent.source, sent.destination, part.ports)

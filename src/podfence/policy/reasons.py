@@ -63,7 +63,7 @@ def reason(
     are sought that would admit a denied connection; None seeks none. `decided` is the decision to give the reason of,
     for both directions together, if it is made; it rests on something only if it is about this port alone.
     """
-    subject, peer = (source, destination) if direction is Direction.EGRESS else (destination, source)
+    subject, peer = direction.ordered(source, destination)
     if not isinstance(subject, PodEnd):
         return _by_default(direction, f"not judged ({end_name(subject)} is no pod)", "1.3")
     asked = PortSet(((point, point),))
@@ -268,8 +268,7 @@ class _Side:
         """
         given = self.engine.options
         left_open = tuple(name for name in _DENYING if getattr(given, name) == "depends")
-        subject, peer = self.subject, self.peer
-        source, destination = (subject, peer) if self.direction is Direction.EGRESS else (peer, subject)
+        source, destination = self.direction.ordered(self.subject, self.peer)
         needed = []
         for name in left_open:
             settled = self.engine.with_options(given.with_value(name, _DENYING[name]))

@@ -192,7 +192,7 @@ def behind(tier: Standing, direction: Direction, family: Family) -> PortSet:
     There may be nothing, or a pod that admits nobody. Nothing is reached by a pod whose rules admit no port at all, or
     only addresses of the other family.
     """
-    whole = AddressSet.V4 if family == 4 else AddressSet.V6
+    whole = AddressSet.of_family(family)
     written = (grant for policy in tier.policies for grant in policy.grants[direction])
     grants = [grant for grant in written if not isinstance(grant.peer, AddressSet) or grant.peer & whole]
     protocols = {protocol for grant in grants for protocol, *_ in grant.ports.ranges()}
