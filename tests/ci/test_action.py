@@ -114,7 +114,7 @@ def test_where_comments_are_refused_the_job_goes_on_and_says_so(pull: Checkout, 
 @pytest.mark.parametrize(
     ("inputs", "code", "said"),
     [
-        ({"fail-on": "opened", "accept": "accepted.toml"}, 1, "**Refused** for opened."),
+        ({"fail-on": "opened", "accept": "accepted.toml"}, 1, "**Failed** on opened."),
         ({"old": "git:nope"}, 2, "### podfence: no answer"),
         (
             {"title": "the shop", "arguments": "-n\nshop\n--set\nworld=closed", "fail-on": "closed"},

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import pytest
 
+from podfence.analysis.diff.answer import ObjectChange
 from podfence.analysis.diff.review import reviewed
 from podfence.kube.findings import Position
+from podfence.policy.verdict import Position as PlaceInFile
 from podfence.report import formats, remarks
 from podfence.report.github import MOST
 from podfence.report.style import Page
@@ -153,7 +155,7 @@ def test_a_change_is_remarked_at_the_line_of_its_cause_in_the_repository() -> No
         ("warning", "incomplete", "", 1),
     ]
     assert found[0].message == (
-        "opened 2 connections: shop/deploy/web -> shop/sts/db TCP 3306; "
+        "opens 2 connections: shop/deploy/web -> shop/sts/db TCP 3306; "
         "shop/deploy/web -> pods k8s-app=kube-dns of kube-system (none here) UDP 53"
         ": ingress rule 2 of NetworkPolicy shop/db was added (policies/db.yaml:14)"
     )
@@ -168,7 +170,25 @@ def test_what_fails_is_an_error_and_what_is_accepted_no_remark() -> None:
         connections=tuple(msgspec.structs.replace(item, allowed="for now") for item in samples.DIFFERENCE.connections),
         gaps=(),
     )
-    assert [item.message[:20] for item in remarks.of(accepted, Page())] == ["opened 1 connection:"]
+    assert [item.message[:20] for item in remarks.of(accepted, Page())] == ["opens 1 connection: "]
+
+
+def test_a_new_workload_is_remarked_where_it_is_written() -> None:
+    written = ObjectChange(
+        change="added", kind="Deployment", namespace="shop", name="web", new=PlaceInFile("web.yaml", 7, 1)
+    )
+    new = msgspec.structs.replace(samples.OPENED, ends="added", causes=())
+    answer = msgspec.structs.replace(samples.DIFFERENCE, connections=(new,), absent=(), objects=(written,), gaps=())
+    (found,) = remarks.of(answer, Page(root="deploy"))
+
+    assert (found.file, found.line) == ("deploy/web.yaml", 7)
+    assert found.message.endswith(": new workloads")
+
+
+def test_a_remark_says_whether_to_undo_one_cause_or_all() -> None:
+    (closed,) = (item for item in remarks.of(samples.DIFFERENCE, Page()) if item.rule == "closed")
+
+    assert ": these changes (undo all of them to undo it): ingress rule 2 of " in closed.message
 
 
 def moved(answer: Difference) -> Difference:
