@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -19,93 +19,12 @@ from podfence.report import formats, remarks
 from podfence.report.github import MOST
 from podfence.report.style import Page
 from tests.report import samples
+from tests.report.schemas import Entry, Sarif
 
 if TYPE_CHECKING:
     from podfence.analysis.diff.answer import Difference
 
 PAGE = Page(findings=(samples.FINDING,), gaps=("subfolders have policies",), root="deploy")
-
-
-# What the standards say of the parts that are used; an unknown field is an error.
-
-
-class Text(msgspec.Struct, forbid_unknown_fields=True):
-    text: str
-
-
-class Rule(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    id: str
-    short_description: Text
-
-
-class Driver(msgspec.Struct, forbid_unknown_fields=True):
-    name: Literal["podfence"]
-    version: str
-    rules: list[Rule]
-
-
-class Tool(msgspec.Struct, forbid_unknown_fields=True):
-    driver: Driver
-
-
-class Artifact(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    uri: str
-    uri_base_id: Literal["%SRCROOT%"]
-
-
-class Region(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    start_line: int
-    start_column: int
-
-
-class Physical(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    artifact_location: Artifact
-    region: Region
-
-
-class Location(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    physical_location: Physical
-
-
-class Prints(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    primary_location_line_hash: str
-
-
-class Result(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    rule_id: str
-    level: Literal["none", "note", "warning", "error"]
-    message: Text
-    partial_fingerprints: Prints
-    locations: list[Location] = []
-
-
-class Run(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    tool: Tool
-    column_kind: Literal["utf16CodeUnits", "unicodeCodePoints"]
-    results: list[Result]
-
-
-class Sarif(msgspec.Struct, forbid_unknown_fields=True):
-    schema: str = msgspec.field(name="$schema")
-    version: Literal["2.1.0"]
-    runs: list[Run]
-
-
-class Lines(msgspec.Struct, forbid_unknown_fields=True):
-    begin: int
-
-
-class Place(msgspec.Struct, forbid_unknown_fields=True):
-    path: str
-    lines: Lines
-
-
-class Entry(msgspec.Struct, forbid_unknown_fields=True):
-    description: str
-    check_name: str
-    fingerprint: str
-    severity: Literal["info", "minor", "major", "critical", "blocker"]
-    location: Place
 
 
 COMMAND = re.compile(r"::(error|warning|notice) (?:file=([^,:\n]+),line=(\d+),col=(\d+),)?title=[^,:\n]+::([^\n]+)")
@@ -132,12 +51,13 @@ def test_all_three_formats_say_the_same_remarks(kind: str, answer: object) -> No
     assert [(item.rule_id, item.level, item.message.text) for item in run.results] == [
         (item.rule, item.level, item.message) for item in expected
     ]
-    assert {item.rule_id for item in run.results} == {rule.id for rule in run.tool.driver.rules}
+    assert sorted({item.rule_id for item in run.results}) == sorted(rule.id for rule in run.tool.driver.rules)
 
     entries = msgspec.json.decode(written(kind, "gitlab", answer), type=list[Entry])
     assert [(item.description, item.location.path, item.location.lines.begin) for item in entries] == [
         (item.message, item.file or ".", item.line) for item in expected
     ]
+    assert len({item.fingerprint for item in entries}) == len(entries)
 
     commands = [COMMAND.fullmatch(line) for line in written(kind, "github", answer).splitlines()]
     assert [(found[1], found[2] or "", int(found[3] or 1)) for found in commands if found] == [
