@@ -33,15 +33,6 @@ def test_a_service_has_an_address_of_its_own_and_keeps_it() -> None:
     assert service(made).ports[0].port == 81
 
 
-def test_the_events_carry_the_addresses() -> None:
-    made = world()
-    apply(made, worlds.service())
-
-    (event,) = made.take().events
-    assert event.object is service(made)
-    assert service(made).addresses
-
-
 def test_a_dual_stack_service_has_an_address_of_each_family() -> None:
     made = world(families=(6, 4))
     apply(made, worlds.service())

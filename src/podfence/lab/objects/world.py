@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from podfence.cluster.ownership import top_of
-from podfence.cluster.state import Event
 from podfence.errors import InputError
 from podfence.kube import yaml
 from podfence.kube.findings import Finding
@@ -63,15 +62,15 @@ _OLD_SELECTOR: Final = ("Deployment", "ReplicaSet", "DaemonSet", "StatefulSet")
 
 
 class Steps(NamedTuple):
-    """What is to be done: stop pods first, then start others; the events go to the agents in this order."""
+    """What is to be done: stop pods first, then start others; `changed` says that objects have changed."""
 
     start: list[PodSpec]
     stop: list[Key]
-    events: list[Event]
+    changed: bool
 
 
 class World:
-    """The store of a lab, its controllers, the pods that must run because of them, and the events that tell of both.
+    """The store of a lab, its controllers, and the pods that must run because of them.
 
     Not thread-safe, but others may write to the `store` at any time: `follow` takes in what they did. `state` holds
     everything as the engine has it, with origins.
@@ -150,7 +149,8 @@ class World:
         """Return what is to be done since the last call."""
         self.follow()
         start, stop = self._nodes.take()
-        return Steps(start, stop, self._inventory.view.events())
+        changed, self._inventory.view.changed = self._inventory.view.changed, False
+        return Steps(start, stop, changed)
 
     # Requests
 
