@@ -136,6 +136,14 @@ def test_of_many_conflicting_updates_one_succeeds(server: Served) -> None:
     assert sorted(codes) == [200] + [409] * 7
 
 
+@pytest.mark.parametrize("field", ["\x1f", "\n", "\u2028", "\ud8e8", "\x7f", "ü", '"', "\\"])
+def test_a_field_with_any_name_is_warned_of(server: Served, field: str) -> None:
+    reply = server.client.send("POST", f"{POLICIES}?dryRun=All", {**policy("odd"), field: 1})
+    assert reply.code == 201
+    (warning,) = reply.warnings
+    assert warning.startswith('299 - "unknown field ')
+
+
 def test_a_dry_run_changes_nothing(server: Served) -> None:
     server.client.send("POST", POLICIES, policy("kept"))
     before = (server.store.revision, server.store.list("networkpolicies.networking.k8s.io"))
