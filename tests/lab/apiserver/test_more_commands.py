@@ -43,7 +43,7 @@ CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: m\n"
 
 LINES = {
     "version -o json": (0, '"gitVersion": "v1.36.0+podfence"'),
-    "cluster-info": (0, "Kubernetes control plane is running at https://127.0.0.1:"),
+    "cluster-info": (0, "https://127.0.0.1:"),
     "events": (0, "No events found in default namespace."),
     "api-resources --api-group=networking.k8s.io -o wide": (0, "networkpolicies   netpol"),
     "api-resources --namespaced=true -o name": (0, "networkpolicies.networking.k8s.io\n"),
