@@ -20,6 +20,6 @@ KUBECTL: Final = shutil.which("kubectl", path=f"{_PATH}:{_BUILT}") or (str(_BUIL
 
 needs_kubectl = pytest.mark.skipif(
     KUBECTL is None,
-    reason="needs kubectl, and there is neither one on PATH nor Go, with which `make kubectl` builds one",
+    reason="needs kubectl on PATH; `make kubectl` builds one, with Go",
 )
 """Marks tests that run kubectl. In CI they fail without one, unless it cannot be built."""

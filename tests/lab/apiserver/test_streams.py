@@ -366,6 +366,7 @@ class TestKubectl:
 
     def test_what_is_refused_is_said(self, kubectl: Kubectl, shell: str) -> None:
         assert "container zz is not valid for pod" in kubectl("exec", "-c", "zz", shell, "--", "true").stderr
+        assert "Unable to use a TTY" in kubectl("exec", "-it", shell, "--", "true").stderr
         assert kubectl("exec", "nope", "--", "true").stderr == 'Error from server (NotFound): pods "nope" not found\n'  # fmt: skip
         assert "podfence labs do not forward ports" in kubectl("port-forward", shell, "18080:80").stderr
 
