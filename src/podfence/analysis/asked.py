@@ -167,14 +167,7 @@ def alone(found: Collection[Member]) -> bool:
 
 def ports_into(view: View, port: PortQuestion, number: int | None) -> PortSet:
     """Return the ports a question asks about at a destination class; names are looked up on its pods."""
-    if not port.name:
-        return port.ports
-    result = PortSet.EMPTY
-    for member in view.index.classes[number].members.values() if number is not None else ():
-        for item in member.ports:
-            if item.name == port.name and port.protocol in ("", item.protocol):
-                result |= PortSet.single(item.protocol, item.number)
-    return result
+    return port.on(view.index.classes[number].members.values() if number is not None else ())
 
 
 def _destinations(view: View, question: ListQuestion) -> Iterator[Side]:

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from podfence.analysis.ports import PortQuestion
     from podfence.analysis.routes import Route
     from podfence.analysis.services import Target
-    from podfence.cluster.members import Member
     from podfence.policy.engine import Engine
 
 _NO_FAMILY = ("cannot be reached: the two have no address family in common", "7.13")
@@ -299,7 +298,7 @@ def _named(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQu
     parts: list[Part] = []
     named = False
     for member in destination.members:
-        numbers = _numbers(member, port)
+        numbers = port.on((member,))
         if not numbers:
             continue
         alone = PodsEndpoint(destination.name, (member,), destination.hypothetical)
@@ -322,11 +321,3 @@ def _named(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQu
         message = f"{destination.name} has no port named {port.text}; it has {', '.join(names) or 'no named ports'}"
         raise EndpointError(message)
     return parts or [_plain(source, destination, PortSet.ALL, Decision.DENIED, _NO_FAMILY)]
-
-
-def _numbers(member: Member, port: PortQuestion) -> PortSet:
-    result = PortSet.EMPTY
-    for item in member.ports:
-        if item.name == port.name and port.protocol in ("", item.protocol):
-            result |= PortSet.single(item.protocol, item.number)
-    return result
