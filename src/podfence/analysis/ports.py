@@ -10,7 +10,7 @@ from msgspec import Struct
 from podfence.errors import EndpointError
 from podfence.sets.ports import LAST_PORT, PROTOCOLS, PortSet
 
-_NUMBERS = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?")
+_NUMBERS = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?", re.ASCII)
 _NAME = re.compile(r"(?=.*[a-z])[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
 
