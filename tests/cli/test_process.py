@@ -98,6 +98,14 @@ def test_an_interrupt_ends_with_130_and_without_a_traceback() -> None:
     assert (out, err.strip()) == (b"", b"")
 
 
+def test_an_interrupt_during_the_imports_ends_with_130_and_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-m", "podfence"], capture_output=True, check=False, timeout=60, env=environ)
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
 def test_as_a_plugin_the_help_and_messages_say_kubectl_podfence(tmp_path: Path) -> None:
     plugin = tmp_path / "kubectl-podfence"
     plugin.write_text("from podfence.cli.main import main\nmain()\n")
