@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from podfence.cluster.members import Member
     from podfence.kube.objects import ContainerPort, ServicePort
 
-_NUMBERS = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?")
+_NUMBERS = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?", re.ASCII)
 _NAME = re.compile(r"(?=.*[a-z])[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
 
