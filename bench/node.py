@@ -7,7 +7,7 @@ Prints one line for each sample, as soon as there is one: a JSON list of its nam
     python -m bench.node latency ROUNDS PACKETS POLICIES            round trips of an established flow
     python -m bench.node first ROUNDS PODS POLICIES                 the first connection of each of so many new pods
     python -m bench.node events ROUNDS PODS NAMESPACES POLICIES SEED MODE PER_NODE
-    python -m bench.node changing ROUNDS FLOWS...                   the processor time of each change of many
+    python -m bench.node changing ROUNDS CHANGES FLOWS...           the processor's time for each of so many changes
     python -m bench.node start ROUNDS PODS NAMESPACES POLICIES SEED MODE PER_NODE
     python -m bench.node growth 1 PODS NAMESPACES POLICIES SEED MODE PER_NODE
 """
@@ -32,9 +32,10 @@ from bench.generator import generate
 from bench.pod_policies import NODE, TRACKING, cluster, linear, newcomer
 from bench.policies import labelled
 from bench.size import Size
+from bench.ticks import Ticks
 from bench.wire import BRIDGE, Wire, forget_soon, mac
 from podfence.agent.loop import Agent
-from podfence.agent.source import SourceClosed, Synced
+from podfence.agent.source import Synced
 from podfence.api import Cluster
 from podfence.cluster.state import Event, EventType
 from podfence.dataplane.conntrack import KernelConntrack
@@ -49,9 +50,8 @@ from podfence.policy.options import Options
 from podfence.sets.addresses import parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from podfence.agent.source import Notice
     from podfence.dataplane.ruleset import Ruleset
     from podfence.kube.objects import Key, KubeObject
 
@@ -60,8 +60,6 @@ BOUND: Final = "podfence, links bound"
 _PODS: Final = 200
 _LOCAL_NODE: Final = "node-0003"
 _OF_EACH: Final = 10
-_TICK: Final = 0.1
-_CHANGES: Final = 50
 
 
 def tell(name: str, *numbers: float) -> None:
@@ -281,41 +279,7 @@ def _more(written: Iterable[Rule]) -> tuple[Rule, ...]:
     return tuple(msgspec.structs.replace(rule, ports=(*rule.ports, port)) for rule in written)
 
 
-class _Ticks:
-    """A source that brings events ten times a second after it was idle for one, and measures what they take."""
-
-    def __init__(self, begin: Sequence[Notice], events: Sequence[Event], idle: Callable[[], object]) -> None:
-        """Bring what there is at the beginning at once; `idle` is called when the agent first waits."""
-        self._pending: list[Sequence[Notice]] = [begin]
-        self._events = list(events)
-        self._idle = idle
-        self._due = 0.0
-        self._spent = 0.0
-
-    def receive(self, timeout: float | None) -> Sequence[Notice]:
-        """Return what has come, as a source does."""
-        if self._pending:
-            return self._pending.pop()
-        if not self._due and (timeout is None or timeout > _TICK):
-            self._idle()
-            self._due, self._spent = time.monotonic() + _TICK, time.process_time()
-        now = time.monotonic()
-        until = min([self._due or now + _TICK, *([] if timeout is None else [now + timeout])])
-        time.sleep(max(0.0, until - now))
-        if not self._due or until < self._due:
-            return []
-        if not self._events:
-            raise SourceClosed
-        self._due += _TICK
-        return [self._events.pop(0)]
-
-    @property
-    def spent(self) -> float:
-        """The seconds of the processor since the agent first waited."""
-        return time.process_time() - self._spent
-
-
-def changing(rounds: int, counts: Sequence[int]) -> None:
+def changing(rounds: int, changes: int, counts: Sequence[int]) -> None:
     """Tell what each of ten changes a second takes of the processor, by how many flows there are.
 
     Every other change forbids, or admits again, what is for another local pod than that of the flows, or the flows.
@@ -330,13 +294,13 @@ def changing(rounds: int, counts: Sequence[int]) -> None:
     with Wire() as wire:
         for _ in range(rounds):
             for name, versions in (("another", (wide, narrow)), ("their own", (cutting, policy))):
-                events = [Event(EventType.MODIFIED, versions[number % 2]) for number in range(_CHANGES)]
+                events = [Event(EventType.MODIFIED, versions[number % 2]) for number in range(changes)]
                 for count in counts:
                     with DirectRunner() as runner, closing(KernelConntrack(Settings().label)) as conntrack:
-                        source = _Ticks([*begin, Synced()], events, partial(wire.flows, count))
+                        source = Ticks([*begin, Synced()], events, partial(wire.flows, count))
                         options = Options(world="closed")
                         Agent(source, NODE, runner, options, Settings(), lambda _: None, conntrack=conntrack).run()
-                        tell(f"{name} {count}", source.spent / _CHANGES)
+                        tell(f"{name} {count}", source.spent / changes)
                     nft("flush ruleset\n")
 
 
@@ -402,7 +366,7 @@ def main() -> None:
     elif what in {"latency", "first"}:
         {"latency": latency, "first": first}[what](int(rounds), int(others[0]), int(others[1]))
     elif what == "changing":
-        changing(int(rounds), list(map(int, others)))
+        changing(int(rounds), int(others[0]), list(map(int, others[1:])))
     else:
         {"events": events, "start": start, "growth": growth}[what](int(rounds), Size.of(others))
 

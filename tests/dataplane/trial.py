@@ -139,7 +139,13 @@ class Bench:
             )
             if case.seed % 2:
                 found[node].attach(self._fabric.links(node))
+            # Whatever is compiled has taken long: a group is in the table at first, unless there is one already.
+            while not found[node].prepare():
+                pass
             found[node].start()
+            while found[node].is_behind:
+                found[node].catch_up()
+            found[node].look()
         return found
 
     def _take(self, case: Case, step: Step, cluster: Cluster, enforcers: dict[str, Enforcer]) -> dict[str, Enforcer]:

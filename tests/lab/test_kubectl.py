@@ -85,9 +85,33 @@ class TestObjects:
         assert "client" not in {pod["name"] for pod in shop.status()["pods"]}
 
     def test_a_pod_of_one_command_prints_what_it_does_and_goes(self, shop: Run) -> None:
-        words = ("run", "once", "--rm", "-i", "--quiet", "--restart=Never", "--image=busybox", "--", "cat")
-        assert kubectl(shop, *words, stdin="typed\n").stdout == "typed\n"
+        once = kubectl(
+            shop,
+            "run",
+            "once",
+            "--rm",
+            "-i",
+            "--attach",
+            "--quiet",
+            "--restart=Never",
+            "--image=busybox",
+            "--",
+            "cat",
+            stdin="typed\n",
+        )
+        assert once.stdout == "typed\n"
         assert "once" not in {pod["name"] for pod in shop.status()["pods"]}
+
+    def test_a_rollout_is_undone(self, shop: Run) -> None:
+        kubectl(shop, "set", "image", "deployment/db", "*=redis", "-n", "shop")
+        kubectl(shop, "rollout", "undo", "deployment/db", "-n", "shop")
+        kubectl(shop, "rollout", "status", "deployment/db", "-n", "shop", "--timeout=30s")
+        shown = kubectl(shop, "get", "deployment", "db", "-n", "shop", "-o", "wide").stdout
+        assert "mysql:8" in shown
+        assert "redis" not in shown
+
+    def test_logs_of_several_pods_are_printed(self, shop: Run) -> None:
+        assert kubectl(shop, "logs", "-n", "shop", "-l", "tier=api", "--tail=1").returncode == 0
 
     def test_the_exit_code_is_that_of_kubectl_and_all_words_are_its_own(self, shop: Run) -> None:
         failed = kubectl(shop, "get", "pod", "nothing", check=False)

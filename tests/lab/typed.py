@@ -71,7 +71,8 @@ def _calls() -> Iterator[list[str]]:
                 continue
             if not any(isinstance(word, ast.Starred) for word in node.args):
                 words = [str(word.value) if isinstance(word, ast.Constant) else "NAME" for word in node.args]
-                yield words[1:] if file == _CALLS[0] else words
+                # The first word is a lab, or else all of them are about one namespace.
+                yield words[1:] if file == _CALLS[0] else ["-n", "NAME", *words]
 
 
 def _recipes() -> Iterator[list[str]]:

@@ -19,6 +19,7 @@ from podfence.policy.ends import PodEnd
 from podfence.policy.engine import Bound
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet, members
+from podfence.sets.addresses import FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
     from podfence.kube.objects import Selector
     from podfence.policy.engine import Engine
     from podfence.policy.grants import Grant
-    from podfence.sets.addresses import Family
 
-_FAMILIES: tuple[Family, ...] = (4, 6)
 _FEW: Final = 4
 _EVERY_POD: Final = Selection(None, None, None)
 
@@ -157,10 +156,9 @@ def _at_other_end(engine: Engine, direction: Direction, peer: Selection, member:
     found = []
     for bound in (Bound.OPTIMISTIC, Bound.PESSIMISTIC):
         admitted = PortSet.EMPTY
-        for family in _FAMILIES:
-            ends = PodEnd(member, None, family), PodEnd(there, None, family)
-            source, destination = ends if direction is Direction.EGRESS else reversed(ends)
-            admitted |= engine.admitted(direction.other, source, destination, bound)
+        for family in FAMILIES:
+            one, other = PodEnd(member, None, family), PodEnd(there, None, family)
+            admitted |= engine.admitted(direction.other, *direction.ordered(one, other), bound)
         found.append(admitted)
     return found[0], found[1]
 

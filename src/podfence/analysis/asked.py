@@ -10,7 +10,7 @@ from operator import or_
 from typing import TYPE_CHECKING
 
 from podfence.analysis.doubts import Doubts
-from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, NodeEndpoint, PodsEndpoint, ServiceEndpoint
+from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, NodeEndpoint, PodsEndpoint, ServiceEndpoint, alone
 from podfence.analysis.lines import Line, Question, lines
 from podfence.analysis.naming import owner_key
 from podfence.analysis.pairs import may_be_service_address
@@ -167,21 +167,9 @@ class Asked:
         )
 
 
-def alone(found: Collection[Member]) -> bool:
-    """Return whether members are one pod, and not a template that stands for several."""
-    return len(found) == 1 and all(member.pod is not None for member in found)
-
-
 def ports_into(view: View, port: PortQuestion, number: int | None) -> PortSet:
     """Return the ports a question asks about at a destination class; names are looked up on its pods."""
-    if not port.name:
-        return port.ports
-    result = PortSet.EMPTY
-    for member in view.index.classes[number].members.values() if number is not None else ():
-        for item in member.ports:
-            if item.name == port.name and port.protocol in ("", item.protocol):
-                result |= PortSet.single(item.protocol, item.number)
-    return result
+    return port.on(view.index.classes[number].members.values() if number is not None else ())
 
 
 def _destinations(view: View, question: ListQuestion) -> Iterator[Side]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,9 +16,9 @@ from podfence.analysis.endpoints import (
     PodsEndpoint,
     SelfEndpoint,
     ServiceEndpoint,
-    is_one_pod,
+    alone,
 )
-from podfence.analysis.judging import judged
+from podfence.analysis.judging import MOST_TOLD, extent_of, judged
 from podfence.analysis.parts import Part, differs
 from podfence.analysis.routes import addressed, routes
 from podfence.analysis.services import hides_clients, namesake, pods_of_headless, refuse_as_source, translation
@@ -37,10 +37,8 @@ if TYPE_CHECKING:
     from podfence.analysis.pairs import Pair
     from podfence.analysis.ports import PortQuestion
     from podfence.policy.engine import Engine
+    from podfence.policy.extent import Extent
     from podfence.policy.verdict import Dependency
-
-_MOST_PARTS: Final = 100
-"""Of more parts than this that are decided alike only the first is told."""
 
 
 def check(
@@ -93,7 +91,7 @@ def _client_seen(destination: ServiceEndpoint) -> str:
 def _notes(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQuestion) -> Iterator[str]:
     if other := namesake(engine.state, destination, port):
         yield other
-    if isinstance(source, PodsEndpoint) and source == destination and not is_one_pod(source):
+    if isinstance(source, PodsEndpoint) and source == destination and not alone(source.members):
         yield f"{source.name} to itself means two different pods; `self` means one pod and itself"
 
 
@@ -106,7 +104,7 @@ def _verdict(
         whole = msgspec.structs.replace(whole, source=source, destination=destination, port=port.text)
         if len(parts) == 1 or whole.decision is Decision.ALLOWED or (whole.decision is Decision.DENIED and not mend):
             return whole
-        if len(parts) > _MOST_PARTS:
+        if len(parts) > MOST_TOLD:
             pair = parts[0].pair
             note = f"this is about {pair.source_name} -> {pair.destination_name}, the first of {len(parts)} connections"
             return msgspec.structs.replace(whole, notes=(note,))
@@ -238,11 +236,13 @@ def _open_matter(egress: Reason, ingress: Reason) -> tuple[Dependency, ...]:
 
 
 def _reasons(engine: Engine, part: Part, *, mend: bool) -> tuple[Reason, Reason]:
+    decided = part.extent or extent_of(engine, part.pair, part.ports)
+
     def side(direction: Direction, source: End, destination: End, ports: PortSet, *, known: bool = False) -> Reason:
-        telling = _telling_point(part, destination, ports)
-        alone = known or ports.spans == ((telling, telling),)
+        telling = _telling_point(decided, destination, ports)
+        single = known or ports.spans == ((telling, telling),)
         asked = ports if mend else None
-        return reason(engine, direction, source, destination, telling, alone=alone, mend=asked, decided=part.extent)
+        return reason(engine, direction, source, destination, telling, alone=single, mend=asked, decided=decided)
 
     sent = part.pair
     egress = side(Direction.EGRESS, sent.source, sent.destination, part.ports)
@@ -251,16 +251,15 @@ def _reasons(engine: Engine, part: Part, *, mend: bool) -> tuple[Reason, Reason]
     return egress, side(Direction.INGRESS, sent.source, sent.destination, part.ports)
 
 
-def _telling_point(part: Part, destination: End, ports: PortSet) -> int:
+def _telling_point(decided: Extent, destination: End, ports: PortSet) -> int:
     """Return the port of a set that explains it best: one the destination declares, or one a rule names."""
     if isinstance(destination, PodEnd):
         for item in destination.member.ports:
             declared = point(item.protocol, item.number)
             if declared in ports:
                 return declared
-    rulings = part.extent.rulings if part.extent is not None else {}
     for direction in (Direction.INGRESS, Direction.EGRESS):
-        for policy in rulings[direction].policies if direction in rulings else ():
+        for policy in decided.rulings[direction].policies:
             for grant in policy.grants[direction]:
                 named = grant.ports & ports
                 if named and grant.ports != PortSet.ALL:

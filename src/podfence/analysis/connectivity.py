@@ -12,7 +12,8 @@ import msgspec
 
 from podfence.analysis.absent import absent_connections, absent_groups, absent_pods
 from podfence.analysis.answers import Connection, Connectivity, Endpoints, Group, Matrix, PodConnection
-from podfence.analysis.asked import Asked, ListQuestion, Side, alone, ports_into
+from podfence.analysis.asked import Asked, ListQuestion, Side, ports_into
+from podfence.analysis.endpoints import alone
 from podfence.analysis.naming import Namer, as_ports, owner_key
 from podfence.cluster.members import display_name
 from podfence.policy.verdict import Direction
@@ -111,8 +112,7 @@ def _absent(asked: Asked, pods: _Pods, groups: dict[AbsentGroup, int]) -> Iterat
     found = ((item, str(absent_pods(item.peers, some_here=item.some_here)), bits) for item, bits in groups.items())
     for item, peers, bits in sorted(found, key=lambda one: (one[0].direction, one[1], one[0].ports.spans, one[0][4:])):
         for name, _ in _expanded(pods, bits, AddressSet.EMPTY, asked.only(item.direction)):
-            ends = (name, peers) if item.direction is Direction.EGRESS else (peers, name)
-            yield PodConnection(*ends, as_ports(item.ports), item.depends, item.names)
+            yield PodConnection(*item.direction.ordered(name, peers), as_ports(item.ports), item.depends, item.names)
 
 
 def matrix(model: Model, question: ListQuestion) -> Matrix:

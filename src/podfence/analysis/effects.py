@@ -14,7 +14,7 @@ from podfence.policy.ends import PodEnd
 from podfence.policy.grants import rules_of
 from podfence.policy.legacy import is_old
 from podfence.policy.verdict import Direction
-from podfence.policy.wording import peer_text
+from podfence.policy.wording import peer_text, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -42,8 +42,7 @@ class MeantPods:
         self._labelled: dict[tuple[str, str, str], list[Member]] = defaultdict(list)
         self._known: dict[Selection, bool] = {}
         for member in state.members.values():
-            is_left_out = spaces is not None and member.namespace not in spaces
-            if is_left_out or (member.host and engine.options.host_network == "node"):
+            if (spaces is not None and member.namespace not in spaces) or not engine.is_judged(member):
                 continue
             self._inside[member.namespace].append(member)
             for key, value in member.labels.items():
@@ -107,7 +106,7 @@ def without_effect(engine: Engine) -> Iterator[str]:
         ("rules without effect, because policyTypes leaves their direction out", idle),
     ):
         if several:
-            yield f"{what}: {_some(several)}"
+            yield f"{what}: {shortened(several, most=_FEW, shown=_FEW)}"
 
 
 def _selecting_none(state: ClusterState, policy: CompiledPolicy) -> str:
@@ -156,8 +155,3 @@ def _rules_left_out(policy: NetworkPolicy) -> Iterator[str]:
 
 def _rule(policy: CompiledPolicy, direction: Direction, index: int) -> str:
     return f"{policy.key.namespace}/{policy.source.name} {direction} rule {index + 1}"
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:_FEW])
-    return shown if len(names) <= _FEW else f"{shown} and {len(names) - _FEW} more"

@@ -115,8 +115,7 @@ def overview(model: Model, question: ListQuestion, progress: Callable[[float, in
 def _absent(item: AbsentConnection) -> OverviewLine:
     """Return what a rule admits with pods of which none is there as a line."""
     here, there = Ends(item.subjects.items()), Ends((str(item.peers),))
-    ends = (here, there) if item.direction is Direction.EGRESS else (there, here)
-    return OverviewLine(*ends, item.ports_text, item.depends)
+    return OverviewLine(*item.direction.ordered(here, there), item.ports_text, item.depends)
 
 
 class _Words:

@@ -4,13 +4,20 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from podfence.errors import EndpointError
 from podfence.sets.ports import LAST_PORT, PROTOCOLS, PortSet
 
-_NUMBERS = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?")
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from podfence.cluster.members import Member
+    from podfence.kube.objects import ContainerPort, ServicePort
+
+_NUMBERS = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?", re.ASCII)
 _NAME = re.compile(r"(?=.*[a-z])[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
 
@@ -24,6 +31,17 @@ class PortQuestion(Struct, frozen=True):
     ports: PortSet
     name: str = ""
     protocol: str = ""
+
+    def names(self, port: ContainerPort | ServicePort) -> bool:
+        """Return whether a port of a pod or Service has the name that is asked about."""
+        return port.name == self.name and self.protocol in ("", port.protocol)
+
+    def on(self, members: Iterable[Member]) -> PortSet:
+        """Return the ports asked about on pods: a name means what each of them declares under it."""
+        if not self.name:
+            return self.ports
+        declared = (port for member in members for port in member.ports if self.names(port))
+        return PortSet.union(PortSet.single(port.protocol, port.number) for port in declared)
 
 
 def parse_port(value: int | str | None) -> PortQuestion:

@@ -55,6 +55,15 @@ class KeptTable:
         self.is_gone = False
         self.remade = False
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the kernel has a table of that name; it is asked. Raises NftError."""
+        try:
+            self._runner.list_table(self.table)
+        except NotFoundError:
+            return False
+        return True
+
     def adopt(self) -> None:
         """Take over the table that is there, if it is ours, and bring it in step; make it if there is none.
 

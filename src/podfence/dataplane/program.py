@@ -180,6 +180,10 @@ def _equal(one: PortProgram, other: PortProgram, known: Equal) -> bool:
     return True
 
 
+NOT_YET: Final = GroupProgram({}, (), (), ())
+"""What a group admits that is not compiled yet: nothing that is new. It is no reason to cut a flow."""
+
+
 class Tunnels(NamedTuple):
     """By which UDP `ports` and which `protocols` of IP nodes speak to each other, and pods with `sources` must not."""
 

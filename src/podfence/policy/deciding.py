@@ -31,7 +31,7 @@ def deciding(
     costs nothing.
     """
     options = engine.options
-    source, destination = (subject, peer) if direction is Direction.EGRESS else (peer, subject)
+    source, destination = direction.ordered(subject, peer)
     decided = _outcome(ruling, point)
     found = []
     for name in dict.fromkeys(_concerned(engine, direction, subject, peer, point, ruling)):

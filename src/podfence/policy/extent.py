@@ -150,7 +150,7 @@ class _Question:
 
     def _unread(self, source: End, destination: End, rulings: Rulings) -> Iterator[Dependency]:
         for direction, ruling in rulings.items():
-            subject, peer = _sides(direction, source, destination)
+            subject, peer = direction.ordered(source, destination)
             if not isinstance(subject, PodEnd) or ruling.exemption:
                 continue
             for gap in self._engine.world.unread(subject.member.namespace):
@@ -167,12 +167,12 @@ class _Question:
     def _find(self, source: End, destination: End, doubt: PortSet, rulings: Rulings) -> _Open | None:
         """Return something unknown because of which ports are in doubt; None if only options leave them open."""
         for direction, ruling in rulings.items():
-            subject, peer = _sides(direction, source, destination)
+            subject, peer = direction.ordered(source, destination)
             if not isinstance(subject, PodEnd):
                 continue
             found = self._find_in(direction, subject, peer, doubt, ruling)
             if found is not None:
-                cases = (_Case(value, *_sides(direction, *ends)) for value, *ends in found.cases)
+                cases = (_Case(value, *direction.ordered(*ends)) for value, *ends in found.cases)
                 return found._replace(cases=tuple(cases))
         return None
 
@@ -331,11 +331,6 @@ def _backends(end: PodEnd) -> Dependency:
     if end.member.key.kind == ENDPOINT:
         return unknown.unread_endpoint(end.member.namespace, end.member.key.name)
     return unknown.backends(f"{end.member.namespace}/{end.member.key.name}")
-
-
-def _sides(direction: Direction, one: End, other: End) -> tuple[End, End]:
-    """Return subject and peer of source and destination, and the other way round."""
-    return (one, other) if direction is Direction.EGRESS else (other, one)
 
 
 def _cells(key: str, values: set[str]) -> Iterator[tuple[str, str | None]]:

@@ -21,7 +21,7 @@ from podfence.policy.verdict import Direction, Tier
 from podfence.sets import AddressSet, PortSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from podfence.kube.objects import Peer, PolicyPort, Rule
     from podfence.kube.source import Origin
@@ -103,6 +103,18 @@ def rules_of(policy: CompiledPolicy, direction: Direction) -> tuple[Rule, ...]:
     if not isinstance(source, NetworkPolicy):
         return ()
     return source.ingress if direction is Direction.INGRESS else source.egress
+
+
+def cuts_of(policies: Iterable[CompiledPolicy]) -> set[int]:
+    """Return where blocks of policies begin and end; between these they tell no two addresses apart."""
+    return {
+        cut
+        for policy in policies
+        for grants in policy.grants.values()
+        for grant in grants
+        if isinstance(grant.peer, AddressSet)
+        for cut in grant.peer.cuts()
+    }
 
 
 def place_of(policy: CompiledPolicy) -> tuple[int, str]:

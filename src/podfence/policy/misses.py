@@ -224,7 +224,7 @@ def _block_gap(engine: Engine, peer: End, block: IPBlock, role: str) -> _Gap:
 
 
 def _unknown_address(engine: Engine, peer: PodEnd | NodeEnd, inside: AddressSet, role: str) -> str:
-    if not inside & (AddressSet.V4 if peer.family == 4 else AddressSet.V6):
+    if not inside & AddressSet.of_family(peer.family):
         return f"the connection is over IPv{peer.family}"
     if inside & engine.world.unset_addresses(kind_of(peer), peer.family):
         return f"the address of the {role} is not known"

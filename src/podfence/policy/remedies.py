@@ -37,6 +37,7 @@ from podfence.policy.opening import (
 from podfence.policy.references import is_by_default, policy_ref
 from podfence.policy.stable import stable_labels
 from podfence.policy.verdict import Direction
+from podfence.policy.wording import shortened
 from podfence.sets import PortSet
 from podfence.sets.addresses import AddressSet, format_address
 from podfence.sets.ports import PROTOCOLS
@@ -290,8 +291,4 @@ def _rule_text(rule: RuleItem, word: str) -> str:
 
 
 def _also_text(also: tuple[Opened, ...]) -> str:
-    if not also:
-        return ""
-    shown = ", ".join(map(str, also[:_FEW]))
-    more = f" and {len(also) - _FEW} more" if len(also) > _FEW else ""
-    return f"; that also opens {shown}{more}"
+    return f"; that also opens {shortened([*map(str, also)], most=_FEW, shown=_FEW)}" if also else ""

@@ -9,13 +9,15 @@ from operator import and_
 from typing import TYPE_CHECKING, NamedTuple
 
 from podfence.policy.grants import CompiledPolicy, Grant, place_of
-from podfence.policy.tiers import PASSED, Step, TierRuling
+from podfence.policy.tiers import PASSED, Action, Step, TierRuling
 from podfence.policy.verdict import Direction, Tier
-from podfence.sets import PortSet
+from podfence.sets import AddressSet, PortSet
 from podfence.sets.ports import PROTOCOLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from podfence.sets.addresses import Family
 
 
 class Admission(NamedTuple):
@@ -107,6 +109,22 @@ class Ruling:
         """The NetworkPolicies that isolate the pod or may do so."""
         return self.isolation.policies
 
+    def decisive(self, point: int) -> tuple[Tier, Admission] | None:
+        """Return the rule of a cluster-wide policy that decides a port firmly, None if NetworkPolicies or none do.
+
+        Rules that may match are left out: what is decided firmly is decided so without them too.
+        """
+        for tier in self.tiers:
+            if tier.tier is Tier.NETWORK_POLICY:
+                if tier.sure:
+                    return None
+                continue
+            sure = (item for item in tier.admissions if item.surely and item.policy in tier.sure)
+            first = next((item for item in sure if point in item.ports), None)
+            if first is not None and first.grant.action is not Action.PASS:
+                return tier.tier, first
+        return None
+
     def matched(self, policy: CompiledPolicy, rule: int) -> dict[int, bool]:
         """Return the items of a rule's peers that are the other end: surely, or as far as is known."""
         admissions = self.isolation.admissions
@@ -168,12 +186,15 @@ def _united(admitted: Iterable[PortSet], icmp: str) -> PortSet:
     return allowed
 
 
-def behind(tier: Standing, direction: Direction) -> PortSet:
+def behind(tier: Standing, direction: Direction, family: Family) -> PortSet:
     """Return the ports on which an isolated pod may reach what is not known, at whatever port that turns out to be.
 
-    There may be nothing, or a pod that admits nobody. Nothing is reached by a pod whose rules admit no port at all.
+    There may be nothing, or a pod that admits nobody. Nothing is reached by a pod whose rules admit no port at all, or
+    only addresses of the other family.
     """
-    grants = [grant for policy in tier.policies for grant in policy.grants[direction]]
+    whole = AddressSet.of_family(family)
+    written = (grant for policy in tier.policies for grant in policy.grants[direction])
+    grants = [grant for grant in written if not isinstance(grant.peer, AddressSet) or grant.peer & whole]
     protocols = {protocol for grant in grants for protocol, *_ in grant.ports.ranges()}
     protocols.update(protocol for grant in grants for _, protocol in grant.names)
     known = [PortSet.whole(protocol) for protocol in PROTOCOLS if protocol in protocols]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from podfence.sets.spans import Spans
 
 Family = Literal[4, 6]
+FAMILIES: Final[tuple[Family, Family]] = (4, 6)
 V4_LAST: Final = (1 << 32) - 1
 V6_FIRST: Final = 1 << 128
 V6_LAST: Final = V6_FIRST + (1 << 128) - 1
@@ -57,6 +58,11 @@ class AddressSet(SpanSet):
     def block(cls, cidr: str, excepts: tuple[str, ...] = ()) -> AddressSet:
         """Return an ipBlock's addresses: in `cidr` and in none of `excepts` (semantics 6.1)."""
         return _of_block(cidr, excepts) if excepts else _of_cidr(cidr)
+
+    @classmethod
+    def of_family(cls, family: Family) -> AddressSet:
+        """Return all addresses of a family."""
+        return cls.V4 if family == 4 else cls.V6
 
     @classmethod
     def single(cls, number: int) -> AddressSet:

@@ -127,4 +127,4 @@ def served(store: Store | None = None) -> Iterator[Served]:
     finally:
         client.close()
         running.stop()
-    assert faults == []
+    assert faults == [], faults

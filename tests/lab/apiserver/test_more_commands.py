@@ -12,7 +12,7 @@ import pytest
 
 from tests.lab.apiserver.serving import Served, served
 from tests.lab.apiserver.test_recorded_commands import write_kubeconfig
-from tests.lab.kubectl import KUBECTL, needs_kubectl
+from tests.lab.kubectl import KUBECTL, QUICKLY, needs_kubectl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,8 +43,8 @@ CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: m\n"
 
 LINES = {
     "version -o json": (0, '"gitVersion": "v1.36.0+podfence"'),
-    "cluster-info": (0, "Kubernetes control plane is running at https://127.0.0.1:"),
-    "events": (0, "No events found in default namespace."),
+    "cluster-info": (0, "https://127.0.0.1:"),
+    "events -n default": (0, "No events found in default namespace."),
     "api-resources --api-group=networking.k8s.io -o wide": (0, "networkpolicies   netpol"),
     "api-resources --namespaced=true -o name": (0, "networkpolicies.networking.k8s.io\n"),
     "api-versions": (0, "networking.k8s.io/v1\n"),
@@ -62,14 +62,19 @@ LINES = {
     "get pods --chunk-size=1 --sort-by=.metadata.name --server-print=false": (0, "NAME   AGE\np      "),
     "get pods p -o custom-columns=POD:.metadata.name --show-managed-fields": (0, "POD\np\n"),
     "get -f -": (1, 'configmaps "m" not found'),
-    "label pods --all x=y --dry-run=client": (0, "pod/p labeled (dry run)"),
+    "label pods --all x=y --dry-run=server": (0, "pod/p labeled (server dry run)"),
     "label pod p --list": (0, "a=b\n"),
     'annotate ns default net.beta.kubernetes.io/network-policy={"ingress":{"isolation":"DefaultDeny"}}': (
         0,
         "Warning: metadata.annotations[net.beta.kubernetes.io/network-policy]: it has had no effect since Kubernetes 1.7; ",
     ),
-    "run x --image=nginx --dry-run=client -o name": (0, "pod/x\n"),
-    "rollout history deployment/d": (0, "No rollout history found."),
+    "run x --image=nginx --dry-run=client -o yaml": (0, "kind: Pod\n"),
+    "create deployment x --image=nginx --dry-run=client -o name": (0, "deployment.apps/x\n"),
+    "create namespace x --dry-run=client": (0, "namespace/x created (dry run)"),
+    "get pods p -o go-template={{.kind}}": (0, "Pod"),
+    "wait --for=jsonpath={.metadata.name}=p pod/p --timeout=5s": (0, "pod/p condition met"),
+    "wait --for=create pod/p --timeout=5s": (0, "pod/p condition met"),
+    "rollout history deployment/d -n default": (0, "No rollout history found."),
     "wait --for=condition=Available deploy/nope --timeout=1s": (1, '"nope" not found'),
     "wait --for=condition=Ready pods --all --timeout=1s": (1, "timed out waiting for the condition on pods/p"),
     "apply -k /nowhere": (1, "not a valid directory"),
@@ -82,7 +87,7 @@ LINES = {
 REFUSED = {
     "get pods --as=bob": "a lab has one user, who cannot act as another",
     "get hpa": "the server doesn't have a resource type",
-    "top pods": "Metrics API not available",
+    "top pods -n default": "Metrics API not available",
     "apply --server-side --field-manager=me --force-conflicts -f -": "use kubectl apply without --server-side",
     "port-forward pod/p 1:1": "pod is not running",
     "create quota q --hard=pods=1": "the server could not find the requested resource",
@@ -95,7 +100,7 @@ WAITING: dict[str, tuple[Callable[[Store], object], str]] = {
         lambda store: store.update("pods", {**POD, "status": READY}, status=True),
         "pod/p condition met",
     ),
-    "rollout status deployment/d --timeout=30s": (
+    "rollout status deployment/d -n default --timeout=30s": (
         lambda store: store.update("deployments.apps", {**DEPLOYMENT, "status": ROLLED_OUT}, status=True),
         'deployment "d" successfully rolled out',
     ),
@@ -111,7 +116,7 @@ WAITING: dict[str, tuple[Callable[[Store], object], str]] = {
         lambda store: store.finalize("going"),
         'namespace "going" deleted',
     ),
-    "wait --for=delete pod/p --timeout=30s": (
+    "wait --for=delete pod/p -n default --timeout=30s": (
         lambda store: store.delete("pods", "default", "p"),
         "pod/p condition met",
     ),
@@ -125,7 +130,12 @@ class Kubectl:
     def __init__(self, server: Served, home: Path) -> None:
         write_kubeconfig(home / "kubeconfig", server)
         self.server = server
-        self._environ = {"KUBECONFIG": str(home / "kubeconfig"), "HOME": str(home), "PATH": os.environ["PATH"]}
+        self._environ = {
+            "KUBECONFIG": str(home / "kubeconfig"),
+            "HOME": str(home),
+            "PATH": os.environ["PATH"],
+            **QUICKLY,
+        }
 
     def start(self, *args: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -158,6 +168,8 @@ def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
 def test_a_command_prints_what_it_should(kubectl: Kubectl, line: str) -> None:
     code, text = LINES[line]
     found, output = kubectl.run(*line.split(), stdin=CONFIG_MAP)
+    if "unrecognized condition" in output:
+        pytest.skip("kubectl 1.30 cannot wait for what does not exist yet")
     assert text in output
     assert found == code
 

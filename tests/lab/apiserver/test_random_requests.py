@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podfence.lab.addresses import Plan
 from podfence.lab.apiserver import reading
 from podfence.lab.apiserver.admission import complete
 from podfence.lab.apiserver.bodies import read
@@ -23,6 +24,7 @@ from podfence.lab.apiserver.options import WriteOptions
 from podfence.lab.apiserver.scaling import scale_of
 from podfence.lab.apiserver.status import RefusedError
 from podfence.lab.apiserver.tables import table
+from podfence.lab.objects.world import World
 from podfence.lab.store.errors import StoreError
 from podfence.lab.store.resources import RESOURCES as RESOURCE_ROWS
 from podfence.lab.store.resources import Resource
@@ -111,7 +113,8 @@ ACCEPTS = st.sampled_from(
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Served]:
-    with served() as found:
+    # That of a lab, so that what a lab has against objects is asked too.
+    with served(World(Plan(), 1).store) as found:
         yield found
 
 

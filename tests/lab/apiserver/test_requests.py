@@ -16,6 +16,7 @@ from podfence.lab.addresses import Plan
 from podfence.lab.apiserver import certificates
 from podfence.lab.apiserver.bodies import LIMIT
 from podfence.lab.objects.world import World
+from podfence.lab.store.resources import RESOURCES
 from tests.lab.apiserver.serving import TOKEN, Served, make_certificates, served
 
 if TYPE_CHECKING:
@@ -136,6 +137,14 @@ def test_of_many_conflicting_updates_one_succeeds(server: Served) -> None:
     assert sorted(codes) == [200] + [409] * 7
 
 
+@pytest.mark.parametrize("field", ["\x1f", "\n", "\u2028", "\ud8e8", "\x7f", "ü", '"', "\\"])
+def test_a_field_with_any_name_is_warned_of(server: Served, field: str) -> None:
+    reply = server.client.send("POST", f"{POLICIES}?dryRun=All", {**policy("odd"), field: 1})
+    assert reply.code == 201
+    (warning,) = reply.warnings
+    assert warning.startswith('299 - "unknown field ')
+
+
 def test_a_dry_run_changes_nothing(server: Served) -> None:
     server.client.send("POST", POLICIES, policy("kept"))
     before = (server.store.revision, server.store.list("networkpolicies.networking.k8s.io"))
@@ -219,6 +228,14 @@ def test_a_service_keeps_its_address_and_gets_no_other() -> None:
         refused = server.client.send("PUT", f"{services}/s", other)
         why = 'spec.clusterIPs[0]: Invalid value: ["10.96.0.10"]: may not change once set'
         assert (refused.code, refused.body["message"]) == (422, f'Service "s" is invalid: {why}')
+
+
+def test_an_object_of_any_kind_without_a_name_is_refused() -> None:
+    with served(World(Plan(), 1).store) as server:
+        for row in RESOURCES.values():
+            place = f"{'apis' if row.group else 'api'}/{row.api_version}{'/namespaces/default' * row.namespaced}"
+            reply = server.client.send("POST", f"/{place}/{row.plural}", {})
+            assert reply.code in (403, 422), (row.key, reply.body)
 
 
 def test_stopping_ends_watches_and_frees_the_port() -> None:

@@ -15,7 +15,6 @@ from podfence.analysis.diff.told import Telling
 from podfence.analysis.diff.units import units
 from podfence.analysis.doubts import Doubts
 from podfence.analysis.naming import owner_key
-from podfence.policy.model import is_judged
 from podfence.policy.reach import Reach
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class Compared:
 
     def side(self) -> Side:
         """Return the side as an answer tells it."""
-        judged = [item for item in self.engine.state.members.values() if is_judged(self.engine, item)]
+        judged = [item for item in self.engine.state.members.values() if self.engine.is_judged(item)]
         return Side(
             name=self.name,
             workloads=len({owner_key(item) for item in judged}),

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from podfence.analysis.asked import alone
+from podfence.analysis.endpoints import alone
 from podfence.analysis.naming import owner_key
 from podfence.analysis.view import View
 from podfence.cluster.classes import ClassIndex
 from podfence.cluster.members import Member
 from podfence.cluster.pod_class import PodClass
 from podfence.kube.objects import Key
-from podfence.policy.model import is_judged, looked_at
+from podfence.policy.model import looked_at
 from podfence.sets import members
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _index_of(engine: Engine) -> ClassIndex:
     index = ClassIndex({name: item.labels for name, item in state.namespaces.items()})
     index.look_at(*looked_at(*(policy for name in state.namespaces for policy in engine.policies(name))))
     for member in state.members.values():
-        if is_judged(engine, member):
+        if engine.is_judged(member):
             index.add(member)
     return index
 
@@ -194,7 +194,7 @@ def _matched(old: Engine, new: Engine, before: ClassIndex, after: ClassIndex) ->
     the other: pods that are all alike, or else those of the same class.
     """
     gone: list[Member] = []
-    now = {key: member for key, member in new.state.members.items() if is_judged(new, member)}
+    now = {key: member for key, member in new.state.members.items() if new.is_judged(member)}
     come = dict(now)
     on_old, on_new = _Owned(before), _Owned(after)
     for key, member in old.state.members.items():

@@ -296,7 +296,9 @@ def _warn(request: web.Request) -> Callable[[str], None]:
 
 def _warned(request: web.Request, response: web.Response) -> web.Response:
     for text in dict.fromkeys(request.get(_WARNINGS, ())):
-        quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ").replace("\r", " ")
+        # A header has no control characters.
+        plain = "".join(letter if letter.isprintable() else " " for letter in text)
+        quoted = plain.replace("\\", "\\\\").replace('"', '\\"')
         response.headers.add("Warning", f'299 - "{quoted}"')
     return response
 

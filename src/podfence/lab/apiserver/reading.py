@@ -13,6 +13,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from podfence.kube.validation.findings import go_quote
 from podfence.lab.apiserver.quantities import canonical
 
 if TYPE_CHECKING:
@@ -96,13 +97,13 @@ class Reader:
         for key, item in value.items():
             place = f"{at}.{key}" if at else key
             if key in twice:
-                self.complaints.append(f'duplicate field "{place}"')
+                self.complaints.append(f"duplicate field {go_quote(place)}")
             row = fields.get(key)
             if row is not None:
                 inner = f"{go}.{key}" if go else key
                 read[key] = self._value(item, row.type, place, inner, name)
             elif not root or key not in _ROOT:
-                self.complaints.append(f'unknown field "{place}"')
+                self.complaints.append(f"unknown field {go_quote(place)}")
         return {
             key: read.get(key) if read.get(key) is not None else _zero(row.type)
             for key, row in fields.items()
@@ -125,7 +126,7 @@ class Reader:
                 self._require(isinstance(value, dict), value, of, go, struct)
                 held = of.held
                 if isinstance(value, Doubled):
-                    self.complaints += [f'duplicate field "{at}.{key}"' for key in value.keys_given_twice]
+                    self.complaints += [f"duplicate field {go_quote(f'{at}.{key}')}" for key in value.keys_given_twice]
                 items = {
                     sys.intern(key): self._value(item, held, f"{at}.{key}", go, struct) for key, item in value.items()
                 }
