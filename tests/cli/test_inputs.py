@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 QUESTION = ("check", "shop/api", "shop/db", "5432")
 BROKEN = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: [\n"
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: twice, namespace: shop}\nspec: {containers: [{name: c, image: i}]}\n"
+DENY_ALL = (
+    "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: deny, namespace: shop}\n"
+    "spec: {podSelector: {}, policyTypes: [Ingress, Egress]}\n"
+)
 REFUSED = manifests.POLICY.replace("name: db, namespace: shop", "name: x, namespace: SPACE").replace(
     "port: 5432", "port: 0"
 )
@@ -286,3 +290,15 @@ def test_of_many_policies_that_were_not_read_a_verdict_names_the_first(run: Run,
     assert "depends on policies that were not read: d/a.yaml cannot be read, and 2 more places; " in text
     assert "d/b.yaml" not in text
     assert len(json.loads(document)["dependsOn"]) == 3
+
+
+def test_a_listing_without_lines_says_whose_policies_allow_nothing_and_that_others_may_allow_more(
+    run: Run, folder: Path
+) -> None:
+    (folder / "shop.yaml").write_text(POD)
+    (folder / "deny.yaml").write_text(DENY_ALL)
+    assert "note: nothing is allowed\n" in run("list", "-f", "d").stderr
+    (folder / "b.yaml").write_text(BROKEN)
+    result = run("list", "-f", "d", "--keep-going")
+    assert "note: nothing is allowed by the policies that were read\n" in result.stderr
+    assert "connections of all pods depend on policies that were not read: " in result.stdout

@@ -55,7 +55,7 @@ class Pair:
     @property
     def family(self) -> Family:
         """The address family that is used; for a pod's loopback that of the address."""
-        return _family(self.source)
+        return self.source.family
 
 
 class NoCommonFamilyError(Exception):
@@ -165,7 +165,7 @@ def _between(engine: Engine, left: _Group, right: _Group, source: str, destinati
     one, other = _representatives(left, right)
     for a, a_addresses in _ends(engine, one):
         for b, b_addresses in _ends(engine, other):
-            if not (_family(a) == _family(b) or _is_loopback(a) or _is_loopback(b)):
+            if not (a.family == b.family or _is_loopback(a) or _is_loopback(b)):
                 continue
             if isinstance(b, AddressEnd) and other.named and not isinstance(a, AddressEnd):
                 b = _perhaps_service(engine, b)  # noqa: PLW2901  the same end, with what is not known of it
@@ -239,10 +239,6 @@ def _ends(engine: Engine, group: _Group) -> Iterable[tuple[End, AddressSet | Non
         own = True if group.node.own else None if group.node.node else False
         return [(replace(end, own=own), None) for end in found]
     return [(end, None) for end in as_ends(engine, group.members[0])]
-
-
-def _family(end: End) -> Family:
-    return family_of(end.address) if isinstance(end, AddressEnd) else end.family
 
 
 def _is_loopback(end: End) -> bool:

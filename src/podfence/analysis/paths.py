@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.analysis.pairs import Arrival, Pair
-from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
+from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd, is_one_pod
 from podfence.policy.unknown import node as node_of
 from podfence.sets import PortSet
 from podfence.sets.addresses import family_of
@@ -131,19 +131,12 @@ def _places(pair: Pair, entry: Entry, beside: str, *, is_open: bool) -> Iterator
             yield _Places(where, "")
         elif entry.host_port and _is_everywhere(end):
             yield _Places(where, near)
-        elif _is_one_pod(source, end):
+        elif is_one_pod(source, end):
             yield _Places(where, where)
         elif is_open:
             yield from (_Places(where, name) for name in dict.fromkeys((near, where or _ELSEWHERE, _ELSEWHERE)))
         else:
             yield _Places(where, _ELSEWHERE)
-
-
-def _is_one_pod(one: End, other: End) -> bool:
-    """Return whether both ends are one and the same pod, which runs on one node."""
-    if not (isinstance(one, PodEnd) and isinstance(other, PodEnd)):
-        return False
-    return one.member.key == other.member.key and one.member.pod is not None
 
 
 def _is_everywhere(end: End) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from podfence.sets.addresses import family_of
+
 if TYPE_CHECKING:
     from podfence.cluster.members import Member
     from podfence.policy.verdict import Dependency
@@ -49,6 +51,11 @@ class AddressEnd:
     name: str = ""
     behind: Dependency | None = None
 
+    @property
+    def family(self) -> Family:
+        """The family of the address."""
+        return family_of(self.address)
+
 
 @dataclass(frozen=True, slots=True)
 class NodeEnd:
@@ -66,3 +73,10 @@ class NodeEnd:
 
 
 End = PodEnd | AddressEnd | NodeEnd
+
+
+def is_one_pod(one: End, other: End) -> bool:
+    """Return whether both ends are one and the same pod, and no template that stands for several."""
+    if not (isinstance(one, PodEnd) and isinstance(other, PodEnd)):
+        return False
+    return one.member.key == other.member.key and one.member.pod is not None

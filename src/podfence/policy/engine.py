@@ -14,7 +14,7 @@ from copy import copy
 from typing import TYPE_CHECKING
 
 from podfence.cluster.selection import Selection, may_match
-from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
+from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd, is_one_pod
 from podfence.policy.grants import place_of
 from podfence.policy.legacy import compile_namespace
 from podfence.policy.named_ports import named_ports
@@ -22,7 +22,7 @@ from podfence.policy.ruling import UNJUDGED, Admission, Ruling, Standing, behind
 from podfence.policy.subjects import Subjects
 from podfence.policy.tiers import TierRuling, decide, first_match
 from podfence.policy.verdict import Direction, Tier
-from podfence.policy.world import World
+from podfence.policy.world import ASSUMED_FAMILIES, World
 from podfence.sets import AddressSet, PortSet
 from podfence.sets.addresses import family_of
 
@@ -272,8 +272,7 @@ class Engine:
     def exemption(self, direction: Direction, subject: PodEnd, peer: End, bound: Bound) -> str | None:
         """Return the rule that exempts a connection, if one does: 7.1, 7.2 (itself), 7.3, 7.4 (own node)."""
         if isinstance(peer, PodEnd):
-            one = peer.member.key == subject.member.key and subject.member.pod is not None
-            if not (one or subject.itself):
+            if not (subject.itself or is_one_pod(subject, peer)):
                 return None
             if subject.through_service or peer.through_service:
                 return "7.2" if settle(self.options.hairpin, bound, "policy", "allowed") == "allowed" else None
@@ -387,5 +386,4 @@ class Engine:
 
     def assumed_families(self) -> tuple[Family, ...]:
         """Return the address families a pod without known addresses is taken to have."""
-        assumed: dict[str, tuple[Family, ...]] = {"ipv4": (4,), "ipv6": (6,), "dual": (4, 6)}
-        return assumed[self.options.pod_families]
+        return ASSUMED_FAMILIES[self.options.pod_families][1]

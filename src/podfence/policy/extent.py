@@ -27,7 +27,7 @@ from podfence.policy.verdict import Decision, Dependency, Direction, Meaning
 from podfence.sets import AddressSet, PortSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from podfence.kube.objects import Requirement, Selector
     from podfence.policy.ends import Supposed
@@ -236,15 +236,9 @@ class _Question:
 
     def _space_label(self, key: str, name: str, subject: PodEnd, peer: End) -> _Open:
         """Suppose a label of a namespace, which may be that of both ends."""
-        values = {
-            value
-            for selection in self._selections(subject, peer)
-            for term in (selection.namespaces.requirements if selection.namespaces else ())
-            if term.key == key
-            for value in term.values
-        }
+        asked = (selection.namespaces for selection in self._selections(subject, peer))
         cases = []
-        for text, value in _cells(key, values):
+        for text, value in _cells(key, _values(asked, (key,))):
             ends = [
                 replace(end, space={**self._space(end), key: value})
                 if isinstance(end, PodEnd) and end.member.namespace == name
@@ -263,16 +257,9 @@ class _Question:
         keys = next((group for group in ALIKE if asked.key in group), frozenset((asked.key,)))
         there = {key: value for key, value in end.member.labels.items() if key in keys and is_unknown(value)}
         begins = min(there.values(), default="").removesuffix(UNKNOWN)
-        values = {
-            value
-            for selection in self._selections(subject, peer)
-            for term in (selection.pods.requirements if selection.pods else ())
-            if term.key in (there or keys)
-            for value in term.values
-            if value.startswith(begins)
-        }
+        written = _values((selection.pods for selection in self._selections(subject, peer)), there or keys)
         cases = []
-        for text, value in _cells(asked.key, values):
+        for text, value in _cells(asked.key, {value for value in written if value.startswith(begins)}):
             if value is None and there:
                 continue
             supposed = replace(end, labels={**_labels(end), **dict.fromkeys(there or (asked.key,), value)})
@@ -331,6 +318,12 @@ def _backends(end: PodEnd) -> Dependency:
     if end.member.key.kind == ENDPOINT:
         return unknown.unread_endpoint(end.member.namespace, end.member.key.name)
     return unknown.backends(f"{end.member.namespace}/{end.member.key.name}")
+
+
+def _values(selectors: Iterable[Selector | None], keys: Collection[str]) -> set[str]:
+    """Return the values that selectors name for labels with one of the keys."""
+    terms = (term for selector in selectors if selector for term in selector.requirements)
+    return {value for term in terms if term.key in keys for value in term.values}
 
 
 def _cells(key: str, values: set[str]) -> Iterator[tuple[str, str | None]]:

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Final
 from podfence.cluster.members import display_name
 from podfence.cluster.selection import Selection
 from podfence.policy.changes import Opened
-from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
+from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd, is_one_pod
 from podfence.policy.engine import Bound, Engine
 from podfence.policy.verdict import Direction
 from podfence.policy.wording import end_name
 from podfence.sets import AddressSet, PortSet
-from podfence.sets.addresses import family_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -158,7 +157,7 @@ def _pairs(engine: Engine, subjects: list[PodEnd], grants: list[Grant], asked: A
         raise TooLargeError
     for subject in subjects:
         for peer in peers:
-            if _family(peer) == subject.family and not _is_one(subject, peer):
+            if peer.family == subject.family and not is_one_pod(subject, peer):
                 yield subject, peer
 
 
@@ -207,14 +206,6 @@ def _met(one: Iterable[PodEnd], other: Iterable[PodEnd]) -> Iterator[tuple[PodEn
     return ((a, b) for a in one for b in other if a.family == b.family)
 
 
-def _family(end: End) -> int:
-    return family_of(end.address) if isinstance(end, AddressEnd) else end.family
-
-
-def _is_one(subject: PodEnd, peer: End) -> bool:
-    return isinstance(peer, PodEnd) and peer.member.key == subject.member.key and subject.member.pod is not None
-
-
 def _owner(end: End) -> Key | str:
     match end:
         case PodEnd(member=member):
@@ -228,15 +219,11 @@ def _owner(end: End) -> Key | str:
 def _named(
     found: Iterable[tuple[End, End | None, PortSet]], direction: Direction = Direction.INGRESS
 ) -> tuple[Opened, ...]:
-    texts = []
-    for subject, peer, ports in found:
-        here = end_text(subject)
-        there = end_text(peer) if peer is not None else ""
-        if direction is Direction.INGRESS:
-            texts.append((there or EVERY_SOURCE, here, ports))
-        else:
-            texts.append((here, there or EVERY_DESTINATION, ports))
-    return _joined(texts)
+    everybody = EVERY_SOURCE if direction is Direction.INGRESS else EVERY_DESTINATION
+    return _joined(
+        (*direction.ordered(end_text(subject), everybody if peer is None else end_text(peer)), ports)
+        for subject, peer, ports in found
+    )
 
 
 def _joined(found: Iterable[tuple[str, str, PortSet]]) -> tuple[Opened, ...]:

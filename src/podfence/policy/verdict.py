@@ -200,7 +200,8 @@ class Reason(Value, frozen=True, kw_only=True):
     `summary` is one clause for people. Allowed by a rule: `rule` is set, and `match` says which item of its `from` or
     `to` it is that admits, and what that means. Denied: `policies` are those
     that isolate the pod, `nearest` the best miss, if they have any rule, and `remedies` are changes that
-    would admit the connection, the narrowest first, and `remedy` is the first in words. Allowed by default or exempt
+    would admit the connection, the narrowest first, and `remedy` is the first in words; where a cluster-wide policy
+    denies, only `rule` is set. Allowed by default or exempt
     (own node, itself, no pod at this end): `policies` is empty. `semantics` is the number of the rule of
     the specification that decided, `options` the engine options that did, as ``--set`` takes them, and `depends_on`
     what leaves it open.

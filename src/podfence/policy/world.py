@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 BORN_WITH: Final = frozenset({"default", "kube-public", "kube-node-lease"})
 """Namespaces that every cluster has, with no label but their name."""
 
-_FAMILIES: Final[dict[str, tuple[str, tuple[Family, ...]]]] = {
+ASSUMED_FAMILIES: Final[dict[str, tuple[str, tuple[Family, ...]]]] = {
     "ipv4": ("an IPv4 address", (4,)),
     "ipv6": ("an IPv6 address", (6,)),
     "dual": ("an IPv4 and an IPv6 address", (4, 6)),
 }
-"""What the option `pod-families` means, in words."""
+"""What the option `pod-families` means, in words and as families."""
 
 UnsetKind = Literal["Pod", "Node", "AnyNode"]
 """The kinds of ends of which no address may be known; of the last it is not known which node it is."""
@@ -195,7 +195,7 @@ class World:
         if "Pod" in self._open:
             yield "no webhook and no other controller adds labels to the objects that were read"
             yield "pods that were not read, behind a Service of which none was read, are not of hostNetwork"
-            families, ranges = _FAMILIES[self._options.pod_families]
+            families, ranges = ASSUMED_FAMILIES[self._options.pod_families]
             several = [text for family in ranges for text in self._pod_ranges(family) if (":" in text) == (family == 6)]
             where = ", ".join(dict.fromkeys(several)) or "no known range"
             yield (
