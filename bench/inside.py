@@ -5,7 +5,7 @@ Prints one line for each step as soon as it is done: a JSON list of its name, it
 wall clock and of processor time (0 if not measured), and the peak memory of the process so far in MiB.
 
     python -m bench.inside files FOLDER                                    reading, deciding, all connections
-    python -m bench.inside diff OLD NEW                                    two versions loaded and compared
+    python -m bench.inside diff FOLDER                             a commit and the working tree loaded and compared
     python -m bench.inside memory PODS NAMESPACES POLICIES SEED MODE PER_NODE       the engine alone
     python -m bench.inside events PODS NAMESPACES POLICIES SEED MODE PER_NODE       single changes
 """
@@ -13,6 +13,7 @@ wall clock and of processor time (0 if not measured), and the peak memory of the
 from __future__ import annotations
 
 import json
+import os
 import resource
 import statistics
 import sys
@@ -78,13 +79,14 @@ def files(folder: Path) -> None:
         assert Cluster.from_objects(part).connectivity().unknown
 
 
-def diff(old: Path, new: Path) -> None:
-    """Measure the steps of ``diff`` on two folders, all but the start and the printing."""
+def diff(folder: Path) -> None:
+    """Measure the steps of ``diff git:HEAD .`` in a repository, all but the start and the printing."""
+    os.chdir(folder)
     parsed = Parsed()
     with _timed("one side"):
-        before = podfence.load(old, parsed=parsed)
+        before = podfence.load("git:HEAD:.", parsed=parsed)
     with _timed("other side"):
-        after = podfence.load(new, parsed=parsed)
+        after = podfence.load(".", parsed=parsed)
     with _timed("difference"):
         assert podfence.diff(before, after).connections
 
@@ -170,6 +172,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "files":
         files(Path(sys.argv[2]))
     elif sys.argv[1] == "diff":
-        diff(Path(sys.argv[2]), Path(sys.argv[3]))
+        diff(Path(sys.argv[2]))
     else:
         {"memory": memory, "events": events}[sys.argv[1]](Size.of(sys.argv[2:]))

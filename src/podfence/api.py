@@ -409,9 +409,12 @@ def diff(
     Workloads are compared by namespace, kind and name. `names` are what the sides are called in the answer.
     `progress` is told what is done and how much there is to do.
     """
-    from podfence.analysis.diff.difference import Compared, difference
     from podfence.kube.collection import uncollected
 
-    one, other = (Compared(cluster.engine, name, cluster.gaps) for cluster, name in zip((old, new), names, strict=True))
     with uncollected():
+        from podfence.analysis.diff.difference import Compared, difference
+
+        one, other = (
+            Compared(cluster.engine, name, cluster.gaps) for cluster, name in zip((old, new), names, strict=True)
+        )
         return difference(one, other, old.index, progress)

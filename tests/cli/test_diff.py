@@ -158,7 +158,7 @@ def test_a_policy_of_which_the_repository_has_no_pod_is_no_silent_change(
     shop.write({"deploy/other.yaml": manifests.POLICY.replace("db", "elsewhere")})
     result = run("diff", "git:HEAD", "deploy", *flags)
     assert result.exit_code == 1
-    assert result.stdout.startswith("changes 1 policy that selects no pod here\n")
+    assert result.stdout.startswith("changes 1 policy for pods that are not here\n")
     assert "selects no pod here" in result.stdout
 
 

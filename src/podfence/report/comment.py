@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from podfence.report.counts import counted
-from podfence.report.difference import ORDER, because, by_cause, headline, row, said_of
+from podfence.report.difference import ORDER, because, by_cause, headline, row
 from podfence.report.markdown import code, escaped, table_line
 from podfence.report.style import PAGE
 
@@ -133,7 +133,7 @@ def _unread(answer: Difference) -> Iterator[str]:
 def _object(item: ObjectChange) -> str:
     place = item.new or item.old
     where = f" ({code(str(place))})" if place else ""
-    texts = [*(item.what if item.change == "changed" else ()), *filter(None, (said_of(item),))]
+    texts = [*(item.what if item.change == "changed" else ()), *filter(None, (item.unseen,))]
     what = f": {escaped(', '.join(texts))}" if texts else ""
     return f"- {_OBJECTS[item.change]} {code(str(item))}{where}{what}"
 

@@ -61,9 +61,9 @@ def headline(answer: Difference) -> str:
     """Return ``opens 2 connections, closes 1 connection``, or that nothing changes."""
     counts = Counter(item.change for item in answer.changes)
     texts = [doing(word, counts[word]) for word in ORDER if counts[word]]
-    unseen = sum(item.selects_nothing for item in answer.objects)
+    unseen = sum(bool(item.unseen) for item in answer.objects)
     if unseen:
-        texts.append(f"changes {counted(unseen, 'policy that selects', 'policies that select')} no pod here")
+        texts.append(f"changes {counted(unseen, 'policy', 'policies')} for pods that are not here")
     gaps = Counter(gap.change for gap in answer.gaps)
     if gaps["added"]:
         texts.append(f"leaves {counted(gaps['added'], 'more place', 'more places')} unread")
@@ -154,12 +154,7 @@ def _rows(items: Sequence[Change], page: Page) -> Iterator[str]:
         yield f"{_INDENT}{line}"
 
 
-def said_of(item: ObjectChange) -> str:
-    """Return why nothing can be said of a change of an object, "" if something can."""
-    return "selects no pod here" if item.selects_nothing else ""
-
-
 def _object(item: ObjectChange) -> tuple[str, str, str]:
     place = item.new or item.old
-    what = "; ".join(filter(None, (", ".join(item.what) if item.change == "changed" else "", said_of(item))))
+    what = "; ".join(filter(None, (", ".join(item.what) if item.change == "changed" else "", item.unseen)))
     return (_OBJECTS[item.change], f"{item} ({place})" if place else str(item), what)

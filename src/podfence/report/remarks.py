@@ -137,9 +137,9 @@ def _of_difference(answer: Difference, page: Page) -> Iterator[Remark]:
         identity = _PLACES.sub("", "\n".join((change, *lines, *map(str, causes))))
         yield _placed(Remark(level, change, message, identity=identity), place, page)
     for thing in answer.objects:
-        if thing.selects_nothing:
+        if thing.unseen:
             worst: Level = "error" if kinds(thing) & set(answer.fails) else "warning"
-            message = f"{thing} was {thing.change}, and selects no pod here, so podfence cannot say what it does"
+            message = f"{thing} was {thing.change}, and {thing.unseen}"
             remark = Remark(worst, "unseen", message, identity=f"{thing} {thing.change} {' '.join(thing.what)}")
             yield _placed(remark, thing.new or thing.old, page)
     for gap in answer.gaps:

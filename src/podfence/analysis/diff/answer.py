@@ -119,8 +119,9 @@ class ObjectChange(Value, frozen=True, kw_only=True):
     """An object that differs: a policy, a workload, a bare pod, a namespace, a Service or a node.
 
     `change`: in NEW only, in OLD only, ``changed`` in what podfence reads of it, or only in its ``text``. `what` says
-    what differs, in words: ``ingress rule 2``, ``labels app``. `old` and `new` are its places. `selects_nothing`: it
-    is a policy that selects no pod of the input on either side, and what its change does cannot be said.
+    what differs, in words: ``ingress rule 2``, ``labels app``. `old` and `new` are its places. `unseen` is what its
+    change does for pods that are not in the input: it is a policy and ``selects no pod here``, or ``isolates pods that
+    are not here``, or ``no longer isolates`` them.
     """
 
     change: ObjectWord
@@ -130,7 +131,7 @@ class ObjectChange(Value, frozen=True, kw_only=True):
     what: tuple[str, ...] = ()
     old: Position | None = None
     new: Position | None = None
-    selects_nothing: bool = False
+    unseen: str = ""
 
     def __str__(self) -> str:
         """Return ``NetworkPolicy shop/db``, or ``Namespace shop``."""

@@ -6,7 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from podfence.analysis.diff import compare, idle, objects, policies
+from msgspec import structs
+
+from podfence.analysis.diff import compare, objects, policies, unseen
 from podfence.analysis.diff.absent import Absent
 from podfence.analysis.diff.affected import affected
 from podfence.analysis.diff.answer import Difference, GapChange, GapWord, Side
@@ -69,15 +71,17 @@ def difference(
     absent = Absent(both, reaches, causes)
     for item in absent.differing(concerned, touched):
         telling.take_absent(item)
-    return Difference(
+    answer = Difference(
         old=old.side(),
         new=new.side(),
         connections=telling.connections(),
         absent=telling.absent(),
-        objects=idle.marked(objects.changes(found), old.engine, engine),
+        objects=objects.changes(found),
         gaps=tuple(_gaps(old.gaps, new.gaps)),
         notes=tuple(_notes(old.engine, new.engine, causes)),
     )
+    caused = {cause.object for item in answer.changes for cause in item.causes}
+    return structs.replace(answer, objects=unseen.marked(answer.objects, old.engine, engine, caused))
 
 
 def _gaps(old: Iterable[Gap], new: Iterable[Gap]) -> Iterator[GapChange]:

@@ -30,7 +30,7 @@ KINDS: Final = {
     "known": "connections of which it is known now whether they are allowed",
     "internet": "allowed or unknown connections to or from public addresses",
     "cross-namespace": "allowed or unknown connections between namespaces",
-    "unseen": "changes of policies that select no pod of the input, so that what they do cannot be said",
+    "unseen": "changes of policies for pods that are not in the input",
     "incomplete": "places where a policy may lie that was not read in NEW, and was no such place in OLD",
     "complete": "places where a policy may lie that was not read in OLD, and is no such place in NEW",
 }
@@ -64,7 +64,7 @@ class Allowance(NamedTuple):
 def kinds(item: ConnectionChange | AbsentChange | ObjectChange | GapChange) -> frozenset[str]:
     """Return the kinds of a difference."""
     if isinstance(item, ObjectChange):
-        return frozenset({"unseen"} if item.selects_nothing else ())
+        return frozenset({"unseen"} if item.unseen else ())
     if isinstance(item, GapChange):
         return frozenset({"added": {"incomplete"}, "removed": {"complete"}, "kept": ()}[item.change])
     if isinstance(item, AbsentChange):
@@ -100,7 +100,7 @@ def reviewed(
 
 def remaining(answer: Difference) -> Iterator[ConnectionChange | AbsentChange | ObjectChange | GapChange]:
     """Yield the differences that nobody has allowed."""
-    yield from (item for item in answer.objects if item.selects_nothing)
+    yield from (item for item in answer.objects if item.unseen)
     yield from (item for item in answer.changes if not item.allowed)
     yield from (item for item in answer.gaps if item.change != "kept")
 
