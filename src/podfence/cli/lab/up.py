@@ -8,8 +8,9 @@ from typing import get_args
 
 import click
 
-from podfence.cli import complete, errors
+from podfence.cli import errors
 from podfence.cli.commands import Command
+from podfence.cli.inputs import with_engine_options
 from podfence.cli.lab import prepared, shared
 from podfence.dataplane.settings import Binding
 from podfence.lab.addresses import PodNetworkKind
@@ -53,14 +54,7 @@ podfence lab up --shell
     help="What to do with packets on a pod's link that do not have that pod's addresses: drop them (enforce, the "
     "default), log them (report), or do not check (off).",
 )
-@click.option(
-    "--set",
-    "settings",
-    metavar="OPTION=VALUE",
-    multiple=True,
-    shell_complete=complete.settings,
-    help="Engine option. See `podfence options`. Repeatable.",
-)
+@with_engine_options
 @click.option("--shell", is_flag=True, help="Open a shell in which kubectl, and k for short, finds the lab.")
 @shared.named
 def command(
