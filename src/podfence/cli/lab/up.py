@@ -13,7 +13,7 @@ from podfence.cli.commands import Command
 from podfence.cli.inputs import with_engine_options
 from podfence.cli.lab import prepared, shared
 from podfence.dataplane.settings import Binding
-from podfence.lab.addresses import PodNetworkKind
+from podfence.lab.addresses import MOST_NODES, PodNetworkKind
 
 _NEXT = """\
 the lab runs until `podfence lab down{name}`; use it with kubectl:
@@ -38,7 +38,9 @@ podfence lab up --shell
 @click.command(cls=Command, examples=_EXAMPLES, exits="0  the lab runs\n2  the lab could not be started")
 @shared.reads_manifests
 @shared.in_namespace
-@click.option("--nodes", type=click.IntRange(1, 200), default=2, metavar="N", help="Number of nodes. The default is 2.")
+@click.option(
+    "--nodes", type=click.IntRange(1, MOST_NODES), default=2, metavar="N", help="Number of nodes. The default is 2."
+)
 @click.option("--ipv6", "family", flag_value="ipv6", help="Use only IPv6 addresses.")
 @click.option("--dual", "family", flag_value="dual", help="Use IPv4 and IPv6 addresses.")
 @click.option(
