@@ -47,8 +47,8 @@ Each process of a lab, also every pod, would write a file of its own when it end
 _MUCH: Final = {"given", "run_state_machine_as_test", "Random", "ages", "FILLERS"}
 """What a test uses that tries very much by itself, at random mostly, or in crowds; nothing of it is measured."""
 
-_AT_RANDOM: Final = {"seed", "start"}
-"""The parameters of tests that try many random objects in each case; nothing of them is measured."""
+_MANY: Final = {"seed", "start", "crowd"}
+"""The parameters of tests that try many random objects or pods in each case; nothing of them is measured."""
 
 _cases: Final[dict[str, tuple[int, int]]] = {}
 """Which case each one is: of its test, and of its file."""
@@ -69,7 +69,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _tries_much(item: pytest.Item) -> bool:
     test = getattr(item, "obj", None)
     used = {*getattr(getattr(test, "__code__", None), "co_names", ()), *getattr(item, "fixturenames", ())}
-    return hypothesis.is_hypothesis_test(test) or not used.isdisjoint(_MUCH | _AT_RANDOM)
+    return hypothesis.is_hypothesis_test(test) or not used.isdisjoint(_MUCH | _MANY)
 
 
 @pytest.hookimpl(wrapper=True)

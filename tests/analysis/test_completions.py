@@ -145,7 +145,7 @@ def test_a_verdict_about_a_pod_that_need_not_exist_is_that_of_every_such_pod() -
     """Its labels are those of the question; the ports that it names are not known (semantics 13.10)."""
     named = [(), (ContainerPort(80, "TCP", "http"),), (ContainerPort(81, "TCP", "http"),)]
     seen: Counter[str] = Counter()
-    for seed in range(part(300)):
+    for seed in range(part(600)):
         objects, random = [by_name(item) for item in partial_cluster(seed)], Random(seed)
         supposed = PodEnd(random.choice(SPACES), "supposed")
         labels = {"a": random.choice(("x", "y"))}

@@ -78,6 +78,16 @@ class RefusedError(PodfenceError):
         self.problems = problems
 
 
+with_engine_options = click.option(
+    "--set",
+    "settings",
+    metavar="OPTION=VALUE",
+    multiple=True,
+    shell_complete=complete.settings,
+    help="Engine option. See `podfence options`. Repeatable.",
+)
+"""Adds ``--set``."""
+
 _OPTIONS = (
     click.option(
         "-f",
@@ -137,14 +147,7 @@ _OPTIONS = (
         help="Namespace to show, and default namespace of names and of objects in files. All namespaces are read.",
     ),
     click.option("-A", "--all-namespaces", is_flag=True, help="Show all namespaces, even if -n is given."),
-    click.option(
-        "--set",
-        "settings",
-        metavar="OPTION=VALUE",
-        multiple=True,
-        shell_complete=complete.settings,
-        help="Engine option. See `podfence options`. Repeatable.",
-    ),
+    with_engine_options,
     click.option("-q", "--quiet", is_flag=True, help="Print no warnings, notes or progress."),
     click.option(
         "-v", "--verbose", is_flag=True, help="Print every warning, and name everything that was skipped or ignored."
@@ -153,23 +156,8 @@ _OPTIONS = (
 )
 
 
-def reads_cluster(function: Callable[..., int]) -> Callable[..., int]:
-    """Add the shared options to a command; `function` gets them as its argument `inputs`."""
-
-    @functools.wraps(function)
-    def command(**values: Any) -> int:  # noqa: ANN401 - whatever the command and the options declare
-        asked = live.Asked(**{name: values.pop(name) for name in live.Asked._fields})
-        config = settings.find(values.pop("config"), os.environ, wanted=not values.pop("no_config"))
-        rest = {name: values.pop(name) for name in Inputs._fields if name not in ("live", "config")}
-        return function(inputs=_with_config(Inputs(live=asked, config=config, **rest)), **values)
-
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return settings.chosen(command)
-
-
 def reads_two(function: Callable[..., int]) -> Callable[..., int]:
-    """Add the same options to a command that compares two inputs.
+    """Add the shared options to a command that compares two inputs.
 
     `function` gets what they say without a configuration, and ``config`` and ``no_config`` besides.
     """
@@ -183,6 +171,17 @@ def reads_two(function: Callable[..., int]) -> Callable[..., int]:
     for option in reversed(_OPTIONS):
         command = option(command)
     return settings.chosen(command)
+
+
+def reads_cluster(function: Callable[..., int]) -> Callable[..., int]:
+    """Add the shared options to a command; `function` gets them, with the configuration, as its argument `inputs`."""
+
+    @functools.wraps(function)
+    def command(*, inputs: Inputs, config: str | None, no_config: bool, **values: Any) -> int:  # noqa: ANN401 - as above
+        found = settings.find(config, os.environ, wanted=not no_config)
+        return function(inputs=_with_config(inputs._replace(config=found)), **values)
+
+    return reads_two(command)
 
 
 def _with_config(inputs: Inputs) -> Inputs:

@@ -27,7 +27,6 @@ _SYS_MOUNT_SETATTR: Final = 442
 _AT_FDCWD: Final = -100
 _AT_RECURSIVE: Final = 0x8000
 _DETACH: Final = 2
-_PARENT_DEATH_SIGNAL: Final = 1
 
 _KEEP_SIZE: Final = 0x1
 _PUNCH_HOLE: Final = 0x2
@@ -85,11 +84,6 @@ def change_root(path: str) -> None:
     _check(_libc.syscall(ctypes.c_long(number), b".", b"."), path)
     _check(_libc.umount2(b".", _DETACH), path)
     os.chdir("/")
-
-
-def end_with_parent(number: int) -> None:
-    """Have the kernel send this process a signal when its parent ends. Raises OSError."""
-    _check(_libc.prctl(_PARENT_DEATH_SIGNAL, ctypes.c_ulong(number), 0, 0, 0), "prctl")
 
 
 def _check(result: int, what: str) -> None:

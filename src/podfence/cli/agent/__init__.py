@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from podfence.cli import complete
 from podfence.cli.agent.boot_options import with_boot_hold, with_boot_links, with_boot_ranges
 from podfence.cli.agent.places import in_run_directory, in_state_directory, with_sysctls
 from podfence.cli.commands import Commands
 from podfence.cli.in_cluster import with_context, with_kubeconfig, with_log_format, with_log_level
+from podfence.cli.inputs import with_engine_options
 
 if TYPE_CHECKING:
     from podfence.agent.node.hold import Network
@@ -60,14 +60,7 @@ podfence agent status
 @in_state_directory
 @in_run_directory
 @with_sysctls
-@click.option(
-    "--set",
-    "settings",
-    metavar="OPTION=VALUE",
-    multiple=True,
-    shell_complete=complete.settings,
-    help="Engine option. See `podfence options`. Repeatable.",
-)
+@with_engine_options
 @click.option(
     "--binding",
     type=click.Choice(["off", "report", "enforce"]),

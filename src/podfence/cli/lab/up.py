@@ -8,11 +8,12 @@ from typing import get_args
 
 import click
 
-from podfence.cli import complete, errors
+from podfence.cli import errors
 from podfence.cli.commands import Command
+from podfence.cli.inputs import with_engine_options
 from podfence.cli.lab import prepared, shared
 from podfence.dataplane.settings import Binding
-from podfence.lab.addresses import PodNetworkKind
+from podfence.lab.addresses import MOST_NODES, PodNetworkKind
 
 _NEXT = """\
 the lab runs until `podfence lab down{name}`; use it with kubectl:
@@ -37,7 +38,9 @@ podfence lab up --shell
 @click.command(cls=Command, examples=_EXAMPLES, exits="0  the lab runs\n2  the lab could not be started")
 @shared.reads_manifests
 @shared.in_namespace
-@click.option("--nodes", type=click.IntRange(1, 200), default=2, metavar="N", help="Number of nodes. The default is 2.")
+@click.option(
+    "--nodes", type=click.IntRange(1, MOST_NODES), default=2, metavar="N", help="Number of nodes. The default is 2."
+)
 @click.option("--ipv6", "family", flag_value="ipv6", help="Use only IPv6 addresses.")
 @click.option("--dual", "family", flag_value="dual", help="Use IPv4 and IPv6 addresses.")
 @click.option(
@@ -53,14 +56,7 @@ podfence lab up --shell
     help="What to do with packets on a pod's link that do not have that pod's addresses: drop them (enforce, the "
     "default), log them (report), or do not check (off).",
 )
-@click.option(
-    "--set",
-    "settings",
-    metavar="OPTION=VALUE",
-    multiple=True,
-    shell_complete=complete.settings,
-    help="Engine option. See `podfence options`. Repeatable.",
-)
+@with_engine_options
 @click.option("--shell", is_flag=True, help="Open a shell in which kubectl, and k for short, finds the lab.")
 @shared.named
 def command(

@@ -24,7 +24,6 @@ _SLICES: Final = "endpointslices.discovery.k8s.io"
 _SERVICES: Final = "services"
 _SERVICE_NAME: Final = "kubernetes.io/service-name"
 _MANAGED_BY: Final = "endpointslice.kubernetes.io/managed-by"
-_MANAGER: Final = "endpointslice-controller.k8s.io"
 _TYPES: Final = {4: "IPv4", 6: "IPv6"}
 
 Ports = tuple[tuple[str, str, int], ...]
