@@ -74,6 +74,7 @@ ROWS = [
     ("every namespace, and all pods are here and open", (policy("p", ingress=(Rule((Peer(None, ANY),), TCP_80),)),), ""),
     ("every namespace, and not all pods are open", (policy("p", ingress=(Rule((Peer(None, ANY),), TCP_80),)), CLOSED), "pods of every namespace (also those not here) -> shop/deploy/web  TCP 80"),
     ("pods by label of every namespace, and only the own one is here", (policy("p", ingress=(Rule((Peer(selector("app=api"), ANY),), TCP_80),)),), "pods app=api of every namespace (also those not here) -> shop/deploy/web  TCP 80"),
+    ("every namespace but some", (policy("p", ingress=(Rule((Peer(None, Selector((Requirement("env", "NotIn", ("prod",)),))),), TCP_80),)), CLOSED), "pods of namespaces env not in (prod) (also those not here) -> shop/deploy/web  TCP 80"),
     ("pods of every namespace as destinations", (policy("p", egress=(Rule((Peer(None, ANY),), UDP_53),)), policy("q", ingress=(Rule((GHOST,), TCP_80),), app="api")), "shop/deploy/web -> pods of every namespace (also those not here)  UDP 53\npods app=ghost of shop (none here) -> shop/deploy/api  TCP 80"),
     ("a rule for everybody says it of every namespace too", (policy("p", ingress=(Rule((Peer(None, ANY),), TCP_80), Rule((), TCP_80))), CLOSED), ""),
     ("a peer that is here", (policy("p", ingress=(Rule((Peer(selector("app=api")),), TCP_80),)),), ""),

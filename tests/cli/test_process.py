@@ -84,6 +84,14 @@ def test_a_stream_that_is_closed_from_the_start_is_no_denial(
     assert (done.returncode, done.stdout[: len(out)], done.stderr) == (code, out, err)
 
 
+def test_a_working_directory_that_is_gone_is_named(tmp_path: Path) -> None:
+    command = f'mkdir gone && cd gone && rmdir ../gone && "{PROGRAM}" list -f /nothing'
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=False, timeout=60)
+
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.startswith(b"podfence: error: the working directory cannot be read: ")
+
+
 def test_an_interrupt_ends_with_130_and_without_a_traceback() -> None:
     listing = subprocess.Popen(
         [PROGRAM, "list", "-f", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE

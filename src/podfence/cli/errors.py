@@ -42,16 +42,16 @@ def guarded(run: Callable[[], object]) -> int:
     except click.UsageError as error:
         return _usage(error)
     except click.ClickException as error:
-        return _fail(error.format_message())
+        return fail(error.format_message())
     except PodfenceError as error:
-        return _fail(str(error))
+        return fail(str(error))
     except Exception as error:  # noqa: BLE001 - no exception may reach the user as a traceback
         if os.environ.get("PODFENCE_DEBUG"):
             import traceback
 
             traceback.print_exc()
         text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
-        return _fail(f"internal error: {text}; please report it (PODFENCE_DEBUG=1 shows the traceback)", kind="")
+        return fail(f"internal error: {text}; please report it (PODFENCE_DEBUG=1 shows the traceback)", kind="")
     return code if isinstance(code, int) else 0
 
 
@@ -78,7 +78,8 @@ def complain(text: str) -> None:
         sys.stderr.flush()
 
 
-def _fail(text: str, kind: str = "error: ") -> int:
+def fail(text: str, kind: str = "error: ") -> int:
+    """Print an error to standard error, and return the exit code."""
     complain(f"podfence: {kind}{text}")
     return UNANSWERED
 
@@ -90,7 +91,7 @@ def _usage(error: click.UsageError) -> int:
     if error.ctx is not None:
         path = error.ctx.command_path
         complain(f"{error.ctx.get_usage()}\nTry `{path} --help` for help.\n")
-    return _fail(error.format_message())
+    return fail(error.format_message())
 
 
 def _discard(stream: TextIO) -> None:

@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 from podfence.cli.commands import Commands
-from podfence.cli.errors import UNANSWERED, complain
+from podfence.cli.errors import fail
 
 _TABLE = {
     "list": ("podfence.cli.list", "List the connections that the policies allow"),
@@ -72,8 +72,11 @@ def main() -> NoReturn:
     sys.stdin = sys.stdin or os.fdopen(os.open(os.devnull, os.O_RDONLY), encoding="utf-8")
     sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
     if sys.stdout is None:
-        complain("podfence: error: the answer cannot be written: standard output is closed")
-        sys.exit(UNANSWERED)
+        sys.exit(fail("the answer cannot be written: standard output is closed"))
+    try:
+        os.getcwd()  # noqa: PTH109  pathlib takes longer to load than help to print
+    except OSError as error:
+        sys.exit(fail(f"the working directory cannot be read: {error.strerror}; change to another one"))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")

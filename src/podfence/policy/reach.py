@@ -141,16 +141,16 @@ class Reach:
         """Return the classes of which a rule in a direction may name peers that are absent."""
         found = 0
         for (peer, _), subjects in self._sides[direction].by_peer.items():
-            if self.peers.is_nobody(peer) or _is_of_every_namespace(peer):
+            if self.peers.is_nobody(peer) or _is_unbounded(peer):
                 found |= subjects
         return found
 
     def is_absent(self, direction: Direction, namespace: str, peer: Selection) -> bool:
         """Return whether a peer of a rule of a namespace's policies means pods that the input does not show.
 
-        That is nobody, or pods of every namespace, if no pod of another one is here that is not isolated itself.
+        That is nobody, or pods of every namespace, but for some, if no pod of another one is here that is not isolated.
         """
-        if not _is_of_every_namespace(peer) or not self._engine.world.is_open("Namespace"):
+        if not _is_unbounded(peer) or not self._engine.world.is_open("Namespace"):
             return self.peers.is_nobody(peer)
         elsewhere = self._index.bits(peer) & ~self._index.in_namespace(namespace)
         return not elsewhere & self.open_pods(direction.other)
@@ -382,5 +382,9 @@ def _addresses(grant: Grant) -> AddressSet:
     return grant.peer if isinstance(grant.peer, AddressSet) else AddressSet.ALL
 
 
-def _is_of_every_namespace(peer: Selection | AddressSet | None) -> bool:
-    return isinstance(peer, Selection) and peer.namespace is None and peer.namespaces is None
+def _is_unbounded(peer: Selection | AddressSet | None) -> bool:
+    """Return whether a peer means pods of any namespace but those that a selector excludes."""
+    if not isinstance(peer, Selection) or peer.namespace is not None:
+        return False
+    terms = peer.namespaces.requirements if peer.namespaces else ()
+    return all(term.operator in ("NotIn", "DoesNotExist") for term in terms)

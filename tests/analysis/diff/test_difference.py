@@ -235,6 +235,12 @@ ROWS: list[Row] = [
         ["opened: pods of every namespace (also those not here) -> shop/db all ports | " + CHANGED],
     ),
     (
+        "a rule for pods of its own namespace, the only one here, is made one for pods of all namespaces but some",
+        [SHOP, WEB, DB, only_db(rule(Peer(pod_selector=ANYONE)))],
+        [SHOP, WEB, DB, only_db(rule(Peer(namespace_selector=Selector((Requirement("env", "NotIn", ("prod",)),)))))],
+        ["opened: pods of namespaces env not in (prod) (also those not here) -> shop/db all ports | " + CHANGED],
+    ),
+    (
         "a rule for pods of every namespace is replaced by one for everybody",
         [SHOP, WEB, DB, only_db(rule(Peer(namespace_selector=ANYONE)))],
         [SHOP, WEB, DB, only_db(rule())],
