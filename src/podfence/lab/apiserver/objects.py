@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -15,7 +14,6 @@ from podfence.lab.apiserver.fields import kind_type
 from podfence.lab.apiserver.options import dry_run_complaint
 from podfence.lab.apiserver.status import RefusedError, bad_request
 from podfence.lab.store.errors import ConflictError, NotFoundError
-from podfence.lab.store.metadata import generated_name
 from podfence.lab.store.resources import RESOURCES
 from podfence.lab.store.store import other_uid
 from podfence.policy.legacy import ANNOTATION, isolation_asked
@@ -68,8 +66,6 @@ class Objects:
         if meta.get("resourceVersion") and not options.dry_run:
             # Kubernetes answers 500 here, but a wrong request is no fault of the server.
             raise RefusedError(400, "resourceVersion should not be set on objects to be created")
-        if not meta.get("name") and meta.get("generateName"):
-            meta["name"] = generated_name(meta["generateName"], secrets.token_hex(8))
         made = self.store.create(
             row.stored_as or row.key, _stored(row, obj), check=self._checking(row, warn), dry_run=options.dry_run
         )
