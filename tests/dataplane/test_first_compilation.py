@@ -10,6 +10,7 @@ import pytest
 
 from podfence.api import Cluster
 from podfence.cluster.state import Event, EventType
+from podfence.dataplane.backlog import Backlog
 from podfence.dataplane.compiler import FIRST_TIME, Compiler
 from podfence.dataplane.enforcer import START_BY, Enforcer
 from podfence.dataplane.flows import Judge
@@ -115,6 +116,18 @@ def test_it_stays_no_longer_than_ten_seconds_and_what_is_not_compiled_then_is_cl
     following.start()
     assert following.transactions
     assert finished(following)
+
+
+def test_policies_are_late_until_all_that_waits_is_compiled_and_those_of_an_earlier_turn_are_not() -> None:
+    backlog, first, second = Backlog(), {SMALL.key}, {LARGE.key}
+    pods = [item.key for item in CLUSTER[2:4]]
+    backlog.add(pods[:1], (), first, 0)
+    backlog.add(pods[1:], (), second, 0)
+    assert backlog.policies == first | second
+    assert [backlog.next_pod(), backlog.next_pod()] == pods
+    assert backlog.policies == frozenset()
+    backlog.add(pods, (), second, 0)
+    assert backlog.policies == second
 
 
 @pytest.mark.parametrize("gone", [LARGE, CLUSTER[4]])
