@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 
 _NAMESPACES: Final = 10
+_CHANGES: Final = 20
 
 
 def main() -> None:
@@ -35,10 +37,16 @@ def main() -> None:
     def fill() -> None:
         client.request("apply", sources=texts(objects), namespace="default")
 
+    def change(number: int) -> None:
+        text = json.dumps(policy("team0", 8000 + number))
+        client.request("apply", sources=[{"name": "policy.json", "text": text}], namespace="default")
+
     for _ in range(rounds):
         taken("start an empty one of three nodes", lambda: client.up(nodes=3))
         try:
             taken(f"fill it with {pods} pods", fill)
+            for number in range(_CHANGES):
+                taken("change a policy", partial(change, number % 2))
             tried = taken("verify", lambda: verify(client))
         finally:
             taken("end it", client.down)
@@ -80,17 +88,19 @@ def manifests(pods: int) -> list[dict[str, object]]:
             }
             meta = {"name": app, "namespace": name}
             found.append({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec})
-        peers = [
-            {"podSelector": {"matchLabels": {"app": "front"}}},
-            {"namespaceSelector": {"matchLabels": {"team": "1"}}},
-        ]
-        policy = {
-            "podSelector": {"matchLabels": {"app": "store"}},
-            "ingress": [{"from": peers, "ports": [{"port": 8080}]}],
-        }
-        meta = {"name": "store", "namespace": name}
-        found.append({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": meta, "spec": policy})
+        found.append(policy(name, 8080))
     return found
+
+
+def policy(namespace: str, port: int) -> dict[str, object]:
+    """Return the policy of a namespace, which admits some pods on one port."""
+    peers = [
+        {"podSelector": {"matchLabels": {"app": "front"}}},
+        {"namespaceSelector": {"matchLabels": {"team": "1"}}},
+    ]
+    spec = {"podSelector": {"matchLabels": {"app": "store"}}, "ingress": [{"from": peers, "ports": [{"port": port}]}]}
+    meta = {"name": "store", "namespace": namespace}
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": meta, "spec": spec}
 
 
 if __name__ == "__main__":

@@ -69,6 +69,20 @@ def first(address: str, port: int) -> float:
         return time.perf_counter() - start
 
 
+def flows(address: str, port: int, count: int) -> int:
+    """Return how many UDP flows began with a packet that was answered."""
+    found = []
+    for _ in range(count):
+        found.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        found[-1].settimeout(_LONGEST)
+        found[-1].connect((address, port))
+        found[-1].send(b"x")
+        found[-1].recv(64)
+    for flow in found:
+        flow.close()
+    return count
+
+
 def exchange(address: str, port: int, count: int) -> list[float]:
     """Return the seconds that each of `count` UDP packets of one flow took there and back."""
     found = []
@@ -136,6 +150,7 @@ def main() -> None:
         "first": first,
         "spent": time.process_time,
         "exchange": exchange,
+        "flows": flows,
         "watch": watch,
         "slowest": lambda: watches.pop().stop(),
     }

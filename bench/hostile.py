@@ -13,6 +13,7 @@ import json
 import resource
 import sys
 import time
+from functools import reduce
 from random import Random
 from typing import TYPE_CHECKING, Final
 
@@ -33,10 +34,11 @@ from podfence.kube.objects import (
     Selector,
 )
 from podfence.nft.direct import DirectRunner
+from podfence.policy.budget import BUDGETS, Size
 from podfence.policy.options import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from podfence.kube.objects import KubeObject
 
@@ -81,6 +83,13 @@ def overlapping_ports(rules: int, count: int) -> list[KubeObject]:
         for i in range(rules)
     ]
     return [*_pods(1), _policy("p", written)]
+
+
+def cut_up(rules: int, count: int) -> list[KubeObject]:
+    """Return rules that each admit nearly all ports of an address, after one that admits many ports everywhere."""
+    ports = tuple(PolicyPort("TCP", 1 + 2 * i) for i in range(count))
+    blocks = [Rule((_block(_address(2 * i)),), (PolicyPort("TCP", 1, 65535 - i),)) for i in range(rules)]
+    return [*_pods(1), _policy("p", [Rule((), ports), *blocks])]
 
 
 def many_ports(rules: int, count: int) -> list[KubeObject]:
@@ -158,6 +167,7 @@ SHAPES: Final[dict[str, Callable[[int, int], list[KubeObject]]]] = {
     "same-port": same_port,
     "subsets": subsets,
     "overlapping-ports": overlapping_ports,
+    "cut-up": cut_up,
     "many-ports": many_ports,
     "selectors": selectors,
     "different-selectors": different_selectors,
@@ -238,8 +248,21 @@ def _scattered(rule: int, count: int) -> list[str]:
     return [f"10.{a}.{b}.{c}/32" for a, b, c in sorted(found)]
 
 
+def share(sizes: Sequence[Size]) -> float:
+    """Return how much of the standard budget the policies of a namespace use, by the measure that they use most of."""
+    budget = BUDGETS["standard"]
+    assert budget is not None
+    total = reduce(Size.plus, sizes)
+    used = [(size, budget.policy) for size in sizes] + [(total, budget.namespace)]
+    return max(figure / limit for size, most in used for figure, limit in zip(size, most, strict=True))
+
+
 def main() -> None:
-    """Print as JSON: seconds of the processor from the event to the kernel, the peak of memory in MiB, a refusal."""
+    """Print as JSON what the last policy takes.
+
+    That is the seconds of the processor from the event to the kernel, the peak of memory in MiB, why it is refused, and
+    the share of the budget that is used.
+    """
     shape, rules, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     *before, policy = SHAPES[shape](rules, count)
     assert isinstance(policy, NetworkPolicy)
@@ -252,9 +275,10 @@ def main() -> None:
         while enforcer.is_behind:
             enforcer.catch_up()
         seconds = time.process_time() - begin
-    (last,) = (item for item in follower.model.engine.policies(NAMESPACE) if item.source is policy)
+    policies = follower.model.engine.policies(NAMESPACE)
+    (last,) = (item for item in policies if item.source is policy)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps([seconds, peak, last.refused]))
+    print(json.dumps([seconds, peak, last.refused, share([item.size for item in policies])]))
 
 
 if __name__ == "__main__":

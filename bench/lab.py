@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TITLE: Final = "The lab"
-_GOAL: Final = 60.0
+_GOALS: Final = {"verify": 60.0, "change a policy": 0.1}
 _LIMIT: Final = 600.0
 _TEXT: Final = (
     "Ten namespaces with two Deployments each and a policy on one of them; each pod declares two ports. "
@@ -34,17 +34,17 @@ def section(folder: Path, *, quick: bool) -> Section:
         name, number = json.loads(line)
         times.setdefault(name, []).append(number)
     tried = times.pop("tried")[0]
-    seconds = statistics.median(times["verify"])
-    met = seconds < _GOAL
-    rows = [
-        (
-            f"verify all pairs: {tried:,.0f} connections",
-            duration(seconds),
-            f"< {duration(_GOAL)}",
-            "yes" if met else "**no**",
-        )
-        if name == "verify"
-        else (name, duration(statistics.median(found)), "", "")
-        for name, found in times.items()
-    ]
-    return Section(TITLE, _TEXT, table(("work", "time", "goal", "met"), rows), int(not met))
+    names = {
+        "verify": f"verify all pairs: {tried:,.0f} connections",
+        "change a policy": "change a policy, until the kernels of all nodes have it: 95 of 100",
+    }
+    rows, missed = [], 0
+    for name, found in times.items():
+        seconds = statistics.quantiles(found, n=20)[-1] if name == "change a policy" else statistics.median(found)
+        # A look is not held against anything.
+        goal = None if quick else _GOALS.get(name)
+        met = goal is None or seconds < goal
+        missed += not met
+        judged = ("", "") if goal is None else (f"< {duration(goal)}", "yes" if met else "**no**")
+        rows.append((names.get(name, name), duration(seconds), *judged))
+    return Section(TITLE, _TEXT, table(("work", "time", "goal", "met"), rows), missed)

@@ -7,6 +7,7 @@ Prints one line for each sample, as soon as there is one: a JSON list of its nam
     python -m bench.node latency ROUNDS PACKETS POLICIES            round trips of an established flow
     python -m bench.node first ROUNDS PODS POLICIES                 the first connection of each of so many new pods
     python -m bench.node events ROUNDS PODS NAMESPACES POLICIES SEED MODE PER_NODE
+    python -m bench.node changing ROUNDS CHANGES FLOWS...           the processor's time for each of so many changes
     python -m bench.node start ROUNDS PODS NAMESPACES POLICIES SEED MODE PER_NODE
     python -m bench.node growth 1 PODS NAMESPACES POLICIES SEED MODE PER_NODE
 """
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Final
@@ -30,7 +32,10 @@ from bench.generator import generate
 from bench.pod_policies import NODE, TRACKING, cluster, linear, newcomer
 from bench.policies import labelled
 from bench.size import Size
+from bench.ticks import Ticks
 from bench.wire import BRIDGE, Wire, forget_soon, mac
+from podfence.agent.loop import Agent
+from podfence.agent.source import Synced
 from podfence.api import Cluster
 from podfence.cluster.state import Event, EventType
 from podfence.dataplane.conntrack import KernelConntrack
@@ -38,7 +43,7 @@ from podfence.dataplane.enforcer import Enforcer
 from podfence.dataplane.links import Links, PodLink
 from podfence.dataplane.ruleset import TABLE
 from podfence.dataplane.settings import Settings
-from podfence.kube.objects import Namespace, NetworkPolicy, Pod, PolicyPort
+from podfence.kube.objects import Namespace, NetworkPolicy, Pod, PolicyPort, Rule
 from podfence.nft.direct import DirectRunner
 from podfence.nft.transaction import Transaction
 from podfence.policy.options import Options
@@ -48,7 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from podfence.dataplane.ruleset import Ruleset
-    from podfence.kube.objects import Key, KubeObject, Rule
+    from podfence.kube.objects import Key, KubeObject
 
 NONE, ALONE, OURS, LINEAR = "no rules", "connection tracking alone", "podfence", "a chain per policy"
 BOUND: Final = "podfence, links bound"
@@ -180,7 +185,7 @@ class _Timed(DirectRunner):
 def events(rounds: int, size: Size) -> None:
     """Tell the seconds from single events to the kernel, those of the processor too, and the memory in MiB.
 
-    ``look`` is what comes after: established flows are looked at again.
+    ``look`` is what comes after: established flows are looked at again, and what is no longer needed goes.
     """
     objects = generate(size)
     follower = Cluster.from_objects(objects, Options(world="closed"))
@@ -204,11 +209,12 @@ def events(rounds: int, size: Size) -> None:
                 if key in ports and event.type is not EventType.MODIFIED:
                     gone = {key} if event.type is EventType.DELETED else set()
                     enforcer.attach(_attached({each: port for each, port in ports.items() if each not in gone}))
-                touched = enforcer.apply(follower.apply(event))
+                touched, done = enforcer.program(follower.apply(event)), runner.done
+                enforcer.look()
                 end = time.perf_counter(), time.process_time()
                 if touched:
-                    tell(name, *(one - other for one, other in zip(runner.done, begin, strict=True)))
-                    tell("look", *(one - other for one, other in zip(end, runner.done, strict=True)))
+                    tell(name, *(one - other for one, other in zip(done, begin, strict=True)))
+                    tell("look", *(one - other for one, other in zip(end, done, strict=True)))
         tell("memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         assert enforcer.verify() == ()
 
@@ -273,6 +279,42 @@ def _more(written: Iterable[Rule]) -> tuple[Rule, ...]:
     return tuple(msgspec.structs.replace(rule, ports=(*rule.ports, port)) for rule in written)
 
 
+def changing(rounds: int, changes: int, counts: Sequence[int]) -> None:
+    """Tell what each of ten changes a second takes of the processor, by how many flows there are.
+
+    Every other change forbids, or admits again, what is for another local pod than that of the flows, or the flows.
+    """
+    objects = list(cluster(1))
+    (policy,) = (item for item in objects if isinstance(item, NetworkPolicy))
+    (admitting,) = policy.ingress
+    cutting = msgspec.structs.replace(policy, ingress=(msgspec.structs.replace(admitting, ports=admitting.ports[:1]),))
+    other = newcomer(1, 0)
+    narrow, wide = (_of_labels(other, range(80, last)) for last in (81, 82))
+    begin = [Event(EventType.ADDED, item) for item in (*objects, other, narrow)]
+    with Wire() as wire:
+        for _ in range(rounds):
+            for name, versions in (("another", (wide, narrow)), ("their own", (cutting, policy))):
+                events = [Event(EventType.MODIFIED, versions[number % 2]) for number in range(changes)]
+                for count in counts:
+                    with DirectRunner() as runner, closing(KernelConntrack(Settings().label)) as conntrack:
+                        source = Ticks([*begin, Synced()], events, partial(wire.flows, count))
+                        options = Options(world="closed")
+                        Agent(source, NODE, runner, options, Settings(), lambda _: None, conntrack=conntrack).run()
+                        tell(f"{name} {count}", source.spent / changes)
+                    nft("flush ruleset\n")
+
+
+def _of_labels(pod: Pod, ports: Iterable[int]) -> NetworkPolicy:
+    """Return a policy for the pods with a pod's labels, which admits everybody on some ports."""
+    return NetworkPolicy(
+        namespace=pod.namespace,
+        name="changing",
+        pod_selector=labelled(**pod.template.labels),
+        ingress=(Rule((), tuple(PolicyPort("TCP", port) for port in ports)),),
+        policy_types=("Ingress",),
+    )
+
+
 def start(rounds: int, size: Size) -> None:
     """Tell the seconds of a cold start, and of the slowest packet of a flow that was there before."""
     objects = generate(size)
@@ -323,6 +365,8 @@ def main() -> None:
         connections(int(rounds), float(others[0]), [int(item) for item in others[1:]])
     elif what in {"latency", "first"}:
         {"latency": latency, "first": first}[what](int(rounds), int(others[0]), int(others[1]))
+    elif what == "changing":
+        changing(int(rounds), int(others[0]), list(map(int, others[1:])))
     else:
         {"events": events, "start": start, "growth": growth}[what](int(rounds), Size.of(others))
 

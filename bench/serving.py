@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from podfence.lab.apiserver.admission import complete
 from podfence.lab.apiserver.bodies import read
 from podfence.lab.apiserver.certificates import make
 from podfence.lab.apiserver.objects import Objects
@@ -21,6 +22,7 @@ from podfence.lab.store.resources import RESOURCES
 from podfence.lab.store.store import Store
 
 _WATCHES: Final = 50
+_NEW: Final = 5000
 _PODS: Final = "/api/v1/namespaces/default/pods"
 _TABLE: Final = "application/json;as=Table;v=v1;g=meta.k8s.io"
 _OPTIONS: Final = WriteOptions(dry_run=False, validation="Strict", manager="", force=False)
@@ -54,7 +56,7 @@ def fill(store: Store, first: int, last: int) -> None:
     objects = Objects(store)
     for number in range(first, last):
         name = f"pod-{number}"
-        objects.create(_ROW, "default", read(json.dumps(pod(name)).encode(), "", _ROW), _OPTIONS)
+        objects.create(_ROW, "default", read(json.dumps(pod(name)).encode(), "", _ROW), _OPTIONS, print)
         stored = store.get("pods", "default", name)
         store.update("pods", {**stored, "status": running(f"10.244.{number // 250}.{number % 250}")}, status=True)
 
@@ -87,15 +89,22 @@ async def timed(port: int, context: ssl.SSLContext, path: str, accept: str) -> f
     return taken
 
 
-async def watched(port: int, context: ssl.SSLContext, store: Store) -> float:
+def churn(store: Store, count: int) -> None:
+    """Make pods that run, and delete them."""
+    fill(store, _NEW, _NEW + count)
+    for number in range(_NEW, _NEW + count):
+        store.delete("pods", "default", f"pod-{number}", grace=0)
+
+
+async def watched(port: int, context: ssl.SSLContext, store: Store, watches: int) -> float:
     """Return the seconds from a change until the last of many watches has it."""
     path = f"{_PODS}?watch=1&resourceVersion={store.revision}"
-    connections = [await request(port, context, path, "application/json") for _ in range(_WATCHES)]
+    connections = [await request(port, context, path, "application/json") for _ in range(watches)]
     for reader, _ in connections:
         await reader.readuntil(b"\r\n\r\n")
     start = time.perf_counter()
     before = store.get("pods", "default", "pod-0")
-    store.update("pods", {**before, "metadata": {**before["metadata"], "labels": {"changed": "yes"}}})
+    store.update("pods", {**before, "metadata": {**before["metadata"], "labels": {"seen-by": str(watches)}}})
     for reader, _ in connections:
         await reader.readuntil(b"MODIFIED")
     taken = time.perf_counter() - start
@@ -105,9 +114,9 @@ async def watched(port: int, context: ssl.SSLContext, store: Store) -> float:
 
 
 def main() -> None:
-    """Measure lists of 1,000 pods, and a change that many watches see of 5,000."""
-    rounds = int(sys.argv[1])
-    store = Store()
+    """Measure lists of 1,000 pods, a change that many watches see of 5,000, and what pods leave behind."""
+    rounds, most_watches, gone = map(int, sys.argv[1:])
+    complete(store := Store())
     store.create("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}})
     made = make()
     listener = socket.create_server(("127.0.0.1", 0))
@@ -122,9 +131,14 @@ def main() -> None:
     for _ in range(rounds):
         tell("list 1,000 pods as a table", asyncio.run(timed(port, context, _PODS, _TABLE)))
         tell("list 1,000 pods as JSON", asyncio.run(timed(port, context, _PODS, "application/json")))
-    fill(store, 1000, 5000)
-    tell(f"tell {_WATCHES} watches of a change", asyncio.run(watched(port, context, store)))
+    fill(store, 1000, _NEW)
+    tell(f"tell {_WATCHES} watches of a change", asyncio.run(watched(port, context, store, _WATCHES)))
     tell("memory", memory())
+    tell(f"tell {most_watches} watches of a change", asyncio.run(watched(port, context, store, most_watches)))
+    churn(store, gone)
+    first = memory()
+    churn(store, gone)
+    tell("left", memory() / first)
     serving.stop()
 
 

@@ -140,6 +140,10 @@ class Wire:
         count, passed, spent = map(float, self._ask(self._client, "connect", SERVER, PORT, seconds))
         return count / passed, (spent + float(self._ask(self._server, "spent")) - before) / count
 
+    def flows(self, count: int) -> int:
+        """Begin so many flows of one packet there and one back, and return how many began."""
+        return int(self._ask(self._client, "flows", SERVER, PORT, count))
+
     def exchanged(self, count: int) -> list[float]:
         """Return the seconds that packets of one flow took there and back."""
         return [float(item) for item in self._ask(self._client, "exchange", SERVER, PORT, count)]

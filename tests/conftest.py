@@ -39,36 +39,47 @@ _MEASURED: Final = 25
 """How many cases of a test are measured by coverage, the first of them: measuring makes them take twice as long."""
 
 _PROGRAMS: Final = 2
-"""In how many cases the programs that they start are measured; they begin later then, and end later."""
+"""In how many cases of a file the programs that they start are measured, the first of them.
 
-_MUCH: Final = {"given", "run_state_machine_as_test", "Random", "ages"}
-"""What a test calls that tries very much by itself, at random mostly; nothing of it is measured."""
+Each process of a lab, also every pod, would write a file of its own when it ends. That takes more time than the lab.
+"""
 
-_cases: Final[dict[str, int]] = {}
+_MUCH: Final = {"given", "run_state_machine_as_test", "Random", "ages", "FILLERS"}
+"""What a test uses that tries very much by itself, at random mostly, or in crowds; nothing of it is measured."""
+
+_AT_RANDOM: Final = {"seed", "start"}
+"""The parameters of tests that try many random objects in each case; nothing of them is measured."""
+
+_cases: Final[dict[str, tuple[int, int]]] = {}
+"""Which case each one is: of its test, and of its file."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Number the cases of each test."""
+    """Number the cases of each test and of each file."""
     seen: Counter[str] = Counter()
     for item in items:
-        name = item.nodeid.partition("[")[0]
-        seen[name] += 1
-        _cases[item.nodeid] = sys.maxsize if _tries_much(getattr(item, "obj", None)) else seen[name]
+        test, file = item.nodeid.partition("[")[0], item.nodeid.partition("::")[0]
+        if _tries_much(item):
+            _cases[item.nodeid] = sys.maxsize, sys.maxsize
+        else:
+            seen.update((test, file))
+            _cases[item.nodeid] = seen[test], seen[file]
 
 
-def _tries_much(test: object) -> bool:
-    code = getattr(test, "__code__", None)
-    return hypothesis.is_hypothesis_test(test) or (code is not None and not _MUCH.isdisjoint(code.co_names))
+def _tries_much(item: pytest.Item) -> bool:
+    test = getattr(item, "obj", None)
+    used = {*getattr(getattr(test, "__code__", None), "co_names", ()), *getattr(item, "fixturenames", ())}
+    return hypothesis.is_hypothesis_test(test) or not used.isdisjoint(_MUCH | _AT_RANDOM)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
     """Run a test and its fixtures without coverage if it is not to be measured."""
-    case = _cases[item.nodeid]
+    of_test, of_file = _cases[item.nodeid]
     with ExitStack() as stack:
-        if case > _PROGRAMS:
+        if of_file > _PROGRAMS:
             stack.enter_context(_programs_not_measured())
-        if case > _MEASURED:
+        if of_test > _MEASURED:
             stack.enter_context(_not_measured())
         return (yield)
 

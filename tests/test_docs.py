@@ -16,12 +16,15 @@ import re
 import shlex
 import subprocess
 import sys
+from contextlib import chdir
 from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
+from click.testing import CliRunner
 
+from podfence.cli.main import commands
 from tests.lab.labs import Run, fresh_name, needs_lab
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,17 +79,21 @@ def in_lab(session: Session) -> bool:
 def printed(command: str, lab: str | None = None) -> str:
     """Return what a command prints, standard error after standard output; in a lab, as a terminal would show it."""
     program, *arguments = shlex.split(command)
+    if lab is None:
+        with chdir(ROOT):
+            found = CliRunner().invoke(commands, arguments)
+        return (found.stdout + found.stderr).rstrip("\n")
     answer = subprocess.run(
         [Path(sys.executable).parent / program, *arguments],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE if lab is None else subprocess.STDOUT,
+        stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        env=None if lab is None else os.environ | {"PODFENCE_LAB": lab, "PYTHONUNBUFFERED": "1"},
+        env=os.environ | {"PODFENCE_LAB": lab, "PYTHONUNBUFFERED": "1"},
     )
-    return (answer.stdout + (answer.stderr or "")).rstrip("\n")
+    return answer.stdout.rstrip("\n")
 
 
 def settled(output: str) -> str:

@@ -65,18 +65,27 @@ class Node:
         """Return when the CNI plugin `host-local` gave an address to a pod, in seconds of the wall clock."""
         return (self._root / "var/lib/cni/networks/pods" / address).stat().st_mtime
 
-    def agent(self) -> int:
-        """Return the process id of the node's agent; raises LookupError if there is none."""
+    def agent(self, program: str = "podfence", first: str = "agent") -> int:
+        """Return the process id of the node's agent, or of another program that has this as its first argument.
+
+        Raises LookupError if there is none.
+        """
         network = self.network.stat()
         found: dict[int, int] = {}
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 words = (process / "cmdline").read_text(encoding="utf-8").split("\0")
                 pairs = zip((Path(word).name for word in words), words[1:], strict=False)
-                if ("podfence", "agent") in pairs and os.path.samestat((process / "ns/net").stat(), network):
+                if (program, first) in pairs and os.path.samestat((process / "ns/net").stat(), network):
                     found[int(process.name)] = int((process / "statm").read_text(encoding="utf-8").split()[1])
         if not found:
-            message = f"no agent runs on {self.name}"
+            message = f"no {program} runs on {self.name}"
             raise LookupError(message)
         # Programs that start it have the same words, and are small.
         return max(found, key=lambda number: found[number])
+
+
+def spent(process: int) -> float:
+    """Return the seconds that the processor has worked for a process. Raises OSError if it has ended."""
+    fields = Path("/proc", str(process), "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

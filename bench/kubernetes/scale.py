@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from bench.kubernetes.places import spent
 from bench.kubernetes.town import pod
 from bench.report import Section, table
 from tests.kubernetes.harness import NAMESPACE, SCRIPTS
@@ -24,7 +25,6 @@ LOCAL: Final = 10
 _NODES: Final = 100
 _SPACES: Final = 100
 _MEBI: Final = 1024
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
 _QUIET: Final = 0.05
 _CALM_WITHIN: Final = 180.0
 _READY_WITHIN: Final = 120.0
@@ -121,9 +121,9 @@ def _is_ready(item: Json) -> bool:
 def _need(town: Town, seconds: float) -> Need:
     agent = town.nodes[0].agent()
     _calm(agent)
-    used, start = _used(agent), time.monotonic()
+    used, start = spent(agent), time.monotonic()
     time.sleep(seconds)
-    cores = (_used(agent) - used) / (time.monotonic() - start)
+    cores = (spent(agent) - used) / (time.monotonic() - start)
     status = _numbers(Path(f"/proc/{agent}/status"))
     return Need(status["VmRSS"], _numbers(Path(f"/proc/{agent}/smaps_rollup"))["Pss"], status["VmHWM"], cores, seconds)
 
@@ -133,15 +133,9 @@ def _calm(agent: int) -> None:
     end = time.monotonic() + _CALM_WITHIN
     calm = 0
     while calm < 3 and time.monotonic() < end:
-        used = _used(agent)
+        used = spent(agent)
         time.sleep(2)
-        calm = calm + 1 if (_used(agent) - used) / 2 < _QUIET else 0
-
-
-def _used(process: int) -> float:
-    """Return the seconds of processor time that a process has used."""
-    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+        calm = calm + 1 if (spent(agent) - used) / 2 < _QUIET else 0
 
 
 def _numbers(path: Path) -> dict[str, float]:

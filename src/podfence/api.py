@@ -210,6 +210,7 @@ class Cluster:
         port: int | str | None = None,
         namespaces: Collection[str] | None = None,
         namespace: str | None = None,
+        absent: bool = True,
     ) -> Iterator[PodConnection]:
         """Return the same answer pod by pod, as it is now; the arguments are those of `connectivity`.
 
@@ -217,7 +218,8 @@ class Cluster:
         """
         from podfence.analysis.connectivity import pod_connections
 
-        return pod_connections(self.model, self._question(source, destination, port, namespaces, namespace))
+        question = self._question(source, destination, port, namespaces, namespace, absent=absent)
+        return pod_connections(self.model, question)
 
     def matrix(self, *, port: int | str | None = None, namespaces: Collection[str] | None = None) -> Matrix:
         """Return the grid of all workloads (of some namespaces) for one port, or for every port."""
@@ -317,21 +319,21 @@ def load(
         from podfence.kube import revisions
 
         read = partial(revisions.load, base=base)
-    loaded = read(
-        files,
-        recursive=recursive,
-        stdin=stdin,
-        kustomize=folders,
-        charts=charts,
-        exclude=[Exclusion((item,)) if isinstance(item, str) else item for item in exclude],
-        keep_going=keep_going,
-        validation=cast("Validation", options.validation),
-        legacy=options.legacy,
-        namespace=namespace,
-        parsed=parsed,
-        progress=progress,
-    )
     with uncollected():
+        loaded = read(
+            files,
+            recursive=recursive,
+            stdin=stdin,
+            kustomize=folders,
+            charts=charts,
+            exclude=[Exclusion((item,)) if isinstance(item, str) else item for item in exclude],
+            keep_going=keep_going,
+            validation=cast("Validation", options.validation),
+            legacy=options.legacy,
+            namespace=namespace,
+            parsed=parsed,
+            progress=progress,
+        )
         state = ClusterState(loaded.objects)
     return Cluster(state, options, loaded.warnings, loaded.ignored, namespace or "default", loaded)
 

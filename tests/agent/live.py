@@ -9,16 +9,14 @@ import shlex
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from podfence.agent.wire import decode_report, encode_notice
 from podfence.cluster.state import Event, EventType
-from podfence.lab.node_agent import frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -108,7 +106,7 @@ class LiveAgent:
         direct: bool = False,
     ) -> None:
         self._socket, theirs = socket.socketpair()
-        self._data = bytearray()
+        self._connection = Connection(os.dup(self._socket.fileno()))
         self._complaints = b""
         self.reports: list[Report] = []
         words = [*([] if log_group is None else [str(log_group)]), *(["direct"] if direct else [])]
@@ -126,16 +124,14 @@ class LiveAgent:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._connection.close()
         self._socket.close()
         if self.process.poll() is None:
             self.process.kill()
         self.complaints()
 
     def send(self, *notices: Notice) -> None:
-        self.send_bytes(*map(encode_notice, notices))
-
-    def send_bytes(self, *contents: bytes) -> None:
-        self._socket.sendall(b"".join(map(frame, contents)))
+        self._connection.send(notices)
 
     def until(self, met: Callable[[Report], object]) -> Report:
         """Return the first report that meets a condition, from those not looked at yet."""
@@ -148,21 +144,11 @@ class LiveAgent:
 
     def next(self, timeout: float) -> Report | None:
         """Return the next report, None when the agent has closed its end."""
-        head = struct.Struct("!I")
-        self._socket.settimeout(max(timeout, 0.001))
-        while len(self._data) < head.size or len(self._data) < head.size + head.unpack_from(self._data)[0]:
-            try:
-                data = self._socket.recv(1 << 16)
-            except ConnectionError:
-                return None
-            except TimeoutError:
-                raise AssertionError(f"the agent does not report what is waited for: {self.reports}") from None
-            if not data:
-                return None
-            self._data += data
-        end = head.size + head.unpack_from(self._data)[0]
-        report = decode_report(bytes(self._data[head.size : end]))
-        del self._data[:end]
+        assert self._connection.poll(max(timeout, 0.0)), f"the agent does not report what is waited for: {self.reports}"
+        try:
+            report: Report = self._connection.recv()
+        except (EOFError, OSError):
+            return None
         self.reports.append(report)
         return report
 
@@ -186,7 +172,7 @@ class LiveAgent:
         return self._complaints
 
     def close(self) -> int:
-        """Close the socket; return the exit code."""
+        """Close our end; return the exit code."""
         self._socket.shutdown(socket.SHUT_WR)
         return self.process.wait(PATIENCE)
 

@@ -222,7 +222,7 @@ def test_a_running_agent_reports_what_the_kernel_denies() -> None:
             agent.send(*added(objects), Bookmark(1), Synced())
             agent.enforced(1)
             assert network.passed({denied: False}) == {denied: False}
-            report = agent.until(lambda report: report.denied)
+            report = agent.until(lambda report: report.errors)
             assert agent.end() == 0
         network.forget()
-    assert report.denied == ("denied ingress shop/web (10.0.0.1) -> shop/db (10.0.0.2) TCP 80 by shop/db",)
+    assert report.errors == ("denied ingress shop/web (10.0.0.1) -> shop/db (10.0.0.2) TCP 80 by shop/db",)

@@ -7,9 +7,10 @@ from typing import Literal
 
 import pytest
 
-from podfence import Cluster
+from podfence import Cluster, Options
 from podfence.kube.objects import (
     ContainerPort,
+    IPBlock,
     Namespace,
     NetworkPolicy,
     Peer,
@@ -20,6 +21,7 @@ from podfence.kube.objects import (
     Selector,
     Workload,
 )
+from podfence.report import csv
 
 NAME = "kubernetes.io/metadata.name"
 
@@ -42,9 +44,17 @@ def policy(name: str, *, ingress: tuple[Rule, ...] = (), egress: tuple[Rule, ...
 
 
 DNS = Peer(selector("k8s-app=kube-dns"), selector(f"{NAME}=kube-system"))
+
+
+def block(cidr: str, *excepts: str) -> Peer:
+    return Peer(ip_block=IPBlock(cidr, excepts))
+
+
 UDP_53 = (PolicyPort("UDP", 53),)
 TCP_80 = (PolicyPort("TCP", 80),)
 HTTP = (PolicyPort("TCP", "http"),)
+ANY = Selector()
+CLOSED = NetworkPolicy(namespace="shop", name="closed", pod_selector=selector("app=api"), policy_types=("Egress",))
 GHOST = Peer(selector("app=ghost"))
 DENY_DNS = NetworkPolicy(namespace="kube-system", name="deny", policy_types=("Ingress",))
 
@@ -59,19 +69,33 @@ ROWS = [
     ("namespaces by label", (policy("p", ingress=(Rule((Peer(None, selector("team=x")),), TCP_80),)),), "pods of namespaces team=x (none here) -> shop/deploy/web  TCP 80"),
     ("any rule for everybody says it all", (policy("p", ingress=(Rule((GHOST,), TCP_80), Rule((), TCP_80))),), ""),
     ("a rule for some ports of everybody says it in part", (policy("p", ingress=(Rule((GHOST,)), Rule((), TCP_80))),), "pods app=ghost of shop (none here) -> shop/deploy/web  TCP 1-79,81-65535; all UDP; all SCTP; other protocols"),
+    ("a rule about addresses holds every pod", (policy("p", egress=(Rule((DNS,), UDP_53), Rule((block("0.0.0.0/0", "10.0.0.0/8"),)), Rule((block("10.0.0.0/8"),), TCP_80))),), "shop/deploy/web -> pods k8s-app=kube-dns of kube-system (none here)  TCP 80; UDP 53"),
+    ("a rule about addresses holds some pods", (policy("p", egress=(Rule((DNS,), UDP_53), Rule((block("10.0.0.0/8"),)))),), "shop/deploy/web -> pods k8s-app=kube-dns of kube-system (none here)  UDP 53"),
+    ("every namespace, and all pods are here and open", (policy("p", ingress=(Rule((Peer(None, ANY),), TCP_80),)),), ""),
+    ("every namespace, and not all pods are open", (policy("p", ingress=(Rule((Peer(None, ANY),), TCP_80),)), CLOSED), "pods of every namespace (also those not here) -> shop/deploy/web  TCP 80"),
+    ("pods by label of every namespace, and only the own one is here", (policy("p", ingress=(Rule((Peer(selector("app=api"), ANY),), TCP_80),)),), "pods app=api of every namespace (also those not here) -> shop/deploy/web  TCP 80"),
+    ("pods of every namespace as destinations", (policy("p", egress=(Rule((Peer(None, ANY),), UDP_53),)), policy("q", ingress=(Rule((GHOST,), TCP_80),), app="api")), "shop/deploy/web -> pods of every namespace (also those not here)  UDP 53\npods app=ghost of shop (none here) -> shop/deploy/api  TCP 80"),
+    ("a rule for everybody says it of every namespace too", (policy("p", ingress=(Rule((Peer(None, ANY),), TCP_80), Rule((), TCP_80))), CLOSED), ""),
     ("a peer that is here", (policy("p", ingress=(Rule((Peer(selector("app=api")),), TCP_80),)),), ""),
     ("a policy that selects nobody", (policy("p", ingress=(Rule((GHOST,), TCP_80),), app="gone"),), ""),
 ]  # fmt: skip
 
 
-def cluster(*policies: NetworkPolicy) -> Cluster:
+def test_a_cluster_that_is_read_as_a_whole_has_no_pods_of_other_namespaces() -> None:
+    own = policy("p", ingress=(Rule((Peer(selector("app=api"), ANY),), TCP_80),))
+
+    assert told(cluster(own, settings=("world=closed",))) == ""
+
+
+def cluster(*policies: NetworkPolicy, settings: tuple[str, ...] = ()) -> Cluster:
     web, api = workload("web", ContainerPort(8080, "TCP", "http")), workload("api")
-    return Cluster.from_objects([Namespace(name="shop", labels={NAME: "shop"}), web, api, *policies])
+    shop = Namespace(name="shop", labels={NAME: "shop"})
+    return Cluster.from_objects([shop, web, api, *policies], Options.parse(settings))
 
 
 def told(of: Cluster, **question: str) -> str:
     lines = of.overview(**question).lines  # type: ignore[arg-type]
-    return "\n".join(f"{line.sources} -> {line.destinations}  {line.ports}" for line in lines if "(none" in str(line))
+    return "\n".join(f"{line.sources} -> {line.destinations}  {line.ports}" for line in lines if " here)" in str(line))
 
 
 @pytest.mark.parametrize(("policies", "expected"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
@@ -99,9 +123,29 @@ BOTH = (policy("p", ingress=(Rule((GHOST,), TCP_80),), egress=(Rule((DNS,), UDP_
     ],
 )
 def test_only_those_that_the_question_is_about_are_listed(question: dict[str, str], lines: int) -> None:
-    found = told(cluster(*BOTH), **question)
+    asked = cluster(*BOTH)
+    by_pods = [item for item in asked.pod_connections(**question) if "(none" in str(item)]  # type: ignore[arg-type]
 
-    assert len(found.splitlines()) == lines
+    assert len(told(asked, **question).splitlines()) == lines
+    assert len(by_pods) == lines
+
+
+DNS_TEXT = "pods k8s-app=kube-dns of kube-system (none here)"
+
+
+@pytest.mark.parametrize(
+    ("rule", "row"),
+    [
+        (Rule((DNS,), UDP_53), f"shop/deploy/web,{DNS_TEXT},UDP,53,53,"),
+        (Rule((DNS,), HTTP), f"shop/deploy/web,{DNS_TEXT},TCP,http,http,"),
+    ],
+    ids=["a number", "a name"],
+)
+def test_they_are_rows_of_csv_and_lines_of_single_pods(rule: Rule, row: str) -> None:
+    asked = cluster(policy("p", egress=(rule,)))
+
+    assert row in list(csv.connectivity(asked.connectivity()))
+    assert row in list(csv.pods(asked.pod_connections()))
 
 
 def test_they_are_selectors_in_documents() -> None:

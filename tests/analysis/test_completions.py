@@ -166,7 +166,7 @@ def test_a_verdict_about_a_pod_that_need_not_exist_is_that_of_every_such_pod() -
         seen.update([wanted, "without a witness" if verdict.decision != wanted else ""])
         found = [item.what for item in verdict.depends_on]
         seen["by ports alone"] += found == [Matter.PORT_NAMES] and wanted == "depends"
-    assert seen["by ports alone"] > 1, seen
+    assert seen["by ports alone"], seen
     assert seen["without a witness"] * 20 <= seen["depends"], seen
 
 

@@ -209,7 +209,7 @@ def test_pod_by_pod_names_only_the_pods_that_are_asked_about() -> None:
     cluster = Cluster.from_objects([owned("app-0", "a"), owned("app-1", "a"), DB])
 
     def pairs(**question: str) -> set[tuple[str, str]]:
-        return {(item.source, item.destination) for item in cluster.pod_connections(**question)}
+        return {(item.source, item.destination) for item in cluster.pod_connections(**question)}  # type: ignore[arg-type]
 
     assert pairs(source="shop/app-0", destination="shop/db") == {("shop/app-0", "shop/db")}
     assert pairs(source="shop/app", destination="shop/db") == {("shop/app-0", "shop/db"), ("shop/app-1", "shop/db")}

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 from hypothesis import given
 
+from podfence.analysis.answers import Endpoints
 from podfence.api import Cluster
+from podfence.policy.verdict import Direction
 from tests.twin import strategies
 from tests.twin.effort import tried
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from podfence.analysis.answers import Connectivity, Endpoints
+    from podfence.analysis.answers import Connectivity
     from podfence.kube.objects import KubeObject
     from podfence.policy.options import Options
 
@@ -51,6 +53,10 @@ class Expansion:
                 for destination in set(self.names(item.destinations, self.answer.open_destinations)):
                     if with_itself or source != destination:
                         yield source, destination, str(item.ports), item.depends
+        for peer in self.answer.absent:
+            for name in set(self.names(peer.subjects, Endpoints())):
+                ends = (name, str(peer.peers)) if peer.direction is Direction.EGRESS else (str(peer.peers), name)
+                yield *ends, peer.ports_text, peer.depends
 
 
 def outside(text: str) -> bool:
@@ -65,7 +71,7 @@ def test_the_sets_listed_stand_for_the_pods_listed(objects: list[KubeObject], op
     by_pods: Counter[Line] = Counter()
     linked_outside: set[Line] = set()
     for item in cluster.pod_connections():
-        line = (item.source, item.destination, str(item.ports), item.depends)
+        line = (item.source, item.destination, item.ports_text, item.depends)
         if outside(item.source) or outside(item.destination):
             linked_outside.add(tuple("x" if outside(end) else end for end in line[:2]) + line[2:])  # type: ignore[arg-type]
         else:
@@ -76,7 +82,7 @@ def test_the_sets_listed_stand_for_the_pods_listed(objects: list[KubeObject], op
         pods -= hosts
     by_sets: Counter[Line] = Counter()
     for source, destination, ports, depends in Expansion(cluster.connectivity(), pods).lines(with_itself=judged):
-        ends = ["x" if end == "outside" or end not in pods else end for end in (source, destination)]
+        ends = [end if end in pods or end.endswith("(none here)") else "x" for end in (source, destination)]
         if "x" in ends:
             linked_outside.discard((ends[0], ends[1], ports, depends))
         else:

@@ -10,11 +10,11 @@ import pytest
 from podfence.api import Cluster
 from podfence.cluster.state import ClusterState
 from podfence.kube.load import Loaded
-from podfence.kube.objects import NetworkPolicy, Peer, Selector
+from podfence.kube.objects import Peer, Selector
 from podfence.kube.omissions import Gap
 from podfence.policy.options import Options
 from podfence.policy.verdict import Matter
-from podfence.report import csv
+from podfence.report import csv, table
 from tests.policy.parts import app, label, pod, policy, rule, space
 
 if TYPE_CHECKING:
@@ -120,19 +120,28 @@ def test_peers_of_which_none_is_here_depend_too() -> None:
     assert absent.depends == UNREAD + READ
 
 
-def test_people_read_one_line_for_all_that_nobody_knows() -> None:
-    lines = cluster(EVERYWHERE).overview().lines
-    unknown = [f"{item.sources} -> {item.destinations} {item.ports}" for item in lines if READ not in item.depends]
+@pytest.mark.parametrize(
+    ("gap", "whose"),
+    [(EVERYWHERE, "all pods"), (IN_SHOP, "shop/*"), (ELSEWHERE, "")],
+    ids=["everywhere", "in one namespace", "nowhere that matters"],
+)
+def test_people_read_what_was_read_and_once_whose_connections_depend(gap: Gap, whose: str) -> None:
+    answer = cluster(gap).overview()
 
-    assert unknown == ["everything -> all pods all ports", "all pods -> any address all ports"]
+    assert answer.lines == cluster().overview().lines
+    assert str(answer.unread) == whose
+    told = f"connections of {whose} depend on policies that were not read: these may deny what a line allows, and allow more"
+    assert [text for text in table.overview(answer) if "not read" in text] == [told] * bool(whose)
 
 
-def test_what_was_read_allows_is_not_told_as_not_known_too() -> None:
-    """Where no policy was read, a listing said everything twice."""
-    opened = cluster(EVERYWHERE, objects=[item for item in OBJECTS if not isinstance(item, NetworkPolicy)])
-    lines = [f"{item.sources} -> {item.destinations}: {item.depends}" for item in opened.overview().lines]
+def test_people_read_of_the_pods_that_they_ask_about() -> None:
+    answer = cluster(IN_SHOP).overview(source="dev/ci", destination="203.0.113.0/24")
 
-    assert lines == [
-        f"everything -> all pods: {UNREAD}{READ}",
-        f"all pods -> any address: {UNREAD}{READ}",
-    ]
+    assert not answer.unread.items
+
+
+def test_a_peer_that_is_not_here_says_itself_that_its_namespace_was_not_read() -> None:
+    dns = Gap("dns.yaml is refused", "", frozenset({"kube-system"}))
+    depends = {str(item.destinations): item.depends for item in cluster(dns).overview().lines}
+
+    assert depends["pods k8s-app=dns of kube-system (none here)"] == UNREAD + READ

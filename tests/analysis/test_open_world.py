@@ -298,6 +298,7 @@ SERVICES: list[Row] = [
     ("an address in a Service range, admitted as such", [SHOP, FREE, policy("p", egress=[rule(block("10.96.0.5/32"))])], "shop/web", "10.96.0.5", "443", "", "depends", AT),
     ("an address in a Service range, closed", [SHOP, FREE, policy("p", egress=[rule(block("10.96.0.5/32"))])], "shop/web", "10.96.0.5", "443", "world=closed:Service", "allowed", ""),
     ("an address in a Service range, egress admits nobody", [SHOP, FREE, policy("p", egress=[])], "shop/web", "10.96.0.5", "443", "", "denied", ""),
+    ("an address in a Service range, egress admits the other family only", [SHOP, FREE, policy("p", egress=[rule(block("::/0"))])], "shop/web", "10.96.0.5", "443", "", "denied", ""),
     ("an address beside the Service range", [SHOP, FREE, policy("p", egress=[rule(block("10.96.0.5/32"))])], "shop/web", "10.96.0.5", "443", "service-cidrs=10.200.0.0/16", "allowed", ""),
     ("an address in a range that is told", [SHOP, FREE, policy("p", egress=[rule(block("192.0.2.0/24"))])], "shop/web", "192.0.2.5", "443", "service-cidrs=192.0.2.0/24", "depends", "whether 192.0.2.5 is the address of a Service"),
     ("an address of nobody elsewhere", [SHOP, FREE, policy("p", egress=[rule(block("192.0.2.0/24"))])], "shop/web", "192.0.2.5", "443", "", "allowed", ""),

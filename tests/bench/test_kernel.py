@@ -56,6 +56,14 @@ def test_a_flow_is_answered_under_rules_and_timed() -> None:
 
 
 @in_namespaces
+def test_changes_that_follow_each_other_take_time_of_the_processor_for_each_number_of_flows() -> None:
+    samples = kernel.measure("changing", 1, 4, 0, 3, limit=60)
+
+    assert list(samples) == ["another 0", "another 3", "their own 0", "their own 3"]
+    assert all(0 < spent < 1 for ((spent,),) in samples.values())
+
+
+@in_namespaces
 def test_events_of_every_kind_reach_the_kernel_and_it_holds_what_it_should_in_the_end() -> None:
     samples = kernel.measure("events", 1, *SMALL.arguments(), limit=120)
 

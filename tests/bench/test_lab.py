@@ -20,6 +20,7 @@ def test_the_lab_is_started_filled_verified_and_ended(tmp_path: Path) -> None:
     assert [line.split("|")[1].split(":")[0].strip() for line in section.lines[2:]] == [
         "start an empty one of three nodes",
         "fill it with 20 pods",
+        "change a policy, until the kernels of all nodes have it",
         "verify all pairs",
         "end it",
     ]

@@ -18,6 +18,8 @@ def test_lists_watches_and_memory_are_measured(tmp_path: Path) -> None:
         "list 1,000 pods as a table",
         "list 1,000 pods as JSON",
         "tell 50 watches of a change",
+        "tell 100 watches of a change",
         "memory with 5,000 pods",
+        "memory after 1,000 other pods",
     ]
     assert section.lines[-1].endswith("yes |")

@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 import yaml
 
 from tests.ci.runner import ROOT, Comments, action, run
+from tests.report.schemas import Sarif
 from tests.repositories import ENVIRON, Checkout
 
 if TYPE_CHECKING:
@@ -65,13 +67,18 @@ def github() -> Iterator[Comments]:
 
 
 def test_the_copied_workflow_comments_and_annotates_the_lines(pull: Checkout, tmp_path: Path, github: Comments) -> None:
-    job = run(pull.folder, tmp_path / "temporary", COPIED | {"podfence": PROGRAM}, api=github.url)
+    inputs = COPIED | {"podfence": PROGRAM, "sarif": "podfence.sarif"}
+    job = run(pull.folder, tmp_path / "temporary", inputs, api=github.url)
 
     assert job.code == 0, job.log
     lines = (pull.folder / "manifests" / "policies" / "db.yaml").read_text().splitlines()
     (number,) = (number for number, line in enumerate(lines, 1) if "{tier: web}" in line)
     assert f"::warning file=manifests/policies/db.yaml,line={number - 2},col=5,title=podfence%3A opened::" in job.log
     assert "shop/deploy/web -> shop/deploy/db TCP 3306" in job.log
+    (scanned,) = msgspec.json.decode((pull.folder / "podfence.sarif").read_bytes(), type=Sarif).runs
+    (place,) = scanned.results[0].locations
+    assert place.physical_location.artifact_location.uri == "manifests/policies/db.yaml"
+    assert place.physical_location.region.start_line == number - 2
     (comment,) = github.comments
     assert comment["body"].startswith(f"{MARK}\n### podfence: opens 1 connection\n")
     assert "| opened | `shop/deploy/web` | `shop/deploy/db` | TCP 3306 |" in comment["body"]
@@ -114,7 +121,7 @@ def test_where_comments_are_refused_the_job_goes_on_and_says_so(pull: Checkout, 
 @pytest.mark.parametrize(
     ("inputs", "code", "said"),
     [
-        ({"fail-on": "opened", "accept": "accepted.toml"}, 1, "**Refused** for opened."),
+        ({"fail-on": "opened", "accept": "accepted.toml"}, 1, "**Failed** on opened."),
         ({"old": "git:nope"}, 2, "### podfence: no answer"),
         (
             {"title": "the shop", "arguments": "-n\nshop\n--set\nworld=closed", "fail-on": "closed"},

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 
@@ -18,6 +18,7 @@ from podfence.kube.load import load
 from podfence.kube.registry import Need, needed
 from tests.ci.runner import ROOT
 from tests.cli import manifests
+from tests.report.schemas import Entry
 from tests.repositories import ENVIRON, Checkout
 
 PROGRAMS = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -65,9 +66,10 @@ def test_the_job_of_gitlab_reports_and_fails(pull: Checkout) -> None:
             check=False,
         )
         assert done.returncode == code
-        (entry,) = json.loads((pull.folder / job["artifacts"]["reports"]["codequality"]).read_text())
-        assert entry["location"] == {"path": "manifests/db.yaml", "lines": {"begin": 7}}
-        assert entry["severity"] == ("major" if code else "minor")
+        report = pull.folder / job["artifacts"]["reports"]["codequality"]
+        (entry,) = msgspec.json.decode(report.read_bytes(), type=list[Entry])
+        assert (entry.location.path, entry.location.lines.begin) == ("manifests/db.yaml", 7)
+        assert entry.severity == ("major" if code else "minor")
         assert (pull.folder / "podfence.md").read_text().startswith("<!-- podfence diff -->\n")
 
 

@@ -158,7 +158,7 @@ def test_a_policy_of_which_the_repository_has_no_pod_is_no_silent_change(
     shop.write({"deploy/other.yaml": manifests.POLICY.replace("db", "elsewhere")})
     result = run("diff", "git:HEAD", "deploy", *flags)
     assert result.exit_code == 1
-    assert result.stdout.startswith("changes 1 policy of which no pod is here\n")
+    assert result.stdout.startswith("changes 1 policy that selects no pod here\n")
     assert "selects no pod here" in result.stdout
 
 
@@ -354,7 +354,7 @@ def test_a_place_that_is_unread_on_both_sides_is_new_if_it_is_about_more(shop: C
     more, yet = (manifests.POLICY.replace("space: shop", f"space: {name}") for name in ("more", "yet"))
     shop.commit({"deploy/kustomization.yaml": moved, "deploy/more.yaml": more})
     shop.write({"deploy/more.yaml": f"{more}---\n{yet}"})
-    assert "leaves 1 place more unread" in run("diff", "git:HEAD", "deploy", "--fail-on", "complete").stdout
+    assert "leaves 1 more place unread" in run("diff", "git:HEAD", "deploy", "--fail-on", "complete").stdout
     result = run("diff", "deploy", "git:HEAD", "--fail-on", "incomplete,complete")
     assert (result.exit_code, "unread" in result.stdout.splitlines()[0]) == (0, False)
 
@@ -462,12 +462,12 @@ def test_a_comment_is_written_also_where_there_is_no_answer(shop: Checkout, run:
 
 
 def test_a_long_comment_is_cut_between_lines_and_its_folds_are_closed(shop: Checkout, run: Run) -> None:
-    workloads = "---\n".join(
-        manifests.POLICY.replace("name: db", f"name: {'x' * 100}-{number}").replace("5432", str(number + 1))
-        for number in range(600)
+    policies = "---\n".join(
+        manifests.POLICY.replace("name: db", f"name: {'x' * 200}-{number}").replace("5432", str(number + 1))
+        for number in range(60)
     )
-    shop.write({"deploy/more.yaml": workloads})
-    text = run("diff", "git:HEAD", "deploy", "-o", "md").stdout
+    shop.write({f"deploy/{'y' * 250}/{'z' * 250}/{'a' * 250}/more.yaml": policies})  # every line of a cause has it
+    text = run("diff", "git:HEAD", "deploy", "-R", "-o", "md").stdout
     assert LIMIT * 0.9 < len(text.encode()) < 65_536
     assert text.count("<details>") == text.count("</details>")
     assert "The comment would be too long" in text

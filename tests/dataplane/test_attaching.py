@@ -111,6 +111,7 @@ def test_when_all_links_go_nothing_of_them_stays(runner: FakeRunner) -> None:
     before = read_back(runner.contents(TABLE))
     enforcer.attach(links(1, 2, tunnel_ports=frozenset({8472}), reserved=frozenset({parse_address("10.0.0.254")})))
     assert enforcer.attach(Links())
+    enforcer.look()
     after = read_back(runner.contents(TABLE))
     assert not len(difference(before, after))
     with pytest.raises(NotFoundError):

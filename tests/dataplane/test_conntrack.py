@@ -6,11 +6,14 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from podfence.dataplane.conntrack import KernelConntrack, Labelled
+from podfence.dataplane.listing import MOST_ENDS, FlowText
+from podfence.dataplane.listing import _request as request_of
 from podfence.netlink.asking import NetlinkError
 from podfence.netlink.messages import attribute
 from podfence.sets.addresses import parse_address
@@ -87,6 +90,92 @@ def test_asking_by_address_gives_what_the_whole_list_has_of_it(table: KernelConn
     assert udp(table, FOUR) == udp(table, FOUR, *many) == four
     assert udp(table, SIX) == udp(table, SIX, *many) == [flow for flow in everything if flow not in four]
     assert udp(table, *many) == udp(table, *many[:2]) == []
+
+
+def test_a_quick_look_for_a_few_addresses_gives_what_a_walk_through_the_table_gives(
+    table: KernelConntrack, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flows of every form that the text has: with ports, of ICMP, and with nothing but a protocol's number."""
+    echo4, echo6 = bytes.fromhex("0800f7ff00000000"), bytes.fromhex("8000000000000000")
+    for address, protocol, data in ((FOUR, 1, echo4), (SIX, 58, echo6), (FOUR, 253, b"x")):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        make = partial(socket.socket, family, socket.SOCK_RAW, protocol)
+        with inside(network.pid_of(FOUR), make) as raw:
+            raw.sendto(data, (address, 0))
+    with (
+        inside(network.pid_of(FOUR), lambda: socket.create_server((FOUR, 0))) as server,
+        inside(network.pid_of(FOUR), lambda: socket.create_connection(server.getsockname())),
+    ):
+        pass
+    monkeypatch.setattr("podfence.dataplane.listing.MOST_ASKED", 10 * COUNT)
+    ends = {FOUR: {1, 6, 17, 253}, SIX: {17, 58}}
+    assert isinstance(table._text, FlowText)
+    for address, protocols in ends.items():
+        wanted = {parse_address(address)}
+        asked = table._text.requests(wanted, 1.0)
+        walked = sorted(table.flows(wanted))
+        assert asked is not None
+        assert len(asked) == len(walked)
+        assert {flow.protocol for flow in walked} == protocols
+        table.label(walked[:3], present=True)
+        assert sorted(table.flows(wanted, quick=True)) == sorted(table.flows(wanted))
+    assert list(table.flows({parse_address("192.0.2.1")}, quick=True)) == []
+
+
+def test_a_flow_is_asked_for_whatever_its_line_tells_besides() -> None:
+    plain = request_of(
+        b"ipv4     2 udp      17 29 src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 src=10.0.0.2 dst=10.0.0.1 sport=2 "
+        b"dport=1 mark=0 zone=3 use=2\n",
+        0,
+    )
+    told = request_of(
+        b"ipv4     2 udp      17 29 src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 packets=1 bytes=29 [UNREPLIED] "
+        b"src=10.0.0.2 dst=10.0.0.1 sport=2 dport=1 packets=0 bytes=0 [OFFLOAD] mark=7 secctx=a zone=3 delta-time=9 "
+        b"use=2\n",
+        0,
+    )
+    assert plain is not None
+    assert plain == told
+
+
+def test_what_a_quick_look_cannot_find_cheaply_is_found_by_a_walk(
+    table: KernelConntrack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    four = {parse_address(FOUR)}
+    everything = sorted(table.flows(four))
+    assert isinstance(table._text, FlowText)
+    # So many that to ask for each takes longer.
+    monkeypatch.setattr("podfence.dataplane.listing.MOST_ASKED", COUNT - 1)
+    assert table._text.requests(four, 1.0) is None
+    assert sorted(table.flows(four, quick=True)) == everything
+    # So long that to read it does, and from then on also half of that.
+    monkeypatch.setattr("podfence.dataplane.listing.MOST_ASKED", COUNT)
+    assert table._text.requests(four, 1.0) is not None
+    assert table._text.requests(four, 0.0) is None
+    assert table._text.requests(four, 1.0) is None
+    assert sorted(table.flows(four, quick=True)) == everything
+    assert table._text.requests(range(MOST_ENDS + 1), 1.0) is None
+    table._text.close()
+    table._text = None
+    assert sorted(table.flows(four, quick=True)) == everything
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        (
+            "ipv4     2 gre      47 29 src=10.0.0.1 dst=10.0.0.2 srckey=0x0 dstkey=0x1 [UNREPLIED] src=10.0.0.2 "
+            "dst=10.0.0.1 srckey=0x1 dstkey=0x0 mark=0 zone=0 use=2"
+        ),
+        (
+            "ipv4     2 udp      17 29 src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 [UNREPLIED] src=10.0.0.2 dst=10.0.0.1 "
+            "sport=2 dport=1 mark=0 zone-orig=1 use=2"
+        ),
+        "something else about src=10.0.0.1 ",
+    ],
+)
+def test_flows_whose_line_does_not_say_how_to_ask_for_them_are_left_to_a_walk(line: str) -> None:
+    assert request_of(f"{line}\n".encode(), 0) is None
 
 
 def test_the_label_is_set_and_cleared_on_those_flows_and_on_no_others(table: KernelConntrack) -> None:

@@ -257,7 +257,9 @@ class Blind:
         self._real = real
         self.blind = False
 
-    def flows(self, ends: Collection[int] | None, settled: Settled | None = None) -> Iterable[Flow]:
+    def flows(
+        self, ends: Collection[int] | None, settled: Settled | None = None, *, quick: bool = False
+    ) -> Iterable[Flow]:
         if self.blind:
             self.blind = False
             return []

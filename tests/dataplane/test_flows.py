@@ -165,7 +165,7 @@ class Everything:
     def own_addresses(self) -> frozenset[int]:
         return frozenset({OWN})
 
-    def flows(self, ends: object, settled: Settled | None = None) -> list[Flow]:
+    def flows(self, ends: object, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
         self.asked.append(ends)
         found = [item._replace(labelled=labelled) for item, labelled in self.labels.items()]
         if ends is not None:
@@ -399,7 +399,7 @@ class Refusing(Everything):
 
     refuses = True
 
-    def flows(self, ends: object, settled: Settled | None = None) -> list[Flow]:
+    def flows(self, ends: object, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
         found = super().flows(ends, settled)
         if self.refuses:
             raise NetlinkError("listing", 1)

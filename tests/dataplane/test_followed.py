@@ -171,9 +171,9 @@ def test_policies_that_are_compiled_in_slices_end_as_those_of_a_fresh_start(star
     for seed in range(start, start + 20):
         random, now, cluster = begun(seed)
         shared_from = random.choice((1, 2, 3, 5, 256))
-        behind: frozenset[str] = frozenset()
-        # Whatever is compiled has taken long enough for a slice.
+        # Whatever is compiled has taken long enough for a slice, and two groups for the first time.
         compiler = Compiler(cluster.model, "n1", shared_from=shared_from, effort=count().__next__)
+        behind = frozenset(policy.namespace for policy in compiler.late())
         for _ in range(20):
             only_policies = random.random() < 0.6
             make = a_policy_change if only_policies else a_change

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from bench.hostile import NODE, SHAPES
+from bench.hostile import NAMESPACE, NODE, SHAPES
 from podfence.api import Cluster
 from podfence.dataplane.enforcer import Enforcer
 from tests.nft.fake import FakeRunner
@@ -23,6 +23,7 @@ from tests.nft.fake import FakeRunner
         ("excepts", 100, 100),
         ("same-port", 100, 100),
         ("overlapping-ports", 60, 60),
+        ("cut-up", 240, 1600),
         ("many-ports", 20, 1000),
         ("selectors", 10, 20),
         ("different-selectors", 10, 20),
@@ -38,6 +39,30 @@ def test_a_hostile_policy_is_compiled_in_seconds(shape: str, rules: int, count: 
     begin = time.process_time()
     Enforcer(FakeRunner(), NODE, Cluster.from_objects(objects).model)
     assert time.process_time() - begin < 3
+
+
+@pytest.mark.parametrize(
+    ("shape", "rules", "count"),
+    [
+        ("nested", 40, 40),
+        ("excepts", 20, 20),
+        ("same-port", 20, 20),
+        ("subsets", 20, 30),
+        ("overlapping-ports", 20, 20),
+        ("cut-up", 40, 200),
+        ("many-ports", 10, 50),
+        ("groups", 12, 20),
+        ("many-policies", 20, 20),
+    ],
+)
+def test_what_is_in_the_table_is_bounded_by_what_the_budget_counts(shape: str, rules: int, count: int) -> None:
+    """An element is about ten letters, and a port with its verdict is in as many ranges as the budget counts it."""
+    follower = Cluster.from_objects(SHAPES[shape](rules, count))
+    wanted = Enforcer(FakeRunner(), NODE, follower.model).wanted
+    counted = sum(policy.size.overlaps + policy.size.ports for policy in follower.model.engine.policies(NAMESPACE))
+    letters = sum(len(item.text) for chain in wanted.chains.values() for item in chain.rules)
+    elements = sum(len(body.elements) for body in wanted.sets.values())
+    assert letters + 10 * elements < 60 * counted
 
 
 @pytest.mark.parametrize("shape", ["groups", "groups-of-blocks"])

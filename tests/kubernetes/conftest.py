@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 
 
-def _bed_directory() -> Path:
+def bed_directory() -> Path:
+    """Return where the bed keeps its programs and its state."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(os.environ.get("PODFENCE_BED") or cache / "podfence-bed")
 
@@ -31,7 +32,7 @@ def _bed_directory() -> Path:
 def _passed() -> Path:
     """Return the file with the names of the tests that passed with the present image."""
     digest = hashlib.sha256(IMAGE.read_bytes()).hexdigest() if IMAGE.exists() else "none"
-    return _bed_directory() / f"passed-{digest[:32]}"
+    return bed_directory() / f"passed-{digest[:32]}"
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -59,7 +60,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def bed() -> Iterator[Bed]:
     """Return the bed in the directory PODFENCE_BED: one that runs stays, one that was started for the tests is ended."""
-    bed = Bed(_bed_directory())
+    bed = Bed(bed_directory())
     if bed.runs:
         yield bed
         return

@@ -234,6 +234,38 @@ def test_what_is_done_to_the_table_of_a_node_by_hand_is_repaired_by_itself(lab: 
     assert_holds(lab)
 
 
+def test_an_agent_that_cannot_reach_the_api_server_enforces_the_last_state_also_when_it_is_started_anew(
+    lab: Run,
+) -> None:
+    lab(
+        "apply",
+        "-f",
+        "-",
+        stdin=pod("there", "crowd-0") + pod("friend", "crowd-1", "node-1") + pod("other", "x", "node-1"),
+    )
+    there = str(address(lab, "there"))
+
+    def passes(source: str) -> bool:
+        return lab("exec", source, "--", "nc", "-z", "-w", "1", there, "80", check=False).returncode == 0
+
+    def node(command: str) -> None:
+        lab("exec", "node:node-2", "--", "nft", command)
+
+    # As if the server had been killed.
+    node("add table ip lost; add chain ip lost in { type filter hook input priority -300; }")
+    node("add rule ip lost in iifname lo meta l4proto tcp reject with tcp reset")
+    try:
+        assert kill(lab, "node-2") is not None
+        assert (passes("friend"), passes("other")) == (True, False)
+        node("delete table inet podfence")
+        assert within(30, lambda: (passes("friend"), passes("other")) == (True, False))
+    finally:
+        node("delete table ip lost")
+    lab("apply", "-f", "-", stdin=policy("crowd-0", "x"))
+    assert (passes("friend"), passes("other")) == (False, True)
+    lab("apply", "-f", "-", stdin=POLICIES)
+
+
 def test_the_next_owner_of_an_address_inherits_nothing(lab: Run) -> None:
     lab("apply", "-f", "-", stdin="".join(FILLERS[: POOL - 1]) + pod("mortal", "open"))
     there = address(lab, "mortal")

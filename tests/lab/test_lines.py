@@ -3,11 +3,17 @@
 
 from __future__ import annotations
 
+import os
+import select
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 
-from podfence.lab.lines import Entry, LogReader, Splitter, chosen, follow, nanoseconds, stamp
+from podfence.lab import kernel
+from podfence.lab.lines import KEPT, STEP, Entry, LogReader, Splitter, chosen, follow, nanoseconds, stamp
+from podfence.lab.processes.console import Console
+from podfence.lab.processes.program import Program
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,6 +82,43 @@ def test_following_puts_the_parts_of_a_long_line_together(tmp_path: Path) -> Non
     log.write_bytes(splitter.entries(b"x" * 40_000 + b"\nshort\n"))
     lines = next(follow(log, 0))
     assert [(len(line.text), line.source) for line in lines] == [(40_000, "stdout"), (5, "stdout")]
+
+
+@pytest.mark.parametrize("cut", [1, 100, 4096, 50_000, 99_999])
+def test_what_a_log_has_given_back_is_skipped_line_by_line(cut: int, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    printed = b"".join(b"1970-01-01T00:00:01.000000000Z stdout F line %06d\n" % number for number in range(4000))
+    log.write_bytes(printed)
+    behind = LogReader(log)
+    first = next(behind.entries())
+    with log.open("ab") as writer:
+        kernel.make_hole(writer.fileno(), cut)
+    fresh = LogReader(log)
+    for reader, before in ((fresh, []), (behind, [first])):
+        numbers = [int(entry.text.split()[1]) for entry in (*before, *reader.entries())]
+        assert numbers[-1] == 3999
+        # Who has read on keeps what he has; what is left of the line at the edge is no line.
+        assert sum(later != number + 1 for number, later in pairwise(numbers)) <= len(before)
+        reader.close()
+
+
+def test_a_log_keeps_its_last_megabytes_however_much_a_container_prints(tmp_path: Path) -> None:
+    log = os.open(tmp_path / "log", os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    console = Console(Program("true"), log)
+    stdout, _stderr = (number for number, kind in console.files.items() if kind == select.POLLIN)
+    line = b"x" * 999 + b"\n"
+    for _ in range((KEPT + 3 * STEP) // len(line) // 50):
+        os.write(console.ends.stdout, line * 50)
+        console.read(stdout)
+    status = (tmp_path / "log").stat()
+    assert status.st_size > KEPT + 2 * STEP
+    assert KEPT <= status.st_blocks * 512 < KEPT + 2 * STEP
+    reader = LogReader(tmp_path / "log")
+    assert {len(entry.text) for entry in reader.entries()} == {999}
+    reader.close()
+    console.close_ends()
+    console.finish(0)
+    os.close(log)
 
 
 LINES = [

@@ -6,9 +6,7 @@ from __future__ import annotations
 import os
 import pty
 import queue
-import select
 import signal
-import socket
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
@@ -16,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from podfence.dataplane.settings import Settings
 from podfence.lab.errors import LabError
 from podfence.lab.objects.containers import Container
 from podfence.lab.processes import archive
@@ -26,7 +23,6 @@ from podfence.lab.processes.probing import FIRST_PORT, LAST_PORT, Probe
 from podfence.lab.processes.program import Program, StandIn
 from podfence.lab.processes.rootfs import PodFiles
 from podfence.lab.processes.spawner import Spawner
-from podfence.policy.options import Options
 from tests.lab.images import BUSYBOX_CONFIG, busybox, docker
 from tests.lab.pods import ADDRESS, ADDRESS_6, in_pod, needs_pods, printed, spec
 
@@ -399,7 +395,7 @@ def test_source_ports_are_not_used_again_before_all_were() -> None:
     assert ports.take("other", probes) == {"tcp ": FIRST_PORT}
 
 
-# Many, agents, and the end
+# Many, and the end
 
 
 def test_many_pods_start_at_once_from_several_threads(spawner: Spawner) -> None:
@@ -409,19 +405,6 @@ def test_many_pods_start_at_once_from_several_threads(spawner: Spawner) -> None:
     assert [in_pod(item, ["hostname"]).stdout.decode().strip() for item in made] == [f"many-{number}" for number in range(50)]  # fmt: skip
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda item: item.close(), made))
-
-
-def test_an_agent_runs_in_the_network_of_its_node_and_ends_with_its_socket(spawner: Spawner) -> None:
-    node = spawner.holder("node-9")
-    ours, theirs = socket.socketpair()
-    with theirs:
-        pid = spawner.agent(node, "node-9", theirs, Options(), Settings())
-    process = os.pidfd_open(pid)
-    wait_for(lambda: in_pod(node, "readlink /proc/self/ns/net").stdout.decode().strip() == str(Path(f"/proc/{pid}/ns/net").readlink()))  # fmt: skip
-    ours.close()
-    assert select.select([process], [], [], 10)[0]
-    os.close(process)
-    node.close()
 
 
 def test_closing_the_spawner_ends_everything(tmp_path: Path) -> None:

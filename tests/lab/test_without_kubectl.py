@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,6 +33,9 @@ def lab() -> Iterator[Run]:
 
 def test_a_pod_that_was_run_answers_by_the_name_of_its_service(lab: Run) -> None:
     assert lab("run", "client", "--image=busybox", "--restart=Never", "--", "sleep", "1000").stdout == "pod/client created\n"  # fmt: skip
+    deadline = time.monotonic() + 30
+    while lab("exec", "client", "--", "true", check=False).returncode:
+        assert time.monotonic() < deadline, "the pod has not started"
     started = lab("exec", "client", "--", "sh", "-c", "until wget -qO- --timeout=1 http://web; do :; done")
     assert "nginx" in started.stdout
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from podfence.cluster.state import EventType
 from podfence.kube import files
 from podfence.kube.objects import Key
 from podfence.lab.addresses import Plan
@@ -42,7 +41,6 @@ def test_a_new_world_holds_nodes_namespaces_and_a_dns_server_that_reasons_can_na
     assert dns.addresses == ("10.96.0.10",)
     assert dns.origin is not None
     assert str(dns.origin.at()).startswith("podfence/lab/objects/manifests/system.yaml:")
-    assert {event.type for event in steps.events} == {EventType.ADDED}
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -175,7 +173,6 @@ def test_deleting_a_namespace_deletes_what_is_in_it() -> None:
     assert made.store.get("namespaces", "", "shop")["status"]["phase"] == "Terminating"
     steps = settle(made)
     assert stopped(steps) == set(worlds.started(first))
-    assert steps[-1].events[-1].object.key == Key("Namespace", "", "shop")
     assert "shop" not in made.state.namespaces
     assert not made.state.policies
 
@@ -203,7 +200,7 @@ def test_labels_of_pods_and_namespaces_change_in_place() -> None:
     worlds.label(made, "ns", "shop", {"team": "a"})
 
     (steps,) = settle(made)
-    assert [event.type for event in steps.events] == [EventType.MODIFIED] * 2
+    assert steps.changed
     assert not steps.start
     assert not steps.stop
     assert pods(made)["client"].template.labels == {"app": "b"}
@@ -234,9 +231,7 @@ def test_what_a_running_pod_cannot_change_is_refused_in_the_servers_words() -> N
 
     (error,) = errors(made, worlds.pod("client", more="  hostNetwork: true"))
 
-    assert error.startswith(
-        'The Pod "client" is invalid: spec: Forbidden: pod updates may not change fields other than'
-    )
+    assert error.startswith("app.yaml:6:3: error: spec: Forbidden: pod updates may not change fields other than")
     assert settle(made) == []
 
 
@@ -276,7 +271,7 @@ def test_a_pod_that_was_never_started_is_not_stopped() -> None:
     apply(made, worlds.pod("client"))
     worlds.delete(made, "pod", "client")
 
-    assert made.take() == ([], [], [])
+    assert made.take()[:2] == ([], [])
     assert not pods(made)
 
 

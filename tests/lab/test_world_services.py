@@ -33,15 +33,6 @@ def test_a_service_has_an_address_of_its_own_and_keeps_it() -> None:
     assert service(made).ports[0].port == 81
 
 
-def test_the_events_carry_the_addresses() -> None:
-    made = world()
-    apply(made, worlds.service())
-
-    (event,) = made.take().events
-    assert event.object is service(made)
-    assert service(made).addresses
-
-
 def test_a_dual_stack_service_has_an_address_of_each_family() -> None:
     made = world(families=(6, 4))
     apply(made, worlds.service())
@@ -98,8 +89,11 @@ def test_node_ports_are_given_and_wanted_ones_honoured() -> None:
     apply(made, worlds.service("web", "  type: NodePort", ports))
 
     assert [port.node_port for port in service(made).ports] == [30000, 30001, 30002]
-    apply(made, worlds.service("web", "  type: NodePort", ports.replace("81", "90")))
-    assert [port.node_port for port in service(made).ports] == [30000, 30003, 30002]
+    # A port that keeps its name keeps its number.
+    apply(
+        made, worlds.service("web", "  type: NodePort", ports.replace("81", "90").replace("c, port: 82", "d, port: 92"))
+    )
+    assert [port.node_port for port in service(made).ports] == [30000, 30001, 30003]
 
 
 @pytest.mark.parametrize(

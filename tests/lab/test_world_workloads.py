@@ -242,7 +242,7 @@ def test_a_jobs_template_cannot_change() -> None:
 
     (error,) = errors(made, worlds.job().replace("busybox", "alpine"))
 
-    assert error.startswith('The Job "once" is invalid: spec.template: Invalid value: field is immutable')
+    assert error.startswith("app.yaml:7:5: error: spec.template: field is immutable (delete it first")
 
 
 def test_a_suspended_job_and_a_cron_job_start_nothing() -> None:

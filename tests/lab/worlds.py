@@ -85,7 +85,7 @@ def settle(into: World) -> list[Steps]:
     done: list[Steps] = []
     while True:
         steps = into.take()
-        if not (steps.start or steps.stop or steps.events):
+        if not (steps.start or steps.stop or steps.changed):
             return done
         done.append(steps)
         into.pod_stopped(*steps.stop)

@@ -40,6 +40,14 @@ def test_a_table_comes_back(table: Table, real: NftRunner) -> None:
     assert real.list_table(table) == table
 
 
+def test_the_kernel_passes_over_a_table_while_it_is_dormant(real: NftRunner) -> None:
+    for dormant in (False, True, False):
+        real.run(Transaction(TABLE).add(replace(TABLE, comment="x", dormant=dormant)))
+
+        assert (b"flags dormant" in real._nft("list", "table", "inet", "t")) == dormant
+        assert real.list_table(TABLE).comment == "x"
+
+
 @pytest.mark.parametrize(
     "chain",
     [

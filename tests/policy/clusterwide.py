@@ -53,7 +53,7 @@ def compiled(policies: Iterable[ClusterPolicy]) -> tuple[CompiledPolicy, ...]:
 
 def _grants(rules: tuple[ClusterRule, ...]) -> Iterator[Grant]:
     for index, rule in enumerate(rules):
-        ports, names = rule_ports(rule.ports, Options())
+        ports, names = rule_ports(rule.ports, end_port=Options().end_port)
         for peer in rule.peers or (None,):
             yield Grant(index, None if peer is None else _peer(peer), ports, names, action=_ACTIONS[rule.action])
 

@@ -11,7 +11,8 @@ from podfence.api import Cluster
 from podfence.kube.objects import ContainerPort, Peer, Pod, PodTemplate, PolicyPort, Requirement, Selector
 from podfence.policy.engine import Bound
 from podfence.policy.likeness import Likeness
-from podfence.policy.reach import Reach, Scenario
+from podfence.policy.peers import Scenario
+from podfence.policy.reach import Reach
 from podfence.policy.subjects import Subjects
 from tests.policy.parts import app, block, label, policy, rule, space
 

@@ -21,20 +21,22 @@ from podfence.policy.engine import Bound, Engine
 from podfence.policy.extent import extent
 from podfence.policy.model import Model
 from podfence.policy.options import KINDS, Options
+from podfence.policy.reasons import reason
+from podfence.policy.verdict import Direction
 from podfence.policy.world import World
 from podfence.sets import PortSet
-from tests.analysis.test_check_against_twin import endpoint_text, engine_answer, traffic_point, whole_pods
+from tests.analysis.test_check_against_twin import DECISIONS, endpoint_text, engine_answer, traffic_point, whole_pods
 from tests.analysis.test_completions import MOST, asked_of, end_text
 from tests.analysis.test_list_against_twin import is_block, judged_pods, listed
 from tests.dataplane import dense
 from tests.policy.clusterwide import compiled
 from tests.twin import boundaries
-from tests.twin.clusterwide import Parts, drawn, shown
+from tests.twin.clusterwide import Parts, drawn, says, shown
 from tests.twin.completions import completed, completions
 from tests.twin.effort import part
 from tests.twin.partial import as_pods, partial_cluster
-from tests.twin.question import AddressEnd, Answer, NodeEnd, PodEnd
-from tests.twin.twin import Twin
+from tests.twin.question import AddressEnd, Answer, NodeEnd, PodEnd, Traffic
+from tests.twin.twin import Side, Twin
 
 if TYPE_CHECKING:
     from podfence.analysis.answers import PodConnection
@@ -137,6 +139,48 @@ def assert_addresses_are_the_twins(
                     traffic,
                 )
                 assert listed(out, traffic) == twin.allowed(end, AddressEnd(text), traffic), (seed, name, text, traffic)
+
+
+def tier_of(twin: Twin, policies: list[ClusterPolicy], side: Side) -> str:
+    """Return the tier that decides one direction; what is exempt none decides."""
+    pod = side.subject.pod
+    exempt = pod is None or twin.is_own_node(pod, side.other) or twin.is_exempt_self(pod, side.other)
+    if pod is None or exempt:
+        return "Default"
+    said = {
+        "Admin": says(twin, policies, "Admin", pod, side),
+        "NetworkPolicy": twin.network_policies_say(pod, side),
+        "Baseline": says(twin, policies, "Baseline", pod, side),
+    }
+    return next((tier for tier, answer in said.items() if answer is not None), "Default")
+
+
+def test_a_reason_names_the_tier_that_decides_and_a_rule_of_it() -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(part(100)):
+        objects, _, policies = cluster(seed)
+        state, options = ClusterState(objects), Options()
+        engine, twin = Engine(state, options, clusterwide=compiled(policies)), Twin(objects, options, policies)
+        pods = [PodEnd(pod.namespace, pod.name) for pod in judged_pods(objects, options)]
+        random = Random(seed)
+        asked = [(source, destination) for source in pods for destination in pods if source != destination]
+        for source, destination in random.sample(asked, min(12, len(asked))):
+            one, other = (parse_endpoint(state, endpoint_text(end), "default") for end in (source, destination))
+            routes, traffic = twin.routes(source, destination), random.choice((Traffic("TCP", 80), Traffic("UDP", 53)))
+            if len(routes) != 1 or not twin.share_family(source, destination):
+                continue
+            ((start, end),), (pair,) = routes, pairs(engine, one, other)
+            for side in (Side("Egress", start, end, traffic), Side("Ingress", end, start, traffic)):
+                direction = Direction(side.direction.lower())
+                found = reason(engine, direction, pair.source, pair.destination, traffic_point(traffic))
+                where = (seed, source, destination, traffic, str(found))
+                assert found.decision.value == DECISIONS[twin.judge(side)], where
+                assert found.tier == tier_of(twin, policies, side), where
+                if found.tier in ("Admin", "Baseline"):
+                    assert found.rule is not None, where
+                    assert found.rule.policy.name in {item.name for item in policies if item.tier == found.tier}, where
+                seen[found.tier] += 1
+    assert set(seen) == {"Admin", "NetworkPolicy", "Baseline", "Default"}, seen
 
 
 # What is not known

@@ -14,7 +14,7 @@ from tests.report import samples
 
 def test_the_headline_says_what_matters_most_first() -> None:
     assert [difference.headline(answer) for answer in samples.DIFFERENCES] == [
-        "opens 3 connections, closes 1 connection, leaves 1 place more unread",
+        "opens 3 connections, closes 1 connection, leaves 1 more place unread",
         "no connection changes: only the text of objects changed",
         "no difference",
     ]
@@ -22,7 +22,7 @@ def test_the_headline_says_what_matters_most_first() -> None:
 
 def test_connections_stand_below_what_causes_them() -> None:
     assert list(difference.lines(samples.DIFFERENCE)) == [
-        "opens 3 connections, closes 1 connection, leaves 1 place more unread",
+        "opens 3 connections, closes 1 connection, leaves 1 more place unread",
         "",
         "ingress rule 2 of NetworkPolicy shop/db was added (policies/db.yaml:14)",
         "  opened  shop/deploy/web -> shop/sts/db                                       TCP 3306",
@@ -31,7 +31,7 @@ def test_connections_stand_below_what_causes_them() -> None:
         "NetworkPolicy shop/web was removed (git:main:policies/web.yaml:1)",
         "  opened  any address, lab/* -> shop/deploy/web  all ports",
         "",
-        "these changes together",
+        "these changes (undo all of them to undo it)",
         "  ingress rule 2 of NetworkPolicy shop/db was added (policies/db.yaml:14)",
         "  NetworkPolicy shop/web was removed (git:main:policies/web.yaml:1)",
         "  closed  shop/deploy/api -> shop/sts/db  TCP 5432",
@@ -61,6 +61,10 @@ ALL_BUT_80 = (
         (Ports(ranges=(PortRange("TCP", 80, 80),)), "TCP 80"),
         (Ports(ranges=ALL_BUT_80), "all ports except TCP 80"),
         (Ports(ranges=ALL_BUT_80[:3]), "TCP 1-79,81-65535; all UDP"),
+        (
+            Ports(ranges=(*ALL_BUT_80[:2], PortRange("UDP", 1, 52), PortRange("UDP", 54, 65535), *ALL_BUT_80[3:])),
+            "all ports except TCP 80 and UDP 53",
+        ),
     ],
 )
 def test_ports_are_told_by_what_is_shorter(ports: Ports, said: str) -> None:

@@ -6,104 +6,25 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
+from podfence.analysis.diff.answer import ObjectChange
 from podfence.analysis.diff.review import reviewed
 from podfence.kube.findings import Position
+from podfence.policy.verdict import Position as PlaceInFile
 from podfence.report import formats, remarks
 from podfence.report.github import MOST
 from podfence.report.style import Page
 from tests.report import samples
+from tests.report.schemas import Entry, Sarif
 
 if TYPE_CHECKING:
     from podfence.analysis.diff.answer import Difference
 
 PAGE = Page(findings=(samples.FINDING,), gaps=("subfolders have policies",), root="deploy")
-
-
-# What the standards say of the parts that are used; an unknown field is an error.
-
-
-class Text(msgspec.Struct, forbid_unknown_fields=True):
-    text: str
-
-
-class Rule(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    id: str
-    short_description: Text
-
-
-class Driver(msgspec.Struct, forbid_unknown_fields=True):
-    name: Literal["podfence"]
-    version: str
-    rules: list[Rule]
-
-
-class Tool(msgspec.Struct, forbid_unknown_fields=True):
-    driver: Driver
-
-
-class Artifact(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    uri: str
-    uri_base_id: Literal["%SRCROOT%"]
-
-
-class Region(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    start_line: int
-    start_column: int
-
-
-class Physical(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    artifact_location: Artifact
-    region: Region
-
-
-class Location(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    physical_location: Physical
-
-
-class Prints(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    primary_location_line_hash: str
-
-
-class Result(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    rule_id: str
-    level: Literal["none", "note", "warning", "error"]
-    message: Text
-    partial_fingerprints: Prints
-    locations: list[Location] = []
-
-
-class Run(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    tool: Tool
-    column_kind: Literal["utf16CodeUnits", "unicodeCodePoints"]
-    results: list[Result]
-
-
-class Sarif(msgspec.Struct, forbid_unknown_fields=True):
-    schema: str = msgspec.field(name="$schema")
-    version: Literal["2.1.0"]
-    runs: list[Run]
-
-
-class Lines(msgspec.Struct, forbid_unknown_fields=True):
-    begin: int
-
-
-class Place(msgspec.Struct, forbid_unknown_fields=True):
-    path: str
-    lines: Lines
-
-
-class Entry(msgspec.Struct, forbid_unknown_fields=True):
-    description: str
-    check_name: str
-    fingerprint: str
-    severity: Literal["info", "minor", "major", "critical", "blocker"]
-    location: Place
 
 
 COMMAND = re.compile(r"::(error|warning|notice) (?:file=([^,:\n]+),line=(\d+),col=(\d+),)?title=[^,:\n]+::([^\n]+)")
@@ -130,12 +51,13 @@ def test_all_three_formats_say_the_same_remarks(kind: str, answer: object) -> No
     assert [(item.rule_id, item.level, item.message.text) for item in run.results] == [
         (item.rule, item.level, item.message) for item in expected
     ]
-    assert {item.rule_id for item in run.results} == {rule.id for rule in run.tool.driver.rules}
+    assert sorted({item.rule_id for item in run.results}) == sorted(rule.id for rule in run.tool.driver.rules)
 
     entries = msgspec.json.decode(written(kind, "gitlab", answer), type=list[Entry])
     assert [(item.description, item.location.path, item.location.lines.begin) for item in entries] == [
         (item.message, item.file or ".", item.line) for item in expected
     ]
+    assert len({item.fingerprint for item in entries}) == len(entries)
 
     commands = [COMMAND.fullmatch(line) for line in written(kind, "github", answer).splitlines()]
     assert [(found[1], found[2] or "", int(found[3] or 1)) for found in commands if found] == [
@@ -153,7 +75,7 @@ def test_a_change_is_remarked_at_the_line_of_its_cause_in_the_repository() -> No
         ("warning", "incomplete", "", 1),
     ]
     assert found[0].message == (
-        "opened 2 connections: shop/deploy/web -> shop/sts/db TCP 3306; "
+        "opens 2 connections: shop/deploy/web -> shop/sts/db TCP 3306; "
         "shop/deploy/web -> pods k8s-app=kube-dns of kube-system (none here) UDP 53"
         ": ingress rule 2 of NetworkPolicy shop/db was added (policies/db.yaml:14)"
     )
@@ -168,7 +90,25 @@ def test_what_fails_is_an_error_and_what_is_accepted_no_remark() -> None:
         connections=tuple(msgspec.structs.replace(item, allowed="for now") for item in samples.DIFFERENCE.connections),
         gaps=(),
     )
-    assert [item.message[:20] for item in remarks.of(accepted, Page())] == ["opened 1 connection:"]
+    assert [item.message[:20] for item in remarks.of(accepted, Page())] == ["opens 1 connection: "]
+
+
+def test_a_new_workload_is_remarked_where_it_is_written() -> None:
+    written = ObjectChange(
+        change="added", kind="Deployment", namespace="shop", name="web", new=PlaceInFile("web.yaml", 7, 1)
+    )
+    new = msgspec.structs.replace(samples.OPENED, ends="added", causes=())
+    answer = msgspec.structs.replace(samples.DIFFERENCE, connections=(new,), absent=(), objects=(written,), gaps=())
+    (found,) = remarks.of(answer, Page(root="deploy"))
+
+    assert (found.file, found.line) == ("deploy/web.yaml", 7)
+    assert found.message.endswith(": new workloads")
+
+
+def test_a_remark_says_whether_to_undo_one_cause_or_all() -> None:
+    (closed,) = (item for item in remarks.of(samples.DIFFERENCE, Page()) if item.rule == "closed")
+
+    assert ": these changes (undo all of them to undo it): ingress rule 2 of " in closed.message
 
 
 def moved(answer: Difference) -> Difference:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from tests.kubernetes.sessions.page import Step, Typed, blocks
-from tests.kubernetes.sessions.settled import agrees, plain
+from tests.kubernetes.sessions.settled import agrees, lost_output, plain
 
 PAGE = """\
 Text.
@@ -100,3 +100,23 @@ def test_what_differs_in_substance_counts(shown: list[str], printed: str) -> Non
 
 def test_control_sequences_of_a_shell_are_not_output() -> None:
     assert plain("\x1b[6n/ # wget\r\nok\r\n\x1b[J") == "/ # wget\nok\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "shown", "printed", "lost"),
+    [
+        (
+            "kubectl run --rm -it test -- wget web",
+            ("wget: timed out",),
+            "Session ended, resume using 'kubectl'\n",
+            True,
+        ),
+        ("kubectl run --rm -it test -- wget web", ("wget: timed out",), "Hello\nSession ended, resume using", False),
+        ("kubectl run --rm -it test -- true", (), "Session ended, resume using 'kubectl attach'\n", False),
+        ("kubectl get pods", ("web",), "", False),
+    ],
+)
+def test_output_is_lost_only_where_a_new_pod_showed_nothing_of_it(
+    command: str, shown: tuple[str, ...], printed: str, lost: bool
+) -> None:
+    assert lost_output(command, shown, printed) is lost

@@ -12,14 +12,14 @@ from typing import Final
 from hypothesis import HealthCheck, settings
 
 LONG: Final = bool(os.environ.get("PODFENCE_LONG"))
-_PART: Final = 5
+_PART: Final = 10
 _ANEW: Final = 4
 
 
 def tried(examples: int) -> settings:
     """Return the settings of a test with random examples.
 
-    A fifth of `examples`, the same ones, are tried on every run, and four times as many new ones with PODFENCE_LONG;
+    A tenth of `examples`, the same ones, are tried on every run, and four times as many new ones with PODFENCE_LONG;
     PODFENCE_EXAMPLES asks for that many new ones.
     """
     wanted = int(os.environ.get("PODFENCE_EXAMPLES") or (_ANEW * examples if LONG else 0))
@@ -29,5 +29,5 @@ def tried(examples: int) -> settings:
 
 
 def part(whole: int) -> int:
-    """Return how many of so many seeds or steps are tried: all with PODFENCE_LONG, otherwise a fifth."""
+    """Return how many of so many seeds or steps are tried: all with PODFENCE_LONG, otherwise a tenth."""
     return whole if LONG else -(-whole // _PART)

@@ -11,16 +11,13 @@ import time
 from random import SystemRandom
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from msgspec.structs import replace
-
 from podfence.agent.acceptance import accept
-from podfence.agent.complaints import HOPELESS, REFUSALS, Complaints, meanwhile
 from podfence.agent.pace import Pace, Step
 from podfence.agent.questions import Questions
 from podfence.agent.received import Received
-from podfence.agent.reports import Report
-from podfence.agent.sizes import Sizes, sentences
+from podfence.agent.sizes import Sizes
 from podfence.agent.source import Attached, Bookmark, SourceClosed, Synced, Unreadable, Verify, latest
+from podfence.agent.telling import HOPELESS, REFUSALS, Telling
 from podfence.agent.turns import Turns
 from podfence.agent.watch import accounted
 from podfence.cluster.state import ClusterState, Event
@@ -35,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Future
 
-    from podfence.agent.reports import Record
+    from podfence.agent.reports import Report
     from podfence.agent.source import Notice, Source
     from podfence.agent.watch import Watch
     from podfence.dataplane.conntrack import Conntrack
@@ -91,14 +88,13 @@ class Agent:
         self._runner = runner
         self._options = options
         self._settings = settings
-        self._tell = report
+        self._telling = Telling(node, report, clock)
         self._conntrack = conntrack
         self._watch = watch
         self._clock = clock
         self._effort = effort
         self._turns = Turns(node, clock)
         self._pace = Pace(clock, chance, self._turns)
-        self._complaints = Complaints()
         self._questions = Questions()
         self._sizes = Sizes()
         self._state = ClusterState()
@@ -110,9 +106,7 @@ class Agent:
         self._is_attached = True
         self._bound: frozenset[PodLink] = frozenset()
         self._revision: int | None = None
-        self._programmed: int | None = None
         self._adopted = False
-        self._enforcing = False
         self._steps: dict[Step, Callable[[Enforcer], None]] = {
             Step.PROGRAM: self._program,
             Step.TURN: self._turn,
@@ -151,7 +145,7 @@ class Agent:
 
     def status(self) -> Report:
         """Return how things are, without anything that just happened; safe to call from another thread."""
-        return Report(node=self._node, enforcing=self._enforcing, revision=self._programmed)
+        return self._telling.status()
 
     def ask(self, question: Callable[[], _Answer]) -> Future[_Answer]:
         """Have the loop's thread call `question`, where nothing changes meanwhile; safe to call from another thread.
@@ -201,7 +195,7 @@ class Agent:
                     self.links, self._is_attached = links, False
                     self._pace.wait()
                 case Unreadable(reason):
-                    self._complain(reason, reason)
+                    self._telling.complain(reason)
 
     def _take_event(self, event: Event, now: float) -> None:
         if self._model is not None:
@@ -215,7 +209,7 @@ class Agent:
     def _take_in(self, event: Event, now: float) -> None:
         accepted, problem = accept(event, self._options)
         if problem:
-            self._complain(problem, problem)
+            self._telling.complain(problem)
         if accepted is None:
             return
         self._received.note(accepted, now)
@@ -237,8 +231,7 @@ class Agent:
 
     def _say_sizes(self, engine: Engine, namespaces: set[str]) -> None:
         """Say which policies of some namespaces are too large, if that was not said."""
-        if found := self._sizes.changed(engine, namespaces, self._received.pods):
-            self._tell(replace(self.status(), errors=sentences(found), refused=found))
+        self._telling.too_large(self._sizes.changed(engine, namespaces, self._received.pods))
 
     def _begin(self) -> None:
         if self._model is None:
@@ -265,7 +258,19 @@ class Agent:
             self._later.add(event.object.key.namespace)
         self._turns.turn_took(events, self._effort() - begun)
 
+    def _is_prepared(self, enforcer: Enforcer) -> bool:
+        """Compile a slice if the table of an earlier agent is in force meanwhile; return whether to start now."""
+        enforcer.follow(*self._changes)
+        self._changes, self._later = [], set()
+        try:
+            return enforcer.prepare()
+        except REFUSALS as error:
+            self._fail(error)
+            return False
+
     def _program(self, enforcer: Enforcer) -> None:
+        if not (self._adopted or self._is_prepared(enforcer)):
+            return
         changes, again, begun = self._changes, self._pace.has_failed, self._effort()
         is_alone = not self._later
         touched = bool(changes) or again or not (self._adopted and self._is_attached)
@@ -290,7 +295,7 @@ class Agent:
         self._pace.programmed(touched=touched)
         if is_alone:
             self._turns.took([change.event for change in changes], self._effort() - begun)
-        self._enforcing = True
+        self._telling.enforcing = True
         self._tell_programmed(enforcer, cut=cut)
 
     def _catch_up(self, enforcer: Enforcer) -> None:
@@ -317,8 +322,10 @@ class Agent:
         if not enforcer.is_behind:
             self._turns.ended()
             if not waiting:
-                self._programmed = self._revision
-        self._report(records=self._received.programmed(self._clock(), enforcer.compiler.late() | waiting), cut=cut)
+                self._telling.revision = self._revision
+        self._telling.report(
+            records=self._received.programmed(self._clock(), enforcer.compiler.late() | waiting), cut=cut
+        )
 
     def _attach(self, enforcer: Enforcer, *, programmed: bool) -> None:
         """Bind the links that were told last; before the enforcer has started, they wait for that.
@@ -334,8 +341,7 @@ class Agent:
                 enforcer.attach(links)
         except MissingFeatureError as error:
             # What the kernel lacks today it lacks in a minute: all else is bound, and goes on.
-            what = f"node {self._node}: {error}"
-            self._complain(what, what)
+            self._telling.of_node(error)
         self._bound, self._is_attached = frozenset(links.pods), programmed
 
     def _looking(self, enforcer: Enforcer, step: Callable[[], object]) -> int:
@@ -349,31 +355,25 @@ class Agent:
         except NetlinkError as error:
             # The rules are in the kernel, and the next review looks at the same flows again.
             self._pace.look_failed()
-            what = f"established flows of node {self._node} could not be read: {error}"
-            self._complain(what, f"{what}; flows that policies now deny continue until this succeeds")
+            self._telling.unread(error)
             return 0
         if enforcer.reviewed.unable:
-            what = f"policies now deny established flows of node {self._node}, and they cannot be cut yet"
-            why = "the kernel keeps their connection tracking entries, and has no room there for labels"
-            self._complain(
-                what, f"{what}: {enforcer.reviewed.unable} continue; {why}; the agent tries again every 10 s"
-            )
+            self._telling.uncut(enforcer.reviewed.unable)
         return enforcer.reviewed.cut
 
     def _fail(self, error: Exception) -> None:
         """Say why the kernel could not be programmed, and when it is tried again."""
         delay = self._pace.refused(hopeless=isinstance(error, HOPELESS))
-        what = f"the kernel of node {self._node} could not be programmed: {error}"
-        was_enforcing, self._enforcing = self._enforcing, False
         gone = self.enforcer is not None and self.enforcer.is_gone
-        then = meanwhile(gone=gone, adopted=self._adopted)
-        if not self._complain(what, f"{what}; {then}; the next try is in {delay:.1f} s") and was_enforcing:
-            self._report()
+        self._telling.refused(error, delay, gone=gone, adopted=self._adopted)
 
     def _look(self, enforcer: Enforcer) -> None:
         """Look at established flows only now: whoever waits for the rules does not wait for that too."""
         self._pace.looking()
-        self._cut(enforcer, enforcer.look)
+        try:
+            self._cut(enforcer, enforcer.look)
+        except REFUSALS as error:
+            self._fail(error)
 
     def _review(self, enforcer: Enforcer) -> None:
         settled = self._pace.reviewing()
@@ -382,7 +382,7 @@ class Agent:
     def _cut(self, enforcer: Enforcer, step: Callable[[], object]) -> None:
         """Take a step that looks at established flows, and report how many it cut."""
         if cut := self._looking(enforcer, step):
-            self._report(cut=cut)
+            self._telling.report(cut=cut)
 
     def _verify(self, enforcer: Enforcer) -> None:
         found: list[tuple[str, ...]] = []
@@ -395,23 +395,4 @@ class Agent:
         drift = found[0] if found else None
         # Who is told of changes by others can leave more time between comparisons that take long.
         self._pace.compared(repaired=bool(drift), seconds=0.0 if self._watch is None else self._effort() - begun)
-        self._report(drift=drift)
-
-    # Reports
-
-    def _complain(self, what: str, text: str) -> bool:
-        """Report an error unless `what` was said within the last minute; return whether that was done."""
-        due = self._complaints.is_due(what, self._clock())
-        if due:
-            self._report(errors=(text,))
-        return due
-
-    def _report(
-        self,
-        *,
-        records: tuple[Record, ...] = (),
-        errors: tuple[str, ...] = (),
-        drift: tuple[str, ...] | None = None,
-        cut: int = 0,
-    ) -> None:
-        self._tell(replace(self.status(), records=records, errors=errors, drift=drift, cut=cut))
+        self._telling.report(drift=drift)

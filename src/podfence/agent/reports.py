@@ -40,9 +40,8 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     `enforcing` says that the kernel has all that was delivered, and `revision` up to where that is (None before
     the first bookmark). `records` are the changes of local pods, and of policies in namespaces with local pods,
     that just became real. `errors` are complete sentences. `drift` is what was found to differ in the kernel and
-    repaired, None if nobody looked. `cut` counts established flows that were found forbidden and cut. `denied`
-    are lines about denied flows. `refused` are policies that were found to be too large just now, in namespaces with
-    local pods.
+    repaired, None if nobody looked. `cut` counts established flows that were found forbidden and cut. `refused` are
+    policies that were found to be too large just now, in namespaces with local pods.
     """
 
     node: str
@@ -52,5 +51,4 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     errors: tuple[str, ...] = ()
     drift: tuple[str, ...] | None = None
     cut: int = 0
-    denied: tuple[str, ...] = ()
     refused: tuple[Refusal, ...] = ()

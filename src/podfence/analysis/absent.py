@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Final
+from functools import partial, reduce
+from operator import or_
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.analysis.answers import AbsentConnection, AbsentPods, Term
 from podfence.analysis.naming import as_ports
@@ -16,7 +18,8 @@ from podfence.kube.objects import Key
 from podfence.policy.ends import PodEnd
 from podfence.policy.engine import Bound
 from podfence.policy.verdict import Direction
-from podfence.sets import PortSet, members
+from podfence.sets import AddressSet, PortSet, members
+from podfence.sets.addresses import FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,42 +30,67 @@ if TYPE_CHECKING:
     from podfence.kube.objects import Selector
     from podfence.policy.engine import Engine
     from podfence.policy.grants import Grant
-    from podfence.sets.addresses import Family
 
-_FAMILIES: tuple[Family, ...] = (4, 6)
 _FEW: Final = 4
-_Group = tuple[Direction, Selection, PortSet, tuple[str, ...], str]
+_EVERY_POD: Final = Selection(None, None, None)
 
 
-def absent_connections(asked: Asked, namer: Namer) -> tuple[AbsentConnection, ...]:
-    """Return what rules admit to and from pods of which none is in the input, as far as the question is about it.
+class AbsentGroup(NamedTuple):
+    """What rules admit alike: with which pods of which none is in the input, on which ports, also by name.
 
-    Left out is what another rule admits to every pod anyway, and what the other end is known to deny.
+    `some_here` says that some of these pods are in the input all the same, `depends` on what that depends, "" for
+    nothing.
     """
-    found: dict[_Group, int] = defaultdict(int)
+
+    direction: Direction
+    peers: Selection
+    some_here: bool
+    ports: PortSet
+    names: tuple[str, ...]
+    depends: str
+
+
+def absent_groups(asked: Asked) -> dict[AbsentGroup, int]:
+    """Return what rules admit to and from pods of which none is in the input, with the classes that have such rules.
+
+    Left out is what the question is not about, what another rule admits to every pod anyway, and what the other end is
+    known to deny.
+    """
+    found: dict[AbsentGroup, int] = defaultdict(int)
     for direction in Direction:
         subjects = asked.subjects(direction)
         for number in members(subjects & asked.reach.with_absent_peers(direction) if subjects else 0):
             member = next(iter(asked.view.index.classes[number].members.values()))
             grants = asked.reach.grants(direction, number)
-            found_here = admitted(
-                asked.view.engine, direction, member, grants, asked.reach.is_nobody, asked.question.port
-            )
+            is_absent = partial(_is_absent, asked, direction, member.namespace)
+            found_here = admitted(asked.view.engine, direction, member, grants, is_absent, asked.question.port)
             for selection, (ports, names) in found_here.items():
                 clause = asked.unread.about(number, space_of(selection))
-                found[direction, selection, ports, names, as_read(clause, "")] |= 1 << number
+                some_here = not asked.reach.peers.is_nobody(selection)
+                found[AbsentGroup(direction, selection, some_here, ports, names, as_read(clause, ""))] |= 1 << number
+    return found
+
+
+def absent_connections(asked: Asked, namer: Namer) -> tuple[AbsentConnection, ...]:
+    """Return what rules admit to and from pods of which none is in the input, as sets."""
     items = [
         AbsentConnection(
-            direction=direction,
-            subjects=namer.endpoints(bits, only=_only(asked, namer, direction, bits)),
-            peers=absent_pods(selection),
-            ports=as_ports(ports),
-            port_names=names,
-            depends=depends,
+            direction=item.direction,
+            subjects=namer.endpoints(bits, only=_only(asked, namer, item.direction, bits)),
+            peers=absent_pods(item.peers, some_here=item.some_here),
+            ports=as_ports(item.ports),
+            port_names=item.names,
+            depends=item.depends,
         )
-        for (direction, selection, ports, names, depends), bits in found.items()
+        for item, bits in absent_groups(asked).items()
     ]
     return tuple(sorted(items, key=lambda item: (item.direction, str(item.subjects), str(item.peers), item.ports_text)))
+
+
+def _is_absent(asked: Asked, direction: Direction, namespace: str, peer: Selection) -> bool:
+    if peer == _EVERY_POD and asked.reach.open_pods(direction.other) == asked.view.index.all:
+        return False  # The list says it of all pods.
+    return asked.reach.is_absent(direction, namespace, peer)
 
 
 def _only(asked: Asked, namer: Namer, direction: Direction, bits: int) -> frozenset[str] | None:
@@ -78,49 +106,61 @@ def admitted(
     direction: Direction,
     member: Member,
     grants: Iterable[Grant],
-    is_nobody: Callable[[Selection], bool],
+    is_absent: Callable[[Selection], bool],
     port: PortQuestion,
 ) -> dict[Selection, tuple[PortSet, tuple[str, ...]]]:
-    """Return what the rules of a pod admit with peers that are nobody: ports by number, and by name."""
+    """Return what the rules of a pod admit with peers that are absent: ports by number, and by name."""
     grants = list(grants)
-    open_ports = PortSet.union([grant.ports for grant in grants if _is_everybody(grant)])
+    for_all = PortSet.union([grant.ports for grant in grants if grant.peer is None])
+    for_pods = for_all | PortSet.union([grant.ports for grant in grants if grant.peer == _EVERY_POD])
+    by_block = ports_by_block(engine, grants)
     found: dict[Selection, tuple[PortSet, tuple[str, ...]]] = {}
     for grant in grants:
-        if not isinstance(grant.peer, Selection) or not is_nobody(grant.peer):
+        if not isinstance(grant.peer, Selection) or not is_absent(grant.peer):
             continue
         ports, names = grant.ports, tuple(f"{protocol} {name}" for name, protocol in grant.names)
         if direction is Direction.INGRESS and names:
             # A name is what the pod itself has under it (semantics 5.4).
             ports, names = ports | engine.named_ports(member, grant.names), ()
+        elsewhere = by_block
         if port.name:
-            ports, names = PortSet.EMPTY, tuple(text for text in names if text.endswith(f" {port.name}"))
+            named = tuple(text for text in names if text.endswith(f" {port.name}"))
+            ports, names, elsewhere = PortSet.EMPTY, named, PortSet.EMPTY
         elif port.ports != PortSet.ALL:
-            ports, names = ports & port.ports, ()
-        ports = _at_other_end(engine, direction, grant.peer, member, ports - open_ports)
+            ports, names, elsewhere = ports & port.ports, (), elsewhere & port.ports
+        may, surely = _at_other_end(engine, direction, grant.peer, member)
+        ports = ((ports & may) | (elsewhere & surely)) - (for_all if grant.peer == _EVERY_POD else for_pods)
         if ports or names:
             before, named = found.get(grant.peer, (PortSet.EMPTY, ()))
             found[grant.peer] = (before | ports, tuple(dict.fromkeys((*named, *names))))
     return found
 
 
-def _is_everybody(grant: Grant) -> bool:
-    peer = grant.peer
-    return peer is None or (isinstance(peer, Selection) and (peer.namespace, peer.namespaces, peer.pods) == (None,) * 3)
+def ports_by_block(engine: Engine, grants: Iterable[Grant]) -> PortSet:
+    """Return what rules about addresses admit to a pod wherever its unknown address may be (semantics 6.2, 13.6)."""
+    blocks = [(grant.ports, grant.peer) for grant in grants if isinstance(grant.peer, AddressSet)]
+    nobody = Member(Key("Pod", "", ""), None, {}, ())
+    found = PortSet.EMPTY
+    for ports in dict.fromkeys(ports for ports, _ in blocks):
+        held = reduce(or_, (block for wider, block in blocks if ports <= wider))
+        if all(engine.in_block(held, PodEnd(nobody, None, family)) for family in engine.assumed_families()):
+            found |= ports
+    return found
 
 
-def _at_other_end(engine: Engine, direction: Direction, peer: Selection, member: Member, ports: PortSet) -> PortSet:
-    """Return the ports that the other end does not deny, as far as it is known who that would be."""
+def _at_other_end(engine: Engine, direction: Direction, peer: Selection, member: Member) -> tuple[PortSet, PortSet]:
+    """Return the ports that the other end may admit and those that it surely does, as far as it is known who it is."""
     there = _sample(peer)
     if there is None:
-        return ports
-    admitted = PortSet.EMPTY
-    for family in _FAMILIES:
-        one, other = PodEnd(member, None, family), PodEnd(there, None, family)
-        if direction is Direction.EGRESS:
-            admitted |= engine.admitted(Direction.INGRESS, one, other, Bound.OPTIMISTIC)
-        else:
-            admitted |= engine.admitted(Direction.EGRESS, other, one, Bound.OPTIMISTIC)
-    return ports & admitted
+        return PortSet.ALL, PortSet.ALL
+    found = []
+    for bound in (Bound.OPTIMISTIC, Bound.PESSIMISTIC):
+        admitted = PortSet.EMPTY
+        for family in FAMILIES:
+            one, other = PodEnd(member, None, family), PodEnd(there, None, family)
+            admitted |= engine.admitted(direction.other, *direction.ordered(one, other), bound)
+        found.append(admitted)
+    return found[0], found[1]
 
 
 def _sample(selection: Selection) -> Member | None:
@@ -142,7 +182,7 @@ def space_of(selection: Selection) -> str:
     return ""
 
 
-def absent_pods(selection: Selection) -> AbsentPods:
+def absent_pods(selection: Selection, *, some_here: bool) -> AbsentPods:
     """Return the peers that a selection means as an answer tells them."""
     space = space_of(selection)
     alone = selection.namespaces is None or len(selection.namespaces.requirements) == 1
@@ -150,6 +190,7 @@ def absent_pods(selection: Selection) -> AbsentPods:
         namespace=space if alone else "",
         namespace_selector=() if space and alone else _terms(selection.namespaces),
         pod_selector=_terms(selection.pods),
+        some_here=some_here,
     )
 
 

@@ -113,7 +113,7 @@ class Term(Value, frozen=True):
 
 
 class AbsentPods(Value, frozen=True, kw_only=True):
-    """Pods that a rule means and of which none is in the input.
+    """Pods that a rule means and of which none is in the input, or `some_here`, but none of other namespaces.
 
     They are in `namespace`, or, if that is "", in the namespaces that all of `namespace_selector` hold for; all of
     `pod_selector` hold for their labels.
@@ -122,13 +122,14 @@ class AbsentPods(Value, frozen=True, kw_only=True):
     namespace: str = ""
     namespace_selector: tuple[Term, ...] = ()
     pod_selector: tuple[Term, ...] = ()
+    some_here: bool = False
 
     def __str__(self) -> str:
         """Return ``pods k8s-app=kube-dns of kube-system (none here)``."""
         pods = f"pods {','.join(map(str, self.pod_selector))}" if self.pod_selector else "pods"
         spaces = ",".join(map(str, self.namespace_selector))
         where = self.namespace or (f"namespaces {spaces}" if spaces else "every namespace")
-        return f"{pods} of {where} (none here)"
+        return f"{pods} of {where} ({'also those not here' if self.some_here else 'none here'})"
 
 
 class AbsentConnection(Value, frozen=True, kw_only=True):
@@ -149,7 +150,11 @@ class AbsentConnection(Value, frozen=True, kw_only=True):
     @property
     def ports_text(self) -> str:
         """The ports in words: ``UDP 53``, ``TCP http``."""
-        return "; ".join(filter(None, (str(self.ports), *self.port_names)))
+        return _with_names(self.ports, self.port_names)
+
+
+def _with_names(ports: Ports, names: tuple[str, ...]) -> str:
+    return "; ".join(filter(None, (str(ports), *names)))
 
 
 class Group(Value, frozen=True):
@@ -160,12 +165,21 @@ class Group(Value, frozen=True):
 
 
 class PodConnection(Value, frozen=True):
-    """One connection between single pods or blocks of addresses: the expanded form."""
+    """One connection between single pods or blocks of addresses: the expanded form.
+
+    One end may be an `AbsentPods` in words; `port_names` are ports by name, as those of an `AbsentConnection`.
+    """
 
     source: str
     destination: str
     ports: Ports
     depends: str = ""
+    port_names: tuple[str, ...] = ()
+
+    @property
+    def ports_text(self) -> str:
+        """The ports in words: ``UDP 53``, ``TCP http``."""
+        return _with_names(self.ports, self.port_names)
 
 
 class Connectivity(Value, frozen=True, kw_only=True):

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
 from podfence.analysis.doubts import Doubts
-from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, NodeEndpoint, PodsEndpoint, ServiceEndpoint
+from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, NodeEndpoint, PodsEndpoint, ServiceEndpoint, alone
 from podfence.analysis.lines import Line, Question, lines
 from podfence.analysis.naming import owner_key
 from podfence.analysis.pairs import may_be_service_address
@@ -61,10 +63,10 @@ class Side:
 class Asked:
     """A question about a model, ready to be answered; destinations at different ports are sides of their own."""
 
-    def __init__(self, model: Model, question: ListQuestion, *, overlapping: bool = False) -> None:
+    def __init__(self, model: Model, question: ListQuestion, *, unread_once: bool = False) -> None:
         """Work out what is meant; raises EndpointError for ends that cannot be listed.
 
-        Lines may be `overlapping` where policies were not read (see `Unread`).
+        Lines say nothing of policies that were not read if that is said once for all (see `Unread`).
         """
         destination = question.destination
         if (
@@ -81,7 +83,7 @@ class Asked:
         self._limit = limit_of(self.view, question.destination)
         self.reach = Reach(self.view.engine, self.view.index)
         self.doubts = Doubts(self.view, self.reach)
-        self.unread = Unread(self.view, overlapping=overlapping)
+        self.unread = Unread(self.view, told_once=unread_once)
         asked = (end.addresses for end in ends if isinstance(end, AddressesEndpoint) and end.name == "internet")
         self.internet = next(asked, AddressSet.EMPTY)
 
@@ -89,6 +91,11 @@ class Asked:
     def to_service(self) -> bool:
         """Whether the destination is a Service; what a pod may send to itself is another question there."""
         return isinstance(self.question.destination, ServiceEndpoint)
+
+    @property
+    def classes(self) -> int:
+        """The classes that are asked about."""
+        return self.source.bits | reduce(or_, (side.bits for side in self.destinations), 0)
 
     def own(self, destinations: int) -> int:
         """Return the destination's class if it is a single pod: it always reaches itself (semantics 7.1)."""
@@ -160,21 +167,12 @@ class Asked:
         )
 
 
-def alone(found: Collection[Member]) -> bool:
-    """Return whether members are one pod, and not a template that stands for several."""
-    return len(found) == 1 and all(member.pod is not None for member in found)
-
-
 def ports_into(view: View, port: PortQuestion, number: int | None) -> PortSet:
     """Return the ports a question asks about at a destination class; names are looked up on its pods."""
     if not port.name:
         return port.ports
-    result = PortSet.EMPTY
-    for member in view.index.classes[number].members.values() if number is not None else ():
-        for item in member.ports:
-            if item.name == port.name and port.protocol in ("", item.protocol):
-                result |= PortSet.single(item.protocol, item.number)
-    return result
+    found = view.index.classes[number].members.values() if number is not None else ()
+    return PortSet.union([port.on(member) for member in found])
 
 
 def _destinations(view: View, question: ListQuestion) -> Iterator[Side]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,14 +16,14 @@ from podfence.analysis.endpoints import (
     PodsEndpoint,
     SelfEndpoint,
     ServiceEndpoint,
-    is_one_pod,
+    alone,
 )
-from podfence.analysis.judging import judged
+from podfence.analysis.judging import MOST_TOLD, extent_of, judged
 from podfence.analysis.parts import Part, differs
 from podfence.analysis.routes import addressed, routes
 from podfence.analysis.services import hides_clients, namesake, pods_of_headless, refuse_as_source, translation
 from podfence.errors import EndpointError
-from podfence.policy.ends import AddressEnd, PodEnd
+from podfence.policy.ends import AddressEnd, End, PodEnd
 from podfence.policy.reasons import reason
 from podfence.policy.unknown import RULES
 from podfence.policy.verdict import Decision, Direction, Reason, Tier, Verdict
@@ -37,10 +37,8 @@ if TYPE_CHECKING:
     from podfence.analysis.pairs import Pair
     from podfence.analysis.ports import PortQuestion
     from podfence.policy.engine import Engine
+    from podfence.policy.extent import Extent
     from podfence.policy.verdict import Dependency
-
-_MOST_PARTS: Final = 100
-"""Of more parts than this that are decided alike only the first is told."""
 
 
 def check(
@@ -93,7 +91,7 @@ def _client_seen(destination: ServiceEndpoint) -> str:
 def _notes(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQuestion) -> Iterator[str]:
     if other := namesake(engine.state, destination, port):
         yield other
-    if isinstance(source, PodsEndpoint) and source == destination and not is_one_pod(source):
+    if isinstance(source, PodsEndpoint) and source == destination and not alone(source.members):
         yield f"{source.name} to itself means two different pods; `self` means one pod and itself"
 
 
@@ -106,7 +104,7 @@ def _verdict(
         whole = msgspec.structs.replace(whole, source=source, destination=destination, port=port.text)
         if len(parts) == 1 or whole.decision is Decision.ALLOWED or (whole.decision is Decision.DENIED and not mend):
             return whole
-        if len(parts) > _MOST_PARTS:
+        if len(parts) > MOST_TOLD:
             pair = parts[0].pair
             note = f"this is about {pair.source_name} -> {pair.destination_name}, the first of {len(parts)} connections"
             return msgspec.structs.replace(whole, notes=(note,))
@@ -238,40 +236,35 @@ def _open_matter(egress: Reason, ingress: Reason) -> tuple[Dependency, ...]:
 
 
 def _reasons(engine: Engine, part: Part, *, mend: bool) -> tuple[Reason, Reason]:
-    source, destination, arrival = part.pair.source, part.pair.destination, part.pair.arrival
-    telling = _telling_point(engine, part)
-    alone = part.ports.spans == ((telling, telling),)
-    ports = part.ports
-    whole = part.extent if alone else None
-    egress = reason(
-        engine, Direction.EGRESS, source, destination, telling, alone=alone, mend=ports if mend else None, whole=whole
-    )
-    if arrival is not None:
-        source, destination, ports = arrival.source, arrival.destination, arrival.ports
-        there = replace(part.pair, source=source, destination=destination, arrival=None)
-        telling = _telling_point(engine, replace(part, pair=there, ports=ports))
-        alone = True
-    return egress, reason(
-        engine, Direction.INGRESS, source, destination, telling, alone=alone, mend=ports if mend else None, whole=whole
-    )
+    decided = part.extent or extent_of(engine, part.pair, part.ports)
+
+    def side(direction: Direction, source: End, destination: End, ports: PortSet, *, known: bool = False) -> Reason:
+        telling = _telling_point(decided, destination, ports)
+        single = known or ports.spans == ((telling, telling),)
+        asked = ports if mend else None
+        return reason(engine, direction, source, destination, telling, alone=single, mend=asked, decided=decided)
+
+    sent = part.pair
+    egress = side(Direction.EGRESS, sent.source, sent.destination, part.ports)
+    if (met := sent.arrival) is not None:
+        return egress, side(Direction.INGRESS, met.source, met.destination, met.ports, known=True)
+    return egress, side(Direction.INGRESS, sent.source, sent.destination, part.ports)
 
 
-def _telling_point(engine: Engine, part: Part) -> int:
+def _telling_point(decided: Extent, destination: End, ports: PortSet) -> int:
     """Return the port of a set that explains it best: one the destination declares, or one a rule names."""
-    destination = part.pair.destination
     if isinstance(destination, PodEnd):
         for item in destination.member.ports:
             declared = point(item.protocol, item.number)
-            if declared in part.ports:
+            if declared in ports:
                 return declared
-    for direction, end in ((Direction.INGRESS, destination), (Direction.EGRESS, part.pair.source)):
-        if isinstance(end, PodEnd):
-            for policy in engine.applicable(direction, end.member):
-                for grant in policy.grants[direction]:
-                    named = grant.ports & part.ports
-                    if named and grant.ports != PortSet.ALL:
-                        return named.spans[0][0]
-    return part.ports.spans[0][0]
+    for direction in (Direction.INGRESS, Direction.EGRESS):
+        for policy in decided.rulings[direction].policies:
+            for grant in policy.grants[direction]:
+                named = grant.ports & ports
+                if named and grant.ports != PortSet.ALL:
+                    return named.spans[0][0]
+    return ports.spans[0][0]
 
 
 def _plain(source: str, destination: str, port: str, decision: Decision, why: tuple[str, str]) -> Verdict:

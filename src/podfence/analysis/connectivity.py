@@ -5,13 +5,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from podfence.analysis.absent import absent_connections
+from podfence.analysis.absent import absent_connections, absent_groups, absent_pods
 from podfence.analysis.answers import Connection, Connectivity, Endpoints, Group, Matrix, PodConnection
-from podfence.analysis.asked import Asked, ListQuestion, Side, alone, ports_into
+from podfence.analysis.asked import Asked, ListQuestion, Side, ports_into
+from podfence.analysis.endpoints import alone
 from podfence.analysis.naming import Namer, as_ports, owner_key
 from podfence.cluster.members import display_name
 from podfence.policy.verdict import Direction
@@ -20,6 +22,7 @@ from podfence.sets import AddressSet, members
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from podfence.analysis.absent import AbsentGroup
     from podfence.analysis.lines import Line
     from podfence.analysis.view import View
     from podfence.cluster.members import Member
@@ -86,9 +89,8 @@ def pod_connections(model: Model, question: ListQuestion) -> Iterator[PodConnect
         for number, item in asked.view.index.classes.items()
     }
     judged = asked.view.engine.options.self_traffic == "policy" and not asked.to_service
-    return _expand(
-        sorted(asked.lines(), key=lambda found: _sort_key(pods, found[1])), asked.source, pods, judged=judged
-    )
+    lines = sorted(asked.lines(), key=lambda found: _sort_key(pods, found[1]))
+    return chain(_expand(lines, asked.source, pods, judged=judged), _absent(asked, pods, absent_groups(asked)))
 
 
 _Pods = dict[int, list[tuple[str, "Member"]]]
@@ -103,6 +105,14 @@ def _expand(found: list[tuple[Side, Line]], source: Side, pods: _Pods, *, judged
             for sender, sending in senders:
                 if judged or sending is None or sending is not receiving or sending.pod is None:
                     yield PodConnection(sender, receiver, ports, line.depends)
+
+
+def _absent(asked: Asked, pods: _Pods, groups: dict[AbsentGroup, int]) -> Iterator[PodConnection]:
+    """Yield what rules admit with pods of which none is in the input, for each pod that has such rules."""
+    found = ((item, str(absent_pods(item.peers, some_here=item.some_here)), bits) for item, bits in groups.items())
+    for item, peers, bits in sorted(found, key=lambda one: (one[0].direction, one[1], one[0].ports.spans, one[0][4:])):
+        for name, _ in _expanded(pods, bits, AddressSet.EMPTY, asked.only(item.direction)):
+            yield PodConnection(*item.direction.ordered(name, peers), as_ports(item.ports), item.depends, item.names)
 
 
 def matrix(model: Model, question: ListQuestion) -> Matrix:

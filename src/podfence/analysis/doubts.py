@@ -17,14 +17,15 @@ from podfence.cluster.selection import Selection
 from podfence.cluster.state import NAME_LABEL
 from podfence.kube.objects import Key
 from podfence.policy import unknown
-from podfence.policy.ends import AddressEnd, PodEnd
+from podfence.policy.ends import AddressEnd, End, PodEnd
 from podfence.policy.engine import Bound
 from podfence.policy.extent import Extent, extent
+from podfence.policy.grants import cuts_of
 from podfence.policy.likeness import Likeness
-from podfence.policy.reach import Scenario
+from podfence.policy.peers import Scenario
 from podfence.policy.verdict import Direction, Matter
 from podfence.sets import AddressSet, PortSet, members
-from podfence.sets.addresses import family_of
+from podfence.sets.addresses import FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -83,7 +84,7 @@ class Doubts:
         self._reach = reach
         # A listing is about the policies that were read, and says beside itself that there are others.
         self._engine = view.engine.as_read()
-        self._spaces = frozenset(reach.unknown_spaces)
+        self._spaces = frozenset(reach.peers.unknown_spaces)
         self.scenarios = _scenarios(view, reach)
         self.widest = tuple(
             Scenario(family, Bound.OPTIMISTIC) for family in dict.fromkeys(s.family for s in self.scenarios)
@@ -169,7 +170,7 @@ class Doubts:
         way = None if any(pod.is_supposed for pod in pods) else self._open_way(source, destination)
         rests: tuple[Dependency, ...]
         if way is None:
-            one, other = map(self._ends, pods)
+            one, other = ({end.family: end for end in self._engine.pod_ends(pod)} for pod in pods)
             families = sorted(one.keys() & other.keys())
             extents = {family: extent(self._engine, one[family], other[family]) for family in families}
             rests = tuple(item for found in extents.values() for item in found.rests_on)
@@ -195,7 +196,7 @@ class Doubts:
             (Direction.INGRESS, destination, source),
         ):
             for means in {grant.peer for grant in self._reach.grants(way, subject)}:
-                states = {self._reach.peers(means, scenario) >> peer & 1 for scenario in self.scenarios}
+                states = {self._reach.peers.of(means, scenario) >> peer & 1 for scenario in self.scenarios}
                 if len(states) == 1:
                     continue
                 if not isinstance(means, Selection) or not _is_simple(means.namespaces):
@@ -226,11 +227,6 @@ class Doubts:
         twin = replace(one, key=Key(one.key.kind, one.namespace, ""))
         return one, next((other for other in others if other is not one), twin)
 
-    def _ends(self, member: Member) -> dict[Family, PodEnd]:
-        if member.addresses:
-            return {family_of(number): PodEnd(member, number, family_of(number)) for number in member.addresses}
-        return {family: PodEnd(member, None, family) for family in self._view.engine.assumed_families()}
-
     # Addresses outside
 
     def outside(self, direction: Direction, number: int) -> tuple[AddressPartition, AddressPartition, str]:
@@ -239,13 +235,11 @@ class Doubts:
         low: AddressPartition = {}
         high: AddressPartition = {}
         words: list[str] = []
-        families: tuple[Family, Family] = (4, 6)
-        for family in families:
-            end = PodEnd(member, None, family)
+        for family in FAMILIES:
+            end: End = PodEnd(member, None, family)
             for piece in self._pieces(member, family):
-                other = AddressEnd(piece.spans[0][0])
-                one, two = (end, other) if direction is Direction.EGRESS else (other, end)
-                found = extent(self._engine, one, two, PortSet.ALL, (direction,))
+                other: End = AddressEnd(piece.spans[0][0])
+                found = extent(self._engine, *direction.ordered(end, other), PortSet.ALL, (direction,))
                 words += [item.text for item in found.rests_on]
                 for ports, partition in ((found.low, low), (found.high, high)):
                     if ports:
@@ -253,15 +247,8 @@ class Doubts:
         return low, high, self._why(words)
 
     def _pieces(self, member: Member, family: Family) -> Iterator[AddressSet]:
-        whole = AddressSet.V4 if family == 4 else AddressSet.V6
-        cuts = {
-            cut
-            for policy in self._view.engine.policies_over(member.namespace)
-            for grants in policy.grants.values()
-            for grant in grants
-            if isinstance(grant.peer, AddressSet)
-            for cut in grant.peer.cuts()
-        }
+        whole = AddressSet.of_family(family)
+        cuts = cuts_of(self._view.engine.policies_over(member.namespace))
         first, last = whole.spans[0]
         starts = sorted({first, *(cut for cut in cuts if first < cut <= last)})
         for start, after in zip(starts, [*starts[1:], last + 1], strict=True):
@@ -289,6 +276,6 @@ def _scenarios(view: View, reach: Reach) -> tuple[Scenario, ...]:
     if view.index.unaddressed or not families:
         families.update(view.engine.assumed_families())
     uncertain = any(getattr(view.engine.options, name) == "depends" for name in BOUND_OPTIONS)
-    uncertain |= bool(reach.unknown_spaces or (view.index.unaddressed and view.engine.world.is_open("Pod")))
+    uncertain |= bool(reach.peers.unknown_spaces or (view.index.unaddressed and view.engine.world.is_open("Pod")))
     bounds = (Bound.PESSIMISTIC, Bound.OPTIMISTIC) if uncertain else (Bound.PESSIMISTIC,)
     return tuple(Scenario(family, bound) for family in sorted(families) for bound in bounds)

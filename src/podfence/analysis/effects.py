@@ -11,16 +11,17 @@ from podfence.cluster.namespaces import NamespaceIndex
 from podfence.cluster.selection import Selection
 from podfence.kube.objects import NetworkPolicy
 from podfence.policy.ends import PodEnd
+from podfence.policy.grants import rules_of
 from podfence.policy.legacy import is_old
 from podfence.policy.verdict import Direction
-from podfence.policy.wording import peer_text
+from podfence.policy.wording import peer_text, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from podfence.cluster.members import Member
     from podfence.cluster.state import ClusterState
-    from podfence.kube.objects import Requirement, Rule
+    from podfence.kube.objects import Requirement
     from podfence.policy.engine import Engine
     from podfence.policy.grants import CompiledPolicy
 
@@ -30,8 +31,8 @@ _FEW = 3
 class MeantPods:
     """The pods that selectors mean or may mean, found by namespace and by one of their labels, not one by one."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Look at all pods that are no part of their node."""
+    def __init__(self, engine: Engine, spaces: Collection[str] | None = None) -> None:
+        """Look at all pods that are no part of their node, of some namespaces, or of all."""
         state = engine.state
         self._engine = engine
         self._unknown_spaces = [name for name in state.namespaces if engine.world.has_unknown_labels(name)]
@@ -41,7 +42,7 @@ class MeantPods:
         self._labelled: dict[tuple[str, str, str], list[Member]] = defaultdict(list)
         self._known: dict[Selection, bool] = {}
         for member in state.members.values():
-            if member.host and engine.options.host_network == "node":
+            if (spaces is not None and member.namespace not in spaces) or not engine.is_judged(member):
                 continue
             self._inside[member.namespace].append(member)
             for key, value in member.labels.items():
@@ -105,7 +106,7 @@ def without_effect(engine: Engine) -> Iterator[str]:
         ("rules without effect, because policyTypes leaves their direction out", idle),
     ):
         if several:
-            yield f"{what}: {_some(several)}"
+            yield f"{what}: {shortened(several, most=_FEW, shown=_FEW)}"
 
 
 def _selecting_none(state: ClusterState, policy: CompiledPolicy) -> str:
@@ -124,7 +125,7 @@ def _peers_of_none(pods: MeantPods, policy: CompiledPolicy) -> Iterator[str]:
             place[grant.rule] += 1
             if not isinstance(grant.peer, Selection) or pods.any_meant(grant.peer):
                 continue
-            rule = _rules(policy, direction)[grant.rule]
+            rule = rules_of(policy, direction)[grant.rule]
             peer = peer_text(rule.peers[index], policy.key.namespace)
             yield f"{_rule(policy, direction, grant.rule)} ({peer})"
 
@@ -152,17 +153,5 @@ def _rules_left_out(policy: NetworkPolicy) -> Iterator[str]:
             yield f"{direction} of {policy.namespace}/{policy.name}"
 
 
-def _rules(policy: CompiledPolicy, direction: Direction) -> tuple[Rule, ...]:
-    source = policy.source
-    if not isinstance(source, NetworkPolicy):
-        return ()
-    return source.ingress if direction is Direction.INGRESS else source.egress
-
-
 def _rule(policy: CompiledPolicy, direction: Direction, index: int) -> str:
     return f"{policy.key.namespace}/{policy.source.name} {direction} rule {index + 1}"
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:_FEW])
-    return shown if len(names) <= _FEW else f"{shown} and {len(names) - _FEW} more"

@@ -12,6 +12,8 @@ from podfence.cluster.nodes import node_addresses, numbers_of
 from podfence.sets.addresses import AddressSet, format_address
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from podfence.cluster.members import Member
     from podfence.cluster.state import ClusterState
     from podfence.kube.objects import Service
@@ -98,9 +100,9 @@ def namespaces_of(end: Endpoint) -> frozenset[str]:
     return frozenset()
 
 
-def is_one_pod(end: PodsEndpoint) -> bool:
-    """Return whether an end is a single pod, and not a template that stands for several."""
-    return len(end.members) == 1 and end.members[0].pod is not None
+def alone(found: Collection[Member]) -> bool:
+    """Return whether members are one pod, and not a template that stands for several."""
+    return len(found) == 1 and all(member.pod is not None for member in found)
 
 
 def address_end(state: ClusterState, number: int, text: str = "") -> PodsEndpoint | NodeEndpoint | AddressesEndpoint:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from podfence.analysis.apiserver import api_service
 from podfence.analysis.endpoints import (
@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from podfence.analysis.ports import PortQuestion
     from podfence.analysis.routes import Route
     from podfence.analysis.services import Target
-    from podfence.cluster.members import Member
     from podfence.policy.engine import Engine
+
+MOST_TOLD: Final = 100
+"""Of more connections than this that are decided alike only the first is told."""
 
 _NO_FAMILY = ("cannot be reached: the two have no address family in common", "7.13")
 _NO_POD = ("not judged (NetworkPolicy concerns only connections with a pod at one end)", "1.3")
@@ -95,7 +97,8 @@ def _direct(engine: Engine, source: Endpoint, destination: Endpoint, ports: Port
         connections = pairs(engine, source, destination)
     except NoCommonFamilyError:
         return [_plain(source, destination, ports, Decision.DENIED, _NO_FAMILY)]
-    return [part for pair in connections for part in _judge(engine, pair, ports)]
+    kept = len(connections) <= MOST_TOLD
+    return [part for pair in connections for part in _judge(engine, pair, ports, kept=kept)]
 
 
 def _is_outside(engine: Engine, end: Endpoint) -> bool:
@@ -105,8 +108,11 @@ def _is_outside(engine: Engine, end: Endpoint) -> bool:
     return isinstance(end, NodeEndpoint)
 
 
-def _judge(engine: Engine, pair: Pair, asked: PortSet) -> list[Part]:
-    """Return one connection's ports by decision: those surely allowed, those that depend, those denied."""
+def _judge(engine: Engine, pair: Pair, asked: PortSet, *, kept: bool = True) -> list[Part]:
+    """Return one connection's ports by decision: those surely allowed, those that depend, those denied.
+
+    How each is decided is `kept` where there are not too many of them.
+    """
     behind = pair.destination.behind if isinstance(pair.destination, AddressEnd) else None
     if behind is not None and isinstance(pair.source, NodeEnd):
         # No policy is asked of a node, but what answers for a Service may deny it, or there may be nothing.
@@ -114,19 +120,20 @@ def _judge(engine: Engine, pair: Pair, asked: PortSet) -> list[Part]:
         other = replace(pair, matter=(behind,), variant="where it is that of a Service without a backend")
         nothing = f"cannot be reached: the Service at {pair.destination_name} has no backend", "13.8"
         return [Part(known, asked, Decision.ALLOWED, _NO_POD), Part(other, asked, Decision.DENIED, nothing)]
-    found = _extent(engine, pair, asked)
-    low, high, _ = found
+    found = extent_of(engine, pair, asked)
+    low, high = found.low, found.high
     decided = (
         (Decision.ALLOWED, low),
         (Decision.DEPENDS, high - low),
         (Decision.DENIED, asked - high),
     )
-    if high - low == asked and pair.arrival is None:
-        return [Part(pair, asked, Decision.DEPENDS, extent=found)]
-    return [Part(pair, ports, decision) for decision, ports in decided if ports]
+    if high - low != asked or pair.arrival is not None:
+        found = found._replace(rests_on=())
+    return [Part(pair, ports, decision, extent=found if kept else None) for decision, ports in decided if ports]
 
 
-def _extent(engine: Engine, pair: Pair, asked: PortSet) -> Extent:
+def extent_of(engine: Engine, pair: Pair, asked: PortSet) -> Extent:
+    """Return how far a connection is allowed on some ports, after what becomes of it on its way."""
     arrival = pair.arrival
     if arrival is None:
         return extent(engine, pair.source, pair.destination, asked)
@@ -135,6 +142,7 @@ def _extent(engine: Engine, pair: Pair, asked: PortSet) -> Extent:
     return Extent(
         sent.low if arrival.ports <= arriving.low else PortSet.EMPTY,
         sent.high if arrival.ports & arriving.high else PortSet.EMPTY,
+        rulings={**sent.rulings, **arriving.rulings},
     )
 
 
@@ -299,7 +307,7 @@ def _named(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQu
     parts: list[Part] = []
     named = False
     for member in destination.members:
-        numbers = _numbers(member, port)
+        numbers = port.on(member)
         if not numbers:
             continue
         alone = PodsEndpoint(destination.name, (member,), destination.hypothetical)
@@ -322,11 +330,3 @@ def _named(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQu
         message = f"{destination.name} has no port named {port.text}; it has {', '.join(names) or 'no named ports'}"
         raise EndpointError(message)
     return parts or [_plain(source, destination, PortSet.ALL, Decision.DENIED, _NO_FAMILY)]
-
-
-def _numbers(member: Member, port: PortQuestion) -> PortSet:
-    result = PortSet.EMPTY
-    for item in member.ports:
-        if item.name == port.name and port.protocol in ("", item.protocol):
-            result |= PortSet.single(item.protocol, item.number)
-    return result

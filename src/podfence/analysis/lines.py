@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from podfence.analysis.unread import Piece, Unread
     from podfence.analysis.view import View
     from podfence.policy.options import Options
-    from podfence.policy.reach import AddressPartition, Partition, Reach, Scenario
+    from podfence.policy.peers import Scenario
+    from podfence.policy.reach import AddressPartition, Partition, Reach
     from podfence.sets.addresses import Family
 
 _Vector = tuple[PortSet | None, ...]
@@ -294,8 +295,7 @@ def _outside(
         for ports, addresses in _difference(high.get(number, {}), low[number]):
             _note(found, addresses & wanted, ports & asked, as_read(clause, f"depends on {why}"), number)
         if clause:
-            said = {} if unread.overlapping else high.get(number, low[number])
-            for ports, addresses in _difference({PortSet.ALL: AddressSet.ALL}, said):
+            for ports, addresses in _difference({PortSet.ALL: AddressSet.ALL}, high.get(number, low[number])):
                 _note(found, addresses & wanted, ports & asked, clause, number)
     return found
 

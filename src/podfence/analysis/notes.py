@@ -15,6 +15,7 @@ from podfence.cluster.state import NAME_LABEL
 from podfence.kube.objects import NetworkPolicy
 from podfence.policy.legacy import ANNOTATION, MISSPELT_ANNOTATION, is_old, isolates
 from podfence.policy.references import written_ref
+from podfence.policy.wording import shortened
 from podfence.sets.addresses import format_address
 
 if TYPE_CHECKING:
@@ -79,8 +80,7 @@ def _too_large(engine: Engine) -> Iterator[str]:
 
 
 def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:_FEW])
-    return shown if len(names) <= _FEW else f"{shown} and {len(names) - _FEW} more"
+    return shortened(names, most=_FEW, shown=_FEW)
 
 
 def _made_up(engine: Engine) -> Iterator[str]:

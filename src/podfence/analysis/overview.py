@@ -6,13 +6,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.analysis.absent import absent_connections
 from podfence.analysis.asked import Asked, ListQuestion, Side
 from podfence.analysis.cover import cover
 from podfence.analysis.naming import Namer, as_ports
-from podfence.analysis.unread import told_once
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet
 
@@ -49,6 +48,9 @@ class Ends(NamedTuple):
         return f"{text} except {', '.join(self.excepts)}" if self.excepts else text
 
 
+_NOBODY: Final = Ends(())
+
+
 @dataclass(frozen=True, slots=True)
 class OverviewLine:
     """Every source may connect to every destination on `ports`; `depends` says on what, if it does.
@@ -66,7 +68,8 @@ class OverviewLine:
 class Overview:
     """The connections of a `Connectivity`, neither more nor fewer; here a pair and a port may be in several lines.
 
-    `groups` are sets with a name; `open_sources` and `open_destinations` define what "open pods" stands for.
+    `groups` are sets with a name; `open_sources` and `open_destinations` define what "open pods" stands for. `unread`
+    are pods about which policies may say anything that were not read: of these the lines say what was read.
     """
 
     lines: tuple[OverviewLine, ...]
@@ -76,6 +79,7 @@ class Overview:
     workloads: int
     pods: int
     policies: int
+    unread: Ends = _NOBODY
 
     def __len__(self) -> int:
         """Return the number of lines."""
@@ -84,16 +88,14 @@ class Overview:
 
 def overview(model: Model, question: ListQuestion, progress: Callable[[float, int], None] | None = None) -> Overview:
     """Return who can reach whom; raises EndpointError and tells of progress as `connectivity` does."""
-    asked = Asked(model, question, overlapping=True)
+    asked = Asked(model, question, unread_once=True)
     words = _Words(asked)
     found: dict[Side, list[Line]] = {side: [] for side in asked.destinations}
     for side, line in asked.lines(progress):
         own = asked.own(line.destinations)
         if not own or line.sources != own or line.source_addresses:
             found[side].append(line)
-    lines = [
-        words.line(side, line) for side, several in found.items() for line in cover(told_once(several), words.of(side))
-    ]
+    lines = [words.line(side, line) for side, several in found.items() for line in cover(several, words.of(side))]
     lines += map(_absent, absent_connections(asked, words.namer))
     lines.sort(key=lambda line: (line.destinations, line.sources, str(line.ports), line.depends))
     lines, groups = _grouped(lines)
@@ -106,14 +108,14 @@ def overview(model: Model, question: ListQuestion, progress: Callable[[float, in
         workloads=words.namer.count(),
         pods=sum(len(item.members) for item in index.classes.values()),
         policies=sum(len(table) for table in asked.view.state.policies.values()),
+        unread=Ends(words.namer.endpoints(asked.unread.classes & asked.classes).items()),
     )
 
 
 def _absent(item: AbsentConnection) -> OverviewLine:
     """Return what a rule admits with pods of which none is there as a line."""
     here, there = Ends(item.subjects.items()), Ends((str(item.peers),))
-    ends = (here, there) if item.direction is Direction.EGRESS else (there, here)
-    return OverviewLine(*ends, item.ports_text, item.depends)
+    return OverviewLine(*item.direction.ordered(here, there), item.ports_text, item.depends)
 
 
 class _Words:

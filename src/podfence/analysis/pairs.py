@@ -12,6 +12,7 @@ from podfence.cluster.members import Member, display_name
 from podfence.cluster.nodes import node_addresses
 from podfence.errors import EndpointError
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
+from podfence.policy.grants import cuts_of
 from podfence.policy.unknown import service
 from podfence.sets.addresses import AddressSet, Family, family_of, format_address
 from podfence.sets.spans import cut
@@ -99,7 +100,7 @@ def _itself(engine: Engine, source: Endpoint, destination: Endpoint, cuts: list[
 
 def as_ends(engine: Engine, member: Member) -> tuple[End, ...]:
     """Return the ends of a pod, one for each address (semantics 7.13); its node's if it is hostNetwork (7.6)."""
-    if member.host and engine.options.host_network == "node":
+    if not engine.is_judged(member):
         # A member that is not the state's own is one asked about at a single address.
         whole = engine.state.members.get(member.key) is member
         known = node_addresses(engine.state).get(member.node) if whole else None
@@ -107,9 +108,7 @@ def as_ends(engine: Engine, member: Member) -> tuple[End, ...]:
         if member.pod is None and not member.node:
             return tuple(replace(end, anywhere=True) for end in ends)
         return ends
-    if member.addresses:
-        return tuple(PodEnd(member, number, family_of(number)) for number in member.addresses)
-    return tuple(PodEnd(member, None, family) for family in engine.assumed_families())
+    return engine.pod_ends(member)
 
 
 def node_ends(engine: Engine, name: str, addresses: tuple[int, ...]) -> tuple[NodeEnd, ...]:
@@ -159,17 +158,7 @@ def _likeness(member: Member, cuts: list[int]) -> object:
 def _cuts(engine: Engine, *endpoints: Endpoint) -> list[int]:
     """Return where the policies of the pods concerned change their mind about addresses."""
     namespaces = {m.namespace for e in endpoints if isinstance(e, PodsEndpoint) for m in e.members}
-    return sorted(
-        {
-            cut
-            for namespace in namespaces
-            for policy in engine.policies_over(namespace)
-            for grants in policy.grants.values()
-            for grant in grants
-            if isinstance(grant.peer, AddressSet)
-            for cut in grant.peer.cuts()
-        }
-    )
+    return sorted(cuts_of(policy for namespace in namespaces for policy in engine.policies_over(namespace)))
 
 
 def _between(engine: Engine, left: _Group, right: _Group, source: str, destination: str) -> Iterator[Pair]:

@@ -25,7 +25,7 @@ class Part:
     """A part of a question that is decided as one: a connection, ports, and how they are decided.
 
     `plain` is why, and by which rule of the semantics, where no policy is asked. `extent` is how far the connection is
-    allowed, if it depends and nothing but these ports was asked about.
+    allowed otherwise; it rests on something only if nothing but these ports was asked about.
     """
 
     pair: Pair

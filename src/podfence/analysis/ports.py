@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from podfence.errors import EndpointError
 from podfence.sets.ports import LAST_PORT, PROTOCOLS, PortSet
+
+if TYPE_CHECKING:
+    from podfence.cluster.members import Member
 
 _NUMBERS = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?")
 _NAME = re.compile(r"(?=.*[a-z])[a-z0-9]([a-z0-9-]*[a-z0-9])?")
@@ -24,6 +28,13 @@ class PortQuestion(Struct, frozen=True):
     ports: PortSet
     name: str = ""
     protocol: str = ""
+
+    def on(self, member: Member) -> PortSet:
+        """Return the ports that are asked about on a pod, which may have several of a name (semantics 5.4)."""
+        if not self.name:
+            return self.ports
+        named = (port for port in member.ports if port.name == self.name and self.protocol in ("", port.protocol))
+        return PortSet.union([PortSet.single(port.protocol, port.number) for port in named])
 
 
 def parse_port(value: int | str | None) -> PortQuestion:

@@ -17,6 +17,7 @@ from podfence.policy.engine import kind_of
 from podfence.policy.unknown import address, node_address, option
 from podfence.policy.verdict import Decision
 from podfence.sets import AddressSet, PortSet, spans
+from podfence.sets.addresses import FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from podfence.kube.objects import Service
     from podfence.policy.engine import Engine
     from podfence.policy.verdict import Dependency
-    from podfence.sets.addresses import Family
 
 _OPTION = "source-ranges"
 
@@ -163,8 +163,7 @@ def limit_of(view: View, destination: Endpoint | None) -> Limit | None:
     if ranges is None or not (destination.at is None or destination.at_balancer):
         return None
     pods = 0
-    families: tuple[Family, ...] = (4, 6)
-    for family in families if destination.at_balancer else ():
+    for family in FAMILIES if destination.at_balancer else ():
         assumed = family in view.engine.assumed_families()
         outside = view.index.in_family(family, assumed=assumed) & ~view.index.with_address_in(ranges, family)
         if view.engine.world.holds_unset(ranges, "Pod", family):

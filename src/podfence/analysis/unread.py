@@ -6,16 +6,14 @@ What was read still is worth knowing, so a line tells it apart: what was read al
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from podfence.policy import unknown
 from podfence.sets import PortSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
-    from podfence.analysis.lines import Line
     from podfence.analysis.view import View
     from podfence.kube.omissions import Gap
     from podfence.policy.reach import Partition
@@ -31,23 +29,21 @@ class Unread:
     """The classes of a view about which policies may say anything that nobody has read.
 
     The first line of an answer names where these policies may lie, and so no line of a listing names it again.
+    `classes` are these classes, and `bits` those whose lines say that they depend: none if that is `told_once`, for all
+    lines together.
     """
 
-    def __init__(self, view: View, *, overlapping: bool = False) -> None:
-        """Look at the namespaces of all classes.
-
-        Lines that are `overlapping` say of all connections at once that they depend, of those too that what was read
-        allows.
-        """
+    def __init__(self, view: View, *, told_once: bool = False) -> None:
+        """Look at the namespaces of all classes."""
         self._view = view
-        self.overlapping = overlapping
         self._gaps: dict[Gap, None] = {}
-        self.bits = 0
+        self.classes = 0
         for name in sorted(view.index.namespaces_of(view.index.all)):
             gaps = view.engine.world.unread(name)
             if gaps:
                 self._gaps.update(dict.fromkeys(gaps))
-                self.bits |= view.index.in_namespace(name)
+                self.classes |= view.index.in_namespace(name)
+        self.bits = 0 if told_once else self.classes
 
     @property
     def unknown(self) -> tuple[Dependency, ...]:
@@ -56,8 +52,9 @@ class Unread:
 
     def about(self, number: int, other: str = "") -> str:
         """Return the clause for a class and addresses outside or pods of another namespace, "" if all was read."""
-        elsewhere = other and self._view.engine.world.unread(other)
-        return _CLAUSE if self.bits >> number & 1 or elsewhere else ""
+        if self.classes >> number & 1:
+            return _CLAUSE if self.bits else ""
+        return _CLAUSE if other and self._view.engine.world.unread(other) else ""
 
     def told(self, destination: int, sources: int, pieces: Iterable[Piece], possible: Partition) -> Iterator[Piece]:
         """Yield the connections of a destination as what was read says, and those that it denies and others may not.
@@ -71,8 +68,7 @@ class Unread:
                 here = there & bits
                 if here:
                     yield ports, here, as_read(clause, depends)
-                    if not self.overlapping:
-                        denied = [part for item in denied for part in _without(item, here, ports)]
+                    denied = [part for item in denied for part in _without(item, here, ports)]
             yield from ((ports, there, clause) for there, ports in denied if there and ports)
 
     def _apart(self, destination: int, sources: int) -> Iterator[tuple[int, str]]:
@@ -89,13 +85,6 @@ def as_read(clause: str, depends: str) -> str:
     if not clause:
         return depends
     return f"{clause}; what was read {f'says: {depends}' if depends else 'allows it'}"
-
-
-def told_once(lines: Sequence[Line]) -> list[Line]:
-    """Return lines without those of which another says more: that what was read allows the same connections."""
-    known = set(lines)
-    allowed = {line: replace(line, depends=as_read(line.depends, "")) for line in lines if line.depends}
-    return [line for line in lines if allowed.get(line) not in known]
 
 
 def _without(item: tuple[int, PortSet], sources: int, ports: PortSet) -> Iterator[tuple[int, PortSet]]:

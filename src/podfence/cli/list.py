@@ -92,9 +92,9 @@ def command(
 ) -> int:
     """List every connection that the policies allow. Connections that are not listed are denied.
 
-    The list includes peers of rules that no pod in the input matches, except with `--pods` and in CSV. Write
-    endpoints and ports as for `check`. In CSV, spaces separate the members of a set, and `10.0.0.0/8!10.1.0.0/16`
-    means the first block without the second.
+    The list includes peers of rules that no pod in the input matches; they end with `(none here)`. Write endpoints and
+    ports as for `check`. In CSV, spaces separate the members of a set, except in such a peer, and
+    `10.0.0.0/8!10.1.0.0/16` means the first block without the second.
     """
     as_grid = form in formats.names("Matrix")
     if as_grid:
@@ -115,7 +115,7 @@ def command(
         namespace=inputs.own_namespace,
     )
     if pods:
-        connections = cluster.pod_connections(**question)
+        connections = cluster.pod_connections(**question, absent=peers == "all")
         first = tuple(islice(connections, 1))
         outputs.write_as(
             "PodConnections", form, chain(first, connections), colour, gaps, cluster.assumes, cluster.warnings
@@ -130,17 +130,17 @@ def command(
             ask = cluster.overview if kind == "Overview" else cluster.connectivity
             answer: Overview | Connectivity = ask(**question, absent=peers == "all", progress=progress)
         outputs.write_as(kind, form, answer, colour, gaps, cluster.assumes, cluster.warnings)
-        _tell(answer, inputs, only_hosts=bool(cluster.state.members))
+        _tell(answer, inputs, only_hosts=bool(cluster.state.members), incomplete=bool(gaps))
     return 0
 
 
-def _tell(answer: Overview | Connectivity, inputs: Inputs, *, only_hosts: bool) -> None:
+def _tell(answer: Overview | Connectivity, inputs: Inputs, *, only_hosts: bool, incomplete: bool) -> None:
     if not answer.workloads and only_hosts:
         note(inputs, "all pods are hostNetwork, part of their nodes: there is nothing to judge")
     elif not answer.workloads:
         note(inputs, "the input has no pods and no workloads")
     elif not answer:
-        note(inputs, "nothing is allowed")
+        note(inputs, f"nothing is allowed{' by the policies that were read' if incomplete else ''}")
     if inputs.verbose:
         counts = (
             counted(answer.workloads, "workload"),

@@ -3,41 +3,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+from msgspec.structs import force_setattr
+
 from podfence.cluster.controllers import UNKNOWN, is_unknown
+from podfence.kube.objects import Selector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from podfence.kube.objects import Labels, NetworkPolicy, Peer, Requirement, Selector
+    from podfence.kube.objects import Labels, NetworkPolicy, Peer, Requirement
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True, gc=False):
     """A set of pods by labels.
 
     `namespace` names the one namespace meant (semantics 1.5, 3.4), or is None and `namespaces` selects
-    them by their labels. `pods` selects inside them; None means all (semantics 3.3, 3.4). `all_keys` are those that
-    it looks at, of namespaces and of pods.
+    them by their labels. `pods` selects inside them; None means all (semantics 3.3, 3.4).
     """
 
     namespace: str | None
     namespaces: Selector | None
     pods: Selector | None
-    all_keys: frozenset[str] = field(init=False, repr=False, compare=False)
-    _hash: int = field(init=False, repr=False, compare=False)
+    _hash: int = 0
 
     def __post_init__(self) -> None:
         # Selections are keys of nearly every table, and a selector of many requirements takes long to hash.
-        object.__setattr__(self, "_hash", hash((self.namespace, self.namespaces, self.pods)))
-        found = (item.key for selector in (self.namespaces, self.pods) if selector for item in selector.requirements)
-        object.__setattr__(self, "all_keys", frozenset(found))
+        force_setattr(self, "_hash", hash((self.namespace, self.namespaces, self.pods)))
 
     def __hash__(self) -> int:
         """Return the hash of the value."""
         return self._hash
+
+    @property
+    def all_keys(self) -> frozenset[str]:
+        """The label keys it looks at, of namespaces and of pods."""
+        selectors = [selector for selector in (self.namespaces, self.pods) if selector]
+        return frozenset(item.key for selector in selectors for item in selector.requirements)
 
     def keys(self) -> frozenset[str]:
         """Return the pod label keys it looks at."""

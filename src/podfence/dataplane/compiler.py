@@ -14,7 +14,7 @@ from podfence.dataplane.groups import MOST_LISTED, Compiled, compile_group
 from podfence.dataplane.ownership import Ownership
 from podfence.dataplane.pieces import Memo
 from podfence.dataplane.places import Places
-from podfence.dataplane.program import GroupKey, NodeProgram, ProgramChange, SharedKey
+from podfence.dataplane.program import NOT_YET, GroupKey, NodeProgram, ProgramChange, SharedKey
 from podfence.dataplane.ranges import Tables
 from podfence.dataplane.references import References
 from podfence.dataplane.subjects import Subjects
@@ -44,6 +44,9 @@ SLICE: Final = 3_000
 SLICE_TIME: Final = 0.03
 """Seconds of the processor after which no further pod or group comes into a slice; its transaction takes as long."""
 
+FIRST_TIME: Final = 2.0
+"""Seconds of the processor after which no further group is compiled at first; honest policies take less."""
+
 
 class Compiler:
     """Keeps the program of one node in step with a model."""
@@ -60,7 +63,8 @@ class Compiler:
     ) -> None:
         """Compile everything once; `program` is the result. Raises OptionError (see `check_options`).
 
-        `effort` gives the seconds that the processor has worked for this thread.
+        What takes very long is left to `catch_up`: the pods that it is about are isolated until then, and admit
+        nothing new (see `NOT_YET`). `effort` gives the seconds that the processor has worked for this thread.
         """
         self._shared_from = shared_from
         self._most_listed = most_listed
@@ -88,7 +92,7 @@ class Compiler:
             for member in pod_class.members.values():
                 self._take(member, pod_class.id)
         self._assign(self._local)
-        self._compile(self._group_users, Memo())
+        self._compile_first()
         self._places = Places(self.program, model, node, self._owned, self._groups_of)
         self._places.write({address for key in self._local for address in self._owned.members[key].addresses})
         self._places.write_nodes()
@@ -259,6 +263,22 @@ class Compiler:
 
     # Groups
 
+    def _compile_first(self) -> None:
+        """Compile groups, those with the least in their policies first, until that has taken long enough."""
+        until, memo = self._effort() + FIRST_TIME, Memo()
+        groups = sorted(self._group_users, key=self._cost)
+        for place, key in enumerate(groups):
+            if self._effort() >= until:
+                left = groups[place:]
+                self.program.groups.update(dict.fromkeys(left, NOT_YET))
+                self._backlog.add((), left, set(chain.from_iterable(key.policies for key in left)), 0)
+                return
+            self._compile([key], memo)
+
+    def _cost(self, key: GroupKey) -> int:
+        policies = self._subjects.policies(key.namespace)
+        return sum(sum(policies[item].size) for item in key.policies)
+
     def _assign(self, keys: Collection[Key], departed: Iterable[Key] = ()) -> list[GroupKey]:
         """Work out the groups of local pods, and forget those of others; return the groups without pods now."""
         numbers = self._owned.class_of
@@ -297,10 +317,10 @@ class Compiler:
         for key in gone:
             known = self._compiled.pop(key, None)
             self._backlog.take(key)
+            if self.program.groups.pop(key, None) is not None:
+                dropped.add(key)
             if known is None:
                 continue
-            dropped.add(key)
-            del self.program.groups[key]
             for policy in key.policies:
                 self._groups_with[policy].discard(key)
                 if not self._groups_with[policy]:
@@ -338,7 +358,7 @@ class Compiler:
                     self._groups_with.setdefault(policy, set()).add(key)
             # An equal program stays the same object, so that what is made from it is not made again.
             before = self.program.groups.get(key)
-            if before is None or not before.same_as(found.program, memo.equal):
+            if before is None or before is NOT_YET or not before.same_as(found.program, memo.equal):
                 self.program.groups[key] = found.program
                 changed.add(key)
         return changed, sets

@@ -7,11 +7,13 @@ import errno
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from podfence.dataplane.entries import LABELS, ORIGINAL, REPLY, Reader, raw
 from podfence.dataplane.flows import Flow
+from podfence.dataplane.listing import FlowText
 from podfence.netlink.asking import Netlink, NetlinkError
 from podfence.netlink.messages import GENERAL, NETFILTER, attribute, attributes, nested
 from podfence.sets.addresses import V6_FIRST, family_of
@@ -19,6 +21,8 @@ from podfence.sets.addresses import V6_FIRST, family_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from collections.abc import Set as AbstractSet
+
+    from podfence.netlink.messages import Place
 
 BUCKET: Final = 45
 """Nanoseconds that the kernel needs for a bucket of its table when it walks through it."""
@@ -57,8 +61,13 @@ class Conntrack(Protocol):
     def own_addresses(self) -> frozenset[int]:
         """Return the addresses of the node itself, on all of its interfaces."""
 
-    def flows(self, ends: Collection[int] | None, settled: Settled | None = None) -> Iterable[Flow]:
-        """Return the flows that one of some addresses opened or answers, or all flows; none that are `settled`."""
+    def flows(
+        self, ends: Collection[int] | None, settled: Settled | None = None, *, quick: bool = False
+    ) -> Iterable[Flow]:
+        """Return the flows that one of some addresses opened or answers, or all flows; none that are `settled`.
+
+        A `quick` look may miss a flow, while others end.
+        """
 
     def label(self, flows: Iterable[Flow], *, present: bool) -> Labelled:
         """Set the label bit on flows, or clear it."""
@@ -78,9 +87,15 @@ class KernelConntrack:
         self._byte, self._flag = next((place, value) for place, value in enumerate(self._bit) if value)
         self._table = Netlink(NETFILTER)
         self._routes = Netlink(socket.NETLINK_ROUTE)
+        self._text: FlowText | None = None
+        # Some kernels are built without it.
+        with suppress(OSError):
+            self._text = FlowText()
 
     def close(self) -> None:
         """Close the sockets."""
+        if self._text is not None:
+            self._text.close()
         self._table.close()
         self._routes.close()
 
@@ -95,44 +110,30 @@ class KernelConntrack:
                     found.add(_number(address))
         return frozenset(found)
 
-    def flows(self, ends: Collection[int] | None, settled: Settled | None = None) -> Iterator[Flow]:
+    def flows(
+        self, ends: Collection[int] | None, settled: Settled | None = None, *, quick: bool = False
+    ) -> Iterator[Flow]:
         """Yield the flows that one of some addresses opened or answers, or all flows; none that are `settled`.
 
-        That is asked once of all flows that must have the same answer. Raises NetlinkError.
+        That is asked once of all flows that must have the same answer. A `quick` look may miss a flow, while others
+        end. Raises NetlinkError.
         """
         reader = Reader(self._byte, self._flag)
         if ends is None:
-            yield from self._read(reader, bytes(4), None, settled)
+            yield from _read(reader, self._table.dump(_GET, bytes(4)), None, settled)
             return
         wanted = {raw(number) for number in ends}
+        if quick and self._text is not None and (asked := self._text.requests(ends, _walk())) is not None:
+            answers = ((data, [place]) for data, place in self._table.ask(_GET, asked))
+            yield from _read(reader, answers, wanted, settled)
+            return
         seen: set[bytes] = set()
         for request in _requests(ends, most=_most_walks()):
             # A kernel older than 5.8 knows no filter and gives everything, so what comes is looked at again.
-            for flow in self._read(reader, request, wanted, settled):
+            for flow in _read(reader, self._table.dump(_GET, request), wanted, settled):
                 if flow.handle not in seen:
                     seen.add(flow.handle)
                     yield flow
-
-    def _read(
-        self, reader: Reader, request: bytes, wanted: AbstractSet[object] | None, settled: Settled | None
-    ) -> Iterator[Flow]:
-        layout_of = reader.layout
-        for data, messages in self._table.dump(_GET, request):
-            for start, end in messages:
-                layout = layout_of(data, start, end)
-                if not layout.is_flow:
-                    continue
-                question = layout.question(data, start)
-                if wanted is not None and question[0] not in wanted and question[1] not in wanted:
-                    continue
-                if settled is not None:
-                    # Most flows are like others, and nothing is to be done with them: no more is read of those.
-                    answer = layout.settled.get(question)
-                    if answer is None:
-                        answer = layout.settled[question] = settled(layout.flow(data, start))
-                    if answer:
-                        continue
-                yield layout.flow(data, start)
 
     def label(self, flows: Iterable[Flow], *, present: bool) -> Labelled:
         """Set the label bit on flows, or clear it. Raises NetlinkError if the kernel refuses."""
@@ -154,6 +155,32 @@ class KernelConntrack:
         return {handle for handle, number in zip(asked, errors, strict=True) if number == errno.EBUSY}
 
 
+def _read(
+    reader: Reader,
+    buffers: Iterable[tuple[bytes, Iterable[Place]]],
+    wanted: AbstractSet[object] | None,
+    settled: Settled | None,
+) -> Iterator[Flow]:
+    """Yield the flows that messages in buffers are about, if one of the `wanted` is an end of theirs."""
+    layout_of = reader.layout
+    for data, messages in buffers:
+        for start, end in messages:
+            layout = layout_of(data, start, end)
+            if not layout.is_flow:
+                continue
+            question = layout.question(data, start)
+            if wanted is not None and question[0] not in wanted and question[1] not in wanted:
+                continue
+            if settled is not None:
+                # Most flows are like others, and nothing is to be done with them: no more is read of those.
+                answer = layout.settled.get(question)
+                if answer is None:
+                    answer = layout.settled[question] = settled(layout.flow(data, start))
+                if answer:
+                    continue
+            yield layout.flow(data, start)
+
+
 def _require(what: str, errors: Iterable[int], *expected: int) -> None:
     """Raise NetlinkError if there is an error that is neither expected nor that a flow has ended meanwhile."""
     for number in errors:
@@ -162,15 +189,23 @@ def _require(what: str, errors: Iterable[int], *expected: int) -> None:
 
 
 def _most_walks() -> int:
-    """Return how many walks of the kernel through its whole table are as expensive as to be given all flows once.
+    """Return how many walks of the kernel through its whole table are as expensive as to be given all flows once."""
+    return 1 + int(_figure(_COUNT) * FLOW / 1e9 / _walk())
 
-    The table is that of all network namespaces, and its buckets are walked through whatever is in them.
+
+def _walk() -> float:
+    """Return the seconds of a walk of the kernel through its whole table.
+
+    That is the table of all network namespaces, and its buckets are walked through whatever is in them.
     """
+    return max(_figure(_BUCKETS), 1) * BUCKET / 1e9
+
+
+def _figure(path: Path) -> int:
     try:
-        flows, buckets = (int(path.read_text(encoding="ascii")) for path in (_COUNT, _BUCKETS))
+        return int(path.read_text(encoding="ascii"))
     except OSError:
-        return 1
-    return 1 + flows * FLOW // (max(buckets, 1) * BUCKET)
+        return 0
 
 
 def _requests(ends: Collection[int], *, most: int) -> Iterator[bytes]:

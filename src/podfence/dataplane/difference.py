@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from itertools import chain, pairwise
-from typing import TYPE_CHECKING, Final, TypeVar
+from itertools import chain, compress, filterfalse, pairwise
+from operator import is_not
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from podfence.dataplane import bound, tracked
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, ChainBody, Ruleset, SetBody
@@ -56,13 +57,21 @@ def difference(old: Ruleset, new: Ruleset, table: Table = TABLE) -> Transaction:
     return _transaction(table, _changes(old, new))
 
 
-def steps(old: Ruleset, new: Ruleset, table: Table = TABLE) -> Iterator[tuple[Transaction, Ruleset]]:
-    """Yield the transactions that make `old` into `new` under traffic, each with what the table is then.
+class Reached(NamedTuple):
+    """Where a transaction leads: what the table is then, and whether packets are judged by what is wanted."""
+
+    ruleset: Ruleset
+    is_decisive: bool
+
+
+def steps(old: Ruleset, new: Ruleset, table: Table = TABLE) -> Iterator[tuple[Transaction, Reached]]:
+    """Yield the transactions that make `old` into `new` under traffic, each with what it leads to.
 
     A packet goes on with the rules there were when it entered, but finds in sets and maps what is in them
     when it comes to them. If a new element led it to a chain that is as new, it would find that chain empty,
     and what it looks up in a map that is going away would be gone. So what is new comes first, with nothing
     that leads to it, and what is no longer needed goes last. Both go in transactions of bounded size.
+    Packets are judged by `new` when what is no longer needed is still there.
     """
     coming, going = _parts(old, new), _parts(new, old)
     stages = chain(
@@ -70,10 +79,10 @@ def steps(old: Ruleset, new: Ruleset, table: Table = TABLE) -> Iterator[tuple[Tr
         (_with(new, going[:count]) for count in range(len(going), 0, -1)),
         (new,),
     )
-    for before, after in pairwise(stages):
+    for place, (before, after) in enumerate(pairwise(stages)):
         transaction = difference(before, after, table)
         if len(transaction):
-            yield transaction, after
+            yield transaction, Reached(after, is_decisive=place >= len(coming))
 
 
 def _with(base: Ruleset, parts: Sequence[Ruleset]) -> Ruleset:
@@ -92,8 +101,8 @@ def _parts(base: Ruleset, other: Ruleset) -> list[Ruleset]:
 
     If there is much of it, chains come without rules first, then sets, whose elements lead to them, then rules.
     """
-    chains = {name: body for name, body in other.chains.items() if name not in base.chains}
-    sets = {name: body for name, body in other.sets.items() if name not in base.sets}
+    chains = {name: other.chains[name] for name in filterfalse(base.chains.__contains__, other.chains)}
+    sets = {name: other.sets[name] for name in filterfalse(base.sets.__contains__, other.sets)}
     if not chains and not sets:
         return []
     if sum(map(_weight, chains.values())) + sum(map(_weight, sets.values())) <= STEP:
@@ -129,14 +138,16 @@ def _weight(body: ChainBody | SetBody) -> int:
 
 def compatible(old: Ruleset, new: Ruleset) -> bool:
     """Return whether one can be made into the other: the kernel changes neither hooks nor types."""
-    for name, body in new.chains.items():
-        chain = old.chains.get(name, body)
-        if chain is not body and chain.chain.hook != body.chain.hook:
-            return False
-    return all(
-        (known := old.sets.get(name, body)) is body or _alike(known.container, body.container)
-        for name, body in new.sets.items()
+    chains = ((old.chains[name], new.chains[name]) for name in _others(old.chains, new.chains) if name in old.chains)
+    sets = ((old.sets[name], new.sets[name]) for name in _others(old.sets, new.sets) if name in old.sets)
+    return all(one.chain.hook == other.chain.hook for one, other in chains) and all(
+        _alike(one.container, other.container) for one, other in sets
     )
+
+
+def _others(old: Mapping[str, _Body], new: Mapping[str, _Body]) -> list[str]:
+    """Return the names, in order, of what is not the same object in both: nearly all is, and is passed over in C."""
+    return list(compress(new, map(is_not, map(old.get, new), new.values())))
 
 
 def _alike(one: Container, other: Container) -> bool:
@@ -202,8 +213,8 @@ def _pieces(table: Table, operations: Iterable[Operation]) -> Iterator[Transacti
 def _changes(old: Ruleset, new: Ruleset) -> Iterator[Operation]:
     changed = [
         name
-        for name, body in new.chains.items()
-        if (known := old.chains.get(name)) is not body and (known is None or not known.same_as(body))
+        for name in _others(old.chains, new.chains)
+        if name not in old.chains or not old.chains[name].same_as(new.chains[name])
     ]
     for name in sorted((old.chains.keys() & changed) | (old.chains.keys() - new.chains.keys())):
         yield Operation("flush", old.chains[name].chain)
@@ -211,8 +222,8 @@ def _changes(old: Ruleset, new: Ruleset) -> Iterator[Operation]:
         if name not in old.chains:
             yield Operation("add", new.chains[name].chain)
     added: list[Operation] = []
-    for name, body in new.sets.items():
-        before = old.sets.get(name)
+    for name in _others(old.sets, new.sets):
+        before, body = old.sets.get(name), new.sets[name]
         if before is None:
             yield Operation("add", body.container)
             added += _elements("add", body, body.elements)

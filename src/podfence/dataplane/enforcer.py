@@ -7,7 +7,7 @@ After each change the established flows that it concerns are looked at again (se
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from podfence.dataplane.bridge import bridged
 from podfence.dataplane.chains import Builder
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from podfence.policy.model import Model
 
 __all__ = ["Enforcer", "ForeignTableError"]
+
+START_BY: Final = 10.0
+"""Seconds that an earlier enforcer's table is in force at most while policies are compiled that take very long."""
 
 
 class Enforcer:
@@ -76,6 +79,7 @@ class Enforcer:
         self._table = KeptTable(runner, TABLE, cold_start)
         self._frames = KeptTable(runner, BRIDGE_TABLE, hooks_last)
         self._is_started = False
+        self._clock, self._start_by = clock, clock() + START_BY
         self._revocation = Revocation(conntrack, Grace(runner, self._table), clock)
         self.reviewed = Reviewed()
         self.compiler = Compiler(
@@ -103,6 +107,17 @@ class Enforcer:
         """Whether a table was found to be gone, and could not be made again yet."""
         return self._table.is_gone or self._frames.is_gone
 
+    def prepare(self) -> bool:
+        """Compile a slice of what is left of the first compilation, and return whether to `start` now.
+
+        Where an earlier enforcer's table is in force, there is time: until all is compiled, or for `START_BY`. The
+        compiler must have followed all changes of the model.
+        """
+        if not self.is_behind or self._clock() >= self._start_by or not self._table.is_there:
+            return True
+        self._compile_slice()
+        return not self.is_behind
+
     def start(self) -> None:
         """Adopt the tables that an earlier enforcer left, or make them; unknown pods are held from the first step.
 
@@ -114,7 +129,7 @@ class Enforcer:
         self._table.adopt()
         self._adopt_frames()
         self._is_started = True
-        self.reviewed = self._revocation.look(self.compiler.program)
+        self.look()
 
     def _adopt_frames(self) -> None:
         try:
@@ -181,6 +196,10 @@ class Enforcer:
 
         The compiler must have followed all changes of the model.
         """
+        self._compile_slice()
+        return self._program()
+
+    def _compile_slice(self) -> None:
         old = self._before()
         found = self.compiler.catch_up()
         if found:
@@ -188,12 +207,22 @@ class Enforcer:
             # Addresses that come into sets only admit more.
             if found.groups or found.addresses:
                 self._note(found, old)
-        return self._program()
 
     def look(self) -> int:
-        """Do the second half of `apply`: cut established flows that are forbidden now; return how many."""
+        """Do the second half of `apply`: cut established flows that are forbidden now; return how many.
+
+        What the tables no longer need is taken away after that.
+        """
         self.reviewed = self._revocation.look(self.compiler.program)
+        self._tidy()
         return self.reviewed.cut
+
+    def _tidy(self) -> None:
+        try:
+            for table in (self._table, self._frames):
+                table.tidy()
+        finally:
+            self._note_remade()
 
     def _before(self) -> Before | None:
         """Return what the program is now, to see what is admitted no more; None while flows are cut.
@@ -256,6 +285,7 @@ class Enforcer:
         have passed that are forbidden, and all are looked at.
         """
         found = self._table.repair() + tuple(f"of frames: {text}" for text in self._frames.repair())
+        self._note_remade()
         if found:
             self._revocation.note_all()
             self.reviewed = self._revocation.look(self.compiler.program)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from podfence.dataplane.program import NOT_YET
 from podfence.policy.verdict import Direction
 from podfence.sets.ports import OTHER_POINT
 from podfence.sets.spans import contains
@@ -140,6 +141,8 @@ class _Side:
         return found
 
     def _ask(self, group: GroupProgram, peer: int, point: int) -> bool:
-        # What is still to come into sets is admitted soon, and no reason to cut a flow.
+        # What is still to come, into sets or at all, may be admitted soon, and is no reason to cut a flow.
+        if group is NOT_YET:
+            return True
         programs = group.programs_for(peer, self._program.late, self._program.sets)
         return any(contains(ports.spans, point) for program in programs for ports, _ in program)

@@ -14,6 +14,7 @@ from podfence.nft.transaction import Transaction
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from podfence.dataplane.difference import Reached
     from podfence.dataplane.ruleset import SetBody
     from podfence.nft.runner import Runner
     from podfence.nft.table import Table
@@ -46,12 +47,22 @@ class KeptTable:
         self.table = table
         self._pieces = pieces
         self._programmed: Ruleset | None = None
+        self._left: tuple[Iterator[tuple[Transaction, Reached]], Ruleset] | None = None
         self._is_adopted = False
         self._has_been = False
         self.wanted = Ruleset()
         self.transactions = 0
         self.is_gone = False
         self.remade = False
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the kernel has a table of that name; it is asked. Raises NftError."""
+        try:
+            self._runner.list_table(self.table)
+        except NotFoundError:
+            return False
+        return True
 
     def adopt(self) -> None:
         """Take over the table that is there, if it is ours, and bring it in step; make it if there is none.
@@ -80,7 +91,11 @@ class KeptTable:
         self.program()
 
     def program(self) -> int:
-        """Bring the table in step with what is wanted; return how many objects and elements were touched."""
+        """Let packets be judged by what is wanted; return how many objects and elements were touched.
+
+        What is no longer needed may stay until `tidy`: whoever waits for the rules does not wait for that.
+        """
+        self.tidy()
         if not self._is_adopted and self.wanted.chains:
             self.adopt()
             return len(replacement(self.wanted, self.table))
@@ -90,18 +105,33 @@ class KeptTable:
             return self._delete()
         if self._programmed is None or not compatible(self._programmed, self.wanted):
             return self._rebuild()
+        self._left = steps(self._programmed, self.wanted, self.table), self.wanted
+        return self._go_on(whole=False)
+
+    def tidy(self) -> int:
+        """Take away what is no longer needed; return how many objects and elements were touched."""
+        return self._go_on(whole=True)
+
+    def _go_on(self, *, whole: bool) -> int:
+        """Carry out the steps that are left, all of them or up to the one that decides about packets."""
+        if self._left is None:
+            return 0
+        (rest, aim), self._left = self._left, None
         count = 0
         try:
-            for transaction, reached in steps(self._programmed, self.wanted, self.table):
+            for transaction, reached in rest:
                 self._run(transaction)
-                self._programmed = reached
+                self._programmed = reached.ruleset
                 count += len(transaction)
+                if reached.is_decisive and not whole:
+                    self._left = rest, aim
+                    return count
         except _HOPELESS:
             raise
         except NftError:
             # Somebody changed the table under us: what it holds is not what the difference was made from.
             return self._rebuild()
-        self._programmed = self.wanted
+        self._programmed = aim
         return count
 
     def lend(self, transaction: Transaction) -> None:
@@ -110,6 +140,7 @@ class KeptTable:
 
     def repair(self) -> tuple[str, ...]:
         """Compare the table with what it should hold, and repair it; return what differed, a sentence each."""
+        self.tidy()
         if not self.wanted.chains:
             self.program()
             return ()
@@ -127,6 +158,7 @@ class KeptTable:
         self._programmed = read_back(contents)
         found = tuple(_drift(self._programmed, self.wanted))
         self.program()
+        self.tidy()
         return found
 
     def _run(self, transaction: Transaction) -> None:
@@ -147,7 +179,7 @@ class KeptTable:
         In a user namespace the kernel takes no more than twice `net.core.wmem_max` at once, some thousand elements.
         Then it is made in several.
         """
-        self._programmed = None
+        self._programmed = self._left = None
         self.remade, self._has_been = self.remade or self._has_been, True
         transaction = replacement(self.wanted, self.table)
         try:

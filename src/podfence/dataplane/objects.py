@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from podfence.dataplane.ruleset import ChainBody, SetBody, rule
@@ -44,7 +45,7 @@ class Objects:
 
     def chain(self, name: str, *texts: str, hook: Hook | None = None, comment: str | None = None) -> None:
         """Take in a chain with these rules; raise NameTakenError if there is another one of the name."""
-        body = ChainBody(Chain(name, hook, comment), tuple(rule(name, text) for text in texts))
+        body = _body(name, texts, hook, comment)
         if not self.chains.setdefault(name, body).same_as(body):
             raise NameTakenError(name)
 
@@ -69,6 +70,12 @@ class Objects:
             if known is not chain and (known is None or not known.same_as(chain)):
                 self.chains[name] = chain
         self.sets.update(other.sets)
+
+
+@lru_cache(maxsize=512)
+def _body(name: str, texts: tuple[str, ...], hook: Hook | None, comment: str | None) -> ChainBody:
+    """Return a chain with its rules; what every change asks for stays the same object, and is not checked again."""
+    return ChainBody(Chain(name, hook, comment), tuple(rule(name, text) for text in texts))
 
 
 def short(direction: Direction) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -143,14 +142,14 @@ class GroupProgram:
             and self.ranges == other.ranges
             and self.peers.keys() == other.peers.keys()
             and [key for key, _ in self.shared] == [key for key, _ in other.shared]
-            and all(
-                _equal(one, two, known)
-                for one, two in chain(
-                    ((one, other.peers[address]) for address, one in self.peers.items()),
-                    ((one, two) for (_, one), (_, two) in zip(self.shared, other.shared, strict=True)),
-                )
-            )
+            and all(_equal(one, two, known) for one, two in self._others(other))
         )
+
+    def _others(self, other: GroupProgram) -> Iterator[tuple[PortProgram, PortProgram]]:
+        """Yield the programs of equal keys that are not one object."""
+        peers = other.peers
+        yield from [(one, peers[address]) for address, one in self.peers.items() if peers[address] is not one]
+        yield from ((one, two) for (_, one), (_, two) in zip(self.shared, other.shared, strict=True) if one is not two)
 
     def at(self, address: int) -> Iterator[PortProgram]:
         """Yield what the tables of ranges admit of an address, in the order in which they are asked."""
@@ -173,12 +172,16 @@ class GroupProgram:
 
 
 def _equal(one: PortProgram, other: PortProgram, known: Equal) -> bool:
-    if one is other or (id(one), id(other)) in known:
+    if (id(one), id(other)) in known:
         return True
     if one != other:
         return False
     known[id(one), id(other)] = one, other
     return True
+
+
+NOT_YET: Final = GroupProgram({}, (), (), ())
+"""What a group admits that is not compiled yet: nothing that is new. It is no reason to cut a flow."""
 
 
 class Tunnels(NamedTuple):

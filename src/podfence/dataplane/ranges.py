@@ -15,12 +15,15 @@ from weakref import WeakValueDictionary
 
 from podfence.dataplane.program import PortProgram, Programs, Ranges
 from podfence.policy.identity import RuleId
-from podfence.sets.layers import Cover, Layer, over, sweep
+from podfence.sets.layers import Cover, Layer, over, sweep, together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 TIMES_PORTS: Final = 4096
-"""How many spans of addresses, times how many spans of ports, the policies have at most that share a table."""
+"""How many spans of addresses, times how many spans of ports, the policies have at most that share a table.
+
+So many programs of ranges, times spans of ports that are admitted wherever the peer is, are told from each other too.
+"""
 
 BlockLayer = Layer[RuleId]
 
@@ -53,23 +56,21 @@ class Tables:
 
         What a policy admits wherever the peer is, is not in the tables: it is asked for last. Where it comes before
         what a block admits it takes its ports from it, so that the first rule is the one that is credited. A policy
-        with a table of its own is credited before other policies that admit the same without blocks.
+        with a table of its own is credited before other policies that admit the same without blocks, and so is a
+        block where it would take too much to say otherwise (see `TIMES_PORTS`).
         """
-        together, alone = _divided([policy for policy in policies if policy.layers], self._own_from)
+        joint, alone = _divided([policy for policy in policies if policy.layers], self._own_from)
         found = [self._table(policy.layers, policy.anywhere) for policy in alone]
-        if together:
+        if joint:
             anywhere = tuple(policy.anywhere for policy in policies if policy.anywhere)
-            found.append(self._table(tuple(chain.from_iterable(policy.layers for policy in together)), *anywhere))
+            found.append(self._table(tuple(chain.from_iterable(policy.layers for policy in joint)), *anywhere))
         return tuple(table for table in found if table.items)
 
     def _table(self, layers: tuple[BlockLayer, ...], *anywhere: Cover[RuleId]) -> Ranges:
         key = (layers, anywhere)
         found = self._made.get(key)
         if found is None:
-            before: Cover[RuleId] = ()
-            for cover in anywhere:
-                before = over(before, cover)
-            found = self._made[key] = Ranges(tuple(_ranges(layers, before)))
+            found = self._made[key] = Ranges(tuple(_ranges(layers, together(anywhere))))
         return found
 
 
@@ -93,6 +94,9 @@ def _divided(policies: Sequence[PolicyBlocks], own_from: int) -> tuple[list[Poli
 
 def _ranges(layers: Sequence[BlockLayer], anywhere: Cover[RuleId]) -> Iterator[tuple[int, int, PortProgram]]:
     swept = sweep(layers)
+    if len(swept.covers) * len(anywhere) > TIMES_PORTS:
+        # It would be in each of them; without it, blocks admit no other ports, and are credited for theirs.
+        anywhere = ()
     taken = {label for _, _, label in anywhere} - {layer.label for layer in layers}
     made = Programs()
     programs: dict[int, PortProgram] = {}

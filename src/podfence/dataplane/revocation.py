@@ -116,7 +116,7 @@ class Revocation:
 
         Raises NetlinkError; then all of it is looked at again.
         """
-        result = self._look(program, self._new)
+        result = self._look(program, self._new, quick=True)
         self._recent.ends |= self._new.ends
         self._recent.every |= self._new.every
         self._new = _Noted()
@@ -156,7 +156,7 @@ class Revocation:
         for handle in set(due) - conntrack.forget(due):
             del self._cut[handle]
 
-    def _look(self, program: NodeProgram, noted: _Noted) -> Reviewed:
+    def _look(self, program: NodeProgram, noted: _Noted, *, quick: bool = False) -> Reviewed:
         if self._conntrack is None or not (noted.ends or noted.every):
             return Reviewed()
         judge = Judge(program, self._conntrack.own_addresses())
@@ -166,7 +166,11 @@ class Revocation:
         free: dict[bool, list[Flow]] = {True: [], False: []}
         found: list[Flow] = []
         ends = None if noted.every else noted.ends
-        for flow in self._conntrack.flows(ends, lambda flow: not flow.labelled and judge.admits(flow)):
+
+        def settled(flow: Flow) -> bool:
+            return not flow.labelled and judge.admits(flow)
+
+        for flow in self._conntrack.flows(ends, settled, quick=quick):
             if not flow.labelled:
                 cut[flow.is_over].append(flow)
             elif judge.admits(flow):

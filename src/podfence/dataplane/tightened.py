@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from podfence.dataplane.program import GroupKey, GroupProgram
+from podfence.dataplane.program import NOT_YET, GroupKey, GroupProgram
 from podfence.policy.verdict import Direction
 from podfence.sets import PortSet
 
@@ -94,6 +94,9 @@ class _Comparing:
         return found
 
     def _compare(self, one: GroupProgram, other: GroupProgram) -> bool:
+        if one is NOT_YET:
+            # Nothing was cut because of it.
+            return False
         self._left -= len(one.peers) + len(one.shared) + sum(len(table.items) for table in (*one.ranges, *other.ranges))
         if one.is_complete or other.is_complete:
             self._left -= len(other.peers)

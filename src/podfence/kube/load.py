@@ -49,6 +49,7 @@ class Loaded(msgspec.Struct, frozen=True, eq=False):
     listed: frozenset[str] = frozenset()
 
 
+@uncollected()
 def load(
     paths: Sequence[str],
     *,
@@ -85,17 +86,16 @@ def load(
         parsed=parsed,
         progress=progress,
     )
-    with uncollected():
-        decoded = decode(
-            read.documents,
-            validation=validation,
-            legacy=legacy,
-            namespace=namespace or "default",
-            custom=custom,
-            folders=read.folders,
-            keep_going=keep_going,
-            known=parsed.decoded if parsed is not None else None,
-        )
+    decoded = decode(
+        read.documents,
+        validation=validation,
+        legacy=legacy,
+        namespace=namespace or "default",
+        custom=custom,
+        folders=read.folders,
+        keep_going=keep_going,
+        known=parsed.decoded if parsed is not None else None,
+    )
     left_out = [*read.left_out, *decoded.left_out]
     objects, replaced = _last_of_each(decoded.objects)
     for document in read.documents:

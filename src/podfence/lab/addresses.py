@@ -17,6 +17,7 @@ _POD_BITS: Final[dict[Family, int]] = {4: 24, 6: 64}
 _SERVICES: Final[dict[Family, str]] = {4: "10.96.0.0/16", 6: "fd00:10:96::/112"}
 _FIRST_NODE: Final = 11
 _GATEWAY: Final = 1
+_API: Final = 1
 _DNS: Final = 10
 
 PodNetworkKind = Literal["routed", "bridge"]
@@ -65,6 +66,10 @@ class Plan:
     def dns_address(self) -> str:
         """Return the cluster address of the DNS Service."""
         return _nth(_SERVICES[self.families[0]], _DNS)
+
+    def api_address(self) -> str:
+        """Return the cluster address of the Service `kubernetes`."""
+        return _nth(_SERVICES[self.families[0]], _API)
 
 
 @cache

@@ -85,12 +85,11 @@ class Client:
         finally:
             started.close()
         self._process = started.process
-        if reply["access"] is not None:
-            try:
-                access.write(msgspec.convert(reply["access"], Access), self.name)
-            except LabError as error:
-                reply["access"] = None
-                reply["notes"].append(f"kubectl cannot be used with this lab: {error}")
+        try:
+            access.write(msgspec.convert(reply["access"], Access), self.name)
+        except LabError as error:
+            reply["access"] = None
+            reply["notes"].append(f"kubectl cannot be used with this lab: {error}")
         return reply
 
     def request(
@@ -161,7 +160,7 @@ class Client:
         return place if place.exists() else access.write(found, self.name)
 
     def access(self) -> Access:
-        """Return how the API server of the lab is reached. Raises LabError if it has none."""
+        """Return how the API server of the lab is reached."""
         return msgspec.convert(self.request("access")["access"], Access)
 
     def down(self) -> None:

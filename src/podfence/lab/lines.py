@@ -2,7 +2,8 @@
 """Lines of output with the time they were printed at: how a container's log holds them, and how they are read back.
 
 The file has the form of the kubelet's logs (CRI): the time, the stream, whether the line is complete (``F``) or
-goes on with the next entry (``P``), and the text.
+goes on with the next entry (``P``), and the text. A log is in memory, so its writer gives back what is old: there is a
+hole at the beginning of the file then, which readers skip.
 """
 
 from __future__ import annotations
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
 _BILLION: Final = 1_000_000_000
 _LONGEST: Final = 16_384
 """Bytes of a line after which an entry of the log ends, as in the kubelet's logs."""
+_READ: Final = 8 * _LONGEST
+"""Bytes to read at once: no entry is as long."""
+
+KEPT: Final = 10 * 1024 * 1024
+"""Bytes that are kept of a log at least, as many as the kubelet keeps in one file."""
+
+STEP: Final = 1024 * 1024
+"""Bytes after which the writer of a log looks again whether something is to be given back."""
 
 
 class Line(NamedTuple):
@@ -100,6 +109,7 @@ class LogReader:
         self._path = path
         self._file = path.open("rb")
         self._rest = b""
+        self._skip()
 
     def close(self) -> None:
         """Close the file."""
@@ -114,12 +124,45 @@ class LogReader:
             return False
 
     def entries(self) -> Iterator[Entry]:
-        """Yield the entries that were not read yet."""
-        for data in self._file:
+        """Yield the entries that were not read yet, and are still there."""
+        while data := self._file.readline(_READ):
+            if self._is_cut(data):
+                self._rest = b""
+                self._skip()
+                continue
             self._rest += data
             if self._rest.endswith(b"\n"):
                 line, self._rest = self._rest, b""
                 yield _parsed(line)
+
+    def _is_cut(self, data: bytes) -> bool:
+        """Return whether something of what was just read had been given back, and reads as zeros."""
+        if data[0] == 0 or len(data) == _READ:
+            return True
+        if b"\0" not in data:
+            return False
+        end = self._file.tell()
+        return self._next(end - len(data), os.SEEK_HOLE) < end
+
+    def _skip(self) -> None:
+        """Go on at the first entry behind the hole if there is one here."""
+        here = self._file.tell()
+        there = self._next(here, os.SEEK_DATA)
+        self._file.seek(there)
+        while there > here and (data := self._file.readline(_READ)) and not data.endswith(b"\n"):
+            pass
+
+    def _next(self, place: int, what: int) -> int:
+        """Return where the next hole begins, or the next data; the place itself at the end of the file."""
+        number = self._file.fileno()
+        # The question moves the file, and its buffer must not notice.
+        before = os.lseek(number, 0, os.SEEK_CUR)
+        try:
+            return os.lseek(number, place, what)
+        except OSError:
+            return place
+        finally:
+            os.lseek(number, before, os.SEEK_SET)
 
 
 def follow(path: Path, beat: float) -> Iterator[list[Line]]:

@@ -15,7 +15,6 @@ from podfence.kube import yaml
 from podfence.lab import targets
 from podfence.lab.addresses import Plan
 from podfence.lab.contents import contents
-from podfence.lab.door import open_door
 from podfence.lab.errors import LabError
 from podfence.lab.lines import follow
 from podfence.lab.processes.probing import Probe
@@ -71,16 +70,10 @@ def begin(request: Request, journal: Journal, api: socket.socket) -> Generator[M
     nodes = fields["nodes"]
     request.tell(f"starting {nodes} nodes" if nodes > 1 else "starting a node")
     options = Options.parse(fields["settings"])
-    lab = Supervisor(fields["name"], plan, nodes, options, fields["binding"], journal)
+    lab = Supervisor(fields["name"], plan, nodes, options, fields["binding"], journal, api)
     lab.last_breath = os.dup(request.fds[0])
     documents = _documents(fields)
     result = _result(lab.change(lambda world: world.apply(documents, fields["namespace"]), request.tell))
-    try:
-        lab.access = open_door(lab, api)
-    except LabError as error:
-        lab.without_access = str(error)
-        api.close()
-        result["notes"].append(f"kubectl cannot be used with this lab: {error}")
     yield {**result, "access": msgspec.to_builtins(lab.access)}
     return lab
 
@@ -103,8 +96,6 @@ def settle(lab: Supervisor, request: Request) -> Iterator[Message]:
 
 def access(lab: Supervisor, _request: Request) -> Iterator[Message]:
     """Tell how kubectl reaches the lab."""
-    if lab.access is None:
-        raise LabError(f"kubectl cannot be used with this lab: {lab.without_access}")
     yield {"access": msgspec.to_builtins(lab.access)}
 
 

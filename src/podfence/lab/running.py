@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from podfence.dataplane.links import Links
     from podfence.kube.objects import Key
     from podfence.lab.journal import Journal
     from podfence.lab.network.wiring import Network
@@ -137,10 +136,11 @@ class Pods:
         self.names = spawner.store / "names"
         self.names.mkdir()
 
-    def start(self, specs: Iterable[PodSpec], *, awaited: bool = False) -> None:
+    def start(self, specs: Iterable[PodSpec], connected: Callable[[], None], *, awaited: bool = False) -> None:
         """Start pods: first all of them without containers, then their network, then what they run.
 
-        A pod that cannot be started is one with a failure. Those that are `awaited` are for `await_servers`.
+        `connected` is called when they have their network. A pod that cannot be started is one with a failure. Those
+        that are `awaited` are for `await_servers`.
         """
         fresh = [self._hold(spec) for spec in specs]
         try:
@@ -149,6 +149,7 @@ class Pods:
             for item in fresh:
                 if item.attachment in error.failed:
                     self._fail(item, error.failed[item.attachment])
+        connected()
         for item in fresh:
             if not item.failure:
                 for container in item.spec.containers:
@@ -156,16 +157,6 @@ class Pods:
         if awaited:
             with self._lock:
                 self._fresh += fresh
-
-    def links(self, coming: Iterable[PodSpec]) -> dict[str, Links]:
-        """Return by which links the packets of each node's pods come, also of those that will be started next."""
-        specs = {item.spec.key: item.spec for item in self.running.values()} | {spec.key: spec for spec in coming}
-        found: dict[int, list[Attachment]] = {number: [] for number in self._numbers.values()}
-        for _, spec in sorted(specs.items()):
-            if not spec.host_network:
-                # Which process it will be is of no matter for its link.
-                found[self._numbers[spec.node]].append(self._attachment(spec, 0))
-        return {name: self._network.links(number, found[number]) for name, number in self._numbers.items()}
 
     def await_servers(self, deadline: float) -> None:
         """Return when the pods that were started to be awaited answer on their TCP ports, or at a monotonic time.
@@ -205,11 +196,10 @@ class Pods:
                 item.holder.close()
         self._network.detach(item.attachment for item in gone if item.attachment is not None)
 
-    def forget(self, key: Key) -> None:
-        """Forget a pod that was stopped and does not exist any more, with its output."""
-        item = self.ended.pop(key, None)
-        if item is not None:
-            self._remove_logs(item)
+    def forget(self, keys: Iterable[Key]) -> None:
+        """Forget pods that were stopped and do not exist any more, with their output."""
+        for key in keys:
+            self._remove_logs(self.ended.pop(key))
 
     def _remove_logs(self, item: Running) -> None:
         for container in item.spec.containers:

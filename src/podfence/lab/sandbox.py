@@ -8,6 +8,7 @@ the API server, made here before the namespaces are. The only file of a lab is t
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -33,11 +34,15 @@ PACKAGES: Final[Mapping[str, str]] = {
     "nft": "nftables",
     "dnsmasq": "dnsmasq-base",
     "busybox": "busybox",
+    "openssl": "openssl",
 }
 """The programs a lab runs, and Debian's packages of them."""
 
 SYSTEM_PATH: Final = "/usr/sbin:/sbin"
 """Where Debian keeps such programs, which is not on the PATH of ordinary users."""
+
+_MODULES: Final = ("aiohttp", "prometheus_client", "structlog")
+"""What agents, and the API server, are built on."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,60}")
 _LOOPBACK: Final = "127.0.0.1"
@@ -75,7 +80,7 @@ def search_path() -> str:
 
 
 def require_programs() -> None:
-    """Raise MissingProgramError, with the Debian packages to install, if a program is not there."""
+    """Raise MissingProgramError, with what to install, if a program or a package is not there."""
     missing = [name for name in PACKAGES if shutil.which(name, path=search_path()) is None]
     if missing:
         packages = " ".join(sorted({PACKAGES[name] for name in missing}))
@@ -83,6 +88,8 @@ def require_programs() -> None:
             f"a lab needs {', '.join(missing)}; install {packages} (on Debian, as root: apt-get install {packages})"
         )
         raise MissingProgramError(message)
+    if absent := [name for name in _MODULES if importlib.util.find_spec(name) is None]:
+        raise MissingProgramError(f"a lab needs {', '.join(absent)}: pip install 'podfence[agent]'")
 
 
 def isolation() -> tuple[str, ...]:

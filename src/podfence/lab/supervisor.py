@@ -6,99 +6,113 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from podfence.agent.source import Attached, Bookmark
-from podfence.cluster.state import Event, EventType
-from podfence.dataplane.settings import Settings
+from podfence.kube.registry import Need, needed
+from podfence.lab.agents import RESULTS, NodeAgent, Order
+from podfence.lab.apiserver import certificates
+from podfence.lab.door import open_door
 from podfence.lab.errors import LabError
-from podfence.lab.links import AgentLink
+from podfence.lab.lifting import lifted
 from podfence.lab.network import dns
 from podfence.lab.network.outside import DNS_PORT, Responders
 from podfence.lab.network.proxy import Proxy
 from podfence.lab.network.wiring import Network
+from podfence.lab.nursery import Nursery
 from podfence.lab.objects.world import World
 from podfence.lab.processes import archive
 from podfence.lab.processes.image_names import reference
 from podfence.lab.processes.program import Program, StandIn
 from podfence.lab.processes.spawner import Spawner
 from podfence.lab.running import Pods
+from podfence.lab.store.resources import RESOURCES
 from podfence.lab.targets import OUTSIDE
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
-    from podfence.agent.source import Notice
     from podfence.cluster.state import ClusterState
-    from podfence.dataplane.links import Links
     from podfence.dataplane.settings import Binding
-    from podfence.kube.objects import Key, KubeObject
+    from podfence.kube.objects import Key
     from podfence.lab.access import Access
     from podfence.lab.addresses import Plan
     from podfence.lab.journal import Journal
-    from podfence.lab.objects.containers import PodSpec
     from podfence.lab.objects.resources import Outcome
     from podfence.lab.processes.holder import Holder
     from podfence.lab.running import Running
+    from podfence.lab.store.history import Change
     from podfence.lab.targets import Target
     from podfence.policy.options import Options
 
 _ANSWERS: Final = Responders(tcp=9, udp=9, dns=DNS_PORT)
-LOG_GROUP: Final = 1
-"""The group of the kernel's log that denied packets go to, on each node for itself."""
-
 _SERVERS_PATIENCE: Final = 3.0
 """Seconds to wait until what pods run answers on its ports."""
 
 _PATIENCE: Final = 30.0
 """Seconds to wait for kernels before it is said that they are behind."""
 
+_PODS_PATIENCE: Final = 2.0
+"""Seconds that containers wait until the kernels know their pods."""
+
 
 class Supervisor:
     """A lab that is up. Its methods may be called by several threads; changes happen one after the other.
 
     `last_breath` is a file that becomes readable when the last process of the lab has ended. `access` is how kubectl
-    gets in; without, `without_access` says why it cannot.
+    gets in.
     """
 
-    def __init__(self, name: str, plan: Plan, nodes: int, options: Options, binding: Binding, journal: Journal) -> None:
-        """Start nodes, the world outside, and what every cluster has. Raises PodfenceError."""
+    def __init__(
+        self,
+        name: str,
+        plan: Plan,
+        nodes: int,
+        options: Options,
+        binding: Binding,
+        journal: Journal,
+        api: socket.socket,
+    ) -> None:
+        """Start nodes, the world outside, and what every cluster has. Raises PodfenceError.
+
+        The API server listens on `api`.
+        """
         self.name = name
         self.options = options
-        self._settings = Settings(log_group=LOG_GROUP, binding=binding)
         self.journal = journal
         self.plan = plan
         self.world = World(plan, nodes, lax=options.validation == "lax", legacy=options.legacy)
         self.last_breath = -1
-        self.access: Access | None = None
-        self.without_access = ""
         self._lock = threading.RLock()
-        self._mark = 0
-        self._lifted = False
+        self._is_up = False
         self._names = ""
-        self._attached: dict[str, Links] = {}
+        self._latest = dict.fromkeys(needed(Need.NODE), 0)
         self._wake = threading.Event()
         self._changed: deque[Key] = deque()
-        self._spawner = Spawner.start()
+        self._nursery = Nursery()
+        with ThreadPoolExecutor(1) as workers:
+            prepared = workers.submit(certificates.make)
+            self._spawner = Spawner.start()
         self.outside = self._spawner.holder(OUTSIDE)
         self.nodes = {node: self._spawner.holder(node) for node in self.world.state.nodes}
         pids = {node: holder.pid for node, holder in self.nodes.items()}
-        self._network = Network(plan, list(pids.values()), self.outside.pid, _ANSWERS)
+        kept = [self._nursery.folder / node / RESULTS for node in self.nodes]
+        for folder in kept:
+            folder.mkdir(parents=True)
+        self._network = Network(plan, list(pids.values()), self.outside.pid, _ANSWERS, kept=kept)
         self._network.start()
         self._proxy = Proxy(plan, list(pids.items()))
         upstream = [plan.gateway(family) for family in plan.families]
         self.pods = Pods(self._spawner, self._network, self.nodes, journal, upstream, self._pod_changed)
         self._start_outside()
-        self.links = {
-            node: AgentLink(node, self._agent(holder), journal, self._lock, partial(self._snapshot, node))
-            for node, holder in self.nodes.items()
-        }
-        for link in self.links.values():
-            link.start()
-        self.world.store.subscribe(lambda _: self._wake.set())
+        self.access = open_door(self, api, prepared.result())
+        self.agents = {node: self._agent(node, holder, self.access, binding) for node, holder in self.nodes.items()}
+        for agent in self.agents.values():
+            agent.start()
+        self.world.store.subscribe(self._note)
         threading.Thread(target=self._follow, name="objects", daemon=True).start()
 
     @property
@@ -116,8 +130,8 @@ class Supervisor:
         with self._lock:
             outcomes = work(self.world)
             self._reconcile(tell)
-            mark = self._mark
-        self._settle(mark)
+        self.settle()
+        self._is_up = True
         self.pods.await_servers(time.monotonic() + _SERVERS_PATIENCE)
         return outcomes
 
@@ -126,47 +140,25 @@ class Supervisor:
         touched = False
         while any(steps := self.world.take()):
             touched = True
-            self._attach(steps.start)
-            self._feed(steps.events)
             if steps.stop:
                 self.pods.stop(steps.stop)
                 self.world.pod_stopped(*steps.stop)
-            for event in steps.events:
-                if event.type is EventType.DELETED and event.object.key.kind == "Pod":
-                    self.pods.forget(event.object.key)
+            self.pods.forget(self.pods.ended.keys() - self.state.pods.keys())
             if steps.start:
                 if tell is not None:
                     tell(f"starting {len(steps.start)} pods" if len(steps.start) > 1 else "starting a pod")
-                self.pods.start(steps.start, awaited=tell is not None)
+                self.pods.start(steps.start, self._await_agents, awaited=tell is not None)
                 for spec in steps.start:
                     self._report(spec.key)
         if touched:
             self._proxy.update(self.state)
             self._write_names()
-            self._attach()
-            self._mark += 1
-            self._feed([], mark=self._mark)
 
-    def _attach(self, coming: Sequence[PodSpec] = ()) -> None:
-        """Tell the agents by which links pods come, before they hear of those that are coming."""
-        for node, links in self.pods.links(coming).items():
-            if links != self._attached.get(node):
-                self._attached[node] = links
-                self.links[node].send([Attached(links)])
-
-    def _feed(self, events: list[Event], *, mark: int | None = None) -> None:
-        notices = [event for event in events if not (self._lifted and event.object.key.kind == "NetworkPolicy")]
-        for link in self.links.values():
-            link.send(notices if mark is None else [*notices, Bookmark(mark)])
-
-    def _settle(self, mark: int) -> None:
-        deadline = time.monotonic() + _PATIENCE
-        for link in self.links.values():
-            if not link.wait(mark, deadline):
-                self.journal.say(
-                    "lab",
-                    f"the kernel of {link.node} does not have the latest changes yet; the log of its agent says why",
-                )
+    def _note(self, change: Change) -> None:
+        kind = RESOURCES[change.resource].kind
+        if kind in self._latest:
+            self._latest[kind] = change.revision
+        self._wake.set()
 
     def _write_names(self) -> None:
         text = dns.records(self.state, self.plan)
@@ -193,7 +185,7 @@ class Supervisor:
 
     def _restart(self, item: Running) -> None:
         self.pods.stop([item.spec.key])
-        self.pods.start([item.spec])
+        self.pods.start([item.spec], self._await_agents)
         self._report(item.spec.key)
 
     def _follow(self) -> None:
@@ -252,36 +244,33 @@ class Supervisor:
 
     # Agents
 
-    def _agent(self, holder: Holder) -> Callable[[socket.socket], int]:
-        return lambda connection: self._spawner.agent(holder, holder.name, connection, self.options, self._settings)
+    def _agent(self, node: str, holder: Holder, access: Access, binding: Binding) -> NodeAgent:
+        folder = self._nursery.folder / node
+        order = Order(node, str(folder), access, self.options, binding)
+        return NodeAgent(node, folder, partial(self._nursery.start, holder, order), self.journal)
 
-    def _snapshot(self, node: str) -> tuple[list[Notice], int]:
-        """Return a node's links and all objects that agents look at, and the mark that is reached with them."""
-        state = self.state
-        found: list[KubeObject] = [item for name, item in state.namespaces.items() if name not in state.implied]
-        found += [*state.nodes.values(), *state.pods.values()]
-        if not self._lifted:
-            found += [policy for policies in state.policies.values() for policy in policies.values()]
-        self._attached[node] = self.pods.links(())[node]
-        return [Attached(self._attached[node]), *(Event(EventType.ADDED, item) for item in found)], self._mark
+    def _settled(self, patience: float) -> list[str]:
+        """Return the nodes whose kernels do not have everything in so many seconds."""
+        revisions, deadline = dict(self._latest), time.monotonic() + patience
+        return [node for node, agent in self.agents.items() if not agent.settled(revisions, deadline)]
+
+    def settle(self) -> None:
+        """Return when all kernels have what the store holds; those that do not follow are told of in the journal."""
+        for node in self._settled(_PATIENCE):
+            self.journal.say(
+                "lab", f"the kernel of {node} does not have the latest changes yet; the log of its agent says why"
+            )
+
+    def _await_agents(self) -> None:
+        """Let pods find a network in which they are known; the first ones find that before anybody uses them."""
+        if self._is_up:
+            self._settled(_PODS_PATIENCE)
 
     @contextmanager
     def lifted(self) -> Iterator[None]:
         """Have no policy in force while this lasts; nothing else changes meanwhile."""
-        with self._lock:
-            policies = [policy for found in self.state.policies.values() for policy in found.values()]
-            self._switch([Event(EventType.DELETED, item) for item in policies], lifted=True)
-            try:
-                yield
-            finally:
-                self._switch([Event(EventType.ADDED, item) for item in policies], lifted=False)
-
-    def _switch(self, events: list[Event], *, lifted: bool) -> None:
-        self._lifted = False
-        self._mark += 1
-        self._feed(events, mark=self._mark)
-        self._lifted = lifted
-        self._settle(self._mark)
+        with self._lock, lifted(self.agents.values(), [holder.pid for holder in self.nodes.values()]):
+            yield
 
     def _start_outside(self) -> None:
         log = self._spawner.store / "outside.log"

@@ -17,8 +17,6 @@ from podfence.policy.wording import selector_text
 if TYPE_CHECKING:
     from podfence.cluster.state import ClusterState
     from podfence.kube.objects import Service
-    from podfence.lab.links import AgentLink
-    from podfence.lab.status import AgentState
     from podfence.lab.supervisor import Supervisor
 
 
@@ -35,7 +33,7 @@ def survey(lab: Supervisor) -> LabStatus:
             LabNamespace(name=name, labels=state.labels_of_namespace(name)) for name in sorted(state.namespaces)
         ),
         nodes=tuple(
-            LabNode(name=name, addresses=node.addresses, pods=pods_on[name], agent=_agent(lab.links[name]))
+            LabNode(name=name, addresses=node.addresses, pods=pods_on[name], agent=lab.agents[name].state)
             for name, node in sorted(state.nodes.items())
         ),
         pods=tuple(
@@ -68,7 +66,9 @@ def survey(lab: Supervisor) -> LabStatus:
                 namespace=namespace,
                 name=name,
                 real={
-                    node: link.real[policy.key] for node, link in sorted(lab.links.items()) if policy.key in link.real
+                    node: agent.real[policy.key]
+                    for node, agent in sorted(lab.agents.items())
+                    if policy.key in agent.real
                 },
                 admitted=admitted[namespace, name],
                 denied=denied[namespace, name],
@@ -79,12 +79,6 @@ def survey(lab: Supervisor) -> LabStatus:
         ),
         waiting=tuple(display_name(key) for key in lab.world.waiting),
     )
-
-
-def _agent(link: AgentLink) -> AgentState:
-    if not link.is_running:
-        return "not running"
-    return "enforcing" if link.is_enforcing else "behind"
 
 
 def _ports(service: Service) -> tuple[str, ...]:

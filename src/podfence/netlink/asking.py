@@ -23,6 +23,9 @@ _BUFFER: Final = 1 << 16
 _AT_ONCE: Final = 128
 """How many changes one call has: their errors fit into the socket's buffer."""
 
+_ANSWERED_AT_ONCE: Final = 32
+"""How many questions one call has, whose answers are longer."""
+
 
 class NetlinkError(PodfenceError):
     """The kernel refused what it was asked over a netlink socket."""
@@ -107,26 +110,36 @@ class Netlink:
 
     def change(self, kind: int, payloads: Sequence[bytes]) -> list[int]:
         """Ask for many changes of one kind; return for each the system's error number, 0 if it was done."""
-        result: list[int] = []
-        for start in range(0, len(payloads), _AT_ONCE):
-            result += self._change(kind, payloads[start : start + _AT_ONCE])
+        result = [0] * len(payloads)
+        for place, data, (start, _) in self._each(kind, payloads, _AT_ONCE, errors=True):
+            result[place] = error_number(data, start)
         return result
 
-    def _change(self, kind: int, payloads: Sequence[bytes]) -> list[int]:
-        first = self._sequence + 1
-        self._sequence = last = self._sequence + len(payloads)
-        # Only errors are told of the others: the kernel works through them before it answers the last.
-        self._socket.send(
-            b"".join(
-                message(kind, REQUEST | (ACK if number == last else 0), number, payload)
-                for number, payload in enumerate(payloads, first)
+    def ask(self, kind: int, payloads: Sequence[bytes]) -> Iterator[tuple[bytes, Place]]:
+        """Yield where the answers to many questions are; one that the kernel cannot answer has none."""
+        for _, data, found in self._each(kind, payloads, _ANSWERED_AT_ONCE, errors=False):
+            yield data, found
+
+    def _each(
+        self, kind: int, payloads: Sequence[bytes], most: int, *, errors: bool
+    ) -> Iterator[tuple[int, bytes, Place]]:
+        """Yield which request an error, or something else, answers, with where that is; `most` are sent at once."""
+        for done in range(0, len(payloads), most):
+            some = payloads[done : done + most]
+            first = self._sequence + 1
+            self._sequence = last = self._sequence + len(some)
+            # Only errors are told of the others: the kernel works through them before it answers the last.
+            self._socket.send(
+                b"".join(
+                    message(kind, REQUEST | (ACK if number == last else 0), number, payload)
+                    for number, payload in enumerate(some, first)
+                )
             )
-        )
-        errors = [0] * len(payloads)
-        while True:
-            data = self._receive()
-            for number, sequence, place in messages(data):
-                if number == ERROR and first <= sequence <= last:
-                    errors[sequence - first] = error_number(data, place[0])
-                    if sequence == last:
-                        return errors
+            ended = False
+            while not ended:
+                data = self._receive()
+                found = [item for item in messages(data) if first <= item[1] <= last]
+                ended = any(number == ERROR and sequence == last for number, sequence, _ in found)
+                for number, sequence, place in found:
+                    if (number == ERROR) == errors:
+                        yield done + sequence - first, data, place

@@ -14,11 +14,12 @@ Family = Literal["inet", "ip", "ip6", "bridge"]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of one family; all other objects are in one."""
+    """A table of one family; all other objects are in one. The kernel passes over the chains of a `dormant` one."""
 
     name: str
     family: Family = "inet"
     comment: str | None = None
+    dormant: bool = False
 
     def __post_init__(self) -> None:
         check_name(self.name, "table")
@@ -33,5 +34,6 @@ class Table:
 
     def statement(self, verb: str, _table: Table) -> str:
         """Return the command that does `verb` to this table."""
-        body = block(comment_text(self.comment).strip()) if verb in {"add", "create"} else ""
+        parts = (comment_text(self.comment).strip(), "flags dormant" if self.dormant else "")
+        body = block(*filter(None, parts)) if verb in {"add", "create"} else ""
         return f"{verb} table {self.address}{body}"

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from podfence.kube.objects import NetworkPolicy
 from podfence.policy.ends import NodeEnd, PodEnd
+from podfence.policy.grants import rules_of
 from podfence.policy.legacy import ANNOTATION, is_old
 from podfence.policy.options import describe
 from podfence.policy.verdict import Direction
+from podfence.sets import AddressSet, PortSet
 from podfence.sets.ports import OTHER_POINT
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def deciding(
     costs nothing.
     """
     options = engine.options
-    source, destination = (subject, peer) if direction is Direction.EGRESS else (peer, subject)
+    source, destination = direction.ordered(subject, peer)
     decided = _outcome(ruling, point)
     found = []
     for name in dict.fromkeys(_concerned(engine, direction, subject, peer, point, ruling)):
@@ -55,29 +56,34 @@ def _concerned(
     known = engine.state.namespaces.get(space)
     if any(map(is_old, written)) or (known is not None and ANNOTATION in known.annotations):
         yield from ("legacy", "legacy_empty_list")
-    policies = [item.source for item in ruling.policies]
-    rules = [
-        rule
-        for policy in policies
-        if isinstance(policy, NetworkPolicy)
-        for rule in (policy.ingress if direction is Direction.INGRESS else policy.egress)
-    ]
-    if policies and point == OTHER_POINT:
+    if ruling.policies and point == OTHER_POINT:
         yield "icmp"
-    blocks = any(item.ip_block is not None for rule in rules for item in rule.peers)
-    if blocks and isinstance(peer, PodEnd | NodeEnd):
+    blocks = [
+        grant.peer
+        for policy in ruling.policies
+        for grant in policy.grants[direction]
+        if isinstance(grant.peer, AddressSet) and (grant.names or point in grant.ports)
+    ]
+    if isinstance(peer, PodEnd | NodeEnd) and any(peer.address is None or peer.address in block for block in blocks):
         yield "ip_block_pods" if isinstance(peer, PodEnd) else "ip_block_nodes"
     if isinstance(peer, NodeEnd) and direction is Direction.EGRESS:
         yield "own_node_egress"
-    yield from _concerned_by_ports(direction, [port for rule in rules for port in rule.ports], subject, peer)
-
-
-def _concerned_by_ports(direction: Direction, ports: list[PolicyPort], subject: PodEnd, peer: End) -> Iterator[str]:
-    if any(port.end_port is not None for port in ports):
+    items = [item for policy in ruling.policies for rule in rules_of(policy, direction) for item in rule.ports]
+    if any(point in _range(item) for item in items):
         yield "end_port"
-    if any(isinstance(port.port, str) for port in ports):
-        destination = subject if direction is Direction.INGRESS else peer
-        if direction is Direction.EGRESS:
+    destination = subject if direction is Direction.INGRESS else peer
+    if isinstance(destination, PodEnd):
+        names = {(item.port, item.protocol) for item in items}
+        named = [port for port in destination.member.ports if (port.name, port.protocol) in names]
+        found = [port for port in named if point in PortSet.single(port.protocol, port.number)]
+        if direction is Direction.EGRESS and (found or engine.has_unknown_ports(destination)):
             yield "named_port_without_peer"
-        if isinstance(destination, PodEnd) and any(port.sidecar for port in destination.member.ports):
+        if any(port.sidecar for port in found):
             yield "init_ports"
+
+
+def _range(item: PolicyPort) -> PortSet:
+    """Return the ports of an item that has an `endPort`, whatever the option `end-port` says of it."""
+    if isinstance(item.port, int) and item.end_port is not None:
+        return PortSet.of(item.protocol, item.port, item.end_port)
+    return PortSet.EMPTY

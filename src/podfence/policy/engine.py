@@ -24,6 +24,7 @@ from podfence.policy.tiers import TierRuling, decide, first_match
 from podfence.policy.verdict import Direction, Tier
 from podfence.policy.world import World
 from podfence.sets import AddressSet, PortSet
+from podfence.sets.addresses import family_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -198,7 +199,7 @@ class Engine:
         `known` is the ruling for the same ends where the labels `supposed`, or an address, are not supposed of them:
         only what it leaves open because of these is asked again.
         """
-        subject, peer = (source, destination) if direction is Direction.EGRESS else (destination, source)
+        subject, peer = direction.ordered(source, destination)
         if not isinstance(subject, PodEnd):
             return UNJUDGED
         if known is not None and any(item.maybe for item in known.tiers):
@@ -242,18 +243,18 @@ class Engine:
                     ports = self.ports_of(grant, direction, subject, peer)
                     yield Admission(policy, grant, item, ports, bool(found))
                     if unread := self.unread_ports(grant, direction, subject, peer):
-                        yield Admission(policy, grant, item, ports | unread, surely=False, is_unread=True)
+                        yield Admission(policy, grant, item, unread, bool(found), is_unread=True)
 
     def _left(self, admissions: tuple[Admission, ...], peer: End, supposed: frozenset[str]) -> Iterator[Admission]:
         for known in admissions:
             means = known.grant.peer
             concerned = not supposed or (isinstance(means, Selection) and not supposed.isdisjoint(means.all_keys))
-            if known.surely or not concerned:
+            if known.matched or not concerned:
                 yield known
                 continue
             found = self.matches(known.grant, peer)
             if found is not False:
-                yield known._replace(surely=True) if found and not known.is_unread else known
+                yield known._replace(matched=bool(found))
 
     def _bounds(
         self, tier: Standing, subject: PodEnd, direction: Direction, peer: End
@@ -265,7 +266,7 @@ class Engine:
             return TierRuling(PortSet.EMPTY, PortSet.ALL), TierRuling(PortSet.ALL, PortSet.EMPTY)
         low, high = isolation(tier, self._icmp)
         if isinstance(peer, AddressEnd) and peer.behind is not None and tier.sure:
-            high = TierRuling(behind(tier, direction), PortSet.ALL)
+            high = TierRuling(behind(tier, direction, subject.family), PortSet.ALL)
         return low, high
 
     def exemption(self, direction: Direction, subject: PodEnd, peer: End, bound: Bound) -> str | None:
@@ -373,6 +374,16 @@ class Engine:
         """Return the numbers that names of ports have on a pod (semantics 5.4 to 5.6, 5.8)."""
         declared = ((port.name, port.protocol, port.number, port.sidecar) for port in member.ports)
         return named_ports(declared, names, self.options)
+
+    def is_judged(self, member: Member) -> bool:
+        """Return whether a pod is a pod to policies, and not a part of its node (semantics 7.6)."""
+        return not member.host or self.options.host_network == "pod"
+
+    def pod_ends(self, member: Member) -> tuple[PodEnd, ...]:
+        """Return the ends of a pod, one for each address, or for each family that it may have one of (7.13, 8.6)."""
+        if member.addresses:
+            return tuple(PodEnd(member, number, family_of(number)) for number in member.addresses)
+        return tuple(PodEnd(member, None, family) for family in self.assumed_families())
 
     def assumed_families(self) -> tuple[Family, ...]:
         """Return the address families a pod without known addresses is taken to have."""

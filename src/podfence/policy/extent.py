@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import reduce
 from operator import and_
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.cluster.controllers import ALIKE, UNKNOWN, is_unknown
 from podfence.cluster.members import display_name
@@ -21,7 +21,7 @@ from podfence.cluster.selection import Selection, may_hold
 from podfence.cluster.services import ENDPOINT
 from podfence.policy import unknown
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
-from podfence.policy.engine import Bound, kind_of
+from podfence.policy.engine import kind_of
 from podfence.policy.ruling import Ruling
 from podfence.policy.verdict import Decision, Dependency, Direction, Meaning
 from podfence.sets import AddressSet, PortSet
@@ -45,22 +45,28 @@ _OTHER = "another value"
 """In the place of any value that no selector names; no label can have it."""
 
 
+Rulings = Mapping[Direction, Ruling]
+"""How each direction asked about is decided."""
+
+_NONE: Final[Rulings] = {}
+
+
 class Extent(NamedTuple):
-    """The ports that are surely allowed, those that may be, and the unknowns because of which these differ."""
+    """The ports that are surely allowed, those that may be, and the unknowns because of which these differ.
+
+    `rulings` are those that decided, if the engine was asked.
+    """
 
     low: PortSet
     high: PortSet
     rests_on: tuple[Dependency, ...] = ()
+    rulings: Rulings = _NONE
 
     def decision(self, ports: PortSet) -> Decision:
         """Return how ports are decided; they depend too if they are decided differently."""
         if ports <= self.low:
             return Decision.ALLOWED
         return Decision.DEPENDS if ports & self.high else Decision.DENIED
-
-
-Rulings = Mapping[Direction, Ruling]
-"""How each direction asked about is decided."""
 
 
 class _Case(NamedTuple):
@@ -105,14 +111,14 @@ class _Question:
         low = reduce(and_, (ruling.low for ruling in rulings.values())) & self._asked
         high = reduce(and_, (ruling.high for ruling in rulings.values())) & self._asked
         if low == high:
-            return Extent(low, high)
-        unread = tuple(self._unread(source, destination))
+            return Extent(low, high, (), rulings)
+        unread = tuple(self._unread(source, destination, rulings))
         found = self._find(source, destination, high - low, rulings)
         if found is None:
-            return Extent(low, high, unread)
+            return Extent(low, high, unread, rulings)
         self._left -= 1
         if self._left < 0:
-            return Extent(low, high, (*unread, found.what))
+            return Extent(low, high, (*unread, found.what), rulings)
         answers: list[tuple[str, Extent]] = []
         surely, perhaps = self._asked, PortSet.EMPTY
         for case in found.cases:
@@ -122,7 +128,7 @@ class _Question:
             answer = self.of(case.source, case.destination, rulings, found.labels)
             answers.append((case.value, answer))
             surely, perhaps = surely & answer.low, perhaps | answer.high
-        return Extent(surely, perhaps, _merged(unread, self._weighed(found.what, answers), answers))
+        return Extent(surely, perhaps, _merged(unread, self._weighed(found.what, answers), answers), rulings)
 
     def _weighed(self, what: Dependency, answers: list[tuple[str, Extent]]) -> tuple[Dependency, ...]:
         """Return an unknown with what its values would mean; nothing if they all mean the same."""
@@ -142,41 +148,31 @@ class _Question:
         for meaning in within.values:
             yield Meaning(value if meaning.value == _ANYTHING_ELSE else f"{value}, {meaning.value}", meaning.decision)
 
-    def _unread(self, source: End, destination: End) -> Iterator[Dependency]:
-        for direction in self._directions:
-            subject, peer = _sides(direction, source, destination)
-            if isinstance(subject, PodEnd):
-                exempt = self._engine.exemption(direction, subject, peer, Bound.PESSIMISTIC)
-                for gap in () if exempt else self._engine.world.unread(subject.member.namespace):
-                    yield unknown.unread(gap.what, gap.remedy)
-                if isinstance(peer, AddressEnd) and peer.behind is not None:
-                    yield peer.behind
-                if not exempt:
-                    yield from self._unread_ports(direction, subject, peer)
-
-    def _unread_ports(self, direction: Direction, subject: PodEnd, peer: End) -> Iterator[Dependency]:
-        """Yield the ports that the destination names, if a rule names one of them and nobody has read them."""
-        engine, end = self._engine, subject if direction is Direction.INGRESS else peer
-        if not isinstance(end, PodEnd) or not engine.has_unknown_ports(end):
-            return
-        for policy in (policy for tier in engine.tiers(direction, subject) for policy in tier.policies):
-            for grant in policy.grants[direction]:
-                unread = engine.unread_ports(grant, direction, subject, peer)
-                if unread & self._asked and engine.matches(grant, peer) is not False:
-                    yield _backends(end) if end.more else unknown.port_names(_name(end))
-                    return
+    def _unread(self, source: End, destination: End, rulings: Rulings) -> Iterator[Dependency]:
+        for direction, ruling in rulings.items():
+            subject, peer = direction.ordered(source, destination)
+            if not isinstance(subject, PodEnd) or ruling.exemption:
+                continue
+            for gap in self._engine.world.unread(subject.member.namespace):
+                yield unknown.unread(gap.what, gap.remedy)
+            if isinstance(peer, AddressEnd) and peer.behind is not None:
+                yield peer.behind
+            end = subject if direction is Direction.INGRESS else peer
+            admissions = (item for tier in ruling.tiers for item in tier.admissions)
+            if isinstance(end, PodEnd) and any(item.is_unread and item.ports & self._asked for item in admissions):
+                yield _backends(end) if end.more else unknown.port_names(_name(end))
 
     # What is open
 
     def _find(self, source: End, destination: End, doubt: PortSet, rulings: Rulings) -> _Open | None:
         """Return something unknown because of which ports are in doubt; None if only options leave them open."""
         for direction, ruling in rulings.items():
-            subject, peer = _sides(direction, source, destination)
+            subject, peer = direction.ordered(source, destination)
             if not isinstance(subject, PodEnd):
                 continue
             found = self._find_in(direction, subject, peer, doubt, ruling)
             if found is not None:
-                cases = (_Case(value, *_sides(direction, *ends)) for value, *ends in found.cases)
+                cases = (_Case(value, *direction.ordered(*ends)) for value, *ends in found.cases)
                 return found._replace(cases=tuple(cases))
         return None
 
@@ -198,7 +194,7 @@ class _Question:
                 return self._pod_label(asked, subject, peer, at_subject=True)
         for item in (item for tier in ruling.tiers for item in tier.admissions):
             means = item.grant.peer
-            if item.surely or not item.ports & doubt or (item.is_unread and engine.matches(item.grant, peer)):
+            if item.matched or not item.ports & doubt:
                 continue
             if isinstance(means, Selection) and isinstance(peer, PodEnd):
                 return self._peer_label(means, subject, peer)
@@ -335,11 +331,6 @@ def _backends(end: PodEnd) -> Dependency:
     if end.member.key.kind == ENDPOINT:
         return unknown.unread_endpoint(end.member.namespace, end.member.key.name)
     return unknown.backends(f"{end.member.namespace}/{end.member.key.name}")
-
-
-def _sides(direction: Direction, one: End, other: End) -> tuple[End, End]:
-    """Return subject and peer of source and destination, and the other way round."""
-    return (one, other) if direction is Direction.EGRESS else (other, one)
 
 
 def _cells(key: str, values: set[str]) -> Iterator[tuple[str, str | None]]:

@@ -7,12 +7,13 @@ by a rule when one of its grants matches (semantics 3.1).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
 from podfence.cluster.selection import Selection
-from podfence.kube.objects import Key
+from podfence.kube.objects import Key, NetworkPolicy
 from podfence.policy.budget import NOTHING, Size
 from podfence.policy.named_ports import PortName
 from podfence.policy.tiers import Action
@@ -20,9 +21,9 @@ from podfence.policy.verdict import Direction, Tier
 from podfence.sets import AddressSet, PortSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from podfence.kube.objects import NetworkPolicy, Peer, PolicyPort, Rule
+    from podfence.kube.objects import Peer, PolicyPort, Rule
     from podfence.kube.source import Origin
     from podfence.policy.options import Options
 
@@ -39,7 +40,7 @@ class Source(Protocol):
         """Where it was read, if it was."""
 
 
-class Grant(Struct, frozen=True):
+class Grant(Struct, frozen=True, gc=False):
     """One peer of one rule with the rule's ports, and what the rule does: rules of NetworkPolicies only allow.
 
     `peer` is a selection of pods, a set of addresses, or None for every peer (semantics 3.2). `names`
@@ -55,7 +56,7 @@ class Grant(Struct, frozen=True):
     action: Action = Action.ALLOW
 
 
-class CompiledPolicy(Struct, frozen=True, eq=False):
+class CompiledPolicy(Struct, frozen=True, eq=False, gc=False):
     """A policy, or the isolation a namespace annotation asks for, ready to be judged by.
 
     `source` is the object it came from, and `key` its name, which is asked for far more often than it is made;
@@ -96,6 +97,26 @@ def compile_policy(policy: NetworkPolicy, options: Options, size: Size, refused:
     )
 
 
+def rules_of(policy: CompiledPolicy, direction: Direction) -> tuple[Rule, ...]:
+    """Return the rules of a direction as a NetworkPolicy has them, none for what is no NetworkPolicy."""
+    source = policy.source
+    if not isinstance(source, NetworkPolicy):
+        return ()
+    return source.ingress if direction is Direction.INGRESS else source.egress
+
+
+def cuts_of(policies: Iterable[CompiledPolicy]) -> set[int]:
+    """Return where blocks of policies begin and end; between these they tell no two addresses apart."""
+    return {
+        cut
+        for policy in policies
+        for grants in policy.grants.values()
+        for grant in grants
+        if isinstance(grant.peer, AddressSet)
+        for cut in grant.peer.cuts()
+    }
+
+
 def place_of(policy: CompiledPolicy) -> tuple[int, str]:
     """Return the place of a cluster-wide policy in its tier: by priority, of equal ones by name (semantics 11.3)."""
     return policy.priority, policy.key.name
@@ -114,7 +135,7 @@ def rule_grants(rules: tuple[Rule, ...], direction: Direction, namespace: str, o
 
 def _grants(rules: tuple[Rule, ...], direction: Direction, namespace: str, options: Options) -> Iterator[Grant]:
     for index, rule in enumerate(rules):
-        ports, names = rule_ports(rule.ports, options)
+        ports, names = rule_ports(rule.ports, end_port=options.end_port)
         peers: list[Selection | AddressSet | None] = [_peer(item, namespace) for item in rule.peers]
         for peer in peers or [None]:
             # Towards a selected pod a name is that pod's; otherwise upstream leaves it open (semantics 5.7).
@@ -127,8 +148,12 @@ def _grants(rules: tuple[Rule, ...], direction: Direction, namespace: str, optio
                 yield Grant(index, peer, ports)
 
 
-def rule_ports(items: tuple[PolicyPort, ...], options: Options) -> tuple[PortSet, tuple[PortName, ...]]:
-    """Return a rule's ports by number, and by name (semantics 5.1, 5.3); no item means every port (3.2)."""
+@lru_cache(maxsize=1024)
+def rule_ports(items: tuple[PolicyPort, ...], *, end_port: str) -> tuple[PortSet, tuple[PortName, ...]]:
+    """Return a rule's ports by number, and by name (semantics 5.1, 5.3); no item means every port (3.2).
+
+    `end_port` is the option of that name. Rules have the same ports over and over.
+    """
     if not items:
         return PortSet.ALL, ()
     ports: list[PortSet] = []
@@ -139,7 +164,7 @@ def rule_ports(items: tuple[PolicyPort, ...], options: Options) -> tuple[PortSet
         elif isinstance(item.port, str):
             names.append((item.port, item.protocol))
         else:
-            last = item.port if item.end_port is None or options.end_port == "first" else item.end_port
+            last = item.port if item.end_port is None or end_port == "first" else item.end_port
             ports.append(PortSet.of(item.protocol, item.port, last))
     return ports[0] if len(ports) == 1 else PortSet.union(ports), tuple(dict.fromkeys(names))
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from podfence.cluster.classes import ClassIndex
     from podfence.cluster.pod_class import PodClass
-    from podfence.policy.reach import Reach, Scenario
+    from podfence.policy.peers import Scenario
+    from podfence.policy.reach import Reach
 
 
 class Likeness:
@@ -63,10 +64,10 @@ class Likeness:
         found = [part for piece in self._look() if (part := piece & sources)]
         for place in self._meant_by.get(destination, ()):
             splitters |= self._peers[place // len(self._scenarios)]
-        splitters |= {self._reach.peers(grant.peer, one)
+        splitters |= {self._reach.peers.of(grant.peer, one)
                       for grant in self._reach.grants(Direction.INGRESS, destination)
                       for one in self._scenarios}  # fmt: skip
-        if self._reach.unknown_spaces:
+        if self._reach.peers.unknown_spaces:
             splitters.add(self._index.in_namespace(self._index.classes[destination].namespace))
         return _split(found, {inside for bits in splitters if (inside := bits & sources) not in (0, sources)})
 
@@ -86,7 +87,7 @@ class Likeness:
     def _said(self, direction: Direction, subject: int, peer: int, to: PodClass) -> object:
         found = set()
         for grant in self._reach.grants(direction, subject):
-            states = tuple(self._reach.peers(grant.peer, scenario) >> peer & 1 for scenario in self._scenarios)
+            states = tuple(self._reach.peers.of(grant.peer, scenario) >> peer & 1 for scenario in self._scenarios)
             if any(states):
                 # What is open is open because of what is asked for.
                 asked = None if all(states) else grant.peer
@@ -104,7 +105,7 @@ class Likeness:
             return self._everywhere
         by_meaning: dict[tuple[int, ...], set[int]] = defaultdict(set)
         for peer, subjects in self._reach.rectangles(Direction.EGRESS):
-            by_meaning[tuple(self._reach.peers(peer, scenario) for scenario in self._scenarios)].add(subjects)
+            by_meaning[tuple(self._reach.peers.of(peer, scenario) for scenario in self._scenarios)].add(subjects)
         everyone = self._index.all
         everywhere = {everyone & ~self._reach.open_pods(Direction.EGRESS)}
         for means, sources in by_meaning.items():

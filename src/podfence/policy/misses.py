@@ -12,6 +12,7 @@ from podfence.cluster.selection import may_hold
 from podfence.kube.objects import NetworkPolicy
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
 from podfence.policy.engine import kind_of
+from podfence.policy.grants import rule_ports, rules_of
 from podfence.policy.references import rule_ref
 from podfence.policy.verdict import Direction, Miss
 from podfence.policy.wording import Wanted, admits_text, end_name, label_text
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from podfence.kube.objects import IPBlock, Labels, Peer, PolicyPort, Rule, Selector
     from podfence.policy.engine import Engine
     from podfence.policy.grants import CompiledPolicy
+    from podfence.policy.ruling import Ruling
 
 # How far a kind of miss is from a match. Ports come cheap: the right peer on the wrong port is the
 # most frequent mistake; an address where pods are meant can only be mended with another peer.
@@ -46,20 +48,23 @@ def nearest_miss(
     subject: PodEnd,
     peer: End,
     wanted: Wanted,
-    policies: tuple[CompiledPolicy, ...],
+    ruling: Ruling,
 ) -> Miss | None:
-    """Return the nearest rule of the `policies` that isolate the pod; None if they have no rule.
+    """Return the nearest rule of the policies that isolate the pod; None if they have no rule.
 
-    Of equally near rules the first by policy name and index is returned.
+    `ruling` is that which denies: it says which peers of which rules match. Of equally near rules the first by policy
+    name and index is returned.
     """
     best: tuple[int, CompiledPolicy, tuple[Rule, ...], int, list[_Gap]] | None = None
-    for policy in policies:
+    for policy in ruling.policies:
         source = policy.source
         if not isinstance(source, NetworkPolicy) or policy.refused:
             continue
-        rules = source.ingress if direction is Direction.INGRESS else source.egress
+        rules = rules_of(policy, direction)
         for index, rule in enumerate(rules):
-            gaps = _gaps(engine, direction, subject, peer, wanted, source.namespace, rule)
+            gaps = _gaps(
+                engine, direction, subject, peer, wanted, source.namespace, rule, ruling.matched(policy, index)
+            )
             cost = sum(gap.cost for gap in gaps)
             if best is None or cost < best[0]:
                 best = cost, policy, rules, index, gaps
@@ -93,27 +98,25 @@ def _by_option(engine: Engine, wanted: Wanted) -> str:
 
 
 def _gaps(
-    engine: Engine, direction: Direction, subject: PodEnd, peer: End, wanted: Wanted, namespace: str, rule: Rule
+    engine: Engine,
+    direction: Direction,
+    subject: PodEnd,
+    peer: End,
+    wanted: Wanted,
+    namespace: str,
+    rule: Rule,
+    matched: dict[int, bool],
 ) -> list[_Gap]:
-    gaps: list[_Gap] = []
-    if rule.peers:
-        choices = [_peer_gaps(engine, direction, peer, namespace, item) for item in rule.peers]
-        gaps += min(choices, key=lambda choice: sum(gap.cost for gap in choice))
+    choices = (
+        [] if matched.get(number) else _peer_gaps(engine, direction, peer, namespace, item, maybe=number in matched)
+        for number, item in enumerate(rule.peers)
+    )
+    gaps = min(choices, key=lambda choice: sum(gap.cost for gap in choice), default=[])
     destination = subject if direction is Direction.INGRESS else peer
-    if rule.ports and not any(_admits(engine, item, destination, wanted.point) for item in rule.ports):
-        gaps.append(_port_gap(engine, rule, destination, wanted))
-    return gaps
-
-
-def _admits(engine: Engine, item: PolicyPort, destination: End, point: int) -> bool:
-    if isinstance(item.port, str):
-        if not isinstance(destination, PodEnd):
-            return False
-        return point in engine.named_ports(destination.member, ((item.port, item.protocol),))
-    if item.port is None:
-        return point in PortSet.whole(item.protocol)
-    last = item.port if item.end_port is None or engine.options.end_port == "first" else item.end_port
-    return point in PortSet.of(item.protocol, item.port, last)
+    ports, names = rule_ports(rule.ports, end_port=engine.options.end_port)
+    if isinstance(destination, PodEnd):
+        ports |= engine.named_ports(destination.member, names)
+    return gaps if wanted.point in ports else [*gaps, _port_gap(engine, rule, destination, wanted)]
 
 
 def _port_gap(engine: Engine, rule: Rule, destination: End, wanted: Wanted) -> _Gap:
@@ -168,10 +171,12 @@ def _near_name(engine: Engine, item: PolicyPort, member: Member, number: int) ->
     return ""
 
 
-def _peer_gaps(engine: Engine, direction: Direction, peer: End, namespace: str, item: Peer) -> list[_Gap]:
+def _peer_gaps(
+    engine: Engine, direction: Direction, peer: End, namespace: str, item: Peer, *, maybe: bool
+) -> list[_Gap]:
     role = "source" if direction is Direction.INGRESS else "destination"
     if item.ip_block is not None:
-        return _block_gaps(engine, peer, item.ip_block, role)
+        return [] if maybe else [_block_gap(engine, peer, item.ip_block, role)]
     if not isinstance(peer, PodEnd):
         kind = "a node" if isinstance(peer, NodeEnd) else "an address outside"
         return [_Gap(_OTHER_KIND, f"the {role} is {kind}, and selectors match pods only")]
@@ -202,26 +207,24 @@ def _label_gaps(selector: Selector, labels: Labels, who: str, *, whole: bool) ->
     ]
 
 
-def _block_gaps(engine: Engine, peer: End, block: IPBlock, role: str) -> list[_Gap]:
+def _block_gap(engine: Engine, peer: End, block: IPBlock, role: str) -> _Gap:
     inside = AddressSet.block(block.cidr, block.excepts)
-    if engine.in_block(inside, peer) is not False:
-        return []
     if peer.address is None:
-        return [_Gap(_OTHER_KIND, _unknown_address(engine, peer, inside, role))]
+        return _Gap(_OTHER_KIND, _unknown_address(engine, peer, inside, role))
     if peer.address in inside:
         kind = "pods" if isinstance(peer, PodEnd) else "nodes"
-        return [_Gap(_OTHER_KIND, f"an ipBlock does not match {kind} here")]
+        return _Gap(_OTHER_KIND, f"an ipBlock does not match {kind} here")
     if peer.address in AddressSet.cidr(block.cidr):
         fact = f"{end_name(peer) if isinstance(peer, AddressEnd) else format_address(peer.address)} is in its except"
     elif isinstance(peer, AddressEnd):
         fact = f"the {role} is {end_name(peer)}"
     else:
         fact = f"the {role} has the address {format_address(peer.address)}"
-    return [_Gap(_FAILED_REQUIREMENT if isinstance(peer, AddressEnd) else _OTHER_KIND, fact)]
+    return _Gap(_FAILED_REQUIREMENT if isinstance(peer, AddressEnd) else _OTHER_KIND, fact)
 
 
 def _unknown_address(engine: Engine, peer: PodEnd | NodeEnd, inside: AddressSet, role: str) -> str:
-    if not inside & (AddressSet.V4 if peer.family == 4 else AddressSet.V6):
+    if not inside & AddressSet.of_family(peer.family):
         return f"the connection is over IPv{peer.family}"
     if inside & engine.world.unset_addresses(kind_of(peer), peer.family):
         return f"the address of the {role} is not known"

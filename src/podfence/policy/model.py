@@ -63,7 +63,7 @@ class Model:
         for policy in policies:
             self.index.look_at(*looked_at(policy))
         for member in state.members.values():
-            if is_judged(self.engine, member):
+            if self.engine.is_judged(member):
                 self.index.add(member)
         for policy in policies:
             self._use(policy)
@@ -131,12 +131,12 @@ class Model:
     ) -> None:
         classes: set[int] = set()
         for member in delta.removed:
-            if is_judged(self.engine, member):
+            if self.engine.is_judged(member):
                 pods.add(member.key)
                 self._follow_blocks(member, touched, changed)
                 self.index.remove(member.key)
         for member in delta.added:
-            if is_judged(self.engine, member):
+            if self.engine.is_judged(member):
                 pods.add(member.key)
                 self._follow_blocks(member, touched, changed)
                 classes |= self.index.add(member)
@@ -163,7 +163,7 @@ class Model:
 
     def _may_hold_unknown(self, block: AddressSet) -> bool:
         families = self.engine.assumed_families()
-        wholes = [AddressSet.V4 if family == 4 else AddressSet.V6 for family in families]
+        wholes = [AddressSet.of_family(family) for family in families]
         return any(block & whole if self.engine.world else whole <= block for whole in wholes)
 
     def _follow_policies(
@@ -208,11 +208,6 @@ class Model:
             touched[direction] |= self.index.bits(policy.subject)
 
 
-def is_judged(engine: Engine, member: Member) -> bool:
-    """Return whether a pod is a pod to policies, and not a part of its node (semantics 7.6)."""
-    return not member.host or engine.options.host_network == "pod"
-
-
 def _identity(policy: CompiledPolicy) -> object:
     return id(policy.source), policy.subject, policy.refused, tuple(policy.grants.items())
 
@@ -230,16 +225,17 @@ def _uses(policy: CompiledPolicy) -> dict[Selection | AddressSet, _Use]:
     }
 
 
-def looked_at(policy: CompiledPolicy) -> tuple[set[str], set[str], set[int]]:
-    """Return the label keys, port names and address cuts that a policy looks at."""
-    keys: set[str] = set(policy.subject.keys())
+def looked_at(*policies: CompiledPolicy) -> tuple[set[str], set[str], set[int]]:
+    """Return the label keys, port names and address cuts that policies look at."""
+    selections = [policy.subject for policy in policies]
+    blocks: set[AddressSet] = set()
     names: set[str] = set()
-    cuts: set[int] = set()
-    for grants in policy.grants.values():
+    for grants in [grants for policy in policies for grants in policy.grants.values()]:
         for grant in grants:
             if isinstance(grant.peer, Selection):
-                keys |= grant.peer.keys()
+                selections.append(grant.peer)
             elif isinstance(grant.peer, AddressSet):
-                cuts.update(grant.peer.cuts())
+                blocks.add(grant.peer)
             names.update(name for name, _ in grant.names)
-    return keys, names, cuts
+    keys = {item.key for selection in selections if selection.pods for item in selection.pods.requirements}
+    return keys, names, {cut for block in blocks for cut in block.cuts()}

@@ -96,7 +96,7 @@ def opened_by_labels(engine: Engine, member: Member, labels: Labels, asked: Aske
     found: list[tuple[str, str, PortSet]] = []
     others = [other for other in _judged(engine) if other.key != member.key and other.workload != member.workload]
     for other in _apart(others):
-        for one, there in _met(_ends(engine, member), _ends(engine, other)):
+        for one, there in _met(engine.pod_ends(member), engine.pod_ends(other)):
             new = replace(one, member=changed)
             for direction, source, destination, now in (
                 (Direction.INGRESS, one, there, (new, there)),
@@ -144,14 +144,14 @@ def _subjects(engine: Engine, policy: CompiledPolicy, asked: Asked) -> list[PodE
     ]
     subject = asked.subject
     # It was asked about at one of its addresses.
-    whole = _ends(engine, engine.state.members.get(subject.member.key, subject.member))
+    whole = engine.pod_ends(engine.state.members.get(subject.member.key, subject.member))
     others = [end for end in whole if (end.address, end.family) != (subject.address, subject.family)]
-    return [subject, *others, *(end for member in _apart(members) for end in _ends(engine, member))]
+    return [subject, *others, *(end for member in _apart(members) for end in engine.pod_ends(member))]
 
 
 def _pairs(engine: Engine, subjects: list[PodEnd], grants: list[Grant], asked: Asked) -> Iterator[tuple[PodEnd, End]]:
     members = [member for member in _judged(engine) if any(_may_mean(engine, grant, member) for grant in grants)]
-    peers: list[End] = [end for member in _apart(members) for end in _ends(engine, member)]
+    peers: list[End] = [end for member in _apart(members) for end in engine.pod_ends(member)]
     if isinstance(asked.peer, AddressEnd | NodeEnd) or asked.peer.member.key not in engine.state.members:
         peers.append(asked.peer)
     if len(subjects) * len(peers) > _MOST:
@@ -165,7 +165,7 @@ def _pairs(engine: Engine, subjects: list[PodEnd], grants: list[Grant], asked: A
 def _may_mean(engine: Engine, grant: Grant, member: Member) -> bool:
     peer = grant.peer
     if isinstance(peer, Selection):
-        return any(engine.selects(peer, end) is not False for end in _ends(engine, member)[:1])
+        return any(engine.selects(peer, end) is not False for end in engine.pod_ends(member)[:1])
     return peer is None or not member.addresses or any(number in peer for number in member.addresses)
 
 
@@ -177,8 +177,7 @@ def _gained(before: Engine, after: Engine, direction: Direction, subject: PodEnd
 
 
 def _admitted(engine: Engine, direction: Direction, subject: PodEnd, peer: End, bound: Bound) -> PortSet:
-    source, destination = (subject, peer) if direction is Direction.EGRESS else (peer, subject)
-    return engine.admitted(direction, source, destination, bound)
+    return engine.admitted(direction, *direction.ordered(subject, peer), bound)
 
 
 def _on_way(engine: Engine, direction: Direction, source: End, destination: End) -> PortSet:
@@ -192,9 +191,7 @@ def _everybody(engine: Engine, direction: Direction, subject: PodEnd) -> PortSet
 
 
 def _judged(engine: Engine) -> list[Member]:
-    return [
-        member for member in engine.state.members.values() if not member.host or engine.options.host_network == "pod"
-    ]
+    return list(filter(engine.is_judged, engine.state.members.values()))
 
 
 def _apart(members: Iterable[Member]) -> list[Member]:
@@ -206,13 +203,7 @@ def _apart(members: Iterable[Member]) -> list[Member]:
     return list(found.values())
 
 
-def _ends(engine: Engine, member: Member) -> list[PodEnd]:
-    if member.addresses:
-        return [PodEnd(member, number, family_of(number)) for number in member.addresses]
-    return [PodEnd(member, None, family) for family in engine.assumed_families()]
-
-
-def _met(one: list[PodEnd], other: list[PodEnd]) -> Iterator[tuple[PodEnd, PodEnd]]:
+def _met(one: Iterable[PodEnd], other: Iterable[PodEnd]) -> Iterator[tuple[PodEnd, PodEnd]]:
     return ((a, b) for a in one for b in other if a.family == b.family)
 
 

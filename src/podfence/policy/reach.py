@@ -15,29 +15,24 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from podfence.cluster.selection import Selection, may_match
-from podfence.cluster.state import NAME_LABEL
+from podfence.cluster.selection import Selection
 from podfence.policy.engine import Bound, settle
 from podfence.policy.named_ports import named_ports
 from podfence.policy.ordered import Ranked, decided, isolated, outside
+from podfence.policy.peers import Peers, Scenario
 from podfence.policy.tiers import Step
 from podfence.policy.verdict import Direction, Tier
 from podfence.sets import AddressSet, PortSet, members
 from podfence.sets.partition import disjoint, disjoint_addresses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from podfence.cluster.classes import ClassIndex
     from podfence.cluster.pod_class import PodClass
-    from podfence.kube.objects import Selector
     from podfence.policy.engine import Engine
     from podfence.policy.grants import Grant
     from podfence.policy.named_ports import PortName
-    from podfence.sets.addresses import Family
-
-_BY_NAME = (NAME_LABEL, "In")
-"""The key and the operator of a requirement that names namespaces."""
 
 Partition = dict[PortSet, int]
 """Disjoint sets of classes (bits), by the ports they have."""
@@ -47,17 +42,6 @@ AddressPartition = dict[PortSet, AddressSet]
 
 _Ports = tuple[PortSet, tuple["PortName", ...], str | None]
 _Piece = tuple[int, _Ports]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Scenario:
-    """One way to take what is open: the address family that is used, and the bound (see `Engine`).
-
-    It is equal to itself alone: what is known in it is looked up all the time.
-    """
-
-    family: Family
-    bound: Bound
 
 
 @dataclass(slots=True)
@@ -74,21 +58,29 @@ class _Side:
     by_subject: dict[int, list[Grant]] = field(default_factory=lambda: defaultdict(list))
     clusterwide: list[Ranked] = field(default_factory=list)
 
+    def without(self, classes: int) -> _Side:
+        """Return the same without the subjects in `classes`, and without cluster-wide policies."""
+        other = _Side(self.isolated & ~classes)
+        other.by_peer.update((key, left) for key, bits in self.by_peer.items() if (left := bits & ~classes))
+        other.by_subject.update(item for item in self.by_subject.items() if not classes >> item[0] & 1)
+        return other
+
 
 class Reach:
     """The connectivity between classes, and between classes and addresses outside."""
 
-    def __init__(self, engine: Engine, index: ClassIndex) -> None:
-        """Collect the rectangles of all policies; `index` must look at all their keys, names and cuts."""
+    def __init__(
+        self, engine: Engine, index: ClassIndex, like: Reach | None = None, apart: Collection[str] = ()
+    ) -> None:
+        """Collect the rectangles of all policies; `index` must look at all their keys, names and cuts.
+
+        `like` is that of a cluster whose policies and classes are the same in all namespaces but those `apart`.
+        """
         self._engine = engine
         self._index = index
-        self._sides = {direction: _Side() for direction in Direction}
-        self._open: dict[Selection, tuple[int, int]] = {}
-        self._open_spaces: dict[Selector, int] = {}
-        self._peers: dict[tuple[Selection | AddressSet | None, Scenario], int] = {}
-        spaces = sorted(index.namespaces_of(index.all)) if engine.world else ()
-        self.unknown_spaces = tuple(name for name in spaces if engine.world.has_unknown_labels(name))
-        for namespace in engine.state.namespaces:
+        self._sides = {direction: _Side() for direction in Direction} if like is None else like.without(index, apart)
+        self.peers = Peers(engine, index)
+        for namespace in engine.state.namespaces if like is None else apart:
             for policy in engine.policies(namespace):
                 self._collect(policy.subject, policy.grants)
         for policy in engine.clusterwide:
@@ -97,6 +89,11 @@ class Reach:
                 self._sides[direction].clusterwide += (Ranked(policy.tier, bits, grant) for grant in grants)
         self._resolved: dict[tuple[_Ports, object], PortSet] = {}
         self._both: dict[tuple[PortSet, PortSet], PortSet] = {}
+
+    def without(self, index: ClassIndex, namespaces: Collection[str]) -> dict[Direction, _Side]:
+        """Return the rectangles without those of pods of some namespaces, and without cluster-wide policies."""
+        spare = sum(map(index.in_namespace, namespaces))
+        return {direction: side.without(spare) for direction, side in self._sides.items()}
 
     def _collect(self, subject: Selection, grants: dict[Direction, tuple[Grant, ...]]) -> None:
         bits = self._index.bits(subject)
@@ -141,16 +138,22 @@ class Reach:
         return self._sides[direction].by_subject.get(number, [])
 
     def with_absent_peers(self, direction: Direction) -> int:
-        """Return the classes of which a rule in a direction names peers that nobody is."""
+        """Return the classes of which a rule in a direction may name peers that are absent."""
         found = 0
         for (peer, _), subjects in self._sides[direction].by_peer.items():
-            if self.is_nobody(peer):
+            if self.peers.is_nobody(peer) or _is_of_every_namespace(peer):
                 found |= subjects
         return found
 
-    def is_nobody(self, peer: Selection | AddressSet | None) -> bool:
-        """Return whether a peer means pods by their labels, and surely none that there is."""
-        return isinstance(peer, Selection) and not self._selected(peer, Bound.OPTIMISTIC)
+    def is_absent(self, direction: Direction, namespace: str, peer: Selection) -> bool:
+        """Return whether a peer of a rule of a namespace's policies means pods that the input does not show.
+
+        That is nobody, or pods of every namespace, if no pod of another one is here that is not isolated itself.
+        """
+        if not _is_of_every_namespace(peer) or not self._engine.world.is_open("Namespace"):
+            return self.peers.is_nobody(peer)
+        elsewhere = self._index.bits(peer) & ~self._index.in_namespace(namespace)
+        return not elsewhere & self.open_pods(direction.other)
 
     def universe(self, scenario: Scenario) -> int:
         """Return the classes that have an address of the scenario's family."""
@@ -224,7 +227,7 @@ class Reach:
         """Yield the rules of cluster-wide policies with the sources whose connections to a class they match."""
         for tier, subjects, grant in self._sides[direction].clusterwide:
             ports = self.ports_at(grant, self._index.classes[number])
-            bounds = (self.peers(grant.peer, Scenario(scenario.family, bound)) for bound in Bound)
+            bounds = (self.peers.of(grant.peer, Scenario(scenario.family, bound)) for bound in Bound)
             if direction is Direction.EGRESS:
                 surely, perhaps = (subjects if peers >> number & 1 else 0 for peers in bounds)
             else:
@@ -242,7 +245,7 @@ class Reach:
         side = self._sides[Direction.INGRESS]
         if not side.isolated >> destination & 1:
             return {opened}
-        return {opened & self.peers(grant.peer, scenario) for grant in side.by_subject.get(destination, ())}
+        return {opened & self.peers.of(grant.peer, scenario) for grant in side.by_subject.get(destination, ())}
 
     def _egress_pieces(self, scenario: Scenario, destinations: int, sources: int) -> dict[int, list[_Piece]]:
         """Return the egress rectangles by destination class, those that reach every one under -1."""
@@ -252,7 +255,7 @@ class Reach:
             from_here = subjects & sources
             if not from_here:
                 continue
-            to = self.peers(peer, scenario) & destinations
+            to = self.peers.of(peer, scenario) & destinations
             ports = self._without_icmp(written, scenario)
             if to == destinations:
                 result[-1].append((from_here, ports))
@@ -266,7 +269,7 @@ class Reach:
     def _ingress(self, scenario: Scenario, grants: list[Grant], pod_class: PodClass, sources: int) -> Partition:
         pieces = [
             (
-                self.peers(grant.peer, scenario) & sources,
+                self.peers.of(grant.peer, scenario) & sources,
                 self._without_icmp((grant.ports, grant.names, grant.names_in), scenario),
             )
             for grant in grants
@@ -279,58 +282,6 @@ class Reach:
         if settle(self._engine.options.icmp, scenario.bound, "denied", "allowed") == "denied":
             return ports[0] - PortSet.OTHER, ports[1], ports[2]
         return ports
-
-    def peers(self, peer: Selection | AddressSet | None, scenario: Scenario) -> int:
-        """Return the classes a grant's peer means: by labels, by address in the scenario's family, or all."""
-        key = (peer, scenario)
-        found = self._peers.get(key)
-        if found is None:
-            found = self._peers[key] = self._meant(peer, scenario)
-        return found
-
-    def _meant(self, peer: Selection | AddressSet | None, scenario: Scenario) -> int:
-        if peer is None:
-            return self._index.all
-        if isinstance(peer, Selection):
-            return self._selected(peer, scenario.bound)
-        engine = self._engine
-        if settle(engine.options.ip_block_pods, scenario.bound, "never", "match") == "never":
-            return 0
-        found = self._index.with_address_in(peer, scenario.family)
-        if self._index.unaddressed:
-            unset = engine.world.holds_unset(peer, "Pod", scenario.family)
-            if unset or (unset is None and scenario.bound is Bound.OPTIMISTIC):
-                found |= self._index.unaddressed
-        return found
-
-    def _selected(self, selection: Selection, bound: Bound) -> int:
-        """Return the classes that a selection means, those of namespaces of unknown labels as the bound says."""
-        bits = self._index.bits(selection)
-        if selection.namespaces is None or not self.unknown_spaces:
-            return bits
-        known = self._open.get(selection)
-        if known is None:
-            inside = self._may_be_in(selection.namespaces)
-            meant = self._index.bits(Selection(None, None, selection.pods)) & inside if inside else 0
-            known = self._open[selection] = (inside, meant)
-        inside, meant = known
-        return bits & ~inside | (meant if bound is Bound.OPTIMISTIC else 0)
-
-    def _may_be_in(self, namespaces: Selector) -> int:
-        """Return the classes of the namespaces of unknown labels that a selector may mean."""
-        found = self._open_spaces.get(namespaces)
-        if found is None:
-            found = 0
-            # Their names are known, and most selectors ask for these.
-            named = [{*term.values} for term in namespaces.requirements if (term.key, term.operator) == _BY_NAME]
-            for name in self.unknown_spaces:
-                if not all(name in values for values in named):
-                    continue
-                labels = self._engine.state.labels_of_namespace(name)
-                if may_match(namespaces, dict(labels), whole=False) is None:
-                    found |= self._index.in_namespace(name)
-            self._open_spaces[namespaces] = found
-        return found
 
     def _by_ports(self, pieces: list[_Piece], pod_class: PodClass, others: Partition | None = None) -> Partition:
         """Join pieces and others with equal ports, names looked up on the destination; the sets may overlap."""
@@ -429,3 +380,7 @@ class Reach:
 def _addresses(grant: Grant) -> AddressSet:
     """Return the addresses outside that a grant means which is not for selected pods."""
     return grant.peer if isinstance(grant.peer, AddressSet) else AddressSet.ALL
+
+
+def _is_of_every_namespace(peer: Selection | AddressSet | None) -> bool:
+    return isinstance(peer, Selection) and peer.namespace is None and peer.namespaces is None

@@ -3,19 +3,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from podfence.kube.objects import NetworkPolicy
 from podfence.policy.deciding import deciding
 from podfence.policy.ends import End, PodEnd
 from podfence.policy.engine import Bound
 from podfence.policy.extent import Extent, extent
+from podfence.policy.grants import rules_of
 from podfence.policy.misses import nearest_miss
 from podfence.policy.options import describe
 from podfence.policy.references import has_idle_rules, is_by_default, policy_ref, rule_ref
 from podfence.policy.remedies import remedies
+from podfence.policy.tiers import Action
 from podfence.policy.unknown import RULES, option
 from podfence.policy.verdict import Decision, Direction, Matter, Reason, RuleRef, Tier
 from podfence.policy.wording import Wanted, end_name, match_text, shortened
@@ -53,43 +55,37 @@ def reason(
     *,
     alone: bool = True,
     mend: PortSet | None = None,
-    whole: Extent | None = None,
+    decided: Extent | None = None,
 ) -> Reason:
     """Return why a direction decides as it does for one port (a point as in `podfence.sets.ports`).
 
     `alone` is False when the port stands for others that are decided alike. `mend` are the ports for which changes
-    are sought that would admit a denied connection; None seeks none. `whole` is how far both directions together allow
-    the port, if that is known.
+    are sought that would admit a denied connection; None seeks none. `decided` is the decision to give the reason of,
+    for both directions together, if it is made; it rests on something only if it is about this port alone.
     """
-    subject, peer = (source, destination) if direction is Direction.EGRESS else (destination, source)
+    subject, peer = direction.ordered(source, destination)
     if not isinstance(subject, PodEnd):
-        return Reason(
-            direction=direction,
-            decision=Decision.ALLOWED,
-            tier=Tier.DEFAULT,
-            summary=f"not judged ({end_name(subject)} is no pod)",
-            semantics="1.3",
-        )
-    ruling = engine.ruling(direction, source, destination)
+        return _by_default(direction, f"not judged ({end_name(subject)} is no pod)", "1.3")
     asked = PortSet(((point, point),))
+    is_own = decided is None
+    if decided is None:
+        decided = extent(engine, source, destination, asked, (direction,))
+    ruling = decided.rulings[direction]
     found = Extent(ruling.low, ruling.high)
-    decision = found.decision(asked)
-    if decision is Decision.DEPENDS:
-        other = Direction.INGRESS if direction is Direction.EGRESS else Direction.EGRESS
-        if whole is not None and point in engine.ruling(other, source, destination).low:
-            found = whole
-        else:
-            found = extent(engine, source, destination, asked, (direction,))
-        decision = found.decision(asked)
-    if decision is Decision.ALLOWED:
-        return _allowed(engine, direction, subject, peer, point, ruling)
-    if decision is Decision.DENIED:
-        denied = _denied(engine, direction, subject, peer, point, ruling, alone=alone)
-        return _mended(engine, denied, subject, peer, mend, ruling.policies) if mend else denied
-    if any(item.what is Matter.POLICIES for item in found.rests_on):
+    if found.decision(asked) is Decision.DEPENDS:
+        is_told = is_own or (alone and decided.rests_on and point in decided.rulings[direction.other].low)
+        found = decided if is_told else extent(engine, source, destination, asked, (direction,))
+    if found.decision(asked) is Decision.DEPENDS and any(item.what is Matter.POLICIES for item in found.rests_on):
         read = reason(engine.as_read(), direction, source, destination, point, alone=alone)
         return _unless_unread(read, found.rests_on)
-    return _open(engine, direction, subject, peer, point, ruling, found.rests_on)
+    side = _Side(engine, direction, subject, peer, point, ruling)
+    match found.decision(asked):
+        case Decision.ALLOWED:
+            return side.allowed()
+        case Decision.DEPENDS:
+            return side.open(found.rests_on)
+    denied = side.denied(alone=alone)
+    return _mended(engine, denied, subject, peer, mend, ruling.policies) if mend else denied
 
 
 def _unless_unread(read: Reason, rests_on: tuple[Dependency, ...]) -> Reason:
@@ -105,98 +101,6 @@ def _unless_unread(read: Reason, rests_on: tuple[Dependency, ...]) -> Reason:
     )
 
 
-def _allowed(engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int, ruling: Ruling) -> Reason:
-    exemption = ruling.exemption
-    if exemption:
-        option = _EXEMPTING_OPTION.get(exemption)
-        return Reason(
-            direction=direction,
-            decision=Decision.ALLOWED,
-            tier=Tier.DEFAULT,
-            summary="allowed (" + _EXEMPTIONS[exemption].format(subject=end_name(subject)) + ")",
-            semantics=exemption,
-            options=(option,) if option else (),
-        )
-    if not ruling.policies:
-        return Reason(
-            direction=direction,
-            decision=Decision.ALLOWED,
-            tier=Tier.DEFAULT,
-            summary=f"allowed by default (no policy selects {end_name(subject)})",
-            semantics="2.1",
-        )
-    in_any_case = ""
-    admitting = ruling.admitting(point, surely=True)
-    if admitting is None and point != OTHER_POINT:
-        # Several rules admit it together, one or another of them whatever is not known.
-        admitting = ruling.admitting(point, surely=False)
-        in_any_case = ", or else by another rule, whatever is not known"
-    rule, match = _rule_of(admitting, direction)
-    summary = f"allowed by {rule}{in_any_case}" if rule else "allowed (ICMP is always admitted)"
-    return Reason(
-        direction=direction,
-        decision=Decision.ALLOWED,
-        tier=Tier.NETWORK_POLICY,
-        summary=summary,
-        semantics="2.2" if rule else "7.12",
-        policies=tuple(policy_ref(policy) for policy in ruling.policies),
-        rule=rule,
-        match=match,
-        options=deciding(engine, direction, subject, peer, point, ruling),
-    )
-
-
-def _open(
-    engine: Engine,
-    direction: Direction,
-    subject: PodEnd,
-    peer: End,
-    point: int,
-    ruling: Ruling,
-    rests_on: tuple[Dependency, ...],
-) -> Reason:
-    rule, match = _rule_of(ruling.admitting(point, surely=False), direction)
-    options = _left_open(engine, direction, subject, peer, point, otherwise=not rests_on)
-    written = tuple(name.replace("_", "-") for name in options)
-    whys = [f"that depends on {' and '.join(item.text for item in rests_on)}"] if rests_on else []
-    whys += [f"Kubernetes leaves it open, and so does option {', '.join(written)}"] if written else []
-    if any(item.what is Matter.NODE for item in rests_on):
-        through = f"always allowed {'from' if direction is Direction.INGRESS else 'to'} the pod's own node: "
-    elif ruling.maybe and not ruling.sure:
-        through = f"{', '.join(str(policy_ref(policy)) for policy in ruling.maybe)} may isolate it: "
-    else:
-        through = f"{rule} may admit it: " if rule else ""
-    return Reason(
-        direction=direction,
-        decision=Decision.DEPENDS,
-        tier=Tier.NETWORK_POLICY,
-        summary=f"{through}{'; '.join(whys)}",
-        semantics=RULES[rests_on[0].what] if rests_on else describe()[options[0]].rule,
-        policies=tuple(policy_ref(policy) for policy in ruling.sure),
-        rule=rule,
-        match=match,
-        options=written,
-        depends_on=(*rests_on, *map(option, written)),
-    )
-
-
-def _left_open(
-    engine: Engine, direction: Direction, subject: PodEnd, peer: End, point: int, *, otherwise: bool
-) -> tuple[str, ...]:
-    """Return the options left open without whose help nothing would admit the connection.
-
-    If any one does these are all of them, or none where something else leaves it open (not `otherwise`).
-    """
-    left_open = tuple(name for name in _DENYING if getattr(engine.options, name) == "depends")
-    source, destination = (subject, peer) if direction is Direction.EGRESS else (peer, subject)
-    needed = []
-    for name in left_open:
-        settled = engine.with_options(engine.options.with_value(name, _DENYING[name]))
-        if point not in settled.admitted(direction, source, destination, Bound.OPTIMISTIC):
-            needed.append(name)
-    return tuple(needed) or (left_open if otherwise else ())
-
-
 def _mended(
     engine: Engine, denied: Reason, subject: PodEnd, peer: End, ports: PortSet, policies: tuple[CompiledPolicy, ...]
 ) -> Reason:
@@ -205,60 +109,169 @@ def _mended(
     return replace(denied, remedy=found[0].text, remedies=found) if found else denied
 
 
-def _denied(
-    engine: Engine,
-    direction: Direction,
-    subject: PodEnd,
-    peer: End,
-    point: int,
-    ruling: Ruling,
-    *,
-    alone: bool,
-) -> Reason:
-    policies = ruling.policies
-    refs = tuple(policy_ref(policy) for policy in policies)
-    wanted = Wanted(point, alone=alone)
-    nearest = nearest_miss(engine, direction, subject, peer, wanted, policies)
-    names = shortened([str(ref) for ref in refs])
-    verb = "isolates" if len(refs) == 1 else "isolate"
-    refused = [f"{ref} {policy.refused}" for ref, policy in zip(refs, policies, strict=True) if policy.refused]
-    if refused and nearest is None:
-        summary = f"{names} {verb}; {'; '.join(refused)}"
-    elif nearest is None:
-        summary = f"{names} {verb} and {'has' if len(refs) == 1 else 'have'} no {direction} rule"
-    else:
-        short = f"rule {nearest.rule.index + 1}"
-        if len(refs) > 1:
-            short += f" of {nearest.rule.policy.name}"
-        summary = f"{names} {verb}, no rule admits; nearest: {short} admits {nearest.admits}, {nearest.gap}"
-        summary = "; ".join([summary, *refused])
-    left_out = [ref.name for ref, policy in zip(refs, policies, strict=True) if is_by_default(policy, direction)]
-    if left_out:
-        summary += f"; policyTypes is left out of {shortened(left_out)}, which makes it a policy for Ingress too (2.3)"
-    idle = [ref.name for ref, policy in zip(refs, policies, strict=True) if has_idle_rules(policy, direction)]
-    if idle:
-        other = Direction.EGRESS if direction is Direction.INGRESS else Direction.INGRESS
-        summary += f"; policyTypes of {shortened(idle)} leaves out {other}, so the {other} rules have no effect (2.4)"
+def _by_default(direction: Direction, summary: str, semantics: str, options: tuple[str, ...] = ()) -> Reason:
     return Reason(
         direction=direction,
-        decision=Decision.DENIED,
-        tier=Tier.NETWORK_POLICY,
+        decision=Decision.ALLOWED,
+        tier=Tier.DEFAULT,
         summary=summary,
-        semantics="2.8" if refused and nearest is None else "2.3" if left_out else "2.2",
-        policies=refs,
-        nearest=nearest,
-        options=deciding(engine, direction, subject, peer, point, ruling),
+        semantics=semantics,
+        options=options,
     )
 
 
-def _rule_of(admitting: Admission | None, direction: Direction) -> tuple[RuleRef | None, str]:
-    """Return the rule that admits, if one does, and which item of its peers that is."""
-    if admitting is None:
-        return None, ""
-    policy, rule, item = admitting.policy, admitting.grant.rule, admitting.item
-    source = policy.source
-    match = ""
-    if isinstance(source, NetworkPolicy):
-        rules = source.ingress if direction is Direction.INGRESS else source.egress
-        match = match_text(rules[rule], item, direction, source.namespace)
-    return rule_ref(policy, direction, rule, item), match
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """One direction of a connection on one port, and how it was decided."""
+
+    engine: Engine
+    direction: Direction
+    subject: PodEnd
+    peer: End
+    point: int
+    ruling: Ruling
+
+    def allowed(self) -> Reason:
+        """Return why it is allowed."""
+        ruling, who = self.ruling, end_name(self.subject)
+        exemption = ruling.exemption
+        if exemption:
+            option = _EXEMPTING_OPTION.get(exemption)
+            summary = f"allowed ({_EXEMPTIONS[exemption].format(subject=who)})"
+            return _by_default(self.direction, summary, exemption, (option,) if option else ())
+        decisive = ruling.decisive(self.point)
+        if decisive is not None:
+            return self._by_clusterwide(*decisive)
+        if not ruling.policies:
+            return _by_default(self.direction, f"allowed by default (no policy selects {who})", "2.1")
+        in_any_case = ""
+        admitting = ruling.admitting(self.point, surely=True)
+        if admitting is None and self.point != OTHER_POINT:
+            # Several rules admit it together, one or another of them whatever is not known.
+            admitting = ruling.admitting(self.point, surely=False)
+            in_any_case = ", or else by another rule, whatever is not known"
+        rule, match = self._rule_of(admitting)
+        summary = f"allowed by {rule}{in_any_case}" if rule else "allowed (ICMP is always admitted)"
+        return Reason(
+            direction=self.direction,
+            decision=Decision.ALLOWED,
+            tier=Tier.NETWORK_POLICY,
+            summary=summary,
+            semantics="2.2" if rule else "7.12",
+            policies=tuple(policy_ref(policy) for policy in ruling.policies),
+            rule=rule,
+            match=match,
+            options=self._options(),
+        )
+
+    def open(self, rests_on: tuple[Dependency, ...]) -> Reason:
+        """Return why it depends."""
+        ruling = self.ruling
+        rule, match = self._rule_of(ruling.admitting(self.point, surely=False))
+        options = self._left_open(otherwise=not rests_on)
+        written = tuple(name.replace("_", "-") for name in options)
+        at_node = any(item.what is Matter.NODE for item in rests_on)
+        what = "whether that is this node" if at_node else "that"
+        whys = [f"{what} depends on {' and '.join(item.text for item in rests_on)}"] if rests_on else []
+        whys += [f"Kubernetes leaves it open, and so does option {', '.join(written)}"] if written else []
+        if at_node:
+            way = "from" if self.direction is Direction.INGRESS else "to"
+            through = f"always allowed {way} the pod's own node: "
+        elif ruling.maybe and not ruling.sure:
+            through = f"{', '.join(str(policy_ref(policy)) for policy in ruling.maybe)} may isolate it: "
+        else:
+            through = f"{rule} may admit it: " if rule else ""
+        return Reason(
+            direction=self.direction,
+            decision=Decision.DEPENDS,
+            tier=Tier.NETWORK_POLICY,
+            summary=f"{through}{'; '.join(whys)}",
+            semantics=RULES[rests_on[0].what] if rests_on else describe()[options[0]].rule,
+            policies=tuple(policy_ref(policy) for policy in ruling.sure),
+            rule=rule,
+            match=match,
+            options=written,
+            depends_on=(*rests_on, *map(option, written)),
+        )
+
+    def denied(self, *, alone: bool) -> Reason:
+        """Return why it is denied; not `alone` if the port stands for others."""
+        decisive = self.ruling.decisive(self.point)
+        if decisive is not None:
+            return self._by_clusterwide(*decisive)
+        policies, direction = self.ruling.policies, self.direction
+        refs = tuple(policy_ref(policy) for policy in policies)
+        wanted = Wanted(self.point, alone=alone)
+        nearest = nearest_miss(self.engine, direction, self.subject, self.peer, wanted, self.ruling)
+        names = shortened([str(ref) for ref in refs])
+        verb = "isolates" if len(refs) == 1 else "isolate"
+        refused = [f"{ref} {policy.refused}" for ref, policy in zip(refs, policies, strict=True) if policy.refused]
+        if refused and nearest is None:
+            summary = f"{names} {verb}; {'; '.join(refused)}"
+        elif nearest is None:
+            summary = f"{names} {verb} and {'has' if len(refs) == 1 else 'have'} no {direction} rule"
+        else:
+            short = f"rule {nearest.rule.index + 1}"
+            if len(refs) > 1:
+                short += f" of {nearest.rule.policy.name}"
+            summary = f"{names} {verb}, no rule admits; nearest: {short} admits {nearest.admits}, {nearest.gap}"
+            summary = "; ".join([summary, *refused])
+        left_out = [policy.key.name for policy in policies if is_by_default(policy, direction)]
+        if left_out:
+            summary += (
+                f"; policyTypes is left out of {shortened(left_out)}, which makes it a policy for Ingress too (2.3)"
+            )
+        idle = [policy.key.name for policy in policies if has_idle_rules(policy, direction)]
+        if idle:
+            other = f"{direction.other}, so the {direction.other} rules have no effect (2.4)"
+            summary += f"; policyTypes of {shortened(idle)} leaves out {other}"
+        return Reason(
+            direction=direction,
+            decision=Decision.DENIED,
+            tier=Tier.NETWORK_POLICY,
+            summary=summary,
+            semantics="2.8" if refused and nearest is None else "2.3" if left_out else "2.2",
+            policies=refs,
+            nearest=nearest,
+            options=self._options(),
+        )
+
+    def _by_clusterwide(self, tier: Tier, admission: Admission) -> Reason:
+        """Return the reason where the rule of a cluster-wide policy decides (semantics 11.2)."""
+        is_allowed = admission.grant.action is Action.ALLOW
+        rule, _ = self._rule_of(admission)
+        return Reason(
+            direction=self.direction,
+            decision=Decision.ALLOWED if is_allowed else Decision.DENIED,
+            tier=tier,
+            summary=f"{'allowed' if is_allowed else 'denied'} by {rule}",
+            semantics="11.2",
+            rule=rule,
+        )
+
+    def _rule_of(self, admitting: Admission | None) -> tuple[RuleRef | None, str]:
+        """Return the rule that admits, if one does, and which item of its peers that is."""
+        if admitting is None:
+            return None, ""
+        policy, rule, item = admitting.policy, admitting.grant.rule, admitting.item
+        rules = rules_of(policy, self.direction)
+        match = match_text(rules[rule], item, self.direction, policy.key.namespace) if rules else ""
+        return rule_ref(policy, self.direction, rule, item), match
+
+    def _options(self) -> tuple[str, ...]:
+        return deciding(self.engine, self.direction, self.subject, self.peer, self.point, self.ruling)
+
+    def _left_open(self, *, otherwise: bool) -> tuple[str, ...]:
+        """Return the options left open without whose help nothing would admit the connection.
+
+        If any one does these are all of them, or none where something else leaves it open (not `otherwise`).
+        """
+        given = self.engine.options
+        left_open = tuple(name for name in _DENYING if getattr(given, name) == "depends")
+        source, destination = self.direction.ordered(self.subject, self.peer)
+        needed = []
+        for name in left_open:
+            settled = self.engine.with_options(given.with_value(name, _DENYING[name]))
+            if self.point not in settled.admitted(self.direction, source, destination, Bound.OPTIMISTIC):
+                needed.append(name)
+        return tuple(needed) or (left_open if otherwise else ())

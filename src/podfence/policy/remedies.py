@@ -23,6 +23,7 @@ from podfence.policy.changes import (
     applied,
 )
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
+from podfence.policy.grants import rules_of
 from podfence.policy.legacy import is_old
 from podfence.policy.opening import (
     Asked,
@@ -36,6 +37,7 @@ from podfence.policy.opening import (
 from podfence.policy.references import is_by_default, policy_ref
 from podfence.policy.stable import stable_labels
 from podfence.policy.verdict import Direction
+from podfence.policy.wording import shortened
 from podfence.sets import PortSet
 from podfence.sets.addresses import AddressSet, format_address
 from podfence.sets.ports import PROTOCOLS
@@ -43,7 +45,7 @@ from podfence.sets.ports import PROTOCOLS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from podfence.kube.objects import Labels, Protocol, Rule
+    from podfence.kube.objects import Labels, Protocol
     from podfence.policy.changes import Change, Opened
     from podfence.policy.engine import Engine
     from podfence.policy.grants import CompiledPolicy
@@ -104,7 +106,7 @@ class _Proposer:
         if not self._ports and self._asked.ports != PortSet.ALL and not self._is_portless:
             return
         for policy in own:
-            for index, rule in enumerate(_rules(policy, self._asked.direction)):
+            for index, rule in enumerate(rules_of(policy, self._asked.direction)):
                 if rule.peers:
                     yield from (
                         AddPeer(
@@ -146,7 +148,7 @@ class _Proposer:
         if not isinstance(peer, PodEnd) or stable_labels(peer.member):
             return
         for policy in self._policies:
-            for rule in _rules(policy, self._asked.direction):
+            for rule in rules_of(policy, self._asked.direction):
                 for item in rule.peers:
                     terms = item.pod_selector.requirements if item.pod_selector is not None else ()
                     wanted = {term.key: term.values[0] for term in terms if term.operator == "In"}
@@ -243,13 +245,6 @@ def _is_current(policy: CompiledPolicy) -> bool:
     return isinstance(policy.source, NetworkPolicy) and not is_old(policy.source)
 
 
-def _rules(policy: CompiledPolicy, direction: Direction) -> tuple[Rule, ...]:
-    source = policy.source
-    if not isinstance(source, NetworkPolicy):
-        return ()
-    return source.ingress if direction is Direction.INGRESS else source.egress
-
-
 def _ports(ports: PortSet) -> tuple[PortItem, ...]:
     """Return the items of `ports` that mean a set of ports; none for every port, and for what no rule can list."""
     found = []
@@ -296,8 +291,4 @@ def _rule_text(rule: RuleItem, word: str) -> str:
 
 
 def _also_text(also: tuple[Opened, ...]) -> str:
-    if not also:
-        return ""
-    shown = ", ".join(map(str, also[:_FEW]))
-    more = f" and {len(also) - _FEW} more" if len(also) > _FEW else ""
-    return f"; that also opens {shown}{more}"
+    return f"; that also opens {shortened([*map(str, also)], most=_FEW, shown=_FEW)}" if also else ""

@@ -9,28 +9,35 @@ from operator import and_
 from typing import TYPE_CHECKING, NamedTuple
 
 from podfence.policy.grants import CompiledPolicy, Grant, place_of
-from podfence.policy.tiers import PASSED, Step, TierRuling
+from podfence.policy.tiers import PASSED, Action, Step, TierRuling
 from podfence.policy.verdict import Direction, Tier
-from podfence.sets import PortSet
+from podfence.sets import AddressSet, PortSet
 from podfence.sets.ports import PROTOCOLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from podfence.sets.addresses import Family
+
 
 class Admission(NamedTuple):
     """A grant whose peer is the other end, surely or as far as is known, and the ports that it is about.
 
-    `item` is the item of the rule's peers that it stands for, numbered from 0. What it admits `is_unread`
-    if it names ports of a pod whose ports nobody has read.
+    `item` is the item of the rule's peers that it stands for, numbered from 0. The peer is `matched` if it surely is
+    the other end. The ports are `is_unread` if the rule names them on a pod whose ports nobody has read.
     """
 
     policy: CompiledPolicy
     grant: Grant
     item: int
     ports: PortSet
-    surely: bool
+    matched: bool
     is_unread: bool = False
+
+    @property
+    def surely(self) -> bool:
+        """Whether it surely admits its ports."""
+        return self.matched and not self.is_unread
 
 
 class Standing(NamedTuple):
@@ -102,6 +109,27 @@ class Ruling:
         """The NetworkPolicies that isolate the pod or may do so."""
         return self.isolation.policies
 
+    def decisive(self, point: int) -> tuple[Tier, Admission] | None:
+        """Return the rule of a cluster-wide policy that decides a port firmly, None if NetworkPolicies or none do.
+
+        Rules that may match are left out: what is decided firmly is decided so without them too.
+        """
+        for tier in self.tiers:
+            if tier.tier is Tier.NETWORK_POLICY:
+                if tier.sure:
+                    return None
+                continue
+            sure = (item for item in tier.admissions if item.surely and item.policy in tier.sure)
+            first = next((item for item in sure if point in item.ports), None)
+            if first is not None and first.grant.action is not Action.PASS:
+                return tier.tier, first
+        return None
+
+    def matched(self, policy: CompiledPolicy, rule: int) -> dict[int, bool]:
+        """Return the items of a rule's peers that are the other end: surely, or as far as is known."""
+        admissions = self.isolation.admissions
+        return {item.item: item.matched for item in admissions if item.policy is policy and item.grant.rule == rule}
+
     def admitting(self, point: int, *, surely: bool) -> Admission | None:
         """Return the first that admits a port (a point as in `podfence.sets.ports`), which a node's kernel counts.
 
@@ -158,12 +186,15 @@ def _united(admitted: Iterable[PortSet], icmp: str) -> PortSet:
     return allowed
 
 
-def behind(tier: Standing, direction: Direction) -> PortSet:
+def behind(tier: Standing, direction: Direction, family: Family) -> PortSet:
     """Return the ports on which an isolated pod may reach what is not known, at whatever port that turns out to be.
 
-    There may be nothing, or a pod that admits nobody. Nothing is reached by a pod whose rules admit no port at all.
+    There may be nothing, or a pod that admits nobody. Nothing is reached by a pod whose rules admit no port at all, or
+    only addresses of the other family.
     """
-    grants = [grant for policy in tier.policies for grant in policy.grants[direction]]
+    whole = AddressSet.of_family(family)
+    written = (grant for policy in tier.policies for grant in policy.grants[direction])
+    grants = [grant for grant in written if not isinstance(grant.peer, AddressSet) or grant.peer & whole]
     protocols = {protocol for grant in grants for protocol, *_ in grant.ports.ranges()}
     protocols.update(protocol for grant in grants for _, protocol in grant.names)
     known = [PortSet.whole(protocol) for protocol in PROTOCOLS if protocol in protocols]

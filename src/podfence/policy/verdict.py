@@ -7,13 +7,16 @@ allowed(connection) = egress allows at the source AND ingress allows at the dest
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from podfence.documents import Value
 from podfence.policy.changes import Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+
+_End = TypeVar("_End")
 
 
 class Decision(enum.StrEnum):
@@ -29,6 +32,15 @@ class Direction(enum.StrEnum):
 
     EGRESS = "egress"
     INGRESS = "ingress"
+
+    @property
+    def other(self) -> Direction:
+        """The direction that is judged at the other end."""
+        return Direction.INGRESS if self is Direction.EGRESS else Direction.EGRESS
+
+    def ordered(self, one: _End, other: _End) -> tuple[_End, _End]:
+        """Return subject and peer of source and destination, and the other way round."""
+        return (one, other) if self is Direction.EGRESS else (other, one)
 
 
 class Tier(enum.StrEnum):

@@ -99,11 +99,11 @@ def admits_text(rule: Rule, direction: Direction, namespace: str) -> str:
     return f"{ports_text(rule)} {'from' if direction is Direction.INGRESS else 'to'} {peers}"
 
 
-def shortened(texts: Sequence[str], between: str = ", ") -> str:
-    """Return texts in a row; of many the first, and how many there are more."""
-    if len(texts) <= _MANY:
+def shortened(texts: Sequence[str], between: str = ", ", *, most: int = _MANY, shown: int = _SHOWN) -> str:
+    """Return texts in a row; of more than `most` those that are `shown`, and how many there are more."""
+    if len(texts) <= most:
         return between.join(texts)
-    return f"{between.join(texts[:_SHOWN])} and {len(texts) - _SHOWN} more"
+    return f"{between.join(texts[:shown])} and {len(texts) - shown} more"
 
 
 def match_text(rule: Rule, item: int, direction: Direction, namespace: str) -> str:

@@ -125,7 +125,7 @@ class World:
     def unset_addresses(self, kind: UnsetKind, family: Family) -> AddressSet:
         """Return the addresses that a pod or a node of which none is known may have (semantics 13.6)."""
         if not self._is_unset(kind):
-            return AddressSet.V4 if family == 4 else AddressSet.V6
+            return AddressSet.of_family(family)
         if kind == "Pod":
             return self.pod_addresses(family)
         return self.node_addresses(family, anyone=kind == "AnyNode")
@@ -156,7 +156,7 @@ class World:
         """Return the addresses of ranges that are nobody's; with the `single` ones that policies name one by one."""
         found = self._unset.get((ranges, family, single))
         if found is None:
-            whole = AddressSet.V4 if family == 4 else AddressSet.V6
+            whole = AddressSet.of_family(family)
             taken = known_addresses(self._state) | self._asked | (AddressSet.EMPTY if single else _single(self._state))
             found = self._unset[ranges, family, single] = (_union(ranges) & whole) - _union(_NO_HOST) - taken
         return found
@@ -169,7 +169,7 @@ class World:
             return tuple(asked.split(","))
         told = tuple(text for node in self._state.nodes.values() for text in node.pod_cidrs)
         # Nodes tell the ranges of both families, or of one: then nothing is known of the other.
-        return told if _union(told) & (AddressSet.V4 if family == 4 else AddressSet.V6) else _POD_RANGES
+        return told if _union(told) & AddressSet.of_family(family) else _POD_RANGES
 
     def unread_pod(self, address: int) -> Member | None:
         """Return the pod that only an endpoint tells of, and that has an address (semantics 13.7)."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from podfence.report.counts import counted
-from podfence.report.difference import ORDER, by_cause, heading, headline, row, said_of
+from podfence.report.difference import ORDER, because, by_cause, headline, row, said_of
 from podfence.report.markdown import code, escaped, table_line
 from podfence.report.style import PAGE
 
@@ -73,7 +73,7 @@ def _lines(answer: Difference, page: Page) -> Iterator[str]:
     yield f"### podfence{title}: {headline(answer)}"
     yield ""
     if answer.fails:
-        yield f"**Refused** for {', '.join(answer.fails)}."
+        yield f"**Failed** on {', '.join(answer.fails)}."
         yield ""
     changes = sorted(answer.changes, key=lambda item: ORDER.index(item.change))
     if changes:
@@ -84,7 +84,7 @@ def _lines(answer: Difference, page: Page) -> Iterator[str]:
             yield ""
     yield from _unread(answer)
     if changes:
-        yield from _folded(f"All {counted(len(changes), 'change')} and what causes them", _causes(answer))
+        yield from _folded(f"{counted(len(changes), 'change')} by cause", _causes(answer))
     if answer.objects:
         yield from _folded(f"{counted(len(answer.objects), 'changed object')}", map(_object, answer.objects))
     if answer.notes:
@@ -97,7 +97,8 @@ def _table(changes: Iterable[Change]) -> Iterator[str]:
     yield table_line(("---",) * len(_COLUMNS))
     for item in changes:
         source, _, destination, ports, remark = row(item)
-        cause = "; ".join(str(one) for one in item.causes[:1]) + (" and more" if len(item.causes) > 1 else "")
+        more = f" (and {len(item.causes) - 1} more)" if len(item.causes) > 1 else ""
+        cause = "; ".join(f"{one}{more}" for one in item.causes[:1])
         text = "; ".join(filter(None, (escaped(remark), escaped(cause))))
         yield f"| {item.change} | {_names(source)} | {_names(destination)} | {escaped(ports)} | {text} |"
 
@@ -111,8 +112,7 @@ def _names(text: str) -> str:
 
 def _causes(answer: Difference) -> Iterator[str]:
     for causes, items in by_cause(answer):
-        first, *others = heading(causes, items)
-        yield f"- {escaped(': '.join((first, ', and '.join(map(str.strip, others)))) if others else first)}"
+        yield f"- {escaped(because(causes, items))}"
         for item in items:
             source, arrow, destination, ports, remark = row(item)
             text = f" ({escaped(remark)})" if remark else ""

@@ -8,6 +8,7 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 from podfence.analysis.answers import Connectivity
+from podfence.policy.verdict import Direction
 from podfence.report.sets import Members
 from podfence.report.style import PAGE
 
@@ -29,13 +30,20 @@ def connectivity(answer: Connectivity, _page: Page = PAGE) -> Iterator[str]:
         source = " ".join(members.of(item.sources, source=True))
         destination = " ".join(members.of(item.destinations, source=False))
         yield from (_line((source, destination, *ports, item.depends)) for ports in _ranges(item.ports))
+    for peer in answer.absent:
+        outward = peer.direction is Direction.EGRESS
+        subjects = " ".join(members.of(peer.subjects, source=outward))
+        ends = (subjects, str(peer.peers)) if outward else (str(peer.peers), subjects)
+        ranges = _ranges(peer.ports, peer.port_names)
+        yield from (_line((*ends, *ports, peer.depends)) for ports in ranges)
 
 
 def pods(connections: Iterable[PodConnection], _page: Page = PAGE) -> Iterator[str]:
     """Yield the lines of connections between single pods as they come."""
     yield _line(HEADER)
     for item in connections:
-        yield from (_line((item.source, item.destination, *ports, item.depends)) for ports in _ranges(item.ports))
+        ranges = _ranges(item.ports, item.port_names)
+        yield from (_line((item.source, item.destination, *ports, item.depends)) for ports in ranges)
 
 
 def difference(answer: Difference, _page: Page = PAGE) -> Iterator[str]:
@@ -56,12 +64,18 @@ def _line(values: tuple[str, ...]) -> str:
     return out.getvalue()
 
 
-def _ranges(ports: Ports) -> Iterator[tuple[str, str, str]]:
-    """Yield protocol, first and last port; ``*`` is every protocol, no numbers a protocol without ports."""
+def _ranges(ports: Ports, names: tuple[str, ...] = ()) -> Iterator[tuple[str, str, str]]:
+    """Yield protocol, first and last port; ``*`` is every protocol, no numbers a protocol without ports.
+
+    A port by name has its name in the place of both numbers.
+    """
     if ports.everything:
         yield ("*", "", "")
     for item in ports.ranges:
         yield (item.protocol, _number(item.first), _number(item.last))
+    for text in names:
+        protocol, _, name = text.partition(" ")
+        yield (protocol, name, name)
 
 
 def _number(port: int | None) -> str:

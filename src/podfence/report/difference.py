@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 ORDER: Final = ("opened", "unknown", "closed", "known")
 """The kinds of changes, what a reviewer must see first before the rest."""
 
+_DOING: Final = {
+    "opened": "opens {}",
+    "closed": "closes {}",
+    "unknown": "makes {} unknown",
+    "known": "makes {} known",
+}
 _GAPS: Final = ("  ", " ", " ", "  ", "  ")
 _INDENT: Final = "  "
 _OBJECTS: Final = {"added": "added", "removed": "removed", "changed": "changed", "text": "only the text changed"}
@@ -54,21 +60,25 @@ def lines(answer: Difference, page: Page = PAGE) -> Iterator[str]:
 def headline(answer: Difference) -> str:
     """Return ``opens 2 connections, closes 1 connection``, or that nothing changes."""
     counts = Counter(item.change for item in answer.changes)
-    verbs = {"opened": "opens", "closed": "closes", "unknown": "makes unknown", "known": "makes known"}
-    texts = [f"{verbs[word]} {counted(counts[word], 'connection')}" for word in ORDER if counts[word]]
+    texts = [doing(word, counts[word]) for word in ORDER if counts[word]]
     unseen = sum(item.selects_nothing for item in answer.objects)
     if unseen:
-        texts.append(f"changes {counted(unseen, 'policy', 'policies')} of which no pod is here")
+        texts.append(f"changes {counted(unseen, 'policy that selects', 'policies that select')} no pod here")
     gaps = Counter(gap.change for gap in answer.gaps)
     if gaps["added"]:
-        texts.append(f"leaves {counted(gaps['added'], 'place')} more unread")
+        texts.append(f"leaves {counted(gaps['added'], 'more place', 'more places')} unread")
     if gaps["removed"]:
-        texts.append(f"leaves {counted(gaps['removed'], 'place')} fewer unread")
+        texts.append(f"leaves {counted(gaps['removed'], 'fewer place', 'fewer places')} unread")
     if texts:
         return ", ".join(texts)
     if answer.only_text:
         return "no connection changes: only the text of objects changed"
     return "no connection changes" if answer.objects else "no difference"
+
+
+def doing(change: str, number: int) -> str:
+    """Return what a change does with so many connections: ``opens 2 connections``, ``makes 1 connection unknown``."""
+    return _DOING[change].format(counted(number, "connection"))
 
 
 def by_cause(answer: Difference) -> list[tuple[tuple[Cause, ...], list[Change]]]:
@@ -88,8 +98,14 @@ def heading(causes: Sequence[Cause], items: Sequence[Change]) -> Iterator[str]:
     elif len(causes) == 1:
         yield str(causes[0])
     else:
-        yield "these changes together" if items[0].joint else "each of these changes"
+        yield f"these changes (undo {'all' if items[0].joint else 'any one'} of them to undo it)"
         yield from (f"{_INDENT}{cause}" for cause in causes)
+
+
+def because(causes: Sequence[Cause], items: Sequence[Change]) -> str:
+    """Return what changes connections in one line."""
+    first, *others = heading(causes, items)
+    return f"{first}: {', and '.join(map(str.strip, others))}" if others else first
 
 
 def row(item: Change) -> tuple[str, ...]:
@@ -105,7 +121,7 @@ def row(item: Change) -> tuple[str, ...]:
 def _ports(ports: Ports) -> str:
     """Return ports as they are, or by what is not among them, whichever is shorter."""
     told = str(ports)
-    rest = f"all ports except {PortSet.ALL - port_set(ports)}"
+    rest = f"all ports except {' and '.join(str(PortSet.ALL - port_set(ports)).split('; '))}"
     return min(told, rest, key=len) if ports.ranges else told
 
 

@@ -36,7 +36,7 @@ def pods(connections: Iterable[PodConnection], _page: Page = PAGE) -> Iterator[s
     """Yield connections between single pods as they come; whether one depends is not known before the end."""
     yield from _head(("Source", "Destination", "Ports", "Depends"))
     for item in connections:
-        yield table_line((item.source, item.destination, str(item.ports), item.depends))
+        yield table_line((item.source, item.destination, item.ports_text, item.depends))
 
 
 def _head(columns: tuple[str, ...]) -> Iterator[str]:

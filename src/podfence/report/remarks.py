@@ -12,21 +12,23 @@ import os
 import re
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from podfence.analysis.diff.answer import Difference
+from podfence.analysis.diff.answer import AbsentChange, Difference
 from podfence.analysis.diff.review import kinds
+from podfence.cluster.members import display_name
+from podfence.kube.objects import Key
 from podfence.policy.verdict import Decision, Verdict
-from podfence.report.counts import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from podfence.analysis.diff.answer import AbsentChange, Cause, ConnectionChange
+    from podfence.analysis.diff.answer import Cause, ConnectionChange
     from podfence.kube.findings import Finding  # noqa: TC004 - nobody evaluates the annotation
     from podfence.kube.findings import Position as FindingPosition
     from podfence.policy.verdict import Position
     from podfence.report.style import Page
 
 Level = Literal["error", "warning", "note"]
+_Grouped = tuple[str, Level, "tuple[Cause, ...]", bool, "Position | None"]
 
 RULES: Final = {
     "input": "A manifest that an API server refuses, or that says something else than it seems to",
@@ -115,21 +117,29 @@ def _of_verdict(answer: Verdict, page: Page) -> Iterator[Remark]:
 
 def _of_difference(answer: Difference, page: Page) -> Iterator[Remark]:
     """Yield what a change opens and closes, one remark for each cause and kind of change, at its line in NEW."""
-    together: dict[tuple[str, Level, tuple[Cause, ...]], list[ConnectionChange | AbsentChange]] = {}
+    from podfence.report.difference import because, doing, row  # noqa: PLC0415 - comparisons alone need it
+
+    apart = {
+        display_name(Key(item.kind, item.namespace, item.name)): item.new or item.old
+        for item in answer.objects
+        if item.change in {"added", "removed"}
+    }
+    together: dict[_Grouped, list[ConnectionChange | AbsentChange]] = {}
     for item in answer.changes:
         if not item.allowed:
-            together.setdefault((item.change, _level(item, answer), item.causes), []).append(item)
-    for (change, level, causes), items in together.items():
-        lines = [_connection(item) for item in items]
+            ends = (name for name in _workloads(item) if item.ends != "kept" and apart.get(name))
+            place = _place(item.causes) or apart.get(next(ends, ""))
+            together.setdefault((item.change, _level(item, answer), item.causes, item.joint, place), []).append(item)
+    for (change, level, causes, _, place), items in together.items():
+        lines = [f"{source} {arrow} {destination} {ports}" for source, arrow, destination, ports, *_ in map(row, items)]
         shown = "; ".join(lines[:_FEW]) + (f"; and {len(lines) - _FEW} more" if len(lines) > _FEW else "")
-        because = f": {', and '.join(map(str, causes))}" if causes else ""
-        message = f"{change} {counted(len(lines), 'connection')}: {shown}{because}"
+        message = f"{doing(change, len(lines))}: {shown}: {because(causes, items)}"
         identity = _PLACES.sub("", "\n".join((change, *lines, *map(str, causes))))
-        yield _placed(Remark(level, change, message, identity=identity), _place(causes), page)
+        yield _placed(Remark(level, change, message, identity=identity), place, page)
     for thing in answer.objects:
         if thing.selects_nothing:
             worst: Level = "error" if kinds(thing) & set(answer.fails) else "warning"
-            message = f"{thing} was {thing.change}, and selects no pod of the input: what that does cannot be said"
+            message = f"{thing} was {thing.change}, and selects no pod here, so podfence cannot say what it does"
             remark = Remark(worst, "unseen", message, identity=f"{thing} {thing.change} {' '.join(thing.what)}")
             yield _placed(remark, thing.new or thing.old, page)
     for gap in answer.gaps:
@@ -146,11 +156,10 @@ def _level(item: ConnectionChange | AbsentChange, answer: Difference) -> Level:
     return "warning" if item.change in {"opened", "unknown"} else "note"
 
 
-def _connection(item: ConnectionChange | AbsentChange) -> str:
-    from podfence.report.difference import row  # noqa: PLC0415 - written once, there
-
-    source, _, destination, ports, *_ = row(item)
-    return f"{source} -> {destination} {ports}"
+def _workloads(item: ConnectionChange | AbsentChange) -> Iterator[str]:
+    """Yield the names of the workloads of a change."""
+    ends = (item.connection.subjects,) if isinstance(item, AbsentChange) else (item.sources, item.destinations)
+    yield from (name.partition("[")[0] for end in ends for name in end.workloads)
 
 
 def _place(causes: Iterable[Cause]) -> Position | None:

@@ -52,11 +52,11 @@ def pods(connections: Iterable[PodConnection], page: Page = PAGE) -> Iterator[st
     arrow = style.faint("->")
     for item in connections:
         depends = f"  {style.decision('depends', item.depends)}" if item.depends else ""
-        yield f"{item.source} {arrow} {item.destination}  {item.ports}{depends}"
+        yield f"{item.source} {arrow} {item.destination}  {item.ports_text}{depends}"
 
 
 def definition_lines(answer: Overview, own: str = "", *, short: bool = False) -> list[str]:
-    """Return what "open pods" and the groups of `answer` stand for, as far as its lines use them.
+    """Return what "open pods" and the groups of `answer` stand for, as far as lines use them, and what was not read.
 
     `own` and `short` are those of `written`.
     """
@@ -68,6 +68,12 @@ def definition_lines(answer: Overview, own: str = "", *, short: bool = False) ->
     ):
         if any("open pods" in ends.items or not with_open.isdisjoint(ends.items) for ends in shown):
             texts.append(_open(side, direction, members, own, short=short))
+    if answer.unread.items:
+        whose = written(answer.unread, own, short=short)
+        texts.append(
+            f"connections of {whose} depend on policies that were not read: "
+            "these may deny what a line allows, and allow more"
+        )
     return texts
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from podfence.sets.spans import Spans
 
 Family = Literal[4, 6]
+FAMILIES: Final[tuple[Family, Family]] = (4, 6)
 V4_LAST: Final = (1 << 32) - 1
 V6_FIRST: Final = 1 << 128
 V6_LAST: Final = V6_FIRST + (1 << 128) - 1
@@ -56,10 +57,12 @@ class AddressSet(SpanSet):
     @classmethod
     def block(cls, cidr: str, excepts: tuple[str, ...] = ()) -> AddressSet:
         """Return an ipBlock's addresses: in `cidr` and in none of `excepts` (semantics 6.1)."""
-        result = cls.cidr(cidr)
-        if excepts:
-            result -= cls(spans.normalize(pair for item in excepts for pair in cls.cidr(item).spans))
-        return result
+        return _of_block(cidr, excepts) if excepts else _of_cidr(cidr)
+
+    @classmethod
+    def of_family(cls, family: Family) -> AddressSet:
+        """Return all addresses of a family."""
+        return cls.V4 if family == 4 else cls.V6
 
     @classmethod
     def single(cls, number: int) -> AddressSet:
@@ -120,6 +123,13 @@ def _of_cidr(text: str) -> AddressSet:
         raise ValueError(message)
     host = (1 << (bits - int(length))) - 1 if separator else 0
     return AddressSet(((number & ~host, number | host),))
+
+
+@lru_cache(maxsize=1024)
+def _of_block(cidr: str, excepts: tuple[str, ...]) -> AddressSet:
+    """Return the addresses of a block without those of others; policies have the same ones over and over."""
+    taken = spans.normalize(pair for item in excepts for pair in _of_cidr(item).spans)
+    return AddressSet(spans.difference(_of_cidr(cidr).spans, taken))
 
 
 def parse_address(text: str) -> int:

@@ -16,6 +16,7 @@ from podfence.agent.node.answer import PodLinks
 from podfence.agent.node.inbox import QueueSource
 from podfence.agent.node.metrics import Metrics
 from podfence.agent.node.serving import Serving
+from podfence.agent.node.settling import Settling
 from podfence.agent.node.view import Latest, ObjectSource, View
 from podfence.dataplane.settings import Settings
 from podfence.policy.options import Options
@@ -42,21 +43,24 @@ class Running:
         self.findings: tuple[NodeFinding, ...] = ()
         self.health: tuple[Health, ...] = ()
         self.source_name: SourceName = "live"
+        self.revisions: dict[str, str] = {}
         self.reports: list[Report] = []
         self.source = QueueSource()
         self.metrics = Metrics("1.2.3")
         self.agent = Agent(self.source, "n1", runner, Options(), Settings(), self._note)
+        latest = Latest(lambda: 1_800_000_060.0)
         self.view = View(
             node="n1",
             started=1_800_000_000.0,
             agent=self.agent,
             binding="enforce",
-            latest=Latest(lambda: 1_800_000_060.0),
+            latest=latest,
             wake=self.source.wake,
             beat=lambda: self.source.beat,
             findings=lambda: self.findings,
             links=PodLinks,
             source=lambda: ObjectSource(self.source_name, 1_800_000_001.0, self.health),
+            settling=Settling(latest, lambda: self.revisions, lambda: None, self.source.put),
         )
         self.serving = Serving(self.view, self.metrics, "1.2.3", runner=runner)
         self.socket = directory / "run" / "agent.sock"

@@ -332,6 +332,23 @@ def test_status_as_json_is_a_document(enforcing: Running) -> None:
     assert (found["kind"], found["pods"], found["ready"]) == ("AgentStatus", 3, True)
 
 
+@pytest.mark.parametrize(
+    ("question", "code", "answer"),
+    [
+        ("Pod=7&Namespace=3&seconds=30", 200, {"reached": True, "enforcing": True}),
+        ("Pod=8&seconds=0.02", 200, {"reached": False, "enforcing": True}),
+        ("Secret=1&seconds=0.02", 200, {"reached": False, "enforcing": True}),
+        ("Pod=new&seconds=30", 400, {"error": "invalid literal for int() with base 10: 'new'"}),
+    ],
+)
+def test_who_waits_for_a_revision_is_told_whether_the_kernel_has_it(
+    enforcing: Running, question: str, code: int, answer: dict[str, object]
+) -> None:
+    enforcing.revisions = {"Pod": "7", "Namespace": "10", "NetworkPolicy": ""}
+    found, body = enforcing.get_here(f"/settled?{question}")
+    assert (found, json.loads(body)) == (code, answer)
+
+
 def test_status_of_an_agent_that_is_not_ready_says_why(running: Running) -> None:
     running.source_name = "waiting"
     running.health = (SOUND._replace(listed=False),)

@@ -3,19 +3,21 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import itertools
 from collections import defaultdict
-from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import pytest
 
 import podfence
+from podfence.analysis.diff.answer import AbsentChange
 from podfence.api import Cluster
 from podfence.cluster.state import ClusterState
-from podfence.kube.objects import Node, Pod
+from podfence.kube.objects import NetworkPolicy, Node, Pod
 from podfence.policy.options import Options
 from podfence.sets.ports import OTHER_POINT, PortSet, point
 from tests.analysis.diff.undoing import undone
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from podfence.kube.objects import KubeObject
 
 DENIED: Final = "denied"
+network = functools.cache(ipaddress.ip_network)
 SEEDS: Final = 12
 EACH: Final = part(100)
 
@@ -94,10 +97,9 @@ def means(ends: Endpoints, name: str) -> bool:
 
 
 def holds(ends: Endpoints, text: str) -> bool:
-    address = ipaddress.ip_address(text)
+    address = network(text)[0]
     return ends.everything or ends.all_addresses or any(
-        address in ipaddress.ip_network(block.cidr) and not any(address in ipaddress.ip_network(n) for n in block.excepts)
-        for block in ends.addresses
+        address in network(block.cidr) and not any(address in network(n) for n in block.excepts) for block in ends.addresses
     )  # fmt: skip
 
 
@@ -171,7 +173,7 @@ def lines_of(
 def is_in(text: str, block: str) -> bool:
     if "/" not in block or not (block[0].isdigit() or ":" in block) or not (text[0].isdigit() or ":" in text):
         return False
-    return ipaddress.ip_address(text) in ipaddress.ip_network(block)
+    return network(text)[0] in network(block)
 
 
 @pytest.mark.parametrize("start", range(0, SEEDS * EACH, 4 * EACH))
@@ -181,24 +183,50 @@ def test_to_undo_a_cause_undoes_what_is_known_of_it(start: int) -> None:
         undo(before, changed(before, Random(seed), seed + 10_000), seed)
 
 
+@pytest.mark.parametrize("start", range(0, SEEDS * EACH, 4 * EACH))
+def test_where_policies_say_the_same_it_takes_all_of_their_changes(start: int) -> None:
+    for seed in range(start, start + EACH):
+        random = Random(seed)
+        objects = partial_cluster(seed)
+        policies = [item for item in objects if isinstance(item, NetworkPolicy)]
+        policies += [msgspec.structs.replace(item, name=f"{item.name}-again") for item in policies]
+        others = [item for item in objects if not isinstance(item, NetworkPolicy)]
+        before, after = ([*others, *(item for item in policies if random.random() < 0.5)] for _ in range(2))
+        undo(before, after, seed)
+
+
 def undo(before: list[KubeObject], after: list[KubeObject], seed: int) -> None:
+    """Undo each cause of each change, or all that are causes together, and ask whether it is as in OLD again."""
     old, new = loaded(before), loaded(after)
     kept = names(old).keys() & names(new).keys()
     earlier = listed(old)
-    for item in podfence.diff(old, new).connections:
+    for item in podfence.diff(old, new).changes:
         if item.ends != "kept":
             continue
         assert item.causes
-        first = points(item.ports).spans[0][0]
         for causes in [item.causes] if item.joint else [[cause] for cause in item.causes]:
             objects = undone(before, after, causes)
             if objects is None:
                 continue
-            now = listed(loaded(objects))
+            now = loaded(objects)
+            if isinstance(item, AbsentChange):
+                left = [other for other in podfence.diff(old, now).absent if is_about(other, item, kept)]
+                assert left == [], (seed, item, causes)
+                continue
+            lists = earlier, listed(now)
+            first = points(item.ports).spans[0][0]
             sources, destinations = (
-                list(filter(partial(means, side), kept)) for side in (item.sources, item.destinations)
+                list(filter(functools.partial(means, side), kept)) for side in (item.sources, item.destinations)
             )
             for ends in itertools.product(sources, destinations):
                 if ends[0] != ends[1]:
-                    states = [said(table.get(ends, []), first) for table in (earlier, now)]
+                    states = [said(table.get(ends, []), first) for table in lists]
                     assert not is_unlike(*states), (seed, ends, item, causes, states)
+
+
+def is_about(one: AbsentChange, other: AbsentChange, kept: Iterable[str]) -> bool:
+    """Return whether two changes have a pod, its peers and a port in common."""
+    a, b = one.connection, other.connection
+    alike = (one.change, one.ends, a.direction, a.peers) == (other.change, other.ends, b.direction, b.peers)
+    ports = points(a.ports) & points(b.ports) or {*a.port_names} & {*b.port_names}
+    return alike and bool(ports) and any(means(a.subjects, name) and means(b.subjects, name) for name in kept)

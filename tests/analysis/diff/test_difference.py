@@ -77,6 +77,7 @@ def told(difference: Difference) -> list[str]:
     return lines
 
 
+CHANGED = "ingress rule 1 of NetworkPolicy shop/db was changed"
 NO_TCP80 = "TCP 1-79,81-65535; all UDP; all SCTP; other protocols"
 FIRST = "{} rule 1 of NetworkPolicy shop/{} was added"
 SELECTOR = "podSelector of NetworkPolicy shop/p was changed"
@@ -220,6 +221,24 @@ ROWS: list[Row] = [
         [*HERE, policy("web", app("web"), egress=[rule(TO_DNS, ports=DNS)])],
         [*HERE, policy("web", app("web"), egress=[rule(msgspec.structs.replace(TO_DNS, pod_selector=ANYONE), ports=DNS)])],
         ["opened: shop/web -> pods of system (none here) UDP 53 | egress rule 1 of NetworkPolicy shop/web was changed"],
+    ),
+    (
+        "a rule for pods that are not here is removed, and a rule about addresses still holds them",
+        [*HERE, policy("web", app("web"), egress=[rule(TO_DNS, ports=DNS), rule(block("0.0.0.0/0"))])],
+        [*HERE, policy("web", app("web"), egress=[rule(block("0.0.0.0/0"))])],
+        [],
+    ),
+    (
+        "a rule for pods of its own namespace, the only one here, is made one for pods of every namespace",
+        [SHOP, WEB, DB, only_db(rule(Peer(pod_selector=ANYONE)))],
+        [SHOP, WEB, DB, only_db(rule(Peer(namespace_selector=ANYONE)))],
+        ["opened: pods of every namespace (also those not here) -> shop/db all ports | " + CHANGED],
+    ),
+    (
+        "a rule for pods of every namespace is replaced by one for everybody",
+        [SHOP, WEB, DB, only_db(rule(Peer(namespace_selector=ANYONE)))],
+        [SHOP, WEB, DB, only_db(rule())],
+        ["opened: any address -> shop/db all ports | " + CHANGED],
     ),
     (
         "a rule for pods that are not here is written as two",

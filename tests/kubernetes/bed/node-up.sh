@@ -12,9 +12,15 @@ if [ ! -d /sys/fs/cgroup/memory ]; then
   echo "The nodes need cgroup v1 (kernel parameter systemd.unified_cgroup_hierarchy=0); this machine has v2 only." >&2
   exit 1
 fi
-# The kubelet sets these for the whole machine; down.sh puts them back.
+# The kubelet sets some of these for the whole machine, and the limits of neighbours are set below; down.sh puts all back.
 [ -f "$work/conf/sysctl.saved" ] || sysctl vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops \
-  kernel.keys.root_maxkeys kernel.keys.root_maxbytes >"$work/conf/sysctl.saved" 2>/dev/null || true
+  kernel.keys.root_maxkeys kernel.keys.root_maxbytes net.ipv{4,6}.neigh.default.gc_thresh{2,3} \
+  >"$work/conf/sysctl.saved" 2>/dev/null || true
+# All network namespaces of a machine share one table of neighbours. While it is full, packets to new neighbours are lost,
+# on every node of this bed and in everything else that runs on the machine.
+for limit in net.ipv{4,6}.neigh.default.gc_thresh{2=8192,3=16384}; do
+  [ "$(sysctl -n "${limit%=*}")" -ge "${limit#*=}" ] || sysctl -qw "$limit"
+done
 
 # --- the namespaces: their first process starts in cgroups of the node's own, which a cgroup namespace then shows as the root
 if ! alive "node-$n"; then

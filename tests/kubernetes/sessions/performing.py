@@ -12,7 +12,7 @@ import pytest
 
 from tests.kubernetes.sessions.borrowed import Namespaces
 from tests.kubernetes.sessions.page import LEAVE, Block, Step, Typed, read
-from tests.kubernetes.sessions.settled import agrees, plain
+from tests.kubernetes.sessions.settled import agrees, lost_output, plain
 from tests.kubernetes.sessions.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -25,11 +25,22 @@ PAGES: Final = [
 """The pages that have something to type, as the cases of a test."""
 
 
-def perform(page: Path, folder: Path, has: Mapping[str, Callable[[], bool]], subtests: pytest.Subtests) -> None:
+TRIES: Final = 3
+
+
+def perform(
+    page: Path,
+    folder: Path,
+    has: Mapping[str, Callable[[], bool]],
+    subtests: pytest.Subtests,
+    attaches_late: bool = False,
+) -> None:
     """Type a page into a terminal, in namespaces of its own in the cluster of this process's environment.
 
     `folder` is for a kubeconfig, and `has` says whether the cluster has what a block needs. Such a block is left out
-    otherwise. Fails where something else is printed, and if the page leaves anything in the cluster.
+    otherwise. `attaches_late` says that kubectl may attach to a new pod only after the pod has printed everything, as it
+    does on a busy node: then nothing is printed, and the command is typed again.
+    Fails where something else is printed, and if the page leaves anything in the cluster.
     """
     blocks = read(page)
     kubeconfig = folder / "kubeconfig"
@@ -42,16 +53,21 @@ def perform(page: Path, folder: Path, has: Mapping[str, Callable[[], bool]], sub
                 with subtests.test(f"{page.name}:{block.line}"):
                     pytest.skip(f"this cluster lacks: {block.needs}")
                 continue
-            _run(page, block, terminal, namespaces)
+            _run(page, block, terminal, namespaces, TRIES if attaches_late else 1)
 
         assert namespaces.left() == []
 
 
-def _run(page: Path, block: Block, terminal: Terminal, namespaces: Namespaces) -> None:
+def _run(page: Path, block: Block, terminal: Terminal, namespaces: Namespaces, tries: int) -> None:
     for step in block.steps:
         command = namespaces.away(step.command)
         if not step.inside:
-            _compare(page, step, terminal.run(command), namespaces)
+            printed = terminal.run(command)
+            for _ in range(tries - 1):
+                if not lost_output(step.command, step.output, plain(printed)):
+                    break
+                printed = terminal.run(command)
+            _compare(page, step, printed, namespaces)
             namespaces.settle(step.command)
             continue
         terminal.open(command)

@@ -71,3 +71,8 @@ def agrees(shown: Sequence[str], printed: str) -> bool:
     expected = settled(shown)
     pattern = "".join(r"(?:.*\n)*?" if line == "..." else re.escape(line) + r"\n" for line in expected)
     return re.fullmatch(pattern, "".join(f"{line}\n" for line in settled(printed.splitlines()))) is not None
+
+
+def lost_output(command: str, shown: Sequence[str], printed: str) -> bool:
+    """Return whether `kubectl run` printed nothing of what its pod did: it had attached after the pod's last word."""
+    return command.startswith("kubectl run ") and bool(settled(shown)) and not settled(printed.splitlines())

@@ -49,4 +49,4 @@ HAS: Mapping[str, Callable[[], bool]] = {
 
 @pytest.mark.parametrize("page", PAGES)
 def test_page_prints_what_it_shows(page: Path, tmp_path: Path, subtests: pytest.Subtests) -> None:
-    perform(page, tmp_path, HAS, subtests)
+    perform(page, tmp_path, HAS, subtests, attaches_late=True)

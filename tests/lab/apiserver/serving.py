@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from podfence.lab.apiserver import certificates
+from podfence.lab.apiserver.admission import complete
 from podfence.lab.apiserver.serving import Serving, serve
 from podfence.lab.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from podfence.lab.apiserver.objects import Admit
 
 TOKEN = "test-token"  # noqa: S105  it opens nothing but these servers
 make_certificates = functools.cache(certificates.make)
@@ -108,9 +108,10 @@ class Served(NamedTuple):
 
 
 @contextlib.contextmanager
-def served(store: Store | None = None, admit: Admit | None = None) -> Iterator[Served]:
+def served(store: Store | None = None) -> Iterator[Served]:
     """Run a server over a store with the namespace default; no fault of the server goes unseen."""
     store = store or Store()
+    complete(store)
     if not store.list("namespaces")[0]:
         for name in ("default", "kube-system"):
             store.create("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
@@ -119,11 +120,11 @@ def served(store: Store | None = None, admit: Admit | None = None) -> Iterator[S
     faults: list[str] = []
     complain: Callable[[str], None] = faults.append
     made = make_certificates()
-    running = serve(store, listener, token=TOKEN, certificates=made, admit=admit, complain=complain)
+    running = serve(store, listener, token=TOKEN, certificates=made, complain=complain)
     client = Client(port, made.authority)
     try:
         yield Served(running, store, client, port, faults)
     finally:
         client.close()
         running.stop()
-    assert faults == []
+    assert faults == [], faults

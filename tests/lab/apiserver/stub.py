@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from podfence.lab.apiserver.streams.pods import Place
+    from podfence.lab.apiserver.streams.containers import ContainerPlace
     from podfence.lab.processes.holder import Holder
     from podfence.lab.processes.session import Session
     from podfence.lab.processes.spawner import Spawner
@@ -64,18 +64,18 @@ class Running:
 
     # What streams ask
 
-    def execute(self, place: Place, command: Sequence[str], *, stdin: bool, tty: bool) -> Session:
+    def execute(self, place: ContainerPlace, command: Sequence[str], *, stdin: bool, tty: bool) -> Session:
         return session.execute(self._held[place.pod], command, container=place.container, stdin=stdin, tty=tty)
 
-    def attach(self, place: Place, *, stdin: bool) -> Session:
+    def attach(self, place: ContainerPlace, *, stdin: bool) -> Session:
         return session.attach(self._held[place.pod], place.container, stdin=stdin)
 
-    def log(self, place: Place, *, previous: bool) -> Path | None:
+    def log(self, place: ContainerPlace, *, previous: bool) -> Path | None:
         log = self.folder / place.pod
         found = _previous(log) if previous else log
         return found if found.exists() else None
 
-    def is_running(self, place: Place) -> bool:
+    def is_running(self, place: ContainerPlace) -> bool:
         return self._held[place.pod].containers()[place.container].exit is None
 
 

@@ -24,7 +24,8 @@ def pod(*names: str, **more: object) -> dict[str, Any]:
     [
         # An item of a list that has a merge key is changed in its place, or added.
         ({"containers": [{"name": "b", "image": "new"}]}, [("a", "a"), ("b", "new"), ("c", "c")]),
-        ({"containers": [{"name": "d", "image": "d"}]}, [("a", "a"), ("b", "b"), ("c", "c"), ("d", "d")]),
+        # What is new comes before all that the patch does not name.
+        ({"containers": [{"name": "d", "image": "d"}]}, [("d", "d"), ("a", "a"), ("b", "b"), ("c", "c")]),
         ({"containers": [{"name": "b", "$patch": "delete"}]}, [("a", "a"), ("c", "c")]),
         ({"containers": [{"name": "z", "$patch": "delete"}]}, [("a", "a"), ("b", "b"), ("c", "c")]),
         ({"containers": [{"name": "x", "image": "x"}, {"$patch": "replace"}]}, [("x", "x")]),
@@ -60,7 +61,7 @@ def test_a_strategic_patch_merges_lists_by_their_key(
         ({"nodeSelector": {"a": "1"}}, {"nodeSelector": {"a": None}}, {"nodeSelector": {}}),
         ({"volumes": [{"name": "v", "emptyDir": {}}]}, {"volumes": [{"name": "v", "$retainKeys": ["name", "secret"], "secret": {"secretName": "s"}}]}, {"volumes": [{"name": "v", "secret": {"secretName": "s"}}]}),
         ({"hostname": "a", "subdomain": "b"}, {"$retainKeys": ["subdomain"]}, {"subdomain": "b"}),
-        ({"containers": [{"name": "a", "env": [{"name": "X", "value": "1"}]}]}, {"containers": [{"name": "a", "env": [{"name": "Y", "value": "2"}]}]}, {"containers": [{"name": "a", "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}]}]}),
+        ({"containers": [{"name": "a", "env": [{"name": "X", "value": "1"}]}]}, {"containers": [{"name": "a", "env": [{"name": "Y", "value": "2"}]}]}, {"containers": [{"name": "a", "env": [{"name": "Y", "value": "2"}, {"name": "X", "value": "1"}]}]}),
         ({"containers": [{"name": "a", "ports": [{"containerPort": 1}]}]}, {"containers": [{"name": "a", "ports": [{"containerPort": 1, "name": "n"}]}]}, {"containers": [{"name": "a", "ports": [{"containerPort": 1, "name": "n"}]}]}),
     ],
 )  # fmt: skip
@@ -73,7 +74,7 @@ def test_a_strategic_patch_follows_the_types(
 def test_values_are_taken_out_of_a_list_of_values() -> None:
     before = {"metadata": {"finalizers": ["a/a", "b/b"]}}
     patch = {"metadata": {"$deleteFromPrimitiveList/finalizers": ["a/a"], "finalizers": ["c/c"]}}
-    assert applied(before, patch, POD)["metadata"]["finalizers"] == ["b/b", "c/c"]
+    assert applied(before, patch, POD)["metadata"]["finalizers"] == ["c/c", "b/b"]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_a_json_patch_does_its_steps(steps: list[dict[str, Any]], wanted: dict[s
         {"op": "test", "path": "/a/0", "value": 2},
         {"op": "frob", "path": "/a"},
         {"op": "move", "path": "/b"},
-        {"op": "copy", "from": "/nope", "path": "/b"},
+        {"op": "copy", "from": "/nope/a", "path": "/b"},
         {"path": "/a"},
         {"op": "add", "path": 1, "value": 1},
         {"op": "replace", "path": "/a/0/x", "value": 1},

@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podfence.lab.addresses import Plan
 from podfence.lab.apiserver import reading
+from podfence.lab.apiserver.admission import complete
 from podfence.lab.apiserver.bodies import read
 from podfence.lab.apiserver.fields import Type, kind_type
 from podfence.lab.apiserver.objects import Objects
@@ -22,6 +24,7 @@ from podfence.lab.apiserver.options import WriteOptions
 from podfence.lab.apiserver.scaling import scale_of
 from podfence.lab.apiserver.status import RefusedError
 from podfence.lab.apiserver.tables import table
+from podfence.lab.objects.world import World
 from podfence.lab.store.errors import StoreError
 from podfence.lab.store.resources import RESOURCES as RESOURCE_ROWS
 from podfence.lab.store.resources import Resource
@@ -110,7 +113,8 @@ ACCEPTS = st.sampled_from(
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Served]:
-    with served() as found:
+    # That of a lab, so that what a lab has against objects is asked too.
+    with served(World(Plan(), 1).store) as found:
         yield found
 
 
@@ -188,7 +192,7 @@ def some_object(rng: random.Random, of: Type, depth: int) -> dict[str, Any]:
 def test_objects_of_the_right_types_are_stored_or_refused_and_can_be_shown(key: str) -> None:
     row = RESOURCE_ROWS[key]
     of = kind_type(row.group, row.kind)
-    store = Store()
+    complete(store := Store())
     store.create("namespaces", {"metadata": {"name": "default"}})
     objects = Objects(store)
     namespace = "default" if row.namespaced else ""
@@ -201,7 +205,7 @@ def test_objects_of_the_right_types_are_stored_or_refused_and_can_be_shown(key: 
         for write in (
             partial(create, objects, row, body),
             partial(update, objects, row, body),
-            partial(objects.patch, row, namespace, "a", body, how, WARN),
+            partial(objects.patch, row, namespace, "a", body, how, WARN, unheard),
         ):
             with contextlib.suppress(RefusedError, StoreError):
                 write()
@@ -215,12 +219,16 @@ def test_objects_of_the_right_types_are_stored_or_refused_and_can_be_shown(key: 
 WARN = WriteOptions(dry_run=False, validation="Warn", manager="", force=False)
 
 
+def unheard(_warning: str) -> None:
+    """Take a warning that nobody reads."""
+
+
 def create(objects: Objects, row: Resource, body: bytes) -> None:
-    objects.create(row, "default" if row.namespaced else "", read(body, "", row), WARN)
+    objects.create(row, "default" if row.namespaced else "", read(body, "", row), WARN, unheard)
 
 
 def update(objects: Objects, row: Resource, body: bytes) -> None:
-    objects.update(row, "default" if row.namespaced else "", "a", read(body, "", row), WARN)
+    objects.update(row, "default" if row.namespaced else "", "a", read(body, "", row), WARN, unheard)
 
 
 META = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")

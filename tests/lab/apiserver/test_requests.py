@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from podfence.errors import PodfenceError
+from podfence.lab.addresses import Plan
 from podfence.lab.apiserver import certificates
 from podfence.lab.apiserver.bodies import LIMIT
+from podfence.lab.objects.world import World
+from podfence.lab.store.resources import RESOURCES
 from tests.lab.apiserver.serving import TOKEN, Served, make_certificates, served
 
 if TYPE_CHECKING:
@@ -134,6 +137,14 @@ def test_of_many_conflicting_updates_one_succeeds(server: Served) -> None:
     assert sorted(codes) == [200] + [409] * 7
 
 
+@pytest.mark.parametrize("field", ["\x1f", "\n", "\u2028", "\ud8e8", "\x7f", "ü", '"', "\\"])
+def test_a_field_with_any_name_is_warned_of(server: Served, field: str) -> None:
+    reply = server.client.send("POST", f"{POLICIES}?dryRun=All", {**policy("odd"), field: 1})
+    assert reply.code == 201
+    (warning,) = reply.warnings
+    assert warning.startswith('299 - "unknown field ')
+
+
 def test_a_dry_run_changes_nothing(server: Served) -> None:
     server.client.send("POST", POLICIES, policy("kept"))
     before = (server.store.revision, server.store.list("networkpolicies.networking.k8s.io"))
@@ -164,9 +175,11 @@ def test_the_status_of_an_object_is_written_through_its_own_path(server: Served)
     pod["status"] = {"phase": "Running"}
     assert server.client.send("POST", pods, pod).body["status"]["phase"] == "Pending"
     merge = {"Content-Type": "application/merge-patch+json"}
-    change = {"status": {"phase": "Running"}, "metadata": {"labels": {"a": "b"}}}
+    change = {"status": {"phase": "Running"}, "metadata": {"labels": {"a": "b"}}, "spec": {"hostNetwork": True}}
     found = server.client.send("PATCH", f"{pods}/p/status", change, headers=merge).body
-    assert (found["status"]["phase"], "labels" in found["metadata"]) == ("Running", False)
+    # The metadata belongs to both paths, the spec does not.
+    assert (found["status"]["phase"], found["metadata"]["labels"]) == ("Running", {"a": "b"})
+    assert "hostNetwork" not in found["spec"]
     found = server.client.send("PATCH", f"{pods}/p", {"status": {"phase": "Failed"}}, headers=merge).body
     assert found["status"]["phase"] == "Running"
 
@@ -202,21 +215,27 @@ def test_pages_of_a_list_are_the_whole_list(server: Served) -> None:
     assert sizes == [4, 1, None]
 
 
-def test_admission_completes_what_is_written() -> None:
-    def admit(resource: str, obj: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
-        if resource == "services" and before is None:
-            obj["spec"] |= {"clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"]}
-        return obj
-
+def test_a_service_keeps_its_address_and_gets_no_other() -> None:
     services = "/api/v1/namespaces/default/services"
-    with served(admit=admit) as server:
+    with served(World(Plan(), 1).store) as server:
         body: dict[str, Any] = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}}
         made = server.client.send("POST", services, body).body
-        assert made["spec"]["clusterIP"] == "10.96.0.9"
+        address = made["spec"]["clusterIP"]
+        assert address.startswith("10.96.")
         # Who applies a manifest without the address keeps it, and who names another is refused.
-        assert server.client.send("PUT", f"{services}/s", body).body["spec"]["clusterIPs"] == ["10.96.0.9"]
+        assert server.client.send("PUT", f"{services}/s", body).body["spec"]["clusterIPs"] == [address]
         other = {**body, "spec": {**body["spec"], "clusterIP": "10.96.0.10"}}
-        assert server.client.send("PUT", f"{services}/s", other).code == 422
+        refused = server.client.send("PUT", f"{services}/s", other)
+        why = 'spec.clusterIPs[0]: Invalid value: ["10.96.0.10"]: may not change once set'
+        assert (refused.code, refused.body["message"]) == (422, f'Service "s" is invalid: {why}')
+
+
+def test_an_object_of_any_kind_without_a_name_is_refused() -> None:
+    with served(World(Plan(), 1).store) as server:
+        for row in RESOURCES.values():
+            place = f"{'apis' if row.group else 'api'}/{row.api_version}{'/namespaces/default' * row.namespaced}"
+            reply = server.client.send("POST", f"/{place}/{row.plural}", {})
+            assert reply.code in (403, 422), (row.key, reply.body)
 
 
 def test_stopping_ends_watches_and_frees_the_port() -> None:

@@ -91,6 +91,13 @@ class AgentStatus(Value, frozen=True, kw_only=True):
     dropped: DroppedPackets | None
 
 
+class Settled(Value, frozen=True, kw_only=True):
+    """Whether the kernel has all that was asked about, and whether it has all that was delivered at all."""
+
+    reached: bool
+    enforcing: bool
+
+
 class RuleCount(Value, frozen=True, kw_only=True):
     """The ports that a rule admits of a connection, and the packets that began connections it admitted, of all peers.
 

@@ -13,7 +13,7 @@ from podfence.kube.live.reflector import Reflector
 from podfence.kube.live.resources import RESOURCES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from podfence.agent.node.answer import SourceName
     from podfence.agent.node.inbox import QueueSource
@@ -76,6 +76,11 @@ class Feed:
     def health(self) -> Sequence[Health]:
         """How each watch is doing."""
         return [reflector.health for reflector in self._reflectors]
+
+    @property
+    def revisions(self) -> Mapping[str, str]:
+        """Up to which revision each kind was delivered."""
+        return {reflector.health.kind: reflector.revision for reflector in self._reflectors}
 
     def restore(self) -> None:
         """Take what was kept on the disk, and begin to keep what comes."""

@@ -33,6 +33,7 @@ from podfence.agent.node.logs import Log
 from podfence.agent.node.metrics import Metrics
 from podfence.agent.node.presence import SOCKET, claimed
 from podfence.agent.node.serving import Serving
+from podfence.agent.node.settling import Settling
 from podfence.agent.node.view import Latest, ObjectSource, View
 from podfence.agent.wire import schema
 from podfence.dataplane.settings import Settings
@@ -92,13 +93,15 @@ class Setup:
     log_level: Level
 
 
-def run(setup: Setup) -> None:
+def run(setup: Setup, access: Access | None = None) -> None:
     """Enforce until SIGTERM or SIGINT comes; must be called in the main thread.
+
+    Without an `access`, the one that the `setup` chooses is taken.
 
     Raises PodfenceError for what a person has to put right before an agent can run at all: no way to a cluster,
     another agent on the node, an address in use, an option that cannot be enforced.
     """
-    access = load(setup.choice, os.environ)
+    access = access or load(setup.choice, os.environ)
     with claimed(setup.run), Log(setup.log_form, setup.log_level) as log:
         NodeAgent(setup, access, log).run()
 
@@ -118,6 +121,8 @@ class NodeAgent:
         self._log = log
         settings = Settings(reject=setup.reject, log_group=LOG_GROUP, binding=setup.binding)
         self._metrics = Metrics(setup.version)
+        self._policy_events = PolicyEvents(setup.node)
+        # This tells already what the kernel lacks.
         self._kernel = NodeKernel(setup.node, settings, self._tell)
         self._source = QueueSource(self._kernel.watch)
         self._agent = Agent(
@@ -138,7 +143,6 @@ class NodeAgent:
         )
         kept = Kept(setup.state, _identity(access, setup.node), f"{setup.version} {schema()}")
         self._feed = Feed(intake, self._source, kept, log.logger.warning, self._attaching.follow, self._inspection.soon)
-        self._policy_events = PolicyEvents(setup.node)
         beat = Beat(self._source, self._transactions)
         self.view = View(
             node=setup.node,
@@ -151,6 +155,7 @@ class NodeAgent:
             findings=self._findings,
             links=lambda: self._attaching.bound,
             source=lambda: ObjectSource(self._feed.state, self._feed.since, self._feed.health),
+            settling=Settling(self._latest, lambda: self._feed.revisions, self._attaching.look, self._source.put),
         )
         self._failure: BaseException | None = None
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, cast
 import msgspec
 from aiohttp import web
 
-from podfence.agent.node.answer import Refusal
+from podfence.agent.node.answer import Refusal, Settled
 from podfence.agent.node.doorkeeper import Doorkeeper
 from podfence.agent.node.drops import DropTotals
 from podfence.agent.node.metrics import CONTENT_TYPE
@@ -110,6 +110,7 @@ class Serving:
             web.get("/readyz", self._serve_readyz_in_full),
             web.get("/status", self._serve_status),
             web.get("/why", self._serve_why),
+            web.get("/settled", self._serve_settled),
         )
         await web.SockSite(runner, _own_socket(path), backlog=_BACKLOG).start()
         self._socket_path = path
@@ -178,6 +179,21 @@ class Serving:
             query.get("namespace", "default"),
         )
         return await self._answered(lambda: answer(self._view, question, self._runner))
+
+    async def _serve_settled(self, request: web.Request) -> web.Response:
+        wanted = dict(request.query)
+        try:
+            patience = float(wanted.pop("seconds", "0"))
+            revisions = {kind: int(text) for kind, text in wanted.items()}
+        except ValueError as error:
+            return _refused(400, error)
+        reached = False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self._view.settling.reached(revisions)
+                reached = True
+        found = Settled(reached=reached, enforcing=self._view.agent.status().enforcing)
+        return web.Response(body=msgspec.json.encode(found), content_type=_JSON)
 
     async def _answered(self, function: Callable[[], msgspec.Struct]) -> web.Response:
         try:

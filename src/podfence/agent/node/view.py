@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from podfence.agent.loop import Agent
     from podfence.agent.node.answer import PodLinks, SourceName
     from podfence.agent.node.findings import NodeFinding
+    from podfence.agent.node.settling import Settling
     from podfence.agent.reports import Report
     from podfence.dataplane.settings import Binding
     from podfence.kube.live.reflector import Health
@@ -35,9 +36,13 @@ class Latest:
         self.change: Moment | None = None
         self.error: Moment | None = None
         self.enforced = False
+        self.reached = 0
 
     def note(self, report: Report) -> None:
-        """Take a report in; `enforced` is whether any so far said that the kernel has all that was delivered."""
+        """Take a report in; `enforced` is whether any so far said that the kernel has all that was delivered.
+
+        `reached` is up to which mark it has, 0 while it has not all.
+        """
         at = timestamp(self._clock())
         if report.records:
             last = report.records[-1]
@@ -46,6 +51,7 @@ class Latest:
         if report.errors:
             self.error = Moment(at=at, what=report.errors[-1])
         self.enforced |= report.enforcing
+        self.reached = (report.revision or 0) if report.enforcing else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,7 @@ class View:
     `started` is when the agent began, in seconds since the epoch, and `latest` what the loop reported last. `wake` has
     the loop come round, and `beat` returns when it last did or got on, in seconds of the monotonic clock. `findings`
     returns what is wrong with the node, `links` how many of its pods are bound, and `source` whence the objects come.
+    `settling` is for those who wait in the event loop until the kernel has something.
     """
 
     node: str
@@ -76,6 +83,7 @@ class View:
     findings: Callable[[], Sequence[NodeFinding]]
     links: Callable[[], PodLinks]
     source: Callable[[], ObjectSource]
+    settling: Settling
 
     def ask(self, question: Callable[[], _Answer]) -> Future[_Answer]:
         """Let the loop's thread answer."""

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from podfence.analysis.absent import admitted, space_of
+from podfence.analysis.absent import admitted, ports_by_block, space_of
 from podfence.analysis.diff.answer import ConnectionWord
 from podfence.analysis.diff.causes import Because
 from podfence.analysis.diff.undo import Undo
@@ -44,6 +45,7 @@ class AbsentPiece(NamedTuple):
     direction: Direction
     group: int
     peer: Selection
+    some_here: bool
     names: tuple[str, ...]
     because: Because
 
@@ -67,18 +69,22 @@ class Absent:
         for direction in Direction:
             groups = 0
             for side, reach in enumerate(self._reaches):
+                groups |= self._units.of_classes(side, reach.with_absent_peers(direction)) & concerned[direction]
                 for peer, subjects in reach.rectangles(direction):
-                    if isinstance(peer, Selection) and self.is_nobody(peer):
-                        found = self._units.of_classes(side, subjects)
-                        groups |= found if space_of(peer) in spaces else found & concerned[direction]
+                    if isinstance(peer, Selection) and space_of(peer) in spaces and self._is_nobody(peer):
+                        groups |= self._units.of_classes(side, subjects)
             for number in members(groups):
                 yield from self._of_group(direction, self._units.groups[number])
 
-    def is_nobody(self, peer: Selection) -> bool:
+    def is_absent(self, direction: Direction, namespace: str, peer: Selection) -> bool:
+        """Return whether a peer of a rule in a namespace means pods that neither side shows."""
+        return all(reach.is_absent(direction, namespace, peer) for reach in self._reaches)
+
+    def _is_nobody(self, peer: Selection) -> bool:
         """Return whether neither side has a pod that a selection means."""
         found = self._nobody.get(peer)
         if found is None:
-            found = self._nobody[peer] = all(reach.is_nobody(peer) for reach in self._reaches)
+            found = self._nobody[peer] = all(reach.peers.is_nobody(peer) for reach in self._reaches)
         return found
 
     def _of_group(self, direction: Direction, group: Group) -> Iterator[AbsentPiece]:
@@ -88,7 +94,7 @@ class Absent:
             if key not in self._known:
                 self._known[key] = tuple(self._of_peer(direction, group, peer, before, after))
             for word, names, because in self._known[key]:
-                yield AbsentPiece(word, direction, group.id, peer, names, because)
+                yield AbsentPiece(word, direction, group.id, peer, not self._is_nobody(peer), names, because)
 
     def _of_peer(
         self, direction: Direction, group: Group, peer: Selection, before: _Rules, after: _Rules
@@ -127,6 +133,7 @@ class _Rules:
     def __init__(self, absent: Absent, direction: Direction, engine: Engine, member: Member | None) -> None:
         self._grants: list[Grant] = []
         self._admitted: dict[Selection, tuple[PortSet, tuple[str, ...]]] = {}
+        self._by_block = PortSet.EMPTY
         self._is_there = member is not None
         self._is_isolated = False
         if member is None:
@@ -134,7 +141,9 @@ class _Rules:
         policies = [policy for several in engine.concerned(direction, PodEnd(member, None, 4)) for policy in several]
         self._is_isolated = bool(policies)
         self._grants = [grant for policy in policies for grant in policy.grants[direction]]
-        self._admitted = admitted(engine, direction, member, self._grants, absent.is_nobody, parse_port(None))
+        self._by_block = ports_by_block(engine, self._grants)
+        is_absent = partial(absent.is_absent, direction, member.namespace)
+        self._admitted = admitted(engine, direction, member, self._grants, is_absent, parse_port(None))
 
     def peers(self) -> Collection[Selection]:
         """Return the peers that are nobody."""
@@ -157,7 +166,7 @@ class _Rules:
             for name in names:
                 named[name] |= not any(name in several for _, several in covering)
         open_ports = PortSet.union(grant.ports for grant in other._grants if grant.peer is None)
-        return left - open_ports, tuple(name for name, is_left in named.items() if is_left)
+        return left - open_ports - other._by_block, tuple(name for name, is_left in named.items() if is_left)
 
 
 def apart(selection: Selection) -> list[Selection]:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from podfence.analysis.diff.policies import Policies
     from podfence.analysis.diff.search import Undone
     from podfence.analysis.diff.units import Group, Units
-    from podfence.policy.reach import Reach, Scenario
+    from podfence.policy.peers import Scenario
+    from podfence.policy.reach import Reach
 
 _MOST: Final = 4_000
 """So many times something is undone. A larger change is about everything, and nobody reads that many causes."""
@@ -191,7 +192,7 @@ class Causes:
                 continue
             for grant in self._reaches[side].grants(direction, number):
                 for scenario in self._scenarios[side]:
-                    yield grant.peer, self._units.of_classes(side, self._reaches[side].peers(grant.peer, scenario))
+                    yield grant.peer, self._units.of_classes(side, self._reaches[side].peers.of(grant.peer, scenario))
 
     def _meant(self, told: object, sources: int, group: Group) -> Iterator[int]:
         """Yield whether each egress rule of sources, which all have the same ones, means a group."""

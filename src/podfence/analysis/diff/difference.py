@@ -15,7 +15,6 @@ from podfence.analysis.diff.told import Telling
 from podfence.analysis.diff.units import units
 from podfence.analysis.doubts import Doubts
 from podfence.analysis.naming import owner_key
-from podfence.policy.model import is_judged, looked_at
 from podfence.policy.reach import Reach
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class Compared:
 
     def side(self) -> Side:
         """Return the side as an answer tells it."""
-        judged = [item for item in self.engine.state.members.values() if is_judged(self.engine, item)]
+        judged = [item for item in self.engine.state.members.values() if self.engine.is_judged(item)]
         return Side(
             name=self.name,
             workloads=len({owner_key(item) for item in judged}),
@@ -57,15 +56,16 @@ def difference(
     said = policies.differing(old.engine, engine, found)
     spaces = {key.name for key in found if key.kind == "Namespace"}
     spaces |= old.engine.state.namespaces.keys() ^ new.engine.state.namespaces.keys()
-    both = units(old.engine, engine, index, map(looked_at, said.new), spaces)
-    reaches = Reach(both.old.engine, both.old.index), Reach(both.new.engine, both.new.index)
+    both = units(old.engine, engine, index, said.new, spaces)
+    touched = {policy.key.namespace or policy.key.name for policy in (*said.old, *said.new)}
+    before = Reach(both.old.engine, both.old.index)
+    reaches = before, Reach(both.new.engine, both.new.index, before, touched | both.divided)
     concerned = affected(both, reaches, said, spaces)
     doubts = Doubts(both.old, reaches[0]), Doubts(both.new, reaches[1])
     causes = Causes(both, reaches, (doubts[0].scenarios, doubts[1].scenarios), said, found, concerned)
     telling = Telling(both, causes, tuple(dict.fromkeys((*old.gaps, *new.gaps))))
     for piece in compare.differing(both, reaches, doubts, concerned, progress):
         telling.take(piece)
-    touched = {policy.key.namespace or policy.key.name for policy in (*said.old, *said.new)}
     absent = Absent(both, reaches, causes)
     for item in absent.differing(concerned, touched):
         telling.take_absent(item)

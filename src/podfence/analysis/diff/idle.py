@@ -27,8 +27,9 @@ def marked(found: Iterable[ObjectChange], *engines: Engine) -> tuple[ObjectChang
     if not names or all(engine.options.world == "closed" for engine in engines):
         return changes
     for engine in engines:
-        pods = MeantPods(engine)
-        for space in {space for space, _ in names}:
+        spaces = {space for space, _ in names}
+        pods = MeantPods(engine, spaces)
+        for space in spaces:
             for policy in engine.policies(space):
                 name = (space, policy.source.name)
                 if name in names and isinstance(policy.source, NetworkPolicy) and pods.any_meant(policy.subject):

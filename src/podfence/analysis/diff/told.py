@@ -189,7 +189,7 @@ class Telling:
         connection = AbsentConnection(
             direction=piece.direction,
             subjects=_endpoints(namer, groups),
-            peers=absent_pods(piece.peer),
+            peers=absent_pods(piece.peer, some_here=piece.some_here),
             ports=as_ports(piece.because.ports),
             port_names=piece.names,
         )

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from podfence.analysis.asked import alone
+from podfence.analysis.endpoints import alone
 from podfence.analysis.naming import owner_key
 from podfence.analysis.view import View
 from podfence.cluster.classes import ClassIndex
 from podfence.cluster.members import Member
 from podfence.cluster.pod_class import PodClass
 from podfence.kube.objects import Key
-from podfence.policy.model import is_judged, looked_at
+from podfence.policy.model import looked_at
 from podfence.sets import members
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from podfence.analysis.diff.answer import Ends
     from podfence.policy.engine import Engine
+    from podfence.policy.grants import CompiledPolicy
 
 Place = tuple[int | None, int | None]
 """The class in OLD and the class in NEW, None on the side where there is none."""
@@ -87,6 +88,12 @@ class Units:
         )
 
     @property
+    def divided(self) -> set[str]:
+        """The namespaces of which the pods of NEW are in classes that OLD does not have."""
+        new = self.new.index.classes
+        return {new[number].namespace for number in new.keys() - self.old.index.classes.keys()}
+
+    @property
     def all(self) -> int:
         """All groups."""
         return self.with_ends["kept"] | self.with_ends["added"] | self.with_ends["removed"]
@@ -131,19 +138,18 @@ def units(
     old: Engine,
     new: Engine,
     index: ClassIndex | None,
-    looks: Iterable[tuple[set[str], set[str], set[int]]],
+    policies: Iterable[CompiledPolicy],
     spaces: Collection[str],
 ) -> Units:
     """Return the pods of both sides in groups; `index` is that of OLD, if there is one already.
 
-    `looks` are what policies look at that only NEW has, and `spaces` the namespaces of which the labels differ.
+    `policies` are those that only NEW has, and `spaces` the namespaces of which the labels differ.
     """
     before = _index_of(old) if index is None else index.copy(namespaces=True)
     for name in spaces:
         if name not in old.state.namespaces:
             before.put_namespace(name, old.state.labels_of_namespace(name))
-    for look in looks:
-        before.look_at(*look)
+    before.look_at(*looked_at(*policies))
     after = before.copy(namespaces=True)
     for name in spaces:
         after.put_namespace(name, new.state.labels_of_namespace(name))
@@ -171,11 +177,9 @@ def _index_of(engine: Engine) -> ClassIndex:
     """Return the classes of all pods; all that policies look at counts once, for nothing of it is ever given up."""
     state = engine.state
     index = ClassIndex({name: item.labels for name, item in state.namespaces.items()})
-    looks = [looked_at(policy) for name in state.namespaces for policy in engine.policies(name)]
-    if looks:
-        index.look_at(*(set().union(*several) for several in zip(*looks, strict=True)))
+    index.look_at(*looked_at(*(policy for name in state.namespaces for policy in engine.policies(name))))
     for member in state.members.values():
-        if is_judged(engine, member):
+        if engine.is_judged(member):
             index.add(member)
     return index
 
@@ -190,7 +194,7 @@ def _matched(old: Engine, new: Engine, before: ClassIndex, after: ClassIndex) ->
     the other: pods that are all alike, or else those of the same class.
     """
     gone: list[Member] = []
-    now = {key: member for key, member in new.state.members.items() if is_judged(new, member)}
+    now = {key: member for key, member in new.state.members.items() if new.is_judged(member)}
     come = dict(now)
     on_old, on_new = _Owned(before), _Owned(after)
     for key, member in old.state.members.items():

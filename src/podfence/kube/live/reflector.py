@@ -123,6 +123,11 @@ class Reflector:
         self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE, uniform)
         self.health = Health(resource.kind)
 
+    @property
+    def revision(self) -> str:
+        """Up to where everything was delivered, "" before the first list and while another one is needed."""
+        return self._revision
+
     async def run(self) -> None:
         """Deliver for ever; failures are kept in `health` and tried again, later each time.
 
@@ -226,10 +231,10 @@ class Reflector:
     def _is_new(self, item: Item) -> bool:
         """Return whether an event is later than what is known of its object; servers may repeat themselves."""
         known = self._revisions.get(item.key) or self._deleted.get(item.key)
-        return not known or not item.revision or _is_later(item.revision, known)
+        return not known or not item.revision or is_later(item.revision, known)
 
     def _advance(self, item: Item) -> None:
-        if item.revision and _is_later(item.revision, self._revision):
+        if item.revision and is_later(item.revision, self._revision):
             self._revision = item.revision
 
     def _send(self, found: Sequence[Notification]) -> None:
@@ -243,7 +248,7 @@ def _notification(item: Item) -> Notification:
     return Stored(item.object, item.revision)
 
 
-def _is_later(revision: str, than: str) -> bool:
+def is_later(revision: str, than: str) -> bool:
     """Return whether one revision is later than another of the same resource.
 
     Kubernetes compares them as numbers; of those that are none, only equality can be told.

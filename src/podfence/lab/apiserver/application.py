@@ -7,7 +7,7 @@ import contextlib
 import time
 import weakref
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
     from podfence.lab.apiserver.discovery import Review
     from podfence.lab.apiserver.media import Accepted
-    from podfence.lab.apiserver.objects import Admit
     from podfence.lab.store.resources import Resource
     from podfence.lab.store.store import Store
 
 Raw = dict[str, Any]
+_WARNINGS: Final = web.RequestKey("warnings", list[str])
 Stream = Callable[[web.Request, str, str, str], Awaitable[web.StreamResponse]]
 """Answers exec, attach and log, given the namespace, the pod and which of the three."""
 
@@ -45,7 +45,6 @@ class Server:
         *,
         token: str,
         port: int,
-        admit: Admit | None = None,
         stream: Stream | None = None,
         complain: Callable[[str], None] | None = None,
         legacy: bool = False,
@@ -57,7 +56,7 @@ class Server:
         """
         self.store = store
         self.hub = Hub(store)
-        self._objects = Objects(store, admit, legacy=legacy)
+        self._objects = Objects(store, legacy=legacy)
         self._token = token
         self._port = port
         self._stream = stream
@@ -84,9 +83,9 @@ class Server:
             access.require(request.headers, self._token, self._port)
             return await handler(request)
         except RefusedError as refusal:
-            return refused(refusal)
+            return _warned(request, refused(refusal))
         except StoreError as error:
-            return refused(status.of_store(error))
+            return _warned(request, refused(status.of_store(error)))
         except (ConnectionError, web.HTTPException):
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a Status
@@ -136,7 +135,7 @@ class Server:
                 raise status.method_not_allowed()
             asked = _write_options(request, "CreateOptions")
             read = bodies.read(await body_of(request), request.headers.get("Content-Type", ""), row)
-            return self._answer(request, row, self._objects.create(row, target.namespace, read, asked))
+            return self._answer(request, row, self._objects.create(row, target.namespace, read, asked, _warn(request)))
         if not target.name:
             raise status.method_not_allowed()
         if method == "PUT":
@@ -150,7 +149,9 @@ class Server:
         row = target.row
         read = bodies.read(await body_of(request), request.headers.get("Content-Type", ""), row)
         of_status = target.subresource == "status"
-        answer = self._objects.update(row, target.namespace, target.name, read, asked, of_status=of_status)
+        answer = self._objects.update(
+            row, target.namespace, target.name, read, asked, _warn(request), of_status=of_status
+        )
         return self._answer(request, row, answer)
 
     async def _patch(self, request: web.Request, target: Target) -> web.Response:
@@ -158,7 +159,9 @@ class Server:
         asked = _write_options(request, "PatchOptions")
         body, row = await body_of(request), target.row
         of_status = target.subresource == "status"
-        answer = self._objects.patch(row, target.namespace, target.name, body, how, asked, of_status=of_status)
+        answer = self._objects.patch(
+            row, target.namespace, target.name, body, how, asked, _warn(request), of_status=of_status
+        )
         return self._answer(request, row, answer)
 
     async def _read(self, request: web.Request, target: Target) -> web.StreamResponse:
@@ -256,18 +259,14 @@ class Server:
             how = _patch_type(request)
             asked = _write_options(request, "PatchOptions")
             before["metadata"].pop("resourceVersion")
-            scale = patched(before, read_patch(body, how), how, scaling.ROW)[0].object
+            scale = patched(before, read_patch(body, how, asked.validation), how, scaling.ROW)[0].object
         if scale["metadata"].get("name") != target.name:
             raise status.bad_request(f"the name of the object does not match the name on the URL ({target.name})")
         return json_answer(scaling.write(self.store, row, target.namespace, scale, dry_run=asked.dry_run))
 
     def _answer(self, request: web.Request, row: Resource, answer: Answer) -> web.Response:
         accepted = media.accepted(request.headers.get("Accept", ""))
-        response = self._send(request, accepted, row, answer.body, answer.code)
-        for text in dict.fromkeys(answer.warnings):
-            quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ").replace("\r", " ")
-            response.headers.add("Warning", f'299 - "{quoted}"')
-        return response
+        return _warned(request, self._send(request, accepted, row, answer.body, answer.code))
 
     def _send(self, request: web.Request, accepted: Accepted, row: Resource, obj: Raw, code: int = 200) -> web.Response:
         """Send one object in the shape that the client wants."""
@@ -286,6 +285,22 @@ class Server:
             objects = [shown(row, obj) for obj in objects]
         found = table(row.kind, objects, meta, include, self._clock(), version=accepted.version)
         return written(found, accepted, code)
+
+
+def _warn(request: web.Request) -> Callable[[str], None]:
+    """Return what takes the warnings that go with the answer to a request."""
+    found: list[str] = []
+    request[_WARNINGS] = found
+    return found.append
+
+
+def _warned(request: web.Request, response: web.Response) -> web.Response:
+    for text in dict.fromkeys(request.get(_WARNINGS, ())):
+        # A header has no control characters.
+        plain = "".join(letter if letter.isprintable() else " " for letter in text)
+        quoted = plain.replace("\\", "\\\\").replace('"', '\\"')
+        response.headers.add("Warning", f'299 - "{quoted}"')
+    return response
 
 
 def _bookmark_table(obj: Raw, meta: Raw, version: str) -> Raw:

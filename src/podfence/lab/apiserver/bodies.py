@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from podfence.kube.yaml import parse as parse_yaml
 from podfence.lab.apiserver import media, protobuf, reading, status
 from podfence.lab.apiserver.fields import kind_type
+from podfence.lab.store.resources import RESOURCES
 
 if TYPE_CHECKING:
     from podfence.lab.store.resources import Resource
@@ -18,7 +19,10 @@ LIMIT: Final = 3 * 1024 * 1024
 """The largest body, in bytes."""
 
 _TYPES: Final = f"{media.JSON}, {media.YAML}, {media.PROTOBUF}"
+_SHOWN: Final = 30
 _VERSION: Final = re.compile(r"[^/]*(/[^/]*)?")
+
+_SERVED: Final = frozenset((row.api_version, row.kind) for row in RESOURCES.values())
 
 
 class Read(NamedTuple):
@@ -32,11 +36,14 @@ def read(body: bytes, content_type: str, row: Resource, kind: str = "") -> Read:
     """Return the object in a body. Raises RefusedError."""
     kind = kind or row.kind
     value, doubled = parse(body, content_type, kind)
-    version = value.get("apiVersion") or row.api_version
-    named = value.get("kind") or kind
-    for text in (version, named):
+    version, named = (
+        default if given in (None, "") else given
+        for given, default in ((value.get("apiVersion"), row.api_version), (value.get("kind"), kind))
+    )
+    for field, text in (("kind", named), ("apiVersion", version)):
         if not isinstance(text, str):
-            raise unrecognized(kind, f"json: cannot unmarshal {reading.word(text)} into Go value of type string", body)
+            why = f"json: cannot unmarshal {reading.word(text)} into Go struct field .{field} of type string"
+            raise unrecognized(kind, f"json parse error: {why}", body)
     if not _VERSION.fullmatch(version):
         raise unrecognized(kind, f"unexpected GroupVersion string: {version}", body)
     if named != kind:
@@ -44,6 +51,10 @@ def read(body: bytes, content_type: str, row: Resource, kind: str = "") -> Read:
         short = version.rpartition("/")[2]
         message = f'{named} in version "{short}" cannot be handled as a {kind}: {error}'
         raise status.bad_request(message)
+    if version != row.api_version and (version, kind) not in _SERVED:
+        known = f'no kind "{kind}" is registered for version "{version}" in scheme "pkg/runtime/scheme.go:111"'
+        short = version.rpartition("/")[2]
+        raise status.bad_request(f'{kind} in version "{short}" cannot be handled as a {kind}: {known}')
     if version != row.api_version:
         raise status.bad_request(
             f"the API version in the data ({version}) does not match the expected API version ({row.api_version})"
@@ -92,7 +103,7 @@ def parse(body: bytes, content_type: str, kind: str) -> tuple[dict[str, Any], li
         raise unrecognized(
             kind,
             f"json parse error: json: cannot unmarshal {reading.word(value)} into Go value of type {wanted}",
-            body.hex(),
+            body.hex() if len(body) <= _SHOWN else f"{body[:_SHOWN].hex()} ...",
         )
     return value, []
 

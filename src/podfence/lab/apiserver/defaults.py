@@ -28,32 +28,18 @@ def fill(kind: str, obj: Raw) -> Raw:
 
 
 def fresh(kind: str, obj: Raw) -> Raw:
-    """Return a new object with the status that a server gives it, whatever the request said."""
-    if kind in _FIRST_STATUS:
-        obj["status"] = _FIRST_STATUS[kind](obj)
-    elif kind in _EMPTY_STATUS:
-        obj["status"] = {}
+    """Return a new object with what a server gives to new ones only."""
     if kind == "Pod":
+        obj["status"] = {**obj["status"], "qosClass": _quality(obj)}
         _admit_pod(obj["spec"])
     return obj
 
 
-def keep(kind: str, obj: Raw, before: Raw) -> Raw:
-    """Return a changed object with what its old form was given and the request left out."""
-    if kind == "Service" and obj["spec"].get("type") != "ExternalName":
-        spec, old = obj["spec"], before["spec"]
-        if spec.get("clusterIP") != old.get("clusterIP") and spec.get("clusterIPs") == old.get("clusterIPs"):
-            # Who names the first address of the list anew means the list too.
-            spec["clusterIPs"] = [spec["clusterIP"]] if spec.get("clusterIP") else []
-        for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort"):
-            if not spec.get(key) and old.get(key):
-                spec[key] = old[key]
-        if spec["type"] in ("NodePort", "LoadBalancer"):
-            given = {(port["port"], port["protocol"]): port.get("nodePort") for port in old.get("ports") or ()}
-            for port in spec.get("ports") or ():
-                number = given.get((port.get("port"), port["protocol"]))
-                if not port.get("nodePort") and number:
-                    port["nodePort"] = number
+def keep_status(kind: str, obj: Raw, before: Raw) -> Raw:
+    """Return an object whose status changes, with what stays of the old status if the new one leaves it out."""
+    for of, field in (("Pod", "qosClass"), ("Namespace", "phase")):
+        if kind == of and not obj["status"].get(field):
+            obj["status"] = {**obj["status"], field: before["status"][field]}
     return obj
 
 
@@ -74,8 +60,19 @@ def _policy(obj: Raw) -> None:
 
 
 def _pod(obj: Raw) -> None:
-    _pod_spec(obj["spec"])
-    _set(obj["spec"], enableServiceLinks=True)
+    spec = obj["spec"]
+    _pod_spec(spec)
+    _set(spec, enableServiceLinks=True)
+    if spec["terminationGracePeriodSeconds"] < 0:
+        spec["terminationGracePeriodSeconds"] = 1
+    for key in ("containers", "initContainers"):
+        for container in spec.get(key) or ():
+            resources = container.get("resources") or {}
+            for name, quantity in (resources.get("limits") or {}).items():
+                resources.setdefault("requests", {}).setdefault(name, quantity)
+            for port in container.get("ports", ()):
+                if spec.get("hostNetwork") and not port.get("hostPort"):
+                    port["hostPort"] = port.get("containerPort", 0)
 
 
 def _pod_spec(spec: Raw) -> None:
@@ -93,12 +90,12 @@ def _pod_spec(spec: Raw) -> None:
         spec["securityContext"] = {}
     for key in ("containers", "initContainers", "ephemeralContainers"):
         for container in spec.get(key) or ():
-            _container(container, host_network=bool(spec.get("hostNetwork")))
+            _container(container)
     for volume in spec.get("volumes", ()):
         _volume(volume)
 
 
-def _container(container: Raw, *, host_network: bool) -> None:
+def _container(container: Raw) -> None:
     image = container.get("image", "")
     tag = image.rpartition("/")[2].partition("@")[0].partition(":")[2]
     newest = "@" not in image and tag in ("", "latest")
@@ -110,8 +107,6 @@ def _container(container: Raw, *, host_network: bool) -> None:
     )
     for port in container.get("ports", ()):
         _set(port, protocol="TCP")
-        if host_network and not port.get("hostPort"):
-            port["hostPort"] = port.get("containerPort", 0)
     for variable in container.get("env", ()):
         reference = (variable.get("valueFrom") or {}).get("fieldRef")
         if reference is not None:
@@ -123,9 +118,6 @@ def _container(container: Raw, *, host_network: bool) -> None:
     for hook in (container.get("lifecycle") or {}).values():
         if isinstance(hook, dict):
             _action(hook)
-    resources = container.get("resources") or {}
-    for name, quantity in (resources.get("limits") or {}).items():
-        resources.setdefault("requests", {}).setdefault(name, quantity)
 
 
 def _action(handler: Raw) -> None:
@@ -262,7 +254,7 @@ def _service(obj: Raw) -> None:
         if port.get("targetPort") in (None, 0, ""):
             port["targetPort"] = port.get("port", 0)
     kind = spec["type"]
-    if kind in ("NodePort", "LoadBalancer"):
+    if kind in ("NodePort", "LoadBalancer") or (kind == "ClusterIP" and spec.get("externalIPs")):
         _set(spec, externalTrafficPolicy="Cluster")
     if kind in ("ClusterIP", "NodePort", "LoadBalancer"):
         _set(spec, internalTrafficPolicy="Cluster")
@@ -329,15 +321,3 @@ _BY_KIND: Final[Mapping[str, Callable[[Raw], None]]] = {
     "RoleBinding": _binding,
     "ClusterRoleBinding": _binding,
 }
-_FIRST_STATUS: Final[Mapping[str, Callable[[Raw], Raw]]] = {
-    "Pod": lambda obj: {"phase": "Pending", "qosClass": _quality(obj)},
-    "Service": lambda _: {"loadBalancer": {}},
-    "Ingress": lambda _: {"loadBalancer": {}},
-    "ReplicaSet": lambda _: {"replicas": 0},
-    "ReplicationController": lambda _: {"replicas": 0},
-    "StatefulSet": lambda _: {"replicas": 0, "availableReplicas": 0},
-    "DaemonSet": lambda _: dict.fromkeys(
-        ("currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady"), 0
-    ),
-}
-_EMPTY_STATUS: Final = frozenset(("Deployment", "Job", "CronJob"))

@@ -9,31 +9,30 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgspec
 
-from podfence.lab.apiserver import defaults, patches, reading, rules, status, strategic
+from podfence.lab.apiserver import patches, reading, rules, status, strategic
 from podfence.lab.apiserver.bodies import Read, go_error
 from podfence.lab.apiserver.fields import kind_type
 from podfence.lab.apiserver.options import dry_run_complaint
 from podfence.lab.apiserver.status import RefusedError, bad_request
-from podfence.lab.store.errors import ConflictError
+from podfence.lab.store.errors import ConflictError, NotFoundError
 from podfence.lab.store.metadata import generated_name
 from podfence.lab.store.resources import RESOURCES
+from podfence.lab.store.store import other_uid
 from podfence.policy.legacy import ANNOTATION, isolation_asked
 
 if TYPE_CHECKING:
     from podfence.lab.apiserver.options import WriteOptions
     from podfence.lab.store.resources import Resource
-    from podfence.lab.store.store import Propagation, Store
+    from podfence.lab.store.store import Check, Propagation, Store
 
 Raw = dict[str, Any]
-Admit = Callable[[str, Raw, Raw | None], Raw]
-"""Completes an object before it is checked and stored, given its resource and its old form: addresses of Services."""
+Warn = Callable[[str], None]
 
 PATCHES: Final = {
     "application/json-patch+json": "json",
     "application/merge-patch+json": "merge",
     "application/strategic-merge-patch+json": "strategic",
 }
-_STALE: Final = "the object has been modified; please apply your changes to the latest version and try again"
 # Kubernetes answers with the deleted object for these, and with a Status for all others.
 _RETURNED: Final = frozenset({"Pod", "Service", "ServiceAccount"})
 _NO_ISOLATION: Final = (
@@ -44,25 +43,26 @@ _PROPAGATION: Final = ("Foreground", "Background", "Orphan")
 
 
 class Answer(NamedTuple):
-    """What a request gets: the HTTP status, the body, and warnings."""
+    """What a request gets: the HTTP status, and the body."""
 
     code: int
     body: Raw
-    warnings: tuple[str, ...] = ()
 
 
 class Objects:
-    """The objects of a store, as requests change them."""
+    """The objects of a store, as requests change them.
 
-    def __init__(self, store: Store, admit: Admit | None = None, *, legacy: bool = False) -> None:
-        """Work on a store; `admit` completes what is written. With `legacy`, annotations isolate namespaces."""
+    `warn` is told what a request should be told beside its answer, also if that is a refusal.
+    """
+
+    def __init__(self, store: Store, *, legacy: bool = False) -> None:
+        """Work on a store that completes what is written. With `legacy`, annotations isolate namespaces."""
         self.store = store
         self._legacy = legacy
-        self._admit: Admit = admit or (lambda _resource, obj, _before: obj)
 
-    def create(self, row: Resource, namespace: str, read: Read, options: WriteOptions) -> Answer:
+    def create(self, row: Resource, namespace: str, read: Read, options: WriteOptions, warn: Warn) -> Answer:
         """Create an object. Raises RefusedError and StoreError."""
-        warnings = _complain(row, read, options)
+        _complain(row, read, options, warn)
         obj, meta = read.object, read.object["metadata"]
         _place(row, meta, namespace)
         if meta.get("resourceVersion") and not options.dry_run:
@@ -70,31 +70,26 @@ class Objects:
             raise RefusedError(400, "resourceVersion should not be set on objects to be created")
         if not meta.get("name") and meta.get("generateName"):
             meta["name"] = generated_name(meta["generateName"], secrets.token_hex(8))
-        leaves = row.namespaced and self._is_leaving(namespace)
-        defaults.fresh(row.kind, defaults.fill(row.kind, obj))
-        key = row.stored_as or row.key
-        if not leaves:
-            obj = self._admit(key, obj, None)
-            warnings += _check(row, obj) + self._annotated(obj, {})
-        made = self.store.create(key, _stored(row, obj), dry_run=options.dry_run)
-        return Answer(201, shown(row, made), warnings)
-
-    def _annotated(self, obj: Raw, before: Raw) -> tuple[str, ...]:
-        """Return the warning about a new annotation that would isolate a namespace if this was an old cluster."""
-        had, has = ((meta.get("annotations") or {}).get(ANNOTATION, "") for meta in (before, obj["metadata"]))
-        is_new = obj.get("kind") == "Namespace" and has != had and isolation_asked(has)
-        return (_NO_ISOLATION,) if is_new and not self._legacy else ()
-
-    def _is_leaving(self, namespace: str) -> bool:
-        return "deletionTimestamp" in self.store.get("namespaces", "", namespace)["metadata"]
+        made = self.store.create(
+            row.stored_as or row.key, _stored(row, obj), check=self._checking(row, warn), dry_run=options.dry_run
+        )
+        return Answer(201, shown(row, made))
 
     def update(
-        self, row: Resource, namespace: str, name: str, read: Read, options: WriteOptions, *, of_status: bool = False
+        self,
+        row: Resource,
+        namespace: str,
+        name: str,
+        read: Read,
+        options: WriteOptions,
+        warn: Warn,
+        *,
+        of_status: bool = False,
     ) -> Answer:
         """Replace an object, or its status. Raises RefusedError and StoreError."""
-        warnings = _complain(row, read, options)
+        _complain(row, read, options, warn)
         with self.store.lock:
-            return self._replace(row, namespace, name, read.object, options, warnings, of_status=of_status)
+            return self._replace(row, namespace, name, read.object, options, warn, of_status=of_status)
 
     def _replace(
         self,
@@ -103,7 +98,7 @@ class Objects:
         name: str,
         obj: Raw,
         options: WriteOptions,
-        warnings: tuple[str, ...],
+        warn: Warn,
         *,
         of_status: bool,
     ) -> Answer:
@@ -114,21 +109,27 @@ class Objects:
             raise bad_request(f"the name of the object ({meta['name']}) does not match the name on the URL ({name})")
         _place(row, meta, namespace)
         key = row.stored_as or row.key
-        before = self.store.get(key, namespace, name)
+        check = self._checking(row, warn)
+        is_there = True
+        try:
+            self.store.get(key, namespace, name)
+        except NotFoundError:
+            if of_status or not row.made_by_put:
+                raise
+            is_there = False
         given = meta.get("resourceVersion")
         if given and not (given.isascii() and given.isdecimal()):
             # Kubernetes answers 500 here too.
             raise RefusedError(400, f'strconv.ParseUint: parsing "{given}": invalid syntax')
-        if given and given != before["metadata"]["resourceVersion"]:
-            raise ConflictError.of(row, name, _STALE)
-        if not of_status:
-            obj = defaults.keep(row.kind, defaults.fill(row.kind, obj), before)
-            # Who else writes to the store may leave out what is the same as a default.
-            old = defaults.fill(row.kind, reading.Reader().read(before, kind_type(row.group, row.kind)))
-            obj = self._admit(key, obj, before)
-            warnings += _check(row, obj, old) + self._annotated(obj, before["metadata"])
-        stored = self.store.update(key, _stored(row, obj), status=of_status, dry_run=options.dry_run)
-        return Answer(200, shown(row, stored), warnings)
+        if not is_there:
+            if meta.get("uid"):
+                raise ConflictError.of(row, name, other_uid(row, meta, {}))
+            made = self.store.create(key, _stored(row, obj), check=check, dry_run=options.dry_run)
+            return Answer(201, shown(row, made))
+        stored = self.store.update(
+            key, _stored(row, obj), status=of_status, check=None if of_status else check, dry_run=options.dry_run
+        )
+        return Answer(200, shown(row, stored))
 
     def patch(
         self,
@@ -138,6 +139,7 @@ class Objects:
         body: bytes,
         how: str,
         options: WriteOptions,
+        warn: Warn,
         *,
         of_status: bool = False,
     ) -> Answer:
@@ -145,13 +147,12 @@ class Objects:
         if options.force:
             message = "Forbidden: may not be specified for non-apply patch"
             raise status.invalid_fields("meta.k8s.io", "PatchOptions", "", [("force", message)])
-        patch = read_patch(body, how)
         with self.store.lock:
             before = shown(row, self.store.get(row.stored_as or row.key, namespace, name))
+            patch = read_patch(body, how, options.validation)
             read, text = patched(before, patch, how, row)
-            warnings = _complain_patch(read, text, options)
-            obj = read.object
-            return self._replace(row, namespace, name, obj, options, warnings, of_status=of_status)
+            _complain_patch(read, text, options, warn)
+            return self._replace(row, namespace, name, read.object, options, warn, of_status=of_status)
 
     def delete(self, row: Resource, namespace: str, name: str, body: Raw) -> Answer:
         """Delete an object as DeleteOptions say. Raises RefusedError and StoreError."""
@@ -162,6 +163,27 @@ class Objects:
         if row.kind in _RETURNED or stays:
             return Answer(200, shown(row, last))
         return Answer(200, status.deleted(row, last))
+
+    def _checking(self, row: Resource, warn: Warn) -> Check:
+        """Return what refuses objects that Kubernetes would not have, and warns of others."""
+
+        def check(obj: Raw, before: Raw | None) -> None:
+            findings = rules.check(row, obj, before)
+            if refusal := status.invalid(row.group, row.kind, obj["metadata"].get("name", ""), findings):
+                raise refusal
+            for text in rules.warnings(findings):
+                warn(text)
+            had, has = (_isolation(one) for one in (before, obj))
+            if row.kind == "Namespace" and has != had and isolation_asked(has) and not self._legacy:
+                warn(_NO_ISOLATION)
+
+        return check
+
+
+def _isolation(obj: Raw | None) -> str:
+    """Return the annotation by which the oldest policies isolate a namespace."""
+    annotations: dict[str, str] = (obj["metadata"].get("annotations") if obj else None) or {}
+    return annotations.get(ANNOTATION, "")
 
 
 def shown(row: Resource, obj: Raw) -> Raw:
@@ -183,29 +205,27 @@ def _place(row: Resource, meta: Raw, namespace: str) -> None:
         meta.pop("namespace", None)
 
 
-def _complain(row: Resource, read: Read, options: WriteOptions) -> tuple[str, ...]:
-    """Return the warnings about unknown fields. Raises RefusedError if they are errors."""
+def _complain(row: Resource, read: Read, options: WriteOptions, warn: Warn) -> None:
+    """Warn of unknown fields. Raises RefusedError if they are errors."""
     if options.validation == "Strict" and read.complaints:
         raise status.unread(row.kind, row.version, f"strict decoding error: {', '.join(read.complaints)}")
-    return tuple(read.complaints) if options.validation == "Warn" else ()
+    _tell(read.complaints, options, warn)
 
 
-def _complain_patch(read: Read, text: str, options: WriteOptions) -> tuple[str, ...]:
+def _complain_patch(read: Read, text: str, options: WriteOptions, warn: Warn) -> None:
     if options.validation == "Strict" and read.complaints:
         raise _wrong_patch(text, f"strict decoding error: {', '.join(read.complaints)}")
-    return tuple(read.complaints) if options.validation == "Warn" else ()
+    _tell(read.complaints, options, warn)
 
 
-def _check(row: Resource, obj: Raw, before: Raw | None = None) -> tuple[str, ...]:
-    findings = rules.check(row, obj, before)
-    name = obj["metadata"].get("name", "")
-    if refusal := status.invalid(row.group, row.kind, name, findings):
-        raise refusal
-    return tuple(rules.warnings(findings))
+def _tell(complaints: list[str], options: WriteOptions, warn: Warn) -> None:
+    if options.validation == "Warn":
+        for text in complaints:
+            warn(text)
 
 
-def read_patch(body: bytes, how: str) -> Any:  # noqa: ANN401 - any JSON value
-    """Return a patch as a value. Raises RefusedError."""
+def read_patch(body: bytes, how: str, validation: str) -> Any:  # noqa: ANN401 - any JSON value
+    """Return a patch as a value; `validation` is what the request says of unknown fields. Raises RefusedError."""
     try:
         value = reading.parse(body)
     except RecursionError:
@@ -214,6 +234,8 @@ def read_patch(body: bytes, how: str) -> Any:  # noqa: ANN401 - any JSON value
         text = go_error(error, body)
         raise bad_request(text if how == "strategic" else f"error decoding patch: {text}") from None
     if how != "json" and not isinstance(value, dict):
+        if how == "merge" and validation == "Ignore" and not isinstance(value, list):
+            raise bad_request("Invalid JSON Patch")
         found = reading.go_kind(value).replace("slice", "array").replace("int64", "number")
         message = f"json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
         raise bad_request(message if how == "strategic" else f"error decoding patch: {message}")

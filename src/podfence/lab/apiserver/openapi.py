@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from podfence.lab.apiserver.fields import kind_type
+from podfence.lab.apiserver.objects import PATCHES
 from podfence.lab.store.resources import RESOURCES
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ _NAMED: Final[dict[str, str]] = {
     "intstr": "io.k8s.apimachinery.pkg.util.intstr.IntOrString",
 }
 _VALIDATION: Final = {"name": "fieldValidation", "in": "query", "schema": {"type": "string", "uniqueItems": True}}
+_PLACES: Final = {
+    name: {"name": name, "in": "path", "required": True, "schema": {"type": "string", "uniqueItems": True}}
+    for name in ("namespace", "name")
+}
 _DRY_RUN: Final = {"name": "dryRun", "in": "query", "schema": {"type": "string", "uniqueItems": True}}
 
 
@@ -93,14 +98,17 @@ def _paths(row: Resource, path: str, kind: Raw, name: str) -> Raw:
         shown: Raw = {"responses": found, "x-kubernetes-action": verb, "x-kubernetes-group-version-kind": kind}
         if writes:
             shown["parameters"] = [_DRY_RUN, _VALIDATION]
-            shown["requestBody"] = {"content": {"*/*": content["application/json"]}}
+            kinds = PATCHES if verb == "patch" else ("*/*",)
+            shown["requestBody"] = {"content": dict.fromkeys(kinds, content["application/json"])}
         return shown
 
     one = {"get": operation("get", writes=False), "delete": operation("delete", writes=False)}
     one |= {"put": operation("put", writes=True), "patch": operation("patch", writes=True)}
+    inside = [_PLACES["namespace"]] if row.namespaced else []
+    all_of_them = {"get": operation("list", writes=False), "post": operation("post", writes=True)}
     return {
-        base: {"get": operation("list", writes=False), "post": operation("post", writes=True)},
-        f"{base}/{{name}}": one,
+        base: {**all_of_them, "parameters": inside},
+        f"{base}/{{name}}": {**one, "parameters": [*inside, _PLACES["name"]]},
     }
 
 

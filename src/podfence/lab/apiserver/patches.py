@@ -57,7 +57,7 @@ def _step(target: Any, step: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSON 
             value = _get(target, source)
             return _put(_without(target, source), path, value, insert=True)
         case "copy":
-            return _put(target, path, _get(target, _pointer(step["from"])), insert=True)
+            return _put(target, path, _copied(target, _pointer(step["from"])), insert=True)
         case "test":
             if _found(target, path) != step.get("value"):
                 raise ValueError("testing value failed")
@@ -75,6 +75,12 @@ def _get(target: Any, path: list[str]) -> Any:  # noqa: ANN401 - any JSON value
     for key in path:
         target = target[_index(target, key, len(target) - 1)] if isinstance(target, list) else target[key]
     return target
+
+
+def _copied(target: Any, path: list[str]) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the value at a path, null for a key that an object has not: Kubernetes copies that too."""
+    parent = _get(target, path[:-1])
+    return parent.get(path[-1]) if path and isinstance(parent, dict) else _get(target, path)
 
 
 def _found(target: Any, path: list[str]) -> Any:  # noqa: ANN401 - any JSON value

@@ -13,15 +13,19 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from podfence.kube.validation.findings import go_quote
+from podfence.lab.apiserver.quantities import canonical
+
 if TYPE_CHECKING:
     from podfence.lab.apiserver.fields import Field, Type
 
-_QUANTITY: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?", re.ASCII)
 _BAD_QUANTITY: Final = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _SHORT: Final = 64
 _ROOT: Final = ("apiVersion", "kind")
+# What Go could convert, and its decoder of JSON does not.
+_CONVERTIBLE: Final = {"string": ("int64",), "int": ("int64", "float64"), "float": ("int64",)}
 _EMPTY: Final = {"string": "", "bool": False, "int": 0, "float": 0, "quantity": "0", "intstr": 0}
 
 
@@ -93,13 +97,13 @@ class Reader:
         for key, item in value.items():
             place = f"{at}.{key}" if at else key
             if key in twice:
-                self.complaints.append(f'duplicate field "{place}"')
+                self.complaints.append(f"duplicate field {go_quote(place)}")
             row = fields.get(key)
             if row is not None:
                 inner = f"{go}.{key}" if go else key
                 read[key] = self._value(item, row.type, place, inner, name)
             elif not root or key not in _ROOT:
-                self.complaints.append(f'unknown field "{place}"')
+                self.complaints.append(f"unknown field {go_quote(place)}")
         return {
             key: read.get(key) if read.get(key) is not None else _zero(row.type)
             for key, row in fields.items()
@@ -122,7 +126,7 @@ class Reader:
                 self._require(isinstance(value, dict), value, of, go, struct)
                 held = of.held
                 if isinstance(value, Doubled):
-                    self.complaints += [f'duplicate field "{at}.{key}"' for key in value.keys_given_twice]
+                    self.complaints += [f"duplicate field {go_quote(f'{at}.{key}')}" for key in value.keys_given_twice]
                 items = {
                     sys.intern(key): self._value(item, held, f"{at}.{key}", go, struct) for key, item in value.items()
                 }
@@ -148,9 +152,9 @@ class Reader:
                     self._require(fits, value, number, go, struct)
             case "quantity":
                 text = value if isinstance(value, str) else json.dumps(value)
-                if not _QUANTITY.fullmatch(text):
+                if (written := canonical(text)) is None:
                     raise WrongTypeError(_BAD_QUANTITY)
-                return text
+                return written
             case "time" | "micro":
                 self._require(isinstance(value, str), value, of._replace(text="string"), go, struct)
                 if not _TIME.fullmatch(value):
@@ -189,7 +193,9 @@ def _short(value: object, of: Type) -> str:
             return f"cannot restore map from {found}"
         case "struct":
             return f"cannot restore struct from: {found}"
-    return f"cannot convert {found} to {of.text}"
+    if found in _CONVERTIBLE.get(of.form, ()):
+        return f"cannot convert {found} to {of.text}"
+    return f"unrecognized type: {'string' if of.form == 'string' else of.text}"
 
 
 def go_kind(value: object) -> str:

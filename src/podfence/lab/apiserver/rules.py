@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -11,7 +12,7 @@ from podfence.kube.findings import Code, Finding, Severity
 from podfence.kube.registry import KINDS, Reading
 from podfence.kube.validation.findings import Findings
 from podfence.kube.validation.meta import check_meta
-from podfence.kube.validation.names import dns_subdomain, label_value
+from podfence.kube.validation.names import dns_subdomain
 from podfence.kube.wire import Meta
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from podfence.lab.store.resources import Resource
 
 Raw = dict[str, Any]
+NameRule = Callable[[str], tuple[str, ...]]
 
 _IMMUTABLE: Final = "field is immutable"
 _POD_UPDATE: Final = (
@@ -53,20 +55,27 @@ def check(row: Resource, obj: Raw, before: Raw | None = None) -> Findings:
     reading = Reading(row.kind, row.api_version, lax=False, legacy=False)
     if known is None:
         meta = msgspec.convert(obj["metadata"], Meta)
-        check_meta(meta, dns_subdomain, findings, namespaced=row.namespaced)
+        check_meta(meta, _without_cache(dns_subdomain), findings, namespaced=row.namespaced)
     else:
         written: Any = msgspec.convert(obj, known.written)
-        check_meta(written.metadata, known.name_rule, findings, namespaced=row.namespaced)
-        if row.kind == "Namespace":
-            _check_name_label(obj["metadata"], findings)
+        check_meta(written.metadata, _without_cache(known.name_rule), findings, namespaced=row.namespaced)
         known.check(written, reading, findings)
     if before is not None:
         if known is not None and row.kind == "NetworkPolicy":
             lax = Findings()
             known.check(written, reading._replace(lax=True), lax)
             findings = _forgiven(findings, lax, before)
-        findings += _changes(row, obj, before)
+        findings += changes(row, obj, before)
     return findings
+
+
+def _without_cache(rule: NameRule) -> NameRule:
+    """Return a rule for names that remembers none.
+
+    Names of objects seldom come again. A name that is remembered keeps the memory around it from being given back when
+    its object is gone.
+    """
+    return getattr(rule, "__wrapped__", rule)
 
 
 def warnings(findings: Findings) -> list[str]:
@@ -76,11 +85,6 @@ def warnings(findings: Findings) -> list[str]:
         for found in findings
         if found.severity is Severity.WARNING
     ]
-
-
-def _check_name_label(meta: Raw, findings: Findings) -> None:
-    for message in label_value(meta.get("name", "")):
-        findings.invalid(("metadata", "labels"), meta["name"], message)
 
 
 def _forgiven(findings: Findings, lax: Findings, before: Raw) -> Findings:
@@ -105,13 +109,12 @@ def _cidrs(policy: Raw) -> Iterator[str]:
                     yield f'"{text}"'
 
 
-def _changes(row: Resource, obj: Raw, before: Raw) -> Findings:
+def changes(row: Resource, obj: Raw, before: Raw) -> Findings:
+    """Return what may not change so, in an object that is valid by itself."""
     findings = Findings()
     match row.kind:
         case "Pod":
             _pod_changes(obj["spec"], before["spec"], findings)
-        case "Service":
-            _service_changes(obj["spec"], before["spec"], findings)
         case "StatefulSet":
             new, old = (
                 {k: v for k, v in spec.items() if k not in _STATEFUL_FREE} for spec in (obj["spec"], before["spec"])
@@ -166,10 +169,3 @@ def _only_added(new: list[Raw], old: list[Raw]) -> bool:
 
     present = [without_seconds(term) for term in new]
     return all(without_seconds(term) in present for term in old)
-
-
-def _service_changes(new: Raw, old: Raw, findings: Findings) -> None:
-    kinds = (new.get("type"), old.get("type"))
-    addresses = old.get("clusterIPs") or []
-    if "ExternalName" not in kinds and addresses and new.get("clusterIPs") != addresses:
-        findings.invalid(("spec", "clusterIPs", 0), new.get("clusterIPs") or [], "may not change once set")

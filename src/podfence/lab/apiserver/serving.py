@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The server as a thread with an event loop of its own, on a socket that somebody else opened."""
+"""The server as a thread with an event loop of its own, on sockets that somebody else opened."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from aiohttp import web
 from podfence.lab.apiserver.application import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from podfence.lab.apiserver.application import Stream
     from podfence.lab.apiserver.certificates import Certificates
-    from podfence.lab.apiserver.objects import Admit
     from podfence.lab.store.store import Store
 
 _GRACE: Final = 1.0
@@ -39,23 +38,25 @@ class Serving:
         self.thread: threading.Thread | None = None
 
     def stop(self) -> None:
-        """End all watches and the server; the socket is closed then."""
+        """End all watches and the server; the sockets are closed then."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._stopping.set)
         if self.thread is not None:
             self.thread.join()
 
-    def run(self, begin: Callable[[], Server], certificates: Certificates, listener: socket.socket) -> None:
+    def run(self, begin: Callable[[], Server], certificates: Certificates, *listeners: socket.socket) -> None:
         """Serve until stopped; this is what the thread does."""
         try:
-            self._loop.run_until_complete(self._serve(begin, certificates, listener))
+            self._loop.run_until_complete(self._serve(begin, certificates, listeners))
         except BaseException as error:  # noqa: BLE001 - `serve` raises it in the thread that asked
             self.failure = error
         finally:
             self.ready.set()
             self._loop.close()
 
-    async def _serve(self, begin: Callable[[], Server], certificates: Certificates, listener: socket.socket) -> None:
+    async def _serve(
+        self, begin: Callable[[], Server], certificates: Certificates, listeners: Iterable[socket.socket]
+    ) -> None:
         self.server = server = begin()
         # A watch whose client has gone ends at once.
         runner = web.AppRunner(
@@ -65,12 +66,16 @@ class Serving:
         accept = cast("web.Server", runner.server)
         try:
             context = certificates.context()
-            listening = await self._loop.create_server(
-                accept, sock=listener, ssl=context, ssl_shutdown_timeout=_GRACE, backlog=_BACKLOG
-            )
+            listening = [
+                await self._loop.create_server(
+                    accept, sock=listener, ssl=context, ssl_shutdown_timeout=_GRACE, backlog=_BACKLOG
+                )
+                for listener in listeners
+            ]
             self.ready.set()
             await self._stopping.wait()
-            listening.close()
+            for one in listening:
+                one.close()
         finally:
             server.hub.close()
             await runner.cleanup()
@@ -94,28 +99,27 @@ async def _end(sockets: list[socket.socket]) -> None:
 def serve(
     store: Store,
     listener: socket.socket,
-    *,
+    *others: socket.socket,
     token: str,
     certificates: Certificates,
-    admit: Admit | None = None,
     stream: Stream | None = None,
     complain: Callable[[str], None] | None = None,
     legacy: bool = False,
 ) -> Serving:
-    """Serve a store on a listening socket, in a thread of its own, and return when requests are answered.
+    """Serve a store on listening sockets, in a thread of its own, and return when requests are answered.
 
-    Requests need the `token`. `admit` completes objects before they are stored, `stream` answers exec, attach and
-    log, and `complain` is told of faults of the server. With `legacy`, clients prefer extensions/v1beta1 for policies,
-    as those of the oldest clusters did. Raises what keeps the server from starting.
+    The `others` have the port of the first, in other networks. Requests need the `token`. `stream` answers exec, attach
+    and log, and `complain` is told of faults of the server. With `legacy`, clients prefer extensions/v1beta1 for
+    policies, as those of the oldest clusters did. Raises what keeps the server from starting.
     """
     port = listener.getsockname()[1]
 
     def begin() -> Server:
-        return Server(store, token=token, port=port, admit=admit, stream=stream, complain=complain, legacy=legacy)
+        return Server(store, token=token, port=port, stream=stream, complain=complain, legacy=legacy)
 
     serving = Serving()
     serving.thread = threading.Thread(
-        target=serving.run, args=(begin, certificates, listener), name="apiserver", daemon=True
+        target=serving.run, args=(begin, certificates, listener, *others), name="apiserver", daemon=True
     )
     serving.thread.start()
     serving.ready.wait()

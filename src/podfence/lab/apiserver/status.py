@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from podfence.errors import PodfenceError
-from podfence.kube.findings import Severity
+from podfence.kube.findings import Severity, field_text
+from podfence.lab.store.errors import InvalidError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,6 +51,9 @@ class RefusedError(PodfenceError):
 
 def of_store(error: StoreError) -> RefusedError:
     """Return the refusal for what the store does not do."""
+    if isinstance(error, InvalidError) and error.resource is not None:
+        where = [(field_text(error.field), error.problem)]
+        return invalid_fields(error.resource.group, error.resource.kind, error.name, where)
     details = None
     if error.resource is not None:
         details = named(error.resource.group, error.resource.plural, error.name)

@@ -43,30 +43,32 @@ def _map(target: Raw, patch: Raw, of: Type | None) -> Raw | None:
             gone = value if isinstance(value, list) else []
             found[name] = [item for item in found.get(name) or () if item not in gone]
         elif key not in (_PATCH, _RETAIN) and not key.startswith(_ORDER):
-            _field(found, key, value, _place_of(of, key), orders.get(key))
+            _field(found, key, value, merging_of(of, key), orders.get(key))
     for key, order in orders.items():
         if key not in patch and isinstance(found.get(key), list):
-            found[key] = _ordered(found[key], order, _place_of(of, key).merge, found[key])
+            merge = merging_of(of, key).merge
+            found[key] = found[key] if merge is None else ordered(found[key], order, merge, found[key])
     return found
 
 
-class _Place(NamedTuple):
+class Merging(NamedTuple):
     """How the value of a key is merged: the type of it, and the key of its items if they are merged one by one."""
 
     type: Type | None = None
     merge: str | None = None
 
 
-def _place_of(of: Type | None, key: str) -> _Place:
+def merging_of(of: Type | None, key: str) -> Merging:
+    """Return how the value of a key is merged, in an object of a type."""
     if of is None or of.form not in ("map", "struct"):
-        return _Place()
+        return Merging()
     if of.form == "map":
-        return _Place(of.held)
+        return Merging(of.held)
     row = of.struct.fields.get(key)
-    return _Place(row.type, row.merge) if row is not None else _Place()
+    return Merging(row.type, row.merge) if row is not None else Merging()
 
 
-def _field(found: Raw, key: str, value: Any, place: _Place, order: object) -> None:  # noqa: ANN401 - any JSON value
+def _field(found: Raw, key: str, value: Any, place: Merging, order: object) -> None:  # noqa: ANN401 - any JSON value
     if value is None:
         found.pop(key, None)
     elif isinstance(value, dict):
@@ -84,13 +86,13 @@ def _field(found: Raw, key: str, value: Any, place: _Place, order: object) -> No
         found[key] = value
 
 
-def _list(old: list[Any], patch: list[Any], place: _Place, order: object) -> list[Any]:
+def _list(old: list[Any], patch: list[Any], place: Merging, order: object) -> list[Any]:
     if place.merge is None:
         return [item for item in patch if not (isinstance(item, dict) and _PATCH in item)]
     held = place.type.held if place.type is not None and place.type.form == "list" else None
     if not place.merge:
         merged = [*old, *(item for item in patch if item not in old)]
-        return _ordered(merged, order, "", patch)
+        return ordered(merged, patch if order is None else order, "", old)
     key = place.merge
     if any(isinstance(item, dict) and item.get(_PATCH) == "replace" for item in patch):
         return [item for item in patch if not (isinstance(item, dict) and item.get(_PATCH) == "replace")]
@@ -101,6 +103,8 @@ def _list(old: list[Any], patch: list[Any], place: _Place, order: object) -> lis
         if key not in item:
             raise _wrong(f"map: {go_text(item)} does not contain declared merge key: {key}")
         at = next((i for i, one in enumerate(merged) if isinstance(one, dict) and one.get(key) == item[key]), None)
+        if item.get(_PATCH) == "merge":
+            raise _wrong("merging lists cannot yet be specified in the patch")
         if item.get(_PATCH) == "delete":
             merged = [one for one in merged if not (isinstance(one, dict) and one.get(key) == item[key])]
             continue
@@ -109,30 +113,28 @@ def _list(old: list[Any], patch: list[Any], place: _Place, order: object) -> lis
             merged[at] = result
         elif result is not None:
             merged.append(result)
-    return _ordered(merged, order, key, patch)
+    return ordered(merged, patch if order is None else order, key, old)
 
 
-def _ordered(items: list[Any], order: object, key: str | None, patch: list[Any]) -> list[Any]:
-    """Return items in the order that a patch wants; those it does not name stay behind the one before them."""
-    if not isinstance(order, list) or key is None:
-        return items
+def ordered(items: list[Any], order: object, key: str, old: list[Any]) -> list[Any]:
+    """Return merged items in the order that a patch wants.
+
+    Those that it does not name keep their order, and their place before those that were behind them in the `old` list.
+    """
 
     def name(item: Any) -> Any:  # noqa: ANN401 - any JSON value
         return item.get(key) if key and isinstance(item, dict) else item
 
-    wanted = [name(item) for item in order]
-    named = [item for item in items if name(item) in wanted]
-    named.sort(key=lambda item: wanted.index(name(item)))
+    wanted = [name(item) for item in order] if isinstance(order, list) else []
+    there = [name(item) for item in old]
+    named = sorted((item for item in items if name(item) in wanted), key=lambda item: wanted.index(name(item)))
     others = [item for item in items if name(item) not in wanted]
-    if not others:
-        return named
-    given = {str(name(item)) for item in patch}
-    result = list(named)
-    for item in others:
-        before = items[: items.index(item)]
-        last = next((one for one in reversed(before) if one in result and str(name(one)) not in given), None)
-        result.insert(result.index(last) + 1 if last is not None else 0 if not before else len(result), item)
-    return result
+    result: list[Any] = []
+    while named and others:
+        first = name(named[0])
+        stays_before = first in there and there.index(name(others[0])) < there.index(first)
+        result.append((others if stays_before else named).pop(0))
+    return result + named + others
 
 
 def go_text(value: object) -> str:

@@ -6,14 +6,11 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from podfence.dataplane.links import PodLink
 from podfence.lab.network.namespaces import NetworkError
-from podfence.sets.addresses import parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    from podfence.dataplane.links import Links
     from podfence.lab.addresses import Plan
     from podfence.sets.addresses import Family
 
@@ -69,6 +66,9 @@ class PodNetwork(Protocol):
     Commands are those of `ip`, settings are paths below ``/proc/sys/net`` with values.
     """
 
+    bridge: str
+    """What a node calls the bridge that its pods are ports of, "" if there is none."""
+
     def start_node(self, number: int) -> None:
         """Make a node ready for its pods, from inside its namespace; again is harmless. Raises NetworkError."""
         ...
@@ -85,10 +85,6 @@ class PodNetwork(Protocol):
         """Return how a pod and its node reach each other with addresses of a family."""
         ...
 
-    def links(self, number: int, pods: Iterable[Attachment]) -> Links:
-        """Return by which links the packets of a node's pods come."""
-        ...
-
 
 def interface(plan: Plan, pod: Attachment) -> str:
     """Return what the node calls its end of a pod's cable: by the number of the address in the node's block.
@@ -99,12 +95,6 @@ def interface(plan: Plan, pod: Attachment) -> str:
     address, network = ipaddress.ip_address(first), ipaddress.ip_network(plan.pod_range(pod.node, family_of(first)))
     name = f"pod{int(address) - int(network.network_address)}"
     return name if address in network and len(name) <= _NAME_LIMIT else ""
-
-
-def link(plan: Plan, pod: Attachment, bridge: str = "") -> PodLink:
-    """Return by which link a pod's packets come to its node, by a port of a bridge if one is named."""
-    numbers = tuple(map(parse_address, pod.addresses))
-    return PodLink(interface(plan, pod), bridge, pod.mac, numbers, pod.pod)
 
 
 def mac(address: str) -> str:

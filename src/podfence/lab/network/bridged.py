@@ -12,13 +12,11 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from podfence.dataplane.links import Links
-from podfence.lab.network.attachment import DEVICE, Attachment, Way, interface, link, mac, nodad
+from podfence.lab.network.attachment import DEVICE, Attachment, Way, interface, mac, nodad
 from podfence.lab.network.namespaces import NetworkError, require, write_settings
-from podfence.sets.addresses import parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from podfence.lab.addresses import Plan
     from podfence.sets.addresses import Family
@@ -31,6 +29,8 @@ _MODULE: Final = Path("/sys/module/br_netfilter")
 
 class Bridged:
     """One bridge on each node; see `PodNetwork`."""
+
+    bridge = BRIDGE
 
     def __init__(self, plan: Plan) -> None:
         """Take the addresses of the lab."""
@@ -83,17 +83,6 @@ class Bridged:
         """Return the prefix of the bridge, which pods find each other by, and the node's address there."""
         return Way(self._bits(pod.node, family), self.gateway(pod.node, family), self._mac(pod.node), BRIDGE)
 
-    def links(self, number: int, pods: Iterable[Attachment]) -> Links:
-        """Return a port for each pod, and the bridge."""
-        families = self._plan.families
-        taken = [self._plan.node_address(number, family) for family in families]
-        taken += [self.gateway(number, family) for family in families]
-        return Links(
-            pods=tuple(link(self._plan, pod, BRIDGE) for pod in pods),
-            bridges=frozenset({BRIDGE}),
-            reserved=frozenset(map(parse_address, (*taken, _link_local(self._mac(number))))),
-        )
-
     def _mac(self, number: int) -> str:
         return mac(self.gateway(number, self._plan.families[0]))
 
@@ -104,10 +93,3 @@ class Bridged:
 def _exists(device: str) -> bool:
     """Return whether this thread's network namespace has a device."""
     return any(name == device for _, name in socket.if_nameindex())
-
-
-def _link_local(hardware: str) -> str:
-    """Return the address that the kernel makes of a hardware address (RFC 4291, appendix A)."""
-    first, *rest = bytes.fromhex(hardware.replace(":", ""))
-    identifier = bytes([first ^ 2, *rest[:2], 0xFF, 0xFE, *rest[2:]])
-    return str(ipaddress.IPv6Address(b"\xfe\x80" + bytes(6) + identifier))

@@ -9,25 +9,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from podfence.dataplane.links import Links
-from podfence.lab.network.attachment import DEVICE, Attachment, Way, family_of, interface, link
+from podfence.lab.network.attachment import DEVICE, Attachment, Way, family_of, interface
 from podfence.lab.network.namespaces import require
-from podfence.sets.addresses import parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from podfence.lab.addresses import Plan
     from podfence.sets.addresses import Family
 
 GATEWAY: Final[dict[Family, str]] = {4: "169.254.1.1", 6: "fe80::1"}
 _MAC: Final = "ee:ee:ee:ee:ee:ee"
-_OWN: Final = "fe80::ecee:eeff:feee:eeee"
 _BITS: Final[dict[Family, int]] = {4: 32, 6: 128}
 
 
 class Routed:
     """One link for each pod; see `PodNetwork`."""
+
+    bridge = ""
 
     def __init__(self, plan: Plan) -> None:
         """Take the addresses of the lab."""
@@ -61,13 +60,3 @@ class Routed:
     def way(self, pod: Attachment, family: Family) -> Way:
         """Return a prefix that holds the pod alone, and the gateway that only its link knows."""
         return Way(_BITS[family], GATEWAY[family], _MAC, interface(self._plan, pod))
-
-    def links(self, number: int, pods: Iterable[Attachment]) -> Links:
-        """Return a link for each pod, and no bridge."""
-        families = self._plan.families
-        taken = [self._plan.node_address(number, family) for family in families]
-        taken += [GATEWAY[family] for family in families]
-        return Links(
-            pods=tuple(link(self._plan, pod) for pod in pods),
-            reserved=frozenset(map(parse_address, (*taken, _OWN))),
-        )

@@ -13,7 +13,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
-from podfence.lab.network import outside
+from podfence.lab.network import outside, results
 from podfence.lab.network.attachment import DEVICE, AttachError, Attachment, PodNetwork, family_of, interface, nodad
 from podfence.lab.network.bridged import Bridged
 from podfence.lab.network.namespaces import NetworkError, inside, ip, require, write_settings
@@ -24,8 +24,8 @@ from podfence.nft.process import NftRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from pathlib import Path
 
-    from podfence.dataplane.links import Links
     from podfence.lab.addresses import Plan, PodNetworkKind
     from podfence.sets.addresses import Family
 
@@ -81,10 +81,12 @@ class Network:
         outside_pid: int,
         responders: outside.Responders,
         *,
+        kept: Sequence[Path] = (),
         room: int | None = None,
     ) -> None:
         """Keep what is to be wired, node 1 first; nothing is touched yet.
 
+        `kept` are folders, one for each node, that hold how its pods are attached, for its agent.
         `room` is how many neighbours the kernel's tables take; without it, the kernel is asked.
         """
         self._plan = plan
@@ -92,6 +94,7 @@ class Network:
         self._nodes = tuple(nodes)
         self._outside = outside_pid
         self._responders = responders
+        self._kept = dict(enumerate(kept, 1))
         self._finders = finders(capacity() if room is None else room)
         self._attached: dict[int, dict[str, Attachment]] = {number: {} for number in range(1, len(self._nodes) + 1)}
         self._locks = {number: threading.Lock() for number in self._attached}
@@ -156,10 +159,6 @@ class Network:
         if self._plan.network == "bridge":
             require_room_for_all_pairs(map(len, self._attached.values()), capacity())
 
-    def links(self, number: int, pods: Iterable[Attachment]) -> Links:
-        """Return by which links the packets of a node's pods come, also of those that are not attached yet."""
-        return self._pods.links(number, pods)
-
     # One namespace each, on a worker
 
     def _wire_outside(self) -> None:
@@ -207,6 +206,7 @@ class Network:
         known = frozenset(list(wanted.values())[room:])
         try:
             self._workers.submit(self._remove, number, replaced).result()
+            self._keep(number, wanted.values())
             failed = self._workers.submit(self._connect, number, list(wanted.values()), known).result()
         except NetworkError as error:
             return stray | dict.fromkeys(wanted.values(), str(error))
@@ -222,6 +222,11 @@ class Network:
         if failed:
             self._workers.submit(self._remove, number, list(failed)).result()
         return stray | failed
+
+    def _keep(self, number: int, pods: Iterable[Attachment]) -> None:
+        if number in self._kept:
+            for pod in pods:
+                results.write(self._kept[number], self._plan, self._pods, pod)
 
     def _connect(self, number: int, pods: list[Attachment], known: Collection[Attachment]) -> dict[Attachment, str]:
         """Make the node's side of the cables, with the neighbours of some; return what went wrong with which."""
@@ -261,6 +266,9 @@ class Network:
     def _remove(self, number: int, pods: list[Attachment]) -> None:
         if not pods:
             return
+        if number in self._kept:
+            for pod in pods:
+                results.remove(self._kept[number], self._plan, pod)
         # As a group, because the kernel waits once for each command that deletes, not for each device.
         lines = [f"link set {interface(self._plan, pod)} group {_REMOVED}" for pod in pods]
         lines.append(f"link delete group {_REMOVED}")

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from podfence.kube.registry import KINDS, LEGACY_POLICY
-from podfence.lab.apiserver import defaults
 from podfence.lab.apiserver.fields import kind_type
-from podfence.lab.apiserver.reading import Reader
+from podfence.lab.apiserver.strategic import merging_of, ordered
 
 if TYPE_CHECKING:
     from podfence.kube.objects import Key
+    from podfence.lab.apiserver.fields import Type
+    from podfence.lab.apiserver.strategic import Merging
     from podfence.lab.store.metadata import Raw
 
-_GROUP: Final = "networking.k8s.io"
 _LAST: Final = "kubectl.kubernetes.io/last-applied-configuration"
 # A dump has them, and no other cluster's say is of use here.
 _OF_A_SERVER: Final = (
@@ -45,7 +45,7 @@ def wanted(value: Raw, key: Key) -> Raw:
 
 def first(new: Raw) -> Raw:
     """Return the object to create for a manifest."""
-    return _filled(_noted(new, new))
+    return _noted(new, new)
 
 
 def merged(new: Raw, live: Raw) -> Raw:
@@ -55,14 +55,19 @@ def merged(new: Raw, live: Raw) -> Raw:
         last: Any = msgspec.json.decode(text) if text else {}
     except msgspec.DecodeError:
         last = {}
-    return _filled(_noted(_merged(last if isinstance(last, dict) else {}, new, live), new))
+    of = kind_type(KINDS[new["kind"]].current.rpartition("/")[0], new["kind"])
+    return _noted(_merged(last if isinstance(last, dict) else {}, new, live, of), new)
 
 
-def _filled(obj: Raw) -> Raw:
-    """Return a policy with an API server's defaults: kubectl says by these which directions it isolates."""
-    if obj["kind"] != "NetworkPolicy" or obj["apiVersion"] == LEGACY_POLICY:
-        return obj
-    return defaults.fill("NetworkPolicy", Reader().read(obj, kind_type(_GROUP, "NetworkPolicy")))
+def same(one: Raw, other: Raw) -> bool:
+    """Return whether two forms of an object say the same, whatever was noted of their manifests."""
+    return _without_note(one) == _without_note(other)
+
+
+def _without_note(obj: Raw) -> Raw:
+    known = {key: item for key, item in obj["metadata"].items() if key != "resourceVersion"}
+    known["annotations"] = {key: text for key, text in (known.get("annotations") or {}).items() if key != _LAST}
+    return {**obj, "metadata": known}
 
 
 def _noted(obj: Raw, new: Raw) -> Raw:
@@ -71,27 +76,39 @@ def _noted(obj: Raw, new: Raw) -> Raw:
     return {**obj, "metadata": {**known, "annotations": {**(known.get("annotations") or {}), _LAST: text}}}
 
 
-def _merged(last: Raw, new: Raw, live: Raw) -> Raw:
+def _merged(last: Raw, new: Raw, live: Raw, of: Type | None) -> Raw:
     result = {key: value for key, value in live.items() if key in new or key not in last}
     for key, value in new.items():
-        there = live.get(key)
+        there, before, place = live.get(key), last.get(key), merging_of(of, key)
         if value is None:
             result.pop(key, None)
         elif isinstance(value, dict) and isinstance(there, dict):
-            before = last.get(key)
-            result[key] = _merged(before if isinstance(before, dict) else {}, value, there)
-        elif not (_covers(there, value) and (value == last.get(key) or not isinstance(value, list))):
-            # A list that was written differently before may have had more in its items.
+            result[key] = _merged(before if isinstance(before, dict) else {}, value, there, place.type)
+        elif isinstance(value, list) and isinstance(there, list) and place.merge is not None:
+            result[key] = _merged_items(before if isinstance(before, list) else [], value, there, place)
+        else:
             result[key] = value
     return result
 
 
-def _covers(live: object, new: object) -> bool:
-    """Return whether a value says all that a manifest says, and perhaps what a server has filled in."""
-    if isinstance(new, dict):
-        return isinstance(live, dict) and all(
-            value is None or _covers(live.get(key), value) for key, value in new.items()
-        )
-    if isinstance(new, list):
-        return isinstance(live, list) and len(live) == len(new) and all(map(_covers, live, new))
-    return live == new and type(live) is type(new)
+def _merged_items(last: list[Any], new: list[Any], live: list[Any], place: Merging) -> list[Any]:
+    """Return a list whose items have a key, or are values, with those that others have added."""
+    key = place.merge or ""
+
+    def name(item: Any) -> Any:  # noqa: ANN401 - any JSON value
+        return item.get(key) if key and isinstance(item, dict) else item
+
+    def same(items: list[Any], item: object) -> Raw:
+        return next((one for one in items if isinstance(one, dict) and name(one) == name(item)), {})
+
+    names = [list(map(name, items)) for items in (new, live)]
+    if any(found.count(one) > 1 for found in names for one in found):
+        # Ports of a Service of two protocols have one number, and with it one key.
+        return new
+    held = place.type.held if place.type is not None else None
+    made = [
+        _merged(same(last, item), item, same(live, item), held) if key and isinstance(item, dict) else item
+        for item in new
+    ]
+    said = [name(item) for item in (*last, *new)]
+    return ordered([*made, *(item for item in live if name(item) not in said)], new, key, live)

@@ -37,6 +37,6 @@ def node(plan: Plan, number: int, now: float) -> Raw:
 def admit(wanted: Raw | None, before: Raw | None) -> Raw | None:
     """Refuse other nodes, and the end of these; their labels may change."""
     if wanted is None or before is None:
-        name = (wanted or before or {})["metadata"]["name"]
+        name = (wanted or before or {})["metadata"].get("name", "")
         raise ForbiddenError.of(RESOURCES["nodes"], name, "the nodes of the lab are its own")
     return wanted

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from podfence.lab.objects.allocation import Pool
 from podfence.lab.store.errors import InvalidError
@@ -18,14 +18,13 @@ if TYPE_CHECKING:
     from podfence.lab.store.history import Change
     from podfence.lab.store.metadata import Raw
 
-# The lowest addresses are for Services that ask for one, as with the API server; .1 would be its own.
+# The lowest addresses are for Services that ask for one, and the first is that of the API server.
 _FIRST: Final = 2
 _FIRST_UNASKED: Final = 257
 _NODE_PORTS: Final = range(30000, 32768)
 _WITH_NODE_PORTS: Final = ("NodePort", "LoadBalancer")
 _ADDRESS: Final[Path] = ("spec", "clusterIP")
 _ADDRESSES: Final[Path] = ("spec", "clusterIPs")
-_DNS: Final = ("kube-system", "kube-dns")
 _SERVICES: Final = "services"
 _NONE: Final = "None"
 _FAMILIES: Final = {4: "IPv4", 6: "IPv6"}
@@ -38,35 +37,38 @@ class ServiceAddresses:
     def __init__(self, plan: Plan) -> None:
         """Start with nothing taken."""
         blocks = [plan.service_range(family) for family in plan.families]
-        self._dns = plan.dns_address()
+        self._given = {("kube-system", "kube-dns"): plan.dns_address(), ("default", "kubernetes"): plan.api_address()}
         self._pools = {block: Pool(block, _FIRST, start=_FIRST_UNASKED) for block in blocks}
         self._ports: set[int] = set()
         self._next_port = _NODE_PORTS.start
 
     def admit(self, wanted: Raw | None, before: Raw | None) -> Raw | None:
-        """Return a Service with an address per family, with node ports, and with what is left out filled in.
+        """Return a Service, complete but for these, with an address per family and with node ports.
 
         It keeps what it had `before`. Raises InvalidError if it asks for what another has, or for what cannot be had.
         """
         if wanted is None:
             return None
-        spec = {key: value for key, value in (wanted.get("spec") or {}).items() if value is not None}
-        had = (before or {}).get("spec") or {}
-        spec.setdefault("type", "ClusterIP")
-        spec.setdefault("sessionAffinity", _NONE)
-        name = wanted["metadata"]["name"]
+        spec, had = dict(wanted["spec"]), (before or {}).get("spec") or {}
+        name = wanted["metadata"].get("name", "")
         spec["ports"] = self._choose_ports(name, spec, had)
         if spec["type"] == "ExternalName":
             spec = {key: value for key, value in spec.items() if key not in _OF_CLUSTER or value != had.get(key)}
+            if _addresses(spec):
+                raise _refusal(name, _ADDRESSES, "Forbidden: may not be set for ExternalName services")
         else:
             spec |= self._choose_addresses(wanted["metadata"], spec, had)
-            spec.setdefault("internalTrafficPolicy", "Cluster")
-        if spec["type"] in _WITH_NODE_PORTS:
-            spec.setdefault("externalTrafficPolicy", "Cluster")
-        elif spec.get("externalTrafficPolicy") == had.get("externalTrafficPolicy"):
+        is_open = spec["type"] in _WITH_NODE_PORTS or spec.get("externalIPs")
+        if not is_open and spec.get("externalTrafficPolicy") == had.get("externalTrafficPolicy"):
             spec.pop("externalTrafficPolicy", None)
         if not spec["ports"]:
             del spec["ports"]
+        if spec["type"] == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local":
+            taken = _node_ports(spec)
+            kept = spec.get("healthCheckNodePort") or had.get("healthCheckNodePort") or 0
+            spec["healthCheckNodePort"] = kept or self._free_port(taken, taken, 0)
+        elif spec.get("healthCheckNodePort") == had.get("healthCheckNodePort"):
+            spec.pop("healthCheckNodePort", None)
         return {**wanted, "spec": spec}
 
     def take_in(self, change: Change) -> None:
@@ -98,41 +100,41 @@ class ServiceAddresses:
 
     def _choose_addresses(self, known: Raw, spec: Raw, had: Raw) -> Raw:
         """Return the fields of a Service about its addresses."""
-        name = known["name"]
-        asked = _asked(spec, had)
-        before = _addresses(had)
-        headless = _NONE in asked or (not asked and had.get("clusterIP") == _NONE)
-        families = [4 if block.count(".") else 6 for block in self._pools]
-        if headless:
-            if before:
-                raise _refusal(name, _ADDRESS, f'Invalid value: "{_NONE}": may not change once set')
-            chosen = [_NONE]
-        else:
-            if (known.get("namespace"), name) == _DNS:
-                asked = [self._dns]
-            asked = [self._normal(name, text) for text in asked]
+        name = known.get("name", "")
+        given = self._given.get((known.get("namespace", ""), name))
+        asked = [_normal(name, text) for text in ([given] if given is not None else _asked(spec, had))]
+        before = had.get("clusterIPs") or []
+        if before and asked and asked != before[: len(asked)]:
+            shown = ",".join(f'"{text}"' for text in asked)
+            raise _refusal(name, (*_ADDRESSES, 0), f"Invalid value: [{shown}]: may not change once set")
+        headless = _NONE in (asked or before)
+        chosen = [_NONE]
+        if not headless:
+            self._require_range(name, asked)
             chosen = [self._choose_address(name, pool, asked, before) for pool in self._pools.values()]
-        return {
-            "clusterIP": chosen[0],
-            "clusterIPs": chosen,
-            "ipFamilies": [_FAMILIES[family] for family in families],
-            "ipFamilyPolicy": "PreferDualStack" if len(families) > 1 else "SingleStack",
-        }
+        return {"clusterIP": chosen[0], "clusterIPs": chosen, **self._families(spec, had, headless=headless)}
 
-    def _normal(self, name: str, text: str) -> str:
-        if not _is_address(text):
-            problem = f'Invalid value: "{text}": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)'
-            raise _refusal(name, (*_ADDRESSES, 0), problem)
-        if not any(text in pool for pool in self._pools.values()):
-            problem = f"failed to allocate IP {text}: the provided network does not match the current range"
-            raise _refusal(name, _ADDRESSES, f'Invalid value: ["{text}"]: {problem}')
-        return str(ipaddress.ip_address(text))
+    def _families(self, spec: Raw, had: Raw, *, headless: bool) -> Raw:
+        """Return the fields of a Service about its families, which it keeps."""
+        if had.get("ipFamilies"):
+            return {key: had[key] for key in ("ipFamilies", "ipFamilyPolicy")}
+        families = [_FAMILIES[4 if block.count(".") else 6] for block in self._pools]
+        if headless and not spec.get("selector"):
+            # Nobody can know which addresses whoever writes the endpoints will have.
+            both = [*families, *(family for family in _FAMILIES.values() if family not in families)]
+            return {"ipFamilies": both, "ipFamilyPolicy": "RequireDualStack"}
+        policy = "SingleStack" if len(families) == 1 else "PreferDualStack"
+        return {"ipFamilies": families, "ipFamilyPolicy": policy}
+
+    def _require_range(self, name: str, asked: list[str]) -> None:
+        for text in asked:
+            if not any(text in pool for pool in self._pools.values()):
+                problem = f"failed to allocate IP {text}: the provided network does not match the current range"
+                raise _refusal(name, _ADDRESSES, f'Invalid value: ["{text}"]: {problem}')
 
     def _choose_address(self, name: str, pool: Pool, asked: Sequence[str], had: Sequence[str]) -> str:
         wanted = next((text for text in asked if text in pool), None)
         kept = next((text for text in had if text in pool), None)
-        if wanted is not None and kept is not None and wanted != kept:
-            raise _refusal(name, _ADDRESS, f'Invalid value: ["{wanted}"]: may not change once set')
         if kept is not None:
             return kept
         chosen = wanted
@@ -149,24 +151,24 @@ class ServiceAddresses:
 
     def _choose_ports(self, name: str, spec: Raw, had: Raw) -> list[Raw]:
         opened = spec["type"] in _WITH_NODE_PORTS
-        before = {_port_key(port): port.get("nodePort", 0) for port in _ports(had)}
+        # A port is the same as before if it has the same name, whatever else of it changes.
+        before = {port.get("name"): port.get("nodePort", 0) for port in _ports(had)}
         own = _node_ports(had)
         ports: list[Raw] = []
         for index, port in enumerate(_ports(spec)):
-            filled = {"protocol": "TCP", "targetPort": port.get("port"), **port}
-            number = filled.get("nodePort") or 0
-            if number and not opened and before.get(_port_key(port)) == number:
+            number = port.get("nodePort") or 0
+            if number and not opened and before.get(port.get("name")) == number:
                 # It goes with the type that had it.
                 number = 0
             elif number and (problem := self._against(number, own, opened=opened)):
                 raise _refusal(name, ("spec", "ports", index, "nodePort"), problem)
-            ports.append({key: value for key, value in filled.items() if key != "nodePort"} | _numbered(number))
+            ports.append({key: value for key, value in port.items() if key != "nodePort"} | _numbered(number))
         if not opened:
             return ports
         chosen = {port["nodePort"] for port in ports if "nodePort" in port}
         for index, port in enumerate(ports):
             if "nodePort" not in port:
-                number = self._free_port(chosen, own, before.get(_port_key(port), 0))
+                number = self._free_port(chosen, own, before.get(port.get("name"), 0))
                 if not number:
                     problem = "Internal error: failed to allocate a nodePort: range is full"
                     raise _refusal(name, ("spec", "ports", index, "nodePort"), problem)
@@ -213,6 +215,16 @@ def _addresses(spec: Raw) -> list[str]:
     return [text for text in texts if text and text != _NONE]
 
 
+def _normal(name: str, text: str) -> str:
+    """Return an address, or that there is none, as it is stored."""
+    if text == _NONE:
+        return text
+    if not _is_address(text):
+        problem = f'Invalid value: "{text}": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)'
+        raise _refusal(name, (*_ADDRESSES, 0), problem)
+    return str(ipaddress.ip_address(text))
+
+
 def _is_address(text: str) -> bool:
     try:
         ipaddress.ip_address(text)
@@ -225,12 +237,9 @@ def _ports(spec: Raw) -> list[Raw]:
     return [port for port in spec.get("ports") or () if port]
 
 
-def _port_key(port: Raw) -> tuple[Any, ...]:
-    return port.get("protocol") or "TCP", port.get("port")
-
-
 def _node_ports(spec: Raw) -> set[int]:
-    return {port["nodePort"] for port in _ports(spec) if port.get("nodePort")}
+    numbers = (*(port.get("nodePort") for port in _ports(spec)), spec.get("healthCheckNodePort"))
+    return {number for number in numbers if number}
 
 
 def _numbered(number: int) -> Raw:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The objects of a store as the engine has them, and what agents have not heard of them yet."""
+"""The objects of a store as the engine has them."""
 
 from __future__ import annotations
 
@@ -35,16 +35,15 @@ class View:
     """What a store holds, decoded: `objects` by key, and the `state` that they amount to.
 
     What was applied from a manifest has its place there, so that reasons name it; the pods of a workload have that of
-    its template.
+    its template. `changed` says that what is done on nodes may have changed, until it is reset.
     """
 
     def __init__(self) -> None:
         """Start empty."""
         self.state = ClusterState()
         self.objects: dict[Key, KubeObject] = {}
+        self.changed = False
         self._sources: dict[Key, _Source] = {}
-        self._untold: dict[Key, None] = {}
-        self._told: dict[Key, KubeObject] = {}
 
     def take_in(self, change: Change) -> None:
         """Follow a change. What differs only in what nobody here looks at is no change."""
@@ -73,26 +72,9 @@ class View:
             item = self.objects[key] = msgspec.structs.replace(before, origin=origin)
             self.state.apply(Event(EventType.MODIFIED, item))
 
-    def events(self) -> list[Event]:
-        """Return what agents have not heard since the last call: of each object one event at most."""
-        found: list[Event] = []
-        for key in self._untold:
-            before, now = self._told.get(key), self.objects.get(key)
-            if now is not None:
-                self._told[key] = now
-                found.append(Event(EventType.ADDED if before is None else EventType.MODIFIED, now))
-            elif before is not None:
-                del self._told[key]
-                found.append(Event(EventType.DELETED, before))
-        self._untold.clear()
-        return found
-
     def _put(self, kind: EventType, item: KubeObject) -> None:
         self.state.apply(Event(kind, item))
-        key = item.key
-        if KINDS[key.kind].needs & Need.LAB:
-            self._untold.pop(key, None)
-            self._untold[key] = None
+        self.changed |= Need.LAB in KINDS[item.key.kind].needs
 
     def _origin(self, obj: Raw, key: Key) -> Origin:
         source = self._sources.get(key)

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from podfence.cluster.ownership import top_of
-from podfence.cluster.state import Event
 from podfence.errors import InputError
 from podfence.kube import yaml
 from podfence.kube.findings import Finding
 from podfence.kube.objects import Key, Node, Pod, Workload
 from podfence.kube.registry import KINDS
+from podfence.lab.apiserver.admission import complete
+from podfence.lab.apiserver.rules import changes
 from podfence.lab.objects import applying, machines
 from podfence.lab.objects.containers import PodSpec
 from podfence.lab.objects.controllers.daemon_sets import DaemonSets
 from podfence.lab.objects.controllers.deployments import Deployments
 from podfence.lab.objects.controllers.endpoint_slices import EndpointSlices
+from podfence.lab.objects.controllers.events import Events
 from podfence.lab.objects.controllers.garbage import Garbage
 from podfence.lab.objects.controllers.jobs import Jobs
 from podfence.lab.objects.controllers.making import PodMaker
@@ -38,6 +40,7 @@ from podfence.lab.objects.service_addresses import ServiceAddresses
 from podfence.lab.objects.view import readable
 from podfence.lab.objects.workloads import template_at
 from podfence.lab.store.errors import ConflictError, InvalidError, NotFoundError, StoreError
+from podfence.lab.store.resources import resource_of as resource_row
 from podfence.lab.store.store import Store
 
 if TYPE_CHECKING:
@@ -47,30 +50,27 @@ if TYPE_CHECKING:
     from podfence.kube.objects import KubeObject
     from podfence.kube.source import Document
     from podfence.lab.addresses import Plan
+    from podfence.lab.objects.resources import Verb
     from podfence.lab.objects.statuses import ContainerReport
     from podfence.lab.store.metadata import Raw
 
 _SYSTEM: Final = "system.yaml"
-_POD_FROZEN: Final = (
-    "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image` "
-    "(delete the pod first, or use podfence lab delete -f and apply again)"
-)
 _NO_CLOCK: Final = "the lab keeps no time: a CronJob starts no Jobs"
-_JOB_FROZEN: Final = "spec.template: Invalid value: field is immutable (delete the Job first)"
+_IMMUTABLE: Final = "field is immutable"
 _NO_BALANCER: Final = "the lab has no load balancer; from outside, use the node port"
 _OLD_SELECTOR: Final = ("Deployment", "ReplicaSet", "DaemonSet", "StatefulSet")
 
 
 class Steps(NamedTuple):
-    """What is to be done: stop pods first, then start others; the events go to the agents in this order."""
+    """What is to be done: stop pods first, then start others; `changed` says that objects have changed."""
 
     start: list[PodSpec]
     stop: list[Key]
-    events: list[Event]
+    changed: bool
 
 
 class World:
-    """The store of a lab, its controllers, the pods that must run because of them, and the events that tell of both.
+    """The store of a lab, its controllers, and the pods that must run because of them.
 
     Not thread-safe, but others may write to the `store` at any time: `follow` takes in what they did. `state` holds
     everything as the engine has it, with origins.
@@ -114,17 +114,19 @@ class World:
                 self._nodes,
                 EndpointSlices(inventory),
                 Garbage(inventory),
+                Events(inventory),
             ),
         )
         for number in range(1, nodes + 1):
             made = machines.node(plan, number, clock())
             self.store.create("nodes", made)
             self.store.update("nodes", made, status=True)
+        complete(self.store)
         for row in KINDS.values():
             self.store.admit(row.printed(plural=True), readable)
         self.store.admit("nodes", machines.admit)
         self.store.admit("services", self._services.admit)
-        self.apply(_system())
+        self.apply(_system(), noted=False)
 
     @property
     def state(self) -> ClusterState:
@@ -147,14 +149,16 @@ class World:
         """Return what is to be done since the last call."""
         self.follow()
         start, stop = self._nodes.take()
-        return Steps(start, stop, self._inventory.view.events())
+        changed, self._inventory.view.changed = self._inventory.view.changed, False
+        return Steps(start, stop, changed)
 
     # Requests
 
-    def apply(self, documents: Iterable[Document], namespace: str = "default") -> list[Outcome]:
+    def apply(self, documents: Iterable[Document], namespace: str = "default", *, noted: bool = True) -> list[Outcome]:
         """Create or change objects as `kubectl apply` does; those without a namespace go to `namespace`.
 
-        If anything is wrong with any document, all errors are returned and nothing is done.
+        If anything is wrong with any document, all errors are returned and nothing is done. What is new is `noted` in
+        an annotation, by which the next apply knows what was in a manifest and is not any more.
         """
         batch = self._read(documents, namespace)
         if batch.errors:
@@ -169,7 +173,7 @@ class World:
             written = batch.objects[index]
             made_up = self._make_up(written.item.key.namespace)
             maker = _maker(written.item, workloads)
-            result = outcome(written.item.key, "ignored", [maker]) if maker else self._put(written)
+            result = outcome(written.item.key, "ignored", [maker]) if maker else self._put(written, noted=noted)
             self.follow()
             notes = (*made_up, *(written.run.notes if written.run else ()), *result.notes)
             results[index] = msgspec.structs.replace(result, notes=notes)
@@ -212,7 +216,7 @@ class World:
         self.store.create("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         return [f"namespace {name} does not exist; the lab creates it with the label that every namespace has"]
 
-    def _put(self, written: Written) -> Outcome:
+    def _put(self, written: Written, *, noted: bool) -> Outcome:
         item, key = written.item, written.item.key
         if isinstance(item, Node):
             return outcome(key, "ignored", ["the nodes of the lab are its own"])
@@ -223,12 +227,9 @@ class World:
             live = self._inventory.find(place)
             try:
                 if live is None:
-                    stored = self.store.create(place.resource, applying.first(new))
+                    stored = self.store.create(place.resource, applying.first(new) if noted else new)
                 else:
-                    after = applying.merged(new, live)
-                    if message := _frozen(key.kind, after, live):
-                        return refused(key, f'The {key.kind} "{key.name}" is invalid: {message}')
-                    stored = self.store.update(place.resource, after)
+                    stored = self.store.update(place.resource, applying.merged(new, live), check=_may_change)
             except InvalidError as error:
                 return refused(key, _placed(error, item))
             except StoreError as error:
@@ -237,7 +238,8 @@ class World:
             self._inventory.view.came_from(key, item.origin, stored)
         if live is not None and is_going(live):
             notes.append("it is being deleted, so what is applied goes with it")
-        return outcome(key, "created" if live is None else "unchanged" if stored is live else "configured", notes)
+        verb: Verb = "created" if live is None else "unchanged" if applying.same(stored, live) else "configured"
+        return outcome(key, verb, notes)
 
     def _adapted(self, new: Raw, written: Written) -> tuple[Raw, list[str]]:
         """Return an object as the lab can have it, and notes on what had to change."""
@@ -299,17 +301,11 @@ def _maker(item: KubeObject, workloads: Mapping[Key, Workload]) -> str:
     return f"created by {KINDS[top.kind].printed()}/{top.name}" if top in workloads and top != item.key else ""
 
 
-def _frozen(kind: str, after: Raw, live: Raw) -> str:
-    """Return what an API server says of a change it does not allow, "" if it allows it."""
-    if kind == "Job" and template_at(after) != template_at(live):
-        return _JOB_FROZEN
-    if kind == "Pod" and _without_images(after["spec"]) != _without_images(live["spec"]):
-        return _POD_FROZEN
-    return ""
-
-
-def _without_images(spec: Raw) -> Raw:
-    changed = dict(spec)
-    for field in ("containers", "initContainers"):
-        changed[field] = [{**item, "image": ""} for item in spec.get(field) or () if item]
-    return changed
+def _may_change(after: Raw, before: Raw | None) -> None:
+    """Refuse, as an API server does, a change of what cannot change. Raises InvalidError."""
+    row = resource_row(after["kind"])
+    if before is not None and row is not None and (found := changes(row, after, before)):
+        # The value is all of a template, and stands in the manifest.
+        message = _IMMUTABLE if found[0].message.endswith(_IMMUTABLE) else found[0].message
+        why = f"{message} (delete it first, or use podfence lab delete -f and apply again)"
+        raise InvalidError.of(row, after["metadata"]["name"], found[0].path, why)

@@ -9,7 +9,8 @@ import select
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from podfence.lab.lines import Splitter
+from podfence.lab import kernel
+from podfence.lab.lines import KEPT, STEP, Splitter
 
 if TYPE_CHECKING:
     from podfence.lab.connection import Connection
@@ -85,6 +86,7 @@ class Console:
         self.clients: list[Client] = []
         self.code: int | None = None
         self._log = os.dup(log)
+        self._unchecked = 0
         self._once = program.stdin_once
         self._streams: dict[int, Splitter] = {}
         self._names: dict[int, str] = {}
@@ -196,4 +198,8 @@ class Console:
     def _write(self, entries: bytes) -> None:
         # A log that has no room must not stop a container.
         with suppress(OSError):
-            os.write(self._log, entries)
+            self._unchecked += os.write(self._log, entries)
+            if self._unchecked > STEP:
+                self._unchecked = 0
+                if (old := os.fstat(self._log).st_size - KEPT) > 0:
+                    kernel.make_hole(self._log, old)

@@ -113,15 +113,23 @@ def pod_files(spec: PodSpec) -> PodFiles:
     return PodFiles("".join(f"{line}\n" for line in lines), "".join(f"{line}\n" for line in hosts), spec.hostname)
 
 
-def make_store(search_path: str) -> Path:
-    """Mount a folder in memory that all pods will see (read-only), with the tools for them in it; return where it is.
+def own_folder(mode: str) -> Path:
+    """Mount a folder in memory for this process's mount namespace, which must be its own; return where it is.
 
-    Call it in a mount namespace of its own. `search_path` is where busybox is looked for. Raises OSError.
+    `mode` is in octal digits. Raises OSError.
     """
     place = next(place for place in _STORE_PLACES if Path(place).is_dir())
     kernel.mount("none", "/", flags=kernel.RECURSIVE | kernel.PRIVATE)
-    kernel.mount("podfence", place, "tmpfs", kernel.NO_SUID | kernel.NO_DEVICES, "mode=755")
-    store = Path(place)
+    kernel.mount("podfence", place, "tmpfs", kernel.NO_SUID | kernel.NO_DEVICES, f"mode={mode}")
+    return Path(place)
+
+
+def make_store(search_path: str) -> Path:
+    """Make the folder that all pods will see (read-only), with the tools for them in it; return where it is.
+
+    Call it in a mount namespace of its own. `search_path` is where busybox is looked for. Raises OSError.
+    """
+    store = own_folder("755")
     tools = store / "bin"
     tools.mkdir()
     (store / "images").mkdir()

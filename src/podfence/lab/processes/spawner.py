@@ -25,14 +25,12 @@ from podfence.lab.processes.rootfs import pod_files
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from podfence.dataplane.settings import Settings
     from podfence.lab.objects.containers import PodSpec
     from podfence.lab.processes.rootfs import PodFiles
-    from podfence.policy.options import Options
 
 
 class Spawner:
-    """Makes pods, nodes and agents; all methods may be called from any thread.
+    """Makes pods and nodes; all methods may be called from any thread.
 
     `store` is a folder in memory that all pods see too, read-only, at `store_in_pods`; images are unpacked there.
     Mounts made after the start of the spawner are not seen in pods.
@@ -94,22 +92,6 @@ class Spawner:
         """
         return self._hold(Setup(spec.hostname, str(self.store_in_pods), files or pod_files(spec)), join)
 
-    def agent(self, holder: Holder, node: str, sock: socket.socket, options: Options, settings: Settings) -> int:
-        """Start a node's agent in the network of a holder, which talks over a copy of `sock`; return its process id.
-
-        Raises LabError.
-        """
-        message = {
-            "do": "agent",
-            "name": node,
-            "options": msgspec.to_builtins(options),
-            "settings": msgspec.to_builtins(settings),
-        }
-        with ExitStack() as stack:
-            pid, process = self._fork(message, [sock.fileno(), _network(holder, stack)])
-            os.close(process)
-        return pid
-
     def close(self) -> None:
         """Kill everything that was made here, and return when it is gone."""
         for holder in list(self._holders.values()):
@@ -126,8 +108,8 @@ class Spawner:
         connection = Connection(here)
         with ExitStack() as stack, there:
             stack.callback(connection.close)
-            networks = [] if join is None else [_network(join, stack)]
-            message = {"do": "pod", "name": setup.name, "setup": msgspec.to_builtins(setup)}
+            networks = [] if join is None else [network_of(join, stack)]
+            message = {"name": setup.name, "setup": msgspec.to_builtins(setup)}
             pid, process = self._fork(message, [there.fileno(), *networks])
             stack.callback(os.close, process)
             there.close()
@@ -180,7 +162,7 @@ class Spawner:
                     holder.connection.close()
 
 
-def _network(holder: Holder, stack: ExitStack) -> int:
+def network_of(holder: Holder, stack: ExitStack) -> int:
     """Return an open file that stands for the network of a holder, until the stack is closed."""
     try:
         number = os.open(f"/proc/{holder.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)

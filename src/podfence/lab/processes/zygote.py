@@ -14,13 +14,10 @@ import msgspec
 
 from podfence.lab import kernel
 from podfence.lab.connection import Connection
-from podfence.lab.processes import launch, podinit, rootfs
+from podfence.lab.processes import podinit, rootfs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-LOG_GROUP: Final = 1
-"""The group of the kernel's log that denied packets go to, on each node for itself."""
 
 _OWN_PIDS: Final = "/proc/self/ns/pid"
 
@@ -44,7 +41,7 @@ def main(raw: socket.socket) -> None:
     while (received := connection.receive()) is not None:
         message, fds = received
         try:
-            pid = _pod(message, fds, pids) if message["do"] == "pod" else _agent(message, fds)
+            pid = _pod(message, fds, pids)
             process = os.pidfd_open(pid)
             fds.append(process)
             connection.send({"pid": pid}, [process])
@@ -64,32 +61,13 @@ def _pod(message: dict[str, Any], fds: list[int], pids: int) -> int:
 
     kernel.unshare(kernel.NEW_PID)
     try:
-        return _fork(work, fds)
+        return fork(work, fds)
     finally:
         # Only a process whose children are born in its own namespace can make them another one.
         kernel.join(pids, kernel.NEW_PID)
 
 
-def _agent(message: dict[str, Any], fds: list[int]) -> int:
-    """Fork a node's agent, in the network namespace of its node."""
-
-    def work() -> None:
-        # Pods do without all of that.
-        from podfence.dataplane.settings import Settings  # noqa: PLC0415
-        from podfence.lab import node_agent  # noqa: PLC0415
-        from podfence.policy.options import Options  # noqa: PLC0415
-
-        gc.enable()
-        launch.name_process(f"agent {message['name']}")
-        kernel.join(fds[1], kernel.NEW_NET)
-        options = msgspec.convert(message["options"], Options)
-        settings = msgspec.convert(message["settings"], Settings)
-        node_agent.main(socket.socket(fileno=fds[0]), message["name"], options, settings)
-
-    return _fork(work, fds)
-
-
-def _fork(work: Callable[[], None], fds: list[int]) -> int:
+def fork(work: Callable[[], None], fds: list[int]) -> int:
     """Fork a child that has only these files, and the standard ones."""
     pid = os.fork()
     if pid:

@@ -45,9 +45,9 @@ class AlreadyExistsError(StoreError):
     code = 409
 
     @classmethod
-    def of(cls, resource: Resource, name: str) -> AlreadyExistsError:
-        """Return the error for an object."""
-        return cls(f'{resource.key} "{name}" already exists', resource, name)
+    def of(cls, resource: Resource, name: str, *, going: bool = False) -> AlreadyExistsError:
+        """Return the error for an object, which may be `going` already."""
+        return cls(f'{"object is being deleted: " * going}{resource.key} "{name}" already exists', resource, name)
 
 
 class ConflictError(StoreError):

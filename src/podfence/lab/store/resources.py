@@ -14,7 +14,8 @@ class Resource(NamedTuple):
 
     `has_status` and `has_scale` say which subresources it has, `has_generation` that its objects count the changes of
     their spec. `first_status` is that of a new object. `stored_as` is the key of the resource whose objects these are
-    in another version, "" for its own.
+    in another version, "" for its own. With `made_by_put` an update makes an object that does not exist yet. A request
+    for the status changes the metadata too, but for `kept_by_status`.
     """
 
     kind: str
@@ -28,6 +29,8 @@ class Resource(NamedTuple):
     has_generation: bool = False
     first_status: Mapping[str, Any] = {}
     stored_as: str = ""
+    made_by_put: bool = False
+    kept_by_status: tuple[str, ...] = ()
 
     @property
     def group(self) -> str:
@@ -51,6 +54,8 @@ class Resource(NamedTuple):
 
 
 _ALL: Final = ("all",)
+_BALANCED: Final[Mapping[str, Any]] = {"loadBalancer": {}}
+_COUNTED: Final[Mapping[str, Any]] = {"replicas": 0}
 _RBAC: Final = "rbac.authorization.k8s.io/v1"
 
 
@@ -75,32 +80,42 @@ RESOURCES: Final[Mapping[str, Resource]] = {
         _known("Namespace", status=True)._replace(first_status={"phase": "Active"}),
         _known("Node", status=True),
         _known("Pod", categories=_ALL, status=True, generation=True)._replace(
-            first_status={"phase": "Pending", "qosClass": "BestEffort"}
+            first_status={"phase": "Pending", "qosClass": "BestEffort"}, kept_by_status=("ownerReferences",)
         ),
-        _known("Service", categories=_ALL, status=True)._replace(first_status={"loadBalancer": {}}),
-        _known("Endpoints"),
-        _known("ReplicationController", categories=_ALL, status=True, scale=True, generation=True),
+        _known("Service", categories=_ALL, status=True)._replace(first_status=_BALANCED, made_by_put=True),
+        _known("Endpoints")._replace(made_by_put=True),
+        _known("ReplicationController", categories=_ALL, status=True, scale=True, generation=True)._replace(
+            first_status=_COUNTED
+        ),
         # These are kept, since manifests hold them, and do nothing.
         Resource("ConfigMap", "configmaps", "v1", ("cm",)),
         Resource("Secret", "secrets", "v1"),
         Resource("ServiceAccount", "serviceaccounts", "v1", ("sa",)),
-        Resource("Event", "events", "v1", ("ev",)),
-        _known("Deployment", categories=_ALL, status=True, scale=True, generation=True),
-        _known("ReplicaSet", categories=_ALL, status=True, scale=True, generation=True),
-        _known("StatefulSet", categories=_ALL, status=True, scale=True, generation=True),
-        _known("DaemonSet", categories=_ALL, status=True, generation=True),
+        Resource("Event", "events", "v1", ("ev",), made_by_put=True),
+        _known("Deployment", categories=_ALL, status=True, scale=True, generation=True)._replace(
+            kept_by_status=("labels",)
+        ),
+        _known("ReplicaSet", categories=_ALL, status=True, scale=True, generation=True)._replace(first_status=_COUNTED),
+        _known("StatefulSet", categories=_ALL, status=True, scale=True, generation=True)._replace(
+            first_status={**_COUNTED, "availableReplicas": 0}
+        ),
+        _known("DaemonSet", categories=_ALL, status=True, generation=True)._replace(
+            first_status=dict.fromkeys(
+                ("currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady"), 0
+            )
+        ),
         _known("Job", categories=_ALL, status=True, generation=True),
         _known("CronJob", categories=_ALL, status=True, generation=True),
         _known("EndpointSlice", generation=True),
         _known("NetworkPolicy", generation=True),
-        _known("Ingress", status=True, generation=True),
+        _known("Ingress", status=True, generation=True)._replace(first_status=_BALANCED),
         _known("NetworkPolicy", generation=True)._replace(
             api_version=LEGACY_POLICY, stored_as="networkpolicies.networking.k8s.io"
         ),
-        Resource("Role", "roles", _RBAC),
-        Resource("RoleBinding", "rolebindings", _RBAC),
-        Resource("ClusterRole", "clusterroles", _RBAC, namespaced=False),
-        Resource("ClusterRoleBinding", "clusterrolebindings", _RBAC, namespaced=False),
+        Resource("Role", "roles", _RBAC, made_by_put=True),
+        Resource("RoleBinding", "rolebindings", _RBAC, made_by_put=True),
+        Resource("ClusterRole", "clusterroles", _RBAC, namespaced=False, made_by_put=True),
+        Resource("ClusterRoleBinding", "clusterrolebindings", _RBAC, namespaced=False, made_by_put=True),
     )
 }
 """The resources by key, in the order of discovery: the core first, then group by group."""

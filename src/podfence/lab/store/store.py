@@ -25,12 +25,17 @@ Admission = Callable[[Raw | None, Raw | None], Raw | None]
 """What has a say in every request for a resource: it gets the object that is wanted, None to delete it, and the stored
 one, None to create it. It returns what to store, or raises StoreError. The lock is held."""
 
+Check = Callable[[Raw, Raw | None], None]
+"""What looks at an object just before it is stored, and at its old form: it raises what speaks against it."""
+
 Objects = list[Raw]
 Changes = list[Change]
 # `list` is a method of the class below.
 
 _PROPAGATION: Final = {"Foreground": metadata.FOREGROUND, "Orphan": metadata.ORPHAN}
 _IMMORTAL: Final = ("default", "kube-system", "kube-public")
+# etcd has both under one prefix.
+_TOGETHER: Final = ("Service", "Endpoints")
 _GRACE: Final = 30
 _STALE: Final = "the object has been modified; please apply your changes to the latest version and try again"
 
@@ -104,55 +109,66 @@ class Store:
         """Ask `admission` too from now on before objects of a resource are created, changed or deleted."""
         self._admissions.setdefault(resource, []).append(admission)
 
-    def create(self, resource: str, obj: Raw, *, dry_run: bool = False) -> Raw:
+    def create(self, resource: str, obj: Raw, *, check: Check | None = None, dry_run: bool = False) -> Raw:
         """Add an object, and return it as it is stored.
 
-        Raises AlreadyExistsError, NotFoundError without its namespace, ForbiddenError if that is being deleted.
+        Raises AlreadyExistsError, NotFoundError without its namespace, ForbiddenError if that is being deleted, and
+        what `check` raises.
         """
         row = RESOURCES[resource]
         given = obj["metadata"]
         with self.lock:
-            name = given.get("name") or metadata.generated_name(
-                given.get("generateName", ""), f"{resource}/{self.revision}"
-            )
+            name, prefix = given.get("name") or "", given.get("generateName") or ""
+            if prefix and not name:
+                name = metadata.generated_name(prefix, f"{resource}/{self.revision}")
             namespace = given.get("namespace", "") if row.namespaced else ""
             if row.namespaced:
                 self._require_namespace(row, namespace, name)
-            if (namespace, name) in self._tables[resource]:
-                raise AlreadyExistsError.of(row, name)
             made = {**obj, "metadata": metadata.created(row, given, name, self._clock())}
             if row.has_status:
                 made["status"] = dict(row.first_status)
             if row.kind == "Namespace":
                 made["spec"] = {"finalizers": ["kubernetes"]}
             made = self._admitted(resource, made, None)
+            if check is not None:
+                check(made, None)
+            if there := self._tables[resource].get((namespace, name)):
+                raise AlreadyExistsError.of(row, name, going="deletionTimestamp" in there["metadata"])
             return made if dry_run else self._commit("ADDED", row, made, None)
 
-    def update(self, resource: str, obj: Raw, *, status: bool = False, dry_run: bool = False) -> Raw:
-        """Replace an object, or only its `status`, and return it as it is stored.
+    def update(
+        self, resource: str, obj: Raw, *, status: bool = False, check: Check | None = None, dry_run: bool = False
+    ) -> Raw:
+        """Replace an object, or its `status` and metadata, and return it as it is stored.
 
         What the server fills in stays, and so does the status of what has one of its own. If nothing differs, nothing
         is stored. An object that is being deleted goes with its last finalizer.
-        Raises NotFoundError, and ConflictError if `obj` has another uid or resourceVersion than the stored one.
+        Raises NotFoundError, ConflictError if `obj` has another uid or resourceVersion than the stored one, and what
+        `check` raises.
         """
         row = RESOURCES[resource]
         given = obj["metadata"]
         with self.lock:
             before = self.get(resource, given.get("namespace", "") if row.namespaced else "", given["name"])
             known = before["metadata"]
-            if given.get("uid") not in (None, "", known["uid"]):
-                raise ConflictError.of(row, given["name"], _other_uid(row, given, known))
             if given.get("resourceVersion") not in (None, "", known["resourceVersion"]):
                 raise ConflictError.of(row, given["name"], _STALE)
+            if given.get("uid") not in (None, "", known["uid"]):
+                raise ConflictError.of(row, given["name"], other_uid(row, given, known))
             if status:
-                after = self._admitted(resource, _with_status(obj, before), before)
+                after = self._admitted(resource, _with_status(row, obj, before), before)
             else:
                 after = _changed(row, self._admitted(resource, obj, before), before)
+            if check is not None:
+                check(after, before)
             if after == before:
                 return before
+            if dry_run:
+                return after
             if _is_due(row, after):
-                return after if dry_run else self._remove(row, after)
-            return after if dry_run else self._commit("MODIFIED", row, after, before)
+                self._remove(row, after)
+                return after
+            return self._commit("MODIFIED", row, after, before)
 
     def delete(
         self,
@@ -183,33 +199,43 @@ class Store:
                 admission(None, before)
             after = self._going(row, before, grace, propagation)
             if _is_due(row, after):
-                return after if dry_run else self._remove(row, after if row.kind == "Pod" else before)
+                last = after if row.kind == "Pod" else before
+                if last is not before and not dry_run:
+                    # Who watches pods sees that they are to go before they are gone.
+                    self._commit("MODIFIED", row, after, before)
+                return last if dry_run else self._remove(row, last)
             if after == before or dry_run:
                 return after
             return self._commit("MODIFIED", row, after, before)
 
     def finalize(self, namespace: str) -> None:
-        """Let a namespace go that is being deleted and holds nothing any more. Raises NotFoundError."""
+        """Let a namespace that is being deleted go as soon as no finalizer holds it. Raises NotFoundError.
+
+        It holds nothing any more.
+        """
         with self.lock:
-            before = self.get("namespaces", "", namespace)
-            self._remove(RESOURCES["namespaces"], {**before, "spec": {}})
+            row, before = RESOURCES["namespaces"], self.get("namespaces", "", namespace)
+            after = {**before, "spec": {}}
+            if _is_due(row, after):
+                self._remove(row, after)
+            elif after != before:
+                self._commit("MODIFIED", row, after, before)
 
     def _going(self, row: Resource, before: Raw, grace: int | None, propagation: Propagation) -> Raw:
         """Return an object with the marks of its deletion."""
         known = before["metadata"]
-        if row.kind == "Namespace":
-            if "deletionTimestamp" in known:
-                return before
-            after = {**before, "metadata": metadata.deleting(row, known, self._clock(), None)}
-            return after | {"status": {**before["status"], "phase": "Terminating"}}
+        if row.kind == "Namespace" and "deletionTimestamp" in known:
+            return before
         seconds = _grace(before, grace) if row.kind == "Pod" else 0
         left = known.get("deletionGracePeriodSeconds")
         if left is not None and left <= seconds:
             return before
-        found = metadata.deleting(row, known, self._clock() + seconds, seconds)
+        found = metadata.deleting(row, known, self._clock() + seconds, None if row.kind == "Namespace" else seconds)
         finalizer = _PROPAGATION.get(propagation)
         if finalizer and "deletionTimestamp" not in known and finalizer not in known.get("finalizers", ()):
             found["finalizers"] = [*known.get("finalizers", ()), finalizer]
+        if row.kind == "Namespace":
+            return {**before, "metadata": found, "status": {**before["status"], "phase": "Terminating"}}
         return {**before, "metadata": found}
 
     def _admitted(self, resource: str, wanted: Raw, before: Raw | None) -> Raw:
@@ -221,7 +247,7 @@ class Store:
         found = self.get("namespaces", "", namespace)
         if "deletionTimestamp" in found["metadata"]:
             why = f"unable to create new content in namespace {namespace} because it is being terminated"
-            raise ForbiddenError.of(row, name, why, _terminating(namespace))
+            raise ForbiddenError.of(row, name or "Unknown", why, _terminating(namespace))
 
     def _commit(
         self, kind: Literal["ADDED", "MODIFIED", "DELETED"], row: Resource, obj: Raw, before: Raw | None
@@ -257,17 +283,29 @@ def _changed(row: Resource, obj: Raw, before: Raw) -> Raw:
     # Equal parts are kept once, however often an object changes.
     after = {key: before[key] if before.get(key) == value else value for key, value in after.items()}
     known = after["metadata"] = metadata.changed(row, obj["metadata"], before["metadata"])
-    if row.has_generation and _content(after) != _content(before):
+    counted = known.get("annotations") != before["metadata"].get("annotations") and row.kind == "Deployment"
+    if row.has_generation and (counted or _content(after) != _content(before)):
         known["generation"] = known.get("generation", 0) + 1
     return after
 
 
-def _with_status(obj: Raw, before: Raw) -> Raw:
-    return {**before, "status": obj["status"]} if "status" in obj else before
+def _with_status(row: Resource, obj: Raw, before: Raw) -> Raw:
+    """Return an object as it is after a request for its status: its spec stays."""
+    found = metadata.changed(row, obj["metadata"], before["metadata"])
+    found |= {key: before["metadata"][key] for key in row.kept_by_status if key in before["metadata"]}
+    for key in row.kept_by_status:
+        if key not in before["metadata"]:
+            found.pop(key, None)
+    return {**before, "metadata": found, **({"status": obj["status"]} if "status" in obj else {})}
 
 
 def _content(obj: Raw) -> Raw:
-    return {key: value for key, value in obj.items() if key not in ("metadata", "status", "apiVersion", "kind")}
+    """Return what the generation of an object counts the changes of."""
+    found = {key: value for key, value in obj.items() if key not in ("metadata", "status", "apiVersion", "kind")}
+    if obj.get("kind") == "Pod":
+        # A pod is bound to its node once, and that is no change of what is wanted.
+        found["spec"] = {key: value for key, value in (found.get("spec") or {}).items() if key != "nodeName"}
+    return found
 
 
 def _grace(pod: Raw, asked: int | None) -> int:
@@ -283,7 +321,9 @@ def _grace(pod: Raw, asked: int | None) -> int:
 def _is_due(row: Resource, obj: Raw) -> bool:
     """Return whether nothing holds back an object that is to be deleted. A namespace is held until `finalize`."""
     known = obj["metadata"]
-    held = known.get("finalizers") or known.get("deletionGracePeriodSeconds") or row.kind == "Namespace"
+    held = known.get("finalizers") or known.get("deletionGracePeriodSeconds")
+    if row.kind == "Namespace":
+        held = held or obj["spec"].get("finalizers")
     return "deletionTimestamp" in known and not held
 
 
@@ -292,9 +332,11 @@ def _terminating(namespace: str) -> dict[str, str]:
     return {"reason": "NamespaceTerminating", "message": message, "field": "metadata.namespace"}
 
 
-def _other_uid(row: Resource, given: Raw, known: Raw) -> str:
-    place = "/".join(filter(None, ("/registry", row.plural, known.get("namespace"), known["name"])))
-    failed = f"Precondition failed: UID in precondition: {given['uid']}, UID in object meta: {known['uid']}"
+def other_uid(row: Resource, given: Raw, known: Raw) -> str:
+    """Return why an object is not the one that is meant: it has another uid, or does not exist and has none."""
+    plural = f"services/{'specs' if row.kind == 'Service' else 'endpoints'}" if row.kind in _TOGETHER else row.plural
+    place = "/".join(filter(None, ("/registry", plural, given.get("namespace"), given["name"])))
+    failed = f"Precondition failed: UID in precondition: {given['uid']}, UID in object meta: {known.get('uid', '')}"
     return f"StorageError: invalid object, Code: 4, Key: {place}, ResourceVersion: 0, AdditionalErrorMsg: {failed}"
 
 

@@ -47,6 +47,7 @@ def verify(lab: Supervisor, *, all_pairs: bool, progress: Progress) -> Verificat
         for block in (plan.pods(family), plan.service_range(family), plan.node_range(family)):
             reserved |= AddressSet.cidr(block)
     with lab.still():
+        lab.settle()
         if all_pairs:
             lab.require_room_for_all_pairs()
         engine = Engine(lab.state, lab.options)

@@ -11,14 +11,14 @@ from podfence.lab.apiserver.streams.logs import Logs
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from podfence.lab.apiserver.streams.pods import Pods
+    from podfence.lab.apiserver.streams.containers import Containers
     from podfence.lab.store.store import Store
 
 
 class Streams:
     """``exec``, ``attach`` and ``log`` of the pods of a store."""
 
-    def __init__(self, store: Store, pods: Pods) -> None:
+    def __init__(self, store: Store, pods: Containers) -> None:
         """Serve the pods of a store; `pods` has what runs."""
         commands = Commands(store, pods)
         self._handlers = {"exec": commands.execute, "attach": commands.attach, "log": Logs(store, pods).log}

@@ -13,11 +13,11 @@ from podfence.lab.apiserver.options import is_true
 from podfence.lab.apiserver.status import bad_request
 from podfence.lab.apiserver.streams import channels
 from podfence.lab.apiserver.streams.carrying import carry
-from podfence.lab.apiserver.streams.pods import place
+from podfence.lab.apiserver.streams.containers import place
 from podfence.lab.errors import LabError
 
 if TYPE_CHECKING:
-    from podfence.lab.apiserver.streams.pods import Pods
+    from podfence.lab.apiserver.streams.containers import Containers
     from podfence.lab.processes.session import Session
     from podfence.lab.store.store import Store
 
@@ -30,7 +30,7 @@ _NO_WEBSOCKET: Final = (
 class Commands:
     """The handlers; `store` has the pods' objects, `pods` what runs."""
 
-    def __init__(self, store: Store, pods: Pods) -> None:
+    def __init__(self, store: Store, pods: Containers) -> None:
         """Serve the pods of a store."""
         self._store = store
         self._pods = pods

@@ -13,14 +13,14 @@ from aiohttp import web
 from podfence.lab import lines
 from podfence.lab.apiserver.options import is_true
 from podfence.lab.apiserver.status import bad_request, invalid_fields
-from podfence.lab.apiserver.streams.pods import place
+from podfence.lab.apiserver.streams.containers import place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from podfence.lab.apiserver.status import RefusedError
-    from podfence.lab.apiserver.streams.pods import Place, Pods
+    from podfence.lab.apiserver.streams.containers import ContainerPlace, Containers
     from podfence.lab.store.store import Store
 
 _BEAT: Final = 0.1
@@ -44,7 +44,7 @@ class _Asked(NamedTuple):
 class Logs:
     """The handler; `store` has the pods' objects, `pods` the files."""
 
-    def __init__(self, store: Store, pods: Pods) -> None:
+    def __init__(self, store: Store, pods: Containers) -> None:
         """Serve the logs of a store's pods."""
         self._store = store
         self._pods = pods
@@ -69,7 +69,7 @@ class Logs:
         return response
 
     async def _write(
-        self, request: web.Request, response: web.StreamResponse, where: Place, path: Path, asked: _Asked
+        self, request: web.Request, response: web.StreamResponse, where: ContainerPlace, path: Path, asked: _Asked
     ) -> None:
         reader = lines.LogReader(path)
         left = asked.limit

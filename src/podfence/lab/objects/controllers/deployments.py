@@ -110,7 +110,8 @@ class Deployments:
     def _annotate(self, obj: Raw, number: str) -> Raw:
         known = obj["metadata"]
         notes = {**(known.get("annotations") or {}), _REVISION: number}
-        return self._store.update(_DEPLOYMENTS, {**obj, "metadata": {**known, "annotations": notes}})
+        # Through its status, because the generation counts annotations that others change.
+        return self._store.update(_DEPLOYMENTS, {**obj, "metadata": {**known, "annotations": notes}}, status=True)
 
     def _forget(self, old: list[Raw]) -> None:
         """Delete the oldest of the sets that only a rollback would need."""

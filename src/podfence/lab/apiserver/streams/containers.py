@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from podfence.lab.store.store import Store
 
 
-class Place(NamedTuple):
+class ContainerPlace(NamedTuple):
     """A container of a pod."""
 
     namespace: str
@@ -25,23 +25,23 @@ class Place(NamedTuple):
     container: str
 
 
-class Pods(Protocol):
-    """The running pods. Its methods may be called from any thread."""
+class Containers(Protocol):
+    """The containers that run. Its methods may be called from any thread."""
 
-    def execute(self, place: Place, command: Sequence[str], *, stdin: bool, tty: bool) -> Session:
+    def execute(self, place: ContainerPlace, command: Sequence[str], *, stdin: bool, tty: bool) -> Session:
         """Start a command in a container. Raises LabError if the pod does not run."""
 
-    def attach(self, place: Place, *, stdin: bool) -> Session:
+    def attach(self, place: ContainerPlace, *, stdin: bool) -> Session:
         """Join the main process of a container. Raises LabError if it does not run."""
 
-    def log(self, place: Place, *, previous: bool) -> Path | None:
+    def log(self, place: ContainerPlace, *, previous: bool) -> Path | None:
         """Return the file of a container's output since its last start, or before that; None if there is none."""
 
-    def is_running(self, place: Place) -> bool:
+    def is_running(self, place: ContainerPlace) -> bool:
         """Return whether the main process of a container runs."""
 
 
-def place(store: Store, request: web.Request, namespace: str, name: str) -> Place:
+def place(store: Store, request: web.Request, namespace: str, name: str) -> ContainerPlace:
     """Return the container of a pod that a request means; without a name, the only one.
 
     Raises NotFoundError for a pod, and RefusedError for a container, that does not exist.
@@ -57,4 +57,4 @@ def place(store: Store, request: web.Request, namespace: str, name: str) -> Plac
         )
     if container and container not in main + early:
         raise bad_request(f"container {container} is not valid for pod {name}")
-    return Place(namespace, name, container or main[0])
+    return ContainerPlace(namespace, name, container or main[0])

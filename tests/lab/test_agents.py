@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A lab's agent is started again whatever way it ends, and its log is read into the journal."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from podfence.cli.main import commands
+from podfence.kube.objects import Key
+from podfence.lab import agents, sandbox
+from podfence.lab.agents import NodeAgent
+from podfence.lab.errors import LabError
+from podfence.lab.journal import Journal
+from podfence.lab.running import FIRST_DELAY, LAST_DELAY, restart_delay
+from tests.lab.labs import fresh_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PATIENCE = 20.0
+
+
+class Lives:
+    """Stands for the processes: each agent writes its log, and dies; the last one goes on until `end`."""
+
+    def __init__(self, *lives: bytes | LabError) -> None:
+        self._lives = list(lives)
+        self._last = threading.Event()
+        self._open: list[int] = []
+
+    def spawn(self, log: int) -> int:
+        if not self._lives:
+            raise LabError("the test is over")
+        life = self._lives.pop(0)
+        if isinstance(life, LabError):
+            raise life
+        os.write(log, life)
+        if not self._lives:
+            self._open.append(os.dup(log))
+            self._last.set()
+        # No process has this number: who signals it finds nothing.
+        return 1 << 30
+
+    def wait(self) -> None:
+        assert self._last.wait(PATIENCE)
+
+    def end(self) -> None:
+        for number in self._open:
+            os.close(number)
+
+
+def logged(event: str, level: str = "info", **fields: object) -> bytes:
+    return json.dumps({"event": event, "level": level, "time": "2026-11-29T20:00:00Z", **fields}).encode() + b"\n"
+
+
+@pytest.fixture
+def lives(request: pytest.FixtureRequest) -> Iterator[Lives]:
+    found = Lives(*request.param)
+    yield found
+    found.end()
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agents, "RESTART_DELAY", 0.001)
+
+
+def start(lives: Lives, folder: Path) -> tuple[NodeAgent, list[str]]:
+    """Return an agent after its last start, and what was said until then."""
+    journal = Journal()
+    agent = NodeAgent("node-1", folder, lives.spawn, journal)
+    agent.start()
+    lives.wait()
+    return agent, journal.lines()
+
+
+ENDED = "agent node-1: ended; the kernel continues to enforce its rules; the lab starts another agent"
+
+
+@pytest.mark.parametrize(
+    ("lives", "says"),
+    [
+        pytest.param([b"", b""], [ENDED], id="nothing"),
+        pytest.param([b'{"event": "deni', b""], ['agent node-1: {"event": "deni', ENDED], id="half a line"),
+        pytest.param([b"\xff\xfe\n", b""], ["agent node-1: \ufffd\ufffd", ENDED], id="no text"),
+        pytest.param([b"[1]\n{}\n", b""], ["agent node-1: [1]", "agent node-1: {}", ENDED], id="no entry"),
+        pytest.param(
+            [b"Traceback\n  KeyError: 1\n", b"", b""],
+            ["agent node-1: Traceback", "agent node-1:   KeyError: 1", ENDED, ENDED],
+            id="a traceback, and once more",
+        ),
+    ],
+    indirect=["lives"],
+)
+def test_an_agent_is_started_again_whatever_it_said_last(lives: Lives, says: list[str], tmp_path: Path) -> None:
+    agent, lines = start(lives, tmp_path)
+    assert lines == says
+    assert agent.is_running
+    # It runs, and nobody answers on its socket.
+    assert agent.state == "behind"
+
+
+@pytest.mark.parametrize("lives", [[LabError("no room"), LabError("no room"), b""]], indirect=True)
+def test_an_agent_that_cannot_be_started_is_tried_again_later_each_time(lives: Lives, tmp_path: Path) -> None:
+    agent, lines = start(lives, tmp_path)
+    assert lines == ["agent node-1: cannot be started: no room; the next try is in 0.0 s"] * 2
+    assert agent.is_running
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        (logged("starting", node="node-1"), []),
+        (logged("connection refused", "debug", logger="asyncio"), []),
+        (logged("the kernel could not be programmed", "error"), ["the kernel could not be programmed"]),
+        (logged("repaired changes", "warning", differences=["a", "b"]), ["repaired: a", "repaired: b"]),
+        (logged("cut", flows=1), ["cut 1 established flow that policies now deny"]),
+        (logged("cut", flows=2), ["cut 2 established flows that policies now deny"]),
+        (
+            logged(
+                "denied",
+                direction="ingress",
+                source="10.0.0.1",
+                source_name="shop/web",
+                destination="10.0.0.2",
+                protocol="TCP",
+                port=80,
+                policies=["shop/a", "shop/b"],
+            ),
+            ["denied ingress shop/web (10.0.0.1) -> 10.0.0.2 TCP 80 by shop/a,b"],
+        ),
+        (
+            logged("stray", verdict="dropped", reason="unknown-source", interface="veth1", source="10.0.0.9", protocol="ICMP"),
+            ["dropped unknown-source by veth1: 10.0.0.9 ICMP"],
+        ),
+    ],
+    ids=lambda value: value.decode().partition('",')[0] if isinstance(value, bytes) else "",
+)  # fmt: skip
+def test_the_journal_says_what_people_want_to_know_of_an_agent_s_log(
+    entry: bytes, says: list[str], tmp_path: Path
+) -> None:
+    lives = Lives(entry, b"")
+    _, lines = start(lives, tmp_path)
+    lives.end()
+    assert lines == [*(f"agent node-1: {text}" for text in says), ENDED]
+
+
+@pytest.mark.parametrize(
+    "lives",
+    [[logged("programmed", "debug", kind="Pod", namespace="shop", name="web", change="added", seconds=0.25), b""]],
+    indirect=True,
+)
+def test_how_long_a_change_took_is_read_from_the_log(lives: Lives, tmp_path: Path) -> None:
+    agent, _ = start(lives, tmp_path)
+    assert agent.real == {Key("Pod", "shop", "web"): 0.25}
+
+
+@pytest.mark.parametrize(
+    ("starts", "seconds"),
+    [(1, FIRST_DELAY), (2, 1.0), (3, 2.0), (7, LAST_DELAY), (1026, LAST_DELAY), (10**6, LAST_DELAY)],
+)
+def test_a_container_is_started_again_after_a_pause_that_doubles_up_to_a_limit(starts: int, seconds: float) -> None:
+    assert restart_delay(starts) == seconds
+
+
+def test_a_lab_without_what_its_agents_need_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "_MODULES", ("aiohttp", "no_such_package"))
+    refused = CliRunner().invoke(commands, ["lab", "up", "--name", fresh_name()])
+    assert refused.exit_code == 2
+    assert refused.stderr.endswith("a lab needs no_such_package: pip install 'podfence[agent]'\n")
