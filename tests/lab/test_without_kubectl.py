@@ -132,6 +132,7 @@ def test_the_words_of_the_recipes_work_without_kubectl(lab: Run) -> None:
         (("create", "service", "clusterip", "x", "--tcp=a"), 2, "--tcp: 'a' is not PORT or PORT:TARGET"),
         (("create", "quota", "x"), 2, "use -f for everything else"),
         (("create", "-f", "-"), 2, "<stdin>"),
+        (("create", "-f", "x.yaml", "--image=nginx"), 2, "--image is not a flag of create -f"),
         (("run", "x", "--image=nginx", "--rm"), 2, "--rm needs -i or -t"),
         (("delete", "pod"), 2, "name the objects: pod NAME"),
         (("delete", "pod", "web", "-f", "x"), 2, "name what to delete"),

@@ -61,9 +61,10 @@ def changes(lab: str, *requests: Callable[[], object]) -> int:
 
 
 class Written(NamedTuple):
-    """An object of a manifest: its resource in the version that is written there, and where it stands."""
+    """An object of a manifest: its resource in the version that is written there, its namespace and its file."""
 
     row: Resource
+    namespace: str
     value: dict[str, Any]
     file: str
 
@@ -72,16 +73,12 @@ class Written(NamedTuple):
         """Its name, "" without one."""
         return str(self.value["metadata"].get("name", ""))
 
-    @property
-    def namespace(self) -> str:
-        """The namespace that is written there, or ""."""
-        return self.value["metadata"].get("namespace") or ""
 
-
-def written(manifests: Manifests, lab: str) -> list[Written]:
+def written(manifests: Manifests, lab: str, namespace: str) -> list[Written]:
     """Return the objects of manifests, in order, once all have been read without an error.
 
-    Raises RefusedError, with every problem printed, and LabError for a kind that the lab does not serve.
+    Those that name no namespace are in `namespace`. Raises RefusedError, with every problem printed, and LabError for
+    a kind that the lab does not serve.
     """
     from podfence.cli.lab import shared
     from podfence.kube import yaml
@@ -94,7 +91,7 @@ def written(manifests: Manifests, lab: str) -> list[Written]:
             whole: Any = document.value
             for value in whole["items"] if whole["kind"].endswith("List") else (whole,):
                 row = rest.resource(value["kind"])._replace(api_version=value["apiVersion"])
-                found.append(Written(row, value, document.file))
+                found.append(Written(row, value["metadata"].get("namespace") or namespace, value, document.file))
     return found
 
 
