@@ -68,6 +68,22 @@ def test_an_answer_that_cannot_be_written_is_an_error() -> None:
     assert done.stderr == b"podfence: error: the answer cannot be written: No space left on device\n"
 
 
+@pytest.mark.parametrize(
+    ("streams", "code", "out", "err"),
+    [
+        (">&-", 2, b"", b"podfence: error: the answer cannot be written: standard output is closed\n"),
+        ("<&- 2>&-", 0, b"allowed", b""),
+    ],
+)
+def test_a_stream_that_is_closed_from_the_start_is_no_denial(
+    streams: str, code: int, out: bytes, err: bytes, shop: str
+) -> None:
+    command = ["sh", "-c", f'"$@" {streams}', "sh", str(PROGRAM), "check", "shop/web", "shop/web", "80", "-f", shop]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+
+    assert (done.returncode, done.stdout[: len(out)], done.stderr) == (code, out, err)
+
+
 def test_an_interrupt_ends_with_130_and_without_a_traceback() -> None:
     listing = subprocess.Popen(
         [PROGRAM, "list", "-f", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -80,6 +96,14 @@ def test_an_interrupt_ends_with_130_and_without_a_traceback() -> None:
 
     assert listing.returncode == 130
     assert (out, err.strip()) == (b"", b"")
+
+
+def test_an_interrupt_during_the_imports_ends_with_130_and_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-m", "podfence"], capture_output=True, check=False, timeout=60, env=environ)
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
 def test_as_a_plugin_the_help_and_messages_say_kubectl_podfence(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def test_help_shows_what_a_command_is_for_and_examples_before_options(run: Run, 
 
 def test_no_command_is_the_help(run: Run) -> None:
     assert run().stdout == run("--help").stdout
+    assert (run("lab").exit_code, run("lab").stderr) == (2, run("lab", "--help").stdout)
 
 
 @pytest.mark.usefixtures("nowhere")

@@ -715,6 +715,14 @@ CASES = [
         ),
     ),
     Case(
+        "a group without a dot, as no custom resource has it",
+        manifest("apiVersion: networking/v1\nkind: NetworkPolicy\nmetadata: {name: p}"),
+        (
+            'f.yaml:1:13: error: apiVersion: no matches for kind "NetworkPolicy" in version "networking/v1" (write '
+            "apiVersion: networking.k8s.io/v1)"
+        ),
+    ),
+    Case(
         "a version of three parts",
         manifest("apiVersion: a/b/c\nkind: NetworkPolicy\nmetadata: {name: p}"),
         "f.yaml:1:13: error: apiVersion: unexpected GroupVersion string: a/b/c (it is GROUP/VERSION, or v1)",

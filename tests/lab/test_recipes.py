@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.kubernetes.sessions.performing import PAGES, perform
-from tests.lab.kubectl import KUBECTL, needs_kubectl
+from tests.lab.kubectl import KUBECTL, QUICKLY, needs_kubectl
 from tests.lab.labs import PROGRAM, needs_lab, running
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def lab() -> Iterator[None]:
     before = dict(os.environ)
     with running() as run:
         programs = f"{Path(str(KUBECTL)).parent}:{PROGRAM.parent}"
-        os.environ |= {"KUBECONFIG": run("kubeconfig").stdout.strip(), "PODFENCE_LAB": run.name}
+        os.environ |= {"KUBECONFIG": run("kubeconfig").stdout.strip(), "PODFENCE_LAB": run.name, **QUICKLY}
         os.environ["PATH"] = f"{programs}:{before.get('PATH', os.defpath)}"
         yield
         os.environ.clear()

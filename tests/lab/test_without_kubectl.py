@@ -20,6 +20,7 @@ from tests.lab.labs import EXAMPLES, Run, needs_lab, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = needs_lab
 
@@ -154,3 +155,9 @@ def test_what_is_wrong_is_said(lab: Run, words: tuple[str, ...], code: int, mess
     # In this process: a program would mostly be starting.
     done = CliRunner(env={"PODFENCE_LAB": lab.name}).invoke(commands, ("lab", *words))
     assert (done.exit_code, message in done.stderr) == (code, True), done.stderr
+
+
+def test_kinds_that_a_lab_does_not_use_are_named(lab: Run, tmp_path: Path) -> None:
+    (tmp_path / "claim.yaml").write_text("apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: a}\n")
+    done = lab("apply", "-f", str(tmp_path))
+    assert (done.stdout, done.stderr) == ("", "note: 1 PersistentVolumeClaim left out: a lab does not use this kind\n")

@@ -109,13 +109,6 @@ def test_fields_that_only_matter_to_what_runs_are_checked_too() -> None:
     )
 
 
-def test_kinds_that_nothing_is_done_with_are_named() -> None:
-    outcomes = world().apply(worlds.documents("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"))
-
-    assert list(map(str, outcomes)) == ["ConfigMap ignored"]
-    assert outcomes[0].remarks == ("ConfigMap: 1 not read: the lab does not use this kind",)
-
-
 def test_warnings_of_reading_come_first() -> None:
     text = worlds.workload().replace("apps/v1", "extensions/v1beta1")
     first, second = world().apply(worlds.documents(text))

@@ -169,10 +169,7 @@ class Asked:
 
 def ports_into(view: View, port: PortQuestion, number: int | None) -> PortSet:
     """Return the ports a question asks about at a destination class; names are looked up on its pods."""
-    if not port.name:
-        return port.ports
-    found = view.index.classes[number].members.values() if number is not None else ()
-    return PortSet.union([port.on(member) for member in found])
+    return port.on(view.index.classes[number].members.values() if number is not None else ())
 
 
 def _destinations(view: View, question: ListQuestion) -> Iterator[Side]:

@@ -307,7 +307,7 @@ def _named(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQu
     parts: list[Part] = []
     named = False
     for member in destination.members:
-        numbers = port.on(member)
+        numbers = port.on((member,))
         if not numbers:
             continue
         alone = PodsEndpoint(destination.name, (member,), destination.hypothetical)

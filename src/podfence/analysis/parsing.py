@@ -334,7 +334,10 @@ def _missing(state: ClusterState, text: str, namespace: str, name: str) -> str:
     near = difflib.get_close_matches(name, [item.rsplit("/", 1)[-1] for item in here], n=1)
     full = next((item for item in sorted(here) if near and item.rsplit("/", 1)[-1] == near[0]), None)
     hint = f"; did you mean {full}?" if full else _some(here, namespace)
-    return f"there is no pod or workload {text}{hint}"
+    if text == "default/svc/kubernetes":
+        hint = "; `apiserver` means the API server"
+    what = "Service" if text.startswith(f"{namespace}/svc/") else "pod or workload"
+    return f"there is no {what} {text}{hint}"
 
 
 def _some(names: set[str], namespace: str) -> str:

@@ -12,9 +12,12 @@ from podfence.errors import EndpointError
 from podfence.sets.ports import LAST_PORT, PROTOCOLS, PortSet
 
 if TYPE_CHECKING:
-    from podfence.cluster.members import Member
+    from collections.abc import Iterable
 
-_NUMBERS = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?")
+    from podfence.cluster.members import Member
+    from podfence.kube.objects import ContainerPort, ServicePort
+
+_NUMBERS = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?", re.ASCII)
 _NAME = re.compile(r"(?=.*[a-z])[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
 
@@ -29,12 +32,16 @@ class PortQuestion(Struct, frozen=True):
     name: str = ""
     protocol: str = ""
 
-    def on(self, member: Member) -> PortSet:
-        """Return the ports that are asked about on a pod, which may have several of a name (semantics 5.4)."""
+    def names(self, port: ContainerPort | ServicePort) -> bool:
+        """Return whether a port of a pod or Service has the name that is asked about."""
+        return port.name == self.name and self.protocol in ("", port.protocol)
+
+    def on(self, members: Iterable[Member]) -> PortSet:
+        """Return the ports asked about on pods: a name means what each of them declares under it."""
         if not self.name:
             return self.ports
-        named = (port for port in member.ports if port.name == self.name and self.protocol in ("", port.protocol))
-        return PortSet.union([PortSet.single(port.protocol, port.number) for port in named])
+        declared = (port for member in members for port in member.ports if self.names(port))
+        return PortSet.union(PortSet.single(port.protocol, port.number) for port in declared)
 
 
 def parse_port(value: int | str | None) -> PortQuestion:

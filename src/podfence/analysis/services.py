@@ -125,7 +125,7 @@ def namesake(state: ClusterState, destination: Endpoint, port: PortQuestion) -> 
 
 def _asked_ports(service: Service, port: PortQuestion) -> list[ServicePort]:
     if port.name:
-        return [p for p in service.ports if p.name == port.name and port.protocol in ("", p.protocol)]
+        return [p for p in service.ports if port.names(p)]
     return [p for p in service.ports if point(p.protocol, p.port) in port.ports]
 
 

@@ -84,6 +84,9 @@ def _fail(text: str, kind: str = "error: ") -> int:
 
 
 def _usage(error: click.UsageError) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        complain(error.format_message())
+        return UNANSWERED
     if error.ctx is not None:
         path = error.ctx.command_path
         complain(f"{error.ctx.get_usage()}\nTry `{path} --help` for help.\n")

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from typing import NoReturn
 
 import click
 
 from podfence.cli.commands import Commands
+from podfence.cli.errors import UNANSWERED, complain
 
 _TABLE = {
     "list": ("podfence.cli.list", "List the connections that the policies allow"),
@@ -66,6 +68,12 @@ def commands(ctx: click.Context, *, version: bool) -> int:
 
 def main() -> NoReturn:
     """Run the program; the process ends with the exit code of the command."""
+    # A stream that was closed before the start is None.
+    sys.stdin = sys.stdin or os.fdopen(os.open(os.devnull, os.O_RDONLY), encoding="utf-8")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
+    if sys.stdout is None:
+        complain("podfence: error: the answer cannot be written: standard output is closed")
+        sys.exit(UNANSWERED)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")

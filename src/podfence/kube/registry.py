@@ -257,8 +257,11 @@ _GROUPS: Final = frozenset(version.rpartition("/")[0].lower() for kind in KINDS.
 
 
 def is_upstream_group(group: str) -> bool:
-    """Return whether an API group is Kubernetes' own, so that only its known versions can exist."""
-    return group.lower() in _GROUPS or group.lower().endswith(".k8s.io")
+    """Return whether an API group is Kubernetes' own, so that only its known versions can exist.
+
+    The group of a CustomResourceDefinition has a dot.
+    """
+    return "." not in group or group.lower() in _GROUPS or group.lower().endswith(".k8s.io")
 
 
 def is_known_version(api_version: str) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.lab.apiserver.serving import Served, served
 from tests.lab.apiserver.test_recorded_commands import write_kubeconfig
-from tests.lab.kubectl import KUBECTL, needs_kubectl
+from tests.lab.kubectl import KUBECTL, QUICKLY, needs_kubectl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,7 +130,12 @@ class Kubectl:
     def __init__(self, server: Served, home: Path) -> None:
         write_kubeconfig(home / "kubeconfig", server)
         self.server = server
-        self._environ = {"KUBECONFIG": str(home / "kubeconfig"), "HOME": str(home), "PATH": os.environ["PATH"]}
+        self._environ = {
+            "KUBECONFIG": str(home / "kubeconfig"),
+            "HOME": str(home),
+            "PATH": os.environ["PATH"],
+            **QUICKLY,
+        }
 
     def start(self, *args: str) -> subprocess.Popen[str]:
         return subprocess.Popen(

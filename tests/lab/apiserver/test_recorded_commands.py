@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.lab.apiserver.serving import TOKEN, Served, make_certificates, served
-from tests.lab.kubectl import KUBECTL, needs_kubectl
+from tests.lab.kubectl import KUBECTL, QUICKLY, needs_kubectl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +70,7 @@ def run(args: list[str], environ: dict[str, str], stdin: str = "") -> subprocess
 
 
 def differences(server: Served, home: Path) -> Iterator[str]:
-    environ = {"KUBECONFIG": str(home / "kubeconfig"), "HOME": str(home), "PATH": os.environ["PATH"]}
+    environ = {"KUBECONFIG": str(home / "kubeconfig"), "HOME": str(home), "PATH": os.environ["PATH"], **QUICKLY}
     version = json.loads(run(["version", "--client", "-o", "json"], environ).stdout)["clientVersion"]
     is_recorded = f"{version['major']}.{version['minor'].rstrip('+')}" == RECORDED
     for row in commands():

@@ -27,7 +27,7 @@ from podfence.lab.access import Access, kubeconfig
 from podfence.lab.apiserver.streams import channels
 from podfence.lab.processes.spawner import Spawner
 from tests.lab.apiserver.stub import Running, serving
-from tests.lab.kubectl import KUBECTL, needs_kubectl
+from tests.lab.kubectl import KUBECTL, QUICKLY, needs_kubectl
 from tests.lab.labs import within
 from tests.lab.pods import needs_pods
 
@@ -318,7 +318,7 @@ def environ(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     """The environment by which kubectl finds the server."""
     folder = tmp_path_factory.mktemp("kubectl")
     (folder / "config").write_text(kubeconfig(server.access, "test"))
-    return {"PATH": os.environ["PATH"], "KUBECONFIG": str(folder / "config"), "HOME": str(folder)}
+    return {"PATH": os.environ["PATH"], "KUBECONFIG": str(folder / "config"), "HOME": str(folder), **QUICKLY}
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def connections(
     """Yield the connections with an end among the node's pods, with the ports asked about."""
     for left in _single(source):
         for right in _single(destination):
-            ports = _ports(right, port)
+            ports = port.on(right.members if isinstance(right, PodsEndpoint) else ())
             if not any(_is_local(item, node) for item in (left, right)):
                 continue
             try:
@@ -86,17 +86,6 @@ def _single(endpoint: Endpoint) -> Iterator[Endpoint]:
             yield from ends
         case _:
             yield endpoint
-
-
-def _ports(endpoint: Endpoint, port: PortQuestion) -> PortSet:
-    if not port.name:
-        return port.ports
-    result = PortSet.EMPTY
-    for member in endpoint.members if isinstance(endpoint, PodsEndpoint) else ():
-        for item in member.ports:
-            if item.name == port.name and port.protocol in {"", item.protocol}:
-                result |= PortSet.single(item.protocol, item.number)
-    return result
 
 
 def _is_local(endpoint: Endpoint, node: str) -> bool:

@@ -100,8 +100,10 @@ def read(manifests: Manifests, *, legacy: str = "auto", lax: bool = False) -> Se
             validation="lax" if lax else "strict",
             progress=progress,
         )
-    if loaded.warnings and not manifests.quiet:
-        errors.complain("\n".join(map(str, loaded.warnings)))
+    told = [str(warning) for warning in loaded.warnings]
+    told += [f"note: {count} {kind} left out: a lab does not use this kind" for kind, count in loaded.ignored.items()]
+    if told and not manifests.quiet:
+        errors.complain("\n".join(told))
     return loaded.objects
 
 

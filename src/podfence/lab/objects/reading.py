@@ -29,12 +29,11 @@ class Written(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What a request holds: objects in order, what is wrong, and counts of kinds nothing is done with."""
+    """What a request holds: objects in order, and what is wrong."""
 
     objects: tuple[Written, ...]
     errors: tuple[Finding, ...]
     warnings: tuple[Finding, ...]
-    ignored: dict[str, int]
 
 
 def read(documents: Iterable[Document], *, namespace: str, lax: bool, legacy: str) -> Batch:
@@ -53,7 +52,6 @@ def read(documents: Iterable[Document], *, namespace: str, lax: bool, legacy: st
         tuple(objects),
         tuple(problem for problem in problems if problem.severity is Severity.ERROR),
         tuple(problem for problem in problems if problem.severity is not Severity.ERROR),
-        dict(decoded.ignored),
     )
 
 

@@ -177,12 +177,7 @@ class World:
             self.follow()
             notes = (*made_up, *(written.run.notes if written.run else ()), *result.notes)
             results[index] = msgspec.structs.replace(result, notes=notes)
-        found += [results[index] for index in range(len(batch.objects))]
-        found += [
-            Outcome(resource=kind, verb="ignored", notes=(f"{count} not read: the lab does not use this kind",))
-            for kind, count in batch.ignored.items()
-        ]
-        return found
+        return [*found, *(results[index] for index in range(len(batch.objects)))]
 
     # What happens to pods
 
