@@ -159,5 +159,12 @@ def test_what_is_wrong_is_said(lab: Run, words: tuple[str, ...], code: int, mess
 
 def test_kinds_that_a_lab_does_not_use_are_named(lab: Run, tmp_path: Path) -> None:
     (tmp_path / "claim.yaml").write_text("apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: a}\n")
+    note = "note: 1 PersistentVolumeClaim left out: a lab does not use this kind\n"
     done = lab("apply", "-f", str(tmp_path))
-    assert (done.stdout, done.stderr) == ("", "note: 1 PersistentVolumeClaim left out: a lab does not use this kind\n")
+    assert (done.stdout, done.stderr) == ("", note)
+    with (tmp_path / "claim.yaml").open("a") as file:
+        file.write("---\napiVersion: v1\nkind: Namespace\nmetadata: {name: beside}\n")
+    done = lab("create", "-f", str(tmp_path))
+    assert (done.stdout, done.stderr) == ("namespace/beside created\n", note)
+    done = lab("delete", "-f", str(tmp_path))
+    assert (done.stdout, done.stderr) == ('namespace "beside" deleted\n', note)

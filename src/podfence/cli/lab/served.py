@@ -61,7 +61,7 @@ def changes(lab: str, *requests: Callable[[], object]) -> int:
 
 
 class Written(NamedTuple):
-    """An object of a manifest: its resource in the version that is written there, its namespace and its file."""
+    """An object of a manifest: its resource, its namespace and its file."""
 
     row: Resource
     namespace: str
@@ -77,11 +77,12 @@ class Written(NamedTuple):
 def written(manifests: Manifests, lab: str, namespace: str) -> list[Written]:
     """Return the objects of manifests, in order, once all have been read without an error.
 
-    Those that name no namespace are in `namespace`. Raises RefusedError, with every problem printed, and LabError for
-    a kind that the lab does not serve.
+    Those that name no namespace are in `namespace`. Kinds that a lab does not use are left out, and a note names them.
+    Raises RefusedError, with every problem printed.
     """
     from podfence.cli.lab import shared
     from podfence.kube import yaml
+    from podfence.kube.registry import KINDS
     from podfence.lab import rest
     from podfence.lab.client import Client, texts
 
@@ -90,8 +91,10 @@ def written(manifests: Manifests, lab: str, namespace: str) -> list[Written]:
         for document in yaml.parse(source["text"].encode(), source["name"])[0]:
             whole: Any = document.value
             for value in whole["items"] if whole["kind"].endswith("List") else (whole,):
-                row = rest.resource(value["kind"])._replace(api_version=value["apiVersion"])
-                found.append(Written(row, value["metadata"].get("namespace") or namespace, value, document.file))
+                known = KINDS.get(value["kind"])
+                if known is not None and value["apiVersion"] in known.versions:
+                    where = value["metadata"].get("namespace") or namespace
+                    found.append(Written(rest.resource(known.name), where, value, document.file))
     return found
 
 
@@ -102,6 +105,8 @@ def create(
     from podfence.lab import rest
 
     whole = {"apiVersion": row.api_version, "kind": row.kind, **made}
+    # A manifest may have another version of the kind.
+    row = row._replace(api_version=whole["apiVersion"])
     during = f'error when creating "{file}": ' if file else ""
     stored = server.send("POST", rest.path(row, namespace), whole, during=during)
     outputs.write([f"{rest.printed(row, stored['metadata']['name'])} {verb}"])
