@@ -163,7 +163,7 @@ def test_kinds_that_a_lab_does_not_use_are_named(lab: Run, tmp_path: Path) -> No
     done = lab("apply", "-f", str(tmp_path))
     assert (done.stdout, done.stderr) == ("", note)
     with (tmp_path / "claim.yaml").open("a") as file:
-        file.write("---\napiVersion: v1\nkind: Namespace\nmetadata: {name: beside}\n")
+        file.write("---\napiVersion: v1\nkind: NamespaceList\nitems: [{metadata: {name: beside}}]\n")
     done = lab("create", "-f", str(tmp_path))
     assert (done.stdout, done.stderr) == ("namespace/beside created\n", note)
     done = lab("delete", "-f", str(tmp_path))

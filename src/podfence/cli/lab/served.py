@@ -82,19 +82,21 @@ def written(manifests: Manifests, lab: str, namespace: str) -> list[Written]:
     """
     from podfence.cli.lab import shared
     from podfence.kube import yaml
-    from podfence.kube.registry import KINDS
+    from podfence.kube.decode import decode
     from podfence.lab import rest
     from podfence.lab.client import Client, texts
 
+    client = Client(lab)
+    legacy = client.request("reading")["legacy"]
     found = []
-    for source in texts(shared.read_as_lab(manifests, Client(lab))):
-        for document in yaml.parse(source["text"].encode(), source["name"])[0]:
-            whole: Any = document.value
-            for value in whole["items"] if whole["kind"].endswith("List") else (whole,):
-                known = KINDS.get(value["kind"])
-                if known is not None and value["apiVersion"] in known.versions:
-                    where = value["metadata"].get("namespace") or namespace
-                    found.append(Written(rest.resource(known.name), where, value, document.file))
+    for source in texts(shared.read_as_lab(manifests, client)):
+        documents, _ = yaml.parse(source["text"].encode(), source["name"])
+        # What has been read without an error is read here once more for its values, which nobody keeps.
+        for item in decode(documents, validation="lax", legacy=legacy, custom=False).objects:
+            if item.origin is not None:
+                value: Any = item.origin.written()
+                where = value["metadata"].get("namespace") or namespace
+                found.append(Written(rest.resource(item.key.kind), where, value, source["name"]))
     return found
 
 
