@@ -35,8 +35,10 @@ _TOLD: Final = ("-o", "--type", "--for", "--dry-run", "--cascade", "--validate",
 def rows() -> list[tuple[str, str, str, str]]:
     """Return the rows of the table: a command, how often it was recorded, its flags that work, and those refused."""
     recorded = list(_recorded())
-    works = _grouped([*recorded, *map(shlex.split, LINES), *map(shlex.split, WAITING), *_calls(), *_recipes()])
     refused = _grouped([*map(shlex.split, REFUSED)])
+    whole = {command for command, flags in refused.items() if not flags - {"-n"}}
+    typed = [*recorded, *map(shlex.split, LINES), *map(shlex.split, WAITING), *_calls(), *_recipes()]
+    works = {command: flags for command, flags in _grouped(typed).items() if command not in whole}
     counts = {command: len(found) for command, found in _grouped(recorded, once=False).items()}
     return [
         (
@@ -51,7 +53,7 @@ def rows() -> list[tuple[str, str, str, str]]:
 
 def _refusal(flags: set[str], working: set[str]) -> str:
     """Return which flags are refused, "all" if the command itself is."""
-    return _flags(flags - working - {"-f", "-n"}) or "other uses" if working else "all"
+    return _flags(flags - working - {"-f", "-n"}) if working else "all"
 
 
 def _flags(flags: set[str]) -> str:

@@ -61,6 +61,7 @@ LINES = {
     "get pods p -L a --no-headers": (0, "   b\n"),
     "get pods --chunk-size=1 --sort-by=.metadata.name --server-print=false": (0, "NAME   AGE\np      "),
     "get pods p -o custom-columns=POD:.metadata.name --show-managed-fields": (0, "POD\np\n"),
+    "get hpa": (1, "the server doesn't have a resource type"),
     "get -f -": (1, 'configmaps "m" not found'),
     "label pods --all x=y --dry-run=server": (0, "pod/p labeled (server dry run)"),
     "label pod p --list": (0, "a=b\n"),
@@ -86,7 +87,6 @@ LINES = {
 
 REFUSED = {
     "get pods --as=bob": "a lab has one user, who cannot act as another",
-    "get hpa": "the server doesn't have a resource type",
     "top pods -n default": "Metrics API not available",
     "apply --server-side --field-manager=me --force-conflicts -f -": "use kubectl apply without --server-side",
     "port-forward pod/p 1:1": "pod is not running",

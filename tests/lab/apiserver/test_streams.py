@@ -263,6 +263,9 @@ class TestRefusals:
                 return refused.value.status
 
         assert server.wait(attach()) == 500
+        # kubectl asks again without WebSocket then.
+        again = fetched(server, server.path(pod, "attach?stdout=true"))
+        assert again == (500, f"container main not found in pod {pod}_shop")
 
     def test_nothing_runs_in_a_completed_pod(self, server: Server) -> None:
         pod = server.start("exit 1")

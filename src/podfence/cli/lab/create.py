@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -97,23 +98,21 @@ def command(
 
     if bool(words) == bool(manifests):
         raise click.UsageError(f"name what to create: {', '.join(_KINDS)}, each with a NAME, or -f PATH, or -k DIR")
-    server = served.rest(name)
-    if manifests:
-        return served.changes(
-            name,
-            *(
-                lambda item=item: served.create(
-                    server, item.row, item.namespace or namespace, item.value, file=item.file
-                )
-                for item in served.written(manifests, name)
-            ),
-        )
-    *kind, target = words
-    if " ".join(kind) not in _KINDS:
+    *kind, target = words or ("",)
+    plural, taken, make = _KINDS.get(" ".join(kind), ("", (), _namespace))
+    if words and not plural:
         raise click.UsageError(f"create makes {', '.join(_KINDS)}, each with one NAME; use -f for everything else")
-    plural, taken, make = _KINDS[" ".join(kind)]
     for flag, value in flags.items():
         if value not in (None, ()) and flag not in taken:
-            raise click.UsageError(f"--{flag} is not a flag of create {' '.join(kind)}")
-    made = {"metadata": {"name": target}, **make(target, flags)}
-    return served.changes(name, lambda: served.create(server, rest.resource(plural), namespace, made))
+            raise click.UsageError(f"--{flag} is not a flag of create {' '.join(kind) or '-f'}")
+    made = {"metadata": {"name": target}, **make(target, flags)} if words else {}
+    server = served.rest(name)
+    if words:
+        return served.changes(name, partial(served.create, server, rest.resource(plural), namespace, made))
+    return served.changes(
+        name,
+        *(
+            partial(served.create, server, item.row, item.namespace, item.value, file=item.file)
+            for item in served.written(manifests, name, namespace)
+        ),
+    )

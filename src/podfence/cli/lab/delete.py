@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
 from podfence.cli.commands import Command
@@ -30,10 +32,11 @@ def command(*, words: tuple[str, ...], manifests: shared.Manifests, namespace: s
     if bool(words) == bool(manifests):
         raise click.UsageError("name what to delete: KIND NAME..., or -f PATH, or -k DIR")
     server = served.rest(name)
-    if manifests:
-        targets = [
-            (item.row, item.namespace or namespace, item.name, item.file) for item in served.written(manifests, name)
-        ]
+    if words:
+        requests = [partial(served.delete, server, row, namespace, target) for row, target in served.named(words)]
     else:
-        targets = [(target.row, namespace, target.name, "") for target in served.named(words)]
-    return served.changes(name, *(lambda at=at: served.delete(server, *at[:3], file=at[3]) for at in targets))
+        requests = [
+            partial(served.delete, server, item.row, item.namespace, item.name, file=item.file)
+            for item in served.written(manifests, name, namespace)
+        ]
+    return served.changes(name, *requests)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -60,7 +61,7 @@ def command(
         made = {"metadata": {"name": target, "labels": labels}, "spec": spec}
         served.create(server, rest.resource("services"), namespace, made, "exposed")
 
-    return served.changes(name, *(lambda target=target: expose(*target) for target in targets))
+    return served.changes(name, *(partial(expose, *target) for target in targets))
 
 
 def _pods_of(kind: str, found: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:

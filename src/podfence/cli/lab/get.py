@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -69,7 +70,7 @@ def command(
     def show(target: Named, path: str) -> None:
         shown.append(_show_table(server, target, path, form, where, kinds=several, follows=any(shown)))
 
-    code = served.refusals(*(lambda item=item: show(*item) for item in chosen))
+    code = served.refusals(*(partial(show, *item) for item in chosen))
     if shown and not any(shown):
         scope = f" in {where} namespace" if where and any(target.row.namespaced for target, _ in chosen) else ""
         errors.complain(f"No resources found{scope}.")
@@ -100,7 +101,7 @@ def describe(*, words: tuple[str, ...], all_namespaces: bool, selector: str, nam
         kind = {"apiVersion": target.row.api_version, "kind": target.row.kind}
         found.extend([answer] if target.name else [kind | item for item in answer["items"]])
 
-    code = served.refusals(*(lambda item=item: ask(*item) for item in chosen))
+    code = served.refusals(*(partial(ask, *item) for item in chosen))
     for number, item in enumerate(found):
         # kubectl leaves two lines between objects.
         outputs.write([*(["", ""] if number else []), *description.lines(item)])

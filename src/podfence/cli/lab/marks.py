@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -48,7 +49,7 @@ def _command(verb: str, field: str, examples: str) -> click.Command:
             server.send("PATCH", where, {"metadata": {field: wanted}}, content=rest.MERGE)
             outputs.write([f"{rest.printed(target.row, target.name)} {_done(verb, had, wanted)}"])
 
-        return served.changes(name, *(lambda target=target: change(target) for target in targets))
+        return served.changes(name, *(partial(change, target) for target in targets))
 
     return command
 

@@ -61,9 +61,10 @@ def changes(lab: str, *requests: Callable[[], object]) -> int:
 
 
 class Written(NamedTuple):
-    """An object of a manifest: its resource in the version that is written there, and where it stands."""
+    """An object of a manifest: its resource, its namespace and its file."""
 
     row: Resource
+    namespace: str
     value: dict[str, Any]
     file: str
 
@@ -72,29 +73,30 @@ class Written(NamedTuple):
         """Its name, "" without one."""
         return str(self.value["metadata"].get("name", ""))
 
-    @property
-    def namespace(self) -> str:
-        """The namespace that is written there, or ""."""
-        return self.value["metadata"].get("namespace") or ""
 
-
-def written(manifests: Manifests, lab: str) -> list[Written]:
+def written(manifests: Manifests, lab: str, namespace: str) -> list[Written]:
     """Return the objects of manifests, in order, once all have been read without an error.
 
-    Raises RefusedError, with every problem printed, and LabError for a kind that the lab does not serve.
+    Those that name no namespace are in `namespace`. Kinds that a lab does not use are left out, and a note names them.
+    Raises RefusedError, with every problem printed.
     """
     from podfence.cli.lab import shared
     from podfence.kube import yaml
+    from podfence.kube.decode import decode
     from podfence.lab import rest
     from podfence.lab.client import Client, texts
 
+    client = Client(lab)
+    legacy = client.request("reading")["legacy"]
     found = []
-    for source in texts(shared.read_as_lab(manifests, Client(lab))):
-        for document in yaml.parse(source["text"].encode(), source["name"])[0]:
-            whole: Any = document.value
-            for value in whole["items"] if whole["kind"].endswith("List") else (whole,):
-                row = rest.resource(value["kind"])._replace(api_version=value["apiVersion"])
-                found.append(Written(row, value, document.file))
+    for source in texts(shared.read_as_lab(manifests, client)):
+        documents, _ = yaml.parse(source["text"].encode(), source["name"])
+        # What has been read without an error is read here once more for its values, which nobody keeps.
+        for item in decode(documents, validation="lax", legacy=legacy, custom=False).objects:
+            if item.origin is not None:
+                value: Any = item.origin.written()
+                where = value["metadata"].get("namespace") or namespace
+                found.append(Written(rest.resource(item.key.kind), where, value, source["name"]))
     return found
 
 
@@ -105,6 +107,8 @@ def create(
     from podfence.lab import rest
 
     whole = {"apiVersion": row.api_version, "kind": row.kind, **made}
+    # A manifest may have another version of the kind.
+    row = row._replace(api_version=whole["apiVersion"])
     during = f'error when creating "{file}": ' if file else ""
     stored = server.send("POST", rest.path(row, namespace), whole, during=during)
     outputs.write([f"{rest.printed(row, stored['metadata']['name'])} {verb}"])

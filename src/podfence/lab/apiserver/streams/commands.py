@@ -60,12 +60,17 @@ class Commands:
         """Join the main process of a container; its exit code is not told, as in Kubernetes."""
         where = place(self._store, request, namespace, name)
         wanted, stdin, _ = _streams(request)
+        gone = web.Response(
+            status=500, text=f"container {where.container} not found in pod {where.pod}_{where.namespace}"
+        )
+        # kubectl asks for an older protocol when this is the answer, and should be told the same again.
+        if not await asyncio.to_thread(self._pods.is_running, where):
+            return gone
         _require_websocket(request)
         try:
             session = await asyncio.to_thread(self._pods.attach, where, stdin=stdin)
         except LabError:
-            text = f"container {where.container} not found in pod {where.pod}_{where.namespace}"
-            return web.Response(status=500, text=text)
+            return gone
         try:
             socket = await _upgraded(request)
         except BaseException:
