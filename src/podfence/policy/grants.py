@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from podfence.policy.options import Options
 
 
+_FEW = 16
+
+
 class Source(Protocol):
     """The object that a policy was compiled from."""
 
@@ -135,7 +138,9 @@ def rule_grants(rules: tuple[Rule, ...], direction: Direction, namespace: str, o
 
 def _grants(rules: tuple[Rule, ...], direction: Direction, namespace: str, options: Options) -> Iterator[Grant]:
     for index, rule in enumerate(rules):
-        ports, names = rule_ports(rule.ports, end_port=options.end_port)
+        # Long lists of ports are seldom there twice, and would be kept for nothing.
+        read = rule_ports if len(rule.ports) <= _FEW else rule_ports.__wrapped__
+        ports, names = read(rule.ports, end_port=options.end_port)
         peers: list[Selection | AddressSet | None] = [_peer(item, namespace) for item in rule.peers]
         for peer in peers or [None]:
             # Towards a selected pod a name is that pod's; otherwise upstream leaves it open (semantics 5.7).
