@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 RESTART_DELAY: Final = 0.2
 """The most seconds until an agent that ended is started again; they double each time that it ends soon."""
 
-LAST_DELAY: Final = 30.0
-"""The most seconds until that. Who lived for longer has not ended soon."""
+LAST_DELAY: Final = 5.0
+"""The most seconds until that. Who has programmed anything, or lived for longer, has not ended soon."""
 
 DOUBT: Final = 3.0
 """Seconds for which something must be wrong with a node before the lab says so. Agents look every second."""
@@ -161,6 +161,7 @@ class NodeAgent:
     def _sentences(self, entry: dict[str, Any]) -> list[str]:
         event = str(entry["event"])
         if event == "programmed":
+            self._backoff.worked()
             self.real[Key(entry["kind"], entry["namespace"], entry["name"])] = entry["seconds"]
         elif event in _FLOWS:
             kind = _FLOWS[event]
