@@ -145,6 +145,15 @@ def test_a_field_with_any_name_is_warned_of(server: Served, field: str) -> None:
     assert warning.startswith('299 - "unknown field ')
 
 
+@pytest.mark.parametrize(
+    ("length", "count", "warnings"), [(10, 5, 5), (5000, 1, 1), (300, 40, 16), (1, 300, 80), (20, 300, 80)]
+)
+def test_of_many_warnings_the_first_are_sent(server: Served, length: int, count: int, warnings: int) -> None:
+    fields = {f"{number:0{length}}": 1 for number in range(count)}
+    reply = server.client.send("POST", f"{POLICIES}?dryRun=All", {**policy("odd"), **fields})
+    assert (reply.code, len(reply.warnings)) == (201, warnings)
+
+
 def test_a_dry_run_changes_nothing(server: Served) -> None:
     server.client.send("POST", POLICIES, policy("kept"))
     before = (server.store.revision, server.store.list("networkpolicies.networking.k8s.io"))

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from podfence.lab.store.store import Store
 
 Raw = dict[str, Any]
+_MOST_LETTERS: Final = 4096
+_LONGEST_OF_MANY: Final = 256
+# Some clients read no more than 100 headers.
+_MOST_WARNINGS: Final = 80
 _WARNINGS: Final = web.RequestKey("warnings", list[str])
 Stream = Callable[[web.Request, str, str, str], Awaitable[web.StreamResponse]]
 """Answers exec, attach and log, given the namespace, the pod and which of the three."""
@@ -295,9 +299,16 @@ def _warn(request: web.Request) -> Callable[[str], None]:
 
 
 def _warned(request: web.Request, response: web.Response) -> web.Response:
-    for text in dict.fromkeys(request.get(_WARNINGS, ())):
+    """Add the warnings of a request to its answer: the first of many, shortened, as Kubernetes does."""
+    texts = list(dict.fromkeys(request.get(_WARNINGS, ())))
+    longest = _LONGEST_OF_MANY if sum(map(len, texts)) > _MOST_LETTERS else None
+    left = _MOST_LETTERS
+    for text in texts[:_MOST_WARNINGS]:
         # A header has no control characters.
-        plain = "".join(letter if letter.isprintable() else " " for letter in text)
+        plain = "".join(letter if letter.isprintable() else " " for letter in text[:longest])
+        left -= len(plain)
+        if longest is not None and left < 0:
+            break
         quoted = plain.replace("\\", "\\\\").replace('"', '\\"')
         response.headers.add("Warning", f'299 - "{quoted}"')
     return response
