@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -20,6 +23,8 @@ from tests.nft.fake import FakeRunner
 from tests.policy.parts import app, pod, policy, rule, space
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from podfence.kube.objects import KubeObject
 
 LONG: Final = "n" * 63, "p" * 253
@@ -41,6 +46,39 @@ def test_the_names_of_the_longest_names_fit() -> None:
     names = [*enforcer.wanted.chains, *enforcer.wanted.sets]
     assert all(len(item) <= NAME_LIMIT for item in names)
     assert any(len(item) > 150 for item in names)
+
+
+NAMES: Final = """
+from podfence.api import Cluster
+from podfence.dataplane.enforcer import Enforcer
+from podfence.kube.objects import Peer, PolicyPort
+from tests.nft.fake import FakeRunner
+from tests.policy.parts import app, block, pod, policy, rule, space
+pods = [pod(f"p{n}", f"10.0.{n // 250}.{n % 250 + 1}", node="n1", labels={"app": "web"}) for n in range(300)]
+rules = [rule(Peer(pod_selector=app("web"), namespace_selector=app("shop")), ports=[PolicyPort("TCP", "http")])]
+rules += [rule(Peer(pod_selector=app("web"))), rule(block("10.0.0.0/8", "10.1.0.0/16"))]
+enforcer = Enforcer(FakeRunner(), "n1", Cluster.from_objects(
+    [space("shop"), *pods, policy("web", app("web"), ingress=rules, egress=rules)]).model)
+enforcer.start()
+print(*enforcer.wanted.chains, *enforcer.wanted.sets, sep="\\n")
+"""
+
+
+def test_another_process_gives_everything_the_same_name(checkout: Path) -> None:
+    """An agent that follows another one finds what it wants in the kernel, and changes nothing."""
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", NAMES],
+            cwd=checkout,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    (names,) = printed
+    assert names.count("\ns_") >= 2
 
 
 def test_one_name_takes_one_content() -> None:

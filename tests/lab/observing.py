@@ -51,7 +51,9 @@ class Stage(NamedTuple):
 
     @classmethod
     def of(cls, situation: Situation) -> Stage:
-        return cls(situation.example, situation.files[0], situation.options)
+        # A server stores policies in the newest version, and only an old cluster knows the old meaning.
+        is_old = situation.example == "before-1-7" and not situation.options
+        return cls(situation.example, situation.files[0], ("legacy=v1beta1",) if is_old else situation.options)
 
     def __str__(self) -> str:
         return "-".join((self.example, self.application.removesuffix(".yaml"), *self.options))

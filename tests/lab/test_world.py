@@ -12,8 +12,6 @@ from podfence.kube.objects import Key
 from podfence.lab.addresses import Plan
 from podfence.lab.objects.world import World
 from podfence.lab.store.errors import ForbiddenError
-from podfence.policy.engine import Engine
-from podfence.policy.options import Options
 from tests.lab import worlds
 from tests.lab.worlds import apply, errors, finish, pod_key, pods, settle, stopped, world
 
@@ -129,15 +127,20 @@ def test_objects_without_a_namespace_go_where_the_request_says() -> None:
     assert not made.state.implied
 
 
-def test_the_old_form_of_policies_keeps_its_meaning(checkout: Path) -> None:
-    made = world()
-    found = files.read([str(checkout / "examples" / "before-1-7")]).documents
-    made.apply(found)
+@pytest.mark.parametrize(
+    ("legacy", "version"),
+    [("v1beta1", "extensions/v1beta1"), ("v1", "networking.k8s.io/v1"), ("auto", "networking.k8s.io/v1")],
+)
+def test_policies_of_the_old_form_have_their_old_meaning_in_a_lab_that_is_old(
+    checkout: Path, legacy: str, version: str
+) -> None:
+    made = world(legacy=legacy)
+    done = made.apply(files.read([str(checkout / "examples" / "before-1-7")]).documents)
 
-    assert [policy.api_version for table in made.state.policies.values() for policy in table.values()] == [
-        "extensions/v1beta1"
-    ]
-    assert Engine(made.state, Options()).policies(next(iter(made.state.policies)))
+    policies = [policy for table in made.state.policies.values() for policy in table.values()]
+    assert [policy.api_version for policy in policies] == [version]
+    assert made.store.list("networkpolicies.networking.k8s.io")[0][0]["apiVersion"] == "networking.k8s.io/v1"
+    assert any("old meaning" in note for outcome in done for note in outcome.notes) is (legacy == "auto")
 
 
 def test_the_same_object_from_another_place_is_unchanged_and_reasons_name_the_new_place() -> None:

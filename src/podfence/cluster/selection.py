@@ -37,6 +37,10 @@ class Selection(Struct, frozen=True, gc=False):
         """Return the hash of the value."""
         return self._hash
 
+    def __repr__(self) -> str:
+        """Return the value without its hash, which is another in each process: names in the kernel are made of this."""
+        return f"Selection(namespace={self.namespace!r}, namespaces={self.namespaces!r}, pods={self.pods!r})"
+
     @property
     def all_keys(self) -> frozenset[str]:
         """The label keys it looks at, of namespaces and of pods."""

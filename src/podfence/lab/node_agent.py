@@ -4,18 +4,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from podfence.agent.node import bridging, main
 from podfence.agent.node.matching import Granted
 from podfence.kube.access import address
 from podfence.kube.access.access import Access as Way
 from podfence.kube.access.access import Choice, Secret
+from podfence.kube.live.resources import RESOURCES
+from podfence.kube.registry import LEGACY_POLICY
 from podfence.lab.agents import RESULTS, RUN, STATE
 from podfence.lab.sandbox import version
 
 if TYPE_CHECKING:
     from podfence.lab.agents import Order
+
+_OLD: Final = RESOURCES["NetworkPolicy"]._replace(api_version=LEGACY_POLICY)
 
 
 def run(order: Order) -> None:
@@ -38,6 +42,7 @@ def run(order: Order) -> None:
             boot=None,
             log_form="json",
             log_level="debug",
+            policies=_OLD if order.options.legacy == "v1beta1" else RESOURCES["NetworkPolicy"],
         ),
         Way(
             server=address.parse(access.server),

@@ -153,10 +153,10 @@ class FakeCluster:
                 await asyncio.sleep(0)
             # Ending its task would close a connection, which waits until its client has read everything: a client that
             # was killed never does.
-            while connections := runner.server.connections if runner.server else ():
-                for handler in connections:
-                    if handler.transport is not None:
-                        handler.transport.abort()
+            for handler in runner.server.connections if runner.server else ():
+                if handler.transport is not None:
+                    handler.transport.abort()
+            for _ in range(3):
                 await asyncio.sleep(0)
             others = asyncio.all_tasks() - {asyncio.current_task()}
             for task in others:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from podfence.agent.node.intake import Change, Intake
     from podfence.agent.node.kept import Kept
     from podfence.kube.live.reflector import Health, Notification
+    from podfence.kube.live.resources import Resource
     from podfence.kube.live.session import Session
 
 KEPT_AFTER: Final = 10.0
@@ -46,11 +47,13 @@ class Feed:
         complain: Callable[[str], None],
         before: Callable[[], None],
         local: Callable[[], None],
+        resources: Mapping[str, Resource] = RESOURCES,
     ) -> None:
         """Fill `source` by way of `intake`; `complain` is told a sentence when the state cannot be kept.
 
         `before` is called when pods are known to have changed, before the loop is told of it: it may tell the loop
         something that has to come first. `local` is called when pods came, so that somebody may look after them.
+        `resources` says in which version each kind is followed.
         """
         self.intake = intake
         self.since = time.time()
@@ -59,6 +62,7 @@ class Feed:
         self._complain = complain
         self._before = before
         self._local = local
+        self._resources = resources
         self._keeps = True
         self._again_at = 0.0
         self._compacting: asyncio.Task[None] | None = None
@@ -98,7 +102,7 @@ class Feed:
     async def run(self, session: Session) -> None:
         """Follow the API server for ever; raises what a programmer has done wrong, and nothing else."""
         self._reflectors = tuple(
-            Reflector(session, RESOURCES[kind], self._deliver, known=self.intake.known(kind)) for kind in KINDS
+            Reflector(session, self._resources[kind], self._deliver, known=self.intake.known(kind)) for kind in KINDS
         )
         async with asyncio.TaskGroup() as group:
             for reflector in self._reflectors:

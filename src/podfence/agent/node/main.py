@@ -40,6 +40,7 @@ from podfence.dataplane.settings import Settings
 from podfence.errors import PodfenceError
 from podfence.kube.access.credentials import Credentials
 from podfence.kube.access.load import load
+from podfence.kube.live.resources import RESOURCES
 from podfence.kube.live.session import Session
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from podfence.agent.reports import Report
     from podfence.dataplane.settings import Binding
     from podfence.kube.access.access import Access, Choice
+    from podfence.kube.live.resources import Resource
     from podfence.policy.options import Options
 
 LOG_GROUP: Final = 9474
@@ -74,7 +76,10 @@ _SOURCES: Final[dict[SourceName, tuple[int, str]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What the command line says: see the options of ``podfence agent``."""
+    """What the command line says: see the options of ``podfence agent``.
+
+    `policies` is the version in which policies are followed.
+    """
 
     node: str
     choice: Choice
@@ -91,6 +96,7 @@ class Setup:
     boot: Wanted | None
     log_form: Form
     log_level: Level
+    policies: Resource = RESOURCES["NetworkPolicy"]
 
 
 def run(setup: Setup, access: Access | None = None) -> None:
@@ -142,7 +148,15 @@ class NodeAgent:
             lambda: intake.pods_on(setup.node), self._source.put, setup.binding, setup.results, setup.granted
         )
         kept = Kept(setup.state, _identity(access, setup.node), f"{setup.version} {schema()}")
-        self._feed = Feed(intake, self._source, kept, log.logger.warning, self._attaching.follow, self._inspection.soon)
+        self._feed = Feed(
+            intake,
+            self._source,
+            kept,
+            log.logger.warning,
+            self._attaching.follow,
+            self._inspection.soon,
+            {**RESOURCES, "NetworkPolicy": setup.policies},
+        )
         beat = Beat(self._source, self._transactions)
         self.view = View(
             node=setup.node,

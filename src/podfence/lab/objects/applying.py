@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from podfence.kube.registry import KINDS, LEGACY_POLICY
+from podfence.kube.registry import KINDS
 from podfence.lab.apiserver.fields import kind_type
 from podfence.lab.apiserver.strategic import merging_of, ordered
 
@@ -38,9 +38,7 @@ def wanted(value: Raw, key: Key) -> Raw:
     if row.namespaced:
         metadata["namespace"] = key.namespace
     kept = {name: item for name, item in value.items() if name != "status"}
-    # Old policies keep their version, because that is what tells their meaning.
-    version = LEGACY_POLICY if key.kind == "NetworkPolicy" and value["apiVersion"] == LEGACY_POLICY else row.current
-    return {**kept, "apiVersion": version, "metadata": metadata}
+    return {**kept, "apiVersion": row.current, "metadata": metadata}
 
 
 def first(new: Raw) -> Raw:

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 class Inventory:
     """What controllers look at. `view` and `dependents` are as far as the changes that were taken in."""
 
-    def __init__(self, store: Store, now: Callable[[], float]) -> None:
-        """Look at a store that is empty; `now` returns the seconds since the epoch."""
+    def __init__(self, store: Store, now: Callable[[], float], *, old: bool = False) -> None:
+        """Look at a store that is empty; `now` returns the seconds since the epoch, `old` is that of `View`."""
         self.store = store
         self.now = now
-        self.view = View()
+        self.view = View(old=old)
         self.dependents = Dependents()
 
     def take_in(self, change: Change) -> None:

@@ -12,7 +12,7 @@ from podfence.kube.convert import Identity
 from podfence.kube.live.fields import WRITTEN
 from podfence.kube.live.origin import LIVE
 from podfence.kube.objects import Key, NetworkPolicy, Pod, Workload
-from podfence.kube.registry import KINDS, Need
+from podfence.kube.registry import KINDS, LEGACY_POLICY, Need
 from podfence.kube.source import Origin
 from podfence.lab.objects.owners import controller_of
 from podfence.lab.store.errors import InvalidError
@@ -38,8 +38,9 @@ class View:
     its template. `changed` says that what is done on nodes may have changed, until it is reset.
     """
 
-    def __init__(self) -> None:
-        """Start empty."""
+    def __init__(self, *, old: bool = False) -> None:
+        """Start empty. With `old`, policies have the meaning that they had before Kubernetes 1.7."""
+        self._old = old
         self.state = ClusterState()
         self.objects: dict[Key, KubeObject] = {}
         self.changed = False
@@ -59,7 +60,9 @@ class View:
                 del self.objects[key]
                 self._put(EventType.DELETED, before)
             return
-        item = _decoded(change.object, key, self._origin(change.object, key))
+        is_old = self._old and kind == NetworkPolicy.__name__
+        obj = {**change.object, "apiVersion": LEGACY_POLICY} if is_old else change.object
+        item = _decoded(obj, key, self._origin(change.object, key))
         if before is None or _facts(item) != _facts(before):
             self.objects[key] = item
             self._put(EventType.ADDED if before is None else EventType.MODIFIED, item)

@@ -14,7 +14,7 @@ from podfence.errors import InputError
 from podfence.kube import yaml
 from podfence.kube.findings import Finding
 from podfence.kube.objects import Key, Node, Pod, Workload
-from podfence.kube.registry import KINDS
+from podfence.kube.registry import KINDS, LEGACY_POLICY
 from podfence.lab.apiserver.admission import complete
 from podfence.lab.apiserver.rules import changes
 from podfence.lab.objects import applying, machines
@@ -56,6 +56,10 @@ if TYPE_CHECKING:
 
 _SYSTEM: Final = "system.yaml"
 _NO_CLOCK: Final = "the lab keeps no time: a CronJob starts no Jobs"
+_NEW_MEANING: Final = (
+    "it is stored as networking.k8s.io/v1 and means what it means there; "
+    "`podfence lab up --set legacy=v1beta1` starts a lab where policies have their old meaning"
+)
 _IMMUTABLE: Final = "field is immutable"
 _NO_BALANCER: Final = "the lab has no load balancer; from outside, use the node port"
 _OLD_SELECTOR: Final = ("Deployment", "ReplicaSet", "DaemonSet", "StatefulSet")
@@ -95,7 +99,7 @@ class World:
         self.store = Store(clock=clock)
         self._lax = lax
         self._legacy = legacy
-        self._inventory = inventory = Inventory(self.store, clock)
+        self._inventory = inventory = Inventory(self.store, clock, old=legacy == "v1beta1")
         self._placement = Placement(self.state.nodes, plan, nodes)
         self._nodes = Nodes(inventory, self._placement, plan)
         self._services = ServiceAddresses(plan)
@@ -252,6 +256,8 @@ class World:
                 notes.append(_NO_BALANCER)
         elif kind == "CronJob":
             notes.append(_NO_CLOCK)
+        elif written.value["apiVersion"] == LEGACY_POLICY and kind == "NetworkPolicy" and self._legacy == "auto":
+            notes.append(_NEW_MEANING)
         elif (
             kind in ("ReplicationController", *_OLD_SELECTOR)
             and not spec.get("selector")
