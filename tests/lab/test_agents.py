@@ -34,6 +34,7 @@ class Lives:
         self._lives = list(lives)
         self._last = threading.Event()
         self._open: list[int] = []
+        self.agent: NodeAgent | None = None
 
     def spawn(self, log: int) -> int:
         if not self._lives:
@@ -52,6 +53,9 @@ class Lives:
         assert self._last.wait(PATIENCE)
 
     def end(self) -> None:
+        if self.agent is not None:
+            # It would be started again for ever.
+            vars(self.agent)["start"] = lambda: None
         for number in self._open:
             os.close(number)
 
@@ -75,7 +79,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 def begin(lives: Lives, folder: Path) -> tuple[NodeAgent, Journal]:
     """Return an agent after its last start."""
     journal = Journal()
-    agent = NodeAgent("node-1", folder, lives.spawn, journal)
+    lives.agent = agent = NodeAgent("node-1", folder, lives.spawn, journal)
     agent.start()
     lives.wait()
     return agent, journal
