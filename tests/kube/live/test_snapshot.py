@@ -27,7 +27,6 @@ from podfence.kube.live.fields import WRITTEN
 from podfence.kube.live.items import Reader
 from podfence.kube.live.resources import RESOURCES
 from podfence.kube.live.snapshot import _Threads, load_live
-from podfence.kube.objects import NetworkPolicy
 from podfence.kube.registry import Need, needed
 from tests.kube.access.kubeconfigs import single
 from tests.kube.live.api import PODS, POLICIES, Api, listed, pod, policy, says, status
@@ -239,16 +238,6 @@ def test_a_version_that_is_not_served_is_read_in_an_older_one(tmp_path: Path) ->
     with api.in_thread():
         policies = [load(api, tmp_path, legacy=legacy).objects[-1] for legacy in ("auto", "v1")]
     assert [item.api_version for item in policies if hasattr(item, "api_version")] == ["extensions/v1beta1"] * 2
-
-
-def test_the_policy_types_that_a_server_fills_in_are_no_error_in_the_old_form(tmp_path: Path) -> None:
-    api = cluster()
-    del api.lists[POLICIES]
-    policies = [policy("old", 3, ingress=[{"from": []}], policyTypes=["Ingress"])]
-    api.lists["/apis/extensions/v1beta1/networkpolicies"] = listed(policies, 9)
-    with api.in_thread():
-        loaded = load(api, tmp_path)
-    assert [item.name for item in loaded.objects if isinstance(item, NetworkPolicy)] == ["old"]
 
 
 def test_what_cannot_be_read_is_an_error_where_it_decides(tmp_path: Path) -> None:

@@ -124,10 +124,6 @@ class Reader:
             _share(meta)
         key = self._key(meta.namespace, meta.name)
         warnings: tuple[Finding, ...] = ()
-        spec: wire.PolicySpec | None = getattr(written, "spec", None) if self._reading.legacy else None
-        if spec is not None and spec.policy_types == ["Ingress"]:
-            # A server since 1.7 fills it in, for policies of the old form too.
-            written = msgspec.structs.replace(written, spec=msgspec.structs.replace(spec, policy_types=None))
         if self._check is not None:
             findings = Findings()
             self._check(written, self._reading, findings)

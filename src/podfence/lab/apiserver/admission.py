@@ -6,7 +6,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from podfence.kube.registry import LEGACY_POLICY
 from podfence.lab.apiserver import defaults
 from podfence.lab.apiserver.fields import kind_type
 from podfence.lab.apiserver.reading import Reader, WrongTypeError
@@ -19,17 +18,19 @@ if TYPE_CHECKING:
     from podfence.lab.store.store import Store
 
 
-def complete(store: Store) -> None:
-    """Let a store fill in from now on what objects leave out (semantics 9.11), and drop what their kind has not."""
+def complete(store: Store, *, old: bool = False) -> None:
+    """Let a store fill in from now on what objects leave out (semantics 9.11), and drop what their kind has not.
+
+    With `old`, policies are those of a cluster from before 1.7, which had no field that it could fill in.
+    """
     for key, row in RESOURCES.items():
-        if not row.stored_as:
+        if not row.stored_as and not (old and row.kind == "NetworkPolicy"):
             store.admit(key, partial(_filled, row))
 
 
 def _filled(row: Resource, wanted: Raw | None, before: Raw | None) -> Raw | None:
     """Return an object with the defaults of its kind. Raises InvalidError for a value of a wrong type."""
-    # Old policies keep their version and get no defaults, because that is what tells their meaning.
-    if wanted is None or wanted.get("apiVersion") == LEGACY_POLICY:
+    if wanted is None:
         return wanted
     if before is not None and _only_status(wanted, before):
         return defaults.keep_status(row.kind, wanted, before)

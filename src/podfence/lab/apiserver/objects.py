@@ -37,6 +37,7 @@ _NO_ISOLATION: Final = (
     f"metadata.annotations[{ANNOTATION}]: it has had no effect since Kubernetes 1.7; "
     "`podfence lab up --set legacy=v1beta1` starts a lab where it isolates the namespace"
 )
+_TOO_NEW: Final = "a cluster from before 1.7 has no policies of networking.k8s.io/v1; write extensions/v1beta1"
 _PROPAGATION: Final = ("Foreground", "Background", "Orphan")
 
 
@@ -164,6 +165,8 @@ class Objects:
         """Return what refuses objects that Kubernetes would not have, and warns of others."""
 
         def check(obj: Raw, before: Raw | None) -> None:
+            if self._legacy and row.kind == "NetworkPolicy" and not row.stored_as:
+                raise bad_request(_TOO_NEW)
             findings = rules.check(row, obj, before)
             if refusal := status.invalid(row.group, row.kind, obj["metadata"].get("name", ""), findings):
                 raise refusal

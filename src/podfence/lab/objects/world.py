@@ -40,6 +40,7 @@ from podfence.lab.objects.service_addresses import ServiceAddresses
 from podfence.lab.objects.view import readable
 from podfence.lab.objects.workloads import template_at
 from podfence.lab.store.errors import ConflictError, InvalidError, NotFoundError, StoreError
+from podfence.lab.store.resources import RESOURCES
 from podfence.lab.store.resources import resource_of as resource_row
 from podfence.lab.store.store import Store
 
@@ -56,6 +57,10 @@ if TYPE_CHECKING:
 
 _SYSTEM: Final = "system.yaml"
 _NO_CLOCK: Final = "the lab keeps no time: a CronJob starts no Jobs"
+_TOO_NEW: Final = (
+    "a lab with legacy=v1beta1 is a cluster from before 1.7, which has no policies of networking.k8s.io/v1; "
+    "write extensions/v1beta1, or start the lab without that option"
+)
 _NEW_MEANING: Final = (
     "it is stored as networking.k8s.io/v1 and means what it means there; "
     "`podfence lab up --set legacy=v1beta1` starts a lab where policies have their old meaning"
@@ -125,7 +130,7 @@ class World:
             made = machines.node(plan, number, clock())
             self.store.create("nodes", made)
             self.store.update("nodes", made, status=True)
-        complete(self.store)
+        complete(self.store, old=legacy == "v1beta1")
         for row in KINDS.values():
             self.store.admit(row.printed(plural=True), readable)
         self.store.admit("nodes", machines.admit)
@@ -219,6 +224,9 @@ class World:
         item, key = written.item, written.item.key
         if isinstance(item, Node):
             return outcome(key, "ignored", ["the nodes of the lab are its own"])
+        if key.kind == "NetworkPolicy" and self._legacy == "v1beta1" and written.value["apiVersion"] != LEGACY_POLICY:
+            row = RESOURCES[_place(key).resource]
+            return refused(key, _placed(InvalidError.of(row, key.name, ("apiVersion",), _TOO_NEW), item))
         new = applying.wanted(written.value, key)
         new, notes = self._adapted(new, written)
         place = _place(key)
