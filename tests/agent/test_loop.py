@@ -180,6 +180,17 @@ class Others:
 BEGIN: tuple[float, Sequence[Notice]] = (0.0, [*added(START), Bookmark(1), Synced()])
 
 
+def refuse(world: World, begin: float, end: float) -> None:
+    """Let the kernel refuse every transaction between two moments."""
+    run = world.run
+
+    def refusing(transaction: Transaction) -> None:
+        world.refusals = [NftError("busy")] if begin <= world.now < end else []
+        run(transaction)
+
+    world.run = refusing  # type: ignore[method-assign]  # the kernel of this world
+
+
 def test_nothing_is_changed_before_the_source_is_in_sync() -> None:
     world = World((0.0, added(START)), (1.0, [Bookmark(1)])).play()
     assert world.tries == []
@@ -268,13 +279,7 @@ def test_flows_are_looked_at_before_what_is_no_longer_needed_goes_and_again_a_te
 
 def test_a_kernel_that_does_not_let_go_of_what_is_no_longer_needed_gets_the_table_anew() -> None:
     world = World(BEGIN, (1.0, [NOBODY]))
-    run = world.run
-
-    def refusing(transaction: Transaction) -> None:
-        world.refusals = [NftError("busy")] if 1001.004 <= world.now < 1001.1 else []
-        run(transaction)
-
-    world.run = refusing  # type: ignore[method-assign]
+    refuse(world, 1001.004, 1001.1)
     world.play()
     assert any("busy" in text for text in world.errors())
     assert [report.enforcing for when, report in world.reports if when > 1001.0] == [True, False, True]
@@ -570,13 +575,7 @@ def test_what_only_a_person_can_help_is_tried_every_half_minute() -> None:
 
 def test_after_a_refusal_everything_that_came_meanwhile_is_programmed() -> None:
     world = World(BEGIN, (1.0, [more(1)]), (1.02, [more(2)]), (1.05, [deleted(WEB), Bookmark(2)]))
-    original = world.run
-
-    def run(transaction: Transaction) -> None:
-        world.refusals = [NftError("busy")] if 1001.0 <= world.now < 1001.1 else []
-        original(transaction)
-
-    world.run = run  # type: ignore[method-assign]
+    refuse(world, 1001.0, 1001.1)
     world.play()
     known = world.runs[-1][1]
     assert "known4 { 10.0.0.2, 10.0.0.11, 10.0.0.12 }" in str(known)

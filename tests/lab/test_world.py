@@ -146,7 +146,9 @@ def test_policies_of_the_old_form_have_their_old_meaning_in_a_lab_that_is_old(
 def test_a_lab_from_before_1_7_refuses_policies_of_today_and_says_where_they_are() -> None:
     made = world(legacy="v1beta1")
     (refusal,) = made.apply(worlds.documents(worlds.policy(), "new.yaml"))
-    assert refusal.error.startswith("new.yaml:2:13: error: apiVersion: a lab with legacy=v1beta1 is a cluster from before 1.7")
+    assert refusal.error.startswith(
+        "new.yaml:2:13: error: apiVersion: a lab with legacy=v1beta1 is a cluster from before 1.7"
+    )
     assert not made.state.policies.get("default")
 
 

@@ -149,8 +149,8 @@ def write_refusal(form: str, refusal: Refusal, title: str = "", also: Sequence[t
 def _from_root() -> str:
     """Return the path of the working directory from the root of its repository, "" if it is in none."""
     here = place = os.getcwd()  # noqa: PTH109  a path is only compared
-    while not os.path.exists(os.path.join(place, ".git")):  # noqa: PTH110, PTH118
-        above = os.path.dirname(place)  # noqa: PTH120
+    while not os.path.exists(os.path.join(place, ".git")):  # noqa: PTH110, PTH118 - pathlib takes longer to load than this takes
+        above = os.path.dirname(place)  # noqa: PTH120 - pathlib takes longer to load than this takes
         if above == place:
             return ""
         place = above

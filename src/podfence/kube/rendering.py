@@ -94,7 +94,7 @@ def _by_template(rendered: bytes, chart: str, name: str) -> dict[str, bytes]:
     found: dict[str, bytes] = {name: start} if start.strip() else {}
     for source, text in zip(parts[::2], parts[1::2], strict=True):
         # The first part of the path is the name of the chart, whatever its folder is called.
-        template = os.path.join(chart, source.decode("utf-8", "replace").partition("/")[2])  # noqa: PTH118
+        template = os.path.join(chart, source.decode("utf-8", "replace").partition("/")[2])  # noqa: PTH118 - a text is quicker than a Path, and this is done for every file
         where = f"{shown(template)} (rendered)"
         found[where] = found.get(where, b"") + b"---\n" + text
     return found
@@ -115,7 +115,7 @@ def _which(program: str) -> str | None:
 
 
 def _name(path: str) -> str:
-    return os.path.basename(path)  # noqa: PTH119
+    return os.path.basename(path)  # noqa: PTH119 - a text is quicker than a Path, and this is done for every file
 
 
 def _run(command: Sequence[str], called: str, name: str, problems: list[Finding]) -> bytes | None:

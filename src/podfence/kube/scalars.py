@@ -179,7 +179,7 @@ def _is_timestamp(text: str) -> bool:
     hour, minute, second = [int(part) for part in match.group(4, 5, 6, 7, 8, 9) if part is not None] or [0, 0, 0]
     try:
         # Only the ranges matter; Go knows a leap year 0.
-        dt.datetime(year or 4, month, day, hour, minute, second)  # noqa: DTZ001
+        dt.datetime(year or 4, month, day, hour, minute, second)  # noqa: DTZ001 - no moment, only a date
     except ValueError:
         return False
     return True

@@ -119,8 +119,7 @@ class _Reader:
             self._read_yaml(0)
 
     def _read_json(self) -> None:
-        # Imported here, because most inputs are YAML.
-        from podfence.kube.jsontext import Decoder, JsonError, skip_blanks  # noqa: PLC0415
+        from podfence.kube.jsontext import Decoder, JsonError, skip_blanks  # noqa: PLC0415 - most inputs are YAML
 
         decoder = Decoder(self._text)
         count = 0

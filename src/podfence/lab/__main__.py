@@ -13,8 +13,7 @@ def main() -> None:
     listener, api = (socket.socket(fileno=int(number)) for number in sys.argv[1:])
     supervisor = os.fork()
     if supervisor == 0:
-        # Only here: the first process, which lives as long as the lab, stays small.
-        from podfence.lab.server import serve  # noqa: PLC0415
+        from podfence.lab.server import serve  # noqa: PLC0415 - the first process, which stays, stays small
 
         serve(listener, api)
         return

@@ -79,8 +79,7 @@ def _serve(raw: socket.socket) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection.receive()
     connection.send({"folder": str(own_folder("700"))})
-    # The other process needs none of that.
-    from podfence.lab import node_agent  # noqa: PLC0415
+    from podfence.lab import node_agent  # noqa: PLC0415 - the other process needs none of that
 
     # Without this, the collector would touch, and so copy, the memory that all agents share.
     gc.disable()

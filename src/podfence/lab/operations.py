@@ -162,8 +162,7 @@ def probe(lab: Supervisor, request: Request) -> Iterator[Message]:
 
 def verify(lab: Supervisor, request: Request) -> Iterator[Message]:
     """Compare packets with the engine."""
-    # Only here: a lab starts sooner without it.
-    from podfence.lab.verification import prober as verifying  # noqa: PLC0415
+    from podfence.lab.verification import prober as verifying  # noqa: PLC0415 - a lab starts sooner without it
 
     latest: list[tuple[float, int]] = []
     done: list[Verification | Exception] = []

@@ -88,7 +88,7 @@ def command(
     manifests: shared.Manifests,
     namespace: str,
     name: str,
-    **flags: Any,  # noqa: ANN401
+    **flags: Any,  # noqa: ANN401 - what click gives for each flag
 ) -> int:
     """Create the objects of manifests, a namespace, a Deployment or a Service, as `kubectl create` does.
 

@@ -86,7 +86,7 @@ class Reader:
         is_old = legacy != "v1" and resource.api_version == LEGACY_POLICY
         self._reading = Reading(resource.kind, resource.api_version, lax=True, legacy=is_old)
         self._items: msgspec.json.Decoder[Object] = msgspec.json.Decoder(written)
-        paged: Any = msgspec.defstruct("_Page", [("items", list[written] | None, None)], bases=(_Paged,))  # type: ignore[valid-type]
+        paged: Any = msgspec.defstruct("_Page", [("items", list[written] | None, None)], bases=(_Paged,))  # type: ignore[valid-type]  # made at run time
         self._pages: msgspec.json.Decoder[_Paged] = msgspec.json.Decoder(paged)
 
     def page(self, data: bytes) -> Page:

@@ -144,7 +144,7 @@ class Discovery:
             yield from _subresources(row)
         for review in REVIEWS:
             if review.api_version == api_version:
-                yield _Entry(review.plural, review.kind, False, ("create",), review.kind.lower())  # noqa: FBT003
+                yield _Entry(review.plural, review.kind, False, ("create",), review.kind.lower())  # noqa: FBT003 - a tuple with names
 
 
 def _subresources(row: Resource) -> Iterator[_Entry]:

@@ -241,7 +241,7 @@ def read_patch(body: bytes, how: str, validation: str) -> Any:  # noqa: ANN401 -
     return value
 
 
-def patched(before: Raw, patch: Any, how: str, row: Resource, kind: str = "") -> tuple[Read, str]:  # noqa: ANN401
+def patched(before: Raw, patch: Any, how: str, row: Resource, kind: str = "") -> tuple[Read, str]:  # noqa: ANN401 - any JSON value
     """Return an object with a patch applied, and how messages show the patch. Raises RefusedError."""
     of = kind_type(row.group, kind or row.kind)
     try:

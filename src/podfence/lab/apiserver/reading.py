@@ -175,7 +175,7 @@ class Reader:
         return value
 
     @staticmethod
-    def _require(fits: bool, value: object, of: Type, go: str, struct: str) -> None:  # noqa: FBT001
+    def _require(fits: bool, value: object, of: Type, go: str, struct: str) -> None:  # noqa: FBT001 - what is required comes first, as in assert
         if not fits:
             found = word(value, with_number=of.form in ("int", "intstr"))
             raise WrongTypeError(
