@@ -133,6 +133,7 @@ def test_the_words_of_the_recipes_work_without_kubectl(lab: Run) -> None:
         (("create", "namespace", "x", "--image=nginx"), 2, "--image is not a flag of create namespace"),
         (("create", "service", "clusterip", "x"), 2, "a Service needs --tcp=PORT or --tcp=PORT:TARGET"),
         (("create", "service", "clusterip", "x", "--tcp=a"), 2, "--tcp: 'a' is not PORT or PORT:TARGET"),
+        (("create", "service", "clusterip", "x", "--tcp=\u0668\u0660"), 2, "--tcp: '\u0668\u0660' is not PORT or PORT:TARGET"),
         (("create", "quota", "x"), 2, "use -f for everything else"),
         (("create", "-f", "-"), 2, "<stdin>"),
         (("create", "-f", "x.yaml", "--image=nginx"), 2, "--image is not a flag of create -f"),

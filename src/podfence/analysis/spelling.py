@@ -16,7 +16,9 @@ from podfence.kube.objects import Key
 from podfence.sets.addresses import parse_address
 
 _BRACKETS = re.compile(r"\[([^\]]*)\](?::(.+))?")
-_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[^\]]*\]|[^/:?#]*)(?::(?P<port>\d+))?.*", re.IGNORECASE)
+_URL = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[^\]]*\]|[^/:?#]*)(?::(?P<port>[0-9]+))?.*", re.IGNORECASE
+)
 _SCHEME_PORTS = {"http": "80", "https": "443", "postgres": "5432", "redis": "6379", "grpc": "443", "ldap": "389"}
 _SERVICE_NAME = re.compile(r"(?:(?P<pod>[a-z0-9-]+)\.)?(?P<name>[a-z0-9-]+)\.(?P<space>[a-z0-9-]+)\.svc(?:\..*)?")
 _POD_NAME = re.compile(r"(?P<address>[0-9a-f-]+)\.(?P<space>[a-z0-9-]+)\.pod(?:\..*)?")

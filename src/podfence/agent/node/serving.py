@@ -215,7 +215,8 @@ def address(listen: str) -> tuple[str | None, int]:
     """
     host, separator, port = listen.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
-    if not separator or not port.isdecimal() or int(port) > 65535 or (":" in bare and not _is_v6(bare)):
+    is_port = bool(separator) and port.isascii() and port.isdecimal() and int(port) <= 65535
+    if not is_port or (":" in bare and not _is_v6(bare)):
         message = f"{listen!r} is not an address to listen on: write ADDRESS:PORT, as in 0.0.0.0:9474 or [::]:9474"
         raise ServingError(message)
     return bare or None, int(port)

@@ -55,7 +55,7 @@ def _service(kind: str) -> Callable[[str, _Flags], _Flags]:
 def _port(text: str) -> _Flags:
     """Return the port that ``80`` or ``80:8080`` means, with kubectl's name for it."""
     outer, _, inner = text.partition(":")
-    if not outer.isdecimal() or (inner and not inner.isdecimal()):
+    if not text.isascii() or not outer.isdecimal() or (inner and not inner.isdecimal()):
         raise click.UsageError(f"--tcp: {text!r} is not PORT or PORT:TARGET")
     name = f"{outer}-{inner}" if inner else outer
     return {"name": name, "port": int(outer), "protocol": "TCP", "targetPort": int(inner or outer)}

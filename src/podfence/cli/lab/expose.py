@@ -54,7 +54,8 @@ def command(
         if not selector or number is None:
             what = "labels to select it by" if not selector else "port, and none is given with --port"
             raise click.UsageError(f"{row.singular} {target} has no {what}")
-        inner: object = int(target_port) if target_port and target_port.isdecimal() else target_port or number
+        inside = target_port or ""
+        inner: object = int(inside) if inside.isascii() and inside.isdecimal() else inside or number
         ports = [{"port": number, "protocol": protocol, "targetPort": inner}]
         labels = found["metadata"].get("labels") or {}
         spec = {"type": kind_of_service, "selector": selector, "ports": ports}

@@ -40,7 +40,7 @@ class _Term(NamedTuple):
 
 
 def _compares(value: str | None, operator: str, limit: str) -> bool:
-    if value is None or not value.lstrip("-").isdecimal():
+    if value is None or not (value.isascii() and value.lstrip("-").isdecimal()):
         return False
     return int(value) > int(limit) if operator == ">" else int(value) < int(limit)
 
@@ -100,7 +100,7 @@ class _Parser:
         for index, value in enumerate(values):
             for message in label_value(value):
                 raise self._wrong(f"values[{index}][{word}]: Invalid value: {go_quote(value)}: {message}")
-        if operator in ("<", ">") and not values[0].lstrip("-").isdecimal():
+        if operator in ("<", ">") and not (values[0].isascii() and values[0].lstrip("-").isdecimal()):
             wanted = "for 'Gt', 'Lt' operators, the value must be an integer"
             raise self._wrong(f"values[0]: Invalid value: {go_quote(values[0])}: {wanted}")
         return _Term(word, operator, frozenset(values))
