@@ -2,8 +2,8 @@
 """One end of the packet tests, a process in a network namespace of its own: it answers, and it probes.
 
 It ends when its standard input does, and the namespace with it. The first line of
-input is a JSON list of its addresses, each other one a list of probes [kind, source, destination, port,
-expected]; the answer to that is a line with what got through.
+input is a JSON list of its addresses, answered with "listening". Each other line is a list of probes
+[kind, source, destination, port, expected], answered with a line that says what got through.
 """
 
 import json
@@ -137,6 +137,7 @@ def say(line: str) -> None:
 def main() -> None:
     say("ready")
     listen(json.loads(sys.stdin.readline()))
+    say("listening")
     ports = count(FIRST_SOURCE_PORT)
     for number, line in enumerate(sys.stdin):
         say(json.dumps(Probes(json.loads(line), number, ports).wait()))

@@ -43,12 +43,15 @@ class Network:
             stack.callback(self._stack.close)
             self._router = self._start(router)
             self.prefix = ("nsenter", "-t", str(self._router.pid), "-n")
-            lines = ["link set lo up", *(f"addr add {address}/{bits(address)} dev lo" for address in router)]
+            lines = ["link set lo up", *(f"addr add {given(address)} dev lo" for address in router)]
             for number, addresses in enumerate(ends):
                 lines += self._connect(number, addresses, self._start(addresses))
             self._ip(self._router, lines)
             for addresses in (router, *ends):
-                self._write(self._process_of[addresses[0]], list(addresses))
+                process = self._process_of[addresses[0]]
+                self._write(process, list(addresses))
+                assert process.stdout is not None
+                assert process.stdout.readline() == "listening\n"
             for source in (address for addresses in ends for address in addresses):
                 for destination in router:
                     if (":" in source) == (":" in destination):
@@ -83,7 +86,7 @@ class Network:
         router_mac, mac = (f"02:00:00:{side}:{number >> 8:02x}:{number & 255:02x}" for side in ("01", "02"))
         link = f"link add {here} address {router_mac} type veth peer name pod address {mac} netns {end.pid}"
         self._ip(self._router, [link])
-        lines = ["link set lo up", "link set pod up", *(f"addr add {item}/{bits(item)} dev pod" for item in addresses)]
+        lines = ["link set lo up", "link set pod up", *(f"addr add {given(item)} dev pod" for item in addresses)]
         lines += ["route add default via 169.254.1.1 dev pod onlink", "-6 route add default via fe80::1 dev pod onlink"]
         # All namespaces of a machine share one table of neighbours, and while it is full datagrams are lost.
         lines += [f"neigh add {item} lladdr {router_mac} dev pod nud permanent" for item in ("169.254.1.1", "fe80::1")]
@@ -153,3 +156,8 @@ class Network:
 
 def bits(address: str) -> int:
     return 128 if ":" in address else 32
+
+
+def given(address: str) -> str:
+    """Return an address as `ip addr add` takes it; one that waits for duplicate address detection cannot be bound."""
+    return f"{address}/{bits(address)}{' nodad' if ':' in address else ''}"

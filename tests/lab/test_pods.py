@@ -43,8 +43,8 @@ def pod(spawner: Spawner) -> Iterator[Holder]:
     made = spawner.pod(spec(f"web-{next(NUMBERS)}"), PodFiles("nameserver 10.96.0.10\n", hosts, "web"))
     drop = "add table inet t; add chain inet t in { type filter hook input priority 0; }; "
     drop += "add rule inet t in meta l4proto { tcp, udp } th dport 7 drop; add rule inet t in ip daddr 10.9.0.2 drop; add rule inet t in ip6 daddr fd00:9::2 icmpv6 type echo-request drop"  # fmt: skip
-    addresses = (ADDRESS, "10.9.0.2", ADDRESS_6, "fd00:9::2")
-    for command in (*(["ip", "addr", "add", address, "dev", "lo"] for address in addresses), ["nft", drop]):
+    addresses = ([ADDRESS], ["10.9.0.2"], [ADDRESS_6, "nodad"], ["fd00:9::2", "nodad"])
+    for command in (*(["ip", "addr", "add", *address, "dev", "lo"] for address in addresses), ["nft", drop]):
         assert made.run(command).code == 0
     yield made
     made.close()
