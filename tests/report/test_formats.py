@@ -48,7 +48,7 @@ WORDS = {
 }
 
 
-@pytest.mark.parametrize(("kind", "name"), FORMATS)
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for name, kinds in FORMATS.items() for kind in kinds])
 def test_every_format_writes_its_kind_on_any_page(kind: str, name: str) -> None:
     for page in (PAGE, Page(60, Style(colour=True))):
         # What is only remarked on says nothing of connections that are allowed.
