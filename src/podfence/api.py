@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypedDict, Unpack, cast
 
 from podfence.analysis.check import check
 from podfence.analysis.endpoints import namespaces_of
@@ -42,13 +42,30 @@ if TYPE_CHECKING:
     from podfence.policy.verdict import Verdict
 
 
+class Limits(TypedDict, total=False):
+    """What limits an answer about the whole cluster.
+
+    `source`, `destination` and `port` limit it to one end or port; `namespaces` to connections with an end in one of
+    them. Bare names are looked up in `namespace`, the cluster's own if None. `absent`, True if it is not given, asks
+    also for what rules admit with peers of which none is here.
+    """
+
+    source: str | None
+    destination: str | None
+    port: int | str | None
+    namespaces: Collection[str] | None
+    namespace: str | None
+    absent: bool
+
+
 class Cluster:
     """A cluster state with its policies, ready to be asked.
 
     `warnings` are problems of the input that did not refuse it, `notes` what was made up or left out, `details` the
     names of all that was left out, `ignored` counts objects of kinds that do not matter, by kind. `gaps` are where a
     policy may lie that was not read: without any, answers are complete. Bare names in questions are looked up in
-    `namespace` where the question names none: for a live cluster that of the context, else ``default``.
+    `namespace` where the question names none: for a live cluster that of the context, else ``default``. `engine` is
+    what judges connections.
     """
 
     def __init__(
@@ -74,14 +91,14 @@ class Cluster:
         self.ignored = dict(ignored or {})
         self.namespace = namespace
         self._opened = frozenset(KINDS) - frozenset(closed)
-        self._engine = Engine(state, options, self._world())
+        self.engine = Engine(state, options, self._world())
         self._model: Model | None = None
         self._notes: tuple[str, ...] | None = None
 
     def name_gaps(self, name: Callable[[str], str]) -> None:
         """Give gaps other texts, so that those of two clusters that are compared are the same where they are."""
         self.gaps = tuple(gap._replace(what=name(gap.what), remedy=name(gap.remedy)) for gap in self.gaps)
-        self._engine.world = self._world()
+        self.engine.world = self._world()
 
     def _world(self) -> World:
         return World(self.state, self.options, self._opened, self.gaps)
@@ -89,18 +106,13 @@ class Cluster:
     @property
     def assumes(self) -> tuple[str, ...]:
         """What a firm answer takes for granted of what was not read, one sentence each (semantics 13.2)."""
-        return self._engine.world.assumes()
-
-    @property
-    def engine(self) -> Engine:
-        """What judges connections in the cluster."""
-        return self._engine
+        return self.engine.world.assumes()
 
     @property
     def model(self) -> Model:
         """The engine with its index of classes; built when the whole cluster is first asked about."""
         if self._model is None:
-            self._model = Model(self._engine)
+            self._model = Model(self.engine)
         return self._model
 
     @property
@@ -112,7 +124,7 @@ class Cluster:
     def notes(self) -> tuple[str, ...]:
         """What was made up or left out, and which policies and rules do nothing, one sentence a kind."""
         if self._notes is None:
-            self._notes = (*self._read_notes, *notes(self._engine, self.ignored))
+            self._notes = (*self._read_notes, *notes(self.engine, self.ignored))
         return self._notes
 
     @classmethod
@@ -143,7 +155,7 @@ class Cluster:
         own = namespace or self.namespace
         start, end, port = taken_apart(source, destination, port)
         one, other = (parse_endpoint(self.state, text, own) for text in (start, end))
-        return check(self._engine, one, other, parse_port(port), mend=mend)
+        return check(self.engine, one, other, parse_port(port), mend=mend)
 
     def mended(self, verdict: Verdict) -> tuple[Mended, ...]:
         """Return the policies as the narrowest changes would make them that a verdict of `explain` proposes."""
@@ -163,69 +175,36 @@ class Cluster:
         return tuple(gap for gap in self.gaps if gap.touches(touched))
 
     def connectivity(
-        self,
-        *,
-        source: str | None = None,
-        destination: str | None = None,
-        port: int | str | None = None,
-        namespaces: Collection[str] | None = None,
-        namespace: str | None = None,
-        absent: bool = True,
-        progress: Callable[[float, int], None] | None = None,
+        self, *, progress: Callable[[float, int], None] | None = None, **limits: Unpack[Limits]
     ) -> Connectivity:
         """Return who can reach whom, as sets.
 
-        `source`, `destination` and `port` limit the answer to one end or port; `namespaces` to connections
-        with an end in one of them. `absent` asks also for what rules admit with peers of which none is here.
-        `progress` is told what is done and how much there is to do. Raises
-        EndpointError as `check` does.
+        `progress` is told what is done and how much there is to do. Raises EndpointError as `check` does.
         """
         from podfence.analysis.connectivity import connectivity
 
-        question = self._question(source, destination, port, namespaces, namespace, absent=absent)
-        return connectivity(self.model, question, progress, self.notes)
+        return connectivity(self.model, self._question(**limits), progress, self.notes)
 
-    def overview(
-        self,
-        *,
-        source: str | None = None,
-        destination: str | None = None,
-        port: int | str | None = None,
-        namespaces: Collection[str] | None = None,
-        namespace: str | None = None,
-        absent: bool = True,
-        progress: Callable[[float, int], None] | None = None,
-    ) -> Overview:
+    def overview(self, *, progress: Callable[[float, int], None] | None = None, **limits: Unpack[Limits]) -> Overview:
         """Return the connections of `connectivity` in the fewest and shortest lines, for people; they may overlap."""
         from podfence.analysis.overview import overview
 
-        question = self._question(source, destination, port, namespaces, namespace, absent=absent)
-        return overview(self.model, question, progress)
+        return overview(self.model, self._question(**limits), progress)
 
-    def pod_connections(
-        self,
-        *,
-        source: str | None = None,
-        destination: str | None = None,
-        port: int | str | None = None,
-        namespaces: Collection[str] | None = None,
-        namespace: str | None = None,
-        absent: bool = True,
-    ) -> Iterator[PodConnection]:
-        """Return the same answer pod by pod, as it is now; the arguments are those of `connectivity`.
+    def pod_connections(self, **limits: Unpack[Limits]) -> Iterator[PodConnection]:
+        """Return the same answer pod by pod, as it is now.
 
         The connections are written out as they are drawn, so that there may be millions of them.
         """
         from podfence.analysis.connectivity import pod_connections
 
-        question = self._question(source, destination, port, namespaces, namespace, absent=absent)
-        return pod_connections(self.model, question)
+        return pod_connections(self.model, self._question(**limits))
 
     def matrix(self, *, port: int | str | None = None, namespaces: Collection[str] | None = None) -> Matrix:
         """Return the grid of all workloads (of some namespaces) for one port, or for every port."""
         from podfence.analysis.connectivity import matrix
 
-        return matrix(self.model, self._question(None, None, port, namespaces, None))
+        return matrix(self.model, self._question(port=port, namespaces=namespaces, absent=False))
 
     def with_applied(self, other: Cluster, *, prune: bool = False) -> Cluster:
         """Return this cluster as it would be if the objects of another one were applied to it with ``kubectl apply``.
@@ -251,18 +230,18 @@ class Cluster:
         """
         self._notes = None
         change = self.model.apply(event)
-        self._engine.world = self._world()
+        self.engine.world = self._world()
         return change
 
     def _question(
         self,
-        source: str | None,
-        destination: str | None,
-        port: int | str | None,
-        namespaces: Collection[str] | None,
-        namespace: str | None,
+        source: str | None = None,
+        destination: str | None = None,
+        port: int | str | None = None,
+        namespaces: Collection[str] | None = None,
+        namespace: str | None = None,
         *,
-        absent: bool = False,
+        absent: bool = True,
     ) -> ListQuestion:
         from podfence.analysis.asked import ListQuestion
 

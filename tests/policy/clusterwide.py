@@ -29,7 +29,7 @@ class TieredCluster(Cluster):
 
     def __init__(self, objects: Iterable[KubeObject], options: Options, policies: Iterable[ClusterPolicy]) -> None:
         super().__init__(ClusterState(objects), options)
-        self._engine = Engine(self.state, options, self._world(), compiled(policies))
+        self.engine = Engine(self.state, options, self._world(), compiled(policies))
 
 
 def compiled(policies: Iterable[ClusterPolicy]) -> tuple[CompiledPolicy, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 from itertools import chain, islice
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,10 +16,9 @@ from podfence.report import formats
 from podfence.report.counts import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from podfence.analysis.answers import Connectivity
     from podfence.analysis.overview import Overview
+    from podfence.api import Limits
     from podfence.cli.inputs import Inputs
     from podfence.report.style import When
 
@@ -37,16 +36,6 @@ podfence list --to internet -o csv -f manifests/
 # Print a matrix of all pairs for one port
 podfence list --port 5432 -o matrix -f manifests/
 """
-
-
-class Question(TypedDict):
-    """What the options ask for, as the arguments of the methods that answer."""
-
-    source: str | None
-    destination: str | None
-    port: str | None
-    namespaces: Collection[str] | None
-    namespace: str | None
 
 
 @click.command(
@@ -107,15 +96,16 @@ def command(
         grid = cluster.matrix(port=port, namespaces=inputs.shown)
         outputs.write_as("Matrix", form, grid, colour, gaps, cluster.assumes)
         return 0
-    question = Question(
-        source=source,
-        destination=destination,
-        port=port,
-        namespaces=inputs.shown,
-        namespace=inputs.own_namespace,
-    )
+    limits: Limits = {
+        "source": source,
+        "destination": destination,
+        "port": port,
+        "namespaces": inputs.shown,
+        "namespace": inputs.own_namespace,
+        "absent": peers == "all",
+    }
     if pods:
-        connections = cluster.pod_connections(**question, absent=peers == "all")
+        connections = cluster.pod_connections(**limits)
         first = tuple(islice(connections, 1))
         outputs.write_as(
             "PodConnections", form, chain(first, connections), colour, gaps, cluster.assumes, cluster.warnings
@@ -128,7 +118,7 @@ def command(
         with shown(sys.stderr, "listing", quiet=inputs.quiet) as progress:
             kind = "Overview" if form in formats.names("Overview") else "Connectivity"
             ask = cluster.overview if kind == "Overview" else cluster.connectivity
-            answer: Overview | Connectivity = ask(**question, absent=peers == "all", progress=progress)
+            answer: Overview | Connectivity = ask(**limits, progress=progress)
         outputs.write_as(kind, form, answer, colour, gaps, cluster.assumes, cluster.warnings)
         _tell(answer, inputs, only_hosts=bool(cluster.state.members), incomplete=bool(gaps))
     return 0
