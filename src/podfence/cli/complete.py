@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import click
 
-    from podfence.kube.access.kubeconfig import Kubeconfig
     from podfence.kube.objects import KubeObject
 
 
@@ -42,20 +41,17 @@ def namespaces(ctx: click.Context, param: click.Parameter, incomplete: str) -> l
 
 def contexts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Return the contexts of the kubeconfig that start with `incomplete`."""
-    config = _kubeconfig(ctx)
-    return _starting(incomplete, sorted(config.contexts) if config else ())
+    return _configured(ctx, "contexts", incomplete)
 
 
 def clusters(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Return the clusters of the kubeconfig that start with `incomplete`."""
-    config = _kubeconfig(ctx)
-    return _starting(incomplete, sorted(config.clusters) if config else ())
+    return _configured(ctx, "clusters", incomplete)
 
 
 def users(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Return the users of the kubeconfig that start with `incomplete`."""
-    config = _kubeconfig(ctx)
-    return _starting(incomplete, sorted(config.users) if config else ())
+    return _configured(ctx, "users", incomplete)
 
 
 def labs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -90,8 +86,8 @@ def _starting(incomplete: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-def _kubeconfig(ctx: click.Context) -> Kubeconfig | None:
-    """Return what can be read of the kubeconfigs that the line or the environment names."""
+def _configured(ctx: click.Context, part: Literal["contexts", "clusters", "users"], incomplete: str) -> list[str]:
+    """Return the names in a part of the kubeconfigs that the line or the environment names, as far as they are read."""
     try:
         from dataclasses import replace
 
@@ -99,9 +95,10 @@ def _kubeconfig(ctx: click.Context) -> Kubeconfig | None:
 
         where = kubeconfig.places(ctx.params.get("kubeconfig") or "", os.environ)
         # A pipe holds what the command itself is to read, and may have nobody who writes to it.
-        return kubeconfig.load(replace(where, paths=tuple(filter(os.path.isfile, where.paths))))
+        config = kubeconfig.load(replace(where, paths=tuple(filter(os.path.isfile, where.paths))))
     except Exception:  # noqa: BLE001 - see above: silence, whatever happens
-        return None
+        return []
+    return _starting(incomplete, sorted(getattr(config, part)))
 
 
 def _objects(ctx: click.Context) -> list[KubeObject]:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from podfence.analysis.diff.review import Allowance
-    from podfence.api import Cluster
     from podfence.cli.inputs import Inputs
     from podfence.cli.sides import Reader, Side
     from podfence.report.style import When
@@ -135,7 +134,8 @@ def command(
         raise
     if one.is_running and not other.is_running:
         after = before.with_applied(after, prune=prune)
-    _tell(inputs, before, after)
+    # Of OLD something is said only if somebody wants to know everything.
+    tell(inputs, *([before] if inputs.verbose else []), after)
     from podfence.cli.progress import shown
 
     with shown(sys.stderr, "comparing", quiet=inputs.quiet) as progress:
@@ -152,7 +152,7 @@ def _refuse_idle_flags(inputs: Inputs, old: Side, new: Side, *, base: str, prune
     context = click.get_current_context()
     for flags, word in (
         (inputs.live._replace(lab=""), sides.LIVE),
-        (live.NOTHING._replace(lab=inputs.live.lab), sides.LAB),
+        (live.Asked(lab=inputs.live.lab), sides.LAB),
     ):
         if word not in {old.text, new.text}:
             live.refuse(flags, f"{old.text} and {new.text} are compared; write {word} for OLD or NEW")
@@ -186,17 +186,6 @@ def _accepted(inputs: Inputs, reader: Reader, path: str | None, old: str) -> tup
         if item.is_expired(today):
             errors.complain(f"{item.place}: warning: expired on {item.expires}, so it accepts nothing: {item.reason}")
     return found
-
-
-def _tell(inputs: Inputs, before: Cluster, after: Cluster) -> None:
-    """Print what there is to say about NEW; of OLD only if somebody wants to know everything."""
-    if inputs.quiet:
-        return
-    for text in inputs.config.notes(files=bool(inputs.config.filename)):
-        note(inputs, text)
-    if inputs.verbose:
-        tell(before, verbose=True)
-    tell(after, verbose=inputs.verbose)
 
 
 @contextmanager

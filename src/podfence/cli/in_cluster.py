@@ -7,22 +7,12 @@ from typing import Final
 
 import click
 
-from podfence.cli import complete
-
 with_kubeconfig: Final = click.option(
     "--kubeconfig",
     metavar="PATH",
     default="",
     type=click.Path(),
     help="Kubeconfig file to use. The default is KUBECONFIG, then ~/.kube/config, then the pod's service account.",
-)
-
-with_context: Final = click.option(
-    "--context",
-    metavar="NAME",
-    default="",
-    shell_complete=complete.contexts,
-    help="Kubeconfig context to use instead of the current one.",
 )
 
 with_log_format: Final = click.option(

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from podfence.api import Cluster
     from podfence.kube.findings import Finding
+    from podfence.kube.parsed import Parsed
     from podfence.kube.rendering import Chart
-
+    from podfence.policy.options import Options
 
 _FEW = 3
 """How many warnings of one kind are shown; a repository of examples and fixtures has hundreds that say the same."""
@@ -59,6 +60,11 @@ class Inputs(NamedTuple):
     verbose: bool
 
     @property
+    def are_manifests(self) -> bool:
+        """Whether manifests are named, and so no cluster is read that runs."""
+        return bool(self.files or self.kustomize or self.helm)
+
+    @property
     def own_namespace(self) -> str | None:
         """The namespace in which bare names are looked up, None for that of the context."""
         return self.namespace or self.config.namespace or None
@@ -88,35 +94,22 @@ with_engine_options = click.option(
 )
 """Adds ``--set``."""
 
+_paths = functools.partial(click.option, multiple=True, type=click.Path())
+
 _OPTIONS = (
-    click.option(
-        "-f",
-        "--filename",
-        "files",
+    _paths(
+        *("-f", "--filename", "files"),
         metavar="PATH",
-        multiple=True,
-        type=click.Path(),
         help="File or folder to read instead of a live cluster. Use - for standard input. Repeatable.",
     ),
     click.option("-R", "--recursive", is_flag=True, help="Also read the subfolders of each folder."),
-    click.option(
-        "-k",
-        "--kustomize",
+    _paths(
+        *("-k", "--kustomize"),
         metavar="DIR",
-        multiple=True,
-        type=click.Path(),
         help="Kustomization to render with the kustomize or kubectl on PATH. Repeatable.",
     ),
-    click.option(
-        "--helm",
-        metavar="CHART",
-        multiple=True,
-        type=click.Path(),
-        help="Chart (folder or package) to render with the helm on PATH. Repeatable.",
-    ),
-    click.option(
-        "--values", metavar="FILE", multiple=True, type=click.Path(), help="Values file for --helm. Repeatable."
-    ),
+    _paths("--helm", metavar="CHART", help="Chart (folder or package) to render with the helm on PATH. Repeatable."),
+    _paths("--values", metavar="FILE", help="Values file for --helm. Repeatable."),
     click.option(
         "--helm-set", "helm_settings", metavar="KEY=VALUE", multiple=True, help="Value for --helm. Repeatable."
     ),
@@ -187,7 +180,7 @@ def reads_cluster(function: Callable[..., int]) -> Callable[..., int]:
 def _with_config(inputs: Inputs) -> Inputs:
     """Return what a command line says, and the configuration where it says nothing."""
     config = inputs.config
-    named = inputs.files or inputs.kustomize or inputs.helm or any(inputs.live)
+    named = inputs.are_manifests or any(inputs.live)
     if not named and config.filename:
         inputs = inputs._replace(files=config.filename, recursive=inputs.recursive or config.recursive)
     else:
@@ -207,43 +200,62 @@ def load(inputs: Inputs, form: str = "") -> Cluster:
     Problems that refuse it are written to standard output too if the format `form` has remarks. Raises PodfenceError
     when there is nothing to read, when an option is unknown, and when the input is refused.
     """
-    from_files = bool(inputs.files or inputs.kustomize or inputs.helm)
-    _refuse_idle_flags(inputs, from_files=from_files)
-    if from_files:
+    _refuse_idle_flags(inputs)
+    if inputs.are_manifests:
         flag = "-f" if inputs.files else "-k" if inputs.kustomize else "--helm"
         live.refuse(inputs.live, f"{flag} reads manifests in its place; give one or the other")
-    import podfence
-    from podfence.kube.folders import Exclusion
+    from podfence.policy.options import Options
 
-    options = podfence.Options.parse(inputs.settings)
+    options = Options.parse(inputs.settings)
     # What is read stays to the end of the command, and looking for garbage in it takes a tenth of the time.
     gc.set_threshold(_SELDOM)
     with reading(quiet=inputs.quiet, outcome="nothing was answered", inputs=inputs, form=form) as progress:
-        if from_files:
-            cluster = podfence.load(
-                *inputs.files,
-                recursive=inputs.recursive,
-                kustomize=inputs.kustomize,
-                charts=charts_of(inputs),
-                exclude=[Exclusion(inputs.exclude), Exclusion(inputs.config.exclude, inputs.config.folder)],
-                keep_going=inputs.keep_going,
-                namespace=inputs.own_namespace or "",
-                stdin=sys.stdin.buffer if "-" in inputs.files else None,
-                options=options,
-                progress=progress,
-            )
+        if inputs.are_manifests:
+            cluster = load_manifests(inputs, options, progress, folder=inputs.config.folder)
         elif inputs.live.lab:
             cluster = live.load_lab(inputs.live, inputs.settings)
         else:
             cluster = live.load(inputs.live, options, progress, hint=pipe_hint())
-    if not inputs.quiet:
-        for text in inputs.config.notes(files=bool(inputs.config.filename)):
-            note(inputs, text)
-        tell(cluster, verbose=inputs.verbose)
+    tell(inputs, cluster)
     return cluster
 
 
-def _refuse_idle_flags(inputs: Inputs, *, from_files: bool) -> None:
+def load_manifests(
+    inputs: Inputs,
+    options: Options,
+    progress: Callable[[float, int], None] | None,
+    *,
+    folder: str,
+    at: Callable[[str], str] = str,
+    base: str = "",
+    parsed: Parsed | None = None,
+) -> Cluster:
+    """Return the cluster that the manifests of `inputs` describe.
+
+    `at` returns where a path of theirs is, `folder` is that of the configuration, for what it excludes, and the others
+    are as for `podfence.load`, which raises the same.
+    """
+    import podfence
+    from podfence.kube.folders import Exclusion
+
+    files = [*map(at, inputs.files)]
+    return podfence.load(
+        *files,
+        recursive=inputs.recursive,
+        kustomize=[*map(at, inputs.kustomize)],
+        charts=_charts(inputs, at),
+        exclude=[Exclusion(inputs.exclude), Exclusion(inputs.config.exclude, folder)],
+        keep_going=inputs.keep_going,
+        namespace=inputs.own_namespace or "",
+        stdin=sys.stdin.buffer if "-" in files else None,
+        base=base,
+        parsed=parsed,
+        options=options,
+        progress=progress,
+    )
+
+
+def _refuse_idle_flags(inputs: Inputs) -> None:
     """Raise a usage error for a flag that says how to read what is not read."""
     needs_chart, needs_folder = "a chart; give one with --helm", "a folder to read; give one with -f"
     for flag, is_given, is_met, needed in (
@@ -252,15 +264,15 @@ def _refuse_idle_flags(inputs: Inputs, *, from_files: bool) -> None:
         ("--release", inputs.release, inputs.helm, needs_chart),
         ("--kube-version", inputs.kube_version, inputs.helm, needs_chart),
         ("--api-versions", inputs.api_versions, inputs.helm, needs_chart),
-        ("-R", inputs.recursive, from_files, needs_folder),
-        ("--exclude", inputs.exclude, from_files, needs_folder),
-        ("--keep-going", inputs.keep_going, from_files, needs_folder),
+        ("-R", inputs.recursive, inputs.are_manifests, needs_folder),
+        ("--exclude", inputs.exclude, inputs.are_manifests, needs_folder),
+        ("--keep-going", inputs.keep_going, inputs.are_manifests, needs_folder),
     ):
         if is_given and not is_met:
             raise click.UsageError(f"{flag} needs {needed}", click.get_current_context())
 
 
-def charts_of(inputs: Inputs) -> list[Chart]:
+def _charts(inputs: Inputs, at: Callable[[str], str]) -> list[Chart]:
     """Return the charts to render, with what the options say of all of them."""
     if not inputs.helm:
         return []
@@ -270,12 +282,12 @@ def charts_of(inputs: Inputs) -> list[Chart]:
         path="",
         release=inputs.release or RELEASE,
         namespace=inputs.own_namespace or "",
-        values=inputs.values,
+        values=tuple(map(at, inputs.values)),
         settings=inputs.helm_settings,
         kube_version=inputs.kube_version,
         api_versions=inputs.api_versions,
     )
-    return [every._replace(path=path) for path in inputs.helm]
+    return [every._replace(path=at(path)) for path in inputs.helm]
 
 
 @contextmanager
@@ -307,8 +319,17 @@ def note(inputs: Inputs, text: str) -> None:
         errors.complain(f"note: {text}")
 
 
-def tell(cluster: Cluster, *, verbose: bool) -> None:
-    """Print the warnings and notes of what was read."""
+def tell(inputs: Inputs, *clusters: Cluster) -> None:
+    """Print the warnings and notes of what was read, unless they are not wanted."""
+    if inputs.quiet:
+        return
+    for text in inputs.config.notes(files=bool(inputs.config.filename)):
+        note(inputs, text)
+    for cluster in clusters:
+        _tell(cluster, verbose=inputs.verbose)
+
+
+def _tell(cluster: Cluster, *, verbose: bool) -> None:
     lines = [*_shown(cluster.warnings, verbose=verbose), *(f"note: {text}" for text in cluster.notes)]
     if verbose:
         lines += [f"note: {text}" for text in cluster.details]
@@ -339,10 +360,7 @@ def _refusal(error: InputError, *, quiet: bool, outcome: str, inputs: Inputs | N
     if shown:
         errors.complain("\n".join(shown))
     files = {problem.position.file for problem in wrong}
-    if inputs is None or inputs.files or inputs.kustomize or inputs.helm:
-        where = f" in {counted(len(files), 'file')}"
-    else:
-        where = ""
+    where = f" in {counted(len(files), 'file')}" if inputs is None or inputs.are_manifests else ""
     remedy = ""
     if inputs is not None and not inputs.keep_going and all(_is_found(file, inputs.files) for file in files):
         remedy = " (--keep-going answers without what is wrong, --exclude leaves files out)"

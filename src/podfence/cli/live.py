@@ -21,42 +21,31 @@ if TYPE_CHECKING:
 class Asked(NamedTuple):
     """What the options of one command line say; "" is what the kubeconfig says, and no timeout is no limit."""
 
-    context: str
-    kubeconfig: str
-    cluster: str
-    user: str
-    impersonate: str
-    groups: tuple[str, ...]
-    uid: str
-    timeout: float | None
-    lab: str
+    context: str = ""
+    kubeconfig: str = ""
+    cluster: str = ""
+    user: str = ""
+    impersonate: str = ""
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+    timeout: float | None = None
+    lab: str = ""
 
-
-NOTHING: Final = Asked("", "", "", "", "", (), "", None, "")
-
-_FLAGS: Final = {
-    "context": "--context",
-    "kubeconfig": "--kubeconfig",
-    "cluster": "--cluster",
-    "user": "--user",
-    "impersonate": "--as",
-    "groups": "--as-group",
-    "uid": "--as-uid",
-    "timeout": "--request-timeout",
-    "lab": "--lab",
-}
 
 _NAMELESS: Final = "\0"
 """The value of ``--lab`` without a name, which no lab can have."""
 
+with_context: Final = click.option(
+    "--context",
+    metavar="NAME",
+    default="",
+    shell_complete=complete.contexts,
+    help="Kubeconfig context to use instead of the current one.",
+)
+"""Adds ``--context``."""
+
 OPTIONS: Final = (
-    click.option(
-        "--context",
-        metavar="NAME",
-        default="",
-        shell_complete=complete.contexts,
-        help="Kubeconfig context to use instead of the current one.",
-    ),
+    with_context,
     click.option(
         "--kubeconfig",
         metavar="PATH",
@@ -102,8 +91,7 @@ OPTIONS: Final = (
 
 def refuse(asked: Asked, why: str) -> None:
     """Raise a usage error if `asked` names a cluster and none is read; `why` says what is, and what to do."""
-    given = [_FLAGS[field] for field, value in asked._asdict().items() if value]
-    if given:
+    if given := _flags(asked):
         verb = "chooses" if len(given) == 1 else "choose"
         what = "lab" if given == ["--lab"] else "live cluster"
         raise click.UsageError(f"{', '.join(given)} {verb} a {what}, and {why}", click.get_current_context())
@@ -134,8 +122,7 @@ def load_lab(asked: Asked, settings: Sequence[str]) -> Cluster:
     """
     import podfence
 
-    others = [_FLAGS[field] for field, value in asked._asdict().items() if value and field != "lab"]
-    if others:
+    if others := _flags(asked._replace(lab="")):
         raise click.UsageError(f"{', '.join(others)} and --lab exclude each other", click.get_current_context())
     return podfence.load_lab(lab_name(asked), settings=settings)
 
@@ -143,6 +130,12 @@ def load_lab(asked: Asked, settings: Sequence[str]) -> Cluster:
 def lab_name(asked: Asked) -> str:
     """Return the name of the lab that `asked` means."""
     return os.environ.get("PODFENCE_LAB") or "lab" if asked.lab in ("", _NAMELESS) else asked.lab
+
+
+def _flags(asked: Asked) -> list[str]:
+    """Return the options that were given, as they are written."""
+    written = {param.name: param.opts[0] for param in click.get_current_context().command.params}
+    return [written[field] for field, value in asked._asdict().items() if value]
 
 
 def _is_configured() -> bool:

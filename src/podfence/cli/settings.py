@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import click
 
-from podfence.errors import OptionError, PodfenceError
+from podfence.errors import OptionError, PodfenceError, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -153,8 +153,7 @@ def contents(path: str) -> bytes:
         with open(path, "rb") as file:
             data = file.read(SIZE_LIMIT + 1)
     except OSError as error:
-        text = error.strerror or str(error)
-        raise ConfigError(f"{path}: cannot be read: {text[:1].lower()}{text[1:]}") from None
+        raise ConfigError(f"{path}: cannot be read: {reason_of(error)}") from None
     if len(data) > SIZE_LIMIT:
         raise ConfigError(f"{path}: is larger than 1 MB, the limit for a configuration file")
     return data

@@ -5,25 +5,23 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
 from podfence.cli import errors, live, settings
-from podfence.cli.inputs import RefusedError, charts_of, note, pipe_hint, reading
+from podfence.cli.inputs import RefusedError, load_manifests, note, pipe_hint, reading
 from podfence.errors import InputError, PodfenceError
 from podfence.kube.folders import WILDCARDS
 from podfence.kube.parsed import Parsed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from podfence.api import Cluster
     from podfence.cli.inputs import Inputs
     from podfence.cli.settings import Settings
-    from podfence.kube.folders import Exclusion
     from podfence.kube.git import Repository
     from podfence.policy.options import Options
 
@@ -145,7 +143,7 @@ class Reader:
             found = settings.find(asked, os.environ, wanted=wanted, start=start)
             self._folder = os.path.relpath(found.folder, start) if found.folder else ""
         inputs = inputs._replace(config=found, settings=(*found.options, *inputs.settings))
-        is_named = old.is_named or self._new.is_named or inputs.files or inputs.kustomize or inputs.helm
+        is_named = old.is_named or self._new.is_named or inputs.are_manifests
         if found.filename and not is_named:
             inputs = inputs._replace(files=found.filename, recursive=inputs.recursive or found.recursive)
         self._inputs = inputs
@@ -208,7 +206,7 @@ class Reader:
         if old.root and new.root:
             # What is unread on both sides has one name.
             one, other = (new, old) if new.is_revision and not old.is_revision else (old, new)
-            nested = bool(self._inputs.files or self._inputs.kustomize or self._inputs.helm)
+            nested = self._inputs.are_manifests
             before, after = (side.names(self._prefix(side), nested=nested) for side in (one, other))
             rename = partial(_renamed, before, after)
             clusters[one is new].name_gaps(rename)
@@ -221,11 +219,11 @@ class Reader:
         """Return the cluster of a side, why it is refused, or None if it has no object."""
         may_be_empty = (side.is_revision or other.is_revision) and not side.is_running
         inputs = self._inputs
-        if not (inputs.files or inputs.kustomize or inputs.helm):
+        if not inputs.are_manifests:
             inputs = inputs._replace(files=(HERE,))
         if may_be_empty and not other.is_running:
             inputs = self._present(inputs, side, other)
-            if not (inputs.files or inputs.kustomize or inputs.helm):
+            if not inputs.are_manifests:
                 return None
         try:
             with reading(quiet=inputs.quiet, outcome="nothing was compared", inputs=inputs) as progress:
@@ -253,24 +251,9 @@ class Reader:
     def _files(
         self, inputs: Inputs, side: Side, options: Options, progress: Callable[[float, int], None] | None
     ) -> Cluster:
-        import podfence
-
-        return podfence.load(
-            *map(side.path, inputs.files),
-            recursive=inputs.recursive,
-            kustomize=[*map(side.path, inputs.kustomize)],
-            charts=[
-                chart._replace(path=side.path(chart.path), values=tuple(map(side.path, chart.values)))
-                for chart in charts_of(inputs)
-            ],
-            exclude=self._exclusions(side),
-            keep_going=inputs.keep_going,
-            namespace=inputs.own_namespace or "",
-            stdin=sys.stdin.buffer if side.root == STDIN else None,
-            base=self._base,
-            parsed=self._parsed,
-            options=options,
-            progress=progress,
+        folder = side.path(self._folder) if self._folder and side.root != STDIN else ""
+        return load_manifests(
+            inputs, options, progress, folder=folder, at=side.path, base=self._base, parsed=self._parsed
         )
 
     def _has(self, side: Side, path: str) -> bool:
@@ -282,12 +265,6 @@ class Reader:
             return os.path.lexists(place)
         inside = side.inside(path, self._repository.prefix)
         return bool(self._repository.entries(self._repository.tree(side.revision, self._base), inside))
-
-    def _exclusions(self, side: Side) -> Sequence[Exclusion]:
-        from podfence.kube.folders import Exclusion
-
-        base = side.path(self._folder) if self._folder and side.root != STDIN else ""
-        return [Exclusion(self._inputs.exclude), Exclusion(self._inputs.config.exclude, base)]
 
 
 def _lab(options: Options, name: str) -> Cluster:

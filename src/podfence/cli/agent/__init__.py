@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from podfence.cli.agent.boot_options import with_boot_hold, with_boot_links, with_boot_ranges
-from podfence.cli.agent.places import in_run_directory, in_state_directory, with_sysctls
+from podfence.cli.agent.places import in_run_directory, in_state_directory, with_path, with_sysctls
 from podfence.cli.commands import Commands
-from podfence.cli.in_cluster import with_context, with_kubeconfig, with_log_format, with_log_level
+from podfence.cli.in_cluster import with_kubeconfig, with_log_format, with_log_level
 from podfence.cli.inputs import with_engine_options
+from podfence.cli.live import with_context
 
 if TYPE_CHECKING:
     from podfence.agent.node.hold import Network
@@ -69,11 +70,9 @@ podfence agent status
     help="What to do with packets that do not come by the link of the pod whose address they have: drop them "
     "(enforce), log them and let them pass (report), or do not check (off).",
 )
-@click.option(
+@with_path(
     "--cni-results",
-    type=click.Path(path_type=Path),
     default=Path("/var/lib/cni/results"),
-    show_default=True,
     help="Directory with the results of CNI plugins, which name the link of each pod. The agent only reads it.",
 )
 @click.option(

@@ -3,39 +3,29 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import click
 
-in_state_directory: Final = click.option(
-    "--state-dir",
-    type=click.Path(path_type=Path),
-    default=Path("/var/lib/podfence"),
-    show_default=True,
-    help="Directory of the last known state of the cluster.",
+with_path: Final = partial(click.option, type=click.Path(path_type=Path), show_default=True)
+"""Adds an option that is a path, with its name, default and help."""
+
+in_state_directory: Final = with_path(
+    "--state-dir", default=Path("/var/lib/podfence"), help="Directory of the last known state of the cluster."
 )
 
-in_run_directory: Final = click.option(
+in_run_directory: Final = with_path(
     "--run-dir",
-    type=click.Path(path_type=Path),
     default=Path("/run/podfence"),
-    show_default=True,
     help="Directory of the socket that `podfence agent status` and `podfence why` connect to.",
 )
 
-with_sysctls: Final = click.option(
+with_sysctls: Final = with_path(
     "--sysctl-root",
-    type=click.Path(path_type=Path),
     default=Path("/proc/sys/net"),
-    show_default=True,
     help="Directory of the node's network settings, if /proc/sys is read-only.",
 )
 
-with_root: Final = click.option(
-    "--root",
-    type=click.Path(path_type=Path),
-    default=Path("/"),
-    show_default=True,
-    help="Root directory of the node, as mounted in a container.",
-)
+with_root: Final = with_path("--root", default=Path("/"), help="Root directory of the node, as mounted in a container.")

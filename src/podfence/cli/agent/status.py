@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from podfence.cli import outputs
+from podfence.cli.agent.places import with_path
 from podfence.cli.commands import Command
 
 if TYPE_CHECKING:
@@ -17,14 +18,7 @@ if TYPE_CHECKING:
 SOCKET = Path("/run/podfence/agent.sock")
 """Where an agent listens for commands unless its run directory is another."""
 
-at_socket = click.option(
-    "--socket",
-    type=click.Path(path_type=Path),
-    default=SOCKET,
-    show_default=True,
-    metavar="PATH",
-    help="Socket of the agent of this node.",
-)
+at_socket = with_path("--socket", default=SOCKET, metavar="PATH", help="Socket of the agent of this node.")
 
 _EXAMPLES = """
 # Show whether this node enforces policies, and what is wrong
