@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from podfence.cluster.nodes import node_addresses, numbers_of
-from podfence.sets import AddressSet
+from podfence.sets import AddressSet, spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,10 +62,4 @@ def known_addresses(state: ClusterState) -> AddressSet:
     numbers = {number for member in state.members.values() for number in member.addresses}
     numbers.update(number for known in node_addresses(state).values() for number in known)
     numbers.update(numbers_of(texts))
-    result: list[tuple[int, int]] = []
-    for number in sorted(numbers):
-        if result and number == result[-1][1] + 1:
-            result[-1] = (result[-1][0], number)
-        else:
-            result.append((number, number))
-    return AddressSet(tuple(result))
+    return AddressSet(spans.normalize((number, number) for number in numbers))

@@ -41,7 +41,7 @@ def applied(state: ClusterState, given: Collection[KubeObject], *, prune: bool =
     replaced = {
         key
         for key, item in new.items()
-        if isinstance(item, Workload) and key in state.workloads and not _has_same_pods(state.workloads[key], item)
+        if isinstance(item, Workload) and key in state.workloads and state.workloads[key].template != item.template
     }
     kept: list[KubeObject] = []
     for item in objects_of(state):
@@ -75,10 +75,6 @@ def _top(state: ClusterState, item: KubeObject) -> Key | None:
     if isinstance(item, Pod):
         return workload_of(item, state.workloads)
     return state.top_workload(item) if isinstance(item, Workload) else None
-
-
-def _has_same_pods(old: Workload, new: Workload) -> bool:
-    return old.template == new.template
 
 
 def _merged(old: Namespace, new: Namespace) -> Namespace:

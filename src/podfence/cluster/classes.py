@@ -72,22 +72,15 @@ class ClassIndex:
             for number, item in self.classes.items()
         }
         other = copy(self)
+        # Whoever asks at the same time may be adding selections: they are taken as they are at one instant.
+        tables = {name: value.copy() for name, value in vars(self).items() if isinstance(value, dict | list)}
         vars(other).update(
+            tables,
             looks=self.looks.copy(),
-            _members=dict(self._members),
+            classes=classes,
             _class_of={key: item for item in classes.values() for key in item.members},
             _by_key={key: classes[number] for number, key in self._key_of.items()},
-            _key_of=dict(self._key_of),
-            _free=list(self._free),
-            classes=classes,
-            _in_namespace=dict(self._in_namespace),
-            _with_label=dict(self._with_label),
-            _with_key=dict(self._with_key),
-            _in_cell=dict(self._in_cell),
-            # Whoever asks at the same time may be adding selections: they are taken as they are at one instant.
             _local={name: dict(table) for name, table in dict(self._local).items()},
-            _global=dict(self._global),
-            _matched=dict(self._matched),
             _changed={},
             _namespaces=self._namespaces.copy() if namespaces else self._namespaces,
         )

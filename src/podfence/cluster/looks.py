@@ -10,6 +10,7 @@ years has room and time for what there is, and not for what there was.
 from __future__ import annotations
 
 from bisect import bisect_right, insort
+from copy import copy
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from podfence.sets.addresses import V6_FIRST
@@ -38,13 +39,16 @@ class Look(NamedTuple):
 
 
 class Looks:
-    """All looks that are taken. `patience` is `PATIENCE`, or less to give things up sooner."""
+    """All looks that are taken: `keys` and `names` are those that count, with how many look at each.
+
+    `patience` is `PATIENCE`, or less to give things up sooner.
+    """
 
     def __init__(self) -> None:
         """Look at nothing but the family of an address."""
         self.patience = PATIENCE
-        self._keys: dict[str, int] = {}
-        self._names: dict[str, int] = {}
+        self.keys: dict[str, int] = {}
+        self.names: dict[str, int] = {}
         self._cuts: dict[int, int] = dict.fromkeys((0, V6_FIRST), 1)
         self._order = sorted(self._cuts)
         self._idle = 0
@@ -52,22 +56,11 @@ class Looks:
 
     def copy(self) -> Looks:
         """Return the same looks, to be changed for one question."""
-        other = Looks()
-        other.patience = self.patience
-        other._keys, other._names, other._cuts = dict(self._keys), dict(self._names), dict(self._cuts)
-        other._order = list(self._order)
-        other._idle, other._fallen = self._idle, self._fallen
+        other = copy(self)
+        vars(other).update(
+            keys=dict(self.keys), names=dict(self.names), _cuts=dict(self._cuts), _order=list(self._order)
+        )
         return other
-
-    @property
-    def keys(self) -> dict[str, int]:
-        """The label keys that count, with how many look at each."""
-        return self._keys
-
-    @property
-    def names(self) -> dict[str, int]:
-        """The names of ports that count, with how many look at each."""
-        return self._names
 
     def cell(self, number: int) -> int:
         """Return the first number of the elementary range that an address lies in."""
@@ -76,13 +69,13 @@ class Looks:
     def new_in(self, look: Look) -> Look:
         """Return what in a look does not count yet."""
         return Look(
-            look.keys.difference(self._keys), look.names.difference(self._names), look.cuts.difference(self._cuts)
+            look.keys.difference(self.keys), look.names.difference(self.names), look.cuts.difference(self._cuts)
         )
 
     def take(self, look: Look) -> None:
         """Let a look count."""
         new = look.cuts.difference(self._cuts)
-        self._idle -= _count(self._keys, look.keys) + _count(self._names, look.names) + _count(self._cuts, look.cuts)
+        self._idle -= _count(self.keys, look.keys) + _count(self.names, look.names) + _count(self._cuts, look.cuts)
         if len(new) > _FEW:
             self._order += new
             self._order.sort()
@@ -92,17 +85,17 @@ class Looks:
 
     def end(self, look: Look) -> None:
         """Take one look back that was taken."""
-        fallen = _uncount(self._keys, look.keys) + _uncount(self._names, look.names) + _uncount(self._cuts, look.cuts)
+        fallen = _uncount(self.keys, look.keys) + _uncount(self.names, look.names) + _uncount(self._cuts, look.cuts)
         self._idle += fallen
         self._fallen += fallen
 
     def give_up(self) -> Look:
         """Return what nobody looks at, if it is time to give it up; it does not count from then on."""
-        in_use = len(self._keys) + len(self._names) + len(self._cuts) - self._idle
+        in_use = len(self.keys) + len(self.names) + len(self._cuts) - self._idle
         if not self._fallen or self._fallen * PATIENCE <= self.patience * (PATIENCE + in_use):
             return Look()
         self._idle = self._fallen = 0
-        unused = Look(_unused(self._keys), _unused(self._names), _unused(self._cuts))
+        unused = Look(_unused(self.keys), _unused(self.names), _unused(self._cuts))
         if unused.cuts:
             self._order = sorted(self._cuts)
         return unused

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from podfence.cluster.controllers import added_labels, numbered_name, numbers
+from podfence.cluster.nodes import numbers_of
 from podfence.kube.objects import Key
 from podfence.kube.registry import KINDS
-from podfence.sets.addresses import family_of, parse_address
+from podfence.sets.addresses import family_of
 
 if TYPE_CHECKING:
     from podfence.kube.objects import ContainerPort, Labels, Pod, PodTemplate, Workload
@@ -109,17 +110,10 @@ def _member_of_template(workload: Workload, key: Key, number: int | None) -> Mem
 
 def _one_of_each_family(texts: tuple[str, ...], *, host: bool) -> tuple[int, ...]:
     """Return addresses as numbers; those of a node that are a pod's too may be several of a family."""
-    numbers = tuple(number for text in texts if (number := _number(text)) is not None)
+    numbers = tuple(numbers_of(texts))
     if host or len(numbers) < _SEVERAL:
         return numbers
     first: dict[Family, int] = {}
     for number in numbers:
         first.setdefault(family_of(number), number)
     return tuple(first.values())
-
-
-def _number(text: str) -> int | None:
-    try:
-        return parse_address(text)
-    except ValueError:
-        return None

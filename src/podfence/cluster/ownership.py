@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from podfence.cluster.controllers import TEMPLATE_HASH
 from podfence.kube.objects import Key, Owner
 from podfence.kube.registry import WORKLOADS
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 _CRON_JOB_NAME: Final = re.compile(r"(.+)-\d{8,10}")
 _NOT_WORKLOADS: Final = frozenset({"Node"})
 _MADE_BY_OTHERS: Final = frozenset({"ReplicaSet", "ReplicationController", "Job"})
-# A Deployment's, and with a prefix a Rollout's: what makes several ReplicaSets tells their pods apart by it.
-_TEMPLATE_HASH: Final = "pod-template-hash"
 
 
 def workload_of(pod: Pod, workloads: Mapping[Key, Workload]) -> Key | None:
@@ -45,7 +44,7 @@ def top_of(owner: Owner, namespace: str, workloads: Mapping[Key, Workload], labe
             return first
         seen.add(above)
         key = above
-    template_hash = labels.get(_TEMPLATE_HASH, "")
+    template_hash = labels.get(TEMPLATE_HASH, "")
     if key.kind == "ReplicaSet" and key not in workloads and template_hash and key.name.endswith(f"-{template_hash}"):
         return Key("Deployment", namespace, key.name.removesuffix(f"-{template_hash}"))
     if key.kind == "Job" and key not in workloads and (match := _CRON_JOB_NAME.fullmatch(key.name)):
@@ -69,7 +68,10 @@ def _above(key: Key, workloads: Mapping[Key, Workload]) -> Key | None:
 
 
 def _is_revision(workload: Workload) -> bool:
-    """Return whether a workload of an unknown kind has made this one as a revision of itself."""
+    """Return whether a workload of an unknown kind has made this one as a revision of itself.
+
+    What makes several ReplicaSets tells their pods apart by the label of a Deployment, or by one that ends like it.
+    """
     return workload.kind == "ReplicationController" or any(
-        label.endswith(_TEMPLATE_HASH) for label in workload.template.labels
+        label.endswith(TEMPLATE_HASH) for label in workload.template.labels
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from podfence.cluster.state import ClusterState
-    from podfence.kube.objects import Backend, EndpointPort, EndpointSlice, Service, ServicePort
+    from podfence.kube.objects import Backend, EndpointSlice, Service, ServicePort
 
 
 ENDPOINT: Final = "Endpoint"
@@ -54,7 +54,7 @@ def backends(state: ClusterState, service: Service, port: ServicePort) -> list[S
     owned = owners(state)
     for piece in recorded(state, service.namespace, service.name):
         for endpoint in piece.ports:
-            if endpoint.number is None or not _same_port(endpoint, port):
+            if endpoint.number is None or (endpoint.name, endpoint.protocol) != (port.name, port.protocol):
                 continue
             for backend in piece.backends:
                 numbers = list(numbers_of(backend.addresses))
@@ -130,7 +130,3 @@ def _unaddressed(state: ClusterState, namespace: str, backend: Backend) -> Membe
     """Return the pod that an endpoint names, if its addresses are not known: nobody else is known to have them."""
     member = state.members.get(Key("Pod", namespace, backend.pod)) if backend.pod else None
     return None if member is None or member.addresses else member
-
-
-def _same_port(endpoint: EndpointPort, port: ServicePort) -> bool:
-    return endpoint.name == port.name and endpoint.protocol == port.protocol
