@@ -7,6 +7,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import click
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TextIO
@@ -36,7 +38,9 @@ class Bar:
         if self._shown is None:
             if self._clock() - self._start < PATIENCE:
                 return
-            self._shown = self._open(total)
+            self._shown = click.progressbar(
+                length=total, label=self._task, show_pos=True, show_eta=False, file=self._stream
+            )
         self._shown.length = total
         self._shown.update(int(done) - self._shown.pos)
 
@@ -46,11 +50,6 @@ class Bar:
             self._shown.render_finish()
             self._stream.write(LINE_BEFORE_AWAY)
             self._stream.flush()
-
-    def _open(self, total: int) -> ProgressBar[int]:
-        import click
-
-        return click.progressbar(length=total, label=self._task, show_pos=True, show_eta=False, file=self._stream)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from podfence.report.counts import counted
-from podfence.report.difference import ORDER, because, by_cause, headline, row
+from podfence.report.difference import ORDER, because, by_cause, headline, row, told_gap, told_object
 from podfence.report.markdown import code, escaped, table_line
 from podfence.report.style import PAGE
 
@@ -30,7 +30,6 @@ LIMIT: Final = 60_000
 
 _NAMES_SHOWN: Final = 4
 _COLUMNS: Final = ("", "Source", "Destination", "Ports", "Cause")
-_OBJECTS: Final = {"added": "added", "removed": "removed", "changed": "changed", "text": "only the text changed"}
 _CUT: Final = "The comment would be too long: what follows is left out."
 
 
@@ -120,22 +119,20 @@ def _causes(answer: Difference) -> Iterator[str]:
 
 
 def _unread(answer: Difference) -> Iterator[str]:
-    new = [gap for gap in answer.gaps if gap.change == "added"]
-    for gap in new:
-        yield f"- **incomplete**: {escaped(gap.what)}{f' ({escaped(gap.remedy)})' if gap.remedy else ''}"
-    for gap in answer.gaps:
-        if gap.change == "removed":
-            yield f"- complete: {escaped(gap.what)}"
-    if any(gap.change != "kept" for gap in answer.gaps):
+    told = sorted(
+        (told_gap(gap) for gap in answer.gaps if gap.change != "kept"), key=lambda item: item[0] == "complete"
+    )
+    for word, text in told:
+        yield f"- {'**incomplete**' if word == 'incomplete' else word}: {escaped(text)}"
+    if told:
         yield ""
 
 
 def _object(item: ObjectChange) -> str:
-    place = item.new or item.old
+    change, place, texts = told_object(item)
     where = f" ({code(str(place))})" if place else ""
-    texts = [*(item.what if item.change == "changed" else ()), *filter(None, (item.unseen,))]
     what = f": {escaped(', '.join(texts))}" if texts else ""
-    return f"- {_OBJECTS[item.change]} {code(str(item))}{where}{what}"
+    return f"- {change} {code(str(item))}{where}{what}"
 
 
 def _folded(summary: str, content: Iterable[str]) -> Iterator[str]:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from podfence.analysis.answers import Ports
-    from podfence.analysis.diff.answer import Cause, ConnectionChange, Difference, ObjectChange
+    from podfence.analysis.diff.answer import Cause, ConnectionChange, Difference, GapChange, ObjectChange
+    from podfence.policy.verdict import Position
     from podfence.report.style import Page, Style
 
     Change = ConnectionChange | AbsentChange
@@ -48,13 +49,9 @@ def lines(answer: Difference, page: Page = PAGE) -> Iterator[str]:
     if answer.objects:
         yield ""
         yield from columns.lines([_object(item) for item in answer.objects], width=page.width, style=page.style)
-    changed = [gap for gap in answer.gaps if gap.change != "kept"]
-    if changed:
+    if changed := [told_gap(gap) for gap in answer.gaps if gap.change != "kept"]:
         yield ""
-        for gap in changed:
-            word = "incomplete" if gap.change == "added" else "complete"
-            text = f"{gap.what} ({gap.remedy})" if gap.remedy and gap.change == "added" else gap.what
-            yield columns.paragraph(f"{word}: {text}", page.width)
+        yield from (columns.paragraph(f"{word}: {text}", page.width) for word, text in changed)
 
 
 def headline(answer: Difference) -> str:
@@ -79,6 +76,19 @@ def headline(answer: Difference) -> str:
 def doing(change: str, number: int) -> str:
     """Return what a change does with so many connections: ``opens 2 connections``, ``makes 1 connection unknown``."""
     return _DOING[change].format(counted(number, "connection"))
+
+
+def told_gap(gap: GapChange) -> tuple[str, str]:
+    """Return whether NEW is ``incomplete`` or ``complete`` at a place, and what to say of it."""
+    if gap.change == "removed":
+        return "complete", gap.what
+    return "incomplete", f"{gap.what} ({gap.remedy})" if gap.remedy else gap.what
+
+
+def told_object(item: ObjectChange) -> tuple[str, Position | None, list[str]]:
+    """Return what has become of an object, its place in NEW or else in OLD, and what differs."""
+    texts = [", ".join(item.what) if item.change == "changed" else "", item.unseen]
+    return _OBJECTS[item.change], item.new or item.old, [text for text in texts if text]
 
 
 def by_cause(answer: Difference) -> list[tuple[tuple[Cause, ...], list[Change]]]:
@@ -155,6 +165,5 @@ def _rows(items: Sequence[Change], page: Page) -> Iterator[str]:
 
 
 def _object(item: ObjectChange) -> tuple[str, str, str]:
-    place = item.new or item.old
-    what = "; ".join(filter(None, (", ".join(item.what) if item.change == "changed" else "", item.unseen)))
-    return (_OBJECTS[item.change], f"{item} ({place})" if place else str(item), what)
+    change, place, texts = told_object(item)
+    return (change, f"{item} ({place})" if place else str(item), "; ".join(texts))

@@ -72,13 +72,9 @@ def lines(status: LabStatus, page: Page = PAGE) -> Iterator[str]:
             ],
         ),
     ]
-    first = True
-    for header, rows in tables:
-        if not rows:
-            continue
-        if not first:
+    for number, (header, rows) in enumerate(table for table in tables if table[1]):
+        if number:
             yield ""
-        first = False
         yield from columns.lines(rows, header=header, gaps=["   "] * len(header), width=page.width, style=page.style)
     for name in status.waiting:
         yield f"waiting for an address: {name}"

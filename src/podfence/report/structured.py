@@ -10,7 +10,7 @@ import msgspec
 
 from podfence.documents import API_VERSION
 from podfence.report import yaml
-from podfence.report.documents import ABOUT_A_CLUSTER
+from podfence.report.documents import ABOUT_A_CLUSTER, PodConnections
 from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
@@ -23,24 +23,22 @@ if TYPE_CHECKING:
 def json_lines(answer: msgspec.Struct, page: Page = PAGE) -> Iterator[str]:
     """Yield an answer as JSON: its fields in the order of its type, indented by two spaces."""
     encoded = msgspec.json.encode(answer)
-    head = msgspec.json.encode(_head(answer, page))
+    head = msgspec.json.encode(_head(type(answer), page))
     encoded = head[:-1] + (b"," if len(encoded) > len(b"{}") else b"") + encoded[1:]
     yield msgspec.json.format(encoded, indent=2).decode()
 
 
 def yaml_lines(answer: msgspec.Struct, page: Page = PAGE) -> Iterator[str]:
     """Yield the lines of an answer as YAML, the same facts in the same order."""
-    yield from yaml.lines(_head(answer, page) | msgspec.to_builtins(answer))
+    yield from yaml.lines(_head(type(answer), page) | msgspec.to_builtins(answer))
 
 
-def _head(answer: msgspec.Struct, page: Page) -> dict[str, object]:
+def _head(answer: type[msgspec.Struct], page: Page) -> dict[str, object]:
     """Return what a document begins with."""
-    completeness = _completeness(page) if isinstance(answer, ABOUT_A_CLUSTER) else {}
-    return {"apiVersion": API_VERSION, "kind": type(answer).__name__, **completeness}
-
-
-def _completeness(page: Page) -> dict[str, object]:
-    return {"complete": not page.gaps, "incomplete": list(page.gaps), "assumes": list(page.assumes)}
+    head: dict[str, object] = {"apiVersion": API_VERSION, "kind": answer.__name__}
+    if answer in ABOUT_A_CLUSTER:
+        head |= {"complete": not page.gaps, "incomplete": list(page.gaps), "assumes": list(page.assumes)}
+    return head
 
 
 def pods_json(connections: Iterable[PodConnection], page: Page = PAGE) -> Iterator[str]:
@@ -49,9 +47,7 @@ def pods_json(connections: Iterable[PodConnection], page: Page = PAGE) -> Iterat
     It has one line per connection, so that programs which read lines can read it as well.
     """
     yield "{"
-    yield f'  "apiVersion": "{API_VERSION}",'
-    yield '  "kind": "PodConnections",'
-    for name, value in _completeness(page).items():
+    for name, value in _head(PodConnections, page).items():
         yield f'  "{name}": {msgspec.json.encode(value).decode()},'
     yield '  "items": ['
     encode = msgspec.json.Encoder().encode
@@ -68,9 +64,7 @@ def pods_json(connections: Iterable[PodConnection], page: Page = PAGE) -> Iterat
 
 def pods_yaml(connections: Iterable[PodConnection], page: Page = PAGE) -> Iterator[str]:
     """Yield the lines of a PodConnections document while `connections` come; nothing is kept."""
-    yield f"apiVersion: {API_VERSION}"
-    yield "kind: PodConnections"
-    yield from yaml.lines(_completeness(page))
+    yield from yaml.lines(_head(PodConnections, page))
     remaining = iter(connections)
     first = next(remaining, None)
     if first is None:

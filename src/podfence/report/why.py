@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from podfence.report import verdict
+from podfence.report.counts import counted
 from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
@@ -54,6 +55,4 @@ def _side(side: Judged) -> Iterator[str]:
 
 
 def _packets(number: int | None) -> str:
-    if number is None:
-        return "no counter of packets"
-    return f"{number} packet{'' if number == 1 else 's'}"
+    return "no counter of packets" if number is None else counted(number, "packet")

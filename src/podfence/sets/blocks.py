@@ -76,8 +76,9 @@ def _write(
     if state is (around is not None):
         return
     halves = _halves(spans, prefix) if state is None else ()
-    stay = None if state is not None else sum(_in(costs[half], around is not None) for _, half in halves)
-    if stay is None or _in(costs[prefix], around is not None) < stay:
+    # A cost has two numbers, and the second is for when the surroundings are in the set.
+    stay = None if state is not None else sum(costs[half][around is not None] for _, half in halves)
+    if stay is None or costs[prefix][around is not None] < stay:
         if around is None:
             around = []
             result.append((prefix, around))
@@ -86,7 +87,3 @@ def _write(
             around = None
     for part, half in halves:
         _write(half, around, costs, result, part)
-
-
-def _in(cost: _Cost, inside: bool) -> int:  # noqa: FBT001  (the state of what surrounds a subtree)
-    return cost.inside if inside else cost.out
