@@ -58,6 +58,11 @@ def copied(to: Path) -> Path:
     return to
 
 
+def version_before(folder: Path) -> str:
+    """Return the version of the commit before the one that is checked out."""
+    return done("git", "show", "HEAD~1:pyproject.toml", cwd=folder).partition('\nversion = "')[2].partition('"')[0]
+
+
 @pytest.fixture(scope="module")
 def versioned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy in which the next release has begun, with news about it."""
@@ -79,7 +84,7 @@ def released(versioned: Path) -> Path:
 
 
 def test_the_version_stands_wherever_it_did(versioned: Path) -> None:
-    before = done("git", "show", "HEAD~1:pyproject.toml", cwd=versioned).partition('\nversion = "')[2].partition('"')[0]
+    before = version_before(versioned)
     for name in ("pyproject.toml", "deploy/chart/podfence/Chart.yaml", "deploy/install.yaml", "deploy/cleanup.yaml"):
         text = (versioned / name).read_text()
         then = done("git", "show", f"HEAD~1:{name}", cwd=versioned)
@@ -87,6 +92,15 @@ def test_the_version_stands_wherever_it_did(versioned: Path) -> None:
             f"ersion: {before}\n", f"ersion: {NEXT}\n"
         ).replace(f"podfence:{before}\n", f"podfence:{NEXT}\n")
         assert text.count(NEXT) == then.count(before) > 0
+
+
+def test_no_page_shows_the_version_before_except_for_what_was_measured_with_it(versioned: Path) -> None:
+    before = version_before(versioned)
+    pages = ("README.md", "docs", "examples")
+    found = run("git", "grep", "-lwF", before, "--", *pages, cwd=versioned).stdout.splitlines()
+
+    assert NEXT in done("git", "grep", "-hwF", NEXT, "--", *pages, cwd=versioned)
+    assert all(name.startswith("docs/reference/benchmarks") for name in found)
 
 
 def test_news_become_a_section_of_the_changelog(versioned: Path) -> None:
