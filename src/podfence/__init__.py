@@ -45,36 +45,25 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Cluster": "podfence.api",
-    "Difference": "podfence.analysis.diff.answer",
-    "diff": "podfence.api",
-    "load": "podfence.api",
-    "load_lab": "podfence.api",
-    "load_live": "podfence.api",
-    "EndpointError": "podfence.errors",
-    "InputError": "podfence.errors",
-    "MissingProgramError": "podfence.errors",
-    "OptionError": "podfence.errors",
-    "PodfenceError": "podfence.errors",
-    "Options": "podfence.policy.options",
-    "Decision": "podfence.policy.verdict",
-    "Direction": "podfence.policy.verdict",
-    "Reason": "podfence.policy.verdict",
-    "Tier": "podfence.policy.verdict",
-    "Verdict": "podfence.policy.verdict",
+    "podfence.analysis.diff.answer": ("Difference",),
+    "podfence.api": ("Cluster", "diff", "load", "load_lab", "load_live"),
+    "podfence.errors": ("EndpointError", "InputError", "MissingProgramError", "OptionError", "PodfenceError"),
+    "podfence.policy.options": ("Options",),
+    "podfence.policy.verdict": ("Decision", "Direction", "Reason", "Tier", "Verdict"),
 }
 
 
 def __getattr__(name: str) -> object:
     """Import the module that defines `name` and keep the value; raises AttributeError for other names."""
-    if name not in _HOMES:
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message)
-    from importlib import import_module
+    for home, names in _HOMES.items():
+        if name in names:
+            from importlib import import_module
 
-    value: object = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+            value: object = getattr(import_module(home), name)
+            globals()[name] = value
+            return value
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)
 
 
 def __dir__() -> list[str]:

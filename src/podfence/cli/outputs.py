@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from podfence.cli import errors
+from podfence.cli import errors, settings
 from podfence.report import formats
 
 if TYPE_CHECKING:
@@ -148,13 +148,9 @@ def write_refusal(form: str, refusal: Refusal, title: str = "", also: Sequence[t
 
 def _from_root() -> str:
     """Return the path of the working directory from the root of its repository, "" if it is in none."""
-    here = place = os.getcwd()  # noqa: PTH109  a path is only compared
-    while not os.path.exists(os.path.join(place, ".git")):  # noqa: PTH110, PTH118 - pathlib takes longer to load than this takes
-        above = os.path.dirname(place)  # noqa: PTH120 - pathlib takes longer to load than this takes
-        if above == place:
-            return ""
-        place = above
-    found = os.path.relpath(here, place)
+    here = os.getcwd()  # noqa: PTH109  a path is only compared
+    root = next(filter(settings.is_repository, settings.upwards(here)), here)
+    found = os.path.relpath(here, root)
     return "" if found == "." else found
 
 

@@ -27,7 +27,6 @@ VARIABLE: Final = "PODFENCE_CONFIG"
 _NAME: Final = "podfence.toml"
 _PROJECT: Final = "pyproject.toml"
 _TABLE: Final = b"tool.podfence"
-_REPOSITORY: Final = ".git"
 SIZE_LIMIT: Final = 1024 * 1024
 """The largest configuration file that is read, in bytes."""
 
@@ -96,16 +95,27 @@ def find(asked: str | None, environ: Mapping[str, str], *, wanted: bool = True, 
     named = environ.get(VARIABLE) if asked is None else asked
     if named is not None:
         return read(named) if named else Settings()
-    place, below = os.path.abspath(start), ""
-    while place != below:
+    for folder in upwards(os.path.abspath(start)):
         for name in (_NAME, _PROJECT):
-            path = os.path.join(place, name)
+            path = os.path.join(folder, name)
             if os.path.isfile(path) and (name == _NAME or _TABLE in contents(path)):
                 return read(os.path.relpath(path))
-        if os.path.exists(os.path.join(place, _REPOSITORY)):
+        if is_repository(folder):
             break
-        place, below = os.path.dirname(place), place
     return Settings()
+
+
+def upwards(folder: str) -> Iterator[str]:
+    """Yield a folder, the one that it is in, and so on; a relative path ends with "", an absolute one with its root."""
+    below = None
+    while folder != below:
+        yield folder
+        folder, below = os.path.dirname(folder), folder
+
+
+def is_repository(folder: str) -> bool:
+    """Return whether a folder is the root of a repository."""
+    return os.path.exists(os.path.join(folder, ".git"))
 
 
 def find_in(look: Callable[[str], bytes | None], shown: str, start: str, *, asked: str | None = None) -> Settings:
@@ -114,12 +124,8 @@ def find_in(look: Callable[[str], bytes | None], shown: str, start: str, *, aske
     `look` returns the contents of a file by its path from the root of the commit, and messages name it after `shown`.
     `filename` and `folder` are paths from `start`. Raises ConfigError.
     """
-    place = start.rstrip("/")
-    folders = [place]
-    while place:
-        place = os.path.dirname(place)
-        folders.append(place)
-    for path in [asked] if asked else [os.path.join(folder, name) for folder in folders for name in (_NAME, _PROJECT)]:
+    nearest = [os.path.join(folder, name) for folder in upwards(start.rstrip("/")) for name in (_NAME, _PROJECT)]
+    for path in [asked] if asked else nearest:
         data = look(path)
         if data is not None and (asked or os.path.basename(path) == _NAME or _TABLE in data):
             folder = os.path.relpath(f"/{os.path.dirname(path)}", f"/{start}")

@@ -338,11 +338,7 @@ class ClassIndex:
 
     def in_family(self, family: Family, *, assumed: bool) -> int:
         """Return the classes that have an address of the family; `assumed` tells whether unaddressed ones do."""
-        result = self.unaddressed if assumed else 0
-        for cell, bits in self._in_cell.items():
-            if family_of(cell) == family:
-                result |= bits
-        return result
+        return self.with_address_in(AddressSet.ALL, family) | (self.unaddressed if assumed else 0)
 
     def with_address_in(self, addresses: AddressSet, family: Family) -> int:
         """Return the classes with a known address of the family inside the set (semantics 7.13)."""

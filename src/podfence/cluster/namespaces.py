@@ -44,10 +44,6 @@ class NamespaceIndex:
                 self._with_label[item].add(name)
                 self._with_key[item[0]].add(name)
 
-    def labels(self, name: str) -> Labels | None:
-        """Return a namespace's labels, None if there is no such namespace."""
-        return self._labels.get(name)
-
     def matching(self, selector: Selector | None) -> frozenset[str]:
         """Return the namespaces a selector means; None means all (semantics 4.1)."""
         found: set[str] | None = None
