@@ -72,23 +72,21 @@ class Cluster:
         self,
         state: ClusterState,
         options: Options,
-        warnings: tuple[Finding, ...] = (),
-        ignored: Mapping[str, int] | None = None,
-        namespace: str = "default",
         read: Loaded | None = None,
+        namespace: str = "default",
         closed: Collection[str] = (),
     ) -> None:
         """Ask the state with the options; `load`, `load_live` and `from_objects` make the state.
 
         Of the kinds `closed` everything was read that there is (semantics 13.1).
         """
+        self.warnings: tuple[Finding, ...] = read.warnings if read else ()
+        self.ignored: Mapping[str, int] = read.ignored if read else {}
         self.gaps: tuple[Gap, ...] = read.gaps if read else ()
         self.details: tuple[str, ...] = read.details if read else ()
         self._read_notes: tuple[str, ...] = read.notes if read else ()
         self.state = state
         self.options = options
-        self.warnings = warnings
-        self.ignored = dict(ignored or {})
         self.namespace = namespace
         self._opened = frozenset(KINDS) - frozenset(closed)
         self.engine = Engine(state, options, self._world())
@@ -220,8 +218,9 @@ class Cluster:
         # The addresses of pods that do not run yet are not known, also if this cluster knows all of its own.
         starting = any(member.pod is None and key not in self.state.members for key, member in state.members.items())
         closed = frozenset(KINDS) - self._opened - ({"Pod"} if starting else set())
-        read = Loaded((), (), {}, gaps=tuple(dict.fromkeys((*self.gaps, *other.gaps))))
-        return Cluster(state, self.options, other.warnings, other.ignored, self.namespace, read, closed)
+        gaps = tuple(dict.fromkeys((*self.gaps, *other.gaps)))
+        read = Loaded((), other.warnings, dict(other.ignored), gaps=gaps)
+        return Cluster(state, self.options, read, self.namespace, closed)
 
     def apply(self, event: Event) -> Change:
         """Take one event in and say what it changed; all later answers are those of a fresh load.
@@ -314,7 +313,7 @@ def load(
             progress=progress,
         )
         state = ClusterState(loaded.objects)
-    return Cluster(state, options, loaded.warnings, loaded.ignored, namespace or "default", loaded)
+    return Cluster(state, options, loaded, namespace or "default")
 
 
 def load_live(
@@ -357,9 +356,7 @@ def load_live(
     from podfence.kube.live.snapshot import load_live as load_objects
 
     loaded = load_objects(access, os.environ, timeout=timeout, legacy=options.legacy, progress=progress)
-    return Cluster(
-        ClusterState(loaded.objects), options, loaded.warnings, loaded.ignored, access.namespace, closed=loaded.listed
-    )
+    return Cluster(ClusterState(loaded.objects), options, loaded, access.namespace, loaded.listed)
 
 
 def load_lab(name: str = "lab", *, settings: Sequence[str] = ()) -> Cluster:

@@ -260,6 +260,8 @@ def test_an_expired_entry_is_told(shop: Checkout, run: Run) -> None:
             accepting(until="x"),
             "x.toml: entry 1: unknown key 'until'; there are change, from, to, ports, reason, expires",
         ),
+        (accepting(reasons="x"), "x.toml: entry 1: unknown key 'reasons'; did you mean reason?"),
+        ("[[accept]]\nto = []\nreason = 'x'\nexpires = 2027-03-31\n", "x.toml: entry 1: to: expected a text or a list"),
         (accepting(ports="http"), "x.toml: entry 1: ports: 'http' is a name; write its number"),
         (accepting(ports="0"), "x.toml: entry 1: ports: port '0': ports run from 1 to 65535"),
         (accepting(to=""), "x.toml: entry 1: to: expected a text or a list of texts, found ''"),

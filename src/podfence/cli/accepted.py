@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from podfence.analysis.diff.review import KINDS, Allowance
 from podfence.analysis.ports import parse_port
-from podfence.cli.settings import ConfigError, tables
+from podfence.cli.settings import ConfigError, check_keys, tables, texts
 from podfence.errors import EndpointError
 from podfence.sets.ports import PortSet
 
@@ -48,9 +48,7 @@ class _Entry:
         if not isinstance(content, dict):
             raise ConfigError(f"{self._place}: expected a table, found {content!r}")
         self._content: dict[str, Any] = content
-        for key in content:
-            if key not in _KEYS:
-                raise ConfigError(f"{self._place}: unknown key {key!r}; there are {', '.join(_KEYS)}")
+        check_keys(self._place, content, _KEYS)
 
     def allowance(self) -> Allowance:
         """Return what the entry says, checked."""
@@ -74,11 +72,7 @@ class _Entry:
         )
 
     def _texts(self, key: str) -> tuple[str, ...]:
-        value = self._content.get(key, _EVERYTHING)
-        items = [value] if isinstance(value, str) else value
-        if not isinstance(items, list) or not items or not all(isinstance(item, str) and item for item in items):
-            raise ConfigError(f"{self._place}: {key}: expected a text or a list of texts, found {value!r}")
-        return tuple(items)
+        return texts(self._place, key, self._content.get(key, _EVERYTHING), some=True)
 
     def _ports(self) -> Iterator[PortSet]:
         for text in self._texts("ports") if "ports" in self._content else ():

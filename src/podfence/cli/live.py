@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
@@ -35,12 +36,10 @@ class Asked(NamedTuple):
 _NAMELESS: Final = "\0"
 """The value of ``--lab`` without a name, which no lab can have."""
 
-with_context: Final = click.option(
-    "--context",
-    metavar="NAME",
-    default="",
-    shell_complete=complete.contexts,
-    help="Kubeconfig context to use instead of the current one.",
+_named: Final = partial(click.option, metavar="NAME", default="")
+
+with_context: Final = _named(
+    "--context", shell_complete=complete.contexts, help="Kubeconfig context to use instead of the current one."
 )
 """Adds ``--context``."""
 
@@ -53,20 +52,8 @@ OPTIONS: Final = (
         type=click.Path(),
         help="Kubeconfig file to use instead of those in KUBECONFIG, or ~/.kube/config.",
     ),
-    click.option(
-        "--cluster",
-        metavar="NAME",
-        default="",
-        shell_complete=complete.clusters,
-        help="Kubeconfig cluster to use instead of the context's.",
-    ),
-    click.option(
-        "--user",
-        metavar="NAME",
-        default="",
-        shell_complete=complete.users,
-        help="Kubeconfig user to use instead of the context's.",
-    ),
+    _named("--cluster", shell_complete=complete.clusters, help="Kubeconfig cluster to use instead of the context's."),
+    _named("--user", shell_complete=complete.users, help="Kubeconfig user to use instead of the context's."),
     click.option("--as", "impersonate", metavar="USER", default="", help="User to impersonate."),
     click.option("--as-group", "groups", metavar="GROUP", multiple=True, help="Group to impersonate. Repeatable."),
     click.option("--as-uid", "uid", metavar="UID", default="", help="UID to impersonate."),

@@ -17,7 +17,7 @@ import click
 from podfence.errors import OptionError, PodfenceError, reason_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
 _Function = TypeVar("_Function", bound="Callable[..., object]")
 
@@ -165,6 +165,23 @@ def contents(path: str) -> bytes:
     return data
 
 
+def check_keys(place: str, content: Mapping[str, object], known: Collection[str]) -> None:
+    """Raise ConfigError if a table has a key that is not known."""
+    for key in content:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            raise ConfigError(f"{place}: unknown key {key!r}; {hint}")
+
+
+def texts(place: str, key: str, value: object, *, some: bool = False) -> tuple[str, ...]:
+    """Return one text or several. Raises ConfigError for anything else, and for no text if there must be `some`."""
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list) or (some and not items) or not all(isinstance(item, str) and item for item in items):
+        raise ConfigError(f"{place}: {key}: expected a text or a list of texts, found {value!r}")
+    return tuple(items)
+
+
 class _Reading:
     """One file, taken key by key."""
 
@@ -187,11 +204,7 @@ class _Reading:
             "options": self._options,
             "namespace": self._text,
         }
-        for key in self._content:
-            if key not in known:
-                near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-                raise ConfigError(f"{self._path}: unknown key {key!r}; {hint}")
+        check_keys(self._path, self._content, known)
         return Settings(file=self._path, folder=self._folder or ".", **{key: known[key](key) for key in self._content})
 
     def _wrong(self, key: str, expected: str) -> ConfigError:
@@ -208,11 +221,7 @@ class _Reading:
         return str(self._content[key])
 
     def _texts(self, key: str) -> tuple[str, ...]:
-        value = self._content[key]
-        items = [value] if isinstance(value, str) else value
-        if not isinstance(items, list) or not all(isinstance(item, str) and item for item in items):
-            raise self._wrong(key, "a text or a list of texts")
-        return tuple(items)
+        return texts(self._path, key, self._content[key])
 
     def _files(self, key: str) -> tuple[str, ...]:
         """Return paths from the working directory; they must lie in the folder of the file."""
