@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from podfence.report.counts import counted
 from podfence.report.difference import ORDER, because, by_cause, headline, row, told_gap, told_object
-from podfence.report.markdown import code, escaped, table_line
+from podfence.report.markdown import code, escaped, folded, head
 from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
@@ -82,18 +82,19 @@ def _lines(answer: Difference, page: Page) -> Iterator[str]:
             yield f"and {len(changes) - MOST_SHOWN} more, below."
             yield ""
     yield from _unread(answer)
-    if changes:
-        yield from _folded(f"{counted(len(changes), 'change')} by cause", _causes(answer))
-    if answer.objects:
-        yield from _folded(f"{counted(len(answer.objects), 'changed object')}", map(_object, answer.objects))
-    if answer.notes:
-        yield from _folded("Notes", (f"- {escaped(text)}" for text in answer.notes))
+    for summary, content in (
+        (f"{counted(len(changes), 'change')} by cause", [*_causes(answer)]),
+        (counted(len(answer.objects), "changed object"), [*map(_object, answer.objects)]),
+        ("Notes", [f"- {escaped(text)}" for text in answer.notes]),
+    ):
+        if content:
+            yield from folded(summary, content)
+            yield ""
     yield f"Compared: {code(answer.old.name)} with {code(answer.new.name)}."
 
 
 def _table(changes: Iterable[Change]) -> Iterator[str]:
-    yield table_line(_COLUMNS)
-    yield table_line(("---",) * len(_COLUMNS))
+    yield from head(_COLUMNS)
     for item in changes:
         source, _, destination, ports, remark = row(item)
         more = f" (and {len(item.causes) - 1} more)" if len(item.causes) > 1 else ""
@@ -133,12 +134,3 @@ def _object(item: ObjectChange) -> str:
     where = f" ({code(str(place))})" if place else ""
     what = f": {escaped(', '.join(texts))}" if texts else ""
     return f"- {change} {code(str(item))}{where}{what}"
-
-
-def _folded(summary: str, content: Iterable[str]) -> Iterator[str]:
-    yield f"<details><summary>{summary}</summary>"
-    yield ""
-    yield from content
-    yield ""
-    yield "</details>"
-    yield ""

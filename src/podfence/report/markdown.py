@@ -23,7 +23,7 @@ def overview(answer: Overview, _page: Page = PAGE) -> Iterator[str]:
     """Yield the lines of `answer`, the column Depends only if a line depends on something."""
     depends = any(line.depends for line in answer.lines)
     columns = ("Source", "Destination", "Ports", "Depends")[: 4 if depends else 3]
-    yield from _head(columns)
+    yield from head(columns)
     for line in answer.lines:
         yield table_line((str(line.sources), str(line.destinations), str(line.ports), line.depends)[: len(columns)])
     definitions = definition_lines(answer)
@@ -34,12 +34,13 @@ def overview(answer: Overview, _page: Page = PAGE) -> Iterator[str]:
 
 def pods(connections: Iterable[PodConnection], _page: Page = PAGE) -> Iterator[str]:
     """Yield connections between single pods as they come; whether one depends is not known before the end."""
-    yield from _head(("Source", "Destination", "Ports", "Depends"))
+    yield from head(("Source", "Destination", "Ports", "Depends"))
     for item in connections:
         yield table_line((item.source, item.destination, item.ports_text, item.depends))
 
 
-def _head(columns: tuple[str, ...]) -> Iterator[str]:
+def head(columns: tuple[str, ...]) -> Iterator[str]:
+    """Yield the first lines of a table."""
     yield table_line(columns)
     yield table_line(("---",) * len(columns))
 
@@ -47,6 +48,15 @@ def _head(columns: tuple[str, ...]) -> Iterator[str]:
 def table_line(cells: tuple[str, ...]) -> str:
     """Return a line of a table."""
     return "| " + " | ".join(map(escaped, cells)) + " |"
+
+
+def folded(summary: str, content: Iterable[str]) -> Iterator[str]:
+    """Yield lines that are shown only to who opens their summary."""
+    yield f"<details><summary>{summary}</summary>"
+    yield ""
+    yield from content
+    yield ""
+    yield "</details>"
 
 
 def escaped(text: str) -> str:

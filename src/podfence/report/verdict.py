@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from podfence.policy.verdict import Decision, Direction, Matter, Tier, told
 from podfence.report.counts import counted
-from podfence.report.markdown import code
+from podfence.report.markdown import code, folded
 from podfence.report.style import PAGE, PLAIN
 
 if TYPE_CHECKING:
@@ -72,13 +72,8 @@ def markdown(verdict: Verdict, page: Page = PAGE) -> Iterator[str]:
     """Yield the decision, and its chain folded below it."""
     yield f"**{verdict.decision.value}** {code(question(verdict))}"
     yield ""
-    yield "<details><summary>Why</summary>"
-    yield ""
-    yield "```text"
-    yield from (line.replace("`" * 3, "'" * 3) for line in chain(verdict, page._replace(width=None, style=PLAIN)))
-    yield "```"
-    yield ""
-    yield "</details>"
+    lines = (line.replace("`" * 3, "'" * 3) for line in chain(verdict, page._replace(width=None, style=PLAIN)))
+    yield from folded("Why", ("```text", *lines, "```"))
 
 
 def _sides_told(verdict: Verdict) -> bool:
