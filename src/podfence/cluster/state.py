@@ -35,7 +35,7 @@ NAME_LABEL = "kubernetes.io/metadata.name"
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
-_Placed = TypeVar("_Placed", Service, EndpointSlice, Endpoints)
+_Placed = TypeVar("_Placed", NetworkPolicy, Workload, Service, EndpointSlice, Endpoints)
 
 
 class EventType(enum.StrEnum):
@@ -128,12 +128,12 @@ class ClusterState:
             case Node() as node:
                 _put(self.nodes, node.name, node if present else None)
             case Service() as service:
-                self._place(self.services, service, delta, present=present)
+                self._place(self.services, service.key, service, delta, present=present)
                 self._ask(service.key, service.selector or (), delta, present=present)
             case EndpointSlice() as piece:
-                self._place(self.slices, piece, delta, present=present)
+                self._place(self.slices, piece.key, piece, delta, present=present)
             case Endpoints() as recorded:
-                self._place(self.endpoints, recorded, delta, present=present)
+                self._place(self.endpoints, recorded.key, recorded, delta, present=present)
         return delta
 
     # Namespaces
@@ -168,18 +168,16 @@ class ClusterState:
                 del self.namespaces[name]
                 delta.namespaces.add(name)
 
-    def _place(self, table: dict[Key, _Placed], item: _Placed, delta: Delta, *, present: bool) -> None:
-        known = item.key in table
-        _put(table, item.key, item if present else None)
+    def _place(self, table: dict[_K, _Placed], key: _K, item: _Placed, delta: Delta, *, present: bool) -> None:
+        known = key in table
+        _put(table, key, item if present else None)
         self._use(item.namespace, delta, int(present) - int(known))
 
     def _policy(self, policy: NetworkPolicy, delta: Delta, *, present: bool) -> None:
         table = self.policies.setdefault(policy.namespace, {})
-        known = policy.name in table
-        _put(table, policy.name, policy if present else None)
+        self._place(table, policy.name, policy, delta, present=present)
         if not table:
             del self.policies[policy.namespace]
-        self._use(policy.namespace, delta, int(present) - int(known))
         delta.policies.add(policy.namespace)
         self._ask(policy.key, keys_of(policy) if present else (), delta, present=present)
 
@@ -246,8 +244,7 @@ class ClusterState:
             _discard(self._workloads_of_owner, _owner_key(before.owner, key.namespace), key)
         if present and workload.owner is not None:
             self._workloads_of_owner.setdefault(_owner_key(workload.owner, key.namespace), set()).add(key)
-        _put(self.workloads, key, workload if present else None)
-        self._use(workload.namespace, delta, int(present) - int(before is not None))
+        self._place(self.workloads, key, workload, delta, present=present)
         for link in links:
             self._find_top(link)
         for pod in pods:
