@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands that answer, on a live cluster: an API server on loopback, asked by the program itself."""
+"""The commands that answer, on a live cluster: an API server on loopback.
+
+The tests about waiting start the program. The others ask in this process, which takes a fraction of the time.
+"""
 
 from __future__ import annotations
 
@@ -92,6 +95,20 @@ def kubeconfig(api: Api, pair: tuple[str, str], tmp_path: Path, monkeypatch: pyt
     )
     monkeypatch.setenv("KUBECONFIG", os.pathsep.join((first, second)))
     return first
+
+
+@pytest.fixture
+def program(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> Program:
+    """Return a function that runs a command line in this process, with more variables of the environment."""
+
+    def program(*args: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        with monkeypatch.context() as patched:
+            for name, value in environ.items():
+                patched.setenv(name, value)
+            result = run(*args)
+        return subprocess.CompletedProcess(args, result.exit_code, result.stdout, result.stderr)
+
+    return program
 
 
 def plain(text: str) -> str:
