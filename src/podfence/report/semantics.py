@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,67 +25,55 @@ _VERBATIM = ("|", "(")
 
 
 class Rule(NamedTuple):
-    """One rule: its number, and its lines, the first without the number."""
+    """One rule: number and title of its section, its own number, and its lines, the first without the number."""
 
+    section: str
+    title: str
     number: str
     lines: tuple[str, ...]
 
 
-class Section(NamedTuple):
-    """One section with its rules."""
-
-    number: str
-    title: str
-    rules: tuple[Rule, ...]
-
-
-def sections() -> tuple[Section, ...]:
+def rules() -> tuple[Rule, ...]:
     """Return the whole specification."""
-    found: list[tuple[str, str, list[tuple[str, list[str]]]]] = []
+    found: list[Rule] = []
+    section: tuple[str, ...] = ()
     for line in _source().read_text(encoding="utf-8").splitlines():
         if heading := _HEADING.fullmatch(line):
-            found.append((heading["number"], heading["title"], []))
+            section = heading.groups()
         elif line.startswith("## "):
             break
-        elif found:
-            rules = found[-1][2]
-            if rule := _RULE.fullmatch(line):
-                rules.append((rule["number"], [_plain(rule["text"])]))
-            elif row := _IN_TABLE.fullmatch(line):
-                rules.append((row["number"], [_plain(line.strip("| ").partition("|")[2].strip())]))
-            elif rules and line:
-                rules[-1][1].append(_plain(line))
-    return tuple(
-        Section(number, title, tuple(Rule(name, tuple(lines)) for name, lines in rules))
-        for number, title, rules in found
-    )
+        elif section and (rule := _RULE.fullmatch(line)):
+            found.append(Rule(section[0], section[1], rule["number"], (_plain(rule["text"]),)))
+        elif section and (row := _IN_TABLE.fullmatch(line)):
+            text = line.strip("| ").partition("|")[2].strip()
+            found.append(Rule(section[0], section[1], row["number"], (_plain(text),)))
+        elif line and found and found[-1].section == section[0]:
+            found[-1] = found[-1]._replace(lines=(*found[-1].lines, _plain(line)))
+    return tuple(found)
 
 
 def text(number: str, page: Page = PAGE) -> Iterator[str]:
     """Yield the rule of a number (``2.2``), or all of a section (``7``); raises PodfenceError if there is none."""
     wanted = number.strip().removeprefix("semantics").strip().rstrip(".")
-    for section in sections():
-        rules = [rule for rule in section.rules if wanted in (section.number, rule.number)]
-        if rules or wanted == section.number:
-            yield page.style.strong(f"{section.number} {section.title}")
-            for rule in rules:
-                yield ""
-                yield from _written(rule, page)
-            return
-    known = sections()
-    raise PodfenceError(
-        f"there is no rule {number!r} of the semantics; sections run from {known[0].number} to {known[-1].number}, "
-        "and `podfence semantics 7` prints the rules of one"
-    )
+    known = rules()
+    found = [rule for rule in known if wanted in (rule.section, rule.number)]
+    if not found:
+        raise PodfenceError(
+            f"there is no rule {number!r} of the semantics; sections run from {known[0].section} to "
+            f"{known[-1].section}, and `podfence semantics 7` prints the rules of one"
+        )
+    yield page.style.strong(f"{found[0].section} {found[0].title}")
+    for rule in found:
+        yield ""
+        yield from _written(rule, page)
 
 
 def contents(page: Page = PAGE) -> Iterator[str]:
     """Yield the sections with the rules that each has."""
-    rows = [
-        (section.number, section.title, f"{section.rules[0].number} to {section.rules[-1].number}")
-        for section in sections()
-        if section.rules
-    ]
+    rows = []
+    for (section, title), found in groupby(rules(), key=lambda rule: (rule.section, rule.title)):
+        numbers = [rule.number for rule in found]
+        rows.append((section, title, f"{numbers[0]} to {numbers[-1]}"))
     return columns.lines(rows, header=("SECTION", "TITLE", "RULES"), width=page.width, style=page.style)
 
 
