@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 _SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART: Final = re.compile(rf"([0-9]+\.?[0-9]*|\.[0-9]+)({'|'.join(_SECONDS)})")
+_WHOLE: Final = re.compile(f"(?:{_PART.pattern})+")
 
 
 def parse(text: str) -> float:
@@ -22,7 +20,9 @@ def parse(text: str) -> float:
     """
     if re.fullmatch(r"[0-9]+", text):
         return float(text)
-    return sum(_parts(text))
+    if not _WHOLE.fullmatch(text):
+        raise ValueError(f"{text!r} is not a duration; write 30s, 2m or 1h30m, or a number of seconds")
+    return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
 
 
 def limit(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
@@ -34,13 +34,3 @@ def limit(ctx: click.Context, param: click.Parameter, value: str | None) -> floa
         return (parse(value) or None) if value is not None else None
     except ValueError as error:
         raise click.BadParameter(str(error), ctx, param) from None
-
-
-def _parts(text: str) -> Iterator[float]:
-    end = 0
-    while end < len(text) or not text:
-        part = _PART.match(text, end)
-        if part is None:
-            raise ValueError(f"{text!r} is not a duration; write 30s, 2m or 1h30m, or a number of seconds")
-        yield float(part[1]) * _SECONDS[part[2]]
-        end = part.end()

@@ -47,7 +47,7 @@ def lines(
     if width is None:
         sizes = [min(size, LONGEST_PADDING) for size in natural]
     else:
-        words = [max((_longest_word(row[column]) for row in titled), default=0) for column in range(count)]
+        words = [max(len(word) for row in titled for word in row[column].split(" ")) for column in range(count)]
         sizes = _fit(natural, words, width - sum(map(len, between)))
     if header:
         yield style.strong(_join(header, sizes, between, None))
@@ -94,10 +94,6 @@ def _broken(word: str, size: int) -> tuple[str, str]:
         return word, ""
     cut = next((end for mark in "/,-" if (end := word.rfind(mark, 0, size) + 1) > size // 2), size)
     return word[:cut], word[cut:]
-
-
-def _longest_word(cell: str) -> int:
-    return max(map(len, cell.split(" ")))
 
 
 def _join(

@@ -48,10 +48,7 @@ def lines(answer: Difference, page: Page = PAGE) -> Iterator[str]:
 
 def refusal(answer: Refusal, page: Page = PAGE) -> Iterator[str]:
     """Yield the comment where there is no answer, with the first problems."""
-    title = f" {escaped(page.title)}" if page.title else ""
-    yield mark(page.title)
-    yield f"### podfence{title}: no answer"
-    yield ""
+    yield from _heading("no answer", page)
     yield escaped(answer.text)
     if answer.problems:
         yield ""
@@ -66,11 +63,14 @@ def mark(title: str) -> str:
     return f"<!-- podfence diff {words} -->" if words else "<!-- podfence diff -->"
 
 
-def _lines(answer: Difference, page: Page) -> Iterator[str]:
-    title = f" {escaped(page.title)}" if page.title else ""
+def _heading(text: str, page: Page) -> Iterator[str]:
     yield mark(page.title)
-    yield f"### podfence{title}: {headline(answer)}"
+    yield f"### podfence{f' {escaped(page.title)}' if page.title else ''}: {text}"
     yield ""
+
+
+def _lines(answer: Difference, page: Page) -> Iterator[str]:
+    yield from _heading(headline(answer), page)
     if answer.fails:
         yield f"**Failed** on {', '.join(answer.fails)}."
         yield ""

@@ -28,7 +28,7 @@ def commands(answer: object, page: Page) -> Iterator[str]:
         if given[command] > MOST:
             where = f"{item.file}:{item.line}: " if item.file else ""
             # No line of the log may be taken for a command.
-            yield f"also: {command}: {where}{_one_line(item.message).replace('##[', '## [')}"
+            yield f"also: {command}: {where}{' '.join(item.message.split()).replace('##[', '## [')}"
             continue
         place = {"file": item.file, "line": item.line, "col": item.column} if item.file else {}
         fields = {**place, "title": f"podfence: {item.rule}"}
@@ -42,7 +42,3 @@ def _data(text: str) -> str:
 
 def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
