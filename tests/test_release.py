@@ -153,6 +153,15 @@ def test_a_version_that_cannot_be_the_next_is_refused(versioned: Path, version: 
     assert says in answer.stderr
 
 
+def test_a_version_is_not_written_without_the_tools_that_it_takes(versioned: Path, tmp_path: Path) -> None:
+    done("git", "clone", "-q", versioned, "checkout", cwd=tmp_path)
+
+    answer = run("sh", "scripts/version", "9.9.9", cwd=tmp_path / "checkout")
+
+    assert (answer.returncode, "sh scripts/setup" in answer.stderr) == (2, True)
+    assert not done("git", "status", "--porcelain", cwd=tmp_path / "checkout")
+
+
 def test_what_is_released_has_checksums_that_hold(released: Path) -> None:
     names = {path.name for path in released.iterdir()} - {"SHA256SUMS"}
 
