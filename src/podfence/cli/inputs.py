@@ -257,19 +257,13 @@ def load_manifests(
 
 def _refuse_idle_flags(inputs: Inputs) -> None:
     """Raise a usage error for a flag that says how to read what is not read."""
-    needs_chart, needs_folder = "a chart; give one with --helm", "a folder to read; give one with -f"
-    for flag, is_given, is_met, needed in (
-        ("--values", inputs.values, inputs.helm, needs_chart),
-        ("--helm-set", inputs.helm_settings, inputs.helm, needs_chart),
-        ("--release", inputs.release, inputs.helm, needs_chart),
-        ("--kube-version", inputs.kube_version, inputs.helm, needs_chart),
-        ("--api-versions", inputs.api_versions, inputs.helm, needs_chart),
-        ("-R", inputs.recursive, inputs.are_manifests, needs_folder),
-        ("--exclude", inputs.exclude, inputs.are_manifests, needs_folder),
-        ("--keep-going", inputs.keep_going, inputs.are_manifests, needs_folder),
+    of_charts = ("values", "helm_settings", "release", "kube_version", "api_versions")
+    for names, is_met, needed in (
+        (of_charts, inputs.helm, "a chart; give one with --helm"),
+        (("recursive", "exclude", "keep_going"), inputs.are_manifests, "a folder to read; give one with -f"),
     ):
-        if is_given and not is_met:
-            raise click.UsageError(f"{flag} needs {needed}", click.get_current_context())
+        if not is_met and (flags := live.written({name: getattr(inputs, name) for name in names})):
+            raise click.UsageError(f"{flags[0]} needs {needed}", click.get_current_context())
 
 
 def _charts(inputs: Inputs, at: Callable[[str], str]) -> list[Chart]:

@@ -13,7 +13,7 @@ from podfence.cli import complete
 from podfence.cli.duration import limit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from podfence.api import Cluster
     from podfence.policy.options import Options
@@ -76,9 +76,15 @@ OPTIONS: Final = (
 )
 
 
+def written(values: Mapping[str, object]) -> list[str]:
+    """Return the options of the command that were given, as they are written, out of some by their names in Python."""
+    flags = {param.name: param.opts[0] for param in click.get_current_context().command.params}
+    return [flags[name] for name, value in values.items() if value]
+
+
 def refuse(asked: Asked, why: str) -> None:
     """Raise a usage error if `asked` names a cluster and none is read; `why` says what is, and what to do."""
-    if given := _flags(asked):
+    if given := written(asked._asdict()):
         verb = "chooses" if len(given) == 1 else "choose"
         what = "lab" if given == ["--lab"] else "live cluster"
         raise click.UsageError(f"{', '.join(given)} {verb} a {what}, and {why}", click.get_current_context())
@@ -109,7 +115,7 @@ def load_lab(asked: Asked, settings: Sequence[str]) -> Cluster:
     """
     import podfence
 
-    if others := _flags(asked._replace(lab="")):
+    if others := written(asked._replace(lab="")._asdict()):
         raise click.UsageError(f"{', '.join(others)} and --lab exclude each other", click.get_current_context())
     return podfence.load_lab(lab_name(asked), settings=settings)
 
@@ -117,12 +123,6 @@ def load_lab(asked: Asked, settings: Sequence[str]) -> Cluster:
 def lab_name(asked: Asked) -> str:
     """Return the name of the lab that `asked` means."""
     return os.environ.get("PODFENCE_LAB") or "lab" if asked.lab in ("", _NAMELESS) else asked.lab
-
-
-def _flags(asked: Asked) -> list[str]:
-    """Return the options that were given, as they are written."""
-    written = {param.name: param.opts[0] for param in click.get_current_context().command.params}
-    return [written[field] for field, value in asked._asdict().items() if value]
 
 
 def _is_configured() -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import stat
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import click
@@ -199,10 +200,10 @@ class _Reading:
         """Return what the file says, checked."""
         known: dict[str, Callable[[str], Any]] = {
             "filename": self._files,
-            "recursive": self._flag,
+            "recursive": partial(self._plain, bool, "true or false"),
             "exclude": self._texts,
             "options": self._options,
-            "namespace": self._text,
+            "namespace": partial(self._plain, str, "a text"),
         }
         check_keys(self._path, self._content, known)
         return Settings(file=self._path, folder=self._folder or ".", **{key: known[key](key) for key in self._content})
@@ -210,15 +211,11 @@ class _Reading:
     def _wrong(self, key: str, expected: str) -> ConfigError:
         return ConfigError(f"{self._path}: {key}: expected {expected}, found {self._content[key]!r}")
 
-    def _flag(self, key: str) -> bool:
-        if not isinstance(self._content[key], bool):
-            raise self._wrong(key, "true or false")
-        return bool(self._content[key])
-
-    def _text(self, key: str) -> str:
-        if not isinstance(self._content[key], str) or not self._content[key]:
-            raise self._wrong(key, "a text")
-        return str(self._content[key])
+    def _plain(self, kind: type, expected: str, key: str) -> bool | str:
+        value: bool | str = self._content[key]
+        if not isinstance(value, kind) or value == "":
+            raise self._wrong(key, expected)
+        return value
 
     def _texts(self, key: str) -> tuple[str, ...]:
         return texts(self._path, key, self._content[key])
