@@ -7,10 +7,8 @@ import bisect
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from podfence.kube.collection import uncollected
-from podfence.kube.construct import PlainScalars, construct
-from podfence.kube.events import library
 from podfence.kube.findings import Position
-from podfence.kube.scalars import MERGE
+from podfence.kube.scalars import MERGE, PlainScalars
 
 if TYPE_CHECKING:
     from podfence.kube.source import Path
@@ -209,7 +207,8 @@ class SourceDocument:
 
                     root, *_ = walk(self.source.text, self._start, places)
                 else:
-                    text = self.source.text[self._start : self._end]
-                    root = construct(text, library(), PlainScalars(), places).value
+                    from podfence.kube.construct import construct  # noqa: PLC0415  only YAML needs it
+
+                    root = construct(self.source.text[self._start : self._end], PlainScalars(), places).value
                 self._index = places.index(root)
         return self._index
