@@ -13,7 +13,6 @@ from podfence.kube.findings import Position, field_text
 from podfence.kube.source import Origin
 
 if TYPE_CHECKING:
-    from podfence.kube.objects import Key
     from podfence.kube.source import Path
 
 NAME: Final = "live"
@@ -43,8 +42,3 @@ class _Live:
 
 LIVE: Final = Origin(_Live())
 """The origin of every object of a running cluster."""
-
-
-def position(key: Key) -> Position:
-    """Return what stands in front of a problem of a live object: its name."""
-    return Position(str(key))
