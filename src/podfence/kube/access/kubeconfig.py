@@ -12,7 +12,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -97,24 +97,17 @@ def read(name: str) -> File:
     errors = [_unquoted(problem) for problem in problems if problem.severity is Severity.ERROR]
     if errors:
         raise InputError(errors)
-    document = documents[0] if documents else None
-    config = _decode(document) if document is not None else wire.Config()
+    if not documents:
+        return File(name, None, "", (), (), ())
+    document = documents[0]
+    config = _decode(document)
     file = File(
         name,
         document,
         config.current_context or "",
-        tuple(
-            Entry(item.name or "", item.cluster or wire.Cluster(), origin)
-            for item, origin in _items(document, config.clusters, "clusters", "cluster")
-        ),
-        tuple(
-            Entry(item.name or "", item.context or wire.Context(), origin)
-            for item, origin in _items(document, config.contexts, "contexts", "context")
-        ),
-        tuple(
-            Entry(item.name or "", item.user or wire.User(), origin)
-            for item, origin in _items(document, config.users, "users", "user")
-        ),
+        _entries(document, config.clusters, "clusters", wire.Cluster),
+        _entries(document, config.contexts, "contexts", wire.Context),
+        _entries(document, config.users, "users", wire.User),
     )
     errors = [*_check_names(file.clusters), *_check_names(file.contexts), *_check_names(file.users)]
     errors += _check_data(file)
@@ -182,13 +175,14 @@ def _decode(document: SourceDocument) -> wire.Config:
         ) from None
 
 
-def _items(
-    document: SourceDocument | None, items: Iterable[T | None] | None, field: str, part: str
-) -> Iterator[tuple[T, Origin]]:
-    if document is not None:
-        for index, item in enumerate(items or ()):
-            if item is not None:
-                yield item, Origin(document, (field, index, part))
+def _entries(document: SourceDocument, items: Iterable[Any] | None, field: str, empty: type[T]) -> tuple[Entry[T], ...]:
+    """Return the entries of a list; the value of each is in a field with the name of the list, without its ``s``."""
+    part = field.removesuffix("s")
+    return tuple(
+        Entry(item.name or "", getattr(item, part) or empty(), Origin(document, (field, index, part)))
+        for index, item in enumerate(items or ())
+        if item is not None
+    )
 
 
 def _check_names(entries: Iterable[Entry[T]]) -> Iterator[Finding]:
