@@ -26,7 +26,7 @@ def check_labels(labels: wire.Texts, field: Path, findings: Findings) -> None:
                 findings.invalid(field, value, message, place=(*field, key), at_key=True)
 
 
-def check_selector(selector: wire.LabelSelector | wire.PolicySelector, field: Path, findings: Findings) -> None:
+def check_selector(selector: wire.LabelSelector, field: Path, findings: Findings) -> None:
     """Check a selector: labels first, then each expression's operator, key and values."""
     if selector.match_labels:
         check_labels(selector.match_labels, (*field, "matchLabels"), findings)
@@ -35,7 +35,7 @@ def check_selector(selector: wire.LabelSelector | wire.PolicySelector, field: Pa
             _check_requirement(requirement or _NO_REQUIREMENT, (*field, "matchExpressions", index), findings)
 
 
-def _check_requirement(requirement: wire.Requirement | wire.PolicyRequirement, field: Path, findings: Findings) -> None:
+def _check_requirement(requirement: wire.Requirement, field: Path, findings: Findings) -> None:
     operator = requirement.operator or ""
     if operator in ("In", "NotIn"):
         if not requirement.values:
