@@ -18,7 +18,7 @@ from podfence.kube.events import (
     SEQUENCE_START,
     events,
 )
-from podfence.kube.scalars import DEPTH_LIMIT, MERGE, PlainScalars, Scalar, ScalarError, Special
+from podfence.kube.scalars import DEPTH_LIMIT, MERGE, PlainScalars, Resolved, Scalar, ScalarError, Special
 
 if TYPE_CHECKING:
     from podfence.kube.events import Event
@@ -82,33 +82,27 @@ class _Build:
 
     def key(self, event: Event) -> str | Special:
         """Return the JSON key of a scalar in key position, MERGE for ``<<``."""
-        text, tag = event.value, event.tag
-        if text == "<<" and (event.implicit[0] or tag == "tag:yaml.org,2002:merge"):
+        if event.value == "<<" and (event.implicit[0] or event.tag == "tag:yaml.org,2002:merge"):
             return MERGE
-        if tag is None and not event.implicit[0]:
-            return text
-        if event.implicit[0] and self.non_specific and _is_non_specific(self.text, event):
-            return text
         try:
-            return scalars.json_key(
-                scalars.resolve(text) if event.implicit[0] else scalars.resolve_tagged(str(tag), text)
-            )
+            return scalars.json_key(self._resolved(event))
         except ScalarError as error:
             raise DocumentError(str(error), event.start_mark.index, "put the key in quotes") from None
 
     def value(self, event: Event) -> Scalar:
         """Return the value of a scalar that the fast path does not cover."""
         try:
-            if event.implicit[0]:
-                if self.non_specific and _is_non_specific(self.text, event):
-                    return event.value
-                return scalars.json_value(scalars.resolve(event.value))
-            if event.tag is None:
-                return event.value
-            return scalars.json_value(scalars.resolve_tagged(event.tag, event.value))
+            return scalars.json_value(self._resolved(event))
         except ScalarError as error:
             remedy = "quote the value" if str(error).startswith("unsupported value") else ""
             raise DocumentError(str(error), event.start_mark.index, remedy) from None
+
+    def _resolved(self, event: Event) -> Resolved:
+        text = event.value
+        if event.implicit[0]:
+            is_text = self.non_specific and _is_non_specific(self.text, event)
+            return text if is_text else scalars.resolve(text)
+        return text if event.tag is None else scalars.resolve_tagged(event.tag, text)
 
     def remember(self, event: Event) -> None:
         """Register an anchored scalar."""

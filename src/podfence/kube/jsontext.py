@@ -132,7 +132,11 @@ def tokens(text: str, offset: int) -> Iterator[Token]:
     closers: list[str] = []
     place = skip_blanks(text, offset)
     while True:
-        # A value is due here.
+        # A value is due here, in an object after its key.
+        if closers and closers[-1] == "}":
+            key = _key(text, place)
+            yield key
+            place = _after_colon(text, key.end)
         first = text[place : place + 1]
         if first and first in "{[":
             if len(closers) >= DEPTH_LIMIT:
@@ -141,10 +145,6 @@ def tokens(text: str, offset: int) -> Iterator[Token]:
             closers.append("}" if first == "{" else "]")
             place = skip_blanks(text, place + 1)
             if not text.startswith(closers[-1], place):
-                if first == "{":
-                    key = _key(text, place)
-                    yield key
-                    place = _after_colon(text, key.end)
                 continue
         else:
             scalar = _scalar(text, place)
@@ -160,10 +160,6 @@ def tokens(text: str, offset: int) -> Iterator[Token]:
             if not text.startswith(",", place):
                 raise DocumentError(f"expected ',' or '{closers[-1]}'{_found(text, place)}", place)
             place = skip_blanks(text, place + 1)
-            if closers[-1] == "}":
-                key = _key(text, place)
-                yield key
-                place = _after_colon(text, key.end)
             break
         if not closers:
             return

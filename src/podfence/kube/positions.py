@@ -25,20 +25,6 @@ class Node(NamedTuple):
     children: Children
 
 
-class Duplicate(NamedTuple):
-    """A key that one mapping has more than once: its text and the offsets of its places."""
-
-    key: str
-    places: tuple[int, ...]
-
-
-class Index(NamedTuple):
-    """All places of a document."""
-
-    root: Node
-    duplicates: tuple[Duplicate, ...]
-
-
 _NO_CHILDREN: Final[Children] = {}
 _NOTHING: Final = Node(0, 0, 0, _NO_CHILDREN)
 
@@ -46,11 +32,13 @@ _NOTHING: Final = Node(0, 0, 0, _NO_CHILDREN)
 class Places:
     """The places of one document, made by whatever walks over it: it gives this each value, and goes on with a place.
 
-    A value becomes a node, and the key of a mapping itself with the offset where it stands.
+    A value becomes a node, and the key of a mapping itself with the offset where it stands. `root` is the place of the
+    whole, and `duplicates` are keys that one mapping has more than once, with the offsets of each.
     """
 
     def __init__(self) -> None:
-        self._duplicates: list[Duplicate] = []
+        self.root = _NOTHING
+        self.duplicates: list[tuple[list[int], str]] = []
 
     def scalar(self, value: object, start: int, end: int, *, is_key: bool) -> Node | tuple[object, int]:
         """Return the place of a scalar, or of an alias; `value` may be the node that this stands for."""
@@ -71,13 +59,8 @@ class Places:
                 else:
                     own.setdefault(key, []).append(place)
                     children[key] = Node(place, node.start, node.end, node.children)
-            self._duplicates += [Duplicate(key, tuple(places)) for key, places in own.items() if len(places) > 1]
+            self.duplicates += [(places, key) for key, places in own.items() if len(places) > 1]
         return Node(start, start, end, children)
-
-    def index(self, root: object) -> Index:
-        """Return all places, given that of the document's value."""
-        found = tuple(sorted(self._duplicates, key=lambda duplicate: duplicate.places))
-        return Index(root if isinstance(root, Node) else _NOTHING, found)
 
 
 def _merge(children: Children, merged: Children) -> None:
@@ -135,7 +118,7 @@ class SourceDocument:
         self._start = start
         self._end = end
         self._is_json = is_json
-        self._index: Index | None = None
+        self._index: Places | None = None
 
     def of(self, source: Source) -> SourceDocument:
         """Return the same document in the same text of an input of another name, and with its value."""
@@ -185,8 +168,8 @@ class SourceDocument:
     def duplicates(self) -> tuple[tuple[str, tuple[Position, ...]], ...]:
         """Return the keys that one mapping has more than once, with the positions of each, in order."""
         return tuple(
-            (found.key, tuple(self.source.position(self._start + place) for place in found.places))
-            for found in self._places().duplicates
+            (key, tuple(self.source.position(self._start + place) for place in places))
+            for places, key in sorted(self._places().duplicates)
         )
 
     def _find(self, path: Path) -> Node:
@@ -198,7 +181,7 @@ class SourceDocument:
             node = below
         return node
 
-    def _places(self) -> Index:
+    def _places(self) -> Places:
         if self._index is None:
             places = Places()
             with uncollected():
@@ -210,5 +193,7 @@ class SourceDocument:
                     from podfence.kube.construct import construct  # noqa: PLC0415  only YAML needs it
 
                     root = construct(self.source.text[self._start : self._end], PlainScalars(), places).value
-                self._index = places.index(root)
+                if isinstance(root, Node):
+                    places.root = root
+                self._index = places
         return self._index

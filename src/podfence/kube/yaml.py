@@ -60,8 +60,7 @@ def parse(
     empty or null are left out, as kubectl does. Never raises for bad input: what cannot be read is an
     error among the problems, and keys given twice are warnings.
     """
-    start = next((len(bom) for bom, _ in _BOMS if data.startswith(bom)), 0)
-    encoding = next((encoding for bom, encoding in _BOMS if data.startswith(bom)), "utf-8")
+    start, encoding = next(((len(bom), encoding) for bom, encoding in _BOMS if data.startswith(bom)), (0, "utf-8"))
     if encoding == "utf-8":
         refusal = _binary(data)
         if refusal:
