@@ -55,14 +55,10 @@ def network_policy(written: wire.NetworkPolicy, identity: Identity) -> objects.N
 
 
 def _selector(written: wire.PolicySelector) -> objects.Selector:
-    labels, expressions = written.match_labels, written.match_expressions
-    if not expressions:
-        if not labels:
-            return _EVERYTHING
-        return objects.Selector(
-            tuple([objects.Requirement(key, "In", (value or "",)) for key, value in labels.items()])
-        )
-    requirements = [objects.Requirement(key, "In", (value or "",)) for key, value in (labels or {}).items()]
+    labels, expressions = written.match_labels or {}, written.match_expressions or ()
+    if not labels and not expressions:
+        return _EVERYTHING
+    requirements = [objects.Requirement(key, "In", (value or "",)) for key, value in labels.items()]
     requirements += [
         objects.Requirement(
             term.key or "", cast("Any", term.operator), tuple([value or "" for value in term.values or ()])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import bisect
+import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from podfence.kube.collection import uncollected
@@ -98,12 +99,7 @@ class Source:
 
     def _line_starts(self) -> list[int]:
         if self._lines is None:
-            starts = [0]
-            found = self.text.find("\n")
-            while found >= 0:
-                starts.append(found + 1)
-                found = self.text.find("\n", found + 1)
-            self._lines = starts
+            self._lines = [0, *(found.end() for found in re.finditer("\n", self.text))]
         return self._lines
 
 
