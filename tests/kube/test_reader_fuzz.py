@@ -103,7 +103,7 @@ def check(data: bytes) -> None:
         while waiting:
             path, value = waiting.pop()
             assert 1 <= document.locate(path).line <= lines
-            assert 1 <= document.locate_key(path).line <= lines
+            assert 1 <= document.locate(path, at_key=True).line <= lines
             assert document.excerpt(path)
             items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
             waiting += [((*path, step), below) for step, below in items]

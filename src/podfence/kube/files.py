@@ -166,7 +166,7 @@ class _Reader(Struct):
         documents, problems = self._parse(data, name)
         errors = [problem for problem in problems if problem.severity is Severity.ERROR]
         text = data.decode("utf-8", "replace") if errors else ""
-        if errors and foreign.is_template(text, errors):
+        if errors and foreign.is_template(text):
             self._leave(Reason.TEMPLATE, name)
             if may_hold_policy(text):
                 self._found.gaps.append(Gap(f"{name} is a template with policies and is not rendered"))

@@ -143,13 +143,10 @@ class SourceDocument:
         """The text of the document alone, without blanks and a marker (``---``) in front of it."""
         return self.source.text[self._start : self._end].strip().removeprefix("---").lstrip()
 
-    def locate(self, path: Path) -> Position:
-        """Return the position of the value at `path`, or of its nearest existing ancestor."""
-        return self.source.position(self._start + self._find(path).start)
-
-    def locate_key(self, path: Path) -> Position:
-        """Return the position of the key that names `path` (the value itself for a list item)."""
-        return self.source.position(self._start + self._find(path).key)
+    def locate(self, path: Path, *, at_key: bool = False) -> Position:
+        """Return the position of the value at `path`, or of its nearest existing ancestor; `at_key` that of its key."""
+        found = self._find(path)
+        return self.source.position(self._start + (found.key if at_key else found.start))
 
     def excerpt(self, path: Path) -> tuple[tuple[int, str], ...]:
         """Return the numbered lines that hold the value at `path`, key included, blank ends left out."""

@@ -237,22 +237,16 @@ def _split(text: str, start: int) -> Iterator[_Part]:
     begin = place = start
     while True:
         marker = place if text.startswith(_MARKER, place) else text.find("\n" + _MARKER, place) + 1
-        if marker < max(place, 1) and not text.startswith(_MARKER, marker):
-            break
-        if marker == 0 and place > 0:
+        if marker < place or not text.startswith(_MARKER, marker):
             break
         line_end = text.find("\n", marker)
         place = len(text) if line_end < 0 else line_end + 1
         rest = text[marker + len(_MARKER) : place].strip()
-        if rest and not rest.startswith("#"):
-            if marker > begin:
-                yield _Part(begin, marker)
-            yield _Part(marker, place, rest)
-            begin = place
-        elif marker > begin:
+        if marker > begin:
             yield _Part(begin, marker)
             begin = place
-        if place >= len(text):
-            break
+        if rest and not rest.startswith("#"):
+            yield _Part(marker, place, rest)
+            begin = place
     if begin < len(text):
         yield _Part(begin, len(text))

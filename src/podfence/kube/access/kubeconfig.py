@@ -25,7 +25,7 @@ from podfence.kube.validation.findings import Findings, go_quote
 from podfence.kube.validation.shape import examine, found
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from podfence.kube.positions import SourceDocument
     from podfence.kube.source import Document, Path
@@ -280,6 +280,9 @@ def places(kubeconfig: str, environ: Mapping[str, str]) -> Places:
 def load(where: Places) -> Kubeconfig:
     """Return the files of `where` as one; those that do not exist are skipped.
 
+    The first wins for each name, and the first that sets a current context. An entry is taken whole: nothing is added
+    to it from a later file's entry of the same name.
+
     Raises AccessError if a file that was given explicitly does not exist, and InputError with what is
     wrong with all the files together.
     """
@@ -295,14 +298,6 @@ def load(where: Places) -> Kubeconfig:
             problems += error.problems
     if problems:
         raise InputError(problems)
-    return merge(files)
-
-
-def merge(files: Sequence[File]) -> Kubeconfig:
-    """Return files as one: the first wins for each name, and the first that sets a current context.
-
-    An entry is taken whole: nothing is added to it from a later file's entry of the same name.
-    """
     return Kubeconfig(
         tuple(files),
         next((file.current for file in files if file.current), ""),

@@ -27,13 +27,9 @@ class _Live:
     part: Final = ""
     value: Final = None
 
-    def locate(self, path: Path) -> Position:
+    def locate(self, path: Path, *, at_key: bool = False) -> Position:  # noqa: ARG002  a Document's
         """Return the field's path as its position, `NAME` for the object itself."""
         return Position(field_text(path) or NAME)
-
-    def locate_key(self, path: Path) -> Position:
-        """Return the same as `locate`."""
-        return self.locate(path)
 
     def excerpt(self, path: Path) -> tuple[tuple[int, str], ...]:  # noqa: ARG002  a Document's
         """Return no lines."""

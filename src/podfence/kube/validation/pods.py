@@ -6,12 +6,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from podfence.kube import wire
+from podfence.kube.convert import labels_of
 from podfence.kube.findings import Code, field_text
 from podfence.kube.validation.names import dns_label, port_name
 from podfence.kube.validation.ports import check_number
 from podfence.kube.validation.selectors import check_labels, check_selector
 
 if TYPE_CHECKING:
+    from podfence.kube.objects import Labels
     from podfence.kube.source import Path
     from podfence.kube.validation.findings import Findings
 
@@ -123,7 +125,7 @@ def check_replication_controller(controller: wire.ReplicationController, finding
     if spec.template is None:
         findings.required((*_SPEC, "template"))
         return
-    labels = _labels(spec.template)
+    labels = labels_of(spec.template.metadata)
     selector = spec.selector or labels
     if not selector:
         findings.required((*_SPEC, "selector"))
@@ -157,9 +159,7 @@ def _check_replicas(replicas: int | None, findings: Findings) -> None:
 
 def check_template(template: wire.PodTemplate, field: Path, findings: Findings) -> None:
     """Check the labels and the spec of a pod template."""
-    labels = template.metadata.labels if template.metadata is not None else None
-    if labels:
-        check_labels(labels, (*field, "metadata", "labels"), findings)
+    check_labels(labels_of(template.metadata), (*field, "metadata", "labels"), findings)
     check_pod_spec(template.spec, (*field, "spec"), findings)
 
 
@@ -169,15 +169,10 @@ def _check_always(template: wire.PodTemplate, field: Path, findings: Findings) -
         findings.unsupported((*field, "spec", "restartPolicy"), policy or "", ("Always",))
 
 
-def _labels(template: wire.PodTemplate) -> wire.Texts:
-    labels = template.metadata.labels if template.metadata is not None else None
-    return {key: value or "" for key, value in labels.items()} if labels else {}
-
-
 def _mismatch(template: wire.PodTemplate, findings: Findings) -> None:
     findings.invalid(
         (*_SPEC, "template", "metadata", "labels"),
-        _labels(template) or None,
+        labels_of(template.metadata) or None,
         "`selector` does not match template `labels`",
         needs=((*_SPEC, "selector"), (*_SPEC, "template", "metadata", "labels")),
         code=Code.MISMATCH,
@@ -185,13 +180,13 @@ def _mismatch(template: wire.PodTemplate, findings: Findings) -> None:
 
 
 def _matches(selector: wire.LabelSelector, template: wire.PodTemplate) -> bool:
-    labels = _labels(template)
+    labels = labels_of(template.metadata)
     if any(labels.get(key) != (value or "") for key, value in (selector.match_labels or {}).items()):
         return False
     return all(_holds(term, labels) for term in selector.match_expressions or () if term is not None)
 
 
-def _holds(term: wire.Requirement, labels: wire.Texts) -> bool:
+def _holds(term: wire.Requirement, labels: Labels) -> bool:
     values = [value or "" for value in term.values or ()]
     match term.operator:
         case "In":

@@ -9,13 +9,15 @@ from podfence.kube import wire
 from podfence.kube.validation.names import label_key, label_value
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from podfence.kube.source import Path
     from podfence.kube.validation.findings import Findings
 
 _NO_REQUIREMENT = wire.Requirement()
 
 
-def check_labels(labels: wire.Texts, field: Path, findings: Findings) -> None:
+def check_labels(labels: Mapping[str, str | None], field: Path, findings: Findings) -> None:
     """Check keys and values of labels; the messages' field is the whole mapping, their place the key."""
     for key, value in labels.items():
         if messages := label_key(key):
