@@ -59,36 +59,32 @@ class Decoder:
         """Prepare to read values from `text`."""
         self._text = text
         self._hard = _HARD.search(text) is not None
-        self.duplicates = False
+        self._duplicates = False
         self._scan = json.JSONDecoder(
             object_pairs_hook=self._mapping, parse_float=_float, parse_constant=_refuse
         ).raw_decode
 
-    def decode(self, offset: int) -> tuple[object, int]:
-        """Return the value that starts at `offset` and the offset after it; raises DocumentError.
-
-        `duplicates` says afterwards whether an object had one key twice; the last one counts.
-        """
-        self.duplicates = False
+    def decode(self, offset: int) -> tuple[object, int, bool]:
+        """Return what `walk` returns for the value that starts at `offset`; raises DocumentError."""
+        self._duplicates = False
         if not self._hard:
             try:
-                return self._scan(self._text, offset)
+                return *self._scan(self._text, offset), self._duplicates
             except (_TooHardError, RecursionError, ValueError):
                 pass
-        value, end, self.duplicates = walk(self._text, offset)
-        return value, end
+        return walk(self._text, offset)
 
     def _mapping(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
         mapping = dict(pairs)
         if len(mapping) != len(pairs):
-            self.duplicates = True
+            self._duplicates = True
         return mapping
 
 
 def walk(text: str, offset: int, places: Places | None = None) -> tuple[object, int, bool]:
     """Return the value at `offset`, the offset after it, and whether an object had one key twice; raises DocumentError.
 
-    With `places` it is the place of the value, seen from `offset`.
+    Of a key's values the last one counts. With `places` it is the place of the value, seen from `offset`.
     """
     # Containers still open: what is in them, and where they began.
     stack: list[tuple[list[Any], int]] = []

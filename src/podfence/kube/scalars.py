@@ -221,10 +221,10 @@ def json_number(value: float) -> int | float:
         return value
     if -_EXACT <= value <= _EXACT:
         return int(value)
+    from decimal import Decimal  # noqa: PLC0415  seldom needed
+
     # Go prints the shortest digits that name the float, and fills up with zeros.
-    mantissa, _, exponent = repr(value).partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    shortest = int(whole + fraction) * 10 ** (int(exponent) - len(fraction)) if exponent else int(whole)
+    shortest = int(Decimal(repr(value)))
     return shortest if _INT64_MIN <= shortest <= _INT64_MAX else value
 
 

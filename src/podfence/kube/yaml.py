@@ -122,7 +122,7 @@ class _Reader:
         end = 0
         while (start := skip_blanks(self._text, end)) < len(self._text):
             try:
-                value, after = decoder.decode(start)
+                value, after, duplicates = decoder.decode(start)
             except DocumentError as error:
                 self._not_json(error, end, count, is_json=isinstance(error, NumberError))
                 return
@@ -130,7 +130,7 @@ class _Reader:
             end = after
             if value is not None:
                 document = SourceDocument(self._source, start, end, value, is_json=True)
-                self._add(document, end, duplicates=decoder.duplicates)
+                self._add(document, end, duplicates=duplicates)
 
     def _not_json(self, error: DocumentError, end: int, count: int, *, is_json: bool) -> None:
         """Go on with YAML where the JSON ends, if kubectl does: not after a second object."""
