@@ -629,6 +629,18 @@ def test_the_slow_reader_leaves_only_what_the_quick_one_takes(value: Any) -> Non
         assert (list(findings), msgspec.convert(rest, wire.NetworkPolicy)) == ([], quick)
 
 
+def test_the_slow_reader_takes_anything_where_anything_is_allowed() -> None:
+    class Open(msgspec.Struct):
+        anything: list[object]
+        number: int | None = None
+
+    findings = Findings()
+    rest = examine({"anything": ["a", {"b": 1}, [2.5]], "number": "3"}, Open, findings)
+
+    assert rest == {"anything": ["a", {"b": 1}, [2.5]], "number": None}
+    assert [finding.path for finding in findings] == [("number",)]
+
+
 @given(damaged_policies())
 def test_any_document_gives_an_object_or_an_error_or_is_of_another_kind(value: Any) -> None:  # noqa: ANN401
     documents, unread = parse(json.dumps(value).encode(), "f.json")

@@ -77,7 +77,7 @@ def test_values_and_keys_are_located_over_the_whole_file(
 ) -> None:
     policy = documents(_POLICY)[1]
     assert place(policy, *path) == value
-    position = policy.locate_key(path)
+    position = policy.locate(path, at_key=True)
     assert (position.line, position.column) == key
 
 
@@ -112,7 +112,7 @@ def test_an_excerpt_is_key_and_value_without_what_follows(path: tuple[str | int,
 def test_json_values_are_located(path: tuple[str | int, ...], value: tuple[int, int], key: tuple[int, int]) -> None:
     first = documents(_JSON)[0]
     assert place(first, *path) == value
-    position = first.locate_key(path)
+    position = first.locate(path, at_key=True)
     assert (position.line, position.column) == key
 
 
@@ -161,7 +161,7 @@ def paths_of(value: object) -> list[tuple[str | int, ...]]:
 def test_every_path_has_its_own_place_inside_its_parent(text: str) -> None:
     for document in documents(text):
         paths = paths_of(document.value)
-        keys = [document.locate_key(path)[1:] for path in paths if path and isinstance(path[-1], str)]
+        keys = [document.locate(path, at_key=True)[1:] for path in paths if path and isinstance(path[-1], str)]
         assert len(set(keys)) == len(keys)
         for path in paths[1:]:
             assert document.locate(path)[1:] >= document.locate(path[:-1])[1:]

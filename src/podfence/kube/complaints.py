@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""libyaml's complaints in plain words, with the place and, where there is an obvious one, the remedy."""
+"""What is wrong with a text that is no document: libyaml's complaints in plain words, with the place and a remedy."""
 
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 _FORBIDDEN: Final = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
@@ -46,17 +46,18 @@ _WITHIN: Final = {
 }
 
 
-class Complaint(NamedTuple):
-    """What is wrong with a text, at which offset, and what helps; inside what, and where that began."""
+class DocumentError(ValueError):
+    """A text without a JSON value: what is wrong, at which offset, and what helps; inside what, which `began` where."""
 
-    message: str
-    offset: int
-    remedy: str
-    inside: str = ""
-    began: int = 0
+    def __init__(self, message: str, offset: int, remedy: str = "", inside: str = "", began: int = 0) -> None:
+        super().__init__(message)
+        self.offset = offset
+        self.remedy = remedy
+        self.inside = inside
+        self.began = began
 
 
-def explain(error: Exception, text: str) -> Complaint:
+def explain(error: Exception, text: str) -> DocumentError:
     """Return what an error of PyYAML says about `text`, the document it comes from."""
     # Compiled here, because it takes longer than most files do.
     forbidden = re.search(_FORBIDDEN, text)
@@ -78,7 +79,7 @@ def explain(error: Exception, text: str) -> Complaint:
         remedy = _REMEDY_BY_CHARACTER.get(character, "")
     if problem == "did not find expected node content" and not character.strip():
         remedy = "close the bracket"
-    return Complaint(message, offset, template_remedy(text, offset) or remedy, inside, began)
+    return DocumentError(message, offset, template_remedy(text, offset) or remedy, inside, began)
 
 
 def template_remedy(text: str, offset: int) -> str:
@@ -89,8 +90,8 @@ def template_remedy(text: str, offset: int) -> str:
     return "render the template first" if any(tag in line for tag in _TAGS) else ""
 
 
-def _control_character(text: str, forbidden: re.Match[str] | None) -> Complaint:
+def _control_character(text: str, forbidden: re.Match[str] | None) -> DocumentError:
     if forbidden is None:
-        return Complaint("this is not YAML", 0, "")
+        return DocumentError("this is not YAML", 0)
     code = ord(text[forbidden.start()])
-    return Complaint(f"control characters are not allowed: U+{code:04X}", forbidden.start(), "")
+    return DocumentError(f"control characters are not allowed: U+{code:04X}", forbidden.start())

@@ -7,19 +7,24 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.kube import scalars
-from podfence.kube.scalars import MERGE, Scalar, ScalarError, Special
+from podfence.kube.complaints import DocumentError
+from podfence.kube.events import (
+    ALIAS,
+    DOCUMENT_END,
+    MAPPING_END,
+    MAPPING_START,
+    SCALAR,
+    SEQUENCE_END,
+    SEQUENCE_START,
+    events,
+)
+from podfence.kube.scalars import DEPTH_LIMIT, MERGE, PlainScalars, Resolved, Scalar, ScalarError, Special
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from podfence.kube.events import Event, Library
+    from podfence.kube.events import Event
     from podfence.kube.positions import Places
 
-DEPTH_LIMIT: Final = 10_000
-"""How deep kubectl lets a document nest."""
-
 _NON_SPECIFIC_TAG: Final = re.compile(r"!\s")
-_LONGEST_SHARED: Final = 64
 
 # go-yaml's limits on aliases: what part of a document's values may come from them, by their number.
 _ALIASES_FREE: Final = 100
@@ -30,36 +35,12 @@ _RATIO_FALLS_TO: Final = 4_000_000
 _MERGE_NEEDS_MAPPINGS: Final = "map merge requires map or sequence of maps as the value"
 
 
-class ConstructError(ValueError):
-    """A document that parses but has no JSON value: what is wrong, and the offset where."""
-
-    def __init__(self, message: str, offset: int, remedy: str = "") -> None:
-        super().__init__(message)
-        self.offset = offset
-        self.remedy = remedy
-
-
 class Constructed(NamedTuple):
     """A document's value; `duplicates` if some mapping had one key twice; the offset where the document ends."""
 
     value: object
     duplicates: bool
     end: int
-
-
-class PlainScalars(dict[str, Scalar | Special]):
-    """The JSON values of plain scalars, by text; equal texts share one value, which saves most of the memory.
-
-    Those without a JSON value (the merge key, infinities) are kept as they are, for the caller to judge.
-    """
-
-    def __missing__(self, text: str) -> Scalar | Special:
-        """Return the value of a text that is met for the first time."""
-        resolved = scalars.resolve(text)
-        value = resolved if isinstance(resolved, Special) else scalars.json_value(resolved)
-        if len(text) <= _LONGEST_SHARED:
-            self[text] = value
-        return value
 
 
 class _Anchor:
@@ -90,10 +71,8 @@ def _span(event: Event) -> tuple[int, int]:
 class _Build:
     """The state of one document's construction apart from the hot loop."""
 
-    def __init__(self, text: str, scalar: type, plain: PlainScalars) -> None:
+    def __init__(self, text: str) -> None:
         self.text = text
-        self.scalar = scalar
-        self.plain = plain
         self.anchors: dict[str, _Anchor] = {}
         self.non_specific = _NON_SPECIFIC_TAG.search(text) is not None
         self.duplicates = False
@@ -103,33 +82,27 @@ class _Build:
 
     def key(self, event: Event) -> str | Special:
         """Return the JSON key of a scalar in key position, MERGE for ``<<``."""
-        text, tag = event.value, event.tag
-        if text == "<<" and (event.implicit[0] or tag == "tag:yaml.org,2002:merge"):
+        if event.value == "<<" and (event.implicit[0] or event.tag == "tag:yaml.org,2002:merge"):
             return MERGE
-        if tag is None and not event.implicit[0]:
-            return text
-        if event.implicit[0] and self.non_specific and _is_non_specific(self.text, event):
-            return text
         try:
-            return scalars.json_key(
-                scalars.resolve(text) if event.implicit[0] else scalars.resolve_tagged(str(tag), text)
-            )
+            return scalars.json_key(self._resolved(event))
         except ScalarError as error:
-            raise ConstructError(str(error), event.start_mark.index, "put the key in quotes") from None
+            raise DocumentError(str(error), event.start_mark.index, "put the key in quotes") from None
 
     def value(self, event: Event) -> Scalar:
         """Return the value of a scalar that the fast path does not cover."""
         try:
-            if event.implicit[0]:
-                if self.non_specific and _is_non_specific(self.text, event):
-                    return event.value
-                return scalars.json_value(scalars.resolve(event.value))
-            if event.tag is None:
-                return event.value
-            return scalars.json_value(scalars.resolve_tagged(event.tag, event.value))
+            return scalars.json_value(self._resolved(event))
         except ScalarError as error:
             remedy = "quote the value" if str(error).startswith("unsupported value") else ""
-            raise ConstructError(str(error), event.start_mark.index, remedy) from None
+            raise DocumentError(str(error), event.start_mark.index, remedy) from None
+
+    def _resolved(self, event: Event) -> Resolved:
+        text = event.value
+        if event.implicit[0]:
+            is_text = self.non_specific and _is_non_specific(self.text, event)
+            return text if is_text else scalars.resolve(text)
+        return text if event.tag is None else scalars.resolve_tagged(event.tag, text)
 
     def remember(self, event: Event) -> None:
         """Register an anchored scalar."""
@@ -141,17 +114,15 @@ class _Build:
         offset = event.start_mark.index
         anchor = self.anchors.get(str(event.anchor))
         if anchor is None:
-            message = f"unknown anchor '{event.anchor}' referenced"
-            raise ConstructError(message, offset)
+            raise DocumentError(f"unknown anchor '{event.anchor}' referenced", offset)
         if not anchor.complete:
-            message = f"anchor '{event.anchor}' value contains itself"
-            raise ConstructError(message, offset)
+            raise DocumentError(f"anchor '{event.anchor}' value contains itself", offset)
         self.check_aliasing(counted + self.repeated, offset)
         self.repeated += anchor.size
         self.check_aliasing(counted + self.repeated, offset)
         if merged and not isinstance(anchor.value, dict):
-            raise ConstructError(_MERGE_NEEDS_MAPPINGS, offset)
-        if anchor.node.__class__ is not self.scalar:
+            raise DocumentError(_MERGE_NEEDS_MAPPINGS, offset)
+        if anchor.node.__class__ is not SCALAR:
             return anchor.value
         if not key:
             return self.value(anchor.node)
@@ -168,8 +139,7 @@ class _Build:
                 continue
             fallen = min(max(count - _RATIO_FALLS_FROM, 0) / (_RATIO_FALLS_TO - _RATIO_FALLS_FROM), 1.0)
             if self.repeated / count > 0.99 - 0.89 * fallen:
-                message = "document contains excessive aliasing"
-                raise ConstructError(message, offset)
+                raise DocumentError("document contains excessive aliasing", offset)
 
     def mapping(self, items: list[object], opened: Event | None) -> dict[str, object]:
         """Return a mapping of alternating keys and values that has duplicates, merges or unfit keys."""
@@ -185,35 +155,30 @@ class _Build:
                 result[key] = value
             else:
                 message = f"a mapping key must be a scalar, not a {'list' if isinstance(key, list) else 'mapping'}"
-                raise ConstructError(message, offset, "put the key in quotes")
+                raise DocumentError(message, offset, "put the key in quotes")
         return result
 
     def _merge(self, result: dict[str, object], value: object, offset: int) -> None:
         # What is merged overrides keys that stand before it; of several, the first counts.
         for mapping in reversed(value) if isinstance(value, list) else (value,):
             if not isinstance(mapping, dict):
-                raise ConstructError(_MERGE_NEEDS_MAPPINGS, offset)
+                raise DocumentError(_MERGE_NEEDS_MAPPINGS, offset)
             result.update(mapping)
 
 
-def construct(text: str, library: Library, plain: PlainScalars, places: Places | None = None) -> Constructed:
+def construct(text: str, plain: PlainScalars, places: Places | None = None) -> Constructed:
     """Return the value of the first YAML document in `text`, None if there is none; with `places`, its place.
 
-    Raises ConstructError, and the library's own errors for text that is not YAML.
+    Raises DocumentError, and PyYAML's own errors for text that is not YAML.
     """
-    build = _Build(text, library.scalar, plain)
-    value = _run(build, library, plain, library.events(text), places)
+    build = _Build(text)
+    value = _run(build, plain, places)
     return Constructed(value, build.duplicates, build.end)
 
 
-def _run(
-    build: _Build, library: Library, plain: PlainScalars, events: Iterator[Event], places: Places | None
-) -> object:
+def _run(build: _Build, plain: PlainScalars, places: Places | None) -> object:
     # One flat loop with local names: this is where reading YAML spends its time.
-    scalar, alias = library.scalar, library.alias
-    mapping_start, mapping_end = library.mapping_start, library.mapping_end
-    sequence_start, sequence_end = library.sequence_start, library.sequence_end
-    document_end = library.document_end
+    scalar, mapping_start, mapping_end = SCALAR, MAPPING_START, MAPPING_END
     careful = build.non_specific
     anchored = "&" in build.text
     items: list[object] = []
@@ -224,7 +189,7 @@ def _run(
     stack: list[tuple[list[object], bool, _Anchor | None, Event | None]] = []
     value: object
     ends = 0
-    for number, event in enumerate(events):
+    for number, event in enumerate(events(build.text)):
         kind = event.__class__
         if kind is scalar:
             if event.implicit[0]:
@@ -247,10 +212,9 @@ def _run(
             if places is not None:
                 value = places.scalar(value, *_span(event), is_key=in_mapping and not len(items) & 1)
             append(value)
-        elif kind is mapping_start or kind is sequence_start:
+        elif kind is mapping_start or kind is SEQUENCE_START:
             if len(stack) >= DEPTH_LIMIT:
-                message = f"nested deeper than {DEPTH_LIMIT} levels"
-                raise ConstructError(message, event.start_mark.index)
+                raise DocumentError(f"nested deeper than {DEPTH_LIMIT} levels", event.start_mark.index)
             stack.append((items, in_mapping, anchor, opened))
             opened = event
             items = []
@@ -260,7 +224,7 @@ def _run(
             if anchored and event.anchor is not None:
                 # The size is the count before the node until the node is complete.
                 anchor = build.anchors[event.anchor] = _Anchor(event, number - ends + build.repeated)
-        elif kind is mapping_end or kind is sequence_end:
+        elif kind is mapping_end or kind is SEQUENCE_END:
             value = items
             if places is not None:
                 start, end = _span(event)
@@ -282,12 +246,12 @@ def _run(
             items, in_mapping, anchor, opened = stack.pop()
             append = items.append
             append(value)
-        elif kind is alias:
+        elif kind is ALIAS:
             as_key = in_mapping and not len(items) & 1
             merged = in_mapping and not as_key and items[-1] is MERGE
             value = build.alias(event, number - ends, key=as_key, merged=merged)
             append(value if places is None else places.scalar(value, *_span(event), is_key=as_key))
-        elif kind is document_end:
+        elif kind is DOCUMENT_END:
             if build.repeated:
                 build.check_aliasing(number - ends + build.repeated, event.start_mark.index)
             build.end = event.end_mark.index

@@ -22,6 +22,9 @@ _EVERYTHING = objects.Selector()
 _EVERY_PEER = objects.Rule()
 _ANY_TCP = objects.PolicyPort()
 _NO_PEER = wire.Peer()
+_NO_META = wire.Meta()
+_NO_STATUS = wire.PodStatus()
+_NO_WORKLOAD_SPEC = wire.WorkloadSpec()
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -55,14 +58,10 @@ def network_policy(written: wire.NetworkPolicy, identity: Identity) -> objects.N
 
 
 def _selector(written: wire.PolicySelector) -> objects.Selector:
-    labels, expressions = written.match_labels, written.match_expressions
-    if not expressions:
-        if not labels:
-            return _EVERYTHING
-        return objects.Selector(
-            tuple([objects.Requirement(key, "In", (value or "",)) for key, value in labels.items()])
-        )
-    requirements = [objects.Requirement(key, "In", (value or "",)) for key, value in (labels or {}).items()]
+    labels, expressions = written.match_labels or {}, written.match_expressions or ()
+    if not labels and not expressions:
+        return _EVERYTHING
+    requirements = [objects.Requirement(key, "In", (value or "",)) for key, value in labels.items()]
     requirements += [
         objects.Requirement(
             term.key or "", cast("Any", term.operator), tuple([value or "" for value in term.values or ()])
@@ -146,22 +145,19 @@ def present(texts: Iterable[str | None]) -> tuple[str, ...]:
 
 def pod(written: wire.Pod, identity: Identity) -> objects.Pod:
     """Return a pod with what its status says."""
-    meta, status = written.metadata, written.status
-    addresses: tuple[str, ...] = ()
-    node_addresses: tuple[str, ...] = ()
-    if status is not None:
-        addresses = present([item.ip for item in status.pod_ips or () if item]) or present([status.pod_ip])
-        node_addresses = present([item.ip for item in status.host_ips or () if item]) or present([status.host_ip])
+    meta, status = written.metadata or _NO_META, written.status or _NO_STATUS
+    addresses = [item.ip for item in status.pod_ips or () if item]
+    node_addresses = [item.ip for item in status.host_ips or () if item]
     return objects.Pod(
         namespace=identity.namespace,
         name=identity.name,
         template=_template(labels_of(meta), written.spec),
         owner=owner_of(meta),
-        addresses=addresses,
-        node_addresses=node_addresses,
-        phase=(status.phase or "") if status is not None else "",
-        terminating=meta is not None and bool(meta.deletion_timestamp),
-        created=(meta.creation_timestamp or "") if meta is not None else "",
+        addresses=present(addresses) or present([status.pod_ip]),
+        node_addresses=present(node_addresses) or present([status.host_ip]),
+        phase=status.phase or "",
+        terminating=bool(meta.deletion_timestamp),
+        created=meta.creation_timestamp or "",
         origin=identity.origin,
     )
 
@@ -222,9 +218,7 @@ def _workload(
 
 def workload(written: wire.Workload | wire.ReplicationController, identity: Identity) -> objects.Workload:
     """Return a workload; absent replicas mean one, and so does a DaemonSet."""
-    spec = written.spec
-    if spec is None:
-        return _workload(written.metadata, identity, None)
+    spec = written.spec or _NO_WORKLOAD_SPEC
     replicas = None if identity.kind == "DaemonSet" else spec.replicas
     first = indexes = None
     if identity.kind == "Job" and isinstance(spec, wire.WorkloadSpec):
@@ -244,7 +238,7 @@ def custom_workload(written: wire.CustomWorkload, identity: Identity) -> objects
 def cron_job(written: wire.CronJob, identity: Identity) -> objects.Workload:
     """Return a CronJob as a workload of the pods its jobs make."""
     job = written.spec.job_template if written.spec is not None else None
-    spec = (job.spec if job is not None else None) or wire.WorkloadSpec()
+    spec = (job.spec if job is not None else None) or _NO_WORKLOAD_SPEC
     return _workload(written.metadata, identity, spec.template, indexes=_indexes(spec))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from podfence.kube import convert, wire
 from podfence.kube.registry import KINDS, Kind, Reading, is_upstream_group, near_kind
-from podfence.kube.validation.workloads import check_template
+from podfence.kube.validation.pods import check_template
 
 if TYPE_CHECKING:
     from podfence.kube.validation.findings import Findings

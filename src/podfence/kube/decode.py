@@ -35,8 +35,7 @@ from podfence.kube.validation.consequences import weighed
 from podfence.kube.validation.findings import Findings, go_quote, is_placeholder, without_consequences
 from podfence.kube.validation.meta import check_meta
 from podfence.kube.validation.names import dns_label, label_value
-from podfence.kube.validation.near import near_misses
-from podfence.kube.validation.shape import examine, found
+from podfence.kube.validation.shape import examine, found, near_misses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

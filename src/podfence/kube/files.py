@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, field
@@ -26,11 +27,11 @@ from podfence.kube.omissions import Gap, LeftOut, Reason, may_hold_policy
 from podfence.kube.positions import SourceDocument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from typing import BinaryIO
 
     from podfence.kube.folders import Exclusion, Found
-    from podfence.kube.parsed import Parsed
+    from podfence.kube.parsed import Parsed  # noqa: TC004  msgspec needs the types only of what it reads or writes
     from podfence.kube.rendering import Chart
 
 _STDIN_NAME: Final = "<stdin>"
@@ -84,19 +85,16 @@ def read(
     inputs.finish()
     found = Read(problems=inputs.problems, left_out=inputs.left_out, gaps=inputs.gaps, unread=inputs.unread)
     total = len(inputs.files) + len(kustomize) + len(charts)
-    reader = _Reader(found, keep_going=keep_going, parsed=parsed, progress=progress, total=total)
+    reader = _Reader(found, keep_going, parsed, progress, total)
     # What a kustomization names may have been found before it.
     kustomized = {item for item in inputs.files if is_called_kustomization(item) and reader.take_kustomization(item)}
     for item in inputs.files:
         if item in kustomized:
-            reader.skip()
-            continue
-        if item.path == STDIN:
-            reader.take(_stdin(stdin, found.problems), _STDIN_NAME)
+            reader.end()
         elif item.folder:
             reader.take_found(item)
         else:
-            reader.take(_contents(item.path, found.problems), shown(item.path))
+            reader.take(_contents(item.path, found.problems, stdin), _name(item.path))
     if kustomize or charts:
         from podfence.kube import rendering  # noqa: PLC0415  most read files only
     for folder in kustomize:
@@ -106,25 +104,18 @@ def read(
     return found
 
 
-class _Reader:
-    def __init__(
-        self,
-        found: Read,
-        *,
-        keep_going: bool,
-        parsed: Parsed | None,
-        progress: Callable[[float, int], None] | None,
-        total: int,
-    ) -> None:
-        self._found = found
-        self._keep_going = keep_going
-        self._parse_data = parsed.parse if parsed else yaml.parse
-        self._progress = progress
-        self._total = total
-        self._done = 0
-        self._patches: dict[str, str] = {}
-        self._resources: set[str] = set()
-        self._kustomized: dict[str, str] = {}
+class _Reader(Struct):
+    """The arguments of `read`, what was read so far, and what kustomizations have said of files."""
+
+    _found: Read
+    _keep_going: bool
+    _parsed: Parsed | None
+    _progress: Callable[[float, int], None] | None
+    _total: int
+    _done: int = 0
+    _patches: dict[str, str] = {}
+    _resources: set[str] = set()
+    _kustomized: dict[str, str] = {}
 
     def take_kustomization(self, item: Found) -> bool:
         """Look at a kustomization for what it says of the files beside it; return False if it is none but in name."""
@@ -147,18 +138,14 @@ class _Reader:
     def take(self, data: bytes | None, name: str) -> None:
         """Read an input that somebody named."""
         if data is not None:
-            documents, problems = self._parse(data, name)
-            self._found.documents += documents
-            self._found.problems += problems
-        self._end()
+            self._add(*self._parse(data, name))
+        self.end()
 
     def take_all(self, parts: Mapping[str, bytes]) -> None:
         """Read the parts of one input."""
         for name, data in parts.items():
-            documents, problems = yaml.parse(data, name)
-            self._found.documents += documents
-            self._found.problems += problems
-        self._end()
+            self._add(*yaml.parse(data, name))
+        self.end()
 
     def take_found(self, item: Found) -> None:
         """Read a file that a folder holds."""
@@ -173,13 +160,13 @@ class _Reader:
                 self._leave(Reason.NO_OBJECT, name)
             else:
                 self._take_manifest(data, name)
-        self._end()
+        self.end()
 
     def _take_manifest(self, data: bytes, name: str) -> None:
         documents, problems = self._parse(data, name)
         errors = [problem for problem in problems if problem.severity is Severity.ERROR]
         text = data.decode("utf-8", "replace") if errors else ""
-        if errors and foreign.is_template(text, errors):
+        if errors and foreign.is_template(text):
             self._leave(Reason.TEMPLATE, name)
             if may_hold_policy(text):
                 self._found.gaps.append(Gap(f"{name} is a template with policies and is not rendered"))
@@ -189,6 +176,9 @@ class _Reader:
             self._found.gaps.append(Gap(f"{name} cannot be read"))
             problems = [*(item for item in problems if item not in errors), errors[0].left_out()]
         self._found.folders.add(name)
+        self._add(documents, problems)
+
+    def _add(self, documents: list[SourceDocument], problems: list[Finding]) -> None:
         self._found.documents += documents
         self._found.problems += problems
 
@@ -204,39 +194,30 @@ class _Reader:
     def _parse(self, data: bytes, name: str) -> tuple[list[SourceDocument], list[Finding]]:
         progress, done, total = self._progress, self._done, self._total
         advance = (lambda part: progress(done + part, total)) if progress else None
-        return self._parse_data(data, name, advance)
+        return (self._parsed or yaml).parse(data, name, advance)
 
-    def skip(self) -> None:
-        """Count an input that was read already."""
-        self._end()
-
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Count an input that was read."""
         self._done += 1
         if self._progress:
             self._progress(self._done, self._total)
 
 
-def _contents(path: str, problems: list[Finding]) -> bytes | None:
+def _contents(path: str, problems: list[Finding], stdin: BinaryIO | None = None) -> bytes | None:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - a text is quicker than a Path, and this is done for every file
-            data = file.read(SIZE_LIMIT + 1)
+        if path == STDIN:
+            data = (stdin or sys.stdin.buffer).read(SIZE_LIMIT + 1)
+        else:
+            with open(path, "rb") as file:  # noqa: PTH123 - a text is quicker than a Path, and this is done for every file
+                data = file.read(SIZE_LIMIT + 1)
     except OSError as error:
-        problems.append(unreadable(shown(path), f"cannot be read: {reason_of(error)}"))
+        problems.append(unreadable(_name(path), f"cannot be read: {reason_of(error)}"))
         return None
-    return _limited(data, shown(path), problems)
-
-
-def _stdin(stdin: BinaryIO | None, problems: list[Finding]) -> bytes | None:
-    try:
-        data = (stdin or sys.stdin.buffer).read(SIZE_LIMIT + 1)
-    except OSError as error:
-        problems.append(unreadable(_STDIN_NAME, f"cannot be read: {reason_of(error)}"))
-        return None
-    return _limited(data, _STDIN_NAME, problems)
-
-
-def _limited(data: bytes, name: str, problems: list[Finding]) -> bytes | None:
     if len(data) > SIZE_LIMIT:
-        problems.append(unreadable(name, too_large(len(data)), "split it into several files"))
+        problems.append(unreadable(_name(path), too_large(len(data)), "split it into several files"))
         return None
     return data
+
+
+def _name(path: str) -> str:
+    return _STDIN_NAME if path == STDIN else shown(path)

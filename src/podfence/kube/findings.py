@@ -117,8 +117,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     def at(self, origin: Origin, key: Key | None = None) -> Finding:
         """Return the same with the position in a document, for the object `key` that came from `origin`."""
-        path = origin.path + self.spot
-        position = origin.document.locate_key(path) if self.at_key else origin.document.locate(path)
+        position = origin.document.locate(origin.path + self.spot, at_key=self.at_key)
         return msgspec.structs.replace(self, position=position, object=key)
 
     def left_out(self) -> Finding:

@@ -202,13 +202,11 @@ class Inputs:
             return
         try:
             status = os.stat(path)  # noqa: PTH116  as typed
-        except OSError as error:
+        except OSError:
             if self._forgiving and os.path.islink(path):  # noqa: PTH114  as typed
                 self._leave(Reason.LINK, path)
-            elif isinstance(error, FileNotFoundError):
-                self._add_missing(path)
             else:
-                self._refuse(path, f"cannot be read: {reason_of(error)}")
+                self._add_path(path)
             return
         is_file = stat.S_ISREG(status.st_mode)
         if not self._forgiving:

@@ -12,13 +12,11 @@ import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from podfence.kube import custom
-from podfence.kube.findings import Severity
 from podfence.kube.omissions import may_hold_policy
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
 
-    from podfence.kube.findings import Finding
     from podfence.kube.positions import SourceDocument
 
 # What begins a tag of Go's templates, of Jinja's and of ERB's.
@@ -76,9 +74,9 @@ def may_hold_object(data: bytes) -> bool:
     )
 
 
-def is_template(text: str, problems: Iterable[Finding]) -> bool:
+def is_template(text: str) -> bool:
     """Return whether a text that cannot be parsed is a template of something that can."""
-    return any(problem.severity is Severity.ERROR for problem in problems) and any(tag in text for tag in _TAGS)
+    return any(tag in text for tag in _TAGS)
 
 
 def is_kustomization(value: object) -> bool:
@@ -92,34 +90,25 @@ def is_kustomization(value: object) -> bool:
 def kustomization(path: str, documents: Iterable[SourceDocument]) -> Kustomization:
     """Return what the kustomization at a path says; what is odd in it is for kustomize to say."""
     folder = os.path.dirname(path)  # noqa: PTH120  as typed
-    patches: set[str] = set()
-    resources: set[str] = set()
-    elsewhere: set[str] = set()
-    namespace = ""
+    found = [document for document in documents if isinstance(document.value, dict)]
+    values: list[Any] = [document.value for document in found]
     labels = Labels({}, {}, {})
-    changes = patches_policies = False
-    for document in documents:
-        value = document.value
-        if not isinstance(value, dict):
-            continue
-        changes = changes or any(value.get(key) for key in _CHANGES)
-        patches_policies = patches_policies or may_hold_policy(document.text)
-        namespace = str(value.get("namespace") or namespace)
+    for value in values:
         for pairs, in_templates, in_selectors in _labels(value):
             labels.own.update(pairs)
             labels.templates.update(pairs if in_templates else {})
             labels.selectors.update(pairs if in_selectors else {})
-        patches.update(_real(folder, name) for name in _named(value, (*_PATCH_LISTS, *_OTHER_PARTS)))
-        resources.update(_real(folder, name) for name in _named(value, _RESOURCES))
-        elsewhere.update(name for name in _named(value, _RESOURCES) if _ELSEWHERE.search(name))
+    patches = [name for value in values for name in _named(value, (*_PATCH_LISTS, *_OTHER_PARTS))]
+    resources = [name for value in values for name in _named(value, _RESOURCES)]
+    namespaces = [value["namespace"] for value in values if value.get("namespace")]
     return Kustomization(
         folder=folder or ".",
-        patches=frozenset(patches),
-        resources=frozenset(resources),
-        elsewhere=frozenset(elsewhere),
-        changes=changes,
-        patches_policies=patches_policies,
-        namespace=namespace,
+        patches=frozenset(_real(folder, name) for name in patches),
+        resources=frozenset(_real(folder, name) for name in resources),
+        elsewhere=frozenset(name for name in resources if _ELSEWHERE.search(name)),
+        changes=any(value.get(key) for value in values for key in _CHANGES),
+        patches_policies=any(may_hold_policy(document.text) for document in found),
+        namespace=str(namespaces[-1]) if namespaces else "",
         labels=labels,
     )
 

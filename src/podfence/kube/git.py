@@ -70,11 +70,10 @@ class Content(NamedTuple):
 
 
 class Repository:
-    """The repository that a folder is in."""
+    """The repository that the current folder is in."""
 
-    def __init__(self, folder: str = ".") -> None:
+    def __init__(self) -> None:
         """Find the repository. Raises GitError if there is none, and MissingProgramError without git."""
-        self._folder = folder
         said = os.fsdecode(self._run("rev-parse", "--is-shallow-repository", "--show-prefix", what="git:REV"))
         shallow, _, prefix = said.partition("\n")
         self.is_shallow = shallow == "true"
@@ -84,7 +83,7 @@ class Repository:
 
     def inside(self, path: str) -> str | None:
         """Return the path from the root of what a user names in the folder, None if it is not in the repository."""
-        here = os.path.realpath(self._folder)
+        here = os.path.realpath(".")
         top = os.path.normpath(os.path.join(here, *[".."] * self.prefix.count("/")))
         folder, name = os.path.split(os.path.join(here, path))
         found = os.path.relpath(os.path.join(os.path.realpath(folder), name), top)
@@ -118,7 +117,7 @@ class Repository:
         with tempfile.TemporaryFile() as asked:
             asked.write(b"".join(f"{entry.object}\n".encode() for entry in wanted))
             asked.seek(0)
-            command = [*_BEFORE, "-C", self._folder, "cat-file", "--batch"]
+            command = [*_BEFORE, "cat-file", "--batch"]
             with subprocess.Popen(
                 command, stdin=asked, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=os.environ | _ENVIRON
             ) as process:
@@ -183,7 +182,7 @@ class Repository:
     def _done(self, command: tuple[str, ...]) -> subprocess.CompletedProcess[bytes]:
         try:
             return subprocess.run(
-                [*_BEFORE, "-C", self._folder, *command],
+                [*_BEFORE, *command],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 check=False,

@@ -11,8 +11,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from podfence.kube.construct import DEPTH_LIMIT
-from podfence.kube.scalars import Scalar, ScalarError, json_number, json_value, resolve
+from podfence.kube.complaints import DocumentError
+from podfence.kube.scalars import DEPTH_LIMIT, Scalar, ScalarError, json_number, json_value, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,14 +29,8 @@ _EXCERPT: Final = 20
 _scan_string: Callable[[str, int, bool], tuple[str, int]] = vars(json.decoder)["scanstring"]
 
 
-class JsonError(ValueError):
-    """Text that is not JSON: what is wrong, and the offset where."""
-
-    def __init__(self, message: str, offset: int, *, is_json: bool = False) -> None:
-        """Say what is wrong at which offset; `is_json` if it is JSON that only Go's numbers cannot hold."""
-        super().__init__(message)
-        self.offset = offset
-        self.is_json = is_json
+class NumberError(DocumentError):
+    """JSON with a number that Go's cannot hold."""
 
 
 class Token(NamedTuple):
@@ -65,36 +59,32 @@ class Decoder:
         """Prepare to read values from `text`."""
         self._text = text
         self._hard = _HARD.search(text) is not None
-        self.duplicates = False
+        self._duplicates = False
         self._scan = json.JSONDecoder(
             object_pairs_hook=self._mapping, parse_float=_float, parse_constant=_refuse
         ).raw_decode
 
-    def decode(self, offset: int) -> tuple[object, int]:
-        """Return the value that starts at `offset` and the offset after it; raises JsonError.
-
-        `duplicates` says afterwards whether an object had one key twice; the last one counts.
-        """
-        self.duplicates = False
+    def decode(self, offset: int) -> tuple[object, int, bool]:
+        """Return what `walk` returns for the value that starts at `offset`; raises DocumentError."""
+        self._duplicates = False
         if not self._hard:
             try:
-                return self._scan(self._text, offset)
+                return *self._scan(self._text, offset), self._duplicates
             except (_TooHardError, RecursionError, ValueError):
                 pass
-        value, end, self.duplicates = walk(self._text, offset)
-        return value, end
+        return walk(self._text, offset)
 
     def _mapping(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
         mapping = dict(pairs)
         if len(mapping) != len(pairs):
-            self.duplicates = True
+            self._duplicates = True
         return mapping
 
 
 def walk(text: str, offset: int, places: Places | None = None) -> tuple[object, int, bool]:
-    """Return the value at `offset`, the offset after it, and whether an object had one key twice; raises JsonError.
+    """Return the value at `offset`, the offset after it, and whether an object had one key twice; raises DocumentError.
 
-    With `places` it is the place of the value, seen from `offset`.
+    Of a key's values the last one counts. With `places` it is the place of the value, seen from `offset`.
     """
     # Containers still open: what is in them, and where they began.
     stack: list[tuple[list[Any], int]] = []
@@ -134,24 +124,23 @@ def _refuse(_text: str) -> Scalar:
 
 
 def tokens(text: str, offset: int) -> Iterator[Token]:
-    """Yield the tokens of the JSON value at `offset`; raises JsonError where it is not JSON."""
+    """Yield the tokens of the JSON value at `offset`; raises DocumentError where it is not JSON."""
     closers: list[str] = []
     place = skip_blanks(text, offset)
     while True:
-        # A value is due here.
+        # A value is due here, in an object after its key.
+        if closers and closers[-1] == "}":
+            key = _key(text, place)
+            yield key
+            place = _after_colon(text, key.end)
         first = text[place : place + 1]
         if first and first in "{[":
             if len(closers) >= DEPTH_LIMIT:
-                message = f"nested deeper than {DEPTH_LIMIT} levels"
-                raise JsonError(message, place)
+                raise DocumentError(f"nested deeper than {DEPTH_LIMIT} levels", place)
             yield Token("{" if first == "{" else "[", None, place, place + 1)
             closers.append("}" if first == "{" else "]")
             place = skip_blanks(text, place + 1)
             if not text.startswith(closers[-1], place):
-                if first == "{":
-                    key = _key(text, place)
-                    yield key
-                    place = _after_colon(text, key.end)
                 continue
         else:
             scalar = _scalar(text, place)
@@ -165,13 +154,8 @@ def tokens(text: str, offset: int) -> Iterator[Token]:
                 place += 1
                 continue
             if not text.startswith(",", place):
-                message = f"expected ',' or '{closers[-1]}'{_found(text, place)}"
-                raise JsonError(message, place)
+                raise DocumentError(f"expected ',' or '{closers[-1]}'{_found(text, place)}", place)
             place = skip_blanks(text, place + 1)
-            if closers[-1] == "}":
-                key = _key(text, place)
-                yield key
-                place = _after_colon(text, key.end)
             break
         if not closers:
             return
@@ -179,8 +163,7 @@ def tokens(text: str, offset: int) -> Iterator[Token]:
 
 def _key(text: str, place: int) -> Token:
     if not text.startswith('"', place):
-        message = f"expected a key in double quotes{_found(text, place)}"
-        raise JsonError(message, place)
+        raise DocumentError(f"expected a key in double quotes{_found(text, place)}", place)
     value, end = _string(text, place)
     return Token("key", value, place, end)
 
@@ -188,8 +171,7 @@ def _key(text: str, place: int) -> Token:
 def _after_colon(text: str, place: int) -> int:
     place = skip_blanks(text, place)
     if not text.startswith(":", place):
-        message = f"expected ':' after a key{_found(text, place)}"
-        raise JsonError(message, place)
+        raise DocumentError(f"expected ':' after a key{_found(text, place)}", place)
     return skip_blanks(text, place + 1)
 
 
@@ -203,16 +185,14 @@ def _scalar(text: str, place: int) -> Token:
         return Token("scalar", literal, place, place + len(word))
     number = _NUMBER.match(text, place)
     if not number:
-        message = f"expected a value{_found(text, place)}"
-        raise JsonError(message, place)
+        raise DocumentError(f"expected a value{_found(text, place)}", place)
     try:
         # JSON's numbers are a part of YAML's, except for those that overflow, which YAML takes as text.
         resolved = json_value(resolve(number[0]))
     except ScalarError as error:
-        raise JsonError(str(error), place) from None
+        raise DocumentError(str(error), place) from None
     if isinstance(resolved, str):
-        message = f"the number {number[0][:_EXCERPT]} is out of range"
-        raise JsonError(message, place, is_json=True)
+        raise NumberError(f"the number {number[0][:_EXCERPT]} is out of range", place)
     return Token("scalar", resolved, place, number.end())
 
 
@@ -221,7 +201,7 @@ def _string(text: str, place: int) -> tuple[str, int]:
         value, end = _scan_string(text, place + 1, True)  # noqa: FBT003  a C function without keywords
     except json.JSONDecodeError as error:
         message = error.msg[:1].lower() + error.msg[1:].removesuffix(" at")
-        raise JsonError(message, error.pos) from None
+        raise DocumentError(message, error.pos) from None
     return _SURROGATE.sub("\ufffd", value), end
 
 

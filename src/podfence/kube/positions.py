@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import bisect
+import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from podfence.kube.collection import uncollected
-from podfence.kube.construct import PlainScalars, construct
-from podfence.kube.events import library
 from podfence.kube.findings import Position
-from podfence.kube.scalars import MERGE
+from podfence.kube.scalars import MERGE, PlainScalars
 
 if TYPE_CHECKING:
     from podfence.kube.source import Path
@@ -27,20 +26,6 @@ class Node(NamedTuple):
     children: Children
 
 
-class Duplicate(NamedTuple):
-    """A key that one mapping has more than once: its text and the offsets of its places."""
-
-    key: str
-    places: tuple[int, ...]
-
-
-class Index(NamedTuple):
-    """All places of a document."""
-
-    root: Node
-    duplicates: tuple[Duplicate, ...]
-
-
 _NO_CHILDREN: Final[Children] = {}
 _NOTHING: Final = Node(0, 0, 0, _NO_CHILDREN)
 
@@ -48,11 +33,13 @@ _NOTHING: Final = Node(0, 0, 0, _NO_CHILDREN)
 class Places:
     """The places of one document, made by whatever walks over it: it gives this each value, and goes on with a place.
 
-    A value becomes a node, and the key of a mapping itself with the offset where it stands.
+    A value becomes a node, and the key of a mapping itself with the offset where it stands. `root` is the place of the
+    whole, and `duplicates` are keys that one mapping has more than once, with the offsets of each.
     """
 
     def __init__(self) -> None:
-        self._duplicates: list[Duplicate] = []
+        self.root = _NOTHING
+        self.duplicates: list[tuple[list[int], str]] = []
 
     def scalar(self, value: object, start: int, end: int, *, is_key: bool) -> Node | tuple[object, int]:
         """Return the place of a scalar, or of an alias; `value` may be the node that this stands for."""
@@ -73,13 +60,8 @@ class Places:
                 else:
                     own.setdefault(key, []).append(place)
                     children[key] = Node(place, node.start, node.end, node.children)
-            self._duplicates += [Duplicate(key, tuple(places)) for key, places in own.items() if len(places) > 1]
+            self.duplicates += [(places, key) for key, places in own.items() if len(places) > 1]
         return Node(start, start, end, children)
-
-    def index(self, root: object) -> Index:
-        """Return all places, given that of the document's value."""
-        found = tuple(sorted(self._duplicates, key=lambda duplicate: duplicate.places))
-        return Index(root if isinstance(root, Node) else _NOTHING, found)
 
 
 def _merge(children: Children, merged: Children) -> None:
@@ -117,12 +99,7 @@ class Source:
 
     def _line_starts(self) -> list[int]:
         if self._lines is None:
-            starts = [0]
-            found = self.text.find("\n")
-            while found >= 0:
-                starts.append(found + 1)
-                found = self.text.find("\n", found + 1)
-            self._lines = starts
+            self._lines = [0, *(found.end() for found in re.finditer("\n", self.text))]
         return self._lines
 
 
@@ -137,7 +114,7 @@ class SourceDocument:
         self._start = start
         self._end = end
         self._is_json = is_json
-        self._index: Index | None = None
+        self._index: Places | None = None
 
     def of(self, source: Source) -> SourceDocument:
         """Return the same document in the same text of an input of another name, and with its value."""
@@ -166,13 +143,10 @@ class SourceDocument:
         """The text of the document alone, without blanks and a marker (``---``) in front of it."""
         return self.source.text[self._start : self._end].strip().removeprefix("---").lstrip()
 
-    def locate(self, path: Path) -> Position:
-        """Return the position of the value at `path`, or of its nearest existing ancestor."""
-        return self.source.position(self._start + self._find(path).start)
-
-    def locate_key(self, path: Path) -> Position:
-        """Return the position of the key that names `path` (the value itself for a list item)."""
-        return self.source.position(self._start + self._find(path).key)
+    def locate(self, path: Path, *, at_key: bool = False) -> Position:
+        """Return the position of the value at `path`, or of its nearest existing ancestor; `at_key` that of its key."""
+        found = self._find(path)
+        return self.source.position(self._start + (found.key if at_key else found.start))
 
     def excerpt(self, path: Path) -> tuple[tuple[int, str], ...]:
         """Return the numbered lines that hold the value at `path`, key included, blank ends left out."""
@@ -187,8 +161,8 @@ class SourceDocument:
     def duplicates(self) -> tuple[tuple[str, tuple[Position, ...]], ...]:
         """Return the keys that one mapping has more than once, with the positions of each, in order."""
         return tuple(
-            (found.key, tuple(self.source.position(self._start + place) for place in found.places))
-            for found in self._places().duplicates
+            (key, tuple(self.source.position(self._start + place) for place in places))
+            for places, key in sorted(self._places().duplicates)
         )
 
     def _find(self, path: Path) -> Node:
@@ -200,7 +174,7 @@ class SourceDocument:
             node = below
         return node
 
-    def _places(self) -> Index:
+    def _places(self) -> Places:
         if self._index is None:
             places = Places()
             with uncollected():
@@ -209,7 +183,10 @@ class SourceDocument:
 
                     root, *_ = walk(self.source.text, self._start, places)
                 else:
-                    text = self.source.text[self._start : self._end]
-                    root = construct(text, library(), PlainScalars(), places).value
-                self._index = places.index(root)
+                    from podfence.kube.construct import construct  # noqa: PLC0415  only YAML needs it
+
+                    root = construct(self.source.text[self._start : self._end], PlainScalars(), places).value
+                if isinstance(root, Node):
+                    places.root = root
+                self._index = places
         return self._index

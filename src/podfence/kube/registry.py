@@ -15,10 +15,9 @@ from typing import Any, Final, NamedTuple
 from podfence.kube import convert, convert_cluster, wire, wire_cluster
 from podfence.kube.objects import KubeObject
 from podfence.kube.source import Path
-from podfence.kube.validation import workloads
+from podfence.kube.validation import pods
 from podfence.kube.validation.findings import Findings
 from podfence.kube.validation.names import dns_label, dns_subdomain
-from podfence.kube.validation.pods import check_pod_spec
 from podfence.kube.validation.policy import check_legacy_policy, check_policy
 from podfence.kube.validation.services import check_service
 
@@ -111,11 +110,17 @@ def _policy(written: wire.NetworkPolicy, reading: Reading, findings: Findings) -
 
 def _workload(written: wire.Workload, reading: Reading, findings: Findings) -> None:
     current = KINDS[reading.kind].current == reading.api_version
-    workloads.check_workload(written, reading.kind, findings, current=current)
+    pods.check_workload(written, reading.kind, findings, current=current)
 
 
 _EVERYONE = Need.LIVE | Need.ANSWER | Need.NODE | Need.LAB
 _TEMPLATE: Final[Path] = ("spec", "template")
+
+
+def _of_apps(name: str, plural: str, short: str, versions: Mapping[str, str]) -> Kind:
+    """Return a kind of workloads that the group apps has today."""
+    return Kind(name, plural, (short,), versions, wire.Workload, _workload, convert.workload, Need.LIVE, _TEMPLATE)
+
 
 KINDS: Final[Mapping[str, Kind]] = {
     row.name: row
@@ -135,44 +140,27 @@ KINDS: Final[Mapping[str, Kind]] = {
         ),
         Kind(
             *("Pod", "pods", ("po",), {"v1": ""}),
-            *(wire.Pod, lambda written, _, found: check_pod_spec(written.spec, ("spec",), found), convert.pod),
+            *(wire.Pod, lambda written, _, found: pods.check_pod_spec(written.spec, ("spec",), found), convert.pod),
             _EVERYONE,
             (),
         ),
-        Kind(
+        _of_apps(
             "Deployment",
             "deployments",
-            ("deploy",),
+            "deploy",
             {"apps/v1": "", "apps/v1beta2": "1.16", "apps/v1beta1": "1.16", "extensions/v1beta1": "1.16"},
-            *(wire.Workload, _workload, convert.workload),
-            Need.LIVE,
-            _TEMPLATE,
         ),
-        Kind(
-            *("StatefulSet", "statefulsets", ("sts",)),
-            {"apps/v1": "", "apps/v1beta2": "1.16", "apps/v1beta1": "1.16"},
-            *(wire.Workload, _workload, convert.workload),
-            Need.LIVE,
-            _TEMPLATE,
+        _of_apps("StatefulSet", "statefulsets", "sts", {"apps/v1": "", "apps/v1beta2": "1.16", "apps/v1beta1": "1.16"}),
+        _of_apps(
+            "DaemonSet", "daemonsets", "ds", {"apps/v1": "", "apps/v1beta2": "1.16", "extensions/v1beta1": "1.16"}
         ),
-        Kind(
-            *("DaemonSet", "daemonsets", ("ds",)),
-            {"apps/v1": "", "apps/v1beta2": "1.16", "extensions/v1beta1": "1.16"},
-            *(wire.Workload, _workload, convert.workload),
-            Need.LIVE,
-            _TEMPLATE,
-        ),
-        Kind(
-            *("ReplicaSet", "replicasets", ("rs",)),
-            {"apps/v1": "", "apps/v1beta2": "1.16", "extensions/v1beta1": "1.16"},
-            *(wire.Workload, _workload, convert.workload),
-            Need.LIVE,
-            _TEMPLATE,
+        _of_apps(
+            "ReplicaSet", "replicasets", "rs", {"apps/v1": "", "apps/v1beta2": "1.16", "extensions/v1beta1": "1.16"}
         ),
         Kind(
             *("ReplicationController", "replicationcontrollers", ("rc",), {"v1": ""}),
             wire.ReplicationController,
-            lambda written, _, found: workloads.check_replication_controller(written, found),
+            lambda written, _, found: pods.check_replication_controller(written, found),
             convert.workload,
             Need.LIVE,
             _TEMPLATE,
@@ -180,7 +168,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         Kind(
             *("Job", "jobs", (), {"batch/v1": "", "extensions/v1beta1": "1.6"}),
             wire.Workload,
-            lambda written, _, found: workloads.check_job(written.spec, ("spec",), found),
+            lambda written, _, found: pods.check_job(written.spec, ("spec",), found),
             convert.workload,
             Need.LIVE,
             _TEMPLATE,
@@ -189,7 +177,7 @@ KINDS: Final[Mapping[str, Kind]] = {
             *("CronJob", "cronjobs", ("cj",)),
             {"batch/v1": "", "batch/v1beta1": "1.25", "batch/v2alpha1": "1.21"},
             wire.CronJob,
-            lambda written, _, found: workloads.check_cron_job(written, found),
+            lambda written, _, found: pods.check_cron_job(written, found),
             convert.cron_job,
             Need.LIVE,
             ("spec", "jobTemplate", "spec", "template"),

@@ -15,6 +15,9 @@ from typing import Final
 Scalar = str | int | float | bool | None
 """A scalar as JSON has it."""
 
+DEPTH_LIMIT: Final = 10_000
+"""How deep kubectl lets a document nest."""
+
 _INT64_MAX: Final = (1 << 63) - 1
 _UINT64_MAX: Final = (1 << 64) - 1
 _INT64_MIN: Final = -(1 << 63)
@@ -65,12 +68,28 @@ _TIMESTAMP: Final = re.compile(
     r"| ([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?:[.,][0-9]+)?)?"
 )
 
+_LONGEST_SHARED: Final = 64
 # 64 digits of any base are beyond 64 bits, and Python's own conversion of long texts is quadratic.
 _LONGEST_INTEGER: Final = 64
 
 
 class ScalarError(ValueError):
     """A scalar that kubectl refuses; the text is the message."""
+
+
+class PlainScalars(dict[str, Resolved]):
+    """The JSON values of plain scalars, by text; equal texts share one value, which saves most of the memory.
+
+    Those without a JSON value (the merge key, infinities) are kept as they are, for the caller to judge.
+    """
+
+    def __missing__(self, text: str) -> Resolved:
+        """Return the value of a text that is met for the first time."""
+        resolved = resolve(text)
+        value = resolved if isinstance(resolved, Special) else json_value(resolved)
+        if len(text) <= _LONGEST_SHARED:
+            self[text] = value
+        return value
 
 
 def resolve(text: str) -> Resolved:
@@ -140,8 +159,7 @@ def resolve_tagged(tag: str, text: str) -> Resolved:
     if kind == "int" and name == "float" and isinstance(found, int) and found <= _INT64_MAX:
         return float(found)
     if kind != name:
-        message = f"cannot decode !!{kind} `{text}` as a !!{name}"
-        raise ScalarError(message)
+        raise ScalarError(f"cannot decode !!{kind} `{text}` as a !!{name}")
     return found
 
 
@@ -158,8 +176,7 @@ def _kind(value: Resolved) -> str:
 def _binary(text: str) -> str:
     digits = text.replace("\n", "").replace("\r", "")
     if len(digits) % 4 or not _BASE64.fullmatch(digits):
-        message = "!!binary value contains invalid base64 data"
-        raise ScalarError(message)
+        raise ScalarError("!!binary value contains invalid base64 data")
     import base64  # noqa: PLC0415  seldom needed
 
     data = base64.b64decode(digits)
@@ -194,8 +211,7 @@ def json_value(value: Resolved) -> Scalar:
     if isinstance(value, Special):
         if value is MERGE:
             return "<<"
-        message = f"unsupported value: {value.text}"
-        raise ScalarError(message)
+        raise ScalarError(f"unsupported value: {value.text}")
     return value
 
 
@@ -205,10 +221,10 @@ def json_number(value: float) -> int | float:
         return value
     if -_EXACT <= value <= _EXACT:
         return int(value)
+    from decimal import Decimal  # noqa: PLC0415  seldom needed
+
     # Go prints the shortest digits that name the float, and fills up with zeros.
-    mantissa, _, exponent = repr(value).partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    shortest = int(whole + fraction) * 10 ** (int(exponent) - len(fraction)) if exponent else int(whole)
+    shortest = int(Decimal(repr(value)))
     return shortest if _INT64_MIN <= shortest <= _INT64_MAX else value
 
 
@@ -223,11 +239,9 @@ def json_key(value: Resolved) -> str:
     if isinstance(value, float):
         return _float_key(value)
     if value is None:
-        message = "a mapping key is null"
-        raise ScalarError(message)
+        raise ScalarError("a mapping key is null")
     if value > _INT64_MAX:
-        message = f"the mapping key {value} is too large a number"
-        raise ScalarError(message)
+        raise ScalarError(f"the mapping key {value} is too large a number")
     return str(value)
 
 

@@ -37,11 +37,11 @@ class Document(Protocol):
     def value(self) -> object:
         """The document as JSON values (dict, list, str, int, float, bool, None), None once `load` has its objects."""
 
-    def locate(self, path: Path) -> Position:
-        """Return the position of the value at `path`, or of its nearest existing ancestor."""
+    def locate(self, path: Path, *, at_key: bool = False) -> Position:
+        """Return the position of the value at `path`, or of its nearest existing ancestor.
 
-    def locate_key(self, path: Path) -> Position:
-        """Return the position of the key that names `path` (the value itself for a list item)."""
+        With `at_key` it is that of the key that names it, of the value itself for an item of a list.
+        """
 
     def excerpt(self, path: Path) -> tuple[tuple[int, str], ...]:
         """Return the numbered lines that hold the value at `path`, key included."""

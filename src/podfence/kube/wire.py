@@ -55,6 +55,12 @@ class Meta(Fields):
     managed_fields: Any = None
 
 
+class Object(Fields):
+    """An object, or a template of one."""
+
+    metadata: Meta | None = None
+
+
 class StrictMeta(Meta, forbid_unknown_fields=True):
     """`metadata` of a NetworkPolicy."""
 
@@ -63,22 +69,35 @@ class StrictMeta(Meta, forbid_unknown_fields=True):
     self_link: str | None = None
 
 
-# NetworkPolicy ----------------------------------------------------------------------------------
+# Label selectors --------------------------------------------------------------------------------
 
 
-class PolicyRequirement(StrictFields):
-    """One item of a policy selector's `matchExpressions`."""
+class Requirement(Fields):
+    """One item of a selector's `matchExpressions`."""
 
     key: str | None = None
     operator: str | None = None
     values: Strings | None = None
 
 
-class PolicySelector(StrictFields):
-    """A label selector in a policy."""
+class LabelSelector(Fields):
+    """A label selector of a workload."""
 
     match_labels: Texts | None = None
-    match_expressions: list[PolicyRequirement | None] | None = None
+    match_expressions: list[Requirement | None] | None = None
+
+
+# NetworkPolicy ----------------------------------------------------------------------------------
+
+
+class PolicyRequirement(Requirement, forbid_unknown_fields=True):
+    """One item of a policy selector's `matchExpressions`."""
+
+
+class PolicySelector(LabelSelector, forbid_unknown_fields=True):
+    """A label selector in a policy."""
+
+    match_expressions: list[PolicyRequirement | None] | None = None  # type: ignore[assignment]  # stricter
 
 
 class IPBlock(StrictFields):
@@ -193,34 +212,16 @@ class PodStatus(Fields):
     host_ips: list[PodAddress | None] | None = msgspec.field(default=None, name="hostIPs")
 
 
-class Pod(Fields):
-    """A Pod."""
-
-    metadata: Meta | None = None
-    spec: PodSpec | None = None
-    status: PodStatus | None = None
-
-
-class PodTemplate(Fields):
+class PodTemplate(Object):
     """A pod template: metadata and a pod's spec."""
 
-    metadata: Meta | None = None
     spec: PodSpec | None = None
 
 
-class Requirement(Fields):
-    """One item of a workload selector's `matchExpressions`."""
+class Pod(PodTemplate):
+    """A Pod."""
 
-    key: str | None = None
-    operator: str | None = None
-    values: Strings | None = None
-
-
-class LabelSelector(Fields):
-    """A label selector of a workload."""
-
-    match_labels: Texts | None = None
-    match_expressions: list[Requirement | None] | None = None
+    status: PodStatus | None = None
 
 
 class Ordinals(Fields):
@@ -241,10 +242,9 @@ class WorkloadSpec(Fields):
     completion_mode: str | None = None
 
 
-class Workload(Fields):
+class Workload(Object):
     """A Deployment, StatefulSet, DaemonSet, ReplicaSet or Job."""
 
-    metadata: Meta | None = None
     spec: WorkloadSpec | None = None
 
 
@@ -255,10 +255,9 @@ class CustomWorkloadSpec(Fields):
     template: PodTemplate | None = None
 
 
-class CustomWorkload(Fields):
+class CustomWorkload(Object):
     """An object with a pod template at `spec.template`."""
 
-    metadata: Meta | None = None
     spec: CustomWorkloadSpec | None = None
 
 
@@ -270,17 +269,15 @@ class ReplicationControllerSpec(Fields):
     template: PodTemplate | None = None
 
 
-class ReplicationController(Fields):
+class ReplicationController(Object):
     """A ReplicationController."""
 
-    metadata: Meta | None = None
     spec: ReplicationControllerSpec | None = None
 
 
-class JobTemplate(Fields):
+class JobTemplate(Object):
     """`spec.jobTemplate` of a CronJob."""
 
-    metadata: Meta | None = None
     spec: WorkloadSpec | None = None
 
 
@@ -290,8 +287,7 @@ class CronJobSpec(Fields):
     job_template: JobTemplate | None = None
 
 
-class CronJob(Fields):
+class CronJob(Object):
     """A CronJob."""
 
-    metadata: Meta | None = None
     spec: CronJobSpec | None = None

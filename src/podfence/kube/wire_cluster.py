@@ -5,13 +5,11 @@ from __future__ import annotations
 
 import msgspec
 
-from podfence.kube.wire import Fields, Int32, Meta, Strings, Texts
+from podfence.kube.wire import Fields, Int32, Object, Strings, Texts
 
 
-class Namespace(Fields):
+class Namespace(Object):
     """A Namespace."""
-
-    metadata: Meta | None = None
 
 
 class ServicePort(Fields):
@@ -57,10 +55,9 @@ class ServiceStatus(Fields):
     load_balancer: LoadBalancerStatus | None = None
 
 
-class Service(Fields):
+class Service(Object):
     """A Service."""
 
-    metadata: Meta | None = None
     spec: ServiceSpec | None = None
     status: ServiceStatus | None = None
 
@@ -95,10 +92,9 @@ class EndpointPort(Fields):
     port: Int32 | None = None
 
 
-class EndpointSlice(Fields):
+class EndpointSlice(Object):
     """An EndpointSlice."""
 
-    metadata: Meta | None = None
     endpoints: list[Endpoint | None] | None = None
     ports: list[EndpointPort | None] | None = None
 
@@ -119,10 +115,9 @@ class EndpointSubset(Fields):
     ports: list[EndpointPort | None] | None = None
 
 
-class Endpoints(Fields):
+class Endpoints(Object):
     """The Endpoints of a Service."""
 
-    metadata: Meta | None = None
     subsets: list[EndpointSubset | None] | None = None
 
 
@@ -145,10 +140,9 @@ class NodeStatus(Fields):
     addresses: list[NodeAddress | None] | None = None
 
 
-class Node(Fields):
+class Node(Object):
     """A Node."""
 
-    metadata: Meta | None = None
     spec: NodeSpec | None = None
     status: NodeStatus | None = None
 
@@ -192,8 +186,7 @@ class IngressSpec(Fields):
     rules: list[IngressRule | None] | None = None
 
 
-class Ingress(Fields):
+class Ingress(Object):
     """An Ingress."""
 
-    metadata: Meta | None = None
     spec: IngressSpec | None = None

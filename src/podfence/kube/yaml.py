@@ -10,18 +10,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from podfence.kube import complaints, strictness
 from podfence.kube.collection import uncollected
-from podfence.kube.construct import ConstructError, PlainScalars, construct
-from podfence.kube.events import library
+from podfence.kube.complaints import DocumentError
 from podfence.kube.findings import Code, Finding, Position, Severity
 from podfence.kube.positions import Source, SourceDocument
+from podfence.kube.scalars import PlainScalars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from podfence.kube.events import Library
-    from podfence.kube.jsontext import JsonError
+    from podfence.kube.construct import Constructed
 
 _BOMS: Final = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 _SIGNATURES: Final = (
@@ -62,8 +60,7 @@ def parse(
     empty or null are left out, as kubectl does. Never raises for bad input: what cannot be read is an
     error among the problems, and keys given twice are warnings.
     """
-    start = next((len(bom) for bom, _ in _BOMS if data.startswith(bom)), 0)
-    encoding = next((encoding for bom, encoding in _BOMS if data.startswith(bom)), "utf-8")
+    start, encoding = next(((len(bom), encoding) for bom, encoding in _BOMS if data.startswith(bom)), (0, "utf-8"))
     if encoding == "utf-8":
         refusal = _binary(data)
         if refusal:
@@ -108,7 +105,6 @@ class _Reader:
         self.problems: list[Finding] = []
         self._source = source
         self._text = source.text
-        self._library: Library | None = None
         self._plain = PlainScalars()
 
     def read(self) -> None:
@@ -119,28 +115,28 @@ class _Reader:
             self._read_yaml(0)
 
     def _read_json(self) -> None:
-        from podfence.kube.jsontext import Decoder, JsonError, skip_blanks  # noqa: PLC0415 - most inputs are YAML
+        from podfence.kube.jsontext import Decoder, NumberError, skip_blanks  # noqa: PLC0415 - most inputs are YAML
 
         decoder = Decoder(self._text)
         count = 0
         end = 0
         while (start := skip_blanks(self._text, end)) < len(self._text):
             try:
-                value, after = decoder.decode(start)
-            except JsonError as error:
-                self._not_json(error, end, count)
+                value, after, duplicates = decoder.decode(start)
+            except DocumentError as error:
+                self._not_json(error, end, count, is_json=isinstance(error, NumberError))
                 return
             count += 1
             end = after
             if value is not None:
                 document = SourceDocument(self._source, start, end, value, is_json=True)
-                self._add(document, end, duplicates=decoder.duplicates)
+                self._add(document, end, duplicates=duplicates)
 
-    def _not_json(self, error: JsonError, end: int, count: int) -> None:
+    def _not_json(self, error: DocumentError, end: int, count: int, *, is_json: bool) -> None:
         """Go on with YAML where the JSON ends, if kubectl does: not after a second object."""
-        rest = self._yaml_after_json(end) if count <= 1 and not error.is_json else None
+        rest = self._yaml_after_json(end) if count <= 1 and not is_json else None
         if rest is None:
-            remedy = "" if error.is_json or not count else "after an object there may be another one"
+            remedy = "" if is_json or not count else "after an object there may be another one"
             self._error(str(error), error.offset, remedy)
             return
         before = len(self.problems)
@@ -163,6 +159,8 @@ class _Reader:
 
     def _read_yaml(self, start: int) -> bool:
         """Read the YAML documents from `start`; return whether the first of them is sound."""
+        from podfence.kube.strictness import read  # noqa: PLC0415 - JSON needs no PyYAML
+
         before = len(self.problems)
         sound: bool | None = None
         for part in _split(self._text, start):
@@ -172,59 +170,41 @@ class _Reader:
                     part.start,
                     "start the document on the next line",
                 )
-            elif self._text.startswith(_BOM, part.start):
-                self._read_document(_Part(part.start + 1, part.end))
             else:
-                self._read_document(part)
+                begin = part.start + self._text.startswith(_BOM, part.start)
+                self._read_document(begin, part.end, read)
             if sound is None:
                 sound = all(problem.severity is Severity.WARNING for problem in self.problems[before:])
         return sound is not False
 
-    def _read_document(self, part: _Part) -> None:
-        if self._library is None:
-            self._library = library()
-        text = self._text[part.start : part.end]
+    def _read_document(self, start: int, end: int, read: Callable[[str, PlainScalars], Constructed]) -> None:
+        text = self._text[start:end]
         if not text.endswith("\n"):
             text += "\n"
         stray = _STRAY_BOM.search(text) if _BOM in text else None
         if stray:
-            self._error(
-                "a byte order mark (U+FEFF) stands inside a document", part.start + stray.end() - 1, "take it out"
-            )
+            message = "a byte order mark (U+FEFF) stands inside a document"
+            self._error(message, start + stray.end() - 1, "take it out")
             return
         try:
-            if strictness.may_be_slow(text):
-                strictness.check_depth(text, self._library)
-            constructed = construct(text, self._library, self._plain)
-            if strictness.may_differ(text):
-                strictness.check(text, self._library)
-        except ConstructError as error:
-            remedy = complaints.template_remedy(text, error.offset) or error.remedy
-            self._error(str(error), part.start + error.offset, remedy)
+            constructed = read(text, self._plain)
+        except DocumentError as error:
+            message = str(error)
+            if error.inside:
+                message += f", in {error.inside} on line {self._source.line(start + error.began)}"
+            self._error(message, start + error.offset, error.remedy)
             return
-        except (self._library.marked_error, self._library.reader_error) as error:
-            complaint = complaints.explain(error, text)
-            message = complaint.message
-            if complaint.inside:
-                message += f", in {complaint.inside} on line {self._source.line(part.start + complaint.began)}"
-            self._error(message, part.start + complaint.offset, complaint.remedy)
-            return
-        self._warn_of_unread(text, constructed.end, part.start)
+        self._warn_of_unread(text, constructed.end, start)
         if constructed.value is not None:
-            document = SourceDocument(self._source, part.start, part.end, constructed.value)
-            self._add(document, part.end, duplicates=constructed.duplicates)
+            document = SourceDocument(self._source, start, end, constructed.value)
+            self._add(document, end, duplicates=constructed.duplicates)
 
     def _warn_of_unread(self, text: str, end: int, start: int) -> None:
         unread = _UNREAD.match(text, end) if end < len(text) else None
         if unread:
-            problem = Finding(
-                code=Code.ODD,
-                severity=Severity.WARNING,
-                position=self._source.position(start + unread.end() - 1),
-                message="what follows the end of the document is not read",
-                remedy="begin another document with a line ---",
-            )
-            self.problems.append(problem)
+            position = self._source.position(start + unread.end() - 1)
+            message = "what follows the end of the document is not read"
+            self._warn(Code.ODD, position, message, "begin another document with a line ---")
 
     def _add(self, document: SourceDocument, end: int, *, duplicates: bool) -> None:
         self.documents.append(document)
@@ -234,14 +214,12 @@ class _Reader:
             return
         for key, places in document.duplicates():
             times = "twice" if len(places) == 2 else f"{len(places)} times"
-            self.problems.append(
-                Finding(
-                    code=Code.DUPLICATE,
-                    severity=Severity.WARNING,
-                    position=places[0],
-                    message=f'key "{key}" is given {times}; the last one, line {places[-1].line}, counts',
-                )
-            )
+            message = f'key "{key}" is given {times}; the last one, line {places[-1].line}, counts'
+            self._warn(Code.DUPLICATE, places[0], message)
+
+    def _warn(self, code: Code, position: Position, message: str, remedy: str = "") -> None:
+        found = Finding(code=code, severity=Severity.WARNING, position=position, message=message, remedy=remedy)
+        self.problems.append(found)
 
     def _error(self, message: str, offset: int, remedy: str = "") -> None:
         self.problems.append(self._problem(message, offset, remedy))
@@ -259,22 +237,16 @@ def _split(text: str, start: int) -> Iterator[_Part]:
     begin = place = start
     while True:
         marker = place if text.startswith(_MARKER, place) else text.find("\n" + _MARKER, place) + 1
-        if marker < max(place, 1) and not text.startswith(_MARKER, marker):
-            break
-        if marker == 0 and place > 0:
+        if marker < place or not text.startswith(_MARKER, marker):
             break
         line_end = text.find("\n", marker)
         place = len(text) if line_end < 0 else line_end + 1
         rest = text[marker + len(_MARKER) : place].strip()
-        if rest and not rest.startswith("#"):
-            if marker > begin:
-                yield _Part(begin, marker)
-            yield _Part(marker, place, rest)
-            begin = place
-        elif marker > begin:
+        if marker > begin:
             yield _Part(begin, marker)
             begin = place
-        if place >= len(text):
-            break
+        if rest and not rest.startswith("#"):
+            yield _Part(marker, place, rest)
+            begin = place
     if begin < len(text):
         yield _Part(begin, len(text))

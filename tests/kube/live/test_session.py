@@ -355,8 +355,7 @@ def test_a_peer_that_is_gone_is_noticed_by_the_system(tmp_path: Path) -> None:
         api.script["/version"] = deque([says(b"")])
         async with api.served(), session_to(tmp_path, api.port) as session:
             await session.get("/version")
-            assert session._pool is not None
-            connector = session._pool.client.connector
+            connector = session._client.connector
             assert connector is not None
             protocol = next(iter(connector._conns.values()))[0][0]
             assert protocol.transport is not None

@@ -65,15 +65,9 @@ def parse(text: str) -> Server:
 
     Raises ValueError with what is wrong, in words that do not repeat the text. A query or fragment is dropped.
     """
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        raise ValueError("this is no URL") from None
+    parts = _split(text)
     if not parts.scheme or not parts.netloc:
-        try:
-            parts = urlsplit(f"http://{text}")
-        except ValueError:
-            raise ValueError("this is no URL") from None
+        parts = _split(f"http://{text}")
         if parts.path not in ("", "/"):
             raise ValueError("expected a URL or HOST:PORT")
     if parts.scheme not in PORTS:
@@ -81,6 +75,13 @@ def parse(text: str) -> Server:
     if "@" in parts.netloc:
         raise ValueError("a name and password in the URL are not used; set them for the user")
     return Server(parts.scheme, _host_of(parts), _port_of(parts, PORTS[parts.scheme]), parts.path.rstrip("/"))
+
+
+def _split(text: str) -> SplitResult:
+    try:
+        return urlsplit(text)
+    except ValueError:
+        raise ValueError("this is no URL") from None
 
 
 def _host_of(parts: SplitResult) -> str:
@@ -101,7 +102,7 @@ def _port_of(parts: SplitResult, default: int) -> int:
     try:
         port = parts.port
     except ValueError:
-        raise ValueError(f"the port is no number from 1 to {_TOP_PORT}") from None
+        port = 0
     if port == 0:
         raise ValueError(f"the port is no number from 1 to {_TOP_PORT}")
     return default if port is None else port
@@ -127,10 +128,7 @@ def parse_proxy(text: str, ports: Mapping[str, int] = _PROXY_PORTS) -> Proxy:
 
     Raises ValueError with what is wrong, in words that do not repeat the text.
     """
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        raise ValueError("this is no URL") from None
+    parts = _split(text)
     if parts.scheme not in ports:
         raise ValueError("expected a URL that begins with http://, https:// or socks5://")
     return Proxy(

@@ -12,7 +12,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -25,7 +25,7 @@ from podfence.kube.validation.findings import Findings, go_quote
 from podfence.kube.validation.shape import examine, found
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from podfence.kube.positions import SourceDocument
     from podfence.kube.source import Document, Path
@@ -97,24 +97,17 @@ def read(name: str) -> File:
     errors = [_unquoted(problem) for problem in problems if problem.severity is Severity.ERROR]
     if errors:
         raise InputError(errors)
-    document = documents[0] if documents else None
-    config = _decode(document) if document is not None else wire.Config()
+    if not documents:
+        return File(name, None, "", (), (), ())
+    document = documents[0]
+    config = _decode(document)
     file = File(
         name,
         document,
         config.current_context or "",
-        tuple(
-            Entry(item.name or "", item.cluster or wire.Cluster(), origin)
-            for item, origin in _items(document, config.clusters, "clusters", "cluster")
-        ),
-        tuple(
-            Entry(item.name or "", item.context or wire.Context(), origin)
-            for item, origin in _items(document, config.contexts, "contexts", "context")
-        ),
-        tuple(
-            Entry(item.name or "", item.user or wire.User(), origin)
-            for item, origin in _items(document, config.users, "users", "user")
-        ),
+        _entries(document, config.clusters, "clusters", wire.Cluster),
+        _entries(document, config.contexts, "contexts", wire.Context),
+        _entries(document, config.users, "users", wire.User),
     )
     errors = [*_check_names(file.clusters), *_check_names(file.contexts), *_check_names(file.users)]
     errors += _check_data(file)
@@ -182,13 +175,14 @@ def _decode(document: SourceDocument) -> wire.Config:
         ) from None
 
 
-def _items(
-    document: SourceDocument | None, items: Iterable[T | None] | None, field: str, part: str
-) -> Iterator[tuple[T, Origin]]:
-    if document is not None:
-        for index, item in enumerate(items or ()):
-            if item is not None:
-                yield item, Origin(document, (field, index, part))
+def _entries(document: SourceDocument, items: Iterable[Any] | None, field: str, empty: type[T]) -> tuple[Entry[T], ...]:
+    """Return the entries of a list; the value of each is in a field with the name of the list, without its ``s``."""
+    part = field.removesuffix("s")
+    return tuple(
+        Entry(item.name or "", getattr(item, part) or empty(), Origin(document, (field, index, part)))
+        for index, item in enumerate(items or ())
+        if item is not None
+    )
 
 
 def _check_names(entries: Iterable[Entry[T]]) -> Iterator[Finding]:
@@ -286,6 +280,9 @@ def places(kubeconfig: str, environ: Mapping[str, str]) -> Places:
 def load(where: Places) -> Kubeconfig:
     """Return the files of `where` as one; those that do not exist are skipped.
 
+    The first wins for each name, and the first that sets a current context. An entry is taken whole: nothing is added
+    to it from a later file's entry of the same name.
+
     Raises AccessError if a file that was given explicitly does not exist, and InputError with what is
     wrong with all the files together.
     """
@@ -301,14 +298,6 @@ def load(where: Places) -> Kubeconfig:
             problems += error.problems
     if problems:
         raise InputError(problems)
-    return merge(files)
-
-
-def merge(files: Sequence[File]) -> Kubeconfig:
-    """Return files as one: the first wins for each name, and the first that sets a current context.
-
-    An entry is taken whole: nothing is added to it from a later file's entry of the same name.
-    """
     return Kubeconfig(
         tuple(files),
         next((file.current for file in files if file.current), ""),

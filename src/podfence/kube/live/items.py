@@ -53,18 +53,14 @@ class Page(NamedTuple):
     token: str
 
 
-class _Paged(msgspec.Struct):
-    metadata: ListMeta | None = None
-    items: Any = None
-
-
-class _Pieces(msgspec.Struct):
-    metadata: ListMeta | None = None
-    items: list[msgspec.Raw] | None = None
+def _lists_of(item: type) -> msgspec.json.Decoder[Any]:
+    """Return what decodes a list with such items."""
+    fields: list[Any] = [("metadata", ListMeta | None, None), ("items", list[item] | None, None)]  # type: ignore[valid-type]  # made at run time
+    return msgspec.json.Decoder(msgspec.defstruct("_List", fields))
 
 
 _NAMES: Final = msgspec.json.Decoder(Named)
-_PIECES: Final = msgspec.json.Decoder(_Pieces)
+_PIECES: Final = _lists_of(msgspec.Raw)
 _SUBJECTS: Final = msgspec.json.Decoder(SubjectOnly)
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError)
 
@@ -86,8 +82,7 @@ class Reader:
         is_old = legacy != "v1" and resource.api_version == LEGACY_POLICY
         self._reading = Reading(resource.kind, resource.api_version, lax=True, legacy=is_old)
         self._items: msgspec.json.Decoder[Object] = msgspec.json.Decoder(written)
-        paged: Any = msgspec.defstruct("_Page", [("items", list[written] | None, None)], bases=(_Paged,))  # type: ignore[valid-type]  # made at run time
-        self._pages: msgspec.json.Decoder[_Paged] = msgspec.json.Decoder(paged)
+        self._pages = _lists_of(written)
 
     def page(self, data: bytes) -> Page:
         """Return what a list holds; raises UnreachableError for what is no list, as broken proxies send."""

@@ -13,7 +13,6 @@ from podfence.kube.findings import Position, field_text
 from podfence.kube.source import Origin
 
 if TYPE_CHECKING:
-    from podfence.kube.objects import Key
     from podfence.kube.source import Path
 
 NAME: Final = "live"
@@ -28,13 +27,9 @@ class _Live:
     part: Final = ""
     value: Final = None
 
-    def locate(self, path: Path) -> Position:
+    def locate(self, path: Path, *, at_key: bool = False) -> Position:  # noqa: ARG002  a Document's
         """Return the field's path as its position, `NAME` for the object itself."""
         return Position(field_text(path) or NAME)
-
-    def locate_key(self, path: Path) -> Position:
-        """Return the same as `locate`."""
-        return self.locate(path)
 
     def excerpt(self, path: Path) -> tuple[tuple[int, str], ...]:  # noqa: ARG002  a Document's
         """Return no lines."""
@@ -43,8 +38,3 @@ class _Live:
 
 LIVE: Final = Origin(_Live())
 """The origin of every object of a running cluster."""
-
-
-def position(key: Key) -> Position:
-    """Return what stands in front of a problem of a live object: its name."""
-    return Position(str(key))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.backoff import Backoff
 from podfence.errors import PodfenceError
-from podfence.kube.live import listing, watching
+from podfence.kube.live import listwatch
 from podfence.kube.live.errors import ExpiredError, ThrottledError
 from podfence.kube.live.items import Reader
 from podfence.kube.objects import Key, KubeObject, NetworkPolicy
@@ -91,9 +91,8 @@ class Reflector:
     """Delivers one resource: what is there, then what changes.
 
     `deliver` is called from the loop of events and must not block. `known` maps what was delivered in an
-    earlier life to its revisions: the first list then delivers differences only, as later lists do.
-    `field_selector` limits what is listed and watched. `pause` waits and `uniform` draws at random between
-    two bounds; they and `clock` (seconds) are the standard ones but in tests.
+    earlier life to its revisions: the first list then delivers differences only, as later lists do. `pause` waits
+    and `uniform` draws at random between two bounds; they and `clock` (seconds) are the standard ones but in tests.
     """
 
     def __init__(
@@ -103,7 +102,6 @@ class Reflector:
         deliver: Callable[[Sequence[Notification]], None],
         *,
         known: Mapping[Key, str] | None = None,
-        field_selector: str = "",
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         uniform: Callable[[float, float], float] = random.uniform,
         clock: Callable[[], float] = time.monotonic,
@@ -111,7 +109,6 @@ class Reflector:
         self._session = session
         self._resource = resource
         self._deliver = deliver
-        self._field_selector = field_selector
         self._pause = pause
         self._uniform = uniform
         self._clock = clock
@@ -138,7 +135,7 @@ class Reflector:
                 if not self._revision:
                     await self._list()
                 await self._watch()
-            except (ExpiredError, watching.GarbledError) as error:
+            except (ExpiredError, listwatch.GarbledError) as error:
                 # What is garbled may be the event after this revision, and would be garbled again.
                 self._revision = ""
                 await self._wait(error)
@@ -157,9 +154,7 @@ class Reflector:
             self.health = self.health._replace(relists=self.health.relists + 1)
         present: dict[Key, str] = {}
         revision = ""
-        async with aclosing(
-            listing.parts(self._session, self._resource, self._reader, field_selector=self._field_selector)
-        ) as parts:
+        async with aclosing(listwatch.parts(self._session, self._resource, self._reader)) as parts:
             async for part in parts:
                 if part.starts:
                     present.clear()
@@ -185,9 +180,7 @@ class Reflector:
     async def _watch(self) -> None:
         seconds = int(self._uniform(*WATCH))
         began = self._clock()
-        changes = watching.watch(
-            self._session, self._resource, self._reader, self._revision, seconds, field_selector=self._field_selector
-        )
+        changes = listwatch.watch(self._session, self._resource, self._reader, self._revision, seconds)
         try:
             async with aclosing(changes):
                 async for batch in changes:
@@ -203,22 +196,22 @@ class Reflector:
             # A server that ends watches at once is not asked as fast as it answers.
             await self._pause(self._uniform(FIRST_PAUSE / 2, FIRST_PAUSE))
 
-    def _take(self, batch: Iterable[watching.Change]) -> None:
+    def _take(self, batch: Iterable[listwatch.Change]) -> None:
         found: list[Notification] = []
         events = 0
         for change in batch:
             match change:
-                case watching.Bookmark(revision):
+                case listwatch.Bookmark(revision):
                     self._revision = revision
                     self._deleted.clear()
-                case watching.Modified(item):
+                case listwatch.Modified(item):
                     events += 1
                     if self._is_new(item):
                         self._revisions[item.key] = item.revision
                         self._deleted.pop(item.key, None)
                         found.append(_notification(item))
                     self._advance(item)
-                case watching.Deleted(item):
+                case listwatch.Deleted(item):
                     events += 1
                     if self._revisions.get(item.key) is not None and (self._is_new(item) or not item.revision):
                         del self._revisions[item.key]

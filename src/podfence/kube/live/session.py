@@ -24,6 +24,7 @@ except ModuleNotFoundError:
     raise PodfenceError("reading a live cluster needs aiohttp (pip install 'podfence[live]')") from None
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
     from types import TracebackType
     from typing import Self
@@ -48,28 +49,6 @@ _ALIVE: Final = (
 )
 _LONGEST_REFUSAL: Final = 1 << 16
 _JSON: Final = "application/json"
-
-
-class _Pool:
-    """Connections that were made with one client certificate."""
-
-    def __init__(self, pair: Pair | None, client: aiohttp.ClientSession) -> None:
-        self.pair = pair
-        self.client = client
-        self.users = 0
-        self.is_replaced = False
-
-    async def replace(self) -> None:
-        """Let the connections end with the requests that use them."""
-        self.is_replaced = True
-        if not self.users:
-            await self.client.close()
-
-    async def release(self) -> None:
-        """Say that one request less uses the connections."""
-        self.users -= 1
-        if self.is_replaced and not self.users:
-            await self.client.close()
 
 
 class Session:
@@ -97,19 +76,21 @@ class Session:
             self._proxy_headers = {"Proxy-Authorization": proof.reveal()}
         self._failures = failures.Translator(access, timeout)
         self._lock = asyncio.Lock()
-        self._pool: _Pool | None = None
+        self._tls: tuple[Pair | None, ssl.SSLContext] | None = None
+        self._client: aiohttp.ClientSession
 
     async def __aenter__(self) -> Self:
         proxy = self._access.proxy
         if proxy is not None and proxy.scheme.startswith("socks"):
             raise UnreachableError(f"{proxy.url}: proxies of this kind are not supported (use an HTTP proxy)")
+        connector = aiohttp.TCPConnector(limit=0, socket_factory=_socket)
+        self._client = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            await self._pool.client.close()
+        await self._client.close()
 
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
         """Return what the server has at `path`."""
@@ -156,10 +137,9 @@ class Session:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         issued = await asyncio.to_thread(self._credentials.current)
         for is_last in (False, True):
-            pool = await self._pool_for(issued.pair)
-            pool.users += 1
+            context = await self._context_for(issued.pair)
             try:
-                async with pool.client.request(
+                async with self._client.request(
                     method,
                     f"{self._access.server.url}{path}",
                     params=query,
@@ -167,6 +147,7 @@ class Session:
                     headers=self._headers_with(issued, content_type),
                     timeout=timeout or self._request_timeout,
                     allow_redirects=False,
+                    ssl=context if self._access.server.is_secure else True,
                     server_hostname=self._access.server_name or None,
                     proxy=self._proxy,
                     proxy_headers=self._proxy_headers,
@@ -183,25 +164,13 @@ class Session:
                     return
             except (aiohttp.ClientError, OSError) as error:
                 raise self._failures.of(error) from None
-            finally:
-                await pool.release()
 
-    async def _pool_for(self, pair: Pair | None) -> _Pool:
-        """Return connections that are made with `pair`; those of another pair end with their requests."""
+    async def _context_for(self, pair: Pair | None) -> ssl.SSLContext:
+        """Return what connections are made with; aiohttp uses those of another context for no further request."""
         async with self._lock:
-            before = self._pool
-            if before is not None and before.pair == pair:
-                return before
-            context = await asyncio.to_thread(tls.context, self._access, pair)
-            connector = aiohttp.TCPConnector(
-                ssl=context if self._access.server.is_secure else True, limit=0, socket_factory=_socket
-            )
-            self._pool = made = _Pool(
-                pair, aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-            )
-            if before is not None:
-                await before.replace()
-            return made
+            if self._tls is None or self._tls[0] != pair:
+                self._tls = pair, await asyncio.to_thread(tls.context, self._access, pair)
+            return self._tls[1]
 
     def _headers_with(self, issued: Issued, content_type: str) -> CIMultiDict[str]:
         headers = self._headers.copy()

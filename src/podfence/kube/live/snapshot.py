@@ -18,11 +18,11 @@ import msgspec
 from podfence.backoff import Backoff
 from podfence.errors import InputError
 from podfence.kube.access.credentials import Credentials
-from podfence.kube.findings import Code, Finding, Severity, unreadable
-from podfence.kube.live import listing
+from podfence.kube.findings import Code, Finding, Position, Severity, unreadable
+from podfence.kube.live import listwatch
 from podfence.kube.live.errors import ForbiddenError, NotFoundError, ThrottledError
 from podfence.kube.live.items import Reader
-from podfence.kube.live.origin import LIVE, position
+from podfence.kube.live.origin import LIVE
 from podfence.kube.live.others import count_policies
 from podfence.kube.live.resources import versions
 from podfence.kube.live.session import Session
@@ -150,7 +150,7 @@ class _Snapshot:
             objects: list[KubeObject] = []
             problems: list[Finding] = []
             try:
-                async with aclosing(listing.parts(self._session, resource, reader)) as parts:
+                async with aclosing(listwatch.parts(self._session, resource, reader)) as parts:
                     async for part in parts:
                         if part.starts:
                             objects.clear()
@@ -171,7 +171,8 @@ class _Snapshot:
 
 def _problems(item: Item) -> list[Finding]:
     """Return what is to be said of one object, an error if an answer without it would be wrong."""
-    where = position(item.key)
+    # What stands in front of a problem of a live object is its name.
+    where = Position(str(item.key))
     if item.object is None:
         severity = Severity.ERROR if KINDS[item.key.kind].needs & Need.ANSWER else Severity.WARNING
         message = f"{'cannot be read' if severity is Severity.ERROR else 'left out'}: {item.reason}"

@@ -85,17 +85,7 @@ def _follows(finding: Finding, cause: Finding) -> bool:
     return any(place[: len(cause.path)] == cause.path[: len(place)] for place in places)
 
 
-_ESCAPES = {
-    "\a": "\\a",
-    "\b": "\\b",
-    "\f": "\\f",
-    "\n": "\\n",
-    "\r": "\\r",
-    "\t": "\\t",
-    "\v": "\\v",
-    "\\": "\\\\",
-    '"': '\\"',
-}
+_ESCAPES = {character: f"\\{letter}" for character, letter in zip('\a\b\f\n\r\t\v\\"', 'abfnrtv\\"', strict=True)}
 
 
 def go_quote(text: str) -> str:

@@ -51,6 +51,12 @@ def _length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
+def _judged(text: str, most: int, unit: str, pattern: re.Pattern[str], form: str) -> tuple[str, ...]:
+    """Return what is wrong with a text that has a length, and a form that the message `form` names."""
+    too_long = (f"must be no more than {most} {unit}",) if _length(text) > most else ()
+    return too_long if pattern.fullmatch(text) else (*too_long, form)
+
+
 @lru_cache(_CACHED)
 def label_key(key: str) -> tuple[str, ...]:
     """Return what is wrong with a label's or annotation's key."""
@@ -77,44 +83,27 @@ def label_key(key: str) -> tuple[str, ...]:
 @lru_cache(_CACHED)
 def label_value(value: str) -> tuple[str, ...]:
     """Return what is wrong with a label's value."""
-    messages: list[str] = []
-    if _length(value) > LABEL_LENGTH:
-        messages.append(f"must be no more than {LABEL_LENGTH} bytes")
-    if not _LABEL_VALUE.fullmatch(value):
-        messages.append(_VALUE_FORM)
-    return tuple(messages)
+    return _judged(value, LABEL_LENGTH, "bytes", _LABEL_VALUE, _VALUE_FORM)
 
 
 @lru_cache(_CACHED)
 def dns_label(name: str) -> tuple[str, ...]:
     """Return what is wrong with a name of one DNS label: a namespace's, a service's, a container's."""
-    messages: list[str] = []
-    if _length(name) > LABEL_LENGTH:
-        messages.append(f"must be no more than {LABEL_LENGTH} characters")
-    if not _DNS_LABEL.fullmatch(name):
-        messages.append("must not contain dots" if _DNS_SUBDOMAIN.fullmatch(name) else _LABEL_FORM)
-    return tuple(messages)
+    form = "must not contain dots" if "." in name and _DNS_SUBDOMAIN.fullmatch(name) else _LABEL_FORM
+    return _judged(name, LABEL_LENGTH, "characters", _DNS_LABEL, form)
 
 
 @lru_cache(_CACHED)
 def dns_subdomain(name: str) -> tuple[str, ...]:
     """Return what is wrong with a name of DNS labels and dots: most objects' names."""
-    messages: list[str] = []
-    if _length(name) > SUBDOMAIN_LENGTH:
-        messages.append(f"must be no more than {SUBDOMAIN_LENGTH} characters")
-    if not _DNS_SUBDOMAIN.fullmatch(name):
-        messages.append(_SUBDOMAIN_FORM)
-    return tuple(messages)
+    return _judged(name, SUBDOMAIN_LENGTH, "characters", _DNS_SUBDOMAIN, _SUBDOMAIN_FORM)
 
 
 @lru_cache(_CACHED)
 def port_name(name: str) -> tuple[str, ...]:
     """Return what is wrong with the name of a port."""
-    messages: list[str] = []
-    if _length(name) > PORT_NAME_LENGTH:
-        messages.append(f"must be no more than {PORT_NAME_LENGTH} characters")
-    if not _PORT_NAME.fullmatch(name):
-        messages.append("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
+    form = "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"
+    messages = [*_judged(name, PORT_NAME_LENGTH, "characters", _PORT_NAME, form)]
     if not _LETTER.search(name):
         messages.append("must contain at least one letter (a-z)")
     if "--" in name:

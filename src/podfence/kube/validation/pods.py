@@ -1,29 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pods and pod templates: containers, their ports, the restart policy."""
+"""Pods, and objects with a pod template: containers, their ports, the restart policy; selector, template, replicas."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from podfence.kube import wire
-from podfence.kube.findings import field_text
+from podfence.kube.convert import labels_of
+from podfence.kube.findings import Code, field_text
 from podfence.kube.validation.names import dns_label, port_name
 from podfence.kube.validation.ports import check_number
+from podfence.kube.validation.selectors import check_labels, check_selector
 
 if TYPE_CHECKING:
+    from podfence.kube.objects import Labels
     from podfence.kube.source import Path
     from podfence.kube.validation.findings import Findings
 
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
 _RESTARTS = ("Always", "OnFailure", "Never")
-_NO_SPEC = wire.PodSpec()
+_NO_POD_SPEC = wire.PodSpec()
 _NO_CONTAINER = wire.Container()
 _NO_PORT = wire.ContainerPort()
+_NO_SPEC = wire.WorkloadSpec()
+_NO_CONTROLLER_SPEC = wire.ReplicationControllerSpec()
+_NO_CRON_SPEC = wire.CronJobSpec()
+_NO_JOB_TEMPLATE = wire.JobTemplate()
+_NO_TEMPLATE = wire.PodTemplate()
+_EMPTY_SELECTOR = {
+    "Deployment": "empty selector is invalid for deployment",
+    "ReplicaSet": "empty selector is invalid for deployment",
+    "StatefulSet": "empty selector is invalid for statefulset",
+    "DaemonSet": "empty selector is invalid for daemonset",
+}
+_SPEC: Path = ("spec",)
 
 
 def check_pod_spec(spec: wire.PodSpec | None, field: Path, findings: Findings) -> None:
     """Check the spec of a pod or of a pod template."""
-    spec = spec or _NO_SPEC
+    spec = spec or _NO_POD_SPEC
     if not spec.containers:
         findings.required((*field, "containers"))
     names: set[str] = set()
@@ -39,13 +54,8 @@ def _check_container(container: wire.Container, field: Path, names: set[str], fi
     name, image = container.name, container.image
     if not name:
         findings.required((*field, "name"))
-    elif messages := dns_label(name):
-        for message in messages:
-            findings.invalid((*field, "name"), name, message)
-    elif name in names:
-        findings.duplicate((*field, "name"), name)
     else:
-        names.add(name)
+        _check_name(name, dns_label(name), (*field, "name"), names, findings)
     if not image:
         findings.required((*field, "image"))
     elif image[0].isspace() or image[-1].isspace():
@@ -54,19 +64,23 @@ def _check_container(container: wire.Container, field: Path, names: set[str], fi
         _check_ports(container.ports, (*field, "ports"), findings)
 
 
+def _check_name(name: str, messages: tuple[str, ...], field: Path, names: set[str], findings: Findings) -> None:
+    """Check a name that only one may have; `messages` are what is wrong with it, `names` those before."""
+    for message in messages:
+        findings.invalid(field, name, message)
+    if not messages and name in names:
+        findings.duplicate(field, name)
+    elif not messages:
+        names.add(name)
+
+
 def _check_ports(ports: list[wire.ContainerPort | None], field: Path, findings: Findings) -> None:
     names: set[str] = set()
     seen: dict[tuple[object, ...], int] = {}
     for index, item in enumerate(ports):
         port = item or _NO_PORT
         if port.name:
-            if messages := port_name(port.name):
-                for message in messages:
-                    findings.invalid((*field, index, "name"), port.name, message)
-            elif port.name in names:
-                findings.duplicate((*field, index, "name"), port.name)
-            else:
-                names.add(port.name)
+            _check_name(port.name, port_name(port.name), (*field, index, "name"), names, findings)
         if not port.container_port:
             findings.required((*field, index, "containerPort"))
         else:
@@ -78,3 +92,109 @@ def _check_ports(ports: list[wire.ContainerPort | None], field: Path, findings: 
         first = seen.setdefault((port.container_port, port.host_port, port.protocol or "TCP"), index)
         if first != index:
             findings.warn((*field, index), f"duplicate port definition with {field_text((*field, first))}")
+
+
+def check_workload(workload: wire.Workload, kind: str, findings: Findings, *, current: bool) -> None:
+    """Check a Deployment, StatefulSet, DaemonSet or ReplicaSet.
+
+    In API versions that are gone (`current` false) an absent selector meant the template's labels.
+    """
+    spec = workload.spec or _NO_SPEC
+    template = spec.template or _NO_TEMPLATE
+    _check_replicas(spec.replicas, findings)
+    selector = spec.selector
+    if selector is None:
+        if current:
+            if kind != "DaemonSet":
+                findings.required((*_SPEC, "selector"))
+            _mismatch(template, findings)
+    else:
+        check_selector(selector, (*_SPEC, "selector"), findings)
+        if not selector.match_labels and not selector.match_expressions:
+            findings.invalid((*_SPEC, "selector"), {}, _EMPTY_SELECTOR[kind])
+        elif not _matches(selector, template):
+            _mismatch(template, findings)
+    check_template(template, (*_SPEC, "template"), findings)
+    _check_always(template, (*_SPEC, "template"), findings)
+
+
+def check_replication_controller(controller: wire.ReplicationController, findings: Findings) -> None:
+    """Check a ReplicationController; an absent selector means the template's labels."""
+    spec = controller.spec or _NO_CONTROLLER_SPEC
+    _check_replicas(spec.replicas, findings)
+    if spec.template is None:
+        findings.required((*_SPEC, "template"))
+        return
+    labels = labels_of(spec.template.metadata)
+    selector = spec.selector or labels
+    if not selector:
+        findings.required((*_SPEC, "selector"))
+    check_labels(selector, (*_SPEC, "selector"), findings)
+    if any(labels.get(key) != (value or "") for key, value in selector.items()):
+        _mismatch(spec.template, findings)
+    check_template(spec.template, (*_SPEC, "template"), findings)
+    _check_always(spec.template, (*_SPEC, "template"), findings)
+
+
+def check_job(spec: wire.WorkloadSpec | None, field: Path, findings: Findings) -> None:
+    """Check the spec of a Job, whose selector the server makes."""
+    template = (spec or _NO_SPEC).template or _NO_TEMPLATE
+    field = (*field, "template")
+    check_template(template, field, findings)
+    policy = template.spec.restart_policy if template.spec is not None else None
+    if policy in (None, "Always"):
+        findings.required((*field, "spec", "restartPolicy"), 'valid values: "OnFailure", "Never"')
+
+
+def check_cron_job(job: wire.CronJob, findings: Findings) -> None:
+    """Check the job template of a CronJob."""
+    template = (job.spec or _NO_CRON_SPEC).job_template or _NO_JOB_TEMPLATE
+    check_job(template.spec, (*_SPEC, "jobTemplate", "spec"), findings)
+
+
+def _check_replicas(replicas: int | None, findings: Findings) -> None:
+    if replicas is not None and replicas < 0:
+        findings.invalid((*_SPEC, "replicas"), replicas, "must be greater than or equal to 0")
+
+
+def check_template(template: wire.PodTemplate, field: Path, findings: Findings) -> None:
+    """Check the labels and the spec of a pod template."""
+    check_labels(labels_of(template.metadata), (*field, "metadata", "labels"), findings)
+    check_pod_spec(template.spec, (*field, "spec"), findings)
+
+
+def _check_always(template: wire.PodTemplate, field: Path, findings: Findings) -> None:
+    policy = template.spec.restart_policy if template.spec is not None else None
+    if policy not in (None, "Always"):
+        findings.unsupported((*field, "spec", "restartPolicy"), policy or "", ("Always",))
+
+
+def _mismatch(template: wire.PodTemplate, findings: Findings) -> None:
+    findings.invalid(
+        (*_SPEC, "template", "metadata", "labels"),
+        labels_of(template.metadata) or None,
+        "`selector` does not match template `labels`",
+        needs=((*_SPEC, "selector"), (*_SPEC, "template", "metadata", "labels")),
+        code=Code.MISMATCH,
+    )
+
+
+def _matches(selector: wire.LabelSelector, template: wire.PodTemplate) -> bool:
+    labels = labels_of(template.metadata)
+    if any(labels.get(key) != (value or "") for key, value in (selector.match_labels or {}).items()):
+        return False
+    return all(_holds(term, labels) for term in selector.match_expressions or () if term is not None)
+
+
+def _holds(term: wire.Requirement, labels: Labels) -> bool:
+    values = [value or "" for value in term.values or ()]
+    match term.operator:
+        case "In":
+            return labels.get(term.key or "") in values
+        case "NotIn":
+            return labels.get(term.key or "") not in values
+        case "Exists":
+            return term.key in labels
+        case "DoesNotExist":
+            return term.key not in labels
+    return True

@@ -6,6 +6,7 @@ In its old meaning, one of extensions/v1beta1 is checked as servers before Kuber
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from podfence.kube import wire
@@ -15,13 +16,14 @@ from podfence.kube.validation.ports import check_name, check_number, check_polic
 from podfence.kube.validation.selectors import check_selector
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from podfence.kube.source import Path
     from podfence.kube.validation.findings import Findings
 
 _TYPES = ("Ingress", "Egress")
 _NO_PEER = wire.Peer()
+_NO_PORT = wire.Port()
 _OLD_PROTOCOLS = ("TCP", "UDP")
 _LATER = "extensions/v1beta1 had no such field before Kubernetes 1.7"
 _REMEDY = "--set legacy=v1 reads it with the meaning the API group had from 1.7 on"
@@ -34,31 +36,33 @@ def check_policy(policy: wire.NetworkPolicy, findings: Findings, *, lax: bool) -
         return
     if spec.pod_selector is not None:
         check_selector(spec.pod_selector, ("spec", "podSelector"), findings)
+    check_peer = partial(_check_peer, lax=lax)
     if spec.ingress:
-        _check_rules(spec.ingress, ("spec", "ingress"), "from", findings, lax=lax)
+        _check_rules(spec.ingress, ("spec", "ingress", "from"), findings, check_policy_port, check_peer)
     if spec.egress:
-        _check_rules(spec.egress, ("spec", "egress"), "to", findings, lax=lax)
+        _check_rules(spec.egress, ("spec", "egress", "to"), findings, check_policy_port, check_peer)
     if spec.policy_types:
         _check_types(spec.policy_types, findings)
 
 
 def _check_rules(
     rules: Sequence[wire.IngressRule | wire.EgressRule | None],
-    field: Path,
-    direction: str,
+    fields: tuple[str, str, str],
     findings: Findings,
-    *,
-    lax: bool,
+    check_port: Callable[[wire.Port, Path, Findings], None],
+    check_peer: Callable[[wire.Peer, Path, Findings], None],
 ) -> None:
+    """Check the rules of a direction; `fields` are the names that lead to them, and that of the peers of each."""
+    *field, peers = fields
     for index, rule in enumerate(rules):
         if rule is None:
             continue
         if rule.ports:
             for position, port in enumerate(rule.ports):
-                check_policy_port(port, (*field, index, "ports", position), findings)
+                check_port(port or _NO_PORT, (*field, index, "ports", position), findings)
         if rule.peers:
             for position, peer in enumerate(rule.peers):
-                _check_peer(peer or _NO_PEER, (*field, index, direction, position), findings, lax=lax)
+                check_peer(peer or _NO_PEER, (*field, index, peers, position), findings)
 
 
 def _check_peer(peer: wire.Peer, field: Path, findings: Findings, *, lax: bool) -> None:
@@ -114,14 +118,7 @@ def check_legacy_policy(policy: wire.NetworkPolicy, findings: Findings) -> None:
         return
     if spec.pod_selector is not None:
         check_selector(spec.pod_selector, ("spec", "podSelector"), findings)
-    for index, rule in enumerate(spec.ingress or ()):
-        if rule is None:
-            continue
-        for position, port in enumerate(rule.ports or ()):
-            if port is not None:
-                _check_old_port(port, ("spec", "ingress", index, "ports", position), findings)
-        for position, peer in enumerate(rule.peers or ()):
-            _check_old_peer(peer or _NO_PEER, ("spec", "ingress", index, "from", position), findings)
+    _check_rules(spec.ingress or (), ("spec", "ingress", "from"), findings, _check_old_port, _check_old_peer)
     if spec.egress is not None:
         _refuse(("spec", "egress"), findings)
     if spec.policy_types is not None:

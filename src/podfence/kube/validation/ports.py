@@ -5,16 +5,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from podfence.kube import wire
 from podfence.kube.validation.names import port_name
 
 if TYPE_CHECKING:
+    from podfence.kube import wire
     from podfence.kube.source import Path
     from podfence.kube.validation.findings import Findings
 
 LAST_PORT = 65535
 _PROTOCOLS = ("TCP", "UDP", "SCTP")
-_NO_PORT = wire.Port()
 
 
 def check_number(number: int, field: Path, findings: Findings, *, place: Path | None = None) -> None:
@@ -30,9 +29,8 @@ def check_name(name: str, field: Path, findings: Findings) -> None:
         findings.invalid(field, name, message, remedy=remedy)
 
 
-def check_policy_port(port: wire.Port | None, field: Path, findings: Findings) -> None:
+def check_policy_port(port: wire.Port, field: Path, findings: Findings) -> None:
     """Check one item of a rule's `ports`."""
-    port = port or _NO_PORT
     if port.protocol is not None and port.protocol not in _PROTOCOLS:
         findings.unsupported((*field, "protocol"), port.protocol, _PROTOCOLS)
     number, end = port.port, port.end_port
@@ -49,8 +47,7 @@ def check_policy_port(port: wire.Port | None, field: Path, findings: Findings) -
             findings.invalid((*field, "endPort"), end, "may not be specified when `port` is non-numeric")
         check_name(number, (*field, "port"), findings)
     else:
-        if not 1 <= number <= LAST_PORT:
-            check_number(number, (*field, "port"), findings)
+        check_number(number, (*field, "port"), findings)
         if end is not None:
             if end < number:
                 # The API server prints the port here, not the endPort.

@@ -9,13 +9,15 @@ from podfence.kube import wire
 from podfence.kube.validation.names import label_key, label_value
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from podfence.kube.source import Path
     from podfence.kube.validation.findings import Findings
 
 _NO_REQUIREMENT = wire.Requirement()
 
 
-def check_labels(labels: wire.Texts, field: Path, findings: Findings) -> None:
+def check_labels(labels: Mapping[str, str | None], field: Path, findings: Findings) -> None:
     """Check keys and values of labels; the messages' field is the whole mapping, their place the key."""
     for key, value in labels.items():
         if messages := label_key(key):
@@ -26,7 +28,7 @@ def check_labels(labels: wire.Texts, field: Path, findings: Findings) -> None:
                 findings.invalid(field, value, message, place=(*field, key), at_key=True)
 
 
-def check_selector(selector: wire.LabelSelector | wire.PolicySelector, field: Path, findings: Findings) -> None:
+def check_selector(selector: wire.LabelSelector, field: Path, findings: Findings) -> None:
     """Check a selector: labels first, then each expression's operator, key and values."""
     if selector.match_labels:
         check_labels(selector.match_labels, (*field, "matchLabels"), findings)
@@ -35,7 +37,7 @@ def check_selector(selector: wire.LabelSelector | wire.PolicySelector, field: Pa
             _check_requirement(requirement or _NO_REQUIREMENT, (*field, "matchExpressions", index), findings)
 
 
-def _check_requirement(requirement: wire.Requirement | wire.PolicyRequirement, field: Path, findings: Findings) -> None:
+def _check_requirement(requirement: wire.Requirement, field: Path, findings: Findings) -> None:
     operator = requirement.operator or ""
     if operator in ("In", "NotIn"):
         if not requirement.values:

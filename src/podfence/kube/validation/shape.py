@@ -3,24 +3,29 @@
 
 The quick decoder stops at the first wrong type, as the API server does (semantics 9.10); this one is
 asked when it failed. It drops what cannot be read, so that validation can go on with what is left.
+
+In kinds whose other fields are not looked at, a field may look like a misspelt one that matters. A server drops a field
+it does not know, with a warning at most; a pod whose ``lables`` are dropped is selected by other policies than its
+author thinks.
 """
 
 from __future__ import annotations
 
 import difflib
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from msgspec import inspect
+from msgspec import inspect, structs
 
-from podfence.kube.findings import Code, Finding, MapKey, field_text
-from podfence.kube.validation.findings import go_quote
+from podfence.kube import wire
+from podfence.kube.findings import Code, Finding, MapKey, Severity, field_text
+from podfence.kube.validation.findings import Findings, go_quote
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
+    from podfence.kube.registry import Kind
     from podfence.kube.source import Path
-    from podfence.kube.validation.findings import Findings
 
 _CONFUSED = {
     ("IngressRule", "to"): "from",
@@ -62,7 +67,24 @@ _MISPLACED = {
     ("NetworkPolicy", "policyTypes"): "put it under spec",
     ("StrictMeta", "podSelector"): "put it under spec",
 }
+_METADATA = frozenset(field.encode_name for field in structs.fields(wire.StrictMeta))
+_POD_SPEC = frozenset({"containers", "hostNetwork", "initContainers", "nodeName"})
+_CONTAINER = frozenset({"ports", "restartPolicy"})
+_CONTAINER_PORT = frozenset({"containerPort", "name", "protocol"})
+_SERVICE_SPEC = frozenset({"ports", "selector", "type"})
+_SERVICE_PORT = frozenset({"appProtocol", "name", "nodePort", "port", "protocol", "targetPort"})
+
 _NEAR = 0.7
+_NEARER = 0.8
+_TYPES: dict[type[inspect.Type], tuple[type, str]] = {
+    inspect.StructType: (dict, "a mapping"),
+    inspect.DictType: (dict, "a mapping"),
+    inspect.ListType: (list, "a list"),
+    inspect.StrType: (str, "a string"),
+    inspect.BoolType: (bool, "true or false"),
+    # A field of type `object`.
+    inspect.CustomType: (object, "anything"),
+}
 _WORDS = ("cidr", "except", "operator", "policyTypes", "protocol")
 
 
@@ -133,24 +155,12 @@ def _alternatives(shape: inspect.Type) -> tuple[inspect.Type, ...]:
 
 
 def _fits(value: object, shape: inspect.Type) -> bool:
-    match shape:
-        case inspect.StructType() | inspect.DictType():
-            return isinstance(value, dict)
-        case inspect.ListType():
-            return isinstance(value, list)
-        case inspect.StrType():
-            return isinstance(value, str)
-        case inspect.BoolType():
-            return isinstance(value, bool)
-        case inspect.IntType():
-            low, high = _range(shape)
-            return (
-                isinstance(value, int | float)
-                and not isinstance(value, bool)
-                and low <= value <= high
-                and value == int(value)
-            )
-    return False
+    if not isinstance(shape, inspect.IntType):
+        return isinstance(value, _TYPES[type(shape)][0])
+    low, high = _range(shape)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return low <= value <= high and value == int(value)
 
 
 def _range(shape: inspect.IntType) -> tuple[int, int]:
@@ -160,18 +170,11 @@ def _range(shape: inspect.IntType) -> tuple[int, int]:
 
 
 def _wanted(shape: inspect.Type, value: object) -> str:
-    match shape:
-        case inspect.StructType() | inspect.DictType():
-            return "a mapping"
-        case inspect.ListType():
-            return "a list"
-        case inspect.StrType():
-            return "a string"
-        case inspect.BoolType():
-            return "true or false"
-    if isinstance(value, float) and isinstance(shape, inspect.IntType):
+    if not isinstance(shape, inspect.IntType):
+        return _TYPES[type(shape)][1]
+    if isinstance(value, float):
         return "a whole number"
-    if isinstance(value, int) and not isinstance(value, bool) and isinstance(shape, inspect.IntType):
+    if isinstance(value, int) and not isinstance(value, bool):
         return "a number from {} to {}".format(*_range(shape))
     return "a number"
 
@@ -248,3 +251,74 @@ def _suggest(struct: str, key: str, known: Collection[str]) -> str:
         return plain[key.lower()]
     near = difflib.get_close_matches(key.lower(), plain, n=1, cutoff=_NEAR)
     return plain[near[0]] if near else ""
+
+
+def near_misses(value: dict[str, Any], kind: Kind) -> Findings:
+    """Return a warning for each field of an object that is nearly one podfence reads."""
+    findings = Findings()
+    for place, known in _places(value, kind):
+        at = _get(value, place)
+        if not isinstance(at, dict):
+            continue
+        for key in at:
+            meant = _meant(key, known) if key not in known and isinstance(key, str) else ""
+            if meant:
+                findings.append(_warning((*place, key), meant))
+    return findings
+
+
+def _warning(path: Path, meant: str) -> Finding:
+    return Finding(
+        code=Code.UNKNOWN_FIELD,
+        path=path,
+        at_key=True,
+        severity=Severity.WARNING,
+        message=f"unknown field {go_quote(field_text(path))} is ignored",
+        remedy=f"did you mean {meant}?",
+    )
+
+
+def _places(value: dict[str, Any], kind: Kind) -> Iterator[tuple[Path, frozenset[str]]]:
+    yield ("metadata",), _METADATA
+    if kind.name == "Service":
+        yield ("spec",), _SERVICE_SPEC
+        for item in _items(value, ("spec", "ports")):
+            yield item, _SERVICE_PORT
+    template = kind.template
+    if template is None:
+        return
+    if template:
+        yield (*template, "metadata"), _METADATA
+    yield (*template, "spec"), _POD_SPEC
+    for containers in ("containers", "initContainers"):
+        for container in _items(value, (*template, "spec", containers)):
+            yield container, _CONTAINER
+            for port in _items(value, (*container, "ports")):
+                yield port, _CONTAINER_PORT
+
+
+def _get(value: object, path: Path) -> object:
+    for step in path:
+        if isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(value, list) and isinstance(step, int):
+            value = value[step]
+        else:
+            return None
+    return value
+
+
+def _items(value: dict[str, Any], path: Path) -> Iterator[Path]:
+    found = _get(value, path)
+    if isinstance(found, list):
+        for index in range(len(found)):
+            yield (*path, index)
+
+
+@lru_cache(maxsize=4096)
+def _meant(key: str, known: frozenset[str]) -> str:
+    """Return the known field that a key is most likely meant to be, "" if it is like none."""
+    for name in known:
+        if name.lower() == key.lower():
+            return name
+    return next(iter(difflib.get_close_matches(key, sorted(known), n=1, cutoff=_NEARER)), "")

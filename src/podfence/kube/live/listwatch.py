@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One watch: the changes of a resource after a revision, until the server or the network ends it."""
+"""What a server has of one resource: a list in pages, and a watch of the changes after it (client-go's ListWatch).
+
+A list comes in pages, so that its memory does not follow its length. A watch goes on until the server or the network
+ends it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from podfence.kube.live.errors import ApiError, UnreachableError, refused
+from podfence.kube.live.errors import ApiError, ExpiredError, UnreachableError, refused
 from podfence.kube.live.fields import Named, WatchEvent
 from podfence.kube.live.items import Item
 
@@ -18,6 +22,48 @@ if TYPE_CHECKING:
     from podfence.kube.live.items import Reader
     from podfence.kube.live.resources import Resource
     from podfence.kube.live.session import Session
+
+PAGE: Final = 500
+"""How many objects are asked for at once, as kubectl and client-go do."""
+
+
+class Part(NamedTuple):
+    """A part of a list; with one that `starts`, what came before is void."""
+
+    items: list[Item]
+    revision: str
+    starts: bool
+
+
+async def parts(session: Session, resource: Resource, reader: Reader) -> AsyncGenerator[Part, None]:
+    """Yield all objects of a resource as they are at one revision, page by page.
+
+    No resourceVersion is sent: the server then answers with what is stored now, and never with something
+    older than what was seen before. If a page comes too late (410), the list starts again, in one piece. The
+    token that a server offers to go on with is not used: what it leads to is of another revision, and a policy
+    and the pods around it would be of two different moments.
+
+    Raises ApiError and AccessError.
+    """
+    query = {"limit": str(PAGE)}
+    starts = True
+    while True:
+        try:
+            data = await session.get(resource.path, query)
+        except ExpiredError:
+            if "limit" not in query:
+                raise
+            del query["limit"]
+            query.pop("continue", None)
+            starts = True
+            continue
+        page = reader.page(data)
+        del data
+        yield Part(page.items, page.revision, starts)
+        if not page.token:
+            return
+        query["continue"] = page.token
+        starts = False
 
 
 class Modified(NamedTuple):
@@ -50,7 +96,7 @@ _NAMES: Final = msgspec.json.Decoder(Named)
 
 
 async def watch(
-    session: Session, resource: Resource, reader: Reader, revision: str, seconds: int, *, field_selector: str = ""
+    session: Session, resource: Resource, reader: Reader, revision: str, seconds: int
 ) -> AsyncGenerator[list[Change], None]:
     """Yield what has changed since `revision`, as much at a time as has arrived.
 
@@ -66,8 +112,6 @@ async def watch(
         "resourceVersion": revision,
         "timeoutSeconds": str(seconds),
     }
-    if field_selector:
-        query["fieldSelector"] = field_selector
     async with aclosing(session.lines(resource.path, query)) as batches:
         async for lines in batches:
             changes: list[Change] = []
