@@ -40,7 +40,7 @@ def size(data: bytes) -> Size | None:
     try:
         found = json.loads(data)
         columns, rows = int(found["Width"]), int(found["Height"])
-    except (ValueError, TypeError, KeyError):
+    except (ArithmeticError, ValueError, TypeError, KeyError, RecursionError):
         return None
     return Size(columns, rows) if 0 < columns < 0x10000 and 0 < rows < 0x10000 else None
 
