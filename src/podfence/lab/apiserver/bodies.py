@@ -32,9 +32,9 @@ class Read(NamedTuple):
     complaints: list[str]
 
 
-def read(body: bytes, content_type: str, row: Resource, kind: str = "") -> Read:
+def read(body: bytes, content_type: str, row: Resource) -> Read:
     """Return the object in a body. Raises RefusedError."""
-    kind = kind or row.kind
+    kind = row.kind
     value, doubled = parse(body, content_type, kind)
     version, named = (
         default if given in (None, "") else given
@@ -49,29 +49,21 @@ def read(body: bytes, content_type: str, row: Resource, kind: str = "") -> Read:
     if named != kind:
         error = f'no kind "{named}" is registered for version "{version}" in scheme'
         short = version.rpartition("/")[2]
-        message = f'{named} in version "{short}" cannot be handled as a {kind}: {error}'
-        raise status.bad_request(message)
+        raise status.bad_request(f'{named} in version "{short}" cannot be handled as a {kind}: {error}')
     if version != row.api_version and (version, kind) not in _SERVED:
         known = f'no kind "{kind}" is registered for version "{version}" in scheme "pkg/runtime/scheme.go:111"'
-        short = version.rpartition("/")[2]
-        raise status.bad_request(f'{kind} in version "{short}" cannot be handled as a {kind}: {known}')
+        raise status.unread(kind, version.rpartition("/")[2], known)
     if version != row.api_version:
         raise status.bad_request(
             f"the API version in the data ({version}) does not match the expected API version ({row.api_version})"
         )
-    found = typed(value, row, kind)
-    found.object["apiVersion"], found.object["kind"] = row.api_version, kind
-    return found._replace(complaints=doubled + found.complaints)
-
-
-def typed(value: dict[str, Any], row: Resource, kind: str = "") -> Read:
-    """Return an object without what its kind does not have. Raises RefusedError for a wrong type."""
     reader = reading.Reader()
-    of = kind_type(row.group, kind or row.kind)
     try:
-        return Read(reader.read(value, of), reader.complaints)
+        found = reader.read(value, kind_type(row.group, kind))
     except reading.WrongTypeError as error:
-        raise status.unread(kind or row.kind, row.version, str(error)) from None
+        raise status.unread(kind, row.version, str(error)) from None
+    found["apiVersion"], found["kind"] = row.api_version, kind
+    return Read(found, doubled + reader.complaints)
 
 
 def parse(body: bytes, content_type: str, kind: str) -> tuple[dict[str, Any], list[str]]:

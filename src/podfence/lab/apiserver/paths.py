@@ -43,8 +43,13 @@ class Target(NamedTuple):
     row: Resource
     namespace: str
     name: str
-    subresource: str
-    watch: bool
+    subresource: str = ""
+    watch: bool = False
+
+    @property
+    def key(self) -> str:
+        """The resource in whose table the objects are."""
+        return self.row.stored_as or self.row.key
 
 
 def target_of(parts: list[str]) -> Target | Review:

@@ -166,9 +166,6 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "Job": ("status.successful",),
 }
 _FALSE_UNLESS_SET: Final = frozenset({"spec.hostNetwork", "spec.unschedulable"})
-_OWN_WORDS: Final = frozenset(
-    ("Pod", "Node", "Namespace", "Event", "Secret", "Service", "ReplicaSet", "ReplicationController", "Job")
-)
 
 
 def field_selector(text: str, kind: str) -> Matches:
@@ -183,7 +180,7 @@ def _field_term(part: str, kind: str) -> tuple[str, str, bool]:
         raise bad_request(f"invalid selector: '{part}'; can't understand '{part}'")
     path, operator, value = found.groups()
     if path not in ("metadata.name", "metadata.namespace", *_FIELDS.get(kind, ())):
-        if kind in _OWN_WORDS:
+        if kind in _FIELDS:
             raise bad_request(f"field label not supported: {path}")
         known = 'only "metadata.name", "metadata.namespace"'
         raise bad_request(f"{go_quote(path)} is not a known field selector: {known}")
