@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from podfence.kube.validation.findings import go_quote
 from podfence.kube.validation.names import label_key, label_value
+from podfence.lab.apiserver.fields import value_at
 from podfence.lab.apiserver.status import bad_request
 
 Raw = Mapping[str, Any]
@@ -192,9 +193,7 @@ def _field(obj: Raw, path: str) -> str:
         return str((obj.get("source") or {}).get("component", ""))
     if path == "status.podIPs":
         path = "status.podIP"
-    value: Any = obj
-    for step in path.replace("status.successful", "status.succeeded").split("."):
-        value = value.get(step) if isinstance(value, dict) else None
+    value = value_at(obj, path.replace("status.successful", "status.succeeded"))
     if value is None:
         return "false" if path in _FALSE_UNLESS_SET else "0" if path.startswith("status.repl") else ""
     return str(value).lower() if isinstance(value, bool) else str(value)

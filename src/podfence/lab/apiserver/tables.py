@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from podfence.lab.apiserver import cells, pod_cells
 from podfence.lab.apiserver.status import bad_request
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
 Raw = dict[str, Any]
-Cells = Callable[[Raw, float], list[Any]]
 
 _INCLUDED: Final = ("", "Metadata", "Object", "None")
 
@@ -28,10 +29,10 @@ class Layout(NamedTuple):
     """The columns of a kind and what is in them."""
 
     columns: tuple[Column, ...]
-    cells: Cells
+    cells: cells.Cells
 
 
-def _layout(fill: Cells, columns: str, wide: str = "") -> Layout:
+def _layout(fill: cells.Cells, columns: str, wide: str = "") -> Layout:
     """Return a layout of columns, separated by commas; ``#`` ends the name of a number."""
     shown = [(name, False) for name in columns.split(",")] + [(name, True) for name in wide.split(",") if name]
     return Layout(tuple(_column(name, is_wide=is_wide) for name, is_wide in shown), fill)
