@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import yaml
@@ -14,8 +14,8 @@ from podfence.lab.apiserver.status import RefusedError
 
 if TYPE_CHECKING:
     from podfence.lab.apiserver.media import Accepted
+    from podfence.lab.store.metadata import Raw
 
-Raw = dict[str, Any]
 
 NOT_CACHED: Final = {"Cache-Control": "no-cache, private"}
 """The header of answers that are true now only."""

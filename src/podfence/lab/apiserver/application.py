@@ -7,7 +7,7 @@ import contextlib
 import time
 import weakref
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from podfence.lab.apiserver.discovery import Review
     from podfence.lab.apiserver.media import Accepted
+    from podfence.lab.store.metadata import Raw
     from podfence.lab.store.resources import Resource
     from podfence.lab.store.store import Store
 
-Raw = dict[str, Any]
 _MOST_LETTERS: Final = 4096
 _LONGEST_OF_MANY: Final = 256
 # Some clients read no more than 100 headers.

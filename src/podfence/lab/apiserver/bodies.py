@@ -123,22 +123,22 @@ def _yaml(body: bytes, kind: str) -> tuple[dict[str, Any], list[str]]:
     return value or {}, doubled
 
 
+_AFTER: Final = {
+    "Extra data": "after top-level value",
+    "Expecting property name": "looking for beginning of object key string",
+    "Expecting ':'": "after object key",
+}
+
+
 def go_error(error: Exception, body: bytes) -> str:
     """Return what Go's JSON decoder says of a text that Python's refused."""
-    if isinstance(error, json.JSONDecodeError):
-        text = error.doc[error.pos :]
-        if not text.strip():
-            return "unexpected end of JSON input"
-        character = text.lstrip()[0]
-        shown = f"'{character}'" if character not in "'\\" else f"'\\{character}'"
-        if error.msg.startswith("Extra data"):
-            return f"invalid character {shown} after top-level value"
-        if error.msg.startswith("Expecting property name"):
-            return f"invalid character {shown} looking for beginning of object key string"
-        if error.msg.startswith("Expecting ':'"):
-            return f"invalid character {shown} after object key"
-        if error.msg.startswith("Expecting ','"):
-            inside = "object key:value pair" if body.count(b"{") > body.count(b"}") else "array element"
-            return f"invalid character {shown} after {inside}"
-        return f"invalid character {shown} looking for beginning of value"
-    return str(error)
+    if not isinstance(error, json.JSONDecodeError):
+        return str(error)
+    text = error.doc[error.pos :].lstrip()
+    if not text:
+        return "unexpected end of JSON input"
+    shown = f"'{text[0]}'" if text[0] not in "'\\" else f"'\\{text[0]}'"
+    where = next((after for begin, after in _AFTER.items() if error.msg.startswith(begin)), "")
+    if error.msg.startswith("Expecting ','"):
+        where = "after object key:value pair" if body.count(b"{") > body.count(b"}") else "after array element"
+    return f"invalid character {shown} {where or 'looking for beginning of value'}"

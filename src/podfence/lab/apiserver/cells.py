@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from podfence.lab.apiserver.ages import UNKNOWN, age, duration, seconds
 from podfence.lab.apiserver.fields import value_at
+from podfence.lab.store.metadata import Raw
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Raw = dict[str, Any]
 Cell = Callable[[Raw, float], Any]
 """Makes a cell of an object, given the time in seconds since the epoch."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from podfence.lab.apiserver.fields import struct_of
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from podfence.lab.apiserver.fields import Type
+    from podfence.lab.store.metadata import Raw
 
-Raw = dict[str, Any]
 
 _TCP: Final[Raw] = {"protocol": "TCP"}
 _MODE: Final[Raw] = {"defaultMode": 420}

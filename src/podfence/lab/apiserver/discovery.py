@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -14,9 +14,9 @@ from podfence.lab.store.resources import RESOURCES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from podfence.lab.store.metadata import Raw
     from podfence.lab.store.resources import Resource
 
-Raw = dict[str, Any]
 
 _VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 _STATUS_VERBS: Final = ("get", "patch", "update")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgspec
@@ -14,6 +15,7 @@ from podfence.lab.apiserver.fields import kind_type
 from podfence.lab.apiserver.options import dry_run_complaint
 from podfence.lab.apiserver.status import RefusedError, bad_request
 from podfence.lab.store.errors import ConflictError, NotFoundError
+from podfence.lab.store.metadata import Raw
 from podfence.lab.store.resources import RESOURCES
 from podfence.lab.store.store import other_uid
 from podfence.policy.legacy import ANNOTATION, isolation_asked
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from podfence.lab.store.resources import Resource
     from podfence.lab.store.store import Check, Propagation, Store
 
-Raw = dict[str, Any]
 Warn = Callable[[str], None]
 
 PATCHES: Final = {
@@ -62,7 +63,7 @@ class Objects:
 
     def create(self, row: Resource, namespace: str, read: Read, options: WriteOptions, warn: Warn) -> Answer:
         """Create an object. Raises RefusedError and StoreError."""
-        _complain(row, read, options, warn)
+        _complain(read, options, warn, partial(status.unread, row.kind, row.version))
         obj, meta = read.object, read.object["metadata"]
         _place(row, meta, namespace)
         if meta.get("resourceVersion") and not options.dry_run:
@@ -76,7 +77,7 @@ class Objects:
 
     def update(self, target: Target, read: Read, options: WriteOptions, warn: Warn) -> Answer:
         """Replace an object, or its status. Raises RefusedError and StoreError."""
-        _complain(target.row, read, options, warn)
+        _complain(read, options, warn, partial(status.unread, target.row.kind, target.row.version))
         with self.store.lock:
             return self._replace(target, read.object, options, warn)
 
@@ -119,7 +120,7 @@ class Objects:
             before = shown(target.row, self.store.get(target.key, target.namespace, target.name))
             patch = read_patch(body, how, options.validation)
             read, text = patched(before, patch, how, target.row)
-            _complain_patch(read, text, options, warn)
+            _complain(read, options, warn, partial(_wrong_patch, text))
             return self._replace(target, read.object, options, warn)
 
     def delete(self, row: Resource, namespace: str, name: str, body: Raw) -> Answer:
@@ -175,22 +176,12 @@ def _place(row: Resource, meta: Raw, namespace: str) -> None:
         meta.pop("namespace", None)
 
 
-def _complain(row: Resource, read: Read, options: WriteOptions, warn: Warn) -> None:
+def _complain(read: Read, options: WriteOptions, warn: Warn, refuse: Callable[[str], RefusedError]) -> None:
     """Warn of unknown fields. Raises RefusedError if they are errors."""
     if options.validation == "Strict" and read.complaints:
-        raise status.unread(row.kind, row.version, f"strict decoding error: {', '.join(read.complaints)}")
-    _tell(read.complaints, options, warn)
-
-
-def _complain_patch(read: Read, text: str, options: WriteOptions, warn: Warn) -> None:
-    if options.validation == "Strict" and read.complaints:
-        raise _wrong_patch(text, f"strict decoding error: {', '.join(read.complaints)}")
-    _tell(read.complaints, options, warn)
-
-
-def _tell(complaints: list[str], options: WriteOptions, warn: Warn) -> None:
+        raise refuse(f"strict decoding error: {', '.join(read.complaints)}")
     if options.validation == "Warn":
-        for text in complaints:
+        for text in read.complaints:
             warn(text)
 
 
@@ -251,14 +242,13 @@ def delete_options(body: Raw) -> dict[str, Any]:
     except reading.WrongTypeError as error:
         raise bad_request(str(error)) from None
     wrong: list[tuple[str, str]] = []
-    propagation = given.get("propagationPolicy")
+    propagation, dry = given.get("propagationPolicy"), given.get("dryRun") or []
     if propagation is not None and propagation not in _PROPAGATION:
         known = '"Foreground", "Background", "Orphan", "nil"'
         wrong.append(("propagationPolicy", f'Unsupported value: "{propagation}": supported values: {known}'))
     if propagation is not None and given.get("orphanDependents") is not None:
         both = "Invalid value: true: orphanDependents and deletionPropagation cannot be both set"
         wrong.append(("propagationPolicy", both))
-    dry = given.get("dryRun") or []
     if complaint := dry_run_complaint(dry):
         wrong.append(("dryRun", complaint))
     if wrong:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -18,9 +18,9 @@ from podfence.lab.store.resources import RESOURCES
 
 if TYPE_CHECKING:
     from podfence.lab.apiserver.fields import Field, Type
+    from podfence.lab.store.metadata import Raw
     from podfence.lab.store.resources import Resource
 
-Raw = dict[str, Any]
 
 _FORMS: Final[dict[str, Raw]] = {
     "string": {"type": "string"},

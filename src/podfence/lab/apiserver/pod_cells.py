@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from podfence.lab.apiserver.ages import age, seconds
 from podfence.lab.apiserver.cells import NONE, created
 from podfence.lab.apiserver.cells import conditions as true_conditions
 
-Raw = dict[str, Any]
+if TYPE_CHECKING:
+    from podfence.lab.store.metadata import Raw
 
 
 class _Restarts(NamedTuple):

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
-Raw = dict[str, Any]
+if TYPE_CHECKING:
+    from podfence.lab.store.metadata import Raw
 
 USER: Final = "podfence:admin"
 _GROUPS: Final = ("system:masters", "system:authenticated")

@@ -19,9 +19,9 @@ from podfence.lab.apiserver.fields import value_at
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from podfence.lab.store.metadata import Raw
     from podfence.lab.store.resources import Resource
 
-Raw = dict[str, Any]
 NameRule = Callable[[str], tuple[str, ...]]
 
 _IMMUTABLE: Final = "field is immutable"

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from podfence.kube.validation.findings import go_quote
 from podfence.kube.validation.names import label_key, label_value
 from podfence.lab.apiserver.fields import value_at
 from podfence.lab.apiserver.status import bad_request
+from podfence.lab.store.metadata import Raw
 
-Raw = Mapping[str, Any]
 Matches = Callable[[Raw], bool]
 
 _TOKEN: Final = re.compile(r"\s*(?:(==|!=|=|!|<|>|\(|\)|,)|([^\s=!<>(),]+))")
