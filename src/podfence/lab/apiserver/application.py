@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from podfence.lab.apiserver import access, bodies, listing, media, options, reviews, scaling, status
+from podfence.lab.apiserver import access, bodies, listing, media, options, scaling, status
 from podfence.lab.apiserver.about import About
 from podfence.lab.apiserver.answers import NOT_CACHED, body_of, json_answer, refused, written
 from podfence.lab.apiserver.objects import PATCHES, Answer, Objects, patched, read_patch, shown
-from podfence.lab.apiserver.paths import Target, empty_list, target_of
+from podfence.lab.apiserver.paths import STREAMS, Target, empty_list, target_of
 from podfence.lab.apiserver.status import RefusedError
 from podfence.lab.apiserver.tables import included, partial, table
 from podfence.lab.apiserver.watching import INITIAL_END, Event, Hub, line
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import asyncio
     import socket
 
-    from podfence.lab.apiserver.discovery import Review
     from podfence.lab.apiserver.media import Accepted
+    from podfence.lab.apiserver.reviews import Review
     from podfence.lab.store.metadata import Raw
     from podfence.lab.store.resources import Resource
     from podfence.lab.store.store import Store
@@ -113,12 +113,11 @@ class Server:
         if request.method != "POST":
             raise status.method_not_allowed()
         asked, _ = bodies.parse(await body_of(request), _content_type(request), review.kind)
-        named = {"kind": review.kind, "apiVersion": review.api_version}
-        return json_answer(reviews.answer(review.kind, {"metadata": {}, **asked, **named}), 201)
+        return json_answer(review.answered(asked), 201)
 
     async def _resource(self, request: web.Request, target: Target) -> web.StreamResponse:
         row, method = target.row, request.method
-        if target.subresource in ("log", "exec", "attach"):
+        if target.subresource in STREAMS:
             self.store.get(row.key, target.namespace, target.name)
             if self._stream is None:
                 raise status.not_found("this server runs no pods")

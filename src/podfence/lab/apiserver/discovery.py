@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from podfence.kube.registry import LEGACY_POLICY
+from podfence.lab.apiserver.reviews import REVIEWS
 from podfence.lab.store.resources import RESOURCES
 
 if TYPE_CHECKING:
@@ -22,19 +23,6 @@ _VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch",
 _STATUS_VERBS: Final = ("get", "patch", "update")
 
 
-class Review(NamedTuple):
-    """A resource that answers a question and keeps nothing."""
-
-    kind: str
-    plural: str
-    api_version: str
-
-
-REVIEWS: Final = (
-    Review("SelfSubjectReview", "selfsubjectreviews", "authentication.k8s.io/v1"),
-    Review("SelfSubjectAccessReview", "selfsubjectaccessreviews", "authorization.k8s.io/v1"),
-    Review("SelfSubjectRulesReview", "selfsubjectrulesreviews", "authorization.k8s.io/v1"),
-)
 _STREAMS: Final = (
     ("attach", "PodAttachOptions", ("create", "get")),
     ("exec", "PodExecOptions", ("create", "get")),

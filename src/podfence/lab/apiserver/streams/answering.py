@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -15,13 +16,11 @@ from podfence.lab.apiserver.options import is_true
 from podfence.lab.apiserver.status import bad_request
 from podfence.lab.apiserver.streams import channels
 from podfence.lab.apiserver.streams.carrying import carry
-from podfence.lab.apiserver.streams.containers import place
-from podfence.lab.apiserver.streams.logs import Logs
+from podfence.lab.apiserver.streams.containers import ContainerPlace, place
+from podfence.lab.apiserver.streams.logs import log
 from podfence.lab.errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from podfence.lab.apiserver.streams.containers import Containers
     from podfence.lab.processes.session import Session
     from podfence.lab.store.store import Store
@@ -30,6 +29,7 @@ _OVER: Final = ("Succeeded", "Failed")
 _NO_WEBSOCKET: Final = (
     "a lab serves this stream over WebSocket only (v5.channel.k8s.io or v4.channel.k8s.io); use kubectl 1.30 or newer"
 )
+_Handler = Callable[[web.Request, ContainerPlace], Awaitable[web.StreamResponse]]
 
 
 class Streams:
@@ -39,15 +39,14 @@ class Streams:
         """Serve the pods of a store."""
         self._store = store
         self._pods = pods
-        self._handlers = {"exec": self._execute, "attach": self._attach, "log": Logs(store, pods).log}
+        self._handlers: dict[str, _Handler] = {"exec": self._execute, "attach": self._attach, "log": partial(log, pods)}
 
     async def answer(self, request: web.Request, namespace: str, name: str, subresource: str) -> web.StreamResponse:
         """Answer a request for a subresource of a pod. Raises RefusedError and StoreError."""
-        return await self._handlers[subresource](request, namespace, name)
+        return await self._handlers[subresource](request, place(self._store, request, namespace, name))
 
-    async def _execute(self, request: web.Request, namespace: str, name: str) -> web.StreamResponse:
+    async def _execute(self, request: web.Request, where: ContainerPlace) -> web.StreamResponse:
         """Run a command in a container; the last frame has its exit code."""
-        where = place(self._store, request, namespace, name)
         command = request.query.getall("command", [])
         if not command:
             raise bad_request("you must specify at least one command for the container")
@@ -66,9 +65,8 @@ class Streams:
                 await _finish(socket, channels.ended(code))
         return socket
 
-    async def _attach(self, request: web.Request, namespace: str, name: str) -> web.StreamResponse:
+    async def _attach(self, request: web.Request, where: ContainerPlace) -> web.StreamResponse:
         """Join the main process of a container; its exit code is not told, as in Kubernetes."""
-        where = place(self._store, request, namespace, name)
         wanted, stdin, _ = _streams(request)
         gone = web.Response(
             status=500, text=f"container {where.container} not found in pod {where.pod}_{where.namespace}"
