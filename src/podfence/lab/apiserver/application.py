@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from podfence.lab.apiserver import access, bodies, listing, media, options, scaling, status
-from podfence.lab.apiserver.about import About
 from podfence.lab.apiserver.answers import NOT_CACHED, body_of, json_answer, refused, written
+from podfence.lab.apiserver.discovery import Discovery
 from podfence.lab.apiserver.objects import PATCHES, Answer, Objects, patched, read_patch, shown
 from podfence.lab.apiserver.paths import STREAMS, Target, empty_list, target_of
 from podfence.lab.apiserver.status import RefusedError
@@ -64,7 +64,7 @@ class Server:
         self._port = port
         self._stream = stream
         self._complain = complain or (lambda _text: None)
-        self._about = About(legacy=legacy)
+        self._discovery = Discovery(legacy=legacy)
         self.sockets: weakref.WeakKeyDictionary[asyncio.Transport, socket.socket] = weakref.WeakKeyDictionary()
         """The sockets on which requests have come, until they are closed."""
 
@@ -107,7 +107,7 @@ class Server:
             return await self._review(request, found)
         if request.method != "GET":
             raise status.method_not_allowed()
-        return self._about.answer(request, parts)
+        return self._discovery.answer(request, parts)
 
     async def _review(self, request: web.Request, review: Review) -> web.Response:
         if request.method != "POST":
