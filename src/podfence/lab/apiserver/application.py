@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from podfence.lab.apiserver import access, bodies, listing, media, options, scaling, status
-from podfence.lab.apiserver.answers import NOT_CACHED, body_of, json_answer, refused, written
+from podfence.lab.apiserver.bodies import body_of
 from podfence.lab.apiserver.discovery import Discovery
+from podfence.lab.apiserver.media import NOT_CACHED, json_answer, refused, written
 from podfence.lab.apiserver.objects import PATCHES, Answer, Objects, patched, read_patch, shown
 from podfence.lab.apiserver.paths import STREAMS, Target, empty_list, target_of
 from podfence.lab.apiserver.status import RefusedError

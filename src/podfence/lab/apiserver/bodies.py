@@ -13,6 +13,8 @@ from podfence.lab.apiserver.fields import kind_type
 from podfence.lab.store.resources import RESOURCES
 
 if TYPE_CHECKING:
+    from aiohttp import web
+
     from podfence.lab.store.resources import Resource
 
 LIMIT: Final = 3 * 1024 * 1024
@@ -23,6 +25,21 @@ _SHOWN: Final = 30
 _VERSION: Final = re.compile(r"[^/]*(/[^/]*)?")
 
 _SERVED: Final = frozenset((row.api_version, row.kind) for row in RESOURCES.values())
+
+
+async def body_of(request: web.Request) -> bytes:
+    """Return the body of a request. Raises RefusedError if it is too large."""
+    length = request.content_length
+    if length is None or length <= LIMIT:
+        body = bytearray()
+        async for part in request.content.iter_any():
+            body += part
+            if len(body) > LIMIT:
+                break
+        else:
+            return bytes(body)
+    message = f"Request entity too large: limit is {LIMIT}"
+    raise status.RefusedError(413, message, "RequestEntityTooLarge")
 
 
 class Read(NamedTuple):

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from podfence.kube.registry import LEGACY_POLICY
 from podfence.lab.apiserver import media, openapi, status
-from podfence.lab.apiserver.answers import NOT_CACHED, json_answer
+from podfence.lab.apiserver.media import NOT_CACHED, json_answer
 from podfence.lab.apiserver.reviews import REVIEWS
 from podfence.lab.store.resources import RESOURCES
 
