@@ -21,6 +21,7 @@ from podfence.lab.apiserver.bodies import read
 from podfence.lab.apiserver.fields import Type, kind_type
 from podfence.lab.apiserver.objects import Objects
 from podfence.lab.apiserver.options import WriteOptions
+from podfence.lab.apiserver.paths import Target
 from podfence.lab.apiserver.scaling import scale_of
 from podfence.lab.apiserver.status import RefusedError
 from podfence.lab.apiserver.tables import table
@@ -195,7 +196,6 @@ def test_objects_of_the_right_types_are_stored_or_refused_and_can_be_shown(key: 
     complete(store := Store())
     store.create("namespaces", {"metadata": {"name": "default"}})
     objects = Objects(store)
-    namespace = "default" if row.namespaced else ""
     for seed in range(part(250)):
         rng = random.Random(f"{key}/{seed}")
         value = some_object(rng, of, 7)
@@ -205,7 +205,7 @@ def test_objects_of_the_right_types_are_stored_or_refused_and_can_be_shown(key: 
         for write in (
             partial(create, objects, row, body),
             partial(update, objects, row, body),
-            partial(objects.patch, row, namespace, "a", body, how, WARN, unheard),
+            partial(objects.patch, target(row), body, how, WARN, unheard),
         ):
             with contextlib.suppress(RefusedError, StoreError):
                 write()
@@ -223,12 +223,16 @@ def unheard(_warning: str) -> None:
     """Take a warning that nobody reads."""
 
 
+def target(row: Resource) -> Target:
+    return Target(row, "default" if row.namespaced else "", "a")
+
+
 def create(objects: Objects, row: Resource, body: bytes) -> None:
-    objects.create(row, "default" if row.namespaced else "", read(body, "", row), WARN, unheard)
+    objects.create(row, target(row).namespace, read(body, "", row), WARN, unheard)
 
 
 def update(objects: Objects, row: Resource, body: bytes) -> None:
-    objects.update(row, "default" if row.namespaced else "", "a", read(body, "", row), WARN, unheard)
+    objects.update(target(row), read(body, "", row), WARN, unheard)
 
 
 META = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")

@@ -18,6 +18,7 @@ from podfence.lab.apiserver.admission import complete
 from podfence.lab.apiserver.bodies import read
 from podfence.lab.apiserver.objects import Answer, Objects
 from podfence.lab.apiserver.options import WriteOptions
+from podfence.lab.apiserver.paths import Target
 from podfence.lab.apiserver.status import RefusedError, of_store
 from podfence.lab.store.errors import StoreError
 from podfence.lab.store.resources import RESOURCES, Resource, resource_of
@@ -167,7 +168,9 @@ def test_a_recorded_update_gets_the_recorded_answer(row: dict[str, Any]) -> None
     objects = Objects(store)
     told: list[str] = []
     new = sent(row["new"])
-    answer = answered(lambda: objects.update(resource, namespace, name, read(new, "", resource), STRICT, told.append))
+    answer = answered(
+        lambda: objects.update(Target(resource, namespace, name), read(new, "", resource), STRICT, told.append)
+    )
     if row["http_code"] == 200:
         assert isinstance(answer, Answer), answer
         assert plain(answer.body) == plain(row["stored"])

@@ -34,11 +34,12 @@ def _filled(row: Resource, wanted: Raw | None, before: Raw | None) -> Raw | None
         return wanted
     if before is not None and _only_status(wanted, before):
         return defaults.keep_status(row.kind, wanted, before)
+    of = kind_type(row.group, row.kind)
     try:
-        obj = Reader().read(wanted, kind_type(row.group, row.kind))
+        obj = Reader().read(wanted, of)
     except WrongTypeError as error:
         raise InvalidError.of(row, wanted["metadata"].get("name", ""), (), str(error)) from error
-    defaults.fill(row.kind, obj)
+    defaults.fill(of, obj)
     return obj if before is not None else defaults.fresh(row.kind, obj)
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from typing import Final
 
 _MINUTE: Final = 60
@@ -11,6 +12,18 @@ _HOUR: Final = 60 * _MINUTE
 _DAY: Final = 24 * _HOUR
 _YEAR: Final = 365 * _DAY
 UNKNOWN: Final = "<unknown>"
+# Below how many seconds which unit is shown, and which smaller one.
+_STEPS: Final = (
+    (2 * _MINUTE, 1, "s", 1, ""),
+    (10 * _MINUTE, _MINUTE, "m", 1, "s"),
+    (3 * _HOUR, _MINUTE, "m", 1, ""),
+    (8 * _HOUR, _HOUR, "h", _MINUTE, "m"),
+    (2 * _DAY, _HOUR, "h", 1, ""),
+    (8 * _DAY, _DAY, "d", _HOUR, "h"),
+    (2 * _YEAR, _DAY, "d", 1, ""),
+    (8 * _YEAR, _YEAR, "y", _DAY, "d"),
+    (math.inf, _YEAR, "y", 1, ""),
+)
 
 
 def seconds(moment: object) -> float | None:
@@ -34,25 +47,6 @@ def duration(length: float) -> str:
     left = int(length)
     if left < -1:
         return "<invalid>"
-    if left < 2 * _MINUTE:
-        return f"{max(0, left)}s"
-    if left < 10 * _MINUTE:
-        return _two(left, _MINUTE, "m", 1, "s")
-    if left < 3 * _HOUR:
-        return f"{left // _MINUTE}m"
-    if left < 8 * _HOUR:
-        return _two(left, _HOUR, "h", _MINUTE, "m")
-    if left < 2 * _DAY:
-        return f"{left // _HOUR}h"
-    if left < 8 * _DAY:
-        return _two(left, _DAY, "d", _HOUR, "h")
-    if left < 2 * _YEAR:
-        return f"{left // _DAY}d"
-    if left < 8 * _YEAR:
-        return _two(left, _YEAR, "y", _DAY, "d")
-    return f"{left // _YEAR}y"
-
-
-def _two(left: int, large: int, one: str, small: int, other: str) -> str:
-    rest = left % large // small
-    return f"{left // large}{one}{rest}{other}" if rest else f"{left // large}{one}"
+    _, size, unit, rest_size, rest_unit = next(step for step in _STEPS if left < step[0])
+    rest = left % size // rest_size if rest_unit else 0
+    return f"{max(0, left) // size}{unit}" + (f"{rest}{rest_unit}" if rest else "")

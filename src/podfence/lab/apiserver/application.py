@@ -7,15 +7,16 @@ import contextlib
 import time
 import weakref
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from podfence.lab.apiserver import access, bodies, listing, media, options, reviews, scaling, status
-from podfence.lab.apiserver.about import About
-from podfence.lab.apiserver.answers import NOT_CACHED, body_of, json_answer, refused, written
+from podfence.lab.apiserver import access, bodies, listing, media, options, scaling, status
+from podfence.lab.apiserver.bodies import body_of
+from podfence.lab.apiserver.discovery import Discovery
+from podfence.lab.apiserver.media import NOT_CACHED, json_answer, refused, written
 from podfence.lab.apiserver.objects import PATCHES, Answer, Objects, patched, read_patch, shown
-from podfence.lab.apiserver.paths import Target, empty_list, target_of
+from podfence.lab.apiserver.paths import STREAMS, Target, empty_list, target_of
 from podfence.lab.apiserver.status import RefusedError
 from podfence.lab.apiserver.tables import included, partial, table
 from podfence.lab.apiserver.watching import INITIAL_END, Event, Hub, line
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
     import asyncio
     import socket
 
-    from podfence.lab.apiserver.discovery import Review
     from podfence.lab.apiserver.media import Accepted
+    from podfence.lab.apiserver.reviews import Review
+    from podfence.lab.store.metadata import Raw
     from podfence.lab.store.resources import Resource
     from podfence.lab.store.store import Store
 
-Raw = dict[str, Any]
 _MOST_LETTERS: Final = 4096
 _LONGEST_OF_MANY: Final = 256
 # Some clients read no more than 100 headers.
@@ -52,7 +53,6 @@ class Server:
         stream: Stream | None = None,
         complain: Callable[[str], None] | None = None,
         legacy: bool = False,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         """Serve a store at a port to who has the token; inside the event loop.
 
@@ -65,8 +65,7 @@ class Server:
         self._port = port
         self._stream = stream
         self._complain = complain or (lambda _text: None)
-        self._about = About(legacy=legacy)
-        self._clock = clock
+        self._discovery = Discovery(legacy=legacy)
         self.sockets: weakref.WeakKeyDictionary[asyncio.Transport, socket.socket] = weakref.WeakKeyDictionary()
         """The sockets on which requests have come, until they are closed."""
 
@@ -109,19 +108,17 @@ class Server:
             return await self._review(request, found)
         if request.method != "GET":
             raise status.method_not_allowed()
-        return self._about.answer(request, parts)
+        return self._discovery.answer(request, parts)
 
     async def _review(self, request: web.Request, review: Review) -> web.Response:
         if request.method != "POST":
             raise status.method_not_allowed()
-        body = await body_of(request)
-        asked, _ = bodies.parse(body, request.headers.get("Content-Type", ""), review.kind)
-        named = {"kind": review.kind, "apiVersion": review.api_version}
-        return json_answer(reviews.answer(review.kind, {"metadata": {}, **asked, **named}), 201)
+        asked, _ = bodies.parse(await body_of(request), _content_type(request), review.kind)
+        return json_answer(review.answered(asked), 201)
 
     async def _resource(self, request: web.Request, target: Target) -> web.StreamResponse:
         row, method = target.row, request.method
-        if target.subresource in ("log", "exec", "attach"):
+        if target.subresource in STREAMS:
             self.store.get(row.key, target.namespace, target.name)
             if self._stream is None:
                 raise status.not_found("this server runs no pods")
@@ -138,42 +135,27 @@ class Server:
             if target.name or (row.namespaced and not target.namespace):
                 raise status.method_not_allowed()
             asked = _write_options(request, "CreateOptions")
-            read = bodies.read(await body_of(request), request.headers.get("Content-Type", ""), row)
+            read = await _object(request, row)
             return self._answer(request, row, self._objects.create(row, target.namespace, read, asked, _warn(request)))
         if not target.name:
             raise status.method_not_allowed()
         if method == "PUT":
-            return await self._update(request, target)
+            asked = _write_options(request, "UpdateOptions")
+            read = await _object(request, row)
+            return self._answer(request, row, self._objects.update(target, read, asked, _warn(request)))
         if method == "PATCH":
-            return await self._patch(request, target)
+            how = _patch_type(request)
+            asked = _write_options(request, "PatchOptions")
+            body = await body_of(request)
+            return self._answer(request, row, self._objects.patch(target, body, how, asked, _warn(request)))
         raise status.method_not_allowed()
-
-    async def _update(self, request: web.Request, target: Target) -> web.Response:
-        asked = _write_options(request, "UpdateOptions")
-        row = target.row
-        read = bodies.read(await body_of(request), request.headers.get("Content-Type", ""), row)
-        of_status = target.subresource == "status"
-        answer = self._objects.update(
-            row, target.namespace, target.name, read, asked, _warn(request), of_status=of_status
-        )
-        return self._answer(request, row, answer)
-
-    async def _patch(self, request: web.Request, target: Target) -> web.Response:
-        how = _patch_type(request)
-        asked = _write_options(request, "PatchOptions")
-        body, row = await body_of(request), target.row
-        of_status = target.subresource == "status"
-        answer = self._objects.patch(
-            row, target.namespace, target.name, body, how, asked, _warn(request), of_status=of_status
-        )
-        return self._answer(request, row, answer)
 
     async def _read(self, request: web.Request, target: Target) -> web.StreamResponse:
         accepted = media.accepted(request.headers.get("Accept", ""))
         row = target.row
         watch = target.watch or (not target.name and options.is_true(request.query, "watch"))
         if target.name and not watch:
-            obj = shown(row, self.store.get(row.stored_as or row.key, target.namespace, target.name))
+            obj = shown(row, self.store.get(target.key, target.namespace, target.name))
             return self._send(request, accepted, row, obj)
         asked = options.list_options(request.query, watch=watch)
         if watch:
@@ -183,9 +165,7 @@ class Server:
             return self._table(request, accepted, row, page.items, page.meta)
         kind, version = f"{row.kind}List", row.api_version
         if accepted.shape == "object":
-            items = [
-                {key: value for key, value in obj.items() if key not in ("kind", "apiVersion")} for obj in page.items
-            ]
+            items = _items(page.items)
         else:
             items = [partial(obj, accepted.version) for obj in page.items]
             kind, version = "PartialObjectMetadataList", f"meta.k8s.io/{accepted.version}"
@@ -221,13 +201,12 @@ class Server:
         meta = {"resourceVersion": obj["metadata"]["resourceVersion"]}
         if event.type == "BOOKMARK":
             return line("BOOKMARK", _bookmark_table(obj, meta, accepted.version))
-        found = table(row.kind, [obj], meta, include, self._clock(), version=accepted.version, first=first)
+        found = table(row.kind, [obj], meta, include, time.time(), version=accepted.version, first=first)
         return line(event.type, found)
 
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
         body = await body_of(request)
-        content = request.headers.get("Content-Type", "")
-        given = bodies.parse(body, content, "DeleteOptions")[0] if body else {}
+        given = bodies.parse(body, _content_type(request), "DeleteOptions")[0] if body else {}
         for key in ("propagationPolicy", "gracePeriodSeconds"):
             if text := request.query.get(key):
                 given[key] = int(text) if text.lstrip("-").isascii() and text.lstrip("-").isdecimal() else text
@@ -244,9 +223,9 @@ class Server:
         page = listing.page(self.store, row, target.namespace, asked)
         for obj in page.items:
             self._objects.delete(row, target.namespace, obj["metadata"]["name"], given)
-        items = [{key: value for key, value in obj.items() if key not in ("kind", "apiVersion")} for obj in page.items]
+        found = {"kind": f"{row.kind}List", "apiVersion": row.api_version}
         meta = {"resourceVersion": str(self.store.revision)}
-        return json_answer({"kind": f"{row.kind}List", "apiVersion": row.api_version, "metadata": meta, "items": items})
+        return json_answer({**found, "metadata": meta, "items": _items(page.items)})
 
     async def _scale(self, request: web.Request, target: Target) -> web.Response:
         row = target.row
@@ -255,12 +234,11 @@ class Server:
             return json_answer(before)
         if request.method not in ("PUT", "PATCH"):
             raise status.method_not_allowed()
-        body = await body_of(request)
         if request.method == "PUT":
             asked = _write_options(request, "UpdateOptions")
-            scale = bodies.read(body, request.headers.get("Content-Type", ""), scaling.ROW).object
+            scale = (await _object(request, scaling.ROW)).object
         else:
-            how = _patch_type(request)
+            how, body = _patch_type(request), await body_of(request)
             asked = _write_options(request, "PatchOptions")
             before["metadata"].pop("resourceVersion")
             scale = patched(before, read_patch(body, how, asked.validation), how, scaling.ROW)[0].object
@@ -287,7 +265,7 @@ class Server:
         include = included(request.query.get("includeObject", ""))
         if include == "Object":
             objects = [shown(row, obj) for obj in objects]
-        found = table(row.kind, objects, meta, include, self._clock(), version=accepted.version)
+        found = table(row.kind, objects, meta, include, time.time(), version=accepted.version)
         return written(found, accepted, code)
 
 
@@ -326,12 +304,25 @@ def _bookmark_table(obj: Raw, meta: Raw, version: str) -> Raw:
     }
 
 
+def _items(objects: list[Raw]) -> list[Raw]:
+    """Return objects as lists have them."""
+    return [{key: value for key, value in obj.items() if key not in ("kind", "apiVersion")} for obj in objects]
+
+
+def _content_type(request: web.Request) -> str:
+    return request.headers.get("Content-Type", "")
+
+
+async def _object(request: web.Request, row: Resource) -> bodies.Read:
+    return bodies.read(await body_of(request), _content_type(request), row)
+
+
 def _write_options(request: web.Request, kind: str) -> options.WriteOptions:
     return options.write_options(request.query, request.query.getall("dryRun", []), kind)
 
 
 def _patch_type(request: web.Request) -> str:
-    name = media.media_type(request.headers.get("Content-Type", ""))[0]
+    name = media.media_type(_content_type(request))[0]
     if name.startswith("application/apply-patch"):
         why = "podfence labs have no server-side apply; use kubectl apply without --server-side"
         raise status.unsupported_type(f"415: Unsupported Media Type ({why})", with_details=True)

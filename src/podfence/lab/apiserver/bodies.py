@@ -13,6 +13,8 @@ from podfence.lab.apiserver.fields import kind_type
 from podfence.lab.store.resources import RESOURCES
 
 if TYPE_CHECKING:
+    from aiohttp import web
+
     from podfence.lab.store.resources import Resource
 
 LIMIT: Final = 3 * 1024 * 1024
@@ -25,6 +27,21 @@ _VERSION: Final = re.compile(r"[^/]*(/[^/]*)?")
 _SERVED: Final = frozenset((row.api_version, row.kind) for row in RESOURCES.values())
 
 
+async def body_of(request: web.Request) -> bytes:
+    """Return the body of a request. Raises RefusedError if it is too large."""
+    length = request.content_length
+    if length is None or length <= LIMIT:
+        body = bytearray()
+        async for part in request.content.iter_any():
+            body += part
+            if len(body) > LIMIT:
+                break
+        else:
+            return bytes(body)
+    message = f"Request entity too large: limit is {LIMIT}"
+    raise status.RefusedError(413, message, "RequestEntityTooLarge")
+
+
 class Read(NamedTuple):
     """An object as it was sent, without what its kind does not have, and what strict validation says of it."""
 
@@ -32,9 +49,9 @@ class Read(NamedTuple):
     complaints: list[str]
 
 
-def read(body: bytes, content_type: str, row: Resource, kind: str = "") -> Read:
+def read(body: bytes, content_type: str, row: Resource) -> Read:
     """Return the object in a body. Raises RefusedError."""
-    kind = kind or row.kind
+    kind = row.kind
     value, doubled = parse(body, content_type, kind)
     version, named = (
         default if given in (None, "") else given
@@ -49,29 +66,21 @@ def read(body: bytes, content_type: str, row: Resource, kind: str = "") -> Read:
     if named != kind:
         error = f'no kind "{named}" is registered for version "{version}" in scheme'
         short = version.rpartition("/")[2]
-        message = f'{named} in version "{short}" cannot be handled as a {kind}: {error}'
-        raise status.bad_request(message)
+        raise status.bad_request(f'{named} in version "{short}" cannot be handled as a {kind}: {error}')
     if version != row.api_version and (version, kind) not in _SERVED:
         known = f'no kind "{kind}" is registered for version "{version}" in scheme "pkg/runtime/scheme.go:111"'
-        short = version.rpartition("/")[2]
-        raise status.bad_request(f'{kind} in version "{short}" cannot be handled as a {kind}: {known}')
+        raise status.unread(kind, version.rpartition("/")[2], known)
     if version != row.api_version:
         raise status.bad_request(
             f"the API version in the data ({version}) does not match the expected API version ({row.api_version})"
         )
-    found = typed(value, row, kind)
-    found.object["apiVersion"], found.object["kind"] = row.api_version, kind
-    return found._replace(complaints=doubled + found.complaints)
-
-
-def typed(value: dict[str, Any], row: Resource, kind: str = "") -> Read:
-    """Return an object without what its kind does not have. Raises RefusedError for a wrong type."""
     reader = reading.Reader()
-    of = kind_type(row.group, kind or row.kind)
     try:
-        return Read(reader.read(value, of), reader.complaints)
+        found = reader.read(value, kind_type(row.group, kind))
     except reading.WrongTypeError as error:
-        raise status.unread(kind or row.kind, row.version, str(error)) from None
+        raise status.unread(kind, row.version, str(error)) from None
+    found["apiVersion"], found["kind"] = row.api_version, kind
+    return Read(found, doubled + reader.complaints)
 
 
 def parse(body: bytes, content_type: str, kind: str) -> tuple[dict[str, Any], list[str]]:
@@ -131,22 +140,22 @@ def _yaml(body: bytes, kind: str) -> tuple[dict[str, Any], list[str]]:
     return value or {}, doubled
 
 
+_AFTER: Final = {
+    "Extra data": "after top-level value",
+    "Expecting property name": "looking for beginning of object key string",
+    "Expecting ':'": "after object key",
+}
+
+
 def go_error(error: Exception, body: bytes) -> str:
     """Return what Go's JSON decoder says of a text that Python's refused."""
-    if isinstance(error, json.JSONDecodeError):
-        text = error.doc[error.pos :]
-        if not text.strip():
-            return "unexpected end of JSON input"
-        character = text.lstrip()[0]
-        shown = f"'{character}'" if character not in "'\\" else f"'\\{character}'"
-        if error.msg.startswith("Extra data"):
-            return f"invalid character {shown} after top-level value"
-        if error.msg.startswith("Expecting property name"):
-            return f"invalid character {shown} looking for beginning of object key string"
-        if error.msg.startswith("Expecting ':'"):
-            return f"invalid character {shown} after object key"
-        if error.msg.startswith("Expecting ','"):
-            inside = "object key:value pair" if body.count(b"{") > body.count(b"}") else "array element"
-            return f"invalid character {shown} after {inside}"
-        return f"invalid character {shown} looking for beginning of value"
-    return str(error)
+    if not isinstance(error, json.JSONDecodeError):
+        return str(error)
+    text = error.doc[error.pos :].lstrip()
+    if not text:
+        return "unexpected end of JSON input"
+    shown = f"'{text[0]}'" if text[0] not in "'\\" else f"'\\{text[0]}'"
+    where = next((after for begin, after in _AFTER.items() if error.msg.startswith(begin)), "")
+    if error.msg.startswith("Expecting ','"):
+        where = "after object key:value pair" if body.count(b"{") > body.count(b"}") else "after array element"
+    return f"invalid character {shown} {where or 'looking for beginning of value'}"

@@ -3,14 +3,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from podfence.lab.apiserver.ages import UNKNOWN, age, duration, seconds
+from podfence.lab.apiserver.fields import value_at
+from podfence.lab.store.metadata import Raw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-Raw = dict[str, Any]
+Cell = Callable[[Raw, float], Any]
+"""Makes a cell of an object, given the time in seconds since the epoch."""
+
+Cells = Callable[[Raw, float], list[Any]]
+"""Makes all cells of an object's row."""
+
 NONE: Final = "<none>"
 _UNSET: Final = "<unset>"
 _SHOWN: Final = 3
@@ -44,24 +52,76 @@ def selector(found: Raw | None) -> str:
     return ",".join(text for _, text in sorted(terms, key=lambda term: term[0])) or NONE
 
 
+def conditions(state: Raw) -> set[str | None]:
+    """Return the types of the conditions that a status has, and that are true."""
+    return {term.get("type") for term in state.get("conditions") or () if term.get("status") == "True"}
+
+
 def some(texts: Sequence[str], empty: str = _UNSET) -> str:
     """Return the first texts, and how many more there are."""
     shown = ",".join(texts[:_SHOWN])
     return f"{shown} + {len(texts) - _SHOWN} more..." if len(texts) > _SHOWN else shown or empty
 
 
-def _containers(spec: Raw) -> list[str]:
-    found = ((spec.get("template") or {}).get("spec") or {}).get("containers") or ()
-    return [",".join(item.get(key, "") for item in found) for key in ("name", "image")]
+def at(path: str, empty: Any = "") -> Cell:  # noqa: ANN401 - any JSON value
+    """Return a cell that shows the value at a path such as ``spec.type``, and `empty` where there is none."""
+    return lambda obj, _now: value_at(obj, path) or empty
 
 
-def _status(obj: Raw, key: str) -> Any:  # noqa: ANN401 - any JSON value
-    return (obj.get("status") or {}).get(key) or 0
+def row(*parts: Cell) -> Cells:
+    """Return the cells of a kind, each of which is made by itself."""
+    return lambda obj, now: [part(obj, now) for part in parts]
 
 
-def namespace(obj: Raw, now: float) -> list[Any]:
-    """Return the cells of a Namespace."""
-    return [obj["metadata"]["name"], (obj.get("status") or {}).get("phase", ""), created(obj, now)]
+def _selected(obj: Raw, _now: float) -> str:
+    return selector(value_at(obj, "spec.selector"))
+
+
+def _chosen(obj: Raw, _now: float) -> str:
+    return labels(value_at(obj, "spec.selector"))
+
+
+def _containers(key: str, template: str = "spec.template") -> Cell:
+    found = f"{template}.spec.containers"
+    return lambda obj, _now: ",".join(item.get(key, "") for item in value_at(obj, found) or ())
+
+
+def _ready(obj: Raw, _now: float) -> str:
+    return f"{value_at(obj, 'status.readyReplicas') or 0}/{value_at(obj, 'spec.replicas') or 0}"
+
+
+_NAME: Final = at("metadata.name")
+_IN_PODS: Final = (_containers("name"), _containers("image"))
+_REPLICAS: Final = (at("spec.replicas", 0), at("status.replicas", 0), at("status.readyReplicas", 0))
+_JOB: Final = "spec.jobTemplate.spec.template"
+
+config_map = row(_NAME, lambda obj, _: len(obj.get("data") or ()) + len(obj.get("binaryData") or ()), created)
+controller = row(_NAME, *_REPLICAS, created, *_IN_PODS, _chosen)
+cron_job = row(
+    *(_NAME, at("spec.schedule"), at("spec.timeZone", NONE)),
+    lambda obj, _: _UNSET if (suspended := obj["spec"].get("suspend")) is None else str(suspended),
+    lambda obj, _: len(value_at(obj, "status.active") or ()),
+    lambda obj, now: age(last, now) if (last := value_at(obj, "status.lastScheduleTime")) else NONE,
+    *(created, _containers("name", _JOB), _containers("image", _JOB)),
+    lambda obj, _: selector(value_at(obj, "spec.jobTemplate.spec.selector")),
+)
+daemon_set = row(
+    *(_NAME, at("status.desiredNumberScheduled", 0), at("status.currentNumberScheduled", 0)),
+    *(at("status.numberReady", 0), at("status.updatedNumberScheduled", 0), at("status.numberAvailable", 0)),
+    lambda obj, _: labels(value_at(obj, "spec.template.spec.nodeSelector")),
+    *(created, *_IN_PODS, _selected),
+)
+deployment = row(
+    _NAME, _ready, at("status.updatedReplicas", 0), at("status.availableReplicas", 0), created, *_IN_PODS, _selected
+)
+named = row(_NAME, created)
+namespace = row(_NAME, at("status.phase"), created)
+policy = row(_NAME, lambda obj, _: selector(value_at(obj, "spec.podSelector")), created)
+replica_set = row(_NAME, *_REPLICAS, created, *_IN_PODS, _selected)
+# kubectl shows the creation of a role as a time.
+role = row(_NAME, at("metadata.creationTimestamp"))
+secret = row(_NAME, at("type"), lambda obj, _: len(obj.get("data") or ()), created)
+stateful_set = row(_NAME, _ready, created, *_IN_PODS)
 
 
 def node(obj: Raw, now: float) -> list[Any]:
@@ -73,9 +133,7 @@ def node(obj: Raw, now: float) -> list[Any]:
         words.append("SchedulingDisabled")
     prefix = "node-role.kubernetes.io/"
     found = meta.get("labels") or {}
-    roles = {key.removeprefix(prefix) for key in found if key.startswith(prefix)} | {
-        value for key, value in found.items() if key == "kubernetes.io/role"
-    }
+    roles = {key.removeprefix(prefix) for key in found if key.startswith(prefix)} | {found.get("kubernetes.io/role")}
     info = state.get("nodeInfo") or {}
     kernel = info.get("kernelVersion") or UNKNOWN
     if info.get("architecture"):
@@ -116,7 +174,7 @@ def _external(obj: Raw) -> str:
 
 
 def _balancer(obj: Raw) -> list[str]:
-    found = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    found = value_at(obj, "status.loadBalancer.ingress") or ()
     return list(dict.fromkeys(item.get("ip") or item.get("hostname") or "" for item in found))
 
 
@@ -145,51 +203,9 @@ def endpoint_slice(obj: Raw, now: float) -> list[Any]:
     return [name, obj.get("addressType", ""), some(ports), some(addresses), created(obj, now)]
 
 
-def deployment(obj: Raw, now: float) -> list[Any]:
-    """Return the cells of a Deployment."""
-    spec = obj["spec"]
-    ready = f"{_status(obj, 'readyReplicas')}/{spec.get('replicas', 0)}"
-    counts = [_status(obj, key) for key in ("updatedReplicas", "availableReplicas")]
-    cells = [obj["metadata"]["name"], ready, *counts, created(obj, now)]
-    return [*cells, *_containers(spec), selector(spec.get("selector"))]
-
-
-def replica_set(obj: Raw, now: float) -> list[Any]:
-    """Return the cells of a ReplicaSet."""
-    spec = obj["spec"]
-    return [*_replicas(obj, now), *_containers(spec), selector(spec.get("selector"))]
-
-
-def controller(obj: Raw, now: float) -> list[Any]:
-    """Return the cells of a ReplicationController."""
-    spec = obj["spec"]
-    return [*_replicas(obj, now), *_containers(spec), labels(spec.get("selector"))]
-
-
-def _replicas(obj: Raw, now: float) -> list[Any]:
-    counts = [obj["spec"].get("replicas") or 0, _status(obj, "replicas"), _status(obj, "readyReplicas")]
-    return [obj["metadata"]["name"], *counts, created(obj, now)]
-
-
-def stateful_set(obj: Raw, now: float) -> list[Any]:
-    """Return the cells of a StatefulSet."""
-    spec = obj["spec"]
-    ready = f"{_status(obj, 'readyReplicas')}/{spec.get('replicas') or 0}"
-    return [obj["metadata"]["name"], ready, created(obj, now), *_containers(spec)]
-
-
-def daemon_set(obj: Raw, now: float) -> list[Any]:
-    """Return the cells of a DaemonSet."""
-    spec = obj["spec"]
-    keys = ("desiredNumberScheduled", "currentNumberScheduled", "numberReady", "updatedNumberScheduled")
-    counts = [_status(obj, key) for key in (*keys, "numberAvailable")]
-    where = labels(((spec.get("template") or {}).get("spec") or {}).get("nodeSelector"))
-    cells = [obj["metadata"]["name"], *counts, where, created(obj, now)]
-    return [*cells, *_containers(spec), selector(spec.get("selector"))]
-
-
-_JOB_WORDS: Final = (("Complete", "Complete"), ("Failed", "Failed"))
+_JOB_ENDS: Final = ("Complete", "Failed")
 _JOB_LATER: Final = ("Suspended", "FailureTarget", "SuccessCriteriaMet")
+_OF_JOBS: Final = row(created, *_IN_PODS, _selected)
 
 
 def job(obj: Raw, now: float) -> list[Any]:
@@ -202,32 +218,11 @@ def job(obj: Raw, now: float) -> list[Any]:
         completions = f"{done}/1 of {parallel}" if parallel > 1 else f"{done}/1"
     start, end = seconds(state.get("startTime")), seconds(state.get("completionTime"))
     took = "" if start is None else duration((now if end is None else end) - start)
-    met = {term.get("type") for term in state.get("conditions") or () if term.get("status") == "True"}
-    word = next((word for kind, word in _JOB_WORDS if kind in met), "")
-    if not word and obj["metadata"].get("deletionTimestamp"):
-        word = "Terminating"
-    word = word or next((kind for kind in _JOB_LATER if kind in met), "Running")
-    cells = [obj["metadata"]["name"], word, completions, took, created(obj, now)]
-    return [*cells, *_containers(spec), selector(spec.get("selector"))]
-
-
-def cron_job(obj: Raw, now: float) -> list[Any]:
-    """Return the cells of a CronJob."""
-    spec, state = obj["spec"], obj.get("status") or {}
-    last = state.get("lastScheduleTime")
-    job_spec = (spec.get("jobTemplate") or {}).get("spec") or {}
-    suspended = spec.get("suspend")
-    return [
-        *(obj["metadata"]["name"], spec.get("schedule", ""), spec.get("timeZone") or NONE),
-        *("<unset>" if suspended is None else str(suspended), len(state.get("active") or ())),
-        *(age(last, now) if last else NONE, created(obj, now)),
-        *(*_containers(job_spec), selector(job_spec.get("selector"))),
-    ]
-
-
-def policy(obj: Raw, now: float) -> list[Any]:
-    """Return the cells of a NetworkPolicy."""
-    return [obj["metadata"]["name"], selector(obj["spec"].get("podSelector")), created(obj, now)]
+    met = conditions(state)
+    going = ("Terminating",) if obj["metadata"].get("deletionTimestamp") else ()
+    words = [kind for kind in (*_JOB_ENDS, *going, *_JOB_LATER) if kind in met or kind in going]
+    word = words[0] if words else "Running"
+    return [obj["metadata"]["name"], word, completions, took, *_OF_JOBS(obj, now)]
 
 
 def ingress(obj: Raw, now: float) -> list[Any]:
@@ -237,27 +232,6 @@ def ingress(obj: Raw, now: float) -> list[Any]:
     ports = "80, 443" if spec.get("tls") else "80"
     name, kind = obj["metadata"]["name"], spec.get("ingressClassName") or NONE
     return [name, kind, some(hosts, "*"), ",".join(_balancer(obj)), ports, created(obj, now)]
-
-
-def config_map(obj: Raw, now: float) -> list[Any]:
-    """Return the cells of a ConfigMap."""
-    size = len(obj.get("data") or ()) + len(obj.get("binaryData") or ())
-    return [obj["metadata"]["name"], size, created(obj, now)]
-
-
-def secret(obj: Raw, now: float) -> list[Any]:
-    """Return the cells of a Secret."""
-    return [obj["metadata"]["name"], obj.get("type", ""), len(obj.get("data") or ()), created(obj, now)]
-
-
-def named(obj: Raw, now: float) -> list[Any]:
-    """Return the cells of what has a name and an age."""
-    return [obj["metadata"]["name"], created(obj, now)]
-
-
-def role(obj: Raw, _now: float) -> list[Any]:
-    """Return the cells of a Role, whose creation kubectl shows as a time."""
-    return [obj["metadata"]["name"], obj["metadata"].get("creationTimestamp", "")]
 
 
 def binding(obj: Raw, now: float) -> list[Any]:
@@ -283,22 +257,11 @@ def event(obj: Raw, now: float) -> list[Any]:
     count = obj.get("count") or 1
     if series := obj.get("series"):
         last, count = age(series.get("lastObservedTime"), now), series.get("count") or 0
-    about = obj.get("involvedObject") or {}
-    target = "/".join(_present((about.get("kind", "").lower(), about.get("name"))))
-    source = obj.get("source") or {}
-    origin = ", ".join(
-        _present(
-            (
-                source.get("component") or obj.get("reportingComponent"),
-                source.get("host") or obj.get("reportingInstance"),
-            )
-        )
-    )
+    about, source = obj.get("involvedObject") or {}, obj.get("source") or {}
+    target = "/".join(filter(None, (about.get("kind", "").lower(), about.get("name"))))
+    component = source.get("component") or obj.get("reportingComponent")
+    origin = ", ".join(filter(None, (component, source.get("host") or obj.get("reportingInstance"))))
     return [
         *(last, obj.get("type", ""), obj.get("reason", ""), target, about.get("fieldPath", ""), origin),
         *(obj.get("message", "").strip(), first, count, obj["metadata"]["name"]),
     ]
-
-
-def _present(texts: Iterable[str | None]) -> list[str]:
-    return [text for text in texts if text]

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib.resources import files
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 Form = Literal[
     "string", "bool", "int", "float", "bytes", "time", "micro", "duration",
@@ -169,3 +169,10 @@ def kind_type(group: str, kind: str) -> Type:
     """Return the type of the objects of a kind."""
     package = _GROUPS.get(group) or group.partition(".")[0]
     return type_of(f"{package}/v1.{kind}")
+
+
+def value_at(obj: Any, path: str) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the value at a path such as ``spec.selector`` of an object, None if there is none."""
+    for step in path.split("."):
+        obj = obj.get(step) if isinstance(obj, dict) else None
+    return obj

@@ -6,17 +6,16 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from podfence.lab.apiserver.selectors import Matches, field_selector, label_selector
 from podfence.lab.apiserver.status import RefusedError, bad_request
+from podfence.lab.store.metadata import Raw
 
 if TYPE_CHECKING:
     from podfence.lab.apiserver.options import ListOptions
     from podfence.lab.store.resources import Resource
     from podfence.lab.store.store import Store
-
-Raw = dict[str, Any]
 
 
 class Page(NamedTuple):

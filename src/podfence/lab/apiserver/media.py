@@ -1,11 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Media types: what a client accepts, and what a body is written in."""
+"""Media types: what a client accepts and a body is written in, and answers that are written so."""
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+import msgspec
+import yaml
+from aiohttp import web
 
 from podfence.lab.apiserver.status import RefusedError
+
+if TYPE_CHECKING:
+    from podfence.lab.store.metadata import Raw
+
+NOT_CACHED: Final = {"Cache-Control": "no-cache, private"}
+"""The header of answers that are true now only."""
 
 Shape = Literal["object", "Table", "PartialObjectMetadata", "PartialObjectMetadataList", "APIGroupDiscoveryList"]
 
@@ -65,3 +75,27 @@ _LANGUAGES: Final[dict[str, Literal["json", "yaml"]]] = {
     "application/*": "json",
     "*/*": "json",
 }
+
+
+def refused(refusal: RefusedError) -> web.Response:
+    """Return the answer to a request that is refused."""
+    response = json_answer(refusal.body, refusal.code)
+    if refusal.code == 413:
+        # The rest of the body is still on its way, and nobody reads it.
+        response.force_close()
+    return response
+
+
+def json_answer(body: Raw, code: int = 200) -> web.Response:
+    """Return an answer as JSON."""
+    return web.Response(
+        status=code, body=msgspec.json.encode(body), content_type="application/json", headers=NOT_CACHED
+    )
+
+
+def written(body: Raw, accepted: Accepted, code: int = 200) -> web.Response:
+    """Return an answer in the language that the client accepts."""
+    if accepted.language == "yaml":
+        text = yaml.safe_dump(body, allow_unicode=True)
+        return web.Response(status=code, body=text.encode(), content_type="application/yaml", headers=NOT_CACHED)
+    return json_answer(body, code)

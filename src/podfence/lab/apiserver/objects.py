@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgspec
@@ -14,16 +15,17 @@ from podfence.lab.apiserver.fields import kind_type
 from podfence.lab.apiserver.options import dry_run_complaint
 from podfence.lab.apiserver.status import RefusedError, bad_request
 from podfence.lab.store.errors import ConflictError, NotFoundError
+from podfence.lab.store.metadata import Raw
 from podfence.lab.store.resources import RESOURCES
 from podfence.lab.store.store import other_uid
 from podfence.policy.legacy import ANNOTATION, isolation_asked
 
 if TYPE_CHECKING:
     from podfence.lab.apiserver.options import WriteOptions
+    from podfence.lab.apiserver.paths import Target
     from podfence.lab.store.resources import Resource
     from podfence.lab.store.store import Check, Propagation, Store
 
-Raw = dict[str, Any]
 Warn = Callable[[str], None]
 
 PATCHES: Final = {
@@ -61,55 +63,36 @@ class Objects:
 
     def create(self, row: Resource, namespace: str, read: Read, options: WriteOptions, warn: Warn) -> Answer:
         """Create an object. Raises RefusedError and StoreError."""
-        _complain(row, read, options, warn)
+        _complain(read, options, warn, partial(status.unread, row.kind, row.version))
         obj, meta = read.object, read.object["metadata"]
         _place(row, meta, namespace)
         if meta.get("resourceVersion") and not options.dry_run:
             # Kubernetes answers 500 here, but a wrong request is no fault of the server.
             raise RefusedError(400, "resourceVersion should not be set on objects to be created")
-        made = self.store.create(
-            row.stored_as or row.key, _stored(row, obj), check=self._checking(row, warn), dry_run=options.dry_run
-        )
+        return self._create(row, obj, options, self._checking(row, warn))
+
+    def _create(self, row: Resource, obj: Raw, options: WriteOptions, check: Check) -> Answer:
+        made = self.store.create(row.stored_as or row.key, _stored(row, obj), check=check, dry_run=options.dry_run)
         return Answer(201, shown(row, made))
 
-    def update(
-        self,
-        row: Resource,
-        namespace: str,
-        name: str,
-        read: Read,
-        options: WriteOptions,
-        warn: Warn,
-        *,
-        of_status: bool = False,
-    ) -> Answer:
+    def update(self, target: Target, read: Read, options: WriteOptions, warn: Warn) -> Answer:
         """Replace an object, or its status. Raises RefusedError and StoreError."""
-        _complain(row, read, options, warn)
+        _complain(read, options, warn, partial(status.unread, target.row.kind, target.row.version))
         with self.store.lock:
-            return self._replace(row, namespace, name, read.object, options, warn, of_status=of_status)
+            return self._replace(target, read.object, options, warn)
 
-    def _replace(
-        self,
-        row: Resource,
-        namespace: str,
-        name: str,
-        obj: Raw,
-        options: WriteOptions,
-        warn: Warn,
-        *,
-        of_status: bool,
-    ) -> Answer:
-        meta = obj["metadata"]
+    def _replace(self, target: Target, obj: Raw, options: WriteOptions, warn: Warn) -> Answer:
+        row, name, meta = target.row, target.name, obj["metadata"]
         if not meta.get("name"):
             raise bad_request(f"the name of the object ({name} based on URL) was undeterminable: name must be provided")
         if meta["name"] != name:
             raise bad_request(f"the name of the object ({meta['name']}) does not match the name on the URL ({name})")
-        _place(row, meta, namespace)
-        key = row.stored_as or row.key
+        _place(row, meta, target.namespace)
+        of_status = target.subresource == "status"
         check = self._checking(row, warn)
         is_there = True
         try:
-            self.store.get(key, namespace, name)
+            self.store.get(target.key, target.namespace, name)
         except NotFoundError:
             if of_status or not row.made_by_put:
                 raise
@@ -121,35 +104,24 @@ class Objects:
         if not is_there:
             if meta.get("uid"):
                 raise ConflictError.of(row, name, other_uid(row, meta, {}))
-            made = self.store.create(key, _stored(row, obj), check=check, dry_run=options.dry_run)
-            return Answer(201, shown(row, made))
+            return self._create(row, obj, options, check)
+        new = _stored(row, obj)
         stored = self.store.update(
-            key, _stored(row, obj), status=of_status, check=None if of_status else check, dry_run=options.dry_run
+            target.key, new, status=of_status, check=None if of_status else check, dry_run=options.dry_run
         )
         return Answer(200, shown(row, stored))
 
-    def patch(
-        self,
-        row: Resource,
-        namespace: str,
-        name: str,
-        body: bytes,
-        how: str,
-        options: WriteOptions,
-        warn: Warn,
-        *,
-        of_status: bool = False,
-    ) -> Answer:
+    def patch(self, target: Target, body: bytes, how: str, options: WriteOptions, warn: Warn) -> Answer:
         """Change parts of an object, or of its status. Raises RefusedError and StoreError."""
         if options.force:
             message = "Forbidden: may not be specified for non-apply patch"
             raise status.invalid_fields("meta.k8s.io", "PatchOptions", "", [("force", message)])
         with self.store.lock:
-            before = shown(row, self.store.get(row.stored_as or row.key, namespace, name))
+            before = shown(target.row, self.store.get(target.key, target.namespace, target.name))
             patch = read_patch(body, how, options.validation)
-            read, text = patched(before, patch, how, row)
-            _complain_patch(read, text, options, warn)
-            return self._replace(row, namespace, name, read.object, options, warn, of_status=of_status)
+            read, text = patched(before, patch, how, target.row)
+            _complain(read, options, warn, partial(_wrong_patch, text))
+            return self._replace(target, read.object, options, warn)
 
     def delete(self, row: Resource, namespace: str, name: str, body: Raw) -> Answer:
         """Delete an object as DeleteOptions say. Raises RefusedError and StoreError."""
@@ -204,22 +176,12 @@ def _place(row: Resource, meta: Raw, namespace: str) -> None:
         meta.pop("namespace", None)
 
 
-def _complain(row: Resource, read: Read, options: WriteOptions, warn: Warn) -> None:
+def _complain(read: Read, options: WriteOptions, warn: Warn, refuse: Callable[[str], RefusedError]) -> None:
     """Warn of unknown fields. Raises RefusedError if they are errors."""
     if options.validation == "Strict" and read.complaints:
-        raise status.unread(row.kind, row.version, f"strict decoding error: {', '.join(read.complaints)}")
-    _tell(read.complaints, options, warn)
-
-
-def _complain_patch(read: Read, text: str, options: WriteOptions, warn: Warn) -> None:
-    if options.validation == "Strict" and read.complaints:
-        raise _wrong_patch(text, f"strict decoding error: {', '.join(read.complaints)}")
-    _tell(read.complaints, options, warn)
-
-
-def _tell(complaints: list[str], options: WriteOptions, warn: Warn) -> None:
+        raise refuse(f"strict decoding error: {', '.join(read.complaints)}")
     if options.validation == "Warn":
-        for text in complaints:
+        for text in read.complaints:
             warn(text)
 
 
@@ -241,9 +203,9 @@ def read_patch(body: bytes, how: str, validation: str) -> Any:  # noqa: ANN401 -
     return value
 
 
-def patched(before: Raw, patch: Any, how: str, row: Resource, kind: str = "") -> tuple[Read, str]:  # noqa: ANN401 - any JSON value
+def patched(before: Raw, patch: Any, how: str, row: Resource) -> tuple[Read, str]:  # noqa: ANN401 - any JSON value
     """Return an object with a patch applied, and how messages show the patch. Raises RefusedError."""
-    of = kind_type(row.group, kind or row.kind)
+    of = kind_type(row.group, row.kind)
     try:
         if how == "strategic":
             value: Any = strategic.applied(before, patch, of)
@@ -280,14 +242,13 @@ def delete_options(body: Raw) -> dict[str, Any]:
     except reading.WrongTypeError as error:
         raise bad_request(str(error)) from None
     wrong: list[tuple[str, str]] = []
-    propagation = given.get("propagationPolicy")
+    propagation, dry = given.get("propagationPolicy"), given.get("dryRun") or []
     if propagation is not None and propagation not in _PROPAGATION:
         known = '"Foreground", "Background", "Orphan", "nil"'
         wrong.append(("propagationPolicy", f'Unsupported value: "{propagation}": supported values: {known}'))
     if propagation is not None and given.get("orphanDependents") is not None:
         both = "Invalid value: true: orphanDependents and deletionPropagation cannot be both set"
         wrong.append(("propagationPolicy", both))
-    dry = given.get("dryRun") or []
     if complaint := dry_run_complaint(dry):
         wrong.append(("dryRun", complaint))
     if wrong:

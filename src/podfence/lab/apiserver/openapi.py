@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OpenAPI v3 documents: what kubectl asks before it applies, and what `kubectl explain` prints.
+"""OpenAPI documents: what kubectl asks before it applies, and what `kubectl explain` prints.
 
-They have the names and types of all fields, and no descriptions.
+Those of version 3 have the names and types of all fields, and no descriptions. That of version 2, which kubectl asks
+for before it applies a List, says which kinds there are. kubectl reads it as protobuf only; what it does not say of
+fields, kubectl leaves to the server.
 """
 
 from __future__ import annotations
 
 import hashlib
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -18,9 +20,9 @@ from podfence.lab.store.resources import RESOURCES
 
 if TYPE_CHECKING:
     from podfence.lab.apiserver.fields import Field, Type
+    from podfence.lab.store.metadata import Raw
     from podfence.lab.store.resources import Resource
 
-Raw = dict[str, Any]
 
 _FORMS: Final[dict[str, Raw]] = {
     "string": {"type": "string"},
@@ -46,6 +48,15 @@ _PLACES: Final = {
     name: {"name": name, "in": "path", "required": True, "schema": {"type": "string", "uniqueItems": True}}
     for name in ("namespace", "name")
 }
+KINDS_TYPE: Final = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+"""The content type of the document of version 2; below are the numbers of its fields."""
+
+_SWAGGER, _INFO, _DEFINITIONS = 1, 2, 9
+_TITLE, _VERSION = 1, 2
+_NAME, _VALUE = 1, 2
+_ITEMS: Final = 1
+_EXTENSION: Final = 31
+_YAML: Final = 2
 _DRY_RUN: Final = {"name": "dryRun", "in": "query", "schema": {"type": "string", "uniqueItems": True}}
 
 
@@ -164,3 +175,29 @@ def _value(of: Type, schemas: Raw) -> Raw:
         schemas[name] = _FORMS[of.form]
         return {"allOf": [{"$ref": f"#/components/schemas/{name}"}]}
     return _FORMS[of.form]
+
+
+@cache
+def kinds() -> bytes:
+    """Return the document of version 2."""
+    definitions = b"".join(
+        _part(_ITEMS, _part(_NAME, f"{row.version}.{row.group}.{row.kind}".encode()) + _part(_VALUE, _schema(kind)))
+        for row in RESOURCES.values()
+        for kind in (f"- group: {row.group}\n  kind: {row.kind}\n  version: {row.version}\n",)
+    )
+    info = _part(_TITLE, b"Kubernetes") + _part(_VERSION, b"unversioned")
+    return _part(_SWAGGER, b"2.0") + _part(_INFO, info) + _part(_DEFINITIONS, definitions)
+
+
+def _schema(kind: str) -> bytes:
+    """Return a schema of which nothing is said but its kind, as YAML."""
+    value = _part(_NAME, b"x-kubernetes-group-version-kind") + _part(_VALUE, _part(_YAML, kind.encode()))
+    return _part(_EXTENSION, value)
+
+
+def _part(number: int, value: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(value)) + value
+
+
+def _varint(value: int) -> bytes:
+    return bytes((value,)) if value < 128 else bytes((value & 127 | 128,)) + _varint(value >> 7)

@@ -57,7 +57,6 @@ def is_true(query: Mapping[str, str], key: str) -> bool:
 class ListOptions(NamedTuple):
     """What a list or a watch is to give. `revision` is None if the request names none."""
 
-    watch: bool
     labels: str
     fields: str
     limit: int
@@ -79,7 +78,6 @@ def list_options(query: Mapping[str, str], *, watch: bool) -> ListOptions:
     if reason := _forbidden(query, match, initial=initial, watch=watch):
         raise invalid_fields("meta.k8s.io", "ListOptions", "", [reason])
     return ListOptions(
-        watch,
         query.get("labelSelector", ""),
         query.get("fieldSelector", ""),
         max(0, limit),

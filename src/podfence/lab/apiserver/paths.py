@@ -6,8 +6,11 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from podfence.lab.apiserver import status
-from podfence.lab.apiserver.discovery import REVIEWS, Review
+from podfence.lab.apiserver.reviews import REVIEWS, Review
 from podfence.lab.store.resources import RESOURCES, Resource
+
+STREAMS: Final = ("log", "exec", "attach")
+"""The subresources of pods that are streams."""
 
 UNSERVED: Final = {
     "portforward": "podfence labs do not forward ports; use a Service, or exec in a pod",
@@ -43,8 +46,13 @@ class Target(NamedTuple):
     row: Resource
     namespace: str
     name: str
-    subresource: str
-    watch: bool
+    subresource: str = ""
+    watch: bool = False
+
+    @property
+    def key(self) -> str:
+        """The resource in whose table the objects are."""
+        return self.row.stored_as or self.row.key
 
 
 def target_of(parts: list[str]) -> Target | Review:
@@ -72,20 +80,15 @@ def target_of(parts: list[str]) -> Target | Review:
 
 
 def _resource(api_version: str, plural: str) -> Resource | Review:
-    for row in RESOURCES.values():
+    rows: list[Resource | Review] = [*RESOURCES.values(), *REVIEWS]
+    for row in rows:
         if (row.api_version, row.plural) == (api_version, plural):
             return row
-    for review in REVIEWS:
-        if (review.api_version, review.plural) == (api_version, plural):
-            return review
     raise status.not_found()
 
 
 def _require_subresource(row: Resource, name: str) -> None:
-    if name == "status" and row.has_status:
-        return
-    if name == "scale" and row.has_scale:
-        return
-    if row.kind == "Pod" and name in ("log", "exec", "attach"):
+    served = {"status": row.has_status, "scale": row.has_scale, **dict.fromkeys(STREAMS, row.kind == "Pod")}
+    if served.get(name):
         return
     raise status.not_found(UNSERVED.get(name, "") if row.kind in ("Pod", "Namespace", "ServiceAccount", "Node") else "")

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from podfence.lab.apiserver.ages import age, seconds
 from podfence.lab.apiserver.cells import NONE, created
+from podfence.lab.apiserver.cells import conditions as true_conditions
 
-Raw = dict[str, Any]
+if TYPE_CHECKING:
+    from podfence.lab.store.metadata import Raw
 
 
 class _Restarts(NamedTuple):
@@ -45,7 +47,7 @@ def pod(obj: Raw, now: float) -> list[Any]:
     total = len(spec.get("containers") or ()) + len(sidecars)
     addresses: list[Raw] = state.get("podIPs") or [{}]
     gates = [gate.get("conditionType") for gate in spec.get("readinessGates") or ()]
-    met = {term.get("type") for term in state.get("conditions") or () if term.get("status") == "True"}
+    met = true_conditions(state)
     return [
         *(obj["metadata"]["name"], f"{found.ready}/{total}", word, found.restarts.text(now), created(obj, now)),
         *(addresses[0].get("ip") or NONE, spec.get("nodeName") or NONE, state.get("nominatedNodeName") or NONE),
@@ -69,8 +71,8 @@ def _sidecars(spec: Raw) -> set[str]:
 
 def _summary(spec: Raw, state: Raw, sidecars: set[str]) -> _Summary:
     word = state.get("reason") or state.get("phase") or ""
-    conditions = state.get("conditions") or ()
-    if any(term.get("reason") == "SchedulingGated" for term in conditions if term.get("type") == "PodScheduled"):
+    terms = [term for term in state.get("conditions") or () if term.get("type") == "PodScheduled"]
+    if any(term.get("reason") == "SchedulingGated" for term in terms):
         word = "SchedulingGated"
     initial = _Restarts()
     lasting = _Restarts()
@@ -89,8 +91,7 @@ def _summary(spec: Raw, state: Raw, sidecars: set[str]) -> _Summary:
             continue
         stuck = _init_word(now, index, len(spec.get("initContainers") or ()))
         break
-    initialized = any(term.get("type") == "Initialized" and term.get("status") == "True" for term in conditions)
-    if stuck and not initialized:
+    if stuck and "Initialized" not in true_conditions(state):
         return _Summary(stuck, ready, initial)
     return _running(stuck or word, ready, lasting, state)
 
@@ -123,8 +124,5 @@ def _running(word: str, ready: int, restarts: _Restarts, state: Raw) -> _Summary
             runs = True
             ready += 1
     if word == "Completed":
-        is_ready = any(
-            term.get("type") == "Ready" and term.get("status") == "True" for term in state.get("conditions") or ()
-        )
-        word = "Running" if runs and is_ready else failed or ("NotReady" if runs else word)
+        word = "Running" if runs and "Ready" in true_conditions(state) else failed or ("NotReady" if runs else word)
     return _Summary(word, ready, restarts)

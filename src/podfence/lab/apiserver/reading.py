@@ -26,6 +26,18 @@ _SHORT: Final = 64
 _ROOT: Final = ("apiVersion", "kind")
 # What Go could convert, and its decoder of JSON does not.
 _CONVERTIBLE: Final = {"string": ("int64",), "int": ("int64", "float64"), "float": ("int64",)}
+# How Go's messages name the types that its decoder wants for these.
+_NAMED: Final = {"intstr": "int32", "time": "string", "micro": "string"}
+# What Go calls the type of a JSON value, and what its decoder of JSON calls it.
+_OBJECT: Final = ("map", "object")
+_WORDS: Final[dict[type, tuple[str, str]]] = {
+    type(None): ("nil", "null"),
+    bool: ("bool", "bool"),
+    str: ("string", "string"),
+    int: ("int64", "number"),
+    float: ("float64", "number"),
+    list: ("slice", "array"),
+}
 _EMPTY: Final = {"string": "", "bool": False, "int": 0, "float": 0, "quantity": "0", "intstr": 0}
 
 
@@ -111,19 +123,21 @@ class Reader:
         }
 
     def _value(self, value: Any, of: Type, at: str, go: str, struct: str) -> Any:  # noqa: ANN401 - any JSON value
-        if value is None:
-            return None
+        if value is None or of.form in ("raw", "fields"):
+            return value
+        if not _fits(value, of):
+            name = _NAMED.get(of.form, of.text)
+            found = word(value, with_number=of.form in ("int", "intstr"))
+            message = f"json: cannot unmarshal {found} into Go struct field {struct}.{go} of type {name}"
+            raise WrongTypeError(message, _short(value, of, name))
         match of.form:
             case "struct":
-                self._require(isinstance(value, dict), value, of, go, struct)
                 return self._struct(value, of, at, go)
             case "list":
-                self._require(isinstance(value, list), value, of, go, struct)
                 held = of.held
                 read = [self._value(item, held, f"{at}[{index}]", go, struct) for index, item in enumerate(value)]
                 return [_zero(held) if item is None else item for item in read]
             case "map":
-                self._require(isinstance(value, dict), value, of, go, struct)
                 held = of.held
                 if isinstance(value, Doubled):
                     self.complaints += [f"duplicate field {go_quote(f'{at}.{key}')}" for key in value.keys_given_twice]
@@ -131,103 +145,74 @@ class Reader:
                     sys.intern(key): self._value(item, held, f"{at}.{key}", go, struct) for key, item in value.items()
                 }
                 return {key: _zero(held) if item is None else item for key, item in items.items()}
-            case "raw" | "fields":
+            case "bool" | "int" | "float" | "intstr":
                 return value
-        return self._scalar(value, of, go, struct)
-
-    def _scalar(self, value: Any, of: Type, go: str, struct: str) -> Any:  # noqa: ANN401 - any JSON value
-        match of.form:
-            case "bool":
-                self._require(isinstance(value, bool), value, of, go, struct)
-            case "int":
-                limit = 2 ** (of.bits - 1)
-                fits = isinstance(value, int) and not isinstance(value, bool) and -limit <= value < limit
-                self._require(fits, value, of, go, struct)
-            case "float":
-                self._require(isinstance(value, int | float) and not isinstance(value, bool), value, of, go, struct)
-            case "intstr":
-                if not isinstance(value, str):
-                    number = of._replace(text="int32")
-                    fits = isinstance(value, int) and not isinstance(value, bool) and -(2**31) <= value < 2**31
-                    self._require(fits, value, number, go, struct)
-            case "quantity":
-                text = value if isinstance(value, str) else json.dumps(value)
-                if (written := canonical(text)) is None:
-                    raise WrongTypeError(_BAD_QUANTITY)
-                return written
-            case "time" | "micro":
-                self._require(isinstance(value, str), value, of._replace(text="string"), go, struct)
-                if not _TIME.fullmatch(value):
-                    shown = json.dumps(value)
-                    raise WrongTypeError(
-                        f'parsing time {shown} as "2006-01-02T15:04:05Z07:00": cannot parse {shown} as "2006"'
-                    )
-            case "bytes":
-                self._require(isinstance(value, str), value, of, go, struct)
-                try:
-                    base64.b64decode(value, validate=True)
-                except (binascii.Error, ValueError):
-                    raise WrongTypeError("illegal base64 data at input byte 0") from None
-            case _:
-                self._require(isinstance(value, str), value, of, go, struct)
-                # Objects have many short texts in common, and a store keeps each once.
-                return sys.intern(value) if len(value) <= _SHORT else value
-        return value
-
-    @staticmethod
-    def _require(fits: bool, value: object, of: Type, go: str, struct: str) -> None:  # noqa: FBT001 - what is required comes first, as in assert
-        if not fits:
-            found = word(value, with_number=of.form in ("int", "intstr"))
-            raise WrongTypeError(
-                f"json: cannot unmarshal {found} into Go struct field {struct}.{go} of type {of.text}",
-                _short(value, of),
-            )
+        return _text(value, of)
 
 
-def _short(value: object, of: Type) -> str:
-    found = go_kind(value)
+def _fits(value: object, of: Type) -> bool:
+    """Return whether a value is of the type of JSON that a field wants."""
     match of.form:
+        case "struct" | "map":
+            return isinstance(value, dict)
         case "list":
-            return f"cannot restore slice from {found}"
-        case "map":
-            return f"cannot restore map from {found}"
-        case "struct":
-            return f"cannot restore struct from: {found}"
+            return isinstance(value, list)
+        case "bool":
+            return isinstance(value, bool)
+        case "quantity":
+            return True
+        case "intstr" if isinstance(value, str):
+            return True
+        case "float":
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case "int" | "intstr":
+            limit = 2**31 if of.form == "intstr" else 2 ** (of.bits - 1)
+            return isinstance(value, int) and not isinstance(value, bool) and -limit <= value < limit
+    return isinstance(value, str)
+
+
+def _text(value: Any, of: Type) -> Any:  # noqa: ANN401 - any JSON value
+    """Return what is stored of a text. Raises WrongTypeError if its form is wrong."""
+    match of.form:
+        case "quantity":
+            text = value if isinstance(value, str) else json.dumps(value)
+            if (written := canonical(text)) is None:
+                raise WrongTypeError(_BAD_QUANTITY)
+            return written
+        case "time" | "micro" if not _TIME.fullmatch(value):
+            shown = json.dumps(value)
+            raise WrongTypeError(f'parsing time {shown} as "2006-01-02T15:04:05Z07:00": cannot parse {shown} as "2006"')
+        case "bytes":
+            try:
+                base64.b64decode(value, validate=True)
+            except (binascii.Error, ValueError):
+                raise WrongTypeError("illegal base64 data at input byte 0") from None
+        case "string" if len(value) <= _SHORT:
+            # Objects have many short texts in common, and a store keeps each once.
+            return sys.intern(value)
+    return value
+
+
+def _short(value: object, of: Type, name: str) -> str:
+    found = go_kind(value)
+    if of.form in ("list", "map"):
+        return f"cannot restore {'slice' if of.form == 'list' else 'map'} from {found}"
+    if of.form == "struct":
+        return f"cannot restore struct from: {found}"
     if found in _CONVERTIBLE.get(of.form, ()):
-        return f"cannot convert {found} to {of.text}"
-    return f"unrecognized type: {'string' if of.form == 'string' else of.text}"
+        return f"cannot convert {found} to {name}"
+    return f"unrecognized type: {'string' if of.form == 'string' else name}"
 
 
 def go_kind(value: object) -> str:
     """Return Go's word for the type of a JSON value."""
-    match value:
-        case None:
-            return "nil"
-        case bool():
-            return "bool"
-        case str():
-            return "string"
-        case int():
-            return "int64"
-        case float():
-            return "float64"
-        case list():
-            return "slice"
-    return "map"
+    return _WORDS.get(type(value), _OBJECT)[0]
 
 
 def word(value: object, *, with_number: bool = False) -> str:
     """Return what Go's decoder of JSON calls a value, a number with its digits or without."""
-    match value:
-        case bool():
-            return "bool"
-        case str():
-            return "string"
-        case list():
-            return "array"
-        case dict():
-            return "object"
-    return f"number {json.dumps(value)}" if with_number else "number"
+    found = _WORDS.get(type(value), _OBJECT)[1]
+    return f"number {json.dumps(value)}" if with_number and found == "number" else found
 
 
 def _zero(of: Type) -> Any:  # noqa: ANN401 - any JSON value

@@ -3,26 +3,36 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final, NamedTuple
 
-Raw = dict[str, Any]
+from podfence.lab.store.metadata import Raw
 
 USER: Final = "podfence:admin"
-_GROUPS: Final = ("system:masters", "system:authenticated")
-_ANY: Final = ("*",)
+_ANY: Final = ["*"]
 
 
-def answer(kind: str, asked: Raw) -> Raw:
-    """Return a review with its answer."""
-    return {key: value for key, value in asked.items() if key != "status"} | {"status": _STATUS[kind]}
+class Review(NamedTuple):
+    """A resource that answers a question and keeps nothing: `status` is the answer to every question."""
+
+    kind: str
+    plural: str
+    api_version: str
+    status: Raw
+
+    def answered(self, asked: Raw) -> Raw:
+        """Return a review with its answer."""
+        return {"metadata": {}, **asked, "kind": self.kind, "apiVersion": self.api_version, "status": self.status}
 
 
-_STATUS: Final[dict[str, Raw]] = {
-    "SelfSubjectReview": {"userInfo": {"username": USER, "groups": list(_GROUPS)}},
-    "SelfSubjectAccessReview": {"allowed": True, "reason": "the token of a lab allows everything in it"},
-    "SelfSubjectRulesReview": {
-        "resourceRules": [{"verbs": list(_ANY), "apiGroups": list(_ANY), "resources": list(_ANY)}],
-        "nonResourceRules": [{"verbs": list(_ANY), "nonResourceURLs": list(_ANY)}],
-        "incomplete": False,
-    },
+_USER: Final = {"userInfo": {"username": USER, "groups": ["system:masters", "system:authenticated"]}}
+_ACCESS: Final = {"allowed": True, "reason": "the token of a lab allows everything in it"}
+_RULES: Final = {
+    "resourceRules": [{"verbs": _ANY, "apiGroups": _ANY, "resources": _ANY}],
+    "nonResourceRules": [{"verbs": _ANY, "nonResourceURLs": _ANY}],
+    "incomplete": False,
 }
+REVIEWS: Final = (
+    Review("SelfSubjectReview", "selfsubjectreviews", "authentication.k8s.io/v1", _USER),
+    Review("SelfSubjectAccessReview", "selfsubjectaccessreviews", "authorization.k8s.io/v1", _ACCESS),
+    Review("SelfSubjectRulesReview", "selfsubjectrulesreviews", "authorization.k8s.io/v1", _RULES),
+)

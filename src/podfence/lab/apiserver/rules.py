@@ -14,13 +14,14 @@ from podfence.kube.validation.findings import Findings
 from podfence.kube.validation.meta import check_meta
 from podfence.kube.validation.names import dns_subdomain
 from podfence.kube.wire import Meta
+from podfence.lab.apiserver.fields import value_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from podfence.lab.store.metadata import Raw
     from podfence.lab.store.resources import Resource
 
-Raw = dict[str, Any]
 NameRule = Callable[[str], tuple[str, ...]]
 
 _IMMUTABLE: Final = "field is immutable"
@@ -30,13 +31,13 @@ _POD_UPDATE: Final = (
     "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
 )
 _FIXED: Final = {
-    "Deployment": (("spec", "selector"),),
-    "ReplicaSet": (("spec", "selector"),),
-    "DaemonSet": (("spec", "selector"),),
-    "Job": (("spec", "selector"), ("spec", "completions"), ("spec", "completionMode"), ("spec", "template")),
-    "Secret": (("type",),),
-    "RoleBinding": (("roleRef",),),
-    "ClusterRoleBinding": (("roleRef",),),
+    "Deployment": ("spec.selector",),
+    "ReplicaSet": ("spec.selector",),
+    "DaemonSet": ("spec.selector",),
+    "Job": ("spec.selector", "spec.completions", "spec.completionMode", "spec.template"),
+    "Secret": ("type",),
+    "RoleBinding": ("roleRef",),
+    "ClusterRoleBinding": ("roleRef",),
 }
 _STATEFUL: Final = (
     "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
@@ -125,17 +126,10 @@ def changes(row: Resource, obj: Raw, before: Raw) -> Findings:
             if any(obj.get(key) != before.get(key) for key in ("data", "binaryData", "immutable")):
                 findings.forbidden(("data",), "field is immutable when `immutable` is set")
     for path in _FIXED.get(row.kind, ()):
-        new, old = _at(obj, path), _at(before, path)
+        new, old = value_at(obj, path), value_at(before, path)
         if old is not None and new != old:
-            findings.invalid(path, new, _IMMUTABLE)
+            findings.invalid(tuple(path.split(".")), new, _IMMUTABLE)
     return findings
-
-
-def _at(obj: Raw, path: tuple[str, ...]) -> Any:  # noqa: ANN401 - any JSON value
-    value: Any = obj
-    for step in path:
-        value = value.get(step) if isinstance(value, dict) else None
-    return value
 
 
 def _pod_changes(new: Raw, old: Raw, findings: Findings) -> None:

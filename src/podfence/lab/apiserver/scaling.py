@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from podfence.lab.apiserver import cells, status
 from podfence.lab.store.resources import Resource
 
 if TYPE_CHECKING:
+    from podfence.lab.store.metadata import Raw
     from podfence.lab.store.store import Store
 
-Raw = dict[str, Any]
 
 ROW = Resource("Scale", "scales", "autoscaling/v1")
 

@@ -5,50 +5,40 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from functools import partial
+from typing import Final, Literal
 
+from podfence.cluster.selection import holds
+from podfence.kube.objects import Labels, Requirement
 from podfence.kube.validation.findings import go_quote
 from podfence.kube.validation.names import label_key, label_value
+from podfence.lab.apiserver.fields import value_at
 from podfence.lab.apiserver.status import bad_request
+from podfence.lab.store.metadata import Raw
 
-Raw = Mapping[str, Any]
 Matches = Callable[[Raw], bool]
+_Term = Callable[[Labels], bool]
 
 _TOKEN: Final = re.compile(r"\s*(?:(==|!=|=|!|<|>|\(|\)|,)|([^\s=!<>(),]+))")
-_OPERATORS: Final = ("=", "==", "!=", "in", "notin", ">", "<")
+_OPERATORS: Final[Mapping[str, Literal["In", "NotIn"]]] = {
+    **dict.fromkeys(("=", "==", "in"), "In"),
+    **dict.fromkeys(("!=", "notin"), "NotIn"),
+}
 _SYMBOLS: Final = frozenset("=!<>(),") | {"==", "!="}
 _END: Final = ""
 
 
-class _Term(NamedTuple):
-    key: str
-    operator: str
-    values: frozenset[str] = frozenset()
-
-    def holds(self, labels: Mapping[str, str]) -> bool:
-        value = labels.get(self.key)
-        match self.operator:
-            case "exists":
-                return value is not None
-            case "!":
-                return value is None
-            case "!=" | "notin":
-                return value not in self.values
-            case ">" | "<":
-                return _compares(value, self.operator, next(iter(self.values)))
-        return value in self.values
-
-
-def _compares(value: str | None, operator: str, limit: str) -> bool:
-    if value is None or not (value.isascii() and value.lstrip("-").isdecimal()):
+def _compares(key: str, operator: str, limit: int, labels: Labels) -> bool:
+    value = labels.get(key)
+    if value is None or not (value.isascii() and value.isdecimal()):
         return False
-    return int(value) > int(limit) if operator == ">" else int(value) < int(limit)
+    return int(value) > limit if operator == ">" else int(value) < limit
 
 
 def label_selector(text: str) -> Matches:
     """Return whether an object has the labels that a selector wants. Raises RefusedError."""
     terms = _Parser(text).terms()
-    return lambda obj: all(term.holds(obj["metadata"].get("labels") or {}) for term in terms)
+    return lambda obj: all(term(obj["metadata"].get("labels") or {}) for term in terms)
 
 
 class _Parser:
@@ -62,18 +52,18 @@ class _Parser:
             at = found.end()
         self._at = 0
 
-    def terms(self) -> tuple[_Term, ...]:
+    def terms(self) -> list[_Term]:
         found: list[_Term] = []
         while True:
             word = self._peek()
             if word == _END:
-                return tuple(found)
+                return found
             if word != "!" and word in _SYMBOLS:
                 raise bad_request(f"found '{word}', expected: !, identifier, or 'end of string'")
             found.append(self._term())
             word = self._take()
             if word == _END:
-                return tuple(found)
+                return found
             if word != ",":
                 raise bad_request(f"found '{word}', expected: ',' or 'end of string'")
             word = self._peek()
@@ -90,20 +80,22 @@ class _Parser:
         for message in label_key(word):
             raise self._wrong(f"<nil>: Invalid value: {go_quote(word)}: {message}")
         if absent:
-            return _Term(word, "!")
+            return partial(holds, Requirement(word, "DoesNotExist"))
         if self._peek() in (_END, ","):
-            return _Term(word, "exists")
+            return partial(holds, Requirement(word, "Exists"))
         operator = self._take()
-        if operator not in _OPERATORS:
+        if operator not in (*_OPERATORS, ">", "<"):
             raise self._wrong(f"found '{operator}', expected: in, notin, =, ==, !=, gt, lt")
         values = self._list() if operator in ("in", "notin") else [self._one()]
         for index, value in enumerate(values):
             for message in label_value(value):
                 raise self._wrong(f"values[{index}][{word}]: Invalid value: {go_quote(value)}: {message}")
-        if operator in ("<", ">") and not (values[0].isascii() and values[0].lstrip("-").isdecimal()):
+        if operator not in ("<", ">"):
+            return partial(holds, Requirement(word, _OPERATORS[operator], tuple(values)))
+        if not (values[0].isascii() and values[0].isdecimal()):
             wanted = "for 'Gt', 'Lt' operators, the value must be an integer"
             raise self._wrong(f"values[0]: Invalid value: {go_quote(values[0])}: {wanted}")
-        return _Term(word, operator, frozenset(values))
+        return partial(_compares, word, operator, int(values[0]))
 
     def _one(self) -> str:
         if self._peek() in (_END, ","):
@@ -166,9 +158,6 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "Job": ("status.successful",),
 }
 _FALSE_UNLESS_SET: Final = frozenset({"spec.hostNetwork", "spec.unschedulable"})
-_OWN_WORDS: Final = frozenset(
-    ("Pod", "Node", "Namespace", "Event", "Secret", "Service", "ReplicaSet", "ReplicationController", "Job")
-)
 
 
 def field_selector(text: str, kind: str) -> Matches:
@@ -183,7 +172,7 @@ def _field_term(part: str, kind: str) -> tuple[str, str, bool]:
         raise bad_request(f"invalid selector: '{part}'; can't understand '{part}'")
     path, operator, value = found.groups()
     if path not in ("metadata.name", "metadata.namespace", *_FIELDS.get(kind, ())):
-        if kind in _OWN_WORDS:
+        if kind in _FIELDS:
             raise bad_request(f"field label not supported: {path}")
         known = 'only "metadata.name", "metadata.namespace"'
         raise bad_request(f"{go_quote(path)} is not a known field selector: {known}")
@@ -195,9 +184,7 @@ def _field(obj: Raw, path: str) -> str:
         return str((obj.get("source") or {}).get("component", ""))
     if path == "status.podIPs":
         path = "status.podIP"
-    value: Any = obj
-    for step in path.replace("status.successful", "status.succeeded").split("."):
-        value = value.get(step) if isinstance(value, dict) else None
+    value = value_at(obj, path.replace("status.successful", "status.succeeded"))
     if value is None:
         return "false" if path in _FALSE_UNLESS_SET else "0" if path.startswith("status.repl") else ""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import socket
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp import web
@@ -26,32 +27,38 @@ _BACKLOG: Final = 512
 
 
 class Serving:
-    """A server that runs. `stop` ends it and waits until it has ended."""
+    """A server that runs in a thread of its own. `stop` ends it and waits until it has ended."""
 
-    def __init__(self) -> None:
-        """Not run yet."""
+    def __init__(
+        self, begin: Callable[[], Server], certificates: Certificates, listeners: Iterable[socket.socket]
+    ) -> None:
+        """Return when requests are answered; `begin` makes the server. Raises what keeps it from starting."""
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         self.server: Server | None = None
-        self.ready = threading.Event()
-        self.failure: BaseException | None = None
-        self.thread: threading.Thread | None = None
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(
+            target=self._run, args=(begin, certificates, listeners), name="apiserver", daemon=True
+        )
+        self._thread.start()
+        self._ready.wait()
+        if self._failure is not None:
+            raise self._failure
 
     def stop(self) -> None:
         """End all watches and the server; the sockets are closed then."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._stopping.set)
-        if self.thread is not None:
-            self.thread.join()
+        self._thread.join()
 
-    def run(self, begin: Callable[[], Server], certificates: Certificates, *listeners: socket.socket) -> None:
-        """Serve until stopped; this is what the thread does."""
+    def _run(self, begin: Callable[[], Server], certificates: Certificates, listeners: Iterable[socket.socket]) -> None:
         try:
             self._loop.run_until_complete(self._serve(begin, certificates, listeners))
-        except BaseException as error:  # noqa: BLE001 - `serve` raises it in the thread that asked
-            self.failure = error
+        except BaseException as error:  # noqa: BLE001 - it is raised in the thread that asked
+            self._failure = error
         finally:
-            self.ready.set()
+            self._ready.set()
             self._loop.close()
 
     async def _serve(
@@ -72,7 +79,7 @@ class Serving:
                 )
                 for listener in listeners
             ]
-            self.ready.set()
+            self._ready.set()
             await self._stopping.wait()
             for one in listening:
                 one.close()
@@ -112,17 +119,13 @@ def serve(
     and log, and `complain` is told of faults of the server. With `legacy`, clients prefer extensions/v1beta1 for
     policies, as those of the oldest clusters did. Raises what keeps the server from starting.
     """
-    port = listener.getsockname()[1]
-
-    def begin() -> Server:
-        return Server(store, token=token, port=port, stream=stream, complain=complain, legacy=legacy)
-
-    serving = Serving()
-    serving.thread = threading.Thread(
-        target=serving.run, args=(begin, certificates, listener, *others), name="apiserver", daemon=True
+    begin = partial(
+        Server,
+        store,
+        token=token,
+        port=listener.getsockname()[1],
+        stream=stream,
+        complain=complain,
+        legacy=legacy,
     )
-    serving.thread.start()
-    serving.ready.wait()
-    if serving.failure is not None:
-        raise serving.failure
-    return serving
+    return Serving(begin, certificates, (listener, *others))

@@ -78,10 +78,10 @@ def not_found(sentence: str = "") -> RefusedError:
     return RefusedError(404, f"{message} ({sentence})" if sentence else message, "NotFound", {})
 
 
-def method_not_allowed(sentence: str = "") -> RefusedError:
-    """Return the refusal of a method; `sentence` adds why."""
+def method_not_allowed() -> RefusedError:
+    """Return the refusal of a method."""
     message = "the server does not allow this method on the requested resource"
-    return RefusedError(405, f"{message} ({sentence})" if sentence else message, "MethodNotAllowed", {})
+    return RefusedError(405, message, "MethodNotAllowed", {})
 
 
 def unsupported_type(message: str, *, with_details: bool = False) -> RefusedError:

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from podfence.lab.apiserver.fields import Type
 from podfence.lab.apiserver.reading import go_kind
 from podfence.lab.apiserver.status import RefusedError
 
-Raw = dict[str, Any]
+if TYPE_CHECKING:
+    from podfence.lab.store.metadata import Raw
 
 _PATCH: Final = "$patch"
 _RETAIN: Final = "$retainKeys"

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from podfence.lab.apiserver import cells, pod_cells
 from podfence.lab.apiserver.status import bad_request
 
-Raw = dict[str, Any]
-Cells = Callable[[Raw, float], list[Any]]
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from podfence.lab.store.metadata import Raw
+
 
 _INCLUDED: Final = ("", "Metadata", "Object", "None")
 
@@ -19,68 +21,60 @@ class Column(NamedTuple):
     """One column; `wide` is one that only ``-o wide`` shows."""
 
     name: str
-    type: str = "string"
-    format: str = ""
-    wide: bool = False
+    type: str
+    format: str
+    wide: bool
 
 
 class Layout(NamedTuple):
     """The columns of a kind and what is in them."""
 
     columns: tuple[Column, ...]
-    cells: Cells
+    cells: cells.Cells
 
 
-def _layout(fill: Cells, columns: str, wide: str = "") -> Layout:
-    """Return a layout of columns, separated by commas; ``#`` ends the name of a number."""
-    shown = [(name, False) for name in columns.split(",")] + [(name, True) for name in wide.split(",") if name]
-    return Layout(tuple(_column(name, is_wide=is_wide) for name, is_wide in shown), fill)
+def _layout(fill: cells.Cells, columns: str) -> Layout:
+    """Return a layout of columns, separated by commas: ``#`` ends the name of a number, ``~`` begins a wide one's."""
+    return Layout(tuple(_column(name.removeprefix("~"), is_wide=name[0] == "~") for name in columns.split(",")), fill)
 
 
 def _column(name: str, *, is_wide: bool) -> Column:
-    form = "name" if name == "Name" else ""
     kind = "integer" if name.endswith("#") else "date" if name == "Created At" else "string"
-    return Column(name.removesuffix("#"), kind, form, is_wide)
+    return Column(name.removesuffix("#"), kind, "name" if name == "Name" else "", is_wide)
 
 
-_OF_PODS: Final = "Containers,Images,Selector"
-_PLAIN: Final = "Name,Age"
+_COUNTS: Final = "Name,Desired#,Current#,Ready#"
+_PODS: Final = "Age,~Containers,~Images"
+_BOUND: Final = _layout(cells.binding, "Name,Role,Age,~Users,~Groups,~ServiceAccounts")
+_ROLE: Final = _layout(cells.role, "Name,Created At")
 _LAYOUTS: Final[Mapping[str, Layout]] = {
     "Namespace": _layout(cells.namespace, "Name,Status,Age"),
     "Node": _layout(
-        cells.node, "Name,Status,Roles,Age,Version", "Internal-IP,External-IP,OS-Image,Kernel-Version,Container-Runtime"
+        cells.node,
+        "Name,Status,Roles,Age,Version,~Internal-IP,~External-IP,~OS-Image,~Kernel-Version,~Container-Runtime",
     ),
-    "Pod": _layout(pod_cells.pod, "Name,Ready,Status,Restarts,Age", "IP,Node,Nominated Node,Readiness Gates"),
-    "Service": _layout(cells.service, "Name,Type,Cluster-IP,External-IP,Port(s),Age", "Selector"),
+    "Pod": _layout(pod_cells.pod, "Name,Ready,Status,Restarts,Age,~IP,~Node,~Nominated Node,~Readiness Gates"),
+    "Service": _layout(cells.service, "Name,Type,Cluster-IP,External-IP,Port(s),Age,~Selector"),
     "Endpoints": _layout(cells.endpoints, "Name,Endpoints,Age"),
     "EndpointSlice": _layout(cells.endpoint_slice, "Name,AddressType,Ports,Endpoints,Age"),
-    "ReplicationController": _layout(cells.controller, "Name,Desired#,Current#,Ready#,Age", _OF_PODS),
-    "ReplicaSet": _layout(cells.replica_set, "Name,Desired#,Current#,Ready#,Age", _OF_PODS),
-    "Deployment": _layout(cells.deployment, "Name,Ready,Up-to-date,Available,Age", _OF_PODS),
-    "StatefulSet": _layout(cells.stateful_set, "Name,Ready,Age", "Containers,Images"),
-    "DaemonSet": _layout(
-        cells.daemon_set, "Name,Desired#,Current#,Ready#,Up-to-date#,Available#,Node Selector,Age", _OF_PODS
-    ),
-    "Job": _layout(cells.job, "Name,Status,Completions,Duration,Age", _OF_PODS),
-    "CronJob": _layout(cells.cron_job, "Name,Schedule,Timezone,Suspend,Active#,Last Schedule,Age", _OF_PODS),
+    "ReplicationController": _layout(cells.controller, f"{_COUNTS},{_PODS},~Selector"),
+    "ReplicaSet": _layout(cells.replica_set, f"{_COUNTS},{_PODS},~Selector"),
+    "Deployment": _layout(cells.deployment, f"Name,Ready,Up-to-date,Available,{_PODS},~Selector"),
+    "StatefulSet": _layout(cells.stateful_set, f"Name,Ready,{_PODS}"),
+    "DaemonSet": _layout(cells.daemon_set, f"{_COUNTS},Up-to-date#,Available#,Node Selector,{_PODS},~Selector"),
+    "Job": _layout(cells.job, f"Name,Status,Completions,Duration,{_PODS},~Selector"),
+    "CronJob": _layout(cells.cron_job, f"Name,Schedule,Timezone,Suspend,Active#,Last Schedule,{_PODS},~Selector"),
     "NetworkPolicy": _layout(cells.policy, "Name,Pod-Selector,Age"),
     "Ingress": _layout(cells.ingress, "Name,Class,Hosts,Address,Ports,Age"),
     "ConfigMap": _layout(cells.config_map, "Name,Data,Age"),
     "Secret": _layout(cells.secret, "Name,Type,Data,Age"),
-    "ServiceAccount": _layout(cells.named, _PLAIN),
-    "Role": _layout(cells.role, "Name,Created At"),
-    "ClusterRole": _layout(cells.role, "Name,Created At"),
-    "RoleBinding": _layout(cells.binding, "Name,Role,Age", "Users,Groups,ServiceAccounts"),
-    "ClusterRoleBinding": _layout(cells.binding, "Name,Role,Age", "Users,Groups,ServiceAccounts"),
+    "ServiceAccount": _layout(cells.named, "Name,Age"),
+    "Role": _ROLE,
+    "ClusterRole": _ROLE,
+    "RoleBinding": _BOUND,
+    "ClusterRoleBinding": _BOUND,
+    "Event": _layout(cells.event, "Last Seen,Type,Reason,Object,~Subobject,~Source,Message,~First Seen,~Count,~Name"),
 }
-_EVENT: Final = Layout(
-    (
-        *(Column("Last Seen"), Column("Type"), Column("Reason"), Column("Object"), Column("Subobject", wide=True)),
-        *(Column("Source", wide=True), Column("Message"), Column("First Seen", wide=True)),
-        *(Column("Count", wide=True), Column("Name", format="name", wide=True)),
-    ),
-    cells.event,
-)
 
 
 def included(text: str) -> str:
@@ -97,7 +91,7 @@ def table(
     kind: str, objects: Sequence[Raw], meta: Raw, include: str, now: float, *, version: str = "v1", first: bool = True
 ) -> Raw:
     """Return objects as a table. Only the `first` table of a watch has the definitions of the columns."""
-    layout = _EVENT if kind == "Event" else _LAYOUTS[kind]
+    layout = _LAYOUTS[kind]
     definitions = [
         {"name": name, "type": of, "format": form, "description": "", "priority": int(wide)}
         for name, of, form, wide in layout.columns

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -17,6 +17,7 @@ from podfence.lab.apiserver.objects import shown
 from podfence.lab.apiserver.status import RefusedError
 from podfence.lab.store.errors import ExpiredError
 from podfence.lab.store.history import Change
+from podfence.lab.store.metadata import Raw
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from podfence.lab.store.resources import Resource
     from podfence.lab.store.store import Store
 
-Raw = dict[str, Any]
 
 _MOST_WAITING: Final = 1000
 _BOOKMARKS_EVERY: Final = 60.0

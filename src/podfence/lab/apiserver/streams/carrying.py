@@ -6,13 +6,15 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import WSMsgType
 
 from podfence.lab.apiserver.streams import channels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aiohttp import web
 
     from podfence.lab.processes.session import Session
@@ -25,7 +27,8 @@ _LAST_WORDS: Final = 0.2
 async def carry(socket: web.WebSocketResponse, session: Session, wanted: frozenset[str]) -> int | None:
     """Carry until the session ends, and return its exit code; None if the client left first.
 
-    `wanted` are the streams of output that the client wants; the others are read and dropped.
+    Everything that was printed has been sent then. `wanted` are the streams of output that the client wants; the others
+    are read and dropped. Raises LabError if the command could not be started, or if its pod has ended.
     """
     ended = asyncio.Event()
     incoming = asyncio.create_task(_take(socket, session))
@@ -42,9 +45,13 @@ async def carry(socket: web.WebSocketResponse, session: Session, wanted: frozens
         await asyncio.wait(outgoing)
         return ending.result()
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _stop(tasks)
+
+
+async def _stop(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _take(socket: web.WebSocketResponse, session: Session) -> None:
@@ -95,22 +102,19 @@ async def _give(socket: web.WebSocketResponse, channel: int | None, number: int,
 
 async def _end(session: Session, ended: asyncio.Event) -> int:
     await _ready(session.execution.fileno())
-    code = session.execution.wait()
     ended.set()
-    return code
+    return session.execution.wait()
 
 
 async def _comes(number: int, ended: asyncio.Event) -> bool:
     """Wait until a file can be read, or the command has ended; return False if nothing comes after that."""
     if ended.is_set():
         return await _ready(number, patience=_LAST_WORDS)
-    tasks = {asyncio.create_task(_ready(number)), asyncio.create_task(ended.wait())}
+    tasks = [asyncio.create_task(_ready(number)), asyncio.create_task(ended.wait())]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _stop(tasks)
     return True
 
 

@@ -7,7 +7,7 @@ Each frame begins with the number of its channel. Version 5 differs from 4 in on
 from __future__ import annotations
 
 import json
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 STDIN: Final = 0
 STDOUT: Final = 1
@@ -40,38 +40,30 @@ def size(data: bytes) -> Size | None:
     try:
         found = json.loads(data)
         columns, rows = int(found["Width"]), int(found["Height"])
-    except (ValueError, TypeError, KeyError):
+    except (ArithmeticError, ValueError, TypeError, KeyError, RecursionError):
         return None
     return Size(columns, rows) if 0 < columns < 0x10000 and 0 < rows < 0x10000 else None
 
 
 def ended(code: int) -> bytes:
     """Return the last frame of a command: the Status with its exit code."""
-    status: dict[str, Any] = {"metadata": {}, "status": "Success"}
-    if code:
-        status |= {
-            "status": "Failure",
-            "message": f"command terminated with non-zero exit code: command terminated with exit code {code}",
-            "reason": "NonZeroExitCode",
-            "details": {"causes": [{"reason": "ExitCode", "message": str(code)}]},
-        }
-    return _status(status)
+    if not code:
+        return _status("Success")
+    return _status(
+        "Failure",
+        message=f"command terminated with non-zero exit code: command terminated with exit code {code}",
+        reason="NonZeroExitCode",
+        details={"causes": [{"reason": "ExitCode", "message": str(code)}]},
+    )
 
 
 def failed(message: str) -> bytes:
     """Return the last frame of a command that could not be started."""
+    causes = {"causes": [{"message": message}]}
     text = f"Internal error occurred: {message}"
-    return _status(
-        {
-            "metadata": {},
-            "status": "Failure",
-            "message": text,
-            "reason": "InternalError",
-            "details": {"causes": [{"message": message}]},
-            "code": 500,
-        }
-    )
+    return _status("Failure", message=text, reason="InternalError", details=causes, code=500)
 
 
-def _status(status: dict[str, Any]) -> bytes:
-    return frame(STATUS, json.dumps(status, separators=(",", ":")).encode())
+def _status(word: str, **details: object) -> bytes:
+    found = {"metadata": {}, "status": word, **details}
+    return frame(STATUS, json.dumps(found, separators=(",", ":")).encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
+from contextlib import aclosing, closing, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiohttp import web
@@ -13,15 +13,13 @@ from aiohttp import web
 from podfence.lab import lines
 from podfence.lab.apiserver.options import is_true
 from podfence.lab.apiserver.status import bad_request, invalid_fields
-from podfence.lab.apiserver.streams.containers import place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncGenerator, Iterator
     from pathlib import Path
 
     from podfence.lab.apiserver.status import RefusedError
     from podfence.lab.apiserver.streams.containers import ContainerPlace, Containers
-    from podfence.lab.store.store import Store
 
 _BEAT: Final = 0.1
 """Seconds between two looks for new lines."""
@@ -41,57 +39,47 @@ class _Asked(NamedTuple):
     limit: int | None
 
 
-class Logs:
-    """The handler; `store` has the pods' objects, `pods` the files."""
+async def log(pods: Containers, request: web.Request, where: ContainerPlace) -> web.StreamResponse:
+    """Write the lines of a container's log as text; with `follow` until the container ends. Raises RefusedError."""
+    asked = _asked(request, where.pod)
+    path = pods.log(where, previous=asked.previous)
+    if path is None:
+        raise bad_request(
+            f'previous terminated container "{where.container}" in pod "{where.pod}" not found'
+            if asked.previous
+            else f'container "{where.container}" in pod "{where.pod}" is waiting to start: ContainerCreating'
+        )
+    response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+    await response.prepare(request)
+    left = asked.limit
+    # The client may leave at any time.
+    with suppress(ConnectionError):
+        async with aclosing(_printed(pods, request, where, path, asked)) as pieces:
+            async for data in pieces:
+                await response.write(data[:left])
+                if left is not None and (left := left - len(data)) <= 0:
+                    break
+        await response.write_eof()
+    return response
 
-    def __init__(self, store: Store, pods: Containers) -> None:
-        """Serve the logs of a store's pods."""
-        self._store = store
-        self._pods = pods
 
-    async def log(self, request: web.Request, namespace: str, name: str) -> web.StreamResponse:
-        """Write the lines of a container's log as text; with `follow` until the container ends."""
-        where = place(self._store, request, namespace, name)
-        asked = _asked(request, name)
-        path = self._pods.log(where, previous=asked.previous)
-        if path is None:
-            raise bad_request(
-                f'previous terminated container "{where.container}" in pod "{where.pod}" not found'
-                if asked.previous
-                else f'container "{where.container}" in pod "{where.pod}" is waiting to start: ContainerCreating'
-            )
-        response = web.StreamResponse(headers={"Content-Type": "text/plain"})
-        await response.prepare(request)
-        # The client may leave at any time.
-        with suppress(ConnectionError):
-            await self._write(request, response, where, path, asked)
-            await response.write_eof()
-        return response
-
-    async def _write(
-        self, request: web.Request, response: web.StreamResponse, where: ContainerPlace, path: Path, asked: _Asked
-    ) -> None:
-        reader = lines.LogReader(path)
-        left = asked.limit
-        try:
-            entries = lines.chosen(reader.entries(), since=asked.since, tail=asked.tail)
-            while True:
-                for data in _together(entry.printed(timestamps=asked.timestamps) for entry in entries):
-                    await response.write(data if left is None else data[:left])
-                    left = None if left is None else left - len(data)
-                    if left is not None and left <= 0:
-                        return
-                if not asked.follow or asked.previous or request.transport is None:
-                    return
-                # In this order: what a container prints last is in its log before it is known to have ended.
-                is_running = self._pods.is_running(where) and reader.is_latest
-                entries = list(reader.entries())
-                if not is_running and not entries:
-                    return
-                if not entries:
-                    await asyncio.sleep(_BEAT)
-        finally:
-            reader.close()
+async def _printed(
+    pods: Containers, request: web.Request, where: ContainerPlace, path: Path, asked: _Asked
+) -> AsyncGenerator[bytes, None]:
+    with closing(lines.LogReader(path)) as reader:
+        entries = lines.chosen(reader.entries(), since=asked.since, tail=asked.tail)
+        while True:
+            for data in _together(entry.printed(timestamps=asked.timestamps) for entry in entries):
+                yield data
+            if not asked.follow or asked.previous or request.transport is None:
+                return
+            # In this order: what a container prints last is in its log before it is known to have ended.
+            is_running = pods.is_running(where) and reader.is_latest
+            entries = list(reader.entries())
+            if not is_running and not entries:
+                return
+            if not entries:
+                await asyncio.sleep(_BEAT)
 
 
 def _together(pieces: Iterator[bytes]) -> Iterator[bytes]:
