@@ -29,14 +29,6 @@ _BEAT: Final = 100
 """Milliseconds between two looks at whether somebody still waits for a command."""
 
 
-class Completed(NamedTuple):
-    """What a program did that ran to its end."""
-
-    code: int
-    stdout: bytes
-    stderr: bytes
-
-
 class ContainerState(NamedTuple):
     """What became of a container: how often it was started, and its exit code unless it runs."""
 
@@ -96,12 +88,7 @@ class Execution:
                 if until():
                     self.close()
                     return _KILLED
-        return int(_answer(self._reply, self._name)["exit"])
-
-    def signal(self, number: int) -> None:
-        """Send a signal to the command and its children."""
-        with suppress(OSError):
-            self._reply.send({"signal": number})
+        return int(_answered(self._reply, self._name)[0]["exit"])
 
     def close(self) -> None:
         """End the command if it still runs."""
@@ -129,19 +116,6 @@ class Holder:
         self._containers: dict[str, ContainerState] = {}
         self._ended: dict[str, Callable[[int], None]] = {}
 
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Completed:
-        """Run a program of the lab itself in these namespaces, with this process's environment or another."""
-        files = [os.memfd_create(name) for name in ("stdin", "stdout", "stderr")]
-        try:
-            os.write(files[0], stdin)
-            os.lseek(files[0], 0, os.SEEK_SET)
-            with self._execution(argv, files, env=os.environ if env is None else env, inside=False) as execution:
-                code = execution.wait()
-            return Completed(code, *(_contents(file) for file in files[1:]))
-        finally:
-            for file in files:
-                os.close(file)
-
     def execute(
         self,
         argv: Sequence[str],
@@ -156,26 +130,7 @@ class Holder:
         With `tty` the first is a terminal that becomes the command's own. `env` is added to the container's.
         Raises LabError if the pod is gone.
         """
-        return self._execution(argv, fds, tty=tty, env=env or {}, container=container or "")
-
-    def _execution(
-        self,
-        argv: Sequence[str],
-        fds: Sequence[int],
-        *,
-        env: Mapping[str, str],
-        tty: bool = False,
-        container: str = "",
-        inside: bool = True,
-    ) -> Execution:
-        message = {
-            "do": "exec",
-            "argv": list(argv),
-            "env": dict(env),
-            "tty": tty,
-            "container": container,
-            "inside": inside,
-        }
+        message = {"do": "exec", "argv": argv, "env": dict(env or {}), "tty": tty, "container": container or ""}
         return Execution(self.name, self._ask(message, fds))
 
     def start_container(
@@ -210,15 +165,11 @@ class Holder:
         message = {"do": "attach", "container": container, "streams": list(outputs), "stdin": stdin}
         reply = self._ask(message, list(outputs.values()))
         try:
-            answer, fds = _received(reply, self.name)
+            answer, fds = _answered(reply, self.name)
         except BaseException:
             reply.close()
             raise
         return Execution(self.name, reply), fds[0] if fds else -1, bool(answer["tty"])
-
-    def signal_container(self, container: str, number: int) -> None:
-        """Send a signal to the first process of a container, if it runs. Raises LabError if the pod is gone."""
-        self._send({"do": "signal", "container": container, "number": number})
 
     def containers(self) -> dict[str, ContainerState]:
         """Return what became of each container that was started."""
@@ -232,7 +183,7 @@ class Holder:
         with self._ask({"do": "probe"}) as reply:
             with suppress(OSError):
                 reply.send({"probes": probes, "ports": self._ports.take(self.network, probes)})
-            outcomes: list[str] = _answer(reply, self.name)["outcomes"]
+            outcomes: list[str] = _answered(reply, self.name)[0]["outcomes"]
         return outcomes
 
     def take_report(self) -> bool:
@@ -295,21 +246,5 @@ def previous(log: Path) -> Path:
     return log.with_name(f"{log.name}.previous")
 
 
-def _answer(reply: Connection, name: str) -> dict[str, Any]:
-    return _received(reply, name)[0]
-
-
-def _received(reply: Connection, name: str) -> tuple[dict[str, Any], list[int]]:
-    try:
-        received = reply.receive()
-    except OSError:
-        received = None
-    if received is None:
-        raise LabError(f"{name} ended before it answered")
-    if "error" in received[0]:
-        raise LabError(f"{name}: {received[0]['error']}")
-    return received
-
-
-def _contents(file: int) -> bytes:
-    return os.pread(file, os.fstat(file).st_size, 0)
+def _answered(reply: Connection, name: str) -> tuple[dict[str, Any], list[int]]:
+    return reply.answer(f"{name} ended before it answered")
