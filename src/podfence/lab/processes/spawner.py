@@ -12,19 +12,18 @@ import sys
 import threading
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
 from podfence.lab.connection import Connection
 from podfence.lab.errors import LabError
+from podfence.lab.processes.forking import Parent
 from podfence.lab.processes.holder import Holder, SourcePorts
 from podfence.lab.processes.podinit import Setup
 from podfence.lab.processes.rootfs import pod_files
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from podfence.lab.objects.containers import PodSpec
     from podfence.lab.processes.rootfs import PodFiles
 
@@ -36,17 +35,16 @@ class Spawner:
     Mounts made after the start of the spawner are not seen in pods.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], connection: Connection) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], raw: socket.socket) -> None:
         """Use `start`."""
         self._process = process
-        self._connection = connection
-        self._lock = threading.Lock()
+        self._parent = Parent(raw, "pods")
         self._holders: dict[int, Holder] = {}
         self._ports = SourcePorts()
         self._poll = select.epoll()
         self._waker, self._wakened = socket.socketpair()
         self._poll.register(self._wakened, select.EPOLLIN)
-        self.store_in_pods = Path(self._answer()[0]["store"])
+        self.store_in_pods = self._parent.folder
         self.store = Path(f"/proc/{process.pid}/root{self.store_in_pods}")
         self._thread = threading.Thread(target=self._listen, name="spawner", daemon=True)
         self._thread.start()
@@ -68,7 +66,7 @@ class Spawner:
                 pass_fds=(number,),
             )
         try:
-            return cls(process, Connection(here))
+            return cls(process, here)
         except BaseException:
             here.close()
             process.kill()
@@ -96,7 +94,7 @@ class Spawner:
         """Kill everything that was made here, and return when it is gone."""
         for holder in list(self._holders.values()):
             holder.close()
-        self._connection.close()
+        self._parent.close()
         self._waker.close()
         self._thread.join()
         self._process.wait()
@@ -109,15 +107,10 @@ class Spawner:
         with ExitStack() as stack, there:
             stack.callback(connection.close)
             networks = [] if join is None else [network_of(join, stack)]
-            message = {"name": setup.name, "setup": msgspec.to_builtins(setup)}
-            pid, process = self._fork(message, [there.fileno(), *networks])
+            pid, process = self._parent.start(setup.name, msgspec.to_builtins(setup), [there.fileno(), *networks])
             stack.callback(os.close, process)
             there.close()
-            received = connection.receive()
-            if received is None or "error" in received[0]:
-                raise LabError(
-                    f"cannot start {setup.name}: {received[0]['error'] if received else 'the process ended at once'}"
-                )
+            connection.answer(f"cannot start {setup.name}: the process ended at once")
             stack.pop_all()
         network = setup.name if join is None else join.network
         holder = Holder(
@@ -126,27 +119,6 @@ class Spawner:
         self._holders[connection.fileno()] = holder
         self._poll.register(connection, select.EPOLLIN)
         return holder
-
-    def _fork(self, message: dict[str, Any], fds: Sequence[int]) -> tuple[int, int]:
-        """Return the process id and the pidfd of a new child."""
-        with self._lock:
-            try:
-                self._connection.send(message, fds)
-            except OSError as error:
-                raise LabError("the process that starts pods has ended") from error
-            answer, files = self._answer()
-        return answer["pid"], files[0]
-
-    def _answer(self) -> tuple[dict[str, Any], list[int]]:
-        try:
-            received = self._connection.receive()
-        except OSError:
-            received = None
-        if received is None:
-            raise LabError("the process that starts pods has ended")
-        if "error" in received[0]:
-            raise LabError(received[0]["error"])
-        return received
 
     def _listen(self) -> None:
         """Pass on what the inits say, until this is closed."""
