@@ -20,15 +20,16 @@ _ORDINARY: Final = {4: parse_address("203.0.113.9"), 6: parse_address("2001:db8:
 _FAMILIES: Final[dict[Family, AddressSet]] = {4: AddressSet.V4, 6: AddressSet.V6}
 
 
-def _union(*texts: str) -> AddressSet:
+def union(texts: Iterable[str]) -> AddressSet:
+    """Return the addresses of all these blocks."""
     found = AddressSet.EMPTY
     for text in texts:
         found |= AddressSet.cidr(text)
     return found
 
 
-UNROUTABLE: Final = AddressSet.LOOPBACK | _union(
-    *("0.0.0.0/8", "224.0.0.0/3", "::/96", "64:ff9b::/96", "fe80::/10", "ff00::/8")
+UNROUTABLE: Final = AddressSet.LOOPBACK | union(
+    ("0.0.0.0/8", "224.0.0.0/3", "::/96", "64:ff9b::/96", "fe80::/10", "ff00::/8")
 )
 """Addresses no machine elsewhere can have: those of this host, of no one, and of many, and those of a link of IPv6.
 
