@@ -24,7 +24,6 @@ from podfence.lab.network.wiring import Network
 from podfence.lab.nursery import Nursery
 from podfence.lab.objects.world import World
 from podfence.lab.processes import archive
-from podfence.lab.processes.image_names import reference
 from podfence.lab.processes.program import Program, StandIn
 from podfence.lab.processes.spawner import Spawner
 from podfence.lab.running import Pods
@@ -212,7 +211,7 @@ class Supervisor:
                 self.pods.images.update(dict.fromkeys(image.names, image))
             names = {text for image in images for text in image.names}
             for item in list(self.pods.running.values()):
-                if any(reference(container.image) in names for container in item.spec.containers):
+                if any(archive.reference(container.image) in names for container in item.spec.containers):
                     self._restart(item)
         return sorted(names)
 
