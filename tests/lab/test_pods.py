@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from podfence.lab.errors import LabError
@@ -21,7 +22,6 @@ from podfence.lab.processes.catalog import choose
 from podfence.lab.processes.holder import ContainerState, SourcePorts, previous
 from podfence.lab.processes.probing import FIRST_PORT, LAST_PORT, Probe
 from podfence.lab.processes.program import Program, StandIn
-from podfence.lab.processes.rootfs import PodFiles
 from podfence.lab.processes.spawner import Spawner
 from tests.lab.images import BUSYBOX_CONFIG, busybox, docker
 from tests.lab.pods import ADDRESS, ADDRESS_6, in_network, in_pod, needs_pods, printed, spec
@@ -39,8 +39,8 @@ SLEEP = Program("test", argv=("sleep", "1000"))
 @pytest.fixture
 def pod(spawner: Spawner) -> Iterator[Holder]:
     """A pod with addresses of its own, where packets to port 7 and echo requests to 10.9.0.2 are lost."""
-    hosts = f"{ADDRESS} web\n"
-    made = spawner.pod(spec(f"web-{next(NUMBERS)}"), PodFiles("nameserver 10.96.0.10\n", hosts, "web"))
+    # Without search domains, a name that does not exist is asked for once.
+    made = spawner.pod(msgspec.structs.replace(spec("web"), dns_search=(), dns_options=()))
     drop = "add table inet t; add chain inet t in { type filter hook input priority 0; }; "
     drop += "add rule inet t in meta l4proto { tcp, udp } th dport 7 drop; add rule inet t in ip daddr 10.9.0.2 drop; add rule inet t in ip6 daddr fd00:9::2 icmpv6 type echo-request drop"  # fmt: skip
     addresses = ([ADDRESS], ["10.9.0.2"], [ADDRESS_6, "nodad"], ["fd00:9::2", "nodad"])

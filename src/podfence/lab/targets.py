@@ -38,11 +38,10 @@ def find(state: ClusterState, text: str, namespace: str) -> Place:
             raise LabError(f"the lab has no node {name}; its nodes are {', '.join(sorted(state.nodes))}")
         return Key("Node", "", name)
     parts = text.split("/")
-    if (len(parts) == 2 and _runs_pods(parts[0])) or len(parts) == 1:
+    if (len(parts) == 2 and _workload(parts[0])) or len(parts) == 1:
         parts = [namespace, *parts]
-    kind = by_word(parts[1]) if len(parts) == 3 else None
-    if kind is not None and kind.template is not None:
-        return _pod_of(state, [Key(kind.name, parts[0], parts[2])], text)
+    if len(parts) == 3 and (kind := _workload(parts[1])):
+        return _pod_of(state, [Key(kind, parts[0], parts[2])], text)
     if len(parts) == 2:
         return _pod_of(state, [Key(name, *parts) for name in ("Pod", *WORKLOADS)], text)
     raise LabError(
@@ -50,9 +49,10 @@ def find(state: ClusterState, text: str, namespace: str) -> Place:
     )
 
 
-def _runs_pods(word: str) -> bool:
+def _workload(word: str) -> str:
+    """Return the kind of workload that a word means, "" if it means none."""
     kind = by_word(word)
-    return kind is not None and kind.template is not None
+    return kind.name if kind is not None and kind.template is not None else ""
 
 
 def _owned(pod: Pod, owner: Key) -> bool:

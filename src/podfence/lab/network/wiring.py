@@ -44,28 +44,24 @@ _SETTINGS: Final = {
     # ping without raw sockets.
     "ipv4/ping_group_range": "0 0",
 }
-_NODE_SETTINGS: Final = {
+_ROUTER_SETTINGS: Final = {
     **_SETTINGS,
-    "ipv6/conf/all/accept_ra": "0",
-    "ipv6/conf/default/accept_ra": "0",
     "ipv6/conf/all/accept_dad": "0",
     "ipv6/conf/default/accept_dad": "0",
-    "ipv4/ip_forward": "1",
-    "ipv6/conf/all/forwarding": "1",
     "ipv4/conf/all/rp_filter": "0",
     "ipv4/conf/default/rp_filter": "0",
+}
+_NODE_SETTINGS: Final = {
+    **_ROUTER_SETTINGS,
+    "ipv6/conf/all/accept_ra": "0",
+    "ipv6/conf/default/accept_ra": "0",
+    "ipv4/ip_forward": "1",
+    "ipv6/conf/all/forwarding": "1",
     # Pods of other nodes are behind another node on the same link, which is meant.
     "ipv4/conf/all/send_redirects": "0",
     "ipv4/conf/default/send_redirects": "0",
 }
-_OUTSIDE_SETTINGS: Final = {
-    **_SETTINGS,
-    **outside.SETTINGS,
-    "ipv6/conf/all/accept_dad": "0",
-    "ipv6/conf/default/accept_dad": "0",
-    "ipv4/conf/all/rp_filter": "0",
-    "ipv4/conf/default/rp_filter": "0",
-}
+_OUTSIDE_SETTINGS: Final = {**_ROUTER_SETTINGS, **outside.SETTINGS}
 
 
 class Network:
@@ -128,11 +124,8 @@ class Network:
 
         A pod with an address that another one had takes its place. Raises AttachError after all were tried.
         """
-        by_node: dict[int, list[Attachment]] = {}
-        for pod in pods:
-            by_node.setdefault(pod.node, []).append(pod)
         failed: dict[Attachment, str] = {}
-        for number, items in by_node.items():
+        for number, items in _by_node(pods).items():
             with self._locks[number]:
                 failed |= self._attach(number, items)
         if failed:
@@ -143,10 +136,7 @@ class Network:
 
         Afterwards their addresses can be given to others. Raises NetworkError naming the step that failed.
         """
-        by_node: dict[int, list[Attachment]] = {}
-        for pod in pods:
-            by_node.setdefault(pod.node, []).append(pod)
-        for number, items in by_node.items():
+        for number, items in _by_node(pods).items():
             with self._locks[number]:
                 held = self._attached[number]
                 gone = [pod for pod in items if held.get(pod.addresses[0]) == pod]
@@ -293,6 +283,13 @@ class Network:
             f"neigh replace {address} lladdr {_node_mac(node)} dev {DEVICE} nud permanent"
             for address in (self._plan.node_address(node, family) for family in self._plan.families)
         ]
+
+
+def _by_node(pods: Iterable[Attachment]) -> dict[int, list[Attachment]]:
+    found: dict[int, list[Attachment]] = {}
+    for pod in pods:
+        found.setdefault(pod.node, []).append(pod)
+    return found
 
 
 def _node_mac(number: int) -> str:

@@ -63,9 +63,7 @@ def container(program: Program, pod: str, place: Path, store: Path, ends: Ends) 
         path.write_text(content, encoding="utf-8")
     if program.image:
         rootfs.enter_image(store / program.image, place)
-    _redirect(*ends)
-    if program.tty:
-        _take_terminal()
+    _redirect(ends, tty=program.tty)
     if program.stand_in is not None:
         responders.serve(program.stand_in, pod)
     terminal = {"TERM": "xterm"} if program.tty else {}
@@ -80,9 +78,7 @@ def command(
     os.setsid()
     if beside is not None:
         kernel.join(beside, kernel.NEW_MOUNT)
-    _redirect(*fds)
-    if tty:
-        _take_terminal()
+    _redirect(fds, tty=tty)
     execute(argv, env, working_dir)
 
 
@@ -137,18 +133,18 @@ def execute(argv: Sequence[str], env: Mapping[str, str], working_dir: str) -> No
         os._exit(NOT_STARTED if found else NOT_FOUND)
 
 
-def _redirect(*fds: int) -> None:
-    """Make these files the standard ones, and close all others."""
+def _redirect(fds: Sequence[int], *, tty: bool) -> None:
+    """Make these files the standard ones, and close all others.
+
+    With `tty`, standard input becomes the terminal of this session, where keys such as Ctrl-C mean something.
+    """
     copies = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in fds]
     for number, fd in enumerate(copies):
         os.dup2(fd, number)
     os.closerange(3, max(os.sysconf("SC_OPEN_MAX"), 1024))
-
-
-def _take_terminal() -> None:
-    """Make standard input the terminal of this session, where keys such as Ctrl-C mean something."""
-    with suppress(OSError):
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    if tty:
+        with suppress(OSError):
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def _complain(text: str) -> None:

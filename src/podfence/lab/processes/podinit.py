@@ -34,11 +34,11 @@ _PING_GROUPS: Final = "0 0"
 
 
 class Setup(msgspec.Struct, frozen=True):
-    """What an init is told when it is forked. `files` are those of a pod; None for a node, with the machine's."""
+    """What an init is told when it is forked; `files` are a pod's own in /etc, None for a node with the machine's."""
 
     name: str
     store: str
-    files: rootfs.PodFiles | None = None
+    files: dict[str, str] | None = None
 
 
 def main(raw: socket.socket, setup: Setup, network: int | None) -> NoReturn:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import select
 import socket
 import subprocess
@@ -21,11 +20,11 @@ from podfence.lab.errors import LabError
 from podfence.lab.processes.forking import Parent
 from podfence.lab.processes.holder import Holder, SourcePorts
 from podfence.lab.processes.podinit import Setup
+from podfence.lab.processes.probing import raise_limit_of_files
 from podfence.lab.processes.rootfs import pod_files
 
 if TYPE_CHECKING:
     from podfence.lab.objects.containers import PodSpec
-    from podfence.lab.processes.rootfs import PodFiles
 
 
 class Spawner:
@@ -55,8 +54,7 @@ class Spawner:
 
         This process may have as many open files as the system lets it, from then on: every pod takes two.
         """
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        raise_limit_of_files()
         here, there = socket.socketpair()
         with there:
             number = there.fileno()
@@ -83,12 +81,9 @@ class Spawner:
         """Make a node, or the outside world: a network with a name, and the machine's files. Raises LabError."""
         return self._hold(Setup(name, str(self.store_in_pods)), None)
 
-    def pod(self, spec: PodSpec, files: PodFiles | None = None, join: Holder | None = None) -> Holder:
-        """Make a pod without starting its containers; with `join` it shares the network of a node. Raises LabError.
-
-        `files` are those that its specification asks for, if they are not given.
-        """
-        return self._hold(Setup(spec.hostname, str(self.store_in_pods), files or pod_files(spec)), join)
+    def pod(self, spec: PodSpec, join: Holder | None = None) -> Holder:
+        """Make a pod without starting its containers; with `join` it shares the network of a node. Raises LabError."""
+        return self._hold(Setup(spec.hostname, str(self.store_in_pods), pod_files(spec)), join)
 
     def close(self) -> None:
         """Kill everything that was made here, and return when it is gone."""
