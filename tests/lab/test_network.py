@@ -284,9 +284,6 @@ def test_a_lab_of_one_family_works(family: Family, network: PodNetworkKind) -> N
         client, target = lab.pods[0][0], lab.pods[1][0]
         server = lab.server(target.pid, "tcp", family, 80)
         assert lab.call(client.pid, target.addresses[0], 80, server).client == client.addresses[0]
-        with inside(lab.fabric):
-            lab.network.start()
-        lab.call(client.pid, target.addresses[0], 80, server)
 
 
 def test_a_node_that_is_gone_is_named() -> None:

@@ -70,7 +70,7 @@ class PodNetwork(Protocol):
     """What a node calls the bridge that its pods are ports of, "" if there is none."""
 
     def start_node(self, number: int) -> None:
-        """Make a node ready for its pods, from inside its namespace; again is harmless. Raises NetworkError."""
+        """Make a node ready for its pods, from inside its namespace, once. Raises NetworkError."""
         ...
 
     def node_end(self, pod: Attachment) -> list[str]:

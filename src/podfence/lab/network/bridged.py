@@ -8,7 +8,6 @@ the hooks where policies are enforced, and of those only IPv4 and IPv6: every ot
 from __future__ import annotations
 
 import ipaddress
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -46,8 +45,7 @@ class Bridged:
         Its hardware address is given, for that of a bridge without one changes with its ports. Raises NetworkError
         where the kernel has no such hooks.
         """
-        lines = [] if _exists(BRIDGE) else [f"link add {BRIDGE} type bridge"]
-        lines.append(f"link set {BRIDGE} address {self._mac(number)} up")
+        lines = [f"link add {BRIDGE} type bridge", f"link set {BRIDGE} address {self._mac(number)} up"]
         for family in self._plan.families:
             address = self.gateway(number, family)
             lines.append(f"addr replace {address}/{self._bits(number, family)} dev {BRIDGE}{nodad(family)}")
@@ -88,8 +86,3 @@ class Bridged:
 
     def _bits(self, number: int, family: Family) -> int:
         return ipaddress.ip_network(self._plan.pod_range(number, family)).prefixlen
-
-
-def _exists(device: str) -> bool:
-    """Return whether this thread's network namespace has a device."""
-    return any(name == device for _, name in socket.if_nameindex())

@@ -101,13 +101,11 @@ class Network:
         self._workers.shutdown()
 
     def start(self) -> None:
-        """Wire nodes and outside, in the network namespace of this thread; again is harmless.
+        """Wire nodes and outside, in the network namespace of this thread, once.
 
         Raises NetworkError naming the step that failed.
         """
         ports = {"outside": self._outside} | {f"node-{number}": pid for number, pid in enumerate(self._nodes, 1)}
-        # What an earlier attempt left goes first.
-        ip([f"link delete {name}" for name in (BRIDGE, *ports)])
         lines = ["link set lo up", f"link add {BRIDGE} type bridge mcast_snooping 0", f"link set {BRIDGE} up"]
         for name, pid in ports.items():
             mac = _OUTSIDE_MAC if name == "outside" else _node_mac(int(name.removeprefix("node-")))

@@ -16,7 +16,7 @@ from podfence.lab.errors import LabError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 
 class Parent:
@@ -71,19 +71,23 @@ def serve(connection: Connection, make: Callable[[Any, list[int]], int]) -> None
                 os.close(fd)
 
 
-def fork(work: Callable[[], None], fds: list[int]) -> int:
-    """Fork a child that has only these files, and the standard ones."""
+def fork(work: Callable[[], None], fds: Collection[int] | None = None) -> int:
+    """Start a child that does some work and ends; return its process id. Whatever happens, the child never returns.
+
+    It has only these files, and the standard ones, if they are given.
+    """
     pid = os.fork()
     if pid:
         return pid
     code = 1
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        last = 2
-        for fd in sorted(fds):
-            os.closerange(last + 1, fd)
-            last = fd
-        os.closerange(last + 1, max(os.sysconf("SC_OPEN_MAX"), 1024))
+        if fds is not None:
+            last = 2
+            for fd in sorted(fds):
+                os.closerange(last + 1, fd)
+                last = fd
+            os.closerange(last + 1, max(os.sysconf("SC_OPEN_MAX"), 1024))
         work()
         code = 0
     except BaseException:

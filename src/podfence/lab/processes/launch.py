@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from podfence.lab import kernel
-from podfence.lab.processes import probing, responders, rootfs
+from podfence.lab.processes import forking, probing, responders, rootfs
 from podfence.lab.processes.probing import Probe
 
 if TYPE_CHECKING:
@@ -32,22 +32,17 @@ NOT_STARTED: Final = 126
 
 def fork(work: Callable[[], None]) -> int:
     """Start a child that does some work and ends; return its process id. Whatever happens, the child never returns."""
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
+
+    def complaining() -> None:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
-        work()
-        code = 0
-    except OSError as error:
-        _complain(f"{error.filename or 'system'}: {error.strerror}")
-    except BaseException as error:  # noqa: BLE001 - it must end here, and say why
-        _complain(repr(error))
-    finally:
-        os._exit(code)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        try:
+            work()
+        except OSError as error:
+            _complain(f"{error.filename or 'system'}: {error.strerror}")
+            os._exit(1)
+
+    return forking.fork(complaining)
 
 
 def container(program: Program, pod: str, place: Path, store: Path, ends: Ends) -> None:
