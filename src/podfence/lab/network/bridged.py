@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 BRIDGE: Final = "cni0"
 _HOOKS: Final = {"bridge/bridge-nf-call-iptables": "1", "bridge/bridge-nf-call-ip6tables": "1"}
 _SETTINGS: Final = Path("/proc/sys/net/bridge")
-_MODULE: Final = Path("/sys/module/br_netfilter")
 
 
 class Bridged:
@@ -49,16 +48,12 @@ class Bridged:
         for family in self._plan.families:
             address = self.gateway(number, family)
             lines.append(f"addr replace {address}/{self._bits(number, family)} dev {BRIDGE}{nodad(family)}")
-        if _SETTINGS.exists():
-            write_settings(_HOOKS)
-        elif _MODULE.exists():
-            # Kernels before 5.3 have the settings for the whole machine only.
-            lines.append(f"link set {BRIDGE} type bridge nf_call_iptables 1 nf_call_ip6tables 1")
-        else:
+        if not _SETTINGS.exists():
             raise NetworkError(
                 "packets on a bridge do not pass the hooks of policies without the kernel's module br_netfilter: "
                 "load it (as root: modprobe br_netfilter), or take `--network routed`"
             )
+        write_settings(_HOOKS)
         require(f"wiring node {number}", lines)
 
     def node_end(self, pod: Attachment) -> list[str]:

@@ -61,9 +61,8 @@ def container(program: Program, pod: str, place: Path, store: Path, ends: Ends) 
     _redirect(ends, tty=program.tty)
     if program.stand_in is not None:
         responders.serve(program.stand_in, pod)
-    terminal = {"TERM": "xterm"} if program.tty else {}
     argv = program.argv if program.image else preferred(program.argv, store)
-    execute(argv, environment(pod, store, {**terminal, **program.env}), program.working_dir)
+    execute(argv, environment(pod, store, program.env, tty=program.tty), program.working_dir)
 
 
 def command(
@@ -87,14 +86,14 @@ def probe(connection: Connection) -> None:
     connection.send({"outcomes": probing.run(probes, message["ports"])})
 
 
-def environment(pod: str, store: Path, env: Mapping[str, str], *, machine: bool = False) -> dict[str, str]:
-    """Return the environment of a process in a container: what every one has, and its own.
+def environment(pod: str, store: Path, env: Mapping[str, str], *, tty: bool, machine: bool = False) -> dict[str, str]:
+    """Return the environment of a process in a container: what every one has, as with containerd, and its own.
 
     `machine` is for nodes and outside, where this machine's programs come before those that images have.
     """
     places = (SYSTEM_PATH, f"{store}/bin") if machine else (f"{store}/bin", SYSTEM_PATH)
     own = {"PATH": ":".join(places), "HOSTNAME": pod, "HOME": "/root", "RES_OPTIONS": _RESOLVER}
-    return {**own, **env}
+    return {**own, **({"TERM": "xterm"} if tty else {}), **env}
 
 
 def preferred(argv: Sequence[str], store: Path) -> Sequence[str]:

@@ -195,11 +195,11 @@ class _Init:
             self._refuse(reply, name or next(iter(self._containers)))
             return
         machine = self._setup.files is None
-        own = launch.environment(self._setup.name, self._store, program.env, machine=machine)
+        tty, working_dir = message["tty"], program.working_dir
+        own = launch.environment(self._setup.name, self._store, program.env, tty=tty, machine=machine)
         env = {**own, **message["env"]}
         argv = message["argv"] if machine or program.image else launch.preferred(message["argv"], self._store)
         beside = os.pidfd_open(container.pid) if container is not None and program.image else None
-        tty, working_dir = message["tty"], program.working_dir
         pid = launch.fork(lambda: launch.command(argv, fds, env, working_dir, tty=tty, beside=beside))
         if beside is not None:
             os.close(beside)

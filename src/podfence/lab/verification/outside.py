@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from podfence.cluster.addresses import known_addresses
 from podfence.kube.objects import NetworkPolicy
 from podfence.sets.addresses import AddressSet, parse_address
+from podfence.sets.spans import cut
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 # Of the blocks for documentation (RFC 5737, RFC 3849), so that nothing real is meant where anything will do.
 _ORDINARY: Final = {4: parse_address("203.0.113.9"), 6: parse_address("2001:db8::9")}
-_FAMILIES: Final[dict[Family, AddressSet]] = {4: AddressSet.V4, 6: AddressSet.V6}
 
 
 def union(texts: Iterable[str]) -> AddressSet:
@@ -53,12 +53,14 @@ def outside(engine: Engine, families: Collection[Family], reserved: AddressSet) 
     known = known_addresses(engine.state)
     taken = known | reserved | UNROUTABLE
     blocks = tuple(dict.fromkeys(_blocks(engine)))
+    cuts = sorted({number for block in blocks for number in block.cuts()})
     addresses: list[int] = []
     without: list[str] = []
     for family in sorted(families):
         found: dict[frozenset[int], int] = {}
         missed: dict[frozenset[int], AddressSet] = {}
-        for cell in _cells(_FAMILIES[family], blocks):
+        # Inside of one cell no block begins or ends.
+        for cell in (AddressSet((span,)) for span in cut(AddressSet.of_family(family).spans, cuts)):
             first = cell.spans[0][0]
             kind = frozenset(number for number, block in enumerate(blocks) if first in block)
             free = cell - taken
@@ -83,14 +85,6 @@ def _blocks(engine: Engine) -> Iterator[AddressSet]:
                     for peer in rule.peers:
                         if peer.ip_block is not None:
                             yield from map(AddressSet.cidr, (peer.ip_block.cidr, *peer.ip_block.excepts))
-
-
-def _cells(family: AddressSet, blocks: Iterable[AddressSet]) -> Iterator[AddressSet]:
-    """Yield the ranges of a family between which some block begins or ends."""
-    ((first, last),) = family.spans
-    cuts = sorted({cut for block in blocks for cut in block.cuts() if first < cut <= last})
-    for start, end in zip((first, *cuts), (*cuts, last + 1), strict=True):
-        yield AddressSet(((start, end - 1),))
 
 
 def _inside(free: AddressSet) -> int:
