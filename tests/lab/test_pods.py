@@ -7,6 +7,7 @@ import os
 import pty
 import queue
 import signal
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from podfence.lab.connection import Connection
 from podfence.lab.errors import LabError
 from podfence.lab.objects.containers import Container
 from podfence.lab.processes import archive
@@ -245,9 +247,12 @@ def test_a_command_gets_a_terminal_of_its_own(pod: Holder) -> None:
 
 
 def test_a_command_ends_when_nobody_waits_for_it(pod: Holder) -> None:
+    here, there = socket.socketpair()
     with pod.execute(["sh", "-c", "sleep 1000; true"], (0, 1, 2)) as execution:
         wait_for(lambda: b"sleep" in in_pod(pod, "ps").stdout.replace(b"sleep 1000;", b""))
-        assert execution.wait(until=lambda: True) == 128 + signal.SIGKILL
+        there.close()
+        with Connection(here) as asker:
+            assert execution.wait(asker) == 128 + signal.SIGKILL
     wait_for(lambda: b"sleep" not in in_pod(pod, "ps").stdout)
 
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from podfence.lab.processes.program import Program
 
 _KILLED: Final = 128 + signal.SIGKILL
-_BEAT: Final = 100
-"""Milliseconds between two looks at whether somebody still waits for a command."""
 
 
 class ContainerState(NamedTuple):
@@ -76,18 +74,18 @@ class Execution:
         """Return the number of a file that becomes readable when the command has ended."""
         return self._reply.fileno()
 
-    def wait(self, until: Callable[[], bool] | None = None) -> int:
-        """Return the exit code, 128 and more for signals; the command is killed when `until` says that nobody waits.
+    def wait(self, asker: Connection | None = None) -> int:
+        """Return the exit code, 128 and more for signals; the command is killed if the other side of `asker` goes away.
 
         Raises LabError if the command could not be started.
         """
-        if until is not None:
+        if asker is not None:
             waiter = select.poll()
-            waiter.register(self._reply, select.POLLIN)
-            while not waiter.poll(_BEAT):
-                if until():
-                    self.close()
-                    return _KILLED
+            for connection in (self._reply, asker):
+                waiter.register(connection, select.POLLIN)
+            if self.fileno() not in dict(waiter.poll()):
+                self.close()
+                return _KILLED
         return int(_answered(self._reply, self._name)[0]["exit"])
 
     def close(self) -> None:
