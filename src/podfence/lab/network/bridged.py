@@ -26,7 +26,7 @@ _SETTINGS: Final = Path("/proc/sys/net/bridge")
 
 
 class Bridged:
-    """One bridge on each node; see `PodNetwork`."""
+    """One bridge on each node, called `bridge` there; with the same methods as `Routed`."""
 
     bridge = BRIDGE
 

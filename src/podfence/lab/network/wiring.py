@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from podfence.lab.network import outside, results
-from podfence.lab.network.attachment import DEVICE, AttachError, Attachment, PodNetwork, family_of, interface, nodad
+from podfence.lab.network.attachment import DEVICE, AttachError, Attachment, family_of, interface, nodad
 from podfence.lab.network.bridged import Bridged
 from podfence.lab.network.namespaces import NetworkError, inside, ip, require, write_settings
 from podfence.lab.network.neighbours import capacity, finders, require_room_for_all_pairs
@@ -23,14 +23,14 @@ from podfence.nft.errors import NftError
 from podfence.nft.process import NftRunner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from podfence.lab.addresses import Plan, PodNetworkKind
     from podfence.sets.addresses import Family
 
 BRIDGE: Final = "podfence"
-_KINDS: Final[Mapping[PodNetworkKind, Callable[[Plan], PodNetwork]]] = {"routed": Routed, "bridge": Bridged}
+_KINDS: Final[Mapping[PodNetworkKind, type[Bridged | Routed]]] = {"routed": Routed, "bridge": Bridged}
 _OUTSIDE_MAC: Final = "ee:ee:ee:ee:ee:ee"
 _REMOVED: Final = 1
 _NO_DEVICE: Final = ("Cannot find device", "No such device")

@@ -59,10 +59,10 @@ class SourcePorts:
 class Execution:
     """A command that was started in a holder; closing it ends the command."""
 
-    def __init__(self, name: str, reply: Connection) -> None:
-        """Wait for what comes over a connection."""
-        self._name = name
+    def __init__(self, reply: Connection, gone: str) -> None:
+        """Wait for what comes over a connection; `gone` is said if nothing does."""
         self._reply = reply
+        self._gone = gone
 
     def __enter__(self) -> Self:
         return self
@@ -86,7 +86,7 @@ class Execution:
             if self.fileno() not in dict(waiter.poll()):
                 self.close()
                 return _KILLED
-        return int(_answered(self._reply, self._name)[0]["exit"])
+        return int(self._reply.answer(self._gone)[0]["exit"])
 
     def close(self) -> None:
         """End the command if it still runs."""
@@ -107,6 +107,7 @@ class Holder:
         self.connection = connection
         self.ports = ports
         self._process = process
+        self._gone = f"{name} ended before it answered"
         self._lock = threading.Lock()
         self._containers: dict[str, ContainerState] = {}
         self._ended: dict[str, Callable[[int], None]] = {}
@@ -126,7 +127,7 @@ class Holder:
         Raises LabError if the pod is gone.
         """
         message = {"do": "exec", "argv": argv, "env": dict(env or {}), "tty": tty, "container": container or ""}
-        return Execution(self.name, self._ask(message, fds))
+        return Execution(self._ask(message, fds), self._gone)
 
     def start_container(
         self, container: str, program: Program, log: Path, ended: Callable[[int], None] = lambda _: None
@@ -160,11 +161,11 @@ class Holder:
         message = {"do": "attach", "container": container, "streams": list(outputs), "stdin": stdin}
         reply = self._ask(message, list(outputs.values()))
         try:
-            answer, fds = _answered(reply, self.name)
+            answer, fds = reply.answer(self._gone)
         except BaseException:
             reply.close()
             raise
-        return Execution(self.name, reply), fds[0] if fds else -1, bool(answer["tty"])
+        return Execution(reply, self._gone), fds[0] if fds else -1, bool(answer["tty"])
 
     def containers(self) -> dict[str, ContainerState]:
         """Return what became of each container that was started."""
@@ -178,7 +179,7 @@ class Holder:
         with self._ask({"do": "probe"}) as reply:
             with suppress(OSError):
                 reply.send({"probes": probes, "ports": self.ports.take(probes)})
-            outcomes: list[str] = _answered(reply, self.name)[0]["outcomes"]
+            outcomes: list[str] = reply.answer(self._gone)[0]["outcomes"]
         return outcomes
 
     def take_report(self) -> bool:
@@ -239,7 +240,3 @@ class Holder:
 def previous(log: Path) -> Path:
     """Return where a container's output is kept that it printed before it was started again."""
     return log.with_name(f"{log.name}.previous")
-
-
-def _answered(reply: Connection, name: str) -> tuple[dict[str, Any], list[int]]:
-    return reply.answer(f"{name} ended before it answered")
