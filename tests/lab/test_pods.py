@@ -26,6 +26,7 @@ from podfence.lab.processes.probing import FIRST_PORT, LAST_PORT, Probe
 from podfence.lab.processes.program import Program, StandIn
 from podfence.lab.processes.spawner import Spawner
 from tests.lab.images import BUSYBOX_CONFIG, busybox, docker
+from tests.lab.labs import within
 from tests.lab.pods import ADDRESS, ADDRESS_6, in_network, in_pod, needs_pods, printed, spec
 
 if TYPE_CHECKING:
@@ -123,6 +124,18 @@ def test_a_pod_on_the_host_network_shares_its_node_s(spawner: Spawner) -> None:
     assert b"10.1.1.1" in in_pod(made, "ip addr").stdout
     made.close()
     assert b"10.1.1.1" in in_pod(node, "ip addr").stdout
+    node.close()
+
+
+def test_a_pod_that_is_gone_leaves_no_open_file(spawner: Spawner) -> None:
+    def files() -> int:
+        return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+    node = spawner.holder("node-1")
+    before = files()
+    for host_network in (False, True):
+        spawner.pod(spec("gone", host_network=host_network), join=node if host_network else None).close()
+    assert within(10, lambda: files() == before)
     node.close()
 
 

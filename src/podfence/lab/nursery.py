@@ -10,7 +10,6 @@ import gc
 import os
 import socket
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,9 +42,8 @@ class Nursery:
 
         Raises LabError.
         """
-        with ExitStack() as stack:
-            network = network_of(holder, stack)
-            pid, process = self._parent.start(order.node, msgspec.to_builtins(order), [log, network])
+        with network_of(holder) as network:
+            pid, process = self._parent.start(order.node, msgspec.to_builtins(order), [log, network.fileno()])
         os.close(process)
         return pid
 

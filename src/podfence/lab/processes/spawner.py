@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -24,6 +24,8 @@ from podfence.lab.processes.probing import raise_limit_of_files
 from podfence.lab.processes.rootfs import pod_files
 
 if TYPE_CHECKING:
+    from io import BufferedReader
+
     from podfence.lab.objects.containers import PodSpec
 
 
@@ -98,14 +100,14 @@ class Spawner:
     def _hold(self, setup: Setup, join: Holder | None) -> Holder:
         here, there = socket.socketpair()
         connection = Connection(here)
-        with ExitStack() as stack, there:
-            stack.callback(connection.close)
-            networks = [] if join is None else [network_of(join, stack)]
-            pid, process = self._parent.start(setup.name, msgspec.to_builtins(setup), [there.fileno(), *networks])
-            stack.callback(os.close, process)
-            there.close()
+        with ExitStack() as undo:
+            undo.callback(connection.close)
+            with there, nullcontext() if join is None else network_of(join) as network:
+                files = [there.fileno(), *([] if network is None else [network.fileno()])]
+                pid, process = self._parent.start(setup.name, msgspec.to_builtins(setup), files)
+            undo.callback(os.close, process)
             connection.answer(f"cannot start {setup.name}: the process ended at once")
-            stack.pop_all()
+            undo.pop_all()
         holder = Holder(setup.name, pid, process, connection, SourcePorts() if join is None else join.ports)
         self._holders[connection.fileno()] = holder
         self._poll.register(connection, select.EPOLLIN)
@@ -125,11 +127,9 @@ class Spawner:
                     holder.connection.close()
 
 
-def network_of(holder: Holder, stack: ExitStack) -> int:
-    """Return an open file that stands for the network of a holder, until the stack is closed."""
+def network_of(holder: Holder) -> BufferedReader:
+    """Return an open file that stands for the network of a holder. Raises LabError if that has ended."""
     try:
-        number = os.open(f"/proc/{holder.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        return Path(f"/proc/{holder.pid}/ns/net").open("rb")
     except OSError as error:
         raise LabError(f"{holder.name} has ended") from error
-    stack.callback(os.close, number)
-    return number
