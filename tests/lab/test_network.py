@@ -280,6 +280,6 @@ def test_a_node_that_is_gone_is_named() -> None:
     process.wait()
     with Wired(Plan(), ()) as lab:
         network = Network(lab.plan, [process.pid], lab.outside, Responders(TCP, UDP))
-        with inside(lab.fabric), pytest.raises(NetworkError, match=r"connecting the nodes: ip link add node-1 "):
+        with inside(lab.hold()), pytest.raises(NetworkError, match=r"connecting the nodes: ip link add node-1 "):
             network.start()
         network.close()
