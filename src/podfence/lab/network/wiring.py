@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from podfence.lab.network import outside, results
@@ -23,7 +24,7 @@ from podfence.nft.errors import NftError
 from podfence.nft.process import NftRunner
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from podfence.lab.addresses import Plan, PodNetworkKind
@@ -41,7 +42,7 @@ _SETTINGS: Final = {
     "ipv4/icmp_msgs_per_sec": "1000000",
     "ipv4/icmp_msgs_burst": "100000",
     "ipv6/icmp/ratelimit": "0",
-    # ping without raw sockets.
+    # ping without raw sockets: only group 0 exists in the user namespace of a lab, and everything in it runs as that.
     "ipv4/ping_group_range": "0 0",
 }
 _ROUTER_SETTINGS: Final = {
@@ -150,9 +151,7 @@ class Network:
     # One namespace each, on a worker
 
     def _wire_outside(self) -> None:
-        lines = ["link set lo up"]
-        lines += [self._address(self._plan.gateway(family), family) for family in self._plan.families]
-        lines.append(f"link set {DEVICE} up")
+        lines = self._up(self._plan.gateway)
         lines += outside.routes(self._plan, len(self._nodes))
         lines += [line for number in self._attached for line in self._neighbour(number)]
         with inside(self._outside):
@@ -164,11 +163,8 @@ class Network:
                 raise NetworkError(f"redirecting connections to the servers outside: {error}") from error
 
     def _wire_node(self, number: int) -> None:
-        lines = ["link set lo up"]
-        families = self._plan.families
-        lines += [self._address(self._plan.node_address(number, family), family) for family in families]
-        lines.append(f"link set {DEVICE} up")
-        for family in families:
+        lines = self._up(partial(self._plan.node_address, number))
+        for family in self._plan.families:
             gateway = self._plan.gateway(family)
             lines.append(f"neigh replace {gateway} lladdr {_OUTSIDE_MAC} dev {DEVICE} nud permanent")
             lines.append(f"route replace {outside.EVERYTHING[family]} via {gateway}")
@@ -271,10 +267,13 @@ class Network:
 
     # Names and texts
 
-    def _address(self, address: str, family: Family) -> str:
-        """Return the command that puts an address on the link of nodes and outside."""
-        bits = self._plan.node_range(family).partition("/")[2]
-        return f"addr replace {address}/{bits} dev {DEVICE}{nodad(family)}"
+    def _up(self, address: Callable[[Family], str]) -> list[str]:
+        """Return the commands that bring up one end of the link of nodes and outside, with its addresses."""
+        lines = ["link set lo up"]
+        for family in self._plan.families:
+            bits = self._plan.node_range(family).partition("/")[2]
+            lines.append(f"addr replace {address(family)}/{bits} dev {DEVICE}{nodad(family)}")
+        return [*lines, f"link set {DEVICE} up"]
 
     def _neighbour(self, node: int) -> list[str]:
         return [

@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import shutil
 import signal
 import socket
-import struct
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
@@ -25,12 +23,6 @@ from podfence.lab.processes.program import Program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-_SET_FLAGS: Final = 0x8914
-_GET_FLAGS: Final = 0x8913
-_UP: Final = 0x1
-# Only group 0 exists in the user namespace of a lab, and everything in it runs as that.
-_PING_GROUPS: Final = "0 0"
 
 
 class Setup(msgspec.Struct, frozen=True):
@@ -58,7 +50,7 @@ def main(raw: socket.socket, setup: Setup, network: int | None) -> NoReturn:
 
 
 def _isolate(setup: Setup, network: int | None) -> None:
-    """Enter namespaces of the pod's own and make them ready. Raises OSError."""
+    """Enter namespaces of the pod's own and make them ready, but for the network. Raises OSError."""
     os.setsid()
     launch.name_process(setup.name)
     kernel.unshare(kernel.NEW_MOUNT | kernel.NEW_UTS | kernel.NEW_IPC | (kernel.NEW_NET if network is None else 0))
@@ -67,22 +59,11 @@ def _isolate(setup: Setup, network: int | None) -> None:
     if network is not None:
         kernel.join(network, kernel.NEW_NET)
         os.close(network)
-    else:
-        _bring_up_loopback()
     if setup.files is None:
         rootfs.make_proc()
     else:
         rootfs.prepare(setup.files)
-    with suppress(OSError):
-        Path("/proc/sys/net/ipv4/ping_group_range").write_text(_PING_GROUPS, encoding="ascii")
     os.chdir("/")
-
-
-def _bring_up_loopback() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as item:
-        request = struct.pack("16sh14x", b"lo", 0)
-        flags: int = struct.unpack("16sh14x", fcntl.ioctl(item, _GET_FLAGS, request))[1]
-        fcntl.ioctl(item, _SET_FLAGS, struct.pack("16sh14x", b"lo", flags | _UP))
 
 
 class _Container(msgspec.Struct):
