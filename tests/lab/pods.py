@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from podfence.lab.lines import LogReader
+from podfence.lab.network.namespaces import inside
 from podfence.lab.objects.containers import PodSpec
-from podfence.lab.processes.holder import Completed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,14 @@ needs_pods = pytest.mark.skipif(
 )
 
 
+class Completed(NamedTuple):
+    """What a command did that ran to its end."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+
 def spec(name: str, *, host_network: bool = False) -> PodSpec:
     """Return the specification of a pod; nothing listens at its DNS server's address."""
     return PodSpec("shop", name, name, "node-1", (ADDRESS,), host_network, (), "Always", ("shop.svc.cluster.local", "svc.cluster.local"), "10.96.0.10", ("ndots:5",))  # fmt: skip
@@ -41,6 +50,12 @@ def printed(log: Path) -> str:
         return b"".join(entry.printed() for entry in reader.entries()).decode()
     finally:
         reader.close()
+
+
+def in_network(pod: Holder, *command: str) -> None:
+    """Run a program of the machine in a pod's network; it must succeed."""
+    with inside(pod.pid):
+        subprocess.run(command, check=True)
 
 
 def in_pod(pod: Holder, command: str | Sequence[str], *, stdin: bytes = b"", container: str | None = None) -> Completed:

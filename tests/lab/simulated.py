@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from podfence.kube.objects import KubeObject
     from podfence.lab.processes.probing import Probe
-    from podfence.lab.verification.spots import Place
+    from podfence.lab.targets import Place
     from podfence.policy.options import Options
 
 Way = tuple[str, str, str, int]

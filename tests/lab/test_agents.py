@@ -85,10 +85,14 @@ def begin(lives: Lives, folder: Path) -> tuple[NodeAgent, Journal]:
     return agent, journal
 
 
+def said(journal: Journal) -> list[str]:
+    return [f"{line.source}: {line.text}" for line in next(journal.follow(0))]
+
+
 def start(lives: Lives, folder: Path) -> tuple[NodeAgent, list[str]]:
     """Return an agent after its last start, and what was said until then."""
     agent, journal = begin(lives, folder)
-    return agent, journal.lines()
+    return agent, said(journal)
 
 
 ENDED = "agent node-1: ended; the kernel continues to enforce its rules; the lab starts another agent"
@@ -175,7 +179,7 @@ def test_what_is_wrong_with_a_node_is_said_if_it_stays_so(
     for thread in threading.enumerate():
         if isinstance(thread, threading.Timer):
             thread.join(PATIENCE)
-    assert journal.lines() == says
+    assert said(journal) == says
     lives.end()
 
 

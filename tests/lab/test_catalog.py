@@ -9,9 +9,8 @@ import pytest
 
 from podfence.kube.objects import ContainerPort
 from podfence.lab.objects.containers import Container
-from podfence.lab.processes.archive import Image
-from podfence.lab.processes.catalog import choose
-from podfence.lab.processes.image_names import reference, short_name
+from podfence.lab.processes.archive import Image, reference
+from podfence.lab.processes.catalog import choose, short_name
 from podfence.lab.processes.program import StandIn
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import threading
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from podfence.lab.connection import Connection
+from podfence.lab.operations import Request
+from podfence.lab.processes.probing import raise_limit_of_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,3 +76,13 @@ def test_nobody_there_is_an_error_for_the_sender(ends: tuple[Connection, Connect
     there.close()
     with pytest.raises(BrokenPipeError):
         here.send({})
+
+
+def test_somebody_who_hangs_up_is_noticed_whatever_number_the_file_has(ends: tuple[Connection, Connection]) -> None:
+    here, there = ends
+    raise_limit_of_files()
+    with Connection(socket.socket(fileno=fcntl.fcntl(here, fcntl.F_DUPFD_CLOEXEC, 1500))) as connection:
+        request = Request("logs", {}, [], connection, threading.Event())
+        assert not request.is_dropped
+        there.close()
+        assert request.is_dropped

@@ -7,13 +7,16 @@ import os
 import pty
 import queue
 import signal
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
+from podfence.lab.connection import Connection
 from podfence.lab.errors import LabError
 from podfence.lab.objects.containers import Container
 from podfence.lab.processes import archive
@@ -21,10 +24,10 @@ from podfence.lab.processes.catalog import choose
 from podfence.lab.processes.holder import ContainerState, SourcePorts, previous
 from podfence.lab.processes.probing import FIRST_PORT, LAST_PORT, Probe
 from podfence.lab.processes.program import Program, StandIn
-from podfence.lab.processes.rootfs import PodFiles
 from podfence.lab.processes.spawner import Spawner
 from tests.lab.images import BUSYBOX_CONFIG, busybox, docker
-from tests.lab.pods import ADDRESS, ADDRESS_6, in_pod, needs_pods, printed, spec
+from tests.lab.labs import within
+from tests.lab.pods import ADDRESS, ADDRESS_6, in_network, in_pod, needs_pods, printed, spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,13 +42,14 @@ SLEEP = Program("test", argv=("sleep", "1000"))
 @pytest.fixture
 def pod(spawner: Spawner) -> Iterator[Holder]:
     """A pod with addresses of its own, where packets to port 7 and echo requests to 10.9.0.2 are lost."""
-    hosts = f"{ADDRESS} web\n"
-    made = spawner.pod(spec(f"web-{next(NUMBERS)}"), PodFiles("nameserver 10.96.0.10\n", hosts, "web"))
+    # Without search domains, a name that does not exist is asked for once.
+    made = spawner.pod(msgspec.structs.replace(spec("web"), dns_search=(), dns_options=()))
     drop = "add table inet t; add chain inet t in { type filter hook input priority 0; }; "
     drop += "add rule inet t in meta l4proto { tcp, udp } th dport 7 drop; add rule inet t in ip daddr 10.9.0.2 drop; add rule inet t in ip6 daddr fd00:9::2 icmpv6 type echo-request drop"  # fmt: skip
+    in_network(made, "ip", "link", "set", "lo", "up")
     addresses = ([ADDRESS], ["10.9.0.2"], [ADDRESS_6, "nodad"], ["fd00:9::2", "nodad"])
     for command in (*(["ip", "addr", "add", *address, "dev", "lo"] for address in addresses), ["nft", drop]):
-        assert made.run(command).code == 0
+        in_network(made, *command)
     yield made
     made.close()
 
@@ -95,7 +99,6 @@ def test_a_pod_has_namespaces_of_its_own_and_its_pid_leads_there(spawner: Spawne
         assert inside != str(Path(f"/proc/self/ns/{kind}").readlink())
         assert inside == str(Path(f"/proc/{made.pid}/ns/{kind}").readlink())
     assert in_pod(made, "ip -o link").stdout.count(b"\n") == 1
-    assert b"UP" in in_pod(made, "ip -o link show lo").stdout
     made.close()
 
 
@@ -117,10 +120,22 @@ def test_a_pod_on_the_host_network_shares_its_node_s(spawner: Spawner) -> None:
     look = "readlink /proc/self/ns/net"
     assert in_pod(made, look).stdout == in_pod(node, look).stdout
     assert in_pod(made, "hostname").stdout == b"agent\n"
-    assert node.run(["ip", "addr", "add", "10.1.1.1", "dev", "lo"]).code == 0
+    in_network(node, "ip", "addr", "add", "10.1.1.1", "dev", "lo")
     assert b"10.1.1.1" in in_pod(made, "ip addr").stdout
     made.close()
     assert b"10.1.1.1" in in_pod(node, "ip addr").stdout
+    node.close()
+
+
+def test_a_pod_that_is_gone_leaves_no_open_file(spawner: Spawner) -> None:
+    def files() -> int:
+        return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+    node = spawner.holder("node-1")
+    before = files()
+    for host_network in (False, True):
+        spawner.pod(spec("gone", host_network=host_network), join=node if host_network else None).close()
+    assert within(10, lambda: files() == before)
     node.close()
 
 
@@ -160,12 +175,12 @@ def test_a_container_that_cannot_start_says_why(pod: Holder, tmp_path: Path, pro
     assert printed(started.log) == said
 
 
-def test_a_container_can_be_sent_signals(pod: Holder, tmp_path: Path) -> None:
+def test_a_container_that_a_signal_ends_has_an_exit_code_too(pod: Holder, tmp_path: Path) -> None:
     started = Started(pod, SLEEP, tmp_path / "log")
+    assert in_pod(pod, ["true"]).code == 0
     assert pod.containers()["main"].exit is None
-    pod.signal_container("main", signal.SIGTERM)
+    os.kill(children(pod.pid)[0], signal.SIGTERM)
     assert started.code() == 128 + signal.SIGTERM
-    pod.signal_container("main", signal.SIGTERM)
     assert in_pod(pod, ["true"]).code == 0
 
 
@@ -226,10 +241,9 @@ def test_commands_have_their_exit_code_and_the_container_s_environment(pod: Hold
         in_pod(pod, ["true"], container="other")
 
 
-def test_programs_of_the_lab_get_input_and_environment(pod: Holder) -> None:
+def test_a_command_gets_input_that_is_larger_than_any_buffer(pod: Holder) -> None:
     data = os.urandom(2_000_000)
-    assert pod.run(["cat"], stdin=data) == (0, data, b"")
-    assert pod.run(["/bin/sh", "-c", "echo $A; exit 2"], env={"A": "b"}) == (2, b"b\n", b"")
+    assert in_pod(pod, ["cat"], stdin=data) == (0, data, b"")
 
 
 def test_a_command_gets_a_terminal_of_its_own(pod: Holder) -> None:
@@ -245,13 +259,13 @@ def test_a_command_gets_a_terminal_of_its_own(pod: Holder) -> None:
     os.close(theirs)
 
 
-def test_a_command_ends_by_signal_or_when_nobody_waits_for_it(pod: Holder) -> None:
-    with pod.execute(["sleep", "1000"], (0, 1, 2)) as execution:
-        execution.signal(signal.SIGTERM)
-        assert execution.wait() == 128 + signal.SIGTERM
+def test_a_command_ends_when_nobody_waits_for_it(pod: Holder) -> None:
+    here, there = socket.socketpair()
     with pod.execute(["sh", "-c", "sleep 1000; true"], (0, 1, 2)) as execution:
         wait_for(lambda: b"sleep" in in_pod(pod, "ps").stdout.replace(b"sleep 1000;", b""))
-        assert execution.wait(until=lambda: True) == 128 + signal.SIGKILL
+        there.close()
+        with Connection(here) as asker:
+            assert execution.wait(asker) == 128 + signal.SIGKILL
     wait_for(lambda: b"sleep" not in in_pod(pod, "ps").stdout)
 
 
@@ -335,7 +349,7 @@ def test_an_image_s_container_has_the_image_as_its_root(spawner: Spawner, pod: H
     assert in_pod(pod, ["cat", "/etc/resolv.conf"]).stdout == b"nameserver 10.96.0.10\n"
     assert in_pod(pod, ["ls", "/dev/null", "/proc/1/status"]).code == 0
     assert in_pod(pod, "touch mark; echo x >/dev/null; cat mark").code == 0
-    pod.signal_container("main", signal.SIGKILL)
+    os.kill(children(pod.pid)[0], signal.SIGKILL)
     assert started.code() == 137
     with pytest.raises(LabError, match="container main is not running"):
         in_pod(pod, ["true"])
@@ -372,7 +386,7 @@ def test_a_probe_that_cannot_leave_says_why(pod: Holder) -> None:
 
 def test_any_address_can_be_the_source_of_a_probe(pod: Holder, tmp_path: Path) -> None:
     serve(pod, Program("test", stand_in=StandIn("echo", (80,))), tmp_path / "log", 80)
-    assert pod.run(["ip", "route", "add", "local", "198.51.100.0/24", "dev", "lo"]).code == 0
+    in_network(pod, "ip", "route", "add", "local", "198.51.100.0/24", "dev", "lo")
     sources = [f"198.51.100.{number}" for number in range(1, 100)]
     assert pod.probe([Probe("tcp", source, ADDRESS, 80) for source in sources]) == ["open"] * len(sources)
 
@@ -387,12 +401,11 @@ def test_source_ports_are_not_used_again_before_all_were() -> None:
     ports = SourcePorts()
     probes = [Probe("tcp", "", "10.0.0.1", 80)] * 100
     seen: set[int] = set()
-    while (first := ports.take("pod", probes)["tcp "]) + 100 < LAST_PORT and first not in seen:
+    while (first := ports.take(probes)["tcp "]) + 100 < LAST_PORT and first not in seen:
         assert seen.isdisjoint(range(first, first + 100))
         seen.update(range(first, first + 100))
     assert len(seen) > 30_000
-    assert ports.take("pod", [Probe("udp", "", "10.0.0.1", 80)]) == {"udp ": FIRST_PORT}
-    assert ports.take("other", probes) == {"tcp ": FIRST_PORT}
+    assert ports.take([Probe("udp", "", "10.0.0.1", 80)]) == {"udp ": FIRST_PORT}
 
 
 # Many, and the end

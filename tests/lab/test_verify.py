@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from podfence.kube.objects import KubeObject
     from podfence.lab.processes.probing import Probe
+    from podfence.lab.targets import Place
     from podfence.lab.verification.result import Trial, Verification
-    from podfence.lab.verification.spots import Place
     from tests.lab.simulated import Way
 
 HTTP = ContainerPort(80, "TCP", "http")
@@ -49,7 +49,7 @@ FROM_API: Way = ("10.0.0.2", "10.0.0.3", "tcp", 5432)
 
 
 def ask(network: Network, objects: Sequence[KubeObject], options: Options, *, all_pairs: bool = False) -> Verification:
-    return verify(Engine(ClusterState(objects), options), network, network.lifted, all_pairs=all_pairs)
+    return verify(Engine(ClusterState(objects), options), network.probe, network.lifted, all_pairs=all_pairs)
 
 
 def shop(*, all_pairs: bool = False, **faults: object) -> tuple[Verification, Network]:
@@ -319,7 +319,7 @@ def test_what_is_not_tried_is_said() -> None:
     network = Network(objects, options)
     engine = Engine(ClusterState(objects), options)
 
-    answer = verify(engine, network, network.lifted, reserved=AddressSet.cidr("10.96.0.0/16"))
+    answer = verify(engine, network.probe, network.lifted, reserved=AddressSet.cidr("10.96.0.0/16"))
 
     said = {item.what: item.why for item in answer.left_out}
     assert said["shop/deploy/soon"] == "it has no pods"
@@ -355,7 +355,7 @@ def test_progress_ends_with_everything_done() -> None:
 
     verify(
         Engine(ClusterState(SHOP), Options()),
-        network,
+        network.probe,
         network.lifted,
         progress=lambda done, total: told.append((done, total)),
     )
@@ -381,13 +381,12 @@ def test_thousands_of_pairs_take_seconds() -> None:
         policy(f"in{n}", app(f"a{n}"), ingress=[rule(Peer(pod_selector=app(f"a{n - 1}")))]) for n in range(1, 10)
     ]
 
-    class Quiet:
-        def probe(self, source: Place, probes: Sequence[Probe]) -> list[str]:
-            return ["open" if probe.expected else "timeout" for probe in probes]
+    def probe(_: Place, probes: Sequence[Probe]) -> list[str]:
+        return ["open" if probe.expected else "timeout" for probe in probes]
 
     engine = Engine(ClusterState(objects), Options())
     begin = time.process_time()
-    answer = verify(engine, Quiet(), Network([], Options()).lifted, all_pairs=True)
+    answer = verify(engine, probe, Network([], Options()).lifted, all_pairs=True)
 
     assert answer.holds
     assert len(answer.trials) > 40_000

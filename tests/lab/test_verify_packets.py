@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from podfence.lab.processes.probing import Probe
+    from podfence.lab.targets import Place
     from podfence.lab.verification.result import Verification
-    from podfence.lab.verification.spots import Place
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not all(map(shutil.which, ("nft", "ip", "unshare", "nsenter"))),
@@ -97,7 +97,7 @@ def verified(network: Network, enforcer: Enforcer) -> Verification:
         yield
         enforcer.verify()
 
-    return verify(Cluster.from_objects(OBJECTS).model.engine, Namespaces(network), lifted)
+    return verify(Cluster.from_objects(OBJECTS).model.engine, Namespaces(network).probe, lifted)
 
 
 def route(network: Network, *words: str) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
+from podfence.lab.errors import LabError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -72,6 +74,18 @@ class Connection:
                 os.close(fd)
             raise
         return message, fds
+
+    def answer(self, gone: str) -> tuple[dict[str, Any], list[int]]:
+        """Return the next message, if that is no refusal. Raises LabError with the refusal, or `gone` if none comes."""
+        try:
+            received = self.receive()
+        except OSError:
+            received = None
+        if received is None:
+            raise LabError(gone)
+        if "error" in received[0]:
+            raise LabError(received[0]["error"])
+        return received
 
     def _exactly(self, size: int, fds: list[int]) -> bytearray | None:
         """Return so many bytes, or None if there are none at all; file descriptors that come along go to `fds`."""

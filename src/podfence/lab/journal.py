@@ -35,11 +35,6 @@ class Journal:
                 self._count += 1
             self._changed.notify_all()
 
-    def lines(self) -> list[str]:
-        """Return the lines that are kept, each after the name of its source."""
-        with self._changed:
-            return [f"{line.source}: {line.text}" for line in self._lines]
-
     def follow(self, beat: float) -> Iterator[list[Line]]:
         """Yield the lines that are kept, then new ones as they come; an empty list when `beat` seconds bring none."""
         seen = 0

@@ -22,7 +22,6 @@ BIND: Final = 0x1000
 RECURSIVE: Final = 0x4000
 PRIVATE: Final = 0x40000
 
-_SYS_PIVOT_ROOT: Final = {"x86_64": 155, "aarch64": 41, "riscv64": 41}
 _SYS_MOUNT_SETATTR: Final = 442
 _AT_FDCWD: Final = -100
 _AT_RECURSIVE: Final = 0x8000
@@ -75,13 +74,8 @@ def make_read_only(path: str) -> None:
 def change_root(path: str) -> None:
     """Make a mount point the root of this mount namespace, and let go of the old one. Raises OSError."""
     os.chdir(path)
-    number = _SYS_PIVOT_ROOT.get(os.uname().machine)
-    if number is None:
-        # The old root stays mounted underneath, out of reach of everything that does not try to break out.
-        os.chroot(".")
-        return
     # The old root lands on top of the new one, so that no folder in it is needed (see pivot_root(2)).
-    _check(_libc.syscall(ctypes.c_long(number), b".", b"."), path)
+    _check(_libc.pivot_root(b".", b"."), path)
     _check(_libc.umount2(b".", _DETACH), path)
     os.chdir("/")
 

@@ -44,7 +44,7 @@ class Splitter:
 
     def __init__(self, stream: str) -> None:
         """Start at the beginning of a line of `stream` (``stdout`` or ``stderr``)."""
-        self._stream = stream
+        self.stream = stream
         self._rest = b""
 
     def entries(self, data: bytes) -> bytes:
@@ -66,7 +66,7 @@ class Splitter:
     def _entry(self, line: bytes, tag: bytes = b"F") -> bytes:
         # A terminal ends lines with \r\n.
         text = line.removesuffix(b"\r")
-        return b"%s %s %s %s\n" % (stamp(time.time_ns()).encode(), self._stream.encode(), tag, text)
+        return b"%s %s %s %s\n" % (stamp(time.time_ns()).encode(), self.stream.encode(), tag, text)
 
 
 def stamp(nanoseconds: int) -> str:

@@ -51,7 +51,10 @@ class Request:
     @property
     def is_dropped(self) -> bool:
         """Whether the one who asked has gone."""
-        return bool(select.select([self.connection], [], [], 0)[0])
+        # Not select(): in a lab of many pods, files have numbers that are too high for that.
+        waiter = select.poll()
+        waiter.register(self.connection, select.POLLIN)
+        return bool(waiter.poll(0))
 
     def tell(self, text: str) -> None:
         """Say what takes a while."""
@@ -120,13 +123,13 @@ def execute(lab: Supervisor, request: Request) -> Iterator[Message]:
     fds = request.fds * 3 if fields["tty"] else request.fds
     if len(fds) != 3:
         raise LabError("a command needs three file descriptors, or one terminal")
-    holder = lab.place(targets.find(lab.state, fields["target"], fields["namespace"]))
+    holder = lab.holder(targets.find(lab.state, fields["target"], fields["namespace"]))
     execution = holder.execute(
         fields["command"], fds, tty=fields["tty"], env=fields["environment"], container=fields["container"]
     )
     with execution:
         # Whoever asks and goes away, by Ctrl-C for example, takes the command along.
-        yield {"exit": execution.wait(until=lambda: request.is_dropped)}
+        yield {"exit": execution.wait(request.connection)}
 
 
 def logs(lab: Supervisor, request: Request) -> Iterator[Message]:
@@ -138,8 +141,8 @@ def logs(lab: Supervisor, request: Request) -> Iterator[Message]:
     if fields["target"] is None:
         source = lab.journal.follow(BEAT)
     else:
-        pod = targets.find(lab.state, fields["target"], fields["namespace"]).pod
-        if pod is None:
+        pod = targets.find(lab.state, fields["target"], fields["namespace"])
+        if pod.kind != "Pod":
             raise LabError("nodes and outside have no log; `podfence lab logs` prints what the agents report")
         source = follow(lab.pods.log(pod, fields["container"], previous=fields["previous"]), BEAT)
     old = [line for line in next(source) if line.time >= fields["since"]]
@@ -156,13 +159,13 @@ def probe(lab: Supervisor, request: Request) -> Iterator[Message]:
         probes = msgspec.convert(fields["probes"], list[Probe])
     except msgspec.ValidationError as error:
         raise LabError(f"invalid probes: {error}") from error
-    holder = lab.place(targets.find(lab.state, fields["target"], fields["namespace"]))
+    holder = lab.holder(targets.find(lab.state, fields["target"], fields["namespace"]))
     yield {"outcomes": holder.probe(probes)}
 
 
 def verify(lab: Supervisor, request: Request) -> Iterator[Message]:
     """Compare packets with the engine."""
-    from podfence.lab.verification import prober as verifying  # noqa: PLC0415 - a lab starts sooner without it
+    from podfence.lab.verification import compare  # noqa: PLC0415 - a lab starts sooner without it
 
     latest: list[tuple[float, int]] = []
     done: list[Verification | Exception] = []
@@ -170,7 +173,7 @@ def verify(lab: Supervisor, request: Request) -> Iterator[Message]:
     def work() -> None:
         try:
             done.append(
-                verifying.verify(lab, all_pairs=request.fields["all_pairs"], progress=lambda *at: latest.append(at))
+                compare.verify_lab(lab, all_pairs=request.fields["all_pairs"], progress=lambda *at: latest.append(at))
             )
         except Exception as error:  # noqa: BLE001 - raised again below, where it is answered
             done.append(error)

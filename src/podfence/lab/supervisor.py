@@ -24,7 +24,6 @@ from podfence.lab.network.wiring import Network
 from podfence.lab.nursery import Nursery
 from podfence.lab.objects.world import World
 from podfence.lab.processes import archive
-from podfence.lab.processes.image_names import reference
 from podfence.lab.processes.program import Program, StandIn
 from podfence.lab.processes.spawner import Spawner
 from podfence.lab.running import Pods
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from podfence.lab.processes.holder import Holder
     from podfence.lab.running import Running
     from podfence.lab.store.history import Change
-    from podfence.lab.targets import Target
+    from podfence.lab.targets import Place
     from podfence.policy.options import Options
 
 _ANSWERS: Final = Responders(tcp=9, udp=9, dns=DNS_PORT)
@@ -96,7 +95,7 @@ class Supervisor:
         with ThreadPoolExecutor(1) as workers:
             prepared = workers.submit(certificates.make)
             self._spawner = Spawner.start()
-        self.outside = self._spawner.holder(OUTSIDE)
+        self.outside = self._spawner.holder("outside")
         self.nodes = {node: self._spawner.holder(node) for node in self.world.state.nodes}
         pids = {node: holder.pid for node, holder in self.nodes.items()}
         kept = [self._nursery.folder / node / RESULTS for node in self.nodes]
@@ -212,26 +211,22 @@ class Supervisor:
                 self.pods.images.update(dict.fromkeys(image.names, image))
             names = {text for image in images for text in image.names}
             for item in list(self.pods.running.values()):
-                if any(reference(container.image) in names for container in item.spec.containers):
+                if any(archive.reference(container.image) in names for container in item.spec.containers):
                     self._restart(item)
         return sorted(names)
 
     # Places
 
-    def place(self, target: Target) -> Holder:
-        """Return what holds a place; raise LabError if the pod there could not be started."""
-        if target.node is not None:
-            return self.nodes[target.node]
-        if target.pod is None:
+    def holder(self, place: Place) -> Holder:
+        """Return what holds a place; raise LabError if that is a pod which does not run."""
+        if place == OUTSIDE:
             return self.outside
-        return self.holder(target.pod)
-
-    def holder(self, pod: Key) -> Holder:
-        """Return what holds a pod; raise LabError if it does not run."""
-        item = self.pods.running.get(pod)
+        if place.kind == "Node":
+            return self.nodes[place.name]
+        item = self.pods.running.get(place)
         if item is None or item.holder is None:
             why = f": {item.failure}" if item else ""
-            raise LabError(f"pod {pod.namespace}/{pod.name} does not run{why}")
+            raise LabError(f"pod {place.namespace}/{place.name} does not run{why}")
         return item.holder
 
     def still(self) -> threading.RLock:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from podfence.kube.objects import Key
@@ -14,50 +13,46 @@ if TYPE_CHECKING:
     from podfence.cluster.state import ClusterState
     from podfence.kube.objects import Pod
 
-OUTSIDE: Final = "outside"
-"""What the world around the cluster is called."""
+Place = Key
+"""Where something can run or connect from: the key of a pod or of a node, or `OUTSIDE`."""
 
+OUTSIDE: Final[Place] = Key("Outside", "", "")
+"""The world around the cluster."""
+
+_OUTSIDE: Final = "outside"
 _NODE: Final = "node:"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A place: a pod by its key, a node by its name, or, if neither is given, outside."""
-
-    pod: Key | None = None
-    node: str | None = None
-
-
-def find(state: ClusterState, text: str, namespace: str) -> Target:
+def find(state: ClusterState, text: str, namespace: str) -> Place:
     """Return the place that `text` names.
 
     It is written ``POD``, ``NS/POD``, ``deploy/NAME``, ``NS/deploy/NAME``, ``node:NAME`` or ``outside``. A bare name
     is a pod of `namespace`, or else a workload of it, which stands for its first pod. Raises LabError if there is
     nothing of that name.
     """
-    if text == OUTSIDE:
-        return Target()
+    if text == _OUTSIDE:
+        return OUTSIDE
     if text.startswith(_NODE):
         name = text.removeprefix(_NODE)
         if name not in state.nodes:
             raise LabError(f"the lab has no node {name}; its nodes are {', '.join(sorted(state.nodes))}")
-        return Target(node=name)
+        return Key("Node", "", name)
     parts = text.split("/")
-    if (len(parts) == 2 and _runs_pods(parts[0])) or len(parts) == 1:
+    if (len(parts) == 2 and _workload(parts[0])) or len(parts) == 1:
         parts = [namespace, *parts]
-    kind = by_word(parts[1]) if len(parts) == 3 else None
-    if kind is not None and kind.template is not None:
-        return Target(pod=_pod_of(state, [Key(kind.name, parts[0], parts[2])], text))
+    if len(parts) == 3 and (kind := _workload(parts[1])):
+        return _pod_of(state, [Key(kind, parts[0], parts[2])], text)
     if len(parts) == 2:
-        return Target(pod=_pod_of(state, [Key(name, *parts) for name in ("Pod", *WORKLOADS)], text))
+        return _pod_of(state, [Key(name, *parts) for name in ("Pod", *WORKLOADS)], text)
     raise LabError(
-        f"{text!r} is not a place in the lab: write POD, NS/POD, deploy/NAME, NS/deploy/NAME, node:NAME or {OUTSIDE}"
+        f"{text!r} is not a place in the lab: write POD, NS/POD, deploy/NAME, NS/deploy/NAME, node:NAME or {_OUTSIDE}"
     )
 
 
-def _runs_pods(word: str) -> bool:
+def _workload(word: str) -> str:
+    """Return the kind of workload that a word means, "" if it means none."""
     kind = by_word(word)
-    return kind is not None and kind.template is not None
+    return kind.name if kind is not None and kind.template is not None else ""
 
 
 def _owned(pod: Pod, owner: Key) -> bool:

@@ -95,7 +95,7 @@ def compare(town: Town, servers: Servers, barrier: Barrier, cluster: podfence.Cl
                 town.bed.kubectl("-n", space, "delete", "networkpolicy", _LIFT)
             barrier.pass_through()
 
-    return without_detours(verify(engine, prober, lifted, reserved=reserved(town)), cluster)
+    return without_detours(verify(engine, prober.probe, lifted, reserved=reserved(town)), cluster)
 
 
 def without_detours(found: Verification, cluster: podfence.Cluster) -> Verification:

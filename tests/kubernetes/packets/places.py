@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from podfence.lab.processes.probing import FIRST_PORT, LAST_PORT, SPARE_PORTS
-from podfence.lab.verification.spots import OUTSIDE
+from podfence.lab.targets import OUTSIDE
 from tests.kubernetes.harness import CHECKOUT, SCRIPTS
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Servers:
 
 
 class KubernetesProber:
-    """Sends the probes of a verification (`podfence.lab.verification.compare.Prober`)."""
+    """Sends the probes of a verification (`podfence.lab.verification.compare.verify`)."""
 
     def __init__(self, servers: Servers, spots: Mapping[Key, Spot]) -> None:
         """Send from pods and nodes at these spots."""

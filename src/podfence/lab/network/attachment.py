@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pod at its node's network, and what a kind of network has to say about it."""
+"""A pod at its node's network, and how the two reach each other."""
 
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.lab.network.namespaces import NetworkError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from podfence.lab.addresses import Plan
     from podfence.sets.addresses import Family
 
@@ -58,32 +56,6 @@ class Way(NamedTuple):
     gateway: str
     mac: str
     device: str
-
-
-class PodNetwork(Protocol):
-    """How pods are connected to their node, and through it or beside it to each other.
-
-    Commands are those of `ip`, settings are paths below ``/proc/sys/net`` with values.
-    """
-
-    bridge: str
-    """What a node calls the bridge that its pods are ports of, "" if there is none."""
-
-    def start_node(self, number: int) -> None:
-        """Make a node ready for its pods, from inside its namespace; again is harmless. Raises NetworkError."""
-        ...
-
-    def node_end(self, pod: Attachment) -> list[str]:
-        """Return the commands on the node that make a pod's cable, with the end `interface` there."""
-        ...
-
-    def node_settings(self, pod: Attachment) -> Mapping[str, str]:
-        """Return the settings of that end."""
-        ...
-
-    def way(self, pod: Attachment, family: Family) -> Way:
-        """Return how a pod and its node reach each other with addresses of a family."""
-        ...
 
 
 def interface(plan: Plan, pod: Attachment) -> str:

@@ -8,7 +8,6 @@ the hooks where policies are enforced, and of those only IPv4 and IPv6: every ot
 from __future__ import annotations
 
 import ipaddress
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,11 +23,10 @@ if TYPE_CHECKING:
 BRIDGE: Final = "cni0"
 _HOOKS: Final = {"bridge/bridge-nf-call-iptables": "1", "bridge/bridge-nf-call-ip6tables": "1"}
 _SETTINGS: Final = Path("/proc/sys/net/bridge")
-_MODULE: Final = Path("/sys/module/br_netfilter")
 
 
 class Bridged:
-    """One bridge on each node; see `PodNetwork`."""
+    """One bridge on each node, called `bridge` there; with the same methods as `Routed`."""
 
     bridge = BRIDGE
 
@@ -46,21 +44,16 @@ class Bridged:
         Its hardware address is given, for that of a bridge without one changes with its ports. Raises NetworkError
         where the kernel has no such hooks.
         """
-        lines = [] if _exists(BRIDGE) else [f"link add {BRIDGE} type bridge"]
-        lines.append(f"link set {BRIDGE} address {self._mac(number)} up")
+        lines = [f"link add {BRIDGE} type bridge", f"link set {BRIDGE} address {self._mac(number)} up"]
         for family in self._plan.families:
             address = self.gateway(number, family)
             lines.append(f"addr replace {address}/{self._bits(number, family)} dev {BRIDGE}{nodad(family)}")
-        if _SETTINGS.exists():
-            write_settings(_HOOKS)
-        elif _MODULE.exists():
-            # Kernels before 5.3 have the settings for the whole machine only.
-            lines.append(f"link set {BRIDGE} type bridge nf_call_iptables 1 nf_call_ip6tables 1")
-        else:
+        if not _SETTINGS.exists():
             raise NetworkError(
                 "packets on a bridge do not pass the hooks of policies without the kernel's module br_netfilter: "
                 "load it (as root: modprobe br_netfilter), or take `--network routed`"
             )
+        write_settings(_HOOKS)
         require(f"wiring node {number}", lines)
 
     def node_end(self, pod: Attachment) -> list[str]:
@@ -88,8 +81,3 @@ class Bridged:
 
     def _bits(self, number: int, family: Family) -> int:
         return ipaddress.ip_network(self._plan.pod_range(number, family)).prefixlen
-
-
-def _exists(device: str) -> bool:
-    """Return whether this thread's network namespace has a device."""
-    return any(name == device for _, name in socket.if_nameindex())

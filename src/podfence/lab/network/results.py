@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from podfence.lab.addresses import Plan
-    from podfence.lab.network.attachment import Attachment, PodNetwork
+    from podfence.lab.network.attachment import Attachment
+    from podfence.lab.network.bridged import Bridged
+    from podfence.lab.network.routed import Routed
 
 _NETWORK = "podfence"
 
 
-def write(folder: Path, plan: Plan, kind: PodNetwork, pod: Attachment) -> None:
+def write(folder: Path, plan: Plan, kind: Bridged | Routed, pod: Attachment) -> None:
     """Keep how a pod is attached to its node. Raises OSError."""
     namespace, _, name = pod.pod.partition("/")
     ends = [*([{"name": kind.bridge}] if kind.bridge else []), {"name": interface(plan, pod)}]

@@ -24,7 +24,10 @@ _BITS: Final[dict[Family, int]] = {4: 32, 6: 128}
 
 
 class Routed:
-    """One link for each pod; see `PodNetwork`."""
+    """One link for each pod, and no `bridge` on nodes.
+
+    Commands are those of `ip`, settings are paths below ``/proc/sys/net`` with values.
+    """
 
     bridge = ""
 
@@ -33,12 +36,15 @@ class Routed:
         self._plan = plan
 
     def start_node(self, number: int) -> None:
-        """Refuse packets to pods that are gone: else they would go to outside and back until they are too old."""
+        """Make a node ready for its pods, from inside its namespace. Raises NetworkError.
+
+        Packets to pods that are gone are refused: else they would go to outside and back until they are too old.
+        """
         blocks = [self._plan.pod_range(number, family) for family in self._plan.families]
         require(f"wiring node {number}", [f"route replace unreachable {block}" for block in blocks])
 
     def node_end(self, pod: Attachment) -> list[str]:
-        """Return the cable, its end's address, and the routes to the pod."""
+        """Return the commands on the node that make a pod's cable, its end's address there, and the routes to it."""
         name = interface(self._plan, pod)
         lines = [
             f"link add {name} address {_MAC} type veth peer name {DEVICE} address {pod.mac} netns {pod.pid}",
@@ -51,12 +57,12 @@ class Routed:
         return lines
 
     def node_settings(self, pod: Attachment) -> Mapping[str, str]:
-        """Have the node answer for the gateway, and at once: a proxy waits up to 0.8 s otherwise."""
+        """Return the settings of that end: the node answers for the gateway, without the usual wait of up to 0.8 s."""
         name = interface(self._plan, pod)
         if not any(family_of(address) == 4 for address in pod.addresses):
             return {}
         return {f"ipv4/conf/{name}/proxy_arp": "1", f"ipv4/neigh/{name}/proxy_delay": "0"}
 
     def way(self, pod: Attachment, family: Family) -> Way:
-        """Return a prefix that holds the pod alone, and the gateway that only its link knows."""
+        """Return how a pod and its node reach each other: its prefix is its own, only its link knows the gateway."""
         return Way(_BITS[family], GATEWAY[family], _MAC, interface(self._plan, pod))

@@ -11,10 +11,11 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from podfence.lab.network import outside, results
-from podfence.lab.network.attachment import DEVICE, AttachError, Attachment, PodNetwork, family_of, interface, nodad
+from podfence.lab.network.attachment import DEVICE, AttachError, Attachment, family_of, interface, nodad
 from podfence.lab.network.bridged import Bridged
 from podfence.lab.network.namespaces import NetworkError, inside, ip, require, write_settings
 from podfence.lab.network.neighbours import capacity, finders, require_room_for_all_pairs
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from podfence.sets.addresses import Family
 
 BRIDGE: Final = "podfence"
-_KINDS: Final[Mapping[PodNetworkKind, Callable[[Plan], PodNetwork]]] = {"routed": Routed, "bridge": Bridged}
+_KINDS: Final[Mapping[PodNetworkKind, type[Bridged | Routed]]] = {"routed": Routed, "bridge": Bridged}
 _OUTSIDE_MAC: Final = "ee:ee:ee:ee:ee:ee"
 _REMOVED: Final = 1
 _NO_DEVICE: Final = ("Cannot find device", "No such device")
@@ -41,31 +42,27 @@ _SETTINGS: Final = {
     "ipv4/icmp_msgs_per_sec": "1000000",
     "ipv4/icmp_msgs_burst": "100000",
     "ipv6/icmp/ratelimit": "0",
-    # ping without raw sockets.
+    # ping without raw sockets: only group 0 exists in the user namespace of a lab, and everything in it runs as that.
     "ipv4/ping_group_range": "0 0",
 }
-_NODE_SETTINGS: Final = {
+_ROUTER_SETTINGS: Final = {
     **_SETTINGS,
-    "ipv6/conf/all/accept_ra": "0",
-    "ipv6/conf/default/accept_ra": "0",
     "ipv6/conf/all/accept_dad": "0",
     "ipv6/conf/default/accept_dad": "0",
-    "ipv4/ip_forward": "1",
-    "ipv6/conf/all/forwarding": "1",
     "ipv4/conf/all/rp_filter": "0",
     "ipv4/conf/default/rp_filter": "0",
+}
+_NODE_SETTINGS: Final = {
+    **_ROUTER_SETTINGS,
+    "ipv6/conf/all/accept_ra": "0",
+    "ipv6/conf/default/accept_ra": "0",
+    "ipv4/ip_forward": "1",
+    "ipv6/conf/all/forwarding": "1",
     # Pods of other nodes are behind another node on the same link, which is meant.
     "ipv4/conf/all/send_redirects": "0",
     "ipv4/conf/default/send_redirects": "0",
 }
-_OUTSIDE_SETTINGS: Final = {
-    **_SETTINGS,
-    **outside.SETTINGS,
-    "ipv6/conf/all/accept_dad": "0",
-    "ipv6/conf/default/accept_dad": "0",
-    "ipv4/conf/all/rp_filter": "0",
-    "ipv4/conf/default/rp_filter": "0",
-}
+_OUTSIDE_SETTINGS: Final = {**_ROUTER_SETTINGS, **outside.SETTINGS}
 
 
 class Network:
@@ -105,13 +102,11 @@ class Network:
         self._workers.shutdown()
 
     def start(self) -> None:
-        """Wire nodes and outside, in the network namespace of this thread; again is harmless.
+        """Wire nodes and outside, in the network namespace of this thread, once.
 
         Raises NetworkError naming the step that failed.
         """
         ports = {"outside": self._outside} | {f"node-{number}": pid for number, pid in enumerate(self._nodes, 1)}
-        # What an earlier attempt left goes first.
-        ip([f"link delete {name}" for name in (BRIDGE, *ports)])
         lines = ["link set lo up", f"link add {BRIDGE} type bridge mcast_snooping 0", f"link set {BRIDGE} up"]
         for name, pid in ports.items():
             mac = _OUTSIDE_MAC if name == "outside" else _node_mac(int(name.removeprefix("node-")))
@@ -128,11 +123,8 @@ class Network:
 
         A pod with an address that another one had takes its place. Raises AttachError after all were tried.
         """
-        by_node: dict[int, list[Attachment]] = {}
-        for pod in pods:
-            by_node.setdefault(pod.node, []).append(pod)
         failed: dict[Attachment, str] = {}
-        for number, items in by_node.items():
+        for number, items in _by_node(pods).items():
             with self._locks[number]:
                 failed |= self._attach(number, items)
         if failed:
@@ -143,10 +135,7 @@ class Network:
 
         Afterwards their addresses can be given to others. Raises NetworkError naming the step that failed.
         """
-        by_node: dict[int, list[Attachment]] = {}
-        for pod in pods:
-            by_node.setdefault(pod.node, []).append(pod)
-        for number, items in by_node.items():
+        for number, items in _by_node(pods).items():
             with self._locks[number]:
                 held = self._attached[number]
                 gone = [pod for pod in items if held.get(pod.addresses[0]) == pod]
@@ -162,9 +151,7 @@ class Network:
     # One namespace each, on a worker
 
     def _wire_outside(self) -> None:
-        lines = ["link set lo up"]
-        lines += [self._address(self._plan.gateway(family), family) for family in self._plan.families]
-        lines.append(f"link set {DEVICE} up")
+        lines = self._up(self._plan.gateway)
         lines += outside.routes(self._plan, len(self._nodes))
         lines += [line for number in self._attached for line in self._neighbour(number)]
         with inside(self._outside):
@@ -176,11 +163,8 @@ class Network:
                 raise NetworkError(f"redirecting connections to the servers outside: {error}") from error
 
     def _wire_node(self, number: int) -> None:
-        lines = ["link set lo up"]
-        families = self._plan.families
-        lines += [self._address(self._plan.node_address(number, family), family) for family in families]
-        lines.append(f"link set {DEVICE} up")
-        for family in families:
+        lines = self._up(partial(self._plan.node_address, number))
+        for family in self._plan.families:
             gateway = self._plan.gateway(family)
             lines.append(f"neigh replace {gateway} lladdr {_OUTSIDE_MAC} dev {DEVICE} nud permanent")
             lines.append(f"route replace {outside.EVERYTHING[family]} via {gateway}")
@@ -283,16 +267,26 @@ class Network:
 
     # Names and texts
 
-    def _address(self, address: str, family: Family) -> str:
-        """Return the command that puts an address on the link of nodes and outside."""
-        bits = self._plan.node_range(family).partition("/")[2]
-        return f"addr replace {address}/{bits} dev {DEVICE}{nodad(family)}"
+    def _up(self, address: Callable[[Family], str]) -> list[str]:
+        """Return the commands that bring up one end of the link of nodes and outside, with its addresses."""
+        lines = ["link set lo up"]
+        for family in self._plan.families:
+            bits = self._plan.node_range(family).partition("/")[2]
+            lines.append(f"addr replace {address(family)}/{bits} dev {DEVICE}{nodad(family)}")
+        return [*lines, f"link set {DEVICE} up"]
 
     def _neighbour(self, node: int) -> list[str]:
         return [
             f"neigh replace {address} lladdr {_node_mac(node)} dev {DEVICE} nud permanent"
             for address in (self._plan.node_address(node, family) for family in self._plan.families)
         ]
+
+
+def _by_node(pods: Iterable[Attachment]) -> dict[int, list[Attachment]]:
+    found: dict[int, list[Attachment]] = {}
+    for pod in pods:
+        found.setdefault(pod.node, []).append(pod)
+    return found
 
 
 def _node_mac(number: int) -> str:

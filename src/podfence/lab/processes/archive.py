@@ -8,25 +8,23 @@ import os
 import shutil
 import tarfile
 import zlib
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
 from podfence.lab.errors import LabError
 from podfence.lab.processes import layers
-from podfence.lab.processes.image_names import reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from io import BufferedReader
     from pathlib import Path
 
-_ARCHITECTURES: Final[Mapping[str, str]] = {
-    "x86_64": "amd64",
-    "aarch64": "arm64",
-    "armv7l": "arm",
-    "i686": "386",
-}
+_ARCHITECTURES: Final[Mapping[str, str]] = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+_MACHINE: Final = _ARCHITECTURES.get(os.uname().machine, os.uname().machine)
+"""This machine, as images name it."""
+
 _NAMES: Final = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 _BROKEN: Final = (tarfile.TarError, EOFError, OSError, zlib.error)
 
@@ -61,11 +59,10 @@ class _Description(msgspec.Struct, frozen=True):
 
     config: _Config | None = None
     architecture: str = ""
-    os: str = ""
 
 
-class _Entry(msgspec.Struct, frozen=True, rename="pascal"):
-    """One image of manifest.json."""
+class _Found(msgspec.Struct, frozen=True, rename="pascal"):
+    """An image in an archive, as manifest.json has it: the paths of its parts, and its names."""
 
     config: str
     layers: tuple[str, ...]
@@ -94,6 +91,13 @@ class _Manifest(msgspec.Struct, frozen=True):
     layers: tuple[_Descriptor, ...]
 
 
+def reference(image: str) -> str:
+    """Return the full name of an image: Docker Hub's prefixes taken away, `:latest` where it has no tag or digest."""
+    for prefix in ("docker.io/", "index.docker.io/", "library/"):
+        image = image.removeprefix(prefix)
+    return image if "@" in image or ":" in image.rsplit("/", 1)[-1] else f"{image}:latest"
+
+
 def load(content: IO[bytes], file: str, store: Path) -> list[Image]:
     """Unpack all images of an archive into folders below a store, and return them.
 
@@ -106,14 +110,6 @@ def load(content: IO[bytes], file: str, store: Path) -> list[Image]:
     except _BROKEN as error:
         detail = error.strerror if isinstance(error, OSError) and error.strerror else str(error).partition(":\n")[0]
         raise ArchiveError(f"{file}: cannot be read as an image archive: {detail}") from error
-
-
-class _Found(msgspec.Struct, frozen=True):
-    """An image in an archive: the paths of its parts."""
-
-    names: tuple[str, ...]
-    config: str
-    layers: tuple[str, ...]
 
 
 class _Archive:
@@ -130,21 +126,19 @@ class _Archive:
     def images(self) -> Iterator[_Found]:
         """Yield the images; both formats may be there, and then say the same."""
         if "manifest.json" in self._names:
-            entries = self.decode("manifest.json", tuple[_Entry, ...])
-            found = [_Found(entry.repo_tags or (), entry.config, entry.layers) for entry in entries]
+            found = self.decode("manifest.json", list[_Found])
         elif "index.json" in self._names:
             found = list(self._from_index("index.json", ()))
         else:
             raise self.error("is no image archive: it has neither manifest.json (docker save) nor index.json (OCI)")
-        named = [item for item in found if item.names]
+        named = [item for item in found if item.repo_tags]
         if not named:
             raise self.error("has no image with a name; save it by its name, as in `docker save -o FILE NAME:TAG`")
         yield from named
 
     def _from_index(self, path: str, names: tuple[str, ...]) -> Iterator[_Found]:
         index = self.decode(path, _Index)
-        machine = _ARCHITECTURES.get(os.uname().machine, os.uname().machine)
-        fitting = [item for item in index.manifests if item.platform and item.platform.architecture == machine]
+        fitting = [item for item in index.manifests if item.platform and item.platform.architecture == _MACHINE]
         # An index below the first is one image for several machines.
         chosen = fitting[:1] if names and fitting else index.manifests
         for item in chosen:
@@ -154,7 +148,7 @@ class _Archive:
                 continue
             manifest = self.decode(self._blob(item), _Manifest)
             blobs = tuple(self._blob(layer) for layer in manifest.layers)
-            yield _Found(own, self._blob(manifest.config), blobs)
+            yield _Found(self._blob(manifest.config), blobs, own)
 
     def _blob(self, item: _Descriptor) -> str:
         """Return the path of a blob whose content is what its name says."""
@@ -167,16 +161,11 @@ class _Archive:
         return path
 
     def open(self, path: str) -> BufferedReader:
-        member = self._names.get(path)
-        content = None
-        if member is not None:
-            try:
-                content = cast("BufferedReader | None", self._tar.extractfile(member))
-            except KeyError:
-                content = None
-        if content is None:
-            raise self.error(f"{path} is missing")
-        return content
+        # A link in the archive may lead to what is not in there.
+        with suppress(KeyError):
+            if (content := self._tar.extractfile(self._names[path])) is not None:
+                return cast("BufferedReader", content)
+        raise self.error(f"{path} is missing")
 
     def decode(self, path: str, kind: type[Any]) -> Any:  # noqa: ANN401 - the type is the argument
         with self.open(path) as content:
@@ -188,10 +177,10 @@ class _Archive:
 
 def _unpack(archive: _Archive, found: _Found, store: Path) -> Image:
     """Unpack an image, in a folder that has its final name only when it is complete."""
+    names = found.repo_tags or ()
     description: _Description = archive.decode(found.config, _Description)
-    machine = _ARCHITECTURES.get(os.uname().machine, os.uname().machine)
-    if description.architecture not in {"", machine}:
-        raise archive.error(f"{found.names[0]} is for {description.architecture}; this machine is {machine}")
+    if description.architecture not in {"", _MACHINE}:
+        raise archive.error(f"{names[0]} is for {description.architecture}; this machine is {_MACHINE}")
     with archive.open(found.config) as content:
         digest = hashlib.sha256(content.read() + "\n".join(found.layers).encode()).hexdigest()[:24]
     folder = store / "images" / digest
@@ -212,7 +201,7 @@ def _unpack(archive: _Archive, found: _Found, store: Path) -> Image:
             raise
     config = description.config or _Config()
     return Image(
-        names=tuple(reference(name) for name in found.names),
+        names=tuple(map(reference, names)),
         folder=f"images/{digest}",
         source=archive.file.rsplit("/", 1)[-1],
         entrypoint=config.entrypoint or (),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from podfence.lab.processes.image_names import reference, short_name
+from podfence.lab.processes.archive import reference
 from podfence.lab.processes.program import Program, StandIn
 from podfence.lab.processes.responders import WELCOME
 from podfence.lab.processes.rootfs import OWN
@@ -61,6 +61,11 @@ http {{
     }}
 }}
 """
+
+
+def short_name(image: str) -> str:
+    """Return the name of an image without registry, folder, tag and digest."""
+    return image.split("@", 1)[0].rsplit("/", 1)[-1].split(":", 1)[0]
 
 
 def choose(container: Container, loaded: Mapping[str, Image], path: str, dns: Sequence[str] = ()) -> Program:
@@ -133,16 +138,10 @@ def _nginx(container: Container) -> Program:
         f"        listen {port};\n" + (f"        listen [::]:{port};\n" if ipv6 else "")
         for port in _declared(container, "TCP") or (80,)
     )
-    return Program(
-        note="real: nginx of this machine",
-        argv=("nginx", "-c", f"{folder}/nginx.conf"),
-        env=container.env,
-        working_dir=container.working_dir or "/",
-        files={
-            f"{folder}/nginx.conf": _NGINX.format(folder=folder, listen=listen),
-            f"{folder}/html/index.html": WELCOME,
-        },
-    )
+    config = _NGINX.format(folder=folder, listen=listen)
+    program = _run(container, ("nginx", "-c", f"{folder}/nginx.conf"), "real: nginx of this machine")
+    files = {f"{folder}/nginx.conf": config, f"{folder}/html/index.html": WELCOME}
+    return msgspec.structs.replace(program, files=files)
 
 
 def _run(container: Container, argv: Sequence[str], note: str) -> Program:

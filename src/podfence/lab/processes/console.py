@@ -89,7 +89,6 @@ class Console:
         self._unchecked = 0
         self._once = program.stdin_once
         self._streams: dict[int, Splitter] = {}
-        self._names: dict[int, str] = {}
         self.stdin = -1
         if program.tty:
             master, slave = pty.openpty()
@@ -112,7 +111,6 @@ class Console:
     def _add(self, number: int, name: str) -> None:
         os.set_blocking(number, False)
         self._streams[number] = Splitter(name)
-        self._names[number] = name
 
     def close_ends(self) -> None:
         """Close the container's side, so that this one notices when nobody has it any more."""
@@ -144,9 +142,10 @@ class Console:
         if not data:
             self._end(number)
             return False
-        self._write(self._streams[number].entries(data))
+        stream = self._streams[number]
+        self._write(stream.entries(data))
         for client in self.clients:
-            client.give(self._names[number], data)
+            client.give(stream.stream, data)
         return True
 
     def detach(self, client: Client) -> None:
@@ -192,7 +191,6 @@ class Console:
 
     def _end(self, number: int) -> None:
         self._write(self._streams.pop(number).last())
-        del self._names[number]
         os.close(number)
 
     def _write(self, entries: bytes) -> None:

@@ -25,16 +25,6 @@ if TYPE_CHECKING:
     from podfence.lab.processes.program import Program
 
 _KILLED: Final = 128 + signal.SIGKILL
-_BEAT: Final = 100
-"""Milliseconds between two looks at whether somebody still waits for a command."""
-
-
-class Completed(NamedTuple):
-    """What a program did that ran to its end."""
-
-    code: int
-    stdout: bytes
-    stderr: bytes
 
 
 class ContainerState(NamedTuple):
@@ -45,14 +35,14 @@ class ContainerState(NamedTuple):
 
 
 class SourcePorts:
-    """The source ports that probes have not had yet, per network; safe to use from several threads."""
+    """The source ports that probes have not had yet in one network; safe to use from several threads."""
 
     def __init__(self) -> None:
         """Start with all ports unused."""
-        self._next: dict[tuple[str, str], int] = {}
+        self._next: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def take(self, network: str, probes: Sequence[Probe]) -> dict[str, int]:
+    def take(self, probes: Sequence[Probe]) -> dict[str, int]:
         """Return the first port for each `Probe.space` among these probes, and keep them from the next."""
         counts: dict[str, int] = {}
         for probe in probes:
@@ -60,19 +50,19 @@ class SourcePorts:
         first: dict[str, int] = {}
         with self._lock:
             for space, count in counts.items():
-                first[space] = self._next.get((network, space), probing.FIRST_PORT)
+                first[space] = self._next.get(space, probing.FIRST_PORT)
                 after = first[space] + count - probing.FIRST_PORT
-                self._next[network, space] = probing.FIRST_PORT + after % (probing.LAST_PORT + 1 - probing.FIRST_PORT)
+                self._next[space] = probing.FIRST_PORT + after % (probing.LAST_PORT + 1 - probing.FIRST_PORT)
         return first
 
 
 class Execution:
     """A command that was started in a holder; closing it ends the command."""
 
-    def __init__(self, name: str, reply: Connection) -> None:
-        """Wait for what comes over a connection."""
-        self._name = name
+    def __init__(self, reply: Connection, gone: str) -> None:
+        """Wait for what comes over a connection; `gone` is said if nothing does."""
         self._reply = reply
+        self._gone = gone
 
     def __enter__(self) -> Self:
         return self
@@ -84,24 +74,19 @@ class Execution:
         """Return the number of a file that becomes readable when the command has ended."""
         return self._reply.fileno()
 
-    def wait(self, until: Callable[[], bool] | None = None) -> int:
-        """Return the exit code, 128 and more for signals; the command is killed when `until` says that nobody waits.
+    def wait(self, asker: Connection | None = None) -> int:
+        """Return the exit code, 128 and more for signals; the command is killed if the other side of `asker` goes away.
 
         Raises LabError if the command could not be started.
         """
-        if until is not None:
+        if asker is not None:
             waiter = select.poll()
-            waiter.register(self._reply, select.POLLIN)
-            while not waiter.poll(_BEAT):
-                if until():
-                    self.close()
-                    return _KILLED
-        return int(_answer(self._reply, self._name)["exit"])
-
-    def signal(self, number: int) -> None:
-        """Send a signal to the command and its children."""
-        with suppress(OSError):
-            self._reply.send({"signal": number})
+            for connection in (self._reply, asker):
+                waiter.register(connection, select.POLLIN)
+            if self.fileno() not in dict(waiter.poll()):
+                self.close()
+                return _KILLED
+        return int(self._reply.answer(self._gone)[0]["exit"])
 
     def close(self) -> None:
         """End the command if it still runs."""
@@ -111,36 +96,21 @@ class Execution:
 class Holder:
     """Namespaces with an init in them; made by `Spawner`. All methods may be called from any thread.
 
-    `pid` is the init's, as `ip link set ... netns PID` and `nsenter -t PID` in the lab want it; `network` names
-    the holder whose network this is.
+    `pid` is the init's, as `ip link set ... netns PID` and `nsenter -t PID` in the lab want it; `ports` are those of
+    its network.
     """
 
-    def __init__(
-        self, name: str, network: str, pid: int, process: int, connection: Connection, ports: SourcePorts
-    ) -> None:
+    def __init__(self, name: str, pid: int, process: int, connection: Connection, ports: SourcePorts) -> None:
         """Hold an init that is ready; `process` is its pidfd."""
         self.name = name
-        self.network = network
         self.pid = pid
         self.connection = connection
+        self.ports = ports
         self._process = process
-        self._ports = ports
+        self._gone = f"{name} ended before it answered"
         self._lock = threading.Lock()
         self._containers: dict[str, ContainerState] = {}
         self._ended: dict[str, Callable[[int], None]] = {}
-
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Completed:
-        """Run a program of the lab itself in these namespaces, with this process's environment or another."""
-        files = [os.memfd_create(name) for name in ("stdin", "stdout", "stderr")]
-        try:
-            os.write(files[0], stdin)
-            os.lseek(files[0], 0, os.SEEK_SET)
-            with self._execution(argv, files, env=os.environ if env is None else env, inside=False) as execution:
-                code = execution.wait()
-            return Completed(code, *(_contents(file) for file in files[1:]))
-        finally:
-            for file in files:
-                os.close(file)
 
     def execute(
         self,
@@ -156,27 +126,8 @@ class Holder:
         With `tty` the first is a terminal that becomes the command's own. `env` is added to the container's.
         Raises LabError if the pod is gone.
         """
-        return self._execution(argv, fds, tty=tty, env=env or {}, container=container or "")
-
-    def _execution(
-        self,
-        argv: Sequence[str],
-        fds: Sequence[int],
-        *,
-        env: Mapping[str, str],
-        tty: bool = False,
-        container: str = "",
-        inside: bool = True,
-    ) -> Execution:
-        message = {
-            "do": "exec",
-            "argv": list(argv),
-            "env": dict(env),
-            "tty": tty,
-            "container": container,
-            "inside": inside,
-        }
-        return Execution(self.name, self._ask(message, fds))
+        message = {"do": "exec", "argv": argv, "env": dict(env or {}), "tty": tty, "container": container or ""}
+        return Execution(self._ask(message, fds), self._gone)
 
     def start_container(
         self, container: str, program: Program, log: Path, ended: Callable[[int], None] = lambda _: None
@@ -210,15 +161,11 @@ class Holder:
         message = {"do": "attach", "container": container, "streams": list(outputs), "stdin": stdin}
         reply = self._ask(message, list(outputs.values()))
         try:
-            answer, fds = _received(reply, self.name)
+            answer, fds = reply.answer(self._gone)
         except BaseException:
             reply.close()
             raise
-        return Execution(self.name, reply), fds[0] if fds else -1, bool(answer["tty"])
-
-    def signal_container(self, container: str, number: int) -> None:
-        """Send a signal to the first process of a container, if it runs. Raises LabError if the pod is gone."""
-        self._send({"do": "signal", "container": container, "number": number})
+        return Execution(reply, self._gone), fds[0] if fds else -1, bool(answer["tty"])
 
     def containers(self) -> dict[str, ContainerState]:
         """Return what became of each container that was started."""
@@ -231,8 +178,8 @@ class Holder:
             return []
         with self._ask({"do": "probe"}) as reply:
             with suppress(OSError):
-                reply.send({"probes": probes, "ports": self._ports.take(self.network, probes)})
-            outcomes: list[str] = _answer(reply, self.name)["outcomes"]
+                reply.send({"probes": probes, "ports": self.ports.take(probes)})
+            outcomes: list[str] = reply.answer(self._gone)[0]["outcomes"]
         return outcomes
 
     def take_report(self) -> bool:
@@ -293,23 +240,3 @@ class Holder:
 def previous(log: Path) -> Path:
     """Return where a container's output is kept that it printed before it was started again."""
     return log.with_name(f"{log.name}.previous")
-
-
-def _answer(reply: Connection, name: str) -> dict[str, Any]:
-    return _received(reply, name)[0]
-
-
-def _received(reply: Connection, name: str) -> tuple[dict[str, Any], list[int]]:
-    try:
-        received = reply.receive()
-    except OSError:
-        received = None
-    if received is None:
-        raise LabError(f"{name} ended before it answered")
-    if "error" in received[0]:
-        raise LabError(f"{name}: {received[0]['error']}")
-    return received
-
-
-def _contents(file: int) -> bytes:
-    return os.pread(file, os.fstat(file).st_size, 0)

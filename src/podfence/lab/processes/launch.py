@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from podfence.lab import kernel
-from podfence.lab.processes import probing, responders, rootfs
+from podfence.lab.processes import forking, probing, responders, rootfs
 from podfence.lab.processes.probing import Probe
 
 if TYPE_CHECKING:
@@ -32,22 +32,17 @@ NOT_STARTED: Final = 126
 
 def fork(work: Callable[[], None]) -> int:
     """Start a child that does some work and ends; return its process id. Whatever happens, the child never returns."""
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
+
+    def complaining() -> None:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
-        work()
-        code = 0
-    except OSError as error:
-        _complain(f"{error.filename or 'system'}: {error.strerror}")
-    except BaseException as error:  # noqa: BLE001 - it must end here, and say why
-        _complain(repr(error))
-    finally:
-        os._exit(code)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        try:
+            work()
+        except OSError as error:
+            _complain(f"{error.filename or 'system'}: {error.strerror}")
+            os._exit(1)
+
+    return forking.fork(complaining)
 
 
 def container(program: Program, pod: str, place: Path, store: Path, ends: Ends) -> None:
@@ -63,14 +58,11 @@ def container(program: Program, pod: str, place: Path, store: Path, ends: Ends) 
         path.write_text(content, encoding="utf-8")
     if program.image:
         rootfs.enter_image(store / program.image, place)
-    _redirect(*ends)
-    if program.tty:
-        _take_terminal()
+    _redirect(ends, tty=program.tty)
     if program.stand_in is not None:
         responders.serve(program.stand_in, pod)
-    terminal = {"TERM": "xterm"} if program.tty else {}
     argv = program.argv if program.image else preferred(program.argv, store)
-    execute(argv, environment(pod, store, {**terminal, **program.env}), program.working_dir)
+    execute(argv, environment(pod, store, program.env, tty=program.tty), program.working_dir)
 
 
 def command(
@@ -80,9 +72,7 @@ def command(
     os.setsid()
     if beside is not None:
         kernel.join(beside, kernel.NEW_MOUNT)
-    _redirect(*fds)
-    if tty:
-        _take_terminal()
+    _redirect(fds, tty=tty)
     execute(argv, env, working_dir)
 
 
@@ -96,14 +86,14 @@ def probe(connection: Connection) -> None:
     connection.send({"outcomes": probing.run(probes, message["ports"])})
 
 
-def environment(pod: str, store: Path, env: Mapping[str, str], *, machine: bool = False) -> dict[str, str]:
-    """Return the environment of a process in a container: what every one has, and its own.
+def environment(pod: str, store: Path, env: Mapping[str, str], *, tty: bool, machine: bool = False) -> dict[str, str]:
+    """Return the environment of a process in a container: what every one has, as with containerd, and its own.
 
     `machine` is for nodes and outside, where this machine's programs come before those that images have.
     """
     places = (SYSTEM_PATH, f"{store}/bin") if machine else (f"{store}/bin", SYSTEM_PATH)
     own = {"PATH": ":".join(places), "HOSTNAME": pod, "HOME": "/root", "RES_OPTIONS": _RESOLVER}
-    return {**own, **env}
+    return {**own, **({"TERM": "xterm"} if tty else {}), **env}
 
 
 def preferred(argv: Sequence[str], store: Path) -> Sequence[str]:
@@ -137,18 +127,18 @@ def execute(argv: Sequence[str], env: Mapping[str, str], working_dir: str) -> No
         os._exit(NOT_STARTED if found else NOT_FOUND)
 
 
-def _redirect(*fds: int) -> None:
-    """Make these files the standard ones, and close all others."""
+def _redirect(fds: Sequence[int], *, tty: bool) -> None:
+    """Make these files the standard ones, and close all others.
+
+    With `tty`, standard input becomes the terminal of this session, where keys such as Ctrl-C mean something.
+    """
     copies = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in fds]
     for number, fd in enumerate(copies):
         os.dup2(fd, number)
     os.closerange(3, max(os.sysconf("SC_OPEN_MAX"), 1024))
-
-
-def _take_terminal() -> None:
-    """Make standard input the terminal of this session, where keys such as Ctrl-C mean something."""
-    with suppress(OSError):
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    if tty:
+        with suppress(OSError):
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def _complain(text: str) -> None:

@@ -10,10 +10,11 @@ import select
 import socket
 import struct
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 Kind = Literal["tcp", "udp", "icmp"]
 
@@ -39,10 +40,6 @@ _DATAGRAMS: Final = {53: struct.pack("!6H", 1, 0x0100, 1, 0, 0, 0) + b"\x08podfe
 _DATAGRAM: Final = b"?"
 
 
-def _datagram(port: int) -> bytes:
-    return _DATAGRAMS.get(port, _DATAGRAM)
-
-
 class Probe(NamedTuple):
     """One try. `port` is 0 for icmp; `source` is an address or "" for any; `expected` says whether to wait for it."""
 
@@ -65,16 +62,20 @@ def run(probes: Sequence[Probe], first_ports: Mapping[str, int] | None = None) -
     ones are awaited for up to 3 s, the others until 0.3 s after the last expected one was answered. `first_ports`
     has the source port (for ICMP: the identifier) to begin with, per `Probe.space`.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    size = max(1, min(_MOST_AT_ONCE, hard - _OTHER_FILES))
+    size = max(1, min(_MOST_AT_ONCE, raise_limit_of_files() - _OTHER_FILES))
     ports = dict(first_ports or {})
     found: list[str] = []
     for start in range(0, len(probes), size):
         batch = _Batch(probes[start : start + size], ports)
         found += batch.wait()
     return found
+
+
+def raise_limit_of_files() -> int:
+    """Let this process have as many open files as the system lets it, and return how many that are."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 class _Batch:
@@ -88,7 +89,8 @@ class _Batch:
         self._missing = sum(probe.expected for probe in probes)
         self._poll = select.epoll()
         self._sockets: dict[int, tuple[socket.socket, int]] = {}
-        self._pings: dict[str, _Pings] = {}
+        self._pings: dict[tuple[int, str], _Pings] = {}
+        self._questions: dict[int, Callable[[], object]] = {}
         for index, probe in enumerate(probes):
             try:
                 self._start(index, probe)
@@ -132,7 +134,7 @@ class _Batch:
             if code not in {0, errno.EINPROGRESS}:
                 raise OSError(code, os.strerror(code))  # noqa: TRY301 - as if it had been raised there
             if probe.kind == "udp":
-                item.send(_datagram(probe.port))
+                self._ask(index, partial(item.send, _DATAGRAMS.get(probe.port, _DATAGRAM)))
         except OSError:
             item.close()
             raise
@@ -141,10 +143,7 @@ class _Batch:
 
     def _bind(self, item: socket.socket, probe: Probe) -> None:
         """Bind to a source port that no probe had: an old one may belong to a flow the kernel still knows."""
-        if item.family == socket.AF_INET:
-            item.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
-        else:
-            item.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
+        _bind_to_any(item)
         for _ in range(SPARE_PORTS):
             try:
                 item.bind((probe.source, self._next_port(probe.space)))
@@ -162,30 +161,24 @@ class _Batch:
 
     def _ping(self, index: int, probe: Probe) -> None:
         family = _family(probe)
-        key = f"{int(family)} {probe.source}"
-        pings = self._pings.get(key)
+        pings = self._pings.get((family, probe.source))
         if pings is None:
-            pings = self._pings[key] = _Pings(family, probe.source, self._next_port(probe.space))
+            pings = self._pings[family, probe.source] = _Pings(family, probe.source, self._next_port(probe.space))
             self._poll.register(pings.socket.fileno(), select.EPOLLIN)
-            self._sockets[pings.socket.fileno()] = pings.socket, -1
-        pings.send(index, probe.destination)
+        self._ask(index, partial(pings.send, index, probe.destination))
+
+    def _ask(self, index: int, question: Callable[[], object]) -> None:
+        self._questions[index] = question
+        question()
 
     def _repeat(self) -> None:
         """Ask again what has no answer: a packet may be lost while neighbours are looked up. TCP does that itself."""
-        for item, index in self._sockets.values():
-            if index >= 0 and item.type == socket.SOCK_DGRAM and self._outcomes[index] is None:
+        for index, question in self._questions.items():
+            if self._outcomes[index] is None:
                 try:
-                    item.send(_datagram(self._probes[index].port))
+                    question()
                 except OSError as error:
                     self._settle(index, _outcome(error.errno or 0))
-        for index, probe in enumerate(self._probes):
-            if probe.kind == "icmp" and self._outcomes[index] is None:
-                pings = self._pings.get(f"{int(_family(probe))} {probe.source}")
-                if pings is not None:
-                    try:
-                        pings.send(index, probe.destination)
-                    except OSError as error:
-                        self._settle(index, _outcome(error.errno or 0))
 
     def _take(self, seconds: float) -> None:
         """Wait for something to happen, for so long, and note what it was."""
@@ -222,10 +215,7 @@ class _Pings:
         self._family = family
         protocol = socket.IPPROTO_ICMP if family == socket.AF_INET else socket.IPPROTO_ICMPV6
         self.socket = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
-        if family == socket.AF_INET:
-            self.socket.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
-        else:
-            self.socket.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
+        _bind_to_any(self.socket)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         self.socket.bind((source, 0))
 
@@ -259,6 +249,14 @@ class _Pings:
             right = _ECHO[self._family][1 if outcome == "open" else 0]
             if kind == right and identity == self._identity and index < count:
                 found.append((index, outcome))
+
+
+def _bind_to_any(item: socket.socket) -> None:
+    """Let a socket be bound to addresses that no interface has."""
+    if item.family == socket.AF_INET:
+        item.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+    else:
+        item.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
 
 
 def _family(probe: Probe) -> socket.AddressFamily:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import selectors
 import socket
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
 if TYPE_CHECKING:
@@ -52,30 +53,31 @@ def serve(stand_in: StandIn, pod: str) -> NoReturn:
     Raises OSError, naming the port, where one cannot be had.
     """
     selector = selectors.DefaultSelector()
+
+    def accept(server: socket.socket, port: int) -> None:
+        connection, _ = server.accept()
+        connection.settimeout(0)
+        asked_for = _asked_for(connection) if stand_in.every_port else port
+        conversation = _Conversation(connection, asked_for, stand_in.answers, pod)
+        selector.register(connection, selectors.EVENT_READ, partial(converse, conversation))
+
+    def converse(conversation: _Conversation) -> None:
+        if not conversation.go_on():
+            selector.unregister(conversation.socket)
+            conversation.socket.close()
+
     for port in stand_in.tcp:
         server = _bind(socket.SOCK_STREAM, port)
         server.listen(_BACKLOG)
-        selector.register(server, selectors.EVENT_READ, _Listener(server, port))
+        selector.register(server, selectors.EVENT_READ, partial(accept, server, port))
     for port in stand_in.udp:
         server = _bind(socket.SOCK_DGRAM, port)
-        selector.register(server, selectors.EVENT_READ, _Echo(server))
+        selector.register(server, selectors.EVENT_READ, partial(_echo, server))
     while True:
         for key, _ in selector.select():
-            item = key.data
             # Whoever asks may be gone, or cut off, at any moment.
             with suppress(OSError):
-                if isinstance(item, _Listener):
-                    connection, _ = item.socket.accept()
-                    connection.settimeout(0)
-                    port = _asked_for(connection) if stand_in.every_port else item.port
-                    conversation = _Conversation(connection, port, stand_in.answers, pod)
-                    selector.register(connection, selectors.EVENT_READ, conversation)
-                elif isinstance(item, _Echo):
-                    data, sender = item.socket.recvfrom(65535)
-                    item.socket.sendto(data, sender)
-                elif not item.go_on():
-                    selector.unregister(item.socket)
-                    item.socket.close()
+                key.data()
 
 
 def _bind(kind: socket.SocketKind, port: int) -> socket.socket:
@@ -104,23 +106,9 @@ def _asked_for(connection: socket.socket) -> int:
     return int.from_bytes(connection.getsockopt(level, _ORIGINAL_DESTINATION, 28)[2:4], "big")
 
 
-class _Listener:
-    """A TCP port that is served."""
-
-    __slots__ = ("port", "socket")
-
-    def __init__(self, server: socket.socket, port: int) -> None:
-        self.socket = server
-        self.port = port
-
-
-class _Echo:
-    """A UDP port that is served."""
-
-    __slots__ = ("socket",)
-
-    def __init__(self, server: socket.socket) -> None:
-        self.socket = server
+def _echo(server: socket.socket) -> None:
+    data, sender = server.recvfrom(65535)
+    server.sendto(data, sender)
 
 
 class _Conversation:
@@ -143,10 +131,8 @@ class _Conversation:
             return True
         except OSError:
             return False
-        if not data:
-            return False
         try:
-            return self._answer(data)
+            return bool(data) and self._answer(data)
         except OSError:
             return False
 

@@ -10,11 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from podfence.lab import kernel
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from podfence.lab.objects.containers import PodSpec
 
 OWN: Final = Path("/run/podfence")
@@ -93,16 +93,8 @@ exit 0
 """
 
 
-class PodFiles(msgspec.Struct, frozen=True):
-    """The files of a pod that no other pod has: their contents."""
-
-    resolv_conf: str
-    hosts: str
-    hostname: str
-
-
-def pod_files(spec: PodSpec) -> PodFiles:
-    """Return the files that a pod's specification asks for, as the kubelet writes them."""
+def pod_files(spec: PodSpec) -> dict[str, str]:
+    """Return the texts of a pod's own files in /etc, as the kubelet writes them for its specification."""
     lines = [
         *([f"search {' '.join(spec.dns_search)}"] if spec.dns_search else []),
         *([f"nameserver {spec.dns_server}"] if spec.dns_server else []),
@@ -110,7 +102,13 @@ def pod_files(spec: PodSpec) -> PodFiles:
     ]
     hosts = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
     hosts += [f"{address}\t{spec.hostname}" for address in spec.addresses]
-    return PodFiles("".join(f"{line}\n" for line in lines), "".join(f"{line}\n" for line in hosts), spec.hostname)
+    return {
+        "resolv.conf": "".join(f"{line}\n" for line in lines),
+        "hosts": "".join(f"{line}\n" for line in hosts),
+        "hostname": f"{spec.hostname}\n",
+        # Names are asked of the pod's DNS, whatever services the machine asks.
+        "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n",
+    }
 
 
 def own_folder(mode: str) -> Path:
@@ -162,8 +160,8 @@ def make_proc() -> None:
         kernel.mount("proc", "/proc", "proc", kernel.NO_SUID | kernel.NO_DEVICES | kernel.NO_PROGRAMS)
 
 
-def prepare(files: PodFiles) -> None:
-    """Make this process's mount namespace, which must be its own, that of a pod. Raises OSError."""
+def prepare(files: Mapping[str, str]) -> None:
+    """Make this process's mount namespace, which must be its own, that of a pod with these files. Raises OSError."""
     # Older kernels cannot do that for all mounts at once; a pod could then change what its user may change.
     with suppress(OSError):
         kernel.make_read_only("/")
@@ -178,14 +176,7 @@ def prepare(files: PodFiles) -> None:
     Path("/var/log/nginx").mkdir(exist_ok=True)
     own = OWN / "etc"
     own.mkdir(parents=True)
-    contents = {
-        "resolv.conf": files.resolv_conf,
-        "hosts": files.hosts,
-        "hostname": f"{files.hostname}\n",
-        # Names are asked of the pod's DNS, whatever services the machine asks.
-        "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n",
-    }
-    for name, content in contents.items():
+    for name, content in files.items():
         (own / name).write_text(content)
         with suppress(FileNotFoundError):
             _bind_file(own / name, Path("/etc") / name)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from podfence.lab.processes.holder import Execution, Holder
 
@@ -68,13 +68,7 @@ class Session:
 
 
 def execute(
-    holder: Holder,
-    command: Sequence[str],
-    *,
-    container: str = "",
-    stdin: bool = False,
-    tty: bool = False,
-    env: Mapping[str, str] | None = None,
+    holder: Holder, command: Sequence[str], *, container: str = "", stdin: bool = False, tty: bool = False
 ) -> Session:
     """Start a command in a container with pipes, or with a terminal, and return the other side. Raises LabError."""
     if tty:
@@ -88,7 +82,7 @@ def execute(
             {name: out for name, (out, _) in pipes.items()},
         )
     try:
-        execution = holder.execute(command, theirs, tty=tty, env=env, container=container)
+        execution = holder.execute(command, theirs, tty=tty, container=container)
     except BaseException:
         for number in {ours, *outputs.values()} - {-1}:
             os.close(number)

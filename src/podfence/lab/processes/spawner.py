@@ -4,29 +4,29 @@
 from __future__ import annotations
 
 import os
-import resource
 import select
 import socket
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
 from podfence.lab.connection import Connection
 from podfence.lab.errors import LabError
+from podfence.lab.processes.forking import Parent
 from podfence.lab.processes.holder import Holder, SourcePorts
 from podfence.lab.processes.podinit import Setup
+from podfence.lab.processes.probing import raise_limit_of_files
 from podfence.lab.processes.rootfs import pod_files
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from io import BufferedReader
 
     from podfence.lab.objects.containers import PodSpec
-    from podfence.lab.processes.rootfs import PodFiles
 
 
 class Spawner:
@@ -36,17 +36,15 @@ class Spawner:
     Mounts made after the start of the spawner are not seen in pods.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], connection: Connection) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], raw: socket.socket) -> None:
         """Use `start`."""
         self._process = process
-        self._connection = connection
-        self._lock = threading.Lock()
+        self._parent = Parent(raw, "pods")
         self._holders: dict[int, Holder] = {}
-        self._ports = SourcePorts()
         self._poll = select.epoll()
         self._waker, self._wakened = socket.socketpair()
         self._poll.register(self._wakened, select.EPOLLIN)
-        self.store_in_pods = Path(self._answer()[0]["store"])
+        self.store_in_pods = self._parent.folder
         self.store = Path(f"/proc/{process.pid}/root{self.store_in_pods}")
         self._thread = threading.Thread(target=self._listen, name="spawner", daemon=True)
         self._thread.start()
@@ -57,8 +55,7 @@ class Spawner:
 
         This process may have as many open files as the system lets it, from then on: every pod takes two.
         """
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        raise_limit_of_files()
         here, there = socket.socketpair()
         with there:
             number = there.fileno()
@@ -68,7 +65,7 @@ class Spawner:
                 pass_fds=(number,),
             )
         try:
-            return cls(process, Connection(here))
+            return cls(process, here)
         except BaseException:
             here.close()
             process.kill()
@@ -85,18 +82,15 @@ class Spawner:
         """Make a node, or the outside world: a network with a name, and the machine's files. Raises LabError."""
         return self._hold(Setup(name, str(self.store_in_pods)), None)
 
-    def pod(self, spec: PodSpec, files: PodFiles | None = None, join: Holder | None = None) -> Holder:
-        """Make a pod without starting its containers; with `join` it shares the network of a node. Raises LabError.
-
-        `files` are those that its specification asks for, if they are not given.
-        """
-        return self._hold(Setup(spec.hostname, str(self.store_in_pods), files or pod_files(spec)), join)
+    def pod(self, spec: PodSpec, join: Holder | None = None) -> Holder:
+        """Make a pod without starting its containers; with `join` it shares the network of a node. Raises LabError."""
+        return self._hold(Setup(spec.hostname, str(self.store_in_pods), pod_files(spec)), join)
 
     def close(self) -> None:
         """Kill everything that was made here, and return when it is gone."""
         for holder in list(self._holders.values()):
             holder.close()
-        self._connection.close()
+        self._parent.close()
         self._waker.close()
         self._thread.join()
         self._process.wait()
@@ -106,47 +100,18 @@ class Spawner:
     def _hold(self, setup: Setup, join: Holder | None) -> Holder:
         here, there = socket.socketpair()
         connection = Connection(here)
-        with ExitStack() as stack, there:
-            stack.callback(connection.close)
-            networks = [] if join is None else [network_of(join, stack)]
-            message = {"name": setup.name, "setup": msgspec.to_builtins(setup)}
-            pid, process = self._fork(message, [there.fileno(), *networks])
-            stack.callback(os.close, process)
-            there.close()
-            received = connection.receive()
-            if received is None or "error" in received[0]:
-                raise LabError(
-                    f"cannot start {setup.name}: {received[0]['error'] if received else 'the process ended at once'}"
-                )
-            stack.pop_all()
-        network = setup.name if join is None else join.network
-        holder = Holder(
-            setup.name, f"{network} {pid}" if join is None else network, pid, process, connection, self._ports
-        )
+        with ExitStack() as undo:
+            undo.callback(connection.close)
+            with there, nullcontext() if join is None else network_of(join) as network:
+                files = [there.fileno(), *([] if network is None else [network.fileno()])]
+                pid, process = self._parent.start(setup.name, msgspec.to_builtins(setup), files)
+            undo.callback(os.close, process)
+            connection.answer(f"cannot start {setup.name}: the process ended at once")
+            undo.pop_all()
+        holder = Holder(setup.name, pid, process, connection, SourcePorts() if join is None else join.ports)
         self._holders[connection.fileno()] = holder
         self._poll.register(connection, select.EPOLLIN)
         return holder
-
-    def _fork(self, message: dict[str, Any], fds: Sequence[int]) -> tuple[int, int]:
-        """Return the process id and the pidfd of a new child."""
-        with self._lock:
-            try:
-                self._connection.send(message, fds)
-            except OSError as error:
-                raise LabError("the process that starts pods has ended") from error
-            answer, files = self._answer()
-        return answer["pid"], files[0]
-
-    def _answer(self) -> tuple[dict[str, Any], list[int]]:
-        try:
-            received = self._connection.receive()
-        except OSError:
-            received = None
-        if received is None:
-            raise LabError("the process that starts pods has ended")
-        if "error" in received[0]:
-            raise LabError(received[0]["error"])
-        return received
 
     def _listen(self) -> None:
         """Pass on what the inits say, until this is closed."""
@@ -162,11 +127,9 @@ class Spawner:
                     holder.connection.close()
 
 
-def network_of(holder: Holder, stack: ExitStack) -> int:
-    """Return an open file that stands for the network of a holder, until the stack is closed."""
+def network_of(holder: Holder) -> BufferedReader:
+    """Return an open file that stands for the network of a holder. Raises LabError if that has ended."""
     try:
-        number = os.open(f"/proc/{holder.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        return Path(f"/proc/{holder.pid}/ns/net").open("rb")
     except OSError as error:
         raise LabError(f"{holder.name} has ended") from error
-    stack.callback(os.close, number)
-    return number

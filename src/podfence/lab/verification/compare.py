@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from podfence.errors import PodfenceError
 from podfence.lab.processes.probing import Probe
+from podfence.lab.verification.outside import union
 from podfence.lab.verification.plan import explained, schedule
 from podfence.lab.verification.result import ARRIVED, DeadTarget, Trial, verification
+from podfence.policy.engine import Engine
 from podfence.policy.model import Model
 from podfence.sets import AddressSet
 
@@ -23,12 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from podfence.lab.supervisor import Supervisor
+    from podfence.lab.targets import Place
     from podfence.lab.verification.plan import Attempt
     from podfence.lab.verification.result import Verification
-    from podfence.lab.verification.spots import Place
-    from podfence.policy.engine import Engine
 
     Progress = Callable[[float, int], None]
+    Prober = Callable[[Place, Sequence[Probe]], list[str]]
 
 _ROUND: Final = 1000
 """How many probes of one place are under way at once."""
@@ -40,20 +43,35 @@ _SAMPLES: Final = 3
 """How often to look for another witness that a route or a target is alive."""
 
 
-class Prober(Protocol):
-    """Whoever can send probes from a place; it is called from several threads at once."""
+def verify_lab(lab: Supervisor, *, all_pairs: bool, progress: Progress) -> Verification:
+    """Compare packets with what the engine says of a lab's objects as they are; nothing changes meanwhile.
 
-    def probe(self, source: Place, probes: Sequence[Probe], /) -> list[str]:
-        """Return what became of each probe from a pod, a node or `OUTSIDE`, as `processes.probing.run` does.
-
-        The source addresses of probes from `OUTSIDE` are any there are. No probe may use a source port (ICMP: an
-        identifier) that an earlier one had to the same destination.
-        """
+    `all_pairs` and `progress` as in `verify`. Raises NetworkError if there are too many pairs for the kernel to find
+    the ends of.
+    """
+    plan = lab.plan
+    reserved = union(
+        block
+        for family in plan.families
+        for block in (plan.pods(family), plan.service_range(family), plan.node_range(family))
+    )
+    with lab.still():
+        lab.settle()
+        if all_pairs:
+            lab.require_room_for_all_pairs()
+        return verify(
+            Engine(lab.state, lab.options),
+            lambda place, probes: lab.holder(place).probe(probes),
+            lab.lifted,
+            reserved=reserved,
+            all_pairs=all_pairs,
+            progress=progress,
+        )
 
 
 def verify(
     engine: Engine,
-    prober: Prober,
+    probe: Prober,
     lifted: Callable[[], AbstractContextManager[object]],
     *,
     reserved: AddressSet = AddressSet.EMPTY,
@@ -62,6 +80,10 @@ def verify(
 ) -> Verification:
     """Return what was tried in a cluster and how it compares with the engine's answers.
 
+    `probe` sends probes from a place and returns what became of each, as `processes.probing.run` does; it is called
+    from several threads at once. The source addresses of probes from `OUTSIDE` are any there are. No probe may use a
+    source port (ICMP: an identifier) that an earlier one had to the same destination.
+
     No policy is in force inside of the context that `lifted` returns; it is entered at most once. `reserved` are
     addresses that cannot be ones of the world outside: the ranges of pods and Services. `all_pairs` tries every
     pod with every pod rather than representatives of what no policy tells apart. `progress` is told how many
@@ -69,7 +91,7 @@ def verify(
     """
     model = Model(engine)
     attempts, left_out = schedule(model, reserved, all_pairs=all_pairs)
-    run = _Run(prober, attempts, progress)
+    run = _Run(probe, attempts, progress)
     first = run.probe(range(len(attempts)))
     again = run.probe([index for index, outcome in first.items() if _arrived(outcome) != attempts[index].expected])
     silent = [index for index, outcome in (first | again).items() if not _arrived(outcome)]
@@ -89,8 +111,8 @@ def verify(
 class _Run:
     """Sends the probes of attempts, in bounded rounds, from many places at once."""
 
-    def __init__(self, prober: Prober, attempts: Sequence[Attempt], progress: Progress | None) -> None:
-        self._prober = prober
+    def __init__(self, probe: Prober, attempts: Sequence[Attempt], progress: Progress | None) -> None:
+        self._probe = probe
         self._attempts = attempts
         self._progress = progress
         self._done = 0
@@ -124,7 +146,7 @@ class _Run:
     def _one(self, part: list[int], *, lifted: bool) -> list[str]:
         probes = [_probe(self._attempts[index], lifted=lifted) for index in part]
         try:
-            return self._prober.probe(self._attempts[part[0]].source.place, probes)
+            return self._probe(self._attempts[part[0]].source.place, probes)
         except (PodfenceError, OSError) as error:
             return [f"error: {error}"] * len(part)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from podfence.cluster.addresses import known_addresses
 from podfence.kube.objects import NetworkPolicy
 from podfence.sets.addresses import AddressSet, parse_address
+from podfence.sets.spans import cut
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -17,18 +18,18 @@ if TYPE_CHECKING:
 
 # Of the blocks for documentation (RFC 5737, RFC 3849), so that nothing real is meant where anything will do.
 _ORDINARY: Final = {4: parse_address("203.0.113.9"), 6: parse_address("2001:db8::9")}
-_FAMILIES: Final[dict[Family, AddressSet]] = {4: AddressSet.V4, 6: AddressSet.V6}
 
 
-def _union(*texts: str) -> AddressSet:
+def union(texts: Iterable[str]) -> AddressSet:
+    """Return the addresses of all these blocks."""
     found = AddressSet.EMPTY
     for text in texts:
         found |= AddressSet.cidr(text)
     return found
 
 
-UNROUTABLE: Final = AddressSet.LOOPBACK | _union(
-    *("0.0.0.0/8", "224.0.0.0/3", "::/96", "64:ff9b::/96", "fe80::/10", "ff00::/8")
+UNROUTABLE: Final = AddressSet.LOOPBACK | union(
+    ("0.0.0.0/8", "224.0.0.0/3", "::/96", "64:ff9b::/96", "fe80::/10", "ff00::/8")
 )
 """Addresses no machine elsewhere can have: those of this host, of no one, and of many, and those of a link of IPv6.
 
@@ -52,12 +53,14 @@ def outside(engine: Engine, families: Collection[Family], reserved: AddressSet) 
     known = known_addresses(engine.state)
     taken = known | reserved | UNROUTABLE
     blocks = tuple(dict.fromkeys(_blocks(engine)))
+    cuts = sorted({number for block in blocks for number in block.cuts()})
     addresses: list[int] = []
     without: list[str] = []
     for family in sorted(families):
         found: dict[frozenset[int], int] = {}
         missed: dict[frozenset[int], AddressSet] = {}
-        for cell in _cells(_FAMILIES[family], blocks):
+        # Inside of one cell no block begins or ends.
+        for cell in (AddressSet((span,)) for span in cut(AddressSet.of_family(family).spans, cuts)):
             first = cell.spans[0][0]
             kind = frozenset(number for number, block in enumerate(blocks) if first in block)
             free = cell - taken
@@ -82,14 +85,6 @@ def _blocks(engine: Engine) -> Iterator[AddressSet]:
                     for peer in rule.peers:
                         if peer.ip_block is not None:
                             yield from map(AddressSet.cidr, (peer.ip_block.cidr, *peer.ip_block.excepts))
-
-
-def _cells(family: AddressSet, blocks: Iterable[AddressSet]) -> Iterator[AddressSet]:
-    """Yield the ranges of a family between which some block begins or ends."""
-    ((first, last),) = family.spans
-    cuts = sorted({cut for block in blocks for cut in block.cuts() if first < cut <= last})
-    for start, end in zip((first, *cuts), (*cuts, last + 1), strict=True):
-        yield AddressSet(((start, end - 1),))
 
 
 def _inside(free: AddressSet) -> int:

@@ -47,6 +47,11 @@ class Port(NamedTuple):
     text: str
     kind: str
 
+    @property
+    def question(self) -> PortQuestion:
+        """This port alone, as a question about connections has it."""
+        return PortQuestion(self.text, PortSet(((self.point, self.point),)))
+
 
 class Attempt(NamedTuple):
     """One connection to try, and whether it is expected to get there."""
@@ -244,20 +249,21 @@ class _Planner:
             if isinstance(pair.destination.end, NodeEnd) and port.point in self._led:
                 yield from self._through(pair, port)
             elif port.point in high and port.point not in low:
-                self._leave_out(pair, port)
+                ends = (pair.source.end, pair.destination.end)
+                reasons = (reason(self._engine, side, *ends, port.point) for side in Direction)
+                options = dict.fromkeys(name for item in reasons for name in item.options)
+                self._leave_out(pair, port, f"option {', '.join(options)}")
             else:
                 yield Attempt(*pair[:4], port, port.point in low)
 
     def _through(self, pair: _Pair, port: Port) -> Iterator[Attempt]:
         """Yield a connection to a NodePort or hostPort, which may lead to any backend (semantics 7.16)."""
         ends = _endpoint(pair.source.end), _endpoint(pair.destination.end)
-        question = PortQuestion(port.text, PortSet(((port.point, port.point),)))
-        decisions = {item.decision for item in judged(self._engine, *ends, question)}
+        decisions = {item.decision for item in judged(self._engine, *ends, port.question)}
         if len(decisions) == 1 and Decision.DEPENDS not in decisions:
             yield Attempt(*pair[:4], port, decisions == {Decision.ALLOWED})
         else:
-            what = f"{pair.source_group} -> {pair.destination_group} {port.kind}"
-            self._open[LeftOut(what, "it depends on the pod that answers")] = None
+            self._leave_out(pair, port, "the pod that answers")
 
     def _ruling(self, source: Spot, destination: Spot) -> tuple[PortSet, PortSet]:
         ends = (source.end, destination.end)
@@ -269,19 +275,16 @@ class _Planner:
             found = self._rulings[key] = (low, high)
         return found
 
-    def _leave_out(self, pair: _Pair, port: Port) -> None:
-        reasons = (reason(self._engine, side, pair.source.end, pair.destination.end, port.point) for side in Direction)
-        options = dict.fromkeys(name for item in reasons for name in item.options)
+    def _leave_out(self, pair: _Pair, port: Port, depends: str) -> None:
         what = f"{pair.source_group} -> {pair.destination_group} {port.kind}"
-        self._open[LeftOut(what, f"it depends on option {', '.join(options)}")] = None
+        self._open[LeftOut(what, f"it depends on {depends}")] = None
 
 
 def explained(model: Model, attempt: Attempt) -> str:
     """Return the deciding clauses of both directions of a connection, as one line."""
     ends = (attempt.source.end, attempt.destination.end)
     if isinstance(ends[1], NodeEnd) and attempt.port.point in node_ports(model.state):
-        question = PortQuestion(attempt.port.text, PortSet(((attempt.port.point, attempt.port.point),)))
-        return check(model.engine, _endpoint(ends[0]), _endpoint(ends[1]), question).reason
+        return check(model.engine, _endpoint(ends[0]), _endpoint(ends[1]), attempt.port.question).reason
     return " | ".join(str(reason(model.engine, side, *ends, attempt.port.point)) for side in Direction)
 
 

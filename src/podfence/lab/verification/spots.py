@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from podfence.analysis.naming import Namer, owner_key
 from podfence.analysis.pairs import as_ends
 from podfence.cluster.members import display_name
 from podfence.cluster.nodes import node_addresses
 from podfence.kube.objects import Key
+from podfence.lab.targets import OUTSIDE
 from podfence.lab.verification.result import LeftOut
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
 from podfence.sets.addresses import Family, family_of, format_address
@@ -20,12 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
     from podfence.cluster.members import Member
+    from podfence.lab.targets import Place
     from podfence.policy.model import Model
-
-Place = Key
-"""Where probes start: the key of a pod, or of a node, or `OUTSIDE`."""
-
-OUTSIDE: Final[Place] = Key("Outside", "", "")
 
 _SHOWN = 2
 
