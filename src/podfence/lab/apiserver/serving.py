@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 from aiohttp import web
 
 from podfence.lab.apiserver.application import Server
+from podfence.lab.apiserver.rules import CURRENT, Policies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -104,18 +105,18 @@ def serve(
     certificates: Certificates,
     stream: Stream | None = None,
     complain: Callable[[str], None] | None = None,
-    legacy: bool = False,
+    policies: Policies = CURRENT,
 ) -> Serving:
     """Serve a store on listening sockets, in a thread of its own, and return when requests are answered.
 
     The `others` have the port of the first, in other networks. Requests need the `token`. `stream` answers exec, attach
-    and log, and `complain` is told of faults of the server. With `legacy`, clients prefer extensions/v1beta1 for
-    policies, as those of the oldest clusters did. Raises what keeps the server from starting.
+    and log, and `complain` is told of faults of the server. With legacy `policies`, clients prefer
+    extensions/v1beta1 for them, as those of the oldest clusters did. Raises what keeps the server from starting.
     """
     port = listener.getsockname()[1]
 
     def begin() -> Server:
-        return Server(store, token=token, port=port, stream=stream, complain=complain, legacy=legacy)
+        return Server(store, token=token, port=port, stream=stream, complain=complain, policies=policies)
 
     serving = Serving()
     serving.thread = threading.Thread(

@@ -46,16 +46,6 @@ class Placement:
         wanted = template.node_labels.items()
         return [name for name, node in self.nodes.items() if wanted <= node.labels.items()] or list(self.nodes)
 
-    def notes(self, template: Template) -> list[str]:
-        """Return what is to be said about a nodeName or nodeSelector that no node of the lab has."""
-        if template.node and template.node not in self.nodes:
-            return [f"the lab has no node {template.node}, so any node runs it"]
-        wanted = template.node_labels.items()
-        if not any(wanted <= node.labels.items() for node in self.nodes.values()):
-            shown = ", ".join(f"{key}={value}" for key, value in wanted)
-            return [f"no node of the lab has the labels {shown}, so any node runs it"]
-        return []
-
     def room(self, template: Template, *, host: bool) -> int:
         """Return for how many pods of a template there are addresses; as good as any number with hostNetwork."""
         if host:
