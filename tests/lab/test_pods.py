@@ -387,12 +387,11 @@ def test_source_ports_are_not_used_again_before_all_were() -> None:
     ports = SourcePorts()
     probes = [Probe("tcp", "", "10.0.0.1", 80)] * 100
     seen: set[int] = set()
-    while (first := ports.take("pod", probes)["tcp "]) + 100 < LAST_PORT and first not in seen:
+    while (first := ports.take(probes)["tcp "]) + 100 < LAST_PORT and first not in seen:
         assert seen.isdisjoint(range(first, first + 100))
         seen.update(range(first, first + 100))
     assert len(seen) > 30_000
-    assert ports.take("pod", [Probe("udp", "", "10.0.0.1", 80)]) == {"udp ": FIRST_PORT}
-    assert ports.take("other", probes) == {"tcp ": FIRST_PORT}
+    assert ports.take([Probe("udp", "", "10.0.0.1", 80)]) == {"udp ": FIRST_PORT}
 
 
 # Many, and the end

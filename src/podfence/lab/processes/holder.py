@@ -45,14 +45,14 @@ class ContainerState(NamedTuple):
 
 
 class SourcePorts:
-    """The source ports that probes have not had yet, per network; safe to use from several threads."""
+    """The source ports that probes of one network have not had yet; safe to use from several threads."""
 
     def __init__(self) -> None:
         """Start with all ports unused."""
-        self._next: dict[tuple[str, str], int] = {}
+        self._next: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def take(self, network: str, probes: Sequence[Probe]) -> dict[str, int]:
+    def take(self, probes: Sequence[Probe]) -> dict[str, int]:
         """Return the first port for each `Probe.space` among these probes, and keep them from the next."""
         counts: dict[str, int] = {}
         for probe in probes:
@@ -60,9 +60,9 @@ class SourcePorts:
         first: dict[str, int] = {}
         with self._lock:
             for space, count in counts.items():
-                first[space] = self._next.get((network, space), probing.FIRST_PORT)
+                first[space] = self._next.get(space, probing.FIRST_PORT)
                 after = first[space] + count - probing.FIRST_PORT
-                self._next[network, space] = probing.FIRST_PORT + after % (probing.LAST_PORT + 1 - probing.FIRST_PORT)
+                self._next[space] = probing.FIRST_PORT + after % (probing.LAST_PORT + 1 - probing.FIRST_PORT)
         return first
 
 
@@ -111,20 +111,17 @@ class Execution:
 class Holder:
     """Namespaces with an init in them; made by `Spawner`. All methods may be called from any thread.
 
-    `pid` is the init's, as `ip link set ... netns PID` and `nsenter -t PID` in the lab want it; `network` names
-    the holder whose network this is.
+    `pid` is the init's, as `ip link set ... netns PID` and `nsenter -t PID` in the lab want it; `ports` are those of
+    its network.
     """
 
-    def __init__(
-        self, name: str, network: str, pid: int, process: int, connection: Connection, ports: SourcePorts
-    ) -> None:
+    def __init__(self, name: str, pid: int, process: int, connection: Connection, ports: SourcePorts) -> None:
         """Hold an init that is ready; `process` is its pidfd."""
         self.name = name
-        self.network = network
         self.pid = pid
         self.connection = connection
         self._process = process
-        self._ports = ports
+        self.ports = ports
         self._lock = threading.Lock()
         self._containers: dict[str, ContainerState] = {}
         self._ended: dict[str, Callable[[int], None]] = {}
@@ -231,7 +228,7 @@ class Holder:
             return []
         with self._ask({"do": "probe"}) as reply:
             with suppress(OSError):
-                reply.send({"probes": probes, "ports": self._ports.take(self.network, probes)})
+                reply.send({"probes": probes, "ports": self.ports.take(probes)})
             outcomes: list[str] = _answer(reply, self.name)["outcomes"]
         return outcomes
 

@@ -42,7 +42,6 @@ class Spawner:
         self._connection = connection
         self._lock = threading.Lock()
         self._holders: dict[int, Holder] = {}
-        self._ports = SourcePorts()
         self._poll = select.epoll()
         self._waker, self._wakened = socket.socketpair()
         self._poll.register(self._wakened, select.EPOLLIN)
@@ -119,10 +118,7 @@ class Spawner:
                     f"cannot start {setup.name}: {received[0]['error'] if received else 'the process ended at once'}"
                 )
             stack.pop_all()
-        network = setup.name if join is None else join.network
-        holder = Holder(
-            setup.name, f"{network} {pid}" if join is None else network, pid, process, connection, self._ports
-        )
+        holder = Holder(setup.name, pid, process, connection, SourcePorts() if join is None else join.ports)
         self._holders[connection.fileno()] = holder
         self._poll.register(connection, select.EPOLLIN)
         return holder
