@@ -108,7 +108,8 @@ def test_fields_that_only_matter_to_what_runs_are_checked_too() -> None:
 
     (found,) = errors(made, worlds.workload(more="      hostname: 5\n"))
 
-    assert found.startswith("app.yaml:12:17: error: spec.template.spec.hostname: expected a string, found the number 5")
+    assert found.startswith('app.yaml:12:17: error: Deployment in version "v1" cannot be handled as a Deployment: ')
+    assert found.endswith("number into Go struct field PodSpec.spec.template.spec.hostname of type string")
     assert errors(made, worlds.pod("x").replace("name: x,", "generateName: x-,"))[0].endswith(
         "from x-: cannot use generate name with apply (give it a name)"
     )

@@ -93,8 +93,8 @@ def applied(
     wrong = [problem for problem in decoded.problems if problem.severity is Severity.ERROR]
     if wrong:
         raise InputError(wrong)
-    batch = applying.checked(manifests.written(decoded.objects, namespace))
-    files = manifests.files(each.written for each in batch)
+    batch = manifests.written(decoded.objects, namespace)
+    files = manifests.files(batch)
 
     def done(written: manifests.Written) -> None:
         place = manifests.place(written, files)

@@ -13,24 +13,22 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from podfence.cluster.ownership import top_of
-from podfence.errors import InputError
 from podfence.kube.findings import Finding
 from podfence.kube.objects import Key, NetworkPolicy, Node, Pod, Workload
 from podfence.kube.registry import KINDS, LEGACY_POLICY
-from podfence.kube.source import Origin
 from podfence.lab import rest
 from podfence.lab.apiserver.fields import kind_type
 from podfence.lab.apiserver.strategic import merging_of
-from podfence.lab.manifests import Written
+from podfence.lab.objects.pod_specs import is_sidecar, items
 from podfence.lab.objects.service_addresses import without_foreign
-from podfence.lab.objects.templates import Template, read_template
 from podfence.lab.store.resources import RESOURCES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from podfence.lab.apiserver.fields import Type
     from podfence.lab.apiserver.strategic import Merging
+    from podfence.lab.manifests import Written
     from podfence.lab.rest import Rest
     from podfence.lab.store.metadata import Raw
     from podfence.lab.store.resources import Resource
@@ -49,6 +47,8 @@ _NEW_MEANING: Final = (
 )
 _IMMUTABLE: Final = "field is immutable"
 _FIXED: Final = re.compile(rf"{_IMMUTABLE}|updates|may not change|can not be modified")
+_UNREAD: Final = re.compile(r"into Go struct field \w+\.([\w.]+) of type")
+_ANY_NODE: Final = "the lab has no node {}, so any node runs it"
 _LENIENT: Final = {"fieldValidation": "Ignore"}
 """Reading has said what there is to say about unknown fields, with their lines."""
 _OLD_POLICIES: Final = "networkpolicies.extensions"
@@ -75,65 +75,33 @@ class Applied(NamedTuple):
     notes: list[str]
 
 
-class Ready(NamedTuple):
-    """An object of a manifest, and what its pods run, None if it has none."""
-
-    written: Written
-    run: Template | None
-
-
-def checked(batch: Iterable[Written]) -> list[Ready]:
-    """Return objects that were read without an error, once what only matters to a lab was looked at too.
-
-    Raises InputError with everything that is wrong.
-    """
-    ready: list[Ready] = []
-    problems: list[Finding] = []
-    for written in batch:
-        if not written.name:
-            prefix = written.value["metadata"].get("generateName")
-            message = f"from {prefix}: cannot use generate name with apply"
-            position = written.origin.at("metadata", "generateName")
-            problems.append(Finding(position=position, message=message, remedy="give it a name"))
-        path, run = KINDS[written.item.key.kind].template, None
-        if path is not None and written.item.key.kind != "CronJob":
-            template: Any = written.value
-            for step in path:
-                template = template[step]
-            run, wrong = read_template(template, Origin(written.document, (*written.origin.path, *path)))
-            problems += wrong
-        ready.append(Ready(written, run))
-    if problems:
-        raise InputError(problems)
-    return ready
-
-
-def is_dump(batch: Iterable[Ready]) -> bool:
+def is_dump(batch: Iterable[Written]) -> bool:
     """Return whether some of the objects have an owner that may have made them here, too."""
-    return any(isinstance(each.item, Pod | Workload) and each.item.owner is not None for each, _ in batch)
+    return any(isinstance(each.item, Pod | Workload) and each.item.owner is not None for each in batch)
 
 
-def apply(batch: Sequence[Ready], server: Rest, cluster: Cluster, done: Callable[[Written], None]) -> Applied:
+def apply(batch: Sequence[Written], server: Rest, cluster: Cluster, done: Callable[[Written], None]) -> Applied:
     """Create or change objects, and return what became of them.
 
     `done` is called after each that the server has taken. Raises LabError if the server does not answer.
     """
     workloads = {**cluster.workloads}
-    workloads.update({each.item.key: each.item for each, _ in batch if isinstance(each.item, Workload)})
+    workloads.update({each.item.key: each.item for each in batch if isinstance(each.item, Workload)})
     namespaces: set[str] = set()
     results = [Applied([], [], []) for _ in batch]
     # Namespaces first, wherever they stand: the others are in them.
-    for ready, result in sorted(
-        zip(batch, results, strict=True), key=lambda pair: pair[0].written.row.kind != "Namespace"
-    ):
-        written, notes = ready.written, list[str]()
+    for written, result in sorted(zip(batch, results, strict=True), key=lambda pair: pair[0].row.kind != "Namespace"):
+        notes: list[str] = []
         named = rest.printed(written.row, written.name)
         try:
-            if maker := _maker(written, workloads):
+            if not written.name:
+                message = f"from {written.value['metadata'].get('generateName')}: cannot use generate name with apply"
+                result.problems.append(_problem(written, "metadata.generateName", message, "give it a name"))
+            elif maker := _maker(written, workloads):
                 notes.append(maker)
                 result.outcomes.append(f"{named} ignored")
             else:
-                result.outcomes.append(f"{named} {_put(ready, server, cluster, namespaces, notes)}")
+                result.outcomes.append(f"{named} {_put(written, server, cluster, namespaces, notes)}")
                 done(written)
         except rest.RefusedError as error:
             result.problems.append(_placed(error, written))
@@ -152,17 +120,18 @@ def _maker(written: Written, workloads: Mapping[Key, Workload]) -> str:
     return f"created by {KINDS[top.kind].printed()}/{top.name}" if top in workloads and top != item.key else ""
 
 
-def _put(ready: Ready, server: Rest, cluster: Cluster, namespaces: set[str], notes: list[str]) -> str:
+def _put(written: Written, server: Rest, cluster: Cluster, namespaces: set[str], notes: list[str]) -> str:
     """Create or change an object, and return kubectl's word for that. Raises RefusedError."""
-    written, row = ready.written, ready.written.row
+    row = written.row
     if cluster.legacy == "v1beta1" and _is_old(written):
         row = RESOURCES[_OLD_POLICIES]
     _make_up(written.namespace, server, namespaces, notes)
-    new = _noted(_adapted(_wanted(written, row), ready, cluster, notes))
+    new = _noted(_adapted(_wanted(written, row), written, cluster, notes))
     live = server.find(rest.path(row, written.namespace, written.name))
     if live is None:
         during = f'error when creating "{written.file}": '
-        server.send("POST", rest.path(row, written.namespace, query=_LENIENT), new, during=during)
+        stored = server.send("POST", rest.path(row, written.namespace, query=_LENIENT), new, during=during)
+        notes += _left_out(stored, cluster)
         return "created"
     stored = server.send(
         "PATCH",
@@ -171,6 +140,7 @@ def _put(ready: Ready, server: Rest, cluster: Cluster, namespaces: set[str], not
         content=rest.STRATEGIC,
         during=f'error when applying patch for "{written.file}": ',
     )
+    notes += _left_out(stored, cluster)
     if "deletionTimestamp" in live["metadata"]:
         notes.append("it is being deleted, so what is applied goes with it")
     return "unchanged" if _without_note(stored) == _without_note(live) else "configured"
@@ -194,17 +164,22 @@ def _placed(error: rest.RefusedError, written: Written) -> str:
     status = error.status
     if status.get("reason") not in ("Invalid", "BadRequest"):
         return str(error)
-    causes = (status.get("details") or {}).get("causes") or [{"message": status.get("message", "")}]
-    return str(InputError([_finding(cause.get("field") or "", cause["message"], written) for cause in causes]))
+    causes = (status.get("details") or {}).get("causes") or [status]
+    return "\n".join(_problem(written, cause.get("field") or "", cause["message"]) for cause in causes)
 
 
-def _finding(field: str, message: str, written: Written) -> Finding:
-    path = tuple(int(step) if step.isdecimal() else step for step in re.findall(r"[^.\[\]]+", field))
+def _problem(written: Written, field: str, message: str, remedy: str = "") -> str:
     # The value is all of a template, and stands in the manifest.
     shown = _IMMUTABLE if message.endswith(_IMMUTABLE) else message
-    remedy = "delete it first, or use podfence lab delete -f and apply again" if _FIXED.search(message) else ""
-    text = f"{field}: {shown}" if field else shown
-    return Finding(position=written.origin.at(*path), message=text, remedy=remedy)
+    if _FIXED.search(message):
+        remedy = "delete it first, or use podfence lab delete -f and apply again"
+    unread = _UNREAD.search(message)
+    position = written.origin.at(*_path(unread[1] if unread else field))
+    return str(Finding(position=position, message=f"{field}: {shown}" if field else shown, remedy=remedy))
+
+
+def _path(field: str) -> tuple[str | int, ...]:
+    return tuple(int(step) if step.isdecimal() else step for step in re.findall(r"[^.\[\]]+", field))
 
 
 # From a manifest to the object that a lab can have
@@ -223,21 +198,20 @@ def _wanted(written: Written, row: Resource) -> Raw:
     return {**kept, "apiVersion": row.api_version, "kind": row.kind, "metadata": metadata}
 
 
-def _adapted(new: Raw, ready: Ready, cluster: Cluster, notes: list[str]) -> Raw:
+def _adapted(new: Raw, written: Written, cluster: Cluster, notes: list[str]) -> Raw:
     """Return an object as the lab can have it; `notes` get what had to change, and what the lab does not do."""
     kind = new["kind"]
     # Of kinds of which the lab reads no spec nobody has looked at its type.
     spec = spec if isinstance(spec := new.get("spec"), dict) else {}
-    if ready.run is not None:
-        notes += [*ready.run.notes, *_elsewhere(ready.run, cluster.nodes)]
-    if kind == "Pod" and spec.get("nodeName") not in cluster.nodes:
+    if kind == "Pod" and spec.get("nodeName") and spec["nodeName"] not in cluster.nodes:
+        notes.append(_ANY_NODE.format(spec["nodeName"]))
         spec = {key: value for key, value in spec.items() if key != "nodeName"}
     elif kind == "Service":
         spec, said = without_foreign(spec, cluster.blocks)
         notes += [*said, *([_NO_BALANCER] if spec.get("type") == "LoadBalancer" else ())]
     elif kind == "CronJob":
         notes.append(_NO_CLOCK)
-    elif _is_old(ready.written) and cluster.legacy == "auto":
+    elif _is_old(written) and cluster.legacy == "auto":
         notes.append(_NEW_MEANING)
     elif kind in _SELECTED and not spec.get("selector") and (labels := _labels_of_template(spec)):
         # Old versions of the API had the labels of the template as the default.
@@ -250,15 +224,32 @@ def _labels_of_template(spec: Raw) -> Raw:
     return labels
 
 
-def _elsewhere(template: Template, nodes: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Return what is to be said about a nodeName or nodeSelector that no node of the lab has."""
-    if template.node and template.node not in nodes:
-        return [f"the lab has no node {template.node}, so any node runs it"]
-    wanted = template.node_labels.items()
-    if not any(wanted <= labels.items() for labels in nodes.values()):
+def _left_out(stored: Raw, cluster: Cluster) -> Iterator[str]:
+    """Yield what the lab does not do of what the pods of a stored object want."""
+    path = KINDS[stored["kind"]].template
+    if path is None or stored["kind"] == "CronJob":
+        return
+    template: Any = stored
+    for step in path:
+        template = template[step]
+    spec = template.get("spec") or {}
+    for item in items(spec, "initContainers"):
+        if not is_sidecar(item):
+            yield f"the lab does not run init container {item['name']}"
+    for item in (*items(spec, "initContainers"), *items(spec, "containers")):
+        names = [variable["name"] for variable in items(item, "env") if variable.get("valueFrom") is not None]
+        if names:
+            yield f"container {item['name']} runs without {', '.join(names)}: the lab sets only plain values of env"
+        if item.get("envFrom"):
+            yield f"container {item['name']} runs without the variables of envFrom"
+    if len(items(spec.get("dnsConfig") or {}, "nameservers")) > 1:
+        yield "the lab uses only the first nameserver of dnsConfig"
+    wanted = (spec.get("nodeSelector") or {}).items()
+    if (name := spec.get("nodeName")) and name not in cluster.nodes:
+        yield _ANY_NODE.format(name)
+    elif not any(wanted <= labels.items() for labels in cluster.nodes.values()):
         shown = ", ".join(f"{key}={value}" for key, value in wanted)
-        return [f"no node of the lab has the labels {shown}, so any node runs it"]
-    return []
+        yield f"no node of the lab has the labels {shown}, so any node runs it"
 
 
 # From what was applied before and what is wanted to a patch

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from podfence.dataplane.settings import Binding
     from podfence.kube.objects import KubeObject
     from podfence.lab.addresses import PodNetworkKind
-    from podfence.lab.applying import Ready
     from podfence.lab.manifests import Written
     from podfence.lab.processes.probing import Probe
 
@@ -62,14 +61,12 @@ class Client:
         not that pod's. `settings` are engine options as ``OPTION=VALUE``. If this is interrupted, the lab ends. Raises
         LabError and MissingProgramError.
         """
-        from podfence.lab import applying, manifests  # noqa: PLC0415 - most commands apply nothing
-
-        batch = applying.checked(manifests.written(objects, namespace))
         started = sandbox.start(self.name)
         try:
             reply = self._change(
                 "up",
-                batch,
+                objects,
+                namespace,
                 progress,
                 fds=(started.ended,),
                 name=self.name,
@@ -107,26 +104,26 @@ class Client:
         """Create or change objects of manifests, and return when pods run and kernels enforce accordingly.
 
         The answer has kubectl's line for each object (`outcomes`), or why it was refused (`problems`), and `notes`.
-        Raises LabError, and InputError if anything is wrong with an object: then nothing is changed.
+        Raises LabError.
         """
-        from podfence.lab import applying, manifests  # noqa: PLC0415 - most commands apply nothing
-
-        return self._change("apply", applying.checked(manifests.written(objects, namespace)), progress)
+        return self._change("apply", objects, namespace, progress)
 
     def _change(
         self,
         operation: str,
-        batch: Sequence[Ready],
+        objects: Iterable[KubeObject],
+        namespace: str,
         progress: Callable[[str], None] | None,
         *,
         fds: Sequence[int] = (),
         **fields: Value,
     ) -> Message:
         """Write objects to the API server while the lab follows them one by one."""
-        from podfence.lab import applying, contents, manifests  # noqa: PLC0415
+        from podfence.lab import applying, contents, manifests  # noqa: PLC0415 - most commands apply nothing
         from podfence.lab.rest import Rest  # noqa: PLC0415
 
-        numbers = manifests.files(each.written for each in batch)
+        batch = manifests.written(objects, namespace)
+        numbers = manifests.files(batch)
         files = [{"name": source.name, "text": source.text} for source in numbers]
         with self.conversation(operation, fds=fds, files=files, dump=applying.is_dump(batch), **fields) as replies:
             told = replies.answer(progress)
