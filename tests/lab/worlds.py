@@ -97,8 +97,9 @@ def applied(
     files = manifests.files(batch)
 
     def done(written: manifests.Written) -> None:
-        place = manifests.place(written, files)
-        into.written(place.key, place.origin(list(files)))
+        if place := manifests.place(written, files):
+            into.came_from(place.key, place.origin(list(files)))
+        into.follow()
 
     state, plan = into.state, into.plan
     blocks = [plan.service_range(family) for family in plan.families]

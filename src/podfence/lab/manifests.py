@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from podfence.kube import yaml
-from podfence.kube.objects import Key, KubeObject
+from podfence.kube.objects import Key, KubeObject, Namespace, NetworkPolicy
 from podfence.kube.positions import Source, SourceDocument
 from podfence.kube.registry import KINDS
 from podfence.kube.source import Origin, Path
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from podfence.lab.store.resources import Resource
+
+_NAMED: Final = (NetworkPolicy, Namespace)
+"""What reasons name with its file and line."""
 
 
 class Place(NamedTuple):
@@ -91,11 +94,14 @@ def written(objects: Iterable[KubeObject], namespace: str) -> list[Written]:
 
 
 def files(batch: Iterable[Written]) -> dict[Source, int]:
-    """Return the files that objects are written in, each with its number among them."""
-    return {source: number for number, source in enumerate(dict.fromkeys(each.document.source for each in batch))}
+    """Return the files that what reasons name is written in, each with its number among them."""
+    named = (each.document.source for each in batch if isinstance(each.item, _NAMED))
+    return {source: number for number, source in enumerate(dict.fromkeys(named))}
 
 
-def place(each: Written, numbers: Mapping[Source, int]) -> Place:
-    """Return where an object is written, given the numbers of the files."""
+def place(each: Written, numbers: Mapping[Source, int]) -> Place | None:
+    """Return where an object is written, given the numbers of the files; None if no reason names such objects."""
+    if not isinstance(each.item, _NAMED):
+        return None
     kind, file = each.item.key.kind, numbers[each.document.source]
     return Place(kind, each.namespace, each.name, file, *each.document.span, each.origin.path)

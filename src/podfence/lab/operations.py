@@ -116,8 +116,10 @@ def _follow(lab: Supervisor, request: Request, world: World) -> None:
             raise LabError("the client has gone")
         if "place" not in received[0]:
             return
-        place = msgspec.convert(received[0]["place"], Place)
-        world.written(place.key, place.origin(files))
+        place = msgspec.convert(received[0]["place"], Place | None)
+        if place is not None:
+            world.came_from(place.key, place.origin(files))
+        world.follow()
         connection.send({})
 
 

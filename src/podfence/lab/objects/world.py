@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from podfence.errors import InputError
 from podfence.kube import yaml
-from podfence.kube.decode import decode
 from podfence.kube.objects import Key
 from podfence.kube.registry import KINDS
 from podfence.lab.apiserver.admission import complete
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from podfence.cluster.state import ClusterState
-    from podfence.kube.positions import SourceDocument
     from podfence.kube.source import Origin
     from podfence.lab.addresses import Plan
     from podfence.lab.objects.statuses import ContainerReport
@@ -110,11 +108,9 @@ class World:
             self.store.admit(row.printed(plural=True), readable)
         self.store.admit("nodes", machines.admit)
         self.store.admit("services", self._services.admit)
-        for item in decode(_system()).objects:
-            if item.origin is not None:
-                made = cast("Raw", item.origin.written())
-                self.store.create(KINDS[item.key.kind].printed(plural=True), made)
-                self.written(item.key, item.origin)
+        for obj in _system():
+            self.store.create(KINDS[obj["kind"]].printed(plural=True), obj)
+            self.follow()
 
     @property
     def state(self) -> ClusterState:
@@ -140,12 +136,11 @@ class World:
         changed, self._inventory.view.changed = self._inventory.view.changed, False
         return Steps(start, stop, changed)
 
-    def written(self, key: Key, origin: Origin) -> None:
-        """Take in an object that was just written to the store, and where it stands: reasons name that place."""
+    def came_from(self, key: Key, origin: Origin) -> None:
+        """Note where an object stands that was just written to the store: reasons name that place."""
         stored = self._inventory.find(Place(KINDS[key.kind].printed(plural=True), key.namespace, key.name))
         if stored is not None:
             self._inventory.view.came_from(key, origin, stored)
-        self.follow()
 
     # What happens to pods
 
@@ -168,10 +163,10 @@ class World:
             break
 
 
-def _system() -> list[SourceDocument]:
+def _system() -> list[Raw]:
     """Return what every lab holds, from the package's own manifest."""
     data = resources.files("podfence.lab.objects").joinpath("manifests", _SYSTEM).read_bytes()
     documents, problems = yaml.parse(data, f"podfence/lab/objects/manifests/{_SYSTEM}")
     if problems:  # pragma: no cover - our own file
         raise InputError(problems)
-    return documents
+    return [cast("Raw", document.value) for document in documents]
