@@ -135,7 +135,7 @@ class Lab:
 
     def _objects(self, sources: Iterable[dict[str, str]]) -> list[KubeObject]:
         read = [document for source in sources for document in parse(source["text"].encode(), source["name"])[0]]
-        legacy = self._client.request("reading")["legacy"]
+        legacy = self._client.request("about")["legacy"]
         return decode(read, legacy=legacy).objects
 
     def _status(self) -> LabStatus:

@@ -203,7 +203,7 @@ class Client:
 
     def access(self) -> Access:
         """Return how the API server of the lab is reached."""
-        return msgspec.convert(self.request("access")["access"], Access)
+        return msgspec.convert(self.request("about")["access"], Access)
 
     def down(self) -> None:
         """End the lab, and return when nothing of it is left. Raises LabError if there is none."""
@@ -231,7 +231,8 @@ def running() -> Labs:
     access.remove_ended(names)
     for name in names:
         try:
-            found.append(Lab(name=name, problem="", **Client(name).request("about")))
+            about = Client(name).request("about")
+            found.append(Lab(name=name, nodes=about["nodes"], pods=about["pods"], problem=""))
         except LabError as error:
             found.append(Lab(name=name, nodes=0, pods=0, problem=str(error)))
     return Labs(items=tuple(found))

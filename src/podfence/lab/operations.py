@@ -80,11 +80,6 @@ def begin(request: Request, journal: Journal, api: socket.socket) -> Generator[M
     return lab
 
 
-def reading(lab: Supervisor, _request: Request) -> Iterator[Message]:
-    """Tell how manifests are to be read, as the lab was told when it was started."""
-    yield {"legacy": lab.options.legacy, "lax": lab.options.validation == "lax"}
-
-
 def apply(lab: Supervisor, request: Request) -> Iterator[Message]:
     """Give the lab to a client that writes objects to its API server, and answer when everything is as they say.
 
@@ -129,14 +124,15 @@ def settle(lab: Supervisor, request: Request) -> Iterator[Message]:
     yield {}
 
 
-def access(lab: Supervisor, _request: Request) -> Iterator[Message]:
-    """Tell how kubectl reaches the lab."""
-    yield {"access": msgspec.to_builtins(lab.access)}
-
-
 def about(lab: Supervisor, _request: Request) -> Iterator[Message]:
-    """Tell how much is in the lab."""
-    yield {"nodes": len(lab.nodes), "pods": len(lab.pods.running)}
+    """Tell how much is in the lab, how kubectl reaches it, and how it reads manifests."""
+    yield {
+        "nodes": len(lab.nodes),
+        "pods": len(lab.pods.running),
+        "access": msgspec.to_builtins(lab.access),
+        "legacy": lab.options.legacy,
+        "lax": lab.options.validation == "lax",
+    }
 
 
 def objects(lab: Supervisor, _request: Request) -> Iterator[Message]:
@@ -237,11 +233,9 @@ def down(lab: Supervisor, request: Request) -> Iterator[Message]:
 
 
 OPERATIONS: Final[Mapping[str, Callable[[Supervisor, Request], Iterator[Message]]]] = {
-    "reading": reading,
     "apply": apply,
     "settle": settle,
     "about": about,
-    "access": access,
     "objects": objects,
     "status": status,
     "exec": execute,
