@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from podfence.kube.load import load
-from podfence.lab.client import Client, texts
+from podfence.lab.client import Client
 from podfence.lab.verification.result import Verification
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from podfence.kube.objects import KubeObject
 
 _Result = TypeVar("_Result")
 
@@ -29,28 +31,25 @@ _CHANGES: Final = 20
 def main() -> None:
     """Print a JSON line of name and seconds for each piece of work; the arguments are folder, pods and rounds."""
     folder, pods, rounds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    file = folder / "lab.yaml"
-    file.write_text("\n---\n".join(json.dumps(item) for item in manifests(pods)))
-    objects = load([str(file)]).objects
+    objects = _written(folder / "lab.yaml", manifests(pods))
+    changed = [_written(folder / f"policy-{number}.yaml", [policy("team0", 8000 + number)]) for number in range(2)]
     client = Client(f"bench-{os.getpid()}")
-
-    def fill() -> None:
-        client.request("apply", sources=texts(objects), namespace="default")
-
-    def change(number: int) -> None:
-        text = json.dumps(policy("team0", 8000 + number))
-        client.request("apply", sources=[{"name": "policy.json", "text": text}], namespace="default")
 
     for _ in range(rounds):
         taken("start an empty one of three nodes", lambda: client.up(nodes=3))
         try:
-            taken(f"fill it with {pods} pods", fill)
+            taken(f"fill it with {pods} pods", lambda: client.apply(objects))
             for number in range(_CHANGES):
-                taken("change a policy", partial(change, number % 2))
+                taken("change a policy", partial(client.apply, changed[number % 2]))
             tried = taken("verify", lambda: verify(client))
         finally:
             taken("end it", client.down)
     print(json.dumps(["tried", tried]))
+
+
+def _written(file: Path, items: list[dict[str, object]]) -> tuple[KubeObject, ...]:
+    file.write_text("\n---\n".join(map(json.dumps, items)))
+    return load([str(file)]).objects
 
 
 def taken(name: str, work: Callable[[], _Result]) -> _Result:

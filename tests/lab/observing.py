@@ -19,6 +19,8 @@ import msgspec
 import yaml
 
 from podfence import Decision
+from podfence.kube.decode import decode
+from podfence.kube.yaml import parse
 from podfence.lab.client import Client
 from podfence.lab.processes.probing import Probe
 from podfence.lab.rest import RefusedError, Rest, path, resource
@@ -28,6 +30,7 @@ from tests.lab.labs import EXAMPLES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from podfence.kube.objects import KubeObject
     from podfence.lab.addresses import PodNetworkKind
     from tests.observations.observations import Row, Situation
 
@@ -113,7 +116,7 @@ class Lab:
 
     def apply(self, *sources: dict[str, str]) -> None:
         """Apply manifests, and return when every pod answers and every Service has its name."""
-        assert self._client.request("apply", sources=sources, namespace="default")["problems"] == []
+        assert self._client.apply(self._objects(sources))["problems"] == []
         for source in sources:
             self._ports |= dict(_ports(source["text"]))
         self.status = self._status()
@@ -126,9 +129,14 @@ class Lab:
             row, meta = resource(item["kind"]), item["metadata"]
             with suppress(RefusedError):
                 server.send("DELETE", path(row, meta.get("namespace", "default"), meta["name"]))
-        self._client.request("apply", sources=[_PLAIN], namespace="default")
+        self._client.apply(self._objects([_PLAIN]))
         self.status = self._status()
         assert self.status.policies == ()
+
+    def _objects(self, sources: Iterable[dict[str, str]]) -> list[KubeObject]:
+        read = [document for source in sources for document in parse(source["text"].encode(), source["name"])[0]]
+        legacy = self._client.request("about")["legacy"]
+        return decode(read, legacy=legacy).objects
 
     def _status(self) -> LabStatus:
         return msgspec.convert(self._client.request("status"), LabStatus)

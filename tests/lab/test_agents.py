@@ -64,6 +64,11 @@ def logged(event: str, level: str = "info", **fields: object) -> bytes:
     return json.dumps({"event": event, "level": level, "time": "2026-11-29T20:00:00Z", **fields}).encode() + b"\n"
 
 
+def programmed(name: str, kind: str = "NetworkPolicy", change: str = "added") -> bytes:
+    """Return the line about a change that is in the kernel."""
+    return logged("programmed", "debug", kind=kind, namespace="shop", name=name, change=change, seconds=0.25)
+
+
 @pytest.fixture
 def lives(request: pytest.FixtureRequest) -> Iterator[Lives]:
     found = Lives(*request.param)
@@ -173,7 +178,7 @@ def test_what_is_wrong_with_a_node_is_said_if_it_stays_so(
     monkeypatch.setattr(agents, "DOUBT", 0.05)
     gone = b"" if stays else logged("no longer found", code="pod-unbound")
     found = logged("no result", "error", code="pod-unbound", remedy="give one")
-    lives = Lives(found + gone + logged("programmed", kind="Pod", namespace="a", name="b", seconds=1))
+    lives = Lives(found + gone + programmed("b"))
     agent, journal = begin(lives, tmp_path)
     assert within(PATIENCE, lambda: agent.real)
     for thread in threading.enumerate():
@@ -185,12 +190,17 @@ def test_what_is_wrong_with_a_node_is_said_if_it_stays_so(
 
 @pytest.mark.parametrize(
     "lives",
-    [[logged("programmed", "debug", kind="Pod", namespace="shop", name="web", change="added", seconds=0.25), b""]],
+    [
+        [
+            programmed("web") + programmed("db") + programmed("db", change="deleted") + programmed("web-0", kind="Pod"),
+            b"",
+        ]
+    ],
     indirect=True,
 )
-def test_how_long_a_change_took_is_read_from_the_log(lives: Lives, tmp_path: Path) -> None:
+def test_how_long_a_policy_took_is_read_from_the_log_and_known_while_there_is_one(lives: Lives, tmp_path: Path) -> None:
     agent, _ = start(lives, tmp_path)
-    assert agent.real == {Key("Pod", "shop", "web"): 0.25}
+    assert agent.real == {Key("NetworkPolicy", "shop", "web"): 0.25}
 
 
 @pytest.mark.parametrize(

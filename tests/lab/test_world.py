@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,13 +11,18 @@ import pytest
 from podfence.kube import files
 from podfence.kube.objects import Key
 from podfence.lab.addresses import Plan
+from podfence.lab.apiserver.rules import Policies
 from podfence.lab.objects.world import World
+from podfence.lab.rest import RefusedError, path
 from podfence.lab.store.errors import ForbiddenError
+from podfence.lab.store.resources import RESOURCES
 from tests.lab import worlds
 from tests.lab.worlds import apply, errors, finish, pod_key, pods, settle, stopped, world
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from podfence.lab.store.metadata import Raw
 
 EXAMPLES = (
     "all-namespaces", "allow-all", "allow-dns", "before-1-7", "deny-all", "deny-egress", "deny-egress-namespace",
@@ -26,7 +32,7 @@ EXAMPLES = (
 )  # fmt: skip
 
 
-def test_a_new_world_holds_nodes_namespaces_and_a_dns_server_that_reasons_can_name() -> None:
+def test_a_new_world_holds_nodes_namespaces_and_a_dns_server() -> None:
     made = World(Plan(), 2)
     steps = made.take()
 
@@ -37,8 +43,6 @@ def test_a_new_world_holds_nodes_namespaces_and_a_dns_server_that_reasons_can_na
     assert [spec.containers[0].image for spec in steps.start] == ["coredns"]
     dns = made.state.services[Key("Service", "kube-system", "kube-dns")]
     assert dns.addresses == ("10.96.0.10",)
-    assert dns.origin is not None
-    assert str(dns.origin.at()).startswith("podfence/lab/objects/manifests/system.yaml:")
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -48,14 +52,15 @@ def test_every_example_can_be_applied_and_deleted_again(checkout: Path, name: st
     found, problems = read.documents, read.problems
     assert not problems
 
-    outcomes = made.apply(found)
+    done = worlds.applied(made, found)
 
-    assert outcomes
-    assert not [item.error for item in outcomes if item.error]
+    assert done.outcomes
+    assert not done.problems
     steps = settle(made)
     assert worlds.started(steps)
     assert not made.waiting
-    assert {item.verb for item in made.apply(found)} <= {"unchanged", "configured", "ignored"}
+    again = worlds.applied(made, found).outcomes
+    assert {line.split()[1] for line in again} <= {"unchanged", "configured", "ignored"}
     # The system's namespaces stay, and what a namespace held is gone with it.
     worlds.delete_written(made, found)
     settle(made)
@@ -101,28 +106,35 @@ def test_fields_that_only_matter_to_what_runs_are_checked_too() -> None:
 
     (found,) = errors(made, worlds.workload(more="      hostname: 5\n"))
 
-    assert found.startswith("app.yaml:12:17: error: spec.template.spec.hostname: expected a string, found the number 5")
+    assert found.startswith('app.yaml:12:17: error: Deployment in version "v1" cannot be handled as a Deployment: ')
+    assert found.endswith("number into Go struct field PodSpec.spec.template.spec.hostname of type string")
     assert errors(made, worlds.pod("x").replace("name: x,", "generateName: x-,"))[0].endswith(
         "from x-: cannot use generate name with apply (give it a name)"
     )
 
 
-def test_warnings_of_reading_come_first() -> None:
-    text = worlds.workload().replace("apps/v1", "extensions/v1beta1")
-    first, second = world().apply(worlds.documents(text))
+def test_objects_of_versions_that_are_not_served_any_more_are_applied_in_the_one_that_is() -> None:
+    text = worlds.workload().replace("apps/v1", "extensions/v1beta1").replace("selector: {matchLabels: {app: web}}", "")
+    made = world()
+    assert apply(made, text) == ["deployment.apps/web created"]
+    assert made.store.get("deployments.apps", "default", "web")["spec"]["selector"] == {"matchLabels": {"app": "web"}}
 
-    assert "is not served since Kubernetes 1.16" in first.warnings[0]
-    assert str(second) == "deployment.apps/web created"
+
+def test_items_of_a_list_that_leave_out_their_kind_have_that_of_the_list() -> None:
+    made = world()
+    items = "items: [{metadata: {name: a}, spec: {podSelector: {}}}]"
+    assert apply(made, f"apiVersion: networking.k8s.io/v1\nkind: NetworkPolicyList\n{items}") == [
+        "networkpolicy.networking.k8s.io/a created"
+    ]
 
 
 def test_objects_without_a_namespace_go_where_the_request_says() -> None:
     made = world()
-    first, second = made.apply(worlds.documents(worlds.pod("a") + worlds.pod("b")), "shop")
+    done = worlds.applied(made, worlds.documents(worlds.pod("a") + worlds.pod("b")), "shop")
 
     assert [key.namespace for key in made.state.pods if key.name in "ab"] == ["shop", "shop"]
-    assert first.notes == ("namespace shop does not exist; the lab creates it with the label that every namespace has",)
-    assert first.remarks == (f"pod/a: {first.notes[0]}",)
-    assert second.notes == ()
+    note = "namespace shop does not exist; the lab creates it with the label that every namespace has"
+    assert done.notes == [f"pod/a: {note}"]
     assert made.state.namespaces["shop"].labels == {"kubernetes.io/metadata.name": "shop"}
     assert not made.state.implied
 
@@ -134,22 +146,49 @@ def test_objects_without_a_namespace_go_where_the_request_says() -> None:
 def test_policies_of_the_old_form_have_their_old_meaning_in_a_lab_that_is_old(
     checkout: Path, legacy: str, version: str
 ) -> None:
-    made = world(legacy=legacy)
-    done = made.apply(files.read([str(checkout / "examples" / "before-1-7")]).documents)
+    made = world(old=legacy == "v1beta1")
+    found = files.read([str(checkout / "examples" / "before-1-7")]).documents
+    done = worlds.applied(made, found, legacy=legacy)
+    assert not done.problems
 
     policies = [policy for table in made.state.policies.values() for policy in table.values()]
     assert [policy.api_version for policy in policies] == [version]
     assert made.store.list("networkpolicies.networking.k8s.io")[0][0]["apiVersion"] == "networking.k8s.io/v1"
-    assert any("old meaning" in note for outcome in done for note in outcome.notes) is (legacy == "auto")
+    assert any("old meaning" in note for note in done.notes) is (legacy == "auto")
 
 
 def test_a_lab_from_before_1_7_refuses_policies_of_today_and_says_where_they_are() -> None:
-    made = world(legacy="v1beta1")
-    (refusal,) = made.apply(worlds.documents(worlds.policy(), "new.yaml"))
-    assert refusal.error.startswith(
+    made = world(old=True)
+    (refusal,) = worlds.applied(made, worlds.documents(worlds.policy(), "new.yaml"), legacy="v1beta1").problems
+    assert refusal.startswith(
         "new.yaml:2:13: error: apiVersion: a lab with legacy=v1beta1 is a cluster from before 1.7"
     )
     assert not made.state.policies.get("default")
+
+
+@pytest.mark.parametrize(
+    ("policies", "spec", "refusal"),
+    [
+        (Policies(legacy=True), {"policyTypes": ["Egress"]}, "spec.policyTypes: extensions/v1beta1 had no such field"),
+        (Policies(legacy=True), {"egress": [{}]}, "spec.egress: extensions/v1beta1 had no such field"),
+        (
+            Policies(legacy=True),
+            {"ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]},
+            "ipBlock: extensions/v1beta1 had no such",
+        ),
+        (Policies(legacy=True), {"ingress": [{"from": [{"podSelector": {}}]}]}, ""),
+        (Policies(lax=True), {"ingress": [{"from": [{"ipBlock": {"cidr": "010.0.0.0/8"}}]}]}, ""),
+        (Policies(), {"ingress": [{"from": [{"ipBlock": {"cidr": "010.0.0.0/8"}}]}]}, "must not have leading 0s"),
+    ],
+)
+def test_the_server_takes_the_policies_that_its_lab_can_enforce(policies: Policies, spec: Raw, refusal: str) -> None:
+    made = world(old=policies.legacy)
+    row = RESOURCES["networkpolicies.extensions" if policies.legacy else "networkpolicies.networking.k8s.io"]
+    body = {"metadata": {"name": "x"}, "spec": {"podSelector": {}, **spec}}
+    with pytest.raises(RefusedError, match=refusal) if refusal else nullcontext():
+        worlds.Server(made.store, policies).send("POST", path(row, "default"), body)
+    made.follow()
+    assert bool(made.state.policies) is not bool(refusal)
 
 
 def test_the_same_object_from_another_place_is_unchanged_and_reasons_name_the_new_place() -> None:
@@ -157,7 +196,8 @@ def test_the_same_object_from_another_place_is_unchanged_and_reasons_name_the_ne
     apply(made, worlds.policy())
     settle(made)
 
-    assert str(made.apply(worlds.documents("# moved\n" + worlds.policy(), "new.yaml"))[0]).endswith(" unchanged")
+    (line,) = worlds.applied(made, worlds.documents("# moved\n" + worlds.policy(), "new.yaml")).outcomes
+    assert line.endswith(" unchanged")
     policy = made.state.policies["default"]["web"]
     assert policy.origin is not None
     assert str(policy.origin.at()) == "new.yaml:3"
@@ -264,9 +304,10 @@ def test_what_is_applied_to_a_pod_that_is_being_deleted_goes_with_it_and_that_is
     settle(made)
     worlds.delete(made, "pod", "client")
 
-    (found,) = made.apply(worlds.documents(worlds.pod("client", labels="new: x")))
+    done = worlds.applied(made, worlds.documents(worlds.pod("client", labels="new: x")))
 
-    assert (found.verb, found.notes) == ("configured", ("it is being deleted, so what is applied goes with it",))
+    assert done.outcomes == ["pod/client configured"]
+    assert done.notes == ["pod/client: it is being deleted, so what is applied goes with it"]
     assert stopped(settle(made)) == {"client"}
     assert not pods(made)
 

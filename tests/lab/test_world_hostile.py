@@ -55,9 +55,7 @@ def test_applied_objects_that_make_no_sense_are_refused_or_held(key: str, body: 
     row = RESOURCES[key]
     made = worlds.world(1)
     for _ in range(2):
-        made.apply(
-            worlds.documents(f"apiVersion: {row.api_version}\nkind: {row.kind}\nmetadata: {{name: x}}\n{body}\n")
-        )
+        worlds.errors(made, f"apiVersion: {row.api_version}\nkind: {row.kind}\nmetadata: {{name: x}}\n{body}\n")
         worlds.settle(made)
 
 

@@ -58,9 +58,9 @@ def test_a_wanted_address_is_given_once() -> None:
 
 def test_an_address_of_another_cluster_is_replaced_and_that_is_said() -> None:
     made = world()
-    (found,) = made.apply(worlds.documents(worlds.service("web", "  clusterIP: 10.43.0.7")))
+    done = worlds.applied(made, worlds.documents(worlds.service("web", "  clusterIP: 10.43.0.7")))
 
-    assert found.notes == ("10.43.0.7 is not in 10.96.0.0/16, so the Service gets another address",)
+    assert done.notes == ["service/web: 10.43.0.7 is not in 10.96.0.0/16, so the Service gets another address"]
     assert service(made).addresses[0].startswith("10.96.")
 
 
@@ -142,9 +142,9 @@ def test_node_ports_and_addresses_are_free_again_after_their_service() -> None:
 
 def test_a_load_balancer_is_reached_by_its_node_port_and_that_is_said() -> None:
     made = world()
-    (found,) = made.apply(worlds.documents(worlds.service("web", "  type: LoadBalancer")))
+    done = worlds.applied(made, worlds.documents(worlds.service("web", "  type: LoadBalancer")))
 
-    assert found.notes == ("the lab has no load balancer; from outside, use the node port",)
+    assert done.notes == ["service/web: the lab has no load balancer; from outside, use the node port"]
     assert service(made).ports[0].node_port >= 30000
 
 
@@ -152,10 +152,10 @@ def test_the_dns_service_has_its_address_whatever_is_written() -> None:
     made = world()
     text = worlds.service("kube-dns", "  clusterIP: 10.43.0.10")
 
-    made.apply(worlds.documents(text), "kube-system")
+    apply(made, text, "kube-system")
     assert service(made, "kube-dns", "kube-system").addresses == ("10.96.0.10",)
     worlds.delete(made, "svc", "kube-dns", namespace="kube-system")
-    made.apply(worlds.documents(text), "kube-system")
+    apply(made, text, "kube-system")
     assert service(made, "kube-dns", "kube-system").addresses == ("10.96.0.10",)
 
 

@@ -256,10 +256,9 @@ spec:
   jobTemplate:
     spec: {template: {spec: {restartPolicy: Never, containers: [{name: a, image: b}]}}}
 """
-    first, second = made.apply(worlds.documents(worlds.job(more="  suspend: true\n") + cron))
+    done = worlds.applied(made, worlds.documents(worlds.job(more="  suspend: true\n") + cron))
 
-    assert not first.notes
-    assert second.notes == ("the lab keeps no time: a CronJob starts no Jobs",)
+    assert done.notes == ["cronjob.batch/tick: the lab keeps no time: a CronJob starts no Jobs"]
     assert not pods(made)
 
 
@@ -269,9 +268,10 @@ def test_a_dump_is_not_run_twice() -> None:
         "labels: {}",
         "labels: {pod-template-hash: '1'}, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: web-1, uid: u, controller: true}]",
     )
-    outcomes = made.apply(worlds.documents(owned + worlds.workload(replicas=1)))
+    done = worlds.applied(made, worlds.documents(owned + worlds.workload(replicas=1)))
 
-    assert (outcomes[0].verb, outcomes[0].notes) == ("ignored", ("created by deployment.apps/web",))
+    assert done.outcomes == ["pod/web-1-x ignored", "deployment.apps/web created"]
+    assert done.notes == ["pod/web-1-x: created by deployment.apps/web"]
     assert len(pods(made)) == 1
 
 
@@ -280,14 +280,15 @@ def test_a_dump_is_not_run_twice() -> None:
 
 def test_a_pod_runs_on_the_node_it_names_and_elsewhere_if_the_lab_has_no_such_node() -> None:
     made = world(nodes=3)
-    named = made.apply(worlds.documents(worlds.pod("a", more="  nodeName: node-3") + worlds.pod("b", more="  nodeName: gone")
-                                        + worlds.pod("c", more="  nodeSelector: {disk: ssd}")))  # fmt: skip
+    text = worlds.pod("a", more="  nodeName: node-3") + worlds.pod("b", more="  nodeName: gone")
+    done = worlds.applied(made, worlds.documents(text + worlds.pod("c", more="  nodeSelector: {disk: ssd}")))
 
     assert pods(made)["a"].template.node == "node-3"
     assert pods(made)["b"].template.node in made.state.nodes
-    assert named[0].notes == ()
-    assert named[1].notes == ("the lab has no node gone, so any node runs it",)
-    assert named[2].notes == ("no node of the lab has the labels disk=ssd, so any node runs it",)
+    assert done.notes == [
+        "pod/b: the lab has no node gone, so any node runs it",
+        "pod/c: no node of the lab has the labels disk=ssd, so any node runs it",
+    ]
 
 
 def test_an_address_is_not_given_again_before_its_pod_has_stopped_and_all_others_were_used() -> None:
@@ -384,21 +385,22 @@ spec:
 
 
 def test_what_of_a_pod_is_left_out_is_said() -> None:
-    (found,) = world().apply(
+    done = worlds.applied(
+        world(),
         worlds.documents(
             worlds.pod(
                 "a",
                 more="  - {name: other, image: b, env: [{name: X, valueFrom: {fieldRef: {}}}], envFrom: [{}]}\n"
                 "  initContainers: [{name: setup, image: b}]",
             ).replace("containers: [{name: main, image: nginx}]", "containers:\n  - {name: main, image: nginx}")
-        )
+        ),
     )
 
-    assert found.notes == (
-        "the lab does not run init container setup",
-        "container other runs without X: the lab sets only plain values of env",
-        "container other runs without the variables of envFrom",
-    )
+    assert done.notes == [
+        "pod/a: the lab does not run init container setup",
+        "pod/a: container other runs without X: the lab sets only plain values of env",
+        "pod/a: container other runs without the variables of envFrom",
+    ]
 
 
 @pytest.mark.parametrize(

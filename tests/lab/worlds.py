@@ -3,16 +3,27 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
+from podfence.errors import InputError
 from podfence.kube import yaml
+from podfence.kube.decode import decode
+from podfence.kube.findings import Severity
 from podfence.kube.objects import Key
+from podfence.lab import applying, manifests
 from podfence.lab.addresses import Plan
+from podfence.lab.apiserver import bodies, status
+from podfence.lab.apiserver.objects import PATCHES, Objects, shown
+from podfence.lab.apiserver.options import write_options
+from podfence.lab.apiserver.paths import Target, target_of
+from podfence.lab.apiserver.rules import CURRENT, Policies
 from podfence.lab.objects.statuses import ContainerReport
 from podfence.lab.objects.world import World
-from podfence.lab.rest import resource
-from podfence.lab.store.errors import ForbiddenError, NotFoundError
+from podfence.lab.rest import JSON, RefusedError, Rest, resource
+from podfence.lab.store.errors import ForbiddenError, NotFoundError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,17 +33,50 @@ if TYPE_CHECKING:
     from podfence.kube.source import Document
     from podfence.lab.objects.containers import PodSpec
     from podfence.lab.objects.world import Steps
+    from podfence.lab.store.store import Store
     from podfence.sets.addresses import Family
 
 
 NOW = 1_795_000_000.0
 
 
-def world(nodes: int = 2, families: Sequence[Family] = (4,), **settings: str) -> World:
+def world(nodes: int = 2, families: Sequence[Family] = (4,), *, old: bool = False) -> World:
     """Return a world whose first steps are taken."""
-    made = World(Plan(tuple(families)), nodes, legacy=settings.get("legacy", "auto"), clock=lambda: NOW)
+    made = World(Plan(tuple(families)), nodes, old=old, clock=lambda: NOW)
     settle(made)
     return made
+
+
+class Server(Rest):
+    """Does with a request what the API server of a lab does with it, and needs no connection for that."""
+
+    def __init__(self, store: Store, policies: Policies = CURRENT) -> None:
+        self._objects = Objects(store, policies)
+
+    def send(
+        self, method: str, path: str, body: object = None, *, accept: str = JSON, content: str = JSON, during: str = ""
+    ) -> dict[str, Any]:
+        whole = urlsplit(path)
+        target = target_of([unquote(part) for part in whole.path.split("/") if part])
+        assert isinstance(target, Target)
+        row, where, name = target[:3]
+        asked = write_options(dict(parse_qsl(whole.query)), [], "CreateOptions")
+        data, warnings = json.dumps(body).encode(), list[str]()
+        objects = self._objects
+        try:
+            if method == "GET":
+                found = shown(row, objects.store.get(row.stored_as or row.key, where, name))
+            elif method == "POST":
+                found = objects.create(row, where, bodies.read(data, content, row), asked, warnings.append).body
+            else:
+                found = objects.patch(row, where, name, data, PATCHES[content], asked, warnings.append).body
+        except (StoreError, status.RefusedError) as error:
+            refusal = status.of_store(error) if isinstance(error, StoreError) else error
+            text = f"Error from server ({refusal.reason}): {during}{refusal}"
+            raise RefusedError(text, refusal.body) from error
+        # A client gets a copy.
+        copy: dict[str, Any] = json.loads(json.dumps(found))
+        return copy
 
 
 def documents(text: str, name: str = "app.yaml") -> list[SourceDocument]:
@@ -41,15 +85,42 @@ def documents(text: str, name: str = "app.yaml") -> list[SourceDocument]:
     return found
 
 
+def applied(
+    into: World, documents: Iterable[Document], namespace: str = "default", *, legacy: str = "auto"
+) -> applying.Applied:
+    """Apply documents as a client of the lab does."""
+    decoded = decode(documents, legacy=legacy, custom=False)
+    wrong = [problem for problem in decoded.problems if problem.severity is Severity.ERROR]
+    if wrong:
+        raise InputError(wrong)
+    batch = manifests.written(decoded.objects, namespace)
+    files = manifests.files(batch)
+
+    def done(written: manifests.Written) -> None:
+        if place := manifests.place(written, files):
+            into.came_from(place.key, place.origin(list(files)))
+        into.follow()
+
+    state, plan = into.state, into.plan
+    blocks = [plan.service_range(family) for family in plan.families]
+    labels = {name: node.labels for name, node in state.nodes.items()}
+    cluster = applying.Cluster(legacy, blocks, labels, dict(state.workloads))
+    return applying.apply(batch, Server(into.store, Policies(legacy=legacy == "v1beta1")), cluster, done)
+
+
 def apply(into: World, text: str, namespace: str = "default") -> list[str]:
     """Apply a text and return kubectl's lines, which must not be errors."""
-    outcomes = into.apply(documents(text), namespace)
-    assert not [item.error for item in outcomes if item.error]
-    return [str(item) for item in outcomes]
+    found = applied(into, documents(text), namespace)
+    assert not found.problems
+    return found.outcomes
 
 
 def errors(into: World, text: str) -> list[str]:
-    return [item.error for item in into.apply(documents(text)) if item.error]
+    """Apply a text and return what is wrong with it, a line each."""
+    try:
+        return applied(into, documents(text)).problems
+    except InputError as error:
+        return str(error).splitlines()
 
 
 def delete(of: World, word: str, *names: str, namespace: str = "default") -> None:

@@ -85,7 +85,7 @@ def _peers(policy: NetworkPolicy) -> Iterator[Peer]:
 
 def matches(selector: Selector, labels: Labels) -> bool:
     """Return whether all requirements hold for the labels (semantics 4.1)."""
-    return all(_is_met(requirement, labels.get(requirement.key)) for requirement in selector.requirements)
+    return all(holds(requirement, labels) for requirement in selector.requirements)
 
 
 def may_match(selector: Selector | None, labels: Mapping[str, str | None], *, whole: bool) -> bool | None:
@@ -113,6 +113,11 @@ def may_hold(requirement: Requirement, labels: Mapping[str, str | None], *, whol
         possible = any(item.startswith(value.removesuffix(UNKNOWN)) for item in requirement.values)
         return None if possible else requirement.operator == "NotIn"
     return _is_met(requirement, value)
+
+
+def holds(requirement: Requirement, labels: Labels) -> bool:
+    """Return whether one requirement holds for labels all of which are known."""
+    return _is_met(requirement, labels.get(requirement.key))
 
 
 def _is_met(requirement: Requirement, value: str | None) -> bool:

@@ -139,6 +139,11 @@ class SourceDocument:
         return self.source.text
 
     @property
+    def span(self) -> tuple[int, int, bool]:
+        """Where the document is in that text, as offsets of its first character and its end, and whether it is JSON."""
+        return self._start, self._end, self._is_json
+
+    @property
     def part(self) -> str:
         """The text of the document alone, without blanks and a marker (``---``) in front of it."""
         return self.source.text[self._start : self._end].strip().removeprefix("---").lstrip()

@@ -20,7 +20,7 @@ from podfence.agent.strays import Stray
 from podfence.backoff import Backoff
 from podfence.dataplane.settings import Binding
 from podfence.errors import PodfenceError
-from podfence.kube.objects import Key
+from podfence.kube.objects import Key, NetworkPolicy
 from podfence.lab.access import Access
 from podfence.lab.errors import LabError
 from podfence.policy.options import Options
@@ -61,7 +61,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class NodeAgent:
-    """The agent of one node; `real` has the seconds that each change took from its receipt until the kernel had it."""
+    """The agent of one node; `real` has the seconds from the receipt of each policy until the kernel had it."""
 
     def __init__(self, node: str, folder: Path, spawn: Callable[[int], int], journal: Journal) -> None:
         """Start nothing yet.
@@ -162,7 +162,11 @@ class NodeAgent:
         event = str(entry["event"])
         if event == "programmed":
             self._backoff.worked()
-            self.real[Key(entry["kind"], entry["namespace"], entry["name"])] = entry["seconds"]
+            key = Key(entry["kind"], entry["namespace"], entry["name"])
+            if entry["change"] == "deleted":
+                self.real.pop(key, None)
+            elif key.kind == NetworkPolicy.__name__:
+                self.real[key] = entry["seconds"]
         elif event in _FLOWS:
             kind = _FLOWS[event]
             # The log leaves out what is not known.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from podfence.kube.objects import Workload
 from podfence.lab import access, sandbox
 from podfence.lab.access import Access
 from podfence.lab.connection import Connection
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from podfence.dataplane.settings import Binding
     from podfence.kube.objects import KubeObject
     from podfence.lab.addresses import PodNetworkKind
+    from podfence.lab.manifests import Written
     from podfence.lab.processes.probing import Probe
 
 Message = dict[str, Any]
@@ -61,8 +63,11 @@ class Client:
         """
         started = sandbox.start(self.name)
         try:
-            reply = self.request(
+            reply = self._change(
                 "up",
+                objects,
+                namespace,
+                progress,
                 fds=(started.ended,),
                 name=self.name,
                 nodes=nodes,
@@ -70,9 +75,6 @@ class Client:
                 network=network,
                 binding=binding,
                 settings=list(settings),
-                namespace=namespace,
-                sources=texts(objects),
-                progress=progress,
             )
         except BaseException as error:
             # Also for Ctrl-C: what is half up has no use.
@@ -92,6 +94,52 @@ class Client:
             reply["notes"].append(f"kubectl cannot be used with this lab: {error}")
         return reply
 
+    def apply(
+        self,
+        objects: Iterable[KubeObject],
+        *,
+        namespace: str = "default",
+        progress: Callable[[str], None] | None = None,
+    ) -> Message:
+        """Create or change objects of manifests, and return when pods run and kernels enforce accordingly.
+
+        The answer has kubectl's line for each object (`outcomes`), or why it was refused (`problems`), and `notes`.
+        Raises LabError.
+        """
+        return self._change("apply", objects, namespace, progress)
+
+    def _change(
+        self,
+        operation: str,
+        objects: Iterable[KubeObject],
+        namespace: str,
+        progress: Callable[[str], None] | None,
+        *,
+        fds: Sequence[int] = (),
+        **fields: Value,
+    ) -> Message:
+        """Write objects to the API server while the lab follows them one by one."""
+        from podfence.lab import applying, contents, manifests  # noqa: PLC0415 - most commands apply nothing
+        from podfence.lab.rest import Rest  # noqa: PLC0415
+
+        batch = manifests.written(objects, namespace)
+        numbers = manifests.files(batch)
+        files = [{"name": source.name, "text": source.text} for source in numbers]
+        with self.conversation(operation, fds=fds, files=files, dump=applying.is_dump(batch), **fields) as replies:
+            told = replies.answer(progress)
+            workloads = {item.key: item for item in contents.objects(told) if isinstance(item, Workload)}
+            cluster = applying.Cluster(told["legacy"], told["blocks"], told["nodes"], workloads)
+
+            def done(written: Written) -> None:
+                replies.send({"place": manifests.place(written, numbers)})
+                replies.answer(progress)
+
+            server = Rest(msgspec.convert(told["access"], Access), lambda _text: None)
+            applied = applying.apply(batch, server, cluster, done)
+            replies.send({"done": True})
+            replies.answer(progress)
+        return {**applied._asdict(), "access": told["access"]}
+
     def request(
         self, operation: str, *, fds: Sequence[int] = (), progress: Callable[[str], None] | None = None, **fields: Value
     ) -> Message:
@@ -100,13 +148,7 @@ class Client:
         `fds` are file descriptors that the lab gets copies of; `progress` is told what is going on.
         """
         with self.conversation(operation, fds=fds, **fields) as replies:
-            for reply in replies:
-                if "progress" in reply:
-                    if progress is not None:
-                        progress(reply["progress"])
-                    continue
-                return reply
-        raise ConnectionClosedError("the lab ended before it answered; run `podfence lab up` to start another")
+            return replies.answer(progress)
 
     @contextmanager
     def conversation(self, operation: str, *, fds: Sequence[int] = (), **fields: Value) -> Iterator[Replies]:
@@ -161,7 +203,7 @@ class Client:
 
     def access(self) -> Access:
         """Return how the API server of the lab is reached."""
-        return msgspec.convert(self.request("access")["access"], Access)
+        return msgspec.convert(self.request("about")["access"], Access)
 
     def down(self) -> None:
         """End the lab, and return when nothing of it is left. Raises LabError if there is none."""
@@ -189,7 +231,8 @@ def running() -> Labs:
     access.remove_ended(names)
     for name in names:
         try:
-            found.append(Lab(name=name, problem="", **Client(name).request("about")))
+            about = Client(name).request("about")
+            found.append(Lab(name=name, nodes=about["nodes"], pods=about["pods"], problem=""))
         except LabError as error:
             found.append(Lab(name=name, nodes=0, pods=0, problem=str(error)))
     return Labs(items=tuple(found))
@@ -206,6 +249,22 @@ class Replies:
         """Read from a connection."""
         self._connection = connection
 
+    def answer(self, progress: Callable[[str], None] | None = None) -> Message:
+        """Return the next answer; `progress` is told what is said before that."""
+        for reply in self:
+            if "progress" not in reply:
+                return reply
+            if progress is not None:
+                progress(reply["progress"])
+        raise ConnectionClosedError("the lab ended before it answered; run `podfence lab up` to start another")
+
+    def send(self, message: Message) -> None:
+        """Say more. Raises ConnectionClosedError if the lab has ended."""
+        try:
+            self._connection.send(message)
+        except OSError as error:
+            raise ConnectionClosedError("the lab ended; run `podfence lab up` to start another") from error
+
     def __iter__(self) -> Self:
         return self
 
@@ -220,13 +279,3 @@ class Replies:
         if "error" in message:
             raise LabError(message["error"])
         return message
-
-
-def texts(objects: Iterable[KubeObject]) -> list[dict[str, str]]:
-    """Return the inputs that objects were read from, each with its name and its whole text."""
-    found: dict[str, str] = {}
-    for item in objects:
-        if item.origin is not None:
-            document = item.origin.document
-            found.setdefault(document.file, document.text)
-    return [{"name": name, "text": text} for name, text in found.items()]

@@ -7,16 +7,18 @@ import os
 import select
 import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from podfence.kube import yaml
+from podfence.kube.positions import Source
 from podfence.lab import targets
 from podfence.lab.addresses import Plan
-from podfence.lab.contents import contents
+from podfence.lab.contents import contents, encoded
 from podfence.lab.errors import LabError
 from podfence.lab.lines import follow
+from podfence.lab.manifests import Place
 from podfence.lab.processes.probing import Probe
 from podfence.lab.supervisor import Supervisor
 from podfence.lab.survey import survey
@@ -26,13 +28,15 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Generator, Iterator, Mapping
 
-    from podfence.kube.source import Document
     from podfence.lab.connection import Connection
     from podfence.lab.journal import Journal
-    from podfence.lab.objects.resources import Outcome
+    from podfence.lab.objects.world import World
     from podfence.lab.verification.result import Verification
 
 Message = dict[str, Any]
+
+_PATIENCE: Final = 60.0
+"""Seconds that a lab waits for the next object of a client that changes it."""
 
 BEAT: Final = 0.2
 """Seconds after which it is looked whether the other side is still there."""
@@ -75,36 +79,63 @@ def begin(request: Request, journal: Journal, api: socket.socket) -> Generator[M
     options = Options.parse(fields["settings"])
     lab = Supervisor(fields["name"], plan, nodes, options, fields["binding"], journal, api)
     lab.last_breath = os.dup(request.fds[0])
-    documents = _documents(fields)
-    result = _result(lab.change(lambda world: world.apply(documents, fields["namespace"]), request.tell))
-    yield {**result, "access": msgspec.to_builtins(lab.access)}
+    yield from apply(lab, request)
     return lab
 
 
-def reading(lab: Supervisor, _request: Request) -> Iterator[Message]:
-    """Tell how manifests are to be read, as the lab was told when it was started."""
-    yield {"legacy": lab.options.legacy, "lax": lab.options.validation == "lax"}
-
-
 def apply(lab: Supervisor, request: Request) -> Iterator[Message]:
-    """Create or change objects."""
-    documents = _documents(request.fields)
-    yield _result(lab.change(lambda world: world.apply(documents, request.fields["namespace"]), request.tell))
+    """Give the lab to a client that writes objects to its API server, and answer when everything is as they say.
+
+    The client gets what it has to know, and says after each object where that is written. The controllers do one after
+    the other what follows, so that the same manifests always give the same pods, and the pods start together.
+    """
+    lab.change(partial(_follow, lab, request), request.tell)
+    yield {}
+
+
+def _follow(lab: Supervisor, request: Request, world: World) -> None:
+    connection = request.connection
+    files = [Source(**file) for file in request.fields["files"]]
+    workloads = lab.state.workloads.values() if request.fields["dump"] else ()
+    connection.send(
+        {
+            "access": msgspec.to_builtins(lab.access),
+            "legacy": lab.options.legacy,
+            "blocks": [lab.plan.service_range(family) for family in lab.plan.families],
+            "nodes": {name: node.labels for name, node in lab.state.nodes.items()},
+            "objects": encoded(workloads),
+        }
+    )
+    # Nothing else changes meanwhile, so a client that has stopped cannot keep the lab.
+    connection.socket.settimeout(_PATIENCE)
+    while True:
+        received = connection.receive()
+        if received is None:
+            raise LabError("the client has gone")
+        if "place" not in received[0]:
+            return
+        place = msgspec.convert(received[0]["place"], Place | None)
+        if place is not None:
+            world.came_from(place.key, place.origin(files))
+        world.follow()
+        connection.send({})
 
 
 def settle(lab: Supervisor, request: Request) -> Iterator[Message]:
     """Answer when all that the store holds by now is so: pods run, and kernels enforce."""
-    yield _result(lab.change(lambda _: [], request.tell))
-
-
-def access(lab: Supervisor, _request: Request) -> Iterator[Message]:
-    """Tell how kubectl reaches the lab."""
-    yield {"access": msgspec.to_builtins(lab.access)}
+    lab.change(lambda _: None, request.tell)
+    yield {}
 
 
 def about(lab: Supervisor, _request: Request) -> Iterator[Message]:
-    """Tell how much is in the lab."""
-    yield {"nodes": len(lab.nodes), "pods": len(lab.pods.running)}
+    """Tell how much is in the lab, how kubectl reaches it, and how it reads manifests."""
+    yield {
+        "nodes": len(lab.nodes),
+        "pods": len(lab.pods.running),
+        "access": msgspec.to_builtins(lab.access),
+        "legacy": lab.options.legacy,
+        "lax": lab.options.validation == "lax",
+    }
 
 
 def objects(lab: Supervisor, _request: Request) -> Iterator[Message]:
@@ -205,11 +236,9 @@ def down(lab: Supervisor, request: Request) -> Iterator[Message]:
 
 
 OPERATIONS: Final[Mapping[str, Callable[[Supervisor, Request], Iterator[Message]]]] = {
-    "reading": reading,
     "apply": apply,
     "settle": settle,
     "about": about,
-    "access": access,
     "objects": objects,
     "status": status,
     "exec": execute,
@@ -220,18 +249,3 @@ OPERATIONS: Final[Mapping[str, Callable[[Supervisor, Request], Iterator[Message]
     "down": down,
 }
 """The operations by the name that requests have for them."""
-
-
-def _documents(fields: Message) -> list[Document]:
-    """Return the documents of the texts in a request; they were read without an error where they come from."""
-    return [
-        document for source in fields["sources"] for document in yaml.parse(source["text"].encode(), source["name"])[0]
-    ]
-
-
-def _result(outcomes: list[Outcome]) -> Message:
-    return {
-        "outcomes": [str(item) for item in outcomes if not item.error and item.resource],
-        "problems": [item.error for item in outcomes if item.error],
-        "notes": [text for item in outcomes for text in item.remarks],
-    }

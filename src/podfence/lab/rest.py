@@ -20,11 +20,17 @@ if TYPE_CHECKING:
 JSON: Final = "application/json"
 TABLE: Final = "application/json;as=Table;v=v1;g=meta.k8s.io"
 MERGE: Final = "application/merge-patch+json"
+STRATEGIC: Final = "application/strategic-merge-patch+json"
 _SECONDS: Final = 30
 
 
 class RefusedError(LabError):
-    """The server refuses a request; the text is what kubectl prints then."""
+    """The server refuses a request; the text is what kubectl prints then, and `status` what the server answered."""
+
+    def __init__(self, text: str, status: Mapping[str, Any] | None = None) -> None:
+        """Take what is printed, and the Status if the server has answered with one."""
+        super().__init__(text)
+        self.status = status or {}
 
 
 class Rest:
@@ -32,9 +38,10 @@ class Rest:
 
     def __init__(self, access: Access, warn: Callable[[str], None]) -> None:
         """Connect to nothing yet; `warn` gets the warnings that come with answers."""
-        self._access = access
+        self._token = access.token
         self._warn = warn
-        self._tls = ssl.create_default_context(cadata=access.authority)
+        server, tls = urlsplit(access.server), ssl.create_default_context(cadata=access.authority)
+        self._line = http.client.HTTPSConnection(str(server.hostname), server.port, timeout=_SECONDS, context=tls)
 
     def send(
         self,
@@ -50,24 +57,41 @@ class Rest:
 
         A refusal says what it was `during`, if that is given.
         """
-        server = urlsplit(self._access.server)
-        connection = http.client.HTTPSConnection(str(server.hostname), server.port, timeout=_SECONDS, context=self._tls)
-        headers = {"Authorization": f"Bearer {self._access.token}", "Accept": accept, "Content-Type": content}
+        headers = {"Authorization": f"Bearer {self._token}", "Accept": accept, "Content-Type": content}
         try:
-            connection.request(method, path, None if body is None else json.dumps(body), headers)
-            answer = connection.getresponse()
+            answer = self._exchange(method, path, None if body is None else json.dumps(body), headers)
             found: dict[str, Any] = json.loads(answer.read())
         except (OSError, http.client.HTTPException, ValueError) as error:
+            self._line.close()
             raise LabError(f"the API server of the lab does not answer: {error}") from error
-        finally:
-            connection.close()
         for text in answer.headers.get_all("Warning") or ():
             self._warn(text.partition(' - "')[2][:-1].replace('\\"', '"').replace("\\\\", "\\"))
         if answer.status >= http.client.BAD_REQUEST:
             reason = found.get("reason")
             before = f"Error from server ({reason})" if reason else "Error from server"
-            raise RefusedError(f"{before}: {during}{found.get('message')}")
+            raise RefusedError(f"{before}: {during}{found.get('message')}", found)
         return found
+
+    def _exchange(self, *request: Any) -> http.client.HTTPResponse:  # noqa: ANN401 - the arguments of http.client
+        """Return the answer on the connection of the last request, or on a new one if the server has closed that."""
+        while True:
+            is_new = self._line.sock is None
+            try:
+                self._line.request(*request)
+                return self._line.getresponse()
+            except ConnectionError:
+                self._line.close()
+                if is_new:
+                    raise
+
+    def find(self, path: str) -> dict[str, Any] | None:
+        """Return the object at a path, None if there is none. Raises what `send` does."""
+        try:
+            return self.send("GET", path)
+        except RefusedError as error:
+            if error.status.get("code") != http.client.NOT_FOUND:
+                raise
+            return None
 
 
 class Named(NamedTuple):

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from podfence.lab.access import Access
     from podfence.lab.addresses import Plan
     from podfence.lab.journal import Journal
-    from podfence.lab.objects.resources import Outcome
     from podfence.lab.processes.holder import Holder
     from podfence.lab.running import Running
     from podfence.lab.store.history import Change
@@ -83,7 +82,7 @@ class Supervisor:
         self.options = options
         self.journal = journal
         self.plan = plan
-        self.world = World(plan, nodes, lax=options.validation == "lax", legacy=options.legacy)
+        self.world = World(plan, nodes, old=options.legacy == "v1beta1")
         self.last_breath = -1
         self._lock = threading.RLock()
         self._is_up = False
@@ -121,18 +120,17 @@ class Supervisor:
 
     # Changes
 
-    def change(self, work: Callable[[World], list[Outcome]], tell: Callable[[str], None]) -> list[Outcome]:
-        """Let `work` change the objects, and return its outcome when everything is as they say.
+    def change(self, work: Callable[[World], None], tell: Callable[[str], None]) -> None:
+        """Let `work` take in objects that are written meanwhile, and return when everything is as they say.
 
         `tell` is told what takes a while. Kernels that do not follow are told of in the journal.
         """
         with self._lock:
-            outcomes = work(self.world)
+            work(self.world)
             self._reconcile(tell)
         self.settle()
         self._is_up = True
         self.pods.await_servers(time.monotonic() + _SERVERS_PATIENCE)
-        return outcomes
 
     def _reconcile(self, tell: Callable[[str], None] | None = None) -> None:
         """Bring everything in step with the objects, until nothing is to be done; `tell` is told if somebody waits."""

@@ -21,7 +21,7 @@ from podfence.lab.apiserver.options import WriteOptions
 from podfence.lab.apiserver.paths import Target
 from podfence.lab.apiserver.status import RefusedError, of_store
 from podfence.lab.store.errors import StoreError
-from podfence.lab.store.resources import RESOURCES, Resource, resource_of
+from podfence.lab.store.resources import RESOURCES, Resource
 from podfence.lab.store.store import Store
 
 if TYPE_CHECKING:
@@ -61,9 +61,10 @@ def manifests() -> Iterator[tuple[dict[str, Any], dict[str, Any], Resource]]:
         value: dict[str, Any] = values[0]
         if not isinstance(value.get("kind"), str):
             continue
-        resource = resource_of(value["kind"])
-        if resource is not None and value.get("apiVersion") == resource.api_version:
-            yield row, value, resource
+        for resource in RESOURCES.values():
+            named = (value["kind"], value.get("apiVersion"))
+            if named == (resource.kind, resource.api_version) and not resource.stored_as:
+                yield row, value, resource
 
 
 MANIFESTS = list(manifests())

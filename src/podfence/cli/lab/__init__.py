@@ -10,7 +10,7 @@ from podfence.cli.commands import Commands
 _TABLE = {
     "up": ("podfence.cli.lab.up", "Start a lab, with the objects of manifests"),
     "kubectl": ("podfence.cli.lab.kubectl", "Run kubectl for the lab"),
-    "kubeconfig": ("podfence.cli.lab.kubeconfig", "Print the path of the kubeconfig of the lab"),
+    "kubeconfig": ("podfence.cli.lab.kubectl:kubeconfig", "Print the path of the kubeconfig of the lab"),
     "get": ("podfence.cli.lab.get", "Show objects as kubectl does"),
     "describe": ("podfence.cli.lab.get:describe", "Show all fields of objects"),
     "run": ("podfence.cli.lab.run", "Create a pod of one container"),
@@ -20,10 +20,10 @@ _TABLE = {
     "label": ("podfence.cli.lab.marks:label", "Change the labels of objects"),
     "annotate": ("podfence.cli.lab.marks:annotate", "Change the annotations of objects"),
     "delete": ("podfence.cli.lab.delete", "Delete objects"),
-    "list": ("podfence.cli.lab.list", "List the labs that run"),
+    "list": ("podfence.cli.lab.status:labs", "List the labs that run"),
     "status": ("podfence.cli.lab.status", "Show nodes, pods and what runs in them, Services and policies"),
     "exec": ("podfence.cli.lab.exec", "Run a command in a pod, on a node, or outside the cluster"),
-    "shell": ("podfence.cli.lab.shell", "Open a shell in a pod, on a node, or outside the cluster"),
+    "shell": ("podfence.cli.lab.exec:shell", "Open a shell in a pod, on a node, or outside the cluster"),
     "verify": (
         "podfence.cli.lab.verify",
         "Check with real connections that packets pass exactly where the engine says",

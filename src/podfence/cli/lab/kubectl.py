@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``podfence lab kubectl``: the machine's kubectl, for a lab."""
+"""``podfence lab kubectl`` and ``podfence lab kubeconfig``: the machine's kubectl, for a lab."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 
 import click
 
+from podfence.cli import outputs
 from podfence.cli.commands import Command
 from podfence.cli.lab import shared
 
@@ -40,3 +41,21 @@ def command(*, words: tuple[str, ...], name: str) -> int:
         )
     Client(name).kubeconfig()
     os.execve(kubectl, ("kubectl", *words), os.environ | access.environment(name))  # noqa: S606 - this is the command
+
+
+@click.command(
+    "kubeconfig",
+    cls=Command,
+    examples="export KUBECONFIG=$(podfence lab kubeconfig)\nkubectl get pods",
+    exits="0  printed\n2  the lab does not exist, or has no API server",
+)
+@shared.named
+def kubeconfig(*, name: str) -> int:
+    """Print the path of the lab's kubeconfig. It has the only context that leads to the lab.
+
+    The file is readable by you only, and goes with the lab. Your own kubeconfig stays as it is.
+    """
+    from podfence.lab.client import Client
+
+    outputs.write([str(Client(name).kubeconfig())])
+    return 0

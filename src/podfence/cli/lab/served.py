@@ -3,18 +3,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from podfence.cli import errors, outputs
-from podfence.lab.store.resources import Resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from podfence.cli.lab.shared import Manifests
+    from podfence.lab.manifests import Written
     from podfence.lab.rest import Named, Rest
+    from podfence.lab.store.resources import Resource
 
 EXITS = "0  done\n1  the server refused something\n2  no lab, or wrong usage"
 
@@ -60,20 +61,6 @@ def changes(lab: str, *requests: Callable[[], object]) -> int:
     return code
 
 
-class Written(NamedTuple):
-    """An object of a manifest: its resource, its namespace and its file."""
-
-    row: Resource
-    namespace: str
-    value: dict[str, Any]
-    file: str
-
-    @property
-    def name(self) -> str:
-        """Its name, "" without one."""
-        return str(self.value["metadata"].get("name", ""))
-
-
 def written(manifests: Manifests, lab: str, namespace: str) -> list[Written]:
     """Return the objects of manifests, in order, once all have been read without an error.
 
@@ -81,23 +68,10 @@ def written(manifests: Manifests, lab: str, namespace: str) -> list[Written]:
     Raises RefusedError, with every problem printed.
     """
     from podfence.cli.lab import shared
-    from podfence.kube import yaml
-    from podfence.kube.decode import decode
-    from podfence.lab import rest
-    from podfence.lab.client import Client, texts
+    from podfence.lab import manifests as reading
+    from podfence.lab.client import Client
 
-    client = Client(lab)
-    legacy = client.request("reading")["legacy"]
-    found = []
-    for source in texts(shared.read_as_lab(manifests, client)):
-        documents, _ = yaml.parse(source["text"].encode(), source["name"])
-        # What has been read without an error is read here once more for its values, which nobody keeps.
-        for item in decode(documents, validation="lax", legacy=legacy, custom=False).objects:
-            if item.origin is not None:
-                value: Any = item.origin.written()
-                where = value["metadata"].get("namespace") or namespace
-                found.append(Written(rest.resource(item.key.kind), where, value, source["name"]))
-    return found
+    return reading.written(shared.read_as_lab(manifests, Client(lab)), namespace)
 
 
 def create(

@@ -79,7 +79,7 @@ def reads_manifests(function: Callable[..., int]) -> Callable[..., int]:
     return command
 
 
-def read(manifests: Manifests, *, legacy: str = "auto", lax: bool = False) -> Sequence[KubeObject]:
+def read(manifests: Manifests, *, legacy: str, lax: bool) -> Sequence[KubeObject]:
     """Return the objects of manifests, after telling what there is to say about them.
 
     Raises RefusedError, with every problem printed, if there is an error anywhere.
@@ -109,8 +109,8 @@ def read(manifests: Manifests, *, legacy: str = "auto", lax: bool = False) -> Se
 
 def read_as_lab(manifests: Manifests, client: Client) -> Sequence[KubeObject]:
     """Do the same with the options that the lab was started with. Raises LabError if there is no lab."""
-    told = client.request("reading")
-    return read(manifests, legacy=told["legacy"], lax=told["lax"])
+    about = client.request("about")
+    return read(manifests, legacy=about["legacy"], lax=about["lax"])
 
 
 def teller(*, quiet: bool) -> Callable[[str], None]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``podfence lab status``: what is in a lab."""
+"""``podfence lab list`` and ``podfence lab status``: the labs that run, and what is in one."""
 
 from __future__ import annotations
 
@@ -24,4 +24,14 @@ def command(*, form: str, name: str) -> int:
 
     status = LabStatus.read(Client(name).request("status"))
     outputs.write_as("LabStatus", form, status, "never")
+    return 0
+
+
+@click.command("list", cls=Command, exits="0  listed, also if there is none")
+@outputs.formatted("Labs")
+def labs(*, form: str) -> int:
+    """List the labs of this user that run, and how many nodes and pods each has."""
+    from podfence.lab.client import running
+
+    outputs.write_as("Labs", form, running(), "never")
     return 0

@@ -17,6 +17,7 @@ from podfence.lab.apiserver.discovery import Discovery
 from podfence.lab.apiserver.media import NOT_CACHED, json_answer, refused, written
 from podfence.lab.apiserver.objects import PATCHES, Answer, Objects, patched, read_patch, shown
 from podfence.lab.apiserver.paths import STREAMS, Target, empty_list, target_of
+from podfence.lab.apiserver.rules import CURRENT, Policies
 from podfence.lab.apiserver.status import RefusedError
 from podfence.lab.apiserver.tables import included, partial, table
 from podfence.lab.apiserver.watching import INITIAL_END, Event, Hub, line
@@ -52,20 +53,20 @@ class Server:
         port: int,
         stream: Stream | None = None,
         complain: Callable[[str], None] | None = None,
-        legacy: bool = False,
+        policies: Policies = CURRENT,
     ) -> None:
         """Serve a store at a port to who has the token; inside the event loop.
 
-        `complain` gets what went wrong here. With `legacy`, clients prefer the old kind of policies.
+        `complain` gets what went wrong here. With legacy `policies`, clients prefer the old kind of them.
         """
         self.store = store
         self.hub = Hub(store)
-        self._objects = Objects(store, legacy=legacy)
+        self._objects = Objects(store, policies)
         self._token = token
         self._port = port
         self._stream = stream
         self._complain = complain or (lambda _text: None)
-        self._discovery = Discovery(legacy=legacy)
+        self._discovery = Discovery(legacy=policies.legacy)
         self.sockets: weakref.WeakKeyDictionary[asyncio.Transport, socket.socket] = weakref.WeakKeyDictionary()
         """The sockets on which requests have come, until they are closed."""
 

@@ -39,7 +39,10 @@ _NO_ISOLATION: Final = (
     f"metadata.annotations[{ANNOTATION}]: it has had no effect since Kubernetes 1.7; "
     "`podfence lab up --set legacy=v1beta1` starts a lab where it isolates the namespace"
 )
-_TOO_NEW: Final = "a cluster from before 1.7 has no policies of networking.k8s.io/v1; write extensions/v1beta1"
+_TOO_NEW: Final = (
+    "a lab with legacy=v1beta1 is a cluster from before 1.7, which has no policies of networking.k8s.io/v1; "
+    "write extensions/v1beta1, or start the lab without that option"
+)
 _PROPAGATION: Final = ("Foreground", "Background", "Orphan")
 
 
@@ -56,10 +59,10 @@ class Objects:
     `warn` is told what a request should be told beside its answer, also if that is a refusal.
     """
 
-    def __init__(self, store: Store, *, legacy: bool = False) -> None:
-        """Work on a store that completes what is written. With `legacy`, annotations isolate namespaces."""
+    def __init__(self, store: Store, policies: rules.Policies = rules.CURRENT) -> None:
+        """Work on a store that completes what is written. With legacy `policies`, annotations isolate namespaces."""
         self.store = store
-        self._legacy = legacy
+        self._policies = policies
 
     def create(self, row: Resource, namespace: str, read: Read, options: WriteOptions, warn: Warn) -> Answer:
         """Create an object. Raises RefusedError and StoreError."""
@@ -137,15 +140,16 @@ class Objects:
         """Return what refuses objects that Kubernetes would not have, and warns of others."""
 
         def check(obj: Raw, before: Raw | None) -> None:
-            if self._legacy and row.kind == "NetworkPolicy" and not row.stored_as:
-                raise bad_request(_TOO_NEW)
-            findings = rules.check(row, obj, before)
-            if refusal := status.invalid(row.group, row.kind, obj["metadata"].get("name", ""), findings):
+            legacy, name = self._policies.legacy, obj["metadata"].get("name", "")
+            if legacy and row.kind == "NetworkPolicy" and not row.stored_as:
+                raise status.invalid_fields(row.group, row.kind, name, [("apiVersion", _TOO_NEW)])
+            findings = rules.check(row, obj, before, self._policies)
+            if refusal := status.invalid(row.group, row.kind, name, findings):
                 raise refusal
             for text in rules.warnings(findings):
                 warn(text)
             had, has = (_isolation(one) for one in (before, obj))
-            if row.kind == "Namespace" and has != had and isolation_asked(has) and not self._legacy:
+            if row.kind == "Namespace" and has != had and isolation_asked(has) and not legacy:
                 warn(_NO_ISOLATION)
 
         return check

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -49,11 +49,22 @@ _STATEFUL_FREE: Final = (
 )
 
 
-def check(row: Resource, obj: Raw, before: Raw | None = None) -> Findings:
+class Policies(NamedTuple):
+    """How policies are read: with the CIDR spellings that older servers took (`lax`), or as before 1.7 (`legacy`)."""
+
+    lax: bool = False
+    legacy: bool = False
+
+
+CURRENT: Final = Policies()
+"""As a current server reads them."""
+
+
+def check(row: Resource, obj: Raw, before: Raw | None = None, policies: Policies = CURRENT) -> Findings:
     """Return what is wrong with an object, or with changing `before` into it, in the server's order."""
     findings = Findings()
     known = KINDS.get(row.kind)
-    reading = Reading(row.kind, row.api_version, lax=False, legacy=False)
+    reading = Reading(row.kind, row.api_version, *policies)
     if known is None:
         meta = msgspec.convert(obj["metadata"], Meta)
         check_meta(meta, _without_cache(dns_subdomain), findings, namespaced=row.namespaced)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 from aiohttp import web
 
 from podfence.lab.apiserver.application import Server
+from podfence.lab.apiserver.rules import CURRENT, Policies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -111,13 +112,13 @@ def serve(
     certificates: Certificates,
     stream: Stream | None = None,
     complain: Callable[[str], None] | None = None,
-    legacy: bool = False,
+    policies: Policies = CURRENT,
 ) -> Serving:
     """Serve a store on listening sockets, in a thread of its own, and return when requests are answered.
 
     The `others` have the port of the first, in other networks. Requests need the `token`. `stream` answers exec, attach
-    and log, and `complain` is told of faults of the server. With `legacy`, clients prefer extensions/v1beta1 for
-    policies, as those of the oldest clusters did. Raises what keeps the server from starting.
+    and log, and `complain` is told of faults of the server. With legacy `policies`, clients prefer
+    extensions/v1beta1 for them, as those of the oldest clusters did. Raises what keeps the server from starting.
     """
     begin = partial(
         Server,
@@ -126,6 +127,6 @@ def serve(
         port=listener.getsockname()[1],
         stream=stream,
         complain=complain,
-        legacy=legacy,
+        policies=policies,
     )
     return Serving(begin, certificates, (listener, *others))

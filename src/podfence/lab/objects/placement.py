@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from podfence.kube.objects import Node
     from podfence.lab.addresses import Plan
-    from podfence.lab.objects.templates import Template
+    from podfence.lab.store.metadata import Raw
 
 # As on real nodes, the first address of the block is the node's own.
 _FIRST: Final = 2
@@ -39,32 +39,22 @@ class Placement:
         }
         self._turn = 0
 
-    def eligible(self, template: Template) -> list[str]:
+    def eligible(self, spec: Raw) -> list[str]:
         """Return the nodes that a pod may run on by its nodeName and nodeSelector; all, if they name none here."""
-        if template.node in self.nodes:
-            return [template.node]
-        wanted = template.node_labels.items()
+        if spec.get("nodeName") in self.nodes:
+            return [spec["nodeName"]]
+        wanted = (spec.get("nodeSelector") or {}).items()
         return [name for name, node in self.nodes.items() if wanted <= node.labels.items()] or list(self.nodes)
 
-    def notes(self, template: Template) -> list[str]:
-        """Return what is to be said about a nodeName or nodeSelector that no node of the lab has."""
-        if template.node and template.node not in self.nodes:
-            return [f"the lab has no node {template.node}, so any node runs it"]
-        wanted = template.node_labels.items()
-        if not any(wanted <= node.labels.items() for node in self.nodes.values()):
-            shown = ", ".join(f"{key}={value}" for key, value in wanted)
-            return [f"no node of the lab has the labels {shown}, so any node runs it"]
-        return []
-
-    def room(self, template: Template, *, host: bool) -> int:
-        """Return for how many pods of a template there are addresses; as good as any number with hostNetwork."""
-        if host:
+    def room(self, spec: Raw) -> int:
+        """Return for how many pods like this there are addresses; as good as any number with hostNetwork."""
+        if spec.get("hostNetwork"):
             return _MOST
-        return sum(min(pool.free for pool in self._pools[name]) for name in self.eligible(template))
+        return sum(min(pool.free for pool in self._pools[name]) for name in self.eligible(spec))
 
-    def place(self, template: Template, *, host: bool) -> Spot | None:
+    def place(self, spec: Raw) -> Spot | None:
         """Return a place for a pod, on the next node in turn; None if all are full."""
-        names = self.eligible(template)
+        names, host = self.eligible(spec), bool(spec.get("hostNetwork"))
         for step in range(len(names)):
             name = names[(self._turn + step) % len(names)]
             addresses = self.nodes[name].addresses if host else self._allocate(name)

@@ -84,17 +84,6 @@ class ServiceAddresses:
                 self._pool(text).take(text)
             self._ports |= _node_ports(change.object["spec"])
 
-    def without_foreign(self, service: Raw) -> tuple[Raw, list[str]]:
-        """Return a Service of a manifest without addresses that this lab cannot give, and notes on them."""
-        spec = service.get("spec") or {}
-        asked = [text for text in _addresses(spec) if _is_address(text)]
-        foreign = [text for text in asked if not any(text in pool for pool in self._pools.values())]
-        if not foreign:
-            return service, []
-        blocks = " or ".join(self._pools)
-        notes = [f"{text} is not in {blocks}, so the Service gets another address" for text in foreign]
-        return {**service, "spec": {key: value for key, value in spec.items() if key not in _OF_CLUSTER[:2]}}, notes
-
     def _pool(self, text: str) -> Pool:
         return next(pool for pool in self._pools.values() if text in pool)
 
@@ -199,6 +188,16 @@ class ServiceAddresses:
         if number:
             self._next_port = number + 1
         return number
+
+
+def without_foreign(spec: Raw, blocks: Sequence[str]) -> tuple[Raw, list[str]]:
+    """Return the spec of a Service without addresses that are in none of the blocks of a lab, and notes on them."""
+    known = [ipaddress.ip_network(block) for block in blocks]
+    asked = [text for text in _addresses(spec) if _is_address(text)]
+    foreign = [text for text in asked if not any(ipaddress.ip_address(text) in block for block in known)]
+    notes = [f"{text} is not in {' or '.join(blocks)}, so the Service gets another address" for text in foreign]
+    dropped = _OF_CLUSTER[:2] if foreign else ()
+    return {key: value for key, value in spec.items() if key not in dropped}, notes
 
 
 def _asked(spec: Raw, had: Raw) -> list[str]:

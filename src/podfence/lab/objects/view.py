@@ -11,10 +11,9 @@ from podfence.cluster.state import ClusterState, Event, EventType
 from podfence.kube.convert import Identity
 from podfence.kube.live.fields import WRITTEN
 from podfence.kube.live.origin import LIVE
-from podfence.kube.objects import Key, NetworkPolicy, Pod, Workload
+from podfence.kube.objects import Key, NetworkPolicy
 from podfence.kube.registry import KINDS, LEGACY_POLICY, Need
 from podfence.kube.source import Origin
-from podfence.lab.objects.owners import controller_of
 from podfence.lab.store.errors import InvalidError
 from podfence.lab.store.resources import RESOURCES
 
@@ -34,8 +33,8 @@ class _Source(NamedTuple):
 class View:
     """What a store holds, decoded: `objects` by key, and the `state` that they amount to.
 
-    What was applied from a manifest has its place there, so that reasons name it; the pods of a workload have that of
-    its template. `changed` says that what is done on nodes may have changed, until it is reset.
+    What reasons name, policies and namespaces, has its place in the manifest that it was applied from. `changed` says
+    that what is done on nodes may have changed, until it is reset.
     """
 
     def __init__(self, *, old: bool = False) -> None:
@@ -71,7 +70,7 @@ class View:
         """Note where an object was applied from that is stored now."""
         self._sources[key] = _Source(origin, stored["metadata"].get("generation", 0))
         before = self.objects.get(key)
-        if before is not None and not isinstance(before, Pod | Workload):
+        if before is not None:
             item = self.objects[key] = msgspec.structs.replace(before, origin=origin)
             self.state.apply(Event(EventType.MODIFIED, item))
 
@@ -81,17 +80,9 @@ class View:
 
     def _origin(self, obj: Raw, key: Key) -> Origin:
         source = self._sources.get(key)
-        if source is not None:
-            # A policy that somebody has changed since does not stand in its manifest any more.
-            changed = key.kind == NetworkPolicy.__name__ and obj["metadata"].get("generation", 0) != source.generation
-            return LIVE if changed else source.origin
-        maker = controller_of(obj)
-        owner = self.objects.get(Key(maker["kind"], key.namespace, maker["name"])) if maker is not None else None
-        if not isinstance(owner, Workload) or owner.origin is None or owner.origin is LIVE:
-            return LIVE
-        # A template is written like a Pod, and a ReplicaSet has that of its Deployment.
-        path = (KINDS[owner.kind].template or ()) if key.kind == Pod.__name__ else ()
-        return Origin(owner.origin.document, (*owner.origin.path, *path))
+        # A policy that somebody has changed since does not stand in its manifest any more.
+        is_as_applied = source is not None and obj["metadata"].get("generation", 0) == source.generation
+        return source.origin if source is not None and is_as_applied else LIVE
 
 
 def readable(wanted: Raw | None, _before: Raw | None) -> Raw | None:

@@ -35,7 +35,7 @@ class ContainerState(NamedTuple):
 
 
 class SourcePorts:
-    """The source ports that probes have not had yet in one network; safe to use from several threads."""
+    """The source ports that probes of one network have not had yet; safe to use from several threads."""
 
     def __init__(self) -> None:
         """Start with all ports unused."""

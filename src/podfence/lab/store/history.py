@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 from podfence.lab.store.errors import ExpiredError
 from podfence.lab.store.metadata import Raw
 
-MOST: Final = 2000
+MOST: Final = 1000
 """How many changes a store remembers. Who follows and is further behind lists anew."""
 
 

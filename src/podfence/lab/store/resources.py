@@ -119,10 +119,3 @@ RESOURCES: Final[Mapping[str, Resource]] = {
     )
 }
 """The resources by key, in the order of discovery: the core first, then group by group."""
-
-_BY_KIND: Final = {row.kind: row for row in RESOURCES.values() if not row.stored_as}
-
-
-def resource_of(kind: str) -> Resource | None:
-    """Return the resource that holds the objects of a kind, None if the lab serves none."""
-    return _BY_KIND.get(kind)

@@ -9,7 +9,6 @@ from podfence.cluster.controllers import REVISION_HASH, added_labels
 from podfence.lab.objects.controllers.making import count_ready, observed, woken
 from podfence.lab.objects.inventory import is_going
 from podfence.lab.objects.owners import place_of
-from podfence.lab.objects.pod_specs import template_of
 from podfence.lab.objects.workloads import revision, template_at
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ class DaemonSets:
         if obj is None or workload is None or is_going(obj):
             return
         template = revision(template_at(obj))
-        nodes = self._maker.placement.eligible(template_of(template_at(obj)))
+        nodes = self._maker.placement.eligible(template_at(obj).get("spec") or {})
         kept: dict[str, Raw] = {}
         for pod in self._maker.owned(obj):
             node = pod["spec"].get("nodeName", "")

@@ -9,7 +9,6 @@ from podfence.cluster.selection import matches
 from podfence.kube.objects import Key
 from podfence.lab.objects.inventory import is_going
 from podfence.lab.objects.owners import controller_of, place_of, reference_to, references, without_owner
-from podfence.lab.objects.pod_specs import template_of
 from podfence.lab.objects.statuses import FINISHED, is_ready, phase_of
 from podfence.lab.objects.workloads import selector, template_at
 from podfence.lab.store.errors import AlreadyExistsError
@@ -70,10 +69,8 @@ class PodMaker:
 
     def room(self, owner: Raw) -> int:
         """Return how many pods a workload may make now, so that at most one of them waits for an address."""
-        template = template_at(owner)
         waiting = sum(map(_waits, self.inventory.owned(owner, PODS)))
-        host = bool((template.get("spec") or {}).get("hostNetwork"))
-        return max(0, self.placement.room(template_of(template), host=host) + 1 - waiting)
+        return max(0, self.placement.room(template_at(owner).get("spec") or {}) + 1 - waiting)
 
     def make(self, owner: Raw, labels: Labels, *, name: str = "", node: str = "") -> None:
         """Make a pod by the template of a workload, with a name that is made up unless one is given.

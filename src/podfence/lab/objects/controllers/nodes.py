@@ -10,7 +10,7 @@ from podfence.kube.objects import Key
 from podfence.lab.objects import statuses
 from podfence.lab.objects.inventory import is_going
 from podfence.lab.objects.owners import Place, place_of
-from podfence.lab.objects.pod_specs import pod_spec, template_of
+from podfence.lab.objects.pod_specs import pod_spec
 from podfence.lab.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -111,12 +111,10 @@ class Nodes:
         """Return whether a pod is to run, and just as it does."""
         if pod is None or not _is_alive(pod, running.uid):
             return False
-        return pod_spec(self._plan, pod, template_of(pod), running.spot) == running.spec
+        return pod_spec(self._plan, pod, running.spot) == running.spec
 
     def _start(self, key: Key, pod: Raw, spot: Spot | None = None) -> None:
-        run = template_of(pod)
-        host = bool(pod["spec"].get("hostNetwork"))
-        spot = spot or self._placement.place(run, host=host)
+        spot = spot or self._placement.place(pod["spec"])
         now = self._inventory.now()
         if spot is None:
             self.waiting.add(place_of(_PODS, pod))
@@ -131,7 +129,7 @@ class Nodes:
         except StoreError:
             self._release(spot)
             raise
-        spec = pod_spec(self._plan, pod, run, spot)
+        spec = pod_spec(self._plan, pod, spot)
         self._running[key] = _Running(pod["metadata"]["uid"], spec, spot)
         self._starts[key] = spec
 

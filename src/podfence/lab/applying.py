@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `kubectl apply` does with manifests, by requests to the API server of a lab.
+
+The manifest that was applied last is an annotation of the object. What was in that and is not any more goes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from podfence.cluster.ownership import top_of
+from podfence.kube.findings import Finding
+from podfence.kube.objects import Key, NetworkPolicy, Node, Pod, Workload
+from podfence.kube.registry import KINDS, LEGACY_POLICY
+from podfence.lab import rest
+from podfence.lab.apiserver.fields import kind_type
+from podfence.lab.apiserver.strategic import merging_of
+from podfence.lab.objects.pod_specs import is_sidecar, items
+from podfence.lab.objects.service_addresses import without_foreign
+from podfence.lab.store.resources import RESOURCES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from podfence.lab.apiserver.fields import Type
+    from podfence.lab.apiserver.strategic import Merging
+    from podfence.lab.manifests import Written
+    from podfence.lab.rest import Rest
+    from podfence.lab.store.metadata import Raw
+    from podfence.lab.store.resources import Resource
+
+_LAST: Final = "kubectl.kubernetes.io/last-applied-configuration"
+# A dump has them, and no other cluster's say is of use here.
+_OF_A_SERVER: Final = (
+    *("uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"),
+    *("managedFields", "selfLink"),
+)
+_NO_CLOCK: Final = "the lab keeps no time: a CronJob starts no Jobs"
+_NO_BALANCER: Final = "the lab has no load balancer; from outside, use the node port"
+_NEW_MEANING: Final = (
+    "it is stored as networking.k8s.io/v1 and means what it means there; "
+    "`podfence lab up --set legacy=v1beta1` starts a lab where policies have their old meaning"
+)
+_IMMUTABLE: Final = "field is immutable"
+_FIXED: Final = re.compile(rf"{_IMMUTABLE}|updates|may not change|can not be modified")
+_UNREAD: Final = re.compile(r"into Go struct field \w+\.([\w.]+) of type")
+_ANY_NODE: Final = "the lab has no node {}, so any node runs it"
+_LENIENT: Final = {"fieldValidation": "Ignore"}
+"""Reading has said what there is to say about unknown fields, with their lines."""
+_OLD_POLICIES: Final = "networkpolicies.extensions"
+_SELECTED: Final = ("Deployment", "ReplicaSet", "DaemonSet", "StatefulSet", "ReplicationController")
+
+
+class Cluster(NamedTuple):
+    """What manifests are adapted to: the option `legacy` of a lab, its blocks of Service addresses, and its nodes.
+
+    `nodes` are the labels of each; `workloads` are those that may have made what a dump holds.
+    """
+
+    legacy: str
+    blocks: Sequence[str]
+    nodes: Mapping[str, Mapping[str, str]]
+    workloads: Mapping[Key, Workload]
+
+
+class Applied(NamedTuple):
+    """What became of objects: a line of kubectl each, unless the server refused it; and what else to know of them."""
+
+    outcomes: list[str]
+    problems: list[str]
+    notes: list[str]
+
+
+def is_dump(batch: Iterable[Written]) -> bool:
+    """Return whether some of the objects have an owner that may have made them here, too."""
+    return any(isinstance(each.item, Pod | Workload) and each.item.owner is not None for each in batch)
+
+
+def apply(batch: Sequence[Written], server: Rest, cluster: Cluster, done: Callable[[Written], None]) -> Applied:
+    """Create or change objects, and return what became of them.
+
+    `done` is called after each that the server has taken. Raises LabError if the server does not answer.
+    """
+    workloads = {**cluster.workloads}
+    workloads.update({each.item.key: each.item for each in batch if isinstance(each.item, Workload)})
+    namespaces: set[str] = set()
+    results = [Applied([], [], []) for _ in batch]
+    # Namespaces first, wherever they stand: the others are in them.
+    for written, result in sorted(zip(batch, results, strict=True), key=lambda pair: pair[0].row.kind != "Namespace"):
+        notes: list[str] = []
+        named = rest.printed(written.row, written.name)
+        try:
+            if not written.name:
+                message = f"from {written.value['metadata'].get('generateName')}: cannot use generate name with apply"
+                result.problems.append(_problem(written, "metadata.generateName", message, "give it a name"))
+            elif maker := _maker(written, workloads):
+                notes.append(maker)
+                result.outcomes.append(f"{named} ignored")
+            else:
+                result.outcomes.append(f"{named} {_put(written, server, cluster, namespaces, notes)}")
+                done(written)
+        except rest.RefusedError as error:
+            result.problems.append(_placed(error, written))
+        result.notes.extend(f"{named}: {text}" for text in notes)
+    return Applied(*([text for result in results for text in result[field]] for field in range(len(Applied._fields))))
+
+
+def _maker(written: Written, workloads: Mapping[Key, Workload]) -> str:
+    """Return what makes an object that need not be applied, as of a dump or a node; "" if nothing does."""
+    item = written.item
+    if isinstance(item, Node):
+        return "the nodes of the lab are its own"
+    if not isinstance(item, Pod | Workload) or item.owner is None:
+        return ""
+    top = top_of(item.owner, item.namespace, workloads, item.template.labels)
+    return f"created by {KINDS[top.kind].printed()}/{top.name}" if top in workloads and top != item.key else ""
+
+
+def _put(written: Written, server: Rest, cluster: Cluster, namespaces: set[str], notes: list[str]) -> str:
+    """Create or change an object, and return kubectl's word for that. Raises RefusedError."""
+    row = written.row
+    if cluster.legacy == "v1beta1" and _is_old(written):
+        row = RESOURCES[_OLD_POLICIES]
+    _make_up(written.namespace, server, namespaces, notes)
+    new = _noted(_adapted(_wanted(written, row), written, cluster, notes))
+    live = server.find(rest.path(row, written.namespace, written.name))
+    if live is None:
+        during = f'error when creating "{written.file}": '
+        stored = server.send("POST", rest.path(row, written.namespace, query=_LENIENT), new, during=during)
+        notes += _left_out(stored, cluster)
+        return "created"
+    stored = server.send(
+        "PATCH",
+        rest.path(row, written.namespace, written.name, _LENIENT),
+        _patch(_last(live), new, live, kind_type(row.group, row.kind)),
+        content=rest.STRATEGIC,
+        during=f'error when applying patch for "{written.file}": ',
+    )
+    notes += _left_out(stored, cluster)
+    if "deletionTimestamp" in live["metadata"]:
+        notes.append("it is being deleted, so what is applied goes with it")
+    return "unchanged" if _without_note(stored) == _without_note(live) else "configured"
+
+
+def _is_old(written: Written) -> bool:
+    return isinstance(written.item, NetworkPolicy) and written.item.api_version == LEGACY_POLICY
+
+
+def _make_up(name: str, server: Rest, namespaces: set[str], notes: list[str]) -> None:
+    """Create a namespace that is only mentioned; `namespaces` are those that are known to be there."""
+    row = RESOURCES["namespaces"]
+    if name and name not in namespaces and server.find(rest.path(row, "", name)) is None:
+        server.send("POST", rest.path(row, ""), {"metadata": {"name": name}})
+        notes.append(f"namespace {name} does not exist; the lab creates it with the label that every namespace has")
+    namespaces.add(name)
+
+
+def _placed(error: rest.RefusedError, written: Written) -> str:
+    """Return what a manifest may not say, with its line; other refusals in kubectl's words."""
+    status = error.status
+    if status.get("reason") not in ("Invalid", "BadRequest"):
+        return str(error)
+    causes = (status.get("details") or {}).get("causes") or [status]
+    return "\n".join(_problem(written, cause.get("field") or "", cause["message"]) for cause in causes)
+
+
+def _problem(written: Written, field: str, message: str, remedy: str = "") -> str:
+    # The value is all of a template, and stands in the manifest.
+    shown = _IMMUTABLE if message.endswith(_IMMUTABLE) else message
+    if _FIXED.search(message):
+        remedy = "delete it first, or use podfence lab delete -f and apply again"
+    unread = _UNREAD.search(message)
+    position = written.origin.at(*_path(unread[1] if unread else field))
+    return str(Finding(position=position, message=f"{field}: {shown}" if field else shown, remedy=remedy))
+
+
+def _path(field: str) -> tuple[str | int, ...]:
+    return tuple(int(step) if step.isdecimal() else step for step in re.findall(r"[^.\[\]]+", field))
+
+
+# From a manifest to the object that a lab can have
+
+
+def _wanted(written: Written, row: Resource) -> Raw:
+    """Return the object that a manifest stands for, in the version of a resource."""
+    given = written.value["metadata"]
+    metadata = {name: item for name, item in given.items() if name not in _OF_A_SERVER and item is not None}
+    for field in ("labels", "annotations"):
+        if field in metadata:
+            metadata[field] = {name: text or "" for name, text in metadata[field].items() if name != _LAST}
+    if written.namespace:
+        metadata["namespace"] = written.namespace
+    kept = {name: item for name, item in written.value.items() if name != "status"}
+    return {**kept, "apiVersion": row.api_version, "kind": row.kind, "metadata": metadata}
+
+
+def _adapted(new: Raw, written: Written, cluster: Cluster, notes: list[str]) -> Raw:
+    """Return an object as the lab can have it; `notes` get what had to change, and what the lab does not do."""
+    kind = new["kind"]
+    # Of kinds of which the lab reads no spec nobody has looked at its type.
+    spec = spec if isinstance(spec := new.get("spec"), dict) else {}
+    if kind == "Pod" and spec.get("nodeName") and spec["nodeName"] not in cluster.nodes:
+        notes.append(_ANY_NODE.format(spec["nodeName"]))
+        spec = {key: value for key, value in spec.items() if key != "nodeName"}
+    elif kind == "Service":
+        spec, said = without_foreign(spec, cluster.blocks)
+        notes += [*said, *([_NO_BALANCER] if spec.get("type") == "LoadBalancer" else ())]
+    elif kind == "CronJob":
+        notes.append(_NO_CLOCK)
+    elif _is_old(written) and cluster.legacy == "auto":
+        notes.append(_NEW_MEANING)
+    elif kind in _SELECTED and not spec.get("selector") and (labels := _labels_of_template(spec)):
+        # Old versions of the API had the labels of the template as the default.
+        spec = {**spec, "selector": labels if kind == "ReplicationController" else {"matchLabels": labels}}
+    return {**new, "spec": spec} if spec else new
+
+
+def _labels_of_template(spec: Raw) -> Raw:
+    labels: Raw = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+    return labels
+
+
+def _left_out(stored: Raw, cluster: Cluster) -> Iterator[str]:
+    """Yield what the lab does not do of what the pods of a stored object want."""
+    path = KINDS[stored["kind"]].template
+    if path is None or stored["kind"] == "CronJob":
+        return
+    template: Any = stored
+    for step in path:
+        template = template[step]
+    spec = template.get("spec") or {}
+    for item in items(spec, "initContainers"):
+        if not is_sidecar(item):
+            yield f"the lab does not run init container {item['name']}"
+    for item in (*items(spec, "initContainers"), *items(spec, "containers")):
+        names = [variable["name"] for variable in items(item, "env") if variable.get("valueFrom") is not None]
+        if names:
+            yield f"container {item['name']} runs without {', '.join(names)}: the lab sets only plain values of env"
+        if item.get("envFrom"):
+            yield f"container {item['name']} runs without the variables of envFrom"
+    if len(items(spec.get("dnsConfig") or {}, "nameservers")) > 1:
+        yield "the lab uses only the first nameserver of dnsConfig"
+    wanted = (spec.get("nodeSelector") or {}).items()
+    if (name := spec.get("nodeName")) and name not in cluster.nodes:
+        yield _ANY_NODE.format(name)
+    elif not any(wanted <= labels.items() for labels in cluster.nodes.values()):
+        shown = ", ".join(f"{key}={value}" for key, value in wanted)
+        yield f"no node of the lab has the labels {shown}, so any node runs it"
+
+
+# From what was applied before and what is wanted to a patch
+
+
+def _noted(obj: Raw) -> Raw:
+    text = msgspec.json.encode(obj, order="deterministic").decode() + "\n"
+    known = obj["metadata"]
+    return {**obj, "metadata": {**known, "annotations": {**(known.get("annotations") or {}), _LAST: text}}}
+
+
+def _last(live: Raw) -> Raw:
+    """Return the manifest that was applied last to an object, {} if nobody has noted one."""
+    text = (live["metadata"].get("annotations") or {}).get(_LAST)
+    try:
+        last: Any = msgspec.json.decode(text) if text else {}
+    except msgspec.DecodeError:
+        last = {}
+    return last if isinstance(last, dict) else {}
+
+
+def _without_note(obj: Raw) -> Raw:
+    known = {key: item for key, item in obj["metadata"].items() if key != "resourceVersion"}
+    known["annotations"] = {key: text for key, text in (known.get("annotations") or {}).items() if key != _LAST}
+    return {**obj, "metadata": known}
+
+
+def _patch(last: object, new: Raw, live: object, of: Type | None) -> Raw:
+    """Return the strategic merge patch by which a live object, to which `last` was applied, says what `new` does."""
+    before, there = (value if isinstance(value, dict) else {} for value in (last, live))
+    patch: Raw = {key: None for key in before if key not in new}
+    for key, value in new.items():
+        place = merging_of(of, key)
+        if isinstance(value, dict):
+            patch[key] = _patch(before.get(key), value, there.get(key), place.type)
+        elif isinstance(value, list) and place.merge is not None:
+            patch |= _patched_list(key, value, _items(before.get(key)), _items(there.get(key)), place)
+        else:
+            patch[key] = value
+    return patch
+
+
+def _items(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _patched_list(field: str, new: list[Any], last: list[Any], live: list[Any], place: Merging) -> Raw:
+    """Return the patch of a list whose items have a key, or are values; items that others have added stay."""
+    key = place.merge
+    if not key:
+        return {f"$deleteFromPrimitiveList/{field}": [item for item in last if item not in new], field: new}
+    there = {item.get(key): item for item in live if isinstance(item, dict)}
+    names = [item.get(key) if isinstance(item, dict) else None for item in new]
+    if None in names or len({*names}) < len(names) or len(there) < len(live):
+        # Ports of a Service of two protocols have one number, and with it one key.
+        return {field: [*new, {"$patch": "replace"}]}
+    before = {item.get(key): item for item in last if isinstance(item, dict)}
+    held = place.type.held if place.type is not None else None
+    made = [_patch(before.get(name), item, there.get(name), held) for name, item in zip(names, new, strict=True)]
+    return {field: made + [{key: name, "$patch": "delete"} for name in before if name not in names]}
