@@ -21,7 +21,7 @@ from podfence.dataplane.links import Links, PodLink
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, read_back
 from podfence.dataplane.settings import Settings
 from podfence.kube.objects import Node
-from podfence.nft.errors import MissingFeatureError, NotFoundError
+from podfence.nft.errors import MissingFeatureError, NotFoundError, PermissionDeniedError
 from podfence.nft.process import NftRunner
 from podfence.nft.table import Table
 from podfence.nft.transaction import Transaction
@@ -71,6 +71,17 @@ def started(runner: FakeRunner | NftRunner, settings: Settings = BRIDGED, attach
 
 def chains(runner: FakeRunner | NftRunner, table: Table = TABLE) -> set[str]:
     return {chain.name for chain in runner.list_chains(table)}
+
+
+class Refusing(FakeRunner):
+    """A fake that refuses transactions with some text, if there is any."""
+
+    refuses = ""
+
+    def run(self, transaction: Transaction) -> None:
+        if self.refuses and self.refuses in str(transaction):
+            raise PermissionDeniedError("Operation not permitted")
+        super().run(transaction)
 
 
 @pytest.fixture
@@ -155,6 +166,20 @@ def test_where_the_kernel_lacks_what_frames_need_the_rest_is_bound_and_policies_
     assert "bind" in chains(runner)
     assert enforcer.apply() == 0
     assert enforcer.verify() == ()
+    with pytest.raises(MissingFeatureError, match="ports of bridges are not bound"):
+        started(runner, attached=links(1))
+
+
+def test_a_table_of_frames_that_could_not_be_taken_away_is_taken_away_by_the_next_check() -> None:
+    runner = Refusing()
+    enforcer = started(runner, attached=links(1))
+    runner.refuses = "delete table bridge podfence"
+    with pytest.raises(PermissionDeniedError):
+        enforcer.attach(Links())
+    runner.refuses = ""
+    assert enforcer.verify() == ()
+    with pytest.raises(NotFoundError):
+        runner.list_table(BRIDGE_TABLE)
 
 
 def test_what_a_pod_may_not_claim_it_is_not_bound_to(runner: FakeRunner) -> None:

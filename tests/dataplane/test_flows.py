@@ -20,7 +20,7 @@ from podfence.dataplane.revocation import FORGET_AFTER, FORGET_AGAIN, Reviewed
 from podfence.dataplane.settings import Settings
 from podfence.kube.objects import KubeObject, Node, Peer, PolicyPort
 from podfence.netlink.asking import NetlinkError
-from podfence.nft.errors import NoBufferSpaceError
+from podfence.nft.errors import NoBufferSpaceError, NotFoundError
 from podfence.policy.options import Options
 from podfence.sets import PortSet
 from podfence.sets.addresses import family_of, parse_address
@@ -284,10 +284,11 @@ def test_what_changed_just_before_a_second_look_is_looked_at_by_the_next_one_too
     enforcer.review(settled=False)
     enforcer.apply(cluster.apply(Event(EventType.ADDED, pod("far", late, node="n2", labels={"app": "api"}))))
     enforcer.review(settled=False)
+    enforcer.apply(cluster.apply(Event(EventType.DELETED, pod("far", late, node="n2", labels={"app": "api"}))))
     enforcer.review()
     enforcer.review()
     one, other = {parse_address(early)}, {parse_address(late)}
-    assert kernel.asked == [one, one, other, one | other, other]
+    assert kernel.asked == [one, one, other, one | other, other, other]
 
 
 def test_flows_that_tcp_has_ended_are_cut_and_freed_without_being_counted() -> None:
@@ -302,6 +303,51 @@ def test_flows_that_tcp_has_ended_are_cut_and_freed_without_being_counted() -> N
     enforcer.apply(cluster.apply(Event(EventType.DELETED, NONE_IN)))
     assert enforcer.reviewed == Reviewed(freed=1)
     assert not any(kernel.labels.values())
+
+
+class Once(FakeRunner):
+    """A kernel whose table was changed by another program: the next transaction with a text fails."""
+
+    changed = ""
+
+    def run(self, transaction: Transaction) -> None:
+        if self.changed and self.changed in str(transaction):
+            self.changed = ""
+            raise NotFoundError("No such file or directory")
+        super().run(transaction)
+
+
+@pytest.mark.parametrize("changed", ["add chain inet podfence i_", "add element inet podfence in4", "delete chain inet podfence deny_"])  # fmt: skip
+def test_when_a_table_had_to_be_made_anew_all_flows_are_looked_at(changed: str) -> None:
+    cluster, runner, kernel = Cluster.from_objects([space("shop"), WEB, DB, NONE_OUT]), Once(), Everything([])
+    enforcer = Enforcer(runner, "n1", cluster.model, None, kernel)
+    enforcer.start()
+    kernel.asked.clear()
+    runner.changed = changed
+    events = Event(EventType.ADDED, policy("in", app("db"), ingress=[])), Event(EventType.DELETED, NONE_OUT)
+    enforcer.apply(*map(cluster.apply, events))
+    enforcer.look()
+    assert not runner.changed
+    assert None in kernel.asked
+
+
+def test_flows_are_not_looked_at_when_links_are_bound_but_all_when_that_had_to_be_made_anew() -> None:
+    cluster, runner, kernel = Cluster.from_objects([space("shop"), WEB, DB]), Once(), Everything([])
+    enforcer = Enforcer(runner, "n1", cluster.model, None, kernel)
+    enforcer.start()
+    kernel.asked.clear()
+    web, db = (
+        PodLink(f"veth{number}", "cni0", f"0a:00:00:00:00:0{number}", (parse_address(f"10.0.0.{number}"),), "shop/x")
+        for number in (1, 2)
+    )
+    enforcer.attach(Links((web,), frozenset({"cni0"})))
+    enforcer.look()
+    assert kernel.asked == []
+    runner.changed = "add element bridge podfence"
+    enforcer.attach(Links((web, db), frozenset({"cni0"})))
+    enforcer.look()
+    assert not runner.changed
+    assert kernel.asked == [None]
 
 
 class Offloading(Everything):
@@ -339,6 +385,23 @@ def test_the_entry_of_a_cut_flow_is_deleted_after_a_while_unless_the_flow_is_all
     clock.now = due
     assert enforcer.forget() == 0
     assert {item.handle for item in kernel.labels} == ({b"one", b"other"} if again else {b"other"})
+
+
+def test_the_entry_of_a_flow_that_an_earlier_agent_cut_is_deleted_a_while_after_it_was_found() -> None:
+    cluster, clock = Cluster.from_objects([space("shop"), WEB, DB, NONE_IN]), Clock()
+    cut = tcp("10.0.0.1", "10.0.0.2", 80)._replace(handle=b"cut")
+    kernel = Everything([cut])
+    kernel.labels[cut] = True
+    enforcer = Enforcer(FakeRunner(), "n1", cluster.model, None, kernel, clock=clock)
+    enforcer.start()
+    assert enforcer.reviewed == Reviewed()
+    due = clock.now + FORGET_AFTER
+    clock.now += 1
+    enforcer.review()
+    assert enforcer.forget_at == due
+    clock.now = due
+    enforcer.forget()
+    assert len(kernel.labels) == 0
 
 
 def test_an_entry_that_the_kernel_keeps_is_deleted_when_it_lets_it_go() -> None:
@@ -385,6 +448,7 @@ def test_while_the_kernel_would_pick_a_connection_up_again_its_entry_is_not_dele
     enforcer.start()
     assert enforcer.reviewed == Reviewed(cut=1, unable=1)
     assert enforcer.uncut == 1
+    assert enforcer.forget_at == clock.now + FORGET_AGAIN
     assert [item.handle for item in kernel.labels] == [b"tcp"]
     runner.is_full = False
     clock.now += FORGET_AGAIN
