@@ -233,3 +233,16 @@ def test_pods_are_a_set_where_a_group_would_list_too_many_ports_of_theirs_unless
     cluster = Cluster.from_objects([space("shop"), WEB, *apis, policy("p", app("web"), ingress=rules)])
     found = only(Compiler(cluster.model, "n1", most_listed=most_listed))
     assert (len(found.shared), len(found.peers)) == ((1, 0) if is_set else (0, pods))
+
+
+def test_a_policy_is_late_while_a_set_that_it_asks_lacks_pods() -> None:
+    apis = [pod(f"api-{number}", f"10.1.0.{number + 1}", labels={"app": "api"}) for number in range(3)]
+    other = policy("other", app("db"), ingress=[])
+    cluster = Cluster.from_objects([space("shop"), WEB, DB, *apis, other])
+    compiler = Compiler(cluster.model, "n1", shared_from=1, at_once=2)
+    late = policy("late", app("web"), ingress=[FROM_API])
+    compiler.follow(cluster.apply(Event(EventType.ADDED, late)))
+    assert compiler.late() == {late.key}
+    compiler.catch_up()
+    assert not compiler.is_behind
+    assert not compiler.late()

@@ -238,9 +238,10 @@ def test_a_rule_that_changes_keeps_the_group_and_switches_its_chains_in_one_tran
     cluster, enforcer = started(runner, *START)
     changed = policy("p", app("db"), ingress=[rule(Peer(pod_selector=app("web")), ports=[PolicyPort("TCP", 443)])])
     before = len(runner.given)
-    enforcer.apply(cluster.apply(Event(EventType.MODIFIED, changed)))
+    touched = enforcer.apply(cluster.apply(Event(EventType.MODIFIED, changed)))
 
     prepared, switched, cleared = runner.given[before:]
+    assert touched == len(prepared) + len(switched)
     assert not any(" in4 " in str(item) or " known4 " in str(item) for item in (prepared, switched, cleared))
     assert set(prepared.counts) == {"add chain", "add rule"}
     assert "delete element" in switched.counts
@@ -347,11 +348,27 @@ def test_names_are_readable_safe_and_short_enough() -> None:
     assert long != other
 
 
-def test_a_denial_is_logged_with_the_names_of_the_policies_when_asked() -> None:
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (Settings(), ["counter drop"]),
+        (
+            Settings(reject=True),
+            ["meta l4proto 6 counter reject with tcp reset", "counter reject with icmpx type admin-prohibited"],
+        ),
+        (
+            Settings(log_group=5),
+            [
+                'limit rate 20/second burst 100 packets log prefix "podfence ingress denied by shop/p: " group 5',
+                "counter drop",
+            ],
+        ),
+    ],
+)
+def test_a_denial_ends_as_the_settings_say_and_is_logged_with_the_names_of_the_policies_when_asked(
+    settings: Settings, expected: list[str]
+) -> None:
     cluster = Cluster.from_objects(START, Options(world="closed"))
-    built = Builder(Settings(log_group=5)).build(Compiler(cluster.model, "n1").program)
+    built = Builder(settings).build(Compiler(cluster.model, "n1").program)
     (texts,) = [[item.text for item in body.rules] for name, body in built.chains.items() if name.startswith("deny_")]
-    assert texts == [
-        'limit rate 20/second burst 100 packets log prefix "podfence ingress denied by shop/p: " group 5',
-        "counter drop",
-    ]
+    assert texts == expected

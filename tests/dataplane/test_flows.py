@@ -10,6 +10,7 @@ import pytest
 
 from podfence.api import Cluster
 from podfence.cluster.state import Event, EventType
+from podfence.dataplane import revocation
 from podfence.dataplane.chains import Builder
 from podfence.dataplane.compiler import Compiler
 from podfence.dataplane.conntrack import Labelled
@@ -17,7 +18,9 @@ from podfence.dataplane.enforcer import Enforcer
 from podfence.dataplane.flows import Ends, Flow, Judge
 from podfence.dataplane.links import Links, PodLink
 from podfence.dataplane.revocation import FORGET_AFTER, FORGET_AGAIN, Reviewed
+from podfence.dataplane.ruleset import TABLE
 from podfence.dataplane.settings import Settings
+from podfence.dataplane.tracked import ENDED
 from podfence.kube.objects import KubeObject, Node, Peer, PolicyPort
 from podfence.netlink.asking import NetlinkError
 from podfence.nft.errors import NoBufferSpaceError, NotFoundError
@@ -229,7 +232,14 @@ def test_no_flow_that_a_change_forbids_survives_it_also_where_only_what_was_tigh
             change = cluster.apply(event)
             if random.random() < 0.5:
                 enforcer.catch_up()
-            enforcer.apply(change)
+            if random.random() < 0.3:
+                enforcer.program(change, later=cluster.state.namespaces.keys())
+                while enforcer.is_behind:
+                    enforcer.look()
+                    enforcer.catch_up()
+                enforcer.look()
+            else:
+                enforcer.apply(change)
             judge = Judge(enforcer.compiler.program, {OWN})
             assert kernel.labels == {item: not judge.admits(item) for item in kernel.labels}, (seed, event)
             looks += 1
@@ -380,6 +390,7 @@ def test_the_entry_of_a_cut_flow_is_deleted_after_a_while_unless_the_flow_is_all
     assert due == clock.now + FORGET_AFTER
     clock.now = due - 1
     assert enforcer.forget() == 0
+    assert enforcer.forget_at == due
     if again:
         enforcer.apply(cluster.apply(Event(EventType.DELETED, NONE_IN)))
     clock.now = due
@@ -392,9 +403,11 @@ def test_the_entry_of_a_flow_that_an_earlier_agent_cut_is_deleted_a_while_after_
     cut = tcp("10.0.0.1", "10.0.0.2", 80)._replace(handle=b"cut")
     kernel = Everything([cut])
     kernel.labels[cut] = True
-    enforcer = Enforcer(FakeRunner(), "n1", cluster.model, None, kernel, clock=clock)
+    runner = FakeRunner()
+    enforcer = Enforcer(runner, "n1", cluster.model, None, kernel, clock=clock)
     enforcer.start()
     assert enforcer.reviewed == Reviewed()
+    assert len(runner.list_elements(TABLE, ENDED[4])) == 2, "what comes by either way is not taken for a beginning"
     due = clock.now + FORGET_AFTER
     clock.now += 1
     enforcer.review()
@@ -402,6 +415,23 @@ def test_the_entry_of_a_flow_that_an_earlier_agent_cut_is_deleted_a_while_after_
     clock.now = due
     enforcer.forget()
     assert len(kernel.labels) == 0
+
+
+def test_many_entries_are_deleted_in_steps_one_at_once_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revocation, "_AT_ONCE", 2)
+    cluster, clock = Cluster.from_objects([space("shop"), WEB, DB, NONE_IN]), Clock()
+    flows = [tcp("10.0.0.1", "10.0.0.2", port)._replace(handle=b"%d" % port) for port in range(80, 83)]
+    kernel = Everything(flows)
+    enforcer = Enforcer(FakeRunner(), "n1", cluster.model, None, kernel, clock=clock)
+    enforcer.start()
+    clock.now += FORGET_AFTER
+    left: list[int] = []
+    while enforcer.forget_at is not None and len(left) < 3:
+        assert enforcer.forget_at <= clock.now
+        enforcer.forget()
+        left.append(len(kernel.labels))
+        clock.now += FORGET_AGAIN if enforcer.forget_at is None else 0
+    assert left == [1, 0]
 
 
 def test_an_entry_that_the_kernel_keeps_is_deleted_when_it_lets_it_go() -> None:
