@@ -21,7 +21,8 @@ from podfence.dataplane.links import Links, PodLink
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, read_back
 from podfence.dataplane.settings import Settings
 from podfence.kube.objects import Node
-from podfence.nft.errors import MissingFeatureError, NotFoundError
+from podfence.nft.element import goto
+from podfence.nft.errors import MissingFeatureError, NotFoundError, PermissionDeniedError
 from podfence.nft.process import NftRunner
 from podfence.nft.table import Table
 from podfence.nft.transaction import Transaction
@@ -73,6 +74,17 @@ def chains(runner: FakeRunner | NftRunner, table: Table = TABLE) -> set[str]:
     return {chain.name for chain in runner.list_chains(table)}
 
 
+class Refusing(FakeRunner):
+    """A fake that refuses transactions with some text, if there is any."""
+
+    refuses = ""
+
+    def run(self, transaction: Transaction) -> None:
+        if self.refuses and self.refuses in str(transaction):
+            raise PermissionDeniedError("Operation not permitted")
+        super().run(transaction)
+
+
 @pytest.fixture
 def runner() -> FakeRunner:
     return FakeRunner()
@@ -111,6 +123,7 @@ def test_when_all_links_go_nothing_of_them_stays(runner: FakeRunner) -> None:
     before = read_back(runner.contents(TABLE))
     enforcer.attach(links(1, 2, tunnel_ports=frozenset({8472}), reserved=frozenset({parse_address("10.0.0.254")})))
     assert enforcer.attach(Links())
+    assert enforcer.attach(Links()) == 0
     enforcer.look()
     after = read_back(runner.contents(TABLE))
     assert not len(difference(before, after))
@@ -155,6 +168,29 @@ def test_where_the_kernel_lacks_what_frames_need_the_rest_is_bound_and_policies_
     assert "bind" in chains(runner)
     assert enforcer.apply() == 0
     assert enforcer.verify() == ()
+    with pytest.raises(MissingFeatureError, match="ports of bridges are not bound"):
+        started(runner, attached=links(1))
+
+
+def test_a_table_of_frames_that_could_not_be_taken_away_is_taken_away_by_the_next_check() -> None:
+    runner = Refusing()
+    enforcer = started(runner, attached=links(1))
+    runner.refuses = "delete table bridge podfence"
+    with pytest.raises(PermissionDeniedError):
+        enforcer.attach(Links())
+    runner.refuses = ""
+    assert enforcer.verify() == ()
+    with pytest.raises(NotFoundError):
+        runner.list_table(BRIDGE_TABLE)
+
+
+def test_a_link_whose_pod_has_no_address_yet_is_held(runner: FakeRunner) -> None:
+    routed = link(1, bridge="")._replace(addresses=())
+    enforcer = started(runner, attached=Links((routed, link(2)._replace(addresses=()), link(3))))
+    found = {name: enforcer.wanted.sets["links"].elements[name] for name in ("veth1", "cni0")}
+    assert found == {"veth1": goto("held"), "cni0": goto("from_bridge")}
+    senders = enforcer.wanted_frames.sets["senders"].elements
+    assert (senders["veth2"], senders["veth3"]) == (goto("held"), goto("from_pod"))
 
 
 def test_what_a_pod_may_not_claim_it_is_not_bound_to(runner: FakeRunner) -> None:

@@ -130,6 +130,31 @@ def test_ranges_are_disjoint_and_hold_what_their_blocks_admit() -> None:
     assert table.at(first - 1) == table.at(last + 1) == ()
 
 
+def test_blocks_side_by_side_that_admit_the_same_by_the_same_rule_are_one_range() -> None:
+    tcp = [PolicyPort("TCP", 80)]
+    rules = [rule(block("10.0.0.0/30"), ports=tcp), rule(block("10.0.0.0/31"), ports=tcp)]
+    (table,) = only(compiled(WEB, policy("p", app("web"), ingress=rules))).ranges
+    assert [(a, b) for a, b, _ in table.items] == [tuple(map(parse_address, ("10.0.0.0", "10.0.0.3")))]
+
+
+@pytest.mark.parametrize(
+    ("inside", "addresses"),
+    [
+        (block("10.0.0.0/30"), {"10.0.0.3"}),
+        (block("fd00::/126"), {"fd00::3"}),
+        (block("10.9.0.0/16"), set()),
+        (Peer(pod_selector=app("api")), {"10.0.0.3", "fd00::3", "10.0.1.3", "fd00::1:3"}),
+        (None, {"10.0.0.3", "fd00::3", "10.0.1.3", "fd00::1:3"}),
+    ],
+)
+def test_a_name_of_a_port_is_looked_up_on_the_pods_that_a_rule_means(inside: Peer | None, addresses: set[str]) -> None:
+    named = [ContainerPort(80, "TCP", "http")]
+    apis = [pod(f"api-{n}", f"10.0.{n}.3", f"fd00::{n}:3", labels={"app": "api"}, ports=named) for n in (0, 1)]
+    rules = [rule(*([inside] if inside else []), ports=[PolicyPort("TCP", "http")])]
+    found = only(compiled(WEB, DB, *apis, policy("p", app("web"), egress=rules)))
+    assert found.peers.keys() == set(map(parse_address, addresses))
+
+
 def test_what_an_earlier_rule_admits_from_anywhere_is_not_credited_to_a_block() -> None:
     tcp = [PolicyPort("TCP", 80)]
     rules = [rule(ports=tcp), rule(block("10.0.0.0/30"), ports=[*tcp, PolicyPort("TCP", 81)]), rule(block("10.0.0.8/30"), ports=tcp)]  # fmt: skip
@@ -186,3 +211,38 @@ def test_a_group_asks_a_bounded_number_of_sets_and_lists_the_smaller_of_more() -
     listed = {parse_address(item.addresses[0]) for item in pods if int(item.template.labels["app"][1:]) < 3}
     assert len(found.shared) == MOST_SHARED
     assert found.peers.keys() == listed
+
+
+@pytest.mark.parametrize(
+    ("pods", "anywhere", "most_listed", "is_set"),
+    [
+        (20, 0, 60, False),
+        (20, 0, 59, True),
+        (20, 2, 100, False),
+        (20, 2, 99, True),
+        (16, 0, 0, True),
+        (15, 0, 0, False),
+    ],
+)
+def test_pods_are_a_set_where_a_group_would_list_too_many_ports_of_theirs_unless_they_are_few(
+    pods: int, anywhere: int, most_listed: int, is_set: bool
+) -> None:
+    apis = [pod(f"api-{number}", f"10.1.0.{number + 1}", labels={"app": "api"}) for number in range(pods)]
+    rules = [rule(Peer(pod_selector=app("api")), ports=[PolicyPort("TCP", port) for port in (80, 82, 84)])]
+    rules += [rule(ports=[PolicyPort("UDP", 53 + 2 * number)]) for number in range(anywhere)]
+    cluster = Cluster.from_objects([space("shop"), WEB, *apis, policy("p", app("web"), ingress=rules)])
+    found = only(Compiler(cluster.model, "n1", most_listed=most_listed))
+    assert (len(found.shared), len(found.peers)) == ((1, 0) if is_set else (0, pods))
+
+
+def test_a_policy_is_late_while_a_set_that_it_asks_lacks_pods() -> None:
+    apis = [pod(f"api-{number}", f"10.1.0.{number + 1}", labels={"app": "api"}) for number in range(3)]
+    other = policy("other", app("db"), ingress=[])
+    cluster = Cluster.from_objects([space("shop"), WEB, DB, *apis, other])
+    compiler = Compiler(cluster.model, "n1", shared_from=1, at_once=2)
+    late = policy("late", app("web"), ingress=[FROM_API])
+    compiler.follow(cluster.apply(Event(EventType.ADDED, late)))
+    assert compiler.late() == {late.key}
+    compiler.catch_up()
+    assert not compiler.is_behind
+    assert not compiler.late()

@@ -16,11 +16,11 @@ from tests.policy.parts import app, pod, policy, rule, space
 FROM_WEB = rule(Peer(pod_selector=app("web")))
 
 
-def counted(*policies: NetworkPolicy, known: bool = True) -> set[Count]:
+def counted(*policies: NetworkPolicy, known: bool = True, others: tuple[NetworkPolicy, ...] = ()) -> set[Count]:
     objects: list[KubeObject] = [space("shop"), pod("web", "10.0.0.1", node="n1"), pod("db", "10.0.0.2", node="n1")]
     runner = FakeRunner()
     Enforcer(runner, "n1", Cluster.from_objects([*objects, *policies]).model).start()
-    return set(counts.read(runner, [item.key for item in policies] if known else []))
+    return set(counts.read(runner, [item.key for item in (*others, *(policies if known else ()))]))
 
 
 @pytest.mark.parametrize("length", [1, 80, 110, 253])
@@ -39,3 +39,8 @@ def test_a_short_name_needs_nobody_who_knows_it() -> None:
 def test_of_two_names_that_are_alike_for_long_none_is_given_what_may_be_the_others() -> None:
     alike = [policy("a" * 200 + end, app("db"), ingress=[FROM_WEB]) for end in "xy"]
     assert all(count.policies == () for count in counted(*alike))
+
+
+def test_a_long_name_is_not_that_of_another_policy_of_its_namespace() -> None:
+    other = policy("b", app("db"), ingress=[])
+    assert all(count.policies == () for count in counted(policy("a" * 200, app("db"), ingress=[FROM_WEB]), known=False, others=(other,)))  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from random import Random
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,17 +13,19 @@ from podfence.api import Cluster
 from podfence.cluster.state import Event, EventType
 from podfence.dataplane.chains import Builder, group_name
 from podfence.dataplane.compiler import Compiler
-from podfence.dataplane.difference import CHUNK, cold_start, difference
+from podfence.dataplane.difference import CHUNK, cold_start, difference, steps
 from podfence.dataplane.enforcer import Enforcer, ForeignTableError
 from podfence.dataplane.program import GroupKey
-from podfence.dataplane.ruleset import TABLE
+from podfence.dataplane.ruleset import TABLE, ChainBody, Ruleset, SetBody
+from podfence.dataplane.ruleset import rule as make_rule
 from podfence.dataplane.settings import Settings
 from podfence.dataplane.verdicts import rule_chain
 from podfence.kube.objects import Key, KubeObject, Node, Peer, PolicyPort
-from podfence.nft.chain import Chain
-from podfence.nft.errors import NotFoundError, PermissionDeniedError
+from podfence.nft.chain import Chain, Hook
+from podfence.nft.element import Element
+from podfence.nft.errors import NoBufferSpaceError, NotFoundError, PermissionDeniedError
 from podfence.nft.rule import Rule
-from podfence.nft.sets import Elements
+from podfence.nft.sets import Elements, Map, Set
 from podfence.nft.table import Table
 from podfence.nft.transaction import Transaction
 from podfence.policy.identity import RuleId
@@ -32,6 +35,9 @@ from tests.dataplane import dense
 from tests.nft.fake import FakeRunner
 from tests.policy.parts import app, block, pod, policy, rule, space
 
+if TYPE_CHECKING:
+    from podfence.nft.transaction import Object, Verb
+
 NODE = Node(name="n1", labels={}, pod_cidrs=("10.0.0.0/24",))
 WEB = pod("web", "10.0.0.1", node="n1")
 DB = pod("db", "10.0.0.2", node="n1")
@@ -39,6 +45,10 @@ PORT = [PolicyPort("TCP", 80), PolicyPort("TCP", 8000, 9000)]
 FROM_WEB = policy("p", app("db"), ingress=[rule(Peer(pod_selector=app("web")), ports=PORT), rule(block("10.1.0.0/16"))])
 FAR = pod("web-far", "10.2.0.1", labels={"app": "web"}, node="n2")
 START: tuple[KubeObject, ...] = (space("shop"), NODE, WEB, FAR, DB, FROM_WEB)
+STAGE = Chain("stage_in", Hook("filter", "forward", -4))
+KNOWN = Set("known4", ("ipv4_addr",))
+SELF = Set("self4", ("ipv4_addr", "ipv4_addr"))
+OURS = (Element(("10.0.0.1",)), Element(("10.0.0.2",)))
 
 
 class Recorder(FakeRunner):
@@ -69,6 +79,8 @@ def test_the_first_transaction_holds_every_pod_and_the_last_operations_let_them_
     steps = list(cold_start(Builder(Settings()).build(Compiler(cluster.model, "n1").program)))
 
     first, last = str(steps[0]), str(steps[-1]).splitlines()
+    for hook in ("forward", "stage_in", "own_node", "own_node_out"):
+        assert f"add chain inet podfence {hook} {{ type filter hook " in first
     assert "add element inet podfence podcidr4 { 10.0.0.0-10.0.0.255 }" in first
     assert "ip daddr @podcidr4 ip daddr != @known4 goto hold" in first
     assert "add element inet podfence known4" not in first
@@ -107,14 +119,90 @@ def test_what_changed_while_nobody_was_there_is_all_that_an_adopted_table_gets()
     assert "known4 { 10.0.0.3 }" in str(transaction)
 
 
-def test_a_table_of_another_form_is_replaced_in_one_transaction() -> None:
+@pytest.mark.parametrize(
+    ("table", "objects"),
+    [
+        (Table(TABLE.name, comment="podfence schema=0"), (Chain("old"), Rule("old", "counter drop"))),
+        (TABLE, (Chain("forward", Hook("filter", "forward", 0)),)),
+        (TABLE, (Chain("forward"),)),
+        (TABLE, (Chain("evaluate", Hook("filter", "forward", -5)),)),
+        (TABLE, (Set("known4", ("ipv6_addr",)),)),
+        (TABLE, (Set("known4", ("ipv4_addr",), frozenset({"interval"})),)),
+        (TABLE, (Map("known4", ("ipv4_addr",)),)),
+    ],
+)
+def test_a_table_of_another_form_is_replaced_in_one_transaction(
+    table: Table, objects: tuple[Chain | Rule | Set | Map, ...]
+) -> None:
     runner = Recorder()
-    old = Table(TABLE.name, comment="podfence schema=0")
-    runner.run(Transaction(old).add(old, Chain("old"), Rule("old", "counter drop")))
+    runner.run(Transaction(table).add(table, *objects))
     _, enforcer = started(runner, *START)
 
     assert len(runner.given) == 2
+    assert runner.given[1].counts["delete table"] == 1
     assert enforcer.verify() == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ((("flush", Chain("hold")),), ("chain hold had other rules",)),
+        ((("flush", STAGE), ("delete", STAGE)), ("chain stage_in was gone",)),
+        ((("add", Chain("x")),), ("chain x is not ours",)),
+        (
+            (("flush", Chain("announced")), ("delete", SELF)),
+            ("chain announced had other rules", "set or map self4 was gone"),
+        ),
+        ((("add", Set("x", ("ipv4_addr",))),), ("set or map x is not ours",)),
+        (
+            (("delete", Elements(KNOWN, OURS)), ("add", Elements(KNOWN, (Element(("10.0.0.9",)),)))),
+            ("set or map known4: 2 elements were gone or changed, 1 are not ours",),
+        ),
+        ((("delete", TABLE),), ("table inet podfence was gone",)),
+        (
+            (("delete", TABLE), ("add", Table(TABLE.name, comment="podfence schema=0"))),
+            ("table inet podfence had the comment 'podfence schema=0'",),
+        ),
+    ],
+)
+def test_what_others_changed_in_a_table_is_told_and_repaired(
+    change: tuple[tuple[Verb, Object], ...], found: tuple[str, ...]
+) -> None:
+    runner = Recorder()
+    _, enforcer = started(runner, *START)
+    transaction = Transaction(TABLE)
+    for verb, item in change:
+        {"add": transaction.add, "delete": transaction.delete, "flush": transaction.flush}[verb](item)
+    runner.run(transaction)
+    assert enforcer.verify() == found
+    assert enforcer.verify() == ()
+
+
+@pytest.mark.parametrize(
+    ("chains", "length", "elements", "most"),
+    [
+        (500, 10, 0, {"chain": 500, "rule": 500}),
+        (501, 10, 0, {"chain": 501, "rule": 500}),
+        (1500, 10, 0, {"chain": 1000, "rule": 500}),
+        (300, 2560, 0, {"chain": 300, "rule": 83}),
+        (0, 0, 1000, {"set": 3, "element": 3000}),
+        (0, 0, 4000, {"set": 1, "element": 4000}),
+    ],
+)
+def test_much_that_comes_or_goes_at_once_does_so_in_transactions_of_bounded_size(
+    chains: int, length: int, elements: int, most: dict[str, int]
+) -> None:
+    names = [f"c{number}" for number in range(chains)]
+    sets = [Set(f"s{number}", ("ipv4_addr",)) for number in range(3 if elements else 0)]
+    much = Ruleset(
+        {name: ChainBody(Chain(name), (make_rule(name, "x" * length),)) for name in names},
+        {item.name: SetBody(item, dict.fromkeys(range(elements))) for item in sets},
+    )
+    come = [transaction.counts for transaction, _ in steps(Ruleset(), much)]
+    assert {kind: max(counts[f"add {kind}"] for counts in come) for kind in most} == most
+    gone = [transaction.counts for transaction, _ in steps(much, Ruleset())]
+    for kind in most.keys() & {"chain", "set"}:
+        assert max(counts[f"delete {kind}"] for counts in gone) == most[kind]
 
 
 @pytest.mark.parametrize("comment", [None, "somebody's"])
@@ -150,9 +238,10 @@ def test_a_rule_that_changes_keeps_the_group_and_switches_its_chains_in_one_tran
     cluster, enforcer = started(runner, *START)
     changed = policy("p", app("db"), ingress=[rule(Peer(pod_selector=app("web")), ports=[PolicyPort("TCP", 443)])])
     before = len(runner.given)
-    enforcer.apply(cluster.apply(Event(EventType.MODIFIED, changed)))
+    touched = enforcer.apply(cluster.apply(Event(EventType.MODIFIED, changed)))
 
     prepared, switched, cleared = runner.given[before:]
+    assert touched == len(prepared) + len(switched)
     assert not any(" in4 " in str(item) or " known4 " in str(item) for item in (prepared, switched, cleared))
     assert set(prepared.counts) == {"add chain", "add rule"}
     assert "delete element" in switched.counts
@@ -209,6 +298,31 @@ def test_without_the_right_to_change_tables_nothing_is_made_anew_and_the_next_ev
     assert enforcer.verify() == ()
 
 
+def test_a_table_that_is_gone_and_cannot_be_made_again_is_said_to_be_gone_until_it_is() -> None:
+    runner = Recorder()
+    _, enforcer = started(runner, *START)
+    runner.run(Transaction(TABLE).delete(Table(TABLE.name)))
+    runner.refuse = PermissionDeniedError("Operation not permitted")
+    with pytest.raises(PermissionDeniedError):
+        enforcer.verify()
+    assert enforcer.is_gone
+    assert enforcer.verify() == ("table inet podfence was gone",)
+    assert not enforcer.is_gone
+
+
+def test_a_table_that_the_kernel_does_not_take_at_once_is_made_anew_in_several_transactions() -> None:
+    runner = Recorder()
+    old = Table(TABLE.name, comment="podfence schema=0")
+    runner.run(Transaction(old).add(old, Chain("old")))
+    runner.refuse = NoBufferSpaceError("No buffer space available")
+    _, enforcer = started(runner, *START)
+
+    _, refused, *made = runner.given
+    assert refused.counts["delete table"] == made[0].counts["delete table"] == 1
+    assert len(made) > 1
+    assert enforcer.verify() == ()
+
+
 def test_a_rebuild_that_fails_is_tried_again_with_the_next_event() -> None:
     runner = Recorder()
     cluster, enforcer = started(runner, *START)
@@ -234,11 +348,27 @@ def test_names_are_readable_safe_and_short_enough() -> None:
     assert long != other
 
 
-def test_a_denial_is_logged_with_the_names_of_the_policies_when_asked() -> None:
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (Settings(), ["counter drop"]),
+        (
+            Settings(reject=True),
+            ["meta l4proto 6 counter reject with tcp reset", "counter reject with icmpx type admin-prohibited"],
+        ),
+        (
+            Settings(log_group=5),
+            [
+                'limit rate 20/second burst 100 packets log prefix "podfence ingress denied by shop/p: " group 5',
+                "counter drop",
+            ],
+        ),
+    ],
+)
+def test_a_denial_ends_as_the_settings_say_and_is_logged_with_the_names_of_the_policies_when_asked(
+    settings: Settings, expected: list[str]
+) -> None:
     cluster = Cluster.from_objects(START, Options(world="closed"))
-    built = Builder(Settings(log_group=5)).build(Compiler(cluster.model, "n1").program)
+    built = Builder(settings).build(Compiler(cluster.model, "n1").program)
     (texts,) = [[item.text for item in body.rules] for name, body in built.chains.items() if name.startswith("deny_")]
-    assert texts == [
-        'limit rate 20/second burst 100 packets log prefix "podfence ingress denied by shop/p: " group 5',
-        "counter drop",
-    ]
+    assert texts == expected

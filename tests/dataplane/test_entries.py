@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from podfence.dataplane.conntrack import KernelConntrack
-from podfence.dataplane.entries import Reader
+from podfence.dataplane.entries import Reader, raw
 from podfence.dataplane.flows import Ends, Flow
 from podfence.netlink.messages import (
     ACK,
@@ -114,7 +114,11 @@ def read(contents: Iterable[bytes]) -> list[Flow | None]:
     for item in contents:
         start, buffer = len(buffer) + 16, buffer + bytes(16) + item
         layout = reader.layout(buffer, start, start + len(item))
-        found.append(layout.flow(buffer, start) if layout.is_flow else None)
+        flow = layout.flow(buffer, start) if layout.is_flow else None
+        if flow is not None:
+            assert layout.question(buffer, start)[:2] == (raw(flow.source), raw(flow.destination))
+            assert layout.question(buffer, start)[2:] in ((), (flow.reply.source_port,))
+        found.append(flow)
     return found
 
 
@@ -198,7 +202,7 @@ def make(table: KernelConntrack, entry: bytes, family: int, *more: bytes) -> Non
     assert (kind, error_number(answer, start)) == (ERROR, 0)
 
 
-def raw(table: KernelConntrack) -> list[bytes]:
+def contents_of(table: KernelConntrack) -> list[bytes]:
     return [data[start:end] for data, places in table._table.dump(0x101, bytes(4)) for start, end in places]
 
 
@@ -214,7 +218,7 @@ def test_flows_of_all_families_and_protocols_are_read_as_a_walk_of_each_reads_th
     some = [flow for place, flow in enumerate(table.flows(None)) if place % 3 == 0]
     assert table.label(some, present=True) == (len(some), ())
 
-    wanted = [walked(item) for item in raw(table)]
+    wanted = [walked(item) for item in contents_of(table)]
     found = list(table.flows(None))
     assert len(found) == 2 * 4 * 40
     assert sorted(found) == sorted(flow for flow in wanted if flow is not None)

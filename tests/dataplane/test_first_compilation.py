@@ -96,12 +96,13 @@ def test_where_there_is_no_table_the_first_one_holds_what_is_compiled_and_no_flo
 
 
 def test_where_a_table_is_in_force_it_stays_until_all_is_compiled() -> None:
-    cluster, runner = Cluster.from_objects(CLUSTER), FakeRunner()
+    larger = policy("larger", app("web"), ingress=LARGE.ingress)
+    cluster, runner = Cluster.from_objects([*CLUSTER, larger]), FakeRunner()
     Enforcer(runner, "n1", cluster.model).start()
     following = Enforcer(runner, "n1", cluster.model, effort=slow())
-    assert following.compiler.late() == {LARGE.key}
-    while not following.prepare():
-        assert following.transactions == 0
+    assert following.compiler.late() == {LARGE.key, larger.key}
+    assert [following.prepare(), following.prepare()] == [False, True]
+    assert following.transactions == 0
     following.start()
     assert finished(following) == following.transactions == 0
 
@@ -128,6 +129,15 @@ def test_policies_are_late_until_all_that_waits_is_compiled_and_those_of_an_earl
     assert backlog.policies == frozenset()
     backlog.add(pods, (), second, 0)
     assert backlog.policies == second
+
+
+@pytest.mark.parametrize(("seconds", "slices"), [(1, 3), (0.02, 2), (0.012, 1)])
+def test_a_slice_has_as_much_as_its_time_allows(seconds: float, slices: int) -> None:
+    cluster = Cluster.from_objects(CLUSTER[:-2])
+    compiler = Compiler(cluster.model, "n1", effort=count(0, seconds).__next__)
+    change = cluster.apply(Event(EventType.ADDED, policy("all", ingress=[])))
+    compiler.follow(change, later=frozenset({"shop"}))
+    assert finished(compiler) == slices
 
 
 @pytest.mark.parametrize("gone", [LARGE, CLUSTER[4]])

@@ -10,6 +10,7 @@ import pytest
 
 from podfence.api import Cluster
 from podfence.cluster.state import Event, EventType
+from podfence.dataplane import revocation
 from podfence.dataplane.chains import Builder
 from podfence.dataplane.compiler import Compiler
 from podfence.dataplane.conntrack import Labelled
@@ -17,10 +18,12 @@ from podfence.dataplane.enforcer import Enforcer
 from podfence.dataplane.flows import Ends, Flow, Judge
 from podfence.dataplane.links import Links, PodLink
 from podfence.dataplane.revocation import FORGET_AFTER, FORGET_AGAIN, Reviewed
+from podfence.dataplane.ruleset import TABLE
 from podfence.dataplane.settings import Settings
+from podfence.dataplane.tracked import ENDED
 from podfence.kube.objects import KubeObject, Node, Peer, PolicyPort
 from podfence.netlink.asking import NetlinkError
-from podfence.nft.errors import NoBufferSpaceError
+from podfence.nft.errors import NoBufferSpaceError, NotFoundError
 from podfence.policy.options import Options
 from podfence.sets import PortSet
 from podfence.sets.addresses import family_of, parse_address
@@ -229,7 +232,14 @@ def test_no_flow_that_a_change_forbids_survives_it_also_where_only_what_was_tigh
             change = cluster.apply(event)
             if random.random() < 0.5:
                 enforcer.catch_up()
-            enforcer.apply(change)
+            if random.random() < 0.3:
+                enforcer.program(change, later=cluster.state.namespaces.keys())
+                while enforcer.is_behind:
+                    enforcer.look()
+                    enforcer.catch_up()
+                enforcer.look()
+            else:
+                enforcer.apply(change)
             judge = Judge(enforcer.compiler.program, {OWN})
             assert kernel.labels == {item: not judge.admits(item) for item in kernel.labels}, (seed, event)
             looks += 1
@@ -284,10 +294,11 @@ def test_what_changed_just_before_a_second_look_is_looked_at_by_the_next_one_too
     enforcer.review(settled=False)
     enforcer.apply(cluster.apply(Event(EventType.ADDED, pod("far", late, node="n2", labels={"app": "api"}))))
     enforcer.review(settled=False)
+    enforcer.apply(cluster.apply(Event(EventType.DELETED, pod("far", late, node="n2", labels={"app": "api"}))))
     enforcer.review()
     enforcer.review()
     one, other = {parse_address(early)}, {parse_address(late)}
-    assert kernel.asked == [one, one, other, one | other, other]
+    assert kernel.asked == [one, one, other, one | other, other, other]
 
 
 def test_flows_that_tcp_has_ended_are_cut_and_freed_without_being_counted() -> None:
@@ -302,6 +313,51 @@ def test_flows_that_tcp_has_ended_are_cut_and_freed_without_being_counted() -> N
     enforcer.apply(cluster.apply(Event(EventType.DELETED, NONE_IN)))
     assert enforcer.reviewed == Reviewed(freed=1)
     assert not any(kernel.labels.values())
+
+
+class Once(FakeRunner):
+    """A kernel whose table was changed by another program: the next transaction with a text fails."""
+
+    changed = ""
+
+    def run(self, transaction: Transaction) -> None:
+        if self.changed and self.changed in str(transaction):
+            self.changed = ""
+            raise NotFoundError("No such file or directory")
+        super().run(transaction)
+
+
+@pytest.mark.parametrize("changed", ["add chain inet podfence i_", "add element inet podfence in4", "delete chain inet podfence deny_"])  # fmt: skip
+def test_when_a_table_had_to_be_made_anew_all_flows_are_looked_at(changed: str) -> None:
+    cluster, runner, kernel = Cluster.from_objects([space("shop"), WEB, DB, NONE_OUT]), Once(), Everything([])
+    enforcer = Enforcer(runner, "n1", cluster.model, None, kernel)
+    enforcer.start()
+    kernel.asked.clear()
+    runner.changed = changed
+    events = Event(EventType.ADDED, policy("in", app("db"), ingress=[])), Event(EventType.DELETED, NONE_OUT)
+    enforcer.apply(*map(cluster.apply, events))
+    enforcer.look()
+    assert not runner.changed
+    assert None in kernel.asked
+
+
+def test_flows_are_not_looked_at_when_links_are_bound_but_all_when_that_had_to_be_made_anew() -> None:
+    cluster, runner, kernel = Cluster.from_objects([space("shop"), WEB, DB]), Once(), Everything([])
+    enforcer = Enforcer(runner, "n1", cluster.model, None, kernel)
+    enforcer.start()
+    kernel.asked.clear()
+    web, db = (
+        PodLink(f"veth{number}", "cni0", f"0a:00:00:00:00:0{number}", (parse_address(f"10.0.0.{number}"),), "shop/x")
+        for number in (1, 2)
+    )
+    enforcer.attach(Links((web,), frozenset({"cni0"})))
+    enforcer.look()
+    assert kernel.asked == []
+    runner.changed = "add element bridge podfence"
+    enforcer.attach(Links((web, db), frozenset({"cni0"})))
+    enforcer.look()
+    assert not runner.changed
+    assert kernel.asked == [None]
 
 
 class Offloading(Everything):
@@ -334,11 +390,48 @@ def test_the_entry_of_a_cut_flow_is_deleted_after_a_while_unless_the_flow_is_all
     assert due == clock.now + FORGET_AFTER
     clock.now = due - 1
     assert enforcer.forget() == 0
+    assert enforcer.forget_at == due
     if again:
         enforcer.apply(cluster.apply(Event(EventType.DELETED, NONE_IN)))
     clock.now = due
     assert enforcer.forget() == 0
     assert {item.handle for item in kernel.labels} == ({b"one", b"other"} if again else {b"other"})
+
+
+def test_the_entry_of_a_flow_that_an_earlier_agent_cut_is_deleted_a_while_after_it_was_found() -> None:
+    cluster, clock = Cluster.from_objects([space("shop"), WEB, DB, NONE_IN]), Clock()
+    cut = tcp("10.0.0.1", "10.0.0.2", 80)._replace(handle=b"cut")
+    kernel = Everything([cut])
+    kernel.labels[cut] = True
+    runner = FakeRunner()
+    enforcer = Enforcer(runner, "n1", cluster.model, None, kernel, clock=clock)
+    enforcer.start()
+    assert enforcer.reviewed == Reviewed()
+    assert len(runner.list_elements(TABLE, ENDED[4])) == 2, "what comes by either way is not taken for a beginning"
+    due = clock.now + FORGET_AFTER
+    clock.now += 1
+    enforcer.review()
+    assert enforcer.forget_at == due
+    clock.now = due
+    enforcer.forget()
+    assert len(kernel.labels) == 0
+
+
+def test_many_entries_are_deleted_in_steps_one_at_once_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revocation, "_AT_ONCE", 2)
+    cluster, clock = Cluster.from_objects([space("shop"), WEB, DB, NONE_IN]), Clock()
+    flows = [tcp("10.0.0.1", "10.0.0.2", port)._replace(handle=b"%d" % port) for port in range(80, 83)]
+    kernel = Everything(flows)
+    enforcer = Enforcer(FakeRunner(), "n1", cluster.model, None, kernel, clock=clock)
+    enforcer.start()
+    clock.now += FORGET_AFTER
+    left: list[int] = []
+    while enforcer.forget_at is not None and len(left) < 3:
+        assert enforcer.forget_at <= clock.now
+        enforcer.forget()
+        left.append(len(kernel.labels))
+        clock.now += FORGET_AGAIN if enforcer.forget_at is None else 0
+    assert left == [1, 0]
 
 
 def test_an_entry_that_the_kernel_keeps_is_deleted_when_it_lets_it_go() -> None:
@@ -385,6 +478,7 @@ def test_while_the_kernel_would_pick_a_connection_up_again_its_entry_is_not_dele
     enforcer.start()
     assert enforcer.reviewed == Reviewed(cut=1, unable=1)
     assert enforcer.uncut == 1
+    assert enforcer.forget_at == clock.now + FORGET_AGAIN
     assert [item.handle for item in kernel.labels] == [b"tcp"]
     runner.is_full = False
     clock.now += FORGET_AGAIN

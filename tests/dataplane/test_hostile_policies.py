@@ -12,8 +12,16 @@ import pytest
 
 from bench.hostile import NAMESPACE, NODE, SHAPES
 from podfence.api import Cluster
+from podfence.dataplane.chains import Builder
+from podfence.dataplane.compiler import Compiler
 from podfence.dataplane.enforcer import Enforcer
+from podfence.dataplane.settings import Settings
+from podfence.kube.objects import PolicyPort
+from podfence.sets import PortSet
+from podfence.sets.addresses import parse_address
+from tests.dataplane.simulate import forwarded
 from tests.nft.fake import FakeRunner
+from tests.policy.parts import app, pod, policy, rule, space
 
 
 @pytest.mark.parametrize(
@@ -70,3 +78,20 @@ def test_groups_with_the_same_large_policy_share_its_table(shape: str) -> None:
     wanted = Enforcer(FakeRunner(), NODE, Cluster.from_objects(SHAPES[shape](20, 20)).model).wanted
     large = [body for body in wanted.sets.values() if len(body.elements) > 400]
     assert len(large) == 1
+
+
+def test_a_lookup_of_many_ports_is_cut_into_pages_that_groups_share_and_admits_the_same() -> None:
+    many = policy("many", ingress=[rule(ports=[PolicyPort("TCP", 2 * number) for number in range(1, 600)])])
+    more = policy("more", app("web"), ingress=[rule(ports=[PolicyPort("TCP", 601)])])
+    pods = [pod("db", "10.0.0.1", node="n1"), pod("web", "10.0.0.2", node="n1")]
+    lookups: list[set[str]] = []
+    for policies in ([many], [many, more]):
+        program = Compiler(Cluster.from_objects([space("shop"), *pods, *policies]).model, "n1").program
+        ruleset = Builder(Settings()).build(program)
+        lookups.append({item.text for chain in ruleset.chains.values() for item in chain.rules if "dport vmap" in item.text})  # fmt: skip
+    assert max(text.count(" : ") for text in lookups[1]) < 128
+    assert 600 / 127 < len(lookups[0]) < 50
+    assert len(lookups[1] - lookups[0]) <= 4
+    even = PortSet.union(PortSet.single("TCP", 2 * number) for number in range(1, 600))
+    passes = [forwarded(ruleset, *map(parse_address, ("192.0.2.1", f"10.0.0.{number}"))) for number in (1, 2)]
+    assert passes == [even, even | PortSet.single("TCP", 601)]

@@ -38,6 +38,12 @@ def db(*rules: Rule, name: str = "p") -> NetworkPolicy:
         ((), [db()], True),
         ((), [db(rule())], True),
         ([db()], (), False),
+        ([db()], [db(rule())], False),
+        ([db(rule())], [db()], True),
+        ([db(rule())], [db(rule(A))], True),
+        ([db(rule(A))], [db(rule())], False),
+        ([db(rule(ports=HIGH))], [db(rule())], False),
+        ([db(rule(ports=HIGH))], [db(rule(ports=[PolicyPort("TCP", 8000, 8999)]))], True),
         ([db()], [db(rule(A))], False),
         ([db(rule(A))], [db()], True),
         ([db(rule(A))], [db(rule(A), rule(B))], False),
@@ -75,7 +81,7 @@ def test_flows_of_a_pod_are_looked_at_where_less_may_be_admitted_than_before(
     assert tightened(both, was, compiler.program) == ({parse_address("10.0.0.1")} if less else set())
 
 
-def test_a_set_that_loses_a_pod_and_a_pod_that_comes_count_as_less() -> None:
+def test_a_set_that_loses_a_pod_and_a_pod_that_comes_or_goes_count_as_less() -> None:
     cluster = Cluster.from_objects([space("shop"), NODE, DB, *PEERS, db(rule(A))])
     compiler = Compiler(cluster.model, "n1", shared_from=1)
     was = before(compiler.program)
@@ -83,3 +89,6 @@ def test_a_set_that_loses_a_pod_and_a_pod_that_comes_count_as_less() -> None:
     compiler.follow(cluster.apply(Event(EventType.ADDED, WEB)))
     both = {parse_address(item.addresses[0]) for item in (DB, WEB)}
     assert tightened(both, was, compiler.program) == both
+    was = before(compiler.program)
+    compiler.follow(cluster.apply(Event(EventType.DELETED, WEB)))
+    assert tightened(both, was, compiler.program) == {parse_address("10.0.0.2")}

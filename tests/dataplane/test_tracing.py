@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -14,10 +14,12 @@ from podfence.dataplane.chains import Builder
 from podfence.dataplane.compiler import Compiler
 from podfence.dataplane.enforcer import Enforcer
 from podfence.dataplane.links import Links, PodLink
-from podfence.dataplane.ruleset import Ruleset
+from podfence.dataplane.ruleset import ChainBody, Ruleset
 from podfence.dataplane.settings import Settings
 from podfence.dataplane.tracing import differences, frame_differences, side
 from podfence.kube.objects import Node
+from podfence.nft.chain import Chain, Hook
+from podfence.nft.element import goto
 from podfence.policy.verdict import Direction
 from podfence.sets import PortSet
 from podfence.sets.addresses import family_of, parse_address
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from podfence.dataplane.program import NodeProgram
     from podfence.dataplane.ruleset import ElementKey
+    from podfence.nft.element import Verdict
 
 
 def pairs() -> Iterator[tuple[int, int]]:
@@ -151,6 +154,43 @@ def test_frames_are_compared_for_both_ports(name: str, key: ElementKey) -> None:
     assert any(name in text for text in frame_differences(actual, wanted, (WEB, DB)))
     assert not list(frame_differences(wanted, wanted, (WEB, DB)))
     assert any("chain from_pod is gone" in text for text in frame_differences(wanted, Ruleset(), (WEB, DB)))
+
+
+OTHER: Final = ChainBody(Chain("other", Hook("filter", "forward", 0)), ())
+IN_LINKS: Final = {"cni0": goto("from_bridge"), "veth1": goto("unknown_source"), "veth2": goto("unknown_source")}
+
+
+@pytest.mark.parametrize(
+    ("chains", "sets", "found"),
+    [
+        ({"held": None}, {}, []),
+        ({"from_link": None}, {}, ["chain from_link is gone"]),
+        ({"from_link": ChainBody(Chain("from_link"), ())}, {}, ["chain from_link has other rules"]),
+        ({"other": OTHER}, {}, ["chain other at the forward hook is not ours"]),
+        ({"other": ChainBody(Chain("other"), ())}, {}, []),
+        ({}, {"local4": None}, ["set or map local4 is gone"]),
+        ({}, {"pairs4": {("cni0", DB): None}}, ["pairs4 has no cni0 . 10.0.0.1, and should"]),
+        ({}, {"links": {}}, ["links has no cni0 (goto from_bridge), and should"]),
+        ({}, {"links": IN_LINKS}, []),
+        (
+            {},
+            {"links": {**IN_LINKS, "cni0": goto("held")}},
+            ["links has cni0 (goto held), and should have it as goto from_bridge"],
+        ),
+        ({}, {"in4": {DB: goto("held")}}, ["in4 has 10.0.0.2 (goto held), and should not"]),
+        ({}, {"podcidr4": {(WEB, DB): None}}, ["podcidr4 has 10.0.0.1, and should not", "podcidr4 has 10.0.0.2, and should not"]),
+    ],
+)  # fmt: skip
+def test_what_is_not_as_wanted_is_told_in_a_sentence(
+    chains: dict[str, ChainBody | None], sets: dict[str, dict[ElementKey, Verdict | None] | None], found: list[str]
+) -> None:
+    wanted = attached().wanted
+    bodies = {name: replace(wanted.sets[name], elements=item) for name, item in sets.items() if item is not None}
+    actual = Ruleset(
+        {name: body for name, body in {**wanted.chains, **chains}.items() if body is not None},
+        {name: bodies.get(name, body) for name, body in wanted.sets.items() if name in bodies or name not in sets},
+    )
+    assert sorted({*differences(wanted, actual, WEB, DB)}) == found
 
 
 def test_no_policy_opens_the_tunnels_of_nodes() -> None:
