@@ -4,17 +4,22 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import subprocess
+import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _CLONE_NEWNET: Final = 0x40000000
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
+_PATIENCE: Final = 60.0
+LINKS: Final = ("ip", "-details", "-json", "link")
+"""What tells of the links of a namespace."""
 
 
 class Space:
@@ -43,6 +48,21 @@ class Space:
         with self.entered():
             subprocess.run(["ip", "-batch", "-"], input="\n".join(lines), text=True, check=True)
 
+    def has_links(self) -> bool:
+        """Return whether all links that are up carry frames.
+
+        The kernel lets the end of a cable that was up first, and a port of a bridge, carry frames a moment after `ip`
+        has ended, by a work queue of the machine. What they are given before is lost.
+        """
+        with self.entered():
+            return are_carrying(subprocess.run(LINKS, capture_output=True, check=True).stdout)
+
+    def wait_for_links(self) -> None:
+        """Return when all links that are up carry frames."""
+        end = time.monotonic() + _PATIENCE
+        while not self.has_links():
+            assert time.monotonic() < end, "a link does not come up"
+
     def sysctl(self, values: Mapping[str, int]) -> None:
         """Set values below ``/proc/sys/net``."""
         with self.entered():
@@ -51,6 +71,20 @@ class Space:
 
     def close(self) -> None:
         os.close(self.fd)
+
+
+def are_carrying(links: bytes | str) -> bool:
+    """Return whether all links that are up carry frames, as `LINKS` tells of them."""
+    return all(map(_carries, json.loads(links)))
+
+
+def _carries(link: dict[str, Any]) -> bool:
+    """Return whether a link carries frames, as `ip` tells of it; one that is down need not, nor a bridge without ports."""
+    about = link.get("linkinfo", {})
+    if "UP" not in link["flags"] or about.get("info_kind") == "bridge":
+        return True
+    port = about.get("info_slave_data", {}).get("state", "forwarding")
+    return link["operstate"] in {"UP", "UNKNOWN"} and port == "forwarding"
 
 
 @contextmanager

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from podfence.agent.source import Notice
     from podfence.kube.objects import KubeObject
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 PROCESS = Path(__file__).with_name("process.py")
 
 
@@ -151,6 +151,11 @@ class LiveAgent:
             return None
         self.reports.append(report)
         return report
+
+    def take(self) -> None:
+        """Take in the reports that have come."""
+        while self._connection.poll(0):
+            self.next(PATIENCE)
 
     def enforced(self, revision: int) -> Report:
         """Wait until the kernel has everything up to a revision."""

@@ -22,7 +22,7 @@ from podfence.dataplane.compiler import Compiler
 from podfence.kube.objects import Node
 from podfence.policy.verdict import Direction
 from podfence.sets.addresses import parse_address
-from tests.agent.live import LiveAgent, added
+from tests.agent.live import PATIENCE, LiveAgent, added
 from tests.dataplane.network import Network, Probe
 from tests.policy.parts import app, pod, policy, space
 
@@ -199,7 +199,7 @@ def test_an_ordinary_users_namespace_can_listen_and_one_listener_at_a_time() -> 
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=PATIENCE,
     )
     refusal, found = json.loads(done.stdout)
     assert refusal.startswith("listening to log group 5, to which another program may listen: ")

@@ -24,7 +24,7 @@ from podfence.nft.process import NftRunner
 from podfence.nft.rule import Rule
 from podfence.nft.table import Table
 from podfence.nft.transaction import Transaction
-from tests.agent.live import PATIENCE, LiveAgent, Shim, added, deleted
+from tests.agent.live import LiveAgent, Shim, added, deleted
 from tests.dataplane.network import Network, Probe
 from tests.lab.labs import within
 from tests.policy.parts import app, block, pod, policy, rule, space
@@ -342,7 +342,7 @@ def test_a_thousand_pods_at_once_are_programmed_in_few_transactions(
         real = {record.name for report in agent.reports for record in report.records}
         assert shim.count - before < 50
         # A change is reported before what it leaves over is taken away.
-        within(PATIENCE, lambda: not drift(runner, *START, *pods))
+        within(lambda: not drift(runner, *START, *pods))
     assert real >= {item.name for item in pods}
     assert drift(runner, *START, *pods) == ()
 

@@ -16,7 +16,7 @@ from podfence.agent.source import Bookmark, Synced
 from podfence.dataplane.settings import Settings
 from podfence.nft.errors import NftError
 from podfence.policy.options import Options
-from tests.agent.live import added
+from tests.agent.live import PATIENCE, added
 from tests.agent.test_loop import START, more
 from tests.nft.fake import FakeRunner
 
@@ -64,7 +64,7 @@ class Looping:
 
     def end(self) -> None:
         self.source.close()
-        self.thread.join(30)
+        self.thread.join(PATIENCE)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def looping() -> Iterator[Looping]:
 def test_a_question_is_answered_in_the_loops_thread_also_before_the_first_list(looping: Looping) -> None:
     found = looping.agent.ask(threading.current_thread)
     looping.source.wake()
-    assert found.result(30) is looping.thread
+    assert found.result(PATIENCE) is looping.thread
 
 
 def test_what_was_delivered_before_a_question_is_in_the_kernel_when_it_is_answered(looping: Looping) -> None:
@@ -86,14 +86,14 @@ def test_what_was_delivered_before_a_question_is_in_the_kernel_when_it_is_answer
         looping.source.put([more(revision), Bookmark(revision)])
         found = looping.agent.ask(lambda: looping.agent.status().revision)
         looping.source.wake()
-        assert found.result(30) == revision
+        assert found.result(PATIENCE) == revision
 
 
 def test_a_question_that_comes_while_the_loop_works_waits_for_what_was_delivered_before_it(looping: Looping) -> None:
     looping.source.put([*added(START), Bookmark(1), Synced()])
     first = looping.agent.ask(lambda: looping.agent.status().revision)
     looping.source.wake()
-    assert first.result(30) == 1
+    assert first.result(PATIENCE) == 1
     found: SimpleQueue[Future[int | None]] = SimpleQueue()
 
     def late() -> None:
@@ -103,7 +103,7 @@ def test_a_question_that_comes_while_the_loop_works_waits_for_what_was_delivered
 
     looping.source.after = late
     looping.source.wake()
-    assert found.get(timeout=30).result(30) == 2
+    assert found.get(timeout=PATIENCE).result(PATIENCE) == 2
 
 
 def test_a_question_is_answered_too_while_the_kernel_refuses(looping: Looping) -> None:
@@ -111,15 +111,15 @@ def test_a_question_is_answered_too_while_the_kernel_refuses(looping: Looping) -
     looping.source.put([*added(START), Bookmark(1), Synced()])
     found = looping.agent.ask(lambda: looping.agent.status().enforcing)
     looping.source.wake()
-    assert found.result(30) is False
+    assert found.result(PATIENCE) is False
 
 
 def test_who_asks_gets_the_exception_and_the_loop_goes_on(looping: Looping) -> None:
     first, second = looping.agent.ask(lambda: 1 // 0), looping.agent.ask(lambda: 2)
     looping.source.wake()
     with pytest.raises(ZeroDivisionError):
-        first.result(30)
-    assert second.result(30) == 2
+        first.result(PATIENCE)
+    assert second.result(PATIENCE) == 2
 
 
 def test_a_question_that_nobody_waits_for_any_more_is_not_asked(looping: Looping) -> None:
@@ -128,7 +128,7 @@ def test_a_question_that_nobody_waits_for_any_more_is_not_asked(looping: Looping
     first.cancel()
     second = looping.agent.ask(lambda: asked.append(2))
     looping.source.wake()
-    second.result(30)
+    second.result(PATIENCE)
     assert asked == [2]
 
 

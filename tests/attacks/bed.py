@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tests.attacks.wiring import End
 
-PATIENCE: Final = 20.0
+PATIENCE: Final = 120.0
 PODS: Final = {1: {"a": 2, "t": 3, "c": 4, "x": 5, "h": 99}, 2: {"d": 2, "r": 3}}
 HELD: Final = "h"
 ROUTERS: Final = "routers"
@@ -59,6 +59,7 @@ class Bed:
         self._directory = directory
         self._tokens = itertools.count()
         self._ports: dict[str, Port] = {}
+        self._told: dict[str, Path] = {}
         # After so many flows, the first of them is long forgotten.
         self._numbers = itertools.cycle(range(20000, 65536))
         self._stack = ExitStack()
@@ -83,7 +84,7 @@ class Bed:
         """Give a pod its network."""
         end = node.add(name, last)
         if node.name == "n1":
-            self.tell(self.result(end), f"shop/{name}")
+            self._told[name] = self.tell(self.result(end), f"shop/{name}")
         return end
 
     def result(self, end: End) -> Fields:
@@ -96,7 +97,9 @@ class Bed:
         return self._cache.add(result, pod, interface=interface)
 
     def unwire(self, end: End) -> None:
-        """Take a pod of n1 away, with its cable."""
+        """Take a pod of n1 away, with its cable, and with what the plugin has told of it."""
+        if told := self._told.pop(end.name, None):
+            told.unlink()
         if port := self._ports.pop(end.name, None):
             port.close()
         self["n1"].space.ip(f"link del {end.link}")
@@ -138,7 +141,9 @@ class Bed:
         return self.is_wired() and (not self.guarded or self._answers())
 
     def is_wired(self) -> bool:
-        """Return whether all addresses can be used."""
+        """Return whether all links carry frames, and all addresses can be used."""
+        if not all(item.space.has_links() for item in self.wiring.nodes.values()):
+            return False
         # Link-local addresses come with the link, and are tentative for a second: nobody else may have them.
         for end in (end for item in self.wiring.nodes.values() for end in item.pods.values()):
             told = self.run(end.name, "ip", "-6", "addr", "show", "dev", end.interface)
@@ -148,7 +153,7 @@ class Bed:
 
     def _answers(self) -> bool:
         with self["n1"].space.entered(), socket.socket() as asking:
-            asking.settimeout(5)
+            asking.settimeout(PATIENCE)
             try:
                 asking.connect(("127.0.0.1", PORT))
                 asking.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")

@@ -35,6 +35,8 @@ TOGETHER: Final = 64
 """How many frames are sent before anybody looks what has arrived."""
 
 EVERY: Final = 30.0
+_LOST: Final = 5.0
+"""Seconds after which something allowed is said to be lost, and is tried again."""
 _TOKEN: Final = re.compile(rb"<token \d{6,}>")
 _ALWAYS: Final = ("udp", "tcp", "echo", "udp-to-any-port")
 
@@ -118,16 +120,16 @@ class Fuzzer:
         """Give what has come to each place, up to something that was sent there afterwards and is allowed."""
         for name in WATCHED:
             # Only its node may send to a pod that is not known yet, unless that pod has told it another place.
-            if name != HELD and not self._comes_through(name):
+            if name != HELD and not self._comes_through(name, _LOST):
                 # A frame for the bridge itself can make it lose the way to a pod for a while, as SECURITY.md says.
                 self.bed.restore()
-                assert self._comes_through(name), f"what others may send to {name} does not arrive"
+                assert self._comes_through(name, ARRIVES), f"what others may send to {name} does not arrive"
             self.bed.port(name).first(lambda _: False, 0.01)
             yield from ((name, frame) for frame in self.bed.port(name).passed)
 
-    def _comes_through(self, name: str) -> bool:
+    def _comes_through(self, name: str, patience: float) -> bool:
         """Return whether something allowed comes to a place; by then all that was sent before it has come."""
-        return self.bed.port(name).hears(honest_word(self.bed, name), ARRIVES) is not None
+        return self.bed.port(name).hears(honest_word(self.bed, name), patience) is not None
 
     def _at_the_node(self, ways: dict[bytes, Sent]) -> Iterator[Found]:
         for item in self._node:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tests.attacks.bed import Bed
 
-ARRIVES: Final = 5.0
+ARRIVES: Final = 30.0
 """Seconds that something which must arrive may take."""
 
 DATAGRAM, STREAM = socket.SOCK_DGRAM, socket.SOCK_STREAM

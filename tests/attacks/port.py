@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 from scapy.compat import raw
 from scapy.packet import Packet
 
+from tests.dataplane.traffic import ROOM, SO_RCVBUFFORCE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
 _ALL: Final = 0x0003
 _OUTGOING: Final = 4
-_ROOM: Final = 4 << 20
 
 
 class Port:
@@ -29,7 +30,7 @@ class Port:
         self.passed: list[bytes] = []
         with end.space.entered():
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ALL))
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _ROOM)
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, ROOM)
         self._socket.bind((end.interface, 0))
         self._socket.setblocking(False)
 

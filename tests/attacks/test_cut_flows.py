@@ -27,7 +27,7 @@ from podfence.dataplane.conntrack import KernelConntrack
 from podfence.dataplane.settings import Settings
 from podfence.sets.addresses import parse_address
 from tests.attacks import plain
-from tests.attacks.bed import ingress_of_t
+from tests.attacks.bed import PATIENCE, ingress_of_t
 from tests.attacks.judging import datagram, ethernet, packet
 from tests.attacks.plain import ARRIVES, QUIET
 from tests.attacks.wiring import NETWORKS
@@ -337,7 +337,7 @@ def test_a_connection_that_began_while_the_table_was_gone_ends_with_the_repair(g
     with ExitStack() as stack:
         server = stack.enter_context(closing(plain.listening(guarded, "t", plain.STREAM, 81, 4)))
         client = None
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE
         while client is None:
             assert time.monotonic() < end, "no connection got in while the table was gone"
             guarded.run("n1", "nft", "delete table inet podfence")

@@ -7,6 +7,7 @@ Podfence 0.1.0 held a new pod's address from the first moment, and nothing else 
 from __future__ import annotations
 
 import itertools
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -32,13 +33,16 @@ on_both_networks = pytest.mark.parametrize("network", NETWORKS)
 _NUMBERS: Final = itertools.count(20)
 
 
-def wired(bed: Bed) -> End:
-    """Return a pod that has its network from now on, and of which no object tells."""
+@contextmanager
+def wired(bed: Bed) -> Iterator[End]:
+    """Give a pod that has its network from now on, and of which no object tells."""
     number = next(_NUMBERS)
-    name = f"z{number}"
-    end = bed.wire(name, number, bed.wiring.nodes[1])
+    end = bed.wire(f"z{number}", number, bed.wiring.nodes[1])
     bed.ends = bed.wiring.ends
-    return end
+    try:
+        yield end
+    finally:
+        bed.unwire(end)
 
 
 def frames(bed: Bed, sender: End, token: Raw) -> Iterator[Packet]:
@@ -63,26 +67,26 @@ def frames(bed: Bed, sender: End, token: Raw) -> Iterator[Packet]:
 @pytest.mark.usefixtures("forgetting")
 def test_a_pod_is_held_even_before_the_agent_has_noticed_its_link(pair: Pair) -> None:
     """At first the node took a pod's address for proved that came over the bridge, by a port it had not noticed."""
+    bed = pair.guarded
     for _ in range(5):
-        bed = pair.guarded
-        pod = wired(bed)
-        held(bed, pod)
+        with wired(bed) as pod:
+            held(bed, pod)
 
 
 @on_both_networks
 @pytest.mark.usefixtures("forgetting")
 def test_a_pod_sends_nothing_from_its_first_moment_until_it_is_told_of_and_after_it_has_gone(pair: Pair) -> None:
     bed = pair.guarded
-    pod = wired(bed)
-    held(bed, pod)
-    told = told_pod(pod, "n1")
-    bed.cluster.put(told)
-    bed.until(lambda: plain.connection(bed, pod.name, "c", bed["c"].four, 80, patience=0.2), "the new pod connects")
-    assert plain.connection(bed, pod.name, "c", bed["c"].six, 80, patience=ARRIVES)
-    assert not plain.connection(bed, pod.name, "t", bed["t"].four, 80, patience=QUIET)
-    bed.cluster.delete(told)
-    bed.until(lambda: not plain.connection(bed, pod.name, "c", bed["c"].four, 80, patience=0.2), "it is held again")
-    held(bed, pod)
+    with wired(bed) as pod:
+        held(bed, pod)
+        told = told_pod(pod, "n1")
+        bed.cluster.put(told)
+        bed.until(lambda: plain.connection(bed, pod.name, "c", bed["c"].four, 80, patience=0.2), "the new pod connects")
+        assert plain.connection(bed, pod.name, "c", bed["c"].six, 80, patience=ARRIVES)
+        assert not plain.connection(bed, pod.name, "t", bed["t"].four, 80, patience=QUIET)
+        bed.cluster.delete(told)
+        bed.until(lambda: not plain.connection(bed, pod.name, "c", bed["c"].four, 80, patience=0.2), "it is held again")
+        held(bed, pod)
 
 
 def held(bed: Bed, pod: End) -> None:
@@ -96,13 +100,13 @@ def held(bed: Bed, pod: End) -> None:
 @on_both_networks
 def test_the_same_arrives_where_nobody_enforces_anything(pair: Pair) -> None:
     bed = pair.open
-    pod = wired(bed)
-    bed.until(lambda: plain.connection(bed, pod.name, "c", bed["c"].four, 80, patience=0.2), "the new pod connects")
-    for place in range(len(list(frames(bed, pod, Raw(b""))))):
-        token = bed.token()
-        bed.port("c").forget()
-        bed.port(pod.name).send(list(frames(bed, pod, Raw(token)))[place])
-        assert bed.port("c").hears(token, ARRIVES), place
+    with wired(bed) as pod:
+        bed.until(lambda: plain.connection(bed, pod.name, "c", bed["c"].four, 80, patience=0.2), "the new pod connects")
+        for place in range(len(list(frames(bed, pod, Raw(b""))))):
+            token = bed.token()
+            bed.port("c").forget()
+            bed.port(pod.name).send(list(frames(bed, pod, Raw(token)))[place])
+            assert bed.port("c").hears(token, ARRIVES), place
 
 
 @on_both_networks
@@ -113,7 +117,8 @@ def test_all_of_it_is_held_while_no_agent_runs(pair: Pair) -> None:
     try:
         held(bed, bed["x"])
         held(bed, bed["h"])
-        held(bed, wired(bed))
+        with wired(bed) as pod:
+            held(bed, pod)
         assert not plain.connection(bed, "a", "t", bed["t"].four, 80, patience=QUIET)
         assert plain.connection(bed, "c", "t", bed["t"].four, 80, patience=ARRIVES)
     finally:

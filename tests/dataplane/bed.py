@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from podfence.kube.objects import KubeObject
 
-PATIENCE: Final = 3.0
+PATIENCE: Final = 30.0
 """Seconds until a marker that does not come is said to be lost, which no frame of these tests is."""
 
 MARKER_PORT: Final = 7
@@ -118,9 +118,9 @@ class Bed:
         self.runner = Direct(self.node)
         self._stack.callback(self.runner.close)
         with self.node.entered():
-            conntrack = KernelConntrack(Settings().label)
-        self._stack.callback(conntrack.close)
-        self.enforcer = Enforcer(self.runner, "n1", self.cluster.model, settings, conntrack)
+            self.conntrack = KernelConntrack(Settings().label)
+        self._stack.callback(self.conntrack.close)
+        self.enforcer = Enforcer(self.runner, "n1", self.cluster.model, settings, self.conntrack)
         self.enforcer.start()
 
     def __enter__(self) -> Self:
@@ -160,6 +160,7 @@ class Bed:
             self.set(node, **{f"bridge__bridge-nf-call-{name}": "1" for name in ("iptables", "ip6tables")})
         for person in PEOPLE:
             self._join(person)
+        node.wait_for_links()
 
     def _join(self, person: Person) -> None:
         node, end = self.node, self.pods[person.name]

@@ -20,7 +20,7 @@ from itertools import count
 TCP_PORTS = (80, 81, 444, 8080)
 UDP_PORTS = (53, 81)
 FIRST_SOURCE_PORT = 9000
-LONGEST = 3.0
+LONGEST = 30.0
 GRACE = 0.1
 
 

@@ -115,6 +115,8 @@ class Fabric:
             hub.ip(*(f"route add {item} via {gateways[':' in item]} dev {node} onlink" for item in inside))
             for number, several in enumerate(ends):
                 self._join(self.spaces[node], f"pod{number}", several, self.spaces[several[0]])
+        for space in self.spaces.values():
+            space.wait_for_links()
 
     def __enter__(self) -> Self:
         return self

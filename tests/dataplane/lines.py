@@ -7,6 +7,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from contextlib import ExitStack, suppress
 from itertools import count
 from typing import TYPE_CHECKING, Self
@@ -16,8 +17,8 @@ from tests.dataplane.inside import inside
 if TYPE_CHECKING:
     from tests.dataplane.network import Network
 
-SOON = 3.0
-"""Seconds to wait for a reset: far more than it takes, because the machine may be busy."""
+SOON = 30.0
+"""Seconds to wait for what must come: far more than it takes, because the machine may be busy."""
 
 PORTS = count(20000)
 """Of clients: none is used twice, so that no flow meets the entry of an earlier one."""
@@ -44,7 +45,7 @@ class Lines:
         found = inside(self.network.pid_of(address), lambda: socket.socket(family, KINDS[kind]))
         self._stack.callback(found.close)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.settimeout(5)
+        found.settimeout(SOON)
         found.bind((address, port))
         return found
 
@@ -61,7 +62,7 @@ class Lines:
             listener, (server, _) = server, server.accept()
             listener.close()
             self._stack.callback(server.close)
-            server.settimeout(5)
+            server.settimeout(SOON)
         else:
             client.send(b"hello")
             _, peer = server.recvfrom(64)
@@ -98,7 +99,7 @@ class Lines:
         item = inside(self.network.pid_of(source), lambda: socket.socket(family, socket.SOCK_RAW, protocol))
         self._stack.callback(item.close)
         item.bind((source, 0))
-        item.settimeout(5)
+        item.settimeout(SOON)
         return Ping(item, destination)
 
 
@@ -191,10 +192,11 @@ class Ping:
             words[1] = checksum(struct.pack("!4H", *words))
         self._socket.sendto(struct.pack("!4H", *words), (self._destination, 0))
 
-    def answered(self) -> bool:
-        """Return whether the latest request was, and do not wait unless something else has come."""
+    def answered(self, patience: float) -> bool:
+        """Return whether the latest request is within so many seconds."""
+        end = time.monotonic() + patience
         while True:
-            if not select.select([self._socket], [], [], 0)[0]:
+            if not select.select([self._socket], [], [], max(0.0, end - time.monotonic()))[0]:
                 return False
             data = self._socket.recv(256)
             body = data if self._socket.family == socket.AF_INET6 else data[20:]

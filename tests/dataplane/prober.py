@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from tests.dataplane.fabric import places
+from tests.dataplane.traffic import ROOM, SO_RCVBUFFORCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -28,7 +29,7 @@ TRAFFIC: Final = (*(("tcp", port) for port in TCP_PORTS), *(("udp", port) for po
 
 FIRST_SOURCE_PORT: Final = 10000
 LAST_SOURCE_PORT: Final = 59999
-LONGEST: Final = 6.0
+LONGEST: Final = 30.0
 GRACE: Final = 0.02
 AGAIN: Final = 0.5
 _SOL_RAW: Final = 255
@@ -93,7 +94,7 @@ class Prober:
             self._watch(server, partial(self._accept, server, address, port))
         for port in UDP_PORTS:
             server = self._server(socket.socket(family, socket.SOCK_DGRAM), address, port)
-            server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+            server.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, ROOM)
             self._watch(server, partial(self._echo, server, address, port))
         version4 = family == socket.AF_INET
         ping = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_ICMP if version4 else socket.IPPROTO_ICMPV6)

@@ -16,6 +16,7 @@ from podfence.cluster.state import Event, EventType
 from podfence.dataplane.enforcer import Enforcer
 from podfence.kube.objects import Node, Peer, PolicyPort
 from tests.dataplane.fabric import NODE_OF, NODES, POD_RANGES
+from tests.dataplane.lines import SOON
 from tests.dataplane.prober import PLACE_OF, Probe
 from tests.dataplane.trial import EVERY_PROBE, Held, engine_allows
 from tests.policy.parts import app, pod, policy, rule, space
@@ -139,7 +140,7 @@ class Line:
             with fabric.spaces[PLACE_OF[destination]].entered():
                 server = stack.enter_context(socket.create_server((destination, PORT), family=family))
             with fabric.spaces[PLACE_OF[source]].entered():
-                self._client = socket.create_connection((destination, PORT), 5, (source, 0))
+                self._client = socket.create_connection((destination, PORT), SOON, (source, 0))
             self._server = server.accept()[0]
         for item in (self._client, self._server):
             item.setblocking(False)
@@ -165,7 +166,7 @@ class Line:
         try:
             sender.send(b"x")
             # Long enough for what is expected, and for two retransmissions of what is not.
-            readable, _, _ = select.select([receiver], [], [], 5.0 if expected else 0.7)
+            readable, _, _ = select.select([receiver], [], [], SOON if expected else 0.7)
             return bool(readable) and receiver.recv(1) == b"x"
         except ConnectionError:
             return False

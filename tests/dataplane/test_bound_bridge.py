@@ -22,6 +22,7 @@ from tests.dataplane.bed import (
     LOG_GROUP,
     NODE_ADDRESSES,
     NODE_LOCAL,
+    PATIENCE,
     A,
     Bed,
     C,
@@ -109,7 +110,7 @@ def at_node(bed: Bed, source: Person, content: bytes, key: bytes, *, at: str = G
         receiver = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     with receiver:
         receiver.bind(("::", 99))
-        receiver.settimeout(5)
+        receiver.settimeout(PATIENCE)
         bed.send(source, ether(source.mac, at, IPV4 if content[0] >> 4 == 4 else IPV6, content))
         last = ether(C.mac, GATEWAY_MAC, IPV4, udp(C.four, GATEWAYS[0], 99, b"last"))
         bed.send(C, last)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one tenant writes costs a node about as much as it is long, however it is written.
 
-Times are of the processor, and the limits far above what it takes; what was once wrong took many times as long.
+Times are of the processor, and the limits far above what it takes, also where it is slow or coverage is measured; what
+was once wrong took many times as long.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def test_a_hostile_policy_is_compiled_in_seconds(shape: str, rules: int, count: 
     objects = SHAPES[shape](rules, count)
     begin = time.process_time()
     Enforcer(FakeRunner(), NODE, Cluster.from_objects(objects).model)
-    assert time.process_time() - begin < 3
+    assert time.process_time() - begin < 10
 
 
 @pytest.mark.parametrize(

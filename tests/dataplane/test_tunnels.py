@@ -14,7 +14,19 @@ import pytest
 from podfence.cluster.state import Event, EventType
 from podfence.dataplane.settings import Settings
 from podfence.kube.objects import Node
-from tests.dataplane.bed import LOG_GROUP, MARKER_PORT, NODE_ADDRESSES, OPEN_PORT, UNDER, Bed, C, T, token, until
+from tests.dataplane.bed import (
+    LOG_GROUP,
+    MARKER_PORT,
+    NODE_ADDRESSES,
+    OPEN_PORT,
+    PATIENCE,
+    UNDER,
+    Bed,
+    C,
+    T,
+    token,
+    until,
+)
 from tests.dataplane.frames import IPV4, ether, udp
 from tests.spaces import Space
 
@@ -55,6 +67,7 @@ class Tunnelled:
             f"route add {NODE_ADDRESSES[0]}/32 dev under src {UNDER[0]}",
             f"route add 10.244.1.0/24 via {NODE_ADDRESSES[0]} dev under onlink",
         )
+        node.wait_for_links()
         bed.bind(tunnel_ports=frozenset({VXLAN}), tunnel_protocols=frozenset({4, 47}))
 
 
@@ -133,7 +146,7 @@ def test_a_node_that_is_new_is_not_to_be_spoken_to_either(kind: str) -> None:
         with where.other.entered():
             receiver = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         receiver.bind((address, VXLAN))
-        receiver.settimeout(3)
+        receiver.settimeout(PATIENCE)
         sender.sendto(b"before", (address, VXLAN))
         assert receiver.recv(99) == b"before"
         node = Node(name="n3", labels={}, addresses=(address,))

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.dataplane.change_under_traffic import run
+from tests.twin.effort import LONG
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-CHANGES = 300
-CONNECTIONS = int(os.environ.get("PODFENCE_CONNECTIONS", "200000"))
+CHANGES = 300 if LONG else 75
+CONNECTIONS = 200_000 if LONG else 50_000
 
 
 @pytest.mark.skipif(

@@ -39,6 +39,9 @@ PATIENCE = 0.4
 """Seconds until a connection is given up: before the kernel would try a second time."""
 
 FIRST_PORT, LAST_PORT = 10000, 59999
+SO_RCVBUFFORCE = 33
+ROOM = 16 << 20
+"""Bytes in which datagrams wait for a server that the machine has no time for; more than its limit, which is root's to pass."""
 CLONE_NEWNET: Final = 0x40000000
 LIBC: Final = ctypes.CDLL(None, use_errno=True)
 RESET_AT_CLOSE = struct.pack("ii", 1, 0)
@@ -86,7 +89,7 @@ class Servers:
                 self.watch(socket.socket(family(address), socket.SOCK_STREAM), address, port, self.accept).listen(4096)
             for port in udp:
                 item = self.watch(socket.socket(family(address), socket.SOCK_DGRAM), address, port, self.receive)
-                item.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+                item.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, ROOM)
 
     def watch(
         self, item: socket.socket, address: str, port: int, handler: Callable[[socket.socket], None]

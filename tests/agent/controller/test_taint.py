@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Fields = dict[str, Any]
-PATIENCE = 20.0
+PATIENCE = 120.0
 OTHER = "node.kubernetes.io/not-ready"
 
 

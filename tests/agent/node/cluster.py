@@ -24,6 +24,7 @@ PATHS = {
 }
 
 Fields = dict[str, Any]
+PATIENCE = 120.0
 
 
 def namespace(name: str, **labels: str) -> Fields:
@@ -92,7 +93,7 @@ class FakeCluster:
             line = json.dumps({"type": kind, "object": told}).encode() + b"\n"
             self._history[path].append((self._revision, line))
         if self._loop.is_running():
-            asyncio.run_coroutine_threadsafe(self._tell(), self._loop).result(10)
+            asyncio.run_coroutine_threadsafe(self._tell(), self._loop).result(PATIENCE)
 
     async def _tell(self) -> None:
         async with self._changed:
@@ -147,10 +148,12 @@ class FakeCluster:
             await site.start()
             started.set()
             await self._stopped.wait()
-            await site.stop()
-            # A connection that was just taken gets its transport, and can be closed, in the loop's next rounds.
+            # A connection that was just taken gets its transport, and can be closed, in the loop's next rounds. From a
+            # server that is closed before, it gets a half of one, which nobody closes.
+            self._loop.remove_reader(listening)
             for _ in range(3):
                 await asyncio.sleep(0)
+            await site.stop()
             # Ending its task would close a connection, which waits until its client has read everything: a client that
             # was killed never does.
             for handler in runner.server.connections if runner.server else ():
@@ -167,7 +170,7 @@ class FakeCluster:
 
         thread = threading.Thread(target=lambda: self._loop.run_until_complete(serve()))
         thread.start()
-        assert started.wait(10)
+        assert started.wait(PATIENCE)
         try:
             yield self
         finally:

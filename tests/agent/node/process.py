@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.agent.node.cluster import FakeCluster
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 PORT = 9474
 
 
@@ -71,7 +71,7 @@ def until(true: Callable[[], object], what: str, agent: Running) -> None:
 
 def answer(path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}{path}", timeout=5) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}{path}", timeout=PATIENCE) as reply:
             return reply.status, reply.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

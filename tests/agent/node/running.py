@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from podfence.kube.live.reflector import Health
     from podfence.nft.runner import Runner
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 _Answer = TypeVar("_Answer")
 
 

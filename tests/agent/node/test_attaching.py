@@ -18,6 +18,7 @@ from podfence.agent.source import Attached
 from podfence.dataplane.links import Links, PodLink
 from podfence.sets.addresses import format_address, parse_address
 from tests.agent.node import cni
+from tests.agent.node.running import PATIENCE
 from tests.spaces import Space
 
 if TYPE_CHECKING:
@@ -347,13 +348,11 @@ class Followed:
         self._news = asyncio.Event()
         bed.heard = self._news.set
 
-    async def until(self, met: Callable[[Links], object]) -> float:
-        """Wait for links that meet a condition; return how many seconds that took."""
-        start = time.perf_counter()
+    async def until(self, met: Callable[[Links], object]) -> None:
+        """Wait for links that meet a condition."""
         while not (self.bed.told and met(self.bed.links)):
-            await asyncio.wait_for(self._news.wait(), 10)
+            await asyncio.wait_for(self._news.wait(), PATIENCE)
             self._news.clear()
-        return time.perf_counter() - start
 
 
 def follow(bed: Bed, steps: Callable[[Followed], Coroutine[object, object, None]]) -> None:
@@ -365,6 +364,14 @@ def follow(bed: Bed, steps: Callable[[Followed], Coroutine[object, object, None]
     asyncio.run(run())
 
 
+@pytest.fixture
+def once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let it look once, and then only when it is told that something has changed."""
+    for name in ("EVERY", "EVERY_IN_DOUBT", "EVERY_UNTOLD"):
+        monkeypatch.setattr(attaching, name, 100 * PATIENCE)
+
+
+@pytest.mark.usefixtures("once")
 def test_a_result_is_known_as_soon_as_it_is_written_and_forgotten_when_it_is_removed(bed: Bed) -> None:
     bed.bridge()
     bed.cable("veth1", MAC, "10.244.1.2/24", master="cni0")
@@ -372,15 +379,15 @@ def test_a_result_is_known_as_soon_as_it_is_written_and_forgotten_when_it_is_rem
     async def steps(followed: Followed) -> None:
         await followed.until(lambda links: not links.pods)
         path = bed.cache.add(cni.bridge("veth1", MAC, "10.244.1.2/24"))
-        took = await followed.until(lambda links: links.pods)
+        await followed.until(lambda links: links.pods)
         path.unlink()
-        took = min(took, await followed.until(lambda links: not links.pods))
-        assert took < 0.1
+        await followed.until(lambda links: not links.pods)
 
     follow(bed, steps)
     assert bed.links.bridges == {"cni0"}
 
 
+@pytest.mark.usefixtures("once")
 def test_a_port_is_known_as_soon_as_it_is_there(bed: Bed) -> None:
     bed.bridge()
     bed.cable("veth1", MAC, "10.244.1.2/24", master="cni0")
@@ -389,7 +396,7 @@ def test_a_port_is_known_as_soon_as_it_is_there(bed: Bed) -> None:
     async def steps(followed: Followed) -> None:
         await followed.until(lambda links: links.pods)
         bed.cable("veth2", OTHER_MAC, master="cni0")
-        assert await followed.until(lambda links: links.held == {"veth2"}) < 0.5
+        await followed.until(lambda links: links.held == {"veth2"})
         bed.node.ip("link del veth2")
         await followed.until(lambda links: not links.held)
 
@@ -429,11 +436,19 @@ def test_where_the_kernel_has_no_more_watches_it_is_looked_at_again_and_again(
     follow(bed, steps)
 
 
-def test_250_pods_are_matched_within_60_ms(bed: Bed) -> None:
+def test_the_work_of_matching_grows_with_the_pods_and_no_faster(bed: Bed) -> None:
     bed.bridge("cni0", "10.244.0.1/16")
     space = bed.cable("first", MAC)
+    few = matching(bed, space, range(25))
+    many = matching(bed, space, range(25, 250))
+    assert len(bed.links.pods) == 250
+    # Ten times the pods are ten times the work; to compare each with each would be a hundred times.
+    assert many < 30 * few
+
+
+def matching(bed: Bed, space: Space, numbers: range) -> float:
+    """Have pods more; return the seconds of the processor in which all that are there are matched, at best."""
     lines = []
-    numbers = range(250)
     for number in numbers:
         lines += [
             f"link add v{number} type veth peer name v{number} netns {space.path}",
@@ -446,8 +461,7 @@ def test_250_pods_are_matched_within_60_ms(bed: Bed) -> None:
     took = []
     for number in range(5):
         bed.pods["shop/p7"] = (f"10.244.2.{number}",)
-        start = time.perf_counter()
+        start = time.thread_time()
         bed.attaching.follow()
-        took.append(time.perf_counter() - start)
-    assert len(bed.links.pods) == 250
-    assert min(took) < 0.060
+        took.append(time.thread_time() - start)
+    return min(took)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from contextlib import contextmanager
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Final
@@ -13,7 +14,7 @@ import pytest
 from podfence.agent.node.boot_unit import BOOTS, PACKETS
 from podfence.agent.node.hold import Held, frames, packets
 from tests.agent.node.cluster import FakeCluster, namespace, node, pod, policy
-from tests.agent.node.process import answer, running, until
+from tests.agent.node.process import PATIENCE, answer, running, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +48,10 @@ def monitored(path: Path) -> Iterator[None]:
     """Write down what changes in the node's rules, in order."""
     with path.open("w") as changes, subprocess.Popen(("nft", "monitor"), stdout=changes) as monitor:
         try:
+            end = time.monotonic() + PATIENCE
+            while not path.stat().st_size:
+                assert time.monotonic() < end, "nft does not tell of changes"
+                subprocess.run(("nft", "add table inet heard; delete table inet heard"), check=True)
             yield
         finally:
             monitor.terminate()

@@ -91,6 +91,7 @@ class BridgeNode:
             f"link set {member.end} up",
         )
         member.space.ip("link set lo up", f"addr add {member.address}/24 dev eth0", "link set eth0 up")
+        self.home.wait_for_links()
         if result:
             self.cache.add(cni.bridge(member.end, member.mac, f"{member.address}/24"), f"shop/{name}")
         return member
@@ -107,6 +108,7 @@ class BridgeNode:
             f"neigh replace {member.address} lladdr {member.mac} dev {member.end} nud permanent",
         )
         member.space.ip("link set lo up", f"addr add {member.address}/32 dev eth0", "link set eth0 up")
+        self.home.wait_for_links()
         self.cache.add(cni.calico(member.end, f"{member.address}/32"), f"shop/{name}", network="k8s-pod-network")
         return member
 

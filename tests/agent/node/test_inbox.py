@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 
 import pytest
 
@@ -54,7 +53,7 @@ def test_a_reader_without_a_limit_comes_back_to_show_that_it_lives(monkeypatch: 
     source.beat = 0.0
 
     assert source.receive(None) == []
-    assert time.monotonic() - source.beat < 60
+    assert source.beat > 0.0
 
 
 def test_the_watch_ends_the_wait() -> None:

@@ -7,7 +7,6 @@ import io
 import json
 import logging
 import os
-import time
 
 import pytest
 
@@ -165,10 +164,9 @@ def test_who_reads_slowly_keeps_nobody_waiting_and_is_told_what_is_missing(monke
     monkeypatch.setattr(logs, "MOST", 100)
     reading, writing = os.pipe()
     with os.fdopen(reading) as reader, os.fdopen(writing, "w") as stream, Log(stream=stream) as log:
-        begun = time.monotonic()
+        # If this waited for the reader, it would wait for ever.
         for number in range(10_000):
             log.logger.info("line", number=number)
-        assert time.monotonic() - begun < 30
         text = ""
         while "were left out" not in text:
             text = reader.readline()

@@ -33,7 +33,7 @@ from podfence.kube.objects import Node, Peer, PolicyPort
 from podfence.nft.process import NftRunner
 from podfence.sets.addresses import parse_address
 from tests.agent.live import added, deleted
-from tests.agent.node.running import Running
+from tests.agent.node.running import PATIENCE, Running
 from tests.dataplane.network import Network, Probe
 from tests.policy.parts import app, pod, policy, rule, space
 
@@ -280,7 +280,7 @@ def test_monitoring_and_probes_do_not_wait_for_a_busy_loop_and_questions_not_for
                     item.result()
     finally:
         release.set()
-    assert busy.result(30)
+    assert busy.result(PATIENCE)
     assert ask(enforcing, "why", "shop/web", "shop/db", "80").exit_code == 1
 
 

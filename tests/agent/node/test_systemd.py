@@ -7,7 +7,7 @@ import os
 import select
 import shutil
 import subprocess
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SCRIPT: Final = Path(__file__).parent / "systemd.sh"
 STATE: Final = Path("/var/lib/podfence")
-LIMIT: Final = 60.0
+LIMIT: Final = 300.0
 SEEN: Final = "tables"
 _KUBELET: Final = f"""\
 [Service]
@@ -65,9 +65,11 @@ def booted(folder: Path) -> Iterator[Path]:
 def _emptied(group: Path) -> None:
     """Take a control group away whose processes are being ended."""
     for process in (group / "cgroup.procs").read_text(encoding="ascii").split():
-        descriptor = os.pidfd_open(int(process))
-        select.select([descriptor], [], [], LIMIT)
-        os.close(descriptor)
+        # It may have ended since.
+        with suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(int(process))
+            select.select([descriptor], [], [], LIMIT)
+            os.close(descriptor)
     group.rmdir()
 
 

@@ -113,7 +113,7 @@ def connect(access: Access, pair: Pair | None = None) -> str:
     context = tls.context(access, pair)
     address = (access.server.host, access.server.port)
     with (
-        socket.create_connection(address, timeout=10) as connection,
+        socket.create_connection(address, timeout=120) as connection,
         context.wrap_socket(connection, server_hostname=access.server_name or access.server.host) as wrapped,
     ):
         assert wrapped.version() in ("TLSv1.2", "TLSv1.3")

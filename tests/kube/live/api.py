@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 from collections import defaultdict, deque
 from contextlib import asynccontextmanager, contextmanager
@@ -77,6 +78,15 @@ def says(body: Fields | bytes, code: int = 200, **headers: str) -> Answer:
         )
 
     return answer
+
+
+@contextmanager
+def unanswered() -> Iterator[int]:
+    """Give a port at which nobody answers but who is told of it: no other program of the machine gets it meanwhile."""
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
 
 class Api:
@@ -157,7 +167,7 @@ class Api:
         thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
         thread.start()
         try:
-            assert started.wait(10)
+            assert started.wait(120)
             yield self
         finally:
             loop.call_soon_threadsafe(ended.set)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from podfence.kube.access.access import Access
     from tests.kube.live.api import Api
 
-DEADLINE = 20.0
+DEADLINE = 120.0
 
 
 def access_to(folder: Path, port: int, **choice: Any) -> Access:  # noqa: ANN401  as Choice takes them

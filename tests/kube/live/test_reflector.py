@@ -14,7 +14,22 @@ from podfence.kube.live import reflector
 from podfence.kube.live.reflector import Malformed, Reflector, Removed
 from podfence.kube.live.resources import RESOURCES
 from podfence.kube.objects import Key
-from tests.kube.live.api import BREAK, CUT, END, PODS, POLICIES, Api, bookmark, event, listed, pod, policy, says, status
+from tests.kube.live.api import (
+    BREAK,
+    CUT,
+    END,
+    PODS,
+    POLICIES,
+    Api,
+    bookmark,
+    event,
+    listed,
+    pod,
+    policy,
+    says,
+    status,
+    unanswered,
+)
 from tests.kube.live.following import following, session_to, until
 
 if TYPE_CHECKING:
@@ -232,11 +247,10 @@ def test_events_in_any_pieces_are_put_together(tmp_path: Path) -> None:
 
 
 def test_a_server_that_was_away_is_found_again(tmp_path: Path) -> None:
-    async def run() -> None:
+    async def run(port: int) -> None:
         api = Api()
         api.lists[PODS] = listed([pod("a", 1)], 5)
-        async with api.served():
-            port = api.port
+        api.port = port
         async with following(api, tmp_path) as found:
             await until(lambda: len(found.pauses) >= 12)
             assert "connection refused" in found.reflector.health.error
@@ -256,7 +270,8 @@ def test_a_server_that_was_away_is_found_again(tmp_path: Path) -> None:
             assert api.watches() == ["5", "6"]
             assert found.reflector.health.relists == 0
 
-    asyncio.run(run())
+    with unanswered() as port:
+        asyncio.run(run(port))
 
 
 def test_pauses_grow_up_to_half_a_minute_and_begin_again_after_a_success(tmp_path: Path) -> None:

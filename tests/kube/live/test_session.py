@@ -35,7 +35,7 @@ from podfence.kube.live.errors import (
 from podfence.kube.live.session import Session
 from tests.kube.access.kubeconfigs import of, single
 from tests.kube.access.test_tls import NEW_KEY, Authority, openssl
-from tests.kube.live.api import PODS, Api, says, status
+from tests.kube.live.api import PODS, Api, says, status, unanswered
 from tests.kube.live.following import access_to, session_to
 
 if TYPE_CHECKING:
@@ -288,11 +288,9 @@ def test_a_server_without_tls_is_told_from_one_with(tmp_path: Path, authority: A
 
 def test_what_cannot_be_reached_is_named(tmp_path: Path) -> None:
     async def run() -> None:
-        api = Api()
-        async with api.served():
-            pass
-        text = await failure(access_to(tmp_path, api.port), UnreachableError)
-        assert text == f"http://127.0.0.1:{api.port}: connection refused (is the server up, and this its address?)"
+        with unanswered() as port:
+            text = await failure(access_to(tmp_path, port), UnreachableError)
+        assert text == f"http://127.0.0.1:{port}: connection refused (is the server up, and this its address?)"
         nowhere = of(single(tmp_path / "config", cluster={"server": "http://no-such-host.invalid:80"}))
         assert "http://no-such-host.invalid:80: the name cannot be resolved" in await failure(nowhere, UnreachableError)
 
@@ -330,7 +328,8 @@ async def _never(_request: web.Request) -> web.StreamResponse:
 
 
 def test_a_request_has_its_time_and_a_watch_its_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "SILENCE", 0.1)
+    # Longer than a busy machine takes for what is not silence.
+    monkeypatch.setattr(sessions, "SILENCE", 2.0)
 
     async def run() -> None:
         api = Api()
@@ -419,13 +418,13 @@ def test_what_the_server_says_is_passed_on_with_a_remedy(
 class Proxy:
     """An HTTP proxy that lets CONNECT through to wherever it is asked to."""
 
-    def __init__(self, answer: bytes = b"HTTP/1.1 200 Connection established\r\n\r\n") -> None:
+    def __init__(self, answer: bytes = b"HTTP/1.1 200 Connection established\r\n\r\n", port: int = 0) -> None:
         self.answer = answer
         self.heads: list[str] = []
-        self.port = 0
+        self.port = port
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -470,8 +469,8 @@ def test_connections_go_through_the_proxy(tmp_path: Path, authority: Authority) 
 
 @needs_openssl
 def test_a_proxy_that_fails_is_named(tmp_path: Path, authority: Authority) -> None:
-    async def run() -> None:
-        async with Proxy(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n") as proxy:
+    async def run(port: int) -> None:
+        async with Proxy(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n", port) as proxy:
             access = secure(tmp_path, 1, authority, **{"proxy-url": f"http://127.0.0.1:{proxy.port}"})
             text = await failure(access, UnreachableError)
             assert text.startswith(
@@ -484,7 +483,8 @@ def test_a_proxy_that_fails_is_named(tmp_path: Path, authority: Authority) -> No
         socks = secure(tmp_path, 1, authority, **{"proxy-url": "socks5://127.0.0.1:1"})
         assert "proxies of this kind are not supported" in await failure(socks, UnreachableError)
 
-    asyncio.run(run())
+    with unanswered() as port:
+        asyncio.run(run(port))
 
 
 def test_without_aiohttp_the_remedy_is_said() -> None:

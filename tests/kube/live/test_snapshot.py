@@ -351,7 +351,7 @@ def test_an_interrupt_ends_at_once(tmp_path: Path, waits_for: str) -> None:
             [sys.executable, "-c", INTERRUPTED, config], stdout=subprocess.PIPE, text=True, start_new_session=True
         )
         try:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 120
             while not waiting.exists():
                 assert time.monotonic() < deadline
                 time.sleep(0.01)

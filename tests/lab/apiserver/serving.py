@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+PATIENCE = 120.0
 TOKEN = "test-token"  # noqa: S105  it opens nothing but these servers
 make_certificates = functools.cache(certificates.make)
 
@@ -47,7 +48,7 @@ class Client:
     def connection(self) -> http.client.HTTPSConnection:
         """Return a new connection."""
         context = ssl.create_default_context(cadata=self._authority)
-        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30, context=context)
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=PATIENCE, context=context)
 
     def send(
         self, method: str, path: str, body: object = None, *, headers: dict[str, str] | None = None, token: str = TOKEN

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lab.apiserver.serving import Served, served
+from tests.lab.apiserver.serving import PATIENCE, Served, served
 from tests.lab.apiserver.test_recorded_commands import write_kubeconfig
 from tests.lab.kubectl import KUBECTL, QUICKLY, needs_kubectl
 
@@ -81,7 +81,7 @@ LINES = {
     "apply -k /nowhere": (1, "not a valid directory"),
     "delete --raw /api/v1/namespaces/default/pods/nope": (1, "not found"),
     "delete pod,svc --all --force --grace-period=0 -n none": (0, "No resources found"),
-    "delete configmaps --all --now --cascade=orphan --timeout=1s": (0, "No resources found"),
+    "delete configmaps --all --now --cascade=orphan --timeout=1s -n none": (0, "No resources found"),
 }
 """Commands, with their exit code and something that they print."""
 
@@ -148,7 +148,7 @@ class Kubectl:
             env=self._environ,
             text=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE,
             input=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -156,12 +156,23 @@ class Kubectl:
         return done.returncode, done.stdout
 
 
+def fill(store: Store) -> None:
+    """Have what the commands are about, and nothing else: the tests share it, and come in any order."""
+    for resource, objects in (("pods", [POD]), ("deployments.apps", [DEPLOYMENT]), ("configmaps", [])):
+        for item in store.list(resource, "default")[0]:
+            store.delete(resource, "default", item["metadata"]["name"])
+        for item in objects:
+            store.create(resource, item)
+
+
 @pytest.fixture(scope="module")
 def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
     with served() as server:
-        server.store.create("pods", POD)
-        server.store.create("deployments.apps", DEPLOYMENT)
-        yield Kubectl(server, tmp_path_factory.mktemp("home"))
+        fill(server.store)
+        found = Kubectl(server, tmp_path_factory.mktemp("home"))
+        # Whichever of these tests comes first, kubectl knows what the server has: it asks as the user that it acts as.
+        assert found.run("api-resources")[0] == 0
+        yield found
 
 
 @pytest.mark.parametrize("line", LINES)
@@ -197,11 +208,13 @@ def test_a_command_that_waits_sees_the_change(kubectl: Kubectl, line: str) -> No
         return start(*args)  # type: ignore[arg-type] # passed on
 
     hub.events = events  # type: ignore[method-assign,assignment] # to know when kubectl watches
-    try:
-        process = kubectl.start(*line.split())
-        assert watches.wait(60)
-        act(server.store)
-        output, _ = process.communicate(timeout=60)
-    finally:
-        hub.events = start  # type: ignore[method-assign]
+    with kubectl.start(*line.split()) as process:
+        try:
+            assert watches.wait(PATIENCE)
+            act(server.store)
+            output, _ = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+            hub.events = start  # type: ignore[method-assign]
+            fill(server.store)
     assert text in output
