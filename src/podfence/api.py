@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack, cast
 
 from podfence.analysis.check import check
 from podfence.analysis.endpoints import namespaces_of
-from podfence.analysis.notes import notes
+from podfence.analysis.notes import assumed_of_others, notes
 from podfence.analysis.parsing import parse_endpoint, require_namespace
 from podfence.analysis.ports import parse_port
 from podfence.analysis.spelling import taken_apart
@@ -104,7 +104,7 @@ class Cluster:
     @property
     def assumes(self) -> tuple[str, ...]:
         """What a firm answer takes for granted of what was not read, one sentence each (semantics 13.2)."""
-        return self.engine.world.assumes()
+        return (*self.engine.world.assumes(), *assumed_of_others(self.ignored))
 
     @property
     def model(self) -> Model:

@@ -212,6 +212,17 @@ def test_policies_of_other_kinds_are_named_as_left_out() -> None:
     ]
 
 
+def test_answers_assume_that_policies_of_other_kinds_decide_nothing() -> None:
+    cluster = Cluster.from_objects([NAMESPACE, WEB], Options.parse(["world=closed"]))
+    cluster.ignored = {"GlobalNetworkSet.crd.projectcalico.org": 2, "NetworkPolicy.crd.projectcalico.org": 1}
+
+    others = "1 NetworkPolicy.crd.projectcalico.org"
+    assert cluster.assumes == (
+        "there are no NetworkPolicies but those that were read",
+        f"policies of other kinds, which are not judged, neither deny nor allow anything: {others}",
+    )
+
+
 @pytest.mark.parametrize(("option", "rule"), [("icmp", "7.12"), ("ip_block_pods", "6.2"), ("own_node_egress", "7.4")])
 def test_what_an_option_leaves_open_rests_on_the_options_own_rule(option: str, rule: str) -> None:
     blocks = NetworkPolicy(

@@ -61,15 +61,31 @@ def _no_policy(engine: Engine, ignored: Mapping[str, int]) -> Iterator[str]:
         yield "there is no NetworkPolicy, so nothing is isolated (`kubectl get all` leaves policies out)"
 
 
+def assumed_of_others(ignored: Mapping[str, int]) -> tuple[str, ...]:
+    """Return what an answer takes for granted of policies of other kinds, which may well decide, in one sentence.
+
+    `ignored` counts the objects that were not read, by kind and group.
+    """
+    others = ", ".join(_others(ignored))
+    return (
+        (f"policies of other kinds, which are not judged, neither deny nor allow anything: {others}",) if others else ()
+    )
+
+
 def _other_policies(ignored: Mapping[str, int]) -> Iterator[str]:
-    """Say that policies of other kinds, which may well decide, are left out."""
-    for kind, count in sorted(ignored.items()):
-        if _is_policy(kind):
-            yield f"{count} {kind} left out: only NetworkPolicy is judged, what others decide is not in the answer"
+    for other in _others(ignored):
+        yield (
+            f"{other} left out: only NetworkPolicies are judged, "
+            "and answers assume that other policies neither deny nor allow anything"
+        )
+
+
+def _others(ignored: Mapping[str, int]) -> list[str]:
+    return [f"{count} {kind}" for kind, count in sorted(ignored.items()) if _is_policy(kind)]
 
 
 def _is_policy(kind: str) -> bool:
-    return kind.partition(".")[0].endswith("NetworkPolicy") or kind.startswith("GlobalNetwork")
+    return kind.partition(".")[0].endswith("NetworkPolicy")
 
 
 def _too_large(engine: Engine) -> Iterator[str]:

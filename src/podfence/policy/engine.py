@@ -98,6 +98,13 @@ class Engine:
         result.world = self.world.naming(asked)
         return result
 
+    def with_policies(self, namespace: str, compiled: tuple[CompiledPolicy, ...]) -> Engine:
+        """Return an engine that takes these, in order of name, for the policies of a namespace, and shares the rest."""
+        other = copy(self)
+        other._compiled, other._subjects = dict(self._compiled), dict(self._subjects)  # noqa: SLF001  another of this class
+        other.keep(namespace, compiled)
+        return other
+
     def policies(self, namespace: str) -> tuple[CompiledPolicy, ...]:
         """Return the compiled policies of a namespace, in order of name."""
         found = self._compiled.get(namespace)

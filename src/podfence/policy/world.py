@@ -218,18 +218,11 @@ def closed_kinds(setting: str) -> tuple[str, ...]:
 
 def _single(state: ClusterState) -> AddressSet:
     """Return the addresses that blocks name one by one: those of nodes and other machines, and of no unknown pod."""
-    texts = {
-        text
-        for table in state.policies.values()
-        for policy in table.values()
-        for text in _blocks(policy)
-        if text.endswith(("/32", "/128"))
-    }
-    return _union(texts)
+    return _union({text for table in state.policies.values() for policy in table.values() for text in singles(policy)})
 
 
-def _blocks(policy: NetworkPolicy) -> Iterator[str]:
+def singles(policy: NetworkPolicy) -> Iterator[str]:
+    """Yield the blocks of a policy that name one address, which no pod has whose address is not known (13.6)."""
     for rule in (*policy.ingress, *policy.egress):
-        for peer in rule.peers:
-            if peer.ip_block is not None:
-                yield from (peer.ip_block.cidr, *peer.ip_block.excepts)
+        for block in (peer.ip_block for peer in rule.peers if peer.ip_block is not None):
+            yield from (text for text in (block.cidr, *block.excepts) if text.endswith(("/32", "/128")))

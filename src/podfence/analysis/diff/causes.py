@@ -13,7 +13,8 @@ from operator import or_
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.analysis.diff.answer import Cause
-from podfence.analysis.diff.search import search
+from podfence.analysis.diff.bearing import Bearing
+from podfence.analysis.diff.search import Unseen, search
 from podfence.analysis.diff.states import equal_ports
 from podfence.analysis.diff.trial import Ends, Trials
 from podfence.analysis.diff.undo import Undo, cause, parts
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from podfence.analysis.diff.compare import Piece
     from podfence.analysis.diff.objects import Pair
     from podfence.analysis.diff.policies import Policies
-    from podfence.analysis.diff.search import Undone
+    from podfence.analysis.diff.search import Seen, Undone
     from podfence.analysis.diff.units import Group, Units
     from podfence.policy.peers import Scenario
     from podfence.policy.reach import Reach
@@ -79,7 +80,7 @@ class Causes:
         self._policies = policies
         self._found = found
         self._concerned = concerned
-        self.trials = Trials(units.old.engine, units.new.engine, found)
+        self.trials = Trials(units.old.engine, units.new.engine, found, policies.entangled)
         self._spaces = {key.name for key, pair in found.items() if key.kind == "Namespace" and pair.differs}
         self._changed: dict[str, set[Key]] = defaultdict(set)
         for key, pair in found.items():
@@ -211,12 +212,22 @@ class Causes:
 
     def _tried(self, ends: Ends, changed: PortSet) -> Iterator[Because]:
         before = self.trials.before(ends)
+        candidates = self._candidates(ends)
+        differ_in_policies = len(candidates) > 1 and all(undo.object.kind == "NetworkPolicy" for undo in candidates)
         yield from self.searched(
-            self._candidates(ends), lambda undone: equal_ports(self.trials.after(ends, undone), before), changed
+            candidates,
+            lambda undone: equal_ports(self.trials.after(ends, undone), before),
+            changed,
+            Bearing(self.trials, ends, before) if differ_in_policies else None,
         )
 
-    def searched(self, candidates: Iterable[Undo], undone: Undone, changed: PortSet) -> Iterator[Because]:
-        """Yield the causes among candidates, of which `undone` returns the ports that are as in OLD without some."""
+    def searched(
+        self, candidates: Iterable[Undo], undone: Undone, changed: PortSet, seen: Seen | None = None
+    ) -> Iterator[Because]:
+        """Yield the causes among candidates, of which `undone` returns the ports that are as in OLD without some.
+
+        `seen` is what is known of them without a trial, None for nothing.
+        """
         if self.is_exhausted:
             yield Because(changed, (), joint=False)
             return
@@ -225,7 +236,7 @@ class Causes:
             self._undone += 1
             return undone(several)
 
-        for ports, several, joint in search(sorted(candidates), self._parts, tried, changed):
+        for ports, several, joint in search(sorted(candidates), self._parts, tried, changed, seen or Unseen()):
             yield Because(ports, self._causes(several), joint)
 
     def _candidates(self, ends: Ends) -> set[Undo]:

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING
 
+from podfence.policy.budget import BUDGETS, NOTHING, Size
 from podfence.policy.engine import Engine
 from podfence.policy.legacy import is_old
 
@@ -55,7 +57,8 @@ def differing(old: Engine, new: Engine, found: Mapping[Key, Pair]) -> Policies:
         equal = {key for key in one.keys() & other.keys() if _meaning(one[key]) == _meaning(other[key])}
         before += [policy for key, policy in one.items() if key not in equal]
         after += [policy for key, policy in other.items() if key not in equal]
-        if _is_entangled((*one.values(), *other.values())) or any(
+        both = [*one.values(), *(policy for key, policy in other.items() if key not in equal)]
+        if _may_refuse(both, new) or any(
             is_old(policy) for side in (old, new) for policy in side.state.policies.get(name, {}).values()
         ):
             entangled.add(name)
@@ -66,8 +69,11 @@ def _meaning(policy: CompiledPolicy) -> object:
     return policy.subject, policy.refused, tuple(policy.grants.items())
 
 
-def _is_entangled(policies: Collection[CompiledPolicy]) -> bool:
-    return any(policy.refused for policy in policies)
+def _may_refuse(policies: Collection[CompiledPolicy], engine: Engine) -> bool:
+    """Return whether policies of both sides are too large together for a namespace, or one of them is (2.8)."""
+    budget = BUDGETS[engine.options.budget]
+    total = reduce(Size.plus, (policy.size for policy in policies), NOTHING)
+    return any(policy.refused for policy in policies) or bool(budget and total.beyond(budget.namespace))
 
 
 def _namespaces(found: Mapping[Key, Pair]) -> set[str]:

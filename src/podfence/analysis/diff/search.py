@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from podfence.analysis.diff.undo import CLUSTER, Undo
 from podfence.sets import PortSet
@@ -18,6 +18,28 @@ if TYPE_CHECKING:
     """Returns what differs inside of an object, in parts that can be undone alone."""
 
 
+class Seen(Protocol):
+    """What is known of changes without a trial."""
+
+    def ports(self, undo: Undo) -> PortSet:
+        """Return the ports of which a change, undone alone or in part, may bring back what OLD says."""
+
+    def kind(self, undo: Undo) -> object:
+        """Return a value that is equal for changes of policies that do the same, if only policies are undone."""
+
+
+class Unseen:
+    """Nothing is known of changes without a trial."""
+
+    def ports(self, _: Undo) -> PortSet:
+        """Return all ports."""
+        return PortSet.ALL
+
+    def kind(self, undo: Undo) -> object:
+        """Return the change itself: no other is like it."""
+        return undo
+
+
 class Found(NamedTuple):
     """Changes that bring back some ports: each alone does, or all together do (`joint`)."""
 
@@ -26,10 +48,12 @@ class Found(NamedTuple):
     joint: bool
 
 
-def search(whole: Sequence[Undo], parts: Parts, undone: Undone, changed: PortSet) -> Iterator[Found]:
+def search(whole: Sequence[Undo], parts: Parts, undone: Undone, changed: PortSet, seen: Seen) -> Iterator[Found]:
     """Yield what brings back the ports that changed, each port once; a part of an object rather than all of it."""
     alone: list[tuple[Undo, PortSet]] = []
     for undo in whole:
+        if not seen.ports(undo) & changed:
+            continue
         # What a policy does by being there, its rules do not do.
         inner = [(part, (undone((part,)) & changed) - undone((part.bare,))) for part in parts(undo)]
         alone += [item for item in inner if item[1]]
@@ -40,26 +64,42 @@ def search(whole: Sequence[Undo], parts: Parts, undone: Undone, changed: PortSet
         rest -= ports
         yield Found(ports, several, joint=False)
     while rest:
-        found = _together([*whole, Undo(CLUSTER)], parts, undone, rest)
+        found = _together(list(whole), parts, undone, rest, seen)
         rest -= found.ports
         yield found
 
 
-def _together(needed: list[Undo], parts: Parts, undone: Undone, wanted: PortSet) -> Found:
+def _together(needed: list[Undo], parts: Parts, undone: Undone, wanted: PortSet, seen: Seen) -> Found:
     """Return the fewest changes that must be undone together, at least for some of the ports."""
     ports = undone(needed) & wanted
     if not ports:
+        needed = [*needed, Undo(CLUSTER)]
+        ports = undone(needed) & wanted
+    if not ports:
         return Found(wanted, tuple(needed), joint=True)
+    necessary: set[object] = set()
     for undo in reversed(tuple(needed)):
+        if (kind := seen.kind(undo)) in necessary:
+            continue
         fewer = [item for item in needed if item != undo]
         if ports <= undone(fewer):
             needed = fewer
+            necessary.clear()
+        elif Undo(CLUSTER) not in needed:
+            necessary.add(kind)
+    whole: set[object] = set()
     for place, undo in enumerate(tuple(needed)):
+        if (kind := seen.kind(undo)) in whole:
+            continue
         for part in parts(undo):
             narrower = [*needed[:place], part, *needed[place + 1 :]]
             if ports <= undone(narrower):
                 needed = narrower
+                whole.clear()
                 break
+        else:
+            if Undo(CLUSTER) not in needed:
+                whole.add(kind)
     return Found(ports, tuple(needed), joint=len(needed) > 1)
 
 

@@ -49,8 +49,8 @@ def steps(before: State, after: State) -> tuple[Step, ...]:
 
 
 def _steps(before: State, after: State) -> Iterator[Step]:
-    for one, ports in _whole(before):
-        for other, there in _whole(after):
+    for one, ports in whole(before):
+        for other, there in whole(after):
             common = ports & there if one != other else PortSet.EMPTY
             for word, family in _turns(one, other) if common else ():
                 yield Step(word, family, _told(one), _told(other), common)
@@ -59,12 +59,12 @@ def _steps(before: State, after: State) -> Iterator[Step]:
 def equal_ports(one: State, other: State) -> PortSet:
     """Return the ports on which two states are equal, whatever they depend on."""
     return PortSet.union(
-        ports & there for text, ports in _whole(one) for name, there in _whole(other) if not any(_turns(text, name))
+        ports & there for text, ports in whole(one) for name, there in whole(other) if not any(_turns(text, name))
     )
 
 
-def _whole(state: State) -> Iterator[tuple[str, PortSet]]:
-    """Yield all ports of a state, those that are denied among them."""
+def whole(state: State) -> Iterator[tuple[str, PortSet]]:
+    """Yield all ports of a state by what is said of them, those that are `DENIED` among them."""
     yield from state
     yield DENIED, PortSet.ALL - PortSet.union(ports for _, ports in state)
 

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from copy import copy
 from dataclasses import replace
+from functools import cache, reduce
 from typing import TYPE_CHECKING, NamedTuple
 
 from podfence.analysis.diff.states import state_of
@@ -12,14 +14,18 @@ from podfence.analysis.diff.undo import CLUSTER, restored
 from podfence.analysis.diff.units import Group
 from podfence.analysis.doubts import outcomes
 from podfence.cluster.state import NAME_LABEL
-from podfence.kube.objects import Key, Namespace
+from podfence.kube.objects import Key, Namespace, NetworkPolicy
+from podfence.policy.budget import BUDGETS, Size, size_of
 from podfence.policy.ends import AddressEnd, PodEnd
 from podfence.policy.engine import Engine
 from podfence.policy.extent import extent
+from podfence.policy.grants import compile_policy
+from podfence.policy.verdict import Direction
+from podfence.policy.world import singles
 from podfence.sets.addresses import family_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from podfence.analysis.diff.objects import Pair
     from podfence.analysis.diff.states import State
@@ -27,7 +33,7 @@ if TYPE_CHECKING:
     from podfence.cluster.members import Member
     from podfence.cluster.state import ClusterState
     from podfence.policy.ends import End
-    from podfence.policy.verdict import Direction
+    from podfence.policy.grants import CompiledPolicy
     from podfence.sets.addresses import Family
 
 _OPEN = "depends"
@@ -48,12 +54,24 @@ class Ends(NamedTuple):
 class Trials:
     """Judges pairs of ends with some changes undone; one pod stands for all that no policy tells apart."""
 
-    def __init__(self, old: Engine, new: Engine, found: Mapping[Key, Pair]) -> None:
-        """Judge by two engines of which `found` are the objects that differ."""
+    def __init__(self, old: Engine, new: Engine, found: Mapping[Key, Pair], entangled: Collection[str]) -> None:
+        """Judge by two engines of which `found` are the objects that differ.
+
+        `entangled` are the namespaces where a policy has a say in what others mean.
+        """
         self._old = old
         self._new = new
         self._found = found
+        self._entangled = entangled
         self._engines: dict[frozenset[Undo], Engine] = {frozenset(): new}
+        self._compiled: dict[frozenset[Undo], tuple[CompiledPolicy | None, bool]] = {}
+        self._names_one = cache(self._names_one_anew)
+        self._selecting_group = cache(self._selecting_group_anew)
+        names = {key.namespace for key in found if key.kind == "NetworkPolicy"}
+        before, after = (
+            {policy.key: policy for name in names for policy in side.policies(name)} for side in (old, new)
+        )
+        self._on_both_sides = {key: (before.get(key), after.get(key)) for key in found}
 
     def before(self, ends: Ends) -> State:
         """Return how connections between two ends are in OLD."""
@@ -64,8 +82,20 @@ class Trials:
         several = frozenset(undone)
         pods = {item.object for item in several}
         sides = {place: int(isinstance(end, int) or end.owner not in pods) for place, end in enumerate(ends)}
-        engine = self._engine(frozenset(item for item in several if item.object.kind in _OF_THE_STATE))
-        return _state(engine, *_members(ends, sides))
+        return _state(self._engine(several, ends), *_members(ends, sides))
+
+    def now(self, ends: Ends) -> tuple[Engine, tuple[tuple[End, End], ...]]:
+        """Return what judges NEW, and two ends as they are in it, in each family that both have."""
+        return self._new, tuple(_in_families(self._new, *_members(ends, dict.fromkeys(range(2), 1))).values())
+
+    def compiled(self, key: Key, *, anywhere: bool) -> tuple[CompiledPolicy | None, CompiledPolicy | None]:
+        """Return a policy as it is compiled in OLD and in NEW, None where it is not.
+
+        Both are None for an object that has a say in what others mean: also of policies, if an end may be `anywhere`.
+        """
+        if key.kind != "NetworkPolicy" or key.namespace in self._entangled or (anywhere and self._names_one(key)):
+            return None, None
+        return self._on_both_sides[key]
 
     def sides(self, group: Group) -> tuple[tuple[Engine, Member | None], tuple[Engine, Member | None]]:
         """Return what judges a pod of a group in OLD and in NEW, with the pod as it is there, None if it is not."""
@@ -75,8 +105,7 @@ class Trials:
         """Return what judges a pod of a group in NEW with some changes undone, and the pod."""
         several = frozenset(undone)
         is_old = group.owner in {item.object for item in several}
-        engine = self._engine(frozenset(item for item in several if item.object.kind in _OF_THE_STATE))
-        return engine, next(iter((group.old if is_old else group.new).values()), None)
+        return self._engine(several), next(iter((group.old if is_old else group.new).values()), None)
 
     def concerned(self, direction: Direction, subject: Group) -> set[Key]:
         """Return the policies that select a pod in a direction on either side, or may do so."""
@@ -87,27 +116,97 @@ class Trials:
                     found.update(policy.key for policy in policies)
         return found
 
-    def _engine(self, undone: frozenset[Undo]) -> Engine:
+    def _engine(self, several: frozenset[Undo], ends: Ends | None = None) -> Engine:
+        """Return what judges NEW with some changes undone; if `ends` are given, them only."""
+        undone = frozenset(item for item in several if item.object.kind in _OF_THE_STATE)
         found = self._engines.get(undone)
         if found is None:
-            found = self._engines[undone] = self._made(undone)
+            found = self._beside(undone, ends)
+            if found is None:
+                found = self._made(undone)
+                ends = None
+            if len(undone) == 1 and ends is None:
+                # Larger sets are not asked for twice, or seldom.
+                self._engines[undone] = found
         return found
 
-    def _made(self, undone: frozenset[Undo]) -> Engine:
+    def _beside(self, undone: Collection[Undo], ends: Ends | None) -> Engine | None:
+        """Return the engine of NEW with other policies, None if undoing these changes makes anything else differ."""
+        by_key = _by_object(undone)
+        if any(key.kind != "NetworkPolicy" or key.namespace in self._entangled for key in by_key):
+            return None
+        engine = self._new
+        for name in {key.namespace for key in by_key}:
+            written = engine.policies(name) if ends is None else self._selecting(ends)
+            together = [policy for policy in written if policy.key.namespace == name and policy.key not in by_key]
+            for key, several in by_key.items():
+                if key.namespace == name:
+                    policy, fits = self._restored(frozenset(several))
+                    if not fits:
+                        return None
+                    together += [policy] if policy is not None else []
+            engine = engine.with_policies(name, tuple(sorted(together, key=lambda policy: policy.key.name)))
+        if any(map(self._names_one, by_key)):
+            engine.world = engine.world.of(self._state_without(by_key))
+        return engine
+
+    def _names_one_anew(self, key: Key) -> bool:
+        """Return whether a policy names an address alone: no pod whose address is not known has it (semantics 13.6)."""
+        pair = self._found[key]
+        return any(isinstance(item, NetworkPolicy) and any(singles(item)) for item in (pair.old, pair.new))
+
+    def _selecting(self, ends: Ends) -> Collection[CompiledPolicy]:
+        """Return the policies of NEW that select an end in its direction, or may do so, as it is on either side."""
+        found: dict[Key, CompiledPolicy] = {}
+        for direction, end in zip((Direction.EGRESS, Direction.INGRESS), ends, strict=True):
+            if not isinstance(end, int):
+                found.update(self._selecting_group(direction, end))
+        return found.values()
+
+    def _selecting_group_anew(self, direction: Direction, group: Group) -> dict[Key, CompiledPolicy]:
+        found: dict[Key, CompiledPolicy] = {}
+        for member in [*list(group.old.values())[:1], *list(group.new.values())[:1]]:
+            for policies in self._new.concerned(direction, PodEnd(member, None, 4)):
+                found.update((policy.key, policy) for policy in policies)
+        return found
+
+    def _restored(self, undone: frozenset[Undo]) -> tuple[CompiledPolicy | None, bool]:
+        """Return a policy of NEW with parts as they were in OLD, compiled, and whether it is as small as these."""
+        if undone not in self._compiled:
+            pair = self._found[next(iter(undone)).object]
+            policy = restored(pair, undone)
+            compiled, fits = None, True
+            if policy is not None:
+                size, budget = size_of(policy), BUDGETS[self._new.options.budget]
+                both = [size_of(item) for item in (pair.old, pair.new) if isinstance(item, NetworkPolicy)]
+                most = reduce(Size.plus, both)
+                fits = budget is None or not (size.beyond(budget.policy) or size.beyond(most))
+                compiled = compile_policy(policy, self._new.options, size, "")
+            self._compiled[undone] = compiled, fits
+        return self._compiled[undone]
+
+    def _made(self, undone: Collection[Undo]) -> Engine:
+        by_key = _by_object(undone)
+        state = self._state_without(by_key)
+        side = self._old if CLUSTER in by_key else self._new
+        return Engine(state, side.options, side.world.of(state))
+
+    def _state_without(self, undone: Mapping[Key, Collection[Undo]]) -> ClusterState:
+        """Return the state of NEW with changes of objects undone."""
         state = copy(self._new.state)
         state.policies = dict(state.policies)
+        for name in {key.namespace for key in undone}:
+            state.policies[name] = dict(state.policies.get(name, {}))
         state.namespaces, state.implied = dict(state.namespaces), set(state.implied)
-        options, world = self._new.options, self._new.world
-        for key in {item.object for item in undone}:
-            if key == CLUSTER:
-                options, world = self._old.options, self._old.world
-            elif key.kind == "Namespace":
+        for key, several in undone.items():
+            if key.kind == "Namespace":
                 _restore_namespace(state, self._old.state, key.name)
-            else:
-                policy = restored(self._found[key], [item for item in undone if item.object == key])
-                table = {**state.policies.get(key.namespace, {}), key.name: policy}
-                state.policies[key.namespace] = {name: item for name, item in table.items() if item is not None}
-        return Engine(state, options, world.of(state))
+            elif key != CLUSTER:
+                policy = restored(self._found[key], several)
+                state.policies[key.namespace].pop(key.name, None)
+                if policy is not None:
+                    state.policies[key.namespace][key.name] = policy
+        return state
 
 
 _OF_THE_STATE = frozenset({"NetworkPolicy", "Namespace", CLUSTER.kind})
@@ -137,16 +236,27 @@ def _members(ends: Ends, sides: Mapping[int, int]) -> tuple[Member | int, Member
     return one, other
 
 
+def _by_object(undone: Iterable[Undo]) -> dict[Key, set[Undo]]:
+    found: dict[Key, set[Undo]] = defaultdict(set)
+    for item in undone:
+        found[item.object].add(item)
+    return found
+
+
 def _state(engine: Engine, source: Member | int, destination: Member | int) -> State:
     """Return how connections between two ends are, in each family that both have."""
+    pairs = _in_families(engine, source, destination)
+    extents = {family: extent(engine, *pair) for family, pair in pairs.items()}
+    return state_of((text, ports) for ports, text in outcomes(extents, _OPEN))
+
+
+def _in_families(engine: Engine, source: Member | int, destination: Member | int) -> dict[Family, tuple[End, End]]:
     if isinstance(source, int) or isinstance(destination, int):
         number = source if isinstance(source, int) else destination
         family = family_of(number) if isinstance(number, int) else 4
-        extents = {family: extent(engine, _end(source, family), _end(destination, family))}
-    else:
-        one, other = _families(engine, source), _families(engine, destination)
-        extents = {family: extent(engine, one[family], other[family]) for family in sorted(one.keys() & other.keys())}
-    return state_of((text, ports) for ports, text in outcomes(extents, _OPEN))
+        return {family: (_end(source, family), _end(destination, family))}
+    one, other = _families(engine, source), _families(engine, destination)
+    return {family: (one[family], other[family]) for family in sorted(one.keys() & other.keys())}
 
 
 def _end(end: Member | int, family: Family) -> End:
