@@ -96,11 +96,7 @@ def sides(old: str, new: str) -> tuple[Side, Side]:
 def _side(text: str, other: str) -> Side:
     if text in {LIVE, LAB}:
         return Side(text)
-    if text == STDIN:
-        return Side(text, STDIN, is_named=True)
-    if not text.startswith(GIT):
-        return Side(text, text, is_named=True)
-    if ":" in text.removeprefix(GIT):
+    if not text.startswith(GIT) or ":" in text.removeprefix(GIT):
         return Side(text, text, is_named=True)
     if other in {LIVE, LAB, STDIN} or other.startswith(GIT):
         return Side(text, f"{text}:./")
