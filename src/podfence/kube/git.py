@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Final, NamedTuple
 from podfence.errors import MissingProgramError, PodfenceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
 MERGE_BASE: Final = "merge-base"
 """The revision that stands for the newest commit that HEAD has in common with the branch it is to be merged into."""
@@ -89,7 +89,7 @@ class Repository:
         found = os.path.relpath(os.path.join(os.path.realpath(folder), name), top)
         return None if found.split("/", 1)[0] == ".." else found
 
-    def tree(self, revision: str, base: str = "", environ: Mapping[str, str] = os.environ) -> str:
+    def tree(self, revision: str, base: str = "") -> str:
         """Return the name of the tree of a revision; that of `MERGE_BASE` is about the branch `base`.
 
         Raises GitError for a revision that does not exist.
@@ -98,7 +98,7 @@ class Repository:
             raise GitError(f"git:{revision}: a revision is missing; write git:REV or git:REV:PATH")
         found = self._trees.get((revision, base))
         if found is None:
-            asked = self._merge_base(base, environ) if revision == MERGE_BASE else revision
+            asked = self._merge_base(base) if revision == MERGE_BASE else revision
             found = self._trees[revision, base] = self._tree_of(asked, revision)
         return found
 
@@ -147,17 +147,17 @@ class Repository:
             raise GitError(f"git:{shown}: there is no revision {shown} here{why}")
         return found
 
-    def _merge_base(self, base: str, environ: Mapping[str, str]) -> str:
-        branch = self._target(base, environ)
+    def _merge_base(self, base: str) -> str:
+        branch = self._target(base)
         found = self._ask("merge-base", "--end-of-options", branch, "HEAD")
         if found is None:
             why = _SHALLOW if self.is_shallow else _REMEDY_BASE
             raise GitError(f"git:{MERGE_BASE}: HEAD and {branch} have no commit in common ({why})")
         return found.split("\n", 1)[0]
 
-    def _target(self, base: str, environ: Mapping[str, str]) -> str:
+    def _target(self, base: str) -> str:
         """Return the branch that HEAD is to be merged into: the one given, the one CI names, or the usual one."""
-        named = base or next((environ[name] for name in _TARGETS if environ.get(name)), "")
+        named = base or next((os.environ[name] for name in _TARGETS if os.environ.get(name)), "")
         named = named.removeprefix("refs/heads/")
         tried = ((f"origin/{named}", named) if not base else (named, f"origin/{named}")) if named else _USUAL
         for branch in tried:

@@ -48,12 +48,7 @@ class UnauthorizedError(RefusedError):
 
 
 class ForbiddenError(RefusedError):
-    """Who asks may not (403); `verb` and `resource` are "" if the server did not name them."""
-
-    def __init__(self, message: str, status: int, verb: str, resource: str) -> None:
-        self.verb = verb
-        self.resource = resource
-        super().__init__(message, status)
+    """Who asks may not (403)."""
 
 
 class NotFoundError(RefusedError):
@@ -113,7 +108,7 @@ def refused(server: str, status: int, body: bytes, retry_after: str = "") -> Ref
         case 401:
             return UnauthorizedError(f"{message} (the credentials are not accepted; log in again)", status)
         case 403:
-            return _forbidden(server, what, status)
+            return ForbiddenError(f"{message}{_grant(what)}", status)
         case 404:
             return NotFoundError(message, status)
         case 409:
@@ -127,19 +122,20 @@ def refused(server: str, status: int, body: bytes, retry_after: str = "") -> Ref
     return RefusedError(message, status)
 
 
-def _forbidden(server: str, what: str, status: int) -> ForbiddenError:
+def _grant(what: str) -> str:
+    """Return what to grant to who asks, "" if the server does not name it."""
     denied = _DENIED.search(what)
     if denied is not None:
         verb, resource, group, namespace = denied.group("verb", "resource", "group", "namespace")
         kind = "Role" if namespace else "ClusterRole"
         place = f" in namespace {namespace}" if namespace else ""
         rule = f'{{apiGroups: ["{group}"], resources: ["{resource}"], verbs: ["{verb}"]}}'
-        return ForbiddenError(f"{server}: {what} (grant it with a {kind} rule{place}: {rule})", status, verb, resource)
+        return f" (grant it with a {kind} rule{place}: {rule})"
     path = _NON_RESOURCE.search(what)
     if path is not None:
         rule = f'{{nonResourceURLs: ["{path["path"]}"], verbs: ["{path["verb"]}"]}}'
-        return ForbiddenError(f"{server}: {what} (grant it with a ClusterRole rule: {rule})", status, path["verb"], "")
-    return ForbiddenError(f"{server}: {what}", status, "", "")
+        return f" (grant it with a ClusterRole rule: {rule})"
+    return ""
 
 
 def _told(body: bytes) -> _Status:

@@ -26,7 +26,6 @@ except ModuleNotFoundError:
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-    from types import TracebackType
     from typing import Self
 
     from podfence.kube.access.access import Access, Pair
@@ -87,9 +86,7 @@ class Session:
         self._client = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         await self._client.close()
 
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> bytes:

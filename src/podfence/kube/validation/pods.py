@@ -114,8 +114,7 @@ def check_workload(workload: wire.Workload, kind: str, findings: Findings, *, cu
             findings.invalid((*_SPEC, "selector"), {}, _EMPTY_SELECTOR[kind])
         elif not _matches(selector, template):
             _mismatch(template, findings)
-    check_template(template, (*_SPEC, "template"), findings)
-    _check_always(template, (*_SPEC, "template"), findings)
+    _check_lasting_template(template, findings)
 
 
 def check_replication_controller(controller: wire.ReplicationController, findings: Findings) -> None:
@@ -132,8 +131,7 @@ def check_replication_controller(controller: wire.ReplicationController, finding
     check_labels(selector, (*_SPEC, "selector"), findings)
     if any(labels.get(key) != (value or "") for key, value in selector.items()):
         _mismatch(spec.template, findings)
-    check_template(spec.template, (*_SPEC, "template"), findings)
-    _check_always(spec.template, (*_SPEC, "template"), findings)
+    _check_lasting_template(spec.template, findings)
 
 
 def check_job(spec: wire.WorkloadSpec | None, field: Path, findings: Findings) -> None:
@@ -163,10 +161,12 @@ def check_template(template: wire.PodTemplate, field: Path, findings: Findings) 
     check_pod_spec(template.spec, (*field, "spec"), findings)
 
 
-def _check_always(template: wire.PodTemplate, field: Path, findings: Findings) -> None:
+def _check_lasting_template(template: wire.PodTemplate, findings: Findings) -> None:
+    """Check the template of pods that are always started again."""
+    check_template(template, (*_SPEC, "template"), findings)
     policy = template.spec.restart_policy if template.spec is not None else None
     if policy not in (None, "Always"):
-        findings.unsupported((*field, "spec", "restartPolicy"), policy or "", ("Always",))
+        findings.unsupported((*_SPEC, "template", "spec", "restartPolicy"), policy or "", ("Always",))
 
 
 def _mismatch(template: wire.PodTemplate, findings: Findings) -> None:
