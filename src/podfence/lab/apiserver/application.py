@@ -209,7 +209,8 @@ class Server:
         given = bodies.parse(body, _content_type(request), "DeleteOptions")[0] if body else {}
         for key in ("propagationPolicy", "gracePeriodSeconds"):
             if text := request.query.get(key):
-                given[key] = int(text) if text.lstrip("-").isascii() and text.lstrip("-").isdecimal() else text
+                number = options.whole_number(text)
+                given[key] = text if number is None else number
         if dry := request.query.getall("dryRun", []):
             given["dryRun"] = dry
         row = target.row
