@@ -272,7 +272,8 @@ class Server:
 
 def _warned(request: web.Request, response: web.Response) -> web.Response:
     """Add the warnings of a request to its answer: the first of many, shortened, as Kubernetes does."""
-    texts = list(dict.fromkeys(request[_WARNINGS]))
+    told = request[_WARNINGS]
+    texts = list(dict.fromkeys(told))
     longest = _LONGEST_OF_MANY if sum(map(len, texts)) > _MOST_LETTERS else None
     left = _MOST_LETTERS
     for text in texts[:_MOST_WARNINGS]:
