@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import ssl
@@ -40,6 +41,31 @@ def policy(name: str) -> dict[str, Any]:
 def test_nothing_is_answered_without_the_token(server: Served, path: str, token: str) -> None:
     reply = server.client.send("GET", path, token=token)
     assert (reply.code, reply.body["reason"]) == (401, "Unauthorized")
+
+
+def token(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+MANY = "9" * 5000
+INFINITE = '{"rv":1e999,"start":"/a"}'
+
+
+@pytest.mark.parametrize(
+    ("method", "query"),
+    [
+        ("GET", f"limit={MANY}"),
+        ("GET", "limit=1_0"),
+        ("GET", f"resourceVersion={MANY}"),
+        ("GET", f"continue={token(INFINITE)}"),
+        ("GET", f"continue={token('[' * 3000)}"),
+        ("DELETE", f"gracePeriodSeconds={MANY}"),
+        ("DELETE", "gracePeriodSeconds=1_0"),
+    ],
+)  # fmt: skip
+def test_a_number_that_is_none_is_refused_in_a_query(server: Served, method: str, query: str) -> None:
+    name = "/none" if method == "DELETE" else ""
+    assert server.client.send(method, f"{POLICIES}{name}?{query}").code == 400
 
 
 @pytest.mark.parametrize("scheme", ["Basic {}", "{}", "Bearer", ""])

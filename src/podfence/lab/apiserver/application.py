@@ -81,6 +81,7 @@ class Server:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         """Let in who may ask, and turn what goes wrong into a Status."""
+        request[_WARNINGS] = []
         if request.transport is not None:
             self.sockets[request.transport] = request.transport.get_extra_info("socket")
         try:
@@ -118,7 +119,7 @@ class Server:
         return json_answer(review.answered(asked), 201)
 
     async def _resource(self, request: web.Request, target: Target) -> web.StreamResponse:
-        row, method = target.row, request.method
+        row, method, warn = target.row, request.method, request[_WARNINGS].append
         if target.subresource in STREAMS:
             self.store.get(row.key, target.namespace, target.name)
             if self._stream is None:
@@ -136,20 +137,16 @@ class Server:
             if target.name or (row.namespaced and not target.namespace):
                 raise status.method_not_allowed()
             asked = _write_options(request, "CreateOptions")
-            read = await _object(request, row)
-            return self._answer(request, row, self._objects.create(row, target.namespace, read, asked, _warn(request)))
-        if not target.name:
-            raise status.method_not_allowed()
-        if method == "PUT":
+            answer = self._objects.create(row, target.namespace, await _object(request, row), asked, warn)
+        elif method == "PUT" and target.name:
             asked = _write_options(request, "UpdateOptions")
-            read = await _object(request, row)
-            return self._answer(request, row, self._objects.update(target, read, asked, _warn(request)))
-        if method == "PATCH":
-            how = _patch_type(request)
-            asked = _write_options(request, "PatchOptions")
-            body = await body_of(request)
-            return self._answer(request, row, self._objects.patch(target, body, how, asked, _warn(request)))
-        raise status.method_not_allowed()
+            answer = self._objects.update(target, await _object(request, row), asked, warn)
+        elif method == "PATCH" and target.name:
+            how, asked = _patch_type(request), _write_options(request, "PatchOptions")
+            answer = self._objects.patch(target, await body_of(request), how, asked, warn)
+        else:
+            raise status.method_not_allowed()
+        return self._answer(request, row, answer)
 
     async def _read(self, request: web.Request, target: Target) -> web.StreamResponse:
         accepted = media.accepted(request.headers.get("Accept", ""))
@@ -200,9 +197,12 @@ class Server:
         if accepted.shape != "Table":
             return line(event.type, partial(obj, accepted.version))
         meta = {"resourceVersion": obj["metadata"]["resourceVersion"]}
-        if event.type == "BOOKMARK":
-            return line("BOOKMARK", _bookmark_table(obj, meta, accepted.version))
-        found = table(row.kind, [obj], meta, include, time.time(), version=accepted.version, first=first)
+        is_bookmark = event.type == "BOOKMARK"
+        objects = [] if is_bookmark else [obj]
+        found = table(row.kind, objects, meta, include, time.time(), version=accepted.version, first=first)
+        if is_bookmark:
+            cells = ["", "", "<unknown>"] if INITIAL_END in obj["metadata"].get("annotations", {}) else [""]
+            found |= {"columnDefinitions": None, "rows": [{"cells": cells, "object": partial(obj, accepted.version)}]}
         return line(event.type, found)
 
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
@@ -210,7 +210,8 @@ class Server:
         given = bodies.parse(body, _content_type(request), "DeleteOptions")[0] if body else {}
         for key in ("propagationPolicy", "gracePeriodSeconds"):
             if text := request.query.get(key):
-                given[key] = int(text) if text.lstrip("-").isascii() and text.lstrip("-").isdecimal() else text
+                number = options.whole_number(text)
+                given[key] = text if number is None else number
         if dry := request.query.getall("dryRun", []):
             given["dryRun"] = dry
         row = target.row
@@ -270,16 +271,10 @@ class Server:
         return written(found, accepted, code)
 
 
-def _warn(request: web.Request) -> Callable[[str], None]:
-    """Return what takes the warnings that go with the answer to a request."""
-    found: list[str] = []
-    request[_WARNINGS] = found
-    return found.append
-
-
 def _warned(request: web.Request, response: web.Response) -> web.Response:
     """Add the warnings of a request to its answer: the first of many, shortened, as Kubernetes does."""
-    texts = list(dict.fromkeys(request.get(_WARNINGS, ())))
+    told = request[_WARNINGS]
+    texts = list(dict.fromkeys(told))
     longest = _LONGEST_OF_MANY if sum(map(len, texts)) > _MOST_LETTERS else None
     left = _MOST_LETTERS
     for text in texts[:_MOST_WARNINGS]:
@@ -291,18 +286,6 @@ def _warned(request: web.Request, response: web.Response) -> web.Response:
         quoted = plain.replace("\\", "\\\\").replace('"', '\\"')
         response.headers.add("Warning", f'299 - "{quoted}"')
     return response
-
-
-def _bookmark_table(obj: Raw, meta: Raw, version: str) -> Raw:
-    cells = ["", "", "<unknown>"] if INITIAL_END in obj["metadata"].get("annotations", {}) else [""]
-    row = {"cells": cells, "object": partial(obj, version)}
-    return {
-        "kind": "Table",
-        "apiVersion": f"meta.k8s.io/{version}",
-        "metadata": meta,
-        "columnDefinitions": None,
-        "rows": [row],
-    }
 
 
 def _items(objects: list[Raw]) -> list[Raw]:

@@ -20,25 +20,20 @@ from importlib.resources import files
 from typing import Any, Final, Literal, NamedTuple
 
 Form = Literal[
-    "string", "bool", "int", "float", "bytes", "time", "micro", "duration",
-    "quantity", "intstr", "raw", "fields", "list", "map", "struct",
+    "string", "bool", "int", "bytes", "time", "micro", "quantity", "intstr", "fields", "list", "map", "struct",
 ]  # fmt: skip
 
 _SPECIAL: Final[dict[str, Form]] = {
     "string": "string",
     "bool": "bool",
-    "int": "int",
     "int32": "int",
     "int64": "int",
-    "float64": "float",
     "[]byte": "bytes",
     "meta/v1.Time": "time",
     "meta/v1.MicroTime": "micro",
-    "meta/v1.Duration": "duration",
     "meta/v1.FieldsV1": "fields",
     "api/resource.Quantity": "quantity",
     "util/intstr.IntOrString": "intstr",
-    "pkg/runtime.RawExtension": "raw",
 }
 _PACKAGE: Final = re.compile(r"[\w.]+/")
 

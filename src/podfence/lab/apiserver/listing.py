@@ -40,7 +40,7 @@ def matcher(row: Resource, options: ListOptions, name: str = "") -> Matches:
 def page(store: Store, row: Resource, namespace: str, options: ListOptions) -> Page:
     """Return the objects that a request asks for. Raises RefusedError."""
     matches = matcher(row, options)
-    start = _read_token(options.token) if options.token else None
+    start, begun = _read_token(options.token) if options.token else (None, 0)
     if start is not None and options.revision:
         raise bad_request("specifying resource version is not allowed when using continue")
     objects, revision = store.list(row.stored_as or row.key, namespace)
@@ -48,8 +48,7 @@ def page(store: Store, row: Resource, namespace: str, options: ListOptions) -> P
     if options.labels or options.fields:
         objects = [obj for obj in objects if matches(obj)]
     if start is not None:
-        objects = [obj for obj in objects if _place(obj, namespace) >= start.place]
-        revision = start.revision
+        objects, revision = [obj for obj in objects if _place(obj, namespace) >= start], begun
     meta: Raw = {"resourceVersion": str(revision)}
     if options.limit and len(objects) > options.limit:
         # The pages show what is there now, not what was there at the first; a watch from the revision tells the rest.
@@ -70,11 +69,6 @@ def _require_revision(options: ListOptions, revision: int) -> None:
         raise RefusedError(410, "The resourceVersion for the provided list is too old.", "Expired")
 
 
-class _Start(NamedTuple):
-    place: tuple[str, str]
-    revision: int
-
-
 def _place(obj: Raw, namespace: str) -> tuple[str, str]:
     meta = obj["metadata"]
     return ("" if namespace else meta.get("namespace", ""), meta["name"])
@@ -87,11 +81,12 @@ def _token(last: Raw, namespace: str, revision: int) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def _read_token(text: str) -> _Start:
+def _read_token(text: str) -> tuple[tuple[str, str], int]:
+    """Return the place at which a page starts, and the revision of the first page."""
     try:
         found = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
         space, _, name = found["start"].removeprefix("/").rpartition("/")
-        return _Start((space, name), int(found["rv"]))
-    except (ValueError, binascii.Error, LookupError, TypeError, AttributeError):
+        return (space, name), int(found["rv"])
+    except (ArithmeticError, ValueError, binascii.Error, LookupError, TypeError, AttributeError, RecursionError):
         why = "invalid character '~' looking for beginning of value"
         raise bad_request(f"invalid continue token: continue key is not valid: {why}") from None

@@ -26,15 +26,12 @@ if TYPE_CHECKING:
 
 _FORMS: Final[dict[str, Raw]] = {
     "string": {"type": "string"},
-    "duration": {"type": "string"},
     "bool": {"type": "boolean"},
-    "float": {"type": "number", "format": "double"},
     "bytes": {"type": "string", "format": "byte"},
     "time": {"type": "string", "format": "date-time"},
     "micro": {"type": "string", "format": "date-time"},
     "quantity": {"oneOf": [{"type": "string"}, {"type": "number"}]},
     "intstr": {"oneOf": [{"type": "integer"}, {"type": "string"}], "format": "int-or-string"},
-    "raw": {"type": "object"},
     "fields": {"type": "object"},
 }
 _NAMED: Final[dict[str, str]] = {

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.kube.validation.findings import go_quote
@@ -11,6 +12,8 @@ from podfence.lab.apiserver.status import RefusedError, bad_request, invalid_fie
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_WHOLE: Final = re.compile(r"[+-]?[0-9]+")
+_MOST_DIGITS: Final = 100
 _VALIDATION: Final = ("", "Ignore", "Strict", "Warn")
 _TRUE: Final = ("1", "t", "T", "true", "TRUE", "True")
 
@@ -105,14 +108,17 @@ def _forbidden(query: Mapping[str, str], match: str, *, initial: bool, watch: bo
     return None
 
 
+def whole_number(text: str) -> int | None:
+    """Return the number that a text is in decimal digits, None for every other text."""
+    # Python reads no more than some thousand digits, and no number here has a hundred.
+    return int(text[:_MOST_DIGITS]) if _WHOLE.fullmatch(text) else None
+
+
 def _number(query: Mapping[str, str], key: str) -> int:
     text = query.get(key, "")
     if not text:
         return 0
-    try:
-        value = int(text) if text.lstrip("+-").isascii() else None
-    except ValueError:
-        value = None
+    value = whole_number(text)
     if value is None or not -(2**63) <= value < 2**63:
         problem = "invalid syntax" if value is None else "value out of range"
         raise bad_request(f"strconv.ParseInt: parsing {go_quote(text)}: {problem}")
@@ -122,8 +128,9 @@ def _number(query: Mapping[str, str], key: str) -> int:
 def _revision(text: str, *, watch: bool) -> int | None:
     if not text:
         return None
-    if text.isascii() and text.isdecimal() and int(text) < 2**64:
-        return int(text)
+    number = whole_number(text)
+    if number is not None and text[0] not in "+-" and number < 2**64:
+        return number
     message = (
         f"resourceVersion: Invalid value: {go_quote(text)}: strconv.ParseUint: parsing {go_quote(text)}: invalid syntax"
     )

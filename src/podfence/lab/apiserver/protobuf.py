@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-import struct
 from typing import TYPE_CHECKING, Any, Final
 
 from podfence.lab.apiserver.fields import kind_type
@@ -117,8 +116,6 @@ def _value(value: int | bytes, of: Type, depth: int) -> Any:  # noqa: ANN401 - a
             return bool(value)
         case "int":
             return _signed(value if isinstance(value, int) else 0)
-        case "float":
-            return struct.unpack("<d", _bytes(value))[0]
         case "bytes":
             return base64.b64encode(_bytes(value)).decode()
         case "time" | "micro":
@@ -128,7 +125,7 @@ def _value(value: int | bytes, of: Type, depth: int) -> Any:  # noqa: ANN401 - a
             return _bytes(parts.get(3, b"")).decode() if parts.get(1) else _signed(_number(parts.get(2, 0)))
         case "quantity":
             return _bytes(dict(_fields(_bytes(value))).get(1, b"")).decode() or "0"
-        case "raw" | "fields":
+        case "fields":
             return None
     return _bytes(value).decode()
 

@@ -25,7 +25,7 @@ _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _SHORT: Final = 64
 _ROOT: Final = ("apiVersion", "kind")
 # What Go could convert, and its decoder of JSON does not.
-_CONVERTIBLE: Final = {"string": ("int64",), "int": ("int64", "float64"), "float": ("int64",)}
+_CONVERTIBLE: Final = {"string": ("int64",), "int": ("int64", "float64")}
 # How Go's messages name the types that its decoder wants for these.
 _NAMED: Final = {"intstr": "int32", "time": "string", "micro": "string"}
 # What Go calls the type of a JSON value, and what its decoder of JSON calls it.
@@ -38,7 +38,7 @@ _WORDS: Final[dict[type, tuple[str, str]]] = {
     float: ("float64", "number"),
     list: ("slice", "array"),
 }
-_EMPTY: Final = {"string": "", "bool": False, "int": 0, "float": 0, "quantity": "0", "intstr": 0}
+_EMPTY: Final = {"string": "", "bool": False, "int": 0, "quantity": "0", "intstr": 0}
 
 
 class WrongTypeError(ValueError):
@@ -123,7 +123,7 @@ class Reader:
         }
 
     def _value(self, value: Any, of: Type, at: str, go: str, struct: str) -> Any:  # noqa: ANN401 - any JSON value
-        if value is None or of.form in ("raw", "fields"):
+        if value is None or of.form == "fields":
             return value
         if not _fits(value, of):
             name = _NAMED.get(of.form, of.text)
@@ -145,7 +145,7 @@ class Reader:
                     sys.intern(key): self._value(item, held, f"{at}.{key}", go, struct) for key, item in value.items()
                 }
                 return {key: _zero(held) if item is None else item for key, item in items.items()}
-            case "bool" | "int" | "float" | "intstr":
+            case "bool" | "int" | "intstr":
                 return value
         return _text(value, of)
 
@@ -163,8 +163,6 @@ def _fits(value: object, of: Type) -> bool:
             return True
         case "intstr" if isinstance(value, str):
             return True
-        case "float":
-            return isinstance(value, int | float) and not isinstance(value, bool)
         case "int" | "intstr":
             limit = 2**31 if of.form == "intstr" else 2 ** (of.bits - 1)
             return isinstance(value, int) and not isinstance(value, bool) and -limit <= value < limit

@@ -65,7 +65,7 @@ async def _take(socket: web.WebSocketResponse, session: Session) -> None:
             await _write(session, data)
         elif channel == channels.RESIZE:
             if (size := channels.size(data)) is not None:
-                session.resize(size.columns, size.rows)
+                session.resize(*size)
         elif channel == channels.CLOSE and can_end and data == bytes((channels.STDIN,)):
             session.end_input()
 

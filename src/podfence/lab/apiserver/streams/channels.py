@@ -7,7 +7,7 @@ Each frame begins with the number of its channel. Version 5 differs from 4 in on
 from __future__ import annotations
 
 import json
-from typing import Final, NamedTuple
+from typing import Final
 
 STDIN: Final = 0
 STDOUT: Final = 1
@@ -23,26 +23,19 @@ OUTPUTS: Final = {"stdout": STDOUT, "stderr": STDERR}
 """The channel of each stream of output."""
 
 
-class Size(NamedTuple):
-    """The size of a terminal in characters."""
-
-    columns: int
-    rows: int
-
-
 def frame(channel: int, data: bytes = b"") -> bytes:
     """Return a frame for a channel."""
     return bytes((channel,)) + data
 
 
-def size(data: bytes) -> Size | None:
-    """Return the size that a client's terminal has now, None for what is none."""
+def size(data: bytes) -> tuple[int, int] | None:
+    """Return the columns and rows that a client's terminal has now, None for what is no size."""
     try:
         found = json.loads(data)
         columns, rows = int(found["Width"]), int(found["Height"])
     except (ArithmeticError, ValueError, TypeError, KeyError, RecursionError):
         return None
-    return Size(columns, rows) if 0 < columns < 0x10000 and 0 < rows < 0x10000 else None
+    return (columns, rows) if 0 < columns < 0x10000 and 0 < rows < 0x10000 else None
 
 
 def ended(code: int) -> bytes:
