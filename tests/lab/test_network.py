@@ -279,7 +279,7 @@ def test_a_node_that_is_gone_is_named() -> None:
     process = subprocess.Popen(["true"])
     process.wait()
     with Wired(Plan(), ()) as lab:
-        network = Network(lab.plan, [process.pid], lab.outside, Responders(TCP, UDP))
+        network = Network(lab.plan, [process.pid], lab.hold(), Responders(TCP, UDP))
         with inside(lab.hold()), pytest.raises(NetworkError, match=r"connecting the nodes: ip link add node-1 "):
             network.start()
         network.close()
