@@ -273,6 +273,7 @@ def test_a_dump_is_not_run_twice() -> None:
     assert done.outcomes == ["pod/web-1-x ignored", "deployment.apps/web created"]
     assert done.notes == ["pod/web-1-x: created by deployment.apps/web"]
     assert len(pods(made)) == 1
+    assert worlds.applied(made, worlds.documents(owned)).notes == ["pod/web-1-x: created by deployment.apps/web"]
 
 
 # Nodes and addresses

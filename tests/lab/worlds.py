@@ -104,7 +104,7 @@ def applied(
     state, plan = into.state, into.plan
     blocks = [plan.service_range(family) for family in plan.families]
     labels = {name: node.labels for name, node in state.nodes.items()}
-    cluster = applying.Cluster(legacy, blocks, labels, dict(state.workloads))
+    cluster = applying.Cluster(legacy, blocks, labels)
     return applying.apply(batch, Server(into.store, Policies(legacy=legacy == "v1beta1")), cluster, done)
 
 

@@ -24,7 +24,7 @@ from podfence.lab.objects.service_addresses import without_foreign
 from podfence.lab.store.resources import RESOURCES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from podfence.lab.apiserver.fields import Type
     from podfence.lab.apiserver.strategic import Merging
@@ -58,13 +58,12 @@ _SELECTED: Final = ("Deployment", "ReplicaSet", "DaemonSet", "StatefulSet", "Rep
 class Cluster(NamedTuple):
     """What manifests are adapted to: the option `legacy` of a lab, its blocks of Service addresses, and its nodes.
 
-    `nodes` are the labels of each; `workloads` are those that may have made what a dump holds.
+    `nodes` are the labels of each.
     """
 
     legacy: str
     blocks: Sequence[str]
     nodes: Mapping[str, Mapping[str, str]]
-    workloads: Mapping[Key, Workload]
 
 
 class Applied(NamedTuple):
@@ -75,18 +74,12 @@ class Applied(NamedTuple):
     notes: list[str]
 
 
-def is_dump(batch: Iterable[Written]) -> bool:
-    """Return whether some of the objects have an owner that may have made them here, too."""
-    return any(isinstance(each.item, Pod | Workload) and each.item.owner is not None for each in batch)
-
-
 def apply(batch: Sequence[Written], server: Rest, cluster: Cluster, done: Callable[[Written], None]) -> Applied:
     """Create or change objects, and return what became of them.
 
     `done` is called after each that the server has taken. Raises LabError if the server does not answer.
     """
-    workloads = {**cluster.workloads}
-    workloads.update({each.item.key: each.item for each in batch if isinstance(each.item, Workload)})
+    workloads = {each.item.key: each.item for each in batch if isinstance(each.item, Workload)}
     namespaces: set[str] = set()
     results = [Applied([], [], []) for _ in batch]
     # Namespaces first, wherever they stand: the others are in them.
@@ -97,7 +90,7 @@ def apply(batch: Sequence[Written], server: Rest, cluster: Cluster, done: Callab
             if not written.name:
                 message = f"from {written.value['metadata'].get('generateName')}: cannot use generate name with apply"
                 result.problems.append(_problem(written, "metadata.generateName", message, "give it a name"))
-            elif maker := _maker(written, workloads):
+            elif maker := _maker(written, workloads, server):
                 notes.append(maker)
                 result.outcomes.append(f"{named} ignored")
             else:
@@ -109,7 +102,7 @@ def apply(batch: Sequence[Written], server: Rest, cluster: Cluster, done: Callab
     return Applied(*([text for result in results for text in result[field]] for field in range(len(Applied._fields))))
 
 
-def _maker(written: Written, workloads: Mapping[Key, Workload]) -> str:
+def _maker(written: Written, workloads: Mapping[Key, Workload], server: Rest) -> str:
     """Return what makes an object that need not be applied, as of a dump or a node; "" if nothing does."""
     item = written.item
     if isinstance(item, Node):
@@ -117,7 +110,11 @@ def _maker(written: Written, workloads: Mapping[Key, Workload]) -> str:
     if not isinstance(item, Pod | Workload) or item.owner is None:
         return ""
     top = top_of(item.owner, item.namespace, workloads, item.template.labels)
-    return f"created by {KINDS[top.kind].printed()}/{top.name}" if top in workloads and top != item.key else ""
+    kind = KINDS.get(top.kind)
+    if kind is None or top == item.key:
+        return ""
+    there = rest.path(RESOURCES[kind.printed(plural=True)], top.namespace, top.name)
+    return f"created by {kind.printed()}/{top.name}" if top in workloads or server.find(there) else ""
 
 
 def _put(written: Written, server: Rest, cluster: Cluster, namespaces: set[str], notes: list[str]) -> str:

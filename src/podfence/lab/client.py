@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from podfence.kube.objects import Workload
 from podfence.lab import access, sandbox
 from podfence.lab.access import Access
 from podfence.lab.connection import Connection
@@ -119,16 +118,15 @@ class Client:
         **fields: Value,
     ) -> Message:
         """Write objects to the API server while the lab follows them one by one."""
-        from podfence.lab import applying, contents, manifests  # noqa: PLC0415 - most commands apply nothing
+        from podfence.lab import applying, manifests  # noqa: PLC0415 - most commands apply nothing
         from podfence.lab.rest import Rest  # noqa: PLC0415
 
         batch = manifests.written(objects, namespace)
         numbers = manifests.files(batch)
         files = [{"name": source.name, "text": source.text} for source in numbers]
-        with self.conversation(operation, fds=fds, files=files, dump=applying.is_dump(batch), **fields) as replies:
+        with self.conversation(operation, fds=fds, files=files, **fields) as replies:
             told = replies.answer(progress)
-            workloads = {item.key: item for item in contents.objects(told) if isinstance(item, Workload)}
-            cluster = applying.Cluster(told["legacy"], told["blocks"], told["nodes"], workloads)
+            cluster = applying.Cluster(told["legacy"], told["blocks"], told["nodes"])
 
             def done(written: Written) -> None:
                 replies.send({"place": manifests.place(written, numbers)})

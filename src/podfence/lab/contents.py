@@ -12,7 +12,7 @@ from podfence.kube.live.origin import LIVE
 from podfence.kube.objects import KubeObject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from podfence.cluster.state import ClusterState
     from podfence.policy.options import Options
@@ -26,12 +26,12 @@ def contents(state: ClusterState, options: Options) -> dict[str, Any]:
     for table in (state.nodes, state.workloads, state.pods, state.services, state.slices, state.endpoints):
         found += table.values()
     found += [policy for policies in state.policies.values() for policy in policies.values()]
-    return {"objects": encoded(found), "options": asdict(options)}
-
-
-def encoded(items: Iterable[KubeObject]) -> list[tuple[str, Any]]:
-    """Return objects as JSON values, each with its type."""
-    return [(type(item).__name__, msgspec.to_builtins(msgspec.structs.replace(item, origin=None))) for item in items]
+    return {
+        "objects": [
+            (type(item).__name__, msgspec.to_builtins(msgspec.structs.replace(item, origin=None))) for item in found
+        ],
+        "options": asdict(options),
+    }
 
 
 def objects(message: Mapping[str, Any]) -> list[KubeObject]:

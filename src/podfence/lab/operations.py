@@ -15,7 +15,7 @@ import msgspec
 from podfence.kube.positions import Source
 from podfence.lab import targets
 from podfence.lab.addresses import Plan
-from podfence.lab.contents import contents, encoded
+from podfence.lab.contents import contents
 from podfence.lab.errors import LabError
 from podfence.lab.lines import follow
 from podfence.lab.manifests import Place
@@ -96,14 +96,12 @@ def apply(lab: Supervisor, request: Request) -> Iterator[Message]:
 def _follow(lab: Supervisor, request: Request, world: World) -> None:
     connection = request.connection
     files = [Source(**file) for file in request.fields["files"]]
-    workloads = lab.state.workloads.values() if request.fields["dump"] else ()
     connection.send(
         {
             "access": msgspec.to_builtins(lab.access),
             "legacy": lab.options.legacy,
             "blocks": [lab.plan.service_range(family) for family in lab.plan.families],
             "nodes": {name: node.labels for name, node in lab.state.nodes.items()},
-            "objects": encoded(workloads),
         }
     )
     # Nothing else changes meanwhile, so a client that has stopped cannot keep the lab.

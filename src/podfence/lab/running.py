@@ -46,7 +46,7 @@ _AT_ONCE: Final = 8
 
 @dataclass(slots=True)
 class Running:
-    """A pod and what runs in it; `failure` says why nothing does, `last_phase` what its status was when it ended.
+    """A pod and what runs in it; `failure` says why nothing does.
 
     `is_lost` means that the process that holds it has been killed, so that it must be started anew; `past` is how often
     each container was started before that.
@@ -58,7 +58,6 @@ class Running:
     programs: dict[str, Program] = field(default_factory=dict)
     times: dict[str, tuple[float, float]] = field(default_factory=dict)
     failure: str = ""
-    last_phase: str = ""
     is_lost: bool = False
     past: dict[str, int] = field(default_factory=dict)
 
@@ -77,27 +76,6 @@ class Running:
         """Return how often each container was started, the last time in vain if the pod is lost."""
         states = self.holder.containers() if self.holder is not None else {}
         return {name: state.starts - self.is_lost + self.past.get(name, 0) for name, state in states.items()}
-
-    @property
-    def restarts(self) -> int:
-        """How often containers were started again."""
-        states = self.holder.containers().values() if self.holder else ()
-        return sum(state.starts - 1 for state in states) + sum(self.past.values())
-
-    @property
-    def phase(self) -> str:
-        """What kubectl would show as its status."""
-        if self.last_phase:
-            return self.last_phase
-        if self.failure or self.holder is None:
-            return "Error"
-        states = self.holder.containers()
-        waiting = [state for state in states.values() if state.exit is not None]
-        if not waiting:
-            return "Running"
-        if len(waiting) == len(states) and self.spec.restart != "Always":
-            return "Completed" if not any(state.exit for state in waiting) else "Error"
-        return "CrashLoopBackOff"
 
 
 class Pods:
@@ -191,7 +169,6 @@ class Pods:
         gone = [item for key in keys if (item := self.running.pop(key, None)) is not None]
         for item in gone:
             self.ended[item.spec.key] = item
-            item.last_phase = item.phase
             if item.holder is not None:
                 item.holder.close()
         self._network.detach(item.attachment for item in gone if item.attachment is not None)

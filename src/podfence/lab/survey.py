@@ -3,18 +3,23 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from podfence.cluster.members import display_name
 from podfence.cluster.services import backends
 from podfence.dataplane import counts
+from podfence.kube.objects import Key
+from podfence.lab.apiserver import pod_cells
 from podfence.lab.status import LabNamespace, LabNode, LabPod, LabPolicy, LabService, LabStatus
 from podfence.nft.errors import NftError
 from podfence.nft.process import NftRunner
 from podfence.policy.wording import selector_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from podfence.cluster.state import ClusterState
     from podfence.kube.objects import Service
     from podfence.lab.supervisor import Supervisor
@@ -25,7 +30,6 @@ def survey(lab: Supervisor) -> LabStatus:
     state = lab.state
     pods_on = Counter(pod.template.node for pod in state.pods.values())
     admitted, denied = _counted(lab)
-    pods = {key: item for key, item in lab.pods.ended.items() if key in state.pods} | lab.pods.running
     return LabStatus(
         name=lab.name,
         network=lab.plan.network,
@@ -36,19 +40,7 @@ def survey(lab: Supervisor) -> LabStatus:
             LabNode(name=name, addresses=node.addresses, pods=pods_on[name], agent=lab.agents[name].state)
             for name, node in sorted(state.nodes.items())
         ),
-        pods=tuple(
-            LabPod(
-                namespace=key.namespace,
-                name=key.name,
-                node=item.spec.node,
-                addresses=item.spec.addresses,
-                phase=item.phase,
-                restarts=item.restarts,
-                runs=tuple(program.note for program in item.programs.values()),
-                labels=state.pods[key].template.labels if key in state.pods else {},
-            )
-            for key, item in sorted(pods.items())
-        ),
+        pods=tuple(_pods(lab)),
         services=tuple(
             LabService(
                 namespace=service.namespace,
@@ -79,6 +71,27 @@ def survey(lab: Supervisor) -> LabStatus:
         ),
         waiting=tuple(display_name(key) for key in lab.world.waiting),
     )
+
+
+def _pods(lab: Supervisor) -> Iterator[LabPod]:
+    """Yield the pods that run or have run, with the status that kubectl shows."""
+    held, now = lab.pods.ended | lab.pods.running, time.time()
+    for obj in lab.world.store.list("pods")[0]:
+        known = obj["metadata"]
+        item = held.get(Key("Pod", known["namespace"], known["name"]))
+        if item is None:
+            continue
+        _, _, status, restarts, *_ = pod_cells.pod(obj, now)
+        yield LabPod(
+            namespace=known["namespace"],
+            name=known["name"],
+            node=item.spec.node,
+            addresses=item.spec.addresses,
+            phase=status,
+            restarts=int(restarts.partition(" ")[0]),
+            runs=tuple(program.note for program in item.programs.values()),
+            labels=known.get("labels") or {},
+        )
 
 
 def _ports(service: Service) -> tuple[str, ...]:
