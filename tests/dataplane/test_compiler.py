@@ -155,6 +155,36 @@ def test_a_name_of_a_port_is_looked_up_on_the_pods_that_a_rule_means(inside: Pee
     assert found.peers.keys() == set(map(parse_address, addresses))
 
 
+@pytest.mark.parametrize(("value", "peers"), [("any-pod", {"10.0.0.3", "10.0.0.4"}), ("own-namespace", {"10.0.0.3"}), ("never", set())])  # fmt: skip
+def test_a_name_of_a_port_without_peers_means_the_pods_that_the_option_says(value: str, peers: set[str]) -> None:
+    named = [ContainerPort(80, "TCP", "http")]
+    pods = [pod("api", f"10.0.0.{n}", namespace=name, ports=named) for n, name in ((3, "shop"), (4, "other"))]
+    rules = [rule(ports=[PolicyPort("TCP", "http")])]
+    objects: list[KubeObject] = [space("shop"), space("other"), WEB, *pods, policy("p", app("web"), egress=rules)]
+    cluster = Cluster.from_objects(objects, Options.parse([f"named_port_without_peer={value}"]))
+    assert only(Compiler(cluster.model, "n1")).peers.keys() == set(map(parse_address, peers))
+
+
+@pytest.mark.parametrize("shared_from", [256, 1])
+def test_a_pod_whose_name_of_a_port_means_another_number_is_listed_with_that_one(shared_from: int) -> None:
+    def api(number: int) -> Pod:
+        return pod("api", "10.0.0.3", node="n2", ports=[ContainerPort(number, "TCP", "http")])
+
+    rules = [rule(ports=[PolicyPort("TCP", "http")])]
+    others: list[KubeObject] = [space("shop"), WEB, policy("p", app("web"), egress=rules)]
+    cluster = Cluster.from_objects([*others, api(80)])
+    compiler = Compiler(cluster.model, "n1", shared_from=shared_from)
+    compiler.follow(cluster.apply(Event(EventType.MODIFIED, api(81))))
+    fresh = Cluster.from_objects([*others, api(81)])
+    assert compiler.program == Compiler(fresh.model, "n1", shared_from=shared_from).program
+
+
+def test_what_is_admitted_is_in_the_order_of_the_rules_and_not_of_their_ports() -> None:
+    rules = [rule(ports=[PolicyPort("TCP", 90 - number)]) for number in range(3)]
+    found = only(compiled(WEB, policy("p", app("web"), ingress=rules)))
+    assert [name.index for _, name in found.anywhere] == [0, 1, 2]
+
+
 def test_what_an_earlier_rule_admits_from_anywhere_is_not_credited_to_a_block() -> None:
     tcp = [PolicyPort("TCP", 80)]
     rules = [rule(ports=tcp), rule(block("10.0.0.0/30"), ports=[*tcp, PolicyPort("TCP", 81)]), rule(block("10.0.0.8/30"), ports=tcp)]  # fmt: skip

@@ -7,6 +7,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from msgspec.structs import replace
 
 from podfence.api import Cluster
 from podfence.cluster.state import Event, EventType
@@ -15,7 +16,7 @@ from podfence.dataplane.compiler import FIRST_TIME, Compiler
 from podfence.dataplane.enforcer import START_BY, Enforcer
 from podfence.dataplane.flows import Judge
 from podfence.dataplane.program import NOT_YET
-from podfence.kube.objects import IPBlock, Node, Peer, PolicyPort
+from podfence.kube.objects import IPBlock, NetworkPolicy, Node, Peer, PolicyPort
 from podfence.policy.verdict import Direction
 from podfence.sets.addresses import parse_address
 from tests.dataplane.test_flows import Everything, tcp
@@ -138,6 +139,17 @@ def test_a_slice_has_as_much_as_its_time_allows(seconds: float, slices: int) -> 
     change = cluster.apply(Event(EventType.ADDED, policy("all", ingress=[])))
     compiler.follow(change, later=frozenset({"shop"}))
     assert finished(compiler) == slices
+
+
+def test_pods_may_change_places_between_groups_in_one_slice() -> None:
+    one, other = (policy(name, app(name), ingress=[]) for name in ("web", "db"))
+    cluster = Cluster.from_objects([*CLUSTER[:-2], one, other])
+    compiler = Compiler(cluster.model, "n1", effort=count(0, 0.0).__next__)
+    swapped = [replace(one, pod_selector=app("db")), replace(other, pod_selector=app("web"))]
+    for item in swapped:
+        compiler.follow(cluster.apply(Event(EventType.MODIFIED, item)), only=NetworkPolicy, later=frozenset({"shop"}))
+    assert finished(compiler) == 1
+    assert compiler.program == Compiler(Cluster.from_objects([*CLUSTER[:-2], *swapped]).model, "n1").program
 
 
 @pytest.mark.parametrize("gone", [LARGE, CLUSTER[4]])

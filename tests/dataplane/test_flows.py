@@ -20,10 +20,11 @@ from podfence.dataplane.links import Links, PodLink
 from podfence.dataplane.revocation import FORGET_AFTER, FORGET_AGAIN, Reviewed
 from podfence.dataplane.ruleset import TABLE
 from podfence.dataplane.settings import Settings
-from podfence.dataplane.tracked import ENDED
-from podfence.kube.objects import KubeObject, Node, Peer, PolicyPort
+from podfence.dataplane.tracked import ENDED, GRACE_BEGINS
+from podfence.kube.objects import KubeObject, Node, Peer, PolicyPort, Requirement, Selector
 from podfence.netlink.asking import NetlinkError
 from podfence.nft.errors import NoBufferSpaceError, NotFoundError
+from podfence.nft.transaction import Transaction
 from podfence.policy.options import Options
 from podfence.sets import PortSet
 from podfence.sets.addresses import family_of, parse_address
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
     from podfence.dataplane.conntrack import Settled
     from podfence.dataplane.program import NodeProgram
-    from podfence.nft.transaction import Transaction
 
 NUMBERS = {"TCP": 6, "UDP": 17, "SCTP": 132}
 OWN = parse_address("172.18.0.1")
@@ -78,7 +78,7 @@ def program(*objects: KubeObject, options: Options | None = None) -> NodeProgram
     return Compiler(cluster.model, "n1").program
 
 
-@pytest.mark.parametrize("start", range(0, 120, 30))
+@pytest.mark.parametrize("start", range(0, part(600), 30))
 def test_a_flow_is_admitted_when_the_table_admits_a_connection_like_it(start: int) -> None:
     for seed in range(start, start + 30):
         random = Random(seed)
@@ -137,7 +137,7 @@ def test_a_flow_that_another_announced_is_not_judged() -> None:
     assert judge.admits(forbidden._replace(expected=True))
 
 
-@pytest.mark.parametrize("start", range(0, 200, 50))
+@pytest.mark.parametrize("start", range(0, part(1000), 50))
 def test_several_changes_at_once_amount_to_one_after_the_other(start: int) -> None:
     for seed in range(start, start + 50):
         random = Random(seed)
@@ -185,7 +185,7 @@ class Everything:
         return set()
 
 
-@pytest.mark.parametrize("start", range(0, 160, 40))
+@pytest.mark.parametrize("start", range(0, part(800), 40))
 def test_after_every_change_the_flows_cut_are_those_the_program_forbids(start: int) -> None:
     flows = [
         flow(source, destination, protocol, port)
@@ -248,7 +248,7 @@ def test_no_flow_that_a_change_forbids_survives_it_also_where_only_what_was_tigh
     assert 0 < spared < looks
 
 
-@pytest.mark.parametrize("start", range(0, 120, 40))
+@pytest.mark.parametrize("start", range(0, part(400), 40))
 def test_when_the_pod_range_of_the_node_changes_all_flows_are_looked_at(start: int) -> None:
     flows = [
         flow(source, destination, "TCP", 80)
@@ -313,6 +313,18 @@ def test_flows_that_tcp_has_ended_are_cut_and_freed_without_being_counted() -> N
     enforcer.apply(cluster.apply(Event(EventType.DELETED, NONE_IN)))
     assert enforcer.reviewed == Reviewed(freed=1)
     assert not any(kernel.labels.values())
+
+
+def test_flows_of_a_pod_that_comes_into_a_group_that_was_there_in_a_slice_are_cut() -> None:
+    cluster = Cluster.from_objects([space("shop"), WEB, DB, NONE_IN])
+    kernel = Everything([tcp("10.0.0.2", "10.0.0.1", 80)])
+    enforcer = Enforcer(FakeRunner(), "n1", cluster.model, None, kernel)
+    enforcer.start()
+    both = policy("none", Selector((Requirement("app", "Exists"),)), ingress=[])
+    enforcer.program(cluster.apply(Event(EventType.MODIFIED, both)), later=frozenset({"shop"}))
+    assert enforcer.look() == 0
+    enforcer.catch_up()
+    assert enforcer.look() == 1
 
 
 class Once(FakeRunner):
@@ -486,6 +498,18 @@ def test_while_the_kernel_would_pick_a_connection_up_again_its_entry_is_not_dele
     assert enforcer.uncut == 0
     assert len(kernel.labels) == 0
     assert enforcer.verify() == ()
+
+
+def test_when_no_connection_is_picked_up_any_more_entries_without_room_for_labels_are_deleted_at_once() -> None:
+    cluster, runner = Cluster.from_objects([space("shop"), WEB, DB]), FakeRunner()
+    kernel = Roomless([tcp("10.0.0.1", "10.0.0.2", 80)])
+    enforcer = Enforcer(runner, "n1", cluster.model, None, kernel)
+    enforcer.start()
+    runner.run(Transaction(TABLE).delete(GRACE_BEGINS))
+    enforcer.apply(cluster.apply(Event(EventType.ADDED, NONE_IN)))
+    assert enforcer.reviewed == Reviewed(cut=1)
+    assert len(kernel.labels) == 0
+    assert runner.list_elements(TABLE, ENDED[4]) == ()
 
 
 class Refusing(Everything):

@@ -22,6 +22,7 @@ from podfence.policy.model import Change
 from podfence.policy.options import Options
 from podfence.sets import PortSet
 from tests.policy.parts import ANYONE, app, pod, policy, rule, space
+from tests.twin.effort import part
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -109,7 +110,7 @@ def begun(seed: int) -> tuple[Random, dict[Key, KubeObject], Cluster]:
     return random, {item.key: item for item in objects}, cluster
 
 
-@pytest.mark.parametrize("start", range(0, 60, 20))
+@pytest.mark.parametrize("start", range(0, part(400), 20))
 def test_a_program_after_changes_of_labels_is_that_of_a_fresh_start(start: int) -> None:
     for seed in range(start, start + 20):
         random, now, cluster = begun(seed)
@@ -166,7 +167,7 @@ def of_others(compiler: Compiler, owners: Compiler, behind: Collection[str]) -> 
     }
 
 
-@pytest.mark.parametrize("start", range(0, 60, 20))
+@pytest.mark.parametrize("start", range(0, part(400), 20))
 def test_policies_that_are_compiled_in_slices_end_as_those_of_a_fresh_start(start: int) -> None:
     for seed in range(start, start + 20):
         random, now, cluster = begun(seed)

@@ -193,6 +193,14 @@ def test_what_is_not_as_wanted_is_told_in_a_sentence(
     assert sorted({*differences(wanted, actual, WEB, DB)}) == found
 
 
+@pytest.mark.parametrize(("gone", "to_node"), [("own_node", True), ("tunnel_in", True), ("forward", False), ("stage_in", False)])  # fmt: skip
+def test_of_the_hooks_those_are_compared_that_a_packet_meets(gone: str, to_node: bool) -> None:
+    wanted = attached().wanted
+    actual = replace(wanted, chains={name: body for name, body in wanted.chains.items() if name != gone})
+    assert list(differences(wanted, actual, WEB, OWN, to_node=to_node)) == [f"chain {gone} is gone"]
+    assert not list(differences(wanted, actual, WEB, OWN, to_node=not to_node))
+
+
 def test_no_policy_opens_the_tunnels_of_nodes() -> None:
     program = attached().compiler.program
     found = side(program, Direction.EGRESS, WEB, NEW_NODE)
