@@ -22,7 +22,7 @@ from podfence.lab.network.namespaces import NetworkError, inside
 from podfence.lab.network.neighbours import capacity, finders, require_room_for_all_pairs
 from podfence.lab.network.outside import Responders
 from podfence.lab.network.wiring import Network
-from tests.lab.wiring import TCP, UDP, Wired, needs_namespaces
+from tests.lab.wiring import PATIENCE, TCP, UDP, Wired, needs_namespaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +89,7 @@ def test_outside_answers_pings_at_any_address(lab: Wired, address: str) -> None:
         protocol, request = (socket.IPPROTO_ICMPV6, 128) if ":" in address else (socket.IPPROTO_ICMP, 8)
         end = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM, protocol)
     with end:
-        end.settimeout(10)
+        end.settimeout(PATIENCE)
         end.connect((address, 0))
         end.send(struct.pack(">BBHHH", request, 0, 0, 0, 7) + b"hello")
         assert end.recv(64).endswith(b"hello")
@@ -250,7 +250,7 @@ def without_settings(then: str) -> str:
     hide = "mount -t tmpfs none /proc/sys/net; mount -t tmpfs none /sys/module"
     script = f"{hide}; {then.format(python=f'{sys.executable} -c {shlex.quote(HIDDEN)}')}"
     command = ("unshare", "--net", "--mount", "sh", "-ec", script)
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
