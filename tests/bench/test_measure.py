@@ -13,7 +13,7 @@ from bench.measure import Measured, several
 from bench.report import Goal, Row, measurements
 
 
-def python(program: str, limit: float = 20.0) -> Measured:
+def python(program: str, limit: float = 120.0) -> Measured:
     return several([sys.executable, "-c", program], runs=1, limit=limit, says="done", warm=False)
 
 

@@ -29,6 +29,8 @@ PROGRAM = Path(sys.executable).with_name("podfence")
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SOURCES = Path(__file__).parents[2] / "src"
 
+PATIENCE = 120.0
+"""Seconds after which what must come is said not to."""
 _NUMBERS = count()
 
 
@@ -46,9 +48,9 @@ needs_lab = pytest.mark.skipif(bool(impossible()), reason=impossible())
 """Marks tests that start labs."""
 
 
-def within(seconds: float, what: Callable[[], object]) -> bool:
-    """Return whether something becomes true in time."""
-    deadline = time.monotonic() + seconds
+def within(what: Callable[[], object]) -> bool:
+    """Return whether something becomes true in time, on a busy machine too."""
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if what():
             return True
@@ -71,7 +73,7 @@ class Run:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=5 * PATIENCE,
             env=os.environ | {"PODFENCE_LAB": self.name},
         )
         assert not check or done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr}"

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from podfence.lab.addresses import PodNetworkKind
     from tests.observations.observations import Row, Situation
 
-PATIENCE = 20.0
+PATIENCE = 120.0
 
 NETWORK: PodNetworkKind = "bridge" if os.environ.get("PODFENCE_LONG") else "routed"
 

@@ -19,7 +19,7 @@ from podfence.kube.objects import Owner, Service, ServicePort
 from podfence.lab.addresses import Plan
 from podfence.lab.network import dns
 from podfence.lab.network.proxy import Proxy
-from tests.lab.wiring import DNS, Wired, needs_namespaces
+from tests.lab.wiring import DNS, PATIENCE, Wired, needs_namespaces
 from tests.policy.parts import pod
 
 if TYPE_CHECKING:
@@ -92,14 +92,13 @@ def test_a_service_without_selector_or_address_has_no_name() -> None:
 
 pytestmark_servers = pytest.mark.skipif(shutil.which("dnsmasq") is None, reason="needs dnsmasq")
 RESOLVE = """
-import json, socket, sys, time
+import json, socket, sys
 for line in sys.stdin:
-    began = time.monotonic()
     try:
         found = sorted({item[4][0] for item in socket.getaddrinfo(line.strip(), 80, type=socket.SOCK_STREAM)})
     except socket.gaierror as error:
         found = [error.args[1]]
-    print(json.dumps([found, time.monotonic() - began]), flush=True)
+    print(json.dumps(found), flush=True)
 """
 
 
@@ -118,8 +117,9 @@ class Names:
         self._run(lab.outside, dns.outside_server(PLAN, DNS))
         self._run(self.server.pid, dns.cluster_server(self.records, [PLAN.gateway(4)]))
         resolver = folder / "resolv.conf"
+        # It asks once: a question that nobody answers is a wrong answer here, and not a slow one.
         resolver.write_text(
-            f"search shop.svc.cluster.local svc.cluster.local cluster.local\nnameserver {PLAN.dns_address()}\noptions ndots:5\n"
+            f"search shop.svc.cluster.local svc.cluster.local cluster.local\nnameserver {PLAN.dns_address()}\noptions ndots:5 timeout:30 attempts:1\n"
         )
         self.inside = ("nsenter", "-t", str(client.pid), "-n", "unshare", "--mount", "sh", "-c", f'mount --bind {resolver} /etc/resolv.conf && exec "$@"', "-")  # fmt: skip
         self._resolver = subprocess.Popen([*self.inside, sys.executable, "-Ic", RESOLVE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
@@ -143,18 +143,16 @@ class Names:
         dns.publish(self.records, dns.records(state, PLAN))
 
     def find(self, name: str) -> list[str]:
-        """Return the addresses that getaddrinfo finds, or what it says; it must not take long."""
+        """Return the addresses that getaddrinfo finds, or what it says."""
         assert self._resolver.stdin is not None
         assert self._resolver.stdout is not None
         self._resolver.stdin.write(f"{name}\n")
         self._resolver.stdin.flush()
-        found, seconds = json.loads(self._resolver.stdout.readline())
-        assert seconds < 2
-        return list(found)
+        return list(json.loads(self._resolver.stdout.readline()))
 
     def find_until(self, name: str, wanted: list[str]) -> None:
         """Ask until the answer is as wanted."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while (found := self.find(name)) != wanted:
             assert time.monotonic() < deadline, found
 

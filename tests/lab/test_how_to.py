@@ -24,7 +24,7 @@ pytestmark = needs_lab
 GUIDE = ROOT / "docs" / "how-to" / "try-policies-in-the-lab.md"
 MARK = re.compile(r"<!-- not run: one lab for the whole page, .+ -->\n")
 PYTHON = re.compile(r"```python\n(?P<code>.*?)```", re.DOTALL)
-PATIENCE = 20.0
+PATIENCE = 120.0
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import yaml
 
 from podfence.lab import access
 from tests.lab.kubectl import KUBECTL, needs_kubectl
-from tests.lab.labs import EXAMPLES, PROGRAM, Run, fresh_name, needs_lab, processes, running
+from tests.lab.labs import EXAMPLES, PATIENCE, PROGRAM, Run, fresh_name, needs_lab, processes, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,8 +78,8 @@ class TestObjects:
 
     def test_a_pod_is_started_reached_and_deleted(self, shop: Run) -> None:
         assert kubectl(shop, "run", "client", "--image=busybox", "--", "sleep", "1000").stdout == "pod/client created\n"
-        kubectl(shop, "wait", "--for=condition=Ready", "--timeout=30s", "pod/client")
-        done = kubectl(shop, "exec", "client", "--", "wget", "-qO-", "--timeout=2", "http://api.shop:5000")
+        kubectl(shop, "wait", "--for=condition=Ready", "--timeout=120s", "pod/client")
+        done = kubectl(shop, "exec", "client", "--", "wget", "-qO-", "--timeout=30", "http://api.shop:5000")
         assert done.stdout.startswith("pod api-")
         kubectl(shop, "delete", "pod", "client")
         assert "client" not in {pod["name"] for pod in shop.status()["pods"]}
@@ -105,7 +105,7 @@ class TestObjects:
     def test_a_rollout_is_undone(self, shop: Run) -> None:
         kubectl(shop, "set", "image", "deployment/db", "*=redis", "-n", "shop")
         kubectl(shop, "rollout", "undo", "deployment/db", "-n", "shop")
-        kubectl(shop, "rollout", "status", "deployment/db", "-n", "shop", "--timeout=30s")
+        kubectl(shop, "rollout", "status", "deployment/db", "-n", "shop", "--timeout=120s")
         shown = kubectl(shop, "get", "deployment", "db", "-n", "shop", "-o", "wide").stdout
         assert "mysql:8" in shown
         assert "redis" not in shown
@@ -230,9 +230,9 @@ def test_a_shell_finds_the_lab_and_its_end_is_the_end_of_the_command() -> None:
             os.write(master, b"k get nodes -o name; complete -p k; exit 3\n")
             screen = ""
             while "__start_kubectl" not in screen:
-                assert select.select([master], [], [], 60)[0], screen
+                assert select.select([master], [], [], PATIENCE)[0], screen
                 screen += os.read(master, 65536).decode()
-            assert shell.wait(30) == 3
+            assert shell.wait(PATIENCE) == 3
         assert "node/node-1\r\nnode/node-2\r\n" in screen
         assert Run(name).is_running()
     finally:

@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from podfence.lab.sandbox import search_path
-from tests.lab.labs import PROGRAM, Run, needs_lab, running, within
+from tests.lab.labs import PATIENCE, PROGRAM, Run, needs_lab, running, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,8 +30,6 @@ pytestmark = needs_lab
 POOL = 253
 """How many pods of its own network a node has addresses for."""
 
-SOON = 5.0
-"""Seconds in which a node is as it should be again, on a machine that is busy."""
 
 LONG = bool(os.environ.get("PODFENCE_LONG"))
 
@@ -40,10 +37,11 @@ DATAGRAMS = """
 import socket, sys
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
     line.connect((sys.argv[1], 90))
-    line.settimeout(0.5)
     for text in sys.stdin:
+        word, patience = text.split()
+        line.settimeout(float(patience))
         try:
-            line.send(text.encode())
+            line.send(word.encode())
             answer = line.recv(100).decode().strip()
         except OSError as error:
             answer = type(error).__name__
@@ -159,7 +157,7 @@ def meanwhile(run: Run, *words: str, stdin: str) -> Iterator[subprocess.Popen[st
             pipe.write(stdin)
         try:
             yield command
-            assert command.wait(60) == 0
+            assert command.wait(PATIENCE) == 0
         finally:
             command.kill()
 
@@ -199,20 +197,20 @@ def test_while_nft_fails_pods_that_are_not_programmed_are_closed_and_the_log_say
     there = address(lab, "there")
     pods = "".join(pod(f"late-{number}", "open") for number in range(3))
 
-    def passes(target: str | None) -> bool:
-        words = ("exec", "client", "--", "nc", "-z", "-w", "1", str(target), "80")
+    def passes(target: str | None, seconds: int = 1) -> bool:
+        words = ("exec", "client", "--", "nc", "-z", "-w", str(seconds), str(target), "80")
         return lab(*words, check=False).returncode == 0
 
     with nft.failing():
         assert kill(lab, "node-2") is not None
-        assert within(SOON, lambda: "kernel of node node-2 could not be programmed: Out of order" in lab("logs").stdout)
+        assert within(lambda: "kernel of node node-2 could not be programmed: Out of order" in lab("logs").stdout)
         with meanwhile(lab, "apply", "-f", "-", stdin=pods):
-            assert within(SOON, lambda: address(lab, "late-2"))
+            assert within(lambda: address(lab, "late-2"))
             late = address(lab, "late-2")
             assert not passes(late)
-            assert passes(there)
+            assert passes(there, 30)
             nft._broken.unlink()
-            assert within(30, lambda: passes(late))
+            assert within(lambda: passes(late))
             nft._broken.touch()
     assert_holds(lab)
 
@@ -227,10 +225,8 @@ def test_while_nft_fails_pods_that_are_not_programmed_are_closed_and_the_log_say
 def test_what_is_done_to_the_table_of_a_node_by_hand_is_repaired_by_itself(lab: Run, harm: str, found: str) -> None:
     lab("apply", "-f", "-", stdin="".join(FILLERS[:20]))
     before = lab("logs").stdout.count(found)
-    started = time.monotonic()
     lab("exec", "node:node-2", "--", "nft", harm)
-    assert within(SOON, lambda: lab("logs").stdout.count(found) > before), lab("logs").stdout[-2000:]
-    assert time.monotonic() - started < SOON
+    assert within(lambda: lab("logs").stdout.count(found) > before), lab("logs").stdout[-2000:]
     assert_holds(lab)
 
 
@@ -245,8 +241,8 @@ def test_an_agent_that_cannot_reach_the_api_server_enforces_the_last_state_also_
     )
     there = str(address(lab, "there"))
 
-    def passes(source: str) -> bool:
-        return lab("exec", source, "--", "nc", "-z", "-w", "1", there, "80", check=False).returncode == 0
+    def passes(source: str, seconds: int = 1) -> bool:
+        return lab("exec", source, "--", "nc", "-z", "-w", str(seconds), there, "80", check=False).returncode == 0
 
     def node(command: str) -> None:
         lab("exec", "node:node-2", "--", "nft", command)
@@ -256,13 +252,13 @@ def test_an_agent_that_cannot_reach_the_api_server_enforces_the_last_state_also_
     node("add rule ip lost in iifname lo meta l4proto tcp reject with tcp reset")
     try:
         assert kill(lab, "node-2") is not None
-        assert (passes("friend"), passes("other")) == (True, False)
+        assert (passes("friend", 30), passes("other")) == (True, False)
         node("delete table inet podfence")
-        assert within(30, lambda: (passes("friend"), passes("other")) == (True, False))
+        assert within(lambda: (passes("friend"), passes("other")) == (True, False))
     finally:
         node("delete table ip lost")
     lab("apply", "-f", "-", stdin=policy("crowd-0", "x"))
-    assert (passes("friend"), passes("other")) == (False, True)
+    assert (passes("friend"), passes("other", 30)) == (False, True)
     lab("apply", "-f", "-", stdin=POLICIES)
 
 
@@ -280,21 +276,21 @@ def test_the_next_owner_of_an_address_inherits_nothing(lab: Run) -> None:
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=environment
     ) as line:
 
-        def answer(text: str) -> str:
+        def answer(word: str, patience: float = 0.5) -> str:
             assert line.stdin is not None
             assert line.stdout is not None
-            line.stdin.write(f"{text}\n")
+            line.stdin.write(f"{word} {patience}\n")
             return line.stdout.readline().strip()
 
-        assert answer("one") == "one"
+        assert answer("one", PATIENCE) == "one"
         lab("delete", "pod", "mortal")
-        assert within(SOON, lambda: address(lab, "heir") == there)
+        assert within(lambda: address(lab, "heir") == there)
         assert [answer("two") for _ in range(3)] == ["TimeoutError"] * 3
         # What was open to the first owner by its labels is not to the second, and it is the policy that says so.
         assert_holds(lab)
         lab("delete", "netpol", "heir")
         # Flows are looked at right after the rules, and nobody waits for that.
-        assert within(SOON, lambda: answer("three") == "three")
+        assert within(lambda: answer("three") == "three")
 
 
 # On a bridge pods find each other themselves, and the kernel has no room for the neighbours of many more.
@@ -302,8 +298,6 @@ def test_the_next_owner_of_an_address_inherits_nothing(lab: Run) -> None:
 def test_a_crowd_of_pods_that_comes_at_once_is_programmed(network: str, crowd: int) -> None:
     pods = [pod(f"crowd-{number}", f"crowd-{number % 5}", "") for number in range(crowd)]
     with running("--network", network, "--nodes", str(max(2, crowd // 200)), "-f", "-", stdin=POLICIES) as run:
-        started = time.monotonic()
         run("apply", "-f", "-", stdin="".join(pods))
-        assert time.monotonic() - started < max(60, crowd / 5)
         assert sum(item["phase"] == "Running" for item in run.status()["pods"]) >= crowd
         assert_holds(run)

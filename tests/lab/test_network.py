@@ -22,7 +22,7 @@ from podfence.lab.network.namespaces import NetworkError, inside
 from podfence.lab.network.neighbours import capacity, finders, require_room_for_all_pairs
 from podfence.lab.network.outside import Responders
 from podfence.lab.network.wiring import Network
-from tests.lab.wiring import TCP, UDP, Wired, needs_namespaces
+from tests.lab.wiring import PATIENCE, TCP, UDP, Wired, needs_namespaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +89,7 @@ def test_outside_answers_pings_at_any_address(lab: Wired, address: str) -> None:
         protocol, request = (socket.IPPROTO_ICMPV6, 128) if ":" in address else (socket.IPPROTO_ICMP, 8)
         end = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM, protocol)
     with end:
-        end.settimeout(10)
+        end.settimeout(PATIENCE)
         end.connect((address, 0))
         end.send(struct.pack(">BBHHH", request, 0, 0, 0, 7) + b"hello")
         assert end.recv(64).endswith(b"hello")
@@ -248,7 +248,7 @@ except NetworkError as error:
 def test_without_br_netfilter_there_is_no_bridge_and_the_remedy_is_named() -> None:
     script = f"mount -t tmpfs none /proc/sys/net; {sys.executable} -c {shlex.quote(HIDDEN)}"
     command = ("unshare", "--net", "--mount", "sh", "-ec", script)
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == (
         "packets on a bridge do not pass the hooks of policies without the kernel's module br_netfilter: "

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = needs_pods
 NUMBERS = count()
-PATIENCE = 10_000
+PATIENCE = 120_000
 """Milliseconds after which a test gives up."""
 
 

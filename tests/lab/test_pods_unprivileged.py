@@ -21,6 +21,6 @@ def test_pods_need_no_rights_over_the_machine(checkout: Path, tmp_path: Path) ->
         pytest.skip("user namespaces are not allowed here")
     tests = Path(__file__).with_name("test_pods.py")
     command = [*SANDBOX, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path}/inside", "-k", f"not ({PROGRAMS})", str(tests)]  # fmt: skip
-    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout

@@ -18,7 +18,7 @@ from podfence.lab.network.proxy import Proxy
 from podfence.lab.network.service_table import ServiceTable, changes
 from podfence.lab.network.services import Endpoint, proxied, table
 from podfence.sets.addresses import parse_address
-from tests.lab.wiring import Wired, exchange, needs_namespaces
+from tests.lab.wiring import PATIENCE, Wired, exchange, needs_namespaces
 from tests.policy.parts import pod
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def test_connections_to_a_service_are_spread_over_its_backends(
 
 def ready(servers: list[socket.socket]) -> socket.socket:
     """Return the first of some sockets that has something to take."""
-    return next(iter(select.select(servers, (), (), 10)[0]))
+    return next(iter(select.select(servers, (), (), PATIENCE)[0]))
 
 
 @needs_namespaces
@@ -375,7 +375,7 @@ def test_connections_survive_changes_of_other_services_and_an_equal_state_change
         end.connect((CLUSTER[0], 80))
         accepted, _ = server.accept()
         with accepted:
-            accepted.settimeout(10)
+            accepted.settimeout(PATIENCE)
             assert proxy.update(ClusterState([web(2, 2), WEB, other])) == 2
             end.send(b"still")
             assert accepted.recv(9) == b"still"

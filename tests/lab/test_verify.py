@@ -390,4 +390,4 @@ def test_thousands_of_pairs_take_seconds() -> None:
 
     assert answer.holds
     assert len(answer.trials) > 40_000
-    assert time.process_time() - begin < 15
+    assert time.process_time() - begin < 60

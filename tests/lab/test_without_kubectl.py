@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from podfence.cli.main import commands
 from tests.lab.kubectl import KUBECTL, needs_kubectl
-from tests.lab.labs import EXAMPLES, Run, needs_lab, running
+from tests.lab.labs import EXAMPLES, PATIENCE, Run, needs_lab, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def lab() -> Iterator[Run]:
 
 def test_a_pod_that_was_run_answers_by_the_name_of_its_service(lab: Run) -> None:
     assert lab("run", "client", "--image=busybox", "--restart=Never", "--", "sleep", "1000").stdout == "pod/client created\n"  # fmt: skip
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while lab("exec", "client", "--", "true", check=False).returncode:
         assert time.monotonic() < deadline, "the pod has not started"
     started = lab("exec", "client", "--", "sh", "-c", "until wget -qO- --timeout=1 http://web; do :; done")
@@ -99,7 +99,7 @@ def test_the_words_of_the_recipes_work_without_kubectl(lab: Run) -> None:
     assert typed("create service clusterip apiserver --tcp 8001:8000 --tcp 5001:5000") == "service/apiserver created\n"
     shown = typed("get svc,pod").splitlines()
     assert {"service/apiserver", "service/web", "pod/web"} <= {line.split()[0] for line in shown if line}
-    page = typed("run test-1 -i --rm --image=alpine -- wget -qO- --timeout=2 http://web")
+    page = typed("run test-1 -i --rm --image=alpine -- wget -qO- --timeout=30 http://web")
     assert (page.startswith("pod/test-1 created\n"), "nginx" in page, page.endswith('pod "test-1" deleted\n')) == (True,) * 3  # fmt: skip
     policy = (EXAMPLES / "limit-traffic" / "api-allow.yaml").read_text()
     assert typed("create -f -", policy) == "networkpolicy.networking.k8s.io/api-allow created\n"

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -16,13 +17,14 @@ from podfence.lab.network.attachment import Attachment
 from podfence.lab.network.namespaces import inside
 from podfence.lab.network.outside import Responders
 from podfence.lab.network.wiring import Network
+from tests.spaces import LINKS, are_carrying
 
 if TYPE_CHECKING:
     from podfence.lab.addresses import Plan
     from podfence.sets.addresses import Family
 
 TCP, UDP, DNS = 8080, 8081, 5353
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 needs_namespaces = pytest.mark.skipif(
     os.geteuid() != 0 or not all(map(shutil.which, ("nft", "ip", "unshare", "nsenter"))),
@@ -57,6 +59,8 @@ class Wired:
                 [self.link(node, number) for number in range(2, 2 + count)] for node, count in enumerate(pods, 1)
             ]
             self.network.attach(pod for items in self.pods for pod in items)
+            for place in (self.fabric, self.outside, *self.nodes, *(pod.pid for items in self.pods for pod in items)):
+                self._wait_for_links(place)
             stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -85,6 +89,12 @@ class Wired:
         )
         return Attachment(self.hold() if pid is None else pid, node, addresses)
 
+    def _wait_for_links(self, pid: int) -> None:
+        """Return when all links of a namespace carry frames, as `Space.has_links` says."""
+        end = time.monotonic() + PATIENCE
+        while not are_carrying(self.run(pid, *LINKS)):
+            assert time.monotonic() < end, "a link does not come up"
+
     def speaks_as(self, node: int, family: Family) -> str:
         """Return the address that a node has for its own pods: on a bridge, that of their gateway."""
         if self.plan.network == "routed":
@@ -94,7 +104,7 @@ class Wired:
     def run(self, pid: int, *command: str) -> str:
         """Run a program in a namespace; return what it prints."""
         done = subprocess.run(
-            ["nsenter", "-t", str(pid), "-n", *command], check=True, capture_output=True, text=True, timeout=60
+            ["nsenter", "-t", str(pid), "-n", *command], check=True, capture_output=True, text=True, timeout=PATIENCE
         )
         return done.stdout
 

@@ -69,7 +69,7 @@ class Server(Rest):
             elif method == "POST":
                 found = objects.create(row, where, bodies.read(data, content, row), asked, warnings.append).body
             else:
-                found = objects.patch(row, where, name, data, PATCHES[content], asked, warnings.append).body
+                found = objects.patch(target, data, PATCHES[content], asked, warnings.append).body
         except (StoreError, status.RefusedError) as error:
             refusal = status.of_store(error) if isinstance(error, StoreError) else error
             text = f"Error from server ({refusal.reason}): {during}{refusal}"

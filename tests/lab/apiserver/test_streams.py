@@ -28,7 +28,7 @@ from podfence.lab.apiserver.streams import channels
 from podfence.lab.processes.spawner import Spawner
 from tests.lab.apiserver.stub import Running, serving
 from tests.lab.kubectl import KUBECTL, QUICKLY, needs_kubectl
-from tests.lab.labs import within
+from tests.lab.labs import PATIENCE, within
 from tests.lab.pods import needs_pods
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Server(NamedTuple):
 
     def wait(self, answer: Coroutine[Any, Any, T]) -> T:
         """Return what comes of something that clients do in their event loop."""
-        return asyncio.run_coroutine_threadsafe(answer, self.loop).result(30)
+        return asyncio.run_coroutine_threadsafe(answer, self.loop).result(PATIENCE)
 
     def client(self) -> aiohttp.ClientSession:
         """Return a client that has the token and knows the authority."""
@@ -313,7 +313,7 @@ class TestLogs:
 
         server.wait(left())
         log = str(server.pods.folder / shell)
-        assert within(10, lambda: log not in map(str, map(Path.resolve, Path("/proc/self/fd").iterdir())))
+        assert within(lambda: log not in map(str, map(Path.resolve, Path("/proc/self/fd").iterdir())))
 
 
 @pytest.fixture(scope="module")
@@ -328,7 +328,7 @@ def environ(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 def kubectl(environ: dict[str, str]) -> Kubectl:
     def run(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         command = (str(KUBECTL), "--namespace=shop", *words)
-        return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=60, env=environ)  # fmt: skip
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=PATIENCE, env=environ)  # fmt: skip
 
     return run
 
@@ -390,14 +390,14 @@ class TestKubectl:
             client.send_signal(signal.SIGWINCH)
             screen = shown(master, "got 40 100", screen)
             os.write(master, b"\r")
-            assert client.wait(30) == (4 if verb == "exec" else 0)
+            assert client.wait(PATIENCE) == (4 if verb == "exec" else 0)
         os.close(master)
 
 
 def shown(master: int, text: str, screen: str) -> str:
     """Return what a terminal shows when it shows some text, or when it is closed."""
     while text not in screen:
-        assert select.select([master], [], [], 30)[0], screen
+        assert select.select([master], [], [], PATIENCE)[0], screen
         try:
             screen += os.read(master, 65536).decode()
         except OSError:
