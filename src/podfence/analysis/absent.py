@@ -98,7 +98,7 @@ def _only(asked: Asked, namer: Namer, direction: Direction, bits: int) -> frozen
     only = asked.only(direction)
     if only is not None or bits.bit_count() > _FEW:
         return only
-    return frozenset(name.partition("[")[0] for name in namer.names(bits))
+    return namer.whole_names(bits)
 
 
 def admitted(

@@ -15,6 +15,7 @@ from podfence.policy.engine import Bound
 from podfence.policy.extent import Extent
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet, members
+from podfence.sets.partition import disjoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -144,7 +145,8 @@ def _between_pods(
             rows = [answer.get(number) for answer in answers]
             pieces: Iterable[Piece] = _combine(doubts, number, universes, rows, sources, known)
             if unread.bits:
-                pieces = unread.told(number, sources, pieces, _in_any(row[number] for row in anything if number in row))
+                possible = disjoint(item for row in anything for item in row.get(number, {}).items())
+                pieces = unread.told(number, sources, pieces, possible)
             for ports, bits, depends in pieces:
                 wanted = ports & asked
                 if not wanted:
@@ -228,23 +230,6 @@ def _combine(
             yield from ((ports, apart, why) for ports, why in settled.outcomes)
         if bits ^ doubtful:
             yield from ((ports, bits ^ doubtful, why) for ports, why in firm)
-
-
-def _in_any(rows: Iterable[Partition]) -> Partition:
-    """Return the sources of several rows by the ports that they have in any of them."""
-    blocks: list[tuple[int, PortSet]] = []
-    for row in rows:
-        for ports, there in row.items():
-            rest = there
-            joined: list[tuple[int, PortSet]] = []
-            for bits, known in blocks:
-                joined += [(bits & rest, known | ports), (bits & ~rest, known)]
-                rest &= ~bits
-            blocks = [item for item in (*joined, (rest, ports)) if item[0]]
-    found: Partition = defaultdict(int)
-    for bits, ports in blocks:
-        found[ports] |= bits
-    return found
 
 
 def _refine(bits: int, vector: _Vector, universe: int, row: Partition | None) -> Iterator[tuple[int, _Vector]]:

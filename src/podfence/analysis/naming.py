@@ -89,6 +89,10 @@ class Namer:
             found = [name for name in found if name.partition("[")[0] in only]
         return tuple(sorted(found))
 
+    def whole_names(self, bits: int) -> frozenset[str]:
+        """Return the names of classes without what tells those of one workload apart."""
+        return frozenset(name.partition("[")[0] for name in self.names(bits))
+
     def endpoints(
         self,
         bits: int,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from podfence.analysis.services import OTHER_NODE, OWN_NODE
@@ -13,7 +14,7 @@ from podfence.policy.unknown import option, part
 from podfence.sets import PortSet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from podfence.analysis.pairs import Pair
     from podfence.policy.extent import Extent
@@ -42,7 +43,7 @@ def differs(parts: list[Part]) -> tuple[Dependency, ...]:
     """
     found = _variants(parts)
     rest = [item for item in parts if not item.pair.matter]
-    found += [what for what, matters in _MATTERS if matters(rest if found else parts)]
+    found += _matters(rest if found else parts)
     return tuple(found) or (part(_most_likely(parts)),)
 
 
@@ -57,8 +58,7 @@ def _variants(parts: list[Part]) -> list[Dependency]:
 
 def _vary(parts: list[Part]) -> bool:
     """Return whether variants are not decided alike; one may be asked at another port than the next."""
-    groups = _grouped(parts, lambda pair: (pair.destination_name, pair.family), lambda pair: pair.variant)
-    for kinds in groups:
+    for kinds in _grouped(parts, attrgetter("destination_name", "family"), attrgetter("variant")):
         asked = {PortSet.union([*kind.values()]) for kind in kinds}
         if _unlike(kinds) or (len(asked) > 1 and len({frozenset(kind) for kind in kinds}) > 1):
             return True
@@ -73,56 +73,26 @@ def _port(parts: list[Part]) -> bool:
     return any(len(decisions) > 1 for decisions in by_pair.values())
 
 
-def _service_source(parts: list[Part]) -> bool:
-    """Return whether it matters that a Service may hide its clients behind a node (semantics 7.9)."""
-    seen = {_is_hidden(item.pair) for item in parts}
-    return len(seen) > 1 and _differ(parts, lambda pair: (pair.destination_name, pair.family), _is_hidden)
-
-
-def _node(parts: list[Part]) -> bool:
-    hidden = [item for item in parts if _is_hidden(item.pair)]
-    return len(hidden) == len(parts) and _differ(
-        hidden, lambda pair: (pair.destination_name, pair.family), lambda pair: pair.source_name
-    )
-
-
-def _source(parts: list[Part]) -> bool:
+def _matters(parts: list[Part]) -> Iterator[Dependency]:
+    """Yield what decides between parts that agree in all else."""
     seen = [item for item in parts if not _is_hidden(item.pair)]
-    return _differ(
-        seen, lambda pair: (pair.destination_name, pair.family, pair.addresses), lambda pair: pair.source_name
-    )
-
-
-def _destination(parts: list[Part]) -> bool:
-    return _differ(
-        parts, lambda pair: (pair.source_name, pair.family, pair.addresses), lambda pair: pair.destination_name
-    )
-
-
-def _address(parts: list[Part]) -> bool:
     ranges = [item for item in parts if item.pair.addresses is not None]
-    return _differ(
-        ranges,
-        lambda pair: (pair.source_name, pair.destination_name, pair.family),
-        lambda pair: pair.addresses,
-    )
-
-
-def _family(parts: list[Part]) -> bool:
-    return not _address(parts) and _differ(
-        parts, lambda pair: (pair.source_name, pair.destination_name), lambda pair: pair.family
-    )
-
-
-_MATTERS: tuple[tuple[Dependency, Callable[[list[Part]], bool]], ...] = (
-    (part("the port"), _port),
-    (option("service-source"), _service_source),
-    (part("the node the connection comes from"), _node),
-    (part("the source pod"), _source),
-    (part("the destination pod"), _destination),
-    (part("the address"), _address),
-    (part("the address family"), _family),
-)
+    source, destination = attrgetter("source_name"), attrgetter("destination_name")
+    if _port(parts):
+        yield part("the port")
+    # A Service may hide its clients behind a node (semantics 7.9).
+    if _differ(parts, attrgetter("destination_name", "family"), _is_hidden):
+        yield option("service-source")
+    if not seen and _differ(parts, attrgetter("destination_name", "family"), source):
+        yield part("the node the connection comes from")
+    if _differ(seen, attrgetter("destination_name", "family", "addresses"), source):
+        yield part("the source pod")
+    if _differ(parts, attrgetter("source_name", "family", "addresses"), destination):
+        yield part("the destination pod")
+    if _differ(ranges, attrgetter("source_name", "destination_name", "family"), attrgetter("addresses")):
+        yield part("the address")
+    elif _differ(parts, attrgetter("source_name", "destination_name"), attrgetter("family")):
+        yield part("the address family")
 
 
 def _differ(parts: Iterable[Part], same: Callable[[Pair], object], telling: Callable[[Pair], object]) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from podfence.cluster.controllers import is_unknown
 from podfence.cluster.selection import Selection, may_match
 from podfence.policy.options import KINDS
 from podfence.policy.verdict import Direction
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from podfence.analysis.diff.policies import Policies
     from podfence.analysis.diff.units import Units
-    from podfence.analysis.view import View
+    from podfence.analysis.doubts import Doubts
     from podfence.policy.engine import Engine
     from podfence.policy.reach import Reach
     from podfence.sets.addresses import Family
@@ -28,7 +27,11 @@ _FAMILIES: tuple[Family, ...] = (4, 6)
 
 
 def affected(
-    units: Units, reaches: tuple[Reach, Reach], policies: Policies, spaces: Collection[str]
+    units: Units,
+    reaches: tuple[Reach, Reach],
+    doubts: tuple[Doubts, Doubts],
+    policies: Policies,
+    spaces: Collection[str],
 ) -> dict[Direction, int]:
     """Return the groups of pods of which a direction may be judged otherwise, or whose peers may be others.
 
@@ -40,7 +43,8 @@ def affected(
     found = dict.fromkeys(Direction, units.moved)
     for side, (view, several) in enumerate(((units.old, policies.old), (units.new, policies.new))):
         for policy in several:
-            subjects = view.index.bits(policy.subject) | _unsure(view, policy.key.namespace or policy.key.name)
+            name = policy.key.namespace or policy.key.name
+            subjects = view.index.bits(policy.subject) | (doubts[side].unsure & view.index.in_namespace(name))
             for direction in policy.grants:
                 found[direction] |= units.of_classes(side, subjects)
     addresses = _differ_in_unset_addresses(units)
@@ -58,16 +62,6 @@ def affected(
                 if touched:
                     subjects |= bits
             found[direction] |= units.of_classes(side, subjects)
-    return found
-
-
-def _unsure(view: View, namespace: str) -> int:
-    """Return the classes of a namespace of which it is not known which policies select them (semantics 13.4)."""
-    found = 0
-    if view.engine.world.is_open("Pod"):
-        for number, item in view.index.classes.items():
-            if item.namespace == namespace and any(map(is_unknown, item.labels.values())):
-                found |= 1 << number
     return found
 
 

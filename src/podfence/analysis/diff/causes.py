@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from functools import cached_property, reduce
-from operator import or_
+from operator import or_, sub
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.analysis.diff.answer import Cause
 from podfence.analysis.diff.bearing import Bearing
-from podfence.analysis.diff.search import Unseen, search
+from podfence.analysis.diff.compare import bits_without
+from podfence.analysis.diff.search import search
 from podfence.analysis.diff.states import equal_ports
 from podfence.analysis.diff.trial import Ends, Trials
 from podfence.analysis.diff.undo import Undo, cause, parts
@@ -25,12 +26,12 @@ from podfence.sets import AddressSet, PortSet
 from podfence.sets.addresses import family_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from podfence.analysis.diff.compare import Piece
+    from podfence.analysis.diff.compare import Piece, Set
     from podfence.analysis.diff.objects import Pair
     from podfence.analysis.diff.policies import Policies
-    from podfence.analysis.diff.search import Seen, Undone
+    from podfence.analysis.diff.search import Undone
     from podfence.analysis.diff.units import Group, Units
     from podfence.policy.peers import Scenario
     from podfence.policy.reach import Reach
@@ -111,7 +112,7 @@ class Causes:
 
     def _of_addresses(self, piece: Piece, group: Group, said: object) -> Iterator[Alike]:
         blocks = dict.fromkeys(peer for peer, _ in self._peers(piece.direction, group) if isinstance(peer, AddressSet))
-        for addresses in _cut(piece.addresses, blocks):
+        for addresses in _split(piece.addresses, blocks, sub):
             number = addresses.spans[0][0]
             ends = Ends(number, group) if piece.direction is Direction.INGRESS else Ends(group, number)
             held = tuple(number in block for block in blocks)
@@ -122,7 +123,7 @@ class Causes:
         splitters = dict.fromkeys(bits for _, bits in self._peers(piece.direction, group)) if said else {}
         for told, sources in self._by_source(piece.others):
             meant = tuple(self._meant(told, sources, group))
-            for others in _split(sources, splitters):
+            for others in _split(sources, splitters, bits_without):
                 one = (others & -others).bit_length() - 1
                 held = tuple(bits >> one & 1 for bits in splitters)
                 key = (said, told, self._seen(group), piece.before, piece.after, meant, held)
@@ -222,7 +223,7 @@ class Causes:
         )
 
     def searched(
-        self, candidates: Iterable[Undo], undone: Undone, changed: PortSet, seen: Seen | None = None
+        self, candidates: Iterable[Undo], undone: Undone, changed: PortSet, seen: Bearing | None = None
     ) -> Iterator[Because]:
         """Yield the causes among candidates, of which `undone` returns the ports that are as in OLD without some.
 
@@ -236,7 +237,7 @@ class Causes:
             self._undone += 1
             return undone(several)
 
-        for ports, several, joint in search(sorted(candidates), self._parts, tried, changed, seen or Unseen()):
+        for ports, several, joint in search(sorted(candidates), self._parts, tried, changed, seen):
             yield Because(ports, self._causes(several), joint)
 
     def _candidates(self, ends: Ends) -> set[Undo]:
@@ -276,15 +277,8 @@ class Causes:
         return tuple(found)
 
 
-def _split(bits: int, splitters: Iterable[int]) -> list[int]:
-    pieces = [bits]
+def _split(whole: Set, splitters: Iterable[Set], without: Callable[[Set, Set], Set]) -> list[Set]:
+    pieces = [whole]
     for splitter in splitters:
-        pieces = [part for piece in pieces for part in (piece & splitter, piece & ~splitter) if part]
-    return pieces
-
-
-def _cut(addresses: AddressSet, blocks: Iterable[AddressSet]) -> list[AddressSet]:
-    pieces = [addresses]
-    for block in blocks:
-        pieces = [part for piece in pieces for part in (piece & block, piece - block) if part]
+        pieces = [part for piece in pieces for part in (piece & splitter, without(piece, splitter)) if part]
     return pieces

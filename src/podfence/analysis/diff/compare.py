@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from podfence.analysis.view import View
     from podfence.policy.reach import Reach
 
-_Set = TypeVar("_Set", int, AddressSet)
+Set = TypeVar("Set", int, AddressSet)
+"""Some ends: groups as bits, or addresses."""
 
 
 class Piece(NamedTuple):
@@ -72,7 +73,7 @@ def differing(
             [(units.of_classes(side, bits) & ~itself, text, ports) for bits, text, ports in rows.pods.get(number, ())]
             for side, (rows, number) in enumerate(zip(sides, _numbers(group), strict=True))
         ]
-        for bits, before, after in _unequal(units.all, tables, _bits_without):
+        for bits, before, after in _unequal(units.all, tables, bits_without):
             yield Piece(Direction.INGRESS, group.id, bits, AddressSet.EMPTY, before, after)
         for direction in Direction:
             found = tuple(
@@ -93,7 +94,8 @@ def _half(progress: Callable[[float, int], None] | None, side: int) -> Callable[
     return lambda done, total: progress(done + side * total, 2 * total)
 
 
-def _bits_without(one: int, other: int) -> int:
+def bits_without(one: int, other: int) -> int:
+    """Return the bits of one number that another does not have."""
     return one & ~other
 
 
@@ -134,15 +136,15 @@ def _rows(
 
 
 _Told = tuple[tuple[str, PortSet], ...]
-_Block = tuple[_Set, _Told, _Told]
+_Block = tuple[Set, _Told, _Told]
 """A set of ends, and what each side says of them."""
 
 
 def _unequal(
-    everything: _Set, tables: Sequence[Iterable[tuple[_Set, str, PortSet]]], without: Callable[[_Set, _Set], _Set]
-) -> Iterator[tuple[_Set, State, State]]:
+    everything: Set, tables: Sequence[Iterable[tuple[Set, str, PortSet]]], without: Callable[[Set, Set], Set]
+) -> Iterator[tuple[Set, State, State]]:
     """Yield the ends of which the two tables say something else, in sets, with what each says of them."""
-    blocks: list[_Block[_Set]] = [(everything, (), ())]
+    blocks: list[_Block[Set]] = [(everything, (), ())]
     for side, table in enumerate(tables):
         for those, text, ports in table:
             blocks = list(_refined(blocks, those, (text, ports), side, without))
@@ -153,12 +155,12 @@ def _unequal(
 
 
 def _refined(
-    blocks: Iterable[_Block[_Set]],
-    those: _Set,
+    blocks: Iterable[_Block[Set]],
+    those: Set,
     said: tuple[str, PortSet],
     side: int,
-    without: Callable[[_Set, _Set], _Set],
-) -> Iterator[_Block[_Set]]:
+    without: Callable[[Set, Set], Set],
+) -> Iterator[_Block[Set]]:
     """Yield blocks with what one side says of some ends."""
     for block, *both in blocks:
         inside, outside = block & those, without(block, those)

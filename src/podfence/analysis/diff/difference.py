@@ -62,8 +62,8 @@ def difference(
     touched = {policy.key.namespace or policy.key.name for policy in (*said.old, *said.new)}
     before = Reach(both.old.engine, both.old.index)
     reaches = before, Reach(both.new.engine, both.new.index, before, touched | both.divided)
-    concerned = affected(both, reaches, said, spaces)
     doubts = Doubts(both.old, reaches[0]), Doubts(both.new, reaches[1])
+    concerned = affected(both, reaches, doubts, said, spaces)
     causes = Causes(both, reaches, (doubts[0].scenarios, doubts[1].scenarios), said, found, concerned)
     telling = Telling(both, causes, tuple(dict.fromkeys((*old.gaps, *new.gaps))))
     for piece in compare.differing(both, reaches, doubts, concerned, progress):

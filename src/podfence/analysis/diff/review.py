@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 import msgspec
 
 from podfence.analysis.diff.answer import AbsentChange, ConnectionChange, GapChange, ObjectChange
-from podfence.policy.verdict import Direction
 from podfence.sets.ports import PortSet
 
 if TYPE_CHECKING:
@@ -127,7 +126,7 @@ def _ends(item: ConnectionChange | AbsentChange) -> tuple[tuple[str, ...], tuple
     one, other = item.connection.subjects.items(), (str(item.connection.peers),)
     # Names of ports have no numbers here, so that only who allows every port allows them.
     ports = PortSet.ALL if item.connection.port_names else port_set(item.connection.ports)
-    return (one, other, ports) if item.connection.direction is Direction.EGRESS else (other, one, ports)
+    return *item.connection.direction.ordered(one, other), ports
 
 
 def port_set(ports: Ports) -> PortSet:

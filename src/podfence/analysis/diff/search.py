@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from podfence.analysis.diff.undo import CLUSTER, Undo
 from podfence.sets import PortSet
@@ -11,33 +11,13 @@ from podfence.sets import PortSet
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from podfence.analysis.diff.bearing import Bearing
+
     Undone = Callable[[Sequence[Undo]], PortSet]
     """Returns the ports on which NEW with some changes undone says what OLD says."""
 
     Parts = Callable[[Undo], Sequence[Undo]]
     """Returns what differs inside of an object, in parts that can be undone alone."""
-
-
-class Seen(Protocol):
-    """What is known of changes without a trial."""
-
-    def ports(self, undo: Undo) -> PortSet:
-        """Return the ports of which a change, undone alone or in part, may bring back what OLD says."""
-
-    def kind(self, undo: Undo) -> object:
-        """Return a value that is equal for changes of policies that do the same, if only policies are undone."""
-
-
-class Unseen:
-    """Nothing is known of changes without a trial."""
-
-    def ports(self, _: Undo) -> PortSet:
-        """Return all ports."""
-        return PortSet.ALL
-
-    def kind(self, undo: Undo) -> object:
-        """Return the change itself: no other is like it."""
-        return undo
 
 
 class Found(NamedTuple):
@@ -48,11 +28,16 @@ class Found(NamedTuple):
     joint: bool
 
 
-def search(whole: Sequence[Undo], parts: Parts, undone: Undone, changed: PortSet, seen: Seen) -> Iterator[Found]:
-    """Yield what brings back the ports that changed, each port once; a part of an object rather than all of it."""
+def search(
+    whole: Sequence[Undo], parts: Parts, undone: Undone, changed: PortSet, seen: Bearing | None
+) -> Iterator[Found]:
+    """Yield what brings back the ports that changed, each port once; a part of an object rather than all of it.
+
+    `seen` is what is known of changes without a trial, None for nothing.
+    """
     alone: list[tuple[Undo, PortSet]] = []
     for undo in whole:
-        if not seen.ports(undo) & changed:
+        if seen is not None and not seen.ports(undo) & changed:
             continue
         # What a policy does by being there, its rules do not do.
         inner = [(part, (undone((part,)) & changed) - undone((part.bare,))) for part in parts(undo)]
@@ -69,7 +54,7 @@ def search(whole: Sequence[Undo], parts: Parts, undone: Undone, changed: PortSet
         yield found
 
 
-def _together(needed: list[Undo], parts: Parts, undone: Undone, wanted: PortSet, seen: Seen) -> Found:
+def _together(needed: list[Undo], parts: Parts, undone: Undone, wanted: PortSet, seen: Bearing | None) -> Found:
     """Return the fewest changes that must be undone together, at least for some of the ports."""
     ports = undone(needed) & wanted
     if not ports:
@@ -77,30 +62,30 @@ def _together(needed: list[Undo], parts: Parts, undone: Undone, wanted: PortSet,
         ports = undone(needed) & wanted
     if not ports:
         return Found(wanted, tuple(needed), joint=True)
+    # Of what is like a change that is necessary nothing has to be tried, as long as all else stays as it is.
+    kind = seen.kind if seen is not None and Undo(CLUSTER) not in needed else _itself
     necessary: set[object] = set()
     for undo in reversed(tuple(needed)):
-        if (kind := seen.kind(undo)) in necessary:
-            continue
         fewer = [item for item in needed if item != undo]
-        if ports <= undone(fewer):
+        if kind(undo) in necessary or not ports <= undone(fewer):
+            necessary.add(kind(undo))
+        else:
             needed = fewer
             necessary.clear()
-        elif Undo(CLUSTER) not in needed:
-            necessary.add(kind)
     whole: set[object] = set()
     for place, undo in enumerate(tuple(needed)):
-        if (kind := seen.kind(undo)) in whole:
-            continue
-        for part in parts(undo):
-            narrower = [*needed[:place], part, *needed[place + 1 :]]
-            if ports <= undone(narrower):
-                needed = narrower
-                whole.clear()
-                break
+        several = ([*needed[:place], part, *needed[place + 1 :]] for part in parts(undo))
+        narrower = None if kind(undo) in whole else next((item for item in several if ports <= undone(item)), None)
+        if narrower is None:
+            whole.add(kind(undo))
         else:
-            if Undo(CLUSTER) not in needed:
-                whole.add(kind)
+            needed = narrower
+            whole.clear()
     return Found(ports, tuple(needed), joint=len(needed) > 1)
+
+
+def _itself(undo: Undo) -> object:
+    return undo
 
 
 def _atoms(alone: Iterable[tuple[Undo, PortSet]]) -> Iterator[tuple[PortSet, tuple[Undo, ...]]]:

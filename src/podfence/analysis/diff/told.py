@@ -224,8 +224,7 @@ class Telling:
 
 def _endpoints(namer: Namer, groups: int, addresses: AddressSet = AddressSet.EMPTY, optional: int = 0) -> Endpoints:
     """Return ends by name; few are named one by one, for whole namespaces would say more than has changed."""
-    few = groups.bit_count() <= _FEW
-    only = frozenset(name.partition("[")[0] for name in namer.names(groups)) if few else None
+    only = namer.whole_names(groups) if groups.bit_count() <= _FEW else None
     return namer.endpoints(groups, addresses, optional=optional, only=only)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import defaultdict
 from copy import copy
 from dataclasses import replace
-from functools import cache, reduce
+from functools import cache, lru_cache, reduce
 from typing import TYPE_CHECKING, NamedTuple
 
 from podfence.analysis.diff.states import state_of
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from podfence.sets.addresses import Family
 
 _OPEN = "depends"
+_FEW = 8
 
 
 class Ends(NamedTuple):
@@ -66,7 +67,7 @@ class Trials:
         self._engines: dict[frozenset[Undo], Engine] = {frozenset(): new}
         self._compiled: dict[frozenset[Undo], tuple[CompiledPolicy | None, bool]] = {}
         self._names_one = cache(self._names_one_anew)
-        self._selecting_group = cache(self._selecting_group_anew)
+        self._selecting_ends = lru_cache(_FEW)(self._selecting)
         names = {key.namespace for key in found if key.kind == "NetworkPolicy"}
         before, after = (
             {policy.key: policy for name in names for policy in side.policies(name)} for side in (old, new)
@@ -109,12 +110,8 @@ class Trials:
 
     def concerned(self, direction: Direction, subject: Group) -> set[Key]:
         """Return the policies that select a pod in a direction on either side, or may do so."""
-        found: set[Key] = set()
-        for engine, members in ((self._old, subject.old), (self._new, subject.new)):
-            for member in list(members.values())[:1]:
-                for policies in engine.concerned(direction, PodEnd(member, None, 4)):
-                    found.update(policy.key for policy in policies)
-        return found
+        sides = (self._old, subject.old), (self._new, subject.new)
+        return {key for engine, members in sides for key in _selecting(engine, direction, members)}
 
     def _engine(self, several: frozenset[Undo], ends: Ends | None = None) -> Engine:
         """Return what judges NEW with some changes undone; if `ends` are given, them only."""
@@ -137,7 +134,7 @@ class Trials:
             return None
         engine = self._new
         for name in {key.namespace for key in by_key}:
-            written = engine.policies(name) if ends is None else self._selecting(ends)
+            written = engine.policies(name) if ends is None else self._selecting_ends(ends)
             together = [policy for policy in written if policy.key.namespace == name and policy.key not in by_key]
             for key, several in by_key.items():
                 if key.namespace == name:
@@ -160,15 +157,9 @@ class Trials:
         found: dict[Key, CompiledPolicy] = {}
         for direction, end in zip((Direction.EGRESS, Direction.INGRESS), ends, strict=True):
             if not isinstance(end, int):
-                found.update(self._selecting_group(direction, end))
+                for members in (end.old, end.new):
+                    found.update(_selecting(self._new, direction, members))
         return found.values()
-
-    def _selecting_group_anew(self, direction: Direction, group: Group) -> dict[Key, CompiledPolicy]:
-        found: dict[Key, CompiledPolicy] = {}
-        for member in [*list(group.old.values())[:1], *list(group.new.values())[:1]]:
-            for policies in self._new.concerned(direction, PodEnd(member, None, 4)):
-                found.update((policy.key, policy) for policy in policies)
-        return found
 
     def _restored(self, undone: frozenset[Undo]) -> tuple[CompiledPolicy | None, bool]:
         """Return a policy of NEW with parts as they were in OLD, compiled, and whether it is as small as these."""
@@ -236,6 +227,13 @@ def _members(ends: Ends, sides: Mapping[int, int]) -> tuple[Member | int, Member
     return one, other
 
 
+def _selecting(engine: Engine, direction: Direction, members: Mapping[Key, Member]) -> dict[Key, CompiledPolicy]:
+    """Return the policies that select pods which are alike in a direction, or may do so."""
+    ends = [PodEnd(member, None, 4) for member in list(members.values())[:1]]
+    several = [policies for end in ends for policies in engine.concerned(direction, end)]
+    return {policy.key: policy for policies in several for policy in policies}
+
+
 def _by_object(undone: Iterable[Undo]) -> dict[Key, set[Undo]]:
     found: dict[Key, set[Undo]] = defaultdict(set)
     for item in undone:
@@ -255,15 +253,9 @@ def _in_families(engine: Engine, source: Member | int, destination: Member | int
         number = source if isinstance(source, int) else destination
         family = family_of(number) if isinstance(number, int) else 4
         return {family: (_end(source, family), _end(destination, family))}
-    one, other = _families(engine, source), _families(engine, destination)
+    one, other = ({end.family: end for end in engine.pod_ends(pod)} for pod in (source, destination))
     return {family: (one[family], other[family]) for family in sorted(one.keys() & other.keys())}
 
 
 def _end(end: Member | int, family: Family) -> End:
     return AddressEnd(end) if isinstance(end, int) else PodEnd(end, None, family)
-
-
-def _families(engine: Engine, member: Member) -> dict[Family, PodEnd]:
-    if member.addresses:
-        return {family_of(number): PodEnd(member, number, family_of(number)) for number in member.addresses}
-    return {family: PodEnd(member, None, family) for family in engine.assumed_families()}
