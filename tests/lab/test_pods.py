@@ -137,7 +137,7 @@ def test_a_pod_that_is_gone_leaves_no_open_file(spawner: Spawner) -> None:
     before = files()
     for host_network in (False, True):
         spawner.pod(spec("gone", host_network=host_network), join=node if host_network else None).close()
-    assert within(10, lambda: files() == before)
+    assert within(lambda: files() == before)
     node.close()
 
 
