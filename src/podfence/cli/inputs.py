@@ -98,13 +98,16 @@ _paths = functools.partial(click.option, multiple=True, type=click.Path())
 
 _OPTIONS = (
     _paths(
-        *("-f", "--filename", "files"),
+        "-f",
+        "--filename",
+        "files",
         metavar="PATH",
         help="File or folder to read instead of a live cluster. Use - for standard input. Repeatable.",
     ),
     click.option("-R", "--recursive", is_flag=True, help="Also read the subfolders of each folder."),
     _paths(
-        *("-k", "--kustomize"),
+        "-k",
+        "--kustomize",
         metavar="DIR",
         help="Kustomization to render with the kustomize or kubectl on PATH. Repeatable.",
     ),
