@@ -91,12 +91,8 @@ def _peer(written: wire.Peer) -> objects.Peer:
     return objects.Peer(
         None if pods is None else _selector(pods),
         None if namespaces is None else _selector(namespaces),
-        None if block is None else _ip_block(block),
+        None if block is None else objects.IPBlock(_block(block.cidr), tuple(map(_block, block.excepts or ()))),
     )
-
-
-def _ip_block(written: wire.IPBlock) -> objects.IPBlock:
-    return objects.IPBlock(_block(written.cidr), tuple([_block(text) for text in written.excepts or ()]))
 
 
 def _block(text: str | None) -> str:
