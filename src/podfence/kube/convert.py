@@ -80,7 +80,7 @@ def _rule(written: wire.IngressRule | wire.EgressRule) -> objects.Rule:
     peers, ports = written.peers, written.ports
     return objects.Rule(
         tuple([_peer(peer or _NO_PEER) for peer in peers]) if peers else (),
-        tuple([_ANY_TCP if port is None else _port(port) for port in ports]) if ports else (),
+        tuple([_port(port.protocol or "TCP", port.port, port.end_port) if port else _ANY_TCP for port in ports or ()]),
         peers is not None and not peers,
         ports is not None and not ports,
     )
@@ -91,12 +91,8 @@ def _peer(written: wire.Peer) -> objects.Peer:
     return objects.Peer(
         None if pods is None else _selector(pods),
         None if namespaces is None else _selector(namespaces),
-        None if block is None else _ip_block(block),
+        None if block is None else objects.IPBlock(_block(block.cidr), tuple(map(_block, block.excepts or ()))),
     )
-
-
-def _ip_block(written: wire.IPBlock) -> objects.IPBlock:
-    return objects.IPBlock(_block(written.cidr), tuple([_block(text) for text in written.excepts or ()]))
 
 
 def _block(text: str | None) -> str:
@@ -104,12 +100,8 @@ def _block(text: str | None) -> str:
     return "" if block is None else block.text
 
 
-def _port(written: wire.Port) -> objects.PolicyPort:
-    return _shared_port(written.protocol or "TCP", written.port, written.end_port)
-
-
 @lru_cache(1 << 14)
-def _shared_port(protocol: str, port: int | str | None, end_port: int | None) -> objects.PolicyPort:
+def _port(protocol: str, port: int | str | None, end_port: int | None) -> objects.PolicyPort:
     return objects.PolicyPort(cast("Any", protocol), port, end_port)
 
 

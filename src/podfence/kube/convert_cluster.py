@@ -81,7 +81,11 @@ def endpoint_slice(written: wire_cluster.EndpointSlice, identity: Identity) -> o
         namespace=identity.namespace,
         name=identity.name,
         service=labels_of(written.metadata).get(_SERVICE_LABEL, "") or _service_owner(written.metadata),
-        backends=tuple([_backend(item) for item in written.endpoints or () if item is not None]),
+        backends=tuple(
+            _backend(item.addresses or (), item, ready=item.conditions is None or item.conditions.ready is not False)
+            for item in written.endpoints or ()
+            if item is not None
+        ),
         ports=_endpoint_ports(written.ports),
         origin=identity.origin,
     )
@@ -107,9 +111,11 @@ def endpoints(written: wire_cluster.Endpoints, identity: Identity) -> objects.En
                 namespace=identity.namespace,
                 name=identity.name,
                 service=identity.name,
-                backends=(
-                    *_addressed(subset.addresses, ready=True),
-                    *_addressed(subset.not_ready_addresses, ready=False),
+                backends=tuple(
+                    _backend([item.ip], item, ready=ready)
+                    for ready, items in ((True, subset.addresses), (False, subset.not_ready_addresses))
+                    for item in items or ()
+                    if item is not None
                 ),
                 ports=_endpoint_ports(subset.ports),
             )
@@ -120,29 +126,17 @@ def endpoints(written: wire_cluster.Endpoints, identity: Identity) -> objects.En
     )
 
 
-def _addressed(
-    written: Iterable[wire_cluster.EndpointAddress | None] | None, *, ready: bool
-) -> Iterator[objects.Backend]:
-    for address in written or ():
-        if address is not None:
-            target = address.target_ref
-            pod = (target.name or "") if target is not None and target.kind == "Pod" else ""
-            yield objects.Backend(addresses=present([address.ip]), pod=pod, ready=ready, node=address.node_name or "")
+def _backend(
+    addresses: Iterable[str | None], written: wire_cluster.Endpoint | wire_cluster.EndpointAddress, *, ready: bool
+) -> objects.Backend:
+    target = written.target_ref
+    pod = (target.name or "") if target is not None and target.kind == "Pod" else ""
+    return objects.Backend(addresses=present(addresses), pod=pod, ready=ready, node=written.node_name or "")
 
 
 def _service_owner(meta: wire.Meta | None) -> str:
     owner = owner_of(meta)
     return owner.name if owner is not None and owner.kind == "Service" else ""
-
-
-def _backend(written: wire_cluster.Endpoint) -> objects.Backend:
-    target, conditions = written.target_ref, written.conditions
-    return objects.Backend(
-        addresses=present(written.addresses or ()),
-        pod=(target.name or "") if target is not None and target.kind == "Pod" else "",
-        ready=conditions is None or conditions.ready is not False,
-        node=written.node_name or "",
-    )
 
 
 def node(written: wire_cluster.Node, identity: Identity) -> objects.Node:

@@ -127,7 +127,7 @@ class _Decoder(msgspec.Struct):
         if forgiven and self._keep_going:
             self._leave_refused(before)
         if len(problems) - before > 1:
-            problems[before:] = sorted(problems[before:], key=_position)
+            problems[before:] = sorted(problems[before:], key=lambda problem: problem.position[1:])
 
     def _shared(self, known: Decoding, value: object, origin: Origin, *, forgiven: bool) -> None:
         """Decode a value, or take what is known of it; only what leaves nothing to be said is kept."""
@@ -332,10 +332,6 @@ def _gap(key: Key | None, problem: Finding) -> Gap:
     space = key.name if key.kind == "Namespace" else key.namespace
     what = f"{key.kind} {key.name}".rstrip()
     return Gap(f"{what} ({problem.position}) is refused", "", frozenset({space}))
-
-
-def _position(problem: Finding) -> tuple[int, int]:
-    return problem.position.line, problem.position.column
 
 
 def _is_live(meta: Meta) -> bool:

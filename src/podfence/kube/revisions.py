@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from podfence.kube.folders import Exclusion
     from podfence.kube.git import Entry
     from podfence.kube.load import Loaded
-    from podfence.kube.objects import KubeObject
     from podfence.kube.rendering import Chart
 
 PREFIX: Final = "git:"
@@ -157,8 +156,10 @@ class _Export:
 
     def named(self, loaded: Loaded) -> Loaded:
         """Return what was read from the folder, as read from the commits."""
-        for document in {id(item): item for item in _documents(loaded.objects)}.values():
-            document.rename(self.shown(document.file))
+        found = {id(item.origin.document): item.origin.document for item in loaded.objects if item.origin is not None}
+        for document in found.values():
+            if isinstance(document, SourceDocument):
+                document.rename(self.shown(document.file))
         return msgspec.structs.replace(
             loaded,
             warnings=tuple(map(self.problem, loaded.warnings)),
@@ -283,9 +284,3 @@ def _fixed(path: str) -> str:
     parts = path.split("/")
     until = next((number for number, part in enumerate(parts) if not WILDCARDS.isdisjoint(part)), len(parts))
     return "/".join(parts[:until])
-
-
-def _documents(objects: Sequence[KubeObject]) -> Iterator[SourceDocument]:
-    for item in objects:
-        if item.origin is not None and isinstance(item.origin.document, SourceDocument):
-            yield item.origin.document

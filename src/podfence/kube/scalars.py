@@ -53,6 +53,7 @@ _WORDS: Final[dict[str, Resolved]] = {
     **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), _NEGATIVE_INFINITY),
 }
 
+_KINDS: Final = {type(None): "null", bool: "bool", int: "int", str: "str"}
 _NUMERIC_STARTS: Final = frozenset("+-0123456789")
 _WORD_STARTS: Final = frozenset("yYnNtTfFoO~.")
 
@@ -155,22 +156,12 @@ def resolve_tagged(tag: str, text: str) -> Resolved:
     found = resolve(text)
     if found is MERGE:
         found = "<<"
-    kind = _kind(found)
+    kind = _KINDS.get(type(found), "float")
     if kind == "int" and name == "float" and isinstance(found, int) and found <= _INT64_MAX:
         return float(found)
     if kind != name:
         raise ScalarError(f"cannot decode !!{kind} `{text}` as a !!{name}")
     return found
-
-
-def _kind(value: Resolved) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, int):
-        return "int"
-    return "str" if isinstance(value, str) else "float"
 
 
 def _binary(text: str) -> str:

@@ -24,7 +24,7 @@ from podfence.kube.validation.findings import Findings
 from podfence.kube.validation.policy import check_policy
 
 if TYPE_CHECKING:
-    from podfence.kube.live.fields import Meta, Object
+    from podfence.kube.live.fields import Object
     from podfence.kube.live.resources import Resource
     from podfence.kube.source import Origin
 
@@ -116,7 +116,8 @@ class Reader:
                 key, revision = self._key(meta.namespace, meta.name), meta.resource_version or ""
             return Item(key, revision, None, "it has no name or no namespace")
         if meta.labels:
-            _share(meta)
+            # One copy of texts that many objects have: values of labels.
+            meta.labels = {name: sys.intern(value) if value else value for name, value in meta.labels.items()}
         key = self._key(meta.namespace, meta.name)
         warnings: tuple[Finding, ...] = ()
         if self._check is not None:
@@ -165,8 +166,3 @@ def _page(items: list[Item], meta: ListMeta | None) -> Page:
     if meta is None or not meta.resource_version:
         raise UnreachableError("the answer is no list of objects: it has no resourceVersion")
     return Page(items, meta.resource_version, meta.continue_ or "")
-
-
-def _share(meta: Meta) -> None:
-    """Keep one copy of texts that many objects have: values of labels."""
-    meta.labels = {key: sys.intern(value) if value else value for key, value in (meta.labels or {}).items()}

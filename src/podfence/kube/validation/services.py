@@ -79,12 +79,8 @@ def _check_port(port: wire.ServicePort, field: Path, names: set[str], findings: 
 
 
 def _check_addresses(spec: wire.ServiceSpec, findings: Findings) -> None:
-    if spec.cluster_ips:
-        texts, written = [text or "" for text in spec.cluster_ips], True
-    else:
-        texts, written = [spec.cluster_ip or ""], False
-    for index, text in enumerate(texts):
-        if text in ("", "None"):
+    for index, text in enumerate(spec.cluster_ips or [spec.cluster_ip]):
+        if not text or text == "None":
             continue
         try:
             parse_address(text)
@@ -94,5 +90,5 @@ def _check_addresses(spec: wire.ServiceSpec, findings: Findings) -> None:
                 field,
                 text,
                 "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
-                place=field if written else ("spec", "clusterIP"),
+                place=field if spec.cluster_ips else ("spec", "clusterIP"),
             )

@@ -93,9 +93,7 @@ def examine(value: object, wanted: type, findings: Findings) -> object:
     return _Walk(findings).visit(value, _shape(wanted), ())
 
 
-@cache
-def _shape(wanted: type) -> inspect.Type:
-    return inspect.type_info(wanted)
+_shape = cache(inspect.type_info)
 
 
 class _Walk:
