@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.kube.validation.findings import go_quote
-from podfence.lab.apiserver.status import RefusedError, bad_request, invalid_fields
+from podfence.lab.apiserver.status import bad_request, invalid_fields, no_fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,6 +135,5 @@ def _revision(text: str, *, watch: bool) -> int | None:
         f"resourceVersion: Invalid value: {go_quote(text)}: strconv.ParseUint: parsing {go_quote(text)}: invalid syntax"
     )
     if watch:
-        # Kubernetes answers 500 here, but a wrong request is no fault of the server.
-        raise RefusedError(400, message)
+        raise no_fault(message)
     raise bad_request(f"invalid resource version: {message}")
