@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from podfence.lab.apiserver.fields import Type
+from podfence.lab.apiserver.fields import Type, without
 from podfence.lab.apiserver.reading import go_kind
 from podfence.lab.apiserver.status import no_fault
 
@@ -26,7 +26,7 @@ def applied(target: Raw, patch: Raw, of: Type) -> Raw:
 def _map(target: Raw, patch: Raw, of: Type | None) -> Raw | None:
     directive = patch.get(_PATCH)
     if directive == "replace":
-        return {key: value for key, value in patch.items() if key != _PATCH}
+        return without(patch, _PATCH)
     if directive == "delete":
         return None
     if directive not in (None, "merge"):
