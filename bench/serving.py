@@ -25,7 +25,7 @@ _WATCHES: Final = 50
 _NEW: Final = 5000
 _PODS: Final = "/api/v1/namespaces/default/pods"
 _TABLE: Final = "application/json;as=Table;v=v1;g=meta.k8s.io"
-_OPTIONS: Final = WriteOptions(dry_run=False, validation="Strict", manager="", force=False)
+_OPTIONS: Final = WriteOptions(dry_run=False, validation="Strict", force=False)
 _ROW: Final = RESOURCES["pods"]
 
 

@@ -216,7 +216,7 @@ def test_objects_of_the_right_types_are_stored_or_refused_and_can_be_shown(key: 
             scale_of(row, {**shown[0], "metadata": {**dict.fromkeys(META, ""), **shown[0]["metadata"]}})
 
 
-WARN = WriteOptions(dry_run=False, validation="Warn", manager="", force=False)
+WARN = WriteOptions(dry_run=False, validation="Warn", force=False)
 
 
 def unheard(_warning: str) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 DATA = HERE.parent.parent / "data" / "apiserver"
-STRICT = WriteOptions(dry_run=False, validation="Strict", manager="", force=False)
+STRICT = WriteOptions(dry_run=False, validation="Strict", force=False)
 
 # What a lab answers otherwise, or cannot know.
 OTHERWISE = {

@@ -14,6 +14,7 @@ from aiohttp import web
 from podfence.lab.apiserver import access, bodies, listing, media, options, scaling, status
 from podfence.lab.apiserver.bodies import body_of
 from podfence.lab.apiserver.discovery import Discovery
+from podfence.lab.apiserver.fields import without
 from podfence.lab.apiserver.media import NOT_CACHED, json_answer, refused, written
 from podfence.lab.apiserver.objects import PATCHES, Answer, Objects, patched, read_patch, shown
 from podfence.lab.apiserver.paths import STREAMS, Target, empty_list, target_of
@@ -163,7 +164,7 @@ class Server:
             return self._table(request, accepted, row, page.items, page.meta)
         kind, version = f"{row.kind}List", row.api_version
         if accepted.shape == "object":
-            items = _items(page.items)
+            items = [without(obj, "kind", "apiVersion") for obj in page.items]
         else:
             items = [partial(obj, accepted.version) for obj in page.items]
             kind, version = "PartialObjectMetadataList", f"meta.k8s.io/{accepted.version}"
@@ -225,9 +226,9 @@ class Server:
         page = listing.page(self.store, row, target.namespace, asked)
         for obj in page.items:
             self._objects.delete(row, target.namespace, obj["metadata"]["name"], given)
-        found = {"kind": f"{row.kind}List", "apiVersion": row.api_version}
+        items = [without(obj, "kind", "apiVersion") for obj in page.items]
         meta = {"resourceVersion": str(self.store.revision)}
-        return json_answer({**found, "metadata": meta, "items": _items(page.items)})
+        return json_answer({"kind": f"{row.kind}List", "apiVersion": row.api_version, "metadata": meta, "items": items})
 
     async def _scale(self, request: web.Request, target: Target) -> web.Response:
         row = target.row
@@ -286,11 +287,6 @@ def _warned(request: web.Request, response: web.Response) -> web.Response:
         quoted = plain.replace("\\", "\\\\").replace('"', '\\"')
         response.headers.add("Warning", f'299 - "{quoted}"')
     return response
-
-
-def _items(objects: list[Raw]) -> list[Raw]:
-    """Return objects as lists have them."""
-    return [{key: value for key, value in obj.items() if key not in ("kind", "apiVersion")} for obj in objects]
 
 
 def _content_type(request: web.Request) -> str:

@@ -171,3 +171,8 @@ def value_at(obj: Any, path: str) -> Any:  # noqa: ANN401 - any JSON value
     for step in path.split("."):
         obj = obj.get(step) if isinstance(obj, dict) else None
     return obj
+
+
+def without(obj: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """Return an object without some of its fields."""
+    return {key: value for key, value in obj.items() if key not in keys}

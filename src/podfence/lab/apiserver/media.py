@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
 
 import msgspec
 import yaml
@@ -45,26 +45,20 @@ def accepted(header: str) -> Accepted:
 
     Protobuf is not given: every client of Kubernetes that asks for it accepts JSON as well.
     """
-    shaped = False
+    shapes: list[str] = []
     for part in header.split(",") if header.strip() else ("*/*",):
         name, parameters = media_type(part)
-        shape = parameters.get("as", "")
-        shaped = shaped or bool(shape)
-        if shape == "APIGroupDiscoveryList":
-            if parameters.get("g") == "apidiscovery.k8s.io" and parameters.get("v") == "v2" and name == JSON:
-                return Accepted("json", "APIGroupDiscoveryList", "v2")
-            continue
-        if shape and not (shape in _META and parameters.get("g") == "meta.k8s.io"):
-            continue
+        shape, group, version = (parameters.get(key, "") for key in ("as", "g", "v"))
         language = _LANGUAGES.get(name)
-        if language is None:
-            continue
-        if shape:
-            return Accepted(language, shape, parameters.get("v", "v1"))  # type: ignore[arg-type] # it is in _META
-        return Accepted(language)
-    if shaped:
-        message = f"only the following media types are accepted: {_OFFERED}"
-        raise RefusedError(406, message, "NotAcceptable")
+        if not shape and language:
+            return Accepted(language)
+        if shape in _META and group == "meta.k8s.io" and language:
+            return Accepted(language, cast("Shape", shape), version or "v1")
+        if (shape, group, version, name) == ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2", JSON):
+            return Accepted("json", "APIGroupDiscoveryList", "v2")
+        shapes.append(shape)
+    if any(shapes):
+        raise RefusedError(406, f"only the following media types are accepted: {_OFFERED}", "NotAcceptable")
     message = f"406: Not Acceptable\n\nAvailable representations: {_OFFERED}"
     raise RefusedError(406, message, "NotAcceptable", {})
 

@@ -70,9 +70,8 @@ class Objects:
         obj, meta = read.object, read.object["metadata"]
         _place(row, meta, namespace)
         if meta.get("resourceVersion") and not options.dry_run:
-            # Kubernetes answers 500 here, but a wrong request is no fault of the server.
-            raise RefusedError(400, "resourceVersion should not be set on objects to be created")
-        return self._create(row, obj, options, self._checking(row, warn))
+            raise status.no_fault("resourceVersion should not be set on objects to be created")
+        return self._create(row, obj, options, partial(self._check, row, warn))
 
     def _create(self, row: Resource, obj: Raw, options: WriteOptions, check: Check) -> Answer:
         made = self.store.create(row.stored_as or row.key, _stored(row, obj), check=check, dry_run=options.dry_run)
@@ -92,7 +91,7 @@ class Objects:
             raise bad_request(f"the name of the object ({meta['name']}) does not match the name on the URL ({name})")
         _place(row, meta, target.namespace)
         of_status = target.subresource == "status"
-        check = self._checking(row, warn)
+        check = partial(self._check, row, warn)
         is_there = True
         try:
             self.store.get(target.key, target.namespace, name)
@@ -102,8 +101,7 @@ class Objects:
             is_there = False
         given = meta.get("resourceVersion")
         if given and not (given.isascii() and given.isdecimal()):
-            # Kubernetes answers 500 here too.
-            raise RefusedError(400, f'strconv.ParseUint: parsing "{given}": invalid syntax')
+            raise status.no_fault(f'strconv.ParseUint: parsing "{given}": invalid syntax')
         if not is_there:
             if meta.get("uid"):
                 raise ConflictError.of(row, name, other_uid(row, meta, {}))
@@ -136,23 +134,19 @@ class Objects:
             return Answer(200, shown(row, last))
         return Answer(200, status.deleted(row, last))
 
-    def _checking(self, row: Resource, warn: Warn) -> Check:
-        """Return what refuses objects that Kubernetes would not have, and warns of others."""
-
-        def check(obj: Raw, before: Raw | None) -> None:
-            legacy, name = self._policies.legacy, obj["metadata"].get("name", "")
-            if legacy and row.kind == "NetworkPolicy" and not row.stored_as:
-                raise status.invalid_fields(row.group, row.kind, name, [("apiVersion", _TOO_NEW)])
-            findings = rules.check(row, obj, before, self._policies)
-            if refusal := status.invalid(row.group, row.kind, name, findings):
-                raise refusal
-            for text in rules.warnings(findings):
-                warn(text)
-            had, has = (_isolation(one) for one in (before, obj))
-            if row.kind == "Namespace" and has != had and isolation_asked(has) and not legacy:
-                warn(_NO_ISOLATION)
-
-        return check
+    def _check(self, row: Resource, warn: Warn, obj: Raw, before: Raw | None) -> None:
+        """Refuse objects that Kubernetes would not have, and warn of others. Raises RefusedError."""
+        legacy, name = self._policies.legacy, obj["metadata"].get("name", "")
+        if legacy and row.kind == "NetworkPolicy" and not row.stored_as:
+            raise status.invalid_fields(row.group, row.kind, name, [("apiVersion", _TOO_NEW)])
+        findings = rules.check(row, obj, before, self._policies)
+        if refusal := status.invalid(row.group, row.kind, name, findings):
+            raise refusal
+        for text in rules.warnings(findings):
+            warn(text)
+        had, has = (_isolation(one) for one in (before, obj))
+        if row.kind == "Namespace" and has != had and isolation_asked(has) and not legacy:
+            warn(_NO_ISOLATION)
 
 
 def _isolation(obj: Raw | None) -> str:

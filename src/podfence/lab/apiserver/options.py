@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.kube.validation.findings import go_quote
-from podfence.lab.apiserver.status import RefusedError, bad_request, invalid_fields
+from podfence.lab.apiserver.status import bad_request, invalid_fields, no_fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,11 +19,10 @@ _TRUE: Final = ("1", "t", "T", "true", "TRUE", "True")
 
 
 class WriteOptions(NamedTuple):
-    """How something is written: only tried, with which complaints about unknown fields, and by whom."""
+    """How something is written: only tried, with which complaints about unknown fields, and whether by force."""
 
     dry_run: bool
     validation: str
-    manager: str
     force: bool
 
 
@@ -33,15 +32,14 @@ def write_options(query: Mapping[str, str], dry: list[str], kind: str) -> WriteO
     validation = query.get("fieldValidation", "")
     if wrong_dry := dry_run_complaint(dry):
         wrong.append(("dryRun", wrong_dry))
-    manager = query.get("fieldManager", "")
-    if len(manager) > 128:
+    if len(query.get("fieldManager", "")) > 128:
         wrong.append(("fieldManager", "Too long: may not be more than 128 bytes"))
     if validation not in _VALIDATION:
         known = ", ".join(map(go_quote, _VALIDATION))
         wrong.append(("fieldValidation", f"Unsupported value: {go_quote(validation)}: supported values: {known}"))
     if wrong:
         raise invalid_fields("meta.k8s.io", kind, "", wrong)
-    return WriteOptions(dry == ["All"], validation or "Warn", manager, is_true(query, "force"))
+    return WriteOptions(dry == ["All"], validation or "Warn", is_true(query, "force"))
 
 
 def dry_run_complaint(values: list[str]) -> str:
@@ -135,6 +133,5 @@ def _revision(text: str, *, watch: bool) -> int | None:
         f"resourceVersion: Invalid value: {go_quote(text)}: strconv.ParseUint: parsing {go_quote(text)}: invalid syntax"
     )
     if watch:
-        # Kubernetes answers 500 here, but a wrong request is no fault of the server.
-        raise RefusedError(400, message)
+        raise no_fault(message)
     raise bad_request(f"invalid resource version: {message}")

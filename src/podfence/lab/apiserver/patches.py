@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from podfence.lab.apiserver.fields import without
 from podfence.lab.apiserver.status import RefusedError, bad_request
 
 _WRONG: Final = "the server rejected our request due to an error in our request"
@@ -122,7 +123,7 @@ def _without(target: Any, path: list[str]) -> Any:  # noqa: ANN401 - any JSON va
         return {**target, key: _without(target[key], rest)}
     if key not in target:
         raise KeyError(key)
-    return {name: value for name, value in target.items() if name != key}
+    return without(target, key)
 
 
 def _index(items: list[Any], key: str, highest: int) -> int:

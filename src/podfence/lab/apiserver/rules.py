@@ -14,7 +14,7 @@ from podfence.kube.validation.findings import Findings
 from podfence.kube.validation.meta import check_meta
 from podfence.kube.validation.names import dns_subdomain
 from podfence.kube.wire import Meta
-from podfence.lab.apiserver.fields import value_at
+from podfence.lab.apiserver.fields import value_at, without
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,10 +128,7 @@ def changes(row: Resource, obj: Raw, before: Raw) -> Findings:
         case "Pod":
             _pod_changes(obj["spec"], before["spec"], findings)
         case "StatefulSet":
-            new, old = (
-                {k: v for k, v in spec.items() if k not in _STATEFUL_FREE} for spec in (obj["spec"], before["spec"])
-            )
-            if new != old:
+            if without(obj["spec"], *_STATEFUL_FREE) != without(before["spec"], *_STATEFUL_FREE):
                 findings.forbidden(("spec",), _STATEFUL)
         case "ConfigMap" | "Secret" if before.get("immutable"):
             if any(obj.get(key) != before.get(key) for key in ("data", "binaryData", "immutable")):
@@ -158,19 +155,13 @@ def _pod_changes(new: Raw, old: Raw, findings: Findings) -> None:
 
 
 def _fixed(spec: Raw) -> Raw:
-    free = ("containers", "initContainers", "activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds")
     # The scheduler and the binding of a pod set its node once, and nobody changes it.
-    kept = {key: value for key, value in spec.items() if key not in free}
+    kept = without(spec, "activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds")
     for key in ("containers", "initContainers"):
-        kept[key] = [
-            {name: value for name, value in container.items() if name != "image"} for container in spec.get(key) or ()
-        ]
+        kept[key] = [without(container, "image") for container in spec.get(key) or ()]
     return kept
 
 
 def _only_added(new: list[Raw], old: list[Raw]) -> bool:
-    def without_seconds(term: Raw) -> Raw:
-        return {key: value for key, value in term.items() if key != "tolerationSeconds"}
-
-    present = [without_seconds(term) for term in new]
-    return all(without_seconds(term) in present for term in old)
+    present = [without(term, "tolerationSeconds") for term in new]
+    return all(without(term, "tolerationSeconds") in present for term in old)

@@ -72,6 +72,11 @@ def bad_request(message: str) -> RefusedError:
     return RefusedError(400, message, "BadRequest")
 
 
+def no_fault(message: str) -> RefusedError:
+    """Return the refusal of a request to which Kubernetes answers 500, though it is no fault of the server."""
+    return RefusedError(400, message)
+
+
 def not_found(sentence: str = "") -> RefusedError:
     """Return the refusal of a path that is not served; `sentence` adds why."""
     message = "the server could not find the requested resource"

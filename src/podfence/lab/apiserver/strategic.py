@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from podfence.lab.apiserver.fields import Type
+from podfence.lab.apiserver.fields import Type, without
 from podfence.lab.apiserver.reading import go_kind
-from podfence.lab.apiserver.status import RefusedError
+from podfence.lab.apiserver.status import no_fault
 
 if TYPE_CHECKING:
     from podfence.lab.store.metadata import Raw
@@ -26,16 +26,16 @@ def applied(target: Raw, patch: Raw, of: Type) -> Raw:
 def _map(target: Raw, patch: Raw, of: Type | None) -> Raw | None:
     directive = patch.get(_PATCH)
     if directive == "replace":
-        return {key: value for key, value in patch.items() if key != _PATCH}
+        return without(patch, _PATCH)
     if directive == "delete":
         return None
     if directive not in (None, "merge"):
-        raise _wrong(f"unknown patch type: {go_text(directive)} in map: {go_text(patch)}")
+        raise no_fault(f"unknown patch type: {go_text(directive)} in map: {go_text(patch)}")
     found = dict(target)
     if _RETAIN in patch:
         kept = patch[_RETAIN]
         if not isinstance(kept, list):
-            raise _wrong("invalid patch format of retainKeys")
+            raise no_fault("invalid patch format of retainKeys")
         found = {key: value for key, value in found.items() if key in kept}
     orders = {key.removeprefix(_ORDER): value for key, value in patch.items() if key.startswith(_ORDER)}
     for key, value in patch.items():
@@ -100,12 +100,12 @@ def _list(old: list[Any], patch: list[Any], place: Merging, order: object) -> li
     merged = list(old)
     for item in patch:
         if not isinstance(item, dict):
-            raise _wrong("expected map[string]interface {}, but received a " + go_kind(item))
+            raise no_fault("expected map[string]interface {}, but received a " + go_kind(item))
         if key not in item:
-            raise _wrong(f"map: {go_text(item)} does not contain declared merge key: {key}")
+            raise no_fault(f"map: {go_text(item)} does not contain declared merge key: {key}")
         at = next((i for i, one in enumerate(merged) if isinstance(one, dict) and one.get(key) == item[key]), None)
         if item.get(_PATCH) == "merge":
-            raise _wrong("merging lists cannot yet be specified in the patch")
+            raise no_fault("merging lists cannot yet be specified in the patch")
         if item.get(_PATCH) == "delete":
             merged = [one for one in merged if not (isinstance(one, dict) and one.get(key) == item[key])]
             continue
@@ -150,8 +150,3 @@ def go_text(value: object) -> str:
         case list():
             return "[" + " ".join(map(go_text, value)) + "]"
     return str(value)
-
-
-def _wrong(message: str) -> RefusedError:
-    # Kubernetes answers 500 here, but a wrong request is no fault of the server.
-    return RefusedError(400, message)

@@ -7,40 +7,32 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from podfence.lab.apiserver import cells, pod_cells
 from podfence.lab.apiserver.status import bad_request
+from podfence.lab.store.metadata import Raw
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from podfence.lab.store.metadata import Raw
 
 
 _INCLUDED: Final = ("", "Metadata", "Object", "None")
 
 
-class Column(NamedTuple):
-    """One column; `wide` is one that only ``-o wide`` shows."""
-
-    name: str
-    type: str
-    format: str
-    wide: bool
-
-
 class Layout(NamedTuple):
-    """The columns of a kind and what is in them."""
+    """The columns of a kind, as tables define them, and what is in them."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[Raw, ...]
     cells: cells.Cells
 
 
 def _layout(fill: cells.Cells, columns: str) -> Layout:
     """Return a layout of columns, separated by commas: ``#`` ends the name of a number, ``~`` begins a wide one's."""
-    return Layout(tuple(_column(name.removeprefix("~"), is_wide=name[0] == "~") for name in columns.split(",")), fill)
+    return Layout(tuple(map(_column, columns.split(","))), fill)
 
 
-def _column(name: str, *, is_wide: bool) -> Column:
-    kind = "integer" if name.endswith("#") else "date" if name == "Created At" else "string"
-    return Column(name.removesuffix("#"), kind, "name" if name == "Name" else "", is_wide)
+def _column(text: str) -> Raw:
+    name = text.removeprefix("~").removesuffix("#")
+    kind = "integer" if text.endswith("#") else "date" if name == "Created At" else "string"
+    form = "name" if name == "Name" else ""
+    return {"name": name, "type": kind, "format": form, "description": "", "priority": int(text.startswith("~"))}
 
 
 _COUNTS: Final = "Name,Desired#,Current#,Ready#"
@@ -92,15 +84,11 @@ def table(
 ) -> Raw:
     """Return objects as a table. Only the `first` table of a watch has the definitions of the columns."""
     layout = _LAYOUTS[kind]
-    definitions = [
-        {"name": name, "type": of, "format": form, "description": "", "priority": int(wide)}
-        for name, of, form, wide in layout.columns
-    ]
     return {
         "kind": "Table",
         "apiVersion": f"meta.k8s.io/{version}",
         "metadata": meta,
-        "columnDefinitions": definitions if first else None,
+        "columnDefinitions": layout.columns if first else None,
         "rows": [_row(kind, obj, layout.cells(obj, now), include, version) for obj in objects],
     }
 

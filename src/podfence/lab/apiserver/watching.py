@@ -152,28 +152,23 @@ class Hub:
         now: Callable[[], float] = self._loop.time
         end = now() + min(options.timeout or _LONGEST, _LONGEST)
         mark = now() + _BOOKMARKS_EVERY
-        while not feed.lost:
+        while True:
             while feed.waiting and not feed.lost:
                 change = feed.waiting.popleft()
                 if event := _seen(change, matches, row):
                     yield event
-            feed.awake.clear()
-            if feed.lost or feed.waiting:
-                continue
-            left = min(end, mark) - now()
-            if left > 0:
-                try:
-                    async with asyncio.timeout(left):
-                        await feed.awake.wait()
-                except TimeoutError:
-                    pass
-                else:
-                    continue
-            if now() >= end:
+            if feed.lost:
                 return
-            mark = now() + _BOOKMARKS_EVERY
-            if options.bookmarks:
-                yield _bookmark(row, self.store.revision, {})
+            feed.awake.clear()
+            try:
+                async with asyncio.timeout_at(min(end, mark)):
+                    await feed.awake.wait()
+            except TimeoutError:
+                if now() >= end:
+                    return
+                mark = now() + _BOOKMARKS_EVERY
+                if options.bookmarks:
+                    yield _bookmark(row, self.store.revision, {})
 
 
 def _since(store: Store, key: str, revision: int, namespace: str) -> list[Change]:
