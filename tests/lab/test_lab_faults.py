@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from podfence.lab.sandbox import search_path
-from tests.lab.labs import PATIENCE, PROGRAM, Run, needs_lab, running, within
+from tests.lab.labs import PATIENCE, PROGRAM, Run, needs_lab, processes, running, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -291,6 +291,36 @@ def test_the_next_owner_of_an_address_inherits_nothing(lab: Run) -> None:
         lab("delete", "netpol", "heir")
         # Flows are looked at right after the rules, and nobody waits for that.
         assert within(lambda: answer("three") == "three")
+
+
+def test_after_the_end_of_a_process_that_is_not_replaced_each_command_says_so_and_other_nodes_go_on() -> None:
+    manifests = pod("there", "crowd-0", "node-1") + pod("other", "x", "node-1") + policy("crowd-0", "crowd-1")
+    with running("-f", "-", stdin=manifests) as run:
+        os.kill(first(run, "podfence.lab.processes.zygote"), signal.SIGKILL)
+        assert run("apply", "-f", "-", stdin=pod("late", "x")).stdout == "pod/late created\n"
+        why = "pod default/late: cannot be started: the process that starts pods has ended"
+        assert why in run("logs").stdout
+
+        os.kill(first(run, "node-2"), signal.SIGKILL)
+        for words in (("exec", "node:node-2", "--", "true"), ("verify",)):
+            done = run(*words, check=False)
+            assert (done.returncode, "error: node-2 has ended" in done.stderr) == (2, True), done.stderr
+        # What verify had lifted is in force again on the other node.
+        assert next(node["agent"] for node in run.status()["nodes"] if node["name"] == "node-1") == "enforcing"
+        denied = run("exec", "other", "--", "nc", "-z", "-w", "1", str(address(run, "there")), "80", check=False)
+        assert denied.returncode == 1
+        run("down")
+        assert processes(run.name) == []
+
+
+def first(run: Run, mark: str) -> int:
+    """Return the oldest process of a lab with this name, or that was started with this argument."""
+    for pid in processes(run.name):
+        with suppress(OSError):
+            folder = Path(f"/proc/{pid}")
+            if mark in ((folder / "comm").read_text().strip(), *(folder / "cmdline").read_text().split("\0")):
+                return pid
+    raise AssertionError(mark)
 
 
 # On a bridge pods find each other themselves, and the kernel has no room for the neighbours of many more.

@@ -347,6 +347,27 @@ def test_apply_takes_away_what_an_item_of_a_list_does_not_say_any_more() -> None
     assert stored["spec"]["ingress"] == [{"from": [{"podSelector": {}}]}]
 
 
+def test_apply_takes_away_a_port_whose_number_another_one_has_too() -> None:
+    made = world()
+    dns = "[{name: udp, port: 53, protocol: UDP}, {name: tcp, port: 53}]"
+    apply(made, worlds.service(ports=dns))
+    assert apply(made, worlds.service(ports=dns)) == ["service/web unchanged"]
+    assert apply(made, worlds.service(ports="[{name: tcp, port: 53}]")) == ["service/web configured"]
+    ports = made.store.get("services", "default", "web")["spec"]["ports"]
+    assert [(port["name"], port["protocol"]) for port in ports] == [("tcp", "TCP")]
+
+
+def test_apply_keeps_finalizers_of_others_and_takes_its_own_away() -> None:
+    made = world()
+    text = worlds.namespace("shop").replace("labels: {}", "finalizers: [{}]")
+    apply(made, text.replace("{}", "a.example/x"))
+    obj = made.store.get("namespaces", "", "shop")
+    known = {**obj["metadata"], "finalizers": [*obj["metadata"]["finalizers"], "b.example/y"]}
+    made.store.update("namespaces", {**obj, "metadata": known})
+    apply(made, text.replace("{}", "c.example/z"))
+    assert sorted(made.store.get("namespaces", "", "shop")["metadata"]["finalizers"]) == ["b.example/y", "c.example/z"]
+
+
 def test_an_applied_policy_has_the_defaults_by_which_kubectl_describes_it() -> None:
     made = world()
     apply(made, worlds.policy("x", ingress="[{ports: [{port: 80}]}]"))

@@ -132,8 +132,8 @@ class Client:
                 replies.send({"place": manifests.place(written, numbers)})
                 replies.answer(progress)
 
-            server = Rest(msgspec.convert(told["access"], Access), lambda _text: None)
-            applied = applying.apply(batch, server, cluster, done)
+            with Rest(msgspec.convert(told["access"], Access), lambda _text: None) as server:
+                applied = applying.apply(batch, server, cluster, done)
             replies.send({"done": True})
             replies.answer(progress)
         return {**applied._asdict(), "access": told["access"]}

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE
-from podfence.lab.network.namespaces import inside
+from podfence.lab.errors import LabError
+from podfence.lab.network.namespaces import NetworkError, inside
 from podfence.nft.errors import NotFoundError
 from podfence.nft.process import NftRunner
 from podfence.nft.transaction import Transaction
@@ -17,32 +18,33 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from podfence.lab.agents import NodeAgent
+    from podfence.lab.processes.holder import Holder
 
 
 @contextmanager
-def lifted(agents: Collection[NodeAgent], pids: Collection[int]) -> Iterator[None]:
-    """Have no policy in force on nodes, each given by a process in its network namespace, while this lasts.
+def lifted(agents: Collection[NodeAgent], nodes: Collection[Holder]) -> Iterator[None]:
+    """Have no policy in force on nodes while this lasts.
 
-    Afterwards all is as it was, and the agents go on. Raises NftError, and NetworkError if a node has ended.
+    Afterwards all is as it was, and the agents go on, also if something fails. Raises NftError, and LabError if a node
+    has ended.
     """
-    for agent in agents:
-        agent.pause()
-    try:
-        _set(pids, dormant=True)
-        yield
-    finally:
-        _set(pids, dormant=False)
+    with ExitStack() as after:
         for agent in agents:
-            agent.resume()
+            after.callback(agent.resume)
+            agent.pause()
+        for node in nodes:
+            after.callback(_set, node, dormant=False)
+            _set(node, dormant=True)
+        yield
 
 
-def _set(pids: Collection[int], *, dormant: bool) -> None:
+def _set(node: Holder, *, dormant: bool) -> None:
     runner = NftRunner()
-    for pid in pids:
-        with inside(pid):
+    try:
+        with inside(node.pid):
             for table in (TABLE, BRIDGE_TABLE):
-                try:
+                with suppress(NotFoundError):
                     found = runner.list_table(table)
-                except NotFoundError:
-                    continue
-                runner.run(Transaction(found).add(replace(found, dormant=dormant)))
+                    runner.run(Transaction(found).add(replace(found, dormant=dormant)))
+    except NetworkError as error:
+        raise LabError(f"{node.name} has ended; run `podfence lab down`, and start another lab") from error

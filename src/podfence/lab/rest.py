@@ -6,7 +6,7 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from urllib.parse import quote, urlencode, urlsplit
 
 from podfence.lab.errors import LabError
@@ -34,7 +34,7 @@ class RefusedError(LabError):
 
 
 class Rest:
-    """The API server of one lab."""
+    """The API server of one lab; as a context, it keeps its connection for many requests in a row."""
 
     def __init__(self, access: Access, warn: Callable[[str], None]) -> None:
         """Connect to nothing yet; `warn` gets the warnings that come with answers."""
@@ -42,6 +42,14 @@ class Rest:
         self._warn = warn
         server, tls = urlsplit(access.server), ssl.create_default_context(cadata=access.authority)
         self._line = http.client.HTTPSConnection(str(server.hostname), server.port, timeout=_SECONDS, context=tls)
+        self._is_kept = False
+
+    def __enter__(self) -> Self:
+        self._is_kept = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._line.close()
 
     def send(
         self,
@@ -59,11 +67,14 @@ class Rest:
         """
         headers = {"Authorization": f"Bearer {self._token}", "Accept": accept, "Content-Type": content}
         try:
-            answer = self._exchange(method, path, None if body is None else json.dumps(body), headers)
+            self._line.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = self._line.getresponse()
             found: dict[str, Any] = json.loads(answer.read())
         except (OSError, http.client.HTTPException, ValueError) as error:
-            self._line.close()
             raise LabError(f"the API server of the lab does not answer: {error}") from error
+        finally:
+            if not self._is_kept:
+                self._line.close()
         for text in answer.headers.get_all("Warning") or ():
             self._warn(text.partition(' - "')[2][:-1].replace('\\"', '"').replace("\\\\", "\\"))
         if answer.status >= http.client.BAD_REQUEST:
@@ -71,18 +82,6 @@ class Rest:
             before = f"Error from server ({reason})" if reason else "Error from server"
             raise RefusedError(f"{before}: {during}{found.get('message')}", found)
         return found
-
-    def _exchange(self, *request: Any) -> http.client.HTTPResponse:  # noqa: ANN401 - the arguments of http.client
-        """Return the answer on the connection of the last request, or on a new one if the server has closed that."""
-        while True:
-            is_new = self._line.sock is None
-            try:
-                self._line.request(*request)
-                return self._line.getresponse()
-            except ConnectionError:
-                self._line.close()
-                if is_new:
-                    raise
 
     def find(self, path: str) -> dict[str, Any] | None:
         """Return the object at a path, None if there is none. Raises what `send` does."""

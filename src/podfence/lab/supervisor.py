@@ -262,7 +262,7 @@ class Supervisor:
     @contextmanager
     def lifted(self) -> Iterator[None]:
         """Have no policy in force while this lasts; nothing else changes meanwhile."""
-        with self._lock, lifted(self.agents.values(), [holder.pid for holder in self.nodes.values()]):
+        with self._lock, lifted(self.agents.values(), self.nodes.values()):
             yield
 
     def _start_outside(self) -> None:
