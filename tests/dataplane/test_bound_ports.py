@@ -37,6 +37,7 @@ from tests.dataplane.frames import (
     tagged,
     udp,
 )
+from tests.dataplane.test_bound_bridge import at_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,6 +135,17 @@ def test_a_pod_that_is_not_known_may_ask_for_its_neighbours(
 ) -> None:
     key = token()
     assert request.getfixturevalue(state).arrives(item.source, item.destination, item.frame(key), key, marks=C)
+
+
+@pytest.mark.parametrize("state", ["holding", "unnoticed"])
+@pytest.mark.parametrize(("source", "destination"), [(A.four, GATEWAYS[0]), (A.six, GATEWAYS[1])])
+def test_a_pod_that_is_not_known_does_not_speak_to_the_node_as_one_that_is(
+    source: str, destination: str, state: str, request: pytest.FixtureRequest
+) -> None:
+    where: Bed = request.getfixturevalue(state)
+    for speaker in (X, A):
+        key = token()
+        assert at_node(where, speaker, udp(source, destination, 99, key), key) is (speaker is A)
 
 
 def test_a_held_port_takes_over_nobodys_hardware_address(holding: Bed) -> None:
