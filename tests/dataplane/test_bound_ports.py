@@ -37,6 +37,7 @@ from tests.dataplane.frames import (
     tagged,
     udp,
 )
+from tests.dataplane.test_bound_bridge import at_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,6 +79,9 @@ HELD: Final = (
     ),
     Try("a long ARP", X, A, lambda k: frame(X, A, ARP, arp(1, (X.mac, X.four), (A.mac, A.four), bytes(20) + k))),
     Try("a solicitation from the address of a pod", X, A, lambda k: ask(T.six, X, A.six, k)),
+    Try("a solicitation from the address of the gateway", X, A, lambda k: ask(GATEWAYS[1], X, A.six, k)),
+    # The kernel of a pod that is just starting would take it for a duplicate, and give its address up.
+    Try("a claim of the address of a pod", X, A, lambda k: ask("::", X, A.six, k)),
     Try("an advertisement", X, A, lambda k: frame(X, A, IPV6, neighbour(136, X.six, A.six, X.six, more=k))),
     Try(
         "a router advertisement",
@@ -134,6 +138,17 @@ def test_a_pod_that_is_not_known_may_ask_for_its_neighbours(
 ) -> None:
     key = token()
     assert request.getfixturevalue(state).arrives(item.source, item.destination, item.frame(key), key, marks=C)
+
+
+@pytest.mark.parametrize("state", ["holding", "unnoticed"])
+@pytest.mark.parametrize(("source", "destination"), [(A.four, GATEWAYS[0]), (A.six, GATEWAYS[1])])
+def test_a_pod_that_is_not_known_does_not_speak_to_the_node_as_one_that_is(
+    source: str, destination: str, state: str, request: pytest.FixtureRequest
+) -> None:
+    where: Bed = request.getfixturevalue(state)
+    for speaker in (X, A):
+        key = token()
+        assert at_node(where, speaker, udp(source, destination, 99, key), key) is (speaker is A)
 
 
 def test_a_held_port_takes_over_nobodys_hardware_address(holding: Bed) -> None:

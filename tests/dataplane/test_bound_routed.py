@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -18,7 +19,9 @@ from podfence.dataplane.settings import Settings
 from podfence.sets.addresses import parse_address
 from tests.dataplane.bed import (
     GATEWAY_MAC,
+    GATEWAYS,
     LOG_GROUP,
+    MARKER_PORT,
     NODE_ADDRESSES,
     OPEN_PORT,
     A,
@@ -27,8 +30,10 @@ from tests.dataplane.bed import (
     Person,
     T,
     X,
+    frames_of,
     token,
 )
+from tests.dataplane.bridge_frames import ask
 from tests.dataplane.frames import IPV4, IPV6, ether, icmpv6, ip, neighbour, udp
 
 if TYPE_CHECKING:
@@ -138,6 +143,19 @@ def test_what_is_not_bound_is_left_alone() -> None:
         key = token()
         spoofed = ether(X.mac, GATEWAY_MAC, IPV4, udp(A.four, C.four, OPEN_PORT, key))
         assert not bed.arrives(X, C, spoofed, key), "an address that is bound comes in by no other link"
+
+
+def test_a_pod_without_an_address_finds_its_gateway() -> None:
+    answer = b"\x88", socket.inet_pton(socket.AF_INET6, GATEWAYS[1])
+    with Bed("routed") as bed:
+        links = bed.links(A, T, C)
+        bed.enforcer.attach(links._replace(pods=(*links.pods, X.link("")._replace(addresses=()))))
+        for source in ("::", X.six):
+            with bed.listening(X) as receiver:
+                bed.send(X, ask(source, X, GATEWAYS[1], b""))
+                bed.send(C, bed.datagram(C, X, b"last", MARKER_PORT))
+                found = [(item[54:55], item[62:78]) for item in frames_of(receiver, b"last")]
+            assert answer in found, source
 
 
 def test_an_exempt_pod_sends_as_it_likes() -> None:

@@ -130,9 +130,9 @@ def test_ranges_are_disjoint_and_hold_what_their_blocks_admit() -> None:
     assert table.at(first - 1) == table.at(last + 1) == ()
 
 
-def test_blocks_side_by_side_that_admit_the_same_by_the_same_rule_are_one_range() -> None:
-    tcp = [PolicyPort("TCP", 80)]
-    rules = [rule(block("10.0.0.0/30"), ports=tcp), rule(block("10.0.0.0/31"), ports=tcp)]
+def test_addresses_side_by_side_that_are_admitted_the_same_are_one_range() -> None:
+    tls = [PolicyPort("TCP", 443)]
+    rules = [rule(ports=tls), rule(block("10.0.0.0/30"), ports=[PolicyPort("TCP", 80)]), rule(block("10.0.0.0/31"), ports=tls)]  # fmt: skip
     (table,) = only(compiled(WEB, policy("p", app("web"), ingress=rules))).ranges
     assert [(a, b) for a, b, _ in table.items] == [tuple(map(parse_address, ("10.0.0.0", "10.0.0.3")))]
 
@@ -222,7 +222,8 @@ def test_pods_whose_names_of_ports_resolve_differently_are_different_groups() ->
         pod("web-1", "10.0.0.1", labels={"app": "web"}, node="n1", ports=[ContainerPort(80, "TCP", "http")]),
         pod("web-2", "10.0.0.2", labels={"app": "web"}, node="n1", ports=[ContainerPort(81, "TCP", "http")]),
     ]
-    found = compiled(*pods, policy("p", ingress=[rule(ports=[PolicyPort("TCP", "http")])])).program
+    rules = [rule(ports=[PolicyPort("TCP", "http")]), rule(ports=[PolicyPort("TCP", 9090)])]
+    found = compiled(*pods, policy("p", ingress=rules)).program
     admitted = {
         key.ports: program.anywhere[0][0] for key, program in found.groups.items() if isinstance(key, GroupKey)
     }  # fmt: skip
@@ -276,3 +277,17 @@ def test_a_policy_is_late_while_a_set_that_it_asks_lacks_pods() -> None:
     compiler.catch_up()
     assert not compiler.is_behind
     assert not compiler.late()
+
+
+def test_a_set_that_gets_smaller_before_all_of_it_came_gets_no_address_that_is_gone() -> None:
+    apis = [pod(f"api-{number}", f"10.1.0.{number + 1}", labels={"app": "api"}) for number in range(4)]
+    cluster = Cluster.from_objects([space("shop"), WEB, *apis])
+    compiler = Compiler(cluster.model, "n1", shared_from=1, at_once=2)
+    compiler.follow(cluster.apply(Event(EventType.ADDED, policy("p", app("web"), ingress=[FROM_API]))))
+    (addresses,) = compiler.program.sets.values()
+    left = next(item for item in apis if parse_address(item.addresses[0]) not in addresses)
+    for item in apis:
+        if item is not left:
+            compiler.follow(cluster.apply(Event(EventType.DELETED, item)))
+    assert not compiler.is_behind
+    assert list(compiler.program.sets.values()) == [{parse_address(left.addresses[0])}]

@@ -122,6 +122,7 @@ def test_an_address_of_the_node_inside_its_pod_range_is_no_unknown_pod() -> None
 def test_egress_to_the_own_node_is_judged_unless_the_option_exempts_it(value: str, admitted: bool) -> None:
     found = program(WEB, NONE_OUT, options=Options.parse([f"own_node_egress={value}"]))
     assert Judge(found, {OWN}).admits(tcp("10.0.0.1", "172.18.0.1", 80)) is admitted
+    assert not Judge(found, {OWN}).admits(tcp("10.0.0.1", "10.0.0.2", 80))
 
 
 def test_the_backend_of_a_service_is_judged_and_not_its_address() -> None:
@@ -245,6 +246,13 @@ def test_no_flow_that_a_change_forbids_survives_it_also_where_only_what_was_tigh
             looks += 1
             spared += len(kernel.asked) == asked
             enforcer._revocation._cut.clear()
+        while enforcer.is_behind:
+            enforcer.catch_up()
+        fresh = Builder(Settings()).build(Compiler(cluster.model, "n1", shared_from=shared_from).program)
+        assert enforcer.wanted.chains.keys() == fresh.chains.keys(), seed
+        assert {name: dict(body.elements) for name, body in enforcer.wanted.sets.items()} == {
+            name: dict(body.elements) for name, body in fresh.sets.items()
+        }, seed
     assert 0 < spared < looks
 
 
@@ -539,12 +547,17 @@ def test_what_could_not_be_looked_at_is_looked_at_the_next_time() -> None:
 
 def test_flows_of_pods_to_the_tunnels_of_nodes_are_cut_and_a_new_pod_is_a_question_about_its_own() -> None:
     web, db, other = map(parse_address, ("10.0.0.1", "10.0.0.2", "172.18.0.2"))
-    nodes = (Node(name="n1", labels={}, addresses=("172.18.0.1",)), Node(name="n2", labels={}, addresses=("172.18.0.2",)))  # fmt: skip
+    far, inside = map(parse_address, ("10.2.0.9", "10.2.0.1"))
+    nodes = (
+        Node(name="n1", labels={}, addresses=("172.18.0.1",)),
+        Node(name="n2", labels={}, addresses=("172.18.0.2", "10.2.0.1"), pod_cidrs=("10.2.0.0/24",)),
+    )
     pods = (pod("web", "10.0.0.1", node="n1"), pod("db", "10.0.0.2", node="n1"))
     cluster = Cluster.from_objects([space("shop"), *pods, *nodes])
     ipip = flow(web, other, "IPIP", 0)._replace(protocol=4)
-    forbidden = [flow(web, OWN, "UDP", 8472), flow(web, other, "UDP", 8472), ipip]
-    allowed = [flow(web, other, "UDP", 53), flow(other, OWN, "UDP", 8472), flow(web, db, "UDP", 8472)]
+    forbidden = [flow(web, OWN, "UDP", 8472), flow(web, other, "UDP", 8472), flow(far, OWN, "UDP", 8472), ipip]
+    allowed = [flow(web, other, "UDP", 53), flow(web, db, "UDP", 8472), flow(far, OWN, "UDP", 53)]
+    allowed += [flow(node, OWN, "UDP", 8472) for node in (other, inside)]
     kernel = Everything([*forbidden, *allowed])
     enforcer = Enforcer(FakeRunner(), "n1", cluster.model, None, kernel)
     enforcer.start()

@@ -283,6 +283,6 @@ def _put_receivers(result: Objects, quiet: str) -> None:
     result.chain(
         "from_stranger",
         f"meta protocol arp {_PLAIN_ARP} {_UNTAKEN} accept",
-        f"meta protocol ip6 icmpv6 type 135 {_PLAIN} ip6 saddr != @taken6 accept",
+        f"meta protocol ip6 icmpv6 type 135 {_PLAIN} ip6 saddr != :: ip6 saddr != @taken6 accept",
         f"counter {quiet}",
     )
