@@ -169,3 +169,47 @@ def test_what_is_listed_is_what_check_says_of_such_a_pod() -> None:
     assert asked.check("shop/web", "kube-system/k8s-app=kube-dns", "53/udp").allowed
     assert asked.check("shop/app=ghost", "shop/web", 80).allowed
     assert not asked.check("shop/app=ghost", "shop/web", 81).allowed
+
+
+TO_DB = Peer(selector("app=db"))
+ONE_OF_TWO = Selector((Requirement("app", "In", ("web", "job")),))
+DENY_ALL = NetworkPolicy(namespace="shop", name="deny", policy_types=("Ingress", "Egress"))
+FROM_ALL = NetworkPolicy(namespace="shop", name="all", ingress=(Rule((Peer(ANY),), TCP_80),), policy_types=("Ingress",))
+
+WITHOUT_PODS = [
+    ("both ends are selected", (policy("p", egress=(Rule((TO_DB,), TCP_80),)), policy("q", ingress=(Rule(),), app="db")), "any address, shop/app=db -> all pods  all ports\neverything -> shop/app=db  TCP 80\nshop/app=db -> any address  all ports"),
+    ("the other end is not selected", (policy("p", egress=(Rule((DNS,), UDP_53),)), DENY_ALL), "shop/app=web -> pods k8s-app=kube-dns of kube-system (none here)  UDP 53"),
+    ("a selector of all pods", (FROM_ALL, policy("p", ingress=(Rule(),))), "all pods -> any address  all ports\nall pods -> shop/other pods  TCP 80\neverything -> shop/app=web  all ports"),
+    ("a selector of two values", (DENY_ALL, NetworkPolicy(namespace="shop", name="p", pod_selector=ONE_OF_TWO, egress=(Rule((block("9.0.0.0/8"),)),), policy_types=("Egress",))), "shop/app=job, shop/app=web -> 9.0.0.0/8  all ports"),
+    ("a selector that names no value", (NetworkPolicy(namespace="shop", name="p", pod_selector=Selector((Requirement("app", "Exists"),)), ingress=(Rule(),), policy_types=("Ingress",)),), ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("policies", "lines"), [row[1:] for row in WITHOUT_PODS], ids=[row[0] for row in WITHOUT_PODS])
+def test_without_pods_the_list_is_about_pods_that_policies_select(
+    policies: tuple[NetworkPolicy, ...], lines: str
+) -> None:
+    found = Cluster.from_objects(policies).overview()
+
+    told = [f"{line.sources} -> {line.destinations}  {line.ports}" for line in found.lines]
+    assert sorted(told) == lines.splitlines()
+    assert (found.workloads, found.pods, found.policies) == (0, 0, len(policies))
+
+
+def test_such_pods_are_in_no_list_of_a_whole_cluster_and_beside_no_pod_that_was_read() -> None:
+    written = policy("p", egress=(Rule((TO_DB,), TCP_80),))
+
+    assert not Cluster.from_objects([written], Options.parse(["world=closed"])).overview()
+    assert not Cluster.from_objects([written]).overview(absent=False)
+    assert "app=web" not in str(Cluster.from_objects([written, workload("api")]).overview())
+
+
+def test_what_is_listed_without_pods_is_what_check_says() -> None:
+    of = Cluster.from_objects([policy("p", egress=(Rule((TO_DB,), TCP_80),)), policy("q", ingress=(Rule(),), app="db")])
+
+    lines = {(item.source, item.destination): str(item.ports) for item in of.pod_connections()}
+
+    assert lines["shop/app=web", "shop/app=db"] == "TCP 80"
+    assert of.check("shop/app=web", "shop/app=db", 80).allowed
+    assert not of.check("shop/app=web", "shop/app=db", 81).allowed
+    assert ("shop/app=web", "0.0.0.0/0") not in lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from functools import partial, reduce
+from itertools import islice, product
 from operator import or_
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -22,7 +23,7 @@ from podfence.sets import AddressSet, PortSet, members
 from podfence.sets.addresses import FAMILIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from podfence.analysis.asked import Asked
     from podfence.analysis.naming import Namer
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from podfence.policy.grants import Grant
 
 _FEW: Final = 4
+_MOST: Final = 32
 _EVERY_POD: Final = Selection(None, None, None)
 
 
@@ -146,6 +148,25 @@ def ports_by_block(engine: Engine, grants: Iterable[Grant]) -> PortSet:
         if all(engine.in_block(held, PodEnd(nobody, None, family)) for family in engine.assumed_families()):
             found |= ports
     return found
+
+
+def supposed_pods(engine: Engine) -> Iterator[Member]:
+    """Yield pods that policies select, with exactly the labels that these ask for, if the input has no pods at all.
+
+    A selector of all pods means one without labels. Selectors that ask for more than values of labels are left out.
+    """
+    if engine.state.members or not engine.world.is_open("Pod"):
+        return
+    for space in engine.state.namespaces:
+        for policy in engine.policies(space):
+            terms = policy.subject.pods.requirements if policy.subject.pods else ()
+            if any(term.operator != "In" for term in terms):
+                continue
+            for values in islice(product(*(term.values for term in terms)), _MOST):
+                labels = dict(zip((term.key for term in terms), values, strict=True))
+                name = ",".join(f"{key}={value}" for key, value in sorted(labels.items())) or "other pods"
+                if policy.subject.matches_labels(labels):
+                    yield Member(Key("Pod", space, name), None, labels, ())
 
 
 def _at_other_end(engine: Engine, direction: Direction, peer: Selection, member: Member) -> tuple[PortSet, PortSet]:

@@ -9,6 +9,7 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING
 
+from podfence.analysis.absent import supposed_pods
 from podfence.analysis.doubts import Doubts
 from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, NodeEndpoint, PodsEndpoint, ServiceEndpoint, alone
 from podfence.analysis.lines import Line, Question, lines
@@ -77,7 +78,8 @@ class Asked:
         ends = (question.source, question.destination)
         refuse_as_source(question.source)
         self.question = question
-        self.view = view_of(model, ends, question.port.name)
+        whole = question.absent and ends == (None, None)
+        self.view = view_of(model, ends, question.port.name, supposed_pods(model.engine) if whole else ())
         self.source = _side(self.view, question.source)
         self.destinations = tuple(_destinations(self.view, question))
         self._limit = limit_of(self.view, question.destination)

@@ -15,6 +15,7 @@ from podfence.analysis.answers import Connection, Connectivity, Endpoints, Group
 from podfence.analysis.asked import Asked, ListQuestion, Side, ports_into
 from podfence.analysis.endpoints import alone
 from podfence.analysis.naming import Namer, as_ports, owner_key
+from podfence.analysis.view import counts_of
 from podfence.cluster.members import display_name
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, members
@@ -69,9 +70,7 @@ def connectivity(
         groups=groups,
         open_sources=_definition(namer, open_sources, [item.sources for item in connections]),
         open_destinations=_definition(namer, open_destinations, [item.destinations for item in connections]),
-        workloads=namer.count(),
-        pods=sum(len(item.members) for item in view.index.classes.values()),
-        policies=sum(len(table) for table in view.state.policies.values()),
+        **counts_of(view.engine)._asdict(),
         absent=absent_connections(asked, namer),
         notes=notes,
         unknown=(*asked.doubts.unknown, *asked.unread.unknown),

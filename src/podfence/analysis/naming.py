@@ -71,10 +71,6 @@ class Namer:
             name: sum(len(self._names[n]) for n in members(index.in_namespace(name))) for name in self.spaces
         }
 
-    def count(self) -> int:
-        """Return how many workloads and bare pods have a name."""
-        return sum(self._count.values())
-
     def names(self, bits: int, only: Collection[str] | None = None) -> tuple[str, ...]:
         """Return the workloads and bare pods of classes, in order; `only` those that begin with one of the names.
 

@@ -12,6 +12,7 @@ from podfence.analysis.absent import absent_connections
 from podfence.analysis.asked import Asked, ListQuestion, Side
 from podfence.analysis.cover import cover
 from podfence.analysis.naming import Namer, as_ports
+from podfence.analysis.view import counts_of
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet
 
@@ -99,15 +100,12 @@ def overview(model: Model, question: ListQuestion, progress: Callable[[float, in
     lines += map(_absent, absent_connections(asked, words.namer))
     lines.sort(key=lambda line: (line.destinations, line.sources, str(line.ports), line.depends))
     lines, groups = _grouped(lines)
-    index = asked.view.index
     return Overview(
         tuple(lines),
         groups,
         Ends(words.namer.endpoints(words.open_sources).items()),
         Ends(words.namer.endpoints(words.open_destinations).items()),
-        workloads=words.namer.count(),
-        pods=sum(len(item.members) for item in index.classes.values()),
-        policies=sum(len(table) for table in asked.view.state.policies.values()),
+        **counts_of(asked.view.engine)._asdict(),
         unread=Ends(words.namer.endpoints(asked.unread.classes & asked.classes).items()),
     )
 

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
 
 from podfence.analysis.endpoints import PodsEndpoint, ServiceEndpoint
+from podfence.analysis.naming import owner_key
 from podfence.analysis.source_ranges import ranges_of
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     from podfence.analysis.endpoints import Endpoint
     from podfence.cluster.classes import ClassIndex
+    from podfence.cluster.members import Member
     from podfence.cluster.state import ClusterState
     from podfence.policy.engine import Engine
     from podfence.policy.model import Model
@@ -32,19 +35,33 @@ class View:
         return self.engine.state
 
 
-def view_of(model: Model, ends: Iterable[Endpoint | None], port_name: str = "") -> View:
+class Counts(NamedTuple):
+    """How much there is in a cluster: workloads and bare pods, the pods that policies judge, and policies."""
+
+    workloads: int
+    pods: int
+    policies: int
+
+
+def counts_of(engine: Engine) -> Counts:
+    """Return how much there is in a cluster, without pods that need not exist."""
+    state = engine.state
+    judged = [member for member in state.members.values() if engine.is_judged(member)]
+    return Counts(len(set(map(owner_key, judged))), len(judged), sum(map(len, state.policies.values())))
+
+
+def view_of(
+    model: Model, ends: Iterable[Endpoint | None], port_name: str = "", supposed: Iterable[Member] = ()
+) -> View:
     """Return the model's index, or where a question needs more than it has, a copy with that.
 
-    That are the pods at the `ends` that need not exist, the names of ports that tell pods apart: the one asked
-    about (semantics 5.4), and those a Service sends to; and the ranges of a load balancer that is asked at its address.
+    That are the pods at the `ends` that need not exist, and those that are `supposed`; the names of ports that tell
+    pods apart: the one asked about (semantics 5.4), and those a Service sends to; and the ranges of a load balancer
+    that is asked at its address.
     """
     known = list(ends)
-    extra = {
-        member.key: member
-        for end in known
-        if isinstance(end, PodsEndpoint) and end.hypothetical
-        for member in end.members
-    }
+    typed = (end.members for end in known if isinstance(end, PodsEndpoint) and end.hypothetical)
+    extra = {member.key: member for member in chain(supposed, *typed)}
     names = {port_name} - {""}
     cuts: set[int] = set()
     for end in known:

@@ -128,7 +128,8 @@ def _tell(answer: Overview | Connectivity, inputs: Inputs, *, only_hosts: bool, 
     if not answer.workloads and only_hosts:
         note(inputs, "all pods are hostNetwork, part of their nodes: there is nothing to judge")
     elif not answer.workloads:
-        note(inputs, "the input has no pods and no workloads")
+        listed = ": listed are pods with exactly the labels by which policies select" if answer else ""
+        note(inputs, f"the input has no pods and no workloads{listed}")
     elif not answer:
         note(inputs, f"nothing is allowed{' by the policies that were read' if incomplete else ''}")
     if inputs.verbose:

@@ -16,7 +16,7 @@ from podfence.analysis.diff.causes import Causes
 from podfence.analysis.diff.told import Telling
 from podfence.analysis.diff.units import units
 from podfence.analysis.doubts import Doubts
-from podfence.analysis.naming import owner_key
+from podfence.analysis.view import counts_of
 from podfence.policy.reach import Reach
 
 if TYPE_CHECKING:
@@ -37,13 +37,7 @@ class Compared:
 
     def side(self) -> Side:
         """Return the side as an answer tells it."""
-        judged = [item for item in self.engine.state.members.values() if self.engine.is_judged(item)]
-        return Side(
-            name=self.name,
-            workloads=len({owner_key(item) for item in judged}),
-            pods=len(judged),
-            policies=sum(map(len, self.engine.state.policies.values())),
-        )
+        return Side(name=self.name, **counts_of(self.engine)._asdict())
 
 
 def difference(
