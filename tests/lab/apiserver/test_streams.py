@@ -200,7 +200,7 @@ class TestFrames:
         assert talk(server, url).frames[channels.STDOUT] == b"out\n"
 
     def test_a_container_ends_while_a_child_in_a_session_of_its_own_prints_on(self, server: Server) -> None:
-        pod = server.start("read a; setsid yes & until pgrep -x yes; do :; done", stdin=True)
+        pod = server.start("read a; setsid yes $(printf %01000d 0) & until pgrep -x yes; do :; done", stdin=True)
         assert talk(server, server.path(pod, "attach?stdin=true&stderr=true"), stdin(b"\n")).status == SUCCESS
 
     def test_a_command_ends_when_its_client_leaves(self, server: Server, shell: str) -> None:
