@@ -199,6 +199,10 @@ class TestFrames:
         url = server.path(shell, "exec?command=sh&command=-c&command=sleep 999 %26 echo out&stdout=true")
         assert talk(server, url).frames[channels.STDOUT] == b"out\n"
 
+    def test_a_container_ends_while_a_child_in_a_session_of_its_own_prints_on(self, server: Server) -> None:
+        pod = server.start("read a; setsid yes $(printf %01000d 0) & until pgrep -x yes; do :; done", stdin=True)
+        assert talk(server, server.path(pod, "attach?stdin=true&stderr=true"), stdin(b"\n")).status == SUCCESS
+
     def test_a_command_ends_when_its_client_leaves(self, server: Server, shell: str) -> None:
         url = server.path(shell, "exec?command=sh&command=-c&command=echo started; exec sleep 4711&stdout=true")
         talk(server, url, until=b"started\n")

@@ -20,6 +20,9 @@ _AT_ONCE: Final = 65_536
 _LAST_WORDS: Final = 100
 """Milliseconds to wait for what a terminal still carries when its program has ended."""
 
+_MOST_READS: Final = 16
+"""Reads that take in all that was printed before the end: no pipe of a container holds more than a MiB."""
+
 
 class Ends(NamedTuple):
     """The files that a container begins with."""
@@ -181,8 +184,11 @@ class Console:
             waiter = select.poll()
             waiter.register(number, select.POLLIN)
             # What a terminal carries arrives a moment after it was printed; in a pipe it is there at once.
-            while waiter.poll(_LAST_WORDS if self.has_terminal else 0) and self.read(number):
-                pass
+            patience = _LAST_WORDS if self.has_terminal else 0
+            # A child that has left the container's group prints on, perhaps for ever.
+            for _ in range(_MOST_READS):
+                if not (waiter.poll(patience) and self.read(number)):
+                    break
             if number in self._streams:
                 self._end(number)
         if self.stdin >= 0:
