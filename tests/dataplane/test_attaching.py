@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from podfence.api import Cluster
+from podfence.cluster.state import Event, EventType
 from podfence.dataplane import counts
 from podfence.dataplane.bridge import bridged
 from podfence.dataplane.difference import cold_start, difference, hooks_last
@@ -65,7 +66,7 @@ def links(*numbers: int, bridge: str = "cni0", **more: object) -> Links:
 def started(runner: FakeRunner | NftRunner, settings: Settings = BRIDGED, attached: Links | None = None) -> Enforcer:
     enforcer = Enforcer(runner, "n1", Cluster.from_objects(CLUSTER).model, settings)
     if attached is not None:
-        enforcer.attach(attached)
+        assert enforcer.attach(attached) == 0, "the kernel is not touched before the start"
     enforcer.start()
     return enforcer
 
@@ -200,9 +201,22 @@ def test_what_a_pod_may_not_claim_it_is_not_bound_to(runner: FakeRunner) -> None
 
 
 def test_new_nodes_are_nodes_for_tunnels(runner: FakeRunner) -> None:
-    enforcer = started(runner, attached=links(1, tunnel_ports=frozenset({8472})))
+    cluster = Cluster.from_objects(CLUSTER)
+    enforcer = Enforcer(runner, "n1", cluster.model)
+    enforcer.attach(links(1, tunnel_ports=frozenset({8472})))
+    enforcer.start()
     assert set(enforcer.wanted.sets["nodes4"].elements) == {parse_address("172.18.0.1")}
     assert any("10.0.0.0-10.0.0.255" in rule.text for rule in enforcer.wanted.chains["to_tunnel"].rules)
+    new = Node(name="n2", labels={}, addresses=("172.18.0.2",), pod_cidrs=("10.0.2.0/24",))
+    enforcer.apply(cluster.apply(Event(EventType.ADDED, new)))
+    assert set(enforcer.wanted.sets["nodes4"].elements) == set(map(parse_address, ("172.18.0.1", "172.18.0.2")))
+    assert any("10.0.2.0-10.0.2.255" in rule.text for rule in enforcer.wanted.chains["to_tunnel"].rules)
+    assert enforcer.verify() == ()
+
+
+def test_pods_beside_an_exempt_one_are_bound() -> None:
+    exempt, other = link(1, exempt=True), link(2)
+    assert Links((exempt, other)).bound == Links((other, exempt)).bound == (other,)
 
 
 # With the kernel

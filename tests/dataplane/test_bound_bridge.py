@@ -123,6 +123,7 @@ TO_NODE: Final = (
     ("from a link-local address", lambda k: udp(A.local, NODE_LOCAL, 99, k), GATEWAY_MAC),
     ("from a link-local address to a global one", lambda k: udp(A.local, NODE_ADDRESSES[1], 99, k), GATEWAY_MAC),
     ("to a group of the node", lambda k: udp(A.local, "ff02::1", 99, k), ALL_NODES),
+    ("to everybody, past groups", lambda k: udp(A.four, "255.255.255.255", 99, k), GATEWAY_MAC),
     ("as another pod", lambda k: udp(T.four, GATEWAYS[0], 99, k), GATEWAY_MAC),
     ("past the bridge", lambda k: udp("198.51.100.7", GATEWAYS[0], 99, k), ASIDE),
 )

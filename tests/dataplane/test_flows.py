@@ -23,6 +23,7 @@ from podfence.dataplane.settings import Settings
 from podfence.dataplane.tracked import ENDED, GRACE_BEGINS
 from podfence.kube.objects import KubeObject, Node, Peer, PolicyPort, Requirement, Selector
 from podfence.netlink.asking import NetlinkError
+from podfence.nft.chain import Chain
 from podfence.nft.errors import NoBufferSpaceError, NotFoundError
 from podfence.nft.transaction import Transaction
 from podfence.policy.options import Options
@@ -347,9 +348,12 @@ class Once(FakeRunner):
         super().run(transaction)
 
 
+@pytest.mark.parametrize("is_adopted", [False, True])
 @pytest.mark.parametrize("changed", ["add chain inet podfence i_", "add element inet podfence in4", "delete chain inet podfence deny_"])  # fmt: skip
-def test_when_a_table_had_to_be_made_anew_all_flows_are_looked_at(changed: str) -> None:
+def test_when_a_table_had_to_be_made_anew_all_flows_are_looked_at(changed: str, *, is_adopted: bool) -> None:
     cluster, runner, kernel = Cluster.from_objects([space("shop"), WEB, DB, NONE_OUT]), Once(), Everything([])
+    if is_adopted:
+        Enforcer(runner, "n1", cluster.model).start()
     enforcer = Enforcer(runner, "n1", cluster.model, None, kernel)
     enforcer.start()
     kernel.asked.clear()
@@ -361,7 +365,7 @@ def test_when_a_table_had_to_be_made_anew_all_flows_are_looked_at(changed: str) 
     assert None in kernel.asked
 
 
-def test_flows_are_not_looked_at_when_links_are_bound_but_all_when_that_had_to_be_made_anew() -> None:
+def test_flows_are_not_looked_at_when_links_are_bound_but_all_when_a_table_was_made_anew_or_repaired() -> None:
     cluster, runner, kernel = Cluster.from_objects([space("shop"), WEB, DB]), Once(), Everything([])
     enforcer = Enforcer(runner, "n1", cluster.model, None, kernel)
     enforcer.start()
@@ -373,11 +377,16 @@ def test_flows_are_not_looked_at_when_links_are_bound_but_all_when_that_had_to_b
     enforcer.attach(Links((web,), frozenset({"cni0"})))
     enforcer.look()
     assert kernel.asked == []
+    assert enforcer.verify() == ()
+    assert kernel.asked == []
     runner.changed = "add element bridge podfence"
     enforcer.attach(Links((web, db), frozenset({"cni0"})))
     enforcer.look()
     assert not runner.changed
     assert kernel.asked == [None]
+    runner.run(Transaction(TABLE).add(Chain("x")))
+    assert enforcer.verify() == ("chain x is not ours",)
+    assert kernel.asked == [None, None]
 
 
 class Offloading(Everything):

@@ -84,7 +84,7 @@ def test_flows_of_addresses_for_which_nothing_was_tightened_in_any_tier_stay_adm
         random = Random(seed)
         objects = dense.cluster(random)
         cluster = TieredCluster(objects, dense.options(random), drawn(random, DENSE))
-        compiler = Compiler(cluster.model, "n1")
+        compiler = Compiler(cluster.model, "n1", shared_from=random.choice((256, 1)))
         for event in dense.policy_events(random, objects, 4):
             old, judge = before(compiler.program), Judge(compiler.program, {OWN})
             flows = [item for item in random.sample(FLOWS, 300) if judge.admits(item)]

@@ -55,6 +55,8 @@ def db(*rules: Rule, name: str = "p") -> NetworkPolicy:
         ([db(rule(block("192.0.2.0/24")))], [db(rule(block("192.0.0.0/16")))], False),
         ([db(rule(block("192.0.0.0/16")))], [db(rule(block("192.0.2.0/24")))], True),
         ([db(rule(block("192.0.2.0/24")))], [db(rule(block("192.0.2.0/24", "192.0.2.7/32")))], True),
+        ([db(rule(block("192.0.2.0/24")))], [db(rule(block("192.0.2.0/24", "192.0.2.0/32")))], True),
+        ([db(rule(block("192.0.2.0/24")))], [db(rule(block("192.0.2.0/24", "192.0.2.255/32")))], True),
         ([db(rule(block("192.0.2.0/24", "192.0.2.7/32")))], [db(rule(block("192.0.2.0/24")))], False),
         ([db(rule(block("192.0.2.0/24")))], [db(rule(block("192.0.2.0/25"), block("192.0.2.128/25")))], False),
         ([db(rule(block("192.0.2.0/24")))], [db(rule(block("192.0.2.0/25"), block("192.0.2.129/32")))], True),
