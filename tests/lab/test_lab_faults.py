@@ -72,6 +72,13 @@ spec: {{podSelector: {{matchLabels: {{app: {app}}}}}, policyTypes: [Ingress], in
 ---"""
 
 
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {name: other}
+spec: {clusterIP: 10.96.3.4, selector: {app: x}, ports: [{port: 80}]}
+"""
+
 FILLERS = [pod(f"filler-{number}", f"crowd-{number % 5}") for number in range(POOL)]
 POLICIES = "".join(policy(f"crowd-{number}", f"crowd-{(number + 1) % 5}") for number in range(5))
 
@@ -293,22 +300,36 @@ def test_the_next_owner_of_an_address_inherits_nothing(lab: Run) -> None:
         assert within(lambda: answer("three") == "three")
 
 
-def test_after_the_end_of_a_process_that_is_not_replaced_each_command_says_so_and_other_nodes_go_on() -> None:
-    manifests = pod("there", "crowd-0", "node-1") + pod("other", "x", "node-1") + policy("crowd-0", "crowd-1")
+def test_after_the_end_of_a_process_that_is_not_replaced_each_command_says_so_and_the_rest_goes_on() -> None:
+    manifests = pod("there", "crowd-0") + pod("other", "x") + policy("crowd-0", "crowd-1")
+
+    def is_denied() -> bool:
+        words = ("exec", "other", "--", "nc", "-z", "-w", "1", there, "80")
+        return run(*words, check=False).returncode == 1
+
     with running("-f", "-", stdin=manifests) as run:
+        there = str(address(run, "there"))
         os.kill(first(run, "podfence.lab.processes.zygote"), signal.SIGKILL)
         assert run("apply", "-f", "-", stdin=pod("late", "x")).stdout == "pod/late created\n"
         why = "pod default/late: cannot be started: the process that starts pods has ended"
         assert why in run("logs").stdout
 
-        os.kill(first(run, "node-2"), signal.SIGKILL)
-        for words in (("exec", "node:node-2", "--", "true"), ("verify",)):
-            done = run(*words, check=False)
-            assert (done.returncode, "error: node-2 has ended" in done.stderr) == (2, True), done.stderr
-        # What verify had lifted is in force again on the other node.
-        assert next(node["agent"] for node in run.status()["nodes"] if node["name"] == "node-1") == "enforcing"
-        denied = run("exec", "other", "--", "nc", "-z", "-w", "1", str(address(run, "there")), "80", check=False)
-        assert denied.returncode == 1
+        for name, command in (("outside", ("exec", "outside", "--", "true")), ("node-1", ("verify",))):
+            os.kill(first(run, name), signal.SIGKILL)
+            done = run(*command, check=False)
+            assert (done.returncode, f"error: {name} has ended" in done.stderr) == (2, True), done.stderr
+        # What verify had lifted is in force again on the other node, and new Services are known there.
+        assert next(node["agent"] for node in run.status()["nodes"] if node["name"] == "node-2") == "enforcing"
+        assert is_denied()
+        done = run("apply", "-f", "-", stdin=SERVICE, check=False)
+        assert (done.returncode, "error: Services on node-1: node-1 has ended" in done.stderr) == (2, True), done.stderr
+        assert run("exec", "other", "--", "nc", "-z", "-w", "2", "10.96.3.4", "80").returncode == 0
+
+        os.kill(first(run, "agents"), signal.SIGKILL)
+        kill(run, "node-2")
+        why = "agent node-2: cannot be started: the process that starts agents has ended"
+        assert within(SOON, lambda: why in run("logs").stdout)
+        assert is_denied()
         run("down")
         assert processes(run.name) == []
 

@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE
-from podfence.lab.errors import LabError
-from podfence.lab.network.namespaces import NetworkError, inside
+from podfence.lab.network.namespaces import inside
 from podfence.nft.errors import NotFoundError
 from podfence.nft.process import NftRunner
 from podfence.nft.transaction import Transaction
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
 def lifted(agents: Collection[NodeAgent], nodes: Collection[Holder]) -> Iterator[None]:
     """Have no policy in force on nodes while this lasts.
 
-    Afterwards all is as it was, and the agents go on, also if something fails. Raises NftError, and LabError if a node
-    has ended.
+    Afterwards all is as it was, and the agents go on, also if something fails. Raises NftError, and NetworkError if a
+    node has ended.
     """
     with ExitStack() as after:
         for agent in agents:
@@ -40,11 +39,8 @@ def lifted(agents: Collection[NodeAgent], nodes: Collection[Holder]) -> Iterator
 
 def _set(node: Holder, *, dormant: bool) -> None:
     runner = NftRunner()
-    try:
-        with inside(node.pid):
-            for table in (TABLE, BRIDGE_TABLE):
-                with suppress(NotFoundError):
-                    found = runner.list_table(table)
-                    runner.run(Transaction(found).add(replace(found, dormant=dormant)))
-    except NetworkError as error:
-        raise LabError(f"{node.name} has ended; run `podfence lab down`, and start another lab") from error
+    with inside(node.pid, node.name):
+        for table in (TABLE, BRIDGE_TABLE):
+            with suppress(NotFoundError):
+                found = runner.list_table(table)
+                runner.run(Transaction(found).add(replace(found, dormant=dormant)))

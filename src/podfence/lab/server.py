@@ -90,7 +90,7 @@ def answer(
         except PodfenceError as error:
             connection.send({"error": str(error)})
             return False
-        except OSError:
+        except (ConnectionError, TimeoutError):
             raise
         except Exception as error:  # noqa: BLE001 - one request must not end the lab
             journal.say("lab", traceback.format_exc())

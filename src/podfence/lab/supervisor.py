@@ -148,8 +148,8 @@ class Supervisor:
                 for spec in steps.start:
                     self._report(spec.key)
         if touched:
-            self._proxy.update(self.state)
             self._write_names()
+            self._proxy.update(self.state)
 
     def _note(self, change: Change) -> None:
         kind = RESOURCES[change.resource].kind

@@ -33,15 +33,18 @@ class Failure(NamedTuple):
 
 
 @contextmanager
-def inside(pid: int) -> Iterator[None]:
+def inside(pid: int, name: str = "") -> Iterator[None]:
     """Have this thread, and the programs it starts, in the network namespace of a process.
 
-    Raises NetworkError if the process is gone or may not be joined.
+    Raises NetworkError if the process is gone or may not be joined, with the `name` of what it holds if that is given.
     """
     with Path("/proc/thread-self/ns/net").open("rb") as own:
         try:
             with Path(f"/proc/{pid}/ns/net").open("rb") as other:
                 kernel.join(other.fileno(), kernel.NEW_NET)
+        except FileNotFoundError as error:
+            message = f"{name or f'process {pid}'} has ended; `podfence lab down` ends the rest of the lab"
+            raise NetworkError(message) from error
         except OSError as error:
             raise NetworkError(f"cannot enter the network namespace of process {pid}: {error.strerror}") from error
         try:

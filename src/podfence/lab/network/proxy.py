@@ -35,9 +35,10 @@ class Proxy:
         self._endpoints: frozenset[Endpoint] = frozenset()
 
     def update(self, state: ClusterState) -> int:
-        """Bring all nodes in step; return how many tables changed. Raises NetworkError naming the node."""
+        """Bring all nodes in step; return how many tables changed. Raises NetworkError naming those that are not."""
         ports = proxied(state)
         changed = 0
+        failures: list[str] = []
         endpoints = _udp_endpoints(ports)
         gone = self._endpoints - endpoints
         for number, (node, pid) in enumerate(self._pids.items(), 1):
@@ -46,16 +47,19 @@ class Proxy:
             own_pods = {family: self._plan.pod_range(number, family) for family in self._plan.families}
             after = table(ports, node, self._plan, own_pods)
             pieces = list(changes(before, after))
-            with inside(pid):
-                try:
+            try:
+                with inside(pid, node):
                     for piece in pieces:
                         NftRunner().run(piece)
-                except NftError as error:
-                    raise NetworkError(f"Services on {node}: {error}") from error
-                if gone:
-                    forget_flows(gone)
+                    if gone:
+                        forget_flows(gone)
+            except (NftError, NetworkError) as error:
+                failures.append(f"Services on {node}: {error}")
+                continue
             self._programmed[node] = after
             changed += bool(pieces)
+        if failures:
+            raise NetworkError("\n".join(failures))
         self._endpoints = endpoints
         return changed
 

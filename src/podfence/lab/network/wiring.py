@@ -174,7 +174,7 @@ class Network:
                 if other != number
             ]
         lines += [line for other in self._attached if other != number for line in self._neighbour(other)]
-        with inside(self._nodes[number - 1]):
+        with inside(self._nodes[number - 1], f"node-{number}"):
             write_settings(_NODE_SETTINGS)
             require(f"wiring node {number}", lines)
             self._pods.start_node(number)
@@ -230,7 +230,7 @@ class Network:
             owners += [pod] * len(fresh)
             settings |= self._pods.node_settings(pod)
         failed: dict[Attachment, str] = {}
-        with inside(self._nodes[number - 1]):
+        with inside(self._nodes[number - 1], f"node-{number}"):
             for failure in ip(lines):
                 failed.setdefault(owners[failure.line], f"ip {lines[failure.line]}: {failure.text}")
             write_settings(settings)
@@ -259,7 +259,7 @@ class Network:
         # As a group, because the kernel waits once for each command that deletes, not for each device.
         lines = [f"link set {interface(self._plan, pod)} group {_REMOVED}" for pod in pods]
         lines.append(f"link delete group {_REMOVED}")
-        with inside(self._nodes[number - 1]):
+        with inside(self._nodes[number - 1], f"node-{number}"):
             for failure in ip(lines):
                 # The kernel may have removed some, or all, with the namespaces of the pods.
                 if not any(sign in failure.text for sign in _NO_DEVICE):

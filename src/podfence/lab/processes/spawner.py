@@ -45,7 +45,9 @@ class Spawner:
         self._waker, self._wakened = socket.socketpair()
         self._poll.register(self._wakened, select.EPOLLIN)
         self.store_in_pods = self._parent.folder
-        self.store = Path(f"/proc/{process.pid}/root{self.store_in_pods}")
+        # Open, it stays when that process has ended: pods go on writing there.
+        self._folder = os.open(f"/proc/{process.pid}/root{self.store_in_pods}", os.O_PATH | os.O_CLOEXEC)
+        self.store = Path(f"/proc/{os.getpid()}/fd/{self._folder}")
         self._thread = threading.Thread(target=self._listen, name="spawner", daemon=True)
         self._thread.start()
 
@@ -96,6 +98,7 @@ class Spawner:
         self._process.wait()
         self._wakened.close()
         self._poll.close()
+        os.close(self._folder)
 
     def _hold(self, setup: Setup, join: Holder | None) -> Holder:
         here, there = socket.socketpair()
