@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from functools import partial, reduce
-from itertools import islice, product
+from itertools import product
+from math import prod
 from operator import or_
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -153,16 +154,17 @@ def ports_by_block(engine: Engine, grants: Iterable[Grant]) -> PortSet:
 def supposed_pods(engine: Engine) -> Iterator[Member]:
     """Yield pods that policies select, with exactly the labels that these ask for, if the input has no pods at all.
 
-    A selector of all pods means one without labels. Selectors that ask for more than values of labels are left out.
+    A selector of all pods means one without labels. Selectors that ask for more than values of labels, or for
+    many combinations of these, are left out.
     """
     if engine.state.members or not engine.world.is_open("Pod"):
         return
     for space in engine.state.namespaces:
         for policy in engine.policies(space):
             terms = policy.subject.pods.requirements if policy.subject.pods else ()
-            if any(term.operator != "In" for term in terms):
+            if any(term.operator != "In" for term in terms) or prod(len(term.values) for term in terms) > _MOST:
                 continue
-            for values in islice(product(*(term.values for term in terms)), _MOST):
+            for values in product(*(term.values for term in terms)):
                 labels = dict(zip((term.key for term in terms), values, strict=True))
                 name = ",".join(f"{key}={value}" for key, value in sorted(labels.items())) or "other pods"
                 if policy.subject.matches_labels(labels):
