@@ -177,11 +177,12 @@ DENY_ALL = NetworkPolicy(namespace="shop", name="deny", policy_types=("Ingress",
 FROM_ALL = NetworkPolicy(namespace="shop", name="all", ingress=(Rule((Peer(ANY),), TCP_80),), policy_types=("Ingress",))
 
 WITHOUT_PODS = [
-    ("both ends are selected", (policy("p", egress=(Rule((TO_DB,), TCP_80),)), policy("q", ingress=(Rule(),), app="db")), "any address, shop/app=db -> all pods  all ports\neverything -> shop/app=db  TCP 80\nshop/app=db -> any address  all ports"),
+    ("both ends are selected", (policy("p", egress=(Rule((TO_DB,), TCP_80),)), policy("q", ingress=(Rule(),), app="db")), "everything -> shop/app=db  TCP 80\neverything except shop/app=web -> all pods  all ports\nshop/app=db, shop/other-pods -> any address  all ports"),
     ("the other end is not selected", (policy("p", egress=(Rule((DNS,), UDP_53),)), DENY_ALL), "shop/app=web -> pods k8s-app=kube-dns of kube-system (none here)  UDP 53"),
-    ("a selector of all pods", (FROM_ALL, policy("p", ingress=(Rule(),))), "all pods -> any address  all ports\nall pods -> shop/other pods  TCP 80\neverything -> shop/app=web  all ports"),
+    ("a selector of all pods", (FROM_ALL, policy("p", ingress=(Rule(),))), "all pods -> any address  all ports\nall pods -> shop/other-pods  TCP 80\neverything -> shop/app=web  all ports"),
     ("a selector of two values", (DENY_ALL, NetworkPolicy(namespace="shop", name="p", pod_selector=ONE_OF_TWO, egress=(Rule((block("9.0.0.0/8"),)),), policy_types=("Egress",))), "shop/app=job, shop/app=web -> 9.0.0.0/8  all ports"),
-    ("a selector that names no value", (NetworkPolicy(namespace="shop", name="p", pod_selector=Selector((Requirement("app", "Exists"),)), ingress=(Rule(),), policy_types=("Ingress",)),), ""),
+    ("a label that only has to be there", (DENY_ALL, NetworkPolicy(namespace="shop", name="p", pod_selector=Selector((Requirement("app", "Exists"),)), ingress=(Rule(),), policy_types=("Ingress",))), "any address -> shop/app=*  all ports"),
+    ("a label that may not be there", (NetworkPolicy(namespace="shop", name="p", pod_selector=Selector((Requirement("app", "DoesNotExist"),)), policy_types=("Ingress", "Egress")),), ""),
 ]  # fmt: skip
 
 

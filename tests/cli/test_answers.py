@@ -293,3 +293,18 @@ def test_input_without_pods_is_said(run: Run, tmp_path: Path) -> None:
     (tmp_path / "empty.yaml").write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
 
     assert "note: the input has no pods and no workloads\n" in run("list", "-f", str(tmp_path / "empty.yaml")).stderr
+
+
+def test_policies_without_pods_are_listed_by_the_labels_by_which_they_select(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: db, namespace: shop}\n"
+        "spec: {podSelector: {matchLabels: {app: db}}, ingress: [{ports: [{port: 5432}]}]}\n"
+    )
+
+    result = run("list", "--from", "internet", "-f", str(tmp_path))
+    everything = run("list", "-o", "csv", "-f", str(tmp_path))
+
+    assert result.stdout == ""
+    assert "note: the input has no pods and no workloads\n" in result.stderr
+    assert "everything,shop/app=db,TCP,5432,5432,\n" in everything.stdout
+    assert "pods with exactly the labels by which policies select" in everything.stderr

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from functools import partial, reduce
-from itertools import islice, product
+from itertools import product
+from math import prod
 from operator import or_
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -151,22 +152,26 @@ def ports_by_block(engine: Engine, grants: Iterable[Grant]) -> PortSet:
 
 
 def supposed_pods(engine: Engine) -> Iterator[Member]:
-    """Yield pods that policies select, with exactly the labels that these ask for, if the input has no pods at all.
+    """Yield pods with exactly the labels by which policies select, and one without labels, if the input has no pods.
 
-    A selector of all pods means one without labels. Selectors that ask for more than values of labels are left out.
+    The one without labels stands for all others of its namespace. It is called ``other-pods``: names have no spaces,
+    which part them in CSV. A star is the value of a label that only has to be there. Selectors that ask for many
+    combinations of values are left out.
     """
     if engine.state.members or not engine.world.is_open("Pod"):
         return
     for space in engine.state.namespaces:
-        for policy in engine.policies(space):
-            terms = policy.subject.pods.requirements if policy.subject.pods else ()
-            if any(term.operator != "In" for term in terms):
-                continue
-            for values in islice(product(*(term.values for term in terms)), _MOST):
-                labels = dict(zip((term.key for term in terms), values, strict=True))
-                name = ",".join(f"{key}={value}" for key, value in sorted(labels.items())) or "other pods"
-                if policy.subject.matches_labels(labels):
+        subjects = [policy.subject for policy in engine.policies(space)]
+        for subject in subjects:
+            terms = subject.pods.requirements if subject.pods else ()
+            values = {term.key: term.values or ("*",) for term in terms if term.operator in ("In", "Exists")}
+            for chosen in product(*values.values()) if prod(map(len, values.values())) <= _MOST else ():
+                labels = dict(zip(values, chosen, strict=True))
+                if labels and subject.matches_labels(labels):
+                    name = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
                     yield Member(Key("Pod", space, name), None, labels, ())
+        if subjects:
+            yield Member(Key("Pod", space, "other-pods"), None, {}, ())
 
 
 def _at_other_end(engine: Engine, direction: Direction, peer: Selection, member: Member) -> tuple[PortSet, PortSet]:

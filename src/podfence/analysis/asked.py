@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 class ListQuestion:
     """What to list: optionally one end or both, ports, and namespaces one of which an end must be in.
 
-    `absent`: also what rules admit with peers of which none is there.
+    `absent`: also what rules admit with peers of which none is there, and pods that policies select if there is none.
     """
 
     source: Endpoint | None

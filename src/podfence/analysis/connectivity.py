@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from podfence.analysis.absent import absent_connections, absent_groups, absent_p
 from podfence.analysis.answers import Connection, Connectivity, Endpoints, Group, Matrix, PodConnection
 from podfence.analysis.asked import Asked, ListQuestion, Side, ports_into
 from podfence.analysis.endpoints import alone
-from podfence.analysis.naming import Namer, as_ports, owner_key
+from podfence.analysis.naming import Namer, as_ports, group_names, owner_key
 from podfence.analysis.view import counts_of
 from podfence.cluster.members import display_name
 from podfence.policy.verdict import Direction
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from podfence.analysis.view import View
     from podfence.cluster.members import Member
     from podfence.policy.model import Model
-
-_LONG = 6
-"""A set with more members than this that several connections use is named once, as a group."""
 
 
 def connectivity(
@@ -176,12 +173,8 @@ def _expanded(
 def _grouped(found: list[Connection]) -> tuple[tuple[Connection, ...], tuple[Group, ...]]:
     """Put connections in order, and name long sets of pods that several of them use."""
     found.sort(key=lambda item: (item.destinations.items(), item.sources.items(), str(item.ports), item.depends))
-    sides = [_pods_of(side) for item in found for side in (item.sources, item.destinations)]
-    uses = Counter(sides)
-    names: dict[Endpoints, str] = {}
-    for side in sides:
-        if uses[side] > 1 and len(side.items()) > _LONG and side not in names:
-            names[side] = f"G{len(names) + 1}"
+    sides = (_pods_of(side) for item in found for side in (item.sources, item.destinations))
+    names = group_names(sides, lambda side: len(side.items()))
     connections = [
         msgspec.structs.replace(
             item,

@@ -3,21 +3,25 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import TYPE_CHECKING, Protocol
+from collections import Counter, defaultdict
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from podfence.analysis.answers import AddressBlock, Endpoints, PortRange, Ports
 from podfence.cluster.members import display_name
 from podfence.sets import AddressSet, PortSet, members
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from podfence.cluster.members import Member
     from podfence.cluster.pod_class import PodClass
     from podfence.kube.objects import Key
 
+_Set = TypeVar("_Set", bound=Hashable)
 _FEW = 4
+_LONG = 6
+"""A set with more members than this that is used several times is named once, as a group."""
 
 
 class Classes(Protocol):
@@ -170,6 +174,12 @@ def _part_names(index: Classes, numbers: set[int]) -> dict[int, str]:
 
 def _label_part(pod_class: PodClass, keys: list[str]) -> str:
     return ",".join(f"{key}={pod_class.labels[key]}" if key in pod_class.labels else f"!{key}" for key in keys)
+
+
+def group_names(used: Iterable[_Set], length: Callable[[_Set], int]) -> dict[_Set, str]:
+    """Return a name for each long one of the sets that are used several times, in the order of their first use."""
+    long = (item for item, uses in Counter(used).items() if uses > 1 and length(item) > _LONG)
+    return {item: f"G{number}" for number, item in enumerate(long, 1)}
 
 
 def as_ports(ports: PortSet) -> Ports:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -11,22 +10,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from podfence.analysis.absent import absent_connections
 from podfence.analysis.asked import Asked, ListQuestion, Side
 from podfence.analysis.cover import cover
-from podfence.analysis.naming import Namer, as_ports
+from podfence.analysis.naming import Namer, as_ports, group_names
 from podfence.analysis.view import counts_of
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from podfence.analysis.answers import AbsentConnection, Ports
     from podfence.analysis.lines import Line
     from podfence.policy.model import Model
     from podfence.sets import PortSet
-
-_LONG = 6
-"""A set with more members than this that several lines use is named once, as a group."""
-
 
 _ELSEWHERE = 2
 
@@ -185,9 +180,7 @@ def _length(ends: Ends) -> int:
 
 def _grouped(lines: list[OverviewLine]) -> tuple[list[OverviewLine], tuple[tuple[str, Ends], ...]]:
     """Name long sets that several lines use."""
-    uses = Counter(ends for line in lines for ends in (line.sources, line.destinations))
-    long: Iterable[Ends] = (ends for ends, number in uses.items() if number > 1 and _length(ends) > _LONG)
-    names = {ends: f"G{number}" for number, ends in enumerate(long, 1)}
+    names = group_names((ends for line in lines for ends in (line.sources, line.destinations)), _length)
 
     def named(ends: Ends) -> Ends:
         return Ends((names[ends],)) if ends in names else ends

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -58,7 +58,7 @@ class Absent:
         self._units = units
         self._reaches = reaches
         self._causes = causes
-        self._nobody: dict[Selection, bool] = {}
+        self._is_nobody = cache(self._is_nobody_on_both)
         self._known: dict[object, tuple[tuple[ConnectionWord, tuple[str, ...], Because], ...]] = {}
 
     def differing(self, concerned: Mapping[Direction, int], spaces: Collection[str]) -> Iterator[AbsentPiece]:
@@ -80,12 +80,9 @@ class Absent:
         """Return whether a peer of a rule in a namespace means pods that neither side shows."""
         return all(reach.is_absent(direction, namespace, peer) for reach in self._reaches)
 
-    def _is_nobody(self, peer: Selection) -> bool:
+    def _is_nobody_on_both(self, peer: Selection) -> bool:
         """Return whether neither side has a pod that a selection means."""
-        found = self._nobody.get(peer)
-        if found is None:
-            found = self._nobody[peer] = all(reach.peers.is_nobody(peer) for reach in self._reaches)
-        return found
+        return all(reach.peers.is_nobody(peer) for reach in self._reaches)
 
     def _of_group(self, direction: Direction, group: Group) -> Iterator[AbsentPiece]:
         before, after = (self._rules(direction, *judged) for judged in self._causes.trials.sides(group))

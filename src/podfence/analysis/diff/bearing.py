@@ -7,6 +7,7 @@ once more changes nothing, so that few of their changes have to be tried.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from podfence.analysis.diff.states import DENIED, whole
@@ -42,8 +43,8 @@ class Bearing:
         # Policies that admit less bring back no port that was allowed, and those that admit more none that was denied.
         self._by_less = PortSet.ALL - _with(before, "") - _with(after, DENIED)
         self._by_more = PortSet.ALL - _with(before, DENIED) - _with(after, "")
-        self._isolating: dict[Direction, frozenset[CompiledPolicy]] = {}
-        self._said: dict[CompiledPolicy, _Saying] = {}
+        self._isolating_in = cache(self._isolating)
+        self._saying = cache(self._said)
 
     def ports(self, undo: Undo) -> PortSet:
         """Return the ports of which a change, undone alone or in part, may bring back what OLD says."""
@@ -66,22 +67,12 @@ class Bearing:
         said = self._saying(policy) if policy is not None else None
         return (old is None, said.isolates, said.admits) if said is not None and said.is_sure else undo
 
-    def _isolating_in(self, direction: Direction) -> frozenset[CompiledPolicy]:
-        """Return the policies of NEW that surely isolate the subject in a direction."""
-        if direction not in self._isolating:
-            # Which policies select a pod is the same in both families.
-            subject, _ = direction.ordered(*self._pairs[0])
-            found = self._engine.concerned(direction, subject)[0] if isinstance(subject, PodEnd) else ()
-            self._isolating[direction] = frozenset(found)
-        return self._isolating[direction]
+    def _isolating(self, direction: Direction) -> frozenset[CompiledPolicy]:
+        """Return the policies of NEW that surely isolate the subject in a direction: the same ones in both families."""
+        subject, _ = direction.ordered(*self._pairs[0])
+        return frozenset(self._engine.concerned(direction, subject)[0] if isinstance(subject, PodEnd) else ())
 
-    def _saying(self, policy: CompiledPolicy) -> _Saying:
-        found = self._said.get(policy)
-        if found is None:
-            found = self._said[policy] = self._said_anew(policy)
-        return found
-
-    def _said_anew(self, policy: CompiledPolicy) -> _Saying:
+    def _said(self, policy: CompiledPolicy) -> _Saying:
         isolates: set[Direction] = set()
         admits: list[object] = []
         ports: list[PortSet] = []

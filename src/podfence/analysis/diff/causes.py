@@ -8,7 +8,7 @@ that can have a say. A change that alone brings back what OLD says is a cause. I
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import cached_property, reduce
+from functools import cache, cached_property, reduce
 from operator import or_, sub
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -87,10 +87,10 @@ class Causes:
         for key, pair in found.items():
             if key.kind == "NetworkPolicy" and pair.differs:
                 self._changed[key.namespace].add(key)
-        self._selecting: dict[tuple[Direction, int], object] = {}
+        self.said = cache(self._identity)
         self._parts_of: dict[object, tuple[Alike, ...]] = {}
         self._known: dict[object, tuple[Because, ...]] = {}
-        self._told: dict[Undo, Cause] = {}
+        self._cause = cache(lambda undo: cause(undo, found.get(undo.object)))
         self._undone = 0
 
     def of(self, piece: Piece) -> Iterator[Alike]:
@@ -136,14 +136,8 @@ class Causes:
 
     # What is alike
 
-    def said(self, direction: Direction, group: Group) -> object:
-        """Return a value that is equal for groups of which the same changes are to be told in a direction."""
-        key = (direction, group.id)
-        if key not in self._selecting:
-            self._selecting[key] = self._identity(direction, group)
-        return self._selecting[key]
-
     def _identity(self, direction: Direction, group: Group) -> object:
+        """Return a value that is equal for groups of which the same changes are to be told in a direction."""
         space = group.owner.namespace if group.owner.namespace in self._spaces else ""
         if not self._concerned[direction] >> group.id & 1:
             return space
@@ -238,7 +232,7 @@ class Causes:
             return undone(several)
 
         for ports, several, joint in search(sorted(candidates), self._parts, tried, changed, seen):
-            yield Because(ports, self._causes(several), joint)
+            yield Because(ports, tuple(map(self._cause, several)), joint)
 
     def _candidates(self, ends: Ends) -> set[Undo]:
         """Return the objects whose change may matter to two ends."""
@@ -267,14 +261,6 @@ class Causes:
     def _parts(self, undo: Undo) -> Sequence[Undo]:
         found = list(parts(undo.object, self._found[undo.object])) if undo.object.kind == "NetworkPolicy" else []
         return found if len(found) <= _MOST_PARTS else []
-
-    def _causes(self, undone: Iterable[Undo]) -> tuple[Cause, ...]:
-        found = []
-        for undo in undone:
-            if undo not in self._told:
-                self._told[undo] = cause(undo, self._found.get(undo.object))
-            found.append(self._told[undo])
-        return tuple(found)
 
 
 def _split(whole: Set, splitters: Iterable[Set], without: Callable[[Set, Set], Set]) -> list[Set]:

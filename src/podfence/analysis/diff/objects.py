@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from podfence.analysis.diff.answer import ObjectChange
-from podfence.analysis.diff.rules import aligned
+from podfence.analysis.diff.rules import differing
 from podfence.cluster.ownership import workload_of
 from podfence.kube.objects import Key, KubeObject, NetworkPolicy, Pod, Rule
 from podfence.policy.verdict import Position
@@ -148,13 +148,10 @@ def _what(one: KubeObject, other: KubeObject) -> Iterator[str]:
 
 
 def _rules(direction: str, before: tuple[Rule, ...], after: tuple[Rule, ...]) -> Iterator[str]:
-    for one, other in aligned(before, after):
-        if one is None:
-            yield f"{direction} rule {(other or 0) + 1} added"
-        elif other is None:
-            yield f"{direction} rule {one + 1} removed"
-        elif before[one] != after[other]:
-            yield f"{direction} rule {other + 1}"
+    for _, one, other in differing(before, after):
+        number = (one or 0) if other is None else other
+        verb = " added" if one is None else " removed" if other is None else ""
+        yield f"{direction} rule {number + 1}{verb}"
 
 
 def _field(name: str, before: Any, after: Any) -> Iterator[str]:  # noqa: ANN401  any field of any object

@@ -34,6 +34,13 @@ def aligned(old: Sequence[Rule], new: Sequence[Rule]) -> Iterator[tuple[int | No
     yield from zip(range(last, len(one)), range(end, len(other)), strict=True)
 
 
+def differing(old: Sequence[Rule], new: Sequence[Rule]) -> Iterator[tuple[int, int | None, int | None]]:
+    """Yield the counterparts that are not equal, with their place in the alignment."""
+    for place, (one, other) in enumerate(aligned(old, new)):
+        if one is None or other is None or old[one] != new[other]:
+            yield place, one, other
+
+
 def _aligned(one: list[int], other: list[int], offset: int) -> Iterator[tuple[int | None, int | None]]:
     if len(one) * len(other) > _MOST:
         # So many are not told apart; each is the counterpart of the one at its place.

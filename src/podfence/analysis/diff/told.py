@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.analysis.absent import absent_pods
@@ -85,31 +86,23 @@ class Telling:
         self._pods: dict[tuple[int, _What], int] = defaultdict(int)
         self._addresses: dict[tuple[Direction, int, _What], AddressSet] = {}
         self._absent: dict[tuple[Ends, AbsentPiece], int] = defaultdict(int)
-        self._public: AddressSet | None = None
-        self._named: dict[Ends, tuple[Named, Namer]] = {}
+        self._names = cache(self._named)
 
     # Taking
 
     def take(self, piece: Piece) -> None:
         """Take connections that differ."""
-        group = self._units.groups[piece.group]
-        if piece.addresses:
-            if group.ends == "kept":
-                for alike in self._causes.of(piece):
-                    self._take(piece, "kept", 0, alike.addresses, alike.because)
-            else:
-                self._take(piece, group.ends, 0, piece.addresses, ())
-            return
-        ends: Ends
-        for ends in ("kept", "added", "removed"):
+        here = self._units.groups[piece.group].ends
+        there: tuple[Ends, ...] = ("kept",) if piece.addresses else ("kept", "added", "removed")
+        for ends in there:
             others = piece.others & self._units.with_ends[ends]
-            if not others:
+            if not (others or piece.addresses):
                 continue
-            if group.ends == ends == "kept":
+            if here == ends == "kept":
                 for alike in self._causes.of(piece._replace(others=others)):
-                    self._take(piece, ends, alike.others, AddressSet.EMPTY, alike.because)
+                    self._take(piece, ends, alike.others, alike.addresses, alike.because)
             else:
-                self._take(piece, group.ends if ends == "kept" else ends, others, AddressSet.EMPTY, ())
+                self._take(piece, here if ends == "kept" else ends, others, piece.addresses, ())
 
     def _take(self, piece: Piece, ends: Ends, others: int, addresses: AddressSet, because: tuple[Because, ...]) -> None:
         for what in _whats(ends, piece.before, piece.after, because):
@@ -172,7 +165,7 @@ class Telling:
             incomplete=self._incomplete(sources | destinations),
             causes=what.causes,
             joint=what.joint,
-            internet=bool((sets.source_addresses | sets.destination_addresses) & self._internet()),
+            internet=bool((sets.source_addresses | sets.destination_addresses) & self._internet),
             cross_namespace=bool(sources and destinations) and len(sources | destinations) > 1,
         )
 
@@ -210,16 +203,13 @@ class Telling:
         touching = [str(gap) for gap in self._gaps if gap.touches(namespaces)]
         return f"policies that were not read: {first_place(touching)}" if touching else ""
 
+    @cached_property
     def _internet(self) -> AddressSet:
-        if self._public is None:
-            self._public = AddressSet.ALL - AddressSet.PRIVATE - known_addresses(self._units.new.state)
-        return self._public
+        return AddressSet.ALL - AddressSet.PRIVATE - known_addresses(self._units.new.state)
 
-    def _names(self, ends: Ends) -> tuple[Named, Namer]:
-        if ends not in self._named:
-            named = Named(self._units.only(ends))
-            self._named[ends] = named, Namer(named)
-        return self._named[ends]
+    def _named(self, ends: Ends) -> tuple[Named, Namer]:
+        named = Named(self._units.only(ends))
+        return named, Namer(named)
 
 
 def _endpoints(namer: Namer, groups: int, addresses: AddressSet = AddressSet.EMPTY, optional: int = 0) -> Endpoints:

@@ -68,11 +68,13 @@ class Trials:
         self._compiled: dict[frozenset[Undo], tuple[CompiledPolicy | None, bool]] = {}
         self._names_one = cache(self._names_one_anew)
         self._selecting_ends = lru_cache(_FEW)(self._selecting)
-        names = {key.namespace for key in found if key.kind == "NetworkPolicy"}
+        apart = [key for key in found if key.kind == "NetworkPolicy" and key.namespace not in entangled]
+        names = {key.namespace for key in apart}
         before, after = (
             {policy.key: policy for name in names for policy in side.policies(name)} for side in (old, new)
         )
-        self._on_both_sides = {key: (before.get(key), after.get(key)) for key in found}
+        is_alike = old.options == new.options
+        self._on_both_sides = {key: (before.get(key), after.get(key)) for key in apart if is_alike}
 
     def before(self, ends: Ends) -> State:
         """Return how connections between two ends are in OLD."""
@@ -92,11 +94,11 @@ class Trials:
     def compiled(self, key: Key, *, anywhere: bool) -> tuple[CompiledPolicy | None, CompiledPolicy | None]:
         """Return a policy as it is compiled in OLD and in NEW, None where it is not.
 
-        Both are None for an object that has a say in what others mean: also of policies, if an end may be `anywhere`.
+        Both are None for an object that has a say in what others mean: also of policies, if an end may be `anywhere`,
+        and of all if the sides are judged with different options.
         """
-        if key.kind != "NetworkPolicy" or key.namespace in self._entangled or (anywhere and self._names_one(key)):
-            return None, None
-        return self._on_both_sides[key]
+        both = self._on_both_sides.get(key)
+        return (None, None) if both is None or (anywhere and self._names_one(key)) else both
 
     def sides(self, group: Group) -> tuple[tuple[Engine, Member | None], tuple[Engine, Member | None]]:
         """Return what judges a pod of a group in OLD and in NEW, with the pod as it is there, None if it is not."""

@@ -9,7 +9,7 @@ import msgspec
 
 from podfence.analysis.diff.answer import Cause
 from podfence.analysis.diff.objects import place, what
-from podfence.analysis.diff.rules import aligned
+from podfence.analysis.diff.rules import aligned, differing
 from podfence.cluster.members import display_name
 from podfence.kube.objects import Key, NetworkPolicy
 from podfence.policy.verdict import Direction
@@ -51,10 +51,8 @@ def parts(key: Key, pair: Pair) -> Iterator[Undo]:
     """Yield what differs inside of a policy, in parts that can be undone alone."""
     old, new = _policies(pair)
     for direction in Direction:
-        before, after = _rules(old, direction), _rules(new, direction)
-        for number, (one, other) in enumerate(aligned(before, after)):
-            if one is None or other is None or before[one] != after[other]:
-                yield Undo(key, direction, number)
+        for number, _, _ in differing(_rules(old, direction), _rules(new, direction)):
+            yield Undo(key, direction, number)
     if old is not None and new is not None:
         if old.pod_selector != new.pod_selector:
             yield Undo(key, SELECTOR)
