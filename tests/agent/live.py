@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -118,6 +119,7 @@ class LiveAgent:
                 cwd=cwd,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
+                start_new_session=True,
             )
 
     def __enter__(self) -> Self:
@@ -128,6 +130,9 @@ class LiveAgent:
         self._socket.close()
         if self.process.poll() is None:
             self.process.kill()
+        # An nft that it has started goes on without it, and would meet the table of the next test.
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.complaints()
 
     def send(self, *notices: Notice) -> None:
