@@ -328,7 +328,7 @@ def test_after_the_end_of_a_process_that_is_not_replaced_each_command_says_so_an
         os.kill(first(run, "agents"), signal.SIGKILL)
         kill(run, "node-2")
         why = "agent node-2: cannot be started: the process that starts agents has ended"
-        assert within(SOON, lambda: why in run("logs").stdout)
+        assert within(lambda: why in run("logs").stdout)
         assert is_denied()
         run("down")
         assert processes(run.name) == []
