@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,10 @@ import pytest
 
 from podfence.agent.source import Bookmark, Synced, Unreadable, Verify
 from podfence.api import Cluster
+from podfence.dataplane.conntrack import KernelConntrack
 from podfence.dataplane.enforcer import Enforcer
 from podfence.dataplane.ruleset import TABLE
+from podfence.dataplane.settings import Settings
 from podfence.kube.objects import Node, Peer, PolicyPort
 from podfence.nft.chain import Chain
 from podfence.nft.process import NftRunner
@@ -25,6 +28,7 @@ from podfence.nft.rule import Rule
 from podfence.nft.table import Table
 from podfence.nft.transaction import Transaction
 from tests.agent.live import LiveAgent, Shim, added, deleted
+from tests.dataplane.inside import inside
 from tests.dataplane.network import Network, Probe
 from tests.lab.labs import within
 from tests.policy.parts import app, block, pod, policy, rule, space
@@ -68,6 +72,9 @@ def network() -> Iterator[Network]:
 def runner(network: Network) -> Iterator[NftRunner]:
     yield NftRunner(prefix=network.prefix)
     network.forget()
+    # An agent ends what its policies deny, also what those of an earlier test admitted.
+    with closing(inside(network.pid_of("172.18.0.1"), lambda: KernelConntrack(Settings().label))) as conntrack:
+        assert conntrack._table.change(0x102, [bytes(4)]) == [0]
 
 
 @pytest.fixture

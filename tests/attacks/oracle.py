@@ -28,7 +28,7 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrRouting,
     IPv6ExtHdrSegmentRouting,
 )
-from scapy.layers.l2 import ARP, Ether
+from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
 
 import podfence
 from podfence.policy.options import Options
@@ -103,7 +103,7 @@ class Oracle:
 
     def sent(self, sender: str, frame: bytes) -> None:
         """Note the flow that a frame begins, if it may."""
-        head = ip_of(Ether(frame))
+        head = ip_of(without_priority(Ether(frame)))
         if head is not None and head.src in self._own(sender) and self._may_begin(sender, head):
             self._begun.add(flow_of(head))
 
@@ -237,6 +237,14 @@ class Oracle:
         for option in (ICMPv6NDOptSrcLLAddr, ICMPv6NDOptDstLLAddr):
             fine = fine and (option not in head or head[option].lladdr == sender.mac)
         return "" if fine else f"discovery that is not the sender's: {head.summary()}"
+
+
+def without_priority(frame: Packet) -> Packet:
+    """Return a frame without tags of VLAN 0, which say a priority only: the kernel takes it as if they were not there."""
+    found = frame
+    while isinstance(found.payload, Dot1Q | Dot1AD) and found.payload.vlan == 0:
+        found = found.payload
+    return found
 
 
 def ip_of(frame: Packet) -> Packet | None:

@@ -37,3 +37,15 @@ def test_where_nobody_enforces_anything_the_oracle_finds_such_frames_at_once(pai
     with ExitStack() as stack:
         fuzzer = Fuzzer(pair.open, stack)
         assert len(fuzzer.run(plan(seed) for seed in range(2 * TOGETHER))) > 5
+
+
+@pytest.mark.parametrize("network", ["routed"])
+@pytest.mark.usefixtures("forgetting")
+def test_an_answer_to_a_packet_with_a_priority_tag_is_an_answer(pair: Pair) -> None:
+    begins, answers = 12866758, 13033157
+    with ExitStack() as stack:
+        fuzzer = Fuzzer(pair.guarded, stack)
+        assert not fuzzer.run([plan(begins)])
+        before = fuzzer.arrived
+        assert not fuzzer.run([plan(answers)])
+        assert fuzzer.arrived > before

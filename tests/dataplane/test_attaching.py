@@ -38,6 +38,8 @@ from tests.spaces import Space
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from podfence.dataplane.settings import Binding
+
 needs_kernel = pytest.mark.skipif(
     os.geteuid() != 0 or not all(map(shutil.which, ("nft", "ip"))), reason="needs root, nft and iproute2"
 )
@@ -217,6 +219,21 @@ def test_new_nodes_are_nodes_for_tunnels(runner: FakeRunner) -> None:
 def test_pods_beside_an_exempt_one_are_bound() -> None:
     exempt, other = link(1, exempt=True), link(2)
     assert Links((exempt, other)).bound == Links((other, exempt)).bound == (other,)
+    assert Links((other,)).is_confined("cni0")
+    assert not Links((other, exempt)).is_confined("cni0")
+    assert not Links((other,), uplinks=frozenset({"eth0"})).is_confined("cni0")
+
+
+@pytest.mark.parametrize(
+    ("binding", "source", "others"),
+    [("enforce", "counter drop", "counter drop"), ("report", "counter accept", "counter return")],
+)
+def test_what_is_not_the_pods_own_is_dropped_or_goes_on_as_the_setting_says(
+    binding: Binding, source: str, others: str, runner: FakeRunner
+) -> None:
+    wanted = started(runner, Settings(binding=binding), links(1, tunnel_ports=frozenset({8472}))).wanted
+    ends = {name: wanted.chains[name].rules[-1].text for name in ("unknown_source", "unknown_destination", "tunnelled")}
+    assert ends == {"unknown_source": source, "unknown_destination": others, "tunnelled": others}
 
 
 # With the kernel

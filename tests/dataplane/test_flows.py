@@ -336,6 +336,20 @@ def test_flows_of_a_pod_that_comes_into_a_group_that_was_there_in_a_slice_are_cu
     assert enforcer.look() == 1
 
 
+@pytest.mark.parametrize("shared_from", [256, 1])
+def test_flows_of_pods_are_cut_when_the_labels_of_their_namespace_admit_them_no_more(shared_from: int) -> None:
+    team = Peer(namespace_selector=Selector((Requirement("team", "In", ("a",)),)))
+    far = pod("far", "10.2.0.9", namespace="other", node="n2")
+    from_team = policy("p", app("db"), ingress=[rule(team)])
+    cluster = Cluster.from_objects([space("shop"), space("other", team="a"), DB, far, from_team])
+    kernel = Everything([tcp("10.2.0.9", "10.0.0.2", 80)])
+    enforcer = Enforcer(FakeRunner(), "n1", cluster.model, None, kernel, shared_from=shared_from)
+    enforcer.start()
+    assert enforcer.reviewed == Reviewed()
+    enforcer.apply(cluster.apply(Event(EventType.MODIFIED, space("other"))))
+    assert enforcer.reviewed == Reviewed(cut=1)
+
+
 class Once(FakeRunner):
     """A kernel whose table was changed by another program: the next transaction with a text fails."""
 

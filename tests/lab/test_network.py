@@ -58,7 +58,7 @@ def test_two_pods_of_one_node_pass_the_forward_hook(lab: Wired, family: Family) 
     lab.run(
         node,
         "nft",
-        "add table inet t; add chain inet t c { type filter hook forward priority -5; }; add rule inet t c reject",
+        "add table inet t; add chain inet t c { type filter hook forward priority -5; }; add rule inet t c meta l4proto tcp reject",
     )
     try:
         with pytest.raises(ConnectionRefusedError):
