@@ -33,13 +33,13 @@ _STARTED: Final = 120.0
 _FLOWS: Final = 3
 _BEST_OF: Final = 3
 _TEXT: Final = (
-    f"kube-router {VERSION}, its firewall alone, as a plain process on each node in the place of podfence's agent. "
-    "That many policies are for a pod and do not admit a client of the same node; one more admits it, and is deleted "
-    "and created again. Datagrams from a new port every 2 ms show when that is so. "
-    "New connections of TCP are made one after the other, the best of three times, and compared with those without any "
-    "policy. "
-    "The policy that changes ten times a second is of the client, so its flows are looked at each time. "
-    f"{_NEW} new pods may not send anything, and try to connect from their first moment on."
+    f"kube-router {VERSION} runs as a plain process on each node instead of podfence's agent, with its firewall "
+    "alone. The other policies are for one pod, and do not admit a client on the same node. One more policy "
+    "admits the client; the benchmark creates and deletes it again and again. A datagram every 2 ms, each with a "
+    "new source port, shows when the client is admitted. New TCP connections are made one after another, the best "
+    "of three times, and compared with those without any policy. The policy that changes ten times a second is "
+    f"for the client, so the agent looks at the client's connections each time. {_NEW} new pods are denied all "
+    "egress, and try to connect as soon as they start."
 )
 
 

@@ -119,7 +119,7 @@ class Client:
     ) -> Message:
         """Write objects to the API server while the lab follows them one by one."""
         from podfence.lab import applying, manifests  # noqa: PLC0415 - most commands apply nothing
-        from podfence.lab.rest import Rest  # noqa: PLC0415
+        from podfence.lab.rest import Rest  # noqa: PLC0415 - for the same reason
 
         batch = manifests.written(objects, namespace)
         numbers = manifests.files(batch)

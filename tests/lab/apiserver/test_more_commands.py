@@ -215,6 +215,6 @@ def test_a_command_that_waits_sees_the_change(kubectl: Kubectl, line: str) -> No
             output, _ = process.communicate(timeout=PATIENCE)
         finally:
             process.kill()
-            hub.events = start  # type: ignore[method-assign]
+            hub.events = start  # type: ignore[method-assign] # as it was
             fill(server.store)
     assert text in output
