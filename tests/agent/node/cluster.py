@@ -9,9 +9,11 @@ import socket
 import threading
 from collections import defaultdict
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import web
+
+from podfence.lab.apiserver.serving import end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,29 +146,10 @@ class FakeCluster:
             application.router.add_patch("/{path:.*}", self._post)
             runner = web.AppRunner(application, shutdown_timeout=0.1, handle_signals=False)
             await runner.setup()
-            site = web.SockSite(runner, listening)
-            await site.start()
+            server = await self._loop.create_server(cast("web.Server", runner.server), sock=listening)
             started.set()
             await self._stopped.wait()
-            # A connection that was just taken gets its transport, and can be closed, in the loop's next rounds. From a
-            # server that is closed before, it gets a half of one, which nobody closes.
-            self._loop.remove_reader(listening)
-            for _ in range(3):
-                await asyncio.sleep(0)
-            await site.stop()
-            # Ending its task would close a connection, which waits until its client has read everything: a client that
-            # was killed never does.
-            for handler in runner.server.connections if runner.server else ():
-                if handler.transport is not None:
-                    handler.transport.abort()
-            for _ in range(3):
-                await asyncio.sleep(0)
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
-            await runner.cleanup()
-            await asyncio.sleep(0)
+            await end(runner, [server])
 
         thread = threading.Thread(target=lambda: self._loop.run_until_complete(serve()))
         thread.start()

@@ -9,9 +9,11 @@ import socket
 import threading
 from collections import defaultdict, deque
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import web
+
+from podfence.lab.apiserver.serving import end
 
 if TYPE_CHECKING:
     import ssl
@@ -139,19 +141,22 @@ class Api:
         return response
 
     @asynccontextmanager
-    async def served(self, context: ssl.SSLContext | None = None, port: int = 0) -> AsyncIterator[Api]:
-        """Serve in this loop, at a free port if none is given."""
+    async def served(
+        self, context: ssl.SSLContext | None = None, port: int = 0, *, alone: bool = False
+    ) -> AsyncIterator[Api]:
+        """Serve in this loop, at a free port if none is given; `alone` if nothing else is done in it."""
         application = web.Application(client_max_size=1 << 24)
         application.router.add_route("*", "/{path:.*}", self.handle)
         runner = web.AppRunner(application, shutdown_timeout=0.01, handler_cancellation=True)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=context, reuse_address=True)
-        await site.start()
-        self.port = runner.addresses[0][1]
+        accept = cast("web.Server", runner.server)
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(accept, "127.0.0.1", port, ssl=context, reuse_address=True)
+        self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
         finally:
-            await runner.cleanup()
+            await end(runner, [server], alone=alone)
 
     @contextmanager
     def in_thread(self, context: ssl.SSLContext | None = None) -> Iterator[Api]:
@@ -160,7 +165,7 @@ class Api:
         ended = asyncio.Event()
 
         async def serve() -> None:
-            async with self.served(context):
+            async with self.served(context, alone=True):
                 started.set()
                 await ended.wait()
 

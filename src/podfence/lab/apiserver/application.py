@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-import weakref
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
@@ -25,9 +24,6 @@ from podfence.lab.apiserver.watching import INITIAL_END, Event, Hub, line
 from podfence.lab.store.errors import StoreError
 
 if TYPE_CHECKING:
-    import asyncio
-    import socket
-
     from podfence.lab.apiserver.media import Accepted
     from podfence.lab.apiserver.reviews import Review
     from podfence.lab.store.metadata import Raw
@@ -68,8 +64,6 @@ class Server:
         self._stream = stream
         self._complain = complain or (lambda _text: None)
         self._discovery = Discovery(legacy=policies.legacy)
-        self.sockets: weakref.WeakKeyDictionary[asyncio.Transport, socket.socket] = weakref.WeakKeyDictionary()
-        """The sockets on which requests have come, until they are closed."""
 
     def application(self) -> web.Application:
         """Return the application."""
@@ -83,8 +77,6 @@ class Server:
     ) -> web.StreamResponse:
         """Let in who may ask, and turn what goes wrong into a Status."""
         request[_WARNINGS] = []
-        if request.transport is not None:
-            self.sockets[request.transport] = request.transport.get_extra_info("socket")
         try:
             access.require(request.headers, self._token, self._port)
             return await handler(request)

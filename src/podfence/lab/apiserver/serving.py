@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
@@ -16,6 +14,7 @@ from podfence.lab.apiserver.application import Server
 from podfence.lab.apiserver.rules import CURRENT, Policies
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterable
 
     from podfence.lab.apiserver.application import Stream
@@ -72,34 +71,53 @@ class Serving:
         )
         await runner.setup()
         accept = cast("web.Server", runner.server)
+        servers: list[asyncio.Server] = []
         try:
             context = certificates.context()
-            listening = [
-                await self._loop.create_server(
-                    accept, sock=listener, ssl=context, ssl_shutdown_timeout=_GRACE, backlog=_BACKLOG
+            for listener in listeners:
+                servers.append(  # noqa: PERF401 - those that were made have to be closed if another cannot be
+                    await self._loop.create_server(
+                        accept, sock=listener, ssl=context, ssl_shutdown_timeout=_GRACE, backlog=_BACKLOG
+                    )
                 )
-                for listener in listeners
-            ]
             self._ready.set()
             await self._stopping.wait()
-            for one in listening:
-                one.close()
         finally:
             server.hub.close()
-            await runner.cleanup()
-            await _end(list(server.sockets.values()))
+            await end(runner, servers)
 
 
-async def _end(sockets: list[socket.socket]) -> None:
-    """Close connections without waiting for their clients, and wait until all tasks of the loop have ended."""
-    others = asyncio.all_tasks() - {asyncio.current_task()}
+async def end(runner: web.AppRunner, servers: Iterable[asyncio.Server], *, alone: bool = True) -> None:
+    """Close the servers of a runner and all of their connections; if they have the loop `alone`, end its other tasks.
+
+    Requests that go on have the runner's time to end. Nobody waits for clients after that.
+    """
+    loop = asyncio.get_running_loop()
+    for one in servers:
+        for listener in one.sockets:
+            loop.remove_reader(listener.fileno())
+    # A connection that was just taken gets its transport in the next rounds of the loop. From a server that is closed
+    # by then, it would get a half of one, which nobody closes.
+    await _rounds()
+    for one in servers:
+        one.close()
+    accept = cast("web.Server", runner.server)
+    transports = [handler.transport for handler in accept.connections]
+    await runner.cleanup()
+    others = asyncio.all_tasks() - {asyncio.current_task()} if alone else set()
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
-    for connection in sockets:
-        with contextlib.suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
-    # A connection that has ended is closed in the next rounds of the loop.
+    # Some had not said who they are when the others were asked to end.
+    transports += [handler.transport for handler in accept.connections]
+    for transport in transports:
+        if transport is not None:
+            transport.abort()
+    await _rounds()
+
+
+async def _rounds() -> None:
+    """Let the loop do what has been put off, and what that puts off."""
     for _ in range(_ROUNDS):
         await asyncio.sleep(0)
 
