@@ -67,11 +67,11 @@ UNREAD = "the labels and ports of shop/db-0, which was not read (give it: kubect
 # (title, documents, command line, exit code, in the answer)
 ROWS = [
     ("a name of a port, of a pod that need not exist", [pod("web"), TO_DNS], "check shop/web kube-system/k8s-app=kube-dns 53/udp", 3,
-     "depends on the ports that kube-system/k8s-app=kube-dns names (give its pods: kubectl get pods -n kube-system -o yaml)"),
+     "depends on the port names of kube-system/k8s-app=kube-dns (give its pods: kubectl get pods -n kube-system -o yaml)"),
     ("a name of a port, closed", [pod("web"), TO_DNS], "check shop/web kube-system/k8s-app=kube-dns 53/udp --set world=closed", 1, "denied"),
     ("a name of a port of another protocol", [pod("web"), TO_DNS], "check shop/web kube-system/k8s-app=kube-dns 53", 1, "denied"),
     ("a name of a port, of other pods", [pod("web"), TO_DNS], "check shop/web kube-system/k8s-app=other 53/udp", 1, "denied"),
-    ("a name of a port, of the subject", [pod("web"), BY_NAME], "check shop/web shop/app=x 80", 3, "depends on the ports that shop/app=x names"),
+    ("a name of a port, of the subject", [pod("web"), BY_NAME], "check shop/web shop/app=x 80", 3, "depends on the port names of shop/app=x"),
     ("an endpoint of a pod that was not read", [pod("web"), WITHOUT, recorded("db-0"), TO_DB], "check shop/web shop/svc/db 5432", 3, UNREAD),
     ("its address", [pod("web"), WITHOUT, recorded("db-0"), TO_DB], "check shop/web 10.244.1.7 5432", 3, UNREAD),
     ("its address as the source", [pod("web"), WITHOUT, recorded("db-0"), FROM_DB], "check 10.244.1.7 shop/web 80", 3, UNREAD),

@@ -126,7 +126,7 @@ def _port_gap(engine: Engine, rule: Rule, destination: End, wanted: Wanted) -> _
         if not isinstance(destination, PodEnd):
             fact = f"{end_name(destination)} has no named ports"
         elif engine.has_unknown_ports(destination):
-            fact = f"the ports that {end_name(destination)} names are not known"
+            fact = f"the port names of {end_name(destination)} are not known"
         elif found := engine.named_ports(destination.member, ((str(item.port), item.protocol),)):
             port = wanted if wanted.alone else "another"
             fact = f"{item.port} is {found} on {end_name(destination)}, and the port is {port}"
