@@ -21,8 +21,8 @@ def test_a_rule_is_printed_with_the_title_of_its_section() -> None:
         "2 Isolation and policyTypes",
         "",
         (
-            "2.2  If a pod is isolated in a direction, a connection is allowed in that direction only if a policy that"
-            " isolates the pod has a rule that admits the connection (but see 7.3)."
+            "2.2  If a pod is isolated in a direction, a connection is allowed in that direction if a policy that"
+            " isolates the pod has a rule that admits the connection. Otherwise it is denied (but see 7.3)."
         ),
     ]
 
