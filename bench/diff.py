@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 _RUNS: Final = 3
 _SHARED: Final = 1.3
 _TEXT: Final = (
-    "Measured inside a process. The policies of each namespace are in a file of their own, and in one of them a rule "
-    f"is added. Files that both sides have are read once, so both sides must load in less than {_SHARED} times the "
-    "time of one.\n"
+    "This is measured inside a process. The policies of each namespace are in a file of their own, and one file gets "
+    "a rule more. podfence reads files that both sides have only once, so both sides must load in less than "
+    f"{_SHARED} times the time of one.\n"
     "The diff of netpol-analyzer 1.4.4 makes the whole list of each side. It took 21.6 s for 1,000 pods and 250 "
-    "policies, measured once by hand on two cores: this does not install that program, so it does not run it."
+    "policies, measured once by hand on two cores. `make bench` does not install that program and does not run it."
 )
 _AS_NOBODY: Final = ("-c", "user.name=bench", "-c", "user.email=bench@example.org", "-c", "commit.gpgSign=false")
 _RULE: Final = "  - from: [{namespaceSelector: {}}]\n    ports: [{port: 9999}]\n"

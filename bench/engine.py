@@ -22,8 +22,8 @@ _LIMIT = 180.0
 _RUNS = 3
 _SMALLER = Size(10_000, 500, 5_000)
 _TEXT = (
-    "Measured inside a process; memory is the peak of the whole process up to the end of the step. "
-    "Set-up and all connections together are the engine."
+    "These steps are measured inside a process. Memory is the peak of the whole process up to the end of the step. "
+    "The rows for set-up and for all connections together are the time of the engine."
 )
 _EVENTS = [f"{what} {kind}" for what in ("policy", "pod") for kind in ("changed", "deleted", "added")]
 

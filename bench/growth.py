@@ -20,9 +20,10 @@ LIMIT = 1.3
 _TEXT = (
     "Clusters with 25 pods and about 6 policies in a namespace; times are processor time.\n"
     "The exponent is the slope of the logarithm of time over the logarithm of pods: "
-    "1 is twice the time for twice the pods, 2 four times.\n"
-    "The last step, between the two largest clusters, shows what the cost of a start hides at the small ones.\n"
-    f"What is above {LIMIT} in either is marked."
+    "1 means twice the time for twice the pods, 2 means four times.\n"
+    "In small clusters, the cost of the start hides the growth. So the last step shows the exponent between the two "
+    "largest clusters alone.\n"
+    f"Values above {LIMIT} are marked."
 )
 
 

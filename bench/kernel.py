@@ -33,14 +33,15 @@ CHANGE: Final = 0.010
 START: Final = (5.0, 0.015)
 MEMORY: Final = 120.0
 _TEXT: Final = (
-    "Traffic goes from one network namespace to another through a third, the node; rates and round trips are of one "
-    "client in Python, so a part of each is the client's own. All kinds of rules take turns several times; rates and "
-    "times are medians, ratios are medians of the ratios to the same turn without rules. Those of new connections are "
-    "of how many a second of the processor makes, in both ends and the kernel, which other work disturbs least.\n"
-    "Links are bound for both ends and 200 other pods. A bridge hands packets between its ports over to the IP hooks, "
-    "also where there are no rules. A new pod has a link and an address that nobody has seen before, and connects as "
-    "soon as the kernel has been told of it; none of its neighbours is known.\n"
-    "Each local pod of the cluster that changes is a port of a bridge, and is bound to it when it comes.\n"
+    "Traffic goes from one network namespace to another through a third one, the node. Rates and round trips are those "
+    "of one client in Python, and include the client's own time. All kinds of rules take turns several times. Rates "
+    "and times are medians. Ratios are medians of the ratios to the same turn without rules. The ratios of new "
+    "connections compare how many connections one second of processor time makes, in both ends and the kernel. Other "
+    "work disturbs this number least.\n"
+    "Links are bound for both ends and 200 other pods. A bridge passes packets between its ports to the IP hooks, even "
+    "without rules. A new pod has a new link and a new address, and connects as soon as the kernel has both. It knows "
+    "none of its neighbours.\n"
+    "In the cluster that changes, each local pod is a port of a bridge, and is bound to it when it is added.\n"
     "Policies are on the pod that is connected to, and the middle one admits the connection. The rival has a chain for "
     "each policy, with a set of its peers, which the chain of the pod calls in order."
 )
@@ -171,7 +172,7 @@ def _changes(size: Size, *, quick: bool) -> tuple[tuple[str, ...], int]:
     lines = _table((*heads, "events", "goal", "met"), rows)
     small = memory <= MEMORY
     limit = f"goal: at most {MEMORY:.0f} MiB; met: {_met(small)}"
-    text = f"The memory of that process at its most, objects and engine and all: {memory:,.0f} MiB ({limit})."
+    text = f"The peak memory of that process, with all objects and the engine: {memory:,.0f} MiB ({limit})."
     return (*lines, "", text), (not soon) + (not small)
 
 

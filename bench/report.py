@@ -17,22 +17,23 @@ if TYPE_CHECKING:
 _PAGE = (
     "# Benchmarks",
     "",
-    "This page is written by `make bench`; the numbers are what it measured, not what was hoped for.",
-    "What agents of a real cluster need is on [another page](benchmarks-kubernetes.md).",
+    "`make bench` measures everything on this page, and writes it.",
+    "[Another page](benchmarks-kubernetes.md) has measurements of agents on a real cluster.",
     "Measured on {machine}. {disturbed}",
     (
-        "Clusters are generated from a seed and look like live ones: of every five namespaces two are denied both ways "
-        "with a rule for DNS, two are denied ingress and one is open; the other policies select by labels, namespaces "
-        "and expressions, and use blocks of addresses, named ports, port ranges, UDP and SCTP."
+        "Clusters are generated from a seed and look like live ones. Of every five namespaces, two have a default deny "
+        "for both directions with a rule for DNS, two have a default deny for ingress, and one has none. The other "
+        "policies select by labels, namespaces and expressions, and use blocks of addresses, named ports, port ranges, "
+        "UDP and SCTP."
     ),
     "",
     (
-        "Commands are measured as whole processes, from the start of the interpreter to the end, with their output "
-        "going to a file."
+        "Commands are measured as whole processes, from the start of the interpreter to its end. Their output goes to "
+        "a file."
     ),
     (
-        "Times are medians, after one run that does not count; processor time is user and system time together; memory "
-        "is the peak of the process, of which less than {least:.0f} MiB cannot be seen."
+        "Times are medians, after one run that does not count. Processor time is user and system time together. Memory "
+        "is the peak of the process. A peak below {least:.0f} MiB cannot be measured."
     ),
     "",
 )

@@ -22,8 +22,8 @@ _BUILD = Path(__file__).resolve().parent.parent / "build"
 _SIZES = (Size(50, 4, 20), Size(200, 8, 50), SMALL, Size(1_000, 40, 250), MEDIUM)
 _QUICK_SIZES = _SIZES[:2]
 _TEXT = (
-    f"The list of all connections by {NAME} {VERSION} (`nca --connectivity`) and by podfence (`podfence list`), on the "
-    f"same files; what does not end within {LIMIT:.0f} s is stopped."
+    f"{NAME} {VERSION} (`nca --connectivity`) and podfence (`podfence list`) list all connections of the same files. "
+    f"A program that does not end within {LIMIT:.0f} s is stopped."
 )
 
 

@@ -20,9 +20,9 @@ _MEMORY: Final = 150.0
 _LEFT: Final = 1.2
 _TEXT: Final = (
     "One client on the same machine opens a connection for each request, and waits for the first byte of the answer. "
-    "The memory is that of the server, with its client, 5,000 pods and 50 watches. "
-    "The last row says how much larger it is after pods were made and deleted a second time, against the first time: "
-    "what Python has got from the system it keeps for the next objects."
+    "The memory is that of the server with its client, 5,000 pods and 50 watches. "
+    "The pods are then created and deleted twice. The last row compares the memory after the second time with the "
+    "memory after the first: Python keeps memory of deleted objects for new ones."
 )
 
 

@@ -60,11 +60,11 @@ _PHASES: Final = {
 """The phases of `bench.fair`."""
 
 _TEXT: Final = (
-    "One NetworkPolicy of a tenant arrives; processor time from the event to the kernel, and the peak of the agent's "
-    f"memory, for several shapes of overlapping rules, at a size near the budget; the goals are {SECONDS:.0f} s and "
-    f"{MEMORY:.0f} MiB. The exponent is that of time over the share of the budget that is used, between about "
-    f"a quarter and nearly all of it; above {STEEPEST} it is marked if it took longer than 50 ms. "
-    "What is too large is refused."
+    "One NetworkPolicy of a tenant arrives. The table has several shapes of overlapping rules, each with a size near "
+    "the budget. It shows the processor time from the event to the kernel, and the peak of the agent's memory. "
+    f"The goals are {SECONDS:.0f} s and {MEMORY:.0f} MiB. The exponent is that of the time over the used share of the "
+    f"budget, from about a quarter to nearly all of it. It is marked if it is above {STEEPEST} and the time is longer "
+    "than 50 ms. A policy that is too large is refused."
 )
 
 
@@ -138,11 +138,12 @@ def _waits(count: int) -> tuple[tuple[str, ...], bool]:
         "" if peak is None else f" in a control group with a limit of {AGENT_MEMORY} MiB, in which {peak} MiB were used"
     )
     text = (
-        "Changes of one tenant, twenty a second, while another one does harm for 30 pods with a small policy each, in "
-        "a cluster of 2,000 pods that all differ. Times are those of the processor, and what the agent waits for, as "
-        f"on a machine with nothing else to do. The agent's memory was {found['mib']} MiB at most{where}. The goal is "
-        f"that 99 of 100 wait for {duration(WAITING)} at most, with a limit of {AGENT_MEMORY} MiB. Not among it is the "
-        "comparison of the whole table, which all wait for, and which takes some seconds with such policies."
+        "One tenant makes twenty changes a second, while another one applies harmful policies to 30 pods that also "
+        "have a small policy each. The cluster has 2,000 pods that all differ. Times are processor time, and the times "
+        "that the agent waits on purpose, so they are those of a machine with nothing else to do. "
+        f"The agent's memory was {found['mib']} MiB at most{where}. The goal is "
+        f"that 99 of 100 wait for {duration(WAITING)} at most, with a limit of {AGENT_MEMORY} MiB. The comparison of "
+        "the whole table does not count. All changes wait for it, and it takes some seconds with such policies."
     )
     head = ("meanwhile", "p50", "p99", "slowest", "of the quiet p50", "longest step", "met")
     return (text, "", *table(head, rows)), failed

@@ -36,6 +36,9 @@ BLOCK = re.compile(
 LINK = re.compile(r"(?<!!)\[[^]]*\]\((?P<target>[^)\s]+)\)")
 HEADING = re.compile(r"^#+ (?P<title>.+)$", re.MULTILINE)
 FENCE = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
+CODE = ROOT / "src" / "podfence"
+ROOMS: Final = "|".join(sorted(path.name for path in CODE.iterdir() if path.is_dir() and path.name.isidentifier()))
+MODULE = re.compile(rf"(?:`(?P<name>[\w.]+)` in )?`(?:src/podfence/)?(?P<path>(?:{ROOMS})/[\w/]+(?:\.py)?)`")
 
 VARYING: Final = (
     (re.compile(r"after \d+ ms"), "after some ms"),
@@ -168,3 +171,17 @@ def test_links_lead_somewhere(page: Path) -> None:
             broken.append(link["target"])
 
     assert broken == []
+
+
+@pytest.mark.parametrize("page", ["docs/explanation/architecture.md", "CONTRIBUTING.md"])
+def test_modules_and_functions_that_a_page_names_exist(page: str) -> None:
+    named = list(MODULE.finditer((ROOT / page).read_text()))
+    absent = []
+    for item in named:
+        place = next((place for place in (CODE / item["path"], ROOT / "tests" / item["path"]) if place.exists()), None)
+        word = (item["name"] or "").rpartition(".")[2]
+        if place is None or (word and not re.search(rf"^ *(def |class )?{word}\b", place.read_text(), re.MULTILINE)):
+            absent.append(item[0])
+
+    assert named
+    assert absent == []

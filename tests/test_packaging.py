@@ -112,7 +112,7 @@ def test_installed_command_tells_its_version_outside_the_checkout(
 def test_installed_command_carries_the_specification(installed: Path, tmp_path: Path) -> None:
     answer = run(installed / "podfence", "semantics", "2.2", cwd=tmp_path)
 
-    assert "An isolated pod allows what some rule" in answer.stdout, answer.stderr
+    assert "If a pod is isolated in a direction" in answer.stdout, answer.stderr
 
 
 def test_installed_package_is_not_the_checkout(installed: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ _FAILURES: Final = (OSError, RuntimeError, LookupError, HTTPException, Subproces
 _HEAD: Final = """\
 # Benchmarks on Kubernetes
 
-This page is written by `make bench-kubernetes`; the numbers are what it measured, not what was hoped for.
+`make bench-kubernetes` measures everything on this page, and writes it.
 Measured on {date} on {machine}: Kubernetes {kubernetes} with {nodes} nodes on this one machine, \
 podfence {podfence}.{quick}{disturbed}
 

@@ -24,11 +24,12 @@ _APP: Final = "new"
 _PATIENCE: Final = 20.0
 _LONGEST_START: Final = 120.0
 _TEXT: Final = (
-    "Time runs from the moment at which a bare watch has a pod's address to the moment at which the kernel of its node "
-    "tells that the pod's address leads to the rules of its policies. "
-    "An agent may be sooner than that watch, since both are told at once; then the time is 0. "
-    "What comes before is Kubernetes' own: the kubelet reports an address only after the pod was started, so that from "
-    "the network plugin's assignment of the address, also given, it is a second or more."
+    "The time begins when a plain watch receives a pod's address. It ends when the kernel of the node reports that the "
+    "pod's address leads to the rules of its policies. "
+    "The agent and the watch receive the address at the same moment, so an agent may be faster than the watch. Then "
+    "the time is 0. "
+    "The table also has the time from the moment when the network plugin assigns the address. It can be a second or "
+    "more, because the kubelet reports an address only after the pod was started."
 )
 
 Address = tuple[str, float]

@@ -23,15 +23,15 @@ _PORT: Final = 8000
 _PAUSE: Final = (0.3, 0.5)
 _POLICY_TEXT: Final = (
     "Every 2 ms a pod sends a datagram from a new port to a pod that answers. "
-    "Time runs from just before the request that creates a policy, which lets nobody connect to that pod, to the "
-    "sending of the first datagram after which none is answered. "
-    "The API server's part is in it: the time until it has answered the request, and until a watch that does nothing "
-    "but look at the clock has the event. No agent can be sooner than that watch."
+    "The time begins just before the request that creates a policy, which denies all connections to that pod. It ends "
+    "when the pod sends the first datagram after which none is answered. "
+    "The time includes that of the API server. The table shows when the server has answered the request, and when a "
+    "plain watch has received the event. An agent cannot act before it receives the event."
 )
 _CUT_TEXT: Final = (
-    "Over a connection a byte goes there and back every 5 ms. "
-    "Time runs from just before the request that creates a policy which forbids the connection to its end: the reset, "
-    "or the last byte that came back."
+    "Every 5 ms, a byte goes over a connection and comes back. "
+    "The time begins just before the request that creates a policy, which denies the connection. It ends with the "
+    "connection: at the reset, or at the last byte that came back."
 )
 
 

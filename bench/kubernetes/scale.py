@@ -67,10 +67,10 @@ def section(town: Town, *, pods: int, policies: int, seconds: float, keep: bool)
             _fill([sys.executable, script, *size, "--delete"], environ)
     text = (
         f"{pods:,} pods and {policies:,} policies in {_SPACES} namespaces, on {_NODES} nodes that kwok plays, with "
-        f"their heartbeats; the agent is that of a real node with {LOCAL} pods of these namespaces. "
-        f"Memory is what it has after {seconds:.0f} s in which nothing happened, and processor time is that of these "
-        "seconds. Memory that it shares with others counts in full, and in the second column only in part; the most is "
-        "since its start."
+        f"their heartbeats. The agent runs on a real node with {LOCAL} pods of these namespaces. "
+        f"Memory is measured after {seconds:.0f} s in which nothing happened, and processor time is that of these "
+        "seconds. Memory that the agent shares with other processes counts in full in the first column, and in part in "
+        "the second. The most is the peak since its start."
     )
     goals = f"< {MEMORY:.0f} MiB, < {IDLE:.0%} of a core"
     heads = ("the agent", "memory", "its part", "the most", "processor", "goal", "met")

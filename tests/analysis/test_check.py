@@ -216,8 +216,8 @@ def test_questions_that_cannot_be_asked(source: str, destination: str, port: str
         ([WEB, service()], "shop/web", "shop/svc/app", "cannot be reached: shop/svc/app has no backend", "7.7"),
         ([WEB, service(headless=True)], "shop/web", "shop/svc/app", "cannot be reached: shop/svc/app has no backend", "7.7"),
         ([ONLY6, STABLE], "shop/six", "shop/app", "cannot be reached: the two have no address family in common", "7.13"),
-        ([], "203.0.113.9", "internet", "not judged (NetworkPolicy concerns only connections with a pod at one end)", "1.3"),
-        ([WEB, DENY_ALL], "shop/web", "shop/web", "allowed (shop/web is itself the peer; a pod always reaches itself)", "7.1"),
+        ([], "203.0.113.9", "internet", "no policy applies (NetworkPolicy is only about connections with a pod at one end)", "1.3"),
+        ([WEB, DENY_ALL], "shop/web", "shop/web", "allowed (source and destination are the same pod; a pod always reaches itself)", "7.1"),
     ],
 )  # fmt: skip
 def test_answers_that_no_policy_gives(

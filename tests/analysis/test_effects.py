@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 WEB, DB = pod("web", ports=[ContainerPort(8080, "TCP", "http")]), pod("db")
 HOST = pod("agent", "172.18.0.1", node="n1", host=True)
-OPEN = "there is no NetworkPolicy, so nothing is isolated (`kubectl get all` leaves policies out)"
+OPEN = "there is no NetworkPolicy, so no pod is isolated (`kubectl get all` does not include policies)"
 SELECT, PEERS, NAMES, IDLE = (
     "policies that select no pod: ",
     "peers that match no pod here: ",

@@ -466,16 +466,16 @@ def test_a_closed_world_assumes_nothing_of_what_is_not_read_and_an_open_one_says
     closed = Cluster.from_objects([WEB], Options.parse(["world=closed"]))
     opened = Cluster.from_objects([WEB], Options.parse(["pod-cidrs=10.244.0.0/16"]))
 
-    assert closed.assumes == ("there are no NetworkPolicies but those that were read",)
+    assert closed.assumes == ("there are no NetworkPolicies except those that were read",)
     assert (
-        "a pod without an address has an IPv4 address (option pod-families) of 10.244.0.0/16, which no /32 or /128 block names"
+        "a pod whose address is not known has an IPv4 address (option pod-families) in 10.244.0.0/16, and no /32 or /128 block names it"
         in opened.assumes
     )
 
 
 @pytest.mark.parametrize(
     ("families", "said"),
-    [("ipv4", "an IPv4 address (option pod-families) of 10.0.0.0/8"), ("ipv6", "an IPv6 address (option pod-families) of ::/0"), ("dual", "an IPv4 and an IPv6 address (option pod-families) of 10.0.0.0/8")],
+    [("ipv4", "an IPv4 address (option pod-families) in 10.0.0.0/8"), ("ipv6", "an IPv6 address (option pod-families) in ::/0"), ("dual", "an IPv4 and an IPv6 address (option pod-families) in 10.0.0.0/8")],
 )  # fmt: skip
 def test_what_is_assumed_of_addresses_names_their_families(families: str, said: str) -> None:
     found = Cluster.from_objects([WEB], Options.parse([f"pod-families={families}"])).assumes

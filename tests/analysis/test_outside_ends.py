@@ -218,7 +218,7 @@ def test_answers_assume_that_policies_of_other_kinds_decide_nothing() -> None:
 
     others = "1 NetworkPolicy.crd.projectcalico.org"
     assert cluster.assumes == (
-        "there are no NetworkPolicies but those that were read",
+        "there are no NetworkPolicies except those that were read",
         f"policies of other kinds, which are not judged, neither deny nor allow anything: {others}",
     )
 
@@ -263,10 +263,7 @@ def test_a_pod_has_one_address_of_each_family_for_check_and_list_alike() -> None
 
     assert cluster.check("twice", "web", 80).decision == "denied"
     assert not list(cluster.pod_connections(source="twice", destination="web"))
-    assert (
-        "more than one address of a family, which no pod has: only the first is judged of default/twice"
-        in cluster.notes
-    )
+    assert "only the first address of a family counts, because no pod has more than one: default/twice" in cluster.notes
 
 
 def test_a_service_says_which_ports_of_its_backends_its_own_are() -> None:

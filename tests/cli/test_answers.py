@@ -53,8 +53,8 @@ def test_check_names_the_policy_and_the_nearest_rule_with_their_places(run: Run,
     assert run("check", "shop/web", "shop/db", "5432", "-f", f"{shop}/").stdout == (
         "denied  shop/deploy/web -> shop/sts/db TCP 5432"
         "   egress: allowed by default (no policy selects shop/deploy/web)"
-        " | ingress: NetworkPolicy shop/db (shop/db.yaml:1) isolates, no rule admits;"
-        " nearest: rule 1 admits TCP 5432 from app=api, the source has app=web\n"
+        " | ingress: NetworkPolicy shop/db (shop/db.yaml:1) isolates the pod, no rule admits the connection;"
+        " nearest: rule 1 admits TCP 5432 from app=api, but the source has app=web\n"
     )
 
 

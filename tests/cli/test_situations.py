@@ -29,7 +29,7 @@ ROWS = [
     ("policy-status", "dumps of Kubernetes 1.24 to 1.27", "list", 0, "", 'warning: unknown field "status"'),
     ("helm-no-namespace", "charts rendered with a namespace", "check -n prod test web 80", 0, "allowed  prod/test -> prod/deploy/web", ""),
     ("helm-no-namespace", "charts rendered with a namespace", "check default/test default/web 80", 1, "denied", "taken to be in default"),
-    ("helm-policy-without-namespace", "gatekeeper", "list", 0, "everything -> all pods", "1 policy without a namespace is taken to be in default (-n NS says where): controller-deny"),
+    ("helm-policy-without-namespace", "gatekeeper", "list", 0, "everything -> all pods", "1 policy without a namespace is taken to be in default (-n NS names another namespace): controller-deny"),
     ("helm-policy-without-namespace", "gatekeeper", "check internet app/controller 80 -n app", 1, "denied", ""),
     ("rollout", "kube-linter 848", "check shop/web shop/svc/api 80", 0, "allowed", ""),
     ("rollout", "kube-linter 848", "check shop/api shop/rollout/api 80", 1, "denied", ""),

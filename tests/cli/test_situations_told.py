@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     Run = Callable[..., Result]
 
 SITUATIONS = Path(__file__).parent.parent / "data" / "situations"
-BY_NAME = "Rests on semantics 2.2, option named-port-without-peer"
+BY_NAME = "See `podfence semantics 2.2`, option named-port-without-peer"
 
 # (folder, seen in, command line, exit code, in the answer, on standard error)
 ROWS = [
     ("policy-selects-nothing", "sock-shop", "list", 0, "everything", "note: policies that select no pod: default/cart-access"),
     ("policy-selects-nothing", "sock-shop", "list", 0, "everything", "note: peers that match no pod here: default/carts-db-access ingress rule 1 (name=cart)"),
-    ("get-all", "every forum", "list", 0, "everything -> all pods", "note: there is no NetworkPolicy, so nothing is isolated (`kubectl get all` leaves policies out)"),
+    ("get-all", "every forum", "list", 0, "everything -> all pods", "note: there is no NetworkPolicy, so no pod is isolated (`kubectl get all` does not include policies)"),
     ("only-hostnetwork", "calico", "list", 0, "", "note: all pods are hostNetwork, part of their nodes: there is nothing to judge"),
     ("selects-nobody", "agent-sandbox 1044", "explain box/router box/sandbox-1 8888", 1, "denied", "note: policies that select no pod: box/sandbox-managed"),
     ("version-labels", "gatekeeper 3471", "list", 0, "", "note: policies that select no pod: gk/stale"),

@@ -55,9 +55,9 @@ def test_without_files_and_without_a_cluster_the_message_names_all_ways_to_give_
     assert result.stdout == ""
     assert result.stderr == (
         f"podfence: error: no cluster is configured: {tmp_path}/.kube/config (the default) does not exist,"
-        " and this is no pod with a service account: KUBERNETES_SERVICE_HOST is not set"
+        " and this is not a pod with a service account: KUBERNETES_SERVICE_HOST is not set"
         " (give one with --kubeconfig, or read manifests with -f)\n"
-        "Where kubectl reaches the cluster, pipe it in:\n"
+        "If kubectl reaches the cluster, pipe its output:\n"
         "  kubectl get ns,no,po,deploy,sts,ds,rs,rc,job,cj,svc,endpointslice,netpol -A -o yaml"
         f" | podfence {' '.join(question)} -f -\n"
     )

@@ -386,7 +386,7 @@ def test_resources_in_the_network_are_said_not_to_be_read(folder: Path) -> None:
         {"kustomization.yaml": "resources: [pod.yaml, 'https://x.org/a.yaml', 'github.com/a/b//c?ref=v1', ../b]\n"},
     )
     assert load(["d"]).notes == (
-        "what kustomizations name in the network was not read: github.com/a/b//c?ref=v1 and 1 more",
+        "files that kustomizations name in the network were not read: github.com/a/b//c?ref=v1 and 1 more",
     )
 
 

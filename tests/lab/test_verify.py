@@ -137,7 +137,7 @@ def test_a_leak_is_a_difference_with_both_outcomes_and_the_reason() -> None:
     (trial,) = answer.differences
     assert (trial.source, trial.destination, trial.port, trial.family) == ("shop/web", "shop/db", "TCP 5432", 4)
     assert (trial.expected, trial.observed, trial.outcomes) == ("denied", "allowed", ("refused", "refused"))
-    assert "NetworkPolicy shop/db isolates, no rule admits" in trial.reason
+    assert "NetworkPolicy shop/db isolates the pod, no rule admits the connection" in trial.reason
     assert not answer.holds
 
 

@@ -172,8 +172,8 @@ DENIED = Verdict(
         direction=Direction.INGRESS,
         decision=Decision.DENIED,
         tier=Tier.NETWORK_POLICY,
-        summary="NetworkPolicy shop/db (policies/db.yaml:3) isolates, no rule admits"
-        "; nearest: rule 1 admits TCP 5432 from app=api, the source has app=web",
+        summary="NetworkPolicy shop/db (policies/db.yaml:3) isolates the pod, no rule admits the connection"
+        "; nearest: rule 1 admits TCP 5432 from app=api, but the source has app=web",
         semantics="2.3",
         policies=(DB,),
         nearest=Miss(

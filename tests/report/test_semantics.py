@@ -20,13 +20,16 @@ def test_a_rule_is_printed_with_the_title_of_its_section() -> None:
     assert list(semantics.text("2.2")) == [
         "2 Isolation and policyTypes",
         "",
-        "2.2  An isolated pod allows what some rule of some such policy admits, and nothing else (but see 7.3).",
+        (
+            "2.2  If a pod is isolated in a direction, a connection is allowed in that direction if a policy that"
+            " isolates the pod has a rule that admits the connection. Otherwise it is denied (but see 7.3)."
+        ),
     ]
 
 
 @pytest.mark.parametrize("number", ["2.2", " 2.2. ", "semantics 2.2"])
 def test_a_rule_may_be_written_as_reasons_cite_it(number: str) -> None:
-    assert "An isolated pod allows" in "\n".join(semantics.text(number))
+    assert "If a pod is isolated in a direction" in "\n".join(semantics.text(number))
 
 
 def test_a_section_is_all_of_its_rules() -> None:

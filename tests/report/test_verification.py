@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A verification as text: tables, differences with reasons, what is not judged, counts."""
+"""A verification as text: tables, differences with reasons, what has no result, counts."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def test_differences_come_with_outcomes_and_reasons_and_the_dead_are_named() -> 
         "    egress: allowed by default (no policy selects shop/web)",
         f"    {samples.DENIED.ingress}",
         "",
-        "Not judged: cannot be reached without policies either",
+        "No result: cannot be reached without policies either",
         "  shop/job-1 UDP 53 over IPv4: timeout, from shop/web-1, shop/web-2, shop/web-3, shop/web-4 and 2 more",
         "",
         "Not tried",
         "  shop/tele SCTP 7000: SCTP is not tried",
         "",
-        "12 connections tried: 5 as expected, 1 not, 6 not judged",
+        "12 connections tried: 5 as expected, 1 different, 6 without a result",
     ]
 
 
@@ -105,7 +105,7 @@ def test_a_source_that_gets_nowhere_is_one_line() -> None:
     assert found[2:] == [
         "  shop/p0, shop/p1, shop/p2, shop/p3 and 2 more: timeout, from shop/cut",
         "",
-        "12 connections tried: 0 as expected, 12 not judged",
+        "12 connections tried: 0 as expected, 12 without a result",
     ]
 
 

@@ -42,7 +42,7 @@ MOST_TOLD: Final = 100
 """Of more connections than this that are decided alike only the first is told."""
 
 _NO_FAMILY = ("cannot be reached: the two have no address family in common", "7.13")
-_NO_POD = ("not judged (NetworkPolicy concerns only connections with a pod at one end)", "1.3")
+_NO_POD = ("no policy applies (NetworkPolicy is only about connections with a pod at one end)", "1.3")
 
 
 def judged(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQuestion) -> list[Part]:

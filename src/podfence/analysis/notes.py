@@ -58,7 +58,7 @@ def _no_policy(engine: Engine, ignored: Mapping[str, int]) -> Iterator[str]:
     if any(map(_is_policy, ignored)) or any(map(engine.world.unread, state.namespaces)):
         return
     if judged and not state.policies and not any(engine.policies(name) for name in state.namespaces):
-        yield "there is no NetworkPolicy, so nothing is isolated (`kubectl get all` leaves policies out)"
+        yield "there is no NetworkPolicy, so no pod is isolated (`kubectl get all` does not include policies)"
 
 
 def assumed_of_others(ignored: Mapping[str, int]) -> tuple[str, ...]:
@@ -111,7 +111,7 @@ def _made_up(engine: Engine) -> Iterator[str]:
             how = f"give {it}: kubectl get ns {' '.join(names)} -o yaml"
             yield f"{which} only mentioned: {whose} labels are not known ({how})"
         else:
-            yield f"{which} only mentioned, and made up with the label every namespace has"
+            yield f"{which} only mentioned: podfence assumes only the label that every namespace has"
 
 
 def _finished(state: ClusterState) -> Iterator[str]:
@@ -139,7 +139,7 @@ def _idle(state: ClusterState) -> Iterator[str]:
 def _shared_addresses(state: ClusterState) -> Iterator[str]:
     for number, several in claimants(state.members.values()).items():
         names = ", ".join(display_name(member.key) for member in several)
-        yield f"{format_address(number)} is claimed by {names}; connections to it are judged as the first's"
+        yield f"{format_address(number)} is claimed by {names}; connections to it count as connections to the first"
 
 
 def _further_addresses(state: ClusterState) -> Iterator[str]:
@@ -149,7 +149,7 @@ def _further_addresses(state: ClusterState) -> Iterator[str]:
         if not member.host and member.pod is not None and len(member.addresses) < len(set(member.pod.addresses))
     ]
     if names:
-        yield f"more than one address of a family, which no pod has: only the first is judged of {_some(names)}"
+        yield f"only the first address of a family counts, because no pod has more than one: {_some(names)}"
 
 
 def _old_form(state: ClusterState, options: Options) -> Iterator[str]:
@@ -168,14 +168,14 @@ def _old_form(state: ClusterState, options: Options) -> Iterator[str]:
             yield f"{which} have the meaning from before 1.7: the annotation of {name} isolates all its pods"
         else:
             yield (
-                f"{which} have no effect: before 1.7 they count only where the namespace is annotated "
+                f"{which} have no effect: before 1.7 they had one only in a namespace with the annotation "
                 f"{ANNOTATION}; --set legacy=v1 gives them the meaning they had from 1.7 on"
             )
 
 
 def _annotation(namespace: Namespace, *, has_old: bool, legacy: str) -> Iterator[str]:
     if MISSPELT_ANNOTATION in namespace.annotations:
-        yield f"namespace {namespace.name}: annotation {MISSPELT_ANNOTATION} never had an effect; meant is {ANNOTATION}"
+        yield f"namespace {namespace.name}: annotation {MISSPELT_ANNOTATION} never had an effect; write {ANNOTATION}"
     if ANNOTATION not in namespace.annotations:
         return
     if legacy == "v1" or (legacy == "auto" and not has_old):

@@ -46,11 +46,11 @@ def unseen(engine: Engine, ignored: Mapping[str, int]) -> Iterator[str]:
     """Yield what is not known of pods that there are, or will be; `ignored` counts objects by kind and group."""
     makers = [f"{count} {kind.partition('.')[0]}" for kind, count in sorted(ignored.items()) if kind in _MAKERS]
     if makers:
-        yield f"the pods that other objects make are not in the input, and so in no answer: {', '.join(makers)}"
+        yield f"no answer covers the pods that these objects create: {', '.join(makers)}"
     asking = [*_asking(engine.state)]
     if asking:
-        known = "nobody knows" if engine.world.is_open("Pod") else "nothing matches"
-        yield f"labels whose values {known} before their controllers make pods: {'; '.join(asking)}"
+        known = "are not known" if engine.world.is_open("Pod") else "match nothing"
+        yield f"labels whose values {known} until their controllers create pods: {'; '.join(asking)}"
 
 
 def _asking(state: ClusterState) -> Iterator[str]:

@@ -32,12 +32,12 @@ OLD and NEW:
   manifests/             a file or a folder
   git:main               the path of the other side, or this folder, as it is in a commit
   git:main:manifests     a path in a commit, from the root of the repository
-  git:merge-base         the commit where HEAD has left the branch that it is to be merged into
+  git:merge-base         the commit where HEAD left the branch that it will be merged into
   live                   the live cluster. As OLD, NEW is the live cluster after `kubectl apply`
   lab                    the lab on this machine, likewise
   -                      standard input
 
-With -f, -k and --helm, OLD and NEW are folders or commits, and the paths are inside of each.
+With -f, -k and --helm, OLD and NEW are folders or commits, and these flags give paths in each of them.
 """
 
 _EXAMPLES = """
@@ -91,7 +91,7 @@ def _kinds(_ctx: click.Context, _param: click.Parameter, value: str | None) -> t
 @click.option(
     "--accept", metavar="FILE", type=click.Path(), help="File of accepted differences, with reasons and last days."
 )
-@click.option("--base", metavar="BRANCH", default="", help="Branch that git:merge-base is about.")
+@click.option("--base", metavar="BRANCH", default="", help="Branch that HEAD will be merged into, for git:merge-base.")
 @click.option("--prune", is_flag=True, help="With OLD live or lab: also delete what NEW does not have.")
 @click.option("--title", metavar="TEXT", default="", help="Title of the comment that -o md writes.")
 @reads_two

@@ -376,4 +376,4 @@ def pipe_hint() -> str:
     kinds = ",".join(KINDS[name].word for name in needed(Need.LIVE))
     root = click.get_current_context().find_root()
     command = f"{root.command_path} {shlex.join(root.meta[ARGUMENTS])}"
-    return f"Where kubectl reaches the cluster, pipe it in:\n  kubectl get {kinds} -A -o yaml | {command} -f -"
+    return f"If kubectl reaches the cluster, pipe its output:\n  kubectl get {kinds} -A -o yaml | {command} -f -"

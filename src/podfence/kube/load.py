@@ -159,7 +159,7 @@ def _notes(read: Read, decoded: Decoded, left_out: Collection[LeftOut], *, is_pl
     elsewhere = sorted({name for item in read.kustomizations for name in item.elsewhere})
     if elsewhere:
         more = f" and {len(elsewhere) - 1} more" if len(elsewhere) > 1 else ""
-        yield f"what kustomizations name in the network was not read: {elsewhere[0]}{more}"
+        yield f"files that kustomizations name in the network were not read: {elsewhere[0]}{more}"
     yield from _unplaced(decoded, is_placed=is_placed)
 
 
@@ -172,7 +172,7 @@ def _unplaced(decoded: Decoded, *, is_placed: bool) -> Iterator[str]:
     if lost and placed and "default" not in placed and not is_placed:
         names = ", ".join(key.name for key in lost[:_FEW]) + (", …" if len(lost) > _FEW else "")
         which = "policy without a namespace is" if len(lost) == 1 else "policies without a namespace are"
-        yield f"{len(lost)} {which} taken to be in default (-n NS says where): {names}"
+        yield f"{len(lost)} {which} taken to be in default (-n NS names another namespace): {names}"
 
 
 def _last_of_each(found: Iterable[KubeObject]) -> tuple[tuple[KubeObject, ...], list[Finding]]:

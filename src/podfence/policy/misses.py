@@ -126,10 +126,10 @@ def _port_gap(engine: Engine, rule: Rule, destination: End, wanted: Wanted) -> _
         if not isinstance(destination, PodEnd):
             fact = f"{end_name(destination)} has no named ports"
         elif engine.has_unknown_ports(destination):
-            fact = f"the ports that {end_name(destination)} names are not known"
+            fact = f"the port names of {end_name(destination)} are not known"
         elif found := engine.named_ports(destination.member, ((str(item.port), item.protocol),)):
             port = wanted if wanted.alone else "another"
-            fact = f"{item.port} is {found} on {end_name(destination)}, the port is {port}"
+            fact = f"{item.port} is {found} on {end_name(destination)}, and the port is {port}"
         else:
             fact = f"{end_name(destination)} has no {item.protocol} port named {item.port}"
     elif wanted.point == OTHER_POINT:
@@ -215,7 +215,8 @@ def _block_gap(engine: Engine, peer: End, block: IPBlock, role: str) -> _Gap:
         kind = "pods" if isinstance(peer, PodEnd) else "nodes"
         return _Gap(_OTHER_KIND, f"an ipBlock does not match {kind} here")
     if peer.address in AddressSet.cidr(block.cidr):
-        fact = f"{end_name(peer) if isinstance(peer, AddressEnd) else format_address(peer.address)} is in its except"
+        who = end_name(peer) if isinstance(peer, AddressEnd) else format_address(peer.address)
+        fact = f"{who} is in an `except` of the rule"
     elif isinstance(peer, AddressEnd):
         fact = f"the {role} is {end_name(peer)}"
     else:

@@ -94,7 +94,7 @@ class Options:
         "own-namespace",
         "never",
         rule="5.7",
-        meaning="a named port in an egress rule with `to` missing or with an ipBlock: which pods it can resolve on",
+        meaning="a named port in an egress rule without `to` or with an ipBlock: on which pods it is looked up",
     )
     init_ports: str = _choice(
         "sidecars",
@@ -160,8 +160,8 @@ class Options:
         prefix="closed:",
         item=KINDS.__contains__,
         rule="13.1",
-        meaning="what is not in the input: may be there where it was not listed, is not there, or is not there of "
-        f"these kinds ({', '.join(KINDS)})",
+        meaning="whether the cluster may have objects that are not in the input: yes, unless podfence listed all of "
+        f"their kind; no; or not of these kinds ({', '.join(KINDS)})",
     )
     pod_cidrs: str = _choice(
         "auto",
@@ -169,15 +169,16 @@ class Options:
         form="CIDR,…",
         item=_is_cidr,
         rule="13.6",
-        meaning="where addresses of pods lie that are not known: in the ranges of the nodes, else private ones of IPv4 "
-        "and any of IPv6; anywhere; or in these blocks",
+        meaning="which addresses a pod may have whose address is not known: those in the ranges of the nodes, else "
+        "private ones of IPv4 and any of IPv6; any; or those in these blocks",
     )
     service_cidrs: str = _choice(
         "auto",
         form="CIDR,…",
         item=_is_cidr,
         rule="13.8",
-        meaning="where addresses of Services lie that are not known: in the usual ranges, or in these blocks",
+        meaning="which addresses a Service may have whose address is not known: those in the usual ranges, or in these "
+        "blocks",
     )
     legacy: str = _choice(
         "auto",
@@ -198,15 +199,15 @@ class Options:
         "tenfold",
         "none",
         rule="2.8",
-        meaning="how large a policy, and all of a namespace, may be before what is too large admits nothing: the "
-        "standard limits, ten times as much, or any size",
+        meaning="how large a policy, and all policies of a namespace, may be; one that is too large admits nothing: "
+        "the standard limits, ten times as much, or no limit",
     )
     validation: str = _choice(
         "answer",
         "strict",
         "lax",
         rule="9.4",
-        meaning="what an API server refuses: an error only where an answer may depend on it, always, or always but for "
+        meaning="what an API server refuses is an error: only if an answer may depend on it; always; or always, except "
         "CIDR spellings that older servers stored",
     )
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from podfence.policy.verdict import Dependency
 
 _EXEMPTIONS = {
-    "7.1": "{subject} is itself the peer; a pod always reaches itself",
+    "7.1": "source and destination are the same pod; a pod always reaches itself",
     "7.2": "{subject} reaches itself through its Service",
     "7.3": "{subject} runs on this node; a pod is always reached from its own node",
     "7.4": "{subject} runs on this node; egress to the own node is exempt",
@@ -65,7 +65,7 @@ def reason(
     """
     subject, peer = direction.ordered(source, destination)
     if not isinstance(subject, PodEnd):
-        return _by_default(direction, f"not judged ({end_name(subject)} is no pod)", "1.3")
+        return _by_default(direction, f"no policy applies ({end_name(subject)} is not a pod)", "1.3")
     asked = PortSet(((point, point),))
     is_own = decided is None
     if decided is None:
@@ -173,7 +173,7 @@ class _Side:
         at_node = any(item.what is Matter.NODE for item in rests_on)
         what = "whether that is this node" if at_node else "that"
         whys = [f"{what} depends on {' and '.join(item.text for item in rests_on)}"] if rests_on else []
-        whys += [f"Kubernetes leaves it open, and so does option {', '.join(written)}"] if written else []
+        whys += [f"Kubernetes does not say, and option {', '.join(written)} is set to depends"] if written else []
         if at_node:
             way = "from" if self.direction is Direction.INGRESS else "to"
             through = f"always allowed {way} the pod's own node: "
@@ -207,14 +207,15 @@ class _Side:
         verb = "isolates" if len(refs) == 1 else "isolate"
         refused = [f"{ref} {policy.refused}" for ref, policy in zip(refs, policies, strict=True) if policy.refused]
         if refused and nearest is None:
-            summary = f"{names} {verb}; {'; '.join(refused)}"
+            summary = f"{names} {verb} the pod; {'; '.join(refused)}"
         elif nearest is None:
-            summary = f"{names} {verb} and {'has' if len(refs) == 1 else 'have'} no {direction} rule"
+            summary = f"{names} {verb} the pod and {'has' if len(refs) == 1 else 'have'} no {direction} rule"
         else:
             short = f"rule {nearest.rule.index + 1}"
             if len(refs) > 1:
                 short += f" of {nearest.rule.policy.name}"
-            summary = f"{names} {verb}, no rule admits; nearest: {short} admits {nearest.admits}, {nearest.gap}"
+            near = f"{short} admits {nearest.admits}, but {nearest.gap}"
+            summary = f"{names} {verb} the pod, no rule admits the connection; nearest: {near}"
             summary = "; ".join([summary, *refused])
         left_out = [policy.key.name for policy in policies if is_by_default(policy, direction)]
         if left_out:

@@ -121,7 +121,7 @@ def service(address: str) -> Dependency:
 
 def port_names(name: str) -> Dependency:
     """Return the ports that a pod names, as shown, which is asked about by its labels alone (semantics 13.10)."""
-    return Dependency(Matter.PORT_NAMES, f"the ports that {name} names", object=name, supply=_its_pods(name))
+    return Dependency(Matter.PORT_NAMES, f"the port names of {name}", object=name, supply=_its_pods(name))
 
 
 def unread(what: str, remedy: str = "") -> Dependency:

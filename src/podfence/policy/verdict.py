@@ -222,7 +222,7 @@ class Reason(Value, frozen=True, kw_only=True):
     depends_on: tuple[Dependency, ...] = ()
 
     def __str__(self) -> str:
-        """Return ``ingress: NetworkPolicy shop/db (policies/db.yaml:3) isolates, no rule admits; …``."""
+        """Return ``ingress: NetworkPolicy shop/db (policies/db.yaml:3) isolates the pod, no rule …``."""
         return f"{self.direction}: {self.summary}"
 
 

@@ -191,22 +191,22 @@ class World:
         return tuple(self._assumes())
 
     def _assumes(self) -> Iterator[str]:
-        yield "there are no NetworkPolicies but those that were read"
+        yield "there are no NetworkPolicies except those that were read"
         if "Pod" in self._open:
-            yield "no webhook and no other controller adds labels to the objects that were read"
-            yield "pods that were not read, behind a Service of which none was read, are not of hostNetwork"
+            yield "no webhook and no controller adds labels to the objects that were read"
+            yield "if no pod of a Service was read, its pods do not use hostNetwork"
             families, ranges = ASSUMED_FAMILIES[self._options.pod_families]
             several = [text for family in ranges for text in self._pod_ranges(family) if (":" in text) == (family == 6)]
             where = ", ".join(dict.fromkeys(several)) or "no known range"
             yield (
-                f"a pod without an address has {families} (option pod-families) of {where}, "
-                "which no /32 or /128 block names"
+                f"a pod whose address is not known has {families} (option pod-families) in {where}, "
+                "and no /32 or /128 block names it"
             )
         if "Service" in self._open:
-            yield f"Services that were not read have addresses of {', '.join(self.service_addresses().cidrs())}"
+            yield f"Services that were not read have addresses in {', '.join(self.service_addresses().cidrs())}"
         if self._open:
-            yield "an address that a question names is nobody's unless what was read says so, or a Service's"
-            yield "a port of a node leads elsewhere only if what was read says so"
+            yield "an address in a question belongs to nothing, unless an object that was read or a Service has it"
+            yield "a port of a node is a NodePort or a hostPort only if an object that was read says so"
 
 
 def closed_kinds(setting: str) -> tuple[str, ...]:

@@ -31,16 +31,16 @@ Level = Literal["error", "warning", "note"]
 _Grouped = tuple[str, Level, "tuple[Cause, ...]", bool, "Position | None"]
 
 RULES: Final = {
-    "input": "A manifest that an API server refuses, or that says something else than it seems to",
-    "incomplete": "A policy may lie where nothing was read",
+    "input": "A manifest that an API server refuses, or that probably does not mean what its author intended",
+    "incomplete": "There may be a policy that was not read",
     "denied": "A connection that the policies deny",
     "depends": "A connection for which the answer depends on something",
     "opened": "The change allows connections that were denied",
     "closed": "The change denies connections that were allowed",
-    "unknown": "It is not known any more whether connections are allowed",
-    "known": "It is known now whether connections are allowed",
+    "unknown": "The answer about connections is now depends",
+    "known": "The answer about connections is no longer depends",
     "unseen": "The change is about pods that are not in the input",
-    "complete": "What was not read before is read now",
+    "complete": "Files that were not read before are read now",
 }
 """What a remark can be about, and the sentence that says so."""
 

@@ -134,11 +134,11 @@ def _direction(reason: Reason, end: str, style: Style) -> Iterator[str]:
         first, *others = reason.remedies
         yield f"    {first.text}"
         yield from (f"    or {item.text}" for item in others)
-    rests = ([f"semantics {reason.semantics}"] if reason.semantics else []) + [
+    rules = ([f"`podfence semantics {reason.semantics}`"] if reason.semantics else []) + [
         f"option {option}" for option in reason.options
     ]
-    if rests:
-        yield style.faint(f"  Rests on {', '.join(rests)}")
+    if rules:
+        yield style.faint(f"  See {', '.join(rules)}")
 
 
 def _tiers(reason: Reason, style: Style) -> Iterator[str]:

@@ -27,7 +27,7 @@ _FEW: Final = 4
 
 
 def lines(answer: Verification, page: Page = PAGE) -> Iterator[str]:
-    """Yield the table of groups, the differences with their reasons, what is not judged, and the counts."""
+    """Yield the table of groups, the differences with their reasons, what has no result, and the counts."""
     width, style = page[:2]
 
     def paint(column: int, text: str) -> str:
@@ -40,7 +40,7 @@ def lines(answer: Verification, page: Page = PAGE) -> Iterator[str]:
     families = len({trial.family for trial in answer.trials} | {item.family for item in answer.dead}) > 1
     sections = (
         ("Differences", _differences(answer.differences, style, families=families)),
-        ("Not judged: cannot be reached without policies either", _dead(answer.dead, families=families)),
+        ("No result: cannot be reached without policies either", _dead(answer.dead, families=families)),
         ("Not tried", [f"{item.what}: {item.why}" for item in answer.left_out]),
     )
     for title, found in sections:
@@ -54,13 +54,13 @@ def lines(answer: Verification, page: Page = PAGE) -> Iterator[str]:
 
 
 def summary(answer: Verification) -> str:
-    """Return ``412 connections tried: 409 as expected (1 at the second try), 2 not, 1 not judged``."""
+    """Return ``412 connections tried: 409 as expected (1 at the second try), 2 different, 1 without a result``."""
     differences = len(answer.differences)
     again = sum(len(trial.outcomes) > 1 and not trial.differs for trial in answer.trials)
     dead = sum(item.connections for item in answer.dead)
     parts = [f"{answer.as_expected} as expected" + (f" ({again} at the second try)" if again else "")]
-    parts += [f"{differences} not"] if differences else []
-    parts += [f"{dead} not judged"] if dead else []
+    parts += [f"{differences} different"] if differences else []
+    parts += [f"{dead} without a result"] if dead else []
     return f"{counted(answer.tried, 'connection')} tried: {', '.join(parts)}"
 
 

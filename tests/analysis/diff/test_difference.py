@@ -461,7 +461,7 @@ def test_a_change_of_everything_is_told_without_all_causes() -> None:
 
     found = diff(here, [*here, *(policy("deny", ingress=(), egress=(), namespace=name) for name in names)])
 
-    assert found.notes == ("so much changes that the causes of some of it were not looked for",)
+    assert found.notes == ("too much changes to look for the causes of every difference",)
     assert {item.change for item in found.connections} == {"closed"}
 
 

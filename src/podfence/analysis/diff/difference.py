@@ -97,4 +97,4 @@ def _notes(old: Engine, new: Engine, causes: Causes) -> Iterator[str]:
     if old.options != new.options:
         yield "the two sides are judged with different options"
     if causes.is_exhausted:
-        yield "so much changes that the causes of some of it were not looked for"
+        yield "too much changes to look for the causes of every difference"

@@ -25,13 +25,13 @@ KINDS: Final = {
     "closed": "connections that were allowed and are denied",
     "added": "connections of workloads that only NEW has",
     "removed": "connections of workloads that only OLD has",
-    "unknown": "connections of which it is not known any more whether they are allowed",
-    "known": "connections of which it is known now whether they are allowed",
+    "unknown": 'connections for which the answer is "depends" in NEW only',
+    "known": 'connections for which the answer is "depends" in OLD only',
     "internet": "allowed or unknown connections to or from public addresses",
     "cross-namespace": "allowed or unknown connections between namespaces",
     "unseen": "changes of policies for pods that are not in the input",
-    "incomplete": "places where a policy may lie that was not read in NEW, and was no such place in OLD",
-    "complete": "places where a policy may lie that was not read in OLD, and is no such place in NEW",
+    "incomplete": "places that may have a policy and were not read, in NEW only",
+    "complete": "places that may have a policy and were not read, in OLD only",
 }
 """The kinds of differences, and what is one. A difference may be of several kinds."""
 

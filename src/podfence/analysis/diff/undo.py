@@ -90,7 +90,7 @@ def restored(pair: Pair, undone: Collection[Undo]) -> NetworkPolicy | None:
 def cause(undo: Undo, pair: Pair | None) -> Cause:
     """Return a change as an answer names it; `pair` is the object on both sides, None if it is not one object."""
     if undo.object == CLUSTER:
-        text = "nodes, addresses of pods, or options are others"
+        text = "nodes, addresses of pods, or options changed"
         return Cause(effect="clusterChanged", text=text)
     if undo.object.kind == "NetworkPolicy" and pair is not None:
         return _of_policy(undo, pair)

@@ -67,8 +67,8 @@ podfence agent status
     type=click.Choice(["off", "report", "enforce"]),
     default="report",
     show_default=True,
-    help="What to do with packets that do not come by the link of the pod whose address they have: drop them "
-    "(enforce), log them and let them pass (report), or do not check (off).",
+    help="What to do with packets on a pod's link that do not have that pod's addresses: drop them (enforce), log them "
+    "and let them pass (report), or do not check (off).",
 )
 @with_path(
     "--cni-results",

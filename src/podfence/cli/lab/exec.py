@@ -46,7 +46,7 @@ def command(
 ) -> int:
     """Run a command in a pod, on a node, or outside the cluster.
 
-    POD is POD, NS/POD, a workload such as deploy/NAME (its first pod), node:NAME, or outside.
+    POD is the name of a pod, NS/NAME, a workload such as deploy/NAME (its first pod), node:NAME, or outside.
     """
     from podfence.cli.lab import terminal
 

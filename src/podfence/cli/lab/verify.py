@@ -29,7 +29,7 @@ def command(*, all_pairs: bool, quiet: bool, form: str, name: str) -> int:
     """Open connections from inside the pods and from outside, and compare the results with the engine's answers.
 
     The lab tries every declared port and one that is not declared, over TCP and UDP, and ICMP. Then it lifts the
-    policies for a moment and tries again what did not answer, so a dead server does not look like a policy that works.
+    policies for a moment and tries again where nothing answered, so a dead server does not look like a denied one.
     """
     from podfence.cli.progress import shown
     from podfence.lab.client import Client

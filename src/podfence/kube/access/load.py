@@ -78,7 +78,7 @@ def _unfound(where: kubeconfig.Places, config: Kubeconfig, no_pod: str) -> str:
         looked = f"{', '.join(where.paths)} ({where.named_by}) {plural}"
     else:
         looked = f"neither {kubeconfig.VARIABLE} nor HOME is set"
-    pod = f", and this is no pod with a service account: {no_pod}" if no_pod and not where.explicit else ""
+    pod = f", and this is not a pod with a service account: {no_pod}" if no_pod and not where.explicit else ""
     return f"no cluster is configured: {looked}{pod} ({_GIVE})"
 
 
