@@ -6,7 +6,8 @@ from __future__ import annotations
 import click
 import pytest
 
-from podfence.cli import check, config, diff, explain, options, why
+from podfence.cli import about as about_podfence
+from podfence.cli import check, diff, explain, why
 from podfence.cli import list as listing
 from podfence.cli.agent import status as agent_status
 from podfence.cli.lab import status as lab_status
@@ -66,8 +67,8 @@ def test_every_format_writes_its_kind_on_any_page(kind: str, name: str) -> None:
         (check.command, ("Verdict",)),
         (explain.command, ("Explanation",)),
         (diff.command, ("Difference",)),
-        (options.command, ("Options",)),
-        (config.command, ("Config",)),
+        (about_podfence.options, ("Options",)),
+        (about_podfence.configuration, ("Config",)),
         (why.command, ("Why",)),
         (agent_status.command, ("AgentStatus",)),
         (lab_status.command, ("LabStatus",)),

@@ -16,7 +16,7 @@ from podfence.analysis.diff.review import reviewed
 from podfence.kube.findings import Position
 from podfence.policy.verdict import Position as PlaceInFile
 from podfence.report import formats, remarks
-from podfence.report.github import MOST
+from podfence.report.reviewing import MOST
 from podfence.report.style import Page
 from tests.report import samples
 from tests.report.schemas import Entry, Sarif
