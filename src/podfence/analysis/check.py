@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from podfence.analysis.endpoints import (
     AddressesEndpoint,

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from podfence.analysis.absent import absent_connections, absent_groups, absent_pods
 from podfence.analysis.answers import Connection, Connectivity, Endpoints, Group, Matrix, PodConnection

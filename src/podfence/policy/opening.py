@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from podfence.cluster.members import display_name
 from podfence.cluster.selection import Selection

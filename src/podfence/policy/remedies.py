@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal, cast
+
+from msgspec.structs import replace
 
 from podfence.cluster.members import display_name
 from podfence.cluster.state import NAME_LABEL

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from podfence.policy.verdict import Decision, Direction, Matter, Tier, told
 from podfence.report.counts import counted
-from podfence.report.markdown import code, folded
 from podfence.report.style import PAGE, PLAIN
 
 if TYPE_CHECKING:
@@ -70,6 +69,8 @@ def chain(verdict: Verdict, page: Page = PAGE) -> Iterator[str]:
 
 def markdown(verdict: Verdict, page: Page = PAGE) -> Iterator[str]:
     """Yield the decision, and its chain folded below it."""
+    from podfence.report.markdown import code, folded  # noqa: PLC0415  other formats need no Markdown
+
     yield f"**{verdict.decision.value}** {code(question(verdict))}"
     yield ""
     lines = (line.replace("`" * 3, "'" * 3) for line in chain(verdict, page._replace(width=None, style=PLAIN)))

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from podfence.analysis.diff import compare, objects, policies, unseen
 from podfence.analysis.diff.absent import Absent
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
     from podfence.policy.engine import Engine
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
+class Compared(Struct, frozen=True):
     """One side of a comparison: what judges it, what it is called, and where a policy may lie that was not read."""
 
     engine: Engine

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct
 
 from podfence.analysis.diff.answer import ObjectChange
 from podfence.analysis.diff.rules import differing
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 _WRITTEN = {"template": "", "node_addresses": "node addresses", "policy_types": "policyTypes"}
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(Struct, frozen=True):
     """One object on both sides, None on the side that does not have it."""
 
     old: KubeObject | None
