@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -210,7 +209,7 @@ class Doubts:
             if item.what is Matter.NAMESPACE_LABELS:
                 self._of_unknown_spaces |= sources if _SOURCES in answer.why else 0
             elif item.what is not Matter.ADDRESS:
-                self._meet(msgspec.structs.replace(item, values=()))
+                self._meet(replace(item, values=()))
 
     def _meet(self, item: Dependency) -> None:
         name = item.object if item.what is Matter.NAMESPACE_LABELS else item.text

@@ -7,6 +7,7 @@ import enum
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from podfence.kube.objects import Key
 from podfence.kube.source import Path
@@ -118,11 +119,11 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     def at(self, origin: Origin, key: Key | None = None) -> Finding:
         """Return the same with the position in a document, for the object `key` that came from `origin`."""
         position = origin.document.locate(origin.path + self.spot, at_key=self.at_key)
-        return msgspec.structs.replace(self, position=position, object=key)
+        return replace(self, position=position, object=key)
 
     def left_out(self) -> Finding:
         """Return the warning that what this is about was left out for it."""
-        return msgspec.structs.replace(self, severity=Severity.WARNING, message=f"{_LEFT_OUT}{self.message}")
+        return replace(self, severity=Severity.WARNING, message=f"{_LEFT_OUT}{self.message}")
 
     @property
     def is_dispensable(self) -> bool:

@@ -39,7 +39,8 @@ _LINE: Final = re.compile(
     re.VERBOSE | re.ASCII,
 )
 _LONGEST: Final = 10_000
-_LONGEST_SHARED: Final = 100
+_LONGEST_KEPT: Final = 100
+_MOST_KEPT: Final = 4096
 _DEEPEST: Final = 100
 
 
@@ -75,7 +76,10 @@ class Lines(dict[str, _Line | None]):
         if found is None:
             raise NotPlainError
         line = self._line(found)
-        if len(text) <= _LONGEST_SHARED:
+        if len(text) <= _LONGEST_KEPT:
+            # Names are there once, and lines that are common are soon back.
+            if len(self) >= _MOST_KEPT:
+                self.clear()
             self[text] = line
         return line
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import Struct, structs
+from msgspec import Struct
+from msgspec.structs import replace
 
 from podfence.analysis.diff import compare, objects, policies, unseen
 from podfence.analysis.diff.absent import Absent
@@ -73,7 +74,7 @@ def difference(
         notes=tuple(_notes(old.engine, new.engine, causes)),
     )
     caused = {cause.object for item in answer.changes for cause in item.causes}
-    return structs.replace(answer, objects=unseen.marked(answer.objects, old.engine, engine, caused))
+    return replace(answer, objects=unseen.marked(answer.objects, old.engine, engine, caused))
 
 
 def _gaps(old: Iterable[Gap], new: Iterable[Gap]) -> Iterator[GapChange]:
