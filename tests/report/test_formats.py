@@ -7,7 +7,7 @@ import click
 import pytest
 
 from podfence.cli import about as about_podfence
-from podfence.cli import check, diff, explain, why
+from podfence.cli import diff, question, why
 from podfence.cli import list as listing
 from podfence.cli.agent import status as agent_status
 from podfence.cli.lab import status as lab_status
@@ -64,8 +64,8 @@ def test_every_format_writes_its_kind_on_any_page(kind: str, name: str) -> None:
     ("command", "kinds"),
     [
         (listing.command, ("Overview", "Connectivity", "Matrix")),
-        (check.command, ("Verdict",)),
-        (explain.command, ("Explanation",)),
+        (question.check, ("Verdict",)),
+        (question.explain, ("Explanation",)),
         (diff.command, ("Difference",)),
         (about_podfence.options, ("Options",)),
         (about_podfence.configuration, ("Config",)),

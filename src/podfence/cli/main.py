@@ -15,8 +15,8 @@ from podfence.cli.errors import fail
 
 _TABLE = {
     "list": ("podfence.cli.list", "List the connections that the policies allow"),
-    "check": ("podfence.cli.check", "Check whether a connection is allowed, and by which policies"),
-    "explain": ("podfence.cli.explain", "Explain step by step why a connection is allowed or denied"),
+    "check": ("podfence.cli.question:check", "Check whether a connection is allowed, and by which policies"),
+    "explain": ("podfence.cli.question:explain", "Explain step by step why a connection is allowed or denied"),
     "diff": ("podfence.cli.diff", "Compare two versions: which connections a change opens and closes"),
     "agent": ("podfence.cli.agent", "Enforce the policies of a cluster on this node"),
     "controller": ("podfence.cli.controller", "Remove the not-ready taint from nodes whose agent is ready"),

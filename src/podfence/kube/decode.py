@@ -128,7 +128,7 @@ class _Decoder(msgspec.Struct):
         if forgiven and self._keep_going:
             self._leave_refused(before)
         if len(problems) - before > 1:
-            problems[before:] = sorted(problems[before:], key=lambda problem: problem.position[1:])
+            problems[before:] = sorted(problems[before:], key=lambda problem: problem.position)
 
     def _shared(self, known: Decoding, value: object, origin: Origin, *, forgiven: bool) -> None:
         """Decode a value, or take what is known of it; only what leaves nothing to be said is kept."""

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
 
+from podfence.documents import Value
 from podfence.kube.objects import Key
 from podfence.kube.source import Path
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from podfence.kube.source import Origin
 
 
-class Position(NamedTuple):
+class Position(Value, frozen=True, order=True):
     """A place in an input; `line` and `column` count from 1 over the whole file, 0 means the file as such."""
 
     file: str

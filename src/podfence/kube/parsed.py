@@ -78,5 +78,5 @@ def _renamed(parts: Parts, name: str) -> Parts:
         sources.setdefault(id(document.source), Source(name, document.text))
     return (
         [document.of(sources[id(document.source)]) for document in documents],
-        [replace(item, position=item.position._replace(file=name)) for item in problems],
+        [replace(item, position=replace(item.position, file=name)) for item in problems],
     )

@@ -175,7 +175,7 @@ class _Export:
         """Return a problem with the names that users know."""
         return replace(
             problem,
-            position=problem.position._replace(file=self.shown(problem.position.file)),
+            position=replace(problem.position, file=self.shown(problem.position.file)),
             message=self.shown(problem.message),
             remedy=self.shown(problem.remedy),
         )

@@ -75,19 +75,13 @@ def kinds(item: ConnectionChange | AbsentChange | ObjectChange | GapChange) -> f
     return frozenset(found)
 
 
-def reviewed(
-    answer: Difference,
-    *,
-    fail_on: Collection[str] = (),
-    allowed: Sequence[Allowance] = (),
-    today: dt.date | None = None,
-) -> Difference:
+def reviewed(answer: Difference, *, fail_on: Collection[str] = (), allowed: Sequence[Allowance] = ()) -> Difference:
     """Return a difference with what is allowed said at each change, and with the kinds of `fail_on` that the rest has.
 
-    Allowances that are expired on the day `today` (this one if None) allow nothing.
+    Allowances that are expired today allow nothing.
     """
-    day = today or dt.datetime.now(tz=dt.UTC).date()
-    in_force = [one for one in allowed if not one.is_expired(day)]
+    today = dt.datetime.now(tz=dt.UTC).date()
+    in_force = [one for one in allowed if not one.is_expired(today)]
     answer = replace(
         answer,
         connections=tuple(_with_reason(item, in_force) for item in answer.connections),
