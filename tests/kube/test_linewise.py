@@ -23,6 +23,8 @@ metadata:
     example.com/note: it's a "note":no
     example.com/url: 'https://example.com/#top'
     empty: ''
+    "helm.sh/hook": test
+    "": key
   labels: {}
 spec:
 
@@ -51,7 +53,7 @@ spec:
     ports: [{port: 80}, {port: 0x50, protocol: 'UDP'}] # two
   - { }
   policyTypes: [ Ingress,Egress ]
-"""
+""".replace("''\n", "''  \n")
 _NOT_PLAIN = {
     "two-dashes": "- - a\n",
     "only-a-dash": "-\n",
@@ -63,7 +65,7 @@ _NOT_PLAIN = {
     "an-item-in-an-item": "- a\n  - b\n",
     "two-colons": "a: b: c\n",
     "a-colon-at-the-end": "a: b:\n",
-    "a-colon-after-quotes": '- "a": b\n',
+    "a-space-before-the-colon": "a : b\n",
     "a-block": "a: |\n  b\n",
     "brackets-over-two-lines": "a: [b,\n  c]\n",
     "brackets-alone": "[a]\n",
