@@ -23,19 +23,20 @@ _QUOTED: Final = r""""[ !#-\[\]-~]*"|'[ -&(-~]*'"""
 # In brackets: opened, closed, between items, after a key, a quoted text, a word.
 _PIECE: Final = rf"[\[{{][ ]?|[ ]?[\]}}]|,[ ]?|:[ ]|{_QUOTED}|[\w./][\w./-]{{0,253}}"
 _PIECES: Final = re.compile(_PIECE, re.ASCII)
+# No part gives back what it has taken: then a line takes as long as it is, whoever has written it.
 _LINE: Final = re.compile(
     rf"""
-    ([ ]*)
-    (-[ ]+)?
-    (?:([A-Za-z_][\w./-]{{0,253}}|"[!#-\[\]-~]{{0,253}}"):(?=[ ]|$))?
-    [ ]*
+    ([ ]*+)
+    (-[ ]++)?+
+    (?:([A-Za-z_][\w./-]{{0,253}}|"[!#-\[\]-~]{{0,253}}"):(?=[ ]|$))?+
+    [ ]*+
     (?:
         ({_QUOTED}) | ((?=[\[{{])(?:{_PIECE})++)
         # A plain scalar ends at a colon before a space, and at a space before a "#".
-        | ((?:[\w./+~$(]|-(?=[!-~])) (?:[!-9;-~] | :(?=[!-~]) | [ ]+(?=[!"$-~]))*+)
-    )?
-    (?:(?:^|[ ]+)\#[ -~]*)?
-    [ ]*
+        | ((?:[\w./+~$(]|-(?=[!-~])) (?:[!-9;-~] | :(?=[!-~]) | [ ]++(?=[!"$-~]))*+)
+    )?+
+    [ ]*+
+    (?:(?<![^ ])\#[ -~]*+)?+
     """,
     re.VERBOSE | re.ASCII,
 )
@@ -110,13 +111,15 @@ class Lines(dict[str, _Line | None]):
 
     def _in_brackets(self, text: str) -> bytes:
         """Return a list or mapping in brackets as JSON."""
+        if text.count("[") + text.count("{") > _DEEPEST:
+            raise NotPlainError
         parts = [piece[0] for piece in _PIECES.finditer(text)]
         data = b"".join(
             part.encode() if part.strip() in "[]{},:" else msgspec.json.encode(self._scalar(part)) for part in parts
         )
         try:
             value = msgspec.json.decode(data)
-        except (msgspec.DecodeError, RecursionError):
+        except msgspec.DecodeError:
             raise NotPlainError from None
         if _keys(value) != parts.count(": "):
             raise NotPlainError  # one of them is there twice
