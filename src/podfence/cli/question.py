@@ -149,10 +149,10 @@ def explain(
     cluster = load(inputs, form)
     answer = cluster.explain(source, destination, port, namespace=inputs.own_namespace)
     if remedy:
-        from podfence.report import remedy as report
+        from podfence.report.verdict import remedies
 
         found = cluster.mended(answer)
-        outputs.write(report.lines(found))
+        outputs.write(remedies(found))
         if not found:
             note(inputs, f"no change to propose: {answer.decision.value}")
         return exit_code(answer)
