@@ -134,6 +134,8 @@ def _keys(value: object) -> int:
 
 def read(text: str, lines: Lines) -> object:
     """Return the value of a document, which is all of `text` and ends with a line break; raises NotPlainError."""
+    if ": |" in text or ": >" in text:
+        raise NotPlainError  # most likely a text in a block, seen before a long document is read for nothing
     holder: dict[str, Any] = {}
     top: Any = holder
     at = -1
