@@ -185,11 +185,13 @@ def test_module_is_the_command(tmp_path: Path) -> None:
 
 
 HEAVY = (
-    *("aiohttp", "asyncio", "ctypes", "email", "http", "ipaddress", "json", "logging", "multiprocessing", "pathlib"),
-    *("pathspec", "selectors", "shutil", "socket", "ssl", "subprocess", "tempfile", "tomllib", "urllib"),
+    *("aiohttp", "asyncio", "ctypes", "dataclasses", "email", "http", "ipaddress", "json", "logging"),
+    *("multiprocessing", "pathlib", "pathspec", "selectors", "shutil", "socket", "ssl", "subprocess"),
+    *("tempfile", "tomllib", "urllib"),
     *("podfence.agent", "podfence.dataplane", "podfence.lab", "podfence.netlink", "podfence.nft"),
     *("podfence.kube.access", "podfence.kube.live", "podfence.kube.rendering", "podfence.kube.unapplied"),
-    *("podfence.analysis.overview", "podfence.report.structured", "podfence.report.documents"),
+    *("podfence.analysis.overview", "podfence.policy.model", "podfence.policy.remedies"),
+    *("podfence.report.structured", "podfence.report.documents", "podfence.report.markdown"),
 )
 """What takes longer to load than an answer about two pods does, or has no part in it."""
 

@@ -15,7 +15,6 @@ from podfence.analysis.ports import parse_port
 from podfence.analysis.spelling import taken_apart
 from podfence.cluster.state import ClusterState
 from podfence.policy.engine import Engine
-from podfence.policy.model import Model
 from podfence.policy.options import KINDS, Options
 from podfence.policy.world import World
 
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from podfence.kube.omissions import Gap
     from podfence.kube.parsed import Parsed
     from podfence.kube.rendering import Chart
-    from podfence.policy.model import Change
+    from podfence.policy.model import Change, Model
     from podfence.policy.verdict import Verdict
 
 
@@ -110,6 +109,8 @@ class Cluster:
     def model(self) -> Model:
         """The engine with its index of classes; built when the whole cluster is first asked about."""
         if self._model is None:
+            from podfence.policy.model import Model
+
             self._model = Model(self.engine)
         return self._model
 

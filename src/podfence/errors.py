@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The exceptions podfence raises on purpose.
+"""The exceptions podfence raises on purpose, and words for their messages.
 
     PodfenceError
     ├── InputError        input that could not be read; carries every problem found
@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from podfence.kube.findings import Finding
 
@@ -28,6 +28,13 @@ def reason_of(error: OSError) -> str:
     """Return the system's word for an error, as a part of a sentence."""
     text = error.strerror or str(error)
     return text[:1].lower() + text[1:]
+
+
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return the known word that is most like a misspelt one, "" if none is at least so much like it (0 to 1)."""
+    import difflib  # noqa: PLC0415  most words are right
+
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)), "")
 
 
 class PodfenceError(Exception):

@@ -251,7 +251,7 @@ class Held:
 
 def told(case: Case, outcome: Outcome) -> Iterator[str]:
     """Yield lines that tell a case and what was seen, for a person who has to find out why."""
-    changed = [f"{name}={getattr(case.options, name)}" for name in case.options.__slots__]
+    changed = [f"{name}={getattr(case.options, name)}" for name in case.options.__struct_fields__]
     yield f"options: {' '.join(changed)}"
     yield f"settings: {case.settings}, shared_from={case.shared_from}, revokes={case.revokes}, direct={case.direct}"
     yield from (f"cluster-wide: {policy}" for policy in case.clusterwide)

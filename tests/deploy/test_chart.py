@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import threading
 import tomllib
-from dataclasses import fields
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ import yaml
 
 from podfence.cli.main import commands
 from podfence.policy.budget import BUDGETS, MEASURES
-from podfence.policy.options import Options
+from podfence.policy.options import describe
 from tests.deploy import helm
 
 if TYPE_CHECKING:
@@ -87,9 +86,9 @@ def test_schema_has_the_engines_options_with_their_values() -> None:
     schema = SCHEMA["properties"]["options"]["properties"]
 
     assert {name: tuple(item["enum"]) for name, item in schema.items()} == {
-        item.name.replace("_", "-"): item.metadata["choice"].values
-        for item in fields(Options)
-        if item.name not in {"world", "pod_cidrs", "service_cidrs"}
+        name.replace("_", "-"): choice.values
+        for name, choice in describe().items()
+        if name not in {"world", "pod_cidrs", "service_cidrs"}
     }
 
 

@@ -161,10 +161,10 @@ def paths_of(value: object) -> list[tuple[str | int, ...]]:
 def test_every_path_has_its_own_place_inside_its_parent(text: str) -> None:
     for document in documents(text):
         paths = paths_of(document.value)
-        keys = [document.locate(path, at_key=True)[1:] for path in paths if path and isinstance(path[-1], str)]
+        keys = [document.locate(path, at_key=True) for path in paths if path and isinstance(path[-1], str)]
         assert len(set(keys)) == len(keys)
         for path in paths[1:]:
-            assert document.locate(path)[1:] >= document.locate(path[:-1])[1:]
+            assert document.locate(path) >= document.locate(path[:-1])
 
 
 def test_excerpts_of_windows_files_have_no_carriage_returns() -> None:

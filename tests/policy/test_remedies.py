@@ -18,8 +18,7 @@ from podfence.policy.changes import LabelTemplate, NewPolicy, applied, manifest
 from podfence.policy.ends import PodEnd
 from podfence.policy.engine import Bound
 from podfence.policy.opening import EVERY_DESTINATION, EVERY_SOURCE, end_text
-from podfence.policy.remedies import remedies
-from podfence.policy.stable import stable_labels
+from podfence.policy.remedies import remedies, stable_labels
 from podfence.policy.verdict import Direction
 from podfence.sets import PortSet
 from tests.policy.parts import app, pod, policy, rule, space

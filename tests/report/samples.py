@@ -40,21 +40,20 @@ from podfence.analysis.diff.answer import (
     Side,
 )
 from podfence.analysis.overview import Ends, Overview, OverviewLine
-from podfence.kube.findings import Code, Finding, Severity
-from podfence.kube.findings import Position as FindingPosition
+from podfence.kube.findings import Code, Finding, Position, Severity
 from podfence.kube.objects import Key
 from podfence.lab.status import Lab, LabNamespace, LabNode, LabPod, LabPolicy, Labs, LabService, LabStatus
 from podfence.lab.verification.result import ARRIVED, DeadTarget, LeftOut, Trial, verification
 from podfence.policy.changes import AddPeer, PeerItem, Remedy
 from podfence.policy.unknown import part
-from podfence.policy.verdict import Decision, Direction, Line, Miss, PolicyRef, Position, Reason, RuleRef, Tier, Verdict
+from podfence.policy.verdict import Decision, Direction, Line, Miss, PolicyRef, Reason, RuleRef, Tier, Verdict
 from podfence.report.about import Config, Version
 
 FINDING = Finding(
     code=Code.INVALID,
     severity=Severity.WARNING,
     object=Key("NetworkPolicy", "shop", "db"),
-    position=FindingPosition("shop/policies/db.yaml", 9, 5),
+    position=Position("shop/policies/db.yaml", 9, 5),
     path=("spec", "ingress", 0),
     message="says 100% nothing:\nbecause",
     remedy="take it out, or fill it",

@@ -6,7 +6,8 @@ from __future__ import annotations
 import click
 import pytest
 
-from podfence.cli import check, config, diff, explain, options, why
+from podfence.cli import about as about_podfence
+from podfence.cli import diff, question, why
 from podfence.cli import list as listing
 from podfence.cli.agent import status as agent_status
 from podfence.cli.lab import status as lab_status
@@ -63,11 +64,11 @@ def test_every_format_writes_its_kind_on_any_page(kind: str, name: str) -> None:
     ("command", "kinds"),
     [
         (listing.command, ("Overview", "Connectivity", "Matrix")),
-        (check.command, ("Verdict",)),
-        (explain.command, ("Explanation",)),
+        (question.check, ("Verdict",)),
+        (question.explain, ("Explanation",)),
         (diff.command, ("Difference",)),
-        (options.command, ("Options",)),
-        (config.command, ("Config",)),
+        (about_podfence.options, ("Options",)),
+        (about_podfence.configuration, ("Config",)),
         (why.command, ("Why",)),
         (agent_status.command, ("AgentStatus",)),
         (lab_status.command, ("LabStatus",)),

@@ -14,9 +14,8 @@ import pytest
 from podfence.analysis.diff.answer import ObjectChange
 from podfence.analysis.diff.review import reviewed
 from podfence.kube.findings import Position
-from podfence.policy.verdict import Position as PlaceInFile
 from podfence.report import formats, remarks
-from podfence.report.github import MOST
+from podfence.report.reviewing import MOST
 from podfence.report.style import Page
 from tests.report import samples
 from tests.report.schemas import Entry, Sarif
@@ -95,7 +94,7 @@ def test_what_fails_is_an_error_and_what_is_accepted_no_remark() -> None:
 
 def test_a_new_workload_is_remarked_where_it_is_written() -> None:
     written = ObjectChange(
-        change="added", kind="Deployment", namespace="shop", name="web", new=PlaceInFile("web.yaml", 7, 1)
+        change="added", kind="Deployment", namespace="shop", name="web", new=Position("web.yaml", 7, 1)
     )
     new = msgspec.structs.replace(samples.OPENED, ends="added", causes=())
     answer = msgspec.structs.replace(samples.DIFFERENCE, connections=(new,), absent=(), objects=(written,), gaps=())

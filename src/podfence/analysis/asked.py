@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from podfence.analysis.absent import supposed_pods
 from podfence.analysis.doubts import Doubts
@@ -34,8 +36,7 @@ if TYPE_CHECKING:
     from podfence.policy.model import Model
 
 
-@dataclass(frozen=True, slots=True)
-class ListQuestion:
+class ListQuestion(Struct, frozen=True):
     """What to list: optionally one end or both, ports, and namespaces one of which an end must be in.
 
     `absent`: also what rules admit with peers of which none is there, and pods that policies select if there is none.
@@ -48,8 +49,7 @@ class ListQuestion:
     absent: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
+class Side(Struct, frozen=True):
     """One end of a listing: classes, addresses outside, and the names to show (None for all).
 
     `ports` are those of the backends of a Service; None where the question's own are meant.

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from podfence.analysis.endpoints import (
     AddressesEndpoint,
@@ -59,9 +59,7 @@ def check(
     notes = [*verdict.notes, *_notes(engine, source, destination, port)]
     if verdict.decision is not Decision.ALLOWED:
         notes += addressed(engine, source, destination, port)
-    return msgspec.structs.replace(
-        verdict, translation=_translation(engine, source, destination, port), notes=tuple(notes)
-    )
+    return replace(verdict, translation=_translation(engine, source, destination, port), notes=tuple(notes))
 
 
 def _translation(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQuestion) -> str:
@@ -101,13 +99,13 @@ def _verdict(
     decisions = {part.decision for part in parts}
     if len(decisions) == 1:
         whole = _part_verdict(engine, _named(parts[0]), over="", mend=mend)
-        whole = msgspec.structs.replace(whole, source=source, destination=destination, port=port.text)
+        whole = replace(whole, source=source, destination=destination, port=port.text)
         if len(parts) == 1 or whole.decision is Decision.ALLOWED or (whole.decision is Decision.DENIED and not mend):
             return whole
         if len(parts) > MOST_TOLD:
             pair = parts[0].pair
             note = f"this is about {pair.source_name} -> {pair.destination_name}, the first of {len(parts)} connections"
-            return msgspec.structs.replace(whole, notes=(note,))
+            return replace(whole, notes=(note,))
         return _with_parts(whole, _details(engine, parts, mend=mend))
     details = _details(engine, parts, mend=mend)
     # The reasons shown first are those of what is not allowed: that is what people ask about.
@@ -133,7 +131,7 @@ def _with_parts(whole: Verdict, details: tuple[Verdict, ...]) -> Verdict:
     if len(told) == 1:
         return whole
     unknown = {item.text: item for detail in details for item in detail.depends_on}
-    return msgspec.structs.replace(whole, depends_on=tuple(unknown.values()), parts=details)
+    return replace(whole, depends_on=tuple(unknown.values()), parts=details)
 
 
 def _details(engine: Engine, parts: list[Part], *, mend: bool) -> tuple[Verdict, ...]:

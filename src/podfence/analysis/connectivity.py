@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
-import msgspec
+from msgspec.structs import replace
 
 from podfence.analysis.absent import absent_connections, absent_groups, absent_pods
 from podfence.analysis.answers import Connection, Connectivity, Endpoints, Group, Matrix, PodConnection
@@ -176,7 +175,7 @@ def _grouped(found: list[Connection]) -> tuple[tuple[Connection, ...], tuple[Gro
     sides = (_pods_of(side) for item in found for side in (item.sources, item.destinations))
     names = group_names(sides, lambda side: len(side.items()))
     connections = [
-        msgspec.structs.replace(
+        replace(
             item,
             sources=_with_group(item.sources, names.get(_pods_of(item.sources))),
             destinations=_with_group(item.destinations, names.get(_pods_of(item.destinations))),
@@ -194,7 +193,7 @@ def _pods_of(side: Endpoints) -> Endpoints:
 def _with_group(side: Endpoints, group: str | None) -> Endpoints:
     if group is None:
         return side
-    return msgspec.structs.replace(side, groups=(group,), open_pods=False, namespaces=(), workloads=())
+    return replace(side, groups=(group,), open_pods=False, namespaces=(), workloads=())
 
 
 def _definition(namer: Namer, opened: int, used: list[Endpoints]) -> Endpoints:

@@ -9,8 +9,10 @@ say, and then what others say as well is taken out of it. Nothing is said that i
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from podfence.analysis.lines import Line
 from podfence.sets import AddressSet, PortSet, members
@@ -35,8 +37,7 @@ class Measure(Protocol):
         """Return how long it is to say a set of ports."""
 
 
-@dataclass(slots=True)
-class _Row:
+class _Row(Struct):
     """A line to pods, its destinations as atoms: classes that the same lines lead to, by number."""
 
     sources: int

@@ -7,10 +7,10 @@ tell apart, and is asked what it depends on, so that a listing says *depends* ex
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from podfence.cluster.controllers import is_unknown
 from podfence.cluster.selection import Selection
@@ -43,8 +43,7 @@ BOUND_OPTIONS = ("icmp", "ip_block_pods")
 _SOURCES, _DESTINATIONS = "the labels of the sources' namespaces", "the labels of the destinations' namespaces"
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(Struct, frozen=True):
     """What a pair of classes depends on, "" for nothing, and its ports as `outcomes` tells them."""
 
     why: str
@@ -210,7 +209,7 @@ class Doubts:
             if item.what is Matter.NAMESPACE_LABELS:
                 self._of_unknown_spaces |= sources if _SOURCES in answer.why else 0
             elif item.what is not Matter.ADDRESS:
-                self._meet(msgspec.structs.replace(item, values=()))
+                self._meet(replace(item, values=()))
 
     def _meet(self, item: Dependency) -> None:
         name = item.object if item.what is Matter.NAMESPACE_LABELS else item.text

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from podfence.cluster.addresses import owner_of
 from podfence.cluster.members import display_name
@@ -19,8 +21,7 @@ if TYPE_CHECKING:
     from podfence.kube.objects import Service
 
 
-@dataclass(frozen=True, slots=True)
-class PodsEndpoint:
+class PodsEndpoint(Struct, frozen=True):
     """One or more pods: a pod, a workload's, a namespace's (`whole`), or one that need not exist (`hypothetical`)."""
 
     name: str
@@ -29,8 +30,7 @@ class PodsEndpoint:
     whole: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceEndpoint:
+class ServiceEndpoint(Struct, frozen=True):
     """A Service, judged on its backends; `at` is its external address, where it is meant by that."""
 
     name: str
@@ -43,16 +43,14 @@ class ServiceEndpoint:
         return self.at is not None and self.at in numbers_of(self.service.balancer_addresses)
 
 
-@dataclass(frozen=True, slots=True)
-class AddressesEndpoint:
+class AddressesEndpoint(Struct, frozen=True):
     """Addresses outside the cluster, those of pods, nodes and Services taken out of ranges."""
 
     name: str
     addresses: AddressSet
 
 
-@dataclass(frozen=True, slots=True)
-class NodeEndpoint:
+class NodeEndpoint(Struct, frozen=True):
     """A node by name; `addresses` are empty when they are not known.
 
     Without a name it is any but the one that the pod at the other end runs on, or `own`, that one.
@@ -64,15 +62,13 @@ class NodeEndpoint:
     own: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SelfEndpoint:
+class SelfEndpoint(Struct, frozen=True):
     """The pod at the other end itself (semantics 7.1)."""
 
     name: str = "self"
 
 
-@dataclass(frozen=True, slots=True)
-class AlternativesEndpoint:
+class AlternativesEndpoint(Struct, frozen=True):
     """One of several ends, of which is not known which: `ends` are judged each, and `of` says what they are.
 
     Where nothing of it is in the input, `ends` are what it may be as a source, and `unread` is the Service of which it

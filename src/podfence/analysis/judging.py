@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from podfence.analysis.apiserver import api_service
 from podfence.analysis.endpoints import (
@@ -302,8 +303,7 @@ def _met(engine: Engine, source: Endpoint, route: Route, entry: Entry) -> list[S
 def _named(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQuestion) -> list[Part]:
     """Judge a named port on each destination pod with the pod's own number (semantics 5.4)."""
     if not isinstance(destination, PodsEndpoint):
-        message = f"port {port.text!r}: only pods and Services have named ports; give a number"
-        raise EndpointError(message)
+        raise EndpointError(f"port {port.text!r}: only pods and Services have named ports; give a number")
     parts: list[Part] = []
     named = False
     for member in destination.members:
@@ -316,8 +316,7 @@ def _named(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQu
             for pair in pairs(engine, source, alone):
                 parts += _judge(engine, pair, numbers)
     if not named and destination.hypothetical:
-        message = f"port {port.text!r}: the ports that {destination.name} names are not known; give a number"
-        raise EndpointError(message)
+        raise EndpointError(f"port {port.text!r}: the ports that {destination.name} names are not known; give a number")
     if not named:
         names = sorted(
             {

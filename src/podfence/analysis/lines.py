@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from podfence.analysis.doubts import outcomes
 from podfence.analysis.pairs import as_ends
@@ -40,8 +41,7 @@ _CHUNK = 512
 _CHUNKS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """Every source may connect to every destination on the ports; both ends are classes (bits) and addresses.
 
     Where one end is pods only the other may be addresses; `sources` may be pods and addresses together.
@@ -55,8 +55,7 @@ class Line:
     depends: str
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """What to list: bits of sources and destinations (in pairs), addresses at either end, and ports.
 
     `blocks` are the combinations asked for, disjoint in their destinations. `ports_into` gives the ports

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from podfence.analysis.absent import absent_connections
 from podfence.analysis.asked import Asked, ListQuestion, Side
@@ -47,8 +49,7 @@ class Ends(NamedTuple):
 _NOBODY: Final = Ends(())
 
 
-@dataclass(frozen=True, slots=True)
-class OverviewLine:
+class OverviewLine(Struct, frozen=True):
     """Every source may connect to every destination on `ports`; `depends` says on what, if it does.
 
     One end may be pods of which none is in the input.
@@ -60,8 +61,7 @@ class OverviewLine:
     depends: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Overview:
+class Overview(Struct, frozen=True):
     """The connections of a `Connectivity`, neither more nor fewer; here a pair and a port may be in several lines.
 
     `groups` are sets with a name; `open_sources` and `open_destinations` define what "open pods" stands for. `unread`

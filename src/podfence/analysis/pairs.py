@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, NodeEndpoint, PodsEndpoint, SelfEndpoint
 from podfence.cluster.members import Member, display_name
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
     from podfence.sets import PortSet
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(Struct, frozen=True):
     """A connection as its destination sees it, after the rewriting of addresses and ports on the way."""
 
     source: End
@@ -34,8 +35,7 @@ class Arrival:
     ports: PortSet
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(Struct, frozen=True):
     """One connection of a question; `source_name` and `destination_name` tell it from its siblings.
 
     `addresses` are the addresses a range's piece stands for, None for other ends. `arrival` is set where what arrives
@@ -87,8 +87,7 @@ def _itself(engine: Engine, source: Endpoint, destination: Endpoint, cuts: list[
     """Return the connections of each pod to itself; raises EndpointError where the other end is no pod."""
     other = destination if isinstance(source, SelfEndpoint) else source
     if not isinstance(other, PodsEndpoint):
-        message = f"self is the pod at the other end, and {other.name} is none"
-        raise EndpointError(message)
+        raise EndpointError(f"self is the pod at the other end, and {other.name} is none")
     result = []
     for group in _groups(other, cuts):
         name = _name(group, other.name)
@@ -118,8 +117,7 @@ def node_ends(engine: Engine, name: str, addresses: tuple[int, ...]) -> tuple[No
     return tuple(NodeEnd(name, None, family) for family in engine.assumed_families())
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
+class _Group(Struct, frozen=True):
     """Ends of a question that are judged alike: pods (any stands for all), a piece of a range, or a node.
 
     Whose an address is, is asked only of one that is `named`: of a range only those of nobody are meant.
@@ -145,8 +143,7 @@ def _groups(endpoint: Endpoint, cuts: list[int]) -> list[_Group]:
         case NodeEndpoint() as node:
             return [_Group(node=node)]
         case other:
-            message = f"{other.name} is taken apart before"
-            raise TypeError(message)
+            raise TypeError(f"{other.name} is taken apart before")
 
 
 def _likeness(member: Member, cuts: list[int]) -> object:

@@ -14,7 +14,6 @@ apiserver                   whatever the API server runs as
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -34,7 +33,7 @@ from podfence.cluster.members import FINISHED_PHASES, Member, display_name
 from podfence.cluster.nodes import node_addresses, numbers_of
 from podfence.cluster.services import selected
 from podfence.cluster.state import NAME_LABEL
-from podfence.errors import EndpointError
+from podfence.errors import EndpointError, nearest
 from podfence.kube.objects import ContainerPort, Key
 from podfence.kube.registry import ENDS, KINDS, WORKLOADS, by_word
 from podfence.kube.validation.names import label_key, label_value
@@ -189,8 +188,7 @@ def _addresses(text: str) -> AddressSet | None:
     except ValueError:
         address, separator, _ = text.partition("/")
         if separator and _addresses(address) is not None:
-            message = f"{text!r}: what follows the slash is no prefix length of this address"
-            raise EndpointError(message) from None
+            raise EndpointError(f"{text!r}: what follows the slash is no prefix length of this address") from None
         return None
 
 
@@ -200,8 +198,7 @@ def _outside(state: ClusterState, text: str, addresses: AddressSet) -> Endpoint:
         # Loopback never leaves the pod; in a range with others it would only make every answer "depends".
         outside = addresses - known_addresses(state) - AddressSet.LOOPBACK or addresses & AddressSet.LOOPBACK
         if not outside:
-            message = f"every address of {text} belongs to a pod, a node or a Service: name that instead"
-            raise EndpointError(message)
+            raise EndpointError(f"every address of {text} belongs to a pod, a node or a Service: name that instead")
         return AddressesEndpoint(text, outside)
     for service in state.services.values():
         if first in numbers_of(service.addresses):
@@ -221,8 +218,7 @@ def _node(state: ClusterState, text: str) -> NodeEndpoint:
 def _hypothetical(state: ClusterState, text: str, namespace: str, rest: str) -> PodsEndpoint:
     if not _LABELS.fullmatch(rest) or _SELECTS.search(rest):
         also = "; a pod has labels, not a selector" if _SELECTS.search(rest) else ""
-        message = f"{text!r}: write labels as NAMESPACE/KEY=VALUE,KEY=VALUE{also}"
-        raise EndpointError(message)
+        raise EndpointError(f"{text!r}: write labels as NAMESPACE/KEY=VALUE,KEY=VALUE{also}")
     if not is_named(state, namespace):
         require_namespace(state, namespace)
     labels: dict[str, str] = {}
@@ -241,8 +237,7 @@ def _by_kind(state: ClusterState, text: str, namespace: str, kind_text: str, nam
     kind = _kind(state, kind_text)
     if not kind:
         known = sorted(KINDS[kind].word for kind in ENDS) + sorted(kind.lower() for kind in _custom_kinds(state))
-        message = f"{text!r}: unknown kind {kind_text!r}; one of {', '.join(known)}"
-        raise EndpointError(message)
+        raise EndpointError(f"{text!r}: unknown kind {kind_text!r}; one of {', '.join(known)}")
     key = Key(kind, namespace, name)
     if kind == "Service":
         service = state.services.get(key)
@@ -262,8 +257,7 @@ def _by_name(state: ClusterState, namespace: str, name: str) -> Endpoint:
     keys = [Key(kind, namespace, name) for kind in (*WORKLOADS, *sorted(_custom_kinds(state)))]
     found = [endpoint for key in keys if (endpoint := _workload(state, key)) is not None]
     if len(found) > 1:
-        message = f"{namespace}/{name} is ambiguous: {', '.join(item.name for item in found)}"
-        raise EndpointError(message)
+        raise EndpointError(f"{namespace}/{name} is ambiguous: {', '.join(item.name for item in found)}")
     if not found:
         raise EndpointError(_missing(state, f"{namespace}/{name}", namespace, name))
     return found[0]
@@ -289,8 +283,7 @@ def _workload(state: ClusterState, key: Key) -> PodsEndpoint | None:
         key = state.top_workload(workload)
         members = state.workload_pods(key)
     if not members:
-        message = f"all pods of {display_name(key)} have finished: there is nothing to judge"
-        raise EndpointError(message)
+        raise EndpointError(f"all pods of {display_name(key)} have finished: there is nothing to judge")
     return PodsEndpoint(display_name(key), tuple(members))
 
 
@@ -303,8 +296,7 @@ def is_named(state: ClusterState, namespace: str) -> bool:
             term.key == NAME_LABEL and term.operator == "In" and namespace in term.values
             for table in state.policies.values()
             for policy in table.values()
-            for rule in (*policy.ingress, *policy.egress)
-            for peer in rule.peers
+            for peer in policy.peers()
             if peer.namespace_selector is not None
             for term in peer.namespace_selector.requirements
         )
@@ -331,8 +323,8 @@ def _missing(state: ClusterState, text: str, namespace: str, name: str) -> str:
         if member.namespace == namespace
     }
     here |= {display_name(key) for key in state.services if key.namespace == namespace}
-    near = difflib.get_close_matches(name, [item.rsplit("/", 1)[-1] for item in here], n=1)
-    full = next((item for item in sorted(here) if near and item.rsplit("/", 1)[-1] == near[0]), None)
+    near = nearest(name, [item.rsplit("/", 1)[-1] for item in here])
+    full = next((item for item in sorted(here) if near and item.rsplit("/", 1)[-1] == near), None)
     hint = f"; did you mean {full}?" if full else _some(here, namespace)
     if text == "default/svc/kubernetes":
         hint = "; `apiserver` means the API server"
@@ -349,8 +341,8 @@ def _some(names: set[str], namespace: str) -> str:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, sorted(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    near = nearest(name, sorted(known))
+    return f"; did you mean {near}?" if near else ""
 
 
 def _fail(message: str) -> PodsEndpoint:

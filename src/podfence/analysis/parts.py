@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from podfence.analysis.services import OTHER_NODE, OWN_NODE
 from podfence.policy.ends import NodeEnd
@@ -21,8 +23,7 @@ if TYPE_CHECKING:
     from podfence.policy.verdict import Decision, Dependency
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """A part of a question that is decided as one: a connection, ports, and how they are decided.
 
     `plain` is why, and by which rule of the semantics, where no policy is asked. `extent` is how far the connection is

@@ -8,8 +8,10 @@ came; if that is to another node, its own address is the source there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from podfence.analysis.pairs import Arrival, Pair
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd, is_one_pod
@@ -29,8 +31,7 @@ _THAT_NODE: Final = "that node"
 _EVERYWHERE: Final = "DaemonSet"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """The node that is asked, and whether it leads to its own pods only (`local`) and to one pod (`host_port`)."""
 
     node: NodeEndpoint

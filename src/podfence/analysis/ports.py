@@ -59,8 +59,7 @@ def parse_port(value: int | str | None) -> PortQuestion:
     if left.upper() in PROTOCOLS and not separator:
         return PortQuestion(f"all {left.upper()}", PortSet.whole(left.upper()))
     if protocol not in PROTOCOLS:
-        message = f"port {text!r}: protocol {right!r} is not one of tcp, udp, sctp"
-        raise EndpointError(message)
+        raise EndpointError(f"port {text!r}: protocol {right!r} is not one of tcp, udp, sctp")
     numbers = _NUMBERS.fullmatch(left)
     if numbers:
         first = int(numbers[1])

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, NodeEndpoint, PodsEndpoint, ServiceEndpoint
 from podfence.analysis.paths import Entry
@@ -30,8 +31,7 @@ _FAMILIES: Final = (AddressSet.V4, AddressSet.V6)
 _AT_NODES: Final = ("NodePort", "LoadBalancer")
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """Where some of the ports asked about lead, and by which node; `text` says so in words.
 
     `entry` is None for an address outside that is a Service's, which any node may translate. `behind` are the ports

@@ -140,8 +140,7 @@ def service_ports(destination: ServiceEndpoint, port: PortQuestion) -> list[Serv
     found = _asked_ports(service, port)
     if not found:
         known = ", ".join(f"{p.port}/{p.protocol.lower()}{f' ({p.name})' if p.name else ''}" for p in service.ports)
-        message = f"{destination.name} has no port {port.text}; it has {known or 'no ports'}"
-        raise EndpointError(message)
+        raise EndpointError(f"{destination.name} has no port {port.text}; it has {known or 'no ports'}")
     return found
 
 

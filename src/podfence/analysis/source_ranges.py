@@ -8,8 +8,10 @@ deny stays denied, and what they allow is sure for sources inside the ranges onl
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from podfence.analysis.endpoints import AddressesEndpoint, ServiceEndpoint
 from podfence.policy.ends import AddressEnd, PodEnd
@@ -117,8 +119,7 @@ def _with_addresses(part: Part, addresses: AddressSet) -> Part:
 # A listing
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(Struct, frozen=True):
     """What a listing of connections to a load balancer says of sources outside its ranges.
 
     `pods` are the classes (bits) of pods that may be outside; none, if pods are led there by another way.

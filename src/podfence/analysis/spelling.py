@@ -15,17 +15,16 @@ from podfence.errors import EndpointError
 from podfence.kube.objects import Key
 from podfence.sets.addresses import parse_address
 
-_BRACKETS = re.compile(r"\[([^\]]*)\](?::(.+))?")
-_URL = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[^\]]*\]|[^/:?#]*)(?::(?P<port>[0-9]+))?.*", re.IGNORECASE
-)
+# Compiled where they are needed, because that takes longer than to answer most questions.
+_BRACKETS = r"\[([^\]]*)\](?::(.+))?"
+_URL = r"(?i)(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[^\]]*\]|[^/:?#]*)(?::(?P<port>[0-9]+))?.*"
 _SCHEME_PORTS = {"http": "80", "https": "443", "postgres": "5432", "redis": "6379", "grpc": "443", "ldap": "389"}
-_SERVICE_NAME = re.compile(r"(?:(?P<pod>[a-z0-9-]+)\.)?(?P<name>[a-z0-9-]+)\.(?P<space>[a-z0-9-]+)\.svc(?:\..*)?")
-_POD_NAME = re.compile(r"(?P<address>[0-9a-f-]+)\.(?P<space>[a-z0-9-]+)\.pod(?:\..*)?")
-_DNS = re.compile(r"(\*\.)?([A-Za-z0-9_-]+\.)+[A-Za-z][A-Za-z0-9-]*\.?")
-_LIKE_V4 = re.compile(r"[0-9]+(\.[0-9*x]+)+(/.*)?")
-_LIKE_V6 = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.%a-z]*(/.*)?")
-_RANGE = re.compile(r"[0-9A-Fa-f:.]+\s*-\s*[0-9A-Fa-f:.]+")
+_SERVICE_NAME = r"(?:(?P<pod>[a-z0-9-]+)\.)?(?P<name>[a-z0-9-]+)\.(?P<space>[a-z0-9-]+)\.svc(?:\..*)?"
+_POD_NAME = r"(?P<address>[0-9a-f-]+)\.(?P<space>[a-z0-9-]+)\.pod(?:\..*)?"
+_DNS = r"(\*\.)?([A-Za-z0-9_-]+\.)+[A-Za-z][A-Za-z0-9-]*\.?"
+_LIKE_V4 = r"[0-9]+(\.[0-9*x]+)+(/.*)?"
+_LIKE_V6 = r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.%a-z]*(/.*)?"
+_RANGE = r"[0-9A-Fa-f:.]+\s*-\s*[0-9A-Fa-f:.]+"
 _NODE = "node:"
 
 
@@ -40,7 +39,7 @@ def spelled(text: str) -> Spelled:
     """Return an end and its port: ``web:8080`` is ``web`` and ``8080``; raises EndpointError for a URL."""
     text = text.strip()
     _refuse_url(text)
-    if brackets := _BRACKETS.fullmatch(text):
+    if text.startswith("[") and (brackets := re.fullmatch(_BRACKETS, text)):
         return Spelled(brackets[1], brackets[2] or "")
     prefix = _NODE if text.startswith(_NODE) else ""
     rest = text.removeprefix(prefix)
@@ -64,7 +63,7 @@ def taken_apart(source: str, destination: str, port: int | str | None) -> tuple[
 
 
 def _refuse_url(text: str) -> None:
-    url = _URL.fullmatch(text)
+    url = re.fullmatch(_URL, text) if "://" in text else None
     if url is None:
         return
     port = url["port"] or _SCHEME_PORTS.get(url["scheme"].lower(), "")
@@ -77,13 +76,13 @@ def service_of(text: str) -> tuple[Key, str] | None:
 
     The domain of the cluster may be any, and may be left out, but ``svc`` may not.
     """
-    found = _SERVICE_NAME.fullmatch(text.rstrip("."))
+    found = re.fullmatch(_SERVICE_NAME, text.rstrip("."))
     return (Key("Service", found["space"], found["name"]), found["pod"] or "") if found else None
 
 
 def address_of_pod_name(text: str) -> str:
     """Return the address in a pod's DNS name (``10-1-0-7.shop.pod.cluster.local``), "" for any other text."""
-    found = _POD_NAME.fullmatch(text.rstrip("."))
+    found = re.fullmatch(_POD_NAME, text.rstrip("."))
     if found is None:
         return ""
     for separator in ".:":
@@ -100,13 +99,13 @@ def no_end(text: str) -> str:
     """Return what a text plainly is that can be no end, and what to write instead; "" if it may be a name."""
     if text in ("localhost", "localhost.localdomain"):
         return f"{text!r} is the pod itself: write self"
-    if _RANGE.fullmatch(text):
+    if re.fullmatch(_RANGE, text):
         return f"{text!r} is a range of addresses: write blocks, such as 10.0.0.0/24"
-    if "%" in text and _LIKE_V6.fullmatch(text):
+    if "%" in text and re.fullmatch(_LIKE_V6, text):
         return f"{text!r} names a link: write the address without what follows the percent sign"
-    if _LIKE_V4.fullmatch(text) or _LIKE_V6.fullmatch(text):
+    if re.fullmatch(_LIKE_V4, text) or re.fullmatch(_LIKE_V6, text):
         return f"{text!r} is no address, and no block of addresses: write 203.0.113.9, 10.0.0.0/8 or fd00::/8"
-    if _DNS.fullmatch(text):
+    if re.fullmatch(_DNS, text):
         return (
             f"{text!r} is a DNS name: policies know addresses (semantics 3.8), so ask about those it has; "
             "a Service is NAMESPACE/svc/NAME"

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from podfence.analysis.endpoints import AddressesEndpoint, PodsEndpoint
 from podfence.analysis.pairs import NoCommonFamilyError, pairs

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct
 
 from podfence.analysis.endpoints import PodsEndpoint, ServiceEndpoint
 from podfence.analysis.naming import owner_key
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from podfence.policy.model import Model
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """An engine, and an index of the classes of all pods that a question is about."""
 
     engine: Engine

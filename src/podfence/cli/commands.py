@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from podfence.cli import errors
+from podfence.errors import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,10 +104,8 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that `args` name; an unknown one is a usage error with the nearest name."""
         if args and not ctx.resilient_parsing and args[0] not in self.table and not args[0].startswith("-"):
-            import difflib
-
-            near = difflib.get_close_matches(args[0], self.table, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            near = nearest(args[0], self.table)
+            hint = f"; did you mean {near}?" if near else ""
             raise click.UsageError(f"unknown command {args[0]!r}{hint}", ctx)
         return super().resolve_command(ctx, args)
 

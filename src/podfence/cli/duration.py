@@ -9,8 +9,7 @@ from typing import Final
 import click
 
 _SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART: Final = re.compile(rf"([0-9]+\.?[0-9]*|\.[0-9]+)({'|'.join(_SECONDS)})")
-_WHOLE: Final = re.compile(f"(?:{_PART.pattern})+")
+_PART: Final = rf"([0-9]+\.?[0-9]*|\.[0-9]+)({'|'.join(_SECONDS)})"
 
 
 def parse(text: str) -> float:
@@ -20,9 +19,9 @@ def parse(text: str) -> float:
     """
     if re.fullmatch(r"[0-9]+", text):
         return float(text)
-    if not _WHOLE.fullmatch(text):
+    if not re.fullmatch(f"(?:{_PART})+", text):
         raise ValueError(f"{text!r} is not a duration; write 30s, 2m or 1h30m, or a number of seconds")
-    return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+    return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(_PART, text))
 
 
 def limit(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:

@@ -67,8 +67,7 @@ def writing() -> Iterator[None]:
         if error.filename is not None:
             raise
         _discard(sys.stdout)
-        message = f"the answer cannot be written: {error.strerror or error}"
-        raise UnwrittenError(message) from error
+        raise UnwrittenError(f"the answer cannot be written: {error.strerror or error}") from error
 
 
 def complain(text: str) -> None:

@@ -207,18 +207,23 @@ def load(inputs: Inputs, form: str = "") -> Cluster:
     if inputs.are_manifests:
         flag = "-f" if inputs.files else "-k" if inputs.kustomize else "--helm"
         live.refuse(inputs.live, f"{flag} reads manifests in its place; give one or the other")
+    from podfence.kube.collection import uncollected
     from podfence.policy.options import Options
 
     options = Options.parse(inputs.settings)
     # What is read stays to the end of the command, and looking for garbage in it takes a tenth of the time.
     gc.set_threshold(_SELDOM)
-    with reading(quiet=inputs.quiet, outcome="nothing was answered", inputs=inputs, form=form) as progress:
-        if inputs.are_manifests:
-            cluster = load_manifests(inputs, options, progress, folder=inputs.config.folder)
-        elif inputs.live.lab:
-            cluster = live.load_lab(inputs.live, inputs.settings)
-        else:
-            cluster = live.load(inputs.live, options, progress, hint=pipe_hint())
+    with uncollected():
+        with reading(quiet=inputs.quiet, outcome="nothing was answered", inputs=inputs, form=form) as progress:
+            if inputs.are_manifests:
+                cluster = load_manifests(inputs, options, progress, folder=inputs.config.folder)
+            elif inputs.live.lab:
+                cluster = live.load_lab(inputs.live, inputs.settings)
+            else:
+                cluster = live.load(inputs.live, options, progress, hint=pipe_hint())
+        # So all that is there now counts as old, without a look at it.
+        gc.freeze()
+        gc.unfreeze()
     tell(inputs, cluster)
     return cluster
 

@@ -15,19 +15,19 @@ from podfence.cli.errors import fail
 
 _TABLE = {
     "list": ("podfence.cli.list", "List the connections that the policies allow"),
-    "check": ("podfence.cli.check", "Check whether a connection is allowed, and by which policies"),
-    "explain": ("podfence.cli.explain", "Explain step by step why a connection is allowed or denied"),
+    "check": ("podfence.cli.question:check", "Check whether a connection is allowed, and by which policies"),
+    "explain": ("podfence.cli.question:explain", "Explain step by step why a connection is allowed or denied"),
     "diff": ("podfence.cli.diff", "Compare two versions: which connections a change opens and closes"),
     "agent": ("podfence.cli.agent", "Enforce the policies of a cluster on this node"),
     "controller": ("podfence.cli.controller", "Remove the not-ready taint from nodes whose agent is ready"),
     "why": ("podfence.cli.why", "Compare the engine's answer with the kernel of this node"),
     "lab": ("podfence.cli.lab", "Run a small cluster on this machine, with real packets"),
-    "options": ("podfence.cli.options", "List the engine options: what Kubernetes leaves open, and the values"),
-    "semantics": ("podfence.cli.semantics", "Print the numbered rules that the answers cite"),
-    "config": ("podfence.cli.config", "Print the settings of podfence.toml that apply in this directory"),
-    "schema": ("podfence.cli.schema", "Print the JSON Schema of the output of the commands"),
-    "completion": ("podfence.cli.completion", "Print the completion script for a shell"),
-    "version": ("podfence.cli.version", "Print the version of podfence"),
+    "options": ("podfence.cli.about:options", "List the engine options: what Kubernetes leaves open, and the values"),
+    "semantics": ("podfence.cli.about:rules", "Print the numbered rules that the answers cite"),
+    "config": ("podfence.cli.about:configuration", "Print the settings of podfence.toml that apply in this directory"),
+    "schema": ("podfence.cli.about:schemas", "Print the JSON Schema of the output of the commands"),
+    "completion": ("podfence.cli.about:completion", "Print the completion script for a shell"),
+    "version": ("podfence.cli.about:version", "Print the version of podfence"),
 }
 
 _EXAMPLES = """
@@ -58,7 +58,7 @@ def commands(ctx: click.Context, *, version: bool) -> int:
     """Find out exactly which connections the NetworkPolicies of a Kubernetes cluster allow."""
     if ctx.invoked_subcommand is None:
         if version:
-            from podfence.cli.version import line
+            from podfence.cli.about import line
 
             click.echo(line())
         else:

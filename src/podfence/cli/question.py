@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``check`` and ``explain`` share: a question about one connection, and the exit code of its answer."""
+"""``podfence check`` and ``podfence explain``: a question about one connection, and the exit code of its answer."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import click
 from msgspec.structs import replace
 
 from podfence.cli import complete, outputs
-from podfence.cli.inputs import reads_cluster
+from podfence.cli.commands import Command
+from podfence.cli.inputs import load, note, reads_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from podfence.api import Cluster
+    from podfence.cli.inputs import Inputs
     from podfence.kube.omissions import Gap
     from podfence.policy.verdict import Verdict
     from podfence.report.style import When
@@ -76,3 +78,83 @@ def answered(kind: str, verdict: Verdict, cluster: Cluster, form: str, colour: W
 def exit_code(verdict: Verdict) -> int:
     """Return 0 for allowed, 1 for denied, 3 for depends."""
     return {True: 0, False: 1, None: 3}[verdict.allowed]
+
+
+_CHECK = """
+Print in one line whether SRC may connect to DST on PORT, and which policies decide.
+"""
+
+_CHECK_EXAMPLES = """
+# Check whether the web pods may connect to the database
+podfence check shop/web shop/db 5432 -f manifests/
+
+# Check the same in the live cluster of a kubeconfig context
+podfence check shop/web shop/db 5432 --context prod
+
+# In a script, use the exit code: 0 means allowed, 1 means denied
+podfence check shop/web internet 443 -q -f manifests/ > /dev/null
+
+# Check a pod that does not exist yet, by its labels
+podfence check shop/app=job,tier=batch shop/db 5432 -f manifests/
+"""
+
+
+@click.command(cls=Command, help=_CHECK + WRITTEN, examples=_CHECK_EXAMPLES, exits=EXITS)
+@asks
+def check(*, inputs: Inputs, source: str, destination: str, port: str | None, form: str, colour: When) -> int:
+    """Print the decision and return the exit code of the verdict."""
+    cluster = load(inputs, form)
+    # A line has no room for changes that would admit what is denied; documents have them.
+    ask = cluster.check if form == "text" else cluster.explain
+    answer = ask(source, destination, port, namespace=inputs.own_namespace)
+    gaps = cluster.gaps_between(source, destination, namespace=inputs.own_namespace)
+    code = answered("Verdict", answer, cluster, form, colour, gaps)
+    for text in answer.notes if form == "text" else ():
+        note(inputs, text)
+    return code
+
+
+_EXPLAIN = """
+Explain step by step why a connection is allowed or denied, at both ends and tier by tier. The
+output quotes the rules. For a denied connection, it also shows the nearest rule and the smallest
+change that admits the connection.
+"""
+
+_EXPLAIN_EXAMPLES = """
+# Explain why the web pods cannot connect to the database
+podfence explain shop/web shop/db 5432 -f manifests/
+
+# Explain the same in the live cluster
+podfence explain shop/web shop/db 5432
+
+# Print the policy with the smallest change that admits the connection
+podfence explain shop/web shop/db 5432 --remedy -f manifests/
+
+# Print the explanation as JSON
+podfence explain shop/web shop/db 5432 -o json -f manifests/
+"""
+
+
+@click.command(cls=Command, help=_EXPLAIN + WRITTEN, examples=_EXPLAIN_EXAMPLES, exits=EXITS)
+@asks
+@click.option(
+    "--remedy", is_flag=True, help="Print only the policy with the smallest change that admits the connection."
+)
+def explain(
+    *, inputs: Inputs, source: str, destination: str, port: str | None, form: str, colour: When, remedy: bool
+) -> int:
+    """Print the chain of the decision and return the exit code of the verdict."""
+    if remedy and form != "text":
+        raise click.UsageError(f"--remedy and -o {form} exclude each other", click.get_current_context())
+    cluster = load(inputs, form)
+    answer = cluster.explain(source, destination, port, namespace=inputs.own_namespace)
+    if remedy:
+        from podfence.report.verdict import remedies
+
+        found = cluster.mended(answer)
+        outputs.write(remedies(found))
+        if not found:
+            note(inputs, f"no change to propose: {answer.decision.value}")
+        return exit_code(answer)
+    gaps = cluster.gaps_between(source, destination, namespace=inputs.own_namespace)
+    return answered("Explanation", answer, cluster, form, colour, gaps)

@@ -7,7 +7,6 @@ says is told wherever it weakens an answer, and ``--no-config`` and ``PODFENCE_C
 
 from __future__ import annotations
 
-import difflib
 import os
 import stat
 from functools import partial
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import click
 
-from podfence.errors import OptionError, PodfenceError, reason_of
+from podfence.errors import OptionError, PodfenceError, nearest, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -170,8 +169,8 @@ def check_keys(place: str, content: Mapping[str, object], known: Collection[str]
     """Raise ConfigError if a table has a key that is not known."""
     for key in content:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            near = nearest(key, known, cutoff=0.5)
+            hint = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
             raise ConfigError(f"{place}: unknown key {key!r}; {hint}")
 
 

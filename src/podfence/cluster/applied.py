@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
+from msgspec.structs import replace
 
 from podfence.cluster.ownership import workload_of
 from podfence.cluster.state import ClusterState
@@ -78,6 +78,4 @@ def _top(state: ClusterState, item: KubeObject) -> Key | None:
 
 
 def _merged(old: Namespace, new: Namespace) -> Namespace:
-    return msgspec.structs.replace(
-        new, labels={**old.labels, **new.labels}, annotations={**old.annotations, **new.annotations}
-    )
+    return replace(new, labels={**old.labels, **new.labels}, annotations={**old.annotations, **new.annotations})

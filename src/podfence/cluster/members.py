@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from podfence.cluster.controllers import added_labels, numbered_name, numbers
 from podfence.cluster.nodes import numbers_of
@@ -21,8 +22,7 @@ FINISHED_PHASES = frozenset({"Succeeded", "Failed"})
 _SEVERAL = 2
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Member:
+class Member(Struct, frozen=True, eq=False):
     """A pod of the cluster, or one standing for all pods a workload would run.
 
     `key` names the Pod, or the workload when there are no pods of it yet. `workload` is the topmost

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from podfence.kube.objects import Labels, Pod, Workload
 
-_CRON_JOB_NAME: Final = re.compile(r"(.+)-\d{8,10}")
+_CRON_JOB_NAME: Final = r"(.+)-\d{8,10}"
 _NOT_WORKLOADS: Final = frozenset({"Node"})
 _MADE_BY_OTHERS: Final = frozenset({"ReplicaSet", "ReplicationController", "Job"})
 
@@ -47,7 +47,7 @@ def top_of(owner: Owner, namespace: str, workloads: Mapping[Key, Workload], labe
     template_hash = labels.get(TEMPLATE_HASH, "")
     if key.kind == "ReplicaSet" and key not in workloads and template_hash and key.name.endswith(f"-{template_hash}"):
         return Key("Deployment", namespace, key.name.removesuffix(f"-{template_hash}"))
-    if key.kind == "Job" and key not in workloads and (match := _CRON_JOB_NAME.fullmatch(key.name)):
+    if key.kind == "Job" and key not in workloads and (match := re.fullmatch(_CRON_JOB_NAME, key.name)):
         return Key("CronJob", namespace, match[1])
     return key
 

@@ -14,7 +14,7 @@ from podfence.kube.objects import Selector
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from podfence.kube.objects import Labels, NetworkPolicy, Peer, Requirement
+    from podfence.kube.objects import Labels, NetworkPolicy, Requirement
 
 
 class Selection(Struct, frozen=True, gc=False):
@@ -69,18 +69,14 @@ def keys_of(policy: NetworkPolicy) -> frozenset[str]:
 
 def requirements_of(policy: NetworkPolicy) -> Iterator[Requirement]:
     """Yield what the selectors of a policy ask of the labels of pods."""
-    for selector in (policy.pod_selector, *(peer.pod_selector for peer in _peers(policy))):
+    for selector in (policy.pod_selector, *(peer.pod_selector for peer in policy.peers())):
         yield from selector.requirements if selector else ()
 
 
 def namespace_keys_of(policy: NetworkPolicy) -> frozenset[str]:
     """Return the namespace label keys that the selectors of a policy look at."""
-    selectors = (peer.namespace_selector for peer in _peers(policy))
+    selectors = (peer.namespace_selector for peer in policy.peers())
     return frozenset(item.key for selector in selectors if selector for item in selector.requirements)
-
-
-def _peers(policy: NetworkPolicy) -> Iterator[Peer]:
-    return (peer for rule in (*policy.ingress, *policy.egress) for peer in rule.peers)
 
 
 def matches(selector: Selector, labels: Labels) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _TEMPLATE_VERSIONS: Final = ("v1", "template.openshift.io/v1")
 _KUSTOMIZE: Final = "kustomize.config.k8s.io/"
 # ${{NAME}} stands for a value that is no text, and is all of its field.
-_PARAMETER: Final = re.compile(r"\$\{\{(\w+)\}\}|\$\{(\w+)\}")
+_PARAMETER: Final = r"\$\{\{(\w+)\}\}|\$\{(\w+)\}"
 
 
 def _check(written: wire.CustomWorkload, _reading: Reading, findings: Findings) -> None:
@@ -84,8 +84,8 @@ def _filled(value: Any, values: dict[str, str]) -> Any:  # noqa: ANN401  any JSO
 
 
 def _text(text: str, values: dict[str, str]) -> str | int:
-    filled = _PARAMETER.sub(lambda match: values.get(match[1] or match[2], match[0]), text)
-    whole = _PARAMETER.fullmatch(text)
+    filled = re.sub(_PARAMETER, lambda match: values.get(match[1] or match[2], match[0]), text)
+    whole = re.fullmatch(_PARAMETER, text)
     if whole and whole[1] and filled.isdecimal() and filled.isascii():
         return int(filled)
     return filled

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from podfence.kube.convert import Identity
 from podfence.kube.custom import (
@@ -127,7 +128,7 @@ class _Decoder(msgspec.Struct):
         if forgiven and self._keep_going:
             self._leave_refused(before)
         if len(problems) - before > 1:
-            problems[before:] = sorted(problems[before:], key=lambda problem: problem.position[1:])
+            problems[before:] = sorted(problems[before:], key=lambda problem: problem.position)
 
     def _shared(self, known: Decoding, value: object, origin: Origin, *, forgiven: bool) -> None:
         """Decode a value, or take what is known of it; only what leaves nothing to be said is kept."""
@@ -137,7 +138,7 @@ class _Decoder(msgspec.Struct):
         if there is not None:
             for item in there.objects:
                 path = item.origin.path if item.origin is not None else ()
-                objects.append(msgspec.structs.replace(item, origin=Origin(origin.document, path)))
+                objects.append(replace(item, origin=Origin(origin.document, path)))
             unplaced += there.unplaced
             return
         first, placed, before = len(objects), len(unplaced), self._remarks()
@@ -304,7 +305,7 @@ def _weighed(findings: list[Finding], known: Kind) -> list[Finding]:
         (kept if now.severity is finding.severity else harmless).append(now)
     if len(harmless) > 1:
         message = f"{harmless[0].message}; {len(harmless) - 1} more of this object that no answer depends on"
-        harmless = [msgspec.structs.replace(harmless[0], message=message)]
+        harmless = [replace(harmless[0], message=message)]
     return [*harmless, *kept]
 
 

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
+from podfence.documents import Value
 from podfence.kube.objects import Key
 from podfence.kube.source import Path
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from podfence.kube.source import Origin
 
 
-class Position(NamedTuple):
+class Position(Value, frozen=True, order=True):
     """A place in an input; `line` and `column` count from 1 over the whole file, 0 means the file as such."""
 
     file: str
@@ -118,11 +120,11 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     def at(self, origin: Origin, key: Key | None = None) -> Finding:
         """Return the same with the position in a document, for the object `key` that came from `origin`."""
         position = origin.document.locate(origin.path + self.spot, at_key=self.at_key)
-        return msgspec.structs.replace(self, position=position, object=key)
+        return replace(self, position=position, object=key)
 
     def left_out(self) -> Finding:
         """Return the warning that what this is about was left out for it."""
-        return msgspec.structs.replace(self, severity=Severity.WARNING, message=f"{_LEFT_OUT}{self.message}")
+        return replace(self, severity=Severity.WARNING, message=f"{_LEFT_OUT}{self.message}")
 
     @property
     def is_dispensable(self) -> bool:

@@ -29,8 +29,8 @@ _PATCH_LISTS: Final = ("patches", "patchesStrategicMerge", "patchesJson6902", "r
 _OTHER_PARTS: Final = ("configurations", "crds", "generators", "transformers", "validators", "components")
 _RESOURCES: Final = ("resources", "bases")
 # What kustomize fetches: an address, or a repository of git in one of its spellings.
-_ELSEWHERE: Final = re.compile(r"://|[?&]ref=|^github\.com[/:]|^git@")
-_CALLED_PATCH: Final = re.compile(r"(?i)(?<![a-z])patch(?:es)?(?![a-z])")
+_ELSEWHERE: Final = r"://|[?&]ref=|^github\.com[/:]|^git@"
+_CALLED_PATCH: Final = r"(?i)(?<![a-z])patch(?:es)?(?![a-z])"
 _CHANGES: Final = (
     *_PATCH_LISTS,
     *("commonLabels", "labels", "namePrefix", "nameSuffix", "namespace", "images", "replicas", "transformers", "vars"),
@@ -105,7 +105,7 @@ def kustomization(path: str, documents: Iterable[SourceDocument]) -> Kustomizati
         folder=folder or ".",
         patches=frozenset(_real(folder, name) for name in patches),
         resources=frozenset(_real(folder, name) for name in resources),
-        elsewhere=frozenset(name for name in resources if _ELSEWHERE.search(name)),
+        elsewhere=frozenset(name for name in resources if re.search(_ELSEWHERE, name)),
         changes=any(value.get(key) for value in values for key in _CHANGES),
         patches_policies=any(may_hold_policy(document.text) for document in found),
         namespace=str(namespaces[-1]) if namespaces else "",
@@ -122,7 +122,7 @@ def is_loose_patch(path: str, folders: Container[str], resources: Container[str]
     real = os.path.realpath(path)
     folder, name = os.path.split(real)
     above, folder_name = os.path.split(folder)
-    called = _CALLED_PATCH.search(name) or _CALLED_PATCH.search(folder_name)
+    called = re.search(_CALLED_PATCH, name) or re.search(_CALLED_PATCH, folder_name)
     return called is not None and (folder in folders or above in folders) and real not in resources
 
 

@@ -214,7 +214,7 @@ def _in_file_order(problems: Sequence[Finding], documents: Iterable[Document], p
         rank = _rank(file, paths)
         after = (place for place, other in enumerate(read) if _rank(other, paths) > rank)
         order[file] = (next(after, len(read)) - 1, file)
-    return sorted(problems, key=lambda problem: (*order[problem.position.file], *problem.position[1:]))
+    return sorted(problems, key=lambda problem: (*order[problem.position.file], problem.position))
 
 
 def _rank(file: str, paths: Sequence[str]) -> tuple[int, str]:

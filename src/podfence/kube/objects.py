@@ -9,11 +9,14 @@ values are kept from the garbage collector (`gc=False`), which took most of the 
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
 from podfence.kube.source import Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Labels = dict[str, str]
 Protocol = Literal["TCP", "UDP", "SCTP"]
@@ -119,6 +122,10 @@ class NetworkPolicy(Namespaced, frozen=True, kw_only=True):
     policy_types: tuple[Literal["Ingress", "Egress"], ...] = ("Ingress",)
     left_out_types: bool = False
     api_version: str = "networking.k8s.io/v1"
+
+    def peers(self) -> Iterator[Peer]:
+        """Yield the peers of all rules, of both directions."""
+        return (peer for rule in (*self.ingress, *self.egress) for peer in rule.peers)
 
 
 class Namespace(Named, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
+from msgspec.structs import replace
 
 from podfence.kube import yaml
 from podfence.kube.objects import Key, KubeObject
@@ -78,5 +78,5 @@ def _renamed(parts: Parts, name: str) -> Parts:
         sources.setdefault(id(document.source), Source(name, document.text))
     return (
         [document.of(sources[id(document.source)]) for document in documents],
-        [msgspec.structs.replace(item, position=item.position._replace(file=name)) for item in problems],
+        [replace(item, position=replace(item.position, file=name)) for item in problems],
     )

@@ -7,11 +7,11 @@ Every other table of kinds comes from here, so a new kind is one row, and its wr
 
 from __future__ import annotations
 
-import difflib
 import enum
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+from podfence.errors import nearest
 from podfence.kube import convert, convert_cluster, wire, wire_cluster
 from podfence.kube.objects import KubeObject
 from podfence.kube.source import Path
@@ -270,5 +270,4 @@ def near_kind(kind: str, group: str) -> str:
     for ending, singular in (("ies", "y"), ("ses", "s"), ("s", "")):
         if text.endswith(ending) and text.removesuffix(ending) + singular in names:
             return names[text.removesuffix(ending) + singular]
-    near = difflib.get_close_matches(text, names, n=1, cutoff=_NEAR)
-    return names[near[0]] if near else ""
+    return names.get(nearest(text, names, _NEAR), "")

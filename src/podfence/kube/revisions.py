@@ -13,7 +13,7 @@ import os
 import tempfile
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import msgspec
+from msgspec.structs import replace
 
 from podfence.errors import InputError, reason_of
 from podfence.kube import load as files
@@ -160,7 +160,7 @@ class _Export:
         for document in found.values():
             if isinstance(document, SourceDocument):
                 document.rename(self.shown(document.file))
-        return msgspec.structs.replace(
+        return replace(
             loaded,
             warnings=tuple(map(self.problem, loaded.warnings)),
             notes=tuple(map(self.shown, loaded.notes)),
@@ -173,9 +173,9 @@ class _Export:
 
     def problem(self, problem: Finding) -> Finding:
         """Return a problem with the names that users know."""
-        return msgspec.structs.replace(
+        return replace(
             problem,
-            position=problem.position._replace(file=self.shown(problem.position.file)),
+            position=replace(problem.position, file=self.shown(problem.position.file)),
             message=self.shown(problem.message),
             remedy=self.shown(problem.remedy),
         )

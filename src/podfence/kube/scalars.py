@@ -9,7 +9,6 @@ beyond 64 bits floats, and mapping keys strings.
 from __future__ import annotations
 
 import re
-import struct
 from typing import Final
 
 Scalar = str | int | float | bool | None
@@ -60,10 +59,11 @@ _WORD_STARTS: Final = frozenset("yYnNtTfFoO~.")
 _INTEGER: Final = re.compile(r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|(0|[1-9][0-9]*))")
 _BASES: Final = (16, 2, 8, 10)
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_DOTTED_FLOAT: Final = re.compile(r"\.[0-9]+(_[0-9]+)*([eE][-+]?[0-9]+(_[0-9]+)*)?")
-_SIGNED_BINARY: Final = re.compile(r"0b([-+][01]+)")
-_BASE64: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}")
-_TIMESTAMP: Final = re.compile(
+# Seldom needed, and compiled only then.
+_DOTTED_FLOAT: Final = r"\.[0-9]+(_[0-9]+)*([eE][-+]?[0-9]+(_[0-9]+)*)?"
+_SIGNED_BINARY: Final = r"0b([-+][01]+)"
+_BASE64: Final = r"[A-Za-z0-9+/]*={0,2}"
+_TIMESTAMP: Final = (
     r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})"
     r"(?:[Tt]([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?:[.,][0-9]+)?(?:Z|[-+][0-9]{2}:[0-9]{2})"
     r"| ([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?:[.,][0-9]+)?)?"
@@ -103,7 +103,7 @@ def resolve(text: str) -> Resolved:
     if first in _WORD_STARTS:
         if text in _WORDS:
             return _WORDS[text]
-        if first == "." and _DOTTED_FLOAT.fullmatch(text):
+        if first == "." and re.fullmatch(_DOTTED_FLOAT, text):
             return _finite(text, text)
         return text
     return MERGE if text == "<<" else text
@@ -116,7 +116,7 @@ def _number(text: str) -> Resolved:
         return integer
     if _FLOAT.fullmatch(digits):
         return _finite(digits, text)
-    binary = _SIGNED_BINARY.fullmatch(digits)
+    binary = re.fullmatch(_SIGNED_BINARY, digits)
     if binary and len(digits) <= _LONGEST_INTEGER:
         return int(binary[1], 2)
     return text
@@ -166,7 +166,7 @@ def resolve_tagged(tag: str, text: str) -> Resolved:
 
 def _binary(text: str) -> str:
     digits = text.replace("\n", "").replace("\r", "")
-    if len(digits) % 4 or not _BASE64.fullmatch(digits):
+    if len(digits) % 4 or not re.fullmatch(_BASE64, digits):
         raise ScalarError("!!binary value contains invalid base64 data")
     import base64  # noqa: PLC0415  seldom needed
 
@@ -180,7 +180,7 @@ def _binary(text: str) -> str:
 def _is_timestamp(text: str) -> bool:
     import datetime as dt  # noqa: PLC0415  only a !!timestamp needs it
 
-    match = _TIMESTAMP.fullmatch(text)
+    match = re.fullmatch(_TIMESTAMP, text)
     if not match:
         return False
     year, month, day = (int(part) for part in match.group(1, 2, 3))
@@ -238,6 +238,8 @@ def json_key(value: Resolved) -> str:
 
 def _float_key(value: float) -> str:
     """Return a float as Go's ``FormatFloat(value, 'g', -1, 32)`` writes it."""
+    import struct  # noqa: PLC0415  seldom needed
+
     try:
         single: float = struct.unpack("<f", struct.pack("<f", value))[0]
     except OverflowError:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from podfence.kube.foreign import Kustomization
-    from podfence.kube.objects import Key, KubeObject, Peer, Selector
+    from podfence.kube.objects import Key, KubeObject, Selector
 
 _Told = Namespace | NetworkPolicy | Pod | Service | Workload
 
@@ -47,7 +47,7 @@ def unapplied(objects: Iterable[KubeObject], kustomizations: Sequence[Kustomizat
     policies = [item for item in told if isinstance(item, NetworkPolicy)]
     asked = _Asked(
         frozenset(key for item in policies for key in _keys(_pod_selectors(item))),
-        frozenset(key for item in policies for key in _keys(peer.namespace_selector for peer in _peers(item))),
+        frozenset(key for item in policies for key in _keys(peer.namespace_selector for peer in item.peers())),
     )
     read: dict[str, list[_Told]] = {}
     for item in told:
@@ -179,15 +179,11 @@ def _space(item: _Told) -> str:
 
 def _pod_selectors(policy: NetworkPolicy) -> Iterator[Selector]:
     yield policy.pod_selector
-    yield from (peer.pod_selector for peer in _peers(policy) if peer.pod_selector is not None)
+    yield from (peer.pod_selector for peer in policy.peers() if peer.pod_selector is not None)
 
 
 def _keys(selectors: Iterable[Selector | None]) -> Iterator[str]:
     return (one.key for selector in selectors if selector is not None for one in selector.requirements)
-
-
-def _peers(policy: NetworkPolicy) -> Iterator[Peer]:
-    return (peer for rule in (*policy.ingress, *policy.egress) for peer in rule.peers)
 
 
 def _files(kustomization: Kustomization, by_folder: Mapping[str, Kustomization]) -> set[str]:

@@ -10,16 +10,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from podfence.kube import linewise
 from podfence.kube.collection import uncollected
 from podfence.kube.complaints import DocumentError
 from podfence.kube.findings import Code, Finding, Position, Severity
+from podfence.kube.linewise import Lines, NotPlainError
 from podfence.kube.positions import Source, SourceDocument
 from podfence.kube.scalars import PlainScalars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from podfence.kube.construct import Constructed
 
 _BOMS: Final = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 _SIGNATURES: Final = (
@@ -36,8 +36,8 @@ _BINARY_BYTES: Final = bytes({*range(0x20), 0x7F} - {*b"\t\n\r\f\x1b"})
 
 _BOM: Final = "\ufeff"
 # What may follow a document without being lost: blanks, comments and end markers.
-_UNREAD: Final = re.compile(r"(?:[^\S\n]*(?:\.\.\.(?=\s))?[^\S\n]*(?:#[^\n]*)?\n)*+[^\S\n]*[^\s#]")
-_STRAY_BOM: Final = re.compile("(?:\\A|[\n\r\x85\u2028\u2029])\ufeff")
+_UNREAD: Final = r"(?:[^\S\n]*(?:\.\.\.(?=\s))?[^\S\n]*(?:#[^\n]*)?\n)*+[^\S\n]*[^\s#]"
+_STRAY_BOM: Final = "(?:\\A|[\n\r\x85\u2028\u2029])\ufeff"
 _MARKER: Final = "---"
 # kubectl looks at this many bytes behind a JSON object before it goes on with YAML.
 _LOOK_AHEAD: Final = 4
@@ -106,6 +106,7 @@ class _Reader:
         self._source = source
         self._text = source.text
         self._plain = PlainScalars()
+        self._lines = Lines(self._plain)
 
     def read(self) -> None:
         # Go's notion of white space is a little wider than JSON's; so is Python's, in the same way.
@@ -159,8 +160,6 @@ class _Reader:
 
     def _read_yaml(self, start: int) -> bool:
         """Read the YAML documents from `start`; return whether the first of them is sound."""
-        from podfence.kube.strictness import read  # noqa: PLC0415 - JSON needs no PyYAML
-
         before = len(self.problems)
         sound: bool | None = None
         for part in _split(self._text, start):
@@ -172,20 +171,28 @@ class _Reader:
                 )
             else:
                 begin = part.start + self._text.startswith(_BOM, part.start)
-                self._read_document(begin, part.end, read)
+                self._read_document(begin, part.end)
             if sound is None:
                 sound = all(problem.severity is Severity.WARNING for problem in self.problems[before:])
         return sound is not False
 
-    def _read_document(self, start: int, end: int, read: Callable[[str, PlainScalars], Constructed]) -> None:
+    def _read_document(self, start: int, end: int) -> None:
         text = self._text[start:end]
         if not text.endswith("\n"):
             text += "\n"
-        stray = _STRAY_BOM.search(text) if _BOM in text else None
+        stray = re.search(_STRAY_BOM, text) if _BOM in text else None
         if stray:
             message = "a byte order mark (U+FEFF) stands inside a document"
             self._error(message, start + stray.end() - 1, "take it out")
             return
+        try:
+            self._add(SourceDocument(self._source, start, end, linewise.read(text, self._lines)), end)
+        except NotPlainError:
+            self._read_with_libyaml(text, start, end)
+
+    def _read_with_libyaml(self, text: str, start: int, end: int) -> None:
+        from podfence.kube.strictness import read  # noqa: PLC0415  few documents need PyYAML
+
         try:
             constructed = read(text, self._plain)
         except DocumentError as error:
@@ -200,13 +207,13 @@ class _Reader:
             self._add(document, end, duplicates=constructed.duplicates)
 
     def _warn_of_unread(self, text: str, end: int, start: int) -> None:
-        unread = _UNREAD.match(text, end) if end < len(text) else None
+        unread = re.compile(_UNREAD).match(text, end) if end < len(text) else None
         if unread:
             position = self._source.position(start + unread.end() - 1)
             message = "what follows the end of the document is not read"
             self._warn(Code.ODD, position, message, "begin another document with a line ---")
 
-    def _add(self, document: SourceDocument, end: int, *, duplicates: bool) -> None:
+    def _add(self, document: SourceDocument, end: int, *, duplicates: bool = False) -> None:
         self.documents.append(document)
         if self._advance:
             self._advance(end / len(self._text))

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 import msgspec
@@ -30,7 +29,7 @@ def contents(state: ClusterState, options: Options) -> dict[str, Any]:
         "objects": [
             (type(item).__name__, msgspec.to_builtins(msgspec.structs.replace(item, origin=None))) for item in found
         ],
-        "options": asdict(options),
+        "options": msgspec.structs.asdict(options),
     }
 
 

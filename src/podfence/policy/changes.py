@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgspec
+from msgspec.structs import replace
 
 from podfence.documents import Value
 from podfence.kube.objects import IPBlock, NetworkPolicy, Peer, PolicyPort, Protocol, Requirement, Rule, Selector
@@ -154,18 +154,18 @@ def applied(change: Change, policies: Mapping[str, NetworkPolicy]) -> NetworkPol
         )
     policy = policies[change.policy]
     if isinstance(change, SetPolicyTypes):
-        return msgspec.structs.replace(policy, policy_types=change.policy_types, left_out_types=False)
+        return replace(policy, policy_types=change.policy_types, left_out_types=False)
     rules = policy.ingress if change.direction == "ingress" else policy.egress
     match change:
         case AddRule(rule=rule):
             rules = (*rules, _rule(rule))
         case AddPeer(rule=index, peer=peer):
-            new = msgspec.structs.replace(rules[index], peers=(*rules[index].peers, _peer(peer)))
+            new = replace(rules[index], peers=(*rules[index].peers, _peer(peer)))
             rules = (*rules[:index], new, *rules[index + 1 :])
         case AddPort(rule=index, ports=ports):
-            new = msgspec.structs.replace(rules[index], ports=(*rules[index].ports, *map(_port, ports)))
+            new = replace(rules[index], ports=(*rules[index].ports, *map(_port, ports)))
             rules = (*rules[:index], new, *rules[index + 1 :])
-    return msgspec.structs.replace(policy, **{change.direction: rules})
+    return replace(policy, **{change.direction: rules})
 
 
 def manifest(policy: NetworkPolicy) -> dict[str, Any]:

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from podfence.sets.addresses import family_of
 
@@ -19,8 +20,7 @@ Supposed = Mapping[str, str | None]
 """Labels that an end is supposed to have, those that are known among them; None is without."""
 
 
-@dataclass(frozen=True, slots=True)
-class PodEnd:
+class PodEnd(Struct, frozen=True):
     """A pod at one of its addresses; `address` is None when not known, `family` the one to assume then.
 
     `through_service` says that the connection comes to it through a Service (semantics 7.2), `itself` that the other
@@ -34,13 +34,16 @@ class PodEnd:
     family: Family
     through_service: bool = False
     itself: bool = False
-    space: Supposed | None = field(default=None, hash=False)
-    labels: Supposed | None = field(default=None, hash=False)
+    space: Supposed | None = None
+    labels: Supposed | None = None
     more: bool = False
 
+    def __hash__(self) -> int:
+        """Return a hash of everything but what is supposed: mappings have none."""
+        return hash((self.member, self.address, self.family, self.through_service, self.itself, self.more))
 
-@dataclass(frozen=True, slots=True)
-class AddressEnd:
+
+class AddressEnd(Struct, frozen=True):
     """An address that is no pod's and no node's; `name` says what it stands for (``internet``), if for more.
 
     `behind` says what is not known, if something unknown may stand behind it: then nothing is sure but what the source
@@ -57,8 +60,7 @@ class AddressEnd:
         return family_of(self.address)
 
 
-@dataclass(frozen=True, slots=True)
-class NodeEnd:
+class NodeEnd(Struct, frozen=True):
     """A node, or a hostNetwork pod on it (semantics 7.6); `address` is None when not known.
 
     `own` says that it is the node of the pod at the other end, or that it is another one, whatever its name; None

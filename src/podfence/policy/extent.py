@@ -10,10 +10,11 @@ another that asks for its absence admit the pod together, whatever its labels.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from msgspec.structs import replace
 
 from podfence.cluster.controllers import ALIKE, UNKNOWN, is_unknown
 from podfence.cluster.members import display_name
@@ -230,8 +231,7 @@ class _Question:
             return self._space_label(key, peer.member.namespace, subject, peer)
         asked = self._open_requirement(selection.pods, peer)
         if asked is None:
-            message = f"{selection} is open for {peer}, and nothing of it is"
-            raise AssertionError(message)
+            raise AssertionError(f"{selection} is open for {peer}, and nothing of it is")
         return self._pod_label(asked, subject, peer, at_subject=False)
 
     def _space_label(self, key: str, name: str, subject: PodEnd, peer: End) -> _Open:
@@ -252,8 +252,7 @@ class _Question:
         """Suppose a label of the subject or of the peer, with those that have the same value."""
         end = subject if at_subject else peer
         if not isinstance(end, PodEnd):
-            message = f"{end} has no labels"
-            raise TypeError(message)
+            raise TypeError(f"{end} has no labels")
         keys = next((group for group in ALIKE if asked.key in group), frozenset((asked.key,)))
         there = {key: value for key, value in end.member.labels.items() if key in keys and is_unknown(value)}
         begins = min(there.values(), default="").removesuffix(UNKNOWN)

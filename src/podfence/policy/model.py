@@ -8,8 +8,9 @@ differ, so that whoever compiled something from them compiles only that again.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct
 
 from podfence.cluster.classes import ClassIndex
 from podfence.cluster.selection import Selection
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from podfence.policy.grants import CompiledPolicy
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """What an event changed.
 
     `pods` came, went, or are told apart differently now. `policies` are those whose rules, subjects or

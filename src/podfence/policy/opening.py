@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from podfence.cluster.members import display_name
 from podfence.cluster.selection import Selection
@@ -44,10 +45,9 @@ class Asked:
         self.peer = peer
         self.ports = ports
 
-    def is_admitted(self, engine: Engine, subject: PodEnd | None = None, peer: End | None = None) -> bool:
-        """Return whether the connection is surely admitted in its direction, at these ends or its own."""
-        ends = subject or self.subject, peer or self.peer
-        return self.ports <= _admitted(engine, self.direction, *ends, Bound.PESSIMISTIC)
+    def is_admitted(self, engine: Engine, peer: End | None = None) -> bool:
+        """Return whether the connection is surely admitted in its direction, with this peer or its own."""
+        return self.ports <= _admitted(engine, self.direction, self.subject, peer or self.peer, Bound.PESSIMISTIC)
 
     def rest(self, subject: End, peer: End, ports: PortSet) -> PortSet:
         """Return the ports that are not what was asked, between two ends or others of their workloads."""

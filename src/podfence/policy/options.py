@@ -8,11 +8,12 @@ specification. ``depends`` as a value means: where the answers differ, say so.
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from podfence.errors import OptionError
+from msgspec import Struct
+from msgspec.structs import replace
+
+from podfence.errors import OptionError, nearest
 from podfence.sets import AddressSet
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ KINDS: Final = ("Namespace", "Node", "Pod", "Service", "EndpointSlice")
 """The kinds of which an answer may rest on what is not in the input."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """The description of one option: its values (default first), the rule it stands for, and what it decides.
 
     Besides `values` there are those of a `form`, if it has one: lists of what `item` accepts, after its `prefix`.
@@ -34,7 +34,7 @@ class Choice:
     meaning: str
     form: str = ""
     prefix: str = ""
-    item: Callable[[str], bool] = field(default=lambda _: False, repr=False)
+    item: Callable[[str], bool] = lambda _: False
 
     def accepts(self, value: str) -> bool:
         """Return whether the option can have a value."""
@@ -47,11 +47,13 @@ class Choice:
         return (*self.values, self.form) if self.form else self.values
 
 
-def _choice(*values: str, rule: str, meaning: str, form: str = "", prefix: str = "",
-            item: Callable[[str], bool] = lambda _: False) -> str:  # fmt: skip
-    choice = Choice(values, rule, meaning, form, prefix, item)
-    default: str = field(default=values[0], metadata={"choice": choice})
-    return default
+_CHOICES: Final[list[Choice]] = []
+
+
+def _choice(*values: str, rule: str, meaning: str, **form: Any) -> str:  # noqa: ANN401  what `Choice` takes
+    """Describe the next field of `Options`, and return its default."""
+    _CHOICES.append(Choice(values, rule, meaning, **form))
+    return values[0]
 
 
 def _is_cidr(text: str) -> bool:
@@ -62,8 +64,7 @@ def _is_cidr(text: str) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """The engine's options; every value is one of the strings its `Choice` lists."""
 
     self_traffic: str = _choice(
@@ -221,8 +222,7 @@ class Options:
         for setting in settings:
             name, separator, value = setting.partition("=")
             if not separator:
-                message = f"--set {setting}: write OPTION=VALUE; `podfence options` lists them"
-                raise OptionError(message)
+                raise OptionError(f"--set {setting}: write OPTION=VALUE; `podfence options` lists them")
             options = options.with_value(name.strip(), value.strip())
         return options
 
@@ -231,16 +231,14 @@ class Options:
         choices = describe()
         attribute = name.replace("-", "_")
         if attribute not in choices:
-            near = difflib.get_close_matches(attribute, choices, n=1)
-            hint = f"; did you mean {near[0].replace('_', '-')}?" if near else ""
-            message = f"unknown option {name!r}{hint} (`podfence options` lists them)"
-            raise OptionError(message)
+            near = nearest(attribute, choices)
+            hint = f"; did you mean {near.replace('_', '-')}?" if near else ""
+            raise OptionError(f"unknown option {name!r}{hint} (`podfence options` lists them)")
         if not choices[attribute].accepts(value):
-            message = f"option {name}: {value!r} is not one of {', '.join(choices[attribute].written())}"
-            raise OptionError(message)
+            raise OptionError(f"option {name}: {value!r} is not one of {', '.join(choices[attribute].written())}")
         return replace(self, **{attribute: value})
 
 
 def describe() -> dict[str, Choice]:
     """Return the description of every option, by attribute name, in the order of `Options`."""
-    return {item.name: item.metadata["choice"] for item in fields(Options)}
+    return dict(zip(Options.__struct_fields__, _CHOICES, strict=True))

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from podfence.cluster.selection import Selection, may_match
 from podfence.cluster.state import NAME_LABEL
@@ -21,8 +22,7 @@ _BY_NAME = (NAME_LABEL, "In")
 """The key and the operator of a requirement that names namespaces."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Scenario:
+class Scenario(Struct, frozen=True, eq=False):
     """One way to take what is open: the address family that is used, and the bound (see `Engine`).
 
     It is equal to itself alone: what is known in it is looked up all the time.

@@ -12,8 +12,9 @@ Where there are cluster-wide policies, each pair is decided tier by tier instead
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from podfence.cluster.selection import Selection
 from podfence.policy.engine import Bound, settle
@@ -44,8 +45,7 @@ _Ports = tuple[PortSet, tuple["PortName", ...], str | None]
 _Piece = tuple[int, _Ports]
 
 
-@dataclass(slots=True)
-class _Side:
+class _Side(Struct):
     """The rectangles of one direction.
 
     `isolated`: the classes a policy isolates. `by_peer`: subjects by (peer, ports). `by_subject`: the

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from podfence.policy.deciding import deciding
@@ -13,10 +13,8 @@ from podfence.policy.ends import End, PodEnd
 from podfence.policy.engine import Bound
 from podfence.policy.extent import Extent, extent
 from podfence.policy.grants import rules_of
-from podfence.policy.misses import nearest_miss
 from podfence.policy.options import describe
 from podfence.policy.references import has_idle_rules, is_by_default, policy_ref, rule_ref
-from podfence.policy.remedies import remedies
 from podfence.policy.tiers import Action
 from podfence.policy.unknown import RULES, option
 from podfence.policy.verdict import Decision, Direction, Matter, Reason, RuleRef, Tier
@@ -105,6 +103,8 @@ def _mended(
     engine: Engine, denied: Reason, subject: PodEnd, peer: End, ports: PortSet, policies: tuple[CompiledPolicy, ...]
 ) -> Reason:
     """Return a reason with the changes that would admit the ports."""
+    from podfence.policy.remedies import remedies  # noqa: PLC0415  few questions are about what is denied
+
     found = remedies(engine, denied.direction, subject, peer, ports, policies)
     return replace(denied, remedy=found[0].text, remedies=found) if found else denied
 
@@ -120,8 +120,7 @@ def _by_default(direction: Direction, summary: str, semantics: str, options: tup
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Side:
+class _Side(Struct, frozen=True):
     """One direction of a connection on one port, and how it was decided."""
 
     engine: Engine
@@ -196,6 +195,8 @@ class _Side:
 
     def denied(self, *, alone: bool) -> Reason:
         """Return why it is denied; not `alone` if the port stands for others."""
+        from podfence.policy.misses import nearest_miss  # noqa: PLC0415  few questions are about what is denied
+
         decisive = self.ruling.decisive(self.point)
         if decisive is not None:
             return self._by_clusterwide(*decisive)

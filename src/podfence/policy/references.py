@@ -6,9 +6,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from podfence.kube.objects import NetworkPolicy
-from podfence.policy.verdict import ANNOTATION_KIND, Direction, Line, PolicyRef, Position, RuleRef
+from podfence.policy.verdict import ANNOTATION_KIND, Direction, Line, PolicyRef, RuleRef
 
 if TYPE_CHECKING:
+    from podfence.kube.findings import Position
     from podfence.policy.grants import CompiledPolicy, Source
 
 
@@ -26,7 +27,7 @@ def written_ref(policy: NetworkPolicy) -> PolicyRef:
 
 
 def _place(source: Source) -> Position | None:
-    return Position(*source.origin.at()) if source.origin else None
+    return source.origin.at() if source.origin else None
 
 
 def rule_ref(policy: CompiledPolicy, direction: Direction, index: int, item: int | None = None) -> RuleRef:
@@ -38,7 +39,7 @@ def rule_ref(policy: CompiledPolicy, direction: Direction, index: int, item: int
         policy_ref(policy),
         direction,
         index,
-        Position(*origin.at(*path)) if origin else None,
+        origin.at(*path) if origin else None,
         tuple(Line(*line) for line in origin.excerpt(*path)) if origin else (),
         tuple(Line(*line) for line in origin.excerpt(*peers)) if origin and peers else (),
     )

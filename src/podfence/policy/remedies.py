@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
 from typing import TYPE_CHECKING, Final, Literal, cast
 
+from msgspec.structs import replace
+
+from podfence.cluster.controllers import ADDED, UNKNOWN
 from podfence.cluster.members import display_name
 from podfence.cluster.state import NAME_LABEL
 from podfence.kube.objects import NetworkPolicy
@@ -35,7 +38,6 @@ from podfence.policy.opening import (
     with_policy,
 )
 from podfence.policy.references import is_by_default, policy_ref
-from podfence.policy.stable import stable_labels
 from podfence.policy.verdict import Direction
 from podfence.policy.wording import shortened
 from podfence.sets import PortSet
@@ -45,10 +47,20 @@ from podfence.sets.ports import PROTOCOLS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from podfence.cluster.members import Member
     from podfence.kube.objects import Labels, Protocol
     from podfence.policy.changes import Change, Opened
     from podfence.policy.engine import Engine
     from podfence.policy.grants import CompiledPolicy
+
+_PASSING: Final = frozenset({
+    "app.kubernetes.io/managed-by", "app.kubernetes.io/version", "chart", "date", "generation", "helm.sh/chart",
+    "heritage", "revision", "version",
+})  # fmt: skip
+"""Keys of labels that change with a release, or that everything has which some tool has made."""
+
+_PASSING_ENDS: Final = ("-hash", "/hash", "-revision", "/revision", "-uid", "/version", "checksum")
+_HASH: Final = re.compile(r"(?=.*\d)(?=.*[a-f])[0-9a-f]{8,}|(?=.*\d)[bcdfghjklmnpqrstvwxz2456789]{9,10}")
 
 _FEW: Final = 3
 _MOST_PORTS: Final = 8
@@ -239,6 +251,20 @@ class _Proposer:
 
     def _place(self, name: str) -> str:
         return next(str(policy_ref(policy)) for policy in self._policies if policy.key.name == name)
+
+
+def stable_labels(member: Member) -> Labels:
+    """Return the labels of a pod that its workload's next pods will have, and no others are likely to."""
+    return {
+        key: value
+        for key, value in sorted(member.labels.items())
+        if value != UNKNOWN
+        and key not in ADDED
+        and key not in _PASSING
+        and not key.endswith(_PASSING_ENDS)
+        and not _HASH.fullmatch(value)
+        and not (value == member.key.name and member.workload is not None and member.pod is not None)
+    }
 
 
 def _is_current(policy: CompiledPolicy) -> bool:

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct
 
 from podfence.policy.grants import CompiledPolicy, Grant, place_of
 from podfence.policy.tiers import PASSED, Action, Step, TierRuling
@@ -73,8 +74,7 @@ class Standing(NamedTuple):
 _NO_POLICIES = Standing(Tier.NETWORK_POLICY)
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
+class Ruling(Struct, frozen=True):
     """What one direction of a connection allows: the ports in `low` surely, those in `high` perhaps.
 
     `exemption` is the rule of the semantics that surely exempts it from policies, if one does. `tiers` are those that

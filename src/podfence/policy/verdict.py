@@ -10,6 +10,7 @@ import enum
 from typing import TYPE_CHECKING, TypeVar
 
 from podfence.documents import Value
+from podfence.kube.findings import Position
 from podfence.policy.changes import Remedy
 
 if TYPE_CHECKING:
@@ -120,18 +121,6 @@ def first_place(places: Sequence[str]) -> str:
     """Return the first of some places, and how many more there are; "" for none."""
     more = len(places) - 1
     return f"{places[0]}, and {more} more place{'s' * (more > 1)}" if more > 0 else "".join(places)
-
-
-class Position(Value, frozen=True):
-    """A place in an input; `line` and `column` count from 1 over the whole file, 0 means the file as such."""
-
-    file: str
-    line: int = 0
-    column: int = 0
-
-    def __str__(self) -> str:
-        """Return ``file:line``."""
-        return f"{self.file}:{self.line}" if self.line else self.file
 
 
 class Line(Value, frozen=True):

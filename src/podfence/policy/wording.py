@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
+
+from msgspec import Struct
 
 from podfence.cluster.controllers import UNKNOWN, is_unknown
 from podfence.cluster.members import display_name
@@ -125,8 +126,7 @@ def label_text(labels: Labels, key: str) -> str:
     return f"{key}={value}"
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """The port that is denied (a point as in `podfence.sets.ports`); not `alone` if it stands for others."""
 
     point: int

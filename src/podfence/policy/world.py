@@ -223,6 +223,5 @@ def _single(state: ClusterState) -> AddressSet:
 
 def singles(policy: NetworkPolicy) -> Iterator[str]:
     """Yield the blocks of a policy that name one address, which no pod has whose address is not known (13.6)."""
-    for rule in (*policy.ingress, *policy.egress):
-        for block in (peer.ip_block for peer in rule.peers if peer.ip_block is not None):
-            yield from (text for text in (block.cidr, *block.excepts) if text.endswith(("/32", "/128")))
+    for block in (peer.ip_block for peer in policy.peers() if peer.ip_block is not None):
+        yield from (text for text in (block.cidr, *block.excepts) if text.endswith(("/32", "/128")))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from podfence.analysis.answers import Ports
     from podfence.analysis.diff.answer import Cause, ConnectionChange, Difference, GapChange, ObjectChange
-    from podfence.policy.verdict import Position
+    from podfence.kube.findings import Position
     from podfence.report.style import Page, Style
 
     Change = ConnectionChange | AbsentChange

@@ -45,9 +45,9 @@ FORMATS: Final[dict[str, dict[str, str]]] = {
         "Difference": "comment.lines",
         "Refusal": "comment.refusal",
     },
-    "sarif": dict.fromkeys(_REMARKED, "sarif.log"),
-    "github": dict.fromkeys(_REMARKED, "github.commands"),
-    "gitlab": dict.fromkeys(_REMARKED, "gitlab.report"),
+    "sarif": dict.fromkeys(_REMARKED, "reviewing.sarif"),
+    "github": dict.fromkeys(_REMARKED, "reviewing.github"),
+    "gitlab": dict.fromkeys(_REMARKED, "reviewing.gitlab"),
     "matrix": {"Matrix": "matrix.grid"},
     "matrix-json": {"Matrix": "structured.json_lines"},
 }

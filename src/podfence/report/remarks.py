@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from podfence.analysis.diff.answer import Cause, ConnectionChange
-    from podfence.kube.findings import Finding  # noqa: TC004 - nobody evaluates the annotation
-    from podfence.kube.findings import Position as FindingPosition
-    from podfence.policy.verdict import Position
+    from podfence.kube.findings import (
+        Finding,  # noqa: TC004 - nobody evaluates the annotation
+        Position,
+    )
     from podfence.report.style import Page
 
 Level = Literal["error", "warning", "note"]
@@ -181,7 +182,7 @@ def _of_finding(item: Finding, page: Page) -> Remark:
     return _placed(remark, item.position, page)
 
 
-def _placed(remark: Remark, position: Position | FindingPosition | None, page: Page) -> Remark:
+def _placed(remark: Remark, position: Position | None, page: Page) -> Remark:
     """Return a remark at a position, as far as that is a line of a file of the repository."""
     if position is None or _NO_FILE.search(position.file):
         return remark

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from typing import Any
 
 import msgspec
 
-from podfence.errors import PodfenceError
+from podfence.errors import PodfenceError, nearest
 from podfence.report import documents
 from podfence.report.documents import KINDS
 
@@ -20,8 +19,8 @@ def text(kind: str) -> str:
     """Return the JSON Schema of `kind` (in any case), indented; raises PodfenceError for an unknown one."""
     known = {name.lower(): name for name in KINDS}
     if kind.lower() not in known:
-        near = difflib.get_close_matches(kind.lower(), known, n=1)
-        hint = f"did you mean {known[near[0]]}?" if near else f"there are {', '.join(KINDS)}"
+        near = nearest(kind.lower(), known)
+        hint = f"did you mean {known[near]}?" if near else f"there are {', '.join(KINDS)}"
         raise PodfenceError(f"unknown kind {kind!r}; {hint}")
     schema = _short({"$schema": DIALECT} | msgspec.json.schema(KINDS[known[kind.lower()]]))
     for definition in schema["$defs"].values():

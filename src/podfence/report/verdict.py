@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from podfence.policy.verdict import Decision, Direction, Matter, Tier, told
 from podfence.report.counts import counted
-from podfence.report.markdown import code, folded
 from podfence.report.style import PAGE, PLAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from podfence.analysis.mending import Mended
     from podfence.policy.verdict import Dependency, Line, Meaning, Reason, RuleRef, Verdict
     from podfence.report.style import Page, Style
 
@@ -70,10 +70,25 @@ def chain(verdict: Verdict, page: Page = PAGE) -> Iterator[str]:
 
 def markdown(verdict: Verdict, page: Page = PAGE) -> Iterator[str]:
     """Yield the decision, and its chain folded below it."""
+    from podfence.report.markdown import code, folded  # noqa: PLC0415  other formats need no Markdown
+
     yield f"**{verdict.decision.value}** {code(question(verdict))}"
     yield ""
     lines = (line.replace("`" * 3, "'" * 3) for line in chain(verdict, page._replace(width=None, style=PLAIN)))
     yield from folded("Why", ("```text", *lines, "```"))
+
+
+def remedies(found: Iterable[Mended]) -> Iterator[str]:
+    """Yield policies after changes as documents to apply, with the changes in comments; others are comments alone."""
+    from podfence.policy.changes import manifest  # noqa: PLC0415  few ask for the policies themselves
+    from podfence.report import yaml  # noqa: PLC0415  as above
+
+    for number, item in enumerate(found):
+        if number:
+            yield "---"
+        yield from (f"# {text}" for text in item.texts)
+        if item.policy is not None:
+            yield from yaml.lines(manifest(item.policy))
 
 
 def _sides_told(verdict: Verdict) -> bool:

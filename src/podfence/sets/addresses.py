@@ -121,8 +121,7 @@ def _of_cidr(text: str) -> AddressSet:
     number = parse_address(address)
     bits = 32 if number <= V4_LAST else 128
     if separator and not (length.isascii() and length.isdigit() and int(length) <= bits):
-        message = f"{text!r} has no valid prefix length"
-        raise ValueError(message)
+        raise ValueError(f"{text!r} has no valid prefix length")
     host = (1 << (bits - int(length))) - 1 if separator else 0
     return AddressSet(((number & ~host, number | host),))
 
@@ -148,8 +147,7 @@ def parse_address(text: str) -> int:
             return int.from_bytes(socket.inet_pton(socket.AF_INET, text), "big")
         number = int.from_bytes(socket.inet_pton(socket.AF_INET6, text), "big")
     except (OSError, UnicodeEncodeError) as error:
-        message = f"{text!r} is not an IP address"
-        raise ValueError(message) from error
+        raise ValueError(f"{text!r} is not an IP address") from error
     return number & V4_LAST if number >> 32 == 0xFFFF else V6_FIRST + number
 
 

@@ -8,7 +8,7 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import msgspec
+from msgspec.structs import replace
 
 from podfence.analysis.absent import admitted, ports_by_block, space_of
 from podfence.analysis.diff.answer import ConnectionWord
@@ -181,7 +181,7 @@ def _apart(selector: Selector | None) -> Iterator[Selector | None]:
         yield selector
         return
     choices = [
-        [msgspec.structs.replace(term, values=(value,)) for value in term.values] if term.operator == "In" else [term]
+        [replace(term, values=(value,)) for value in term.values] if term.operator == "In" else [term]
         for term in selector.requirements
     ]
     yield from map(Selector, product(*choices))

@@ -12,6 +12,7 @@ from podfence.cluster.selection import Selection, may_match
 from podfence.policy.options import KINDS
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet
+from podfence.sets.addresses import FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from podfence.analysis.doubts import Doubts
     from podfence.policy.engine import Engine
     from podfence.policy.reach import Reach
-    from podfence.sets.addresses import Family
-
-_FAMILIES: tuple[Family, ...] = (4, 6)
 
 
 def affected(
@@ -82,5 +80,5 @@ def _differ_in_unset_addresses(units: Units) -> bool:
         return False
     return any(
         old.engine.world.unset_addresses("Pod", family) != new.engine.world.unset_addresses("Pod", family)
-        for family in _FAMILIES
+        for family in FAMILIES
     )

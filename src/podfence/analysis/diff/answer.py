@@ -11,7 +11,8 @@ from typing import Literal
 
 from podfence.analysis.answers import AbsentConnection, Endpoints, Ports
 from podfence.documents import Value
-from podfence.policy.verdict import Direction, Position
+from podfence.kube.findings import Position
+from podfence.policy.verdict import Direction
 
 ConnectionWord = Literal["opened", "closed", "unknown", "known"]
 Ends = Literal["kept", "added", "removed"]

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from operator import sub
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from msgspec import Struct
 
 from podfence.analysis.diff.states import State, state_of, steps
 from podfence.analysis.lines import Question, lines
@@ -40,8 +41,7 @@ class Piece(NamedTuple):
     after: State
 
 
-@dataclass(slots=True)
-class _Rows:
+class _Rows(Struct):
     """The connections of one side by class: from pods and from addresses to it, and from it to addresses."""
 
     pods: dict[int, list[tuple[int, str, PortSet]]]

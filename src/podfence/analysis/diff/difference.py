@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from msgspec import structs
+from msgspec import Struct
+from msgspec.structs import replace
 
 from podfence.analysis.diff import compare, objects, policies, unseen
 from podfence.analysis.diff.absent import Absent
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from podfence.policy.engine import Engine
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
+class Compared(Struct, frozen=True):
     """One side of a comparison: what judges it, what it is called, and where a policy may lie that was not read."""
 
     engine: Engine
@@ -75,7 +74,7 @@ def difference(
         notes=tuple(_notes(old.engine, new.engine, causes)),
     )
     caused = {cause.object for item in answer.changes for cause in item.causes}
-    return structs.replace(answer, objects=unseen.marked(answer.objects, old.engine, engine, caused))
+    return replace(answer, objects=unseen.marked(answer.objects, old.engine, engine, caused))
 
 
 def _gaps(old: Iterable[Gap], new: Iterable[Gap]) -> Iterator[GapChange]:

@@ -3,30 +3,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import Struct
 
 from podfence.analysis.diff.answer import ObjectChange
 from podfence.analysis.diff.rules import differing
 from podfence.cluster.ownership import workload_of
 from podfence.kube.objects import Key, KubeObject, NetworkPolicy, Pod, Rule
-from podfence.policy.verdict import Position
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from podfence.analysis.diff.answer import ObjectWord
     from podfence.cluster.state import ClusterState
+    from podfence.kube.findings import Position
 
 _WRITTEN = {"template": "", "node_addresses": "node addresses", "policy_types": "policyTypes"}
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(Struct, frozen=True):
     """One object on both sides, None on the side that does not have it."""
 
     old: KubeObject | None
@@ -99,7 +98,7 @@ def what(pair: Pair) -> tuple[str, ...]:
 
 def place(item: KubeObject | None, *path: str | int) -> Position | None:
     """Return the place of an object, or of a field of it, None where nothing says one."""
-    return Position(*item.origin.at(*path)) if item is not None and item.origin is not None else None
+    return item.origin.at(*path) if item is not None and item.origin is not None else None
 
 
 def _objects(state: ClusterState) -> dict[Key, KubeObject]:

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from podfence.policy.budget import BUDGETS, NOTHING, Size
 from podfence.policy.engine import Engine
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from podfence.policy.grants import CompiledPolicy
 
 
-@dataclass(frozen=True, slots=True)
-class Policies:
+class Policies(Struct, frozen=True):
     """What differs between the policies of two engines.
 
     `old` and `new` are the compiled policies that say something else on the other side, or are not there. `entangled`

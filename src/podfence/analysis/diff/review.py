@@ -7,7 +7,7 @@ import datetime as dt
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-import msgspec
+from msgspec.structs import replace
 
 from podfence.analysis.diff.answer import AbsentChange, ConnectionChange, GapChange, ObjectChange
 from podfence.sets.ports import PortSet
@@ -75,26 +75,20 @@ def kinds(item: ConnectionChange | AbsentChange | ObjectChange | GapChange) -> f
     return frozenset(found)
 
 
-def reviewed(
-    answer: Difference,
-    *,
-    fail_on: Collection[str] = (),
-    allowed: Sequence[Allowance] = (),
-    today: dt.date | None = None,
-) -> Difference:
+def reviewed(answer: Difference, *, fail_on: Collection[str] = (), allowed: Sequence[Allowance] = ()) -> Difference:
     """Return a difference with what is allowed said at each change, and with the kinds of `fail_on` that the rest has.
 
-    Allowances that are expired on the day `today` (this one if None) allow nothing.
+    Allowances that are expired today allow nothing.
     """
-    day = today or dt.datetime.now(tz=dt.UTC).date()
-    in_force = [one for one in allowed if not one.is_expired(day)]
-    answer = msgspec.structs.replace(
+    today = dt.datetime.now(tz=dt.UTC).date()
+    in_force = [one for one in allowed if not one.is_expired(today)]
+    answer = replace(
         answer,
         connections=tuple(_with_reason(item, in_force) for item in answer.connections),
         absent=tuple(_with_reason(item, in_force) for item in answer.absent),
     )
     found = {kind for item in remaining(answer) for kind in kinds(item)}
-    return msgspec.structs.replace(answer, fails=tuple(kind for kind in KINDS if kind in found and kind in fail_on))
+    return replace(answer, fails=tuple(kind for kind in KINDS if kind in found and kind in fail_on))
 
 
 def remaining(answer: Difference) -> Iterator[ConnectionChange | AbsentChange | ObjectChange | GapChange]:
@@ -117,7 +111,7 @@ def _with_reason(item: _Change, allowed: Iterable[Allowance]) -> _Change:
             if not ports <= PortSet.union(one.ports for one in covering):
                 return item
             reasons.update(dict.fromkeys(str(one) for one in covering if one.ports & ports))
-    return msgspec.structs.replace(item, allowed="; ".join(reasons))
+    return replace(item, allowed="; ".join(reasons))
 
 
 def _ends(item: ConnectionChange | AbsentChange) -> tuple[tuple[str, ...], tuple[str, ...], PortSet]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from copy import copy
-from dataclasses import replace
 from functools import cache, lru_cache, reduce
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec.structs import replace
 
 from podfence.analysis.diff.states import state_of
 from podfence.analysis.diff.undo import CLUSTER, restored

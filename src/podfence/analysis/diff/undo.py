@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import msgspec
+from msgspec.structs import replace
 
 from podfence.analysis.diff.answer import Cause
 from podfence.analysis.diff.objects import place, what
@@ -84,7 +84,7 @@ def restored(pair: Pair, undone: Collection[Undo]) -> NetworkPolicy | None:
             fields["pod_selector"] = old.pod_selector
         elif old is not None and item.part == TYPES:
             fields.update(policy_types=old.policy_types, left_out_types=old.left_out_types)
-    return msgspec.structs.replace(base, **fields)
+    return replace(base, **fields)
 
 
 def cause(undo: Undo, pair: Pair | None) -> Cause:
@@ -122,7 +122,7 @@ def _of_policy(undo: Undo, pair: Pair) -> Cause:
         ("spec", str(direction), one or 0),
         ("spec", str(direction), other or 0),
     )
-    return msgspec.structs.replace(found, direction=direction, old_rule=one, new_rule=other)
+    return replace(found, direction=direction, old_rule=one, new_rule=other)
 
 
 def _of_object(pair: Pair | None, effect: Effect, name: str) -> Cause:
@@ -132,7 +132,7 @@ def _of_object(pair: Pair | None, effect: Effect, name: str) -> Cause:
     details = what(pair)
     if not details:
         return found
-    return msgspec.structs.replace(found, text=f"{found.text}: {', '.join(details)}")
+    return replace(found, text=f"{found.text}: {', '.join(details)}")
 
 
 def _cause(

@@ -233,8 +233,7 @@ class _Owned:
     def number(self, key: Key) -> int:
         found = self._index.class_of(key)
         if found is None:
-            message = f"{key} is in no class"
-            raise AssertionError(message)
+            raise AssertionError(f"{key} is in no class")
         return found.id
 
     def add(self, member: Member) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-import msgspec
+from msgspec.structs import replace
 
 from podfence.analysis.effects import MeantPods
 from podfence.cluster.members import Member
@@ -58,7 +58,7 @@ def marked(
         return "" if str(item) in causes else _isolating(subjects[name], old, new)
 
     return tuple(
-        msgspec.structs.replace(item, unseen=unseen(item))
+        replace(item, unseen=unseen(item))
         if item.kind == "NetworkPolicy" and (item.namespace, item.name) in names
         else item
         for item in changes

@@ -132,7 +132,7 @@ def command(
     from podfence.agent.node.hold import LINKS
     from podfence.agent.node.main import Setup, run
     from podfence.agent.node.matching import Granted
-    from podfence.cli.version import number
+    from podfence.cli.about import number
     from podfence.kube.access.access import Choice
     from podfence.policy.options import Options
 

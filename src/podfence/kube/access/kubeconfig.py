@@ -15,6 +15,7 @@ from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from podfence.errors import AccessError, InputError, reason_of
 from podfence.kube import yaml
@@ -235,7 +236,7 @@ def _unquoted(problem: Finding) -> Finding:
     message = problem.message
     if _QUOTED.search(_ONE_CHARACTER.sub("", message)):
         message = _QUOTED.sub("a text", message)
-    return msgspec.structs.replace(problem, message=message)
+    return replace(problem, message=message)
 
 
 @dataclass(frozen=True, slots=True)

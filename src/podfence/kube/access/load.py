@@ -10,13 +10,12 @@ localhost or without credentials. The way to the cluster of a pod is that of cli
 from __future__ import annotations
 
 import base64
-import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
-from podfence.errors import AccessError, InputError, reason_of
+from podfence.errors import AccessError, InputError, nearest, reason_of
 from podfence.kube.access import address, kubeconfig, wire
 from podfence.kube.access.access import Access, Impersonation, Secret
 from podfence.kube.access.identity import Identity, identify, plugin
@@ -183,9 +182,8 @@ def _named(
 def _nearest(name: str, known: Iterable[str], kind: str) -> str:
     """Return what to write instead of `name`: the name nearest to it, or which ones there are."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    if near:
-        return f"did you mean {near[0]}?"
+    if near := nearest(name, names):
+        return f"did you mean {near}?"
     if not names:
         return f"there are no {kind}s"
     more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""

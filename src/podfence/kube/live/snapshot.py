@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
+from msgspec.structs import replace
 
 from podfence.backoff import Backoff
 from podfence.errors import InputError
@@ -177,7 +177,7 @@ def _problems(item: Item) -> list[Finding]:
         severity = Severity.ERROR if KINDS[item.key.kind].needs & Need.ANSWER else Severity.WARNING
         message = f"{'cannot be read' if severity is Severity.ERROR else 'left out'}: {item.reason}"
         return [Finding(code=Code.UNREADABLE, severity=severity, object=item.key, position=where, message=message)]
-    return [msgspec.structs.replace(finding, position=where, object=item.key) for finding in item.warnings]
+    return [replace(finding, position=where, object=item.key) for finding in item.warnings]
 
 
 def _not_permitted(resource: Resource) -> Finding:

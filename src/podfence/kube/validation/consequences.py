@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import msgspec
+from msgspec.structs import replace
 
 from podfence.kube.findings import Code, Severity
 
@@ -83,7 +83,7 @@ def weighed(finding: Finding, kind: Kind) -> Finding:
     """Return a finding about an object, as a warning if no answer can depend on it."""
     if finding.severity is Severity.WARNING or not reason(finding, kind):
         return finding
-    return msgspec.structs.replace(finding, severity=Severity.WARNING)
+    return replace(finding, severity=Severity.WARNING)
 
 
 def reason(finding: Finding, kind: Kind) -> str:

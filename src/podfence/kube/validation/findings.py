@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 # ${NAME}, $(NAME), {{ .Name }}, <name>, %NAME%, @name@, __NAME__, $NAME, or a lone underscore.
-_PLACEHOLDER = re.compile(r"\$[({A-Z]|\{\{|^_+$|^<.+>$|^%.+%$|^@.+@$|^__.+__$")
+_PLACEHOLDER = r"\$[({A-Z]|\{\{|^_+$|^<.+>$|^%.+%$|^@.+@$|^__.+__$"
 
 
 def is_placeholder(text: str) -> bool:
     """Return whether a text stands for what a template is to put in its place."""
-    return _PLACEHOLDER.search(text) is not None
+    return re.search(_PLACEHOLDER, text) is not None
 
 
 class Findings(list[Finding]):

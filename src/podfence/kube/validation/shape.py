@@ -11,12 +11,12 @@ author thinks.
 
 from __future__ import annotations
 
-import difflib
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from msgspec import inspect, structs
 
+from podfence.errors import nearest
 from podfence.kube import wire
 from podfence.kube.findings import Code, Finding, MapKey, Severity, field_text
 from podfence.kube.validation.findings import Findings, go_quote
@@ -247,8 +247,7 @@ def _suggest(struct: str, key: str, known: Collection[str]) -> str:
     plain = {name.lower(): name for name in known}
     if key.lower() in plain:
         return plain[key.lower()]
-    near = difflib.get_close_matches(key.lower(), plain, n=1, cutoff=_NEAR)
-    return plain[near[0]] if near else ""
+    return plain.get(nearest(key.lower(), plain, _NEAR), "")
 
 
 def near_misses(value: dict[str, Any], kind: Kind) -> Findings:
@@ -319,4 +318,4 @@ def _meant(key: str, known: frozenset[str]) -> str:
     for name in known:
         if name.lower() == key.lower():
             return name
-    return next(iter(difflib.get_close_matches(key, sorted(known), n=1, cutoff=_NEARER)), "")
+    return nearest(key, sorted(known), _NEARER)
