@@ -10,16 +10,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from podfence.kube import linewise
 from podfence.kube.collection import uncollected
 from podfence.kube.complaints import DocumentError
 from podfence.kube.findings import Code, Finding, Position, Severity
-from podfence.kube.linewise import Lines, NotPlainError
 from podfence.kube.positions import Source, SourceDocument
 from podfence.kube.scalars import PlainScalars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from podfence.kube.construct import Constructed
 
 _BOMS: Final = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 _SIGNATURES: Final = (
@@ -106,7 +106,6 @@ class _Reader:
         self._source = source
         self._text = source.text
         self._plain = PlainScalars()
-        self._lines = Lines(self._plain)
 
     def read(self) -> None:
         # Go's notion of white space is a little wider than JSON's; so is Python's, in the same way.
@@ -160,6 +159,8 @@ class _Reader:
 
     def _read_yaml(self, start: int) -> bool:
         """Read the YAML documents from `start`; return whether the first of them is sound."""
+        from podfence.kube.strictness import read  # noqa: PLC0415 - JSON needs no PyYAML
+
         before = len(self.problems)
         sound: bool | None = None
         for part in _split(self._text, start):
@@ -171,12 +172,12 @@ class _Reader:
                 )
             else:
                 begin = part.start + self._text.startswith(_BOM, part.start)
-                self._read_document(begin, part.end)
+                self._read_document(begin, part.end, read)
             if sound is None:
                 sound = all(problem.severity is Severity.WARNING for problem in self.problems[before:])
         return sound is not False
 
-    def _read_document(self, start: int, end: int) -> None:
+    def _read_document(self, start: int, end: int, read: Callable[[str, PlainScalars], Constructed]) -> None:
         text = self._text[start:end]
         if not text.endswith("\n"):
             text += "\n"
@@ -185,14 +186,6 @@ class _Reader:
             message = "a byte order mark (U+FEFF) stands inside a document"
             self._error(message, start + stray.end() - 1, "take it out")
             return
-        try:
-            self._add(SourceDocument(self._source, start, end, linewise.read(text, self._lines)), end)
-        except NotPlainError:
-            self._read_with_libyaml(text, start, end)
-
-    def _read_with_libyaml(self, text: str, start: int, end: int) -> None:
-        from podfence.kube.strictness import read  # noqa: PLC0415  few documents need PyYAML
-
         try:
             constructed = read(text, self._plain)
         except DocumentError as error:
@@ -213,7 +206,7 @@ class _Reader:
             message = "what follows the end of the document is not read"
             self._warn(Code.ODD, position, message, "begin another document with a line ---")
 
-    def _add(self, document: SourceDocument, end: int, *, duplicates: bool = False) -> None:
+    def _add(self, document: SourceDocument, end: int, *, duplicates: bool) -> None:
         self.documents.append(document)
         if self._advance:
             self._advance(end / len(self._text))
