@@ -80,6 +80,7 @@ class Enforcer:
         self._frames = KeptTable(runner, BRIDGE_TABLE, hooks_last)
         self._is_started = False
         self._clock, self._start_by = clock, clock() + START_BY
+        self._follows: bool | None = None
         self._revocation = Revocation(conntrack, Grace(runner, self._table), clock)
         self.reviewed = Reviewed()
         self.compiler = Compiler(
@@ -113,7 +114,12 @@ class Enforcer:
         Where an earlier enforcer's table is in force, there is time: until all is compiled, or for `START_BY`. The
         compiler must have followed all changes of the model.
         """
-        if not self.is_behind or self._clock() >= self._start_by or not self._table.is_there:
+        if not self.is_behind or self._clock() >= self._start_by:
+            return True
+        if self._follows is None:
+            # To ask is to have nft list the whole table.
+            self._follows = self._table.is_there
+        if not self._follows:
             return True
         self._compile_slice()
         return not self.is_behind
