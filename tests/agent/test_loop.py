@@ -18,7 +18,7 @@ from podfence.agent.source import Attached, Bookmark, SourceClosed, Synced, Unre
 from podfence.cluster.state import Event, EventType
 from podfence.dataplane.compiler import AT_ONCE
 from podfence.dataplane.conntrack import Labelled
-from podfence.dataplane.flows import Ends, Flow
+from podfence.dataplane.flows import Ends, Flow, Sides
 from podfence.dataplane.links import Links, PodLink
 from podfence.dataplane.revocation import FORGET_AFTER, FORGET_AGAIN
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE
@@ -140,7 +140,7 @@ class Flows:
     def own_addresses(self) -> frozenset[int]:
         return frozenset()
 
-    def flows(self, ends: Collection[int] | None, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
+    def flows(self, sides: Sides | None, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
         self.asked.append(round(self.world.now - 1000.0, 3))
         if self.refuses:
             raise NetlinkError("listing", errno.EPERM)
@@ -322,9 +322,9 @@ class Telling(Flows):
         super().__init__(world)
         self.told: list[int] = []
 
-    def flows(self, ends: Collection[int] | None, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
+    def flows(self, sides: Sides | None, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
         self.told.append(len(self.world.reports))
-        return super().flows(ends)
+        return super().flows(sides)
 
 
 def test_the_rules_are_told_of_before_established_flows_are_looked_at() -> None:
@@ -374,8 +374,8 @@ class Known(Flows):
         self._room = room
         self._keeps_until = keeps_until
 
-    def flows(self, ends: Collection[int] | None, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
-        super().flows(ends)
+    def flows(self, sides: Sides | None, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
+        super().flows(sides)
         return [] if self.flow is None or (settled and settled(self.flow)) else [self.flow]
 
     def label(self, flows: Iterable[Flow], *, present: bool) -> Labelled:
@@ -479,10 +479,8 @@ def test_a_change_by_others_while_flows_are_looked_at_is_not_left_for_a_minute()
     others = Others(world)
 
     class Flowing(Flows):
-        def flows(
-            self, ends: Collection[int] | None, settled: Settled | None = None, *, quick: bool = False
-        ) -> list[Flow]:
-            found = super().flows(ends, settled)
+        def flows(self, sides: Sides | None, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
+            found = super().flows(sides, settled)
             world.now += 0.05
             if len(self.asked) == len(undisturbed.asked):
                 # In the midst of the last look that is due, and nothing wakes the agent afterwards.
