@@ -177,6 +177,7 @@ class Others:
         return found
 
 
+TENS: list[tuple[float, Sequence[Notice]]] = [(1.0 + n / 10, [more(n)]) for n in range(10)]
 BEGIN: tuple[float, Sequence[Notice]] = (0.0, [*added(START), Bookmark(1), Synced()])
 
 
@@ -469,6 +470,22 @@ def test_flows_are_looked_at_within_fifty_milliseconds_while_changes_keep_coming
     flows = Flows(world)
     world.play(flows)
     assert 1.05 <= next(when for when in flows.asked if when > 1.0) <= 1.09
+
+
+def test_changes_that_follow_a_look_which_took_long_share_the_next_one() -> None:
+    class Slow(Flows):
+        def flows(self, sides: Sides | None, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
+            found = super().flows(sides, settled)
+            self.world.now += 0.03
+            return found
+
+    flows, quick = Slow(World(BEGIN, *TENS)), Flows(World(BEGIN, *TENS))
+    for each in (flows, quick):
+        each.world.play(each)
+    assert len([when for when in quick.asked if 1.0 <= when < 1.99]) >= 10
+    asked = [when for when in flows.asked if 1.0 <= when < 1.99]
+    assert len(asked) <= 5
+    assert max(later - when for when, later in pairwise([1.0, *asked])) <= 0.5
 
 
 def test_a_change_by_others_while_flows_are_looked_at_is_not_left_for_a_minute() -> None:
