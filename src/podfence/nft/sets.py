@@ -46,7 +46,7 @@ class Set:
 
     def statement(self, verb: str, table: Table) -> str:
         """Return the command that does `verb` to this set."""
-        body = _body(self, " . ".join(self.types)) if verb in {"add", "create"} else ""
+        body = _body(self, " . ".join(self.types)) if verb == "add" else ""
         return f"{verb} set {table.address} {self.name}{body}"
 
 
@@ -69,7 +69,7 @@ class Map:
     def statement(self, verb: str, table: Table) -> str:
         """Return the command that does `verb` to this map."""
         types = f"{' . '.join(self.types)} : {' . '.join(self.values)}"
-        body = _body(self, types) if verb in {"add", "create"} else ""
+        body = _body(self, types) if verb == "add" else ""
         return f"{verb} map {table.address} {self.name}{body}"
 
 
