@@ -28,12 +28,13 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from bench import ended
 from bench.generator import generate
 from bench.pod_policies import NODE, TRACKING, cluster, linear, newcomer
 from bench.policies import labelled
 from bench.size import Size
 from bench.ticks import Ticks
-from bench.wire import BRIDGE, Wire, forget_soon, mac
+from bench.wire import BRIDGE, CLIENT, PORT, SERVER, Wire, forget_soon, mac
 from podfence.agent.loop import Agent
 from podfence.agent.source import Synced
 from podfence.api import Cluster
@@ -50,7 +51,7 @@ from podfence.policy.options import Options
 from podfence.sets.addresses import parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from podfence.dataplane.ruleset import Ruleset
     from podfence.kube.objects import Key, KubeObject
@@ -60,6 +61,7 @@ BOUND: Final = "podfence, links bound"
 _PODS: Final = 200
 _LOCAL_NODE: Final = "node-0003"
 _OF_EACH: Final = 10
+_ELSEWHERE: Final = "192.0.2.1"
 
 
 def tell(name: str, *numbers: float) -> None:
@@ -282,7 +284,9 @@ def _more(written: Iterable[Rule]) -> tuple[Rule, ...]:
 def changing(rounds: int, changes: int, counts: Sequence[int]) -> None:
     """Tell what each of ten changes a second takes of the processor, by how many flows there are.
 
-    Every other change forbids, or admits again, what is for another local pod than that of the flows, or the flows.
+    Every other change forbids, or admits again, what is for another local pod than that of the flows, or the flows, or
+    something else for their pod. Last, the flows are connections that have ended, so many and three times as many to
+    others.
     """
     objects = list(cluster(1))
     (policy,) = (item for item in objects if isinstance(item, NetworkPolicy))
@@ -291,17 +295,26 @@ def changing(rounds: int, changes: int, counts: Sequence[int]) -> None:
     other = newcomer(1, 0)
     narrow, wide = (_of_labels(other, range(80, last)) for last in (81, 82))
     begin = [Event(EventType.ADDED, item) for item in (*objects, other, narrow)]
+    pairs = {"another": (wide, narrow), "their own": (cutting, policy), "something else": (_with_port(policy), policy)}
     with Wire() as wire:
+        fill: dict[str, Callable[[], object]] = {f"{count}": partial(wire.flows, count) for count in counts}
+        fill["ended"] = partial(_ended, counts[-1])
         for _ in range(rounds):
-            for name, versions in (("another", (wide, narrow)), ("their own", (cutting, policy))):
+            for name, versions in pairs.items():
                 events = [Event(EventType.MODIFIED, versions[number % 2]) for number in range(changes)]
-                for count in counts:
+                for what, idle in fill.items():
                     with DirectRunner() as runner, closing(KernelConntrack(Settings().label)) as conntrack:
-                        source = Ticks([*begin, Synced()], events, partial(wire.flows, count))
+                        conntrack.forget([flow.handle for flow in conntrack.flows(None)])
+                        source = Ticks([*begin, Synced()], events, idle)
                         options = Options(world="closed")
                         Agent(source, NODE, runner, options, Settings(), lambda _: None, conntrack=conntrack).run()
-                        tell(f"{name} {count}", source.spent / changes)
+                        tell(f"{name} {what}", source.spent / changes)
                     nft("flush ruleset\n")
+
+
+def _ended(count: int) -> None:
+    for server, many in ((SERVER, count), (_ELSEWHERE, 3 * count)):
+        ended.put(CLIENT, server, PORT, many)
 
 
 def _of_labels(pod: Pod, ports: Iterable[int]) -> NetworkPolicy:

@@ -18,7 +18,7 @@ from podfence.agent.source import Attached, Bookmark, SourceClosed, Synced, Unre
 from podfence.cluster.state import Event, EventType
 from podfence.dataplane.compiler import AT_ONCE
 from podfence.dataplane.conntrack import Labelled
-from podfence.dataplane.flows import Ends, Flow
+from podfence.dataplane.flows import Ends, Flow, Sides
 from podfence.dataplane.links import Links, PodLink
 from podfence.dataplane.revocation import FORGET_AFTER, FORGET_AGAIN
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE
@@ -140,7 +140,7 @@ class Flows:
     def own_addresses(self) -> frozenset[int]:
         return frozenset()
 
-    def flows(self, ends: Collection[int] | None, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
+    def flows(self, sides: Sides | None, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
         self.asked.append(round(self.world.now - 1000.0, 3))
         if self.refuses:
             raise NetlinkError("listing", errno.EPERM)
@@ -177,6 +177,7 @@ class Others:
         return found
 
 
+TENS: list[tuple[float, Sequence[Notice]]] = [(1.0 + n / 10, [more(n)]) for n in range(10)]
 BEGIN: tuple[float, Sequence[Notice]] = (0.0, [*added(START), Bookmark(1), Synced()])
 
 
@@ -322,9 +323,9 @@ class Telling(Flows):
         super().__init__(world)
         self.told: list[int] = []
 
-    def flows(self, ends: Collection[int] | None, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
+    def flows(self, sides: Sides | None, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
         self.told.append(len(self.world.reports))
-        return super().flows(ends)
+        return super().flows(sides)
 
 
 def test_the_rules_are_told_of_before_established_flows_are_looked_at() -> None:
@@ -374,8 +375,8 @@ class Known(Flows):
         self._room = room
         self._keeps_until = keeps_until
 
-    def flows(self, ends: Collection[int] | None, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
-        super().flows(ends)
+    def flows(self, sides: Sides | None, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
+        super().flows(sides)
         return [] if self.flow is None or (settled and settled(self.flow)) else [self.flow]
 
     def label(self, flows: Iterable[Flow], *, present: bool) -> Labelled:
@@ -471,6 +472,22 @@ def test_flows_are_looked_at_within_fifty_milliseconds_while_changes_keep_coming
     assert 1.05 <= next(when for when in flows.asked if when > 1.0) <= 1.09
 
 
+def test_changes_that_follow_a_look_which_took_long_share_the_next_one() -> None:
+    class Slow(Flows):
+        def flows(self, sides: Sides | None, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
+            found = super().flows(sides, settled)
+            self.world.now += 0.03
+            return found
+
+    flows, quick = Slow(World(BEGIN, *TENS)), Flows(World(BEGIN, *TENS))
+    for each in (flows, quick):
+        each.world.play(each)
+    assert len([when for when in quick.asked if 1.0 <= when < 1.99]) >= 10
+    asked = [when for when in flows.asked if 1.0 <= when < 1.99]
+    assert len(asked) <= 5
+    assert max(later - when for when, later in pairwise([1.0, *asked])) <= 0.5
+
+
 def test_a_change_by_others_while_flows_are_looked_at_is_not_left_for_a_minute() -> None:
     undisturbed = Flows(world := World(BEGIN))
     world.play(undisturbed)
@@ -479,10 +496,8 @@ def test_a_change_by_others_while_flows_are_looked_at_is_not_left_for_a_minute()
     others = Others(world)
 
     class Flowing(Flows):
-        def flows(
-            self, ends: Collection[int] | None, settled: Settled | None = None, *, quick: bool = False
-        ) -> list[Flow]:
-            found = super().flows(ends, settled)
+        def flows(self, sides: Sides | None, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
+            found = super().flows(sides, settled)
             world.now += 0.05
             if len(self.asked) == len(undisturbed.asked):
                 # In the midst of the last look that is due, and nothing wakes the agent afterwards.

@@ -24,6 +24,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
 from podfence.dataplane.conntrack import KernelConntrack
+from podfence.dataplane.flows import Sides
 from podfence.dataplane.settings import Settings
 from podfence.sets.addresses import parse_address
 from tests.attacks import plain
@@ -248,7 +249,7 @@ def flood(bed: Bed, source: int) -> None:
 
 
 def is_known(conntrack: KernelConntrack, addresses: frozenset[int], number: int) -> bool:
-    return any(flow.original.source_port == number for flow in conntrack.flows(addresses))
+    return any(flow.original.source_port == number for flow in conntrack.flows(Sides.both(addresses)))
 
 
 def early_drops(bed: Bed) -> int:

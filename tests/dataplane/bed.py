@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
 
 from podfence.api import Cluster
 from podfence.dataplane.conntrack import KernelConntrack
+from podfence.dataplane.drops import REASONS, chain_of
 from podfence.dataplane.enforcer import Enforcer
 from podfence.dataplane.links import Links, PodLink
+from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE
 from podfence.dataplane.settings import Settings
 from podfence.kube.objects import Node, Peer, PolicyPort
+from podfence.nft.errors import NftError
 from podfence.policy.options import Options
 from podfence.sets.addresses import parse_address
 from tests.dataplane.fabric import Direct
@@ -229,6 +232,14 @@ class Bed:
             marks = marks or source
             self.send(marks, self.datagram(marks, destination, marker, MARKER_PORT))
             return token in until(receiver, marker)
+
+    def strays(self) -> dict[str, int]:
+        """Return how many packets were not those of the pod whose link they came by, by each reason."""
+        counters = self.runner.counters(TABLE)
+        # There is no table of frames but where pods are ports of bridges.
+        with suppress(NftError):
+            counters += self.runner.counters(BRIDGE_TABLE)
+        return {name: sum(one.packets for one in counters if one.chain == chain_of(name)) for name in REASONS}
 
     def send(self, source: Person, frame: bytes) -> None:
         """Send a frame as a pod."""

@@ -13,6 +13,7 @@ import pytest
 from podfence.api import Cluster
 from podfence.cluster.state import Event, EventType
 from podfence.dataplane.enforcer import Enforcer
+from podfence.dataplane.flows import Sides
 from podfence.kube.objects import KubeObject, Node, Peer, PolicyPort
 from podfence.nft.process import NftRunner
 from podfence.policy.options import Options
@@ -99,7 +100,7 @@ class Scene:
     def flows(self, at: Addresses, port: int) -> list[Flow]:
         """Return the flows from web to a port of db, as they were when they began."""
         ends = (parse_address(at.web), parse_address(at.db), port)
-        found = self.conntrack.flows({parse_address(at.db)})
+        found = self.conntrack.flows(Sides(answering={parse_address(at.db)}))
         return [flow for flow in found if (flow.source, flow.destination, flow.reply.source_port) == ends]
 
 

@@ -14,7 +14,6 @@ import pytest
 
 from podfence.api import Cluster
 from podfence.cluster.state import Event, EventType
-from podfence.dataplane import counts
 from podfence.dataplane.bridge import bridged
 from podfence.dataplane.difference import cold_start, difference, hooks_last
 from podfence.dataplane.enforcer import Enforcer, ForeignTableError
@@ -273,7 +272,7 @@ def test_what_packets_leave_behind_is_no_difference() -> None:
             bed.send(X, ether(X.mac, C.mac, IPV4, udp(A.four, C.four, 99, b"%d" % number)))
         assert X.interface in bed.nft("list", "set", "bridge", "podfence", "told")
         assert bed.enforcer.verify() == ()
-        found = counts.read_strays(bed.runner)
+        found = bed.strays()
         assert found == {"unknown-source": 3, "unknown-destination": 0, "unknown-protocol": 0, "tunnel": 0}
 
 

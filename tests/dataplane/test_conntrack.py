@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from podfence.dataplane.conntrack import KernelConntrack, Labelled
+from podfence.dataplane.flows import Sides
 from podfence.dataplane.listing import MOST_ENDS, FlowText
 from podfence.dataplane.listing import _request as request_of
 from podfence.netlink.asking import NetlinkError
@@ -69,8 +70,12 @@ def empty(table: KernelConntrack) -> None:
     assert table._table.change(0x102, [bytes(4)]) == [0]
 
 
+def sides_of(*ends: str) -> Sides:
+    return Sides.both({parse_address(item) for item in ends})
+
+
 def udp(table: KernelConntrack, *ends: str) -> list[Flow]:
-    found = table.flows({parse_address(item) for item in ends} if ends else None)
+    found = table.flows(sides_of(*ends) if ends else None)
     return sorted(flow for flow in found if flow.protocol == 17)
 
 
@@ -111,7 +116,7 @@ def test_a_quick_look_for_a_few_addresses_gives_what_a_walk_through_the_table_gi
     ends = {FOUR: {1, 6, 17, 253}, SIX: {17, 58}}
     assert isinstance(table._text, FlowText)
     for address, protocols in ends.items():
-        wanted = {parse_address(address)}
+        wanted = sides_of(address)
         asked = table._text.requests(wanted, 1.0)
         walked = sorted(table.flows(wanted))
         assert asked is not None
@@ -119,7 +124,7 @@ def test_a_quick_look_for_a_few_addresses_gives_what_a_walk_through_the_table_gi
         assert {flow.protocol for flow in walked} == protocols
         table.label(walked[:3], present=True)
         assert sorted(table.flows(wanted, quick=True)) == sorted(table.flows(wanted))
-    assert list(table.flows({parse_address("192.0.2.1")}, quick=True)) == []
+    assert list(table.flows(sides_of("192.0.2.1"), quick=True)) == []
 
 
 def test_a_flow_is_asked_for_whatever_its_line_tells_besides() -> None:
@@ -141,23 +146,26 @@ def test_a_flow_is_asked_for_whatever_its_line_tells_besides() -> None:
 def test_what_a_quick_look_cannot_find_cheaply_is_found_by_a_walk(
     table: KernelConntrack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    four = {parse_address(FOUR)}
+    four = sides_of(FOUR)
     everything = sorted(table.flows(four))
     assert isinstance(table._text, FlowText)
     # So many that to ask for each takes longer.
     monkeypatch.setattr("podfence.dataplane.listing.MOST_ASKED", COUNT - 1)
     assert table._text.requests(four, 1.0) is None
     assert sorted(table.flows(four, quick=True)) == everything
-    # So long that to read it does, and from then on also half of that.
+    # So long that to read it does, and from then on also half of that, until there are fewer flows.
     monkeypatch.setattr("podfence.dataplane.listing.MOST_ASKED", COUNT)
     assert table._text.requests(four, 1.0) is not None
     assert table._text.requests(four, 0.0) is None
     assert table._text.requests(four, 1.0) is None
     assert sorted(table.flows(four, quick=True)) == everything
-    assert table._text.requests(range(MOST_ENDS + 1), 1.0) is None
+    table.forget([flow.handle for flow in udp(table)[1:]])
+    assert len(table._text.requests(four, 1.0) or ()) == 1
+    assert sorted(table.flows(four, quick=True)) == everything[:1]
+    assert table._text.requests(Sides(opened=frozenset(range(MOST_ENDS + 1))), 1.0) is None
     table._text.close()
     table._text = None
-    assert sorted(table.flows(four, quick=True)) == everything
+    assert sorted(table.flows(four, quick=True)) == everything[:1]
 
 
 @pytest.mark.parametrize(

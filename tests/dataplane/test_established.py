@@ -38,10 +38,10 @@ from tests.dataplane.scene import (
 from tests.policy.parts import app, block, pod, policy, rule, space
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable
 
     from podfence.dataplane.conntrack import KernelConntrack, Settled
-    from podfence.dataplane.flows import Flow
+    from podfence.dataplane.flows import Flow, Sides
     from tests.dataplane.lines import Line, Lines, Ping
     from tests.dataplane.network import Network
 
@@ -258,13 +258,11 @@ class Blind:
         self._real = real
         self.blind = False
 
-    def flows(
-        self, ends: Collection[int] | None, settled: Settled | None = None, *, quick: bool = False
-    ) -> Iterable[Flow]:
+    def flows(self, sides: Sides | None, settled: Settled | None = None, *, quick: bool = False) -> Iterable[Flow]:
         if self.blind:
             self.blind = False
             return []
-        return self._real.flows(ends, settled)
+        return self._real.flows(sides, settled)
 
 
 @FAMILY

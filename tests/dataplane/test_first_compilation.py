@@ -26,6 +26,8 @@ from tests.policy.parts import app, pod, policy, rule, space
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from podfence.nft.table import Table
+
 WEB, DB, BIG = map(parse_address, ("10.0.0.1", "10.0.0.2", "10.0.0.3"))
 SMALL: Final = policy("small", app("db"), ingress=[rule(Peer(pod_selector=app("web")))])
 LARGE: Final = policy(
@@ -96,13 +98,26 @@ def test_where_there_is_no_table_the_first_one_holds_what_is_compiled_and_no_flo
     assert enforcer.verify() == ()
 
 
+class Listing(FakeRunner):
+    """A runner that counts how often it was asked for a table."""
+
+    listed = 0
+
+    def list_table(self, table: Table) -> Table:
+        self.listed += 1
+        return super().list_table(table)
+
+
 def test_where_a_table_is_in_force_it_stays_until_all_is_compiled() -> None:
     larger = policy("larger", app("web"), ingress=LARGE.ingress)
-    cluster, runner = Cluster.from_objects([*CLUSTER, larger]), FakeRunner()
+    cluster, runner = Cluster.from_objects([*CLUSTER, larger]), Listing()
     Enforcer(runner, "n1", cluster.model).start()
+    runner.listed = 0
     following = Enforcer(runner, "n1", cluster.model, effort=slow())
     assert following.compiler.late() == {LARGE.key, larger.key}
     assert [following.prepare(), following.prepare()] == [False, True]
+    # That the table is there is asked once, and not for each slice.
+    assert runner.listed == 1
     assert following.transactions == 0
     following.start()
     assert finished(following) == following.transactions == 0

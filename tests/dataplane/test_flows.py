@@ -15,7 +15,7 @@ from podfence.dataplane.chains import Builder
 from podfence.dataplane.compiler import Compiler
 from podfence.dataplane.conntrack import Labelled
 from podfence.dataplane.enforcer import Enforcer
-from podfence.dataplane.flows import Ends, Flow, Judge
+from podfence.dataplane.flows import Ends, Flow, Judge, Sides
 from podfence.dataplane.links import Links, PodLink
 from podfence.dataplane.revocation import FORGET_AFTER, FORGET_AGAIN, Reviewed
 from podfence.dataplane.ruleset import TABLE
@@ -165,16 +165,15 @@ class Everything:
 
     def __init__(self, flows: list[Flow]) -> None:
         self.labels = dict.fromkeys(flows, False)
-        self.asked: list[object] = []
+        self.asked: list[Sides | None] = []
 
     def own_addresses(self) -> frozenset[int]:
         return frozenset({OWN})
 
-    def flows(self, ends: object, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
-        self.asked.append(ends)
+    def flows(self, sides: Sides | None, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
+        self.asked.append(sides)
         found = [item._replace(labelled=labelled) for item, labelled in self.labels.items()]
-        if ends is not None:
-            found = [item for item in found if {item.source, item.destination} & set(ends)]  # type: ignore[call-overload]
+        found = [item for item in found if sides is None or sides.has(item)]
         return [item for item in found if settled is None or not settled(item)]
 
     def label(self, flows: object, *, present: bool) -> Labelled:
@@ -288,7 +287,7 @@ def test_a_pod_that_comes_or_goes_is_a_question_about_its_own_addresses_only() -
     enforcer.review()
     enforcer.review()
     enforcer.apply(cluster.apply(Event(EventType.ADDED, pod("far", "10.2.0.7", node="n2"))))
-    assert kernel.asked == [None, {parse_address("10.2.0.9")}, None]
+    assert kernel.asked == [None, Sides.both({parse_address("10.2.0.9")}), None]
 
 
 def test_what_changed_just_before_a_second_look_is_looked_at_by_the_next_one_too() -> None:
@@ -306,8 +305,8 @@ def test_what_changed_just_before_a_second_look_is_looked_at_by_the_next_one_too
     enforcer.apply(cluster.apply(Event(EventType.DELETED, pod("far", late, node="n2", labels={"app": "api"}))))
     enforcer.review()
     enforcer.review()
-    one, other = {parse_address(early)}, {parse_address(late)}
-    assert kernel.asked == [one, one, other, one | other, other, other]
+    one, other = Sides.both({parse_address(early)}), Sides.both({parse_address(late)})
+    assert kernel.asked == [one, one, other, one.union(other), other, other]
 
 
 def test_flows_that_tcp_has_ended_are_cut_and_freed_without_being_counted() -> None:
@@ -548,8 +547,8 @@ class Refusing(Everything):
 
     refuses = True
 
-    def flows(self, ends: object, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
-        found = super().flows(ends, settled)
+    def flows(self, sides: Sides | None, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
+        found = super().flows(sides, settled)
         if self.refuses:
             raise NetlinkError("listing", 1)
         return found
@@ -596,4 +595,4 @@ def test_flows_of_pods_to_the_tunnels_of_nodes_are_cut_and_a_new_pod_is_a_questi
     kernel.asked.clear()
     enforcer.attach(links._replace(pods=(*links.pods, link("db", db))))
     enforcer.look()
-    assert kernel.asked == [{db}]
+    assert kernel.asked == [Sides(opened={db})]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from podfence.dataplane.flows import Sides
 from podfence.dataplane.revocation import FORGET_AFTER, Reviewed
 from podfence.sets.addresses import parse_address
 from tests.dataplane.forging import raw
@@ -179,5 +180,5 @@ def test_of_a_protocol_without_ports_the_end_that_may_begin_is_heard_at_once_and
     assert scene.apply((ADDED, CLOSED_OUT_DB)).cut == 1
     assert not bare.passes(at.db, fence)
     assert not bare.passes(at.web, fence)
-    flows = [flow for flow in conntrack.flows({parse_address(at.db)}) if flow.protocol == PROTOCOL]
+    flows = [flow for flow in conntrack.flows(Sides.both({parse_address(at.db)})) if flow.protocol == PROTOCOL]
     assert [flow.labelled for flow in flows] == [True]

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from podfence.agent.nflog import LogGroup
-from podfence.dataplane import counts
 from podfence.dataplane.settings import Settings
 from tests.dataplane.bed import (
     GATEWAY_MAC,
@@ -86,8 +85,8 @@ def test_a_line_of_the_kernel_has_the_reason_the_port_and_the_frame() -> None:
                 assert found.interface == index(bed, X.interface)
                 assert found.kind == kind
                 assert found.hardware == X.mac
-        expected = {name: sum(reason == name for reason, _, _ in FRAMES) for name in counts.read_strays(bed.runner)}
-        assert counts.read_strays(bed.runner) == expected
+        expected = {name: sum(reason == name for reason, _, _ in FRAMES) for name in bed.strays()}
+        assert bed.strays() == expected
 
 
 def test_a_line_of_a_routed_link_has_the_link() -> None:
@@ -117,7 +116,7 @@ def test_nobody_hides_the_lines_of_another_behind_many_of_his_own(kind: str) -> 
             while not any(item.interface == mine for item in found):
                 found += group.receive()
         assert len(found) < 100
-        assert counts.read_strays(bed.runner)["unknown-source"] == 501
+        assert bed.strays()["unknown-source"] == 501
 
 
 @pytest.mark.parametrize("kind", ["bridge", "routed"])
@@ -128,7 +127,7 @@ def test_what_is_only_reported_is_counted_and_passes(kind: str) -> None:
             key = token()
             packet = udp(source, C.six if six else C.four, OPEN_PORT, key)
             assert bed.arrives(X, C, ether(X.mac, bed.next_hop(C), IPV6 if six else IPV4, packet), key)
-        assert counts.read_strays(bed.runner)["unknown-source"] >= 2
+        assert bed.strays()["unknown-source"] >= 2
         assert bed.enforcer.verify() == ()
 
 
@@ -140,7 +139,7 @@ def test_a_pod_without_an_address_yet_is_held_in_silence() -> None:
             key = token()
             frame = ether(X.mac, bed.next_hop(A), IPV4, udp(X.four, A.four, MARKER_PORT, key))
             assert not bed.arrives(X, A, frame, key, marks=C)
-            assert sum(counts.read_strays(bed.runner).values()) == 0
+            assert sum(bed.strays().values()) == 0
             if kind == "bridge":
                 question = ether(X.mac, A.mac, ARP, arp(1, (X.mac, X.four), (A.mac, GATEWAYS[0]), key))
                 assert bed.arrives(X, A, question, key, marks=C)

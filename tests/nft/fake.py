@@ -11,13 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from podfence.nft.chain import Chain
-from podfence.nft.errors import AlreadyExistsError, NftError, NotFoundError
+from podfence.nft.errors import NftError, NotFoundError
 from podfence.nft.listing import in_order
 from podfence.nft.rule import Rule
 from podfence.nft.runner import Contents, RuleCounter
 from podfence.nft.sets import Elements, Map, Set
 from podfence.nft.table import Table
-from tests.nft.fake_table import EXISTS, MISSING, FakeTable
+from tests.nft.fake_table import MISSING, FakeTable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -122,9 +122,7 @@ def _existing(tables: Mapping[str, FakeTable], table: Table) -> FakeTable:
 def _apply(tables: Tables, table: Table, operation: Operation) -> None:
     verb, item = operation
     if isinstance(item, Table):
-        if verb in {"add", "create"}:
-            if verb == "create" and table.address in tables:
-                raise AlreadyExistsError(EXISTS)
+        if verb == "add":
             tables.setdefault(table.address, FakeTable(item))
             return
         own = _existing(tables, table)

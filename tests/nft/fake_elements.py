@@ -15,7 +15,7 @@ from podfence.nft.errors import AlreadyExistsError, ConflictError, InvalidError,
 from podfence.nft.sets import Map, Set, canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 Point = tuple[int, ...]
 Span = tuple[Point, Point]
@@ -33,25 +33,30 @@ class Store:
         """Return a store that changes apart from this one."""
         return Store(self.container, dict(self.elements), list(self.order))
 
-    def add(self, items: Iterable[Element], *, create: bool) -> list[Element]:
-        """Add the elements and return those that are new; raise what nft would say of the first refused one."""
+    def add(self, items: Iterable[Element], enter: Callable[[Element], None]) -> list[Element]:
+        """Add the elements and return those that were there; raise what nft would say of the first refused one.
+
+        `enter` is called with each, as the kernel looks for its chain before it looks for its key.
+        """
         spans = [(self._span(item), item) for item in items]
         if self._ranged and len(self.container.types) == 1:
             self._refuse_overlaps([span for span, _ in spans])
-        added = []
+        there = []
         for span, item in spans:
             if isinstance(self.container, Map) and item.value is None:
                 raise NftError("Could not process rule: Invalid argument")
+            enter(item)
             present = self.elements.get(span)
             if present is None and self._ranged and len(span[0]) > 1:
                 self._refuse_shared_ends(span)
-            if present is not None and (create or present.value != item.value):
+            if present is not None and present.value != item.value:
                 raise AlreadyExistsError("Could not process rule: File exists")
             if present is None:
                 self.elements[span] = item
                 insort(self.order, span)
-                added.append(item)
-        return added
+            else:
+                there.append(item)
+        return there
 
     def delete(self, items: Iterable[Element]) -> list[Element]:
         """Delete the elements and return them as they were; raise NotFoundError for the first that is absent."""

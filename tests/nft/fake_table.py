@@ -62,19 +62,20 @@ class FakeTable:
         )
 
     def chain(self, verb: Verb, chain: Chain) -> None:
-        """Add, create, delete or flush a chain."""
+        """Add, delete or flush a chain."""
         present = self.chains.get(chain.name)
-        if verb in {"add", "create"}:
-            self._add_chain(chain, present, create=verb == "create")
+        if verb == "add":
+            self._add_chain(chain, present)
             return
         if present is None:
             raise NotFoundError(MISSING)
+        if verb == "delete" and self.uses[chain.name]:
+            # Its own rules count too, though they would go with it.
+            raise BusyError(BUSY)
         for rule in self.rules[chain.name]:
             self._release(rule)
         self.rules[chain.name] = []
         if verb == "delete":
-            if self.uses[chain.name]:
-                raise BusyError(BUSY)
             del self.chains[chain.name], self.rules[chain.name]
 
     def flush(self) -> None:
@@ -85,29 +86,28 @@ class FakeTable:
             rules.clear()
 
     def rule(self, verb: Verb, rule: Rule) -> None:
-        """Add, insert, replace or delete a rule."""
+        """Add or delete a rule."""
         rules = self.rules.get(rule.chain)
         if rules is None:
             raise NotFoundError(MISSING)
-        place = {"add": len(rules), "insert": 0}.get(verb, -1)
-        if place < 0:
-            place = next((index for index, other in enumerate(rules) if other.handle == rule.handle), -1)
-            if place < 0:
-                raise NotFoundError(MISSING)
-            self._release(rules.pop(place))
-        if verb != "delete":
+        if verb == "add":
             self._bind(rule)
-            self.handle += verb != "replace"
-            rules.insert(place, rule if verb == "replace" else replace(rule, handle=self.handle))
+            self.handle += 1
+            rules.append(replace(rule, handle=self.handle))
+            return
+        place = next((index for index, other in enumerate(rules) if other.handle == rule.handle), -1)
+        if place < 0:
+            raise NotFoundError(MISSING)
+        self._release(rules.pop(place))
 
     def container(self, verb: Verb, container: Set | Map) -> None:
-        """Add, create, delete or flush a set or map."""
+        """Add, delete or flush a set or map."""
         store = self.stores.get(container.name)
-        if verb in {"add", "create"}:
+        if verb == "add":
             if store is None:
                 self.handle += 1
                 self.stores[container.name] = Store(container)
-            elif verb == "create" or replace(store.container, comment=None) != replace(container, comment=None):
+            elif replace(store.container, comment=None) != replace(container, comment=None):
                 raise AlreadyExistsError(EXISTS)
             return
         # nft finds a map under `set` too, but only to delete it.
@@ -121,7 +121,7 @@ class FakeTable:
             del self.stores[container.name]
 
     def elements(self, verb: Verb, elements: Elements) -> None:
-        """Add, create or delete elements."""
+        """Add or delete elements."""
         if elements.container.name not in self.stores:
             raise NotFoundError(MISSING)
         store = self._own(elements.container.name)
@@ -129,10 +129,8 @@ class FakeTable:
             for element in store.delete(elements.items):
                 self._leave(element)
             return
-        added = store.add(elements.items, create=verb == "create")
-        for element in added:
-            if isinstance(element.value, Verdict) and element.value.chain:
-                self._use(element.value.chain)
+        for element in store.add(elements.items, self._enter):
+            self._leave(element)
 
     def refuse_depth(self) -> None:
         """Raise NftError if a packet could take 16 jumps and gotos in a row from a base chain, or run in a circle."""
@@ -159,13 +157,11 @@ class FakeTable:
                     found.update(self.stores[used].targets())
         return found
 
-    def _add_chain(self, chain: Chain, present: Chain | None, *, create: bool) -> None:
+    def _add_chain(self, chain: Chain, present: Chain | None) -> None:
         if present is None:
             self.handle += 1
             self.chains[chain.name], self.rules[chain.name] = chain, []
             return
-        if create:
-            raise AlreadyExistsError(EXISTS)
         if chain.hook is None:
             return
         if present.hook is None or (present.hook.hook, present.hook.priority) != (chain.hook.hook, chain.hook.priority):
@@ -202,6 +198,10 @@ class FakeTable:
         if self.chains[name].hook is not None:
             raise NftError(UNSUPPORTED)
         self.uses[name] += 1
+
+    def _enter(self, element: Element) -> None:
+        if isinstance(element.value, Verdict) and element.value.chain:
+            self._use(element.value.chain)
 
     def _leave(self, element: Element) -> None:
         if isinstance(element.value, Verdict) and element.value.chain:

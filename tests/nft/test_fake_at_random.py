@@ -75,10 +75,10 @@ def elements(draw: st.DrawFn) -> Elements:
 
 @st.composite
 def operations(draw: st.DrawFn, present: tuple[Rule, ...]) -> Callable[[Transaction], Transaction]:
-    """Return an operation; `present` are rules that can be deleted or replaced."""
+    """Return an operation; `present` are rules that can be deleted."""
     kind = draw(st.sampled_from(["element"] * 4 + ["rule"] * 3 + ["chain", "container", "by handle", "table"]))
     item: Object
-    verb = draw(st.sampled_from(["add", "add", "add", "create", "delete", "flush"]))
+    verb = draw(st.sampled_from(["add", "add", "add", "delete", "flush"]))
     if kind == "table":
         verb, item = "flush", T
     elif kind == "chain":
@@ -88,10 +88,9 @@ def operations(draw: st.DrawFn, present: tuple[Rule, ...]) -> Callable[[Transact
     elif kind == "element":
         verb, item = "delete" if verb == "flush" else verb, draw(elements())
     elif kind == "by handle" and present:
-        rule = draw(st.sampled_from(present))
-        verb, item = draw(st.sampled_from([("delete", rule), ("replace", replace(rule, text=draw(TEXTS)))]))
+        verb, item = "delete", draw(st.sampled_from(present))
     else:
-        verb, item = draw(st.sampled_from(["add", "add", "insert"])), Rule(draw(CHAINS), draw(TEXTS))
+        verb, item = "add", Rule(draw(CHAINS), draw(TEXTS))
     return lambda transaction: getattr(transaction, verb)(item)
 
 

@@ -381,8 +381,10 @@ class Agent:
 
     def _cut(self, enforcer: Enforcer, step: Callable[[], object]) -> None:
         """Take a step that looks at established flows, and report how many it cut."""
+        begun = self._effort()
         if cut := self._looking(enforcer, step):
             self._telling.report(cut=cut)
+        self._pace.looked(self._effort() - begun)
 
     def _verify(self, enforcer: Enforcer) -> None:
         found: list[tuple[str, ...]] = []

@@ -32,6 +32,12 @@ REVIEW_BY: Final = 0.500
 REVIEW_AGAIN: Final = 1.0
 """Seconds after which flows are looked at again that the kernel did not let us look at."""
 
+LOOK_REST: Final = 20.0
+"""How many times as long as a look at flows took it is until the next first look after a change."""
+
+LONGEST_LOOK_REST: Final = 0.2
+"""The most seconds until then; flows that a change forbids may go on for as long."""
+
 VERIFY_EVERY: Final = 60.0
 """Seconds between two comparisons of the whole table with what it should hold."""
 
@@ -84,6 +90,7 @@ class Pace:
         self._not_before = self._changed_at = clock()
         self._sliced_at = self._not_before
         self._look_at: float | None = None
+        self._rested_at = self._not_before
         self._review_at: float | None = None
         self._review_by = 0.0
         self._verify_at: float | None = None
@@ -125,8 +132,9 @@ class Pace:
         if waiting is not None and now >= self._not_before and (quiet or now >= waiting + LONGEST_GAP):
             return Step.PROGRAM
         due = (
-            (Step.LOOK, self._look_due()),
+            # A second look is also the first one at what changed last.
             (Step.REVIEW, self._review_due()),
+            (Step.LOOK, self._look_due()),
             (Step.VERIFY, self._verify_due()),
             (Step.FORGET, self._forget_due(forget_at)),
             (Step.CATCH_UP, self._slice_due(behind=behind)),
@@ -138,7 +146,8 @@ class Pace:
         """Return when flows are to be looked at; changes that wait for the kernel go first, for a while."""
         if self._look_at is None or self.has_failed:
             return None
-        return self._look_at if self._waiting_since is None else self._look_at + LONGEST_GAP
+        at = max(self._look_at, self._rested_at)
+        return at if self._waiting_since is None else at + LONGEST_GAP
 
     def _review_due(self) -> float | None:
         return None if self.has_failed else self._review_at
@@ -217,6 +226,13 @@ class Pace:
             # What was changed only just now was not on its way for long enough.
             self._review_at, self._review_by = self._changed_at + REVIEW_AFTER, now + REVIEW_BY
         return settled
+
+    def looked(self, seconds: float) -> None:
+        """Note that flows were looked at, for the first time or again, which took `seconds` of the processor.
+
+        If a policy with thousands of flows changes again and again, they are looked at once for several changes.
+        """
+        self._rested_at = self._clock() + min(LOOK_REST * seconds, LONGEST_LOOK_REST)
 
     def look_failed(self) -> None:
         """Note that the kernel did not let flows be looked at."""

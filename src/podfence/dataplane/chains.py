@@ -74,6 +74,8 @@ class Builder:
         self._chain_users = References[str]()
         self._set_users = References[str]()
         self._links: Links | None = None
+        self._bound_by: tuple[object, ...] = ()
+        self._forward: tuple[str, ...] = ()
         self._built = Ruleset()
 
     def build(self, program: NodeProgram, change: ProgramChange | None = None) -> Ruleset:
@@ -97,7 +99,8 @@ class Builder:
                 self._put(key, made, result)
                 self._entries[key] = goto(name)
         if change is None or change.addresses:
-            self._put_fixed(program, result)
+            self._put_binding(program, result)
+            result.update(fixed(program, self._settings.label, self._forward))
             self._place(program, result)
         self._built = Ruleset(result.chains, result.sets)
         return self._built
@@ -106,17 +109,23 @@ class Builder:
         """Return the objects of the last call of `build` with these links bound, in the place of others."""
         self._links = None if links.is_empty else links
         result = Objects(dict(self._built.chains), dict(self._built.sets))
-        self._put_fixed(program, result)
+        before = self._forward
+        self._put_binding(program, result)
+        if self._forward != before:
+            result.update(fixed(program, self._settings.label, self._forward))
         self._built = Ruleset(result.chains, result.sets)
         return self._built
 
-    def _put_fixed(self, program: NodeProgram, result: Objects) -> None:
-        forward: tuple[str, ...] = ()
-        made = Objects()
+    def _put_binding(self, program: NodeProgram, result: Objects) -> None:
+        """Let links be bound as they are now, if that is made of anything else than the last time."""
+        by = (self._links, program.nodes, program.pod_ranges)
+        if by == self._bound_by:
+            return
+        self._bound_by = by
+        made, self._forward = Objects(), ()
         if self._links is not None:
-            made, forward = bound(self._links, self._settings, program)
+            made, self._forward = bound(self._links, self._settings, program)
         self._put(_BINDING, made, result)
-        result.update(fixed(program, self._settings.label, forward))
 
     def _put(self, key: GroupKey | SharedKey | Literal["binding"], made: Objects, result: Objects) -> None:
         """Let a part be made of these objects; those of its last ones that no part has any more go.

@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from podfence.dataplane.entries import LABELS, ORIGINAL, REPLY, Reader, raw
-from podfence.dataplane.flows import Flow
+from podfence.dataplane.entries import LABELS, ORIGINAL, REPLY, Reader
+from podfence.dataplane.flows import Flow, Sides
 from podfence.dataplane.listing import FlowText
 from podfence.netlink.asking import Netlink, NetlinkError
 from podfence.netlink.messages import GENERAL, NETFILTER, attribute, attributes, nested
@@ -20,9 +20,7 @@ from podfence.sets.addresses import V6_FIRST, family_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
-    from collections.abc import Set as AbstractSet
 
-    from podfence.netlink.messages import Place
 
 BUCKET: Final = 45
 """Nanoseconds that the kernel needs for a bucket of its table when it walks through it."""
@@ -61,10 +59,8 @@ class Conntrack(Protocol):
     def own_addresses(self) -> frozenset[int]:
         """Return the addresses of the node itself, on all of its interfaces."""
 
-    def flows(
-        self, ends: Collection[int] | None, settled: Settled | None = None, *, quick: bool = False
-    ) -> Iterable[Flow]:
-        """Return the flows that one of some addresses opened or answers, or all flows; none that are `settled`.
+    def flows(self, sides: Sides | None, settled: Settled | None = None, *, quick: bool = False) -> Iterable[Flow]:
+        """Return the flows of some sides, or all flows; none that are `settled`.
 
         A `quick` look may miss a flow, while others end.
         """
@@ -110,30 +106,29 @@ class KernelConntrack:
                     found.add(_number(address))
         return frozenset(found)
 
-    def flows(
-        self, ends: Collection[int] | None, settled: Settled | None = None, *, quick: bool = False
-    ) -> Iterator[Flow]:
-        """Yield the flows that one of some addresses opened or answers, or all flows; none that are `settled`.
+    def flows(self, sides: Sides | None, settled: Settled | None = None, *, quick: bool = False) -> Iterator[Flow]:
+        """Yield the flows of some sides, or all flows; none that are `settled`.
 
         That is asked once of all flows that must have the same answer. A `quick` look may miss a flow, while others
         end. Raises NetlinkError.
         """
         reader = Reader(self._byte, self._flag)
-        if ends is None:
-            yield from _read(reader, self._table.dump(_GET, bytes(4)), None, settled)
-            return
-        wanted = {raw(number) for number in ends}
-        if quick and self._text is not None and (asked := self._text.requests(ends, _walk())) is not None:
-            answers = ((data, [place]) for data, place in self._table.ask(_GET, asked))
-            yield from _read(reader, answers, wanted, settled)
+
+        def left_out(flow: Flow) -> bool:
+            # A kernel older than 5.8 knows no filter and gives everything, so what comes is looked at again.
+            return not (sides is None or sides.has(flow)) or (settled is not None and settled(flow))
+
+        if quick and sides and self._text is not None and (asked := self._text.requests(sides, _walk())) is not None:
+            for data, place in self._table.ask(_GET, asked):
+                yield from reader.flows(data, [place], left_out)
             return
         seen: set[bytes] = set()
-        for request in _requests(ends, most=_most_walks()):
-            # A kernel older than 5.8 knows no filter and gives everything, so what comes is looked at again.
-            for flow in _read(reader, self._table.dump(_GET, request), wanted, settled):
-                if flow.handle not in seen:
-                    seen.add(flow.handle)
-                    yield flow
+        for request in [bytes(4)] if sides is None else _requests(sides, most=_most_walks()):
+            for data, places in self._table.dump(_GET, request):
+                for flow in reader.flows(data, places, left_out):
+                    if flow.handle not in seen:
+                        seen.add(flow.handle)
+                        yield flow
 
     def label(self, flows: Iterable[Flow], *, present: bool) -> Labelled:
         """Set the label bit on flows, or clear it. Raises NetlinkError if the kernel refuses."""
@@ -153,32 +148,6 @@ class KernelConntrack:
         errors = self._table.change(_DELETE, asked)
         _require("deleting a flow's entry", errors, errno.EBUSY)
         return {handle for handle, number in zip(asked, errors, strict=True) if number == errno.EBUSY}
-
-
-def _read(
-    reader: Reader,
-    buffers: Iterable[tuple[bytes, Iterable[Place]]],
-    wanted: AbstractSet[object] | None,
-    settled: Settled | None,
-) -> Iterator[Flow]:
-    """Yield the flows that messages in buffers are about, if one of the `wanted` is an end of theirs."""
-    layout_of = reader.layout
-    for data, messages in buffers:
-        for start, end in messages:
-            layout = layout_of(data, start, end)
-            if not layout.is_flow:
-                continue
-            question = layout.question(data, start)
-            if wanted is not None and question[0] not in wanted and question[1] not in wanted:
-                continue
-            if settled is not None:
-                # Most flows are like others, and nothing is to be done with them: no more is read of those.
-                answer = layout.settled.get(question)
-                if answer is None:
-                    answer = layout.settled[question] = settled(layout.flow(data, start))
-                if answer:
-                    continue
-            yield layout.flow(data, start)
 
 
 def _require(what: str, errors: Iterable[int], *expected: int) -> None:
@@ -208,22 +177,22 @@ def _figure(path: Path) -> int:
         return 0
 
 
-def _requests(ends: Collection[int], *, most: int) -> Iterator[bytes]:
-    """Yield what to ask for so that all flows with one of these ends are among the answers, in `most` walks or one."""
-    four = [number for number in ends if family_of(number) == 4]
-    if 2 * len(four) > most and len(four) < len(ends):
+def _requests(sides: Sides, *, most: int) -> Iterator[bytes]:
+    """Yield what to ask for so that all flows of these sides are among the answers, in `most` walks or one."""
+    every = [(side, number) for side, ends in zip((ORIGINAL, REPLY), sides, strict=True) for number in ends]
+    four = [(side, number) for side, number in every if family_of(number) == 4]
+    if len(four) > most and len(four) < len(every):
         # One walk gives the flows of both families.
         yield GENERAL.pack(socket.AF_UNSPEC, 0, 0)
         return
-    if 2 * len(four) > most:
+    if len(four) > most:
         yield GENERAL.pack(socket.AF_INET, 0, 0)
     else:
-        for number in four:
+        for side, number in four:
             address = nested(1, [attribute(1, number.to_bytes(4, "big"))])
-            for side in (ORIGINAL, REPLY):
-                flags = nested(_FILTER, [attribute(side, _BY_SOURCE)])
-                yield GENERAL.pack(socket.AF_INET, 0, 0) + nested(side, [address]) + flags
-    if len(four) < len(ends):
+            flags = nested(_FILTER, [attribute(side, _BY_SOURCE)])
+            yield GENERAL.pack(socket.AF_INET, 0, 0) + nested(side, [address]) + flags
+    if len(four) < len(every):
         # Not by address: for IPv6 the kernel gives the flows that do not match (ctnetlink_filter_match_tuple, 6.18).
         yield GENERAL.pack(socket.AF_INET6, 0, 0)
 

@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a node's kernel counted: connections that each policy let begin, packets that were denied, and strays.
+"""What a node's kernel counted: connections that each policy let begin, and packets that were denied.
 
-Everything is read from the tables themselves, so that it can be asked by whoever has them and nothing else.
+Everything is read from the table itself, so that it can be asked by whoever has it and nothing else.
 """
 
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from podfence.dataplane.drops import REASONS, chain_of
-from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE
-from podfence.nft.errors import NftError
+from podfence.dataplane.ruleset import TABLE
 from podfence.policy.identity import read_group, read_title
 
 if TYPE_CHECKING:
@@ -60,23 +57,6 @@ def read(runner: Runner, known: Iterable[Key] = ()) -> tuple[Count, ...]:
             if policy:
                 found.append(Count(rule.direction, rule.namespace, (policy,), rule.index + 1, counter.packets))
     return tuple(found)
-
-
-def read_strays(runner: Runner) -> dict[str, int]:
-    """Return how many packets were not those of the pod whose link they came by, by each reason.
-
-    Raises NftError, NotFoundError if there is no table of policies. Where no link is bound, all are 0.
-    """
-    chains = {chain_of(reason): reason for reason in REASONS}
-    counters = runner.counters(TABLE)
-    # There is no table of frames but where pods are ports of bridges.
-    with suppress(NftError):
-        counters += runner.counters(BRIDGE_TABLE)
-    found = dict.fromkeys(REASONS, 0)
-    for counter in counters:
-        if counter.chain in chains:
-            found[chains[counter.chain]] += counter.packets
-    return found
 
 
 def _of(namespace: str, keys: Iterable[Key]) -> Iterator[str]:

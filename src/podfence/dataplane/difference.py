@@ -46,6 +46,8 @@ _TEXT: Final = 256
 _ELEMENTS: Final = 8
 
 _Body = TypeVar("_Body", ChainBody, SetBody)
+_Name = TypeVar("_Name")
+_Value = TypeVar("_Value")
 
 
 def difference(old: Ruleset, new: Ruleset, table: Table = TABLE) -> Transaction:
@@ -73,16 +75,25 @@ def steps(old: Ruleset, new: Ruleset, table: Table = TABLE) -> Iterator[tuple[Tr
     that leads to it, and what is no longer needed goes last. Both go in transactions of bounded size.
     Packets are judged by `new` when what is no longer needed is still there.
     """
-    coming, going = _parts(old, new), _parts(new, old)
+    # Nearly all is the same object in both, and is not gone through again for each transaction.
+    one, other = _apart(new, old), _apart(old, new)
+    coming, going = _parts(one, other), _parts(other, one)
     stages = chain(
-        (_with(old, coming[:count]) for count in range(len(coming) + 1)),
-        (_with(new, going[:count]) for count in range(len(going), 0, -1)),
-        (new,),
+        ((old, one, coming[:count]) for count in range(len(coming) + 1)),
+        ((new, other, going[:count]) for count in range(len(going), -1, -1)),
     )
-    for place, (before, after) in enumerate(pairwise(stages)):
-        transaction = difference(before, after, table)
+    for place, ((_, before, some), (base, after, more)) in enumerate(pairwise(stages)):
+        transaction = difference(_with(before, some), _with(after, more), table)
         if len(transaction):
-            yield transaction, Reached(after, is_decisive=place >= len(coming))
+            yield transaction, Reached(_with(base, more), is_decisive=place >= len(coming))
+
+
+def _apart(old: Ruleset, new: Ruleset) -> Ruleset:
+    """Return what of a new ruleset is not the same object in the old one."""
+    return Ruleset(
+        {name: new.chains[name] for name in _others(old.chains, new.chains)},
+        {name: new.sets[name] for name in _others(old.sets, new.sets)},
+    )
 
 
 def _with(base: Ruleset, parts: Sequence[Ruleset]) -> Ruleset:
@@ -145,7 +156,7 @@ def compatible(old: Ruleset, new: Ruleset) -> bool:
     )
 
 
-def _others(old: Mapping[str, _Body], new: Mapping[str, _Body]) -> list[str]:
+def _others(old: Mapping[_Name, _Value], new: Mapping[_Name, _Value]) -> list[_Name]:
     """Return the names, in order, of what is not the same object in both: nearly all is, and is passed over in C."""
     return list(compress(new, map(is_not, map(old.get, new), new.values())))
 
@@ -246,10 +257,8 @@ def _compare(old: SetBody, new: SetBody) -> tuple[list[ElementKey], list[Element
     before, after = old.elements, new.elements
     if isinstance(new.container, Set):
         return list(before.keys() - after.keys()), list(after.keys() - before.keys())
-    missing = object()
-    gone = [key for key, value in before.items() if after.get(key, missing) != value]
-    come = [key for key, value in after.items() if before.get(key, missing) != value]
-    return gone, come
+    come = [key for key in _others(before, after) if before.get(key) != after[key]]
+    return [*filter(before.__contains__, come), *filterfalse(after.__contains__, before)], come
 
 
 def _elements(verb: Verb, body: SetBody, keys: Iterable[ElementKey]) -> Iterator[Operation]:

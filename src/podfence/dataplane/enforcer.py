@@ -13,6 +13,7 @@ from podfence.dataplane.bridge import bridged
 from podfence.dataplane.chains import Builder
 from podfence.dataplane.compiler import AT_ONCE, SHARED_FROM, Compiler
 from podfence.dataplane.difference import cold_start, hooks_last
+from podfence.dataplane.flows import Sides
 from podfence.dataplane.grace import Grace
 from podfence.dataplane.groups import MOST_LISTED
 from podfence.dataplane.kept import ForeignTableError, KeptTable
@@ -80,6 +81,7 @@ class Enforcer:
         self._frames = KeptTable(runner, BRIDGE_TABLE, hooks_last)
         self._is_started = False
         self._clock, self._start_by = clock, clock() + START_BY
+        self._follows: bool | None = None
         self._revocation = Revocation(conntrack, Grace(runner, self._table), clock)
         self.reviewed = Reviewed()
         self.compiler = Compiler(
@@ -113,7 +115,12 @@ class Enforcer:
         Where an earlier enforcer's table is in force, there is time: until all is compiled, or for `START_BY`. The
         compiler must have followed all changes of the model.
         """
-        if not self.is_behind or self._clock() >= self._start_by or not self._table.is_there:
+        if not self.is_behind or self._clock() >= self._start_by:
+            return True
+        if self._follows is None:
+            # To ask is to have nft list the whole table.
+            self._follows = self._table.is_there
+        if not self._follows:
             return True
         self._compile_slice()
         return not self.is_behind
@@ -157,7 +164,7 @@ class Enforcer:
         program.tunnels = tunnels = _tunnels(links) if self._settings.binding == "enforce" else None
         if before is not None and tunnels is not None and before[:2] == tunnels[:2]:
             # A pod that comes can have opened flows of its own only.
-            self._revocation.note(tunnels.sources - before.sources)
+            self._revocation.note(Sides(opened=tunnels.sources - before.sources))
         elif before != tunnels:
             self._revocation.note_all()
         self._table.wanted = self._builder.bind(links, program)
@@ -233,8 +240,8 @@ class Enforcer:
 
     def _note(self, found: ProgramChange, old: Before | None) -> None:
         """Look next at the flows for which changed policies may have decided otherwise."""
-        ends = concerned(found, self.compiler.program)
-        self._revocation.note(ends if old is None else tightened(ends, old, self.compiler.program))
+        sides = concerned(found, self.compiler.program)
+        self._revocation.note(sides if old is None else tightened(sides, old, self.compiler.program))
 
     def _compile(self, changes: Sequence[Change], later: AbstractSet[str]) -> None:
         change = changes[0] if len(changes) == 1 else _merged(changes)
@@ -250,7 +257,7 @@ class Enforcer:
             if compiler.program.pod_range != pod_range:
                 self._revocation.note_all()
             elif only is Pod:
-                self._revocation.note(ends | compiler.claimed(change.pods))
+                self._revocation.note(Sides.both(ends | compiler.claimed(change.pods)))
             else:
                 self._note(found, old)
 

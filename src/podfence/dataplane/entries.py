@@ -10,15 +10,16 @@ take the same way, so it is spared, and the values are where they were.
 from __future__ import annotations
 
 import struct
+from collections import defaultdict
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from podfence.dataplane.flows import Ends, Flow
 from podfence.netlink.messages import GENERAL, attributes
-from podfence.sets.addresses import V4_LAST, V6_FIRST
+from podfence.sets.addresses import V6_FIRST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from podfence.netlink.messages import Place
 
@@ -59,16 +60,34 @@ class Reader:
     def __init__(self, byte: int, flag: int) -> None:
         """Have met none."""
         self._label = byte, flag
-        self._layouts: dict[int, list[Layout]] = {}
+        self._layouts = defaultdict[int, list[Layout]](list)
 
-    def layout(self, data: bytes, start: int, end: int) -> Layout:
-        """Return the layout of the message whose content starts and ends here."""
-        known = self._layouts.setdefault(end - start, [])
-        number = int.from_bytes(data[start:end], "little")
+    def flows(self, data: bytes, messages: Iterable[Place], settled: Callable[[Flow], bool]) -> Iterator[Flow]:
+        """Yield the flows that messages in a buffer are about, by where their contents are; none that are `settled`.
+
+        That is asked once of all that are alike (see `Layout`): most flows are like others, and nothing is to be done
+        with them, so no more is read of those.
+        """
+        for start, end in messages:
+            content = int.from_bytes(data[start:end], "little")
+            for layout in self._layouts[end - start]:
+                answer = layout.settled.get(content & layout.alike)
+                if answer is not None:
+                    break
+            else:
+                layout = self._layout(content, data[start:end])
+                answer = not layout.is_flow or settled(layout.flow(data, start))
+                layout.settled[content & layout.alike] = answer
+            if not answer:
+                yield layout.flow(data, start)
+
+    def _layout(self, number: int, content: bytes) -> Layout:
+        """Return the layout of a message with this content, which is a `number` in little endian."""
+        known = self._layouts[len(content)]
         for layout in known:
             if number & layout.mask == layout.constant:
                 return layout
-        found = Layout(data[start:end], *self._label)
+        found = Layout(content, *self._label)
         if len(known) < _MOST:
             known.append(found)
         return found
@@ -78,19 +97,19 @@ class Layout:
     """Where everything is in some messages, and what is the same in all of them.
 
     Those are the messages that are `constant` where `mask` is set, as numbers in little endian. `is_flow` is
-    whether they are about flows of IP; the methods are for these only. `question` returns, of a message that
-    starts at a place of a buffer, who opened the flow, who answers it, and, if it has ports, which one answers.
-    `settled` is for what whoever reads them finds about such an answer.
+    whether they are about flows of IP; only these can be read. Flows are alike if their messages are the same where
+    `alike` is set: the layout, who opened the flow, who answers it, and, if it has ports, which one answers.
+    `settled` is what whoever reads them found about such flows.
     """
 
     def __init__(self, content: bytes, byte: int, flag: int) -> None:
         """Walk one of them."""
         walk = _Walk(content)
-        self.settled: dict[tuple[Any, ...], bool] = {}
+        self.settled: dict[int, bool] = {}
         addresses = walk.addresses()
+        ports = walk.ports() if addresses else []
         self.is_flow = bool(addresses)
         if addresses:
-            ports = walk.ports()
             self._protocol = walk.constant((ORIGINAL, 2, 1), 0, 0xFF)
             self._labelled = bool(walk.constant((LABELS,), byte, flag))
             self._expected = bool(walk.constant((STATUS,), 3, _EXPECTED))
@@ -100,9 +119,11 @@ class Layout:
             found = (walk.whole((kind,)) for kind in (ORIGINAL, ZONE, ID))
             self._handle = [place for place in found if place is not None]
             self._values = _at([*addresses, *ports])
-            self.question = _at([addresses[0], addresses[2], *ports[2:3]])
         self.mask = int.from_bytes(walk.mask, "little")
         self.constant = int.from_bytes(content, "little") & self.mask
+        for first, last in (*addresses[:3:2], *ports[2:3]):
+            walk.mask[first:last] = b"\xff" * (last - first)
+        self.alike = int.from_bytes(walk.mask, "little")
 
     def flow(self, data: bytes, start: int) -> Flow:
         """Return the flow that a message is about, which starts at a place of a buffer."""
@@ -118,11 +139,6 @@ class Layout:
         new = tuple.__new__
         original, reply = new(Ends, (source, destination, one, two)), new(Ends, (answers, client, three, four))
         return new(Flow, (self._protocol, original, reply, self._labelled, self._expected, handle, is_over))
-
-
-def raw(number: int) -> int | bytes:
-    """Return an address as `Layout.question` gives it."""
-    return number if number <= V4_LAST else (number - V6_FIRST).to_bytes(16, "big")
 
 
 def _number(address: bytes) -> int:

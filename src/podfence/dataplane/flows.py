@@ -7,6 +7,7 @@ come now. So this says in Python what `podfence.dataplane.chains` says in nft's 
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.dataplane.program import NOT_YET
@@ -15,7 +16,7 @@ from podfence.sets.ports import OTHER_POINT
 from podfence.sets.spans import contains
 
 if TYPE_CHECKING:
-    from collections.abc import Set as AbstractSet
+    from typing import Self
 
     from podfence.dataplane.program import GroupKey, GroupProgram, NodeProgram
 
@@ -64,6 +65,26 @@ class Flow(NamedTuple):
         """The port that really answers, on the line of `podfence.sets.ports`."""
         base = _BASES.get(self.protocol)
         return OTHER_POINT if base is None else base + self.reply.source_port
+
+
+class Sides(NamedTuple):
+    """Whose flows are meant: those that the addresses `opened` have opened, and those that the `answering` answer."""
+
+    opened: AbstractSet[int] = frozenset()
+    answering: AbstractSet[int] = frozenset()
+
+    @classmethod
+    def both(cls, addresses: AbstractSet[int]) -> Self:
+        """Return what means all flows of some addresses."""
+        return cls(addresses, addresses)
+
+    def union(self, other: Sides) -> Sides:
+        """Return what means the flows of both."""
+        return Sides(self.opened | other.opened, self.answering | other.answering)
+
+    def has(self, flow: Flow) -> bool:
+        """Return whether a flow is one of them."""
+        return flow.source in self.opened or flow.destination in self.answering
 
 
 class Judge:

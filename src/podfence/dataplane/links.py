@@ -64,7 +64,8 @@ class Links(NamedTuple):
     @property
     def new(self) -> frozenset[str]:
         """The interfaces of links whose pods have no address yet."""
-        return frozenset(link.interface for link in self._own) - {link.interface for link in self.bound}
+        own = tuple(self._own)
+        return frozenset(link.interface for link in own) - {link.interface for link in own if link.addresses}
 
     def held_but(self, known: AbstractSet[PodLink]) -> Links:
         """Return the links with those pods held that are not `known` as they are."""

@@ -20,7 +20,9 @@ from podfence.netlink.messages import GENERAL, attribute, nested
 from podfence.sets.addresses import V4_LAST, V6_FIRST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
+
+    from podfence.dataplane.flows import Sides
 
 MOST_ENDS: Final = 32
 """How many addresses are looked for at most."""
@@ -28,7 +30,11 @@ MOST_ENDS: Final = 32
 MOST_ASKED: Final = 500
 """How many flows are asked for at most: each costs as much as some hundred buckets."""
 
+MOST_READ: Final = 5_000
+"""How many flows the text is read of at first, if there are no more: each takes some two microseconds."""
+
 _PATH: Final = Path("/proc/thread-self/net/nf_conntrack")
+_COUNT: Final = Path("/proc/sys/net/netfilter/nf_conntrack_count")
 _CHUNK: Final = 1 << 18
 _LINE: Final = re.compile(
     rb"(?P<family>ipv[46]) +\d+ \S+ +(?P<protocol>\d+) (?:\S+ )*?"
@@ -51,20 +57,23 @@ class FlowText:
     def __init__(self, effort: Callable[[], float] = time.thread_time) -> None:
         """Open it; raises OSError if this kernel has none. `effort` is the processor's seconds for this thread."""
         self._file = _PATH.open("rb", buffering=0)
+        self._count = _COUNT.open("rb", buffering=0)
         self._effort = effort
-        self._most: float = 1 << 20
+        self._most = MOST_READ
 
     def close(self) -> None:
         """Close it."""
         self._file.close()
+        self._count.close()
 
-    def requests(self, ends: Collection[int], seconds: float) -> list[bytes] | None:
-        """Return what asks the kernel for each flow that one of some addresses opened or answers.
+    def requests(self, sides: Sides, seconds: float) -> list[bytes] | None:
+        """Return what asks the kernel for each flow of some sides, and perhaps for others.
 
         None if that would cost more than the `seconds` of a look over netlink, or if a flow cannot be asked for.
-        Before Linux 6.17 the time of reading grows with the square of what there is, so how much is too much is
-        remembered.
+        Before Linux 6.17 the time of reading grows with the square of what there is, so how many flows are too many is
+        learned.
         """
+        ends = sides.opened | sides.answering
         if len(ends) > MOST_ENDS:
             return None
         try:
@@ -74,29 +83,27 @@ class FlowText:
         if text is None:
             return None
         wanted = re.compile(rb"src=(?:" + b"|".join(map(_written, sorted(ends))) + rb") ")
-        found: dict[int, bytes] = {}
-        for match in wanted.finditer(text):
-            start = text.rfind(b"\n", 0, match.start()) + 1
-            if start in found:
-                continue
-            request = _request(text, start)
-            if request is None or len(found) == MOST_ASKED:
-                return None
-            found[start] = request
-        return list(found.values())
+        starts = {text.rfind(b"\n", 0, match.start()) + 1 for match in wanted.finditer(text)}
+        if len(starts) > MOST_ASKED:
+            return None
+        found = [request for start in starts if (request := _request(text, start)) is not None]
+        return found if len(found) == len(starts) else None
 
     def _read(self, seconds: float) -> bytes | None:
         """Return the text, None if it is too long to be read within some seconds of the processor."""
+        self._count.seek(0)
+        count = int(self._count.read(_CHUNK))
+        if count > self._most:
+            return None
         until = self._effort() + seconds
         parts: list[bytes] = []
-        size = 0
         self._file.seek(0)
         while part := self._file.read(_CHUNK):
             parts.append(part)
-            size += len(part)
-            if size > self._most or self._effort() > until:
-                self._most = size // 2
+            if self._effort() > until:
+                self._most = sum(part.count(b"\n") for part in parts) // 2
                 return None
+        self._most = max(self._most, 2 * count)
         return b"".join(parts)
 
 

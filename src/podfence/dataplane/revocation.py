@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from podfence.dataplane.flows import Judge
+from podfence.dataplane.flows import Judge, Sides
+from podfence.policy.verdict import Direction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection
 
     from podfence.dataplane.conntrack import Conntrack
     from podfence.dataplane.flows import Flow
@@ -53,13 +54,13 @@ class Reviewed(NamedTuple):
 
 @dataclass(slots=True)
 class _Noted:
-    """Flows to look at: those of some addresses, or every one."""
+    """Flows to look at: some, or every one."""
 
-    ends: set[int] = field(default_factory=set)
+    sides: Sides = field(default_factory=Sides)
     every: bool = False
 
     def __or__(self, other: _Noted) -> _Noted:
-        return _Noted(self.ends | other.ends, self.every or other.every)
+        return _Noted(self.sides.union(other.sides), self.every or other.every)
 
 
 class Revocation:
@@ -103,9 +104,9 @@ class Revocation:
         """Whether flows are cut, or should be, whose entries are still there: they may be allowed again."""
         return bool(self._cut or self._uncut)
 
-    def note(self, ends: Iterable[int]) -> None:
+    def note(self, sides: Sides) -> None:
         """Look at the flows of some addresses, next time and the time after."""
-        self._new.ends.update(ends)
+        self._new.sides = self._new.sides.union(sides)
 
     def note_all(self) -> None:
         """Look at all flows, next time and the time after."""
@@ -117,8 +118,7 @@ class Revocation:
         Raises NetlinkError; then all of it is looked at again.
         """
         result = self._look(program, self._new, quick=True)
-        self._recent.ends |= self._new.ends
-        self._recent.every |= self._new.every
+        self._recent |= self._new
         self._new = _Noted()
         return result
 
@@ -157,7 +157,7 @@ class Revocation:
             del self._cut[handle]
 
     def _look(self, program: NodeProgram, noted: _Noted, *, quick: bool = False) -> Reviewed:
-        if self._conntrack is None or not (noted.ends or noted.every):
+        if self._conntrack is None or not (any(noted.sides) or noted.every):
             return Reviewed()
         judge = Judge(program, self._conntrack.own_addresses())
         # Whoever can forge a reset or an end can go on under it. So flows that TCP has ended are cut and freed like
@@ -165,12 +165,12 @@ class Revocation:
         cut: dict[bool, list[Flow]] = {True: [], False: []}
         free: dict[bool, list[Flow]] = {True: [], False: []}
         found: list[Flow] = []
-        ends = None if noted.every else noted.ends
+        sides = None if noted.every else noted.sides
 
         def settled(flow: Flow) -> bool:
             return not flow.labelled and judge.admits(flow)
 
-        for flow in self._conntrack.flows(ends, settled, quick=quick):
+        for flow in self._conntrack.flows(sides, settled, quick=quick):
             if not flow.labelled:
                 cut[flow.is_over].append(flow)
             elif judge.admits(flow):
@@ -213,14 +213,16 @@ def _alive(flows: Collection[Flow]) -> int:
     return sum(not flow.is_over for flow in flows)
 
 
-def concerned(change: ProgramChange, program: NodeProgram) -> set[int]:
-    """Return the local addresses for which a change of the program may decide otherwise than before."""
+def concerned(change: ProgramChange, program: NodeProgram) -> Sides:
+    """Return the local addresses about whose flows a change of the program may decide otherwise than before."""
     groups = set(change.groups)
     if change.sets:
         groups |= {
             key for key, group in program.groups.items() if any(shared in change.sets for shared, _ in group.shared)
         }
-    found = set(change.addresses)
-    for table in program.group_of.values():
-        found |= {address for address, key in table.items() if key in groups}
-    return found
+
+    def of(direction: Direction) -> frozenset[int]:
+        table = program.group_of[direction]
+        return change.addresses.union(address for address, key in table.items() if key in groups)
+
+    return Sides(of(Direction.EGRESS), of(Direction.INGRESS))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For which local addresses a change may forbid what was admitted before; flows of the others need no look.
+"""For which local addresses a change may forbid what was admitted before, and in which direction.
 
-A look costs the kernel a walk through its whole table of flows. What is compared are the two programs, and not what
-happened to policies and pods: a new policy may admit more to some pods and isolate others. Where it is not plain that
-nothing was lost, it counts as lost.
+Other flows need no look, which costs the kernel a walk through its whole table of flows. What is compared are the two
+programs, and not what happened to policies and pods: a new policy may admit more to some pods and isolate others.
+Where it is not plain that nothing was lost, it counts as lost.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from podfence.dataplane.flows import Sides
 from podfence.dataplane.program import NOT_YET, GroupKey, GroupProgram
 from podfence.policy.verdict import Direction
 from podfence.sets import PortSet
@@ -49,8 +50,8 @@ def before(program: NodeProgram) -> Before:
     )
 
 
-def tightened(addresses: Iterable[int], old: Before, program: NodeProgram) -> set[int]:
-    """Return those of some addresses for which less may be admitted than before.
+def tightened(sides: Sides, old: Before, program: NodeProgram) -> Sides:
+    """Return those of some local addresses for which less may be admitted than before: as sources, and as destinations.
 
     The node's and the cluster's pod ranges must be the same as before.
     """
@@ -58,17 +59,19 @@ def tightened(addresses: Iterable[int], old: Before, program: NodeProgram) -> se
     # What no policy isolates any more reaches itself like anybody.
     isolated = set().union(*program.group_of.values())
     lost = {address for pair in old.own - program.own for address in pair} & isolated
-    return {
-        address
-        for address in addresses
-        if address in lost
-        or address not in old.known
-        or address not in program.known
-        or not all(
-            comparing.admits_no_less(table.get(address), program.group_of[direction].get(address))
-            for direction, table in old.group_of.items()
-        )
-    }
+
+    def less(direction: Direction, addresses: Iterable[int]) -> set[int]:
+        one, other = old.group_of[direction], program.group_of[direction]
+        return {
+            address
+            for address in addresses
+            if address in lost
+            or address not in old.known
+            or address not in program.known
+            or not comparing.admits_no_less(one.get(address), other.get(address))
+        }
+
+    return Sides(less(Direction.EGRESS, sides.opened), less(Direction.INGRESS, sides.answering))
 
 
 class _Comparing:

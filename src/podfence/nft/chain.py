@@ -63,6 +63,6 @@ class Chain:
     def statement(self, verb: str, table: Table) -> str:
         """Return the command that does `verb` to this chain."""
         body = ""
-        if verb in {"add", "create"}:
+        if verb == "add":
             body = block(str(self.hook) if self.hook else "", comment_text(self.comment).strip())
         return f"{verb} chain {table.address} {self.name}{body}"

@@ -127,10 +127,8 @@ class _Writer:
             raise Unspoken(item)
         elif verb == "delete":
             self._add(Command.DELETE_CHAIN, 0, text(3, item.name))
-        elif verb == "add":
-            self._add(Command.NEW_CHAIN, CREATE, text(3, item.name), *_note(12, item.comment))
         else:
-            raise Unspoken(verb)
+            self._add(Command.NEW_CHAIN, CREATE, text(3, item.name), *_note(12, item.comment))
 
     @_write.register
     def _rule(self, item: Rule, verb: str) -> None:
@@ -169,7 +167,7 @@ class _Writer:
     def _elements(self, item: Elements, verb: str) -> None:
         container = item.container
         interval = "interval" in container.flags
-        if verb not in {"add", "delete"} or (interval and (verb == "delete" or container.name in self._filled)):
+        if interval and (verb == "delete" or container.name in self._filled):
             raise Unspoken(verb)
         self._filled.add(container.name)
         command, flags = (

@@ -8,6 +8,7 @@ left to nft.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.netlink.messages import attribute, nested
@@ -90,7 +91,7 @@ def _element(key: int, size: int, verdict: tuple[str, str | None] | None, flags:
     parts = [number32(3, flags)] if flags else []
     parts.append(nested(1, [attribute(1, key.to_bytes(size, "big"))]))
     if verdict is not None:
-        parts.append(nested(2, [_verdict(*verdict)]))
+        parts.append(_verdict(*verdict))
     if user:
         parts.append(attribute(6, user))
     return nested(1, parts)
@@ -227,7 +228,7 @@ class _Encoder:
         self._add("lookup", *parts)
 
     def _immediate(self, kind: str, chain: str | None) -> None:
-        self._add("immediate", number32(1, _VERDICT_REGISTER), nested(2, [_verdict(kind, chain)]))
+        self._add("immediate", number32(1, _VERDICT_REGISTER), _verdict(kind, chain))
 
     def _anonymous(self, name: str, kind: int, size: int, spans: list[Span]) -> int:
         """Add a set without a name; return its number in this transaction."""
@@ -250,11 +251,13 @@ class _Encoder:
         return found
 
 
+@lru_cache(maxsize=1024)
 def _verdict(kind: str, chain: str | None) -> bytes:
+    """Return a verdict as data; the elements of a map have few different ones."""
     parts = [number32(1, _CODES[kind])]
     if chain is not None:
         parts.append(text(2, chain))
-    return nested(2, parts)
+    return nested(2, [nested(2, parts)])
 
 
 _PORTS: Final = r"\d+(?:-\d+)? : (?:goto|jump) [^\s,]+"

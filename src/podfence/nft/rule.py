@@ -43,8 +43,6 @@ class Rule:
             raise InvalidError(f"the comment of a rule is given apart from its text: {self.text!r}")
 
     def statement(self, verb: str, table: Table) -> str:
-        """Return the command that does `verb` to this rule; `delete` and `replace` go by the handle."""
-        place = f"{verb} rule {table.address} {self.chain}"
-        if verb in {"delete", "replace"}:
-            place += f" handle {self.handle}"
-        return place if verb == "delete" else f"{place} {self.text}{comment_text(self.comment)}"
+        """Return the command that does `verb` to this rule; `delete` goes by the handle."""
+        what = f"handle {self.handle}" if verb == "delete" else f"{self.text}{comment_text(self.comment)}"
+        return f"{verb} rule {table.address} {self.chain} {what}"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from podfence.nft.datatypes import datatypes
@@ -19,6 +20,9 @@ INTERVAL: Final[frozenset[Flag]] = frozenset({"interval"})
 TIMEOUT: Final[frozenset[Flag]] = frozenset({"timeout"})
 DYNAMIC: Final[frozenset[Flag]] = frozenset({"dynamic"})
 """Of a set that rules add to; its elements are those of packets that came by."""
+
+_KEYS_KEPT: Final = 4096
+"""How many keys are not made canonical again: mostly addresses of pods, which are in one set after the other."""
 
 _DYNAMIC_SIZE: Final = 65535
 """How many elements such a set holds at most; the kernel would choose the same."""
@@ -42,7 +46,7 @@ class Set:
 
     def statement(self, verb: str, table: Table) -> str:
         """Return the command that does `verb` to this set."""
-        body = _body(self, " . ".join(self.types)) if verb in {"add", "create"} else ""
+        body = _body(self, " . ".join(self.types)) if verb == "add" else ""
         return f"{verb} set {table.address} {self.name}{body}"
 
 
@@ -65,7 +69,7 @@ class Map:
     def statement(self, verb: str, table: Table) -> str:
         """Return the command that does `verb` to this map."""
         types = f"{' . '.join(self.types)} : {' . '.join(self.values)}"
-        body = _body(self, types) if verb in {"add", "create"} else ""
+        body = _body(self, types) if verb == "add" else ""
         return f"{verb} map {table.address} {self.name}{body}"
 
 
@@ -113,10 +117,14 @@ def canonical(container: Set | Map, element: Element) -> Element:
 
 
 def _canonical_key(container: Set | Map, types: Key, key: Key) -> Key:
-    kinds = datatypes(types)
-    if len(key) != len(kinds):
+    if len(key) != len(types):
         raise InvalidError(f"{container.name} takes {' . '.join(types)}, not {len(key)} parts: {' . '.join(key)}")
-    return tuple(kind.canonical(part) for kind, part in zip(kinds, key, strict=True))
+    return _canonical_parts(types, key)
+
+
+@lru_cache(maxsize=_KEYS_KEPT)
+def _canonical_parts(types: Key, key: Key) -> Key:
+    return tuple(kind.canonical(part) for kind, part in zip(datatypes(types), key, strict=True))
 
 
 def _check_value(container: Set | Map, element: Element) -> None:

@@ -35,5 +35,5 @@ class Table:
     def statement(self, verb: str, _table: Table) -> str:
         """Return the command that does `verb` to this table."""
         parts = (comment_text(self.comment).strip(), "flags dormant" if self.dormant else "")
-        body = block(*filter(None, parts)) if verb in {"add", "create"} else ""
+        body = block(*filter(None, parts)) if verb == "add" else ""
         return f"{verb} table {self.address}{body}"

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Self
 
-Verb = Literal["add", "create", "delete", "flush", "insert", "replace"]
+Verb = Literal["add", "delete", "flush"]
 Object = Table | Chain | Rule | Set | Map | Elements
 
 VERBS: Final[dict[type[Object], frozenset[Verb]]] = {
-    Table: frozenset({"add", "create", "delete", "flush"}),
-    Chain: frozenset({"add", "create", "delete", "flush"}),
-    Rule: frozenset({"add", "insert", "replace", "delete"}),
-    Set: frozenset({"add", "create", "delete", "flush"}),
-    Map: frozenset({"add", "create", "delete", "flush"}),
-    Elements: frozenset({"add", "create", "delete"}),
+    Table: frozenset({"add", "delete", "flush"}),
+    Chain: frozenset({"add", "delete", "flush"}),
+    Rule: frozenset({"add", "delete"}),
+    Set: frozenset({"add", "delete", "flush"}),
+    Map: frozenset({"add", "delete", "flush"}),
+    Elements: frozenset({"add", "delete"}),
 }
 KINDS: Final[dict[type[Object], str]] = {
     Table: "table",
@@ -63,10 +63,6 @@ class Transaction:
         """Make objects that may exist already; rules come last in their chain."""
         return self._append("add", objects)
 
-    def create(self, *objects: Object) -> Self:
-        """Make objects that must not exist."""
-        return self._append("create", objects)
-
     def delete(self, *objects: Object) -> Self:
         """Delete objects that must exist; a rule goes by its handle, elements by their keys."""
         return self._append("delete", objects)
@@ -74,14 +70,6 @@ class Transaction:
     def flush(self, *objects: Object) -> Self:
         """Empty chains, sets and maps; in a table, all chains."""
         return self._append("flush", objects)
-
-    def insert(self, *rules: Rule) -> Self:
-        """Put each rule first in its chain."""
-        return self._append("insert", rules)
-
-    def replace(self, *rules: Rule) -> Self:
-        """Put each rule in the place of the one that has its handle, which it inherits."""
-        return self._append("replace", rules)
 
     @property
     def counts(self) -> Counter[str]:
@@ -130,7 +118,7 @@ class Transaction:
             return f"nft has no {verb!r} for {what}s"
         if isinstance(item, Table) and item.address != self.table.address:
             return f"the transaction is on table {self.table.address}, not on {item.address}"
-        if isinstance(item, Rule) and (item.handle is None) == (verb in {"replace", "delete"}):
+        if isinstance(item, Rule) and (item.handle is None) == (verb == "delete"):
             need = "needs a rule with" if item.handle is None else "takes a rule without"
             return f"{verb} {need} a handle: {item.text}"
         if isinstance(item, Elements) and isinstance(item.container, Map) and verb != "delete":

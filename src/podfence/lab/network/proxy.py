@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from podfence.dataplane.conntrack import KernelConntrack
+from podfence.dataplane.flows import Sides
 from podfence.lab.network.namespaces import NetworkError, inside
 from podfence.lab.network.service_table import ServiceTable, changes
 from podfence.lab.network.services import Endpoint, ProxiedPort, proxied, table
@@ -75,7 +76,7 @@ def forget_flows(gone: Collection[Endpoint]) -> None:
     try:
         stale = [
             flow.handle
-            for flow in table.flows({address for address, _ in places})
+            for flow in table.flows(Sides(answering={address for address, _ in places}))
             if flow.protocol == _UDP
             and flow.original.destination != flow.reply.source
             and (flow.reply.source, flow.reply.source_port) in places
