@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 import select
-import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -26,12 +27,12 @@ from podfence.policy.options import Options
 
 if TYPE_CHECKING:
     import socket
+    import threading
     from collections.abc import Callable, Generator, Iterator, Mapping
 
     from podfence.lab.connection import Connection
     from podfence.lab.journal import Journal
     from podfence.lab.objects.world import World
-    from podfence.lab.verification.result import Verification
 
 Message = dict[str, Any]
 
@@ -196,27 +197,14 @@ def verify(lab: Supervisor, request: Request) -> Iterator[Message]:
     """Compare packets with the engine."""
     from podfence.lab.verification import compare  # noqa: PLC0415 - a lab starts sooner without it
 
-    latest: list[tuple[float, int]] = []
-    done: list[Verification | Exception] = []
-
-    def work() -> None:
-        try:
-            done.append(
-                compare.verify_lab(lab, all_pairs=request.fields["all_pairs"], progress=lambda *at: latest.append(at))
-            )
-        except Exception as error:  # noqa: BLE001 - raised again below, where it is answered
-            done.append(error)
-
-    worker = threading.Thread(target=work, daemon=True)
-    worker.start()
-    while worker.is_alive():
-        worker.join(BEAT)
-        if latest:
-            yield {"progress": latest[-1]}
-    result = done[0]
-    if isinstance(result, Exception):
-        raise result
-    yield msgspec.to_builtins(result)
+    latest: deque[tuple[float, int]] = deque(maxlen=1)
+    all_pairs = request.fields["all_pairs"]
+    with ThreadPoolExecutor(1) as worker:
+        answer = worker.submit(compare.verify_lab, lab, all_pairs=all_pairs, progress=lambda *at: latest.append(at))
+        while wait((answer,), BEAT).not_done:
+            if latest:
+                yield {"progress": latest[-1]}
+    yield msgspec.to_builtins(answer.result())
 
 
 def load(lab: Supervisor, request: Request) -> Iterator[Message]:
