@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -56,23 +56,13 @@ class SourcePorts:
         return first
 
 
-class Execution:
-    """A command that was started in a holder; closing it ends the command."""
+class Execution(Connection):
+    """A command that was started in a holder: it can be read when the command has ended, and closing it ends that."""
 
     def __init__(self, reply: Connection, gone: str) -> None:
-        """Wait for what comes over a connection; `gone` is said if nothing does."""
-        self._reply = reply
+        """Take over a connection; `gone` is said if nothing comes over it."""
+        super().__init__(reply.socket)
         self._gone = gone
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def fileno(self) -> int:
-        """Return the number of a file that becomes readable when the command has ended."""
-        return self._reply.fileno()
 
     def wait(self, asker: Connection | None = None) -> int:
         """Return the exit code, 128 and more for signals; the command is killed if the other side of `asker` goes away.
@@ -81,16 +71,12 @@ class Execution:
         """
         if asker is not None:
             waiter = select.poll()
-            for connection in (self._reply, asker):
+            for connection in (self, asker):
                 waiter.register(connection, select.POLLIN)
             if self.fileno() not in dict(waiter.poll()):
                 self.close()
                 return _KILLED
-        return int(self._reply.answer(self._gone)[0]["exit"])
-
-    def close(self) -> None:
-        """End the command if it still runs."""
-        self._reply.close()
+        return int(self.answer(self._gone)[0]["exit"])
 
 
 class Holder:
