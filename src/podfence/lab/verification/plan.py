@@ -71,14 +71,6 @@ class Schedule(NamedTuple):
     left_out: tuple[LeftOut, ...]
 
 
-class _Pair(NamedTuple):
-    source: Spot
-    destination: Spot
-    source_group: str
-    destination_group: str
-    ports: tuple[Port, ...]
-
-
 def schedule(model: Model, reserved: AddressSet, *, all_pairs: bool) -> Schedule:
     """Return what to try in the cluster of a model.
 
@@ -87,13 +79,12 @@ def schedule(model: Model, reserved: AddressSet, *, all_pairs: bool) -> Schedule
     Connections that no policy can concern (neither end is a pod to policies, semantics 1.3) are not tried.
     """
     planner = _Planner(model, reserved)
-    pairs = chain(planner.pairs(all_pairs=all_pairs), planner.from_outside())
-    attempts = [attempt for pair in pairs for attempt in planner.attempts(pair)]
-    return Schedule(tuple(attempts), planner.left_out())
+    attempts = (*planner.with_pods(all_pairs=all_pairs), *planner.from_outside())
+    return Schedule(attempts, planner.left_out())
 
 
 class _Planner:
-    """Finds pairs, gives them ports, and asks the engine about each kind of connection once."""
+    """Finds pairs of ends, gives them ports, and asks the engine about each kind of connection once."""
 
     def __init__(self, model: Model, reserved: AddressSet) -> None:
         self._model = model
@@ -125,8 +116,8 @@ class _Planner:
 
     # Pairs
 
-    def pairs(self, *, all_pairs: bool) -> Iterator[_Pair]:
-        """Yield the pairs of ends, outside last."""
+    def with_pods(self, *, all_pairs: bool) -> Iterator[Attempt]:
+        """Yield the connections that have a pod at one end or at both, those with outside last."""
         for one, other in product(self._groups, repeat=2):
             if one.judged or other.judged:
                 chosen = product(one.pods, other.pods) if all_pairs else self._representatives(one, other)
@@ -165,7 +156,7 @@ class _Planner:
             found |= dict.fromkeys(islice(candidates, 1))
         return found
 
-    def _with_nodes(self, group: Group, pod: PodSpots) -> Iterator[_Pair]:
+    def _with_nodes(self, group: Group, pod: PodSpots) -> Iterator[Attempt]:
         """Yield a pod with its own node and with another one, both ways (semantics 7.3 to 7.5)."""
         node = pod.member.node
         own = [spot for spot in self._nodes if node and spot.node == node]
@@ -175,12 +166,12 @@ class _Planner:
             yield from self._between(ends, pod.spots, name, group.name, self._ports_of(pod))
             yield from self._between(pod.spots, ends, group.name, name, self._ports_at_nodes(pod.member))
 
-    def _with_outside(self, group: Group, pod: PodSpots) -> Iterator[_Pair]:
+    def _with_outside(self, group: Group, pod: PodSpots) -> Iterator[Attempt]:
         for spot in self._outside:
             yield from self._between((spot,), pod.spots, spot.name, group.name, self._ports_of(pod))
             yield from self._between(pod.spots, (spot,), group.name, spot.name, self._ports_outside(pod.member))
 
-    def from_outside(self) -> Iterator[_Pair]:
+    def from_outside(self) -> Iterator[Attempt]:
         """Yield what comes from outside to NodePorts and hostPorts, at each node (semantics 7.16)."""
         for spot in self._outside if self._node_ports else ():
             for node in self._nodes:
@@ -189,10 +180,18 @@ class _Planner:
 
     def _between(
         self, left: Iterable[Spot], right: Iterable[Spot], left_name: str, right_name: str, ports: tuple[Port, ...]
-    ) -> Iterator[_Pair]:
+    ) -> Iterator[Attempt]:
+        """Yield the connections of ends of one family, one for each port; what the engine leaves open is left out."""
         for source, destination in product(left, right):
             if source.family == destination.family:
-                yield _Pair(source, destination, left_name, right_name, ports)
+                ruling = self._ruling(source, destination)
+                for port in ports:
+                    arrives, depends = self._expected(source, destination, port, *ruling)
+                    if not depends:
+                        yield Attempt(source, destination, left_name, right_name, port, arrives)
+                        continue
+                    what = f"{left_name} -> {right_name} {port.kind}"
+                    self._open[LeftOut(what, f"it depends on {depends}")] = None
 
     # Ports
 
@@ -242,28 +241,20 @@ class _Planner:
 
     # Expectations
 
-    def attempts(self, pair: _Pair) -> Iterator[Attempt]:
-        """Yield a pair's connections, one for each port; what the engine leaves open is left out."""
-        low, high = self._ruling(pair.source, pair.destination)
-        for port in pair.ports:
-            if isinstance(pair.destination.end, NodeEnd) and port.point in self._led:
-                yield from self._through(pair, port)
-            elif port.point in high and port.point not in low:
-                ends = (pair.source.end, pair.destination.end)
-                reasons = (reason(self._engine, side, *ends, port.point) for side in Direction)
-                options = dict.fromkeys(name for item in reasons for name in item.options)
-                self._leave_out(pair, port, f"option {', '.join(options)}")
-            else:
-                yield Attempt(*pair[:4], port, port.point in low)
-
-    def _through(self, pair: _Pair, port: Port) -> Iterator[Attempt]:
-        """Yield a connection to a NodePort or hostPort, which may lead to any backend (semantics 7.16)."""
-        ends = _endpoint(pair.source.end), _endpoint(pair.destination.end)
-        decisions = {item.decision for item in judged(self._engine, *ends, port.question)}
-        if len(decisions) == 1 and Decision.DEPENDS not in decisions:
-            yield Attempt(*pair[:4], port, decisions == {Decision.ALLOWED})
-        else:
-            self._leave_out(pair, port, "the pod that answers")
+    def _expected(self, source: Spot, destination: Spot, port: Port, low: PortSet, high: PortSet) -> tuple[bool, str]:
+        """Return whether a connection is to get there; or what that depends on, "" if the engine knows."""
+        if isinstance(destination.end, NodeEnd) and port.point in self._led:
+            # A NodePort or hostPort may lead to any backend (semantics 7.16).
+            ends = _endpoint(source.end), _endpoint(destination.end)
+            decisions = {item.decision for item in judged(self._engine, *ends, port.question)}
+            if len(decisions) == 1 and Decision.DEPENDS not in decisions:
+                return decisions == {Decision.ALLOWED}, ""
+            return False, "the pod that answers"
+        if port.point in high and port.point not in low:
+            reasons = (reason(self._engine, side, source.end, destination.end, port.point) for side in Direction)
+            options = dict.fromkeys(name for item in reasons for name in item.options)
+            return False, f"option {', '.join(options)}"
+        return port.point in low, ""
 
     def _ruling(self, source: Spot, destination: Spot) -> tuple[PortSet, PortSet]:
         ends = (source.end, destination.end)
@@ -274,10 +265,6 @@ class _Planner:
             low, high = (self._engine.allowed(*ends, bound) for bound in (Bound.PESSIMISTIC, Bound.OPTIMISTIC))
             found = self._rulings[key] = (low, high)
         return found
-
-    def _leave_out(self, pair: _Pair, port: Port, depends: str) -> None:
-        what = f"{pair.source_group} -> {pair.destination_group} {port.kind}"
-        self._open[LeftOut(what, f"it depends on {depends}")] = None
 
 
 def explained(model: Model, attempt: Attempt) -> str:
