@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from podfence.errors import PodfenceError
+from podfence.lab.lifting import lifted
 from podfence.lab.processes.probing import Probe
 from podfence.lab.verification.outside import union
 from podfence.lab.verification.plan import explained, schedule
@@ -55,14 +57,14 @@ def verify_lab(lab: Supervisor, *, all_pairs: bool, progress: Progress) -> Verif
         for family in plan.families
         for block in (plan.pods(family), plan.service_range(family), plan.node_range(family))
     )
-    with lab.still():
+    with lab.lock:
         lab.settle()
         if all_pairs:
-            lab.require_room_for_all_pairs()
+            lab.network.require_room_for_all_pairs()
         return verify(
             Engine(lab.state, lab.options),
             lambda place, probes: lab.holder(place).probe(probes),
-            lab.lifted,
+            partial(lifted, lab.agents.values(), lab.nodes.values()),
             reserved=reserved,
             all_pairs=all_pairs,
             progress=progress,
