@@ -9,7 +9,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
@@ -27,7 +27,6 @@ from podfence.policy.options import Options
 
 if TYPE_CHECKING:
     import socket
-    import threading
     from collections.abc import Callable, Generator, Iterator, Mapping
 
     from podfence.lab.connection import Connection
@@ -45,13 +44,12 @@ BEAT: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked, its fields, the file descriptors that came along, its connection, and what ends the lab."""
+    """What is asked, its fields, the file descriptors that came along, and its connection."""
 
     operation: str
     fields: Message
     fds: list[int]
     connection: Connection
-    ended: threading.Event
 
     @property
     def is_dropped(self) -> bool:
@@ -214,11 +212,15 @@ def load(lab: Supervisor, request: Request) -> Iterator[Message]:
     yield {"images": lab.load_images(request.fds[0], request.fields["file"])}
 
 
-def down(lab: Supervisor, request: Request) -> Iterator[Message]:
+def down(lab: Supervisor, request: Request) -> NoReturn:
     """End the lab; the answer comes with a file that becomes readable when its last process has ended."""
     request.connection.send({"down": True}, [lab.last_breath])
-    request.ended.set()
-    yield from ()
+    end_lab()
+
+
+def end_lab() -> NoReturn:
+    """End this process; the kernel ends the rest with the first process of the lab, which waits for this one."""
+    os._exit(0)
 
 
 OPERATIONS: Final[Mapping[str, Callable[[Supervisor, Request], Iterator[Message]]]] = {
