@@ -16,7 +16,7 @@ from podfence.lab.apiserver import certificates
 from podfence.lab.door import open_door
 from podfence.lab.errors import LabError
 from podfence.lab.network import dns
-from podfence.lab.network.outside import DNS_PORT, Responders
+from podfence.lab.network.outside import ANY_PORT
 from podfence.lab.network.proxy import Proxy
 from podfence.lab.network.wiring import Network
 from podfence.lab.nursery import Nursery
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from podfence.lab.targets import Place
     from podfence.policy.options import Options
 
-_ANSWERS: Final = Responders(tcp=9, udp=9, dns=DNS_PORT)
 _SERVERS_PATIENCE: Final = 3.0
 """Seconds to wait until what pods run answers on its ports."""
 
@@ -98,7 +97,7 @@ class Supervisor:
         kept = [self._nursery.folder / node / RESULTS for node in self.nodes]
         for folder in kept:
             folder.mkdir(parents=True)
-        self.network = Network(plan, list(pids.values()), self.outside.pid, _ANSWERS, kept=kept)
+        self.network = Network(plan, list(pids.values()), self.outside.pid, kept=kept)
         self.network.start()
         self._proxy = Proxy(plan, list(pids.items()))
         upstream = [plan.gateway(family) for family in plan.families]
@@ -251,6 +250,6 @@ class Supervisor:
 
     def _start_outside(self) -> None:
         log = self._spawner.store / "outside.log"
-        answers = StandIn("echo", tcp=(_ANSWERS.tcp,), udp=(_ANSWERS.udp,), every_port=True)
+        answers = StandIn("echo", tcp=(ANY_PORT,), udp=(ANY_PORT,), every_port=True)
         self.outside.start_container("responders", Program("stand-in", stand_in=answers), log)
-        self.outside.start_container("dns", Program("dnsmasq", argv=dns.outside_server(self.plan, _ANSWERS.dns)), log)
+        self.outside.start_container("dns", Program("dnsmasq", argv=dns.outside_server(self.plan)), log)

@@ -76,7 +76,6 @@ class Network:
         plan: Plan,
         nodes: Sequence[int],
         outside_pid: int,
-        responders: outside.Responders,
         *,
         kept: Sequence[Path] = (),
         room: int | None = None,
@@ -90,7 +89,6 @@ class Network:
         self._pods = _KINDS[plan.network](plan)
         self._nodes = tuple(nodes)
         self._outside = outside_pid
-        self._responders = responders
         self._kept = dict(enumerate(kept, 1))
         self._finders = finders(capacity() if room is None else room)
         self._attached: dict[int, dict[str, Attachment]] = {number: {} for number in range(1, len(self._nodes) + 1)}
@@ -158,7 +156,7 @@ class Network:
             write_settings(_OUTSIDE_SETTINGS)
             require("wiring outside", lines)
             try:
-                NftRunner().run(outside.rules(self._plan, self._responders))
+                NftRunner().run(outside.rules(self._plan))
             except NftError as error:
                 raise NetworkError(f"redirecting connections to the servers outside: {error}") from error
 
