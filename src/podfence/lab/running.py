@@ -13,7 +13,6 @@ from podfence.errors import PodfenceError
 from podfence.lab.errors import LabError
 from podfence.lab.network import dns
 from podfence.lab.network.attachment import AttachError, Attachment
-from podfence.lab.objects.statuses import ContainerReport
 from podfence.lab.processes.catalog import choose
 from podfence.lab.processes.holder import previous as previous_log
 from podfence.lab.processes.launch import SYSTEM_PATH
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from podfence.lab.journal import Journal
     from podfence.lab.network.wiring import Network
     from podfence.lab.objects.containers import Container, PodSpec
+    from podfence.lab.objects.statuses import ContainerReport
     from podfence.lab.processes.archive import Image
     from podfence.lab.processes.holder import Holder
     from podfence.lab.processes.program import Program
@@ -56,7 +56,6 @@ class Running:
     attachment: Attachment | None = None
     holder: Holder | None = None
     programs: dict[str, Program] = field(default_factory=dict)
-    times: dict[str, tuple[float, float]] = field(default_factory=dict)
     failure: str = ""
     is_lost: bool = False
     past: dict[str, int] = field(default_factory=dict)
@@ -64,13 +63,7 @@ class Running:
     def reports(self) -> dict[str, ContainerReport]:
         """Return what became of each container that was started; none if the pod could not be started."""
         states = self.holder.containers() if self.holder is not None and not self.failure else {}
-        found: dict[str, ContainerReport] = {}
-        for name, state in states.items():
-            started, ended = self.times[name]
-            # The state is there a moment before its time.
-            starts = state.starts + self.past.get(name, 0)
-            found[name] = ContainerReport(starts, state.exit, started, ended or time.time())
-        return found
+        return {name: state._replace(starts=state.starts + self.past.get(name, 0)) for name, state in states.items()}
 
     def starts(self) -> dict[str, int]:
         """Return how often each container was started, the last time in vain if the pod is lost."""
@@ -216,11 +209,9 @@ class Pods:
             self._fail(item, str(error))
             return item
         if not spec.host_network:
-            item.attachment = self._attachment(spec, item.holder.pid)
+            name = f"{spec.namespace}/{spec.name}"
+            item.attachment = Attachment(item.holder.pid, self._numbers[spec.node], spec.addresses, name)
         return item
-
-    def _attachment(self, spec: PodSpec, pid: int) -> Attachment:
-        return Attachment(pid, self._numbers[spec.node], spec.addresses, f"{spec.namespace}/{spec.name}")
 
     def _fail(self, item: Running, text: str) -> None:
         item.failure = text
@@ -238,7 +229,6 @@ class Pods:
             return
         program = item.programs[container.name] = self._program(container)
         log = self._log(item.spec.key, container.name)
-        item.times[container.name] = (time.time(), 0.0)
         try:
             item.holder.start_container(
                 container.name, program, log, lambda code: self._container_ended(item, container, code)
@@ -252,7 +242,6 @@ class Pods:
         holder, spec = item.holder, item.spec
         if holder is None or self.running.get(spec.key) is not item:
             return
-        item.times[container.name] = (item.times[container.name][0], time.time())
         if spec.restart == "Always" or (spec.restart == "OnFailure" and code != 0):
             delay = restart_delay(holder.containers()[container.name].starts)
             timer = threading.Timer(delay, self._again, (item, container))

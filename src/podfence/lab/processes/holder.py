@@ -8,13 +8,15 @@ import select
 import signal
 import socket
 import threading
+import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from podfence.lab.connection import Connection
 from podfence.lab.errors import LabError
+from podfence.lab.objects.statuses import ContainerReport
 from podfence.lab.processes import probing
 
 if TYPE_CHECKING:
@@ -25,13 +27,6 @@ if TYPE_CHECKING:
     from podfence.lab.processes.program import Program
 
 _KILLED: Final = 128 + signal.SIGKILL
-
-
-class ContainerState(NamedTuple):
-    """What became of a container: how often it was started, and its exit code unless it runs."""
-
-    starts: int
-    exit: int | None
 
 
 class SourcePorts:
@@ -95,7 +90,7 @@ class Holder:
         self._process = process
         self._gone = f"{name} ended before it answered"
         self._lock = threading.Lock()
-        self._containers: dict[str, ContainerState] = {}
+        self._containers: dict[str, ContainerReport] = {}
         self._ended: dict[str, Callable[[int], None]] = {}
 
     def execute(
@@ -125,7 +120,7 @@ class Holder:
         """
         state = self._containers.get(container)
         with self._lock:
-            self._containers[container] = ContainerState(state.starts + 1 if state else 1, None)
+            self._containers[container] = ContainerReport(state.starts + 1 if state else 1, None, time.time(), 0.0)
             self._ended[container] = ended
         with suppress(FileNotFoundError):
             if state:
@@ -153,7 +148,7 @@ class Holder:
             raise
         return Execution(reply, self._gone), fds[0] if fds else -1, bool(answer["tty"])
 
-    def containers(self) -> dict[str, ContainerState]:
+    def containers(self) -> dict[str, ContainerReport]:
         """Return what became of each container that was started."""
         with self._lock:
             return dict(self._containers)
@@ -199,7 +194,7 @@ class Holder:
 
     def _end(self, container: str, code: int) -> None:
         with self._lock:
-            self._containers[container] = self._containers[container]._replace(exit=code)
+            self._containers[container] = self._containers[container]._replace(exit=code, ended=time.time())
             ended = self._ended.pop(container, None)
         if ended is not None:
             ended(code)
