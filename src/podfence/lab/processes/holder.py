@@ -57,7 +57,7 @@ class Execution(Connection):
     def __init__(self, reply: Connection, gone: str) -> None:
         """Take over a connection; `gone` is said if nothing comes over it."""
         super().__init__(reply.socket)
-        self._gone = gone
+        self.gone = gone
 
     def wait(self, asker: Connection | None = None) -> int:
         """Return the exit code, 128 and more for signals; the command is killed if the other side of `asker` goes away.
@@ -71,7 +71,7 @@ class Execution(Connection):
             if self.fileno() not in dict(waiter.poll()):
                 self.close()
                 return _KILLED
-        return int(self.answer(self._gone)[0]["exit"])
+        return int(self.answer(self.gone)[0]["exit"])
 
 
 class Holder:
@@ -88,7 +88,6 @@ class Holder:
         self.connection = connection
         self.ports = ports
         self._process = process
-        self._gone = f"{name} ended before it answered"
         self._lock = threading.Lock()
         self._containers: dict[str, ContainerReport] = {}
         self._ended: dict[str, Callable[[int], None]] = {}
@@ -108,7 +107,7 @@ class Holder:
         Raises LabError if the pod is gone.
         """
         message = {"do": "exec", "argv": argv, "env": dict(env or {}), "tty": tty, "container": container or ""}
-        return Execution(self._ask(message, fds), self._gone)
+        return self.ask(message, fds)
 
     def start_container(
         self, container: str, program: Program, log: Path, ended: Callable[[int], None] = lambda _: None
@@ -133,21 +132,6 @@ class Holder:
         finally:
             os.close(file)
 
-    def attach(self, container: str, outputs: Mapping[str, int], *, stdin: bool) -> tuple[Execution, int, bool]:
-        """Copy a container's output to files from now on, by the names ``stdout`` and ``stderr``.
-
-        Return the end to wait for, the file of its input (-1 if it has none, or `stdin` is not wanted), and whether
-        it has a terminal, which prints everything on ``stdout``. Raises LabError if the container does not run.
-        """
-        message = {"do": "attach", "container": container, "streams": list(outputs), "stdin": stdin}
-        reply = self._ask(message, list(outputs.values()))
-        try:
-            answer, fds = reply.answer(self._gone)
-        except BaseException:
-            reply.close()
-            raise
-        return Execution(reply, self._gone), fds[0] if fds else -1, bool(answer["tty"])
-
     def containers(self) -> dict[str, ContainerReport]:
         """Return what became of each container that was started."""
         with self._lock:
@@ -157,10 +141,10 @@ class Holder:
         """Return what became of each probe, tried from here (see `probing.run`). Raises LabError if this is gone."""
         if not probes:
             return []
-        with self._ask({"do": "probe"}) as reply:
+        with self.ask({"do": "probe"}) as reply:
             with suppress(OSError):
                 reply.send({"probes": probes, "ports": self.ports.take(probes)})
-            outcomes: list[str] = reply.answer(self._gone)[0]["outcomes"]
+            outcomes: list[str] = reply.answer(reply.gone)[0]["outcomes"]
         return outcomes
 
     def take_report(self) -> bool:
@@ -199,8 +183,8 @@ class Holder:
         if ended is not None:
             ended(code)
 
-    def _ask(self, message: dict[str, Any], fds: Sequence[int] = ()) -> Connection:
-        """Send a request, with a new connection for the answer; return this end of it."""
+    def ask(self, message: dict[str, Any], fds: Sequence[int] = ()) -> Execution:
+        """Send a request of `podinit`, and return what its answers come over. Raises LabError if the pod is gone."""
         here, there = socket.socketpair()
         with there:
             try:
@@ -208,7 +192,7 @@ class Holder:
             except BaseException:
                 here.close()
                 raise
-        return Connection(here)
+        return Execution(Connection(here), f"{self.name} ended before it answered")
 
     def _send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
         try:
