@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -77,14 +78,12 @@ def stamp(nanoseconds: int) -> str:
 
 def nanoseconds(text: str) -> int:
     """Return the time that RFC 3339 writes as `text`, in nanoseconds since 1970. Raises ValueError."""
-    head, point, rest = text.partition(".")
-    if not point:
-        return round(datetime.fromisoformat(text).timestamp()) * _BILLION
+    seconds = datetime.fromisoformat(text).replace(microsecond=0).timestamp()
+    _, point, rest = text.partition(".")
     digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
-    whole = datetime.fromisoformat(head + rest[len(digits) :])
-    if not digits:
+    if point and not digits:
         raise ValueError(f"{text!r} is not a time")
-    return round(whole.timestamp()) * _BILLION + int(f"{digits:0<9.9}")
+    return round(seconds) * _BILLION + int(f"{digits:0<9.9}")
 
 
 class Entry(NamedTuple):
@@ -170,8 +169,7 @@ def follow(path: Path, beat: float) -> Iterator[list[Line]]:
 
     Raises OSError if there is no such file.
     """
-    reader = LogReader(path)
-    try:
+    with closing(LogReader(path)) as reader:
         part = b""
         while True:
             lines = []
@@ -183,8 +181,6 @@ def follow(path: Path, beat: float) -> Iterator[list[Line]]:
             yield lines
             if not lines:
                 time.sleep(beat)
-    finally:
-        reader.close()
 
 
 def chosen(entries: Iterable[Entry], *, since: int = 0, tail: int | None = None) -> list[Entry]:
