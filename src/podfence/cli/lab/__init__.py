@@ -30,7 +30,7 @@ _TABLE = {
     ),
     "logs": ("podfence.cli.lab.logs", "Print the log of the lab and its agents, or the output of a pod"),
     "image": ("podfence.cli.lab.image", "Run the programs of image archives"),
-    "down": ("podfence.cli.lab.down", "Stop the lab and remove everything of it"),
+    "down": ("podfence.cli.lab.up:down", "Stop the lab and remove everything of it"),
 }
 
 _EXAMPLES = """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``podfence lab up``: start a lab."""
+"""``podfence lab up`` and ``podfence lab down``: start and end a lab."""
 
 from __future__ import annotations
 
@@ -100,3 +100,13 @@ def command(
         meant = os.environ.get("PODFENCE_LAB") or DEFAULT_NAME
         errors.complain(_NEXT.format(name="" if name == meant else f" --name {name}"))
     return code
+
+
+@click.command("down", cls=Command, exits="0  nothing of the lab is left\n2  the lab does not exist")
+@shared.named
+def down(*, name: str) -> int:
+    """Stop the lab. Returns when nothing of the lab is left."""
+    from podfence.lab.client import Client
+
+    Client(name).down()
+    return 0

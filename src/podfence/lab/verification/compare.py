@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from podfence.errors import PodfenceError
-from podfence.lab.lifting import lifted
+from podfence.lab.agents import lifted
 from podfence.lab.processes.probing import Probe
 from podfence.lab.verification.outside import union
 from podfence.lab.verification.plan import explained, schedule
