@@ -13,7 +13,7 @@ from podfence.errors import PodfenceError
 from podfence.lab.errors import LabError
 from podfence.lab.network import dns
 from podfence.lab.network.attachment import AttachError, Attachment
-from podfence.lab.processes.catalog import choose
+from podfence.lab.processes.catalog import answered_ports, choose
 from podfence.lab.processes.holder import previous as previous_log
 from podfence.lab.processes.launch import SYSTEM_PATH
 from podfence.lab.processes.probing import Probe
@@ -144,7 +144,7 @@ class Pods:
             Probe("tcp", "", address, port)
             for address in item.spec.addresses
             for container in item.spec.containers
-            for port in _tcp_ports(container, item.programs.get(container.name))
+            for port in answered_ports(container, item.programs.get(container.name))
         ]
         while item.holder is not None and probes and self.running.get(item.spec.key) is item:
             try:
@@ -259,10 +259,3 @@ def restart_delay(starts: int) -> float:
     """Return after how many seconds a container is started again that has been started so often."""
     # The power itself is beyond every float after 1,024 starts.
     return min(LAST_DELAY, FIRST_DELAY * 2.0 ** min(starts - 1, _MOST_DOUBLINGS))
-
-
-def _tcp_ports(container: Container, program: Program | None) -> tuple[int, ...]:
-    """Return the ports on which something should answer."""
-    if program is not None and program.stand_in is not None:
-        return program.stand_in.tcp
-    return tuple(port.number for port in container.ports if port.protocol == "TCP")
