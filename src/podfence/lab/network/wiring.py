@@ -9,7 +9,6 @@ nodes and outside.
 from __future__ import annotations
 
 import os
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -68,7 +67,7 @@ _OUTSIDE_SETTINGS: Final = {**_ROUTER_SETTINGS, **outside.SETTINGS}
 class Network:
     """The network of one lab; namespaces are given by a process in each, as this process numbers them.
 
-    May be used by several threads; what concerns one node happens one after the other.
+    For one thread at a time; what it does in several namespaces happens at once.
     """
 
     def __init__(
@@ -92,7 +91,6 @@ class Network:
         self._kept = dict(enumerate(kept, 1))
         self._finders = finders(capacity() if room is None else room)
         self._attached: dict[int, dict[str, Attachment]] = {number: {} for number in range(1, len(self._nodes) + 1)}
-        self._locks = {number: threading.Lock() for number in self._attached}
         self._workers = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="network")
 
     def close(self) -> None:
@@ -111,10 +109,9 @@ class Network:
             lines.append(f"link add {name} type veth peer name {DEVICE} address {mac} netns {pid}")
             lines.append(f"link set {name} master {BRIDGE} up")
         require("connecting the nodes", lines)
-        futures = [self._workers.submit(self._wire_outside)]
-        futures += [self._workers.submit(self._wire_node, number) for number in self._attached]
-        for future in futures:
-            future.result()
+        steps = (self._wire_outside, *(partial(self._wire_node, number) for number in self._attached))
+        for done in [self._workers.submit(step) for step in steps]:
+            done.result()
 
     def attach(self, pods: Iterable[Attachment]) -> None:
         """Wire pods that are not wired yet, many at once.
@@ -123,8 +120,7 @@ class Network:
         """
         failed: dict[Attachment, str] = {}
         for number, items in _by_node(pods).items():
-            with self._locks[number]:
-                failed |= self._attach(number, items)
+            failed |= self._attach(number, items)
         if failed:
             raise AttachError(failed)
 
@@ -134,19 +130,18 @@ class Network:
         Afterwards their addresses can be given to others. Raises NetworkError naming the step that failed.
         """
         for number, items in _by_node(pods).items():
-            with self._locks[number]:
-                held = self._attached[number]
-                gone = [pod for pod in items if held.get(pod.addresses[0]) == pod]
-                self._workers.submit(self._remove, number, gone).result()
-                for pod in gone:
-                    del held[pod.addresses[0]]
+            held = self._attached[number]
+            gone = [pod for pod in items if held.get(pod.addresses[0]) == pod]
+            self._remove(number, gone)
+            for pod in gone:
+                del held[pod.addresses[0]]
 
     def require_room_for_all_pairs(self) -> None:
         """Raise NetworkError if the kernel has no room for what pods find when each speaks to every other."""
         if self._plan.network == "bridge":
             require_room_for_all_pairs(map(len, self._attached.values()), capacity())
 
-    # One namespace each, on a worker
+    # One namespace each
 
     def _wire_outside(self) -> None:
         lines = self._up(self._plan.gateway)
@@ -187,11 +182,11 @@ class Network:
         room = max(0, self._finders - sum(map(len, self._attached.values())))
         known = frozenset(list(wanted.values())[room:])
         try:
-            self._workers.submit(self._remove, number, replaced).result()
+            self._remove(number, replaced)
             if self._pods.bridge:
                 # Nothing else tells whose a port is. A link of its own is known by its route, which comes after it.
                 self._keep(number, wanted.values())
-            failed = self._workers.submit(self._connect, number, list(wanted.values()), known).result()
+            failed = self._connect(number, list(wanted.values()), known)
         except NetworkError as error:
             return stray | dict.fromkeys(wanted.values(), str(error))
         connected = [pod for pod in wanted.values() if pod not in failed]
@@ -205,7 +200,7 @@ class Network:
                 held[pod.addresses[0]] = pod
                 self._keep(number, [pod])
         if failed:
-            self._workers.submit(self._remove, number, list(failed)).result()
+            self._remove(number, list(failed))
         return stray | failed
 
     def _keep(self, number: int, pods: Iterable[Attachment]) -> None:
