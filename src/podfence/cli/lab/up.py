@@ -11,7 +11,7 @@ import click
 from podfence.cli import errors
 from podfence.cli.commands import Command
 from podfence.cli.inputs import with_engine_options
-from podfence.cli.lab import prepared, shared
+from podfence.cli.lab import kubectl, shared
 from podfence.dataplane.settings import Binding
 from podfence.lab.addresses import MOST_NODES, PodNetworkKind
 
@@ -95,7 +95,7 @@ def command(
     )
     code = shared.tell(reply, quiet=manifests.quiet)
     if shell and reply["access"] is not None:
-        return prepared.run(name)
+        return kubectl.shell(name)
     if reply["access"] is not None and not manifests.quiet:
         meant = os.environ.get("PODFENCE_LAB") or DEFAULT_NAME
         errors.complain(_NEXT.format(name="" if name == meant else f" --name {name}"))
