@@ -109,9 +109,10 @@ class Network:
             lines.append(f"link add {name} type veth peer name {DEVICE} address {mac} netns {pid}")
             lines.append(f"link set {name} master {BRIDGE} up")
         require("connecting the nodes", lines)
-        steps = (self._wire_outside, *(partial(self._wire_node, number) for number in self._attached))
-        for done in [self._workers.submit(step) for step in steps]:
-            done.result()
+        futures = [self._workers.submit(self._wire_outside)]
+        futures += [self._workers.submit(self._wire_node, number) for number in self._attached]
+        for future in futures:
+            future.result()
 
     def attach(self, pods: Iterable[Attachment]) -> None:
         """Wire pods that are not wired yet, many at once.
