@@ -131,7 +131,8 @@ def cleared(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if "lab" in request.fixturenames:
         run: Run = request.getfixturevalue("lab")
-        run("delete", "pod", *(item["name"] for item in run.status()["pods"] if item["namespace"] == "default"))
+        if names := [item["name"] for item in run.status()["pods"] if item["namespace"] == "default"]:
+            run("delete", "pod", *names)
 
 
 def agent(run: Run, node: str) -> int | None:
