@@ -131,8 +131,9 @@ class LogReader:
                 continue
             self._rest += data
             if self._rest.endswith(b"\n"):
-                line, self._rest = self._rest, b""
-                yield _parsed(line)
+                time_, stream, tag, text = self._rest[:-1].split(b" ", 3)
+                self._rest = b""
+                yield Entry(nanoseconds(time_.decode()), stream.decode(), tag == b"F", text)
 
     def _is_cut(self, data: bytes) -> bool:
         """Return whether something of what was just read had been given back, and reads as zeros."""
@@ -197,8 +198,3 @@ def chosen(entries: Iterable[Entry], *, since: int = 0, tail: int | None = None)
             lines.append([entry])
         goes_on = not entry.whole
     return [entry for line in lines for entry in line]
-
-
-def _parsed(line: bytes) -> Entry:
-    time_, stream, tag, text = line[:-1].split(b" ", 3)
-    return Entry(nanoseconds(time_.decode()), stream.decode(), tag == b"F", text)

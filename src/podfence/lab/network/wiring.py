@@ -170,8 +170,7 @@ class Network:
         lines += [line for other in self._attached if other != number for line in self._neighbour(other)]
         with inside(self._nodes[number - 1], f"node-{number}"):
             write_settings(_NODE_SETTINGS)
-            require(f"wiring node {number}", lines)
-            self._pods.start_node(number)
+            require(f"wiring node {number}", lines + self._pods.start_node(number))
 
     def _attach(self, number: int, pods: list[Attachment]) -> dict[Attachment, str]:
         held = self._attached[number]
