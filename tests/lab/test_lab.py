@@ -426,7 +426,7 @@ class TestTheEnd:
         assert shop.is_running()
 
     def test_down_leaves_no_process(self) -> None:
-        with running() as run:
+        with running("--nodes", "1") as run:
             assert processes(run.name)
             run("down")
             assert processes(run.name) == []
@@ -434,7 +434,7 @@ class TestTheEnd:
 
     @pytest.mark.parametrize("victim", [0, 1, 2])
     def test_killing_a_process_that_all_others_depend_on_ends_all(self, victim: int) -> None:
-        with running() as run:
+        with running("--nodes", "1") as run:
             os.kill(processes(run.name)[victim], signal.SIGKILL)
             assert within(lambda: processes(run.name) == [])
             assert not run.is_running()
