@@ -80,39 +80,34 @@ def schedule(model: Model, reserved: AddressSet, *, all_pairs: bool) -> Schedule
     """
     planner = _Planner(model, reserved)
     attempts = (*planner.with_pods(all_pairs=all_pairs), *planner.from_outside())
-    return Schedule(attempts, planner.left_out())
+    return Schedule(attempts, tuple(planner.left_out))
 
 
 class _Planner:
-    """Finds pairs of ends, gives them ports, and asks the engine about each kind of connection once."""
+    """Finds pairs of ends, gives them ports, and asks the engine about each kind of connection once.
+
+    `left_out` is what is not tried, as far as it is known by now.
+    """
 
     def __init__(self, model: Model, reserved: AddressSet) -> None:
         self._model = model
         self._engine = model.engine
-        found = spots(model)
-        self._groups = found.groups
-        self._nodes = found.nodes
-        self._left_out = found.left_out
-        families = {spot.family for group in found.groups for pod in group.pods for spot in pod.spots}
-        world = outside(model.engine, families, reserved)
-        self._outside = tuple(outside_spot(model, number) for number in world.addresses)
-        self._left_out += [LeftOut(text, "none of its addresses is outside of the cluster") for text in world.without]
+        self._groups, self._nodes, left_out = spots(model)
+        families = {spot.family for group in self._groups for pod in group.pods for spot in pod.spots}
+        addresses, without = outside(model.engine, families, reserved)
+        self._outside = tuple(outside_spot(model, number) for number in addresses)
+        left_out += [LeftOut(text, "none of its addresses is outside of the cluster") for text in without]
+        for group in self._groups:
+            if numbers := sorted({p.number for p in group.pods[0].member.ports if p.protocol not in _TRIED}):
+                ports = ", ".join(f"SCTP {number}" for number in numbers)
+                left_out.append(LeftOut(f"{group.name} {ports}", "SCTP is not tried"))
+        self.left_out = dict.fromkeys(left_out)
         self._undeclared = self._undeclared_ports()
         self._led = node_ports(model.state)
         self._node_ports = tuple(_as_ports(self._led))
         self._ports: dict[Hashable, tuple[Port, ...]] = {}
         self._rulings: dict[Hashable, tuple[PortSet, PortSet]] = {}
-        self._open: dict[LeftOut, None] = {}
         self._turn = count()
-
-    def left_out(self) -> tuple[LeftOut, ...]:
-        """Return what is not tried, as far as it is known by now."""
-        sctp = [
-            LeftOut(f"{group.name} {', '.join(f'SCTP {number}' for number in numbers)}", "SCTP is not tried")
-            for group in self._groups
-            if (numbers := sorted({p.number for p in group.pods[0].member.ports if p.protocol not in _TRIED}))
-        ]
-        return (*self._left_out, *sctp, *self._open)
 
     # Pairs
 
@@ -191,7 +186,7 @@ class _Planner:
                         yield Attempt(source, destination, left_name, right_name, port, arrives)
                         continue
                     what = f"{left_name} -> {right_name} {port.kind}"
-                    self._open[LeftOut(what, f"it depends on {depends}")] = None
+                    self.left_out[LeftOut(what, f"it depends on {depends}")] = None
 
     # Ports
 
