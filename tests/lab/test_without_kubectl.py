@@ -49,7 +49,8 @@ def test_what_there_is_is_shown_as_a_table_or_as_objects(lab: Run) -> None:
     assert row.split()[:2] == ["web", "ClusterIP"]
     assert lab("get", "pods", "-l", "tier=front", "-o", "name").stdout == "pod/web\n"
     assert json.loads(lab("get", "pod", "web", "-o", "json").stdout)["metadata"]["labels"] == {"app": "web", "tier": "front"}  # fmt: skip
-    assert yaml.safe_load(lab("get", "nodes", "-o", "yaml").stdout)["kind"] == "NodeList"
+    found = yaml.safe_load(lab("get", "nodes", "-o", "yaml").stdout)
+    assert (found["kind"], {(item["apiVersion"], item["kind"]) for item in found["items"]}) == ("List", {("v1", "Node")})  # fmt: skip
     assert lab("get", "pods", "-A").stdout.splitlines()[0].split()[:2] == ["NAMESPACE", "NAME"]
     assert "IP" in lab("get", "pods", "-o", "wide").stdout.splitlines()[0].split()
 
@@ -65,10 +66,19 @@ def test_tables_are_those_that_kubectl_prints(lab: Run, words: tuple[str, ...]) 
     assert [line.rstrip() for line in plain[0].splitlines()] == [line.rstrip() for line in plain[1].splitlines()]
 
 
+@needs_kubectl
+@pytest.mark.parametrize("words", [("get", "svc"), ("get", "ns,netpol,svc"), ("get", "ns", "default"), ("get", "ns/default", "svc/web")])  # fmt: skip
+def test_objects_are_those_that_kubectl_prints(lab: Run, words: tuple[str, ...]) -> None:
+    command = (str(KUBECTL), "--kubeconfig", lab("kubeconfig").stdout.strip(), *words, "-o", "json")
+    theirs = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(lab(*words, "-o", "json").stdout) == json.loads(theirs.stdout)
+
+
 def test_namespaces_and_deployments_are_created_exposed_and_annotated(lab: Run) -> None:
     assert lab("create", "namespace", "prod").stdout == "namespace/prod created\n"
     assert lab("create", "deployment", "api", "-n", "prod", "--image=nginx", "--replicas=2", "--port=80").stdout == "deployment.apps/api created\n"  # fmt: skip
     assert lab("expose", "deployment", "api", "-n", "prod").stdout == "service/api exposed\n"
+    assert lab("create", "deploy", "exact", "-n", "prod", f"--image=registry.local:5000/api@sha256:{'0' * 64}", "--replicas=0").returncode == 0  # fmt: skip
     service = json.loads(lab("get", "service", "api", "-n", "prod", "-o", "json").stdout)
     assert (service["spec"]["selector"], service["spec"]["ports"][0]["port"]) == ({"app": "api"}, 80)
     assert lab("annotate", "ns", "prod", "example.org/owner=shop").stdout == "namespace/prod annotated\n"

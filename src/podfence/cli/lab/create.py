@@ -29,9 +29,11 @@ def _namespace(_name: str, _flags: _Flags) -> _Flags:
 
 
 def _deployment(name: str, flags: _Flags) -> _Flags:
+    from podfence.lab.processes.catalog import short_name
+
     if flags["image"] is None:
         raise click.UsageError("a Deployment needs --image")
-    container: _Flags = {"name": flags["image"].rpartition("/")[2].partition(":")[0], "image": flags["image"]}
+    container: _Flags = {"name": short_name(flags["image"]), "image": flags["image"]}
     if flags["port"] is not None:
         container["ports"] = [{"containerPort": flags["port"]}]
     labels = {"app": name}

@@ -64,7 +64,7 @@ def command(
     where = "" if all_namespaces else namespace
     several = len({target.row.key for target, _ in chosen}) > 1
     if form in ("json", "yaml"):
-        return served.refusals(lambda: _show_whole(server, [path for _, path in chosen], form))
+        return served.refusals(lambda: _show_whole(server, chosen, form))
     shown: list[bool] = []
 
     def show(target: Named, path: str) -> None:
@@ -97,9 +97,7 @@ def describe(*, words: tuple[str, ...], all_namespaces: bool, selector: str, nam
     found: list[dict[str, Any]] = []
 
     def ask(target: Named, path: str) -> None:
-        answer = server.send("GET", path)
-        kind = {"apiVersion": target.row.api_version, "kind": target.row.kind}
-        found.extend([answer] if target.name else [kind | item for item in answer["items"]])
+        found.extend(_objects(server, target, path))
 
     code = served.refusals(*(partial(ask, *item) for item in chosen))
     for number, item in enumerate(found):
@@ -110,18 +108,25 @@ def describe(*, words: tuple[str, ...], all_namespaces: bool, selector: str, nam
     return code
 
 
-def _show_whole(server: Rest, paths: Sequence[str], form: str) -> None:
-    """Print objects with all their fields; several become one List, as with kubectl."""
+def _objects(server: Rest, target: Named, path: str) -> list[dict[str, Any]]:
+    """Return the objects at a path, each with its kind, which the items of a list lack."""
+    answer = server.send("GET", path)
+    kind = {"apiVersion": target.row.api_version, "kind": target.row.kind}
+    return [answer] if target.name else [kind | item for item in answer["items"]]
+
+
+def _show_whole(server: Rest, chosen: Sequence[tuple[Named, str]], form: str) -> None:
+    """Print objects with all their fields; all but one that is named become a List, as with kubectl."""
     import msgspec
 
     from podfence.report import yaml
 
-    found = [server.send("GET", path) for path in paths]
-    if len(found) > 1:
-        items = [item for answer in found for item in answer.get("items", [answer])]
-        found = [{"apiVersion": "v1", "items": items, "kind": "List", "metadata": {"resourceVersion": ""}}]
-    text = msgspec.json.format(msgspec.json.encode(found[0]), indent=4).decode()
-    outputs.write([text] if form == "json" else yaml.lines(found[0]))
+    items = [item for each in chosen for item in _objects(server, *each)]
+    is_one = len(chosen) == 1 and chosen[0][0].name
+    found = {"apiVersion": "v1", "items": items, "kind": "List", "metadata": {"resourceVersion": ""}}
+    shown = items[0] if is_one else found
+    text = msgspec.json.format(msgspec.json.encode(shown), indent=4).decode()
+    outputs.write([text] if form == "json" else yaml.lines(shown))
 
 
 def _show_table(
