@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,7 +34,8 @@ def _deployment(name: str, flags: _Flags) -> _Flags:
 
     if flags["image"] is None:
         raise click.UsageError("a Deployment needs --image")
-    container: _Flags = {"name": short_name(flags["image"]), "image": flags["image"]}
+    # An image may have a name that a container may not have.
+    container: _Flags = {"name": re.sub("[._]", "-", short_name(flags["image"])), "image": flags["image"]}
     if flags["port"] is not None:
         container["ports"] = [{"containerPort": flags["port"]}]
     labels = {"app": name}
