@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from podfence.backoff import Backoff
 from podfence.errors import PodfenceError
 from podfence.lab.errors import LabError
 from podfence.lab.network import dns
@@ -38,8 +39,6 @@ FIRST_DELAY: Final = 0.5
 LAST_DELAY: Final = 30.0
 """The most seconds until that."""
 
-_MOST_DOUBLINGS: Final = 10
-
 _AT_ONCE: Final = 8
 """How many pods are asked at the same time whether they answer."""
 
@@ -59,6 +58,7 @@ class Running:
     failure: str = ""
     is_lost: bool = False
     past: dict[str, int] = field(default_factory=dict)
+    pauses: dict[str, Backoff] = field(default_factory=dict)
 
     def reports(self) -> dict[str, ContainerReport]:
         """Return what became of each container that was started; none if the pod could not be started."""
@@ -69,6 +69,11 @@ class Running:
         """Return how often each container was started, the last time in vain if the pod is lost."""
         states = self.holder.containers() if self.holder is not None else {}
         return {name: state.starts - self.is_lost + self.past.get(name, 0) for name, state in states.items()}
+
+    def pause(self, container: str) -> float:
+        """Return after how many seconds a container is started again that has just ended."""
+        # As with the kubelet, nothing is left to chance.
+        return self.pauses.setdefault(container, Backoff(FIRST_DELAY, LAST_DELAY, max)).failed()
 
 
 class Pods:
@@ -239,12 +244,11 @@ class Pods:
 
     def _container_ended(self, item: Running, container: Container, code: int) -> None:
         """Start a container again after a while, if its pod is there and wants it."""
-        holder, spec = item.holder, item.spec
-        if holder is None or self.running.get(spec.key) is not item:
+        spec = item.spec
+        if self.running.get(spec.key) is not item:
             return
         if spec.restart == "Always" or (spec.restart == "OnFailure" and code != 0):
-            delay = restart_delay(holder.containers()[container.name].starts)
-            timer = threading.Timer(delay, self._again, (item, container))
+            timer = threading.Timer(item.pause(container.name), self._again, (item, container))
             timer.daemon = True
             timer.start()
         self._changed(spec.key)
@@ -253,9 +257,3 @@ class Pods:
         if self.running.get(item.spec.key) is item:
             self._start_container(item, container)
             self._changed(item.spec.key)
-
-
-def restart_delay(starts: int) -> float:
-    """Return after how many seconds a container is started again that has been started so often."""
-    # The power itself is beyond every float after 1,024 starts.
-    return min(LAST_DELAY, FIRST_DELAY * 2.0 ** min(starts - 1, _MOST_DOUBLINGS))
