@@ -256,7 +256,7 @@ def _pods_of(kind: str, found: _Fields) -> tuple[dict[str, str], _Fields]:
     spec: _Fields = found.get("spec") or {}
     if kind == "Pod":
         return found["metadata"].get("labels") or {}, spec
-    selector = spec.get("selector") or {}
+    selector: _Fields = spec.get("selector") or {}
     template = (spec.get("template") or {}).get("spec") or {}
     return selector.get("matchLabels", selector if kind == "ReplicationController" else {}), template
 
