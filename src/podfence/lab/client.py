@@ -139,7 +139,7 @@ class Client:
         return {**applied._asdict(), "access": told["access"]}
 
     def request(
-        self, operation: str, *, fds: Sequence[int] = (), progress: Callable[[str], None] | None = None, **fields: Value
+        self, operation: str, *, fds: Sequence[int] = (), progress: Callable[[Any], None] | None = None, **fields: Value
     ) -> Message:
         """Return the answer to a request; raise LabError if it is refused.
 
@@ -242,7 +242,7 @@ class Replies:
         """Read from a connection."""
         self._connection = connection
 
-    def answer(self, progress: Callable[[str], None] | None = None) -> Message:
+    def answer(self, progress: Callable[[Any], None] | None = None) -> Message:
         """Return the next answer; `progress` is told what is said before that."""
         for reply in self:
             if "progress" not in reply:
