@@ -8,7 +8,7 @@ from functools import partial
 import click
 
 from podfence.cli.commands import Command
-from podfence.cli.lab import served, shared
+from podfence.cli.lab import shared
 
 _EXAMPLES = """
 podfence lab apply -f policies/
@@ -57,12 +57,12 @@ def delete(*, words: tuple[str, ...], manifests: shared.Manifests, namespace: st
     """
     if bool(words) == bool(manifests):
         raise click.UsageError("name what to delete: KIND NAME..., or -f PATH, or -k DIR")
-    server = served.rest(name)
+    server = shared.rest(name)
     if words:
-        requests = [partial(served.delete, server, row, namespace, target) for row, target in served.named(words)]
+        requests = [partial(shared.delete, server, row, namespace, target) for row, target in shared.objects(words)]
     else:
         requests = [
-            partial(served.delete, server, item.row, item.namespace, item.name, file=item.file)
-            for item in served.written(manifests, name, namespace)
+            partial(shared.delete, server, item.row, item.namespace, item.name, file=item.file)
+            for item in shared.written(manifests, name, namespace)
         ]
-    return served.changes(name, *requests)
+    return shared.changes(name, *requests)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from podfence.cli import outputs
 from podfence.cli.commands import Command
-from podfence.cli.lab import served, shared
+from podfence.cli.lab import shared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from podfence.lab.rest import Rest
     from podfence.lab.store.resources import Resource
 
 _EXAMPLES = """
@@ -100,7 +102,7 @@ _KINDS: Final[Mapping[str, tuple[str, tuple[str, ...], Callable[[str, _Fields], 
 """What kubectl's words make: objects of which resource, with which flags."""
 
 
-@click.command(cls=Command, examples=_EXAMPLES, exits=served.EXITS)
+@click.command(cls=Command, examples=_EXAMPLES, exits=shared.EXITS)
 @click.argument("words", nargs=-1, metavar="[namespace|deployment|service clusterip|service nodeport NAME]")
 @click.option("--image", metavar="IMAGE", help="Image of the Deployment.")
 @click.option("--replicas", type=click.IntRange(min=0), metavar="N", help="Pods of the Deployment. The default is 1.")
@@ -133,15 +135,15 @@ def command(
         if value not in (None, ()) and flag not in taken:
             raise click.UsageError(f"--{flag} is not a flag of create {' '.join(kind) or '-f'}")
     made = {"metadata": {"name": target}, **make(target, flags)} if words else {}
-    server = served.rest(name)
+    server = shared.rest(name)
     if words:
-        return served.changes(name, partial(served.create, server, rest.resource(plural), namespace, made))
-    items = served.written(manifests, name, namespace)
-    requests = [partial(served.create, server, item.row, item.namespace, item.value, file=item.file) for item in items]
-    return served.changes(name, *requests)
+        return shared.changes(name, partial(_create, server, rest.resource(plural), namespace, made))
+    items = shared.written(manifests, name, namespace)
+    requests = [partial(_create, server, item.row, item.namespace, item.value, file=item.file) for item in items]
+    return shared.changes(name, *requests)
 
 
-@click.command("run", cls=Command, examples=_RUN_EXAMPLES, exits=f"{served.EXITS}\nwith -i or -t: that of the command")
+@click.command("run", cls=Command, examples=_RUN_EXAMPLES, exits=f"{shared.EXITS}\nwith -i or -t: that of the command")
 @click.argument("pod", metavar="NAME")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARG...]")
 @click.option("--image", required=True, metavar="IMAGE", help="Image of the container.")
@@ -181,19 +183,19 @@ def run(
         raise click.UsageError("--expose needs --port")
     if removed and not (stdin or tty):
         raise click.UsageError("--rm needs -i or -t: it deletes the pod when the command ends")
-    chosen = served.pairs(labels, "--labels") or {"run": pod}
+    chosen = _pairs(labels, "--labels") or {"run": pod}
     container = _container(pod, image, port)
     if stdin or tty:
         container |= {"command": ["sleep", "2147483647"]}
     elif words:
         container["args"] = list(words)
-    server = served.rest(name)
+    server = shared.rest(name)
 
     def create(plural: str, spec: _Fields) -> None:
-        served.create(server, rest.resource(plural), namespace, _made(pod, chosen, spec))
+        _create(server, rest.resource(plural), namespace, _made(pod, chosen, spec))
 
     service = {"selector": chosen, "ports": [{"port": port, "protocol": "TCP", "targetPort": port}]}
-    code = served.changes(
+    code = shared.changes(
         name,
         *((lambda: create("services", service),) if expose else ()),
         lambda: create("pods", {"containers": [container], "restartPolicy": restart}),
@@ -204,10 +206,10 @@ def run(
         return terminal.run(name, pod, words or ("sh",), container=None, namespace=namespace, stdin=stdin, tty=tty)
     finally:
         if removed:
-            served.changes(name, lambda: served.delete(server, rest.resource("pods"), namespace, pod))
+            shared.changes(name, lambda: shared.delete(server, rest.resource("pods"), namespace, pod))
 
 
-@click.command("expose", cls=Command, examples=_EXPOSE_EXAMPLES, exits=served.EXITS)
+@click.command("expose", cls=Command, examples=_EXPOSE_EXAMPLES, exits=shared.EXITS)
 @click.argument("words", nargs=-1, required=True, metavar="KIND NAME|KIND/NAME")
 @click.option("--port", type=click.IntRange(1, 65535), metavar="PORT", help="Port of the Service. The default is the "
               "first port that the pod declares.")  # fmt: skip
@@ -231,8 +233,8 @@ def expose(
     """Create a Service of the same name for a pod or a workload, as `kubectl expose` does."""
     from podfence.lab import rest
 
-    targets = served.named(words)
-    server = served.rest(name)
+    targets = shared.objects(words)
+    server = shared.rest(name)
 
     def create(row: Resource, target: str) -> None:
         found = server.send("GET", rest.path(row, namespace, target))
@@ -246,9 +248,9 @@ def expose(
         ports = [{"port": number, "protocol": protocol, "targetPort": inner}]
         labels = found["metadata"].get("labels") or {}
         made = _made(target, labels, {"type": kind_of_service, "selector": selector, "ports": ports})
-        served.create(server, rest.resource("services"), namespace, made, "exposed")
+        _create(server, rest.resource("services"), namespace, made, "exposed")
 
-    return served.changes(name, *(partial(create, *target) for target in targets))
+    return shared.changes(name, *(partial(create, *target) for target in targets))
 
 
 def _pods_of(kind: str, found: _Fields) -> tuple[dict[str, str], _Fields]:
@@ -265,3 +267,28 @@ def _declared(spec: _Fields) -> int | None:
     """Return the first port that containers declare."""
     ports = [port for container in spec.get("containers") or () for port in container.get("ports") or ()]
     return int(ports[0]["containerPort"]) if ports else None
+
+
+def _create(
+    server: Rest, row: Resource, namespace: str, made: _Fields, verb: str = "created", *, file: str = ""
+) -> None:
+    """Create an object, of a manifest if it has a file, and print what was done. Raises RefusedError."""
+    from podfence.lab import rest
+
+    whole = {"apiVersion": row.api_version, "kind": row.kind, **made}
+    # A manifest may have another version of the kind.
+    row = row._replace(api_version=whole["apiVersion"])
+    during = f'error when creating "{file}": ' if file else ""
+    stored = server.send("POST", rest.path(row, namespace), whole, during=during)
+    outputs.write([f"{rest.printed(row, stored['metadata']['name'])} {verb}"])
+
+
+def _pairs(texts: Iterable[str], flag: str) -> dict[str, str]:
+    """Return the texts ``KEY=VALUE``, which may be several with commas, as a mapping; raise a usage error."""
+    found: dict[str, str] = {}
+    for text in ",".join(texts).split(",") if texts else ():
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise click.UsageError(f"{flag}: {text!r} is not KEY=VALUE", click.get_current_context())
+        found[key] = value
+    return found

@@ -11,7 +11,7 @@ import click
 
 from podfence.cli import errors, outputs
 from podfence.cli.commands import Command
-from podfence.cli.lab import served, shared
+from podfence.cli.lab import shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -60,17 +60,17 @@ def command(
 ) -> int:
     """Show objects of a lab as `kubectl get` does, where there is no kubectl."""
     chosen = _chosen(words, namespace, selector, everywhere=all_namespaces)
-    server = served.rest(name)
+    server = shared.rest(name)
     where = "" if all_namespaces else namespace
     several = len({target.row.key for target, _ in chosen}) > 1
     if form in ("json", "yaml"):
-        return served.refusals(lambda: _show_whole(server, chosen, form))
+        return shared.refusals(lambda: _show_whole(server, chosen, form))
     shown: list[bool] = []
 
     def show(target: Named, path: str) -> None:
         shown.append(_show_table(server, target, path, form, where, kinds=several, follows=any(shown)))
 
-    code = served.refusals(*(partial(show, *item) for item in chosen))
+    code = shared.refusals(*(partial(show, *item) for item in chosen))
     if shown and not any(shown):
         scope = f" in {where} namespace" if where and any(target.row.namespaced for target, _ in chosen) else ""
         errors.complain(f"No resources found{scope}.")
@@ -93,13 +93,13 @@ def describe(*, words: tuple[str, ...], all_namespaces: bool, selector: str, nam
     from podfence.report import description
 
     chosen = _chosen(words, namespace, selector, everywhere=all_namespaces)
-    server = served.rest(name)
+    server = shared.rest(name)
     found: list[dict[str, Any]] = []
 
     def ask(target: Named, path: str) -> None:
         found.extend(_objects(server, target, path))
 
-    code = served.refusals(*(partial(ask, *item) for item in chosen))
+    code = shared.refusals(*(partial(ask, *item) for item in chosen))
     for number, item in enumerate(found):
         # kubectl leaves two lines between objects.
         outputs.write([*(["", ""] if number else []), *description.lines(item)])
