@@ -157,9 +157,11 @@ class _Planner:
         own = [spot for spot in self._nodes if node and spot.node == node]
         others = _rotated([spot for spot in self._nodes if spot.node != node], next(self._turn))
         other = [spot for spot in others if spot.node == others[0].node]
+        # Those that its policies name and others, and NodePorts.
+        ports = tuple(dict.fromkeys((*self._ports_outside(pod.member), *self._node_ports)))
         for ends, name in ((own, _OWN_NODE), (other, _OTHER_NODE)):
             yield from self._between(ends, pod.spots, name, group.name, self._ports_of(pod))
-            yield from self._between(pod.spots, ends, group.name, name, self._ports_at_nodes(pod.member))
+            yield from self._between(pod.spots, ends, group.name, name, ports)
 
     def _with_outside(self, group: Group, pod: PodSpots) -> Iterator[Attempt]:
         for spot in self._outside:
@@ -220,10 +222,6 @@ class _Planner:
     def _ports_outside(self, member: Member) -> tuple[Port, ...]:
         """Return the ports to try outside from a pod: those that policies for its egress name, and others."""
         return (*_as_ports(self._points_named(Direction.EGRESS, member)), *self._undeclared)
-
-    def _ports_at_nodes(self, member: Member) -> tuple[Port, ...]:
-        """Return the ports to try at nodes from a pod: those that its policies name, NodePorts, and others."""
-        return tuple(dict.fromkeys((*self._ports_outside(member), *self._node_ports)))
 
     def _points_named(self, direction: Direction, member: Member) -> set[int]:
         return {
