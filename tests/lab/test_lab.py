@@ -442,7 +442,7 @@ class TestTheEnd:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
     def test_interrupting_the_start_leaves_no_process(self, number: signal.Signals) -> None:
         name = labs.fresh_name()
-        command = (PROGRAM, "lab", "up", "-f", SHOP)
+        command = (PROGRAM, "lab", "up", "--nodes", "1", "-f", SHOP)
         with subprocess.Popen(command, env=os.environ | {"PODFENCE_LAB": name}, stderr=subprocess.DEVNULL) as starting:
             assert within(lambda: len(processes(name)) > 4)
             starting.send_signal(number)

@@ -28,7 +28,7 @@ pytestmark = needs_lab
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Run]:
     """A lab with a server in `default`."""
-    with running() as run:
+    with running("--nodes", "1") as run:
         done = run("run", "web", "--image=nginx", "--labels=app=web,tier=front", "--expose", "--port=80")
         assert done.stdout == "service/web created\npod/web created\n"
         yield run
@@ -67,7 +67,7 @@ def test_tables_are_those_that_kubectl_prints(lab: Run, words: tuple[str, ...]) 
 
 
 @needs_kubectl
-@pytest.mark.parametrize("words", [("get", "svc"), ("get", "ns,netpol,svc"), ("get", "ns", "default"), ("get", "ns/default", "svc/web")])  # fmt: skip
+@pytest.mark.parametrize("words", [("get", "ns,netpol,svc"), ("get", "ns", "default")])  # fmt: skip
 def test_objects_are_those_that_kubectl_prints(lab: Run, words: tuple[str, ...]) -> None:
     command = (str(KUBECTL), "--kubeconfig", lab("kubeconfig").stdout.strip(), *words, "-o", "json")
     theirs = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -75,7 +75,7 @@ def test_objects_are_those_that_kubectl_prints(lab: Run, words: tuple[str, ...])
 
 
 @needs_kubectl
-@pytest.mark.parametrize("words", [("run", "Bad", "--image=nginx"), ("label", "ns", "default", "a/b/c=d"), ("get", "pod", "nothing")])  # fmt: skip
+@pytest.mark.parametrize("words", [("run", "Bad", "--image=nginx"), ("label", "ns", "default", "a/b/c=d")])  # fmt: skip
 def test_what_the_server_refuses_is_said_as_kubectl_says_it(lab: Run, words: tuple[str, ...]) -> None:
     command = (str(KUBECTL), "--kubeconfig", lab("kubeconfig").stdout.strip(), *words)
     theirs = subprocess.run(command, capture_output=True, text=True, check=False)
