@@ -59,6 +59,8 @@ def command(
     *, words: tuple[str, ...], all_namespaces: bool, selector: str, form: str, namespace: str, name: str
 ) -> int:
     """Show objects of a lab as `kubectl get` does, where there is no kubectl."""
+    from podfence.lab import rest
+
     chosen = _chosen(words, namespace, selector, everywhere=all_namespaces)
     server = shared.rest(name)
     where = "" if all_namespaces else namespace
@@ -68,7 +70,15 @@ def command(
     shown: list[bool] = []
 
     def show(target: Named, path: str) -> None:
-        shown.append(_show_table(server, target, path, form, where, kinds=several, follows=any(shown)))
+        table = server.send("GET", path, accept=rest.TABLE)
+        if form == "name":
+            outputs.write(rest.printed(target.row, item["object"]["metadata"]["name"]) for item in table["rows"])
+        elif table["rows"]:
+            kind, everywhere = rest.printed(target.row, "") if several else "", not where and target.row.namespaced
+            cells = list(_cells(table, kind, wide=form == "wide", everywhere=everywhere))
+            outputs.write([*([""] if any(shown) else []), *_aligned(cells)])
+        shown.append(bool(table["rows"]))
+        sys.stdout.flush()
 
     code = shared.refusals(*(partial(show, *item) for item in chosen))
     if shown and not any(shown):
@@ -127,26 +137,6 @@ def _show_whole(server: Rest, chosen: Sequence[tuple[Named, str]], form: str) ->
     shown = items[0] if is_one else found
     text = msgspec.json.format(msgspec.json.encode(shown), indent=4).decode()
     outputs.write([text] if form == "json" else yaml.lines(shown))
-
-
-def _show_table(
-    server: Rest, target: Named, path: str, form: str, namespace: str, *, kinds: bool, follows: bool
-) -> bool:
-    """Print a server's table unless it is empty, and return whether it is not."""
-    from podfence.lab import rest
-
-    row = target.row
-    table = server.send("GET", path, accept=rest.TABLE)
-    if not table["rows"]:
-        return False
-    if form == "name":
-        outputs.write(rest.printed(row, item["object"]["metadata"]["name"]) for item in table["rows"])
-    else:
-        kind = rest.printed(row, "") if kinds else ""
-        cells = list(_cells(table, kind, wide=form == "wide", everywhere=not namespace and row.namespaced))
-        outputs.write([*([""] if follows else []), *_aligned(cells)])
-    sys.stdout.flush()
-    return True
 
 
 def _cells(table: dict[str, Any], kind: str, *, wide: bool, everywhere: bool) -> Iterator[list[str]]:
