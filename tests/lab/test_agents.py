@@ -17,8 +17,9 @@ from podfence.lab import agents, sandbox
 from podfence.lab.agents import NodeAgent
 from podfence.lab.errors import LabError
 from podfence.lab.journal import Journal
-from podfence.lab.running import FIRST_DELAY, LAST_DELAY, restart_delay
+from podfence.lab.running import FIRST_DELAY, LAST_DELAY, Running
 from tests.lab.labs import fresh_name, within
+from tests.lab.pods import spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -213,12 +214,12 @@ def test_how_long_a_policy_took_is_read_from_the_log_and_known_while_there_is_on
     assert agent.real == {Key("NetworkPolicy", "shop", "web"): 0.25}
 
 
-@pytest.mark.parametrize(
-    ("starts", "seconds"),
-    [(1, FIRST_DELAY), (2, 1.0), (3, 2.0), (7, LAST_DELAY), (1026, LAST_DELAY), (10**6, LAST_DELAY)],
-)
-def test_a_container_is_started_again_after_a_pause_that_doubles_up_to_a_limit(starts: int, seconds: float) -> None:
-    assert restart_delay(starts) == seconds
+def test_a_container_is_started_again_after_a_pause_that_doubles_up_to_a_limit() -> None:
+    item = Running(spec("web"))
+    assert [item.pause("main") for _ in range(8)] == [FIRST_DELAY, 1.0, 2.0, 4.0, 8.0, 16.0, LAST_DELAY, LAST_DELAY]
+    # Two to that power is more than any float.
+    assert {item.pause("main") for _ in range(1100)} == {LAST_DELAY}
+    assert item.pause("beside") == FIRST_DELAY
 
 
 def test_a_lab_without_what_its_agents_need_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

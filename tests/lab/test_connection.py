@@ -82,7 +82,7 @@ def test_somebody_who_hangs_up_is_noticed_whatever_number_the_file_has(ends: tup
     here, there = ends
     raise_limit_of_files()
     with Connection(socket.socket(fileno=fcntl.fcntl(here, fcntl.F_DUPFD_CLOEXEC, 1500))) as connection:
-        request = Request("logs", {}, [], connection, threading.Event())
+        request = Request("logs", {}, [], connection)
         assert not request.is_dropped
         there.close()
         assert request.is_dropped

@@ -19,7 +19,7 @@ from podfence.kube.objects import Owner, Service, ServicePort
 from podfence.lab.addresses import Plan
 from podfence.lab.network import dns
 from podfence.lab.network.proxy import Proxy
-from tests.lab.wiring import DNS, PATIENCE, Wired, needs_namespaces
+from tests.lab.wiring import PATIENCE, Wired, needs_namespaces
 from tests.policy.parts import pod
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Names:
         self.server = lab.pods[1][0]
         client = lab.pods[0][0]
         self.update()
-        self._run(lab.outside, dns.outside_server(PLAN, DNS))
+        self._run(lab.outside, dns.outside_server(PLAN))
         self._run(self.server.pid, dns.cluster_server(self.records, [PLAN.gateway(4)]))
         resolver = folder / "resolv.conf"
         # It asks once: a question that nobody answers is a wrong answer here, and not a slow one.
@@ -230,6 +230,6 @@ def test_busybox_says_what_the_documents_show(names: Names) -> None:
 
 
 def test_a_lab_of_ipv4_only_has_empty_answers_for_ipv6() -> None:
-    command = dns.outside_server(Plan((4,)), 53)
+    command = dns.outside_server(Plan((4,)))
     assert "--local=/google.com/" in command
     assert not [item for item in command if ":" in item]

@@ -162,7 +162,7 @@ class TestAccess:
 
 class TestEnds:
     def test_the_kubeconfig_goes_with_the_lab(self) -> None:
-        with running() as run:
+        with running("--nodes", "1") as run:
             place = access.path(run.name)
             kubectl(run, "get", "nodes")
             assert place.exists()
@@ -171,7 +171,7 @@ class TestEnds:
 
     @pytest.mark.parametrize("which", [0, 1, 2])
     def test_after_a_crash_it_goes_when_somebody_looks_for_labs(self, which: int) -> None:
-        with running() as run:
+        with running("--nodes", "1") as run:
             place = access.path(run.name)
             os.kill(processes(run.name)[which], signal.SIGKILL)
             for _ in range(200):
@@ -243,7 +243,7 @@ def test_a_shell_finds_the_lab_and_its_end_is_the_end_of_the_command() -> None:
 def test_a_lab_runs_also_where_no_kubeconfig_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     (tmp_path / "podfence").mkdir(mode=0o755)
-    with running() as run:
+    with running("--nodes", "1") as run:
         assert run("status").returncode == 0
         refused = run("kubeconfig", check=False)
         assert (refused.returncode, "is not a folder that only you can read" in refused.stderr) == (2, True)

@@ -426,7 +426,7 @@ class TestTheEnd:
         assert shop.is_running()
 
     def test_down_leaves_no_process(self) -> None:
-        with running() as run:
+        with running("--nodes", "1") as run:
             assert processes(run.name)
             run("down")
             assert processes(run.name) == []
@@ -434,7 +434,7 @@ class TestTheEnd:
 
     @pytest.mark.parametrize("victim", [0, 1, 2])
     def test_killing_a_process_that_all_others_depend_on_ends_all(self, victim: int) -> None:
-        with running() as run:
+        with running("--nodes", "1") as run:
             os.kill(processes(run.name)[victim], signal.SIGKILL)
             assert within(lambda: processes(run.name) == [])
             assert not run.is_running()
@@ -442,7 +442,7 @@ class TestTheEnd:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
     def test_interrupting_the_start_leaves_no_process(self, number: signal.Signals) -> None:
         name = labs.fresh_name()
-        command = (PROGRAM, "lab", "up", "-f", SHOP)
+        command = (PROGRAM, "lab", "up", "--nodes", "1", "-f", SHOP)
         with subprocess.Popen(command, env=os.environ | {"PODFENCE_LAB": name}, stderr=subprocess.DEVNULL) as starting:
             assert within(lambda: len(processes(name)) > 4)
             starting.send_signal(number)

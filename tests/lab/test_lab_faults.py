@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shlex
 import shutil
 import signal
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
+from podfence.lab import sandbox
 from podfence.lab.sandbox import search_path
 from tests.lab.labs import PATIENCE, PROGRAM, Run, needs_lab, processes, running, within
 
@@ -129,7 +131,8 @@ def cleared(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if "lab" in request.fixturenames:
         run: Run = request.getfixturevalue("lab")
-        run("delete", "pod", *(item["name"] for item in run.status()["pods"] if item["namespace"] == "default"))
+        if names := [item["name"] for item in run.status()["pods"] if item["namespace"] == "default"]:
+            run("delete", "pod", *names)
 
 
 def agent(run: Run, node: str) -> int | None:
@@ -267,6 +270,20 @@ def test_an_agent_that_cannot_reach_the_api_server_enforces_the_last_state_also_
     lab("apply", "-f", "-", stdin=policy("crowd-0", "x"))
     assert (passes("friend"), passes("other", 30)) == (False, True)
     lab("apply", "-f", "-", stdin=POLICIES)
+
+
+def test_a_lab_that_may_open_no_more_files_answers_again_when_it_may(lab: Run) -> None:
+    supervisor = processes(lab.name)[2]
+    now, most = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
+
+    def has_waited() -> bool:
+        resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (3, most))
+        with sandbox.connect(lab.name):
+            assert supervisor in processes(lab.name)
+        resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (now, most))
+        return "lab: a request has to wait: Too many open files" in lab("logs").stdout
+
+    assert within(has_waited), lab("logs").stdout[-2000:]
 
 
 def test_the_next_owner_of_an_address_inherits_nothing(lab: Run) -> None:

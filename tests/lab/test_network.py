@@ -20,9 +20,9 @@ from podfence.lab.addresses import Plan, PodNetworkKind
 from podfence.lab.network.attachment import AttachError
 from podfence.lab.network.namespaces import NetworkError, inside
 from podfence.lab.network.neighbours import capacity, finders, require_room_for_all_pairs
-from podfence.lab.network.outside import Responders
+from podfence.lab.network.outside import ANY_PORT
 from podfence.lab.network.wiring import Network
-from tests.lab.wiring import PATIENCE, TCP, UDP, Wired, needs_namespaces
+from tests.lab.wiring import PATIENCE, Wired, needs_namespaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,8 +79,8 @@ def test_outside_answers_at_any_address_and_port(lab: Wired, address: str, port:
     client = lab.pods[1][0]
     family: Family = 6 if ":" in address else 4
     own = client.addresses[FAMILIES.index(family)]
-    assert lab.call(client.pid, address, port, lab.server(lab.outside, "tcp", family, TCP)).client == own
-    assert lab.call(client.pid, address, port, lab.server(lab.outside, "udp", family, UDP), "udp").client == own
+    assert lab.call(client.pid, address, port, lab.server(lab.outside, "tcp", family, ANY_PORT)).client == own
+    assert lab.call(client.pid, address, port, lab.server(lab.outside, "udp", family, ANY_PORT), "udp").client == own
 
 
 @pytest.mark.parametrize("address", ["10.0.0.9", "8.8.8.8", "2001:db8::1"])
@@ -279,7 +279,7 @@ def test_a_node_that_is_gone_is_named() -> None:
     process = subprocess.Popen(["true"])
     process.wait()
     with Wired(Plan(), ()) as lab:
-        network = Network(lab.plan, [process.pid], lab.hold(), Responders(TCP, UDP))
+        network = Network(lab.plan, [process.pid], lab.hold())
         with inside(lab.hold()), pytest.raises(NetworkError, match=r"connecting the nodes: ip link add node-1 "):
             network.start()
         network.close()

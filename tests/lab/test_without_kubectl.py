@@ -28,7 +28,7 @@ pytestmark = needs_lab
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Run]:
     """A lab with a server in `default`."""
-    with running() as run:
+    with running("--nodes", "1") as run:
         done = run("run", "web", "--image=nginx", "--labels=app=web,tier=front", "--expose", "--port=80")
         assert done.stdout == "service/web created\npod/web created\n"
         yield run
@@ -49,7 +49,8 @@ def test_what_there_is_is_shown_as_a_table_or_as_objects(lab: Run) -> None:
     assert row.split()[:2] == ["web", "ClusterIP"]
     assert lab("get", "pods", "-l", "tier=front", "-o", "name").stdout == "pod/web\n"
     assert json.loads(lab("get", "pod", "web", "-o", "json").stdout)["metadata"]["labels"] == {"app": "web", "tier": "front"}  # fmt: skip
-    assert yaml.safe_load(lab("get", "nodes", "-o", "yaml").stdout)["kind"] == "NodeList"
+    found = yaml.safe_load(lab("get", "nodes", "-o", "yaml").stdout)
+    assert (found["kind"], {(item["apiVersion"], item["kind"]) for item in found["items"]}) == ("List", {("v1", "Node")})  # fmt: skip
     assert lab("get", "pods", "-A").stdout.splitlines()[0].split()[:2] == ["NAMESPACE", "NAME"]
     assert "IP" in lab("get", "pods", "-o", "wide").stdout.splitlines()[0].split()
 
@@ -65,10 +66,28 @@ def test_tables_are_those_that_kubectl_prints(lab: Run, words: tuple[str, ...]) 
     assert [line.rstrip() for line in plain[0].splitlines()] == [line.rstrip() for line in plain[1].splitlines()]
 
 
+@needs_kubectl
+@pytest.mark.parametrize("words", [("get", "ns,netpol,svc"), ("get", "ns", "default")])  # fmt: skip
+def test_objects_are_those_that_kubectl_prints(lab: Run, words: tuple[str, ...]) -> None:
+    command = (str(KUBECTL), "--kubeconfig", lab("kubeconfig").stdout.strip(), *words, "-o", "json")
+    theirs = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(lab(*words, "-o", "json").stdout) == json.loads(theirs.stdout)
+
+
+@needs_kubectl
+@pytest.mark.parametrize("words", [("run", "Bad", "--image=nginx"), ("label", "ns", "default", "a/b/c=d")])  # fmt: skip
+def test_what_the_server_refuses_is_said_as_kubectl_says_it(lab: Run, words: tuple[str, ...]) -> None:
+    command = (str(KUBECTL), "--kubeconfig", lab("kubeconfig").stdout.strip(), *words)
+    theirs = subprocess.run(command, capture_output=True, text=True, check=False)
+    own = lab(*words, check=False)
+    assert (own.returncode, own.stderr) == (theirs.returncode, theirs.stderr) == (1, theirs.stderr)
+
+
 def test_namespaces_and_deployments_are_created_exposed_and_annotated(lab: Run) -> None:
     assert lab("create", "namespace", "prod").stdout == "namespace/prod created\n"
     assert lab("create", "deployment", "api", "-n", "prod", "--image=nginx", "--replicas=2", "--port=80").stdout == "deployment.apps/api created\n"  # fmt: skip
     assert lab("expose", "deployment", "api", "-n", "prod").stdout == "service/api exposed\n"
+    assert lab("create", "deploy", "exact", "-n", "prod", f"--image=registry.local:5000/my_api@sha256:{'0' * 64}", "--replicas=0").returncode == 0  # fmt: skip
     service = json.loads(lab("get", "service", "api", "-n", "prod", "-o", "json").stdout)
     assert (service["spec"]["selector"], service["spec"]["ports"][0]["port"]) == ({"app": "api"}, 80)
     assert lab("annotate", "ns", "prod", "example.org/owner=shop").stdout == "namespace/prod annotated\n"
@@ -144,9 +163,9 @@ def test_the_words_of_the_recipes_work_without_kubectl(lab: Run) -> None:
         (("get", "pod/web", "svc"), 2, "svc: write KIND/NAME for each object, or KIND and then only names"),
         (("describe", "pod", "nothing"), 1, 'Error from server (NotFound): pods "nothing" not found'),
         (("describe", "netpol"), 0, "No resources found in default namespace."),
-        (("label", "pod", "web", "a=b!"), 1, "Error from server (Invalid): "),
+        (("label", "pod", "web", "a=b!"), 1, 'The Pod "web" is invalid: metadata.labels: '),
         (("label", "pod", "web", "a=b", "x"), 2, "'x' is neither KEY=VALUE nor KEY-"),
-        (("create", "namespace", "Not_a_name"), 1, "Error from server (Invalid): "),
+        (("create", "namespace", "Not_a_name"), 1, 'The Namespace "Not_a_name" is invalid: metadata.name: '),
         (("expose", "pod", "nothing", "--port=80"), 1, 'Error from server (NotFound): pods "nothing" not found'),
         (("expose", "pod", "web"), 1, 'Error from server (AlreadyExists): services "web" already exists'),
         (("annotate", "pod", "web", "x"), 2, "say what is to change: KEY=VALUE, or KEY-"),

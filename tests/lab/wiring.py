@@ -15,7 +15,6 @@ import pytest
 
 from podfence.lab.network.attachment import Attachment
 from podfence.lab.network.namespaces import inside
-from podfence.lab.network.outside import Responders
 from podfence.lab.network.wiring import Network
 from tests.spaces import LINKS, are_carrying
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from podfence.lab.addresses import Plan
     from podfence.sets.addresses import Family
 
-TCP, UDP, DNS = 8080, 8081, 5353
 PATIENCE = 60.0
 
 needs_namespaces = pytest.mark.skipif(
@@ -51,7 +49,7 @@ class Wired:
             self.fabric = self.hold()
             self.outside = self.hold()
             self.nodes = [self.hold() for _ in pods]
-            self.network = Network(plan, self.nodes, self.outside, Responders(TCP, UDP, DNS), room=room)
+            self.network = Network(plan, self.nodes, self.outside, room=room)
             self._stack.callback(self.network.close)
             with inside(self.fabric):
                 self.network.start()

@@ -7,7 +7,8 @@ import os
 import signal
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -18,18 +19,24 @@ from podfence.agent.node.client import ask
 from podfence.agent.node.presence import SOCKET
 from podfence.agent.strays import Stray
 from podfence.backoff import Backoff
+from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE
 from podfence.dataplane.settings import Binding
 from podfence.errors import PodfenceError
 from podfence.kube.objects import Key, NetworkPolicy
 from podfence.lab.access import Access
 from podfence.lab.errors import LabError
+from podfence.lab.network.namespaces import inside
+from podfence.nft.errors import NotFoundError
+from podfence.nft.process import NftRunner
+from podfence.nft.transaction import Transaction
 from podfence.policy.options import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from podfence.lab.journal import Journal
+    from podfence.lab.processes.holder import Holder
     from podfence.lab.status import AgentState
 
 RESTART_DELAY: Final = 0.2
@@ -118,15 +125,8 @@ class NodeAgent:
                 return "enforcing"
         return "behind"
 
-    def pause(self) -> None:
-        """Have the agent do nothing until `resume`."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let the agent go on."""
-        self._signal(signal.SIGCONT)
-
-    def _signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the agent if it runs."""
         if self.is_running:
             with suppress(ProcessLookupError):
                 os.kill(self._pid, number)
@@ -196,3 +196,29 @@ class NodeAgent:
 
 
 _FLOWS: Final[Mapping[str, type[DeniedFlow | Stray]]] = {"denied": DeniedFlow, "stray": Stray}
+
+
+@contextmanager
+def lifted(agents: Iterable[NodeAgent], nodes: Iterable[Holder]) -> Iterator[None]:
+    """Have no policy in force on nodes while this lasts: agents wait, and the kernels pass over their tables.
+
+    Afterwards all is as it was, and the agents go on, also if something fails. Raises NftError, and NetworkError if a
+    node has ended.
+    """
+    with ExitStack() as after:
+        for agent in agents:
+            after.callback(agent.send, signal.SIGCONT)
+            agent.send(signal.SIGSTOP)
+        for node in nodes:
+            after.callback(_set, node, dormant=False)
+            _set(node, dormant=True)
+        yield
+
+
+def _set(node: Holder, *, dormant: bool) -> None:
+    runner = NftRunner()
+    with inside(node.pid, node.name):
+        for table in (TABLE, BRIDGE_TABLE):
+            with suppress(NotFoundError):
+                found = runner.list_table(table)
+                runner.run(Transaction(found).add(replace(found, dormant=dormant)))

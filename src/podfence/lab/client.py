@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import os
 import select
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -139,7 +139,7 @@ class Client:
         return {**applied._asdict(), "access": told["access"]}
 
     def request(
-        self, operation: str, *, fds: Sequence[int] = (), progress: Callable[[str], None] | None = None, **fields: Value
+        self, operation: str, *, fds: Sequence[int] = (), progress: Callable[[Any], None] | None = None, **fields: Value
     ) -> Message:
         """Return the answer to a request; raise LabError if it is refused.
 
@@ -208,12 +208,7 @@ class Client:
         with sandbox.connect(self.name) as raw:
             connection = Connection(raw)
             connection.send({"op": "down", "version": sandbox.version()})
-            received = connection.receive()
-        if received is None:
-            raise ConnectionClosedError("the lab ended unexpectedly")
-        message, fds = received
-        if "error" in message:
-            raise LabError(message["error"])
+            _, fds = connection.answer("the lab ended unexpectedly")
         select.select(fds, [], [])
         for number in fds:
             os.close(number)
@@ -247,7 +242,7 @@ class Replies:
         """Read from a connection."""
         self._connection = connection
 
-    def answer(self, progress: Callable[[str], None] | None = None) -> Message:
+    def answer(self, progress: Callable[[Any], None] | None = None) -> Message:
         """Return the next answer; `progress` is told what is said before that."""
         for reply in self:
             if "progress" not in reply:
@@ -263,17 +258,9 @@ class Replies:
         except OSError as error:
             raise ConnectionClosedError("the lab ended; run `podfence lab up` to start another") from error
 
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Message:
-        try:
-            received = self._connection.receive()
-        except ConnectionError:
-            received = None
-        if received is None:
-            raise StopIteration
-        message: Message = received[0]
-        if "error" in message:
-            raise LabError(message["error"])
-        return message
+    def __iter__(self) -> Iterator[Message]:
+        with suppress(ConnectionError):
+            while (received := self._connection.receive()) is not None:
+                if "error" in received[0]:
+                    raise LabError(received[0]["error"])
+                yield received[0]

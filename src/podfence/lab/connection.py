@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import array
 import os
 import socket
 import struct
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 _LENGTH: Final = struct.Struct("!I")
 _MOST_DESCRIPTORS: Final = 16
-_DESCRIPTOR_SIZE: Final = array.array("i").itemsize
 
 
 class Connection:
@@ -49,11 +47,10 @@ class Connection:
         """Send a message and copies of file descriptors. Raises OSError if nobody is there any more."""
         body = msgspec.json.encode(message)
         data = memoryview(_LENGTH.pack(len(body)) + body)
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-        sent = self.socket.sendmsg([data], rights, socket.MSG_NOSIGNAL)
+        sent = socket.send_fds(self.socket, [data], list(fds))
         # Even nothing cannot be sent to somebody who has read it all and left.
         if sent < len(data):
-            self.socket.sendall(data[sent:], socket.MSG_NOSIGNAL)
+            self.socket.sendall(data[sent:])
 
     def receive(self) -> tuple[dict[str, Any], list[int]] | None:
         """Return the next message with its file descriptors (closed on exec), or None if the other end is closed.
@@ -91,14 +88,10 @@ class Connection:
         """Return so many bytes, or None if there are none at all; file descriptors that come along go to `fds`."""
         data = bytearray()
         while len(data) < size:
-            part, control, _, _ = self.socket.recvmsg(
-                size - len(data), socket.CMSG_SPACE(_MOST_DESCRIPTORS * _DESCRIPTOR_SIZE), socket.MSG_CMSG_CLOEXEC
-            )
-            for level, kind, content in control:
-                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                    received = array.array("i")
-                    received.frombytes(content[: len(content) - len(content) % _DESCRIPTOR_SIZE])
-                    fds.extend(received)
+            part, received, _, _ = socket.recv_fds(self.socket, size - len(data), _MOST_DESCRIPTORS)
+            for fd in received:
+                os.set_inheritable(fd, False)  # noqa: FBT003 - it takes no names
+            fds += received
             if not part:
                 if data:
                     raise ConnectionResetError("closed in the middle of a message")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -77,14 +78,12 @@ def stamp(nanoseconds: int) -> str:
 
 def nanoseconds(text: str) -> int:
     """Return the time that RFC 3339 writes as `text`, in nanoseconds since 1970. Raises ValueError."""
-    head, point, rest = text.partition(".")
-    if not point:
-        return round(datetime.fromisoformat(text).timestamp()) * _BILLION
+    seconds = datetime.fromisoformat(text).replace(microsecond=0).timestamp()
+    _, point, rest = text.partition(".")
     digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
-    whole = datetime.fromisoformat(head + rest[len(digits) :])
-    if not digits:
+    if point and not digits:
         raise ValueError(f"{text!r} is not a time")
-    return round(whole.timestamp()) * _BILLION + int(f"{digits:0<9.9}")
+    return round(seconds) * _BILLION + int(f"{digits:0<9.9}")
 
 
 class Entry(NamedTuple):
@@ -132,8 +131,9 @@ class LogReader:
                 continue
             self._rest += data
             if self._rest.endswith(b"\n"):
-                line, self._rest = self._rest, b""
-                yield _parsed(line)
+                time_, stream, tag, text = self._rest[:-1].split(b" ", 3)
+                self._rest = b""
+                yield Entry(nanoseconds(time_.decode()), stream.decode(), tag == b"F", text)
 
     def _is_cut(self, data: bytes) -> bool:
         """Return whether something of what was just read had been given back, and reads as zeros."""
@@ -170,8 +170,7 @@ def follow(path: Path, beat: float) -> Iterator[list[Line]]:
 
     Raises OSError if there is no such file.
     """
-    reader = LogReader(path)
-    try:
+    with closing(LogReader(path)) as reader:
         part = b""
         while True:
             lines = []
@@ -183,8 +182,6 @@ def follow(path: Path, beat: float) -> Iterator[list[Line]]:
             yield lines
             if not lines:
                 time.sleep(beat)
-    finally:
-        reader.close()
 
 
 def chosen(entries: Iterable[Entry], *, since: int = 0, tail: int | None = None) -> list[Entry]:
@@ -201,8 +198,3 @@ def chosen(entries: Iterable[Entry], *, since: int = 0, tail: int | None = None)
             lines.append([entry])
         goes_on = not entry.whole
     return [entry for line in lines for entry in line]
-
-
-def _parsed(line: bytes) -> Entry:
-    time_, stream, tag, text = line[:-1].split(b" ", 3)
-    return Entry(nanoseconds(time_.decode()), stream.decode(), tag == b"F", text)

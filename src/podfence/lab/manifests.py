@@ -27,19 +27,12 @@ _NAMED: Final = (NetworkPolicy, Namespace)
 class Place(NamedTuple):
     """Where an object is written: in which of several files, from where to where in its text, and where in there."""
 
-    kind: str
-    namespace: str
-    name: str
+    key: Key
     file: int
     start: int
     end: int
     is_json: bool
     path: Path
-
-    @property
-    def key(self) -> Key:
-        """The object that is written there."""
-        return Key(self.kind, self.namespace, self.name)
 
     def origin(self, files: Sequence[Source]) -> Origin:
         """Return the place as reasons name it, given the files."""
@@ -103,5 +96,4 @@ def place(each: Written, numbers: Mapping[Source, int]) -> Place | None:
     """Return where an object is written, given the numbers of the files; None if no reason names such objects."""
     if not isinstance(each.item, _NAMED):
         return None
-    kind, file = each.item.key.kind, numbers[each.document.source]
-    return Place(kind, each.namespace, each.name, file, *each.document.span, each.origin.path)
+    return Place(each.item.key, numbers[each.document.source], *each.document.span, each.origin.path)

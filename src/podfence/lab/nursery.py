@@ -11,9 +11,7 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from podfence.lab import kernel
 from podfence.lab.agents import Order
@@ -43,7 +41,7 @@ class Nursery:
         Raises LabError.
         """
         with network_of(holder) as network:
-            pid, process = self._parent.start(order.node, msgspec.to_builtins(order), [log, network.fileno()])
+            pid, process = self._parent.start(order.node, order, [log, network.fileno()])
         os.close(process)
         return pid
 
@@ -56,9 +54,7 @@ def _serve(raw: socket.socket) -> None:
     connection.send({"folder": str(own_folder("700"))})
     from podfence.lab import node_agent  # noqa: PLC0415 - the other process needs none of that
 
-    def make(message: dict[str, Any], files: list[int]) -> int:
-        order = msgspec.convert(message, Order)
-
+    def make(order: Order, files: list[int]) -> int:
         def work() -> None:
             gc.enable()
             launch.name_process(f"agent {order.node}")
@@ -68,4 +64,4 @@ def _serve(raw: socket.socket) -> None:
 
         return forking.fork(work, files)
 
-    forking.serve(connection, make)
+    forking.serve(connection, Order, make)

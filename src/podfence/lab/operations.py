@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import os
 import select
-import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from podfence.lab.connection import Connection
     from podfence.lab.journal import Journal
     from podfence.lab.objects.world import World
-    from podfence.lab.verification.result import Verification
 
 Message = dict[str, Any]
 
@@ -44,13 +44,12 @@ BEAT: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked, its fields, the file descriptors that came along, its connection, and what ends the lab."""
+    """What is asked, its fields, the file descriptors that came along, and its connection."""
 
     operation: str
     fields: Message
     fds: list[int]
     connection: Connection
-    ended: threading.Event
 
     @property
     def is_dropped(self) -> bool:
@@ -196,27 +195,14 @@ def verify(lab: Supervisor, request: Request) -> Iterator[Message]:
     """Compare packets with the engine."""
     from podfence.lab.verification import compare  # noqa: PLC0415 - a lab starts sooner without it
 
-    latest: list[tuple[float, int]] = []
-    done: list[Verification | Exception] = []
-
-    def work() -> None:
-        try:
-            done.append(
-                compare.verify_lab(lab, all_pairs=request.fields["all_pairs"], progress=lambda *at: latest.append(at))
-            )
-        except Exception as error:  # noqa: BLE001 - raised again below, where it is answered
-            done.append(error)
-
-    worker = threading.Thread(target=work, daemon=True)
-    worker.start()
-    while worker.is_alive():
-        worker.join(BEAT)
-        if latest:
-            yield {"progress": latest[-1]}
-    result = done[0]
-    if isinstance(result, Exception):
-        raise result
-    yield msgspec.to_builtins(result)
+    latest: deque[tuple[float, int]] = deque(maxlen=1)
+    all_pairs = request.fields["all_pairs"]
+    with ThreadPoolExecutor(1) as worker:
+        answer = worker.submit(compare.verify_lab, lab, all_pairs=all_pairs, progress=lambda *at: latest.append(at))
+        while wait((answer,), BEAT).not_done:
+            if latest:
+                yield {"progress": latest[-1]}
+    yield msgspec.to_builtins(answer.result())
 
 
 def load(lab: Supervisor, request: Request) -> Iterator[Message]:
@@ -226,11 +212,15 @@ def load(lab: Supervisor, request: Request) -> Iterator[Message]:
     yield {"images": lab.load_images(request.fds[0], request.fields["file"])}
 
 
-def down(lab: Supervisor, request: Request) -> Iterator[Message]:
+def down(lab: Supervisor, request: Request) -> NoReturn:
     """End the lab; the answer comes with a file that becomes readable when its last process has ended."""
     request.connection.send({"down": True}, [lab.last_breath])
-    request.ended.set()
-    yield from ()
+    end_lab()
+
+
+def end_lab() -> NoReturn:
+    """End this process; the kernel ends the rest with the first process of the lab, which waits for this one."""
+    os._exit(0)
 
 
 OPERATIONS: Final[Mapping[str, Callable[[Supervisor, Request], Iterator[Message]]]] = {

@@ -78,9 +78,7 @@ class Rest:
         for text in answer.headers.get_all("Warning") or ():
             self._warn(text.partition(' - "')[2][:-1].replace('\\"', '"').replace("\\\\", "\\"))
         if answer.status >= http.client.BAD_REQUEST:
-            reason = found.get("reason")
-            before = f"Error from server ({reason})" if reason else "Error from server"
-            raise RefusedError(f"{before}: {during}{found.get('message')}", found)
+            raise RefusedError(_refusal(found, during), found)
         return found
 
     def find(self, path: str) -> dict[str, Any] | None:
@@ -91,6 +89,16 @@ class Rest:
             if error.status.get("code") != http.client.NOT_FOUND:
                 raise
             return None
+
+
+def _refusal(status: Mapping[str, Any], during: str) -> str:
+    """Return what kubectl prints of a Status; of an invalid object only what is wrong with it."""
+    reason, details = status.get("reason"), status.get("details") or {}
+    causes = [f"{item.get('field')}: {item.get('message')}" for item in details.get("causes") or ()]
+    if reason == "Invalid" and causes:
+        said = causes[0] if len(causes) == 1 else "".join(f"\n* {text}" for text in causes)
+        return f'The {details.get("kind")} "{details.get("name")}" is invalid: {said}'
+    return f"Error from server{f' ({reason})' if reason else ''}: {during}{status.get('message')}"
 
 
 class Named(NamedTuple):

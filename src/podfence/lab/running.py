@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from podfence.backoff import Backoff
 from podfence.errors import PodfenceError
 from podfence.lab.errors import LabError
 from podfence.lab.network import dns
 from podfence.lab.network.attachment import AttachError, Attachment
-from podfence.lab.objects.statuses import ContainerReport
-from podfence.lab.processes.catalog import choose
+from podfence.lab.processes.catalog import answered_ports, choose
 from podfence.lab.processes.holder import previous as previous_log
 from podfence.lab.processes.launch import SYSTEM_PATH
 from podfence.lab.processes.probing import Probe
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from podfence.lab.journal import Journal
     from podfence.lab.network.wiring import Network
     from podfence.lab.objects.containers import Container, PodSpec
+    from podfence.lab.objects.statuses import ContainerReport
     from podfence.lab.processes.archive import Image
     from podfence.lab.processes.holder import Holder
     from podfence.lab.processes.program import Program
@@ -37,8 +38,6 @@ FIRST_DELAY: Final = 0.5
 
 LAST_DELAY: Final = 30.0
 """The most seconds until that."""
-
-_MOST_DOUBLINGS: Final = 10
 
 _AT_ONCE: Final = 8
 """How many pods are asked at the same time whether they answer."""
@@ -56,26 +55,25 @@ class Running:
     attachment: Attachment | None = None
     holder: Holder | None = None
     programs: dict[str, Program] = field(default_factory=dict)
-    times: dict[str, tuple[float, float]] = field(default_factory=dict)
     failure: str = ""
     is_lost: bool = False
     past: dict[str, int] = field(default_factory=dict)
+    pauses: dict[str, Backoff] = field(default_factory=dict)
 
     def reports(self) -> dict[str, ContainerReport]:
         """Return what became of each container that was started; none if the pod could not be started."""
         states = self.holder.containers() if self.holder is not None and not self.failure else {}
-        found: dict[str, ContainerReport] = {}
-        for name, state in states.items():
-            started, ended = self.times[name]
-            # The state is there a moment before its time.
-            starts = state.starts + self.past.get(name, 0)
-            found[name] = ContainerReport(starts, state.exit, started, ended or time.time())
-        return found
+        return {name: state._replace(starts=state.starts + self.past.get(name, 0)) for name, state in states.items()}
 
     def starts(self) -> dict[str, int]:
         """Return how often each container was started, the last time in vain if the pod is lost."""
         states = self.holder.containers() if self.holder is not None else {}
         return {name: state.starts - self.is_lost + self.past.get(name, 0) for name, state in states.items()}
+
+    def pause(self, container: str) -> float:
+        """Return after how many seconds a container is started again that has just ended."""
+        # As with the kubelet, nothing is left to chance.
+        return self.pauses.setdefault(container, Backoff(FIRST_DELAY, LAST_DELAY, max)).failed()
 
 
 class Pods:
@@ -151,7 +149,7 @@ class Pods:
             Probe("tcp", "", address, port)
             for address in item.spec.addresses
             for container in item.spec.containers
-            for port in _tcp_ports(container, item.programs.get(container.name))
+            for port in answered_ports(container, item.programs.get(container.name))
         ]
         while item.holder is not None and probes and self.running.get(item.spec.key) is item:
             try:
@@ -216,11 +214,9 @@ class Pods:
             self._fail(item, str(error))
             return item
         if not spec.host_network:
-            item.attachment = self._attachment(spec, item.holder.pid)
+            name = f"{spec.namespace}/{spec.name}"
+            item.attachment = Attachment(item.holder.pid, self._numbers[spec.node], spec.addresses, name)
         return item
-
-    def _attachment(self, spec: PodSpec, pid: int) -> Attachment:
-        return Attachment(pid, self._numbers[spec.node], spec.addresses, f"{spec.namespace}/{spec.name}")
 
     def _fail(self, item: Running, text: str) -> None:
         item.failure = text
@@ -238,7 +234,6 @@ class Pods:
             return
         program = item.programs[container.name] = self._program(container)
         log = self._log(item.spec.key, container.name)
-        item.times[container.name] = (time.time(), 0.0)
         try:
             item.holder.start_container(
                 container.name, program, log, lambda code: self._container_ended(item, container, code)
@@ -249,13 +244,11 @@ class Pods:
 
     def _container_ended(self, item: Running, container: Container, code: int) -> None:
         """Start a container again after a while, if its pod is there and wants it."""
-        holder, spec = item.holder, item.spec
-        if holder is None or self.running.get(spec.key) is not item:
+        spec = item.spec
+        if self.running.get(spec.key) is not item:
             return
-        item.times[container.name] = (item.times[container.name][0], time.time())
         if spec.restart == "Always" or (spec.restart == "OnFailure" and code != 0):
-            delay = restart_delay(holder.containers()[container.name].starts)
-            timer = threading.Timer(delay, self._again, (item, container))
+            timer = threading.Timer(item.pause(container.name), self._again, (item, container))
             timer.daemon = True
             timer.start()
         self._changed(spec.key)
@@ -264,16 +257,3 @@ class Pods:
         if self.running.get(item.spec.key) is item:
             self._start_container(item, container)
             self._changed(item.spec.key)
-
-
-def restart_delay(starts: int) -> float:
-    """Return after how many seconds a container is started again that has been started so often."""
-    # The power itself is beyond every float after 1,024 starts.
-    return min(LAST_DELAY, FIRST_DELAY * 2.0 ** min(starts - 1, _MOST_DOUBLINGS))
-
-
-def _tcp_ports(container: Container, program: Program | None) -> tuple[int, ...]:
-    """Return the ports on which something should answer."""
-    if program is not None and program.stand_in is not None:
-        return program.stand_in.tcp
-    return tuple(port.number for port in container.ports if port.protocol == "TCP")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from podfence.errors import PodfenceError
 from podfence.lab.connection import Connection
 from podfence.lab.journal import Journal
-from podfence.lab.operations import OPERATIONS, Request, begin
+from podfence.lab.operations import OPERATIONS, Request, begin, end_lab
 from podfence.lab.sandbox import peer_user
 from podfence.lab.sandbox import version as own_version
 
@@ -26,14 +27,16 @@ if TYPE_CHECKING:
 FIRST_CALL: Final = 30.0
 """Seconds after which a lab ends that nobody has called to be brought up."""
 
+_PAUSE: Final = 0.5
+"""Seconds until a lab that has no room for another request tries again."""
+
 
 def serve(listener: socket.socket, api: socket.socket) -> None:
-    """Answer requests until one of them ends the lab; also when nobody makes the first, or it fails.
+    """Answer requests until one of them ends the lab; end it if nobody makes the first, or that fails.
 
     On `api` the API server of the lab listens.
     """
     journal = Journal()
-    ended = threading.Event()
     started: list[Supervisor] = []
 
     def begin_with(request: Request) -> Iterator[Message]:
@@ -49,31 +52,20 @@ def serve(listener: socket.socket, api: socket.socket) -> None:
     with suppress(TimeoutError):
         first, _ = listener.accept()
         listener.settimeout(None)
-        if answer(first, begin_with, journal, ended) and started:
-            accepting = threading.Thread(target=_accept, args=(listener, operate, journal, ended), daemon=True)
-            accepting.start()
-            ended.wait()
-    # The kernel ends the rest with the first process of the lab, which waits for this one.
-    os._exit(0)
+        if answer(first, begin_with, journal) and started:
+            while True:
+                try:
+                    raw, _ = listener.accept()
+                except OSError as error:
+                    # There are as many open files as there may be; others are closed soon.
+                    journal.say("lab", f"a request has to wait: {error.strerror}")
+                    time.sleep(_PAUSE)
+                    continue
+                threading.Thread(target=answer, args=(raw, operate, journal), daemon=True).start()
+    end_lab()
 
 
-def _accept(
-    listener: socket.socket,
-    operate: Callable[[Request], Iterator[Message]],
-    journal: Journal,
-    ended: threading.Event,
-) -> None:
-    while True:
-        raw, _ = listener.accept()
-        threading.Thread(target=answer, args=(raw, operate, journal, ended), daemon=True).start()
-
-
-def answer(
-    raw: socket.socket,
-    operate: Callable[[Request], Iterator[Message]],
-    journal: Journal,
-    ended: threading.Event,
-) -> bool:
+def answer(raw: socket.socket, operate: Callable[[Request], Iterator[Message]], journal: Journal) -> bool:
     """Answer the request of one connection; every failure is an answer too. Return whether all was said."""
     fds: list[int] = []
     with raw, suppress(OSError):
@@ -85,7 +77,7 @@ def answer(
         try:
             _require_own_user(raw)
             _require_own_version(message)
-            for reply in operate(Request(str(message.pop("op", "")), message, fds, connection, ended)):
+            for reply in operate(Request(str(message.pop("op", "")), message, fds, connection)):
                 connection.send(reply)
         except PodfenceError as error:
             connection.send({"error": str(error)})

@@ -3,16 +3,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
-
-import msgspec
+from typing import Literal
 
 from podfence.documents import Value
 from podfence.lab.addresses import PodNetworkKind
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 AgentState = Literal["enforcing", "behind", "not running"]
 """Whether a kernel has all that it should have, does not yet, or has nobody who would see to it."""
@@ -103,8 +97,3 @@ class LabStatus(Value, frozen=True, kw_only=True):
     services: tuple[LabService, ...]
     policies: tuple[LabPolicy, ...]
     waiting: tuple[str, ...]
-
-    @classmethod
-    def read(cls, message: Mapping[str, Any]) -> LabStatus:
-        """Return what a lab sent; raise ValidationError if that is not a status."""
-        return msgspec.convert(message, cls)

@@ -7,18 +7,16 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from podfence.kube.registry import Need, needed
-from podfence.lab.agents import RESULTS, NodeAgent, Order
+from podfence.lab.agents import RESULTS, NodeAgent, Order, lifted
 from podfence.lab.apiserver import certificates
 from podfence.lab.door import open_door
 from podfence.lab.errors import LabError
-from podfence.lab.lifting import lifted
 from podfence.lab.network import dns
-from podfence.lab.network.outside import DNS_PORT, Responders
+from podfence.lab.network.outside import ANY_PORT
 from podfence.lab.network.proxy import Proxy
 from podfence.lab.network.wiring import Network
 from podfence.lab.nursery import Nursery
@@ -32,7 +30,8 @@ from podfence.lab.targets import OUTSIDE
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from podfence.cluster.state import ClusterState
     from podfence.dataplane.settings import Binding
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
     from podfence.lab.targets import Place
     from podfence.policy.options import Options
 
-_ANSWERS: Final = Responders(tcp=9, udp=9, dns=DNS_PORT)
 _SERVERS_PATIENCE: Final = 3.0
 """Seconds to wait until what pods run answers on its ports."""
 
@@ -61,7 +59,7 @@ class Supervisor:
     """A lab that is up. Its methods may be called by several threads; changes happen one after the other.
 
     `last_breath` is a file that becomes readable when the last process of the lab has ended. `access` is how kubectl
-    gets in.
+    gets in. Whoever holds `lock` sees no change.
     """
 
     def __init__(
@@ -84,7 +82,7 @@ class Supervisor:
         self.plan = plan
         self.world = World(plan, nodes, old=options.legacy == "v1beta1")
         self.last_breath = -1
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._is_up = False
         self._names = ""
         self._latest = dict.fromkeys(needed(Need.NODE), 0)
@@ -100,11 +98,11 @@ class Supervisor:
         kept = [self._nursery.folder / node / RESULTS for node in self.nodes]
         for folder in kept:
             folder.mkdir(parents=True)
-        self._network = Network(plan, list(pids.values()), self.outside.pid, _ANSWERS, kept=kept)
-        self._network.start()
+        self.network = Network(plan, list(pids.values()), self.outside.pid, kept=kept)
+        self.network.start()
         self._proxy = Proxy(plan, list(pids.items()))
         upstream = [plan.gateway(family) for family in plan.families]
-        self.pods = Pods(self._spawner, self._network, self.nodes, journal, upstream, self._pod_changed)
+        self.pods = Pods(self._spawner, self.network, self.nodes, journal, upstream, self._pod_changed)
         self._start_outside()
         self.access = open_door(self, api, prepared.result())
         self.agents = {node: self._agent(node, holder, self.access, binding) for node, holder in self.nodes.items()}
@@ -125,7 +123,7 @@ class Supervisor:
 
         `tell` is told what takes a while. Kernels that do not follow are told of in the journal.
         """
-        with self._lock:
+        with self.lock:
             work(self.world)
             self._reconcile(tell)
         self.settle()
@@ -190,7 +188,7 @@ class Supervisor:
         while self._wake.wait():
             self._wake.clear()
             try:
-                with self._lock:
+                with self.lock:
                     while self._changed:
                         self._look_at(self._changed.popleft())
                     self._reconcile()
@@ -204,7 +202,7 @@ class Supervisor:
         """
         with open(file, "rb", closefd=False) as content:
             images = archive.load(content, name, self._spawner.store)
-        with self._lock:
+        with self.lock:
             for image in images:
                 self.pods.images.update(dict.fromkeys(image.names, image))
             names = {text for image in images for text in image.names}
@@ -226,14 +224,6 @@ class Supervisor:
             why = f": {item.failure}" if item else ""
             raise LabError(f"pod {place.namespace}/{place.name} does not run{why}")
         return item.holder
-
-    def still(self) -> threading.RLock:
-        """Return what to hold while nothing may change."""
-        return self._lock
-
-    def require_room_for_all_pairs(self) -> None:
-        """Raise NetworkError if the kernel has no room for what pods find when each speaks to every other."""
-        self._network.require_room_for_all_pairs()
 
     # Agents
 
@@ -259,14 +249,12 @@ class Supervisor:
         if self._is_up:
             self._settled(_PODS_PATIENCE)
 
-    @contextmanager
-    def lifted(self) -> Iterator[None]:
-        """Have no policy in force while this lasts; nothing else changes meanwhile."""
-        with self._lock, lifted(self.agents.values(), self.nodes.values()):
-            yield
+    def lifted(self) -> AbstractContextManager[None]:
+        """Have no policy in force while what is returned lasts."""
+        return lifted(self.agents.values(), self.nodes.values())
 
     def _start_outside(self) -> None:
         log = self._spawner.store / "outside.log"
-        answers = StandIn("echo", tcp=(_ANSWERS.tcp,), udp=(_ANSWERS.udp,), every_port=True)
+        answers = StandIn("echo", tcp=(ANY_PORT,), udp=(ANY_PORT,), every_port=True)
         self.outside.start_container("responders", Program("stand-in", stand_in=answers), log)
-        self.outside.start_container("dns", Program("dnsmasq", argv=dns.outside_server(self.plan, _ANSWERS.dns)), log)
+        self.outside.start_container("dns", Program("dnsmasq", argv=dns.outside_server(self.plan)), log)

@@ -20,7 +20,6 @@ from podfence.policy.wording import selector_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from podfence.cluster.state import ClusterState
     from podfence.kube.objects import Service
     from podfence.lab.supervisor import Supervisor
 
@@ -48,7 +47,7 @@ def survey(lab: Supervisor) -> LabStatus:
                 type=service.type,
                 addresses=("None",) if service.headless else service.addresses,
                 ports=_ports(service),
-                backends=_backends(state, service),
+                backends=max((len(backends(state, service, port)) for port in service.ports), default=0),
                 selector=",".join(f"{label}={value}" for label, value in (service.selector or {}).items()),
             )
             for _, service in sorted(state.services.items())
@@ -98,10 +97,6 @@ def _ports(service: Service) -> tuple[str, ...]:
     return tuple(
         f"{port.port}{f':{port.node_port}' if port.node_port else ''}/{port.protocol}" for port in service.ports
     )
-
-
-def _backends(state: ClusterState, service: Service) -> int:
-    return max((len(backends(state, service, port)) for port in service.ports), default=0)
 
 
 def _counted(lab: Supervisor) -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]]:

@@ -13,13 +13,13 @@ _TABLE = {
     "kubeconfig": ("podfence.cli.lab.kubectl:kubeconfig", "Print the path of the kubeconfig of the lab"),
     "get": ("podfence.cli.lab.get", "Show objects as kubectl does"),
     "describe": ("podfence.cli.lab.get:describe", "Show all fields of objects"),
-    "run": ("podfence.cli.lab.run", "Create a pod of one container"),
+    "run": ("podfence.cli.lab.create:run", "Create a pod of one container"),
     "create": ("podfence.cli.lab.create", "Create objects"),
     "apply": ("podfence.cli.lab.apply", "Create or change objects"),
-    "expose": ("podfence.cli.lab.expose", "Create a Service for a pod or a workload"),
+    "expose": ("podfence.cli.lab.create:expose", "Create a Service for a pod or a workload"),
     "label": ("podfence.cli.lab.marks:label", "Change the labels of objects"),
     "annotate": ("podfence.cli.lab.marks:annotate", "Change the annotations of objects"),
-    "delete": ("podfence.cli.lab.delete", "Delete objects"),
+    "delete": ("podfence.cli.lab.apply:delete", "Delete objects"),
     "list": ("podfence.cli.lab.status:labs", "List the labs that run"),
     "status": ("podfence.cli.lab.status", "Show nodes, pods and what runs in them, Services and policies"),
     "exec": ("podfence.cli.lab.exec", "Run a command in a pod, on a node, or outside the cluster"),
@@ -30,7 +30,7 @@ _TABLE = {
     ),
     "logs": ("podfence.cli.lab.logs", "Print the log of the lab and its agents, or the output of a pod"),
     "image": ("podfence.cli.lab.image", "Run the programs of image archives"),
-    "down": ("podfence.cli.lab.down", "Stop the lab and remove everything of it"),
+    "down": ("podfence.cli.lab.up:down", "Stop the lab and remove everything of it"),
 }
 
 _EXAMPLES = """

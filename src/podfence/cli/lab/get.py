@@ -11,7 +11,7 @@ import click
 
 from podfence.cli import errors, outputs
 from podfence.cli.commands import Command
-from podfence.cli.lab import served, shared
+from podfence.cli.lab import shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -59,18 +59,28 @@ def command(
     *, words: tuple[str, ...], all_namespaces: bool, selector: str, form: str, namespace: str, name: str
 ) -> int:
     """Show objects of a lab as `kubectl get` does, where there is no kubectl."""
+    from podfence.lab import rest
+
     chosen = _chosen(words, namespace, selector, everywhere=all_namespaces)
-    server = served.rest(name)
+    server = shared.rest(name)
     where = "" if all_namespaces else namespace
     several = len({target.row.key for target, _ in chosen}) > 1
     if form in ("json", "yaml"):
-        return served.refusals(lambda: _show_whole(server, [path for _, path in chosen], form))
+        return shared.refusals(lambda: _show_whole(server, chosen, form))
     shown: list[bool] = []
 
     def show(target: Named, path: str) -> None:
-        shown.append(_show_table(server, target, path, form, where, kinds=several, follows=any(shown)))
+        table = server.send("GET", path, accept=rest.TABLE)
+        if form == "name":
+            outputs.write(rest.printed(target.row, item["object"]["metadata"]["name"]) for item in table["rows"])
+        elif table["rows"]:
+            kind, everywhere = rest.printed(target.row, "") if several else "", not where and target.row.namespaced
+            cells = list(_cells(table, kind, wide=form == "wide", everywhere=everywhere))
+            outputs.write([*([""] if any(shown) else []), *_aligned(cells)])
+        shown.append(bool(table["rows"]))
+        sys.stdout.flush()
 
-    code = served.refusals(*(partial(show, *item) for item in chosen))
+    code = shared.refusals(*(partial(show, *item) for item in chosen))
     if shown and not any(shown):
         scope = f" in {where} namespace" if where and any(target.row.namespaced for target, _ in chosen) else ""
         errors.complain(f"No resources found{scope}.")
@@ -93,15 +103,13 @@ def describe(*, words: tuple[str, ...], all_namespaces: bool, selector: str, nam
     from podfence.report import description
 
     chosen = _chosen(words, namespace, selector, everywhere=all_namespaces)
-    server = served.rest(name)
+    server = shared.rest(name)
     found: list[dict[str, Any]] = []
 
     def ask(target: Named, path: str) -> None:
-        answer = server.send("GET", path)
-        kind = {"apiVersion": target.row.api_version, "kind": target.row.kind}
-        found.extend([answer] if target.name else [kind | item for item in answer["items"]])
+        found.extend(_objects(server, target, path))
 
-    code = served.refusals(*(partial(ask, *item) for item in chosen))
+    code = shared.refusals(*(partial(ask, *item) for item in chosen))
     for number, item in enumerate(found):
         # kubectl leaves two lines between objects.
         outputs.write([*(["", ""] if number else []), *description.lines(item)])
@@ -110,38 +118,25 @@ def describe(*, words: tuple[str, ...], all_namespaces: bool, selector: str, nam
     return code
 
 
-def _show_whole(server: Rest, paths: Sequence[str], form: str) -> None:
-    """Print objects with all their fields; several become one List, as with kubectl."""
+def _objects(server: Rest, target: Named, path: str) -> list[dict[str, Any]]:
+    """Return the objects at a path, each with its kind, which the items of a list lack."""
+    answer = server.send("GET", path)
+    kind = {"apiVersion": target.row.api_version, "kind": target.row.kind}
+    return [answer] if target.name else [kind | item for item in answer["items"]]
+
+
+def _show_whole(server: Rest, chosen: Sequence[tuple[Named, str]], form: str) -> None:
+    """Print objects with all their fields; all but one that is named become a List, as with kubectl."""
     import msgspec
 
     from podfence.report import yaml
 
-    found = [server.send("GET", path) for path in paths]
-    if len(found) > 1:
-        items = [item for answer in found for item in answer.get("items", [answer])]
-        found = [{"apiVersion": "v1", "items": items, "kind": "List", "metadata": {"resourceVersion": ""}}]
-    text = msgspec.json.format(msgspec.json.encode(found[0]), indent=4).decode()
-    outputs.write([text] if form == "json" else yaml.lines(found[0]))
-
-
-def _show_table(
-    server: Rest, target: Named, path: str, form: str, namespace: str, *, kinds: bool, follows: bool
-) -> bool:
-    """Print a server's table unless it is empty, and return whether it is not."""
-    from podfence.lab import rest
-
-    row = target.row
-    table = server.send("GET", path, accept=rest.TABLE)
-    if not table["rows"]:
-        return False
-    if form == "name":
-        outputs.write(rest.printed(row, item["object"]["metadata"]["name"]) for item in table["rows"])
-    else:
-        kind = rest.printed(row, "") if kinds else ""
-        cells = list(_cells(table, kind, wide=form == "wide", everywhere=not namespace and row.namespaced))
-        outputs.write([*([""] if follows else []), *_aligned(cells)])
-    sys.stdout.flush()
-    return True
+    items = [item for each in chosen for item in _objects(server, *each)]
+    is_one = len(chosen) == 1 and chosen[0][0].name
+    found = {"apiVersion": "v1", "items": items, "kind": "List", "metadata": {"resourceVersion": ""}}
+    shown = items[0] if is_one else found
+    text = msgspec.json.format(msgspec.json.encode(shown), indent=4).decode()
+    outputs.write([text] if form == "json" else yaml.lines(shown))
 
 
 def _cells(table: dict[str, Any], kind: str, *, wide: bool, everywhere: bool) -> Iterator[list[str]]:

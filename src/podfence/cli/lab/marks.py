@@ -10,7 +10,7 @@ import click
 
 from podfence.cli import outputs
 from podfence.cli.commands import Command
-from podfence.cli.lab import served, shared
+from podfence.cli.lab import shared
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ def _command(verb: str, field: str, examples: str) -> click.Command:
         verb,
         cls=Command,
         examples=examples,
-        exits=served.EXITS,
+        exits=shared.EXITS,
         help=f"Set {field} of objects (KEY=VALUE), or remove them (KEY-), as `kubectl {verb}` does.",
     )
     @click.argument("words", nargs=-1, required=True, metavar="KIND NAME...|KIND/NAME... KEY=VALUE|KEY-...")
@@ -35,8 +35,8 @@ def _command(verb: str, field: str, examples: str) -> click.Command:
     def command(*, words: tuple[str, ...], overwrite: bool, namespace: str, name: str) -> int:
         first = next((number for number, word in enumerate(words) if _is_change(word)), len(words))
         wanted = _changes(words[first:])
-        targets = served.named(words[:first] or words)
-        server = served.rest(name)
+        targets = shared.objects(words[:first] or words)
+        server = shared.rest(name)
 
         def change(target: Named) -> None:
             from podfence.lab import rest
@@ -49,7 +49,7 @@ def _command(verb: str, field: str, examples: str) -> click.Command:
             server.send("PATCH", where, {"metadata": {field: wanted}}, content=rest.MERGE)
             outputs.write([f"{rest.printed(target.row, target.name)} {_done(verb, had, wanted)}"])
 
-        return served.changes(name, *(partial(change, target) for target in targets))
+        return shared.changes(name, *(partial(change, target) for target in targets))
 
     return command
 

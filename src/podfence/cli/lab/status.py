@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import click
+import msgspec
 
 from podfence.cli import outputs
 from podfence.cli.commands import Command
@@ -22,7 +23,7 @@ def command(*, form: str, name: str) -> int:
     from podfence.lab.client import Client
     from podfence.lab.status import LabStatus
 
-    status = LabStatus.read(Client(name).request("status"))
+    status = msgspec.convert(Client(name).request("status"), LabStatus)
     outputs.write_as("LabStatus", form, status, "never")
     return 0
 

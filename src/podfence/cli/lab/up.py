@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``podfence lab up``: start a lab."""
+"""``podfence lab up`` and ``podfence lab down``: start and end a lab."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from podfence.cli import errors
 from podfence.cli.commands import Command
 from podfence.cli.inputs import with_engine_options
-from podfence.cli.lab import prepared, shared
+from podfence.cli.lab import kubectl, shared
 from podfence.dataplane.settings import Binding
 from podfence.lab.addresses import MOST_NODES, PodNetworkKind
 
@@ -95,8 +95,18 @@ def command(
     )
     code = shared.tell(reply, quiet=manifests.quiet)
     if shell and reply["access"] is not None:
-        return prepared.run(name)
+        return kubectl.shell(name)
     if reply["access"] is not None and not manifests.quiet:
         meant = os.environ.get("PODFENCE_LAB") or DEFAULT_NAME
         errors.complain(_NEXT.format(name="" if name == meant else f" --name {name}"))
     return code
+
+
+@click.command("down", cls=Command, exits="0  nothing of the lab is left\n2  the lab does not exist")
+@shared.named
+def down(*, name: str) -> int:
+    """Stop the lab. Returns when nothing of the lab is left."""
+    from podfence.lab.client import Client
+
+    Client(name).down()
+    return 0

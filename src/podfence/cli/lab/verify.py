@@ -33,20 +33,11 @@ def command(*, all_pairs: bool, quiet: bool, form: str, name: str) -> int:
     """
     from podfence.cli.progress import shown
     from podfence.lab.client import Client
-    from podfence.lab.errors import LabError
     from podfence.lab.verification.result import Verification
 
-    with (
-        shown(sys.stderr, "trying", quiet=quiet) as progress,
-        Client(name).conversation("verify", all_pairs=all_pairs) as replies,
-    ):
-        for reply in replies:
-            if "progress" not in reply:
-                break
-            if progress is not None:
-                progress(*reply["progress"])
-        else:
-            raise LabError("the lab ended while it was verified")
+    with shown(sys.stderr, "trying", quiet=quiet) as bar:
+        progress = None if bar is None else lambda at: bar(*at)
+        reply = Client(name).request("verify", all_pairs=all_pairs, progress=progress)
     result = msgspec.convert(reply, Verification)
     outputs.write_as("Verification", form, result, "never")
     return 0 if result.holds else 1

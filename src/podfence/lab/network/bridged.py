@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from podfence.lab.network.attachment import DEVICE, Attachment, Way, interface, mac, nodad
-from podfence.lab.network.namespaces import NetworkError, require, write_settings
+from podfence.lab.network.namespaces import NetworkError, write_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,8 +38,8 @@ class Bridged:
         """Return the address of a node on its bridge, which is its pods' way to everything else."""
         return str(ipaddress.ip_network(self._plan.pod_range(number, family))[1])
 
-    def start_node(self, number: int) -> None:
-        """Make the bridge, with the node's addresses on it, and show its packets to the hooks of policies.
+    def start_node(self, number: int) -> list[str]:
+        """Return what makes the bridge, with the node's addresses on it; show its packets to the hooks of policies.
 
         Its hardware address is given, for that of a bridge without one changes with its ports. Raises NetworkError
         where the kernel has no such hooks.
@@ -54,7 +54,7 @@ class Bridged:
                 "load it (as root: modprobe br_netfilter), or take `--network routed`"
             )
         write_settings(_HOOKS)
-        require(f"wiring node {number}", lines)
+        return lines
 
     def node_end(self, pod: Attachment) -> list[str]:
         """Return the cable, with the node's end in the bridge.

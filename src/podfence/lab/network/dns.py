@@ -70,12 +70,11 @@ def cluster_server(folder: Path | str, upstream: Iterable[str]) -> tuple[str, ..
     )
 
 
-def outside_server(plan: Plan, port: int) -> tuple[str, ...]:
+def outside_server(plan: Plan) -> tuple[str, ...]:
     """Return the command of the DNS server of the world outside, which knows every name that could be real."""
     addresses = dict.fromkeys(_TOP_LEVEL, _WEB) | _NAMED
     return (
         *_COMMON,
-        f"--port={port}",
         "--address=/#/",
         # So that a name without an IPv6 address has an empty answer for it, and not "no such name".
         *(f"--local=/{name}/" for name in addresses),

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from podfence.nft.chain import Chain, Hook
 from podfence.nft.rule import Rule
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from podfence.sets.addresses import Family
 
 DNS_PORT: Final = 53
+ANY_PORT: Final = 9
+"""The port of TCP and UDP of outside's own servers, to which connections to any other port are led."""
+
 EVERYTHING: Final[dict[Family, str]] = {4: "0.0.0.0/0", 6: "::/0"}
 
 SETTINGS: Final = {
@@ -32,14 +35,6 @@ _CHAIN: Final = Chain("any_port", Hook("nat", "prerouting", -100))
 _QUESTION: Final = "@th,80,5 0 @th,96,48 0x000100000000"
 
 
-class Responders(NamedTuple):
-    """The ports of outside's own servers, to which connections to any port are led."""
-
-    tcp: int
-    udp: int
-    dns: int = DNS_PORT
-
-
 def routes(plan: Plan, nodes: int) -> list[str]:
     """Return the commands of `ip` that make outside every address but those of pods, nodes and Services.
 
@@ -54,7 +49,7 @@ def routes(plan: Plan, nodes: int) -> list[str]:
     return lines
 
 
-def rules(plan: Plan, responders: Responders) -> Transaction:
+def rules(plan: Plan) -> Transaction:
     """Return the table that leads all ports to outside's own servers.
 
     Questions of DNS over UDP are answered whatever address they are sent to, over TCP at the gateway only:
@@ -69,10 +64,10 @@ def rules(plan: Plan, responders: Responders) -> Transaction:
             f"{'ip6' if family == 6 else 'ip'} daddr {{ {plan.pods(family)}, {plan.service_range(family)} }} accept"
             for family in plan.families
         ),
-        f"udp dport {DNS_PORT} {_QUESTION} redirect to :{responders.dns}",
-        *(f"{match} redirect to :{responders.dns}" for match in gateways),
-        f"meta l4proto 6 redirect to :{responders.tcp}",
-        f"meta l4proto 17 redirect to :{responders.udp}",
+        f"udp dport {DNS_PORT} {_QUESTION} redirect to :{DNS_PORT}",
+        *(f"{match} redirect to :{DNS_PORT}" for match in gateways),
+        f"meta l4proto 6 redirect to :{ANY_PORT}",
+        f"meta l4proto 17 redirect to :{ANY_PORT}",
     ]
     transaction = Transaction(_TABLE).add(_TABLE).delete(_TABLE).add(_TABLE, _CHAIN)
     return transaction.add(*(Rule(_CHAIN.name, text) for text in texts))

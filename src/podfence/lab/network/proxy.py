@@ -9,7 +9,7 @@ from podfence.dataplane.conntrack import KernelConntrack
 from podfence.dataplane.flows import Sides
 from podfence.lab.network.namespaces import NetworkError, inside
 from podfence.lab.network.service_table import ServiceTable, changes
-from podfence.lab.network.services import Endpoint, ProxiedPort, proxied, table
+from podfence.lab.network.services import Endpoint, proxied, table
 from podfence.nft.errors import NftError
 from podfence.nft.process import NftRunner
 
@@ -40,7 +40,7 @@ class Proxy:
         ports = proxied(state)
         changed = 0
         failures: list[str] = []
-        endpoints = _udp_endpoints(ports)
+        endpoints = frozenset(item for port in ports if port.protocol == "UDP" for item in port.endpoints)
         gone = self._endpoints - endpoints
         for number, (node, pid) in enumerate(self._pids.items(), 1):
             # Kept only if all of it succeeds: else the next update makes the table anew.
@@ -84,7 +84,3 @@ def forget_flows(gone: Collection[Endpoint]) -> None:
         table.forget(stale)
     finally:
         table.close()
-
-
-def _udp_endpoints(ports: Sequence[ProxiedPort]) -> frozenset[Endpoint]:
-    return frozenset(item for port in ports if port.protocol == "UDP" for item in port.endpoints)

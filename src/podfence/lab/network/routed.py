@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from podfence.lab.network.attachment import DEVICE, Attachment, Way, family_of, interface
-from podfence.lab.network.namespaces import require
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,13 +34,12 @@ class Routed:
         """Take the addresses of the lab."""
         self._plan = plan
 
-    def start_node(self, number: int) -> None:
-        """Make a node ready for its pods, from inside its namespace. Raises NetworkError.
+    def start_node(self, number: int) -> list[str]:
+        """Make a node ready for its pods, from inside its namespace, but for commands to carry out, which it returns.
 
         Packets to pods that are gone are refused: else they would go to outside and back until they are too old.
         """
-        blocks = [self._plan.pod_range(number, family) for family in self._plan.families]
-        require(f"wiring node {number}", [f"route replace unreachable {block}" for block in blocks])
+        return [f"route replace unreachable {self._plan.pod_range(number, family)}" for family in self._plan.families]
 
     def node_end(self, pod: Attachment) -> list[str]:
         """Return the commands on the node that make a pod's cable, its end's address there, and the routes to it."""

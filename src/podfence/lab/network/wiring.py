@@ -9,7 +9,6 @@ nodes and outside.
 from __future__ import annotations
 
 import os
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -68,7 +67,7 @@ _OUTSIDE_SETTINGS: Final = {**_ROUTER_SETTINGS, **outside.SETTINGS}
 class Network:
     """The network of one lab; namespaces are given by a process in each, as this process numbers them.
 
-    May be used by several threads; what concerns one node happens one after the other.
+    For one thread at a time; what it does in several namespaces happens at once.
     """
 
     def __init__(
@@ -76,7 +75,6 @@ class Network:
         plan: Plan,
         nodes: Sequence[int],
         outside_pid: int,
-        responders: outside.Responders,
         *,
         kept: Sequence[Path] = (),
         room: int | None = None,
@@ -90,11 +88,9 @@ class Network:
         self._pods = _KINDS[plan.network](plan)
         self._nodes = tuple(nodes)
         self._outside = outside_pid
-        self._responders = responders
         self._kept = dict(enumerate(kept, 1))
         self._finders = finders(capacity() if room is None else room)
         self._attached: dict[int, dict[str, Attachment]] = {number: {} for number in range(1, len(self._nodes) + 1)}
-        self._locks = {number: threading.Lock() for number in self._attached}
         self._workers = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="network")
 
     def close(self) -> None:
@@ -125,8 +121,7 @@ class Network:
         """
         failed: dict[Attachment, str] = {}
         for number, items in _by_node(pods).items():
-            with self._locks[number]:
-                failed |= self._attach(number, items)
+            failed |= self._attach(number, items)
         if failed:
             raise AttachError(failed)
 
@@ -136,19 +131,18 @@ class Network:
         Afterwards their addresses can be given to others. Raises NetworkError naming the step that failed.
         """
         for number, items in _by_node(pods).items():
-            with self._locks[number]:
-                held = self._attached[number]
-                gone = [pod for pod in items if held.get(pod.addresses[0]) == pod]
-                self._workers.submit(self._remove, number, gone).result()
-                for pod in gone:
-                    del held[pod.addresses[0]]
+            held = self._attached[number]
+            gone = [pod for pod in items if held.get(pod.addresses[0]) == pod]
+            self._remove(number, gone)
+            for pod in gone:
+                del held[pod.addresses[0]]
 
     def require_room_for_all_pairs(self) -> None:
         """Raise NetworkError if the kernel has no room for what pods find when each speaks to every other."""
         if self._plan.network == "bridge":
             require_room_for_all_pairs(map(len, self._attached.values()), capacity())
 
-    # One namespace each, on a worker
+    # One namespace each
 
     def _wire_outside(self) -> None:
         lines = self._up(self._plan.gateway)
@@ -158,7 +152,7 @@ class Network:
             write_settings(_OUTSIDE_SETTINGS)
             require("wiring outside", lines)
             try:
-                NftRunner().run(outside.rules(self._plan, self._responders))
+                NftRunner().run(outside.rules(self._plan))
             except NftError as error:
                 raise NetworkError(f"redirecting connections to the servers outside: {error}") from error
 
@@ -176,8 +170,7 @@ class Network:
         lines += [line for other in self._attached if other != number for line in self._neighbour(other)]
         with inside(self._nodes[number - 1], f"node-{number}"):
             write_settings(_NODE_SETTINGS)
-            require(f"wiring node {number}", lines)
-            self._pods.start_node(number)
+            require(f"wiring node {number}", lines + self._pods.start_node(number))
 
     def _attach(self, number: int, pods: list[Attachment]) -> dict[Attachment, str]:
         held = self._attached[number]
@@ -189,11 +182,11 @@ class Network:
         room = max(0, self._finders - sum(map(len, self._attached.values())))
         known = frozenset(list(wanted.values())[room:])
         try:
-            self._workers.submit(self._remove, number, replaced).result()
+            self._remove(number, replaced)
             if self._pods.bridge:
                 # Nothing else tells whose a port is. A link of its own is known by its route, which comes after it.
                 self._keep(number, wanted.values())
-            failed = self._workers.submit(self._connect, number, list(wanted.values()), known).result()
+            failed = self._connect(number, list(wanted.values()), known)
         except NetworkError as error:
             return stray | dict.fromkeys(wanted.values(), str(error))
         connected = [pod for pod in wanted.values() if pod not in failed]
@@ -207,7 +200,7 @@ class Network:
                 held[pod.addresses[0]] = pod
                 self._keep(number, [pod])
         if failed:
-            self._workers.submit(self._remove, number, list(failed)).result()
+            self._remove(number, list(failed))
         return stray | failed
 
     def _keep(self, number: int, pods: Iterable[Attachment]) -> None:

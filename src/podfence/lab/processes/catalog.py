@@ -80,6 +80,11 @@ def choose(container: Container, loaded: Mapping[str, Image], path: str, dns: Se
     return msgspec.structs.replace(program, stdin=container.stdin, stdin_once=container.stdin_once, tty=container.tty)
 
 
+def answered_ports(container: Container, program: Program | None) -> tuple[int, ...]:
+    """Return the TCP ports on which something should answer when a container runs a program."""
+    return _declared(container, "TCP") if program is None or program.stand_in is None else program.stand_in.tcp
+
+
 def _chosen(container: Container, loaded: Mapping[str, Image], path: str, dns: Sequence[str]) -> Program:
     image = loaded.get(reference(container.image))
     if image is not None:

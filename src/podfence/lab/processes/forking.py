@@ -9,7 +9,9 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
 
 from podfence.lab.connection import Connection
 from podfence.lab.errors import LabError
@@ -17,6 +19,8 @@ from podfence.lab.errors import LabError
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Collection, Sequence
+
+_Setup = TypeVar("_Setup", bound=msgspec.Struct)
 
 
 class Parent:
@@ -32,11 +36,11 @@ class Parent:
         self._gone = f"the process that starts {children} has ended"
         self.folder = Path(self._connection.answer(self._gone)[0]["folder"])
 
-    def start(self, name: str, setup: object, fds: Sequence[int]) -> tuple[int, int]:
+    def start(self, name: str, setup: msgspec.Struct, fds: Sequence[int]) -> tuple[int, int]:
         """Have a child forked that gets these files; return its process id and a pidfd. Raises LabError."""
         with self._lock:
             try:
-                self._connection.send({"name": name, "setup": setup}, fds)
+                self._connection.send({"name": name, "setup": msgspec.to_builtins(setup)}, fds)
             except OSError as error:
                 raise LabError(self._gone) from error
             answer, files = self._connection.answer(self._gone)
@@ -47,7 +51,7 @@ class Parent:
         self._connection.close()
 
 
-def serve(connection: Connection, make: Callable[[Any, list[int]], int]) -> None:
+def serve(connection: Connection, kind: type[_Setup], make: Callable[[_Setup, list[int]], int]) -> None:
     """Fork what is asked for over a connection until that is closed.
 
     `make` gets what a child is told and its files, and returns its process id.
@@ -61,7 +65,7 @@ def serve(connection: Connection, make: Callable[[Any, list[int]], int]) -> None
     while (received := connection.receive()) is not None:
         message, fds = received
         try:
-            pid = make(message["setup"], fds)
+            pid = make(msgspec.convert(message["setup"], kind), fds)
             fds.append(os.pidfd_open(pid))
             connection.send({"pid": pid}, fds[-1:])
         except OSError as error:

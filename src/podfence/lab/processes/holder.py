@@ -8,13 +8,15 @@ import select
 import signal
 import socket
 import threading
+import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from podfence.lab.connection import Connection
 from podfence.lab.errors import LabError
+from podfence.lab.objects.statuses import ContainerReport
 from podfence.lab.processes import probing
 
 if TYPE_CHECKING:
@@ -25,13 +27,6 @@ if TYPE_CHECKING:
     from podfence.lab.processes.program import Program
 
 _KILLED: Final = 128 + signal.SIGKILL
-
-
-class ContainerState(NamedTuple):
-    """What became of a container: how often it was started, and its exit code unless it runs."""
-
-    starts: int
-    exit: int | None
 
 
 class SourcePorts:
@@ -56,23 +51,13 @@ class SourcePorts:
         return first
 
 
-class Execution:
-    """A command that was started in a holder; closing it ends the command."""
+class Execution(Connection):
+    """A command that was started in a holder: it can be read when the command has ended, and closing it ends that."""
 
     def __init__(self, reply: Connection, gone: str) -> None:
-        """Wait for what comes over a connection; `gone` is said if nothing does."""
-        self._reply = reply
-        self._gone = gone
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def fileno(self) -> int:
-        """Return the number of a file that becomes readable when the command has ended."""
-        return self._reply.fileno()
+        """Take over a connection; `gone` is said if nothing comes over it."""
+        super().__init__(reply.socket)
+        self.gone = gone
 
     def wait(self, asker: Connection | None = None) -> int:
         """Return the exit code, 128 and more for signals; the command is killed if the other side of `asker` goes away.
@@ -81,16 +66,12 @@ class Execution:
         """
         if asker is not None:
             waiter = select.poll()
-            for connection in (self._reply, asker):
+            for connection in (self, asker):
                 waiter.register(connection, select.POLLIN)
             if self.fileno() not in dict(waiter.poll()):
                 self.close()
                 return _KILLED
-        return int(self._reply.answer(self._gone)[0]["exit"])
-
-    def close(self) -> None:
-        """End the command if it still runs."""
-        self._reply.close()
+        return int(self.answer(self.gone)[0]["exit"])
 
 
 class Holder:
@@ -107,9 +88,8 @@ class Holder:
         self.connection = connection
         self.ports = ports
         self._process = process
-        self._gone = f"{name} ended before it answered"
         self._lock = threading.Lock()
-        self._containers: dict[str, ContainerState] = {}
+        self._containers: dict[str, ContainerReport] = {}
         self._ended: dict[str, Callable[[int], None]] = {}
 
     def execute(
@@ -127,7 +107,7 @@ class Holder:
         Raises LabError if the pod is gone.
         """
         message = {"do": "exec", "argv": argv, "env": dict(env or {}), "tty": tty, "container": container or ""}
-        return Execution(self._ask(message, fds), self._gone)
+        return self.ask(message, fds)
 
     def start_container(
         self, container: str, program: Program, log: Path, ended: Callable[[int], None] = lambda _: None
@@ -139,7 +119,7 @@ class Holder:
         """
         state = self._containers.get(container)
         with self._lock:
-            self._containers[container] = ContainerState(state.starts + 1 if state else 1, None)
+            self._containers[container] = ContainerReport(state.starts + 1 if state else 1, None, time.time(), 0.0)
             self._ended[container] = ended
         with suppress(FileNotFoundError):
             if state:
@@ -152,22 +132,7 @@ class Holder:
         finally:
             os.close(file)
 
-    def attach(self, container: str, outputs: Mapping[str, int], *, stdin: bool) -> tuple[Execution, int, bool]:
-        """Copy a container's output to files from now on, by the names ``stdout`` and ``stderr``.
-
-        Return the end to wait for, the file of its input (-1 if it has none, or `stdin` is not wanted), and whether
-        it has a terminal, which prints everything on ``stdout``. Raises LabError if the container does not run.
-        """
-        message = {"do": "attach", "container": container, "streams": list(outputs), "stdin": stdin}
-        reply = self._ask(message, list(outputs.values()))
-        try:
-            answer, fds = reply.answer(self._gone)
-        except BaseException:
-            reply.close()
-            raise
-        return Execution(reply, self._gone), fds[0] if fds else -1, bool(answer["tty"])
-
-    def containers(self) -> dict[str, ContainerState]:
+    def containers(self) -> dict[str, ContainerReport]:
         """Return what became of each container that was started."""
         with self._lock:
             return dict(self._containers)
@@ -176,10 +141,10 @@ class Holder:
         """Return what became of each probe, tried from here (see `probing.run`). Raises LabError if this is gone."""
         if not probes:
             return []
-        with self._ask({"do": "probe"}) as reply:
+        with self.ask({"do": "probe"}) as reply:
             with suppress(OSError):
                 reply.send({"probes": probes, "ports": self.ports.take(probes)})
-            outcomes: list[str] = reply.answer(self._gone)[0]["outcomes"]
+            outcomes: list[str] = reply.answer(reply.gone)[0]["outcomes"]
         return outcomes
 
     def take_report(self) -> bool:
@@ -213,13 +178,13 @@ class Holder:
 
     def _end(self, container: str, code: int) -> None:
         with self._lock:
-            self._containers[container] = self._containers[container]._replace(exit=code)
+            self._containers[container] = self._containers[container]._replace(exit=code, ended=time.time())
             ended = self._ended.pop(container, None)
         if ended is not None:
             ended(code)
 
-    def _ask(self, message: dict[str, Any], fds: Sequence[int] = ()) -> Connection:
-        """Send a request, with a new connection for the answer; return this end of it."""
+    def ask(self, message: dict[str, Any], fds: Sequence[int] = ()) -> Execution:
+        """Send a request of `podinit`, and return what its answers come over. Raises LabError if the pod is gone."""
         here, there = socket.socketpair()
         with there:
             try:
@@ -227,7 +192,7 @@ class Holder:
             except BaseException:
                 here.close()
                 raise
-        return Connection(here)
+        return Execution(Connection(here), f"{self.name} ended before it answered")
 
     def _send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
         try:

@@ -10,6 +10,7 @@ import select
 import socket
 import struct
 import time
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
@@ -87,7 +88,8 @@ class _Batch:
         self._ports = ports
         self._outcomes: list[str | None] = [None] * len(probes)
         self._missing = sum(probe.expected for probe in probes)
-        self._poll = select.epoll()
+        self._files = ExitStack()
+        self._poll = self._files.enter_context(select.epoll())
         self._sockets: dict[int, tuple[socket.socket, int]] = {}
         self._pings: dict[tuple[int, str], _Pings] = {}
         self._questions: dict[int, Callable[[], object]] = {}
@@ -114,11 +116,7 @@ class _Batch:
                 again = now + _AGAIN
                 self._repeat()
             self._take(min(end, again) - now)
-        for item, _ in self._sockets.values():
-            item.close()
-        for pings in self._pings.values():
-            pings.socket.close()
-        self._poll.close()
+        self._files.close()
         return [outcome or "timeout" for outcome in self._outcomes]
 
     def _start(self, index: int, probe: Probe) -> None:
@@ -127,17 +125,13 @@ class _Batch:
             return
         family = _family(probe)
         kind = socket.SOCK_STREAM if probe.kind == "tcp" else socket.SOCK_DGRAM
-        item = socket.socket(family, kind | socket.SOCK_NONBLOCK)
-        try:
-            self._bind(item, probe)
-            code = item.connect_ex((probe.destination, probe.port))
-            if code not in {0, errno.EINPROGRESS}:
-                raise OSError(code, os.strerror(code))  # noqa: TRY301 - as if it had been raised there
-            if probe.kind == "udp":
-                self._ask(index, partial(item.send, _DATAGRAMS.get(probe.port, _DATAGRAM)))
-        except OSError:
-            item.close()
-            raise
+        item = self._files.enter_context(socket.socket(family, kind | socket.SOCK_NONBLOCK))
+        self._bind(item, probe)
+        code = item.connect_ex((probe.destination, probe.port))
+        if code not in {0, errno.EINPROGRESS}:
+            raise OSError(code, os.strerror(code))
+        if probe.kind == "udp":
+            self._ask(index, partial(item.send, _DATAGRAMS.get(probe.port, _DATAGRAM)))
         self._sockets[item.fileno()] = item, index
         self._poll.register(item.fileno(), select.EPOLLIN if probe.kind == "udp" else select.EPOLLOUT)
 
@@ -164,6 +158,7 @@ class _Batch:
         pings = self._pings.get((family, probe.source))
         if pings is None:
             pings = self._pings[family, probe.source] = _Pings(family, probe.source, self._next_port(probe.space))
+            self._files.enter_context(pings.socket)
             self._poll.register(pings.socket.fileno(), select.EPOLLIN)
         self._ask(index, partial(pings.send, index, probe.destination))
 

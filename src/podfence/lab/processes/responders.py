@@ -9,8 +9,12 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
+import msgspec
+
+from podfence.lab.processes.program import Answers
+
 if TYPE_CHECKING:
-    from podfence.lab.processes.program import Answers, StandIn
+    from podfence.lab.processes.program import StandIn
 
 WELCOME: Final = """\
 <!DOCTYPE html>
@@ -63,8 +67,8 @@ def serve(stand_in: StandIn, pod: str) -> NoReturn:
 
     def converse(conversation: _Conversation) -> None:
         if not conversation.go_on():
-            selector.unregister(conversation.socket)
-            conversation.socket.close()
+            selector.unregister(conversation.line)
+            conversation.line.close()
 
     for port in stand_in.tcp:
         server = _bind(socket.SOCK_STREAM, port)
@@ -111,22 +115,19 @@ def _echo(server: socket.socket) -> None:
     server.sendto(data, sender)
 
 
-class _Conversation:
-    """One TCP connection to a stand-in."""
+class _Conversation(msgspec.Struct):
+    """One TCP connection to a stand-in, with the port that was asked for."""
 
-    __slots__ = ("answers", "pod", "port", "request", "socket")
-
-    def __init__(self, connection: socket.socket, port: int, answers: Answers, pod: str) -> None:
-        self.socket = connection
-        self.port = port
-        self.answers = answers
-        self.pod = pod
-        self.request = b""
+    line: socket.socket
+    port: int
+    answers: Answers
+    pod: str
+    request: bytes = b""
 
     def go_on(self) -> bool:
         """Read what came and answer it; return whether there may be more."""
         try:
-            data = self.socket.recv(65536)
+            data = self.line.recv(65536)
         except BlockingIOError:
             return True
         except OSError:
@@ -138,11 +139,11 @@ class _Conversation:
 
     def _answer(self, data: bytes) -> bool:
         if self.answers == "redis":
-            self.socket.sendall(b"+PONG\r\n")
+            self.line.sendall(b"+PONG\r\n")
             return True
         self.request += data
         if self.answers == "echo" and not _may_be_http(self.request):
-            self.socket.sendall(self.request)
+            self.line.sendall(self.request)
             self.request = b""
             return True
         if len(self.request) > _LONGEST_REQUEST:
@@ -153,7 +154,7 @@ class _Conversation:
         kind, body = self._page(words[1].decode("latin-1") if len(words) > 1 else "/")
         content = body.encode()
         head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n"
-        self.socket.sendall(head.encode() + (b"" if words[:1] == [b"HEAD"] else content))
+        self.line.sendall(head.encode() + (b"" if words[:1] == [b"HEAD"] else content))
         return False
 
     def _page(self, path: str) -> tuple[str, str]:

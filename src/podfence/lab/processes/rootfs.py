@@ -95,15 +95,11 @@ exit 0
 
 def pod_files(spec: PodSpec) -> dict[str, str]:
     """Return the texts of a pod's own files in /etc, as the kubelet writes them for its specification."""
-    lines = [
-        *([f"search {' '.join(spec.dns_search)}"] if spec.dns_search else []),
-        *([f"nameserver {spec.dns_server}"] if spec.dns_server else []),
-        *([f"options {' '.join(spec.dns_options)}"] if spec.dns_options else []),
-    ]
+    names = {"search": spec.dns_search, "nameserver": (spec.dns_server,), "options": spec.dns_options}
     hosts = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
     hosts += [f"{address}\t{spec.hostname}" for address in spec.addresses]
     return {
-        "resolv.conf": "".join(f"{line}\n" for line in lines),
+        "resolv.conf": "".join(f"{word} {' '.join(values)}\n" for word, values in names.items() if any(values)),
         "hosts": "".join(f"{line}\n" for line in hosts),
         "hostname": f"{spec.hostname}\n",
         # Names are asked of the pod's DNS, whatever services the machine asks.

@@ -8,7 +8,7 @@ import os
 import pty
 import struct
 import termios
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -96,15 +96,17 @@ def execute(
 def attach(holder: Holder, container: str, *, stdin: bool) -> Session:
     """Join the main process of a container: its output from now on, and its input. Raises LabError."""
     pipes = {name: os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) for name in ("stdout", "stderr")}
-    try:
-        execution, given, tty = holder.attach(
-            container, {name: inside for name, (_, inside) in pipes.items()}, stdin=stdin
-        )
-    except BaseException:
+    message = {"do": "attach", "container": container, "streams": list(pipes), "stdin": stdin}
+    with ExitStack() as undo:
         for outside, _ in pipes.values():
-            os.close(outside)
-        raise
-    finally:
-        for _, inside in pipes.values():
-            os.close(inside)
-    return Session(execution, given, {name: outside for name, (outside, _) in pipes.items()}, tty)
+            undo.callback(os.close, outside)
+        try:
+            execution = undo.enter_context(holder.ask(message, [inside for _, inside in pipes.values()]))
+        finally:
+            for _, inside in pipes.values():
+                os.close(inside)
+        # A terminal prints everything on stdout; without an input no file comes along.
+        answer, given = execution.answer(execution.gone)
+        undo.pop_all()
+    outputs = {name: outside for name, (outside, _) in pipes.items()}
+    return Session(execution, given[0] if given else -1, outputs, bool(answer["tty"]))

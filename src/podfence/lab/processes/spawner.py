@@ -13,8 +13,6 @@ from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import msgspec
-
 from podfence.lab.connection import Connection
 from podfence.lab.errors import LabError
 from podfence.lab.processes.forking import Parent
@@ -107,7 +105,7 @@ class Spawner:
             undo.callback(connection.close)
             with there, nullcontext() if join is None else network_of(join) as network:
                 files = [there.fileno(), *([] if network is None else [network.fileno()])]
-                pid, process = self._parent.start(setup.name, msgspec.to_builtins(setup), files)
+                pid, process = self._parent.start(setup.name, setup, files)
             undo.callback(os.close, process)
             connection.answer(f"cannot start {setup.name}: the process ended at once")
             undo.pop_all()

@@ -6,13 +6,12 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from typing import Any, Final, NoReturn
-
-import msgspec
+from typing import Final, NoReturn
 
 from podfence.lab import kernel
 from podfence.lab.connection import Connection
 from podfence.lab.processes import forking, podinit, rootfs
+from podfence.lab.processes.podinit import Setup
 
 _OWN_PIDS: Final = "/proc/self/ns/pid"
 
@@ -27,12 +26,11 @@ def main(raw: socket.socket) -> None:
     store = rootfs.make_store(os.environ.get("PATH", os.defpath))
     pids = os.open(_OWN_PIDS, os.O_RDONLY | os.O_CLOEXEC)
     connection.send({"folder": str(store)})
-    forking.serve(connection, lambda setup, fds: _pod(setup, fds, pids))
+    forking.serve(connection, Setup, lambda setup, fds: _pod(setup, fds, pids))
 
 
-def _pod(message: dict[str, Any], fds: list[int], pids: int) -> int:
+def _pod(setup: Setup, fds: list[int], pids: int) -> int:
     """Fork the init of a pod, as the first process of a new PID namespace."""
-    setup = msgspec.convert(message, podinit.Setup)
 
     def work() -> NoReturn:
         podinit.main(socket.socket(fileno=fds[0]), setup, fds[1] if len(fds) > 1 else None)

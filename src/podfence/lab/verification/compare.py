@@ -55,10 +55,10 @@ def verify_lab(lab: Supervisor, *, all_pairs: bool, progress: Progress) -> Verif
         for family in plan.families
         for block in (plan.pods(family), plan.service_range(family), plan.node_range(family))
     )
-    with lab.still():
+    with lab.lock:
         lab.settle()
         if all_pairs:
-            lab.require_room_for_all_pairs()
+            lab.network.require_room_for_all_pairs()
         return verify(
             Engine(lab.state, lab.options),
             lambda place, probes: lab.holder(place).probe(probes),

@@ -72,14 +72,6 @@ class Schedule(NamedTuple):
     left_out: tuple[LeftOut, ...]
 
 
-class _Pair(NamedTuple):
-    source: Spot
-    destination: Spot
-    source_group: str
-    destination_group: str
-    ports: tuple[Port, ...]
-
-
 def schedule(model: Model, reserved: AddressSet, *, all_pairs: bool) -> Schedule:
     """Return what to try in the cluster of a model.
 
@@ -88,46 +80,40 @@ def schedule(model: Model, reserved: AddressSet, *, all_pairs: bool) -> Schedule
     Connections that no policy can concern (neither end is a pod to policies, semantics 1.3) are not tried.
     """
     planner = _Planner(model, reserved)
-    pairs = chain(planner.pairs(all_pairs=all_pairs), planner.from_outside())
-    attempts = [attempt for pair in pairs for attempt in planner.attempts(pair)]
-    return Schedule(tuple(attempts), planner.left_out())
+    attempts = (*planner.with_pods(all_pairs=all_pairs), *planner.from_outside())
+    return Schedule(attempts, tuple(planner.left_out))
 
 
 class _Planner:
-    """Finds pairs, gives them ports, and asks the engine about each kind of connection once."""
+    """Finds pairs of ends, gives them ports, and asks the engine about each kind of connection once.
+
+    `left_out` is what is not tried, as far as it is known by now.
+    """
 
     def __init__(self, model: Model, reserved: AddressSet) -> None:
         self._model = model
         self._engine = model.engine
-        found = spots(model)
-        self._groups = found.groups
-        self._nodes = found.nodes
-        self._left_out = found.left_out
-        families = {spot.family for group in found.groups for pod in group.pods for spot in pod.spots}
-        world = outside(model.engine, families, reserved)
-        self._outside = tuple(outside_spot(model, number) for number in world.addresses)
-        self._left_out += [LeftOut(text, "none of its addresses is outside of the cluster") for text in world.without]
+        self._groups, self._nodes, left_out = spots(model)
+        families = {spot.family for group in self._groups for pod in group.pods for spot in pod.spots}
+        addresses, without = outside(model.engine, families, reserved)
+        self._outside = tuple(outside_spot(model, number) for number in addresses)
+        left_out += [LeftOut(text, "none of its addresses is outside of the cluster") for text in without]
+        for group in self._groups:
+            if numbers := sorted({p.number for p in group.pods[0].member.ports if p.protocol not in _TRIED}):
+                ports = ", ".join(f"SCTP {number}" for number in numbers)
+                left_out.append(LeftOut(f"{group.name} {ports}", "SCTP is not tried"))
+        self.left_out = dict.fromkeys(left_out)
         self._undeclared = self._undeclared_ports()
         self._led = node_ports(model.state)
         self._node_ports = tuple(_as_ports(self._led))
         self._ports: dict[Hashable, tuple[Port, ...]] = {}
         self._rulings: dict[Hashable, tuple[PortSet, PortSet]] = {}
-        self._open: dict[LeftOut, None] = {}
         self._turn = count()
-
-    def left_out(self) -> tuple[LeftOut, ...]:
-        """Return what is not tried, as far as it is known by now."""
-        sctp = [
-            LeftOut(f"{group.name} {', '.join(f'SCTP {number}' for number in numbers)}", "SCTP is not tried")
-            for group in self._groups
-            if (numbers := sorted({p.number for p in group.pods[0].member.ports if p.protocol not in _TRIED}))
-        ]
-        return (*self._left_out, *sctp, *self._open)
 
     # Pairs
 
-    def pairs(self, *, all_pairs: bool) -> Iterator[_Pair]:
-        """Yield the pairs of ends, outside last."""
+    def with_pods(self, *, all_pairs: bool) -> Iterator[Attempt]:
+        """Yield the connections that have a pod at one end or at both, those with outside last."""
         for one, other in product(self._groups, repeat=2):
             if one.judged or other.judged:
                 chosen = product(one.pods, other.pods) if all_pairs else self._representatives(one, other)
@@ -166,22 +152,24 @@ class _Planner:
             found |= dict.fromkeys(islice(candidates, 1))
         return found
 
-    def _with_nodes(self, group: Group, pod: PodSpots) -> Iterator[_Pair]:
+    def _with_nodes(self, group: Group, pod: PodSpots) -> Iterator[Attempt]:
         """Yield a pod with its own node and with another one, both ways (semantics 7.3 to 7.5)."""
         node = pod.member.node
         own = [spot for spot in self._nodes if node and spot.node == node]
         others = _rotated([spot for spot in self._nodes if spot.node != node], next(self._turn))
         other = [spot for spot in others if spot.node == others[0].node]
+        # Those that its policies name and others, and NodePorts.
+        ports = tuple(dict.fromkeys((*self._ports_outside(pod.member), *self._node_ports)))
         for ends, name in ((own, _OWN_NODE), (other, _OTHER_NODE)):
             yield from self._between(ends, pod.spots, name, group.name, self._ports_of(pod))
-            yield from self._between(pod.spots, ends, group.name, name, self._ports_at_nodes(pod.member))
+            yield from self._between(pod.spots, ends, group.name, name, ports)
 
-    def _with_outside(self, group: Group, pod: PodSpots) -> Iterator[_Pair]:
+    def _with_outside(self, group: Group, pod: PodSpots) -> Iterator[Attempt]:
         for spot in self._outside:
             yield from self._between((spot,), pod.spots, spot.name, group.name, self._ports_of(pod))
             yield from self._between(pod.spots, (spot,), group.name, spot.name, self._ports_outside(pod.member))
 
-    def from_outside(self) -> Iterator[_Pair]:
+    def from_outside(self) -> Iterator[Attempt]:
         """Yield what comes from outside to NodePorts and hostPorts, at each node (semantics 7.16)."""
         for spot in self._outside if self._node_ports else ():
             for node in self._nodes:
@@ -190,10 +178,18 @@ class _Planner:
 
     def _between(
         self, left: Iterable[Spot], right: Iterable[Spot], left_name: str, right_name: str, ports: tuple[Port, ...]
-    ) -> Iterator[_Pair]:
+    ) -> Iterator[Attempt]:
+        """Yield the connections of ends of one family, one for each port; what the engine leaves open is left out."""
         for source, destination in product(left, right):
             if source.family == destination.family:
-                yield _Pair(source, destination, left_name, right_name, ports)
+                ruling = self._ruling(source, destination)
+                for port in ports:
+                    arrives, depends = self._expected(source, destination, port, *ruling)
+                    if not depends:
+                        yield Attempt(source, destination, left_name, right_name, port, arrives)
+                        continue
+                    what = f"{left_name} -> {right_name} {port.kind}"
+                    self.left_out[LeftOut(what, f"it depends on {depends}")] = None
 
     # Ports
 
@@ -228,10 +224,6 @@ class _Planner:
         """Return the ports to try outside from a pod: those that policies for its egress name, and others."""
         return (*_as_ports(self._points_named(Direction.EGRESS, member)), *self._undeclared)
 
-    def _ports_at_nodes(self, member: Member) -> tuple[Port, ...]:
-        """Return the ports to try at nodes from a pod: those that its policies name, NodePorts, and others."""
-        return tuple(dict.fromkeys((*self._ports_outside(member), *self._node_ports)))
-
     def _points_named(self, direction: Direction, member: Member) -> set[int]:
         return {
             number
@@ -243,28 +235,20 @@ class _Planner:
 
     # Expectations
 
-    def attempts(self, pair: _Pair) -> Iterator[Attempt]:
-        """Yield a pair's connections, one for each port; what the engine leaves open is left out."""
-        low, high = self._ruling(pair.source, pair.destination)
-        for port in pair.ports:
-            if isinstance(pair.destination.end, NodeEnd) and port.point in self._led:
-                yield from self._through(pair, port)
-            elif port.point in high and port.point not in low:
-                ends = (pair.source.end, pair.destination.end)
-                reasons = (reason(self._engine, side, *ends, port.point) for side in Direction)
-                options = dict.fromkeys(name for item in reasons for name in item.options)
-                self._leave_out(pair, port, f"option {', '.join(options)}")
-            else:
-                yield Attempt(*pair[:4], port, port.point in low)
-
-    def _through(self, pair: _Pair, port: Port) -> Iterator[Attempt]:
-        """Yield a connection to a NodePort or hostPort, which may lead to any backend (semantics 7.16)."""
-        ends = _endpoint(pair.source.end), _endpoint(pair.destination.end)
-        decisions = {item.decision for item in judged(self._engine, *ends, port.question)}
-        if len(decisions) == 1 and Decision.DEPENDS not in decisions:
-            yield Attempt(*pair[:4], port, decisions == {Decision.ALLOWED})
-        else:
-            self._leave_out(pair, port, "the pod that answers")
+    def _expected(self, source: Spot, destination: Spot, port: Port, low: PortSet, high: PortSet) -> tuple[bool, str]:
+        """Return whether a connection is to get there; or what that depends on, "" if the engine knows."""
+        if isinstance(destination.end, NodeEnd) and port.point in self._led:
+            # A NodePort or hostPort may lead to any backend (semantics 7.16).
+            ends = _endpoint(source.end), _endpoint(destination.end)
+            decisions = {item.decision for item in judged(self._engine, *ends, port.question)}
+            if len(decisions) == 1 and Decision.DEPENDS not in decisions:
+                return decisions == {Decision.ALLOWED}, ""
+            return False, "the pod that answers"
+        if port.point in high and port.point not in low:
+            reasons = (reason(self._engine, side, source.end, destination.end, port.point) for side in Direction)
+            options = dict.fromkeys(name for item in reasons for name in item.options)
+            return False, f"option {', '.join(options)}"
+        return port.point in low, ""
 
     def _ruling(self, source: Spot, destination: Spot) -> tuple[PortSet, PortSet]:
         ends = (source.end, destination.end)
@@ -275,10 +259,6 @@ class _Planner:
             low, high = (self._engine.allowed(*ends, bound) for bound in (Bound.PESSIMISTIC, Bound.OPTIMISTIC))
             found = self._rulings[key] = (low, high)
         return found
-
-    def _leave_out(self, pair: _Pair, port: Port, depends: str) -> None:
-        what = f"{pair.source_group} -> {pair.destination_group} {port.kind}"
-        self._open[LeftOut(what, f"it depends on {depends}")] = None
 
 
 def explained(model: Model, attempt: Attempt) -> str:

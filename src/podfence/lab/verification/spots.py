@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from podfence.analysis.naming import Namer, owner_key
 from podfence.analysis.pairs import as_ends
@@ -61,19 +61,17 @@ class Group:
     by_node: dict[str, list[PodSpots]]
 
 
-@dataclass(slots=True)
-class Spots:
+class Spots(NamedTuple):
     """All ends there are inside of the cluster, and what could not be one."""
 
-    groups: tuple[Group, ...] = ()
-    nodes: tuple[Spot, ...] = ()
-    left_out: list[LeftOut] = field(default_factory=list)
+    groups: tuple[Group, ...]
+    nodes: tuple[Spot, ...]
+    left_out: list[LeftOut]
 
 
 def spots(model: Model) -> Spots:
     """Return every pod by group, and every node; pods without an address of their own are left out."""
     engine = model.engine
-    found = Spots()
     claims: dict[int, set[str]] = defaultdict(set)
     ends: dict[Key, list[tuple[int, PodEnd | NodeEnd]]] = {}
     for member in model.state.members.values():
@@ -84,49 +82,41 @@ def spots(model: Model) -> Spots:
         ]
         for number, end in numbered:
             claims[number].add(member.name if isinstance(end, PodEnd) else f"node:{end.name}")
-    nodes = node_addresses(model.state)
-    for name, numbers in nodes.items():
+    addresses = node_addresses(model.state)
+    for name, numbers in addresses.items():
         for number in numbers:
             claims[number].add(f"node:{name}")
 
     by_kind: dict[Hashable, list[PodSpots]] = defaultdict(list)
+    left_out: dict[LeftOut, None] = {}
     for key, numbered in sorted(ends.items()):
         member = model.state.members[key]
-        if member.pod is None:
-            found.left_out.append(LeftOut(member.name, "it has no pods"))
-        elif not numbered:
-            found.left_out.append(LeftOut(member.name, "it has no address"))
-        else:
-            own = tuple(
-                _spot(model, key, member.name, end, number)
-                for number, end in numbered
-                if not _shared(claims, number, found)
-            )
-            if own:
-                by_kind[_kind(model, member)].append(PodSpots(member, own))
-    found.nodes = tuple(
+        if member.pod is None or not numbered:
+            left_out[LeftOut(member.name, f"it has no {'address' if member.pod else 'pods'}")] = None
+            continue
+        for number, _ in numbered:
+            if len(claims[number]) > 1:
+                # Whose packets arrive is open (semantics 8.6).
+                why = f"it is claimed by {', '.join(sorted(claims[number]))}"
+                left_out[LeftOut(format_address(number), why)] = None
+        if own := tuple(
+            _spot(model, key, member.name, end, number) for number, end in numbered if len(claims[number]) == 1
+        ):
+            by_kind[_kind(model, member)].append(PodSpots(member, own))
+    nodes = tuple(
         _spot(model, Key("Node", "", name), f"node:{name}", NodeEnd(name, number, family_of(number)), number)
-        for name, numbers in nodes.items()
+        for name, numbers in addresses.items()
         for number in numbers
         if len(claims[number]) == 1
     )
     namer = Namer(model.index)
-    found.groups = tuple(_group(model, namer, pods) for pods in by_kind.values())
-    found.left_out = list(dict.fromkeys(found.left_out))
-    return found
+    groups = tuple(_group(model, namer, pods) for pods in by_kind.values())
+    return Spots(groups, nodes, list(left_out))
 
 
 def outside_spot(model: Model, number: int) -> Spot:
     """Return an address outside of the cluster as an end."""
     return _spot(model, OUTSIDE, format_address(number), AddressEnd(number), number)
-
-
-def _shared(claims: dict[int, set[str]], number: int, found: Spots) -> bool:
-    """Return whether several ends claim an address (semantics 8.6), and note it: whose packets arrive is open."""
-    if len(claims[number]) == 1:
-        return False
-    found.left_out.append(LeftOut(format_address(number), f"it is claimed by {', '.join(sorted(claims[number]))}"))
-    return True
 
 
 def _spot(model: Model, place: Place, name: str, end: End, number: int) -> Spot:
