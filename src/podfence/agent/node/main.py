@@ -15,6 +15,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -265,11 +266,12 @@ class NodeAgent:
                 self._log.logger.log(*_SOURCES[told], node=self._node)
             self._log.health(self._feed.health)
             self._log.findings(self._findings())
-            try:
-                await self._policy_events.tell(session)
-                await events.tell(self._findings())
-            except PodfenceError as error:
-                self._log.logger.debug("could not create an Event", error=str(error))
+            # What the server refuses of policies keeps nothing about the node from being told.
+            for tell in (partial(events.tell, self._findings()), partial(self._policy_events.tell, session)):
+                try:
+                    await tell()
+                except PodfenceError as error:
+                    self._log.logger.debug("could not create an Event", error=str(error))
             await asyncio.sleep(_EVERY)
 
     def _changed(self, changes: Sequence[str]) -> None:
