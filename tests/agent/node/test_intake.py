@@ -7,10 +7,11 @@ import pytest
 
 from podfence.agent.node.intake import KINDS, Intake
 from podfence.agent.node.kept import Held
+from podfence.agent.node.pod_size import MOST
 from podfence.agent.source import Unreadable
 from podfence.cluster.state import Event, EventType
 from podfence.kube.live.reflector import Listed, Malformed, Removed, Stored
-from podfence.kube.objects import Key, Namespace, NetworkPolicy, Pod, PodTemplate, Rule
+from podfence.kube.objects import ContainerPort, Key, Namespace, NetworkPolicy, Pod, PodTemplate, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +26,13 @@ def pod(name: str = "web", *, phase: str = "Running", address: str = "10.0.0.1",
 
 def space(**labels: str) -> Namespace:
     return Namespace(name="shop", labels=labels)
+
+
+def many(*, labels: int = 0, ports: int = 0, named: int = 0) -> Pod:
+    """Return the pod `web` with so many labels, and ports without and with names."""
+    declared = [ContainerPort(1 + n) for n in range(ports)] + [ContainerPort(1 + n, name=f"p{n}") for n in range(named)]
+    template = PodTemplate(node="n1", labels={f"k{n}": "v" for n in range(labels)}, ports=tuple(declared))
+    return Pod(namespace="shop", name="web", template=template, addresses=("10.0.0.1",), phase="Running")
 
 
 def told(notices: Iterable[Notice]) -> list[str]:
@@ -66,6 +74,32 @@ def test_an_object_of_which_only_the_revision_changed_is_no_event() -> None:
 
     assert taken == type(taken)()
     assert intake.known("Pod") == {pod().key: "3"}
+
+
+@pytest.mark.parametrize(
+    ("found", "too_many"),
+    [
+        (many(labels=MOST), ""),
+        (many(labels=MOST + 1), "labels"),
+        (many(named=MOST), ""),
+        (many(named=MOST + 1), "ports with names"),
+        (many(ports=5000, named=MOST), ""),
+        (many(ports=5000, named=MOST + 1), "ports with names"),
+    ],
+)
+def test_a_pod_with_more_than_agents_remember_has_no_address_and_so_stays_closed(found: Pod, too_many: str) -> None:
+    intake = synced(Stored(space(), "1"), Stored(pod(), "2"))
+
+    taken = intake.take([Stored(found, "3")])
+
+    why = f"Pod shop/web has more than {MOST} {too_many}, so it is not used and stays closed until it has fewer"
+    assert [item.reason for item in taken.notices if isinstance(item, Unreadable)] == ([why] if too_many else [])
+    ((_, kept, _),) = taken.changes
+    assert isinstance(kept, Pod)
+    assert kept.addresses == (() if too_many else ("10.0.0.1",))
+    assert len(kept.template.labels) + len(kept.template.ports) <= MOST
+    assert intake.pods_on("n1") == {"shop/web": kept.addresses}
+    assert told(intake.take([Stored(pod(), "4")]).notices) == ["modified Pod web"]
 
 
 def test_a_change_is_an_event_and_is_kept() -> None:

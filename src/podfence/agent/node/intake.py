@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from podfence.agent.node.kept import Held
+from podfence.agent.node.pod_size import remembered
 from podfence.agent.source import Notice, Synced, Unreadable
 from podfence.cluster.members import FINISHED_PHASES
 from podfence.cluster.state import Event, EventType
@@ -111,6 +112,10 @@ class Intake:
         return held.object if held is not None and isinstance(held.object, Node) else None
 
     def _store(self, item: KubeObject, revision: str, notices: list[Notice], changes: list[Change]) -> None:
+        if isinstance(item, Pod):
+            item, why = remembered(item)
+            if why:
+                notices.append(Unreadable(why))
         before = self.held.get(item.key)
         self.held[item.key] = Held(item, revision)
         _place(self._by_node, before.object if before else None, item)
