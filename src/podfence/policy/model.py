@@ -90,9 +90,14 @@ class Model:
                     del self._users[peer]
                     self.index.forget(peer)
 
-    def apply(self, event: Event) -> Change:
-        """Take one event in, and say what it changed; the result is that of a fresh load."""
+    def apply(self, event: Event, *more: Event) -> Change:
+        """Take an event in, and others after it, and say what all of them changed; the result is that of a fresh load.
+
+        The policies of a namespace cost as much for many events as for one of them. The change names the last event.
+        """
         delta = self.state.apply(event)
+        for event in more:  # noqa: PLR1704  the last of them is named
+            delta.follow(self.state.apply(event))
         touched: dict[Direction, int] = dict.fromkeys(Direction, 0)
         changed: set[CompiledPolicy] = set()
         pods: set[Key] = set()
