@@ -43,6 +43,7 @@ from podfence.kube.access.credentials import Credentials
 from podfence.kube.access.load import load
 from podfence.kube.live.resources import RESOURCES
 from podfence.kube.live.session import Session
+from podfence.policy.budget import BUDGETS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,13 +143,13 @@ class NodeAgent:
             conntrack=self._kernel.conntrack,
             watch=self._kernel.watch,
         )
-        self._intake = intake = Intake()
+        self._intake = intake = Intake(BUDGETS[setup.options.budget])
         self._inspection = Inspection(setup.node, intake, settings, setup.state, setup.sysctls)
         self._boot = Boot(setup.state, setup.boot)
         self._attaching = Attaching(
             lambda: intake.pods_on(setup.node), self._source.put, setup.binding, setup.results, setup.granted
         )
-        kept = Kept(setup.state, _identity(access, setup.node), f"{setup.version} {schema()}")
+        kept = Kept(setup.state, _identity(access, setup.node), f"{setup.version} {schema()} {setup.options.budget}")
         self._feed = Feed(
             intake,
             self._source,
