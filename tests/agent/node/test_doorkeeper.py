@@ -64,7 +64,8 @@ async def ends(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bo
 
 def test_an_address_has_few_connections_all_together_some_and_the_node_itself_any_number() -> None:
     async def play() -> None:
-        server = await asyncio.get_running_loop().create_server(Doorkeeper(Echo, most=5, most_each=2), "127.0.0.1", 0)
+        keeper = Doorkeeper(Echo, most=4, most_each=2, most_addresses=4)
+        server = await asyncio.get_running_loop().create_server(keeper, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         held = [await connected(port, "127.0.0.2") for _ in range(2)]
         for _, writer in held:
@@ -78,8 +79,11 @@ def test_an_address_has_few_connections_all_together_some_and_the_node_itself_an
         assert not await answered(port, "127.0.0.2")
         assert await answered(port, "127.0.0.3")
         assert not await answered(port, "127.0.0.3")
+        # There are as many as all may have: who has none yet is let in all the same, once.
         assert await answered(port, "127.0.0.4")
-        assert not await answered(port, "127.0.0.5")
+        assert not await answered(port, "127.0.0.4")
+        assert await answered(port, "127.0.0.5")
+        assert not await answered(port, "127.0.0.6")
         for _ in range(20):
             assert await answered(port, "127.0.0.1")
         server.close()

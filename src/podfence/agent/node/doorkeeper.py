@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 SECONDS: Final = 10.0
 """How long a connection lasts at most."""
 
-MOST: Final = 128
-"""How many connections there are in that time from other addresses than the node's own."""
-
 MOST_EACH: Final = 8
-"""How many of them one address has."""
+"""How many connections one address has in that time, if it is not the node's own."""
+
+MOST: Final = 128
+"""With how many connections of all such addresses no address has more than one."""
+
+MOST_ADDRESSES: Final = 512
+"""How many addresses there are at most: a tenant with some pods must not keep monitoring out."""
 
 
 class Doorkeeper:
@@ -35,12 +38,14 @@ class Doorkeeper:
         *,
         most: int = MOST,
         most_each: int = MOST_EACH,
+        most_addresses: int = MOST_ADDRESSES,
         seconds: float = SECONDS,
     ) -> None:
         """Lead those who are let in to what `server` makes."""
         self._server = server
         self._most = most
         self._most_each = most_each
+        self._most_addresses = most_addresses
         self.seconds = seconds
         self._guests: Counter[str] = Counter()
 
@@ -52,7 +57,10 @@ class Doorkeeper:
         """Count a connection from one address to another of this node, and return whether it may stay."""
         if peer == own:
             return True
-        if self._guests.total() >= self._most or self._guests[peer] >= self._most_each:
+        mine = self._guests[peer]
+        if mine >= self._most_each or (mine and self._guests.total() >= self._most):
+            return False
+        if not mine and len(self._guests) >= self._most_addresses:
             return False
         self._guests[peer] += 1
         return True
