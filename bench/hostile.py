@@ -22,6 +22,7 @@ from podfence.api import Cluster
 from podfence.cluster.state import Event, EventType
 from podfence.dataplane.enforcer import Enforcer
 from podfence.kube.objects import (
+    ContainerPort,
     IPBlock,
     Namespace,
     NetworkPolicy,
@@ -144,6 +145,26 @@ def values(rules: int, count: int) -> list[KubeObject]:
     return [*_pods(1), _policy("p", written)]
 
 
+def port_names(pods: int, count: int) -> list[KubeObject]:
+    """Return a rule for everywhere with many ports given by name, and pods on which each of them is another number."""
+    names = [f"n{i}" for i in range(count)]
+    named = [
+        Pod(
+            namespace=OTHER,
+            name=f"q{pod}",
+            template=PodTemplate(
+                ports=tuple(ContainerPort(1 + (7 * i + 11 * pod) % 65535, "TCP", name) for i, name in enumerate(names)),
+                node="n2",
+            ),
+            addresses=(f"10.2.{pod // 256}.{pod % 256}",),
+            phase="Running",
+        )
+        for pod in range(pods)
+    ]
+    rule = Rule((), tuple(PolicyPort("TCP", name) for name in names))
+    return [*_pods(1), Namespace(name=OTHER, labels={NAME_LABEL: OTHER}), *named, _policy("p", [rule])]
+
+
 def groups(rules: int, count: int) -> list[KubeObject]:
     """Return one policy with everywhere but many addresses, for 30 pods that have a small one of their own each."""
     own = [_policy(f"p{i}", [Rule((), (PolicyPort("TCP", 500 + i),))], labelled(n=str(i))) for i in range(30)]
@@ -174,6 +195,7 @@ SHAPES: Final[dict[str, Callable[[int, int], list[KubeObject]]]] = {
     "excluded-pods": excluded_pods,
     "random-pods": random_pods,
     "values": values,
+    "port-names": port_names,
     "groups": groups,
     "groups-of-blocks": groups_of_blocks,
     "many-policies": many_policies,

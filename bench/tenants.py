@@ -38,6 +38,7 @@ _SHAPES: Final[dict[str, tuple[tuple[int, int], tuple[int, int]]]] = {
     "excluded-pods": ((50, 1), (200, 1)),
     "random-pods": ((25, 2), (100, 2)),
     "values": ((25, 49), (100, 49)),
+    "port-names": ((1000, 12), (1000, 50)),
     "groups": ((8, 50), (30, 55)),
     "groups-of-blocks": ((8, 50), (30, 55)),
     "many-policies": ((25, 50), (100, 50)),
@@ -49,6 +50,7 @@ _TOO_LARGE: Final = {
     "excepts": (200, 200),
     "many-ports": (20, 2000),
     "selectors": (100, 100),
+    "port-names": (400, 2000),
     "groups": (60, 60),
 }
 

@@ -223,13 +223,13 @@ class Cluster:
         read = Loaded((), other.warnings, dict(other.ignored), gaps=gaps)
         return Cluster(state, self.options, read, self.namespace, closed)
 
-    def apply(self, event: Event) -> Change:
-        """Take one event in and say what it changed; all later answers are those of a fresh load.
+    def apply(self, event: Event, *more: Event) -> Change:
+        """Take events in and say what they changed together; all later answers are those of a fresh load.
 
         Several threads may ask a cluster at once, but not while it takes an event in.
         """
         self._notes = None
-        change = self.model.apply(event)
+        change = self.model.apply(event, *more)
         self.engine.world = self._world()
         return change
 

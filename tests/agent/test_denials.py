@@ -27,7 +27,7 @@ from tests.dataplane.network import Network, Probe
 from tests.policy.parts import app, pod, policy, space
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from podfence.kube.objects import KubeObject
 
@@ -128,6 +128,30 @@ def test_a_flow_has_one_line_a_minute_whatever_its_source_port(compiler: Compile
 def scan(source: str, policies: str, count: int) -> list[Denied]:
     web, outside = parse_address(source), parse_address("203.0.113.9")
     return [Denied(Direction.EGRESS, web, outside, 6, port, policies) for port in range(count)]
+
+
+def test_nodes_are_named_as_they_are_now_and_not_searched_for_each_packet(compiler: Compiler) -> None:
+    denials, nodes = Denials(), compiler.model.state.nodes
+    looks: list[None] = []
+
+    class Addresses(tuple[str, ...]):
+        __slots__ = ()
+
+        def __iter__(self) -> Iterator[str]:
+            looks.append(None)
+            return super().__iter__()
+
+    for number in range(100):
+        nodes[f"m{number}"] = Node(name=f"m{number}", labels={}, addresses=Addresses([f"172.19.0.{number}"]))
+    found = [item._replace(destination=parse_address("172.19.0.7")) for item in scan("10.244.1.5", "shop/web", 50)]
+    lines = as_text(denials, found, compiler, 1000.0)
+    assert len(lines) == 50
+    assert all("-> node m7 (172.19.0.7)" in line for line in lines)
+    assert len(looks) == 100
+
+    nodes["m7"] = Node(name="m7", labels={}, addresses=("172.19.0.200",))
+    (line,) = as_text(denials, [found[0]._replace(port=9999)], compiler, 1001.0)
+    assert "-> 172.19.0.7 TCP" in line
 
 
 def test_a_scan_does_not_fill_the_log_and_is_counted(compiler: Compiler) -> None:

@@ -15,6 +15,7 @@ import pytest
 import podfence.agent
 from podfence.agent.loop import MOST_CHANGES, Agent
 from podfence.agent.source import Attached, Bookmark, SourceClosed, Synced, Unreadable, Verify
+from podfence.agent.telling import SOME
 from podfence.cluster.state import Event, EventType
 from podfence.dataplane.compiler import AT_ONCE
 from podfence.dataplane.conntrack import Labelled
@@ -24,13 +25,14 @@ from podfence.dataplane.revocation import FORGET_AFTER, FORGET_AGAIN
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE
 from podfence.dataplane.settings import Settings
 from podfence.errors import OptionError
-from podfence.kube.objects import Node, Peer, PolicyPort
+from podfence.kube.objects import NetworkPolicy, Node, Peer, PolicyPort
 from podfence.lab import node_agent
 from podfence.netlink.asking import NetlinkError
 from podfence.nft.element import Element
 from podfence.nft.errors import NftError, PermissionDeniedError
 from podfence.nft.sets import Elements
 from podfence.nft.transaction import Transaction
+from podfence.policy.model import Model
 from podfence.policy.options import Options
 from podfence.sets.addresses import parse_address
 from tests.agent.live import added, deleted
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from podfence.kube.objects import KubeObject
     from podfence.nft.runner import Contents
     from podfence.nft.table import Table
+    from podfence.policy.model import Change
 
 NODE = Node(name="n1", labels={}, pod_cidrs=("10.0.0.0/24",))
 WEB = pod("web", "10.0.0.1", node="n1")
@@ -639,16 +642,41 @@ def test_of_many_changes_of_one_policy_that_are_there_together_only_the_last_is_
     world = World(BEGIN, (1.0, events))
     agent = world.agent()
     seen: list[int] = []
-    take = agent._take_event
+    take = agent._take_in
 
-    def counting(event: Event, now: float) -> None:
-        seen.append(len(getattr(event.object, "ingress", ())))
-        take(event, now)
+    def counting(events: Iterable[Event], now: float) -> None:
+        found = list(events)
+        seen.extend(len(getattr(event.object, "ingress", ())) for event in found)
+        take(found, now)
 
-    agent._take_event = counting  # type: ignore[method-assign]
+    agent._take_in = counting  # type: ignore[method-assign]
     agent.run()
     assert seen[-1:] == [0]
     assert len(seen) == len(START) + 1
+    assert agent.enforcer is not None
+    assert agent.enforcer.verify() == ()
+
+
+def test_changes_of_policies_that_are_there_together_are_taken_in_together_between_those_of_pods(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken: list[list[str]] = []
+    apply = Model.apply
+
+    def counting(model: Model, *events: Event) -> Change:
+        taken.append([event.object.name for event in events])
+        return apply(model, *events)
+
+    monkeypatch.setattr(Model, "apply", counting)
+    some, others = ([policy(f"{name}{n}", app("db"), ingress=[]) for n in range(20)] for name in "ab")
+    elsewhere = policy("c", namespace="other", ingress=[])
+    world = World(
+        BEGIN, (1.0, [*added([*some[:10], elsewhere, *some[10:]]), more(1), *added(others), deleted(some[3])])
+    )
+    agent = world.agent()
+    agent.run()
+    first, second = [item.name for item in some if item is not some[3]], [*(item.name for item in others), "a3"]
+    assert taken == [first, ["c"], ["more1"], second]
     assert agent.enforcer is not None
     assert agent.enforcer.verify() == ()
 
@@ -692,16 +720,39 @@ def test_a_pod_never_starts_with_policies_that_were_others_already(order: int) -
     assert any("large" in str(item) for _, item in world.runs[: known + 1])
 
 
+def oversized(rules: int, namespace: str = "shop") -> NetworkPolicy:
+    return policy("large", app("db"), ingress=[rule()] * rules, namespace=namespace)
+
+
 def test_a_policy_that_is_too_large_is_said_once_by_nodes_with_pods_of_its_namespace() -> None:
-    large = policy("large", app("db"), ingress=[rule()] * 501)
-    elsewhere = policy("large", app("db"), ingress=[rule()] * 501, namespace="other")
-    world = World(BEGIN, (1.0, added([large, elsewhere])), (1.2, added([WEB]))).play()
+    world = World(BEGIN, (1.0, added([oversized(501), oversized(501, "other")])), (1.2, added([WEB]))).play()
     refused = [item for _, report in world.reports for item in report.refused]
 
     assert [str(item) for item in refused] == [
         "NetworkPolicy shop/large is too large: 501 rules, at most 500; it admits nothing"
     ]
     assert world.errors() == [str(refused[0])]
+
+
+def test_policies_that_are_too_large_fill_no_log_however_often_they_change_and_hide_no_others() -> None:
+    flood = [(1.0 + n / 10, [Event(EventType.MODIFIED, oversized(501 + n))]) for n in range(50)]
+    world = World(
+        BEGIN,
+        *flood,
+        (7.0, added([pod("other", "10.0.0.77", node="n1", namespace="other")])),
+        (7.1, [Event(EventType.ADDED, oversized(501, "other"))]),
+        (62.0, [Event(EventType.MODIFIED, oversized(900))]),
+        until=63.0,
+    ).play()
+    named = [text.split(":")[0].removeprefix("NetworkPolicy ") for text in world.errors()]
+
+    assert named == [
+        *["shop/large is too large"] * SOME,
+        "namespace shop has more policies that are too large, or the same ones change",
+        "other/large is too large",
+        "shop/large is too large",
+    ]
+    assert len([item for _, report in world.reports for item in report.refused]) == 52
 
 
 def test_what_cannot_be_read_is_said_and_the_rest_is_applied() -> None:

@@ -38,6 +38,7 @@ from tests.policy.parts import app, pod, policy, rule, space
         ("different-selectors", 10, 20),
         ("random-pods", 100, 2),
         ("values", 50, 50),
+        ("port-names", 200, 50),
         ("groups", 40, 40),
         ("groups-of-blocks", 40, 40),
         ("many-policies", 60, 60),

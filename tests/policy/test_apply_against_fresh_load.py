@@ -52,6 +52,18 @@ def as_event(event: strategies.Event) -> Event:
     return Event(EventType(event[0]), event[1])
 
 
+@st.composite
+def steps(draw: DrawFn, history: Sequence[strategies.Event]) -> list[list[Event]]:
+    """Cut a history into events that are taken in together, most of them one at a time."""
+    found: list[list[Event]] = []
+    for event in history:
+        if found and draw(st.sampled_from((False, False, True))):
+            found[-1].append(as_event(event))
+        else:
+            found.append([as_event(event)])
+    return found
+
+
 def expanded(cluster: Cluster) -> dict[tuple[str, str], set[tuple[str, str]]]:
     found: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
     for item in cluster.pod_connections():
@@ -91,8 +103,8 @@ def test_answers_after_events_are_those_of_a_fresh_load(
 ) -> None:
     history = data.draw(strategies.events(objects))
     followed = following(objects, options, patience)
-    for event in history:
-        followed.apply(as_event(event))
+    for some in data.draw(steps(history)):
+        followed.apply(*some)
 
     assert_same_answers(followed, strategies.replay(objects, history), options)
 
@@ -254,9 +266,9 @@ def test_a_change_names_every_policy_whose_classes_differ_and_the_subjects_of_th
     data: st.DataObject, objects: list[KubeObject], options: Options, patience: int
 ) -> None:
     cluster = following(objects, options, patience)
-    for event in data.draw(strategies.events(objects, max_size=6)):
+    for some in data.draw(strategies.events(objects, max_size=6).flatmap(steps)):
         before = meant(cluster)
-        change = cluster.apply(as_event(event))
+        change = cluster.apply(*some)
         assert_changed_policies_and_their_subjects_are_named(change, before, meant(cluster))
 
 
@@ -269,10 +281,10 @@ def test_what_a_change_does_not_name_has_the_same_reach_as_before(
     everything = [*objects, *(item for _, item in history)]
     addresses = [text for text in boundaries.addresses(everything) if text not in ("127.0.0.1", "::1")]
     cluster = following(objects, options, patience)
-    for event in history:
+    for some in data.draw(steps(history)):
         before = {direction: rows(cluster, direction, addresses) for direction in Direction}
         old_classes = {key: cluster.model.index.class_of(key) for key in cluster.state.members}
-        change = cluster.apply(as_event(event))
+        change = cluster.apply(*some)
         assert_unnamed_rows_are_unchanged(change, cluster, before, addresses)
         for key in cluster.state.members:
             if key not in old_classes and cluster.model.index.class_of(key):

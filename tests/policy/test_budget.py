@@ -34,6 +34,8 @@ SIZES: list[tuple[str, NetworkPolicy, Size]] = [
     ("an empty rule", policy("p", ingress=[Rule()]), Size(rules=1, ports=1)),
     ("both directions", policy("p", ingress=[Rule()], egress=[Rule(), Rule()]), Size(rules=3, ports=3)),
     ("ports", policy("p", ingress=[rule(ports=[PolicyPort("TCP", 1, 9), PolicyPort("UDP")])]), Size(rules=1, ports=2)),
+    ("ports with names", policy("p", egress=[rule(ports=[PolicyPort("TCP", "web"), PolicyPort("TCP", "db"), PolicyPort("TCP", 1)])]),
+     Size(rules=1, ports=3, names=2)),
     ("a selector", policy("p", ingress=[rule(WEB)]), Size(rules=1, ports=1, selectors=1, values=2, selected=1)),
     ("a peer with two selectors", policy("p", ingress=[rule(Peer(app("a"), Selector((Requirement("k", "Exists"),))))]),
      Size(rules=1, ports=1, selectors=1, values=3, selected=1)),
@@ -61,13 +63,13 @@ def test_sizes_are_those_that_the_twin_counts(item: NetworkPolicy) -> None:
     assert size_of(item) == measure(item)
 
 
-ROOMY = Size(*[1000] * 7)
+ROOMY = Size(*[1000] * len(Size._fields))
 
 
 @pytest.mark.parametrize("name", Size._fields)
 def test_each_measure_has_a_limit_and_a_policy_at_it_is_not_refused(name: str) -> None:
     item = policy(
-        "p", app("x"), ingress=[rule(WEB, block("10.0.0.0/8", "10.1.0.0/16"), ports=[PolicyPort("TCP", 1)] * 2)] * 2
+        "p", app("x"), ingress=[rule(WEB, block("10.0.0.0/8", "10.1.0.0/16"), ports=[PolicyPort("TCP", "w")] * 2)] * 2
     )
     size = size_of(item)
     for most, is_refused in ((getattr(size, name), False), (getattr(size, name) - 1, True)):
@@ -126,7 +128,7 @@ def test_answers_are_those_of_the_twin_however_little_room_there_is(
     data: st.DataObject, objects: list[KubeObject], options: Options
 ) -> None:
     few = st.integers(0, 6)
-    one, together = (Size(*data.draw(st.tuples(*[few] * 7))) for _ in range(2))
+    one, together = (Size(*data.draw(st.tuples(*[few] * len(Size._fields)))) for _ in range(2))
     options = options.with_value("budget", "standard")
     history = data.draw(strategies.events(objects, max_size=4))
     with limits(one, together):

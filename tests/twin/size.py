@@ -39,11 +39,12 @@ def too_large(policies: Sequence[NetworkPolicy], budget: str) -> set[str]:
 
 def measure(policy: NetworkPolicy) -> Size:
     """Return each measure of a policy."""
-    rules = blocks = ports = selectors = selected = 0
+    rules = blocks = ports = selectors = selected = names = 0
     values = in_selector(policy.pod_selector)
     for rule in [*policy.ingress, *policy.egress]:
         rules += 1
         ports += ports_of(rule)
+        names += len([port for port in rule.ports if isinstance(port.port, str)])
         selects_pods = False
         for peer in rule.peers:
             if peer.ip_block is not None:
@@ -56,7 +57,8 @@ def measure(policy: NetworkPolicy) -> Size:
                     values += in_selector(selector)
         if selects_pods:
             selected += ports_of(rule)
-    return Size(rules, blocks, ports, selectors, values, selected, overlaps(policy.ingress) + overlaps(policy.egress))
+    overlapping = overlaps(policy.ingress) + overlaps(policy.egress)
+    return Size(rules, blocks, ports, selectors, values, selected, names, overlapping)
 
 
 def ports_of(rule: Rule) -> int:

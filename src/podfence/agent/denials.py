@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from podfence.agent.nflog import Logged
+    from podfence.cluster.state import ClusterState
     from podfence.dataplane.compiler import Compiler
+    from podfence.kube.objects import Node
 
 AGAIN: Final = 60.0
 """Seconds for which one line speaks for a flow."""
@@ -166,10 +168,34 @@ class _Budget:
         return True
 
 
+class Names:
+    """Knows who has which address, pod or node.
+
+    Pods choose the addresses that they send to, and there may be thousands of nodes: those are not searched for each.
+    """
+
+    def __init__(self) -> None:
+        self._nodes: tuple[Node, ...] = ()
+        self._at: dict[int, str] = {}
+
+    def follow(self, state: ClusterState) -> None:
+        """Know the nodes of a state; safe while another thread changes it."""
+        nodes = tuple(state.nodes.values())
+        if nodes != self._nodes:
+            self._nodes = nodes
+            self._at = {number: f"node {node.name}" for node in nodes for number in numbers_of(node.addresses)}
+
+    def of(self, address: int, compiler: Compiler) -> str:
+        """Return the name of the pod or node that has an address, nothing if nobody known has."""
+        pod = compiler.owner(address)
+        return f"{pod.namespace}/{pod.name}" if pod is not None else self._at.get(address, "")
+
+
 class Denials:
     """Tells of flows, and leaves out what repeats."""
 
     def __init__(self) -> None:
+        self._names = Names()
         self._budgets: dict[tuple[Direction, str], _Budget] = {}
         self._swept = 0.0
 
@@ -178,11 +204,12 @@ class Denials:
 
         Names are those the compiler knows now. Safe while another thread changes the compiler's program.
         """
+        self._names.follow(compiler.model.state)
         result: list[DeniedFlow | LeftOut] = []
         for item in found:
             budget = self._budgets.setdefault((item.direction, item.policies), _Budget())
             if budget.spend(item, now):
-                result.append(_named(item, compiler))
+                result.append(_named(item, compiler, self._names))
             if budget.left_out and (budget.told is None or now - budget.told >= AGAIN):
                 result.append(LeftOut(item.direction, item.policies, budget.left_out))
                 budget.left_out, budget.told = 0, now
@@ -202,31 +229,20 @@ class Denials:
         return left_out
 
 
-def _named(item: Denied, compiler: Compiler) -> DeniedFlow:
+def _named(item: Denied, compiler: Compiler, names: Names) -> DeniedFlow:
     local = item.source if item.direction is Direction.EGRESS else item.destination
     group = compiler.program.group_of[item.direction].get(local)
     namespace, policies = (group.namespace, group.policies) if group else read_group(item.policies)
     return DeniedFlow(
         item.direction,
         address_text(item.source),
-        address_name(item.source, compiler),
+        names.of(item.source, compiler),
         address_text(item.destination),
-        address_name(item.destination, compiler),
+        names.of(item.destination, compiler),
         PROTOCOLS.get(item.protocol, f"protocol {item.protocol}"),
         item.port,
         tuple(short_text(namespace, key) for key in policies),
     )
-
-
-def address_name(address: int, compiler: Compiler) -> str:
-    """Return the name of the pod or node that has an address, nothing if nobody known has."""
-    pod = compiler.owner(address)
-    if pod is not None:
-        return f"{pod.namespace}/{pod.name}"
-    for node in tuple(compiler.model.state.nodes.values()):
-        if address in numbers_of(node.addresses):
-            return f"node {node.name}"
-    return ""
 
 
 def _end(address: str, name: str) -> str:

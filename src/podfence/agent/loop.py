@@ -8,6 +8,7 @@ the next thing that is due by the monotonic clock.
 from __future__ import annotations
 
 import time
+from itertools import compress
 from random import SystemRandom
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -16,7 +17,7 @@ from podfence.agent.pace import Pace, Step
 from podfence.agent.questions import Questions
 from podfence.agent.received import Received
 from podfence.agent.sizes import Sizes
-from podfence.agent.source import Attached, Bookmark, SourceClosed, Synced, Unreadable, Verify, latest
+from podfence.agent.source import Attached, Bookmark, SourceClosed, Synced, Unreadable, Verify, together
 from podfence.agent.telling import HOPELESS, REFUSALS, Telling
 from podfence.agent.turns import Turns
 from podfence.agent.watch import accounted
@@ -29,7 +30,7 @@ from podfence.policy.engine import Engine
 from podfence.policy.model import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Future
 
     from podfence.agent.reports import Report
@@ -180,10 +181,10 @@ class Agent:
 
     def _take(self, notices: Sequence[Notice]) -> None:
         now = self._clock()
-        for notice in latest(notices):
+        for notice in together(notices):
             match notice:
-                case Event():
-                    self._take_event(notice, now)
+                case list():
+                    self._take_events(notice, now)
                 case Bookmark(revision):
                     self._revision = revision
                     self._pace.wait()
@@ -197,31 +198,35 @@ class Agent:
                 case Unreadable(reason):
                     self._telling.complain(reason)
 
-    def _take_event(self, event: Event, now: float) -> None:
+    def _take_events(self, events: list[Event], now: float) -> None:
         if self._model is not None:
-            if self._turns.keep(event, (change.event for change in self._changes)):
+            for event in events:
+                self._take_in(self._turns.before(event), now)
+            kept = [self._turns.keep(event, (change.event for change in self._changes)) for event in events]
+            for event in compress(events, kept):
                 self._received.note(event, now)
-                return
-            for earlier in self._turns.before(event):
-                self._take_in(earlier, now)
-        self._take_in(event, now)
+            events = [event for event, is_kept in zip(events, kept, strict=True) if not is_kept]
+        self._take_in(events, now)
 
-    def _take_in(self, event: Event, now: float) -> None:
-        accepted, problem = accept(event, self._options)
-        if problem:
-            self._telling.complain(problem)
-        if accepted is None:
-            return
-        self._received.note(accepted, now)
+    def _take_in(self, events: Iterable[Event], now: float) -> None:
+        """Take in an event, or changes of policies together: each alone would cost as much as all of its namespace."""
+        accepted: list[Event] = []
+        for event in events:
+            found, problem = accept(event, self._options)
+            if problem:
+                self._telling.complain(problem)
+            if found is not None:
+                self._received.note(found, now)
+                accepted.append(found)
         if self._model is None:
-            self._state.apply(accepted)
-        else:
-            change = self._model.apply(accepted)
+            for event in accepted:
+                self._state.apply(event)
+        elif accepted:
+            change = self._model.apply(*accepted)
             self._changes.append(change)
             self._pace.wait()
             spaces = {key.namespace for key in change.policies}
-            if accepted.object.key in self._received.pods:
-                spaces.add(accepted.object.key.namespace)
+            spaces.update(event.object.key.namespace for event in accepted if event.object.key in self._received.pods)
             self._say_sizes(self._model.engine, spaces)
             is_stuck = self._pace.has_failed or not self._adopted
             if is_stuck and self.enforcer is not None and len(self._changes) >= MOST_CHANGES:
@@ -253,9 +258,8 @@ class Agent:
     def _turn(self, _: Enforcer) -> None:
         """Take in changes that waited for others; they are programmed in slices."""
         begun, events = self._effort(), self._turns.take()
-        for event in events:
-            self._take_in(event, self._clock())
-            self._later.add(event.object.key.namespace)
+        self._take_in(events, self._clock())
+        self._later.update(event.object.key.namespace for event in events)
         self._turns.turn_took(events, self._effort() - begun)
 
     def _is_prepared(self, enforcer: Enforcer) -> bool:

@@ -3,18 +3,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from podfence.agent.reports import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable
 
     from podfence.kube.objects import Key
     from podfence.policy.engine import Engine
-
-SOME: Final = 5
-"""How many policies are named at once."""
 
 
 class Sizes:
@@ -37,10 +34,3 @@ class Sizes:
                 result += (item for item in found if item not in known)
                 self._known[name] = frozenset(found)
         return tuple(result)
-
-
-def sentences(refused: Sequence[Refusal]) -> tuple[str, ...]:
-    """Return what is said of policies that are too large: a sentence each for some, and how many more there are."""
-    more = len(refused) - SOME
-    found = tuple(map(str, refused[:SOME]))
-    return (*found, f"{more:,} more policies are refused because of their size") if more > 0 else found

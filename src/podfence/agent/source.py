@@ -60,16 +60,24 @@ class Source(Protocol):
         ...
 
 
-def latest(notices: Sequence[Notice]) -> Iterator[Notice]:
-    """Yield notices without those of policies that others of the same policy come after.
+def together(notices: Sequence[Notice]) -> Iterator[Notice | list[Event]]:
+    """Yield notices, with events in lists: the policies of a namespace that come with nothing but policies in between.
 
-    Who changes a large policy all the time has it taken in once a round, and not once for each change.
+    Of the changes of one policy, only the last counts. So who changes a large policy, or many, all the time has them
+    taken in once a round, and not once for each change.
     """
     last = {
         notice.object.key: place
         for place, notice in enumerate(notices)
         if isinstance(notice, Event) and isinstance(notice.object, NetworkPolicy)
     }
+    policies: dict[str, list[Event]] = {}
     for place, notice in enumerate(notices):
-        if not isinstance(notice, Event) or last.get(notice.object.key, place) == place:
-            yield notice
+        if isinstance(notice, Event) and notice.object.key in last:
+            if last[notice.object.key] == place:
+                policies.setdefault(notice.object.key.namespace, []).append(notice)
+            continue
+        yield from policies.values()
+        policies.clear()
+        yield [notice] if isinstance(notice, Event) else notice
+    yield from policies.values()

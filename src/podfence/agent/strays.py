@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from podfence.agent.denials import PROTOCOLS, address_name, ends
+from podfence.agent.denials import PROTOCOLS, Names, ends
 from podfence.dataplane.drops import PREFIX, REASONS
 from podfence.dataplane.ruleset import address_text
 
@@ -76,6 +76,7 @@ class Strays:
     def __init__(self, binding: Binding) -> None:
         """Start with nothing said; `binding` is the one of the settings, which says what became of the packets."""
         self._verdict = "dropped" if binding == "enforce" else "passed"
+        self._names = Names()
         self._said: dict[str, dict[Stray, float]] = {}
         self._left_out: dict[str, int] = {}
         self._told = 0.0
@@ -88,6 +89,7 @@ class Strays:
         Packets that others logged are left out. `now` is in seconds. Names of interfaces are those in this thread's
         network namespace; safe while another thread changes the compiler's program.
         """
+        self._names.follow(compiler.model.state)
         pods = {} if links is None else {link.interface: link.pod for link in links.pods}
         result: list[Stray | LeftOutStrays] = []
         for logged in found:
@@ -125,9 +127,9 @@ class Strays:
         return Stray(
             *head,
             address_text(found.source),
-            address_name(found.source, compiler),
+            self._names.of(found.source, compiler),
             address_text(found.destination),
-            address_name(found.destination, compiler),
+            self._names.of(found.destination, compiler),
             PROTOCOLS.get(found.protocol, f"protocol {found.protocol}"),
             found.port,
         )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from podfence.agent.reports import Report
-from podfence.agent.sizes import sentences
 from podfence.dataplane.enforcer import ForeignTableError
 from podfence.nft.errors import NftError, NotInstalledError, PermissionDeniedError
 
@@ -20,12 +19,16 @@ if TYPE_CHECKING:
 AGAIN: Final = 60.0
 """Seconds after which the same is said again."""
 
+SOME: Final = 5
+"""How many policies of one namespace are said to be too large in that time."""
+
 HOPELESS: Final = (ForeignTableError, NotInstalledError, PermissionDeniedError)
 """Errors of a kernel that refuses a program, and do not go away by themselves within seconds."""
 
 REFUSALS: Final = (NftError, ForeignTableError, OSError)
 """All errors by which a kernel refuses a program."""
 
+_UNSAID: Final = ", or the same ones change: they are not named for a minute"
 _HELD: Final = "packets of pods that are not programmed yet are dropped, and the kernel continues to enforce its rules"
 _GONE: Final = "the table is gone, and nothing on the node is denied until a try succeeds"
 _AS_FOUND: Final = "until a try succeeds, the node has the rules that it had before this agent, if any"
@@ -45,6 +48,7 @@ class Telling:
         self._tell = tell
         self._clock = clock
         self._said: dict[str, float] = {}
+        self._large: dict[str, tuple[float, int]] = {}
 
     def status(self) -> Report:
         """Return how things are, without anything that just happened; safe to call from another thread."""
@@ -62,9 +66,20 @@ class Telling:
         self._tell(replace(self.status(), records=records, errors=errors, drift=drift, cut=cut))
 
     def too_large(self, found: Sequence[Refusal]) -> None:
-        """Say which policies were just found to be too large, if any were."""
-        if found:
-            self._tell(replace(self.status(), errors=sentences(found), refused=tuple(found)))
+        """Say which policies were just found to be too large, if any were: `SOME` of a namespace in a minute."""
+        if not found:
+            return
+        now = self._clock()
+        self._large = {name: said for name, said in self._large.items() if now - said[0] < AGAIN}
+        errors: list[str] = []
+        for item in found:
+            since, count = self._large.get(item.namespace, (now, 0))
+            self._large[item.namespace] = since, count + 1
+            if count < SOME:
+                errors.append(str(item))
+            elif count == SOME:
+                errors.append(f"namespace {item.namespace} has more policies that are too large{_UNSAID}")
+        self._tell(replace(self.status(), errors=tuple(errors), refused=tuple(found)))
 
     def complain(self, what: str, text: str = "") -> bool:
         """Report an error, by a longer text if there is one, unless `what` was said within the last minute.

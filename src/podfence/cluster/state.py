@@ -54,7 +54,7 @@ class Event(Struct, frozen=True):
 
 
 class Delta(Struct):
-    """What one event changed in the state.
+    """What one event, or several that are taken for one, changed in the state.
 
     `namespaces` are those whose labels changed, came or went; `policies` the namespaces whose policies
     or namespace annotation changed.
@@ -75,6 +75,15 @@ class Delta(Struct):
             self.added.remove(member)
         else:
             self.removed.append(member)
+
+    def follow(self, later: Delta) -> None:
+        """Note what a later event changed, as if both were one."""
+        for member in later.removed:
+            self.remove(member)
+        for member in later.added:
+            self.add(member)
+        self.namespaces |= later.namespaces
+        self.policies |= later.policies
 
 
 class ClusterState:

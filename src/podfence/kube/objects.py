@@ -114,6 +114,7 @@ class NetworkPolicy(Namespaced, frozen=True, kw_only=True):
     """A NetworkPolicy of either API group; `api_version` tells which (semantics 10).
 
     `left_out_types` says that `policyTypes` was not written, or empty, and `policy_types` follow from the rules (2.3).
+    `left_out` is how much there was in the policy (`podfence.policy.budget.Size`), if its rules are not remembered.
     """
 
     pod_selector: Selector = Selector()
@@ -121,6 +122,7 @@ class NetworkPolicy(Namespaced, frozen=True, kw_only=True):
     egress: tuple[Rule, ...] = ()
     policy_types: tuple[Literal["Ingress", "Egress"], ...] = ("Ingress",)
     left_out_types: bool = False
+    left_out: tuple[int, ...] = ()
     api_version: str = "networking.k8s.io/v1"
 
     def peers(self) -> Iterator[Peer]:

@@ -56,7 +56,8 @@ class Model:
         self.state = state = engine.state
         self.index = ClassIndex({name: item.labels for name, item in state.namespaces.items()})
         self._users: dict[Selection, dict[CompiledPolicy, _Use]] = defaultdict(dict)
-        self._block_users: dict[AddressSet, dict[CompiledPolicy, tuple[Direction, ...]]] = defaultdict(dict)
+        # Most blocks have one user, which may have ten thousand: those blocks share a mapping, and it is not changed.
+        self._block_users: dict[AddressSet, dict[CompiledPolicy, tuple[Direction, ...]]] = {}
         self._blocks_at: dict[int | None, tuple[AddressSet, ...]] = {}
         policies = [policy for name in state.namespaces for policy in self.engine.policies(name)]
         policies += engine.clusterwide
@@ -69,30 +70,43 @@ class Model:
             self._use(policy)
 
     def _use(self, policy: CompiledPolicy) -> None:
+        alone: dict[tuple[Direction, ...], dict[CompiledPolicy, tuple[Direction, ...]]] = {}
         for peer, use in _uses(policy).items():
             if isinstance(peer, Selection):
                 self._users[peer][policy] = use
                 self.index.bits(peer)
+                continue
+            users = self._block_users.get(peer)
+            if users is None:
+                self._block_users[peer] = alone.setdefault(use.peer, {policy: use.peer})
+            elif len(users) == 1:
+                self._block_users[peer] = {**users, policy: use.peer}
             else:
-                self._block_users[peer][policy] = use.peer
-                self._blocks_at.clear()
+                users[policy] = use.peer
+            self._blocks_at.clear()
 
     def _disuse(self, policy: CompiledPolicy) -> None:
         for peer in _uses(policy):
             if isinstance(peer, AddressSet):
-                del self._block_users[peer][policy]
-                self._blocks_at.clear()
-                if not self._block_users[peer]:
+                if len(self._block_users[peer]) == 1:
                     del self._block_users[peer]
+                else:
+                    del self._block_users[peer][policy]
+                self._blocks_at.clear()
             else:
                 del self._users[peer][policy]
                 if not self._users[peer]:
                     del self._users[peer]
                     self.index.forget(peer)
 
-    def apply(self, event: Event) -> Change:
-        """Take one event in, and say what it changed; the result is that of a fresh load."""
+    def apply(self, event: Event, *more: Event) -> Change:
+        """Take an event in, and others after it, and say what all of them changed; the result is that of a fresh load.
+
+        The policies of a namespace cost as much for many events as for one of them. The change names the last event.
+        """
         delta = self.state.apply(event)
+        for event in more:  # noqa: PLR1704  the last of them is named
+            delta.follow(self.state.apply(event))
         touched: dict[Direction, int] = dict.fromkeys(Direction, 0)
         changed: set[CompiledPolicy] = set()
         pods: set[Key] = set()

@@ -64,7 +64,8 @@ async def ends(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bo
 
 def test_an_address_has_few_connections_all_together_some_and_the_node_itself_any_number() -> None:
     async def play() -> None:
-        server = await asyncio.get_running_loop().create_server(Doorkeeper(Echo, most=5, most_each=2), "127.0.0.1", 0)
+        keeper = Doorkeeper(Echo, most=4, most_each=2, most_addresses=4)
+        server = await asyncio.get_running_loop().create_server(keeper, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         held = [await connected(port, "127.0.0.2") for _ in range(2)]
         for _, writer in held:
@@ -72,30 +73,33 @@ def test_an_address_has_few_connections_all_together_some_and_the_node_itself_an
         assert [await reader.read(1) for reader, _ in held] == [b"x", b"x"]
         assert not await answered(port, "127.0.0.2")
         assert await answered(port, "127.0.0.3")
-        for source in ("127.0.0.4", "127.0.0.4", "127.0.0.5"):
-            reader, writer = await connected(port, source)
-            writer.write(b"x")
-            assert await reader.read(1) == b"x"
-            held.append((reader, writer))
+        for _, writer in held:
+            writer.close()
+        # Those that are over count as long as those that are not.
+        assert not await answered(port, "127.0.0.2")
+        assert await answered(port, "127.0.0.3")
+        assert not await answered(port, "127.0.0.3")
+        # There are as many as all may have: who has none yet is let in all the same, once.
+        assert await answered(port, "127.0.0.4")
+        assert not await answered(port, "127.0.0.4")
+        assert await answered(port, "127.0.0.5")
         assert not await answered(port, "127.0.0.6")
         for _ in range(20):
             assert await answered(port, "127.0.0.1")
-        for _, writer in held:
-            writer.close()
-        # Whoever has left makes room, as soon as the server has heard of it.
-        while not await answered(port, "127.0.0.2"):
-            pass
         server.close()
 
     asyncio.run(asyncio.wait_for(play(), PATIENCE))
 
 
-def test_a_connection_ends_when_its_time_is_over_whatever_it_sends() -> None:
+def test_a_connection_ends_when_its_time_is_over_whatever_it_sends_and_makes_room_then() -> None:
     async def play() -> None:
-        keeper = Doorkeeper(Echo, seconds=0.05)
+        keeper = Doorkeeper(Echo, most_each=1, seconds=0.05)
         server = await asyncio.get_running_loop().create_server(keeper, "127.0.0.1", 0)
-        reader, writer = await connected(server.sockets[0].getsockname()[1], "127.0.0.2")
-        assert await ends(reader, writer)
+        port = server.sockets[0].getsockname()[1]
+        for _ in range(2):
+            assert await ends(*await connected(port, "127.0.0.2"))
+            while not await answered(port, "127.0.0.2"):
+                pass
         server.close()
 
     asyncio.run(asyncio.wait_for(play(), PATIENCE))
@@ -132,3 +136,11 @@ def test_half_requests_of_one_address_keep_nobody_else_from_metrics_and_probes(r
     finally:
         for one in half:
             one.close()
+
+
+def test_a_connection_has_one_answer_so_that_requests_are_as_few_as_connections(running: Running) -> None:
+    with socket.create_connection(("127.0.0.1", running.serving.port), PATIENCE) as one:
+        one.sendall(b"GET /livez HTTP/1.1\r\nHost: n1\r\n\r\n" * 20 + b"GET /nothing HTTP/1.1\r\nHost: n1\r\n\r\n")
+        told = b"".join(iter(lambda: one.recv(1 << 16), b""))
+    assert told.count(b"HTTP/1.1 200") == 1
+    assert b"Connection: close" in told

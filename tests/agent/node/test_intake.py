@@ -7,10 +7,24 @@ import pytest
 
 from podfence.agent.node.intake import KINDS, Intake
 from podfence.agent.node.kept import Held
+from podfence.agent.node.remembered import MOST
 from podfence.agent.source import Unreadable
 from podfence.cluster.state import Event, EventType
 from podfence.kube.live.reflector import Listed, Malformed, Removed, Stored
-from podfence.kube.objects import Key, Namespace, NetworkPolicy, Pod, PodTemplate, Rule
+from podfence.kube.objects import (
+    ContainerPort,
+    IPBlock,
+    Key,
+    Namespace,
+    NetworkPolicy,
+    Peer,
+    Pod,
+    PodTemplate,
+    Requirement,
+    Rule,
+    Selector,
+)
+from podfence.policy.budget import BUDGETS, refusals, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +39,13 @@ def pod(name: str = "web", *, phase: str = "Running", address: str = "10.0.0.1",
 
 def space(**labels: str) -> Namespace:
     return Namespace(name="shop", labels=labels)
+
+
+def many(*, labels: int = 0, ports: int = 0, named: int = 0) -> Pod:
+    """Return the pod `web` with so many labels, and ports without and with names."""
+    declared = [ContainerPort(1 + n) for n in range(ports)] + [ContainerPort(1 + n, name=f"p{n}") for n in range(named)]
+    template = PodTemplate(node="n1", labels={f"k{n}": "v" for n in range(labels)}, ports=tuple(declared))
+    return Pod(namespace="shop", name="web", template=template, addresses=("10.0.0.1",), phase="Running")
 
 
 def told(notices: Iterable[Notice]) -> list[str]:
@@ -66,6 +87,74 @@ def test_an_object_of_which_only_the_revision_changed_is_no_event() -> None:
 
     assert taken == type(taken)()
     assert intake.known("Pod") == {pod().key: "3"}
+
+
+@pytest.mark.parametrize(
+    ("found", "too_many"),
+    [
+        (many(labels=MOST), ""),
+        (many(labels=MOST + 1), "labels"),
+        (many(named=MOST), ""),
+        (many(named=MOST + 1), "ports with names"),
+        (many(ports=5000, named=MOST), ""),
+        (many(ports=5000, named=MOST + 1), "ports with names"),
+    ],
+)
+def test_a_pod_with_more_than_agents_remember_has_no_address_and_so_stays_closed(found: Pod, too_many: str) -> None:
+    intake = synced(Stored(space(), "1"), Stored(pod(), "2"))
+
+    taken = intake.take([Stored(found, "3")])
+
+    why = f"Pod shop/web has more than {MOST} {too_many}, so it is not used and stays closed until it has fewer"
+    assert [item.reason for item in taken.notices if isinstance(item, Unreadable)] == ([why] if too_many else [])
+    ((_, kept, _),) = taken.changes
+    assert isinstance(kept, Pod)
+    assert kept.addresses == (() if too_many else ("10.0.0.1",))
+    assert len(kept.template.labels) + len(kept.template.ports) <= MOST
+    assert intake.pods_on("n1") == {"shop/web": kept.addresses}
+    assert told(intake.take([Stored(pod(), "4")]).notices) == ["modified Pod web"]
+
+
+def large(*blocks: str, values: int = 0) -> NetworkPolicy:
+    selector = Selector((Requirement("k", "In", tuple(f"v{n}" for n in range(values))),)) if values else Selector()
+    rules = tuple(Rule((Peer(ip_block=IPBlock(block)),)) for block in blocks)
+    return NetworkPolicy(namespace="shop", name="p", pod_selector=selector, egress=rules, policy_types=("Egress",))
+
+
+def refusal(policy: NetworkPolicy) -> str:
+    return refusals([(policy, size_of(policy))], "standard").get(policy.name, "")
+
+
+@pytest.mark.parametrize("rules", [499, 500, 501, 600])
+def test_of_a_policy_beyond_the_budget_no_rule_is_remembered_and_it_is_refused_in_the_same_words(rules: int) -> None:
+    intake = Intake(BUDGETS["standard"])
+    found = large(*(f"10.0.{n // 256}.{n % 256}/32" for n in range(rules)), values=7)
+
+    ((_, kept, _),) = intake.take([Stored(found, "1")]).changes
+
+    assert isinstance(kept, NetworkPolicy)
+    assert (kept.pod_selector, kept.policy_types) == (found.pod_selector, found.policy_types)
+    assert len(kept.egress) == (rules if rules <= 500 else 0)
+    assert refusal(kept) == refusal(found)
+    assert bool(refusal(kept)) is (rules > 500)
+    ((_, again, _),) = intake.take([Stored(large("10.0.0.0/8"), "2")]).changes
+    assert isinstance(again, NetworkPolicy)
+    assert (again.egress, again.left_out) == (large("10.0.0.0/8").egress, ())
+
+
+def test_a_policy_whose_selector_alone_is_beyond_the_budget_isolates_all_pods_of_its_namespace() -> None:
+    found = large(values=5000)
+    ((_, kept, _),) = Intake(BUDGETS["standard"]).take([Stored(found, "1")]).changes
+
+    assert isinstance(kept, NetworkPolicy)
+    assert kept.pod_selector == Selector()
+    assert refusal(kept) == refusal(found) != ""
+
+
+def test_without_a_budget_all_of_a_policy_is_remembered() -> None:
+    found = large(*["10.0.0.0/8"] * 600)
+    ((_, kept, _),) = Intake(BUDGETS["none"]).take([Stored(found, "1")]).changes
+    assert kept is found
 
 
 def test_a_change_is_an_event_and_is_kept() -> None:

@@ -9,7 +9,14 @@ import pytest
 
 from podfence.agent.node.events import MOST_REQUESTS, TOO_LARGE, WAITING, PolicyEvents
 from podfence.agent.reports import Refusal
-from podfence.kube.live.errors import ConflictError, UnreachableError
+from podfence.kube.live.errors import (
+    ApiError,
+    ConflictError,
+    ForbiddenError,
+    RefusedError,
+    ThrottledError,
+    UnreachableError,
+)
 from tests.agent.node.test_events import Recorder
 
 LARGE = Refusal("shop", "large", "is too large: 501 rules, at most 500; it admits nothing")
@@ -64,9 +71,18 @@ def test_nodes_that_find_the_same_name_their_event_the_same_and_the_first_is_kep
 
 def test_another_figure_is_another_event() -> None:
     telling = Telling()
-    other = Refusal("shop", "large", "is too large: 600 rules, at most 500; it admits nothing")
-    telling.tell(LARGE, other)
-    assert len({body["metadata"]["name"] for _, _, body in telling.server.sent}) == 2
+    names = []
+    for why in (LARGE.why, "is too large: 600 rules, at most 500; it admits nothing"):
+        telling.tell(Refusal("shop", "large", why))
+        names.append(telling.server.sent[0][2]["metadata"]["name"])
+    assert names[0] != names[1]
+
+
+def test_of_a_policy_that_changes_while_it_waits_the_last_figure_is_told() -> None:
+    telling = Telling()
+    last = Refusal("shop", "large", "is too large: 600 rules, at most 500; it admits nothing")
+    assert telling.tell(LARGE, last) == 1
+    assert telling.server.sent[0][2]["message"] == str(last)
 
 
 def test_a_few_requests_are_sent_in_a_minute_and_the_rest_waits() -> None:
@@ -81,10 +97,34 @@ def test_a_few_requests_are_sent_in_a_minute_and_the_rest_waits() -> None:
     assert sent <= WAITING + MOST_REQUESTS
 
 
-def test_what_could_not_be_told_does_not_keep_the_others_waiting() -> None:
+def test_who_writes_many_large_policies_keeps_no_other_namespace_from_its_event() -> None:
     telling = Telling()
-    telling.server.failure = UnreachableError("no route")
-    with pytest.raises(UnreachableError):
-        telling.tell(LARGE, Refusal("shop", "other", LARGE.why))
+    flood = [Refusal("evil", f"p{number}", LARGE.why) for number in range(3 * WAITING)]
+    telling.tell(*flood)
+    telling.events.note([LARGE])
+    telling.tell(*flood, after=60.0)
+    assert "shop" in {body["metadata"]["namespace"] for _, _, body in telling.server.sent}
+
+
+@pytest.mark.parametrize(
+    "failure", [UnreachableError("no route"), ThrottledError("later", 429, 1.0), RefusedError("no leader", 500)]
+)
+def test_what_could_not_be_told_is_told_later(failure: ApiError) -> None:
+    telling = Telling()
+    other = Refusal("shop", "other", LARGE.why)
+    telling.server.failure = failure
+    with pytest.raises(type(failure)):
+        telling.tell(LARGE, other)
     telling.server.failure = None
-    assert telling.tell() == 1
+    assert telling.tell() == 2
+    assert telling.tell() == 0
+
+
+def test_what_is_refused_for_good_is_not_told_again_and_keeps_nothing_waiting() -> None:
+    telling = Telling()
+    telling.server.failure = ForbiddenError("the namespace is being terminated", 403)
+    with pytest.raises(ForbiddenError):
+        telling.tell(LARGE, Refusal("shop", "other", LARGE.why))
+    assert len(telling.server.sent) == 2
+    telling.server.failure = None
+    assert telling.tell() == 0

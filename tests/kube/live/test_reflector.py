@@ -69,6 +69,56 @@ def test_lists_come_in_pages(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_a_page_of_large_objects_is_not_read_to_its_end_and_asked_for_again_with_fewer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("podfence.kube.live.listwatch.MOST", 2000)
+
+    async def run() -> None:
+        api = Api()
+        large = pod("large", 1, padding="x" * 3000)
+        pages = [
+            says(listed([pod("a", 2)], 5, "t")),
+            says(listed([pod("b", 3), large], 5, "u")),
+            *[says(listed([large], 5, "u"))] * 4,
+            says(listed([pod("b", 3)], 5)),
+        ]
+        api.script[PODS] = deque(pages)
+        async with api.served(), following(api, tmp_path) as found:
+            await found.have("a@2", "large@1", "b@3", "listed Pod")
+        asked = [(query["limit"], query.get("continue")) for query in api.queries() if "limit" in query]
+        assert asked == [
+            ("500", None),
+            *[(limit, "t") for limit in ("500", "125", "31", "7", "1")],
+            ("1", "u"),
+        ]
+
+    asyncio.run(run())
+
+
+def test_a_list_of_large_objects_is_never_asked_for_in_one_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("podfence.kube.live.listwatch.MOST", 2000)
+
+    async def run() -> None:
+        api = Api()
+        api.script[PODS] = deque(
+            [
+                says(listed([pod("large", 1, padding="x" * 3000)], 5)),
+                says(listed([pod("a", 1)], 5, "t")),
+                says(status(410, "too old", reason="Expired"), 410),
+                says(listed([pod("a", 1)], 5)),
+            ]
+        )
+        async with api.served(), following(api, tmp_path) as found:
+            await found.have("a@1", "listed Pod")
+            assert found.reflector.health.failures == 1
+        assert [query["limit"] for query in api.queries() if "watch" not in query] == ["500", "125", "125", "500"]
+
+    asyncio.run(run())
+
+
 def test_a_list_whose_continue_token_expired_starts_again_in_one_piece(tmp_path: Path) -> None:
     async def run() -> None:
         api = Api()

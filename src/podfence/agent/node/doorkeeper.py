@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may be connected to a port that everybody reaches, how many at once, and for how long.
 
-A server of HTTP waits for the rest of a request, and each that waits costs memory. So a connection has a fixed time
-for all it wants, and one address has few of them; the node itself is always let in, because its probes decide
-whether the agent is restarted.
+A server of HTTP waits for the rest of a request, and each that waits costs memory; and each that does not wait costs
+time of the processor, which the pod that asks need not have itself. So a connection has a fixed time for all it wants,
+and one address has few of them in that time, however soon they end. The node itself is always let in, because its
+probes decide whether the agent is restarted.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from typing import TYPE_CHECKING, Any, Final, cast
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MOST: Final = 128
-"""How many connections there are at once from other addresses than the node's own."""
-
-MOST_EACH: Final = 8
-"""How many of them one address has."""
-
 SECONDS: Final = 10.0
 """How long a connection lasts at most."""
+
+MOST_EACH: Final = 8
+"""How many connections one address has in that time, if it is not the node's own."""
+
+MOST: Final = 128
+"""With how many connections of all such addresses no address has more than one."""
+
+MOST_ADDRESSES: Final = 512
+"""How many addresses there are at most: a tenant with some pods must not keep monitoring out."""
 
 
 class Doorkeeper:
@@ -34,12 +38,14 @@ class Doorkeeper:
         *,
         most: int = MOST,
         most_each: int = MOST_EACH,
+        most_addresses: int = MOST_ADDRESSES,
         seconds: float = SECONDS,
     ) -> None:
         """Lead those who are let in to what `server` makes."""
         self._server = server
         self._most = most
         self._most_each = most_each
+        self._most_addresses = most_addresses
         self.seconds = seconds
         self._guests: Counter[str] = Counter()
 
@@ -51,13 +57,16 @@ class Doorkeeper:
         """Count a connection from one address to another of this node, and return whether it may stay."""
         if peer == own:
             return True
-        if self._guests.total() >= self._most or self._guests[peer] >= self._most_each:
+        mine = self._guests[peer]
+        if mine >= self._most_each or (mine and self._guests.total() >= self._most):
+            return False
+        if not mine and len(self._guests) >= self._most_addresses:
             return False
         self._guests[peer] += 1
         return True
 
     def leave(self, peer: str, own: str) -> None:
-        """Take back what `admit` counted."""
+        """Take back what `admit` counted, when the time of the connection is over."""
         if peer != own:
             self._guests[peer] -= 1
             if not self._guests[peer]:
@@ -75,7 +84,6 @@ class _Visit(asyncio.Protocol):
         self._keeper = keeper
         self._inner: asyncio.Protocol | None = None
         self._ends: tuple[str, str] = ("", "")
-        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         socket = cast("asyncio.Transport", transport)
@@ -84,15 +92,16 @@ class _Visit(asyncio.Protocol):
             socket.abort()
             return
         self._inner = self._keeper.serve()
-        self._timer = asyncio.get_running_loop().call_later(self._keeper.seconds, socket.abort)
+        asyncio.get_running_loop().call_later(self._keeper.seconds, self._end, socket)
         self._inner.connection_made(socket)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._inner is None or self._timer is None:
-            return
-        self._timer.cancel()
+    def _end(self, socket: asyncio.Transport) -> None:
+        socket.abort()
         self._keeper.leave(*self._ends)
-        self._inner.connection_lost(exc)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._inner is not None:
+            self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._inner is not None:

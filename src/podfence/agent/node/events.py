@@ -11,9 +11,9 @@ namespace finds the same, so the name of the Event says what is in it, and the s
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Protocol
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from podfence.agent.node.answer import timestamp
-from podfence.kube.live.errors import ApiError, ConflictError
+from podfence.kube.live.errors import ApiError, ConflictError, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -51,9 +51,12 @@ MOST_REQUESTS: Final = 5
 """How many requests are sent in a minute at most: who writes many large policies must not have a whole cluster post."""
 
 WAITING: Final = 100
-"""How many wait to be told at most; the log has the others."""
+"""How many wait to be told at most; of more, those of the namespace with the most are left out."""
 
 TOO_LARGE: Final = "PodfencePolicyTooLarge"
+
+_FINAL: Final = frozenset({400, 403, 404, 422})
+"""Codes of HTTP by which a server refuses an Event whenever it is sent."""
 
 _COMPONENT: Final = "podfence"
 _LONGEST_NOTE: Final = 1024
@@ -149,7 +152,7 @@ class NodeEvents:
 
 
 class PolicyEvents:
-    """The Events of one agent about policies; `note` may be called in any thread."""
+    """The Events of one agent about policies, of one namespace after the other; `note` may be called in any thread."""
 
     def __init__(
         self,
@@ -162,22 +165,58 @@ class PolicyEvents:
         self._node = node
         self._wall = wall
         self._clock = clock
-        self._waiting: deque[Refusal] = deque(maxlen=WAITING)
+        self._lock = threading.Lock()
+        self._waiting: dict[str, dict[str, Refusal]] = {}
         self._sent: deque[float] = deque(maxlen=MOST_REQUESTS)
 
     def note(self, refused: Iterable[Refusal]) -> None:
-        """Have policies told of."""
-        self._waiting.extend(refused)
+        """Have policies told of; of one that waits already, what was found last."""
+        with self._lock:
+            for item in refused:
+                self._waiting.setdefault(item.namespace, {})[item.name] = item
+            while sum(map(len, self._waiting.values())) > WAITING:
+                most = max(self._waiting.values(), key=len)
+                del most[next(iter(most))]
+                self._waiting = {name: items for name, items in self._waiting.items() if items}
 
     async def tell(self, session: Poster) -> None:
-        """Tell what waits, as far as there is room in this minute. Raises ApiError; what failed is not tried again."""
-        while self._waiting:
-            now = self._clock()
-            if len(self._sent) == MOST_REQUESTS and now - self._sent[0] < 60:
-                return
-            self._sent.append(now)
-            with suppress(ConflictError):
-                await self._post(session, self._waiting.popleft())
+        """Tell what waits, as far as there is room in this minute.
+
+        What the server refuses for good is not tried again: the Event exists already, or its namespace goes. All else
+        that failed waits again. Raises ApiError for the last request that failed.
+        """
+        error: ApiError | None = None
+        while (refusal := self._next()) is not None:
+            self._sent.append(self._clock())
+            try:
+                await self._post(session, refusal)
+            except ConflictError:
+                continue
+            except ApiError as failure:
+                error = failure
+                if not (isinstance(failure, RefusedError) and failure.status in _FINAL):
+                    self._return(refusal)
+                    break
+        if error is not None:
+            raise error
+
+    def _next(self) -> Refusal | None:
+        """Take what waits longest in the namespace whose turn it is, if there is room in this minute."""
+        if len(self._sent) == MOST_REQUESTS and self._clock() - self._sent[0] < 60:
+            return None
+        with self._lock:
+            if not self._waiting:
+                return None
+            namespace, items = next(iter(self._waiting.items()))
+            found = items.pop(next(iter(items)))
+            del self._waiting[namespace]
+            if items:
+                self._waiting[namespace] = items
+            return found
+
+    def _return(self, refusal: Refusal) -> None:
+        with self._lock:
+            self._waiting.setdefault(refusal.namespace, {}).setdefault(refusal.name, refusal)
 
     async def _post(self, session: Poster, refusal: Refusal) -> None:
         namespace, name = refusal.namespace, refusal.name

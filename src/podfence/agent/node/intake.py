@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from podfence.agent.node.kept import Held
+from podfence.agent.node.remembered import remembered_pod, remembered_policy
 from podfence.agent.source import Notice, Synced, Unreadable
 from podfence.cluster.members import FINISHED_PHASES
 from podfence.cluster.state import Event, EventType
 from podfence.kube.live.reflector import Listed, Malformed, Removed, Stored
-from podfence.kube.objects import Key, KubeObject, Node, Pod
+from podfence.kube.objects import Key, KubeObject, NetworkPolicy, Node, Pod
 from podfence.kube.registry import Need, needed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from podfence.kube.live.reflector import Notification
+    from podfence.policy.budget import Budget
 
 KINDS: Final = needed(Need.NODE)
 """What an agent watches."""
@@ -43,7 +45,9 @@ class Taken(NamedTuple):
 class Intake:
     """What is known of the cluster; used by one thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget | None = None) -> None:
+        """Know nothing yet; of policies beyond a `budget`, the rules are not remembered."""
+        self._budget = budget
         self.held: dict[Key, Held] = {}
         self.is_restored = False
         self.is_synced = False
@@ -111,6 +115,12 @@ class Intake:
         return held.object if held is not None and isinstance(held.object, Node) else None
 
     def _store(self, item: KubeObject, revision: str, notices: list[Notice], changes: list[Change]) -> None:
+        if isinstance(item, Pod):
+            item, why = remembered_pod(item)
+            if why:
+                notices.append(Unreadable(why))
+        elif isinstance(item, NetworkPolicy) and self._budget is not None:
+            item = remembered_policy(item, self._budget)
         before = self.held.get(item.key)
         self.held[item.key] = Held(item, revision)
         _place(self._by_node, before.object if before else None, item)

@@ -203,8 +203,7 @@ class Kept:
             return False
         decoder = _checked(self._decoder)
         is_ours = data.startswith(decoder, len(head))
-        start = _after(data, len(head))
-        for kind, held in _frames(data, start):
+        for kind, held in _frames(data, _after(data, len(head))):
             if held is None:
                 return True
             if kind is EventType.DELETED:
@@ -219,11 +218,13 @@ def _checked(text: bytes) -> bytes:
 
 
 def _after(data: bytes, start: int) -> int:
-    """Return where what `_checked` made ends."""
+    """Return where what `_checked` made ends, the end of all if that is not whole."""
     if start + _FRAME.size > len(data):
         return len(data)
-    length, _ = _FRAME.unpack_from(data, start)
-    return start + _FRAME.size + int(length)
+    length, check = _FRAME.unpack_from(data, start)
+    start += _FRAME.size
+    end = start + int(length)
+    return end if zlib.crc32(data[start:end]) == check else len(data)
 
 
 def _framed(kind: EventType, item: KubeObject, revision: str) -> bytes:
@@ -237,10 +238,10 @@ def _frames(data: bytes, start: int) -> Iterator[tuple[EventType, Held | None]]:
         length, check = _FRAME.unpack_from(data, start)
         content = data[start + _FRAME.size : start + _FRAME.size + length]
         start += _FRAME.size + length
+        if zlib.crc32(content) != check:
+            return
         if not length:
             yield EventType.ADDED, None
-            return
-        if zlib.crc32(content) != check:
             return
         try:
             revision, encoded = _CONTENT.decode(content)

@@ -15,6 +15,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -42,6 +43,7 @@ from podfence.kube.access.credentials import Credentials
 from podfence.kube.access.load import load
 from podfence.kube.live.resources import RESOURCES
 from podfence.kube.live.session import Session
+from podfence.policy.budget import BUDGETS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,13 +143,13 @@ class NodeAgent:
             conntrack=self._kernel.conntrack,
             watch=self._kernel.watch,
         )
-        self._intake = intake = Intake()
+        self._intake = intake = Intake(BUDGETS[setup.options.budget])
         self._inspection = Inspection(setup.node, intake, settings, setup.state, setup.sysctls)
         self._boot = Boot(setup.state, setup.boot)
         self._attaching = Attaching(
             lambda: intake.pods_on(setup.node), self._source.put, setup.binding, setup.results, setup.granted
         )
-        kept = Kept(setup.state, _identity(access, setup.node), f"{setup.version} {schema()}")
+        kept = Kept(setup.state, _identity(access, setup.node), f"{setup.version} {schema()} {setup.options.budget}")
         self._feed = Feed(
             intake,
             self._source,
@@ -265,11 +267,12 @@ class NodeAgent:
                 self._log.logger.log(*_SOURCES[told], node=self._node)
             self._log.health(self._feed.health)
             self._log.findings(self._findings())
-            try:
-                await self._policy_events.tell(session)
-                await events.tell(self._findings())
-            except PodfenceError as error:
-                self._log.logger.debug("could not create an Event", error=str(error))
+            # What the server refuses of policies keeps nothing about the node from being told.
+            for tell in (partial(events.tell, self._findings()), partial(self._policy_events.tell, session)):
+                try:
+                    await tell()
+                except PodfenceError as error:
+                    self._log.logger.debug("could not create an Event", error=str(error))
             await asyncio.sleep(_EVERY)
 
     def _changed(self, changes: Sequence[str]) -> None:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from aiohttp.typedefs import Handler, Middleware
+
     from podfence.agent.node.metrics import Metrics
     from podfence.agent.node.view import View
     from podfence.nft.runner import Runner
@@ -94,7 +96,9 @@ class Serving:
 
     async def _listen(self, listen: str) -> None:
         host, port = address(listen)
-        runner = await self._run(*self._monitoring(), web.get("/readyz", self._serve_readyz))
+        runner = await self._run(
+            *self._monitoring(), web.get("/readyz", self._serve_readyz), middlewares=(_only_one_request,)
+        )
         answering = cast("Callable[[], asyncio.Protocol]", runner.server)
         try:
             loop = asyncio.get_running_loop()
@@ -133,8 +137,8 @@ class Serving:
         for threads in (self._answers, self._scrapes):
             threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _run(self, *routes: web.RouteDef) -> web.AppRunner:
-        app = web.Application()
+    async def _run(self, *routes: web.RouteDef, middlewares: Sequence[Middleware] = ()) -> web.AppRunner:
+        app = web.Application(middlewares=middlewares)
         app.add_routes(routes)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
@@ -204,6 +208,18 @@ class Serving:
         except PodfenceError as error:
             return _refused(503, error)
         return web.Response(body=found, content_type=_JSON)
+
+
+@web.middleware
+async def _only_one_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """End a connection with its first answer: it is connections that the doorkeeper counts."""
+    try:
+        response = await handler(request)
+    except web.HTTPException as error:
+        error.force_close()
+        raise
+    response.force_close()
+    return response
 
 
 def address(listen: str) -> tuple[str | None, int]:

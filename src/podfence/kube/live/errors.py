@@ -4,6 +4,7 @@
 ApiError
 ├── UnreachableError     no connection: names, routes, proxies, certificates; or one that broke
 ├── ApiTimeoutError      nobody answered in time
+├── TooLongError         the answer is longer than what was asked for may be
 └── RefusedError         the server answered with a Status
     ├── UnauthorizedError   401
     ├── ForbiddenError      403; says what to grant
@@ -33,6 +34,10 @@ class UnreachableError(ApiError):
 
 class ApiTimeoutError(ApiError):
     """The server did not answer in time."""
+
+
+class TooLongError(ApiError):
+    """The answer is longer than it may be; it was not read to its end."""
 
 
 class RefusedError(ApiError):

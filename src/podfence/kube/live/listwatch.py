@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from podfence.kube.live.errors import ApiError, ExpiredError, UnreachableError, refused
+from podfence.kube.live.errors import ApiError, ExpiredError, TooLongError, UnreachableError, refused
 from podfence.kube.live.fields import Named, WatchEvent
 from podfence.kube.live.items import Item
 
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
 PAGE: Final = 500
 """How many objects are asked for at once, as kubectl and client-go do."""
+
+MOST: Final = 8 << 20
+"""Bytes that a page has at most; of larger objects, which any tenant may write, fewer are asked for at once.
+
+What is decoded takes up to ten times as much memory.
+"""
+
+_FEWER: Final = 4
 
 
 class Part(NamedTuple):
@@ -42,16 +50,22 @@ async def parts(session: Session, resource: Resource, reader: Reader) -> AsyncGe
     older than what was seen before. If a page comes too late (410), the list starts again, in one piece. The
     token that a server offers to go on with is not used: what it leads to is of another revision, and a policy
     and the pods around it would be of two different moments.
+    A page that is too long is asked for again with fewer objects.
 
     Raises ApiError and AccessError.
     """
     query = {"limit": str(PAGE)}
     starts = True
     while True:
+        limit = int(query.get("limit", "0"))
         try:
-            data = await session.get(resource.path, query)
+            data = await session.get(resource.path, query, MOST if limit > 1 else None)
+        except TooLongError:
+            query["limit"] = str(limit // _FEWER or 1)
+            continue
         except ExpiredError:
-            if "limit" not in query:
+            if limit != PAGE:
+                # In one piece already, or so large that it must not be.
                 raise
             del query["limit"]
             query.pop("continue", None)

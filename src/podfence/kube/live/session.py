@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from podfence.kube.access import tls
 from podfence.kube.access.access import basic
-from podfence.kube.live.errors import UnreachableError, refused
+from podfence.kube.live.errors import TooLongError, UnreachableError, refused
 
 try:
     import aiohttp
@@ -89,10 +89,21 @@ class Session:
     async def __aexit__(self, *_error: object) -> None:
         await self._client.close()
 
-    async def get(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
-        """Return what the server has at `path`."""
+    async def get(self, path: str, query: Mapping[str, str] | None = None, most: int | None = None) -> bytes:
+        """Return what the server has at `path`.
+
+        Raises TooLongError, after the first `most` bytes, if there are more.
+        """
         async with self._answer("GET", path, query=query) as response:
-            return await response.read()
+            if most is None:
+                return await response.read()
+            found: list[bytes] = []
+            async for data in response.content.iter_any():
+                found.append(data)
+                most -= len(data)
+                if most < 0:
+                    raise TooLongError(f"{self.name}: the answer is too long")
+            return b"".join(found)
 
     async def post(self, path: str, body: bytes) -> bytes:
         """Create an object from JSON; return the server's answer."""
