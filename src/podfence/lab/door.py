@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from podfence.kube.objects import Key
 from podfence.lab.access import Access
+from podfence.lab.apiserver.limits import limits_of
 from podfence.lab.apiserver.rules import Policies
 from podfence.lab.apiserver.serving import serve
 from podfence.lab.apiserver.streams.answering import Streams
@@ -49,6 +50,7 @@ def open_door(lab: Supervisor, listener: socket.socket, certificates: Certificat
         certificates=certificates,
         stream=Streams(store, PodStreams(lab)).answer,
         complain=partial(lab.journal.say, "API server"),
+        limits=limits_of(store),
         policies=Policies(lab.options.validation == "lax", lab.options.legacy == "v1beta1"),
     )
     return access

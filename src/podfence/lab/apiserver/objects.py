@@ -21,6 +21,7 @@ from podfence.lab.store.store import other_uid
 from podfence.policy.legacy import ANNOTATION, isolation_asked
 
 if TYPE_CHECKING:
+    from podfence.lab.apiserver.limits import Limits
     from podfence.lab.apiserver.options import WriteOptions
     from podfence.lab.apiserver.paths import Target
     from podfence.lab.store.resources import Resource
@@ -59,10 +60,16 @@ class Objects:
     `warn` is told what a request should be told beside its answer, also if that is a refusal.
     """
 
-    def __init__(self, store: Store, policies: rules.Policies = rules.CURRENT) -> None:
-        """Work on a store that completes what is written. With legacy `policies`, annotations isolate namespaces."""
+    def __init__(
+        self, store: Store, policies: rules.Policies = rules.CURRENT, limits: Limits = lambda _obj: iter(())
+    ) -> None:
+        """Work on a store that completes what is written. With legacy `policies`, annotations isolate namespaces.
+
+        Of `limits` that an object had not before, a request is told.
+        """
         self.store = store
         self._policies = policies
+        self._limits = limits
 
     def create(self, row: Resource, namespace: str, read: Read, options: WriteOptions, warn: Warn) -> Answer:
         """Create an object. Raises RefusedError and StoreError."""
@@ -147,6 +154,10 @@ class Objects:
         had, has = (_isolation(one) for one in (before, obj))
         if row.kind == "Namespace" and has != had and isolation_asked(has) and not legacy:
             warn(_NO_ISOLATION)
+        known = set(self._limits(before)) if before is not None else ()
+        for text in self._limits(obj):
+            if text not in known:
+                warn(text)
 
 
 def _isolation(obj: Raw | None) -> str:
