@@ -269,6 +269,23 @@ def test_an_agent_that_cannot_reach_the_api_server_enforces_the_last_state_also_
     lab("apply", "-f", "-", stdin=POLICIES)
 
 
+def test_servers_outside_and_the_dns_server_of_the_cluster_are_started_again_when_they_are_killed(lab: Run) -> None:
+    lab("apply", "-f", "-", stdin=pod("client", "open", "node-1"))
+
+    def answers() -> bool:
+        words = ("nslookup www.example.org", "nslookup kube-dns.kube-system", "wget -qO- -T 1 http://203.0.113.80")
+        return all(lab("exec", "client", "--", *text.split(), check=False).returncode == 0 for text in words)
+
+    assert within(answers)
+    outside = first(lab, "outside")
+    found = {pid: stat_of(pid) for pid in processes(lab.name)}
+    killed = [pid for pid, (name, parent) in found.items() if name == "dnsmasq" or parent == outside]
+    assert len(killed) == 3
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    assert within(answers)
+
+
 def test_the_next_owner_of_an_address_inherits_nothing(lab: Run) -> None:
     lab("apply", "-f", "-", stdin="".join(FILLERS[: POOL - 1]) + pod("mortal", "open"))
     there = address(lab, "mortal")
@@ -332,6 +349,15 @@ def test_after_the_end_of_a_process_that_is_not_replaced_each_command_says_so_an
         assert is_denied()
         run("down")
         assert processes(run.name) == []
+
+
+def stat_of(pid: int) -> tuple[str, int]:
+    """Return the name of a process and its parent; of one that has gone, neither."""
+    try:
+        _, _, rest = (text := Path(f"/proc/{pid}/stat").read_text()).rpartition(")")
+    except OSError:
+        return "", 0
+    return text[text.index("(") + 1 : text.rindex(")")], int(rest.split()[1])
 
 
 def first(run: Run, mark: str) -> int:

@@ -152,6 +152,10 @@ class Holder:
         finally:
             os.close(file)
 
+    def terminate(self) -> None:
+        """Ask every container to end, with the signal TERM. Raises LabError if the pod is gone."""
+        self._send({"do": "terminate"})
+
     def attach(self, container: str, outputs: Mapping[str, int], *, stdin: bool) -> tuple[Execution, int, bool]:
         """Copy a container's output to files from now on, by the names ``stdout`` and ``stderr``.
 
@@ -171,6 +175,10 @@ class Holder:
         """Return what became of each container that was started."""
         with self._lock:
             return dict(self._containers)
+
+    def runs(self) -> bool:
+        """Return whether a container runs."""
+        return any(state.exit is None for state in self.containers().values())
 
     def probe(self, probes: Sequence[Probe]) -> list[str]:
         """Return what became of each probe, tried from here (see `probing.run`). Raises LabError if this is gone."""
