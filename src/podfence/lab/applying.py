@@ -18,8 +18,8 @@ from podfence.kube.objects import Key, NetworkPolicy, Node, Pod, Workload
 from podfence.kube.registry import KINDS, LEGACY_POLICY
 from podfence.lab import rest
 from podfence.lab.apiserver.fields import kind_type
-from podfence.lab.apiserver.limits import ANY_NODE, limits
 from podfence.lab.apiserver.strategic import merging_of
+from podfence.lab.objects.limits import ANY_NODE, limits
 from podfence.lab.objects.service_addresses import without_foreign
 from podfence.lab.store.resources import RESOURCES
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from podfence.kube.objects import Key
 from podfence.lab.access import Access
-from podfence.lab.apiserver.limits import limits_of
 from podfence.lab.apiserver.rules import Policies
 from podfence.lab.apiserver.serving import serve
 from podfence.lab.apiserver.streams.answering import Streams
 from podfence.lab.errors import LabError
 from podfence.lab.network.namespaces import inside
+from podfence.lab.objects.limits import limits_of
 from podfence.lab.processes import session
 
 if TYPE_CHECKING:

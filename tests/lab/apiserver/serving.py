@@ -15,8 +15,8 @@ import msgspec
 
 from podfence.lab.apiserver import certificates
 from podfence.lab.apiserver.admission import complete
-from podfence.lab.apiserver.limits import limits_of
 from podfence.lab.apiserver.serving import Serving, serve
+from podfence.lab.objects.limits import limits_of
 from podfence.lab.store.store import Store
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from podfence.lab.apiserver.watching import INITIAL_END, Event, Hub, line
 from podfence.lab.store.errors import StoreError
 
 if TYPE_CHECKING:
-    from podfence.lab.apiserver.limits import Limits
     from podfence.lab.apiserver.media import Accepted
+    from podfence.lab.apiserver.objects import Limits
     from podfence.lab.apiserver.reviews import Review
     from podfence.lab.store.metadata import Raw
     from podfence.lab.store.resources import Resource

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -21,13 +21,14 @@ from podfence.lab.store.store import other_uid
 from podfence.policy.legacy import ANNOTATION, isolation_asked
 
 if TYPE_CHECKING:
-    from podfence.lab.apiserver.limits import Limits
     from podfence.lab.apiserver.options import WriteOptions
     from podfence.lab.apiserver.paths import Target
     from podfence.lab.store.resources import Resource
     from podfence.lab.store.store import Check, Propagation, Store
 
 Warn = Callable[[str], None]
+Limits = Callable[[Raw], Iterator[str]]
+"""Yields a sentence about each part of an object that is not done."""
 
 PATCHES: Final = {
     "application/json-patch+json": "json",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from podfence.lab.apiserver.application import Stream
     from podfence.lab.apiserver.certificates import Certificates
-    from podfence.lab.apiserver.limits import Limits
+    from podfence.lab.apiserver.objects import Limits
     from podfence.lab.store.store import Store
 
 _GRACE: Final = 1.0

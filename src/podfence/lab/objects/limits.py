@@ -3,20 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from podfence.lab.objects.pod_specs import is_sidecar, items
-from podfence.lab.store.metadata import Raw
 from podfence.lab.store.resources import READ
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+    from podfence.lab.store.metadata import Raw
     from podfence.lab.store.store import Store
-
-Limits = Callable[[Raw], Iterator[str]]
-"""Yields a sentence about each thing that an object wants and does not get."""
 
 _NO_CLOCK: Final = "the lab keeps no time: a CronJob starts no Jobs"
 _OF_SERVICES: Final = {
@@ -27,7 +23,7 @@ _OF_SERVICES: Final = {
 ANY_NODE: Final = "the lab has no node {}, so any node runs it"
 
 
-def limits_of(store: Store) -> Limits:
+def limits_of(store: Store) -> Callable[[Raw], Iterator[str]]:
     """Return the limits of a lab with the nodes of a store."""
 
     def found(obj: Raw) -> Iterator[str]:

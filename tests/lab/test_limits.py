@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from podfence.lab.addresses import Plan
-from podfence.lab.apiserver.limits import limits
+from podfence.lab.objects.limits import limits
 from podfence.lab.objects.world import World
 from tests.lab.apiserver.serving import served
 
