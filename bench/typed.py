@@ -31,7 +31,8 @@ def main() -> None:
     nodes = max(3, -(-crowd // _PODS_OF_A_NODE))
     os.environ["PODFENCE_LAB"] = name = f"bench-{os.getpid()}"
     client = Client(name)
-    written = "\n---\n".join(json.dumps(pod(f"crowd-{place}")) for place in range(crowd))
+    pods = [pod(f"crowd-{place}") for place in range(crowd)]
+    written = json.dumps({"apiVersion": "v1", "kind": "List", "items": pods})
     for number in range(rounds):
         start = time.perf_counter()
         try:

@@ -250,7 +250,7 @@ def test_a_command_that_waits_sees_the_change(kubectl: Kubectl, line: str) -> No
     act, text = WAITING[line]
     server = kubectl.server
     if "going" in line:
-        server.store.create("namespaces", {"kind": "Namespace", "metadata": {"name": "going"}})
+        server.store.create("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "going"}})
     assert server.serving.server is not None
     hub = server.serving.server.hub
     watches = threading.Event()
