@@ -278,13 +278,14 @@ def test_servers_outside_and_the_dns_server_of_the_cluster_are_started_again_whe
         return lab(*words, check=False).returncode == 0
 
     assert within(answers)
-    outside = first(lab, "outside")
-    found = {pid: stat_of(pid) for pid in processes(lab.name)}
-    killed = [pid for pid, (name, parent) in found.items() if name == "dnsmasq" or parent == outside]
-    assert len(killed) == 3
-    for pid in killed:
+    (dns,) = (item["name"] for item in lab.status()["pods"] if item["name"].startswith("coredns-"))
+    inits = [first(lab, name) for name in ("outside", dns[:15])]
+    servers = [pid for init in inits for pid in children(init)]
+    assert len(servers) == 3
+    for pid in servers:
         os.kill(pid, signal.SIGKILL)
     assert within(answers)
+    assert not {pid for init in inits for pid in children(init)} & {*servers}
 
 
 def test_the_next_owner_of_an_address_inherits_nothing(lab: Run) -> None:
@@ -352,13 +353,9 @@ def test_after_the_end_of_a_process_that_is_not_replaced_each_command_says_so_an
         assert processes(run.name) == []
 
 
-def stat_of(pid: int) -> tuple[str, int]:
-    """Return the name of a process and its parent; of one that has gone, neither."""
-    try:
-        _, _, rest = (text := Path(f"/proc/{pid}/stat").read_text()).rpartition(")")
-    except OSError:
-        return "", 0
-    return text[text.index("(") + 1 : text.rindex(")")], int(rest.split()[1])
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started and that still run."""
+    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def first(run: Run, mark: str) -> int:
