@@ -86,7 +86,6 @@ LINES = {
     "get all -A": (0, "service/kubernetes"),
     "get pod p --subresource=status": (0, "NAME   READY"),
     "get pods -w --request-timeout=1s --match-server-version=false": (0, "NAME   READY"),
-    "get pods -o jsonpath={.items[*].nope} --allow-missing-template-keys=false": (1, "nope is not found"),
     "apply -f - --wait --overwrite=false --dry-run=server": (0, "configmap/m created (server dry run)"),
     "apply set-last-applied -f - --create-annotation --dry-run=server": (1, 'configmaps "m" not found'),
     "create -f - --save-config --dry-run=server -o name": (0, "configmap/m\n"),
@@ -95,10 +94,6 @@ LINES = {
         "cronjob.batch/c created (server dry run)",
     ),
     "create clusterrole system:x --verb=get --resource=pods --dry-run=server": (0, "k8s.io/system:x created"),
-    "create secret docker-registry r --docker-server=x --docker-username=u --docker-password=p --dry-run=server": (
-        0,
-        "secret/r created (server dry run)",
-    ),
     "create service nodeport s --tcp=80 --node-port=30080 --dry-run=server": (0, "service/s created (server dry run)"),
     "create service externalname s --external-name=example.org --dry-run=server": (0, "service/s created"),
     "expose pod p --port=80 --protocol=UDP --cluster-ip=None --external-ip=1.2.3.4 --dry-run=server -o yaml": (
@@ -112,11 +107,10 @@ LINES = {
     "set env deployment d A=b --dry-run=server": (0, "deployment.apps/d env updated (server dry run)"),
     "set resources deployment d --limits=cpu=1 --dry-run=server": (0, "resource requirements updated (server dry run)"),
     "set selector svc kubernetes a=b --dry-run=server": (0, "service/kubernetes selector updated (server dry run)"),
-    "set serviceaccount deployment d default --dry-run=server": (0, "serviceaccount updated (server dry run)"),
     "scale deploy d --replicas=3 --resource-version=1": (1, "Expected resource version to be 1, was "),
     "label pod p a=c --overwrite --resource-version=1": (1, "Operation cannot be fulfilled"),
     "rollout undo deployment/d --to-revision=9": (1, "unable to find specified revision 9 in history"),
-    "events --for=pod/p --types=Warning -n default": (0, "No events found in default namespace."),
+    "events --for pod/p --types=Warning -n default": (0, "No events found in default namespace."),
     "debug pod/p --image=busybox --copy-to=p -q": (1, 'pods "p" already exists'),
     "delete pods -l a=b -A --dry-run=server --cascade=foreground": (0, 'pod "p" deleted'),
     "uncordon node-1": (0, "node/node-1 already uncordoned"),
@@ -137,7 +131,7 @@ REFUSED = {
     "certificate approve x": "the server doesn't have a resource type",
     "cordon node-1": "pods run on all nodes of a lab; nodeName and nodeSelector choose the node of a pod",
     "taint nodes node-1 a=b:NoSchedule": "pods run on all nodes of a lab; nodeName and nodeSelector choose the node of a pod",
-    "debug pod/p --image=busybox -c d": "podfence labs have no ephemeral containers",
+    "debug pod/p --image=busybox --target=c": "podfence labs have no ephemeral containers",
 }
 OTHER_CODES = {"cordon node-1": 0, "diff --server-side -f -": 2}
 """kubectl does not always exit with 1 then."""
