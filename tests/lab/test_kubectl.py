@@ -139,7 +139,16 @@ class TestObjects:
         known = json.loads(kubectl(shop, "get", "pod", "stubborn", "-o", "json").stdout)["metadata"]
         assert (known["deletionGracePeriodSeconds"], known["deletionTimestamp"][:2]) == (30, "20")
         assert kubectl(shop, "get", "pods").stdout.splitlines()[1].split()[:3] == ["stubborn", "1/1", "Terminating"]
-        assert kubectl(shop, "delete", "pod", "stubborn", "--now").returncode == 0
+        with subprocess.Popen(
+            (PROGRAM, "lab", "apply", "-f", POLICIES, "--name", shop.name),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        ) as applying:
+            assert applying.stderr is not None
+            assert applying.stderr.readline() == b"waiting for a pod to end\n"
+            assert kubectl(shop, "delete", "pod", "stubborn", "--now").returncode == 0
+            assert applying.wait(PATIENCE) == 0
+        kubectl(shop, "delete", "--filename", POLICIES)
         assert "stubborn" not in {pod["name"] for pod in shop.status()["pods"]}
 
     def test_a_rollout_that_is_paused_changes_no_pod_until_it_goes_on(self, shop: Run) -> None:

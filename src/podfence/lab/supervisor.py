@@ -53,6 +53,9 @@ _SERVERS_PATIENCE: Final = 3.0
 _PATIENCE: Final = 30.0
 """Seconds to wait for kernels before it is said that they are behind."""
 
+_SOON: Final = 2.0
+"""Seconds after which it is said that pods take time to end."""
+
 _ENDS_PATIENCE: Final = 60.0
 """Seconds to wait until one more of the pods that are to end has ended."""
 
@@ -135,9 +138,7 @@ class Supervisor:
             self._asked += 1
             try:
                 self._reconcile(tell)
-                # What takes the place of a pod that is ending is started by then, too.
-                while self.pods.ending and self._pod_ended.wait(_ENDS_PATIENCE):
-                    pass
+                self._await_ends(tell)
             finally:
                 self._asked -= 1
         self.settle()
@@ -168,6 +169,15 @@ class Supervisor:
             self.pods.stop(gone)
             self.world.pod_stopped(*gone)
             self._pod_ended.notify_all()
+
+    def _await_ends(self, tell: Callable[[str], None]) -> None:
+        """Return when pods that are to end have ended, and what takes their places has been started."""
+        if self._pod_ended.wait_for(lambda: not self.pods.ending, _SOON):
+            return
+        count = len(self.pods.ending)
+        tell(f"waiting for {count} pods to end" if count > 1 else "waiting for a pod to end")
+        while self.pods.ending and self._pod_ended.wait(_ENDS_PATIENCE):
+            pass
 
     def _note(self, change: Change) -> None:
         kind = RESOURCES[change.resource].kind

@@ -127,7 +127,6 @@ REFUSED = {
     "create token default": "make no tokens",
     "create pdb x --selector=a=b --min-available=1": "the server could not find the requested resource",
     "diff --server-side -f -": "podfence labs have no server-side apply; leave out --server-side",
-    "autoscale deployment d --max=3": "the server could not find the requested resource",
     "certificate approve x": "the server doesn't have a resource type",
     "cordon node-1": "pods run on all nodes of a lab; nodeName and nodeSelector choose the node of a pod",
     "taint nodes node-1 a=b:NoSchedule": "pods run on all nodes of a lab; nodeName and nodeSelector choose the node of a pod",
