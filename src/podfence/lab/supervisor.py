@@ -92,6 +92,7 @@ class Supervisor:
         self.last_breath = -1
         self._lock = threading.RLock()
         self._pod_ended = threading.Condition(self._lock)
+        # How many commands wait until everything is as they say.
         self._asked = 0
         self._is_up = False
         self._names = ""
