@@ -22,6 +22,7 @@ from podfence.kube.objects import (
     EndpointSlice,
     Ingress,
     IPBlock,
+    Key,
     Namespace,
     NetworkPolicy,
     Node,
@@ -39,6 +40,7 @@ from podfence.kube.objects import (
 from podfence.kube.validation.findings import Findings
 from podfence.kube.validation.shape import examine
 from podfence.kube.yaml import parse
+from podfence.lab.store.resources import KEPT
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -281,6 +283,29 @@ def test_lists_are_taken_apart_at_any_depth() -> None:
         - {apiVersion: v1, kind: PodList, items: null}
         """)
     assert ([item.key.name for item in objects], problems, ignored) == (["a", "b"], [], {"ConfigMap": 2})
+
+
+def test_kinds_that_no_answer_uses_are_read_for_those_who_keep_them() -> None:
+    objects, problems, ignored = read(
+        """\
+        {apiVersion: v1, kind: ConfigMapList, items: [{metadata: {name: a, namespace: shop}, data: {x: y}}]}
+        ---
+        {apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: "system:a"}, rules: []}
+        ---
+        {apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: a/b}}
+        ---
+        {apiVersion: v1, kind: Secret, metadata: {name: A}}
+        ---
+        {apiVersion: rbac.authorization.k8s.io/v1beta1, kind: Role, metadata: {name: old}}
+        """,
+        kept=KEPT,
+    )
+    assert [item.key for item in objects] == [Key("ConfigMap", "shop", "a"), Key("ClusterRole", "", "system:a")]
+    assert [problem.partition(": Invalid value: ")[2].partition(":")[2].strip()[:16] for problem in problems] == [
+        "may not contain ",
+        "a lowercase RFC ",
+    ]
+    assert ignored == {"Role.rbac.authorization.k8s.io": 1}
 
 
 def test_other_kinds_are_counted() -> None:

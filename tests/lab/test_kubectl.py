@@ -17,9 +17,21 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from podfence.lab import access
+from podfence.lab import access, sandbox
 from tests.lab.kubectl import KUBECTL, needs_kubectl
-from tests.lab.labs import EXAMPLES, PATIENCE, PROGRAM, Run, fresh_name, needs_lab, processes, running
+from tests.lab.labs import (
+    EXAMPLES,
+    PATIENCE,
+    PROGRAM,
+    Run,
+    fresh_name,
+    needs_lab,
+    packages,
+    processes,
+    python_for_nobody,
+    running,
+    within,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +68,22 @@ try:
     urllib.request.urlopen(sys.argv[1], context=ssl._create_unverified_context())
 except urllib.error.HTTPError as error:
     print(error.code)
+"""
+
+
+STRANGER = """
+import socket, sys
+from podfence.lab.connection import Connection
+from podfence.lab.sandbox import version
+with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as raw:
+    raw.connect(sys.argv[1].replace("@", "\\0"))
+    connection = Connection(raw)
+    connection.send({"op": "about", "version": version()})
+    print(connection.receive()[0]["error"])
+try:
+    open(sys.argv[2])
+except OSError as error:
+    print(type(error).__name__)
 """
 
 
@@ -102,6 +130,36 @@ class TestObjects:
         assert once.stdout == "typed\n"
         assert "once" not in {pod["name"] for pod in shop.status()["pods"]}
 
+    def test_a_deleted_pod_is_asked_to_end_and_is_there_until_its_time_is_up(self, shop: Run) -> None:
+        stubborn = "trap 'echo asked' TERM; echo ready; while true; do sleep 0.05; done"
+        kubectl(shop, "run", "stubborn", "--image=busybox", "--", "sh", "-c", stubborn)
+        assert within(lambda: kubectl(shop, "logs", "stubborn", check=False).stdout == "ready\n")
+        kubectl(shop, "delete", "pod", "stubborn", "--wait=false")
+        assert within(lambda: kubectl(shop, "logs", "stubborn").stdout == "ready\nasked\n")
+        known = json.loads(kubectl(shop, "get", "pod", "stubborn", "-o", "json").stdout)["metadata"]
+        assert (known["deletionGracePeriodSeconds"], known["deletionTimestamp"][:2]) == (30, "20")
+        assert kubectl(shop, "get", "pods").stdout.splitlines()[1].split()[:3] == ["stubborn", "1/1", "Terminating"]
+        with subprocess.Popen(
+            (PROGRAM, "lab", "apply", "-f", POLICIES, "--name", shop.name),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        ) as applying:
+            assert applying.stderr is not None
+            assert applying.stderr.readline() == b"waiting for a pod to end\n"
+            assert kubectl(shop, "delete", "pod", "stubborn", "--now").returncode == 0
+            assert applying.wait(PATIENCE) == 0
+        kubectl(shop, "delete", "--filename", POLICIES)
+        assert "stubborn" not in {pod["name"] for pod in shop.status()["pods"]}
+
+    def test_a_rollout_that_is_paused_changes_no_pod_until_it_goes_on(self, shop: Run) -> None:
+        kubectl(shop, "rollout", "pause", "deployment/api", "-n", "shop")
+        kubectl(shop, "set", "env", "deployment/api", "A=b", "-n", "shop")
+        shop.client.request("settle")
+        assert '"A"' not in kubectl(shop, "get", "pods", "-n", "shop", "-l", "tier=api", "-o", "json").stdout
+        kubectl(shop, "rollout", "resume", "deployment/api", "-n", "shop")
+        kubectl(shop, "rollout", "status", "deployment/api", "-n", "shop", "--timeout=120s")
+        assert '"A"' in kubectl(shop, "get", "pods", "-n", "shop", "-l", "tier=api", "-o", "json").stdout
+
     def test_a_rollout_is_undone(self, shop: Run) -> None:
         kubectl(shop, "set", "image", "deployment/db", "*=redis", "-n", "shop")
         kubectl(shop, "rollout", "undo", "deployment/db", "-n", "shop")
@@ -131,6 +189,15 @@ class TestAccess:
         server = yaml.safe_load(access.path(shop.name).read_text())["clusters"][0]["cluster"]["server"]
         asked = shop("exec", "node:node-1", "--", sys.executable, "-c", ANONYMOUS, f"{server}/api/v1/pods")
         assert asked.stdout == "401\n"
+
+    def test_another_user_of_the_machine_is_refused(self, shop: Run) -> None:
+        python = python_for_nobody()
+        if python is None:
+            pytest.skip("needs root to become another user, and a Python that everybody may run")
+        become = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", python, "-c", STRANGER)
+        socket, config = sandbox.address(shop.name), access.path(shop.name)
+        done = subprocess.run((*become, socket.replace("\0", "@"), config), env=os.environ | packages(), capture_output=True, text=True, check=False, cwd="/")  # fmt: skip
+        assert done.stdout == "this lab belongs to another user\nPermissionError\n", done.stderr
 
     def test_the_token_is_on_no_command_line_and_in_no_environment(self, shop: Run) -> None:
         token = yaml.safe_load(access.path(shop.name).read_text())["users"][0]["user"]["token"].encode()

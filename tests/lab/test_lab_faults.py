@@ -272,6 +272,25 @@ def test_an_agent_that_cannot_reach_the_api_server_enforces_the_last_state_also_
     lab("apply", "-f", "-", stdin=POLICIES)
 
 
+def test_servers_outside_and_the_dns_server_of_the_cluster_are_started_again_when_they_are_killed(lab: Run) -> None:
+    lab("apply", "-f", "-", stdin=pod("client", "open", "node-1"))
+
+    def answers() -> bool:
+        # The cluster's DNS server asks that outside for the name, and a server outside answers at the address.
+        words = ("exec", "client", "--", "nc", "-z", "-w", "1", "www.example.org", "80")
+        return lab(*words, check=False).returncode == 0
+
+    assert within(answers)
+    (dns,) = (item["name"] for item in lab.status()["pods"] if item["name"].startswith("coredns-"))
+    inits = [first(lab, name) for name in ("outside", dns[:15])]
+    servers = [pid for init in inits for pid in children(init)]
+    assert len(servers) == 3
+    for pid in servers:
+        os.kill(pid, signal.SIGKILL)
+    assert within(answers)
+    assert not {pid for init in inits for pid in children(init)} & {*servers}
+
+
 def test_a_lab_that_may_open_no_more_files_answers_again_when_it_may(lab: Run) -> None:
     supervisor = processes(lab.name)[2]
     now, most = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
@@ -349,6 +368,11 @@ def test_after_the_end_of_a_process_that_is_not_replaced_each_command_says_so_an
         assert is_denied()
         run("down")
         assert processes(run.name) == []
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started and that still run."""
+    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def first(run: Run, mark: str) -> int:

@@ -187,6 +187,17 @@ def test_a_container_that_a_signal_ends_has_an_exit_code_too(pod: Holder, tmp_pa
     assert in_pod(pod, ["true"]).code == 0
 
 
+def test_a_container_is_asked_to_end_and_may_say_no(pod: Holder, tmp_path: Path) -> None:
+    asked = "trap 'echo asked; {}' TERM; echo ready; while true; do sleep 0.05; done"
+    for name, answer in (("polite", "exit 3"), ("stubborn", "true")):
+        pod.start_container(name, Program("sh", argv=("sh", "-c", asked.format(answer))), tmp_path / name)
+    assert within(lambda: all(printed(tmp_path / name) == "ready\n" for name in ("polite", "stubborn")))
+    pod.terminate()
+    assert within(lambda: all("asked" in printed(tmp_path / name) for name in ("polite", "stubborn")))
+    assert within(lambda: pod.containers()["polite"].exit == 3)
+    assert (pod.containers()["stubborn"].exit, pod.runs()) == (None, True)
+
+
 def test_what_a_container_leaves_running_ends_with_it(pod: Holder, tmp_path: Path) -> None:
     started = Started(pod, Program("test", argv=("sh", "-c", "sleep 1000 & exit 0")), tmp_path / "log")
     assert started.code() == 0

@@ -101,6 +101,34 @@ def test_all_errors_are_told_with_their_lines_and_nothing_is_applied() -> None:
     assert not pods(made)
 
 
+KEPT = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: colors}
+data: {sky: blue}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: "system:reader"}
+rules: [{apiGroups: [""], resources: [pods], verbs: [get]}]
+---
+"""
+
+
+def test_kinds_that_do_nothing_are_kept_with_all_they_hold_as_kubectl_keeps_them() -> None:
+    made = world()
+    role = "clusterrole.rbac.authorization.k8s.io/system:reader"
+    assert apply(made, KEPT) == ["configmap/colors created", f"{role} created"]
+    assert apply(made, KEPT.replace("blue", "grey")) == ["configmap/colors configured", f"{role} unchanged"]
+    assert made.store.get("configmaps", "default", "colors")["data"] == {"sky": "grey"}
+
+    wrong = KEPT.replace("\ndata:", "\ndat:")
+    for text in (wrong, wrong.replace("colors", "colours")):
+        (found,) = errors(made, text)
+        assert found.startswith("app.yaml:5:6: error: ")
+        assert 'strict decoding error: unknown field "dat"' in found
+
+
 def test_fields_that_only_matter_to_what_runs_are_checked_too() -> None:
     made = world()
 

@@ -131,6 +131,42 @@ def test_a_deleted_pod_is_there_until_its_processes_have_ended() -> None:
     assert not pods(made)
 
 
+@pytest.mark.parametrize(
+    ("spec", "grace", "seconds"),
+    [
+        ({}, None, 30),
+        ({"terminationGracePeriodSeconds": 5}, None, 5),
+        ({"terminationGracePeriodSeconds": 0}, None, 0),
+        ({}, 2, 2),
+        ({}, 0, 0),
+    ],
+)
+def test_a_deleted_pod_has_the_time_to_end_that_its_spec_or_the_delete_says(
+    spec: dict[str, int], grace: int | None, seconds: int
+) -> None:
+    made = world()
+    written = pod()
+    made.store.create("pods", {**written, "spec": {**written["spec"], **spec}})
+    settle(made)
+    made.store.delete("pods", "default", "client", grace=grace)
+    assert made.take().stop == [pod_key("client")]
+    assert made.seconds_to_end(pod_key("client")) == seconds
+
+    if seconds:
+        made.store.delete("pods", "default", "client", grace=1)
+        assert made.seconds_to_end(pod_key("client")) == 1
+
+
+def test_a_finished_pod_needs_no_time_to_end_and_one_with_another_image_has_that_of_its_spec() -> None:
+    made = world()
+    for name in ("done", "other"):
+        apply(made, worlds.pod(name, more="  restartPolicy: Never\n  terminationGracePeriodSeconds: 7"))
+    settle(made)
+    finish(made, "done", succeeded=True)
+    apply(made, worlds.pod("other", image="redis", more="  restartPolicy: Never\n  terminationGracePeriodSeconds: 7"))
+    assert {key: made.seconds_to_end(key) for key in made.take().stop} == {pod_key("done"): 0, pod_key("other"): 7}
+
+
 # Workloads
 
 
@@ -223,7 +259,7 @@ def test_a_namespace_goes_with_everything_in_it_of_whatever_kind() -> None:
     assert not any(made.store.list(resource, "shop")[0] for resource in ("configmaps", "secrets", "events"))
 
 
-def test_nodes_can_be_labeled_and_neither_made_nor_deleted() -> None:
+def test_nodes_can_be_labeled_and_neither_made_nor_deleted_nor_kept_free_of_pods() -> None:
     made = world()
     node = made.store.get("nodes", "", "node-2")
     made.store.update("nodes", {**node, "metadata": {**node["metadata"], "labels": {"disk": "ssd"}}})
@@ -231,6 +267,11 @@ def test_nodes_can_be_labeled_and_neither_made_nor_deleted() -> None:
         made.store.delete("nodes", "", "node-1")
     with pytest.raises(ForbiddenError):
         made.store.create("nodes", {**node, "metadata": {"name": "node-3"}})
+
+    node = made.store.get("nodes", "", "node-2")
+    for field in ({"unschedulable": True}, {"taints": [{"key": "a", "effect": "NoSchedule"}]}):
+        with pytest.raises(ForbiddenError, match="pods run on all nodes of a lab"):
+            made.store.update("nodes", {**node, "spec": {**node["spec"], **field}})
 
     made.store.create("pods", pod(nodeSelector={"disk": "ssd"}))
     settle(made)

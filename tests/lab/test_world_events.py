@@ -46,6 +46,17 @@ def test_a_pod_is_scheduled_and_started() -> None:
     assert told(made, "Pod")[1]["source"] == {"component": "kubelet", "host": "node-2"}
 
 
+def test_a_deleted_pod_tells_once_which_containers_are_asked_to_end() -> None:
+    made = world()
+    apply(made, worlds.pod("client"))
+    settle(made)
+    for grace in (None, 1):
+        made.store.delete("pods", "default", "client", grace=grace)
+        made.take()
+
+    assert lines(told(made, "Pod"))[2:] == [("kubelet", "Killing", "Stopping container main")]
+
+
 def test_a_deployment_tells_what_it_scales_and_its_set_which_pods_it_makes() -> None:
     made = world()
     apply(made, worlds.workload())

@@ -73,6 +73,7 @@ class Supervised(RuleBasedStateMachine):
         for key in steps.stop:
             assert key in self.running
             assert key not in self.ending
+            assert self.world.seconds_to_end(key) >= 0
             self.ending.append(key)
         for spec in steps.start:
             # Neither a name nor an address is given while another pod still has it.

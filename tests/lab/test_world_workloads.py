@@ -109,6 +109,30 @@ def test_a_deployment_keeps_the_replica_sets_of_its_older_templates_for_a_rollba
     ] == "3"  # fmt: skip
 
 
+def test_a_paused_deployment_keeps_its_pods_and_their_number_until_it_goes_on() -> None:
+    made = world()
+    apply(made, worlds.workload())
+    settle(made)
+    before = set(pods(made))
+
+    apply(made, worlds.workload(image="redis", replicas=3, more="  paused: true\n"))
+    assert {spec.containers[0].image for spec in started(settle(made)).values()} == {"nginx"}
+    assert before < set(pods(made))
+    status = made.store.get("deployments.apps", "default", "web")["status"]
+    assert (status["observedGeneration"], status["replicas"], "updatedReplicas" in status) == (2, 3, False)
+
+    apply(made, worlds.workload(image="redis", replicas=3))
+    assert {spec.containers[0].image for spec in started(settle(made)).values()} == {"redis"}
+    assert not before & set(pods(made))
+
+
+def test_a_deployment_that_was_never_anything_but_paused_has_no_pods() -> None:
+    made = world()
+    apply(made, worlds.workload(more="  paused: true\n"))
+    settle(made)
+    assert not pods(made)
+
+
 def test_a_stateful_sets_pods_are_numbered_and_wait_for_their_forerunners() -> None:
     made = world()
     apply(made, worlds.workload("StatefulSet", more="  ordinals: {start: 3}\n"))

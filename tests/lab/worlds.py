@@ -24,6 +24,7 @@ from podfence.lab.objects.statuses import ContainerReport
 from podfence.lab.objects.world import World
 from podfence.lab.rest import JSON, RefusedError, Rest, resource
 from podfence.lab.store.errors import ForbiddenError, NotFoundError, StoreError
+from podfence.lab.store.resources import KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -89,7 +90,7 @@ def applied(
     into: World, documents: Iterable[Document], namespace: str = "default", *, legacy: str = "auto"
 ) -> applying.Applied:
     """Apply documents as a client of the lab does."""
-    decoded = decode(documents, legacy=legacy, custom=False)
+    decoded = decode(documents, legacy=legacy, custom=False, kept=KEPT)
     wrong = [problem for problem in decoded.problems if problem.severity is Severity.ERROR]
     if wrong:
         raise InputError(wrong)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, get_args
 import msgspec
 
 from podfence.cluster.state import Event, EventType
-from podfence.kube.objects import KubeObject
+from podfence.kube.objects import Kept, KubeObject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,14 +26,16 @@ class _Frame(msgspec.Struct, array_like=True, gc=False):
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _FRAMES: Final = msgspec.msgpack.Decoder(_Frame)
+# No agent is told of what only labs keep.
+_TYPES: Final = tuple(kind for kind in get_args(KubeObject) if kind is not Kept)
 _OBJECTS: Final[Mapping[str, msgspec.msgpack.Decoder[KubeObject]]] = {
-    kind.__name__: msgspec.msgpack.Decoder(kind) for kind in get_args(KubeObject)
+    kind.__name__: msgspec.msgpack.Decoder(kind) for kind in _TYPES
 }
 
 
 def schema() -> str:
     """Return a digest of what objects have: another one if a field came or went, or is of another type."""
-    told = repr([msgspec.inspect.type_info(kind) for kind in get_args(KubeObject)])
+    told = repr([msgspec.inspect.type_info(kind) for kind in _TYPES])
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 

@@ -227,6 +227,11 @@ def custom_workload(written: wire.CustomWorkload, identity: Identity) -> objects
     return _workload(written.metadata, identity, spec.template, replicas=replicas)
 
 
+def kept(_written: wire.Object, identity: Identity) -> objects.Kept:
+    """Return an object of which nobody needs more than its name."""
+    return objects.Kept(kind=identity.kind, namespace=identity.namespace, name=identity.name, origin=identity.origin)
+
+
 def cron_job(written: wire.CronJob, identity: Identity) -> objects.Workload:
     """Return a CronJob as a workload of the pods its jobs make."""
     job = written.spec.job_template if written.spec is not None else None

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
@@ -79,6 +79,7 @@ def decode(
     folders: Collection[str] = (),
     keep_going: bool = False,
     known: Decoding | None = None,
+    kept: Iterable[Kind] = (),
 ) -> Decoded:
     """Return the objects of documents, and what is to be said about them.
 
@@ -86,13 +87,15 @@ def decode(
     older servers stored ("lax"), or only what an answer may depend on ("answer"). Objects that come from a live
     cluster are always read as lax at least (semantics 9.4). `legacy` is the option of that name: with "v1", policies
     of extensions/v1beta1 are checked like those of networking.k8s.io/v1 (semantics 10). Objects that name no
-    namespace are in `namespace`. `custom` reads workloads of other kinds, and OpenShift's Templates.
+    namespace are in `namespace`. `custom` reads workloads of other kinds, and OpenShift's Templates. `kept` are kinds
+    that no answer uses and that are read too.
 
     An object with an error is not returned. Of inputs named in `folders`, documents that are no objects are left out
     in place of being an error, and with `keep_going` objects with an error too. Documents whose value another call has
     decoded in the same way are taken from `known`, if that is given to both.
     """
-    decoder = _Decoder(validation, legacy != "v1", namespace, custom, folders, keep_going, known)
+    kinds = {**KINDS, **{row.name: row for row in kept}}
+    decoder = _Decoder(validation, legacy != "v1", namespace, custom, folders, keep_going, known, kinds)
     for document in documents:
         decoder.read(document)
     return decoder.found
@@ -108,6 +111,7 @@ class _Decoder(msgspec.Struct):
     _folders: Collection[str]
     _keep_going: bool
     _known: Decoding | None
+    _kinds: Mapping[str, Kind]
     _generated: int = 0
     found: Decoded = msgspec.field(default_factory=lambda: Decoded([], [], Counter(), [], [], []))
 
@@ -176,9 +180,9 @@ class _Decoder(msgspec.Struct):
         kind = self._text(value, "kind", default_kind, origin)
         if not kind or not version:
             return
-        if kind.endswith("List") and ("items" in value or kind == "List" or kind[:-4] in KINDS):
+        if kind.endswith("List") and ("items" in value or kind == "List" or kind[:-4] in self._kinds):
             self._list(value, origin, "items", kind[:-4], version)
-        elif (known := KINDS.get(kind)) is not None and version in known.versions:
+        elif (known := self._kinds.get(kind)) is not None and version in known.versions:
             self._object(value, origin, known, kind, version)
         elif self._custom and is_template(kind, version):
             # The objects are looked at as they would be made, at the places where they stand.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from podfence.kube.folders import Exclusion
     from podfence.kube.objects import Key
     from podfence.kube.parsed import Parsed
+    from podfence.kube.registry import Kind
     from podfence.kube.rendering import Chart
     from podfence.kube.source import Document, Origin
 
@@ -65,6 +66,7 @@ def load(
     legacy: str = "auto",
     namespace: str = "",
     parsed: Parsed | None = None,
+    kept: Collection[Kind] = (),
     progress: Callable[[float, int], None] | None = None,
 ) -> Loaded:
     """Read files, directories, ``-``, kustomizations and charts, and return their objects.
@@ -95,6 +97,7 @@ def load(
         folders=read.folders,
         keep_going=keep_going,
         known=parsed.decoded if parsed is not None else None,
+        kept=kept,
     )
     left_out = [*read.left_out, *decoded.left_out]
     objects, replaced = _last_of_each(decoded.objects)

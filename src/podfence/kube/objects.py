@@ -283,4 +283,15 @@ class Ingress(Namespaced, frozen=True, kw_only=True):
     services: tuple[str, ...] = ()
 
 
-KubeObject = Namespace | Pod | Workload | Service | EndpointSlice | Endpoints | Node | Ingress | NetworkPolicy
+class Kept(Namespaced, frozen=True, kw_only=True):
+    """An object that no answer uses and a lab keeps; `namespace` is "" if its `kind` has none."""
+
+    kind: str
+
+    @property
+    def key(self) -> Key:
+        """The name of the object inside its cluster."""
+        return Key(self.kind, self.namespace, self.name)
+
+
+KubeObject = Namespace | Pod | Workload | Service | EndpointSlice | Endpoints | Node | Ingress | NetworkPolicy | Kept

@@ -122,6 +122,23 @@ def _of_apps(name: str, plural: str, short: str, versions: Mapping[str, str]) ->
     return Kind(name, plural, (short,), versions, wire.Workload, _workload, convert.workload, Need.LIVE, _TEMPLATE)
 
 
+def kept(
+    name: str,
+    plural: str,
+    version: str,
+    short: tuple[str, ...] = (),
+    *,
+    name_rule: Callable[[str], tuple[str, ...]] = dns_subdomain,
+    namespaced: bool = True,
+) -> Kind:
+    """Return the row of a kind that no answer uses, of which only the metadata is read."""
+    return Kind(
+        *(name, plural, short, {version: ""}, wire.Object, _nothing, convert.kept),
+        name_rule=name_rule,
+        namespaced=namespaced,
+    )
+
+
 KINDS: Final[Mapping[str, Kind]] = {
     row.name: row
     for row in (

@@ -19,12 +19,12 @@ from podfence.kube.registry import KINDS, LEGACY_POLICY
 from podfence.lab import rest
 from podfence.lab.apiserver.fields import kind_type
 from podfence.lab.apiserver.strategic import merging_of
-from podfence.lab.objects.pod_specs import is_sidecar, items
+from podfence.lab.objects.limits import ANY_NODE, limits
 from podfence.lab.objects.service_addresses import without_foreign
 from podfence.lab.store.resources import RESOURCES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from podfence.lab.apiserver.fields import Type
     from podfence.lab.apiserver.strategic import Merging
@@ -39,18 +39,15 @@ _OF_A_SERVER: Final = (
     *("uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"),
     *("managedFields", "selfLink"),
 )
-_NO_CLOCK: Final = "the lab keeps no time: a CronJob starts no Jobs"
-_NO_BALANCER: Final = "the lab has no load balancer; from outside, use the node port"
 _NEW_MEANING: Final = (
     "it is stored as networking.k8s.io/v1 and means what it means there; "
     "`podfence lab up --set legacy=v1beta1` starts a lab where policies have their old meaning"
 )
 _IMMUTABLE: Final = "field is immutable"
 _FIXED: Final = re.compile(rf"{_IMMUTABLE}|updates|may not change|can not be modified")
-_UNREAD: Final = re.compile(r"into Go struct field \w+\.([\w.]+) of type")
-_ANY_NODE: Final = "the lab has no node {}, so any node runs it"
-_LENIENT: Final = {"fieldValidation": "Ignore"}
-"""Reading has said what there is to say about unknown fields, with their lines."""
+_UNREAD: Final = re.compile(r'into Go struct field \w+\.([\w.]+) of type|unknown field "([^"]+)"')
+_UNKNOWN: Final = {True: {"fieldValidation": "Ignore"}, False: {"fieldValidation": "Strict"}}
+"""What the server is to do with unknown fields, by whether reading has told of them, with their lines."""
 _OLD_POLICIES: Final = "networkpolicies.extensions"
 _SELECTED: Final = ("Deployment", "ReplicaSet", "DaemonSet", "StatefulSet", "ReplicationController")
 
@@ -124,20 +121,21 @@ def _put(written: Written, server: Rest, cluster: Cluster, namespaces: set[str],
         row = RESOURCES[_OLD_POLICIES]
     _make_up(written.namespace, server, namespaces, notes)
     new = _noted(_adapted(_wanted(written, row), written, cluster, notes))
+    asked = _UNKNOWN[row.kind in KINDS]
     live = server.find(rest.path(row, written.namespace, written.name))
     if live is None:
         during = f'error when creating "{written.file}": '
-        stored = server.send("POST", rest.path(row, written.namespace, query=_LENIENT), new, during=during)
-        notes += _left_out(stored, cluster)
+        stored = server.send("POST", rest.path(row, written.namespace, query=asked), new, during=during)
+        notes += limits(stored, cluster.nodes)
         return "created"
     stored = server.send(
         "PATCH",
-        rest.path(row, written.namespace, written.name, _LENIENT),
+        rest.path(row, written.namespace, written.name, asked),
         _patch(_last(live), new, live, kind_type(row.group, row.kind)),
         content=rest.STRATEGIC,
         during=f'error when applying patch for "{written.file}": ',
     )
-    notes += _left_out(stored, cluster)
+    notes += limits(stored, cluster.nodes)
     if "deletionTimestamp" in live["metadata"]:
         notes.append("it is being deleted, so what is applied goes with it")
     return "unchanged" if _without_note(stored) == _without_note(live) else "configured"
@@ -171,7 +169,7 @@ def _problem(written: Written, field: str, message: str, remedy: str = "") -> st
     if _FIXED.search(message):
         remedy = "delete it first, or use podfence lab delete -f and apply again"
     unread = _UNREAD.search(message)
-    position = written.origin.at(*_path(unread[1] if unread else field))
+    position = written.origin.at(*_path(unread[1] or unread[2] if unread else field))
     return str(Finding(position=position, message=f"{field}: {shown}" if field else shown, remedy=remedy))
 
 
@@ -201,13 +199,11 @@ def _adapted(new: Raw, written: Written, cluster: Cluster, notes: list[str]) -> 
     # Of kinds of which the lab reads no spec nobody has looked at its type.
     spec = spec if isinstance(spec := new.get("spec"), dict) else {}
     if kind == "Pod" and spec.get("nodeName") and spec["nodeName"] not in cluster.nodes:
-        notes.append(_ANY_NODE.format(spec["nodeName"]))
+        notes.append(ANY_NODE.format(spec["nodeName"]))
         spec = {key: value for key, value in spec.items() if key != "nodeName"}
     elif kind == "Service":
         spec, said = without_foreign(spec, cluster.blocks)
-        notes += [*said, *([_NO_BALANCER] if spec.get("type") == "LoadBalancer" else ())]
-    elif kind == "CronJob":
-        notes.append(_NO_CLOCK)
+        notes += said
     elif _is_old(written) and cluster.legacy == "auto":
         notes.append(_NEW_MEANING)
     elif kind in _SELECTED and not spec.get("selector") and (labels := _labels_of_template(spec)):
@@ -219,34 +215,6 @@ def _adapted(new: Raw, written: Written, cluster: Cluster, notes: list[str]) -> 
 def _labels_of_template(spec: Raw) -> Raw:
     labels: Raw = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
     return labels
-
-
-def _left_out(stored: Raw, cluster: Cluster) -> Iterator[str]:
-    """Yield what the lab does not do of what the pods of a stored object want."""
-    path = KINDS[stored["kind"]].template
-    if path is None or stored["kind"] == "CronJob":
-        return
-    template: Any = stored
-    for step in path:
-        template = template[step]
-    spec = template.get("spec") or {}
-    for item in items(spec, "initContainers"):
-        if not is_sidecar(item):
-            yield f"the lab does not run init container {item['name']}"
-    for item in (*items(spec, "initContainers"), *items(spec, "containers")):
-        names = [variable["name"] for variable in items(item, "env") if variable.get("valueFrom") is not None]
-        if names:
-            yield f"container {item['name']} runs without {', '.join(names)}: the lab sets only plain values of env"
-        if item.get("envFrom"):
-            yield f"container {item['name']} runs without the variables of envFrom"
-    if len(items(spec.get("dnsConfig") or {}, "nameservers")) > 1:
-        yield "the lab uses only the first nameserver of dnsConfig"
-    wanted = (spec.get("nodeSelector") or {}).items()
-    if (name := spec.get("nodeName")) and name not in cluster.nodes:
-        yield _ANY_NODE.format(name)
-    elif not any(wanted <= labels.items() for labels in cluster.nodes.values()):
-        shown = ", ".join(f"{key}={value}" for key, value in wanted)
-        yield f"no node of the lab has the labels {shown}, so any node runs it"
 
 
 # From what was applied before and what is wanted to a patch

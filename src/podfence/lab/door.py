@@ -15,6 +15,7 @@ from podfence.lab.apiserver.serving import serve
 from podfence.lab.apiserver.streams.answering import Streams
 from podfence.lab.errors import LabError
 from podfence.lab.network.namespaces import inside
+from podfence.lab.objects.limits import limits_of
 from podfence.lab.processes import session
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def open_door(lab: Supervisor, listener: socket.socket, certificates: Certificat
         certificates=certificates,
         stream=Streams(store, PodStreams(lab)).answer,
         complain=partial(lab.journal.say, "API server"),
+        limits=limits_of(store),
         policies=Policies(lab.options.validation == "lax", lab.options.legacy == "v1beta1"),
     )
     return access

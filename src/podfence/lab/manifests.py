@@ -10,10 +10,9 @@ import msgspec
 from podfence.kube import yaml
 from podfence.kube.objects import Key, KubeObject, Namespace, NetworkPolicy
 from podfence.kube.positions import Source, SourceDocument
-from podfence.kube.registry import KINDS
 from podfence.kube.source import Origin, Path
 from podfence.lab.store.metadata import Raw
-from podfence.lab.store.resources import RESOURCES
+from podfence.lab.store.resources import READ, RESOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -51,7 +50,7 @@ class Written(NamedTuple):
     @property
     def row(self) -> Resource:
         """The resource that holds such objects."""
-        return RESOURCES[KINDS[self.item.key.kind].printed(plural=True)]
+        return RESOURCES[READ[self.item.key.kind].printed(plural=True)]
 
     @property
     def name(self) -> str:
@@ -80,7 +79,7 @@ def written(objects: Iterable[KubeObject], namespace: str) -> list[Written]:
         value: Any = values[id(document)]
         for step in item.origin.path:
             value = value[step]
-        where = (value["metadata"].get("namespace") or namespace) if KINDS[item.key.kind].namespaced else ""
+        where = (value["metadata"].get("namespace") or namespace) if READ[item.key.kind].namespaced else ""
         placed = msgspec.structs.replace(item, namespace=where) if where != item.key.namespace else item
         found.append(Written(placed, document, item.origin, value, where))
     return found

@@ -39,6 +39,8 @@ FIRST_DELAY: Final = 0.5
 LAST_DELAY: Final = 30.0
 """The most seconds until that."""
 
+_HOUR: Final = 3600.0
+
 _AT_ONCE: Final = 8
 """How many pods are asked at the same time whether they answer."""
 
@@ -79,7 +81,8 @@ class Running:
 class Pods:
     """All pods of a lab. Changes come from one thread at a time; containers end when they like.
 
-    `running` are those there are, `ended` those that were stopped and still exist: their output can be read.
+    `running` are those there are, `ended` those that were stopped and still exist: their output can be read. `ending`
+    are those that run and are to end, each with the monotonic time at which it is stopped.
 
     `changed` is called, in a thread that must not be held up, with the key of a pod of which a container has ended or
     was started again.
@@ -107,6 +110,7 @@ class Pods:
         self.images: dict[str, Image] = {}
         self.running: dict[Key, Running] = {}
         self.ended: dict[Key, Running] = {}
+        self.ending: dict[Key, float] = {}
         self._logs = spawner.store / "logs"
         self._logs.mkdir()
         self.names = spawner.store / "names"
@@ -162,11 +166,48 @@ class Pods:
                 self._say(item.spec, f"nothing answers on TCP {ports} yet")
                 return
 
+    def end(self, seconds: Mapping[Key, int]) -> list[Key]:
+        """Ask the programs of pods to end in so many seconds each; return the pods that may be stopped.
+
+        They are those in which nothing runs any more, and those whose time is up. A pod that is ending already may get
+        less time. `changed` is called for each that has got another time.
+        """
+        return [key for key, left in seconds.items() if not self._goes_on(key, left)]
+
+    def _goes_on(self, key: Key, seconds: int) -> bool:
+        """Return whether a pod that is to end still does something; it is asked to end if it was not yet."""
+        holder = item.holder if (item := self.running.get(key)) is not None else None
+        known, now = self.ending.get(key), time.monotonic()
+        deadline = now + seconds if known is None else min(known, now + seconds)
+        if holder is None or deadline <= now or not holder.runs():
+            return False
+        self.ending[key] = deadline
+        if known is None:
+            try:
+                holder.terminate()
+            except LabError:
+                return False
+        if deadline != known:
+            self._changed(key)
+        return True
+
+    def overdue(self) -> list[Key]:
+        """Return the pods that have had the time to end that they had."""
+        now = time.monotonic()
+        return [key for key, deadline in self.ending.items() if deadline <= now]
+
+    def patience(self) -> float | None:
+        """Return the seconds until the next pod is overdue, or an hour if that is less; None if none is to end."""
+        if not self.ending:
+            return None
+        return min(max(0.0, min(self.ending.values()) - time.monotonic()), _HOUR)
+
     def stop(self, keys: Iterable[Key]) -> None:
         """Stop pods, and return when nothing of them is left and their addresses are free."""
         gone = [item for key in keys if (item := self.running.pop(key, None)) is not None]
         for item in gone:
             self.ended[item.spec.key] = item
+            self.ending.pop(item.spec.key, None)
             if item.holder is not None:
                 item.holder.close()
         self._network.detach(item.attachment for item in gone if item.attachment is not None)
@@ -254,6 +295,7 @@ class Pods:
         self._changed(spec.key)
 
     def _again(self, item: Running, container: Container) -> None:
-        if self.running.get(item.spec.key) is item:
+        key = item.spec.key
+        if self.running.get(key) is item and key not in self.ending:
             self._start_container(item, container)
-            self._changed(item.spec.key)
+            self._changed(key)

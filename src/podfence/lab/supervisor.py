@@ -7,9 +7,11 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from podfence.kube.objects import Key
 from podfence.kube.registry import Need, needed
 from podfence.lab.agents import RESULTS, NodeAgent, Order, lifted
 from podfence.lab.apiserver import certificates
@@ -24,18 +26,17 @@ from podfence.lab.objects.world import World
 from podfence.lab.processes import archive
 from podfence.lab.processes.program import Program, StandIn
 from podfence.lab.processes.spawner import Spawner
-from podfence.lab.running import Pods
+from podfence.lab.running import FIRST_DELAY, Pods
 from podfence.lab.store.resources import RESOURCES
 from podfence.lab.targets import OUTSIDE
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
     from podfence.cluster.state import ClusterState
     from podfence.dataplane.settings import Binding
-    from podfence.kube.objects import Key
     from podfence.lab.access import Access
     from podfence.lab.addresses import Plan
     from podfence.lab.journal import Journal
@@ -50,6 +51,12 @@ _SERVERS_PATIENCE: Final = 3.0
 
 _PATIENCE: Final = 30.0
 """Seconds to wait for kernels before it is said that they are behind."""
+
+_SOON: Final = 2.0
+"""Seconds after which it is said that pods take time to end."""
+
+_ENDS_PATIENCE: Final = 60.0
+"""Seconds to wait until one more of the pods that are to end has ended."""
 
 _PODS_PATIENCE: Final = 2.0
 """Seconds that containers wait until the kernels know their pods."""
@@ -83,6 +90,9 @@ class Supervisor:
         self.world = World(plan, nodes, old=options.legacy == "v1beta1")
         self.last_breath = -1
         self.lock = threading.RLock()
+        self._pod_ended = threading.Condition(self.lock)
+        # How many commands wait until everything is as they say.
+        self._asked = 0
         self._is_up = False
         self._names = ""
         self._latest = dict.fromkeys(needed(Need.NODE), 0)
@@ -125,7 +135,12 @@ class Supervisor:
         """
         with self.lock:
             work(self.world)
-            self._reconcile(tell)
+            self._asked += 1
+            try:
+                self._reconcile(tell)
+                self._await_ends(tell)
+            finally:
+                self._asked -= 1
         self.settle()
         self._is_up = True
         self.pods.await_servers(time.monotonic() + _SERVERS_PATIENCE)
@@ -135,24 +150,43 @@ class Supervisor:
         touched = False
         while any(steps := self.world.take()):
             touched = True
-            if steps.stop:
-                self.pods.stop(steps.stop)
-                self.world.pod_stopped(*steps.stop)
+            self._end(steps.stop)
             self.pods.forget(self.pods.ended.keys() - self.state.pods.keys())
             if steps.start:
                 if tell is not None:
                     tell(f"starting {len(steps.start)} pods" if len(steps.start) > 1 else "starting a pod")
-                self.pods.start(steps.start, self._await_agents, awaited=tell is not None)
+                self.pods.start(steps.start, self._await_agents, awaited=self._asked > 0)
                 for spec in steps.start:
                     self._report(spec.key)
         if touched:
             self._write_names()
             self._proxy.update(self.state)
 
+    def _end(self, keys: Iterable[Key]) -> None:
+        """Let pods end, and stop those in which nothing runs any more, or whose time is up."""
+        gone = self.pods.end({key: self.world.seconds_to_end(key) for key in keys})
+        if gone:
+            self.pods.stop(gone)
+            self.world.pod_stopped(*gone)
+            self._pod_ended.notify_all()
+
+    def _await_ends(self, tell: Callable[[str], None]) -> None:
+        """Return when pods that are to end have ended, and what takes their places has been started."""
+        if self._pod_ended.wait_for(lambda: not self.pods.ending, _SOON):
+            return
+        count = len(self.pods.ending)
+        tell(f"waiting for {count} pods to end" if count > 1 else "waiting for a pod to end")
+        while self.pods.ending and self._pod_ended.wait(_ENDS_PATIENCE):
+            pass
+
     def _note(self, change: Change) -> None:
         kind = RESOURCES[change.resource].kind
         if kind in self._latest:
             self._latest[kind] = change.revision
+        known = change.object["metadata"]
+        if (key := Key(kind, known.get("namespace", ""), known["name"])) in self.pods.ending:
+            # It may have less time now.
+            self._changed.append(key)
         self._wake.set()
 
     def _write_names(self) -> None:
@@ -173,7 +207,7 @@ class Supervisor:
     def _look_at(self, key: Key) -> None:
         """Report on a pod of which a container has ended or was started again; one that is lost is started anew."""
         item = self.pods.running.get(key)
-        if item is not None and item.is_lost:
+        if item is not None and item.is_lost and key not in self.pods.ending:
             self._restart(item)
         else:
             self._report(key)
@@ -185,13 +219,19 @@ class Supervisor:
 
     def _follow(self) -> None:
         """Do what follows from what containers and writers to the store do by themselves."""
-        while self._wake.wait():
+        patience: float | None = None
+        while True:
+            self._wake.wait(patience)
             self._wake.clear()
+            patience = None
             try:
                 with self.lock:
-                    while self._changed:
-                        self._look_at(self._changed.popleft())
+                    keys = dict.fromkeys(self._changed.popleft() for _ in range(len(self._changed)))
+                    self._end([*(key for key in keys if key in self.pods.ending), *self.pods.overdue()])
+                    for key in keys:
+                        self._look_at(key)
                     self._reconcile()
+                    patience = self.pods.patience()
             except Exception as error:  # noqa: BLE001 - nothing would follow the store any more
                 self.journal.say("lab", f"what the objects say could not be done: {type(error).__name__}: {error}")
 
@@ -206,8 +246,9 @@ class Supervisor:
             for image in images:
                 self.pods.images.update(dict.fromkeys(image.names, image))
             names = {text for image in images for text in image.names}
-            for item in list(self.pods.running.values()):
-                if any(archive.reference(container.image) in names for container in item.spec.containers):
+            for key, item in list(self.pods.running.items()):
+                wanted = {archive.reference(container.image) for container in item.spec.containers}
+                if wanted & names and key not in self.pods.ending:
                     self._restart(item)
         return sorted(names)
 
@@ -254,7 +295,18 @@ class Supervisor:
         return lifted(self.agents.values(), self.nodes.values())
 
     def _start_outside(self) -> None:
-        log = self._spawner.store / "outside.log"
         answers = StandIn("echo", tcp=(ANY_PORT,), udp=(ANY_PORT,), every_port=True)
-        self.outside.start_container("responders", Program("stand-in", stand_in=answers), log)
-        self.outside.start_container("dns", Program("dnsmasq", argv=dns.outside_server(self.plan)), log)
+        self._run_outside("responders", Program("stand-in", stand_in=answers))
+        self._run_outside("dns", Program("dnsmasq", argv=dns.outside_server(self.plan)))
+
+    def _run_outside(self, name: str, program: Program) -> None:
+        """Start a server outside, and again when it ends."""
+
+        def ended(_code: int) -> None:
+            timer = threading.Timer(FIRST_DELAY, self._run_outside, (name, program))
+            timer.daemon = True
+            timer.start()
+
+        # Where all of outside has ended, every command that needs it says so.
+        with suppress(LabError):
+            self.outside.start_container(name, program, self._spawner.store / f"outside-{name}.log", ended)

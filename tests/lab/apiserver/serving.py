@@ -16,6 +16,7 @@ import msgspec
 from podfence.lab.apiserver import certificates
 from podfence.lab.apiserver.admission import complete
 from podfence.lab.apiserver.serving import Serving, serve
+from podfence.lab.objects.limits import limits_of
 from podfence.lab.store.store import Store
 
 if TYPE_CHECKING:
@@ -109,8 +110,11 @@ class Served(NamedTuple):
 
 
 @contextlib.contextmanager
-def served(store: Store | None = None) -> Iterator[Served]:
-    """Run a server over a store with the namespace default; no fault of the server goes unseen."""
+def served(store: Store | None = None, *, as_lab: bool = False) -> Iterator[Served]:
+    """Run a server over a store with the namespace default; no fault of the server goes unseen.
+
+    With `as_lab` it warns of what a lab does not do, as no real one does.
+    """
     store = store or Store()
     complete(store)
     if not store.list("namespaces")[0]:
@@ -121,7 +125,8 @@ def served(store: Store | None = None) -> Iterator[Served]:
     faults: list[str] = []
     complain: Callable[[str], None] = faults.append
     made = make_certificates()
-    running = serve(store, listener, token=TOKEN, certificates=made, complain=complain)
+    limits = limits_of(store) if as_lab else lambda _obj: iter(())
+    running = serve(store, listener, token=TOKEN, certificates=made, complain=complain, limits=limits)
     client = Client(port, made.authority)
     try:
         yield Served(running, store, client, port, faults)

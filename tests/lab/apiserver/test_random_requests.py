@@ -115,7 +115,7 @@ ACCEPTS = st.sampled_from(
 @pytest.fixture(scope="module")
 def server() -> Iterator[Served]:
     # That of a lab, so that what a lab has against objects is asked too.
-    with served(World(Plan(), 1).store) as found:
+    with served(World(Plan(), 1).store, as_lab=True) as found:
         yield found
 
 

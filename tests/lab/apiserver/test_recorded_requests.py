@@ -186,4 +186,4 @@ def test_applying_on_the_server_is_refused_with_a_sentence() -> None:
         path = "/api/v1/namespaces/default/pods/p?fieldManager=kubectl"
         reply = server.client.send("PATCH", path, {"apiVersion": "v1", "kind": "Pod"}, headers=headers)
     assert reply.code == 415
-    assert "use kubectl apply without --server-side" in reply.body["message"]
+    assert "leave out --server-side" in reply.body["message"]

@@ -243,6 +243,7 @@ def test_an_object_with_a_finalizer_goes_when_the_last_is_taken_away() -> None:
         ({"nodeName": "n"}, {"phase": "Running"}, None, 30),
         ({"nodeName": "n", "terminationGracePeriodSeconds": 5}, {"phase": "Running"}, None, 5),
         ({"nodeName": "n", "terminationGracePeriodSeconds": 5}, {"phase": "Running"}, 2, 2),
+        ({"nodeName": "n"}, {"phase": "Running"}, 2**63 - 1, 2**31),
         ({"nodeName": "n"}, {"phase": "Running"}, 0, None),
         ({"nodeName": "n"}, {"phase": "Succeeded"}, None, None),
         ({"nodeName": "n"}, {"phase": "Failed"}, 10, None),

@@ -91,6 +91,7 @@ def read(manifests: Manifests, *, legacy: str, lax: bool) -> Sequence[KubeObject
     Raises RefusedError, with every problem printed, if there is an error anywhere.
     """
     from podfence.kube.load import load
+    from podfence.lab.store.resources import KEPT
 
     if not manifests:
         return ()
@@ -104,6 +105,7 @@ def read(manifests: Manifests, *, legacy: str, lax: bool) -> Sequence[KubeObject
             custom=False,
             legacy=legacy,
             validation="lax" if lax else "strict",
+            kept=KEPT,
             progress=progress,
         )
     told = [str(warning) for warning in loaded.warnings]

@@ -20,6 +20,8 @@ the lab runs until `podfence lab down{name}`; use it with kubectl:
   podfence lab kubectl{name} get pods --all-namespaces
   export KUBECONFIG=$(podfence lab kubeconfig{name})"""
 
+_IN_SHELL = "kubectl uses the lab in this shell; leave it with `exit`, and end the lab with `podfence lab down{name}`"
+
 _EXAMPLES = """
 # Start an empty cluster of two nodes
 podfence lab up
@@ -94,12 +96,10 @@ def command(
         progress=shared.teller(quiet=manifests.quiet),
     )
     code = shared.tell(reply, quiet=manifests.quiet)
-    if shell and reply["access"] is not None:
-        return kubectl.shell(name)
     if reply["access"] is not None and not manifests.quiet:
         meant = os.environ.get("PODFENCE_LAB") or DEFAULT_NAME
-        errors.complain(_NEXT.format(name="" if name == meant else f" --name {name}"))
-    return code
+        errors.complain((_IN_SHELL if shell else _NEXT).format(name="" if name == meant else f" --name {name}"))
+    return kubectl.shell(name) if shell and reply["access"] is not None else code
 
 
 @click.command("down", cls=Command, exits="0  nothing of the lab is left\n2  the lab does not exist")

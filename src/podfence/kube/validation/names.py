@@ -99,6 +99,13 @@ def dns_subdomain(name: str) -> tuple[str, ...]:
     return _judged(name, SUBDOMAIN_LENGTH, "characters", _DNS_SUBDOMAIN, _SUBDOMAIN_FORM)
 
 
+def path_segment(name: str) -> tuple[str, ...]:
+    """Return what is wrong with a name that may be anything but a step of a path: a Role's."""
+    if name in (".", ".."):
+        return (f"may not be '{name}'",)
+    return tuple(f"may not contain '{letter}'" for letter in "/%" if letter in name)
+
+
 @lru_cache(_CACHED)
 def port_name(name: str) -> tuple[str, ...]:
     """Return what is wrong with the name of a port."""

@@ -30,5 +30,9 @@ def require(headers: Mapping[str, str], token: str, port: int) -> None:
     scheme, _, given = headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
         raise RefusedError(401, "Unauthorized", "Unauthorized")
+
+
+def require_own_user(headers: Mapping[str, str]) -> None:
+    """Raise RefusedError for a request that is to be made as another user."""
     if any(key.lower().startswith("impersonate-") for key in headers):
         raise RefusedError(403, "a lab has one user, who cannot act as another", "Forbidden", {})

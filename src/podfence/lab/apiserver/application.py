@@ -25,6 +25,7 @@ from podfence.lab.store.errors import StoreError
 
 if TYPE_CHECKING:
     from podfence.lab.apiserver.media import Accepted
+    from podfence.lab.apiserver.objects import Limits
     from podfence.lab.apiserver.reviews import Review
     from podfence.lab.store.metadata import Raw
     from podfence.lab.store.resources import Resource
@@ -51,14 +52,16 @@ class Server:
         stream: Stream | None = None,
         complain: Callable[[str], None] | None = None,
         policies: Policies = CURRENT,
+        limits: Limits = lambda _obj: iter(()),
     ) -> None:
         """Serve a store at a port to who has the token; inside the event loop.
 
-        `complain` gets what went wrong here. With legacy `policies`, clients prefer the old kind of them.
+        `complain` gets what went wrong here. With legacy `policies`, clients prefer the old kind of them. Clients are
+        warned of `limits`.
         """
         self.store = store
         self.hub = Hub(store)
-        self._objects = Objects(store, policies)
+        self._objects = Objects(store, policies, limits)
         self._token = token
         self._port = port
         self._stream = stream
@@ -97,6 +100,8 @@ class Server:
         if request.method == "GET" and (kind := empty_list(parts)):
             return json_answer({**kind, "metadata": {"resourceVersion": str(self.store.revision)}, "items": []})
         if first in ("api", "apis") and len(parts) > (2 if first == "api" else 3):
+            # Not before: kubectl prints nothing of a refusal to say which resources there are.
+            access.require_own_user(request.headers)
             found = target_of(parts)
             if isinstance(found, Target):
                 return await self._resource(request, found)
@@ -296,7 +301,7 @@ def _write_options(request: web.Request, kind: str) -> options.WriteOptions:
 def _patch_type(request: web.Request) -> str:
     name = media.media_type(_content_type(request))[0]
     if name.startswith("application/apply-patch"):
-        why = "podfence labs have no server-side apply; use kubectl apply without --server-side"
+        why = "podfence labs have no server-side apply; leave out --server-side"
         raise status.unsupported_type(f"415: Unsupported Media Type ({why})", with_details=True)
     if name not in PATCHES:
         raise status.unsupported_type("415: Unsupported Media Type", with_details=True)

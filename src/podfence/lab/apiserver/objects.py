@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from podfence.lab.store.store import Check, Propagation, Store
 
 Warn = Callable[[str], None]
+Limits = Callable[[Raw], Iterator[str]]
+"""Yields a sentence about each part of an object that is not done."""
 
 PATCHES: Final = {
     "application/json-patch+json": "json",
@@ -59,10 +61,16 @@ class Objects:
     `warn` is told what a request should be told beside its answer, also if that is a refusal.
     """
 
-    def __init__(self, store: Store, policies: rules.Policies = rules.CURRENT) -> None:
-        """Work on a store that completes what is written. With legacy `policies`, annotations isolate namespaces."""
+    def __init__(
+        self, store: Store, policies: rules.Policies = rules.CURRENT, limits: Limits = lambda _obj: iter(())
+    ) -> None:
+        """Work on a store that completes what is written. With legacy `policies`, annotations isolate namespaces.
+
+        Of `limits` that an object had not before, a request is told.
+        """
         self.store = store
         self._policies = policies
+        self._limits = limits
 
     def create(self, row: Resource, namespace: str, read: Read, options: WriteOptions, warn: Warn) -> Answer:
         """Create an object. Raises RefusedError and StoreError."""
@@ -147,6 +155,10 @@ class Objects:
         had, has = (_isolation(one) for one in (before, obj))
         if row.kind == "Namespace" and has != had and isolation_asked(has) and not legacy:
             warn(_NO_ISOLATION)
+        known = set(self._limits(before)) if before is not None else ()
+        for text in self._limits(obj):
+            if text not in known:
+                warn(text)
 
 
 def _isolation(obj: Raw | None) -> str:

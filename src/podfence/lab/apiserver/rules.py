@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from podfence.kube.findings import Code, Finding, Severity
-from podfence.kube.registry import KINDS, Reading
+from podfence.kube.registry import Reading
 from podfence.kube.validation.findings import Findings
 from podfence.kube.validation.meta import check_meta
 from podfence.kube.validation.names import dns_subdomain
 from podfence.kube.wire import Meta
 from podfence.lab.apiserver.fields import value_at, without
+from podfence.lab.store.resources import READ
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +64,7 @@ CURRENT: Final = Policies()
 def check(row: Resource, obj: Raw, before: Raw | None = None, policies: Policies = CURRENT) -> Findings:
     """Return what is wrong with an object, or with changing `before` into it, in the server's order."""
     findings = Findings()
-    known = KINDS.get(row.kind)
+    known = READ.get(row.kind)
     reading = Reading(row.kind, row.api_version, *policies)
     if known is None:
         meta = msgspec.convert(obj["metadata"], Meta)

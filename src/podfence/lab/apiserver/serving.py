@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from podfence.lab.apiserver.application import Stream
     from podfence.lab.apiserver.certificates import Certificates
+    from podfence.lab.apiserver.objects import Limits
     from podfence.lab.store.store import Store
 
 _GRACE: Final = 1.0
@@ -131,12 +132,14 @@ def serve(
     stream: Stream | None = None,
     complain: Callable[[str], None] | None = None,
     policies: Policies = CURRENT,
+    limits: Limits = lambda _obj: iter(()),
 ) -> Serving:
     """Serve a store on listening sockets, in a thread of its own, and return when requests are answered.
 
     The `others` have the port of the first, in other networks. Requests need the `token`. `stream` answers exec, attach
     and log, and `complain` is told of faults of the server. With legacy `policies`, clients prefer
-    extensions/v1beta1 for them, as those of the oldest clusters did. Raises what keeps the server from starting.
+    extensions/v1beta1 for them, as those of the oldest clusters did. Clients are warned of `limits`. Raises what keeps
+    the server from starting.
     """
     begin = partial(
         Server,
@@ -146,5 +149,6 @@ def serve(
         stream=stream,
         complain=complain,
         policies=policies,
+        limits=limits,
     )
     return Serving(begin, certificates, (listener, *others))

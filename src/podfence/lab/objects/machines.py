@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from podfence.lab.objects.conditions import Condition, conditions
 from podfence.lab.store.errors import ForbiddenError
@@ -13,6 +13,8 @@ from podfence.lab.store.resources import RESOURCES
 if TYPE_CHECKING:
     from podfence.lab.addresses import Plan
     from podfence.lab.store.metadata import Raw
+
+_KEEP_OFF: Final = ("unschedulable", "taints")
 
 
 def node(plan: Plan, number: int, now: float) -> Raw:
@@ -35,8 +37,12 @@ def node(plan: Plan, number: int, now: float) -> Raw:
 
 
 def admit(wanted: Raw | None, before: Raw | None) -> Raw | None:
-    """Refuse other nodes, and the end of these; their labels may change."""
+    """Refuse other nodes, the end of these, and what would keep pods off them; their labels may change."""
+    name = (wanted or before or {})["metadata"].get("name", "")
     if wanted is None or before is None:
-        name = (wanted or before or {})["metadata"].get("name", "")
         raise ForbiddenError.of(RESOURCES["nodes"], name, "the nodes of the lab are its own")
+    specs = [obj.get("spec") or {} for obj in (wanted, before)]
+    if any(specs[0].get(field) != specs[1].get(field) for field in _KEEP_OFF):
+        why = "pods run on all nodes of a lab; nodeName and nodeSelector choose the node of a pod"
+        raise ForbiddenError.of(RESOURCES["nodes"], name, why)
     return wanted

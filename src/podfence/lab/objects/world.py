@@ -144,6 +144,10 @@ class World:
 
     # What happens to pods
 
+    def seconds_to_end(self, key: Key) -> int:
+        """Return how long the programs of a pod that is to stop have to end by themselves."""
+        return self._nodes.seconds_to_end(key)
+
     def pod_stopped(self, *keys: Key) -> None:
         """Take in that nothing is left of pods that were to stop; their addresses and names are free again."""
         self._nodes.stopped(keys)

@@ -132,10 +132,18 @@ class Holder:
         finally:
             os.close(file)
 
+    def terminate(self) -> None:
+        """Ask every container to end, with the signal TERM. Raises LabError if the pod is gone."""
+        self._send({"do": "terminate"})
+
     def containers(self) -> dict[str, ContainerReport]:
         """Return what became of each container that was started."""
         with self._lock:
             return dict(self._containers)
+
+    def runs(self) -> bool:
+        """Return whether a container runs."""
+        return any(state.exit is None for state in self.containers().values())
 
     def probe(self, probes: Sequence[Probe]) -> list[str]:
         """Return what became of each probe, tried from here (see `probing.run`). Raises LabError if this is gone."""

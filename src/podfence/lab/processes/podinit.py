@@ -133,6 +133,8 @@ class _Init:
         try:
             if message["do"] == "start":
                 self._start(message, fds[0])
+            elif message["do"] == "terminate":
+                self._terminate()
             else:
                 self._answers[message["do"]](message, fds, Connection(socket.socket(fileno=fds.pop())))
         finally:
@@ -156,6 +158,13 @@ class _Init:
         container = self._containers[name] = _Container(pid, place, program, console)
         self._ends[pid] = lambda code: self._container_ended(name, container, code)
         self._watch(console)
+
+    def _terminate(self) -> None:
+        """Ask the first process of each container to end; what it does with its others is its own affair."""
+        for container in self._containers.values():
+            # One that has ended is not buried yet, so nobody else has its number.
+            if container.pid:
+                os.kill(container.pid, signal.SIGTERM)
 
     def _container_ended(self, name: str, container: _Container, code: int) -> None:
         # As in a cluster, what a container left running ends with its first process.

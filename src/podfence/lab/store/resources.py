@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from podfence.kube.registry import KINDS, LEGACY_POLICY
+from podfence.kube.registry import KINDS, LEGACY_POLICY, Kind, kept
+from podfence.kube.validation.names import path_segment
 
 
 class Resource(NamedTuple):
@@ -58,6 +59,20 @@ _BALANCED: Final[Mapping[str, Any]] = {"loadBalancer": {}}
 _COUNTED: Final[Mapping[str, Any]] = {"replicas": 0}
 _RBAC: Final = "rbac.authorization.k8s.io/v1"
 
+KEPT: Final = (
+    kept("ConfigMap", "configmaps", "v1", ("cm",)),
+    kept("Secret", "secrets", "v1"),
+    kept("ServiceAccount", "serviceaccounts", "v1", ("sa",)),
+    kept("Role", "roles", _RBAC, name_rule=path_segment),
+    kept("RoleBinding", "rolebindings", _RBAC, name_rule=path_segment),
+    kept("ClusterRole", "clusterroles", _RBAC, name_rule=path_segment, namespaced=False),
+    kept("ClusterRoleBinding", "clusterrolebindings", _RBAC, name_rule=path_segment, namespaced=False),
+)
+"""The kinds that are kept, since manifests hold them, and do nothing."""
+
+READ: Final[Mapping[str, Kind]] = {**KINDS, **{row.name: row for row in KEPT}}
+"""The kinds of manifests that a lab takes."""
+
 
 def _known(
     kind: str,
@@ -67,8 +82,8 @@ def _known(
     scale: bool = False,
     generation: bool = False,
 ) -> Resource:
-    """Return the row of a kind that podfence reads."""
-    row = KINDS[kind]
+    """Return the row of a kind that manifests have."""
+    row = READ[kind]
     return Resource(
         kind, row.plural, row.current, row.short, row.namespaced, categories, status, scale, generation
     )  # fmt: skip
@@ -87,10 +102,9 @@ RESOURCES: Final[Mapping[str, Resource]] = {
         _known("ReplicationController", categories=_ALL, status=True, scale=True, generation=True)._replace(
             first_status=_COUNTED
         ),
-        # These are kept, since manifests hold them, and do nothing.
-        Resource("ConfigMap", "configmaps", "v1", ("cm",)),
-        Resource("Secret", "secrets", "v1"),
-        Resource("ServiceAccount", "serviceaccounts", "v1", ("sa",)),
+        _known("ConfigMap"),
+        _known("Secret"),
+        _known("ServiceAccount"),
         Resource("Event", "events", "v1", ("ev",), made_by_put=True),
         _known("Deployment", categories=_ALL, status=True, scale=True, generation=True)._replace(
             kept_by_status=("labels",)
@@ -112,10 +126,10 @@ RESOURCES: Final[Mapping[str, Resource]] = {
         _known("NetworkPolicy", generation=True)._replace(
             api_version=LEGACY_POLICY, stored_as="networkpolicies.networking.k8s.io"
         ),
-        Resource("Role", "roles", _RBAC, made_by_put=True),
-        Resource("RoleBinding", "rolebindings", _RBAC, made_by_put=True),
-        Resource("ClusterRole", "clusterroles", _RBAC, namespaced=False, made_by_put=True),
-        Resource("ClusterRoleBinding", "clusterrolebindings", _RBAC, namespaced=False, made_by_put=True),
+        _known("Role")._replace(made_by_put=True),
+        _known("RoleBinding")._replace(made_by_put=True),
+        _known("ClusterRole")._replace(made_by_put=True),
+        _known("ClusterRoleBinding")._replace(made_by_put=True),
     )
 }
 """The resources by key, in the order of discovery: the core first, then group by group."""

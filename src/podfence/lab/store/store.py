@@ -37,6 +37,8 @@ _IMMORTAL: Final = ("default", "kube-system", "kube-public")
 # etcd has both under one prefix.
 _TOGETHER: Final = ("Service", "Endpoints")
 _GRACE: Final = 30
+# Later times cannot be written as objects have them.
+_MOST_GRACE: Final = 2**31
 _STALE: Final = "the object has been modified; please apply your changes to the latest version and try again"
 
 
@@ -315,7 +317,7 @@ def _grace(pod: Raw, asked: int | None) -> int:
         return 0
     own = spec.get("terminationGracePeriodSeconds")
     seconds = asked if asked is not None else _GRACE if own is None else own
-    return max(0, int(seconds))
+    return min(max(0, int(seconds)), _MOST_GRACE)
 
 
 def _is_due(row: Resource, obj: Raw) -> bool:

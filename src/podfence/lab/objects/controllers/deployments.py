@@ -44,15 +44,21 @@ class Deployments:
         return [Place(_DEPLOYMENTS, change.object["metadata"]["namespace"], maker["name"])]
 
     def tend(self, place: Place) -> None:
-        """Let the ReplicaSet of the template have the pods, and no other."""
+        """Let the ReplicaSet of the template have the pods, and no other; while it is paused, the one that has them."""
         obj, workload = self._inventory.find(place), self._inventory.workload(place)
         if obj is None or workload is None or is_going(obj):
             return
         sets = [item for item in self._inventory.owned(obj, _SETS) if not is_going(item)]
         name = f"{place.name}-{revision(template_at(obj))}"
         number = str(max(map(_number, sets), default=0) + 1)
-        current = next((item for item in sets if item["metadata"]["name"] == name), None)
-        current = current or self._adopted(obj, name)
+        if obj["spec"].get("paused"):
+            # The template of the present does not matter: the pods stay with the ReplicaSet that has them.
+            if not sets:
+                return
+            current: Raw | None = max(sets, key=_number)
+        else:
+            found = next((item for item in sets if item["metadata"]["name"] == name), None)
+            current = found or self._adopted(obj, name)
         # Those that stop come first: their addresses may be needed.
         for item in sets:
             if item is not current:
@@ -64,8 +70,9 @@ class Deployments:
         else:
             current = self._scale(current, workload.replicas)
         obj = self._annotate(obj, str(_number(current)))
-        self._forget([item for item in sets if item["metadata"]["name"] != name])
-        self._report(obj, current, [*(item for item in sets if item["metadata"]["name"] != name), current])
+        others = [item for item in sets if item["metadata"]["name"] != current["metadata"]["name"]]
+        self._forget(others)
+        self._report(obj, current, others, is_new=current["metadata"]["name"] == name)
 
     def _adopted(self, obj: Raw, name: str) -> Raw | None:
         """Return the ReplicaSet of a name if nobody has it any more: a Deployment before this one has left it."""
@@ -119,10 +126,11 @@ class Deployments:
         for item in empty[: max(0, len(empty) - _HISTORY)]:
             self._store.delete(*place_of(_SETS, item))
 
-    def _report(self, obj: Raw, current: Raw, sets: list[Raw]) -> None:
-        wanted = current["spec"]["replicas"]
+    def _report(self, obj: Raw, current: Raw, others: list[Raw], *, is_new: bool) -> None:
+        """Write the status; `is_new` says that the current ReplicaSet has the template of the present."""
+        wanted, sets = current["spec"]["replicas"], [*others, current]
         total = sum(_counted(sets, "replicas"))
-        updated = sum(_counted([current], "replicas"))
+        updated = sum(_counted([current], "replicas")) if is_new else 0
         ready = sum(_counted(sets, "readyReplicas"))
         enough = ready >= wanted
         done = updated == wanted == total and enough

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from podfence.lab.objects.inventory import is_going
 from podfence.lab.objects.owners import Place, controller_of
 from podfence.lab.store.metadata import moment
 
@@ -138,6 +139,7 @@ def _of_pod(pod: Raw, before: Raw | None) -> Iterator[_Event]:
     waits, waited = _condition(pod, "PodScheduled", "False"), _condition(before, "PodScheduled", "False")
     if waits and not waited:
         yield _Event(about, "FailedScheduling", waits["message"], "default-scheduler", kind="Warning")
+    ends = is_going(pod) and not is_going(before)
     states = {item["name"]: item["state"] for item in (before.get("status") or {}).get("containerStatuses") or ()}
     for item in (pod.get("status") or {}).get("containerStatuses") or ():
         now, then = item["state"], states.get(item["name"]) or {}
@@ -145,6 +147,8 @@ def _of_pod(pod: Raw, before: Raw | None) -> Iterator[_Event]:
         waiting, had = now.get("waiting") or {}, then.get("waiting") or {}
         if "running" in now and now["running"] != then.get("running"):
             yield _Event(about, "Started", "Container started", "kubelet", node, part)
+        if ends and "running" in now:
+            yield _Event(about, "Killing", f"Stopping container {item['name']}", "kubelet", node, part)
         if waiting.get("reason") == "CrashLoopBackOff" and waiting != had:
             text = f"Back-off restarting failed container {item['name']} in pod"
             text += f" {known['name']}_{known['namespace']}({known['uid']})"

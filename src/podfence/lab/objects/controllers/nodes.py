@@ -92,6 +92,17 @@ class Nodes:
         elif statuses.phase_of(pod) not in statuses.FINISHED:
             self._start(key, pod, kept.spot if kept is not None else None)
 
+    def seconds_to_end(self, key: Key) -> int:
+        """Return how long a pod that is to stop has for that, 0 for one that is gone or has finished."""
+        pod, running = self._inventory.find(Place(_PODS, *key[1:])), self._running.get(key)
+        if pod is None or running is None or pod["metadata"]["uid"] != running.uid:
+            return 0
+        if is_going(pod):
+            return int(pod["metadata"].get("deletionGracePeriodSeconds") or 0)
+        if statuses.phase_of(pod) in statuses.FINISHED:
+            return 0
+        return int(pod["spec"].get("terminationGracePeriodSeconds") or 0)
+
     def stopped(self, keys: Iterable[Key]) -> None:
         """Take in that nothing is left of pods that were to stop."""
         for key in keys:
