@@ -128,6 +128,35 @@ def test_nodes_are_tried_on_the_ports_that_rules_and_node_ports_name() -> None:
     assert not tried["203.0.113.9", "node:n2", "TCP 30432"]
 
 
+@pytest.mark.parametrize("all_pairs", [False, True])
+def test_a_node_without_a_backend_of_a_local_service_is_denied_and_not_dead(all_pairs: bool) -> None:
+    local = Service(
+        namespace="shop",
+        name="web",
+        type="NodePort",
+        external_traffic_policy="Local",
+        selector={"app": "web"},
+        ports=(ServicePort(80, 80, node_port=30080),),
+    )
+
+    class Proxied(Network):
+        def _outcome(self, way: Way) -> str:
+            # The only backend is on n1, and n2 leads only what is on n2 there.
+            here = ("10.0.0.2", "172.18.0.2")
+            return (
+                "timeout" if way[1:] == ("172.18.0.2", "tcp", 30080) and way[0] not in here else super()._outcome(way)
+            )
+
+    network = Proxied([*SHOP, local], Options(), open_ports=(80, 5432, 30080))
+    answer = ask(network, [*SHOP, local], Options(), all_pairs=all_pairs)
+
+    port = "TCP 30080"
+    assert between(answer, "203.0.113.9", "node:n2")[port].expected == "denied"
+    assert between(answer, "203.0.113.9", "node:n1")[port].observed == "allowed"
+    assert answer.dead == ()
+    assert answer.differences == ()
+
+
 # Differences, second tries
 
 

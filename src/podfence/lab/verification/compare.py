@@ -94,7 +94,7 @@ def verify(
     run = _Run(probe, attempts, progress)
     first = run.probe(range(len(attempts)))
     again = run.probe([index for index, outcome in first.items() if _arrived(outcome) != attempts[index].expected])
-    silent = [index for index, outcome in (first | again).items() if not _arrived(outcome)]
+    silent = [i for i, outcome in (first | again).items() if not _arrived(outcome) and attempts[i].answered]
     dead: dict[int, str] = {}
     if silent:
         with lifted():

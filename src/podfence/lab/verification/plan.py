@@ -55,7 +55,10 @@ class Port(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """One connection to try, and whether it is expected to get there."""
+    """One connection to try, and whether it is expected to get there.
+
+    Where nothing is `answered`, none would get there without policies either: no backend is behind a NodePort.
+    """
 
     source: Spot
     destination: Spot
@@ -63,6 +66,7 @@ class Attempt(NamedTuple):
     destination_group: str
     port: Port
     expected: bool
+    answered: bool = True
 
 
 class Schedule(NamedTuple):
@@ -184,9 +188,9 @@ class _Planner:
             if source.family == destination.family:
                 ruling = self._ruling(source, destination)
                 for port in ports:
-                    arrives, depends = self._expected(source, destination, port, *ruling)
+                    arrives, answered, depends = self._expected(source, destination, port, *ruling)
                     if not depends:
-                        yield Attempt(source, destination, left_name, right_name, port, arrives)
+                        yield Attempt(source, destination, left_name, right_name, port, arrives, answered)
                         continue
                     what = f"{left_name} -> {right_name} {port.kind}"
                     self.left_out[LeftOut(what, f"it depends on {depends}")] = None
@@ -235,20 +239,28 @@ class _Planner:
 
     # Expectations
 
-    def _expected(self, source: Spot, destination: Spot, port: Port, low: PortSet, high: PortSet) -> tuple[bool, str]:
-        """Return whether a connection is to get there; or what that depends on, "" if the engine knows."""
+    def _expected(
+        self, source: Spot, destination: Spot, port: Port, low: PortSet, high: PortSet
+    ) -> tuple[bool, bool, str]:
+        """Return whether a connection is to get there, and whether something answers there without policies.
+
+        The third is what that depends on, "" if the engine knows.
+        """
         if isinstance(destination.end, NodeEnd) and port.point in self._led:
             # A NodePort or hostPort may lead to any backend (semantics 7.16).
             ends = _endpoint(source.end), _endpoint(destination.end)
-            decisions = {item.decision for item in judged(self._engine, *ends, port.question)}
+            parts = judged(self._engine, *ends, port.question)
+            decisions = {part.decision for part in parts}
             if len(decisions) == 1 and Decision.DEPENDS not in decisions:
-                return decisions == {Decision.ALLOWED}, ""
-            return False, "the pod that answers"
+                is_allowed = decisions == {Decision.ALLOWED}
+                # What no policy denies is denied because there is no backend (semantics 7.7, 7.16).
+                return is_allowed, is_allowed or not all(part.plain for part in parts), ""
+            return False, True, "the pod that answers"
         if port.point in high and port.point not in low:
             reasons = (reason(self._engine, side, source.end, destination.end, port.point) for side in Direction)
             options = dict.fromkeys(name for item in reasons for name in item.options)
-            return False, f"option {', '.join(options)}"
-        return port.point in low, ""
+            return False, True, f"option {', '.join(options)}"
+        return port.point in low, True, ""
 
     def _ruling(self, source: Spot, destination: Spot) -> tuple[PortSet, PortSet]:
         ends = (source.end, destination.end)
