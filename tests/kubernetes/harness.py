@@ -8,13 +8,14 @@ import os
 import signal
 import subprocess
 import tempfile
+import time
 import xml.etree.ElementTree as ET
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 Cni = Literal["bridge", "ptp"]
 Proxy = Literal["nftables", "iptables"]
@@ -25,6 +26,9 @@ SCRIPTS: Final = CHECKOUT / "tests/kubernetes/bed"
 IMAGE: Final = CHECKOUT / "dist/podfence-image.tar"
 NAMESPACE: Final = "podfence-system"
 RELEASE: Final = "podfence"
+PATIENCE: Final = 150.0
+"""Seconds that a test waits for what must come."""
+
 _HOUR: Final = 3600.0
 
 
@@ -140,7 +144,7 @@ class Bed:
         if not IMAGE.exists():
             raise FileNotFoundError(f"{IMAGE} is missing: `make image` builds it")
         for node in self.nodes:
-            self.node_exec(node, str(self.work / "bin/ctr"), "-n", "k8s.io", "images", "import", str(IMAGE))
+            self.load_image(node)
         self.kubectl("create", "namespace", NAMESPACE, check=False)
         self.kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=privileged", "--overwrite")
         chosen = [word for setting in settings for word in ("--set", setting)]
@@ -150,6 +154,10 @@ class Bed:
             self.kubectl(
                 "-n", NAMESPACE, "rollout", "status", "daemonset/podfence-agent", "--timeout=120s", timeout=150
             )
+
+    def load_image(self, node: int) -> None:
+        """Bring the image of podfence to a node. Raises CalledProcessError."""
+        self.node_exec(node, str(self.work / "bin/ctr"), "-n", "k8s.io", "images", "import", str(IMAGE))
 
     def clean_podfence(self) -> None:
         """Take everything of podfence from the nodes, and uninstall the chart. Raises CalledProcessError."""
@@ -204,6 +212,15 @@ class Bed:
         return _run(
             str(SCRIPTS / name), *arguments, text=text, check=check, capture=capture, timeout=timeout, environ=variables
         )
+
+
+def until(found: Callable[[], Any], what: str) -> Any:  # noqa: ANN401  whatever is found
+    """Return what `found` returns as soon as that is true. Raises AssertionError, with `what`, after PATIENCE."""
+    deadline = time.monotonic() + PATIENCE
+    while not (result := found()):
+        assert time.monotonic() < deadline, f"{what} did not happen"
+        time.sleep(0.5)
+    return result
 
 
 def outcome(junit: str) -> Outcome:

@@ -4,21 +4,19 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.kubernetes.harness import NAMESPACE
+from tests.kubernetes.harness import NAMESPACE, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.kubernetes.harness import Bed
 
 AGENT = f"system:serviceaccount:{NAMESPACE}:podfence-agent"
-PATIENCE = 150.0
 
 
 @pytest.fixture
@@ -30,14 +28,6 @@ def empty(bed: Bed) -> Iterator[Bed]:
             bed.node_exec(node, "nft", "delete", "table", family, "podfence", check=False)
     yield bed
     bed.remove_podfence()
-
-
-def until(found: Callable[[], Any], what: str) -> Any:  # noqa: ANN401  whatever is found
-    deadline = time.monotonic() + PATIENCE
-    while not (result := found()):
-        assert time.monotonic() < deadline, f"{what} did not happen"
-        time.sleep(0.5)
-    return result
 
 
 def tables(bed: Bed) -> list[str]:

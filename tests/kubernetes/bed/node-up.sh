@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Starts node nI: network, mount, pid, ipc, uts and cgroup namespaces, and in them containerd, kubelet and kube-proxy.
 # usage: node-up.sh I      PODFENCE_BED_CNI=bridge|ptp   PODFENCE_BED_PROXY=nftables|iptables   PODFENCE_BED_FAMILIES=single|dual
+#        PODFENCE_BED_TAINTS=KEY=VALUE:EFFECT,...   taints that a new Node gets
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 i=$1 n=n$1 state=$work/n$1
@@ -151,7 +152,8 @@ spawn_in_node "$n-containerd" "$work/bin/containerd" --config "$state/containerd
 wait_for 30 "containerd on $n" in_node "$work/bin/ctr" version
 kubelet_up() { # a kubelet ends if its runtime is not there yet, and is started again, as systemd would
   spawn_in_node "$n-kubelet" "$work/bin/kubelet" --config="$state/kubelet.yaml" --kubeconfig="$work/conf/$n.conf" \
-    --hostname-override="$n" --node-ip="$addresses" && in_node bash -c '</dev/tcp/127.0.0.1/10248'
+    --hostname-override="$n" --node-ip="$addresses" \
+    ${PODFENCE_BED_TAINTS:+"--register-with-taints=$PODFENCE_BED_TAINTS"} && in_node bash -c '</dev/tcp/127.0.0.1/10248'
 }
 wait_for 60 "kubelet on $n" kubelet_up
 wait_for 60 "$n registered" kc get node "$n"
