@@ -411,6 +411,22 @@ def test_a_flow_is_forgotten_half_a_minute_after_it_was_cut() -> None:
     assert world.errors() == []
 
 
+def test_a_change_is_looked_at_at_once_after_flows_were_forgotten() -> None:
+    class Slow(Known):
+        def forget(self, handles: Collection[bytes]) -> set[bytes]:
+            found = super().forget(handles)
+            self.world.now += 0.05 if handles else 0.0
+            return found
+
+    first = Known(World(BEGIN, (100.0, [NOBODY]), until=300.0), room=True)
+    first.world.play(first)
+    assert first.ended is not None
+    at = first.ended + 0.06
+    flows = Slow(World(BEGIN, (100.0, [NOBODY]), (at, [more(1)]), until=300.0), room=True)
+    flows.world.play(flows)
+    assert any(at <= when < at + 0.05 for when in flows.asked)
+
+
 def test_a_flow_that_is_allowed_again_in_time_is_not_forgotten() -> None:
     world = World(BEGIN, (100.0, [NOBODY]), (120.0, [Event(EventType.MODIFIED, ALLOW)]), until=300.0)
     flows = Known(world, room=True)

@@ -52,7 +52,7 @@ class Network:
                 self._write(process, list(addresses))
                 assert process.stdout is not None
                 assert process.stdout.readline() == "listening\n"
-            for source in (address for addresses in ends for address in addresses):
+            for source in (address for addresses in (router, *ends) for address in addresses):
                 for destination in router:
                     if (":" in source) == (":" in destination):
                         self._settle(source, destination)
@@ -104,7 +104,10 @@ class Network:
             self._run(process, "ip", *line.split())
 
     def _settle(self, source: str, destination: str) -> None:
-        """Wait until an end is answered: the kernel takes its time to find that a new link is up."""
+        """Wait until an address is answered.
+
+        The kernel takes its time to find that a new link is up, and to route to a new address of IPv6.
+        """
         family = socket.AF_INET6 if ":" in source else socket.AF_INET
         deadline = time.monotonic() + SETTLED_BY
         with inside(self.pid_of(source), lambda: socket.socket(family, socket.SOCK_DGRAM)) as item:

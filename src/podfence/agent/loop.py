@@ -114,7 +114,7 @@ class Agent:
             Step.LOOK: self._look,
             Step.REVIEW: self._review,
             Step.VERIFY: self._verify,
-            Step.FORGET: lambda enforcer: self._cut(enforcer, enforcer.forget),
+            Step.FORGET: self._forget,
             Step.CATCH_UP: self._catch_up,
         }
 
@@ -382,6 +382,10 @@ class Agent:
     def _review(self, enforcer: Enforcer) -> None:
         settled = self._pace.reviewing()
         self._cut(enforcer, lambda: enforcer.review(settled=settled))
+
+    def _forget(self, enforcer: Enforcer) -> None:
+        if cut := self._looking(enforcer, enforcer.forget):
+            self._telling.report(cut=cut)
 
     def _cut(self, enforcer: Enforcer, step: Callable[[], object]) -> None:
         """Take a step that looks at established flows, and report how many it cut."""

@@ -316,7 +316,7 @@ def _named(engine: Engine, source: Endpoint, destination: Endpoint, port: PortQu
             for pair in pairs(engine, source, alone):
                 parts += _judge(engine, pair, numbers)
     if not named and destination.hypothetical:
-        raise EndpointError(f"port {port.text!r}: the ports that {destination.name} names are not known; give a number")
+        raise EndpointError(f"port {port.text!r}: the port names of {destination.name} are not known; give a number")
     if not named:
         names = sorted(
             {

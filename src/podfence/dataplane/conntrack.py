@@ -118,7 +118,12 @@ class KernelConntrack:
             # A kernel older than 5.8 knows no filter and gives everything, so what comes is looked at again.
             return not (sides is None or sides.has(flow)) or (settled is not None and settled(flow))
 
-        if quick and sides and self._text is not None and (asked := self._text.requests(sides, _walk())) is not None:
+        if (
+            quick
+            and sides is not None
+            and self._text is not None
+            and (asked := self._text.requests(sides, _walk())) is not None
+        ):
             for data, place in self._table.ask(_GET, asked):
                 yield from reader.flows(data, [place], left_out)
             return

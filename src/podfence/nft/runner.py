@@ -42,6 +42,10 @@ class Contents:
 class Runner(Protocol):
     """All methods raise NftError or what derives from it; the reading ones NotFoundError for what does not exist."""
 
+    def __hash__(self) -> int:
+        """Return a hash: a runner is equal to itself alone."""
+        ...
+
     def version(self) -> str:
         """Return the version of nft, as in `1.0.6`."""
         ...

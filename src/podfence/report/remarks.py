@@ -38,8 +38,8 @@ RULES: Final = {
     "depends": "A connection for which the answer depends on something",
     "opened": "The change allows connections that were denied",
     "closed": "The change denies connections that were allowed",
-    "unknown": "The answer about connections is now depends",
-    "known": "The answer about connections is no longer depends",
+    "unknown": 'The answer for connections is "depends" after the change',
+    "known": 'The answer for connections was "depends" before the change',
     "unseen": "The change is about pods that are not in the input",
     "complete": "Files that were not read before are read now",
 }

@@ -143,6 +143,15 @@ class Street:
         until(lambda: len(self.started_since(before)) == CLIENTS, "the start of all clients after the boot")
         self.wait_for_tries()
 
+    def require_release(self) -> None:
+        """Wait until no client is held; then each has reached what it may, and nothing that it may not."""
+        self.wait_for_clients()
+        until(lambda: not self.is_held(), "the end of the hold")
+        self.sent.begin()
+        self.wait_for_tries()
+        assert self.arrived.packets(FORBIDDEN) == {}
+        assert self.arrived.packets(ALLOWED).keys() >= {client.address for client in self.clients()}
+
     def wait_for_tries(self) -> None:
         """Wait until each client has sent some packets to the forbidden port since `sent` began."""
 
@@ -279,12 +288,7 @@ def test_after_a_boot_with_the_unit_pods_reach_nobody_until_the_agent_is_ready(s
     assert not any(client.is_ready for client in street.clients())
 
     street.let_agent_come()
-    street.wait_for_clients()
-    until(lambda: not street.is_held(), "the end of the hold")
-    street.sent.begin()
-    street.wait_for_tries()
-    assert street.arrived.packets(FORBIDDEN) == {}
-    assert street.arrived.packets(ALLOWED).keys() >= {client.address for client in street.clients()}
+    street.require_release()
 
 
 def test_pods_that_start_together_with_the_agent_after_a_boot_send_nothing_forbidden(street: Street) -> None:
@@ -292,12 +296,7 @@ def test_pods_that_start_together_with_the_agent_after_a_boot_send_nothing_forbi
     street.wait_for_unit()
 
     street.boot()
-    street.wait_for_clients()
-    until(lambda: not street.is_held(), "the end of the hold")
-    street.sent.begin()
-    street.wait_for_tries()
-    assert street.arrived.packets(FORBIDDEN) == {}
-    assert street.arrived.packets(ALLOWED).keys() >= {client.address for client in street.clients()}
+    street.require_release()
     agent = street.agent()
     assert agent is not None
     log = street.bed.kubectl("-n", NAMESPACE, "logs", agent["metadata"]["name"]).stdout

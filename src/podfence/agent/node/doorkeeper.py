@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ MOST_EACH: Final = 8
 """How many connections one address has in that time, if it is not the node's own."""
 
 MOST: Final = 128
-"""With how many connections of all such addresses no address has more than one."""
+"""How many connections all such addresses have in that time before each of them may have only one."""
 
 MOST_ADDRESSES: Final = 512
 """How many addresses there are at most: a tenant with some pods must not keep monitoring out."""
@@ -119,5 +119,6 @@ class _Visit(asyncio.Protocol):
             self._inner.resume_writing()
 
 
-def _host(name: Any) -> str:  # noqa: ANN401 - asyncio gives what the socket has
-    return str(name[0]) if name else ""
+def _host(name: object) -> str:
+    """Return the address of a socket's name; what has no address has no other name either."""
+    return str(name[0]) if isinstance(name, tuple) else ""

@@ -13,7 +13,7 @@ import sys
 import threading
 from contextlib import suppress
 from logging.handlers import QueueHandler
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self, TextIO
 
 import structlog
 
@@ -70,7 +70,7 @@ class _Lines(QueueHandler):
 class Log:
     """Writes the log of one process; as a context manager it is closed at the end, with all lines written."""
 
-    def __init__(self, form: Form = "text", level: Level = "info", stream: Any = None) -> None:  # noqa: ANN401 - a TextIO
+    def __init__(self, form: Form = "text", level: Level = "info", stream: TextIO | None = None) -> None:
         """Take over structlog and the logging of libraries; lines go to `stream`, standard error unless given."""
         shared: list[Processor] = [
             structlog.stdlib.add_log_level,

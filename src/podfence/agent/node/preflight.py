@@ -82,7 +82,7 @@ def inspect(
 
 def _nft(runner: Runner) -> Iterator[NodeFinding]:
     try:
-        _require(runner)  # type: ignore[arg-type]  # runners are equal to themselves alone
+        _require(runner)
     except NotInstalledError as error:
         yield NodeFinding(
             "fatal", "nft-missing", f"nft cannot be started: {error.text}", "install nftables 1.0.1 or later"
@@ -113,7 +113,7 @@ def _frames(runner: Runner, settings: Settings, places: Mapping[str, Place]) -> 
     if settings.binding == "off" or not bridges:
         return
     try:
-        _require_frames(runner)  # type: ignore[arg-type]  # runners are equal to themselves alone
+        _require_frames(runner)
     except MissingFeatureError as error:
         yield NodeFinding(
             "fatal" if settings.binding == "enforce" else "warning",
