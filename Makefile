@@ -4,8 +4,8 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 PYTHON_CODE := src tests bench
-# Two processors have work for three: tests often wait for a kernel or for another process.
-WORKERS := 3
+# Two processors have work for four: tests often wait for a kernel or for another process.
+WORKERS := 4
 # Tests start thousands of programs: with compiled modules, each starts in half the time.
 unexport PYTHONDONTWRITEBYTECODE
 SECONDS := 600

@@ -17,10 +17,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ARCHIVE = ROOT / "dist" / "podfence-image.tar"
-VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+PROJECT = ROOT / "pyproject.toml"
+VERSION = tomllib.loads(PROJECT.read_text())["project"]["version"]
 LIMIT = 150_000_000
 
-pytestmark = pytest.mark.skipif(not ARCHIVE.exists(), reason=f"there is no {ARCHIVE}: `make image` builds it")
+pytestmark = [
+    pytest.mark.skipif(not ARCHIVE.exists(), reason=f"there is no {ARCHIVE}: `make image` builds it"),
+    pytest.mark.skipif(
+        ARCHIVE.exists() and ARCHIVE.stat().st_mtime < PROJECT.stat().st_mtime,
+        reason=f"{ARCHIVE} is older than {PROJECT.name}: `make image` builds it anew",
+    ),
+]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can unpack the image and run what is in it")
 
 # Says which programs and libraries need one that is not there.
