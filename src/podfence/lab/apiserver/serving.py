@@ -94,26 +94,27 @@ async def end(runner: web.AppRunner, servers: Iterable[asyncio.Server], *, alone
     Requests that go on have the runner's time to end. Nobody waits for clients after that.
     """
     loop = asyncio.get_running_loop()
-    for one in servers:
-        for listener in one.sockets:
-            loop.remove_reader(listener.fileno())
+    listeners = [listener for one in servers for listener in one.sockets]
+    ports = {listener.getsockname()[1] for listener in listeners}
+    for listener in listeners:
+        loop.remove_reader(listener.fileno())
     # A connection that was just taken gets its transport in the next rounds of the loop. From a server that is closed
     # by then, it would get a half of one, which nobody closes.
     await _rounds()
     for one in servers:
         one.close()
-    accept = cast("web.Server", runner.server)
-    transports = [handler.transport for handler in accept.connections]
     await runner.cleanup()
     others = asyncio.all_tasks() - {asyncio.current_task()} if alone else set()
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
-    # Some had not said who they are when the others were asked to end.
-    transports += [handler.transport for handler in accept.connections]
-    for transport in transports:
-        if transport is not None:
-            transport.abort()
+    # Only the loop knows all transports. With TLS, the runner does not know those that shake hands, and those that it
+    # has closed twice can no longer be aborted.
+    transports: Iterable[asyncio.Transport] = loop._transports.values()  # type: ignore[attr-defined]  # noqa: SLF001
+    for transport in tuple(transports):
+        match transport.get_extra_info("sockname"):
+            case (_, port, *_) if port in ports:
+                transport.abort()
     await _rounds()
 
 
