@@ -57,7 +57,8 @@ def flow(source: int, destination: int, protocol: str, port: int, *, asked: int 
     """Return a flow; `asked` is the address of the Service that the client connected to."""
     number = NUMBERS.get(protocol, 1)
     to = destination if asked is None else asked
-    return Flow(number, Ends(source, to, 40000, port), Ends(destination, source, port, 40000))
+    handle = f"{number} {source} {to} {destination} {port}".encode()
+    return Flow(number, Ends(source, to, 40000, port), Ends(destination, source, port, 40000), handle=handle)
 
 
 FLOWS = [

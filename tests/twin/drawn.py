@@ -188,11 +188,28 @@ class _Completion:
             if (piece.namespace, backend.pod) in there or (not backend.pod and owned & {*backend.addresses}):
                 continue
             if backend.pod or service.selector is not None:
-                selector = service.selector or {}
-                drawn = [self.backend(service, selector, backend.addresses, backend.node) for _ in range(TRIES)]
-                free = [pod for pod in drawn if not any(_is_selected(item, pod) for item in self.drawing.backed)]
+                selecting = self.selecting(piece.namespace, backend)
+                labels = dict(chain.from_iterable((item.selector or {}).items() for item in selecting))
+                drawn = [self.backend(service, labels, backend.addresses, backend.node) for _ in range(TRIES)]
+                free = [
+                    pod
+                    for pod in drawn
+                    if all(_is_selected(item, pod) for item in selecting)
+                    and not any(_is_selected(item, pod) for item in self.drawing.backed)
+                ]
                 name = backend.pod or f"{BEHIND}-{backend.addresses[0]}"
                 yield from (msgspec.structs.replace(pod, name=name) for pod in free[:1])
+
+    def selecting(self, namespace: str, wanted: Backend) -> list[Service]:
+        """Return the Services that select the pod of an endpoint, because their EndpointSlices have it."""
+        names = {
+            piece.service
+            for piece in self.slices
+            for backend in piece.backends
+            if piece.namespace == namespace and (backend.addresses, backend.pod) == (wanted.addresses, wanted.pod)
+        }
+        services = [item for item in self.drawing.objects if isinstance(item, Service) and item.selector]
+        return [item for item in services if item.namespace == namespace and item.name in names]
 
     def backend(self, service: Service, selector: Labels, known: tuple[str, ...] = (), node: str = "") -> Pod:
         random = self.random
