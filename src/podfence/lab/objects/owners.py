@@ -5,7 +5,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from podfence.lab.store.resources import RESOURCES
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from podfence.lab.store.history import Change
     from podfence.lab.store.metadata import Raw
 
@@ -32,6 +36,14 @@ def references(obj: Raw) -> list[Raw]:
 def controller_of(obj: Raw) -> Raw | None:
     """Return the reference to the owner that made an object and looks after it, None if it has none."""
     return next((item for item in references(obj) if item.get("controller")), None)
+
+
+def makers(change: Change, resource: str) -> Iterator[Place]:
+    """Yield the objects of a resource that look after what a change is of, or did before it."""
+    for version in (change.object, change.previous):
+        maker = controller_of(version) if version is not None else None
+        if maker is not None and maker["kind"] == RESOURCES[resource].kind:
+            yield Place(resource, change.object["metadata"]["namespace"], maker["name"])
 
 
 def reference_to(owner: Raw) -> Raw:

@@ -14,18 +14,16 @@ from podfence.kube.registry import KINDS
 from podfence.lab.apiserver.admission import complete
 from podfence.lab.objects import machines
 from podfence.lab.objects.containers import PodSpec
-from podfence.lab.objects.controllers.daemon_sets import DaemonSets
+from podfence.lab.objects.controllers import daemon_sets, replica_sets, stateful_sets
 from podfence.lab.objects.controllers.deployments import Deployments
 from podfence.lab.objects.controllers.endpoint_slices import EndpointSlices
 from podfence.lab.objects.controllers.events import Events
 from podfence.lab.objects.controllers.garbage import Garbage
 from podfence.lab.objects.controllers.jobs import Jobs
-from podfence.lab.objects.controllers.making import PodMaker
+from podfence.lab.objects.controllers.making import PodMaker, Workloads
 from podfence.lab.objects.controllers.manager import Manager
 from podfence.lab.objects.controllers.namespaces import Namespaces
 from podfence.lab.objects.controllers.nodes import Nodes
-from podfence.lab.objects.controllers.replica_sets import ReplicaSets
-from podfence.lab.objects.controllers.stateful_sets import StatefulSets
 from podfence.lab.objects.inventory import Inventory
 from podfence.lab.objects.owners import Place
 from podfence.lab.objects.placement import Placement
@@ -82,17 +80,17 @@ class World:
         self._nodes = Nodes(inventory, self._placement, plan)
         self._services = ServiceAddresses(plan)
         self.store.subscribe(self._services.take_in)
-        maker = PodMaker(inventory, self._placement)
+        maker, jobs = PodMaker(inventory, self._placement), Jobs()
         self._manager = Manager(
             inventory,
             (
                 Namespaces(inventory, authority),
-                Deployments(inventory),
-                ReplicaSets(maker, "replicasets.apps", "ReplicaSet"),
-                ReplicaSets(maker, "replicationcontrollers", "ReplicationController"),
-                StatefulSets(maker),
-                DaemonSets(maker),
-                Jobs(maker),
+                Workloads(maker, "deployments.apps", Deployments(inventory).tend, makes="replicasets.apps"),
+                Workloads(maker, "replicasets.apps", replica_sets.tend, replica_sets.also),
+                Workloads(maker, "replicationcontrollers", replica_sets.tend, replica_sets.also),
+                Workloads(maker, "statefulsets.apps", stateful_sets.tend, stateful_sets.also),
+                Workloads(maker, "daemonsets.apps", daemon_sets.tend, daemon_sets.also),
+                Workloads(maker, "jobs.batch", jobs.tend, jobs.also),
                 self._nodes,
                 EndpointSlices(inventory),
                 Garbage(inventory),

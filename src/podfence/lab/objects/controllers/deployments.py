@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Deployments: a ReplicaSet for each template that there was, of which the one of the present has the pods."""
+"""Deployments: a ReplicaSet for each template that there was, of which the one of the present has the pods.
+
+A changed template replaces all pods at once.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,11 @@ from podfence.lab.objects.workloads import revision, template_at
 from podfence.lab.store.metadata import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
+    from podfence.kube.objects import Workload
+    from podfence.lab.objects.controllers.making import PodMaker
     from podfence.lab.objects.inventory import Inventory
-    from podfence.lab.store.history import Change
     from podfence.lab.store.metadata import Raw
 
 _DEPLOYMENTS: Final = "deployments.apps"
@@ -27,34 +31,22 @@ _HISTORY: Final = 10
 
 
 class Deployments:
-    """The controller of Deployments. A changed template replaces all pods at once."""
+    """The Deployments of a store, and their ReplicaSets."""
 
     def __init__(self, inventory: Inventory) -> None:
         """Look after the Deployments of a store."""
         self._inventory = inventory
         self._store = inventory.store
 
-    def woken_by(self, change: Change) -> Iterable[Place]:
-        """Return the Deployments that a change concerns."""
-        if change.resource == _DEPLOYMENTS:
-            return [place_of(_DEPLOYMENTS, change.object)]
-        maker = controller_of(change.object) if change.resource == _SETS else None
-        if maker is None or maker["kind"] != "Deployment":
-            return []
-        return [Place(_DEPLOYMENTS, change.object["metadata"]["namespace"], maker["name"])]
-
-    def tend(self, place: Place) -> None:
+    def tend(self, _maker: PodMaker, obj: Raw, workload: Workload) -> Raw | None:
         """Let the ReplicaSet of the template have the pods, and no other; while it is paused, the one that has them."""
-        obj, workload = self._inventory.find(place), self._inventory.workload(place)
-        if obj is None or workload is None or is_going(obj):
-            return
         sets = [item for item in self._inventory.owned(obj, _SETS) if not is_going(item)]
-        name = f"{place.name}-{revision(template_at(obj))}"
+        name = f"{workload.name}-{revision(template_at(obj))}"
         number = str(max(map(_number, sets), default=0) + 1)
         if obj["spec"].get("paused"):
             # The template of the present does not matter: the pods stay with the ReplicaSet that has them.
             if not sets:
-                return
+                return None
             current: Raw | None = max(sets, key=_number)
         else:
             found = next((item for item in sets if item["metadata"]["name"] == name), None)
@@ -72,7 +64,7 @@ class Deployments:
         obj = self._annotate(obj, str(_number(current)))
         others = [item for item in sets if item["metadata"]["name"] != current["metadata"]["name"]]
         self._forget(others)
-        self._report(obj, current, others, is_new=current["metadata"]["name"] == name)
+        return self._reported(obj, current, others, is_new=current["metadata"]["name"] == name)
 
     def _adopted(self, obj: Raw, name: str) -> Raw | None:
         """Return the ReplicaSet of a name if nobody has it any more: a Deployment before this one has left it."""
@@ -126,8 +118,8 @@ class Deployments:
         for item in empty[: max(0, len(empty) - _HISTORY)]:
             self._store.delete(*place_of(_SETS, item))
 
-    def _report(self, obj: Raw, current: Raw, others: list[Raw], *, is_new: bool) -> None:
-        """Write the status; `is_new` says that the current ReplicaSet has the template of the present."""
+    def _reported(self, obj: Raw, current: Raw, others: list[Raw], *, is_new: bool) -> Raw:
+        """Return a Deployment with its status; `is_new` says that the current ReplicaSet has its template."""
         wanted, sets = current["spec"]["replicas"], [*others, current]
         total = sum(_counted(sets, "replicas"))
         updated = sum(_counted([current], "replicas")) if is_new else 0
@@ -158,7 +150,7 @@ class Deployments:
             ),
             updated=True,
         )
-        self._store.update(_DEPLOYMENTS, {**obj, "status": status}, status=True)
+        return {**obj, "status": status}
 
 
 def _number(item: Raw) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from podfence.cluster.services import selected, target_number
 from podfence.kube.objects import Service
 from podfence.lab.objects.inventory import is_going
-from podfence.lab.objects.owners import Place, controller_of, place_of, reference_to
+from podfence.lab.objects.owners import Place, makers, place_of, reference_to
 from podfence.lab.store.metadata import short_name
 from podfence.sets.addresses import family_of, format_address
 
@@ -43,9 +43,7 @@ class EndpointSlices:
         if change.resource == _SERVICES:
             yield place_of(_SERVICES, change.object)
         elif change.resource == _SLICES:
-            maker = controller_of(change.object)
-            if maker is not None and maker["kind"] == "Service":
-                yield Place(_SERVICES, change.object["metadata"]["namespace"], maker["name"])
+            yield from makers(change, _SERVICES)
         elif change.resource == "pods":
             known = [version["metadata"] for version in (change.object, change.previous) if version is not None]
             labels = [(item.get("labels") or {}).items() for item in known]

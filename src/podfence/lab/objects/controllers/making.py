@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING, Final
 from podfence.cluster.selection import matches
 from podfence.kube.objects import Key
 from podfence.lab.objects.inventory import is_going
-from podfence.lab.objects.owners import controller_of, place_of, reference_to, references, without_owner
-from podfence.lab.objects.statuses import FINISHED, is_ready, phase_of
+from podfence.lab.objects.owners import controller_of, makers, place_of, reference_to, references, without_owner
+from podfence.lab.objects.statuses import FINISHED, phase_of
 from podfence.lab.objects.workloads import selector, template_at
 from podfence.lab.store.errors import AlreadyExistsError
 from podfence.lab.store.metadata import generated_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
-    from podfence.kube.objects import Labels
+    from podfence.kube.objects import Labels, Workload
     from podfence.lab.objects.inventory import Inventory
     from podfence.lab.objects.owners import Place
     from podfence.lab.objects.placement import Placement
     from podfence.lab.store.history import Change
     from podfence.lab.store.metadata import Raw
+    from podfence.lab.store.store import Store
 
 PODS: Final = "pods"
 
@@ -114,25 +115,50 @@ class PodMaker:
         return generated_name(f"{owner['metadata']['name']}-", "/".join((*key, str(number))))
 
 
-def woken(change: Change, resource: str, kind: str) -> Iterator[Place]:
-    """Yield the workload of a kind that a change is of, or is about a pod of."""
-    if change.resource == resource:
-        yield place_of(resource, change.object)
-    elif change.resource == PODS:
-        for version in (change.object, change.previous):
-            maker = controller_of(version) if version is not None else None
-            if maker is not None and maker["kind"] == kind:
-                yield place_of(resource, {"metadata": {**maker, "namespace": change.object["metadata"]["namespace"]}})
+class Workloads:
+    """The controller of one kind of workload."""
+
+    def __init__(
+        self,
+        maker: PodMaker,
+        resource: str,
+        tend: Callable[[PodMaker, Raw, Workload], Raw | None],
+        also: Callable[[Store, str, Change], Iterable[Place]] = lambda _store, _resource, _change: (),
+        *,
+        makes: str = PODS,
+    ) -> None:
+        """Let `tend` do what is to be done for a workload, and return it with its status; None if that comes later.
+
+        A change concerns the workload that it is of, the one that looks after what it is of, and those of `also`.
+        """
+        self._maker = maker
+        self._resource = resource
+        self._tend = tend
+        self._also = also
+        self._makes = makes
+
+    def woken_by(self, change: Change) -> Iterator[Place]:
+        """Yield the workloads that a change concerns."""
+        if change.resource == self._resource:
+            yield place_of(self._resource, change.object)
+        elif change.resource == self._makes:
+            yield from makers(change, self._resource)
+        yield from self._also(self._maker.inventory.store, self._resource, change)
+
+    def tend(self, place: Place) -> None:
+        """Give a workload what it lacks, take what it has too much of, and write its status."""
+        inventory = self._maker.inventory
+        obj, workload = inventory.find(place), inventory.workload(place)
+        if obj is None or workload is None or is_going(obj):
+            return
+        done = self._tend(self._maker, obj, workload)
+        if done is not None:
+            inventory.store.update(self._resource, done, status=True)
 
 
 def running(pods: Iterable[Raw]) -> list[Raw]:
     """Return the pods that have not finished."""
     return [pod for pod in pods if phase_of(pod) not in FINISHED]
-
-
-def count_ready(pods: Sequence[Raw]) -> int:
-    """Return how many of some pods are ready."""
-    return sum(map(is_ready, pods))
 
 
 def observed(obj: Raw) -> Raw:
