@@ -38,7 +38,7 @@ def _filled(row: Resource, wanted: Raw | None, before: Raw | None) -> Raw | None
     try:
         obj = Reader().read(wanted, of)
     except WrongTypeError as error:
-        raise InvalidError.of(row, wanted["metadata"].get("name", ""), (), str(error)) from error
+        raise InvalidError.at(row, wanted["metadata"].get("name", ""), (), str(error)) from error
     defaults.fill(of, obj)
     return obj if before is not None else defaults.fresh(row.kind, obj)
 

@@ -57,8 +57,8 @@ def of_store(error: StoreError) -> RefusedError:
     details = None
     if error.resource is not None:
         details = named(error.resource.group, error.resource.plural, error.name)
-        if causes := getattr(error, "causes", ()):
-            details["causes"] = list(causes)
+        if error.causes:
+            details["causes"] = list(error.causes)
     return RefusedError(error.code, str(error), error.reason, details)
 
 

@@ -246,4 +246,4 @@ def _numbered(number: int) -> Raw:
 
 
 def _refusal(name: str, field: Path, problem: str) -> InvalidError:
-    return InvalidError.of(RESOURCES[_SERVICES], name, field, problem)
+    return InvalidError.at(RESOURCES[_SERVICES], name, field, problem)

@@ -97,7 +97,7 @@ def readable(wanted: Raw | None, _before: Raw | None) -> Raw | None:
     try:
         _decoded(wanted, key, LIVE)
     except (msgspec.ValidationError, ValueError) as error:
-        raise InvalidError.of(RESOURCES[row.printed(plural=True)], key.name, (), str(error)) from error
+        raise InvalidError.at(RESOURCES[row.printed(plural=True)], key.name, (), str(error)) from error
     lacks = wanted.get("spec") is None and any(field.name == "spec" for field in msgspec.structs.fields(row.written))
     return {**wanted, "spec": {}} if lacks else wanted
 

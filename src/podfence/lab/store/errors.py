@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from podfence.errors import PodfenceError
 from podfence.kube.findings import field_text
@@ -14,16 +14,28 @@ if TYPE_CHECKING:
 
 
 class StoreError(PodfenceError):
-    """The text is the `message` of the API server's Status; `resource` and `name` are what its `details` name."""
+    """The text is the `message` of the API server's Status; `resource` and `name` are what its `details` name.
+
+    `causes` is what `details.causes` holds. `form` is the text about an object, with its `key`, its `name` and `why`.
+    """
 
     reason: ClassVar[str] = ""
     code: ClassVar[int] = 500
+    form: ClassVar[str] = ""
 
-    def __init__(self, message: str, resource: Resource | None = None, name: str = "") -> None:
+    def __init__(
+        self, message: str, resource: Resource | None = None, name: str = "", causes: tuple[dict[str, str], ...] = ()
+    ) -> None:
         """Refuse with a message."""
         super().__init__(message)
         self.resource = resource
         self.name = name
+        self.causes = causes
+
+    @classmethod
+    def of(cls, resource: Resource, name: str, why: str = "", *causes: dict[str, str]) -> Self:
+        """Return the error for an object."""
+        return cls(cls.form.format(key=resource.key, name=name, why=why), resource, name, causes)
 
 
 class NotFoundError(StoreError):
@@ -31,11 +43,7 @@ class NotFoundError(StoreError):
 
     reason = "NotFound"
     code = 404
-
-    @classmethod
-    def of(cls, resource: Resource, name: str) -> NotFoundError:
-        """Return the error for an object."""
-        return cls(f'{resource.key} "{name}" not found', resource, name)
+    form = '{key} "{name}" not found'
 
 
 class AlreadyExistsError(StoreError):
@@ -43,11 +51,7 @@ class AlreadyExistsError(StoreError):
 
     reason = "AlreadyExists"
     code = 409
-
-    @classmethod
-    def of(cls, resource: Resource, name: str, *, going: bool = False) -> AlreadyExistsError:
-        """Return the error for an object, which may be `going` already."""
-        return cls(f'{"object is being deleted: " * going}{resource.key} "{name}" already exists', resource, name)
+    form = '{why}{key} "{name}" already exists'
 
 
 class ConflictError(StoreError):
@@ -55,26 +59,15 @@ class ConflictError(StoreError):
 
     reason = "Conflict"
     code = 409
-
-    @classmethod
-    def of(cls, resource: Resource, name: str, why: str) -> ConflictError:
-        """Return the error for an object."""
-        return cls(f'Operation cannot be fulfilled on {resource.key} "{name}": {why}', resource, name)
+    form = 'Operation cannot be fulfilled on {key} "{name}": {why}'
 
 
 class ForbiddenError(StoreError):
-    """Nobody may do that. `causes` is what the API server's `details.causes` holds."""
+    """Nobody may do that."""
 
     reason = "Forbidden"
     code = 403
-    causes: tuple[dict[str, str], ...] = ()
-
-    @classmethod
-    def of(cls, resource: Resource, name: str, why: str, *causes: dict[str, str]) -> ForbiddenError:
-        """Return the error for an object."""
-        error = cls(f'{resource.key} "{name}" is forbidden: {why}', resource, name)
-        error.causes = causes
-        return error
+    form = '{key} "{name}" is forbidden: {why}'
 
 
 class InvalidError(StoreError):
@@ -86,7 +79,7 @@ class InvalidError(StoreError):
     problem = ""
 
     @classmethod
-    def of(cls, resource: Resource, name: str, field: Path, problem: str) -> InvalidError:
+    def at(cls, resource: Resource, name: str, field: Path, problem: str) -> InvalidError:
         """Return the error for a field of an object, () for all of it."""
         kind = f"{resource.kind}.{resource.group}" if resource.group else resource.kind
         where = f"{field_text(field)}: " if field else ""

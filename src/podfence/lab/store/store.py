@@ -135,7 +135,8 @@ class Store:
             if check is not None:
                 check(made, None)
             if there := self._tables[resource].get((namespace, name)):
-                raise AlreadyExistsError.of(row, name, going="deletionTimestamp" in there["metadata"])
+                going = "object is being deleted: " if "deletionTimestamp" in there["metadata"] else ""
+                raise AlreadyExistsError.of(row, name, going)
             return made if dry_run else self._commit("ADDED", row, made, None)
 
     def update(
