@@ -43,7 +43,7 @@ class Jobs:
             if phase_of(pod) in ("Succeeded", "Failed"):
                 counted[pod["metadata"]["uid"]] = phase_of(pod) == "Succeeded"
         done = Finished(sum(counted.values()), len(counted) - sum(counted.values()))
-        wanted = job_pods(workload, obj.get("spec"), done)
+        wanted = job_pods(workload, obj["spec"], done)
         pods = running(maker.owned(obj))
         maker.remove(reversed(pods[wanted:]))
         for _ in range(min(wanted - len(pods), maker.room(obj))):
