@@ -54,9 +54,15 @@ class Resource(NamedTuple):
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
 
-_ALL: Final = ("all",)
+_RUNS: Final[Mapping[str, Any]] = {"categories": ("all",), "has_status": True, "has_generation": True}
+_SCALES: Final[Mapping[str, Any]] = {**_RUNS, "has_scale": True}
 _BALANCED: Final[Mapping[str, Any]] = {"loadBalancer": {}}
 _COUNTED: Final[Mapping[str, Any]] = {"replicas": 0}
+_SCHEDULED: Final = dict.fromkeys(
+    ("currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady"), 0
+)
+_WAITS: Final[Mapping[str, Any]] = {"phase": "Pending", "qosClass": "BestEffort"}
+_POLICIES: Final = "networkpolicies.networking.k8s.io"
 _RBAC: Final = "rbac.authorization.k8s.io/v1"
 
 KEPT: Final = (
@@ -74,62 +80,39 @@ READ: Final[Mapping[str, Kind]] = {**KINDS, **{row.name: row for row in KEPT}}
 """The kinds of manifests that a lab takes."""
 
 
-def _known(
-    kind: str,
-    *,
-    categories: tuple[str, ...] = (),
-    status: bool = False,
-    scale: bool = False,
-    generation: bool = False,
-) -> Resource:
-    """Return the row of a kind that manifests have."""
+def _known(kind: str, **more: Any) -> Resource:  # noqa: ANN401 - the fields of a Resource
+    """Return the row of a kind that manifests have, with what else there is to say of it."""
     row = READ[kind]
-    return Resource(
-        kind, row.plural, row.current, row.short, row.namespaced, categories, status, scale, generation
-    )  # fmt: skip
+    return Resource(kind, row.plural, row.current, row.short, row.namespaced)._replace(**more)
 
 
 RESOURCES: Final[Mapping[str, Resource]] = {
     row.key: row
     for row in (
-        _known("Namespace", status=True)._replace(first_status={"phase": "Active"}),
-        _known("Node", status=True),
-        _known("Pod", categories=_ALL, status=True, generation=True)._replace(
-            first_status={"phase": "Pending", "qosClass": "BestEffort"}, kept_by_status=("ownerReferences",)
-        ),
-        _known("Service", categories=_ALL, status=True)._replace(first_status=_BALANCED, made_by_put=True),
-        _known("Endpoints")._replace(made_by_put=True),
-        _known("ReplicationController", categories=_ALL, status=True, scale=True, generation=True)._replace(
-            first_status=_COUNTED
-        ),
+        _known("Namespace", has_status=True, first_status={"phase": "Active"}),
+        _known("Node", has_status=True),
+        _known("Pod", **_RUNS, first_status=_WAITS, kept_by_status=("ownerReferences",)),
+        _known("Service", categories=("all",), has_status=True, first_status=_BALANCED, made_by_put=True),
+        _known("Endpoints", made_by_put=True),
+        _known("ReplicationController", **_SCALES, first_status=_COUNTED),
         _known("ConfigMap"),
         _known("Secret"),
         _known("ServiceAccount"),
         Resource("Event", "events", "v1", ("ev",), made_by_put=True),
-        _known("Deployment", categories=_ALL, status=True, scale=True, generation=True)._replace(
-            kept_by_status=("labels",)
-        ),
-        _known("ReplicaSet", categories=_ALL, status=True, scale=True, generation=True)._replace(first_status=_COUNTED),
-        _known("StatefulSet", categories=_ALL, status=True, scale=True, generation=True)._replace(
-            first_status={**_COUNTED, "availableReplicas": 0}
-        ),
-        _known("DaemonSet", categories=_ALL, status=True, generation=True)._replace(
-            first_status=dict.fromkeys(
-                ("currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady"), 0
-            )
-        ),
-        _known("Job", categories=_ALL, status=True, generation=True),
-        _known("CronJob", categories=_ALL, status=True, generation=True),
-        _known("EndpointSlice", generation=True),
-        _known("NetworkPolicy", generation=True),
-        _known("Ingress", status=True, generation=True)._replace(first_status=_BALANCED),
-        _known("NetworkPolicy", generation=True)._replace(
-            api_version=LEGACY_POLICY, stored_as="networkpolicies.networking.k8s.io"
-        ),
-        _known("Role")._replace(made_by_put=True),
-        _known("RoleBinding")._replace(made_by_put=True),
-        _known("ClusterRole")._replace(made_by_put=True),
-        _known("ClusterRoleBinding")._replace(made_by_put=True),
+        _known("Deployment", **_SCALES, kept_by_status=("labels",)),
+        _known("ReplicaSet", **_SCALES, first_status=_COUNTED),
+        _known("StatefulSet", **_SCALES, first_status={**_COUNTED, "availableReplicas": 0}),
+        _known("DaemonSet", **_RUNS, first_status=_SCHEDULED),
+        _known("Job", **_RUNS),
+        _known("CronJob", **_RUNS),
+        _known("EndpointSlice", has_generation=True),
+        _known("NetworkPolicy", has_generation=True),
+        _known("Ingress", has_status=True, has_generation=True, first_status=_BALANCED),
+        _known("NetworkPolicy", has_generation=True, api_version=LEGACY_POLICY, stored_as=_POLICIES),
+        _known("Role", made_by_put=True),
+        _known("RoleBinding", made_by_put=True),
+        _known("ClusterRole", made_by_put=True),
+        _known("ClusterRoleBinding", made_by_put=True),
     )
 }
 """The resources by key, in the order of discovery: the core first, then group by group."""
