@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from podfence.cluster.members import FINISHED_PHASES
 from podfence.lab.apiserver.ages import age, seconds
 from podfence.lab.apiserver.cells import NONE, created
 from podfence.lab.apiserver.cells import conditions as true_conditions
@@ -42,7 +43,7 @@ def pod(obj: Raw, now: float) -> list[Any]:
     if obj["metadata"].get("deletionTimestamp"):
         if state.get("reason") == "NodeLost":
             word = "Unknown"
-        elif state.get("phase") not in ("Succeeded", "Failed"):
+        elif state.get("phase") not in FINISHED_PHASES:
             word = "Terminating"
     total = len(spec.get("containers") or ()) + len(sidecars)
     addresses: list[Raw] = state.get("podIPs") or [{}]
@@ -58,7 +59,7 @@ def pod(obj: Raw, now: float) -> list[Any]:
 def conditions(obj: Raw) -> list[Raw]:
     """Return what the row of a pod says of it besides its cells: that it has ended."""
     phase = (obj.get("status") or {}).get("phase")
-    if phase not in ("Succeeded", "Failed"):
+    if phase not in FINISHED_PHASES:
         return []
     message = "The pod has completed successfully." if phase == "Succeeded" else "The pod failed."
     return [{"type": "Completed", "status": "True", "reason": phase, "message": message}]

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from podfence.cluster.members import FINISHED_PHASES
 from podfence.lab.objects.conditions import Condition, conditions
 from podfence.lab.store.metadata import moment
 
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
 
     from podfence.lab.objects.placement import Spot
     from podfence.lab.store.metadata import Raw
-
-FINISHED: Final = ("Succeeded", "Failed")
-"""The phases of pods in which nothing runs any more."""
 
 
 class ContainerReport(NamedTuple):
@@ -90,7 +88,7 @@ def _with_containers(pod: Raw, status: Raw, reports: Mapping[str, ContainerRepor
     elif reports:
         status["phase"] = "Running"
     runs = bool(reports) and all(name in reports and reports[name].exit is None for name in names)
-    if status["phase"] in FINISHED:
+    if status["phase"] in FINISHED_PHASES:
         reason, message = "PodCompleted", ""
     else:
         reason, message = "ContainersNotReady", f"containers with unready status: [{' '.join(names)}]"
@@ -99,7 +97,7 @@ def _with_containers(pod: Raw, status: Raw, reports: Mapping[str, ContainerRepor
         status,
         moment(now),
         (
-            Condition("PodReadyToStartContainers", holds=status["phase"] not in FINISHED),
+            Condition("PodReadyToStartContainers", holds=status["phase"] not in FINISHED_PHASES),
             Condition("Initialized", holds=True, reason=reason if status["phase"] == "Succeeded" else ""),
             Condition("Ready", runs, *why),
             Condition("ContainersReady", runs, *why),

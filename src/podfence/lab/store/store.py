@@ -9,6 +9,7 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Literal
 
+from podfence.cluster.members import FINISHED_PHASES
 from podfence.lab.store import metadata
 from podfence.lab.store.errors import AlreadyExistsError, ConflictError, ForbiddenError, NotFoundError
 from podfence.lab.store.history import MOST, Change, History
@@ -169,7 +170,7 @@ class Store:
             if dry_run:
                 return after
             if _is_due(row, after):
-                self._remove(row, after)
+                self._commit("DELETED", row, after, before)
                 return after
             return self._commit("MODIFIED", row, after, before)
 
@@ -203,10 +204,12 @@ class Store:
             after = self._going(row, before, grace, propagation)
             if _is_due(row, after):
                 last = after if row.kind == "Pod" else before
-                if last is not before and not dry_run:
+                if dry_run:
+                    return last
+                if last is not before:
                     # Who watches pods sees that they are to go before they are gone.
-                    self._commit("MODIFIED", row, after, before)
-                return last if dry_run else self._remove(row, last)
+                    before = self._commit("MODIFIED", row, after, before)
+                return self._commit("DELETED", row, last, before)
             if after == before or dry_run:
                 return after
             return self._commit("MODIFIED", row, after, before)
@@ -220,7 +223,7 @@ class Store:
             row, before = RESOURCES["namespaces"], self.get("namespaces", "", namespace)
             after = {**before, "spec": {}}
             if _is_due(row, after):
-                self._remove(row, after)
+                self._commit("DELETED", row, after, before)
             elif after != before:
                 self._commit("MODIFIED", row, after, before)
 
@@ -270,11 +273,6 @@ class Store:
             tell(change)
         return stored
 
-    def _remove(self, row: Resource, last: Raw) -> Raw:
-        known = last["metadata"]
-        before = self.get(row.key, known.get("namespace", ""), known["name"])
-        return self._commit("DELETED", row, last, before)
-
 
 def _changed(row: Resource, obj: Raw, before: Raw) -> Raw:
     """Return an object as it is after a request that may change everything but its status."""
@@ -314,7 +312,7 @@ def _content(obj: Raw) -> Raw:
 def _grace(pod: Raw, asked: int | None) -> int:
     """Return the seconds that a pod has to end, 0 for one in which nothing runs."""
     spec, phase = pod.get("spec") or {}, (pod.get("status") or {}).get("phase")
-    if not spec.get("nodeName") or phase in ("Succeeded", "Failed"):
+    if not spec.get("nodeName") or phase in FINISHED_PHASES:
         return 0
     own = spec.get("terminationGracePeriodSeconds")
     seconds = asked if asked is not None else _GRACE if own is None else own

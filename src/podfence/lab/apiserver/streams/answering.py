@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
+from podfence.cluster.members import FINISHED_PHASES
 from podfence.lab.apiserver.options import is_true
 from podfence.lab.apiserver.status import bad_request
 from podfence.lab.apiserver.streams import channels
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from podfence.lab.processes.session import Session
     from podfence.lab.store.store import Store
 
-_OVER: Final = ("Succeeded", "Failed")
 _NO_WEBSOCKET: Final = (
     "a lab serves this stream over WebSocket only (v5.channel.k8s.io or v4.channel.k8s.io); use kubectl 1.30 or newer"
 )
@@ -51,7 +51,7 @@ class Streams:
         if not command:
             raise bad_request("you must specify at least one command for the container")
         phase = self._store.get("pods", where.namespace, where.pod).get("status", {}).get("phase", "")
-        if phase in _OVER:
+        if phase in FINISHED_PHASES:
             raise bad_request(f"cannot exec into a container in a completed pod; current phase is {phase}")
         wanted, stdin, tty = _streams(request)
         socket = await _upgraded(request)

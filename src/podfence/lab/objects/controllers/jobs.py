@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from podfence.cluster.controllers import COMPLETION_INDEX, added_labels
+from podfence.cluster.members import FINISHED_PHASES
 from podfence.lab.objects.conditions import Condition, conditions
 from podfence.lab.objects.controllers.making import PODS, running
 from podfence.lab.objects.statuses import is_ready, phase_of
@@ -40,7 +41,7 @@ class Jobs:
         # A pod that is deleted afterwards has finished all the same.
         counted = self._counted.setdefault(uid, {})
         for pod in maker.owned(obj):
-            if phase_of(pod) in ("Succeeded", "Failed"):
+            if phase_of(pod) in FINISHED_PHASES:
                 counted[pod["metadata"]["uid"]] = phase_of(pod) == "Succeeded"
         done = Finished(sum(counted.values()), len(counted) - sum(counted.values()))
         wanted = job_pods(workload, obj["spec"], done)

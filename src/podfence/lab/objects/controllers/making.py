@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from podfence.cluster.members import FINISHED_PHASES
 from podfence.cluster.selection import matches
 from podfence.kube.objects import Key
 from podfence.lab.objects.inventory import is_going
 from podfence.lab.objects.owners import controller_of, makers, place_of, reference_to, references, without_owner
-from podfence.lab.objects.statuses import FINISHED, phase_of
+from podfence.lab.objects.statuses import phase_of
 from podfence.lab.objects.workloads import selector, template_at
 from podfence.lab.store.errors import AlreadyExistsError
 from podfence.lab.store.metadata import generated_name
@@ -59,7 +60,7 @@ class PodMaker:
         wanted, namespace = selector(owner), owner["metadata"]["namespace"]
         for place in self.inventory.dependents.alone(PODS, namespace) if wanted is not None else ():
             pod = self.inventory.find(place)
-            if pod is None or is_going(pod) or phase_of(pod) in FINISHED or controller_of(pod) is not None:
+            if pod is None or is_going(pod) or phase_of(pod) in FINISHED_PHASES or controller_of(pod) is not None:
                 continue
             known = pod["metadata"]
             if wanted is not None and matches(wanted, known.get("labels") or {}):
@@ -158,7 +159,7 @@ class Workloads:
 
 def running(pods: Iterable[Raw]) -> list[Raw]:
     """Return the pods that have not finished."""
-    return [pod for pod in pods if phase_of(pod) not in FINISHED]
+    return [pod for pod in pods if phase_of(pod) not in FINISHED_PHASES]
 
 
 def observed(obj: Raw) -> Raw:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from podfence.cluster.members import FINISHED_PHASES
 from podfence.kube.objects import Key
 from podfence.lab.objects import statuses
 from podfence.lab.objects.inventory import is_going
@@ -89,7 +90,7 @@ class Nodes:
         elif is_going(pod):
             # Nothing of it runs.
             self._store.delete(*place, uid=pod["metadata"]["uid"], grace=0)
-        elif statuses.phase_of(pod) not in statuses.FINISHED:
+        elif statuses.phase_of(pod) not in FINISHED_PHASES:
             self._start(key, pod, kept.spot if kept is not None else None)
 
     def seconds_to_end(self, key: Key) -> int:
@@ -99,7 +100,7 @@ class Nodes:
             return 0
         if is_going(pod):
             return int(pod["metadata"].get("deletionGracePeriodSeconds") or 0)
-        if statuses.phase_of(pod) in statuses.FINISHED:
+        if statuses.phase_of(pod) in FINISHED_PHASES:
             return 0
         return int(pod["spec"].get("terminationGracePeriodSeconds") or 0)
 
@@ -174,4 +175,4 @@ class Nodes:
 def _is_alive(pod: Raw, uid: str) -> bool:
     """Return whether a pod is the one that is meant, and is to run."""
     known = pod["metadata"]
-    return known["uid"] == uid and not is_going(pod) and statuses.phase_of(pod) not in statuses.FINISHED
+    return known["uid"] == uid and not is_going(pod) and statuses.phase_of(pod) not in FINISHED_PHASES
