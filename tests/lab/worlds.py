@@ -15,7 +15,7 @@ from podfence.kube.findings import Severity
 from podfence.kube.objects import Key
 from podfence.lab import applying, manifests
 from podfence.lab.addresses import Plan
-from podfence.lab.apiserver import bodies, status
+from podfence.lab.apiserver import bodies
 from podfence.lab.apiserver.objects import PATCHES, Objects, shown
 from podfence.lab.apiserver.options import write_options
 from podfence.lab.apiserver.paths import Target, target_of
@@ -23,7 +23,8 @@ from podfence.lab.apiserver.rules import CURRENT, Policies
 from podfence.lab.objects.statuses import ContainerReport
 from podfence.lab.objects.world import World
 from podfence.lab.rest import JSON, RefusedError, Rest, resource
-from podfence.lab.store.errors import ForbiddenError, NotFoundError, StoreError
+from podfence.lab.store import errors as refusals
+from podfence.lab.store.errors import ForbiddenError, NotFoundError
 from podfence.lab.store.resources import KEPT
 
 if TYPE_CHECKING:
@@ -71,10 +72,9 @@ class Server(Rest):
                 found = objects.create(row, where, bodies.read(data, content, row), asked, warnings.append).body
             else:
                 found = objects.patch(target, data, PATCHES[content], asked, warnings.append).body
-        except (StoreError, status.RefusedError) as error:
-            refusal = status.of_store(error) if isinstance(error, StoreError) else error
+        except refusals.RefusedError as refusal:
             text = f"Error from server ({refusal.reason}): {during}{refusal}"
-            raise RefusedError(text, refusal.body) from error
+            raise RefusedError(text, refusal.body) from refusal
         # A client gets a copy.
         copy: dict[str, Any] = json.loads(json.dumps(found))
         return copy

@@ -9,8 +9,8 @@ import pytest
 
 from podfence.lab.apiserver.fields import kind_type
 from podfence.lab.apiserver.patches import json_patched, merged
-from podfence.lab.apiserver.status import RefusedError
 from podfence.lab.apiserver.strategic import applied
+from podfence.lab.store.errors import RefusedError
 
 POD = kind_type("", "Pod")
 

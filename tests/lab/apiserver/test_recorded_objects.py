@@ -19,8 +19,7 @@ from podfence.lab.apiserver.bodies import read
 from podfence.lab.apiserver.objects import Answer, Objects
 from podfence.lab.apiserver.options import WriteOptions
 from podfence.lab.apiserver.paths import Target
-from podfence.lab.apiserver.status import RefusedError, of_store
-from podfence.lab.store.errors import StoreError
+from podfence.lab.store.errors import RefusedError
 from podfence.lab.store.resources import RESOURCES, Resource
 from podfence.lab.store.store import Store
 
@@ -88,8 +87,6 @@ def answered(act: Callable[[], Answer]) -> Answer | RefusedError:
         return act()
     except RefusedError as refusal:
         return refusal
-    except StoreError as error:
-        return of_store(error)
 
 
 def test_most_recorded_manifests_are_tried() -> None:

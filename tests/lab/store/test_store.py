@@ -106,8 +106,8 @@ def test_a_name_is_taken_once_in_each_namespace() -> None:
 
     with pytest.raises(AlreadyExistsError, match=r'^networkpolicies.networking.k8s.io "web" already exists$') as caught:
         made.create(POLICIES, policy())
-    assert caught.value.resource is not None
-    assert (caught.value.resource.group, caught.value.name, caught.value.code) == ("networking.k8s.io", "web", 409)
+    assert caught.value.details == {"name": "web", "group": "networking.k8s.io", "kind": "networkpolicies"}
+    assert caught.value.code == 409
 
 
 def test_nothing_is_created_in_a_namespace_that_does_not_exist() -> None:
@@ -303,7 +303,8 @@ def test_a_namespace_takes_nothing_new_while_it_is_deleted_and_goes_when_it_is_e
         'networkpolicies.networking.k8s.io "web" is forbidden: '
         "unable to create new content in namespace shop because it is being terminated"
     )
-    assert caught.value.causes[0]["reason"] == "NamespaceTerminating"
+    assert caught.value.details is not None
+    assert caught.value.details["causes"][0]["reason"] == "NamespaceTerminating"
     made.finalize("shop")
     with pytest.raises(NotFoundError):
         made.get("namespaces", "", "shop")

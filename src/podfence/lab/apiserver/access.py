@@ -6,7 +6,7 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING, Final
 
-from podfence.lab.apiserver.status import RefusedError
+from podfence.lab.store.errors import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

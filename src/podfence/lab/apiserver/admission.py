@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from podfence.lab.apiserver import defaults
 from podfence.lab.apiserver.fields import kind_type
 from podfence.lab.apiserver.reading import Reader, WrongTypeError
-from podfence.lab.store.errors import InvalidError
+from podfence.lab.apiserver.status import invalid_fields
 from podfence.lab.store.resources import RESOURCES
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def _filled(row: Resource, wanted: Raw | None, before: Raw | None) -> Raw | None
     try:
         obj = Reader().read(wanted, of)
     except WrongTypeError as error:
-        raise InvalidError.at(row, wanted["metadata"].get("name", ""), (), str(error)) from error
+        raise invalid_fields(row.group, row.kind, wanted["metadata"].get("name", ""), [("", str(error))]) from error
     defaults.fill(of, obj)
     return obj if before is not None else defaults.fresh(row.kind, obj)
 

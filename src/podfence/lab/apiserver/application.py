@@ -18,10 +18,9 @@ from podfence.lab.apiserver.media import NOT_CACHED, json_answer, refused, writt
 from podfence.lab.apiserver.objects import PATCHES, Answer, Objects, patched, read_patch, shown
 from podfence.lab.apiserver.paths import STREAMS, Target, empty_list, target_of
 from podfence.lab.apiserver.rules import CURRENT, Policies
-from podfence.lab.apiserver.status import RefusedError
 from podfence.lab.apiserver.tables import included, partial, table
 from podfence.lab.apiserver.watching import INITIAL_END, Event, Hub, line
-from podfence.lab.store.errors import StoreError
+from podfence.lab.store.errors import RefusedError
 
 if TYPE_CHECKING:
     from podfence.lab.apiserver.media import Accepted
@@ -85,8 +84,6 @@ class Server:
             return await handler(request)
         except RefusedError as refusal:
             return _warned(request, refused(refusal))
-        except StoreError as error:
-            return _warned(request, refused(status.of_store(error)))
         except (ConnectionError, web.HTTPException):
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a Status

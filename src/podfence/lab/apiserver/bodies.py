@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from podfence.kube.yaml import parse as parse_yaml
 from podfence.lab.apiserver import media, protobuf, reading, status
 from podfence.lab.apiserver.fields import kind_type
+from podfence.lab.store.errors import RefusedError
 from podfence.lab.store.resources import RESOURCES
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ async def body_of(request: web.Request) -> bytes:
         else:
             return bytes(body)
     message = f"Request entity too large: limit is {LIMIT}"
-    raise status.RefusedError(413, message, "RequestEntityTooLarge")
+    raise RefusedError(413, message, "RequestEntityTooLarge")
 
 
 class Read(NamedTuple):
@@ -117,7 +118,7 @@ def parse(body: bytes, content_type: str, kind: str) -> tuple[dict[str, Any], li
     return value, []
 
 
-def unrecognized(kind: str, why: str, body: bytes | str) -> status.RefusedError:
+def unrecognized(kind: str, why: str, body: bytes | str) -> RefusedError:
     """Return the refusal of a body that is no object at all."""
     text = body if isinstance(body, str) else body[:1024].decode("utf-8", "replace") or "<empty>"
     message = f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; {why} ({text})"

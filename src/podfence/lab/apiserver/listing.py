@@ -9,7 +9,8 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from podfence.lab.apiserver.selectors import Matches, field_selector, label_selector
-from podfence.lab.apiserver.status import RefusedError, bad_request
+from podfence.lab.apiserver.status import bad_request
+from podfence.lab.store.errors import RefusedError
 from podfence.lab.store.metadata import Raw
 
 if TYPE_CHECKING:

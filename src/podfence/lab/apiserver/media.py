@@ -9,7 +9,7 @@ import msgspec
 import yaml
 from aiohttp import web
 
-from podfence.lab.apiserver.status import RefusedError
+from podfence.lab.store.errors import RefusedError
 
 if TYPE_CHECKING:
     from podfence.lab.store.metadata import Raw

@@ -13,8 +13,8 @@ from podfence.lab.apiserver import patches, reading, rules, status, strategic
 from podfence.lab.apiserver.bodies import Read, go_error
 from podfence.lab.apiserver.fields import kind_type
 from podfence.lab.apiserver.options import dry_run_complaint
-from podfence.lab.apiserver.status import RefusedError, bad_request
-from podfence.lab.store.errors import ConflictError, NotFoundError
+from podfence.lab.apiserver.status import bad_request
+from podfence.lab.store.errors import ConflictError, NotFoundError, RefusedError
 from podfence.lab.store.metadata import Raw
 from podfence.lab.store.resources import RESOURCES
 from podfence.lab.store.store import other_uid

@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from podfence.lab.apiserver.fields import without
-from podfence.lab.apiserver.status import RefusedError, bad_request
+from podfence.lab.apiserver.status import bad_request
+from podfence.lab.store.errors import RefusedError
 
 _WRONG: Final = "the server rejected our request due to an error in our request"
 _MOST: Final = 10000

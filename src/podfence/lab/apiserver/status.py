@@ -5,15 +5,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from podfence.errors import PodfenceError
-from podfence.kube.findings import Severity, field_text
-from podfence.lab.store.errors import InvalidError
+from podfence.kube.findings import Severity
+from podfence.lab.store.errors import InvalidError, RefusedError, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from podfence.kube.findings import Finding
-    from podfence.lab.store.errors import StoreError
     from podfence.lab.store.resources import Resource
 
 _REASONS: Final = {
@@ -25,46 +23,6 @@ _REASONS: Final = {
     "Too long": "FieldValueTooLong",
     "Too many": "FieldValueTooMany",
 }
-
-
-class RefusedError(PodfenceError):
-    """A request that is not fulfilled: the HTTP status, and what the Status says."""
-
-    def __init__(self, code: int, message: str, reason: str = "", details: dict[str, Any] | None = None) -> None:
-        """Refuse with a code, a message and Kubernetes' reason."""
-        super().__init__(message)
-        self.code = code
-        self.reason = reason
-        self.details = details
-
-    @property
-    def body(self) -> dict[str, Any]:
-        """The Status."""
-        found: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
-        found["message"] = str(self)
-        if self.reason:
-            found["reason"] = self.reason
-        if self.details is not None:
-            found["details"] = self.details
-        return found | {"code": self.code}
-
-
-def of_store(error: StoreError) -> RefusedError:
-    """Return the refusal for what the store does not do."""
-    if isinstance(error, InvalidError) and error.resource is not None:
-        where = [(field_text(error.field), error.problem)]
-        return invalid_fields(error.resource.group, error.resource.kind, error.name, where)
-    details = None
-    if error.resource is not None:
-        details = named(error.resource.group, error.resource.plural, error.name)
-        if error.causes:
-            details["causes"] = list(error.causes)
-    return RefusedError(error.code, str(error), error.reason, details)
-
-
-def named(group: str, kind: str, name: str = "") -> dict[str, Any]:
-    """Return the details that name an object."""
-    return {key: text for key, text in (("name", name), ("group", group), ("kind", kind)) if text}
 
 
 def bad_request(message: str) -> RefusedError:
@@ -111,7 +69,7 @@ def invalid_fields(group: str, kind: str, name: str, fields: list[tuple[str, str
         {"reason": _REASONS.get(message.partition(":")[0], "FieldValueInvalid"), "message": message, "field": field}
         for field, message in fields
     ]
-    return RefusedError(422, f'{qualified} "{name}" is invalid: {whole}', "Invalid", details)
+    return InvalidError(f'{qualified} "{name}" is invalid: {whole}', details)
 
 
 def unread(kind: str, version: str, error: str) -> RefusedError:

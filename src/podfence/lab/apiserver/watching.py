@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from podfence.lab.apiserver.objects import shown
-from podfence.lab.apiserver.status import RefusedError
-from podfence.lab.store.errors import ExpiredError
 from podfence.lab.store.history import Change
 from podfence.lab.store.metadata import Raw
 
@@ -129,7 +127,8 @@ class Hub:
         with self.store.lock:
             revision = self.store.revision if begins else options.revision or 0
             first = self.store.list(key, namespace)[0] if begins else []
-            missed = [] if begins else _since(self.store, key, revision, namespace)
+            is_new = begins or revision > self.store.revision
+            missed = [] if is_new else self.store.changes(key, revision, namespace)
         feed = _Feed(key, namespace, missed[-1].revision if missed else revision)
         self._feeds.add(feed)
         try:
@@ -169,15 +168,6 @@ class Hub:
                 mark = now() + _BOOKMARKS_EVERY
                 if options.bookmarks:
                     yield _bookmark(row, self.store.revision, {})
-
-
-def _since(store: Store, key: str, revision: int, namespace: str) -> list[Change]:
-    if revision > store.revision:
-        return []
-    try:
-        return store.changes(key, revision, namespace)
-    except ExpiredError as error:
-        raise RefusedError(410, str(error), error.reason) from None
 
 
 def _seen(change: Change, matches: Matches, row: Resource) -> Event | None:

@@ -6,15 +6,14 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
+from podfence.lab.apiserver.status import invalid_fields
 from podfence.lab.objects.allocation import Pool
-from podfence.lab.store.errors import InvalidError
-from podfence.lab.store.resources import RESOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from podfence.kube.source import Path
     from podfence.lab.addresses import Plan
+    from podfence.lab.store.errors import RefusedError
     from podfence.lab.store.history import Change
     from podfence.lab.store.metadata import Raw
 
@@ -23,8 +22,8 @@ _FIRST: Final = 2
 _FIRST_UNASKED: Final = 257
 _NODE_PORTS: Final = range(30000, 32768)
 _WITH_NODE_PORTS: Final = ("NodePort", "LoadBalancer")
-_ADDRESS: Final[Path] = ("spec", "clusterIP")
-_ADDRESSES: Final[Path] = ("spec", "clusterIPs")
+_ADDRESS: Final = "spec.clusterIP"
+_ADDRESSES: Final = "spec.clusterIPs"
 _SERVICES: Final = "services"
 _NONE: Final = "None"
 _FAMILIES: Final = {4: "IPv4", 6: "IPv6"}
@@ -95,7 +94,7 @@ class ServiceAddresses:
         before = had.get("clusterIPs") or []
         if before and asked and asked != before[: len(asked)]:
             shown = ",".join(f'"{text}"' for text in asked)
-            raise _refusal(name, (*_ADDRESSES, 0), f"Invalid value: [{shown}]: may not change once set")
+            raise _refusal(name, f"{_ADDRESSES}[0]", f"Invalid value: [{shown}]: may not change once set")
         headless = _NONE in (asked or before)
         chosen = [_NONE]
         if not headless:
@@ -150,7 +149,7 @@ class ServiceAddresses:
                 # It goes with the type that had it.
                 number = 0
             elif number and (problem := self._against(number, own, opened=opened)):
-                raise _refusal(name, ("spec", "ports", index, "nodePort"), problem)
+                raise _refusal(name, f"spec.ports[{index}].nodePort", problem)
             ports.append({key: value for key, value in port.items() if key != "nodePort"} | _numbered(number))
         if not opened:
             return ports
@@ -160,7 +159,7 @@ class ServiceAddresses:
                 number = self._free_port(chosen, own, before.get(port.get("name"), 0))
                 if not number:
                     problem = "Internal error: failed to allocate a nodePort: range is full"
-                    raise _refusal(name, ("spec", "ports", index, "nodePort"), problem)
+                    raise _refusal(name, f"spec.ports[{index}].nodePort", problem)
                 chosen.add(number)
                 port["nodePort"] = number
         return ports
@@ -220,7 +219,7 @@ def _normal(name: str, text: str) -> str:
         return text
     if not _is_address(text):
         problem = f'Invalid value: "{text}": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)'
-        raise _refusal(name, (*_ADDRESSES, 0), problem)
+        raise _refusal(name, f"{_ADDRESSES}[0]", problem)
     return str(ipaddress.ip_address(text))
 
 
@@ -245,5 +244,5 @@ def _numbered(number: int) -> Raw:
     return {"nodePort": number} if number else {}
 
 
-def _refusal(name: str, field: Path, problem: str) -> InvalidError:
-    return InvalidError.at(RESOURCES[_SERVICES], name, field, problem)
+def _refusal(name: str, field: str, problem: str) -> RefusedError:
+    return invalid_fields("", "Service", name, [(field, problem)])

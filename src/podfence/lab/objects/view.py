@@ -14,7 +14,7 @@ from podfence.kube.live.origin import LIVE
 from podfence.kube.objects import Key, NetworkPolicy
 from podfence.kube.registry import KINDS, LEGACY_POLICY, Need
 from podfence.kube.source import Origin
-from podfence.lab.store.errors import InvalidError
+from podfence.lab.apiserver.status import invalid_fields
 from podfence.lab.store.resources import RESOURCES
 
 if TYPE_CHECKING:
@@ -97,7 +97,8 @@ def readable(wanted: Raw | None, _before: Raw | None) -> Raw | None:
     try:
         _decoded(wanted, key, LIVE)
     except (msgspec.ValidationError, ValueError) as error:
-        raise InvalidError.at(RESOURCES[row.printed(plural=True)], key.name, (), str(error)) from error
+        group = RESOURCES[row.printed(plural=True)].group
+        raise invalid_fields(group, row.name, key.name, [("", str(error))]) from error
     lacks = wanted.get("spec") is None and any(field.name == "spec" for field in msgspec.structs.fields(row.written))
     return {**wanted, "spec": {}} if lacks else wanted
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
     from pathlib import Path
 
-    from podfence.lab.apiserver.status import RefusedError
     from podfence.lab.apiserver.streams.containers import ContainerPlace, Containers
+    from podfence.lab.store.errors import RefusedError
 
 _BEAT: Final = 0.1
 """Seconds between two looks for new lines."""
