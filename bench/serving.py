@@ -17,7 +17,7 @@ from podfence.lab.apiserver.bodies import read
 from podfence.lab.apiserver.certificates import make
 from podfence.lab.apiserver.objects import Objects
 from podfence.lab.apiserver.options import WriteOptions
-from podfence.lab.apiserver.serving import serve
+from podfence.lab.apiserver.serving import Serving
 from podfence.lab.store.resources import RESOURCES
 from podfence.lab.store.store import Store
 
@@ -122,7 +122,7 @@ def main() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     context = ssl.create_default_context(cadata=made.authority)
-    serving = serve(store, listener, token="t", certificates=made)  # noqa: S106  it opens nothing but this server
+    serving = Serving(store, listener, token="t", certificates=made)  # noqa: S106  it opens nothing but this server
 
     def tell(name: str, value: float) -> None:
         print(json.dumps([name, value]))

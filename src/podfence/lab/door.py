@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from podfence.kube.objects import Key
 from podfence.lab.access import Access
 from podfence.lab.apiserver.rules import Policies
-from podfence.lab.apiserver.serving import serve
+from podfence.lab.apiserver.serving import Serving
 from podfence.lab.apiserver.streams.answering import Streams
 from podfence.lab.errors import LabError
 from podfence.lab.network.namespaces import inside
@@ -43,7 +43,7 @@ def open_door(lab: Supervisor, listener: socket.socket, certificates: Certificat
         with inside(node.pid):
             listeners.append(socket.create_server((_LOOPBACK, port)))
     store = lab.world.store
-    serve(
+    Serving(
         store,
         *listeners,
         token=access.token,

@@ -15,7 +15,7 @@ import msgspec
 
 from podfence.lab.apiserver import certificates
 from podfence.lab.apiserver.admission import complete
-from podfence.lab.apiserver.serving import Serving, serve
+from podfence.lab.apiserver.serving import Serving
 from podfence.lab.objects.limits import limits_of
 from podfence.lab.store.store import Store
 
@@ -126,7 +126,7 @@ def served(store: Store | None = None, *, as_lab: bool = False) -> Iterator[Serv
     complain: Callable[[str], None] = faults.append
     made = make_certificates()
     limits = limits_of(store) if as_lab else lambda _obj: iter(())
-    running = serve(store, listener, token=TOKEN, certificates=made, complain=complain, limits=limits)
+    running = Serving(store, listener, token=TOKEN, certificates=made, complain=complain, limits=limits)
     client = Client(port, made.authority)
     try:
         yield Served(running, store, client, port, faults)

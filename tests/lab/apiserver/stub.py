@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from podfence.lab.access import Access
 from podfence.lab.apiserver import certificates
-from podfence.lab.apiserver.serving import serve
+from podfence.lab.apiserver.serving import Serving
 from podfence.lab.apiserver.streams.answering import Streams
 from podfence.lab.processes import session
 from podfence.lab.processes.holder import previous
@@ -89,7 +89,7 @@ def serving(pods: Running) -> Iterator[Access]:
     listener = socket.create_server(("127.0.0.1", 0))
     access = Access(f"https://127.0.0.1:{listener.getsockname()[1]}", made.authority, secrets.token_urlsafe())
     stream = Streams(pods.store, pods).answer
-    served = serve(pods.store, listener, token=access.token, certificates=made, stream=stream)
+    served = Serving(pods.store, listener, token=access.token, certificates=made, stream=stream)
     try:
         yield access
     finally:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
@@ -15,7 +17,7 @@ from podfence.lab.apiserver.rules import CURRENT, Policies
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
     from podfence.lab.apiserver.application import Stream
     from podfence.lab.apiserver.certificates import Certificates
@@ -28,24 +30,43 @@ _BACKLOG: Final = 512
 
 
 class Serving:
-    """A server that runs in a thread of its own. `stop` ends it and waits until it has ended."""
+    """A server in a thread of its own. `stop` ends it and waits until it has ended."""
 
     def __init__(
-        self, begin: Callable[[], Server], certificates: Certificates, listeners: Iterable[socket.socket]
+        self,
+        store: Store,
+        *listeners: socket.socket,
+        token: str,
+        certificates: Certificates,
+        stream: Stream | None = None,
+        complain: Callable[[str], None] | None = None,
+        policies: Policies = CURRENT,
+        limits: Limits = lambda _obj: iter(()),
     ) -> None:
-        """Return when requests are answered; `begin` makes the server. Raises what keeps it from starting."""
+        """Serve a store on listening sockets, and return when requests are answered.
+
+        The sockets have the same port, in different networks. Requests need the `token`. `stream` answers exec, attach
+        and log, and `complain` is told of faults of the server. With legacy `policies`, clients prefer
+        extensions/v1beta1 for them, as those of the oldest clusters did. Clients are warned of `limits`. Raises what
+        keeps the server from starting.
+        """
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
-        self.server: Server | None = None
-        self._ready = threading.Event()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(
-            target=self._run, args=(begin, certificates, listeners), name="apiserver", daemon=True
+        begin = partial(
+            Server,
+            store,
+            token=token,
+            port=listeners[0].getsockname()[1],
+            stream=stream,
+            complain=complain,
+            policies=policies,
+            limits=limits,
         )
+        begun: Future[Server] = Future()
+        serving = self._serve(begun, begin, certificates, listeners)
+        self._thread = threading.Thread(target=self._run, args=(begun, serving), name="apiserver", daemon=True)
         self._thread.start()
-        self._ready.wait()
-        if self._failure is not None:
-            raise self._failure
+        self.server = begun.result()
 
     def stop(self) -> None:
         """End all watches and the server; the sockets are closed then."""
@@ -53,19 +74,23 @@ class Serving:
             self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
 
-    def _run(self, begin: Callable[[], Server], certificates: Certificates, listeners: Iterable[socket.socket]) -> None:
+    def _run(self, begun: Future[Server], serving: Coroutine[None, None, None]) -> None:
         try:
-            self._loop.run_until_complete(self._serve(begin, certificates, listeners))
+            self._loop.run_until_complete(serving)
         except BaseException as error:  # noqa: BLE001 - it is raised in the thread that asked
-            self._failure = error
+            with suppress(InvalidStateError):
+                begun.set_exception(error)
         finally:
-            self._ready.set()
             self._loop.close()
 
     async def _serve(
-        self, begin: Callable[[], Server], certificates: Certificates, listeners: Iterable[socket.socket]
+        self,
+        begun: Future[Server],
+        begin: Callable[[], Server],
+        certificates: Certificates,
+        listeners: Iterable[socket.socket],
     ) -> None:
-        self.server = server = begin()
+        server = begin()
         # A watch whose client has gone ends at once.
         runner = web.AppRunner(
             server.application(), access_log=None, shutdown_timeout=_GRACE, handler_cancellation=True
@@ -81,7 +106,7 @@ class Serving:
                         accept, sock=listener, ssl=context, ssl_shutdown_timeout=_GRACE, backlog=_BACKLOG
                     )
                 )
-            self._ready.set()
+            begun.set_result(server)
             await self._stopping.wait()
         finally:
             server.hub.close()
@@ -122,34 +147,3 @@ async def _rounds() -> None:
     """Let the loop do what has been put off, and what that puts off."""
     for _ in range(_ROUNDS):
         await asyncio.sleep(0)
-
-
-def serve(
-    store: Store,
-    listener: socket.socket,
-    *others: socket.socket,
-    token: str,
-    certificates: Certificates,
-    stream: Stream | None = None,
-    complain: Callable[[str], None] | None = None,
-    policies: Policies = CURRENT,
-    limits: Limits = lambda _obj: iter(()),
-) -> Serving:
-    """Serve a store on listening sockets, in a thread of its own, and return when requests are answered.
-
-    The `others` have the port of the first, in other networks. Requests need the `token`. `stream` answers exec, attach
-    and log, and `complain` is told of faults of the server. With legacy `policies`, clients prefer
-    extensions/v1beta1 for them, as those of the oldest clusters did. Clients are warned of `limits`. Raises what keeps
-    the server from starting.
-    """
-    begin = partial(
-        Server,
-        store,
-        token=token,
-        port=listener.getsockname()[1],
-        stream=stream,
-        complain=complain,
-        policies=policies,
-        limits=limits,
-    )
-    return Serving(begin, certificates, (listener, *others))
