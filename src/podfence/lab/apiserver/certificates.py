@@ -30,13 +30,11 @@ class Certificates(NamedTuple):
         """Return the TLS settings of the server."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        # The library reads files only; nobody else can read these.
-        with tempfile.TemporaryDirectory(prefix="podfence-") as folder:
-            certificate, key = Path(folder, "server.crt"), Path(folder, "server.key")
-            certificate.write_text(self.certificate, encoding="ascii")
-            key.touch(0o600)
-            key.write_text(self.key, encoding="ascii")
-            context.load_cert_chain(certificate, key)
+        # The library reads files only; nobody else can read this one.
+        with tempfile.NamedTemporaryFile("w", prefix="podfence-", encoding="ascii") as file:
+            file.write(self.certificate + self.key)
+            file.flush()
+            context.load_cert_chain(file.name)
         return context
 
 

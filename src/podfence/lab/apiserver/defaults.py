@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 _TCP: Final[Raw] = {"protocol": "TCP"}
+_MESSAGES: Final[Raw] = {"terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"}
 _MODE: Final[Raw] = {"defaultMode": 420}
 _ROLLS: Final[Raw] = {"type": "RollingUpdate"}
 
@@ -44,14 +45,11 @@ _VALUES: Final[Mapping[str, Raw]] = {
         "failedJobsHistoryLimit": 1,
     },
     "core/v1.ConfigMapVolumeSource": _MODE,
-    "core/v1.Container": {"terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"},
+    "core/v1.Container": _MESSAGES,
     "core/v1.ContainerPort": _TCP,
     "core/v1.DownwardAPIVolumeSource": _MODE,
     "core/v1.EndpointPort": _TCP,
-    "core/v1.EphemeralContainer": {
-        "terminationMessagePath": "/dev/termination-log",
-        "terminationMessagePolicy": "File",
-    },
+    "core/v1.EphemeralContainer": _MESSAGES,
     "core/v1.GRPCAction": {"service": ""},
     "core/v1.HTTPGetAction": {"path": "/", "scheme": "HTTP"},
     "core/v1.HostPathVolumeSource": {"type": ""},

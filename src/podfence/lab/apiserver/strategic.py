@@ -70,19 +70,13 @@ def merging_of(of: Type | None, key: str) -> Merging:
 
 
 def _field(found: Raw, key: str, value: Any, place: Merging, order: object) -> None:  # noqa: ANN401 - any JSON value
+    before = found.get(key)
+    if isinstance(value, dict):
+        value = _map(before if isinstance(before, dict) else {}, value, place.type)
+    elif isinstance(value, list):
+        value = _list(before if isinstance(before, list) else [], value, place, order)
     if value is None:
         found.pop(key, None)
-    elif isinstance(value, dict):
-        before = found.get(key)
-        result = _map(before if isinstance(before, dict) else {}, value, place.type)
-        if result is None:
-            found.pop(key, None)
-        else:
-            found[key] = result
-    elif isinstance(value, list):
-        before = found.get(key)
-        old = before if isinstance(before, list) else []
-        found[key] = _list(old, value, place, order)
     else:
         found[key] = value
 

@@ -20,6 +20,12 @@ class Condition(NamedTuple):
     message: str = ""
 
 
+def condition(obj: Raw, kind: str, status: str) -> Raw:
+    """Return the condition of a type that an object has, if it has that status; {} if not."""
+    found = (obj.get("status") or {}).get("conditions") or ()
+    return next((item for item in found if (item["type"], item["status"]) == (kind, status)), {})
+
+
 def conditions(before: Raw, now: str, found: Iterable[Condition], *, updated: bool = False) -> list[Raw]:
     """Return conditions as a status has them; those that held `before` too keep their time.
 

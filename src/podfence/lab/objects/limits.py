@@ -25,12 +25,9 @@ ANY_NODE: Final = "the lab has no node {}, so any node runs it"
 
 def limits_of(store: Store) -> Callable[[Raw], Iterator[str]]:
     """Return the limits of a lab with the nodes of a store."""
-
-    def found(obj: Raw) -> Iterator[str]:
-        nodes = {node["metadata"]["name"]: node["metadata"].get("labels") or {} for node in store.list("nodes")[0]}
-        return limits(obj, nodes)
-
-    return found
+    return lambda obj: limits(
+        obj, {node["metadata"]["name"]: node["metadata"].get("labels") or {} for node in store.list("nodes")[0]}
+    )
 
 
 def limits(obj: Raw, nodes: Mapping[str, Mapping[str, str]]) -> Iterator[str]:

@@ -72,11 +72,4 @@ class Placement:
 
     def _allocate(self, name: str) -> tuple[str, ...]:
         pools = self._pools[name]
-        found = [pool.allocate() for pool in pools]
-        addresses = tuple(text for text in found if text is not None)
-        if len(addresses) == len(pools):
-            return addresses
-        for pool, text in zip(pools, found, strict=True):
-            if text is not None:
-                pool.release(text)
-        return ()
+        return tuple(filter(None, (pool.allocate() for pool in pools))) if all(pool.free for pool in pools) else ()

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from podfence.cluster.members import FINISHED_PHASES
-from podfence.lab.objects.conditions import Condition, conditions
+from podfence.lab.objects.conditions import Condition, condition, conditions
 from podfence.lab.store.metadata import moment
 
 if TYPE_CHECKING:
@@ -35,8 +35,7 @@ def phase_of(pod: Raw) -> str:
 
 def is_ready(pod: Raw) -> bool:
     """Return whether all containers of a pod run."""
-    found = (pod.get("status") or {}).get("conditions") or ()
-    return any(item["type"] == "Ready" and item["status"] == "True" for item in found)
+    return bool(condition(pod, "Ready", "True"))
 
 
 def unscheduled(pod: Raw, nodes: int, now: float) -> Raw:

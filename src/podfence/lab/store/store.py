@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Literal
 
 from podfence.cluster.members import FINISHED_PHASES
 from podfence.lab.store import metadata
-from podfence.lab.store.errors import AlreadyExistsError, ConflictError, ForbiddenError, NotFoundError
-from podfence.lab.store.history import MOST, Change, History
+from podfence.lab.store.errors import AlreadyExistsError, ConflictError, ExpiredError, ForbiddenError, NotFoundError
+from podfence.lab.store.history import Change
 from podfence.lab.store.metadata import Raw
 from podfence.lab.store.resources import RESOURCES
 
@@ -40,6 +42,8 @@ _TOGETHER: Final = ("Service", "Endpoints")
 _GRACE: Final = 30
 # Later times cannot be written as objects have them.
 _MOST_GRACE: Final = 2**31
+# Who follows and is further behind lists anew.
+_MOST_CHANGES: Final = 1000
 _STALE: Final = "the object has been modified; please apply your changes to the latest version and try again"
 
 
@@ -51,7 +55,7 @@ class Store:
     sees no change.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.time, remembered: int = MOST) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.time, remembered: int = _MOST_CHANGES) -> None:
         """Start empty. `clock` gives the seconds since the epoch; so many changes are `remembered`."""
         self.lock = threading.RLock()
         self.revision = 0
@@ -60,7 +64,7 @@ class Store:
         self._tables: dict[str, dict[tuple[str, str], Raw]] = {
             key: {} for key, row in RESOURCES.items() if not row.stored_as
         }
-        self._history = History(remembered)
+        self._latest: deque[Change] = deque(maxlen=remembered)
         self._listeners: list[Callable[[Change], None]] = []
         self._admissions: dict[str, list[Admission]] = {}
 
@@ -84,7 +88,10 @@ class Store:
     def changes(self, resource: str, since: int, namespace: str = "") -> Changes:
         """Return what changed after a revision in a namespace, or in all; raise ExpiredError."""
         with self.lock:
-            found = self._history.since(since)
+            oldest = self._latest[0].revision if self._latest else since + 1
+            if since < oldest - 1:
+                raise ExpiredError(f"too old resource version: {since} ({oldest - 1})")
+            found = list(islice(self._latest, since + 1 - oldest, None))
         return [
             change
             for change in found
@@ -268,7 +275,7 @@ class Store:
         else:
             self._tables[row.key][place] = stored
         change = Change(kind, row.key, stored, before, self.revision)
-        self._history.add(change)
+        self._latest.append(change)
         for tell in tuple(self._listeners):
             tell(change)
         return stored

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from podfence.lab.objects.conditions import condition
 from podfence.lab.objects.inventory import is_going
-from podfence.lab.objects.owners import Place, controller_of
+from podfence.lab.objects.owners import Place, controller_of, reference_to
 from podfence.lab.store.metadata import moment
 
 if TYPE_CHECKING:
@@ -129,14 +130,14 @@ def _of_pod(pod: Raw, before: Raw | None) -> Iterator[_Event]:
             message = f"Created pod: {known['name']}"
             if owner["kind"] == "StatefulSet":
                 message = f"create Pod {known['name']} in StatefulSet {owner['name']} successful"
-            yield _Event(_owner(owner, pod), "SuccessfulCreate", message, _MAKERS[owner["kind"]])
+            yield _Event(_about(owner, pod), "SuccessfulCreate", message, _MAKERS[owner["kind"]])
         return
-    about = _about(pod, "v1", "Pod")
+    about = _about(reference_to(pod), pod)
     node = pod["spec"].get("nodeName", "")
     if node and not before["spec"].get("nodeName"):
         text = f"Successfully assigned {known['namespace']}/{known['name']} to {node}"
         yield _Event(about, "Scheduled", text, "default-scheduler")
-    waits, waited = _condition(pod, "PodScheduled", "False"), _condition(before, "PodScheduled", "False")
+    waits, waited = condition(pod, "PodScheduled", "False"), condition(before, "PodScheduled", "False")
     if waits and not waited:
         yield _Event(about, "FailedScheduling", waits["message"], "default-scheduler", kind="Warning")
     ends = is_going(pod) and not is_going(before)
@@ -162,24 +163,14 @@ def _of_replica_set(item: Raw, before: Raw | None) -> Iterator[_Event]:
     old, new = (before or {"spec": {}})["spec"].get("replicas") or 0, item["spec"].get("replicas") or 0
     if owner is not None and owner["kind"] == "Deployment" and old != new:
         message = f"Scaled {'up' if new > old else 'down'} replica set {item['metadata']['name']} from {old} to {new}"
-        yield _Event(_owner(owner, item), "ScalingReplicaSet", message, "deployment-controller")
+        yield _Event(_about(owner, item), "ScalingReplicaSet", message, "deployment-controller")
 
 
 def _of_job(job: Raw, before: Raw | None) -> Iterator[_Event]:
-    if _condition(job, "Complete", "True") and not _condition(before or {}, "Complete", "True"):
-        yield _Event(_about(job, "batch/v1", "Job"), "Completed", "Job completed", _MAKERS["Job"])
+    if condition(job, "Complete", "True") and not condition(before or {}, "Complete", "True"):
+        yield _Event(_about(reference_to(job), job), "Completed", "Job completed", _MAKERS["Job"])
 
 
-def _condition(obj: Raw, kind: str, status: str) -> Raw:
-    found = (obj.get("status") or {}).get("conditions") or ()
-    return next((item for item in found if (item["type"], item["status"]) == (kind, status)), {})
-
-
-def _about(obj: Raw, version: str, kind: str) -> _About:
-    known = obj["metadata"]
-    return _About(kind, known["namespace"], known["name"], known["uid"], version)
-
-
-def _owner(reference: Raw, owned: Raw) -> _About:
-    namespace = owned["metadata"]["namespace"]
+def _about(reference: Raw, beside: Raw) -> _About:
+    namespace = beside["metadata"]["namespace"]
     return _About(reference["kind"], namespace, reference["name"], reference["uid"], reference["apiVersion"])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from podfence.lab.objects.inventory import is_going
@@ -11,15 +12,13 @@ from podfence.lab.store.errors import AlreadyExistsError
 from podfence.lab.store.resources import RESOURCES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from podfence.lab.objects.inventory import Inventory
     from podfence.lab.store.history import Change
-    from podfence.lab.store.metadata import Raw
 
 _NAMESPACES: Final = "namespaces"
 _INSIDE: Final = tuple(key for key, row in RESOURCES.items() if row.namespaced and not row.stored_as)
-_ROOT_CA: Final = "kube-root-ca.crt"
 
 
 class Namespaces:
@@ -46,11 +45,13 @@ class Namespaces:
         if is_going(obj):
             self._empty(place.name)
             return
-        for resource, kept in self._belongings(place.name):
-            try:
-                self._store.create(resource, kept)
-            except AlreadyExistsError:
-                continue
+        for resource, kind, name, more in (
+            ("serviceaccounts", "ServiceAccount", "default", {}),
+            ("configmaps", "ConfigMap", "kube-root-ca.crt", {"data": {"ca.crt": self._authority}}),
+        ):
+            metadata = {"name": name, "namespace": place.name}
+            with suppress(AlreadyExistsError):
+                self._store.create(resource, {"apiVersion": "v1", "kind": kind, "metadata": metadata, **more})
 
     def _empty(self, namespace: str) -> None:
         left = [(resource, item) for resource in _INSIDE for item in self._store.list(resource, namespace)[0]]
@@ -59,15 +60,3 @@ class Namespaces:
                 self._store.delete(*place_of(resource, item))
         if not left:
             self._store.finalize(namespace)
-
-    def _belongings(self, namespace: str) -> Iterator[tuple[str, Raw]]:
-        """Yield what every namespace has, by resource."""
-        account = {
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": {"name": "default", "namespace": namespace},
-        }
-        yield "serviceaccounts", account
-        metadata = {"name": _ROOT_CA, "namespace": namespace}
-        data = {"ca.crt": self._authority}
-        yield "configmaps", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
