@@ -12,10 +12,8 @@ from podfence.kube.findings import Code, Finding, Severity
 from podfence.kube.registry import Reading
 from podfence.kube.validation.findings import Findings
 from podfence.kube.validation.meta import check_meta
-from podfence.kube.validation.names import dns_subdomain
-from podfence.kube.wire import Meta
 from podfence.lab.apiserver.fields import value_at, without
-from podfence.lab.store.resources import READ
+from podfence.lab.store.resources import SERVED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,17 +62,13 @@ CURRENT: Final = Policies()
 def check(row: Resource, obj: Raw, before: Raw | None = None, policies: Policies = CURRENT) -> Findings:
     """Return what is wrong with an object, or with changing `before` into it, in the server's order."""
     findings = Findings()
-    known = READ.get(row.kind)
+    known = SERVED[row.kind]
     reading = Reading(row.kind, row.api_version, *policies)
-    if known is None:
-        meta = msgspec.convert(obj["metadata"], Meta)
-        check_meta(meta, _without_cache(dns_subdomain), findings, namespaced=row.namespaced)
-    else:
-        written: Any = msgspec.convert(obj, known.written)
-        check_meta(written.metadata, _without_cache(known.name_rule), findings, namespaced=row.namespaced)
-        known.check(written, reading, findings)
+    written: Any = msgspec.convert(obj, known.written)
+    check_meta(written.metadata, _without_cache(known.name_rule), findings, namespaced=row.namespaced)
+    known.check(written, reading, findings)
     if before is not None:
-        if known is not None and row.kind == "NetworkPolicy":
+        if row.kind == "NetworkPolicy":
             lax = Findings()
             known.check(written, reading._replace(lax=True), lax)
             findings = _forgiven(findings, lax, before)

@@ -54,9 +54,7 @@ class _Feed:
         self.lost = False
 
     def give(self, change: Change) -> None:
-        if change.resource != self.resource or change.revision <= self.after:
-            return
-        if self.namespace and change.object["metadata"].get("namespace") != self.namespace:
+        if change.revision <= self.after or not change.is_in(self.resource, self.namespace):
             return
         if len(self.waiting) >= _MOST_WAITING:
             self.lost = True

@@ -32,21 +32,16 @@ def conditions(before: Raw, now: str, found: Iterable[Condition], *, updated: bo
     `updated` adds the time of the last update, as Deployments have it.
     """
     known = {item["type"]: item for item in before.get("conditions") or ()}
-    return [_written(item, known.get(item.type), now, updated=updated) for item in found]
+    return [_written(item, known.get(item.type) or {}, now, updated=updated) for item in found]
 
 
-def _written(item: Condition, known: Raw | None, now: str, *, updated: bool) -> Raw:
+def _written(item: Condition, known: Raw, now: str, *, updated: bool) -> Raw:
     written = {"type": item.type, "status": "True" if item.holds else "False"}
     written |= {"reason": item.reason} if item.reason else {}
     written |= {"message": item.message} if item.message else {}
-    if known is None or known["status"] != written["status"]:
-        times = {"lastTransitionTime": now, "lastUpdateTime": now}
-    else:
+    held = known.get("status") == written["status"]
+    times = {"lastTransitionTime": known["lastTransitionTime"] if held else now}
+    if updated:
         alike = all(known.get(key) == text for key, text in written.items())
-        times = {
-            "lastTransitionTime": known["lastTransitionTime"],
-            "lastUpdateTime": known.get("lastUpdateTime", now) if alike else now,
-        }
-    if not updated:
-        del times["lastUpdateTime"]
+        times["lastUpdateTime"] = known.get("lastUpdateTime", now) if alike else now
     return {**written, **times}

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
+from podfence.lab.apiserver.fields import without
 from podfence.lab.apiserver.status import invalid_fields
 from podfence.lab.objects.allocation import Pool
 
@@ -121,18 +122,15 @@ class ServiceAddresses:
                 raise _refusal(name, _ADDRESSES, f'Invalid value: ["{text}"]: {problem}')
 
     def _choose_address(self, name: str, pool: Pool, asked: Sequence[str], had: Sequence[str]) -> str:
-        wanted = next((text for text in asked if text in pool), None)
-        kept = next((text for text in had if text in pool), None)
-        if kept is not None:
+        if kept := next((text for text in had if text in pool), None):
             return kept
-        chosen = wanted
+        wanted = next((text for text in asked if text in pool), None)
+        if wanted is not None and not pool.take(wanted):
+            problem = f"failed to allocate IP {wanted}: provided IP is already allocated"
+            raise _refusal(name, _ADDRESS, f'Invalid value: ["{wanted}"]: {problem}')
+        chosen = wanted or pool.allocate()
         if chosen is None:
-            chosen = pool.allocate()
-            if chosen is None:
-                raise _refusal(name, _ADDRESS, "Internal error: failed to allocate a serviceIP: range is full")
-        elif not pool.take(chosen):
-            problem = f"failed to allocate IP {chosen}: provided IP is already allocated"
-            raise _refusal(name, _ADDRESS, f'Invalid value: ["{chosen}"]: {problem}')
+            raise _refusal(name, _ADDRESS, "Internal error: failed to allocate a serviceIP: range is full")
         # It is taken when the Service is stored.
         pool.release(chosen)
         return chosen
@@ -150,7 +148,7 @@ class ServiceAddresses:
                 number = 0
             elif number and (problem := self._against(number, own, opened=opened)):
                 raise _refusal(name, f"spec.ports[{index}].nodePort", problem)
-            ports.append({key: value for key, value in port.items() if key != "nodePort"} | _numbered(number))
+            ports.append(without(port, "nodePort") | ({"nodePort": number} if number else {}))
         if not opened:
             return ports
         chosen = {port["nodePort"] for port in ports if "nodePort" in port}
@@ -195,8 +193,7 @@ def without_foreign(spec: Raw, blocks: Sequence[str]) -> tuple[Raw, list[str]]:
     asked = [text for text in _addresses(spec) if _is_address(text)]
     foreign = [text for text in asked if not any(ipaddress.ip_address(text) in block for block in known)]
     notes = [f"{text} is not in {' or '.join(blocks)}, so the Service gets another address" for text in foreign]
-    dropped = _OF_CLUSTER[:2] if foreign else ()
-    return {key: value for key, value in spec.items() if key not in dropped}, notes
+    return without(spec, *_OF_CLUSTER[:2]) if foreign else spec, notes
 
 
 def _asked(spec: Raw, had: Raw) -> list[str]:
@@ -238,10 +235,6 @@ def _ports(spec: Raw) -> list[Raw]:
 def _node_ports(spec: Raw) -> set[int]:
     numbers = (*(port.get("nodePort") for port in _ports(spec)), spec.get("healthCheckNodePort"))
     return {number for number in numbers if number}
-
-
-def _numbered(number: int) -> Raw:
-    return {"nodePort": number} if number else {}
 
 
 def _refusal(name: str, field: str, problem: str) -> RefusedError:

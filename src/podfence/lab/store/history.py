@@ -16,3 +16,7 @@ class Change(NamedTuple):
     object: Raw
     previous: Raw | None
     revision: int
+
+    def is_in(self, resource: str, namespace: str) -> bool:
+        """Return whether the object is of a resource and in a namespace, or in any for ""."""
+        return self.resource == resource and namespace in ("", self.object["metadata"].get("namespace"))

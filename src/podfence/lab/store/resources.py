@@ -80,9 +80,13 @@ READ: Final[Mapping[str, Kind]] = {**KINDS, **{row.name: row for row in KEPT}}
 """The kinds of manifests that a lab takes."""
 
 
+SERVED: Final[Mapping[str, Kind]] = {**READ, "Event": kept("Event", "events", "v1", ("ev",))}
+"""The kinds that a lab serves: events too, of which it takes no manifests."""
+
+
 def _known(kind: str, **more: Any) -> Resource:  # noqa: ANN401 - the fields of a Resource
-    """Return the row of a kind that manifests have, with what else there is to say of it."""
-    row = READ[kind]
+    """Return the row of a kind, with what else there is to say of it."""
+    row = SERVED[kind]
     return Resource(kind, row.plural, row.current, row.short, row.namespaced)._replace(**more)
 
 
@@ -98,7 +102,7 @@ RESOURCES: Final[Mapping[str, Resource]] = {
         _known("ConfigMap"),
         _known("Secret"),
         _known("ServiceAccount"),
-        Resource("Event", "events", "v1", ("ev",), made_by_put=True),
+        _known("Event", made_by_put=True),
         _known("Deployment", **_SCALES, kept_by_status=("labels",)),
         _known("ReplicaSet", **_SCALES, first_status=_COUNTED),
         _known("StatefulSet", **_SCALES, first_status={**_COUNTED, "availableReplicas": 0}),

@@ -91,13 +91,8 @@ class Store:
             oldest = self._latest[0].revision if self._latest else since + 1
             if since < oldest - 1:
                 raise ExpiredError(f"too old resource version: {since} ({oldest - 1})")
-            found = list(islice(self._latest, since + 1 - oldest, None))
-        return [
-            change
-            for change in found
-            if change.resource == resource
-            and (not namespace or change.object["metadata"].get("namespace") == namespace)
-        ]
+            found = islice(self._latest, since + 1 - oldest, None)
+            return [change for change in found if change.is_in(resource, namespace)]
 
     def subscribe(self, tell: Callable[[Change], None]) -> Callable[[], None]:
         """Tell of all changes from now on, in order and with the lock held; return what ends that.

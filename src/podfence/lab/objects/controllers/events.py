@@ -11,7 +11,7 @@ from podfence.lab.objects.owners import Place, controller_of, reference_to
 from podfence.lab.store.metadata import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from podfence.lab.objects.inventory import Inventory
     from podfence.lab.store.history import Change
@@ -64,7 +64,8 @@ class Events:
 
     def woken_by(self, change: Change) -> Iterator[Place]:
         """Yield where the events of a change are to be."""
-        for number, event in enumerate(_events(change)):
+        tell = _TOLD.get(change.resource) if change.type != "DELETED" else None
+        for number, event in enumerate(tell(change.object, change.previous) if tell is not None else ()):
             about = event.about
             name = f"{about.name}.{change.revision:08x}{number:02x}"
             place = self._told.get(event) or Place(_EVENTS, about.namespace, name)
@@ -108,19 +109,6 @@ def _written(event: _Event, place: Place, now: str) -> Raw:
         "reportingComponent": event.source,
         "reportingInstance": event.host,
     }
-
-
-def _events(change: Change) -> Iterable[_Event]:
-    if change.type == "DELETED":
-        return ()
-    match change.resource:
-        case "pods":
-            return _of_pod(change.object, change.previous)
-        case "replicasets.apps":
-            return _of_replica_set(change.object, change.previous)
-        case "jobs.batch":
-            return _of_job(change.object, change.previous)
-    return ()
 
 
 def _of_pod(pod: Raw, before: Raw | None) -> Iterator[_Event]:
@@ -169,6 +157,13 @@ def _of_replica_set(item: Raw, before: Raw | None) -> Iterator[_Event]:
 def _of_job(job: Raw, before: Raw | None) -> Iterator[_Event]:
     if condition(job, "Complete", "True") and not condition(before or {}, "Complete", "True"):
         yield _Event(_about(reference_to(job), job), "Completed", "Job completed", _MAKERS["Job"])
+
+
+_TOLD: Final[Mapping[str, Callable[[Raw, Raw | None], Iterator[_Event]]]] = {
+    "pods": _of_pod,
+    "replicasets.apps": _of_replica_set,
+    "jobs.batch": _of_job,
+}
 
 
 def _about(reference: Raw, beside: Raw) -> _About:
