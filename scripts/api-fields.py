@@ -4,7 +4,7 @@
 Usage: api-fields.py API APIMACHINERY, the folders of the Go modules k8s.io/api and k8s.io/apimachinery.
 
 Each struct that a served kind needs is one block, each field one line: its name in JSON, its number in protobuf,
-its type in Go, and marks. `fields.py` beside the output says what the marks mean.
+its type in Go, and marks. `fields.py` beside the output says what the marks mean. Types that are texts have no line.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def main() -> None:
                 f"{name}{' whole' if structs[name].atomic else ''}",
                 *(f" {line}" for line in structs[name].lines),
             ]
-        else:
+        elif aliases[name] != "string":
             lines.append(f"{name} = {aliases[name]}")
     output.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -10,6 +10,8 @@ of another type, which JSON has in the same object), its number in protobuf, its
 - ``retain``: such a patch says which keys of an item stay.
 - ``map=KEY,KEY`` and ``set``: server-side apply tracks the items of the list; it owns all other lists as a whole.
 - ``whole``, at a field or a type: server-side apply owns it as a whole.
+
+A line with `=` says what a type is that is no struct. All types without a line are texts.
 """
 
 from __future__ import annotations
@@ -120,7 +122,7 @@ def type_of(text: str) -> Type:
     structs, aliases, _ = _blocks()
     if text in structs:
         return Type(shown, "struct", item=text)
-    return type_of(aliases[text])._replace(text=shown)
+    return type_of(aliases.get(text, "string"))._replace(text=shown)
 
 
 @cache
@@ -161,9 +163,9 @@ _GROUPS: Final = {"": "core", "rbac.authorization.k8s.io": "rbac", "extensions":
 
 
 def kind_type(group: str, kind: str) -> Type:
-    """Return the type of the objects of a kind."""
+    """Return the type of the objects of a kind. Raises KeyError for one that is not known."""
     package = _GROUPS.get(group) or group.partition(".")[0]
-    return type_of(f"{package}/v1.{kind}")
+    return type_of(struct_of(f"{package}/v1.{kind}").name)
 
 
 def value_at(obj: Any, path: str) -> Any:  # noqa: ANN401 - any JSON value
