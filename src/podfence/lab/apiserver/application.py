@@ -23,9 +23,9 @@ from podfence.lab.apiserver.watching import INITIAL_END, Event, Hub, line
 from podfence.lab.store.errors import RefusedError
 
 if TYPE_CHECKING:
+    from podfence.lab.apiserver.access import Review
     from podfence.lab.apiserver.media import Accepted
     from podfence.lab.apiserver.objects import Limits
-    from podfence.lab.apiserver.reviews import Review
     from podfence.lab.store.metadata import Raw
     from podfence.lab.store.resources import Resource
     from podfence.lab.store.store import Store

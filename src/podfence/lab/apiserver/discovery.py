@@ -11,8 +11,9 @@ from aiohttp import web
 
 from podfence.kube.registry import LEGACY_POLICY
 from podfence.lab.apiserver import media, openapi, status
+from podfence.lab.apiserver.access import REVIEWS
 from podfence.lab.apiserver.media import NOT_CACHED, json_answer
-from podfence.lab.apiserver.reviews import REVIEWS
+from podfence.lab.apiserver.paths import STREAMS
 from podfence.lab.store.resources import RESOURCES
 
 if TYPE_CHECKING:
@@ -38,11 +39,6 @@ _VERSION: Final = {
 _HEALTH: Final = ("healthz", "livez", "readyz")
 _VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 _STATUS_VERBS: Final = ("get", "patch", "update")
-_STREAMS: Final = (
-    ("attach", "PodAttachOptions", ("create", "get")),
-    ("exec", "PodExecOptions", ("create", "get")),
-    ("log", "Pod", ("get",)),
-)
 
 
 class Discovery:
@@ -53,10 +49,8 @@ class Discovery:
         self._legacy = legacy
         found = [row.api_version for row in RESOURCES.values()] + [review.api_version for review in REVIEWS]
         # kubectl takes the first group that has a resource.
-        first = ["v1", LEGACY_POLICY] if legacy else ["v1"]
-        last = [] if legacy else [LEGACY_POLICY]
-        middle = [version for version in found if version not in (*first, *last)]
-        self._versions = list(dict.fromkeys([*first, *middle, *last]))
+        places = {"v1": 0, LEGACY_POLICY: 1 if legacy else 3}
+        self._versions = sorted(dict.fromkeys(found), key=lambda version: places.get(version, 2))
         self._groups = [version.partition("/")[0] for version in self._versions if "/" in version]
 
     def answer(self, request: web.Request, parts: list[str]) -> web.Response:
@@ -172,7 +166,7 @@ class Discovery:
 
 def _subresources(row: Resource) -> Iterator[Raw]:
     if row.kind == "Pod":
-        for name, kind, verbs in _STREAMS:
+        for name, (kind, verbs) in STREAMS.items():
             yield _item(f"pods/{name}", kind, verbs)
     if row.has_scale:
         yield _item(f"{row.plural}/scale", "Scale", _STATUS_VERBS) | {"group": "autoscaling", "version": "v1"}

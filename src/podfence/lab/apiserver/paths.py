@@ -6,11 +6,15 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from podfence.lab.apiserver import status
-from podfence.lab.apiserver.reviews import REVIEWS, Review
+from podfence.lab.apiserver.access import REVIEWS, Review
 from podfence.lab.store.resources import RESOURCES, Resource
 
-STREAMS: Final = ("log", "exec", "attach")
-"""The subresources of pods that are streams."""
+STREAMS: Final = {
+    "attach": ("PodAttachOptions", ("create", "get")),
+    "exec": ("PodExecOptions", ("create", "get")),
+    "log": ("Pod", ("get",)),
+}
+"""The subresources of pods that are streams, each with its kind and its verbs."""
 
 UNSERVED: Final = {
     "portforward": "podfence labs do not forward ports; use a Service, or exec in a pod",
