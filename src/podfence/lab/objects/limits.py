@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from podfence.lab.apiserver.fields import value_at
 from podfence.lab.objects.pod_specs import is_sidecar, items
 from podfence.lab.store.resources import READ
 
@@ -39,10 +40,7 @@ def limits(obj: Raw, nodes: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
         spec = obj.get("spec") or {}
         yield from (text for (field, value), text in _OF_SERVICES.items() if spec.get(field) == value)
     elif (row := READ.get(kind)) is not None and row.template is not None:
-        template: Any = obj
-        for step in (*row.template, "spec"):
-            template = template.get(step) or {}
-        yield from _of_pods(template, nodes)
+        yield from _of_pods(value_at(obj, ".".join(map(str, (*row.template, "spec")))) or {}, nodes)
 
 
 def _of_pods(spec: Raw, nodes: Mapping[str, Mapping[str, str]]) -> Iterator[str]:

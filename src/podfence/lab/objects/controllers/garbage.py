@@ -67,21 +67,14 @@ class Garbage:
         """Do what the finalizers of an object stand for."""
         known = obj["metadata"]
         uid, held = known["uid"], known.get("finalizers") or ()
-        dependents = self._inventory.dependents.of(uid)
-        done = set()
-        if ORPHAN in held:
-            for dependent in dependents:
-                found = self._inventory.find(dependent)
-                if found is not None:
-                    self._store.update(dependent.resource, without_owner(found, uid))
-            done.add(ORPHAN)
-        elif FOREGROUND in held:
-            for dependent in dependents:
-                found = self._inventory.find(dependent)
-                if found is not None and not is_going(found):
-                    self._store.delete(*dependent, propagation="Foreground")
-            if not dependents:
-                done.add(FOREGROUND)
-        if done:
-            left = [name for name in held if name not in done]
+        mark = next((name for name in (ORPHAN, FOREGROUND) if name in held), "")
+        dependents = self._inventory.dependents.of(uid) if mark else []
+        for dependent in dependents:
+            found = self._inventory.find(dependent)
+            if found is not None and mark == ORPHAN:
+                self._store.update(dependent.resource, without_owner(found, uid))
+            elif found is not None and not is_going(found):
+                self._store.delete(*dependent, propagation="Foreground")
+        if mark == ORPHAN or (mark and not dependents):
+            left = [name for name in held if name != mark]
             self._store.update(place.resource, {**obj, "metadata": {**known, "finalizers": left or None}})
