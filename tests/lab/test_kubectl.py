@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import pty
@@ -198,6 +199,12 @@ class TestAccess:
         socket, config = sandbox.address(shop.name), access.path(shop.name)
         done = subprocess.run((*become, socket.replace("\0", "@"), config), env=os.environ | packages(), capture_output=True, text=True, check=False, cwd="/")  # fmt: skip
         assert done.stdout == "this lab belongs to another user\nPermissionError\n", done.stderr
+
+    def test_every_namespace_holds_the_certificate_of_the_server(self, shop: Run) -> None:
+        cluster = yaml.safe_load(Path(shop("kubeconfig").stdout.strip()).read_text())["clusters"][0]["cluster"]
+        words = ("get", "configmap", "kube-root-ca.crt", "--namespace=shop", "--output=json")
+        authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+        assert json.loads(kubectl(shop, *words).stdout)["data"] == {"ca.crt": authority}
 
     def test_the_token_is_on_no_command_line_and_in_no_environment(self, shop: Run) -> None:
         token = yaml.safe_load(access.path(shop.name).read_text())["users"][0]["user"]["token"].encode()

@@ -87,7 +87,6 @@ class Supervisor:
         self.options = options
         self.journal = journal
         self.plan = plan
-        self.world = World(plan, nodes, old=options.legacy == "v1beta1")
         self.last_breath = -1
         self.lock = threading.RLock()
         self._pod_ended = threading.Condition(self.lock)
@@ -102,6 +101,8 @@ class Supervisor:
         with ThreadPoolExecutor(1) as workers:
             prepared = workers.submit(certificates.make)
             self._spawner = Spawner.start()
+        made = prepared.result()
+        self.world = World(plan, nodes, old=options.legacy == "v1beta1", authority=made.authority)
         self.outside = self._spawner.holder("outside")
         self.nodes = {node: self._spawner.holder(node) for node in self.world.state.nodes}
         pids = {node: holder.pid for node, holder in self.nodes.items()}
@@ -114,7 +115,7 @@ class Supervisor:
         upstream = [plan.gateway(family) for family in plan.families]
         self.pods = Pods(self._spawner, self.network, self.nodes, journal, upstream, self._pod_changed)
         self._start_outside()
-        self.access = open_door(self, api, prepared.result())
+        self.access = open_door(self, api, made)
         self.agents = {node: self._agent(node, holder, self.access, binding) for node, holder in self.nodes.items()}
         for agent in self.agents.values():
             agent.start()
