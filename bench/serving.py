@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from podfence.lab.apiserver.admission import complete
+from podfence.lab.apiserver.application import Server
 from podfence.lab.apiserver.bodies import read
 from podfence.lab.apiserver.certificates import make
 from podfence.lab.apiserver.objects import Objects
@@ -122,7 +123,8 @@ def main() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     context = ssl.create_default_context(cadata=made.authority)
-    serving = Serving(store, listener, token="t", certificates=made)  # noqa: S106  it opens nothing but this server
+    server = Server(store, token="t", port=port)  # noqa: S106  it opens nothing but this server
+    serving = Serving(server, made, listener)
 
     def tell(name: str, value: float) -> None:
         print(json.dumps([name, value]))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from podfence.kube.objects import Key
 from podfence.lab.access import Access
+from podfence.lab.apiserver.application import Server
 from podfence.lab.apiserver.rules import Policies
 from podfence.lab.apiserver.serving import Serving
 from podfence.lab.apiserver.streams.answering import Streams
@@ -43,16 +44,16 @@ def open_door(lab: Supervisor, listener: socket.socket, certificates: Certificat
         with inside(node.pid):
             listeners.append(socket.create_server((_LOOPBACK, port)))
     store = lab.world.store
-    Serving(
+    server = Server(
         store,
-        *listeners,
         token=access.token,
-        certificates=certificates,
+        port=port,
         stream=Streams(store, PodStreams(lab)).answer,
         complain=partial(lab.journal.say, "API server"),
         limits=limits_of(store),
         policies=Policies(lab.options.validation == "lax", lab.options.legacy == "v1beta1"),
     )
+    Serving(server, certificates, *listeners)
     return access
 
 

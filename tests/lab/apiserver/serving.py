@@ -15,6 +15,7 @@ import msgspec
 
 from podfence.lab.apiserver import certificates
 from podfence.lab.apiserver.admission import complete
+from podfence.lab.apiserver.application import Server
 from podfence.lab.apiserver.serving import Serving
 from podfence.lab.objects.limits import limits_of
 from podfence.lab.store.store import Store
@@ -126,7 +127,8 @@ def served(store: Store | None = None, *, as_lab: bool = False) -> Iterator[Serv
     complain: Callable[[str], None] = faults.append
     made = make_certificates()
     limits = limits_of(store) if as_lab else lambda _obj: iter(())
-    running = Serving(store, listener, token=TOKEN, certificates=made, complain=complain, limits=limits)
+    server = Server(store, token=TOKEN, port=port, complain=complain, limits=limits)
+    running = Serving(server, made, listener)
     client = Client(port, made.authority)
     try:
         yield Served(running, store, client, port, faults)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from podfence.lab.access import Access
 from podfence.lab.apiserver import certificates
+from podfence.lab.apiserver.application import Server
 from podfence.lab.apiserver.serving import Serving
 from podfence.lab.apiserver.streams.answering import Streams
 from podfence.lab.processes import session
@@ -87,9 +88,10 @@ def serving(pods: Running) -> Iterator[Access]:
     """Serve the pods of a store with their streams, and give the way to the server."""
     made = certificates.make()
     listener = socket.create_server(("127.0.0.1", 0))
-    access = Access(f"https://127.0.0.1:{listener.getsockname()[1]}", made.authority, secrets.token_urlsafe())
+    port = listener.getsockname()[1]
+    access = Access(f"https://127.0.0.1:{port}", made.authority, secrets.token_urlsafe())
     stream = Streams(pods.store, pods).answer
-    served = Serving(pods.store, listener, token=access.token, certificates=made, stream=stream)
+    served = Serving(Server(pods.store, token=access.token, port=port, stream=stream), made, listener)
     try:
         yield access
     finally:

@@ -49,26 +49,26 @@ class Server:
         token: str,
         port: int,
         stream: Stream | None = None,
-        complain: Callable[[str], None] | None = None,
+        complain: Callable[[str], None] = lambda _text: None,
         policies: Policies = CURRENT,
         limits: Limits = lambda _obj: iter(()),
     ) -> None:
-        """Serve a store at a port to who has the token; inside the event loop.
+        """Serve a store at a port to who has the token.
 
-        `complain` gets what went wrong here. With legacy `policies`, clients prefer the old kind of them. Clients are
-        warned of `limits`.
+        `stream` answers exec, attach and log, and `complain` gets what went wrong here. With legacy `policies`, clients
+        prefer extensions/v1beta1 for them, as those of the oldest clusters did. Clients are warned of `limits`.
         """
         self.store = store
-        self.hub = Hub(store)
         self._objects = Objects(store, policies, limits)
         self._token = token
         self._port = port
         self._stream = stream
-        self._complain = complain or (lambda _text: None)
+        self._complain = complain
         self._discovery = Discovery(legacy=policies.legacy)
 
     def application(self) -> web.Application:
-        """Return the application."""
+        """Return the application, whose watches follow the store from now on; called inside the event loop."""
+        self.hub = Hub(self.store)
         app = web.Application(middlewares=[self._guard], handler_args={"max_field_size": 65536})
         app.router.add_route("*", "/{path:.*}", self._handle)
         return app

@@ -7,22 +7,16 @@ import asyncio
 import threading
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp import web
 
-from podfence.lab.apiserver.application import Server
-from podfence.lab.apiserver.rules import CURRENT, Policies
-
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Coroutine, Iterable
 
-    from podfence.lab.apiserver.application import Stream
+    from podfence.lab.apiserver.application import Server
     from podfence.lab.apiserver.certificates import Certificates
-    from podfence.lab.apiserver.objects import Limits
-    from podfence.lab.store.store import Store
 
 _GRACE: Final = 1.0
 _ROUNDS: Final = 6
@@ -32,41 +26,19 @@ _BACKLOG: Final = 512
 class Serving:
     """A server in a thread of its own. `stop` ends it and waits until it has ended."""
 
-    def __init__(
-        self,
-        store: Store,
-        *listeners: socket.socket,
-        token: str,
-        certificates: Certificates,
-        stream: Stream | None = None,
-        complain: Callable[[str], None] | None = None,
-        policies: Policies = CURRENT,
-        limits: Limits = lambda _obj: iter(()),
-    ) -> None:
-        """Serve a store on listening sockets, and return when requests are answered.
+    def __init__(self, server: Server, certificates: Certificates, *listeners: socket.socket) -> None:
+        """Let a server listen on sockets, and return when requests are answered.
 
-        The sockets have the same port, in different networks. Requests need the `token`. `stream` answers exec, attach
-        and log, and `complain` is told of faults of the server. With legacy `policies`, clients prefer
-        extensions/v1beta1 for them, as those of the oldest clusters did. Clients are warned of `limits`. Raises what
-        keeps the server from starting.
+        The sockets have the port of the server, in different networks. Raises what keeps it from starting.
         """
+        self.server = server
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
-        begin = partial(
-            Server,
-            store,
-            token=token,
-            port=listeners[0].getsockname()[1],
-            stream=stream,
-            complain=complain,
-            policies=policies,
-            limits=limits,
-        )
-        begun: Future[Server] = Future()
-        serving = self._serve(begun, begin, certificates, listeners)
+        begun: Future[None] = Future()
+        serving = self._serve(begun, certificates, listeners)
         self._thread = threading.Thread(target=self._run, args=(begun, serving), name="apiserver", daemon=True)
         self._thread.start()
-        self.server = begun.result()
+        begun.result()
 
     def stop(self) -> None:
         """End all watches and the server; the sockets are closed then."""
@@ -74,7 +46,7 @@ class Serving:
             self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join()
 
-    def _run(self, begun: Future[Server], serving: Coroutine[None, None, None]) -> None:
+    def _run(self, begun: Future[None], serving: Coroutine[None, None, None]) -> None:
         try:
             self._loop.run_until_complete(serving)
         except BaseException as error:  # noqa: BLE001 - it is raised in the thread that asked
@@ -83,17 +55,10 @@ class Serving:
         finally:
             self._loop.close()
 
-    async def _serve(
-        self,
-        begun: Future[Server],
-        begin: Callable[[], Server],
-        certificates: Certificates,
-        listeners: Iterable[socket.socket],
-    ) -> None:
-        server = begin()
+    async def _serve(self, begun: Future[None], certificates: Certificates, listeners: Iterable[socket.socket]) -> None:
         # A watch whose client has gone ends at once.
         runner = web.AppRunner(
-            server.application(), access_log=None, shutdown_timeout=_GRACE, handler_cancellation=True
+            self.server.application(), access_log=None, shutdown_timeout=_GRACE, handler_cancellation=True
         )
         await runner.setup()
         accept = cast("web.Server", runner.server)
@@ -106,10 +71,10 @@ class Serving:
                         accept, sock=listener, ssl=context, ssl_shutdown_timeout=_GRACE, backlog=_BACKLOG
                     )
                 )
-            begun.set_result(server)
+            begun.set_result(None)
             await self._stopping.wait()
         finally:
-            server.hub.close()
+            self.server.hub.close()
             await end(runner, servers)
 
 
