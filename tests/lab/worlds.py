@@ -67,7 +67,7 @@ class Server(Rest):
         objects = self._objects
         try:
             if method == "GET":
-                found = shown(row, objects.store.get(row.stored_as or row.key, where, name))
+                found = shown(row, objects.store.get(row.table, where, name))
             elif method == "POST":
                 found = objects.create(row, where, bodies.read(data, content, row), asked, warnings.append).body
             else:

@@ -148,7 +148,7 @@ class Server:
         row = target.row
         watch = target.watch or (not target.name and options.is_true(request.query, "watch"))
         if target.name and not watch:
-            obj = shown(row, self.store.get(target.key, target.namespace, target.name))
+            obj = shown(row, self.store.get(row.table, target.namespace, target.name))
             return self._send(request, accepted, row, obj)
         asked = options.list_options(request.query, watch=watch)
         if watch:

@@ -44,7 +44,7 @@ def page(store: Store, row: Resource, namespace: str, options: ListOptions) -> P
     start, begun = _read_token(options.token) if options.token else (None, 0)
     if start is not None and options.revision:
         raise bad_request("specifying resource version is not allowed when using continue")
-    objects, revision = store.list(row.stored_as or row.key, namespace)
+    objects, revision = store.list(row.table, namespace)
     _require_revision(options, revision)
     if options.labels or options.fields:
         objects = [obj for obj in objects if matches(obj)]

@@ -82,7 +82,7 @@ class Objects:
         return self._create(row, obj, options, partial(self._check, row, warn))
 
     def _create(self, row: Resource, obj: Raw, options: WriteOptions, check: Check) -> Answer:
-        made = self.store.create(row.stored_as or row.key, _stored(row, obj), check=check, dry_run=options.dry_run)
+        made = self.store.create(row.table, _stored(row, obj), check=check, dry_run=options.dry_run)
         return Answer(201, shown(row, made))
 
     def update(self, target: Target, read: Read, options: WriteOptions, warn: Warn) -> Answer:
@@ -102,7 +102,7 @@ class Objects:
         check = partial(self._check, row, warn)
         is_there = True
         try:
-            self.store.get(target.key, target.namespace, name)
+            self.store.get(row.table, target.namespace, name)
         except NotFoundError:
             if of_status or not row.made_by_put:
                 raise
@@ -116,7 +116,7 @@ class Objects:
             return self._create(row, obj, options, check)
         new = _stored(row, obj)
         stored = self.store.update(
-            target.key, new, status=of_status, check=None if of_status else check, dry_run=options.dry_run
+            row.table, new, status=of_status, check=None if of_status else check, dry_run=options.dry_run
         )
         return Answer(200, shown(row, stored))
 
@@ -126,7 +126,7 @@ class Objects:
             message = "Forbidden: may not be specified for non-apply patch"
             raise status.invalid_fields("meta.k8s.io", "PatchOptions", "", [("force", message)])
         with self.store.lock:
-            before = shown(target.row, self.store.get(target.key, target.namespace, target.name))
+            before = shown(target.row, self.store.get(target.row.table, target.namespace, target.name))
             patch = read_patch(body, how, options.validation)
             read, text = patched(before, patch, how, target.row)
             _complain(read, options, warn, partial(_wrong_patch, text))
@@ -135,7 +135,7 @@ class Objects:
     def delete(self, row: Resource, namespace: str, name: str, body: Raw) -> Answer:
         """Delete an object as DeleteOptions say. Raises RefusedError and StoreError."""
         asked = delete_options(body)
-        last = self.store.delete(row.stored_as or row.key, namespace, name, **asked)
+        last = self.store.delete(row.table, namespace, name, **asked)
         known = last["metadata"]
         stays = known.get("finalizers") or known.get("deletionGracePeriodSeconds") or row.kind == "Namespace"
         if row.kind in _RETURNED or stays:

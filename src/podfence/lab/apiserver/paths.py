@@ -53,11 +53,6 @@ class Target(NamedTuple):
     subresource: str = ""
     watch: bool = False
 
-    @property
-    def key(self) -> str:
-        """The resource in whose table the objects are."""
-        return self.row.stored_as or self.row.key
-
 
 def target_of(parts: list[str]) -> Target | Review:
     """Return what the parts of a path after ``/api`` or ``/apis`` name. Raises RefusedError."""

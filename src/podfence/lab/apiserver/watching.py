@@ -119,15 +119,14 @@ class Hub:
 
         Raises RefusedError with the code 410 if the store no longer has what changed since the given revision.
         """
-        key = row.stored_as or row.key
         begins = not options.revision or options.initial
         # No await until the feed is registered: what comes later waits in the loop.
         with self.store.lock:
             revision = self.store.revision if begins else options.revision or 0
-            first = self.store.list(key, namespace)[0] if begins else []
+            first = self.store.list(row.table, namespace)[0] if begins else []
             is_new = begins or revision > self.store.revision
-            missed = [] if is_new else self.store.changes(key, revision, namespace)
-        feed = _Feed(key, namespace, missed[-1].revision if missed else revision)
+            missed = [] if is_new else self.store.changes(row.table, revision, namespace)
+        feed = _Feed(row.table, namespace, missed[-1].revision if missed else revision)
         self._feeds.add(feed)
         try:
             for obj in first:

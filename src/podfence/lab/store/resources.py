@@ -44,6 +44,11 @@ class Resource(NamedTuple):
         return self.api_version.rpartition("/")[2]
 
     @property
+    def table(self) -> str:
+        """The key of the resource as which a store has the objects."""
+        return self.stored_as or self.key
+
+    @property
     def singular(self) -> str:
         """The name of one object."""
         return self.kind.lower()
