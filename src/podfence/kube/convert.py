@@ -58,7 +58,7 @@ def network_policy(written: wire.NetworkPolicy, identity: Identity) -> objects.N
 
 
 def selector(written: wire.LabelSelector) -> objects.Selector:
-    """Return a label selector; its labels come first (semantics 4.2)."""
+    """Return a selector; a value that is null is empty."""
     labels, expressions = written.match_labels or {}, written.match_expressions or ()
     if not labels and not expressions:
         return _EVERYTHING
