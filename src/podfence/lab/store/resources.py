@@ -89,39 +89,39 @@ SERVED: Final[Mapping[str, Kind]] = {**READ, "Event": kept("Event", "events", "v
 """The kinds that a lab serves: events too, of which it takes no manifests."""
 
 
-def _known(kind: str, **more: Any) -> Resource:  # noqa: ANN401 - the fields of a Resource
-    """Return the row of a kind, with what else there is to say of it."""
+def _known(kind: str) -> Resource:
+    """Return what is known of a resource because of its kind."""
     row = SERVED[kind]
-    return Resource(kind, row.plural, row.current, row.short, row.namespaced)._replace(**more)
+    return Resource(kind, row.plural, row.current, row.short, row.namespaced)
 
 
 RESOURCES: Final[Mapping[str, Resource]] = {
     row.key: row
     for row in (
-        _known("Namespace", has_status=True, first_status={"phase": "Active"}),
-        _known("Node", has_status=True),
-        _known("Pod", **_RUNS, first_status=_WAITS, kept_by_status=("ownerReferences",)),
-        _known("Service", categories=("all",), has_status=True, first_status=_BALANCED, made_by_put=True),
-        _known("Endpoints", made_by_put=True),
-        _known("ReplicationController", **_SCALES, first_status=_COUNTED),
+        _known("Namespace")._replace(has_status=True, first_status={"phase": "Active"}),
+        _known("Node")._replace(has_status=True),
+        _known("Pod")._replace(**_RUNS, first_status=_WAITS, kept_by_status=("ownerReferences",)),
+        _known("Service")._replace(categories=("all",), has_status=True, first_status=_BALANCED, made_by_put=True),
+        _known("Endpoints")._replace(made_by_put=True),
+        _known("ReplicationController")._replace(**_SCALES, first_status=_COUNTED),
         _known("ConfigMap"),
         _known("Secret"),
         _known("ServiceAccount"),
-        _known("Event", made_by_put=True),
-        _known("Deployment", **_SCALES, kept_by_status=("labels",)),
-        _known("ReplicaSet", **_SCALES, first_status=_COUNTED),
-        _known("StatefulSet", **_SCALES, first_status={**_COUNTED, "availableReplicas": 0}),
-        _known("DaemonSet", **_RUNS, first_status=_SCHEDULED),
-        _known("Job", **_RUNS),
-        _known("CronJob", **_RUNS),
-        _known("EndpointSlice", has_generation=True),
-        _known("NetworkPolicy", has_generation=True),
-        _known("Ingress", has_status=True, has_generation=True, first_status=_BALANCED),
-        _known("NetworkPolicy", has_generation=True, api_version=LEGACY_POLICY, stored_as=_POLICIES),
-        _known("Role", made_by_put=True),
-        _known("RoleBinding", made_by_put=True),
-        _known("ClusterRole", made_by_put=True),
-        _known("ClusterRoleBinding", made_by_put=True),
+        _known("Event")._replace(made_by_put=True),
+        _known("Deployment")._replace(**_SCALES, kept_by_status=("labels",)),
+        _known("ReplicaSet")._replace(**_SCALES, first_status=_COUNTED),
+        _known("StatefulSet")._replace(**_SCALES, first_status={**_COUNTED, "availableReplicas": 0}),
+        _known("DaemonSet")._replace(**_RUNS, first_status=_SCHEDULED),
+        _known("Job")._replace(**_RUNS),
+        _known("CronJob")._replace(**_RUNS),
+        _known("EndpointSlice")._replace(has_generation=True),
+        _known("NetworkPolicy")._replace(has_generation=True),
+        _known("Ingress")._replace(has_status=True, has_generation=True, first_status=_BALANCED),
+        _known("NetworkPolicy")._replace(has_generation=True, api_version=LEGACY_POLICY, stored_as=_POLICIES),
+        _known("Role")._replace(made_by_put=True),
+        _known("RoleBinding")._replace(made_by_put=True),
+        _known("ClusterRole")._replace(made_by_put=True),
+        _known("ClusterRoleBinding")._replace(made_by_put=True),
     )
 }
 """The resources by key, in the order of discovery: the core first, then group by group."""
