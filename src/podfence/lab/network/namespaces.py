@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 _SETTINGS: Final = Path("/proc/sys/net")
 _FAILED: Final = re.compile(r"Command failed -:(\d+)")
 _TIMEOUT: Final = 60.0
+_LOOK: Final = 0.001
+# What two tables of the kernel have as flags (linux/if_addr.h, linux/ipv6_route.h).
+_NO_DAD: Final = 0x02
+_TO_THIS_MACHINE: Final = 0x80000000
 
 
 class NetworkError(PodfenceError):
@@ -71,7 +76,8 @@ def write_settings(settings: Mapping[str, str]) -> None:
 def ip(lines: Sequence[str]) -> list[Failure]:
     """Carry out commands of `ip`, all of them whatever becomes of each; return those that were refused.
 
-    Raises NetworkError if the program is missing, hangs or ends before it has tried them all.
+    Addresses that are added with `nodad` can be used when it returns. Raises NetworkError if the program is missing,
+    hangs or ends before it has tried them all.
     """
     if not lines:
         return []
@@ -99,7 +105,25 @@ def ip(lines: Sequence[str]) -> list[Failure]:
             said.append(text.strip())
     if done.returncode and not failures:
         raise NetworkError(f"ip failed: {done.stderr.strip() or f'exit code {done.returncode}'}")
+    if any(line.endswith(" nodad") for line in lines):
+        _await_routes()
     return failures
+
+
+def _await_routes() -> None:
+    """Return when the kernel takes in packets to all addresses added with `nodad`: a moment after it shows them."""
+    deadline = time.monotonic() + _TIMEOUT
+    while _known("if_inet6", 4, _NO_DAD) - _known("ipv6_route", 8, _TO_THIS_MACHINE):
+        if time.monotonic() > deadline:
+            raise NetworkError(f"the kernel did not route to its own addresses of IPv6 within {_TIMEOUT:.0f} s")
+        time.sleep(_LOOK)
+
+
+def _known(table: str, column: int, flag: int) -> set[tuple[str, str]]:
+    """Return the addresses with their links, in a table of this thread's network namespace, that have a flag."""
+    place = Path("/proc/thread-self/net", table)
+    rows = [line.split() for line in place.read_text().splitlines()] if place.exists() else []
+    return {(row[0], row[-1]) for row in rows if int(row[column], 16) & flag}
 
 
 def require(step: str, lines: Sequence[str]) -> None:
