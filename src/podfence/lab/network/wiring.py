@@ -214,14 +214,14 @@ class Network:
         owners: list[Attachment] = []
         settings: dict[str, str] = {}
         for pod in pods:
-            fresh = self._pods.node_end(pod)
+            fresh, own = self._pods.node_end(pod)
             if pod in known:
                 for address in pod.addresses:
                     device = self._pods.way(pod, family_of(address)).device
                     fresh.append(f"neigh replace {address} lladdr {pod.mac} dev {device} nud permanent")
             lines += fresh
             owners += [pod] * len(fresh)
-            settings |= self._pods.node_settings(pod)
+            settings |= own
         failed: dict[Attachment, str] = {}
         with inside(self._nodes[number - 1], f"node-{number}"):
             for failure in ip(lines):
