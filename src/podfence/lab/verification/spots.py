@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from podfence.analysis.naming import Namer, owner_key
 from podfence.analysis.pairs import as_ends
@@ -61,16 +61,8 @@ class Group:
     by_node: dict[str, list[PodSpots]]
 
 
-class Spots(NamedTuple):
-    """All ends there are inside of the cluster, and what could not be one."""
-
-    groups: tuple[Group, ...]
-    nodes: tuple[Spot, ...]
-    left_out: list[LeftOut]
-
-
-def spots(model: Model) -> Spots:
-    """Return every pod by group, and every node; pods without an address of their own are left out."""
+def spots(model: Model) -> tuple[tuple[Group, ...], tuple[Spot, ...], list[LeftOut]]:
+    """Return every pod by group, every node, and what is left out: pods without an address of their own."""
     engine = model.engine
     claims: dict[int, set[str]] = defaultdict(set)
     ends: dict[Key, list[tuple[int, PodEnd | NodeEnd]]] = {}
@@ -111,7 +103,7 @@ def spots(model: Model) -> Spots:
     )
     namer = Namer(model.index)
     groups = tuple(_group(model, namer, pods) for pods in by_kind.values())
-    return Spots(groups, nodes, list(left_out))
+    return groups, nodes, list(left_out)
 
 
 def outside_spot(model: Model, number: int) -> Spot:
