@@ -25,9 +25,10 @@ class Connection:
     Not safe for several threads in the same direction. Closes the socket when it is closed.
     """
 
-    def __init__(self, raw: socket.socket) -> None:
-        """Take over a connected Unix stream socket."""
+    def __init__(self, raw: socket.socket, gone: str = "") -> None:
+        """Take over a connected Unix stream socket; `gone` is said if an answer does not come over it."""
         self.socket = raw
+        self.gone = gone
 
     def __enter__(self) -> Self:
         return self
@@ -72,14 +73,14 @@ class Connection:
             raise
         return message, fds
 
-    def answer(self, gone: str) -> tuple[dict[str, Any], list[int]]:
+    def answer(self) -> tuple[dict[str, Any], list[int]]:
         """Return the next message, if that is no refusal. Raises LabError with the refusal, or `gone` if none comes."""
         try:
             received = self.receive()
         except OSError:
             received = None
         if received is None:
-            raise LabError(gone)
+            raise LabError(self.gone)
         if "error" in received[0]:
             raise LabError(received[0]["error"])
         return received
