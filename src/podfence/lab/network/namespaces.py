@@ -9,7 +9,7 @@ import subprocess
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from podfence.errors import PodfenceError
 from podfence.lab import kernel
@@ -28,13 +28,6 @@ _TO_THIS_MACHINE: Final = 0x80000000
 
 class NetworkError(PodfenceError):
     """A step of wiring the lab's network failed; the text names the step and what the kernel said."""
-
-
-class Failure(NamedTuple):
-    """A line of a batch that was refused, counted from 0, and what `ip` said."""
-
-    line: int
-    text: str
 
 
 @contextmanager
@@ -73,14 +66,14 @@ def write_settings(settings: Mapping[str, str]) -> None:
             raise NetworkError(f"net/{name} cannot be set to {value}: {error.strerror}") from error
 
 
-def ip(lines: Sequence[str]) -> list[Failure]:
-    """Carry out commands of `ip`, all of them whatever becomes of each; return those that were refused.
+def ip(lines: Sequence[str]) -> dict[int, str]:
+    """Carry out commands of `ip`, all of them whatever becomes of each; return what `ip` said of those it refused.
 
-    Addresses that are added with `nodad` can be used when it returns. Raises NetworkError if the program is missing,
-    hangs or ends before it has tried them all.
+    They are counted from 0. Addresses that are added with `nodad` can be used when it returns. Raises NetworkError if
+    the program is missing, hangs or ends before it has tried them all.
     """
     if not lines:
-        return []
+        return {}
     try:
         done = subprocess.run(
             ("ip", "-force", "-batch", "-"),
@@ -95,11 +88,11 @@ def ip(lines: Sequence[str]) -> list[Failure]:
         raise NetworkError(f"ip cannot be started: {error.strerror}; install iproute2") from error
     except subprocess.TimeoutExpired as error:
         raise NetworkError(f"ip did not answer within {_TIMEOUT:.0f} s") from error
-    failures = []
+    failures: dict[int, str] = {}
     said: list[str] = []
     for text in done.stderr.splitlines():
         if found := _FAILED.match(text):
-            failures.append(Failure(int(found[1]) - 1, " ".join(said) or "refused"))
+            failures[int(found[1]) - 1] = " ".join(said) or "refused"
             said = []
         else:
             said.append(text.strip())
@@ -128,5 +121,5 @@ def _known(table: str, column: int, flag: int) -> set[tuple[str, str]]:
 
 def require(step: str, lines: Sequence[str]) -> None:
     """Carry out commands of `ip` that must all succeed; raise NetworkError naming the step and the first refused."""
-    for failure in ip(lines):
-        raise NetworkError(f"{step}: ip {lines[failure.line]}: {failure.text}")
+    for line, text in ip(lines).items():
+        raise NetworkError(f"{step}: ip {lines[line]}: {text}")

@@ -224,8 +224,8 @@ class Network:
             settings |= own
         failed: dict[Attachment, str] = {}
         with inside(self._nodes[number - 1], f"node-{number}"):
-            for failure in ip(lines):
-                failed.setdefault(owners[failure.line], f"ip {lines[failure.line]}: {failure.text}")
+            for line, text in ip(lines).items():
+                failed.setdefault(owners[line], f"ip {lines[line]}: {text}")
             write_settings(settings)
         return failed
 
@@ -253,10 +253,10 @@ class Network:
         lines = [f"link set {interface(self._plan, pod)} group {_REMOVED}" for pod in pods]
         lines.append(f"link delete group {_REMOVED}")
         with inside(self._nodes[number - 1], f"node-{number}"):
-            for failure in ip(lines):
+            for line, text in ip(lines).items():
                 # The kernel may have removed some, or all, with the namespaces of the pods.
-                if not any(sign in failure.text for sign in _NO_DEVICE):
-                    raise NetworkError(f"removing a pod of node {number}: ip {lines[failure.line]}: {failure.text}")
+                if not any(sign in text for sign in _NO_DEVICE):
+                    raise NetworkError(f"removing a pod of node {number}: ip {lines[line]}: {text}")
 
     # Names and texts
 

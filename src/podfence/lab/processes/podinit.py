@@ -243,7 +243,7 @@ class _Init:
     def _watch(self, console: Console) -> None:
         """Let go of clients that have left or know of the end, and wait for what the console waits for now."""
         for client in list(console.clients):
-            if console.is_over and not (client.behind or client.has_left):
+            if console.code is not None and not (client.behind or client.has_left):
                 _tell(client.reply, {"exit": console.code})
                 client.has_left = True
             if client.has_left:
