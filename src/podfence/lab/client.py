@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import select
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -257,8 +257,7 @@ class Replies:
             raise ConnectionClosedError("the lab ended; run `podfence lab up` to start another") from error
 
     def __iter__(self) -> Iterator[Message]:
-        with suppress(ConnectionError):
-            while (received := self._connection.receive()) is not None:
-                if "error" in received[0]:
-                    raise LabError(received[0]["error"])
-                yield received[0]
+        while (received := self._connection.receive()) is not None:
+            if "error" in received[0]:
+                raise LabError(received[0]["error"])
+            yield received[0]

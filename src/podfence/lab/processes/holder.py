@@ -151,10 +151,7 @@ class Holder:
 
     def take_report(self) -> bool:
         """Read what the init says about a container that ended; return whether it will say more."""
-        try:
-            received = self.connection.receive()
-        except OSError:
-            received = None
+        received = self.connection.receive()
         if received is None:
             with self._lock:
                 running = [name for name, state in self._containers.items() if state.exit is None]

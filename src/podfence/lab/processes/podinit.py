@@ -123,10 +123,7 @@ class _Init:
             self._poll.unregister(number)
 
     def _take_request(self) -> None:
-        try:
-            received = self._connection.receive()
-        except OSError:
-            received = None
+        received = self._connection.receive()
         if received is None:
             os._exit(0)
         message, fds = received
