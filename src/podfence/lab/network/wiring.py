@@ -102,10 +102,10 @@ class Network:
 
         Raises NetworkError naming the step that failed.
         """
-        ports = {"outside": self._outside} | {f"node-{number}": pid for number, pid in enumerate(self._nodes, 1)}
+        ports = [("outside", self._outside, _OUTSIDE_MAC)]
+        ports += [(f"node-{number}", pid, _node_mac(number)) for number, pid in enumerate(self._nodes, 1)]
         lines = ["link set lo up", f"link add {BRIDGE} type bridge mcast_snooping 0", f"link set {BRIDGE} up"]
-        for name, pid in ports.items():
-            mac = _OUTSIDE_MAC if name == "outside" else _node_mac(int(name.removeprefix("node-")))
+        for name, pid, mac in ports:
             lines.append(f"link add {name} type veth peer name {DEVICE} address {mac} netns {pid}")
             lines.append(f"link set {name} master {BRIDGE} up")
         require("connecting the nodes", lines)

@@ -94,7 +94,9 @@ def spots(model: Model) -> tuple[tuple[Group, ...], tuple[Spot, ...], list[LeftO
         if own := tuple(
             _spot(model, key, member.name, end, number) for number, end in numbered if len(claims[number]) == 1
         ):
-            by_kind[_kind(model, member)].append(PodSpots(member, own))
+            pod_class = model.index.class_of(key)
+            ports = frozenset((port.number, port.protocol) for port in member.ports)
+            by_kind[pod_class.id if pod_class else None, ports].append(PodSpots(member, own))
     nodes = tuple(
         _spot(model, Key("Node", "", name), f"node:{name}", NodeEnd(name, number, family_of(number)), number)
         for name, numbers in addresses.items()
@@ -118,11 +120,6 @@ def _spot(model: Model, place: Place, name: str, end: End, number: int) -> Spot:
         pod_class = model.index.class_of(end.member.key)
         likeness = (pod_class.id if pod_class else end.member.key, model.index.cell(number))
     return Spot(place, end, name, format_address(number), family_of(number), node, likeness)
-
-
-def _kind(model: Model, member: Member) -> Hashable:
-    pod_class = model.index.class_of(member.key)
-    return pod_class.id if pod_class else None, frozenset((port.number, port.protocol) for port in member.ports)
 
 
 def _group(model: Model, namer: Namer, pods: Iterable[PodSpots]) -> Group:
