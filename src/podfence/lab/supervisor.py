@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from podfence.kube.objects import Key
 from podfence.kube.registry import Need, needed
-from podfence.lab.agents import RESULTS, NodeAgent, Order
+from podfence.lab.agents import RESULTS, NodeAgent, Order, lifted
 from podfence.lab.apiserver import certificates
 from podfence.lab.door import open_door
 from podfence.lab.errors import LabError
@@ -33,6 +33,7 @@ from podfence.lab.targets import OUTSIDE
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
 
     from podfence.cluster.state import ClusterState
     from podfence.dataplane.settings import Binding
@@ -288,6 +289,10 @@ class Supervisor:
         """Let pods find a network in which they are known; the first ones find that before anybody uses them."""
         if self._is_up:
             self._settled(_PODS_PATIENCE)
+
+    def lifted(self) -> AbstractContextManager[None]:
+        """Have no policy in force while what is returned lasts."""
+        return lifted(self.agents.values(), self.nodes.values())
 
     def _start_outside(self) -> None:
         answers = StandIn("echo", tcp=(ANY_PORT,), udp=(ANY_PORT,), every_port=True)

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING, Final
 
 from podfence.errors import PodfenceError
-from podfence.lab.agents import lifted
 from podfence.lab.processes.probing import Probe
 from podfence.lab.verification.outside import union
 from podfence.lab.verification.plan import explained, schedule
@@ -63,7 +62,7 @@ def verify_lab(lab: Supervisor, *, all_pairs: bool, progress: Progress) -> Verif
         return verify(
             Engine(lab.state, lab.options),
             lambda place, probes: lab.holder(place).probe(probes),
-            lambda: lifted(lab.agents.values(), lab.nodes.values()),
+            lab.lifted,
             reserved=reserved,
             all_pairs=all_pairs,
             progress=progress,
