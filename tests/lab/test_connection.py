@@ -63,12 +63,22 @@ def test_a_message_larger_than_any_buffer_arrives(ends: tuple[Connection, Connec
     sender.join()
 
 
-def test_a_message_that_breaks_off_is_an_error(ends: tuple[Connection, Connection]) -> None:
+def test_a_message_that_breaks_off_is_the_end_and_its_files_are_closed(ends: tuple[Connection, Connection]) -> None:
     here, there = ends
-    here.socket.sendall(b"\0\0\0\x10{")
+    reading, writing = os.pipe()
+    socket.send_fds(here.socket, [b"\0\0\0\x10{"], [writing])
+    os.close(writing)
     here.close()
-    with pytest.raises(ConnectionError, match="middle"):
-        there.receive()
+    assert there.receive() is None
+    assert os.read(reading, 1) == b""
+    os.close(reading)
+
+
+def test_an_end_that_was_closed_with_something_unread_is_the_end(ends: tuple[Connection, Connection]) -> None:
+    here, there = ends
+    there.send({"do": "nothing"})
+    here.close()
+    assert there.receive() is None
 
 
 def test_nobody_there_is_an_error_for_the_sender(ends: tuple[Connection, Connection]) -> None:

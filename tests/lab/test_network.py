@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import json
 import shlex
 import socket
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 
 from podfence.lab.addresses import Plan, PodNetworkKind
+from podfence.lab.network import namespaces
 from podfence.lab.network.attachment import AttachError
-from podfence.lab.network.namespaces import NetworkError, inside
+from podfence.lab.network.namespaces import NetworkError, inside, ip
 from podfence.lab.network.neighbours import capacity, finders, require_room_for_all_pairs
 from podfence.lab.network.outside import ANY_PORT
 from podfence.lab.network.wiring import Network
@@ -74,8 +76,6 @@ def test_two_pods_of_one_node_pass_the_forward_hook(lab: Wired, family: Family) 
 )
 @pytest.mark.parametrize("port", [53, 443, 61000])
 def test_outside_answers_at_any_address_and_port(lab: Wired, address: str, port: int) -> None:
-    if (address, port) == ("172.30.0.1", 53):
-        pytest.skip("this is where outside's DNS server listens")
     client = lab.pods[1][0]
     family: Family = 6 if ":" in address else 4
     own = client.addresses[FAMILIES.index(family)]
@@ -173,6 +173,27 @@ def test_a_pod_whose_process_is_gone_fails_alone(lab: Wired) -> None:
     assert "10.244.1.70" not in lab.run(lab.nodes[0], "ip", "route")
     lab.call(lab.pods[0][0].pid, "10.244.1.71", 80, lab.server(alive.pid, "tcp", 4, 80))
     lab.network.detach([dead, alive])
+
+
+def test_a_pod_takes_in_packets_of_ipv6_as_soon_as_it_is_attached(lab: Wired) -> None:
+    pod = lab.link(1, 62)
+    for _ in range(8):
+        lab.network.attach([pod])
+        routes = [line.split() for line in Path(f"/proc/{pod.pid}/net/ipv6_route").read_text().splitlines()]
+        # The flag says that packets to there are for the pod itself (linux/ipv6_route.h).
+        assert ipaddress.ip_address(pod.addresses[1]).packed.hex() in {
+            row[0] for row in routes if int(row[8], 16) & 0x80000000
+        }
+        lab.network.detach([pod])
+
+
+def test_a_kernel_that_does_not_route_to_an_address_is_named(lab: Wired, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespaces, "_TIMEOUT", 0.1)
+    with inside(lab.hold()):
+        lines = ["link add dev br0 type bridge", "link set dev br0 up", "addr add fd00::1/64 dev br0 nodad"]
+        assert not ip(lines)
+        with pytest.raises(NetworkError, match=r"did not route to its own addresses of IPv6"):
+            ip(["route delete local fd00::1 dev br0 table local", "addr add fd00::2/64 dev br0 nodad"])
 
 
 def test_an_address_of_another_node_is_refused(lab: Wired) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import select
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -38,7 +38,6 @@ class Client:
     """One lab of this user, by name; every request is a connection of its own, and its end ends the request."""
 
     def __init__(self, name: str = sandbox.DEFAULT_NAME) -> None:
-        """Talk to nobody yet."""
         self.name = name
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -206,9 +205,9 @@ class Client:
     def down(self) -> None:
         """End the lab, and return when nothing of it is left. Raises LabError if there is none."""
         with sandbox.connect(self.name) as raw:
-            connection = Connection(raw)
+            connection = Connection(raw, "the lab ended unexpectedly")
             connection.send({"op": "down", "version": sandbox.version()})
-            _, fds = connection.answer("the lab ended unexpectedly")
+            _, fds = connection.answer()
         select.select(fds, [], [])
         for number in fds:
             os.close(number)
@@ -239,7 +238,6 @@ class Replies:
     """The answers to one request, until the lab closes the connection; a refusal is raised as LabError."""
 
     def __init__(self, connection: Connection) -> None:
-        """Read from a connection."""
         self._connection = connection
 
     def answer(self, progress: Callable[[Any], None] | None = None) -> Message:
@@ -259,8 +257,7 @@ class Replies:
             raise ConnectionClosedError("the lab ended; run `podfence lab up` to start another") from error
 
     def __iter__(self) -> Iterator[Message]:
-        with suppress(ConnectionError):
-            while (received := self._connection.receive()) is not None:
-                if "error" in received[0]:
-                    raise LabError(received[0]["error"])
-                yield received[0]
+        while (received := self._connection.receive()) is not None:
+            if "error" in received[0]:
+                raise LabError(received[0]["error"])
+            yield received[0]

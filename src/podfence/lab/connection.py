@@ -25,9 +25,10 @@ class Connection:
     Not safe for several threads in the same direction. Closes the socket when it is closed.
     """
 
-    def __init__(self, raw: socket.socket) -> None:
-        """Take over a connected Unix stream socket."""
+    def __init__(self, raw: socket.socket, gone: str = "") -> None:
+        """Take over a connected Unix stream socket; `gone` is said if an answer does not come over it."""
         self.socket = raw
+        self.gone = gone
 
     def __enter__(self) -> Self:
         return self
@@ -53,48 +54,40 @@ class Connection:
             self.socket.sendall(data[sent:])
 
     def receive(self) -> tuple[dict[str, Any], list[int]] | None:
-        """Return the next message with its file descriptors (closed on exec), or None if the other end is closed.
-
-        Raises ConnectionError if it was closed in the middle of a message.
-        """
+        """Return the next message with its file descriptors (closed on exec), or None if no whole one comes."""
         fds: list[int] = []
+        message: dict[str, Any] | None = None
         try:
             header = self._exactly(_LENGTH.size, fds)
-            if header is None:
-                return None
-            body = self._exactly(_LENGTH.unpack(header)[0], fds)
-            if body is None:
-                raise ConnectionResetError("closed in the middle of a message")  # noqa: TRY301 - files are closed below
-            message: dict[str, Any] = msgspec.json.decode(body)
-        except BaseException:
-            for fd in fds:
-                os.close(fd)
-            raise
-        return message, fds
+            body = self._exactly(_LENGTH.unpack(header)[0], fds) if header else None
+            message = msgspec.json.decode(body) if body else None
+        finally:
+            if message is None:
+                for fd in fds:
+                    os.close(fd)
+        return None if message is None else (message, fds)
 
-    def answer(self, gone: str) -> tuple[dict[str, Any], list[int]]:
+    def answer(self) -> tuple[dict[str, Any], list[int]]:
         """Return the next message, if that is no refusal. Raises LabError with the refusal, or `gone` if none comes."""
-        try:
-            received = self.receive()
-        except OSError:
-            received = None
+        received = self.receive()
         if received is None:
-            raise LabError(gone)
+            raise LabError(self.gone)
         if "error" in received[0]:
             raise LabError(received[0]["error"])
         return received
 
     def _exactly(self, size: int, fds: list[int]) -> bytearray | None:
-        """Return so many bytes, or None if there are none at all; file descriptors that come along go to `fds`."""
+        """Return so many bytes, or None if the other end is closed before; file descriptors that come go to `fds`."""
         data = bytearray()
         while len(data) < size:
-            part, received, _, _ = socket.recv_fds(self.socket, size - len(data), _MOST_DESCRIPTORS)
+            try:
+                part, received, _, _ = socket.recv_fds(self.socket, size - len(data), _MOST_DESCRIPTORS)
+            except ConnectionError:
+                return None
             for fd in received:
                 os.set_inheritable(fd, False)  # noqa: FBT003 - it takes no names
             fds += received
             if not part:
-                if data:
-                    raise ConnectionResetError("closed in the middle of a message")
                 return None
             data += part
         return data

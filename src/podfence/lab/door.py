@@ -61,7 +61,6 @@ class PodStreams:
     """Commands, main processes and logs of a lab's pods."""
 
     def __init__(self, lab: Supervisor) -> None:
-        """Serve the pods of a lab."""
         self._lab = lab
 
     def execute(self, place: ContainerPlace, command: Sequence[str], *, stdin: bool, tty: bool) -> Session:

@@ -21,7 +21,6 @@ class Journal:
     """Lines with the time and the name of who said them; safe to use from several threads."""
 
     def __init__(self) -> None:
-        """Start empty."""
         self._lines: deque[Line] = deque(maxlen=KEPT)
         self._count = 0
         self._changed = threading.Condition()

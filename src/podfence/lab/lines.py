@@ -50,8 +50,6 @@ class Splitter:
 
     def entries(self, data: bytes) -> bytes:
         """Return the entries that `data` completes; what is no whole line yet waits for more."""
-        if not data:
-            return b""
         *lines, self._rest = (self._rest + data).split(b"\n")
         found = [self._entry(line) for line in lines]
         while len(self._rest) > _LONGEST:

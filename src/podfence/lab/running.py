@@ -266,14 +266,12 @@ class Pods:
     def _say(self, spec: PodSpec, text: str) -> None:
         self._journal.say(f"pod {spec.namespace}/{spec.name}", text)
 
-    def _program(self, container: Container) -> Program:
-        names = dns.cluster_server(self._spawner.store_in_pods / self.names.name, self._name_servers)
-        return choose(container, self.images, f"{self._spawner.store / 'bin'}:{SYSTEM_PATH}", names)
-
     def _start_container(self, item: Running, container: Container) -> None:
         if item.holder is None:
             return
-        program = item.programs[container.name] = self._program(container)
+        names = dns.cluster_server(self._spawner.store_in_pods / self.names.name, self._name_servers)
+        program = choose(container, self.images, f"{self._spawner.store / 'bin'}:{SYSTEM_PATH}", names)
+        item.programs[container.name] = program
         log = self._log(item.spec.key, container.name)
         try:
             item.holder.start_container(

@@ -58,9 +58,7 @@ class Command:
         self.outputs = {name: inside for name, (_, inside) in pipes.items()}
         self._reply = Connection(there)
         outside = {name: out for name, (out, _) in pipes.items()}
-        self.session = Session(
-            Execution(Connection(here), "shop_p ended before it answered"), stdin, outside, tty=False
-        )
+        self.session = Session(Execution(here, "shop_p ended before it answered"), stdin, outside, tty=False)
 
     def print(self, data: bytes, stream: str = "stdout") -> None:
         os.write(self.outputs[stream], data)

@@ -15,8 +15,6 @@ from podfence.lab.network.attachment import DEVICE, Attachment, Way, interface, 
 from podfence.lab.network.namespaces import NetworkError, write_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from podfence.lab.addresses import Plan
     from podfence.sets.addresses import Family
 
@@ -31,7 +29,6 @@ class Bridged:
     bridge = BRIDGE
 
     def __init__(self, plan: Plan) -> None:
-        """Take the addresses of the lab."""
         self._plan = plan
 
     def gateway(self, number: int, family: Family) -> str:
@@ -56,21 +53,18 @@ class Bridged:
         write_settings(_HOOKS)
         return lines
 
-    def node_end(self, pod: Attachment) -> list[str]:
-        """Return the cable, with the node's end in the bridge.
+    def node_end(self, pod: Attachment) -> tuple[list[str], dict[str, str]]:
+        """Return the cable, with the node's end in the bridge, and no settings.
 
         It takes back what it has sent itself (hairpin): a pod that reaches itself through a Service needs that.
         """
         name = interface(self._plan, pod)
-        return [
+        lines = [
             f"link add {name} type veth peer name {DEVICE} address {pod.mac} netns {pod.pid}",
             f"link set {name} master {BRIDGE} up",
             f"link set {name} type bridge_slave hairpin on",
         ]
-
-    def node_settings(self, _pod: Attachment) -> Mapping[str, str]:
-        """Return none."""
-        return {}
+        return lines, {}
 
     def way(self, pod: Attachment, family: Family) -> Way:
         """Return the prefix of the bridge, which pods find each other by, and the node's address there."""

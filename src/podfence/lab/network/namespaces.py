@@ -6,9 +6,10 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from podfence.errors import PodfenceError
 from podfence.lab import kernel
@@ -19,17 +20,14 @@ if TYPE_CHECKING:
 _SETTINGS: Final = Path("/proc/sys/net")
 _FAILED: Final = re.compile(r"Command failed -:(\d+)")
 _TIMEOUT: Final = 60.0
+_LOOK: Final = 0.001
+# What two tables of the kernel have as flags (linux/if_addr.h, linux/ipv6_route.h).
+_NO_DAD: Final = 0x02
+_TO_THIS_MACHINE: Final = 0x80000000
 
 
 class NetworkError(PodfenceError):
     """A step of wiring the lab's network failed; the text names the step and what the kernel said."""
-
-
-class Failure(NamedTuple):
-    """A line of a batch that was refused, counted from 0, and what `ip` said."""
-
-    line: int
-    text: str
 
 
 @contextmanager
@@ -68,13 +66,14 @@ def write_settings(settings: Mapping[str, str]) -> None:
             raise NetworkError(f"net/{name} cannot be set to {value}: {error.strerror}") from error
 
 
-def ip(lines: Sequence[str]) -> list[Failure]:
-    """Carry out commands of `ip`, all of them whatever becomes of each; return those that were refused.
+def ip(lines: Sequence[str]) -> dict[int, str]:
+    """Carry out commands of `ip`, all of them whatever becomes of each; return what `ip` said of those it refused.
 
-    Raises NetworkError if the program is missing, hangs or ends before it has tried them all.
+    They are counted from 0. Addresses that are added with `nodad` can be used when it returns. Raises NetworkError if
+    the program is missing, hangs or ends before it has tried them all.
     """
     if not lines:
-        return []
+        return {}
     try:
         done = subprocess.run(
             ("ip", "-force", "-batch", "-"),
@@ -89,20 +88,38 @@ def ip(lines: Sequence[str]) -> list[Failure]:
         raise NetworkError(f"ip cannot be started: {error.strerror}; install iproute2") from error
     except subprocess.TimeoutExpired as error:
         raise NetworkError(f"ip did not answer within {_TIMEOUT:.0f} s") from error
-    failures = []
+    failures: dict[int, str] = {}
     said: list[str] = []
     for text in done.stderr.splitlines():
         if found := _FAILED.match(text):
-            failures.append(Failure(int(found[1]) - 1, " ".join(said) or "refused"))
+            failures[int(found[1]) - 1] = " ".join(said) or "refused"
             said = []
         else:
             said.append(text.strip())
     if done.returncode and not failures:
         raise NetworkError(f"ip failed: {done.stderr.strip() or f'exit code {done.returncode}'}")
+    if any(line.endswith(" nodad") for line in lines):
+        _await_routes()
     return failures
+
+
+def _await_routes() -> None:
+    """Return when the kernel takes in packets to all addresses added with `nodad`: a moment after it shows them."""
+    deadline = time.monotonic() + _TIMEOUT
+    while _known("if_inet6", 4, _NO_DAD) - _known("ipv6_route", 8, _TO_THIS_MACHINE):
+        if time.monotonic() > deadline:
+            raise NetworkError(f"the kernel did not route to its own addresses of IPv6 within {_TIMEOUT:.0f} s")
+        time.sleep(_LOOK)
+
+
+def _known(table: str, column: int, flag: int) -> set[tuple[str, str]]:
+    """Return the addresses with their links, in a table of this thread's network namespace, that have a flag."""
+    place = Path("/proc/thread-self/net", table)
+    rows = [line.split() for line in place.read_text().splitlines()] if place.exists() else []
+    return {(row[0], row[-1]) for row in rows if int(row[column], 16) & flag}
 
 
 def require(step: str, lines: Sequence[str]) -> None:
     """Carry out commands of `ip` that must all succeed; raise NetworkError naming the step and the first refused."""
-    for failure in ip(lines):
-        raise NetworkError(f"{step}: ip {lines[failure.line]}: {failure.text}")
+    for line, text in ip(lines).items():
+        raise NetworkError(f"{step}: ip {lines[line]}: {text}")

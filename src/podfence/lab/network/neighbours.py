@@ -16,7 +16,6 @@ from podfence.lab.network.namespaces import NetworkError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_TABLES: Final = ("arp_cache", "ndisc_cache")
 _LIMIT: Final = re.compile(r"\bthresh3 (\d+)")
 _USUAL: Final = 1024
 _TIMEOUT: Final = 10.0
@@ -27,15 +26,12 @@ _PER_POD: Final = 5
 
 def capacity() -> int:
     """Return how many entries the smaller of the kernel's tables takes, of IPv4 and of IPv6."""
-    found = []
-    for table in _TABLES:
-        try:
-            command = ("ip", "ntable", "show", "name", table)
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
-        except (OSError, subprocess.TimeoutExpired):
-            continue
-        found += [int(number) for number in _LIMIT.findall(done.stdout)]
-    return min(found, default=_USUAL)
+    command = ("ip", "ntable", "show")
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return _USUAL
+    return min(map(int, _LIMIT.findall(done.stdout)), default=_USUAL)
 
 
 def finders(room: int) -> int:

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Final
 from podfence.lab.network.attachment import DEVICE, Attachment, Way, family_of, interface
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from podfence.lab.addresses import Plan
     from podfence.sets.addresses import Family
 
@@ -31,7 +29,6 @@ class Routed:
     bridge = ""
 
     def __init__(self, plan: Plan) -> None:
-        """Take the addresses of the lab."""
         self._plan = plan
 
     def start_node(self, number: int) -> list[str]:
@@ -41,25 +38,24 @@ class Routed:
         """
         return [f"route replace unreachable {self._plan.pod_range(number, family)}" for family in self._plan.families]
 
-    def node_end(self, pod: Attachment) -> list[str]:
-        """Return the commands on the node that make a pod's cable, its end's address there, and the routes to it."""
+    def node_end(self, pod: Attachment) -> tuple[list[str], dict[str, str]]:
+        """Return the commands on the node that make a pod's cable, its end's address there, and the routes to it.
+
+        With them the settings of that end: the node answers for the gateway, without the usual wait of up to 0.8 s.
+        """
         name = interface(self._plan, pod)
         lines = [
             f"link add {name} address {_MAC} type veth peer name {DEVICE} address {pod.mac} netns {pod.pid}",
             f"link set {name} up",
         ]
+        settings: dict[str, str] = {}
         for address in pod.addresses:
             if family_of(address) == 6:
                 lines.append(f"addr add {GATEWAY[6]}/64 dev {name} nodad")
+            else:
+                settings = {f"ipv4/conf/{name}/proxy_arp": "1", f"ipv4/neigh/{name}/proxy_delay": "0"}
             lines.append(f"route replace {address} dev {name}")
-        return lines
-
-    def node_settings(self, pod: Attachment) -> Mapping[str, str]:
-        """Return the settings of that end: the node answers for the gateway, without the usual wait of up to 0.8 s."""
-        name = interface(self._plan, pod)
-        if not any(family_of(address) == 4 for address in pod.addresses):
-            return {}
-        return {f"ipv4/conf/{name}/proxy_arp": "1", f"ipv4/neigh/{name}/proxy_delay": "0"}
+        return lines, settings
 
     def way(self, pod: Attachment, family: Family) -> Way:
         """Return how a pod and its node reach each other: its prefix is its own, only its link knows the gateway."""

@@ -68,10 +68,10 @@ class ProxiedPort:
     protocol: str
     port: int
     node_port: int
-    addresses: tuple[int, ...]
-    external: tuple[int, ...]
-    local: bool
     endpoints: tuple[Endpoint, ...]
+    addresses: tuple[int, ...] = ()
+    external: tuple[int, ...] = ()
+    local: bool = False
     on: str = ""
 
     def chain(self, prefix: str) -> str:
@@ -120,9 +120,6 @@ def _host_ports(state: ClusterState) -> Iterator[ProxiedPort]:
                     protocol=port.protocol,
                     port=port.host_port,
                     node_port=port.host_port,
-                    addresses=(),
-                    external=(),
-                    local=False,
                     endpoints=tuple(Endpoint(address, port.number, member.node) for address in member.addresses),
                     on=member.node,
                 )

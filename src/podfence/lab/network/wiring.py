@@ -102,10 +102,10 @@ class Network:
 
         Raises NetworkError naming the step that failed.
         """
-        ports = {"outside": self._outside} | {f"node-{number}": pid for number, pid in enumerate(self._nodes, 1)}
+        ports = [("outside", self._outside, _OUTSIDE_MAC)]
+        ports += [(f"node-{number}", pid, _node_mac(number)) for number, pid in enumerate(self._nodes, 1)]
         lines = ["link set lo up", f"link add {BRIDGE} type bridge mcast_snooping 0", f"link set {BRIDGE} up"]
-        for name, pid in ports.items():
-            mac = _OUTSIDE_MAC if name == "outside" else _node_mac(int(name.removeprefix("node-")))
+        for name, pid, mac in ports:
             lines.append(f"link add {name} type veth peer name {DEVICE} address {mac} netns {pid}")
             lines.append(f"link set {name} master {BRIDGE} up")
         require("connecting the nodes", lines)
@@ -214,18 +214,18 @@ class Network:
         owners: list[Attachment] = []
         settings: dict[str, str] = {}
         for pod in pods:
-            fresh = self._pods.node_end(pod)
+            fresh, own = self._pods.node_end(pod)
             if pod in known:
                 for address in pod.addresses:
                     device = self._pods.way(pod, family_of(address)).device
                     fresh.append(f"neigh replace {address} lladdr {pod.mac} dev {device} nud permanent")
             lines += fresh
             owners += [pod] * len(fresh)
-            settings |= self._pods.node_settings(pod)
+            settings |= own
         failed: dict[Attachment, str] = {}
         with inside(self._nodes[number - 1], f"node-{number}"):
-            for failure in ip(lines):
-                failed.setdefault(owners[failure.line], f"ip {lines[failure.line]}: {failure.text}")
+            for line, text in ip(lines).items():
+                failed.setdefault(owners[line], f"ip {lines[line]}: {text}")
             write_settings(settings)
         return failed
 
@@ -253,10 +253,10 @@ class Network:
         lines = [f"link set {interface(self._plan, pod)} group {_REMOVED}" for pod in pods]
         lines.append(f"link delete group {_REMOVED}")
         with inside(self._nodes[number - 1], f"node-{number}"):
-            for failure in ip(lines):
+            for line, text in ip(lines).items():
                 # The kernel may have removed some, or all, with the namespaces of the pods.
-                if not any(sign in failure.text for sign in _NO_DEVICE):
-                    raise NetworkError(f"removing a pod of node {number}: ip {lines[failure.line]}: {failure.text}")
+                if not any(sign in text for sign in _NO_DEVICE):
+                    raise NetworkError(f"removing a pod of node {number}: ip {lines[line]}: {text}")
 
     # Names and texts
 

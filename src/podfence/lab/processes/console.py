@@ -84,7 +84,10 @@ class Console:
     """
 
     def __init__(self, program: Program, log: int) -> None:
-        """Make the files; those of `ends` belong to the container, and are closed once it has them."""
+        """Make the files; those of `ends` belong to the container, and are closed once it has them.
+
+        `code` is the exit code when the container has ended.
+        """
         self.has_terminal = program.tty
         self.clients: list[Client] = []
         self.code: int | None = None
@@ -155,11 +158,6 @@ class Console:
         """Forget a client, and close its files."""
         self.clients.remove(client)
         client.close()
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the container has ended."""
-        return self.code is not None
 
     @property
     def files(self) -> dict[int, int]:

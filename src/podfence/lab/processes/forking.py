@@ -31,10 +31,9 @@ class Parent:
 
     def __init__(self, raw: socket.socket, children: str) -> None:
         """Wait until it is ready, at the other end of a socket. `children` says what it starts. Raises LabError."""
-        self._connection = Connection(raw)
+        self._connection = Connection(raw, f"the process that starts {children} has ended")
         self._lock = threading.Lock()
-        self._gone = f"the process that starts {children} has ended"
-        self.folder = Path(self._connection.answer(self._gone)[0]["folder"])
+        self.folder = Path(self._connection.answer()[0]["folder"])
 
     def start(self, name: str, setup: msgspec.Struct, fds: Sequence[int]) -> tuple[int, int]:
         """Have a child forked that gets these files; return its process id and a pidfd. Raises LabError."""
@@ -42,8 +41,8 @@ class Parent:
             try:
                 self._connection.send({"name": name, "setup": msgspec.to_builtins(setup)}, fds)
             except OSError as error:
-                raise LabError(self._gone) from error
-            answer, files = self._connection.answer(self._gone)
+                raise LabError(self._connection.gone) from error
+            answer, files = self._connection.answer()
         return answer["pid"], files[0]
 
     def close(self) -> None:

@@ -33,7 +33,6 @@ class SourcePorts:
     """The source ports that probes of one network have not had yet; safe to use from several threads."""
 
     def __init__(self) -> None:
-        """Start with all ports unused."""
         self._next: dict[str, int] = {}
         self._lock = threading.Lock()
 
@@ -54,11 +53,6 @@ class SourcePorts:
 class Execution(Connection):
     """A command that was started in a holder: it can be read when the command has ended, and closing it ends that."""
 
-    def __init__(self, reply: Connection, gone: str) -> None:
-        """Take over a connection; `gone` is said if nothing comes over it."""
-        super().__init__(reply.socket)
-        self.gone = gone
-
     def wait(self, asker: Connection | None = None) -> int:
         """Return the exit code, 128 and more for signals; the command is killed if the other side of `asker` goes away.
 
@@ -71,7 +65,7 @@ class Execution(Connection):
             if self.fileno() not in dict(waiter.poll()):
                 self.close()
                 return _KILLED
-        return int(self.answer(self.gone)[0]["exit"])
+        return int(self.answer()[0]["exit"])
 
 
 class Holder:
@@ -152,15 +146,12 @@ class Holder:
         with self.ask({"do": "probe"}) as reply:
             with suppress(OSError):
                 reply.send({"probes": probes, "ports": self.ports.take(probes)})
-            outcomes: list[str] = reply.answer(reply.gone)[0]["outcomes"]
+            outcomes: list[str] = reply.answer()[0]["outcomes"]
         return outcomes
 
     def take_report(self) -> bool:
         """Read what the init says about a container that ended; return whether it will say more."""
-        try:
-            received = self.connection.receive()
-        except OSError:
-            received = None
+        received = self.connection.receive()
         if received is None:
             with self._lock:
                 running = [name for name, state in self._containers.items() if state.exit is None]
@@ -200,7 +191,7 @@ class Holder:
             except BaseException:
                 here.close()
                 raise
-        return Execution(Connection(here), f"{self.name} ended before it answered")
+        return Execution(here, f"{self.name} ended before it answered")
 
     def _send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
         try:

@@ -123,10 +123,7 @@ class _Init:
             self._poll.unregister(number)
 
     def _take_request(self) -> None:
-        try:
-            received = self._connection.receive()
-        except OSError:
-            received = None
+        received = self._connection.receive()
         if received is None:
             os._exit(0)
         message, fds = received
@@ -243,7 +240,7 @@ class _Init:
     def _watch(self, console: Console) -> None:
         """Let go of clients that have left or know of the end, and wait for what the console waits for now."""
         for client in list(console.clients):
-            if console.is_over and not (client.behind or client.has_left):
+            if console.code is not None and not (client.behind or client.has_left):
                 _tell(client.reply, {"exit": console.code})
                 client.has_left = True
             if client.has_left:

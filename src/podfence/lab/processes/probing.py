@@ -30,8 +30,11 @@ _AGAIN: Final = 0.5
 _MOST_AT_ONCE: Final = 4000
 _OTHER_FILES: Final = 64
 _SYMBOLS: Final = {errno.ECONNREFUSED: "refused", errno.ECONNRESET: "refused", errno.ETIMEDOUT: "timeout"}
-_IP_FREEBIND: Final = 15
-_IPV6_FREEBIND: Final = 78
+# The options IP_FREEBIND and IPV6_FREEBIND: a socket may be bound to addresses that no interface has.
+_FREEBIND: Final[dict[int, tuple[int, int]]] = {
+    socket.AF_INET: (socket.IPPROTO_IP, 15),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, 78),
+}
 _ECHO: Final = {socket.AF_INET: (8, 0), socket.AF_INET6: (128, 129)}
 _UNREACHABLE: Final = {socket.AF_INET: 3, socket.AF_INET6: 1}
 _ICMP: Final = struct.Struct("!BBHHH")
@@ -137,7 +140,7 @@ class _Batch:
 
     def _bind(self, item: socket.socket, probe: Probe) -> None:
         """Bind to a source port that no probe had: an old one may belong to a flow the kernel still knows."""
-        _bind_to_any(item)
+        item.setsockopt(*_FREEBIND[item.family], 1)
         for _ in range(SPARE_PORTS):
             try:
                 item.bind((probe.source, self._next_port(probe.space)))
@@ -210,7 +213,7 @@ class _Pings:
         self._family = family
         protocol = socket.IPPROTO_ICMP if family == socket.AF_INET else socket.IPPROTO_ICMPV6
         self.socket = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
-        _bind_to_any(self.socket)
+        self.socket.setsockopt(*_FREEBIND[family], 1)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         self.socket.bind((source, 0))
 
@@ -244,14 +247,6 @@ class _Pings:
             right = _ECHO[self._family][1 if outcome == "open" else 0]
             if kind == right and identity == self._identity and index < count:
                 found.append((index, outcome))
-
-
-def _bind_to_any(item: socket.socket) -> None:
-    """Let a socket be bound to addresses that no interface has."""
-    if item.family == socket.AF_INET:
-        item.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
-    else:
-        item.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
 
 
 def _family(probe: Probe) -> socket.AddressFamily:

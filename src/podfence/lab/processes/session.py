@@ -106,7 +106,7 @@ def attach(holder: Holder, container: str, *, stdin: bool) -> Session:
             for _, inside in pipes.values():
                 os.close(inside)
         # A terminal prints everything on stdout; without an input no file comes along.
-        answer, given = execution.answer(execution.gone)
+        answer, given = execution.answer()
         undo.pop_all()
     outputs = {name: outside for name, (outside, _) in pipes.items()}
     return Session(execution, given[0] if given else -1, outputs, bool(answer["tty"]))

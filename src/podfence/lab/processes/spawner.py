@@ -100,14 +100,14 @@ class Spawner:
 
     def _hold(self, setup: Setup, join: Holder | None) -> Holder:
         here, there = socket.socketpair()
-        connection = Connection(here)
+        connection = Connection(here, f"cannot start {setup.name}: the process ended at once")
         with ExitStack() as undo:
             undo.callback(connection.close)
             with there, nullcontext() if join is None else network_of(join) as network:
                 files = [there.fileno(), *([] if network is None else [network.fileno()])]
                 pid, process = self._parent.start(setup.name, setup, files)
             undo.callback(os.close, process)
-            connection.answer(f"cannot start {setup.name}: the process ended at once")
+            connection.answer()
             undo.pop_all()
         holder = Holder(setup.name, pid, process, connection, SourcePorts() if join is None else join.ports)
         self._holders[connection.fileno()] = holder

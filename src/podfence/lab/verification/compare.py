@@ -93,8 +93,8 @@ def verify(
     attempts, left_out = schedule(model, reserved, all_pairs=all_pairs)
     run = _Run(probe, attempts, progress)
     first = run.probe(range(len(attempts)))
-    again = run.probe([index for index, outcome in first.items() if _arrived(outcome) != attempts[index].expected])
-    silent = [i for i, outcome in (first | again).items() if not _arrived(outcome) and attempts[i].answered]
+    again = run.probe([index for index, outcome in first.items() if (outcome in ARRIVED) != attempts[index].expected])
+    silent = [i for i, outcome in (first | again).items() if outcome not in ARRIVED and attempts[i].answered]
     dead: dict[int, str] = {}
     if silent:
         with lifted():
@@ -103,7 +103,7 @@ def verify(
     for index, attempt in enumerate(attempts):
         if index not in dead:
             outcomes = (first[index], *([again[index]] if index in again else []))
-            differs = _arrived(outcomes[-1]) != attempt.expected
+            differs = (outcomes[-1] in ARRIVED) != attempt.expected
             trials.append(_trial(attempt, outcomes, explained(model, attempt) if differs else ""))
     return verification(tuple(trials), _dead(attempts, dead), left_out)
 
@@ -165,15 +165,15 @@ def _control(
     and something from each source.
     """
     found: dict[int, str] = {}
-    proven = {route for index, outcome in enforced.items() if _arrived(outcome) for route in _routes(attempts[index])}
+    proven = {route for index, outcome in enforced.items() if outcome in ARRIVED for route in _routes(attempts[index])}
     odd = {index for index in silent if attempts[index].expected or enforced[index] != "timeout"}
     rest = silent
     for _ in range(_SAMPLES if sampled else 1):
         sample = _witnesses(attempts, rest, odd, proven) if sampled else rest
         outcomes = run.probe(sample, lifted=True)
-        outcomes |= run.probe([index for index, outcome in outcomes.items() if not _arrived(outcome)], lifted=True)
+        outcomes |= run.probe([index for index, outcome in outcomes.items() if outcome not in ARRIVED], lifted=True)
         for index, outcome in outcomes.items():
-            if _arrived(outcome):
+            if outcome in ARRIVED:
                 proven.update(_routes(attempts[index]))
             else:
                 found[index] = outcome
@@ -205,10 +205,6 @@ def _routes(attempt: Attempt) -> tuple[Hashable, Hashable]:
     return (source.place, source.address, start), (start, destination.address, attempt.port)
 
 
-def _arrived(outcome: str) -> bool:
-    return outcome in ARRIVED
-
-
 def _trial(attempt: Attempt, outcomes: tuple[str, ...], reason: str) -> Trial:
     return Trial(
         source=attempt.source.name,
@@ -219,7 +215,7 @@ def _trial(attempt: Attempt, outcomes: tuple[str, ...], reason: str) -> Trial:
         port_kind=attempt.port.kind,
         family=attempt.source.family,
         expected="allowed" if attempt.expected else "denied",
-        observed="allowed" if _arrived(outcomes[-1]) else "denied",
+        observed="allowed" if outcomes[-1] in ARRIVED else "denied",
         outcomes=outcomes,
         reason=reason,
     )

@@ -200,12 +200,12 @@ class _Planner:
     def _undeclared_ports(self) -> tuple[Port, ...]:
         """Return a TCP and a UDP port that no pod declares and, if there is one, no policy names, and ICMP."""
         declared = {point(port.protocol, port.number) for m in self._model.state.members.values() for port in m.ports}
-        named = PortSet.EMPTY
-        for namespace in self._model.state.namespaces:
-            for policy in self._engine.policies(namespace):
-                for grant in chain.from_iterable(policy.grants.values()):
-                    for span in _named(grant.ports):
-                        named |= PortSet((span,))
+        named = PortSet.union(
+            PortSet(tuple(_named(grant.ports)))
+            for namespace in self._model.state.namespaces
+            for policy in self._engine.policies(namespace)
+            for grant in chain.from_iterable(policy.grants.values())
+        )
         found = []
         for protocol in _TRIED:
             numbers = [point(protocol, number) for number in range(_FIRST_UNDECLARED, LAST_PORT + 1)]

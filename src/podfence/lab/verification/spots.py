@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from podfence.analysis.naming import Namer, owner_key
 from podfence.analysis.pairs import as_ends
@@ -61,16 +61,8 @@ class Group:
     by_node: dict[str, list[PodSpots]]
 
 
-class Spots(NamedTuple):
-    """All ends there are inside of the cluster, and what could not be one."""
-
-    groups: tuple[Group, ...]
-    nodes: tuple[Spot, ...]
-    left_out: list[LeftOut]
-
-
-def spots(model: Model) -> Spots:
-    """Return every pod by group, and every node; pods without an address of their own are left out."""
+def spots(model: Model) -> tuple[tuple[Group, ...], tuple[Spot, ...], list[LeftOut]]:
+    """Return every pod by group, every node, and what is left out: pods without an address of their own."""
     engine = model.engine
     claims: dict[int, set[str]] = defaultdict(set)
     ends: dict[Key, list[tuple[int, PodEnd | NodeEnd]]] = {}
@@ -102,7 +94,9 @@ def spots(model: Model) -> Spots:
         if own := tuple(
             _spot(model, key, member.name, end, number) for number, end in numbered if len(claims[number]) == 1
         ):
-            by_kind[_kind(model, member)].append(PodSpots(member, own))
+            pod_class = model.index.class_of(key)
+            ports = frozenset((port.number, port.protocol) for port in member.ports)
+            by_kind[pod_class.id if pod_class else None, ports].append(PodSpots(member, own))
     nodes = tuple(
         _spot(model, Key("Node", "", name), f"node:{name}", NodeEnd(name, number, family_of(number)), number)
         for name, numbers in addresses.items()
@@ -111,7 +105,7 @@ def spots(model: Model) -> Spots:
     )
     namer = Namer(model.index)
     groups = tuple(_group(model, namer, pods) for pods in by_kind.values())
-    return Spots(groups, nodes, list(left_out))
+    return groups, nodes, list(left_out)
 
 
 def outside_spot(model: Model, number: int) -> Spot:
@@ -126,11 +120,6 @@ def _spot(model: Model, place: Place, name: str, end: End, number: int) -> Spot:
         pod_class = model.index.class_of(end.member.key)
         likeness = (pod_class.id if pod_class else end.member.key, model.index.cell(number))
     return Spot(place, end, name, format_address(number), family_of(number), node, likeness)
-
-
-def _kind(model: Model, member: Member) -> Hashable:
-    pod_class = model.index.class_of(member.key)
-    return pod_class.id if pod_class else None, frozenset((port.number, port.protocol) for port in member.ports)
 
 
 def _group(model: Model, namer: Namer, pods: Iterable[PodSpots]) -> Group:
