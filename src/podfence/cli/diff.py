@@ -149,7 +149,6 @@ def command(
 
 def _refuse_idle_flags(inputs: Inputs, old: Side, new: Side, *, base: str, prune: bool) -> None:
     """Raise a usage error for a flag that says how to read what is not read."""
-    context = click.get_current_context()
     for flags, word in (
         (inputs.live._replace(lab=""), sides.LIVE),
         (live.Asked(lab=inputs.live.lab), sides.LAB),
@@ -157,15 +156,15 @@ def _refuse_idle_flags(inputs: Inputs, old: Side, new: Side, *, base: str, prune
         if word not in {old.text, new.text}:
             live.refuse(flags, f"{old.text} and {new.text} are compared; write {word} for OLD or NEW")
     if prune and not (old.is_running and not new.is_running):
-        raise click.UsageError("--prune needs OLD to be live or lab, and NEW manifests", context)
+        raise click.UsageError("--prune needs OLD to be live or lab, and NEW manifests")
     if base and "merge-base" not in {old.revision, new.revision}:
-        raise click.UsageError("--base needs git:merge-base", context)
+        raise click.UsageError("--base needs git:merge-base")
     if sides.STDIN in inputs.files:
-        raise click.UsageError("-f - excludes OLD and NEW; give - for one of them", context)
+        raise click.UsageError("-f - excludes OLD and NEW; give - for one of them")
     for flag, given in (("-f", inputs.files), ("-k", inputs.kustomize), ("--helm", inputs.helm)):
         for side in (old, new):
             if given and side.text == sides.STDIN:
-                raise click.UsageError(f"{flag} needs folders or commits to read in, not standard input", context)
+                raise click.UsageError(f"{flag} needs folders or commits to read in, not standard input")
 
 
 def _accepted(inputs: Inputs, reader: Reader, path: str | None, old: str) -> tuple[Allowance, ...]:

@@ -64,16 +64,15 @@ def also_written(kind: str) -> Callable[[_Function], _Function]:
     )
 
 
-def coloured(function: _Function) -> _Function:
-    """Add ``--color``."""
-    return click.option(
-        "--color",
-        "colour",
-        type=click.Choice(("auto", "always", "never")),
-        default="auto",
-        metavar="WHEN",
-        help="When to use colors: auto (on a terminal, unless NO_COLOR is set), always or never.",
-    )(function)
+coloured = click.option(
+    "--color",
+    "colour",
+    type=click.Choice(("auto", "always", "never")),
+    default="auto",
+    metavar="WHEN",
+    help="When to use colors: auto (on a terminal, unless NO_COLOR is set), always or never.",
+)
+"""Adds ``--color``."""
 
 
 def width() -> int | None:

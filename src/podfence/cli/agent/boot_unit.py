@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import click
 
 from podfence.cli import outputs
-from podfence.cli.agent.places import in_state_directory, with_root
+from podfence.cli.agent.options import in_state_directory, with_root
 from podfence.cli.commands import Command
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from podfence.cli import outputs
-from podfence.cli.agent.places import in_run_directory, in_state_directory, with_root, with_sysctls
+from podfence.cli.agent.options import in_run_directory, in_state_directory, with_root, with_sysctls
 from podfence.cli.commands import Command
 
 if TYPE_CHECKING:

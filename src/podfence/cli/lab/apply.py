@@ -30,13 +30,10 @@ podfence lab delete -f policies/
 @shared.named
 def command(*, manifests: shared.Manifests, namespace: str, name: str) -> int:
     """Create or change the objects of manifests. Returns when the pods run and the policies are in the kernel."""
-    from podfence.lab.client import Client
-
     if not manifests:
         raise click.UsageError("nothing to apply: give files and folders with -f PATH or a kustomization with -k DIR")
-    client = Client(name)
-    objects = shared.read_as_lab(manifests, client)
-    reply = client.apply(objects, namespace=namespace, progress=shared.teller(quiet=manifests.quiet))
+    objects = shared.read_as_lab(manifests, name)
+    reply = shared.client(name).apply(objects, namespace=namespace, progress=shared.teller(quiet=manifests.quiet))
     return shared.tell(reply, quiet=manifests.quiet)
 
 

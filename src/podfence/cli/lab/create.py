@@ -289,6 +289,6 @@ def _pairs(texts: Iterable[str], flag: str) -> dict[str, str]:
     for text in ",".join(texts).split(",") if texts else ():
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise click.UsageError(f"{flag}: {text!r} is not KEY=VALUE", click.get_current_context())
+            raise click.UsageError(f"{flag}: {text!r} is not KEY=VALUE")
         found[key] = value
     return found

@@ -50,13 +50,12 @@ def command(
     name: str,
 ) -> int:
     """Print the log of the lab and its agents, with a line for every denied connection, or the output of a pod."""
-    from podfence.lab.client import Client
     from podfence.lab.lines import Line
 
     for flag, is_given in (("-c", container), ("-p", previous)):
         if is_given and target is None:
             raise click.UsageError(f"{flag} needs a pod")
-    with Client(name).conversation(
+    with shared.client(name).conversation(
         "logs",
         target=target,
         container=container,

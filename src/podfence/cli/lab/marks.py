@@ -76,10 +76,10 @@ def _changes(words: Sequence[str]) -> dict[str, str | None]:
     for word in words:
         key, equals, value = word.partition("=")
         if not _is_change(word) or key in ("", "-"):
-            raise click.UsageError(f"{word!r} is neither KEY=VALUE nor KEY-", click.get_current_context())
+            raise click.UsageError(f"{word!r} is neither KEY=VALUE nor KEY-")
         wanted[key if equals else word[:-1]] = value if equals else None
     if not wanted:
-        raise click.UsageError("say what is to change: KEY=VALUE, or KEY-", click.get_current_context())
+        raise click.UsageError("say what is to change: KEY=VALUE, or KEY-")
     return wanted
 
 
