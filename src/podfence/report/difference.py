@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from podfence.analysis.diff.answer import AbsentChange
 from podfence.analysis.diff.review import port_set
+from podfence.errors import counted
 from podfence.policy.verdict import Direction
 from podfence.report import columns
-from podfence.report.counts import counted
 from podfence.report.style import PAGE
 from podfence.sets.ports import PortSet
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from podfence.analysis.answers import Ports
     from podfence.analysis.diff.answer import Cause, ConnectionChange, Difference, GapChange, ObjectChange
     from podfence.kube.findings import Position
-    from podfence.report.style import Page, Style
+    from podfence.report.style import Page
 
     Change = ConnectionChange | AbsentChange
 
@@ -152,15 +152,9 @@ def _remark(item: Change) -> str:
 
 def _rows(items: Sequence[Change], page: Page) -> Iterator[str]:
     rows = [(item.change, *row(item)) for item in items]
-    style: Style = page.style
-
-    def paint(column: int, text: str) -> str:
-        if column == 0:
-            return style.decision(_COLOURS[text.strip()], text) if text.strip() else text
-        return style.faint(text) if column == 2 else text
-
+    paint = columns.painter(page.style, arrow=2, column=0, decision=_COLOURS.__getitem__)
     width = None if page.width is None else page.width - len(_INDENT)
-    for line in columns.lines(rows, gaps=_GAPS, width=width, style=style, paint=paint):
+    for line in columns.lines(rows, gaps=_GAPS, width=width, style=page.style, paint=paint):
         yield f"{_INDENT}{line}"
 
 
