@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from podfence.analysis.diff.answer import AbsentChange
 from podfence.analysis.diff.review import port_set
 from podfence.errors import counted
-from podfence.policy.verdict import Direction
 from podfence.report import columns
 from podfence.report.style import PAGE
 from podfence.sets.ports import PortSet
@@ -121,9 +120,9 @@ def because(causes: Sequence[Cause], items: Sequence[Change]) -> str:
 def row(item: Change) -> tuple[str, ...]:
     """Return source, arrow, destination, ports, and what else is to be said, as texts."""
     if isinstance(item, AbsentChange):
-        one, other = str(item.connection.subjects), str(item.connection.peers)
-        ends = (one, other) if item.connection.direction is Direction.EGRESS else (other, one)
-        return (ends[0], "->", ends[1], item.connection.ports_text, _remark(item))
+        peer = item.connection
+        source, destination = peer.direction.ordered(str(peer.subjects), str(peer.peers))
+        return (source, "->", destination, peer.ports_text, _remark(item))
     family = f" ({item.family})" if item.family else ""
     return (str(item.sources), "->", str(item.destinations), f"{_ports(item.ports)}{family}", _remark(item))
 

@@ -53,10 +53,6 @@ def _container(name: str, image: str, port: int | None) -> _Fields:
     return container if port is None else {**container, "ports": [{"containerPort": port}]}
 
 
-def _namespace(_name: str, _flags: _Fields) -> _Fields:
-    return {}
-
-
 def _deployment(name: str, flags: _Fields) -> _Fields:
     from podfence.lab.processes.catalog import short_name
 
@@ -91,9 +87,10 @@ def _service_port(text: str) -> _Fields:
 
 
 _DEPLOYMENT: Final = ("deployments", ("image", "replicas", "port"), _deployment)
+_NAMESPACE: Final = ("namespaces", (), lambda name, _flags: {"metadata": {"name": name}})
 _KINDS: Final[Mapping[str, tuple[str, tuple[str, ...], Callable[[str, _Fields], _Fields]]]] = {
-    "namespace": ("namespaces", (), _namespace),
-    "ns": ("namespaces", (), _namespace),
+    "namespace": _NAMESPACE,
+    "ns": _NAMESPACE,
     "deployment": _DEPLOYMENT,
     "deploy": _DEPLOYMENT,
     "service clusterip": ("services", ("tcp",), _service("ClusterIP")),
@@ -128,13 +125,13 @@ def command(
     if bool(words) == bool(manifests):
         raise click.UsageError(f"name what to create: {', '.join(_KINDS)}, each with a NAME, or -f PATH, or -k DIR")
     *kind, target = words or ("",)
-    plural, taken, make = _KINDS.get(" ".join(kind), ("", (), _namespace))
+    plural, taken, make = _KINDS.get(" ".join(kind), ("", *_NAMESPACE[1:]))
     if words and not plural:
         raise click.UsageError(f"create makes {', '.join(_KINDS)}, each with one NAME; use -f for everything else")
     for flag, value in flags.items():
         if value not in (None, ()) and flag not in taken:
             raise click.UsageError(f"--{flag} is not a flag of create {' '.join(kind) or '-f'}")
-    made = {"metadata": {"name": target}, **make(target, flags)} if words else {}
+    made = make(target, flags) if words else {}
     server = shared.rest(name)
     if words:
         return shared.changes(name, partial(_create, server, rest.resource(plural), namespace, made))
