@@ -26,10 +26,6 @@ class ClosedPipeError(Exception):
     """Nobody reads standard output any more."""
 
 
-class UnwrittenError(PodfenceError):
-    """The answer could not be written."""
-
-
 def guarded(run: Callable[[], object]) -> int:
     """Call `run` and return its exit code, or that of the exception it raises, with the message printed."""
     try:
@@ -57,7 +53,7 @@ def guarded(run: Callable[[], object]) -> int:
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Turn failures to write standard output into ClosedPipeError and Unwritten, after flushing it."""
+    """Turn failures to write standard output into ClosedPipeError or PodfenceError, after flushing it."""
     try:
         yield
         sys.stdout.flush()
@@ -67,7 +63,7 @@ def writing() -> Iterator[None]:
         if error.filename is not None:
             raise
         _discard(sys.stdout)
-        raise UnwrittenError(f"the answer cannot be written: {error.strerror or error}") from error
+        raise PodfenceError(f"the answer cannot be written: {error.strerror or error}") from error
 
 
 def complain(text: str) -> None:
