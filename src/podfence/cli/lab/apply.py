@@ -26,8 +26,7 @@ podfence lab delete -f policies/
     cls=Command, examples=_EXAMPLES, exits="0  applied\n1  some objects were refused\n2  nothing was changed"
 )
 @shared.reads_manifests
-@shared.in_namespace
-@shared.named
+@shared.in_lab
 def command(*, manifests: shared.Manifests, namespace: str, name: str) -> int:
     """Create or change the objects of manifests. Returns when the pods run and the policies are in the kernel."""
     if not manifests:
@@ -45,8 +44,7 @@ def command(*, manifests: shared.Manifests, namespace: str, name: str) -> int:
 )
 @click.argument("words", nargs=-1, metavar="[KIND NAME...|KIND/NAME...]")
 @shared.reads_manifests
-@shared.in_namespace
-@shared.named
+@shared.in_lab
 def delete(*, words: tuple[str, ...], manifests: shared.Manifests, namespace: str, name: str) -> int:
     """Delete the objects of manifests, or objects by kind and name. Returns when the kernels have the change.
 

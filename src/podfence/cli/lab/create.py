@@ -106,8 +106,7 @@ _KINDS: Final[Mapping[str, tuple[str, tuple[str, ...], Callable[[str, _Fields], 
 @_port
 @click.option("--tcp", multiple=True, metavar="PORT[:TARGET]", help="Port of the Service, and of its pods. Repeatable.")
 @shared.reads_manifests
-@shared.in_namespace
-@shared.named
+@shared.in_lab
 def command(
     *,
     words: tuple[str, ...],
@@ -152,8 +151,7 @@ def command(
 @click.option("-i", "--stdin", is_flag=True, help="Run the command with the standard input of this one.")
 @click.option("-t", "--tty", is_flag=True, help="Give the command a terminal.")
 @click.option("--rm", "removed", is_flag=True, help="Delete the pod when the command ends. Needs -i or -t.")
-@shared.in_namespace
-@shared.named
+@shared.in_lab
 def run(
     *,
     pod: str,
@@ -215,8 +213,7 @@ def run(
               help="TCP (the default) or UDP.")  # fmt: skip
 @click.option("--type", "kind_of_service", type=click.Choice(("ClusterIP", "NodePort", "LoadBalancer")),
               default="ClusterIP", metavar="TYPE", help="ClusterIP (default), NodePort or LoadBalancer.")  # fmt: skip
-@shared.in_namespace
-@shared.named
+@shared.in_lab
 def expose(
     *,
     words: tuple[str, ...],

@@ -31,8 +31,7 @@ _chooses = added(
     click.argument("words", nargs=-1, required=True, metavar="KIND [NAME...]|KIND/NAME..."),
     click.option("-A", "--all-namespaces", is_flag=True, help="Show the objects of all namespaces."),
     click.option("-l", "--selector", default="", metavar="SELECTOR", help="Show only objects with these labels."),
-    shared.in_namespace,
-    shared.named,
+    shared.in_lab,
 )
 """Adds which objects are shown, for `_chosen`."""
 

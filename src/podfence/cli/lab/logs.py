@@ -34,8 +34,7 @@ podfence lab logs shop/deploy/api --tail 20 --timestamps
 )
 @click.option("--timestamps", is_flag=True, help="Print the time before each line.")
 @outputs.of_formats(*lab_log.FORMATS)
-@shared.in_namespace
-@shared.named
+@shared.in_lab
 def command(
     *,
     target: str | None,

@@ -30,8 +30,7 @@ def _command(verb: str, field: str, examples: str) -> click.Command:
     )
     @click.argument("words", nargs=-1, required=True, metavar="KIND NAME...|KIND/NAME... KEY=VALUE|KEY-...")
     @click.option("--overwrite", is_flag=True, help="Also change a key that has another value.")
-    @shared.in_namespace
-    @shared.named
+    @shared.in_lab
     def command(*, words: tuple[str, ...], overwrite: bool, namespace: str, name: str) -> int:
         first = next((number for number, word in enumerate(words) if _is_change(word)), len(words))
         wanted = _changes(words[first:])

@@ -72,6 +72,9 @@ in_namespace = click.option(
 )
 """Adds ``-n``."""
 
+in_lab = added(in_namespace, named)
+"""Adds both."""
+
 
 def client(name: str) -> Client:
     """Return what asks a lab; whether there is one, its first answer tells."""
