@@ -150,6 +150,11 @@ class Commands(click.Group):
             sys.exit(code)
         return code
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read a command line; help and version that it asks for are out when this returns."""
+        with errors.writing():
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that `ctx` names; what it has written is out when this returns."""
         with errors.writing():
