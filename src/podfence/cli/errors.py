@@ -14,6 +14,7 @@ from podfence.errors import PodfenceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
     from typing import TextIO
 
 UNANSWERED = 2
@@ -64,6 +65,24 @@ def writing() -> Iterator[None]:
             raise
         _discard(sys.stdout)
         raise PodfenceError(f"the answer cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """End with an exception, so that temporary folders are removed, when a signal asks to end meanwhile."""
+    import signal
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    # Not every system has both.
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = [signal.signal(number, end) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def complain(text: str) -> None:

@@ -301,7 +301,7 @@ def reading(
     from podfence.cli.progress import shown
 
     try:
-        with shown(sys.stderr, "reading", quiet=quiet) as progress:
+        with errors.ended_by_signals(), shown(sys.stderr, "reading", quiet=quiet) as progress:
             yield progress
     except InputError as error:
         closing = _refusal(error, quiet=quiet, outcome=outcome, inputs=inputs)
