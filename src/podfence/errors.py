@@ -37,6 +37,11 @@ def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)), "")
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return ``1 pod`` or ``2 pods``; `plural` is the noun's plural where it is not the noun and an s."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
 class PodfenceError(Exception):
     """The root of all errors raised on purpose; its text is a complete message for a person."""
 

@@ -49,7 +49,7 @@ def test_a_closed_pipe_is_silent(tmp_path: Path) -> None:
         assert listing.returncode == 141
 
 
-@pytest.mark.parametrize("args", [("options",), ("schema", "Verdict"), ("version",)])
+@pytest.mark.parametrize("args", [("options",), ("schema", "Verdict"), ("version",), ("--help",), ("--version",)])
 def test_a_pipe_closed_before_the_first_line_is_silent(args: tuple[str, ...]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
@@ -60,9 +60,10 @@ def test_a_pipe_closed_before_the_first_line_is_silent(args: tuple[str, ...]) ->
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_an_answer_that_cannot_be_written_is_an_error() -> None:
+@pytest.mark.parametrize("args", [("options",), ("--help",), ("lab", "--help"), ("--version",)])
+def test_an_answer_that_cannot_be_written_is_an_error(args: tuple[str, ...]) -> None:
     with Path("/dev/full").open("wb") as full:
-        done = subprocess.run([PROGRAM, "options"], stdout=full, stderr=subprocess.PIPE, check=False, timeout=60)
+        done = subprocess.run([PROGRAM, *args], stdout=full, stderr=subprocess.PIPE, check=False, timeout=60)
 
     assert done.returncode == 2
     assert done.stderr == b"podfence: error: the answer cannot be written: No space left on device\n"

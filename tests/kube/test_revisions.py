@@ -323,8 +323,17 @@ def test_nothing_is_left_of_what_was_exported(checkout: Checkout, temporary: Pat
     assert list(temporary.iterdir()) == []
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_nothing_is_left_after_a_signal(checkout: Checkout, temporary: Path, number: int, code: int) -> None:
+@pytest.mark.parametrize(
+    ("asked", "number", "code"),
+    [
+        (("diff", "git:HEAD", "git:HEAD", "-k", "deploy"), signal.SIGINT, 130),
+        (("diff", "git:HEAD", "git:HEAD", "-k", "deploy"), signal.SIGTERM, 143),
+        (("list", "-k", "git:HEAD:deploy"), signal.SIGTERM, 143),
+    ],
+)
+def test_nothing_is_left_after_a_signal(
+    checkout: Checkout, temporary: Path, asked: tuple[str, ...], number: int, code: int
+) -> None:
     started = checkout.folder / "started"
     os.mkfifo(started)
     programs = checkout.folder / "programs"
@@ -332,7 +341,7 @@ def test_nothing_is_left_after_a_signal(checkout: Checkout, temporary: Path, num
     (programs / "kustomize").write_text(f"#!/bin/sh\nls -d {temporary}/podfence-* >{started}\nexec sleep 60\n")
     (programs / "kustomize").chmod(0o755)
     process = subprocess.Popen(
-        [Path(sys.executable).with_name("podfence"), "diff", "git:HEAD", "git:HEAD", "-k", "deploy"],
+        [Path(sys.executable).with_name("podfence"), *asked],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"},

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podfence.report import columns
+from tests.twin.effort import tried
 
 ROWS = (("a", "bb", "c"), ("aaa", "", "ccc"), ("a", "b", ""))
 
@@ -44,6 +45,7 @@ def test_a_cell_is_wrapped_between_members_and_never_inside_a_name_that_fits() -
 
 
 @pytest.mark.parametrize("width", [30, 40, 79, 200])
+@tried(400)
 @given(
     rows=st.lists(
         st.tuples(*[st.text("abc-/, ", max_size=120).map(lambda text: " ".join(text.split()))] * 3), min_size=1

@@ -6,12 +6,12 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import pytest
 
-from podfence.analysis.diff.answer import ObjectChange
+from podfence.analysis.diff.answer import GapChange, ObjectChange
 from podfence.analysis.diff.review import reviewed
 from podfence.kube.findings import Position
 from podfence.report import formats, remarks
@@ -62,6 +62,20 @@ def test_all_three_formats_say_the_same_remarks(kind: str, answer: object) -> No
     assert [(found[1], found[2] or "", int(found[3] or 1)) for found in commands if found] == [
         ({"note": "notice"}.get(item.level, item.level), item.file, item.line) for item in expected
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("added", "incomplete: web.yaml cannot be read (mend it)"),
+        ("removed", "complete: web.yaml cannot be read"),
+    ],
+)
+def test_only_what_is_incomplete_has_a_remedy(change: Literal["added", "removed"], message: str) -> None:
+    gap = GapChange(change=change, what="web.yaml cannot be read", remedy="mend it")
+    answer = msgspec.structs.replace(samples.ONLY_TEXT, gaps=(gap,))
+
+    assert [item.message for item in remarks.of(answer, Page())] == [message]
 
 
 def test_a_change_is_remarked_at_the_line_of_its_cause_in_the_repository() -> None:

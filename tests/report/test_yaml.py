@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from podfence.report import yaml
+from tests.twin.effort import tried
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -17,6 +18,7 @@ VALUES = st.recursive(
 )
 
 
+@tried(500)
 @given(VALUES)
 @example({"a": [], "b": {}, "c": [[1, [2]], {"d": None}], "": ""})
 @example(["yes", "No", "~", "1e3", "0o14", "12:30", "a: b", "a #b", "- a", "*a", "\x85\u2028\ufeff", "a\tb", "=", "<<"])

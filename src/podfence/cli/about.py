@@ -23,17 +23,12 @@ def number() -> str:
     return metadata.version("podfence")
 
 
-def line() -> str:
-    """Return ``podfence 1.2.3``."""
-    return f"podfence {number()}"
-
-
 @click.command(cls=Command, examples="podfence version\npodfence version -o json")
 @outputs.of_formats("text", *formats.names("Version"))
 def version(form: str) -> int:
     """Print the version of podfence."""
     if form == "text":
-        outputs.write([line()])
+        outputs.write([f"{PROGRAM} {number()}"])
     else:
         from podfence.report.about import Version
 

@@ -15,9 +15,11 @@ from podfence.cli import errors
 from podfence.errors import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from click.shell_completion import CompletionItem
+
+    _Adds = Callable[[Callable[..., int]], Callable[..., int]]
 
 PROGRAM = "podfence"
 PLUGIN = "kubectl podfence"
@@ -35,6 +37,17 @@ def program() -> str:
     """Return how this program was called: ``kubectl podfence`` when it runs as a plugin."""
     name = sys.argv[0].replace("\\", "/").rpartition("/")[2]
     return PLUGIN if name.startswith("kubectl-podfence") else PROGRAM
+
+
+def added(*options: _Adds) -> _Adds:
+    """Return the decorator that adds options and arguments to a command, in the order in which help lists them."""
+
+    def add(function: Callable[..., int]) -> Callable[..., int]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
 
 
 class Command(click.Command):
@@ -136,6 +149,11 @@ class Commands(click.Group):
         if standalone_mode:
             sys.exit(code)
         return code
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read a command line; help and version that it asks for are out when this returns."""
+        with errors.writing():
+            return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that `ctx` names; what it has written is out when this returns."""

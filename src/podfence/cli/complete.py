@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,21 +38,6 @@ def namespaces(ctx: click.Context, param: click.Parameter, incomplete: str) -> l
     """Return the namespaces that start with `incomplete`."""
     names = {item.key.name if item.key.kind == "Namespace" else item.key.namespace for item in _objects(ctx)}
     return _starting(incomplete, sorted(names - {""}))
-
-
-def contexts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Return the contexts of the kubeconfig that start with `incomplete`."""
-    return _configured(ctx, "contexts", incomplete)
-
-
-def clusters(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Return the clusters of the kubeconfig that start with `incomplete`."""
-    return _configured(ctx, "clusters", incomplete)
-
-
-def users(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Return the users of the kubeconfig that start with `incomplete`."""
-    return _configured(ctx, "users", incomplete)
 
 
 def labs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -86,7 +72,7 @@ def _starting(incomplete: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-def _configured(ctx: click.Context, part: Literal["contexts", "clusters", "users"], incomplete: str) -> list[str]:
+def _configured(part: str, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Return the names in a part of the kubeconfigs that the line or the environment names, as far as they are read."""
     try:
         from dataclasses import replace
@@ -99,6 +85,9 @@ def _configured(ctx: click.Context, part: Literal["contexts", "clusters", "users
     except Exception:  # noqa: BLE001 - see above: silence, whatever happens
         return []
     return _starting(incomplete, sorted(getattr(config, part)))
+
+
+contexts, clusters, users = (partial(_configured, part) for part in ("contexts", "clusters", "users"))
 
 
 def _objects(ctx: click.Context) -> list[KubeObject]:

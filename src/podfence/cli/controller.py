@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from podfence.cli.agent.options import with_kubeconfig, with_log_format, with_log_level
 from podfence.cli.commands import Command
-from podfence.cli.in_cluster import with_kubeconfig, with_log_format, with_log_level
 from podfence.cli.live import with_context
 
 if TYPE_CHECKING:

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -16,9 +14,6 @@ from podfence.cli.inputs import RefusedError, note, reads_two, tell
 from podfence.errors import PodfenceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
-
     from podfence.analysis.diff.review import Allowance
     from podfence.cli.inputs import Inputs
     from podfence.cli.sides import Reader, Side
@@ -121,11 +116,10 @@ def command(
     one, other = sides.sides(old, new)
     _refuse_idle_flags(inputs, one, other, base=base, prune=prune)
     try:
-        with _ended_by_signals():
-            reader = sides.Reader(inputs, one, other, base)
-            inputs = reader.configured(asked=config, wanted=not no_config)
-            accepted = _accepted(inputs, reader, accept, one.text)
-            before, after = reader.read(podfence.Options.parse(inputs.settings))
+        reader = sides.Reader(inputs, one, other, base)
+        inputs = reader.configured(asked=config, wanted=not no_config)
+        accepted = _accepted(inputs, reader, accept, one.text)
+        before, after = reader.read(podfence.Options.parse(inputs.settings))
     except PodfenceError as error:
         from podfence.report.remarks import Refusal
 
@@ -149,7 +143,6 @@ def command(
 
 def _refuse_idle_flags(inputs: Inputs, old: Side, new: Side, *, base: str, prune: bool) -> None:
     """Raise a usage error for a flag that says how to read what is not read."""
-    context = click.get_current_context()
     for flags, word in (
         (inputs.live._replace(lab=""), sides.LIVE),
         (live.Asked(lab=inputs.live.lab), sides.LAB),
@@ -157,15 +150,15 @@ def _refuse_idle_flags(inputs: Inputs, old: Side, new: Side, *, base: str, prune
         if word not in {old.text, new.text}:
             live.refuse(flags, f"{old.text} and {new.text} are compared; write {word} for OLD or NEW")
     if prune and not (old.is_running and not new.is_running):
-        raise click.UsageError("--prune needs OLD to be live or lab, and NEW manifests", context)
+        raise click.UsageError("--prune needs OLD to be live or lab, and NEW manifests")
     if base and "merge-base" not in {old.revision, new.revision}:
-        raise click.UsageError("--base needs git:merge-base", context)
+        raise click.UsageError("--base needs git:merge-base")
     if sides.STDIN in inputs.files:
-        raise click.UsageError("-f - excludes OLD and NEW; give - for one of them", context)
+        raise click.UsageError("-f - excludes OLD and NEW; give - for one of them")
     for flag, given in (("-f", inputs.files), ("-k", inputs.kustomize), ("--helm", inputs.helm)):
         for side in (old, new):
             if given and side.text == sides.STDIN:
-                raise click.UsageError(f"{flag} needs folders or commits to read in, not standard input", context)
+                raise click.UsageError(f"{flag} needs folders or commits to read in, not standard input")
 
 
 def _accepted(inputs: Inputs, reader: Reader, path: str | None, old: str) -> tuple[Allowance, ...]:
@@ -186,20 +179,3 @@ def _accepted(inputs: Inputs, reader: Reader, path: str | None, old: str) -> tup
         if item.is_expired(today):
             errors.complain(f"{item.place}: warning: expired on {item.expires}, so it accepts nothing: {item.reason}")
     return found
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """End with an exception, so that temporary folders are removed, when a signal asks to end meanwhile."""
-
-    def end(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    # Not every system has both.
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = [signal.signal(number, end) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)

@@ -24,7 +24,7 @@ def parse(text: str) -> float:
     return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(_PART, text))
 
 
-def limit(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+def limit(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
     """Return the seconds that an option allows, None for no limit, which is 0 or no value.
 
     Raises click.BadParameter for what is no length of time.
@@ -32,4 +32,4 @@ def limit(ctx: click.Context, param: click.Parameter, value: str | None) -> floa
     try:
         return (parse(value) or None) if value is not None else None
     except ValueError as error:
-        raise click.BadParameter(str(error), ctx, param) from None
+        raise click.BadParameter(str(error)) from None

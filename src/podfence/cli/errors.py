@@ -14,6 +14,7 @@ from podfence.errors import PodfenceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
     from typing import TextIO
 
 UNANSWERED = 2
@@ -24,10 +25,6 @@ CLOSED_PIPE = 141
 
 class ClosedPipeError(Exception):
     """Nobody reads standard output any more."""
-
-
-class UnwrittenError(PodfenceError):
-    """The answer could not be written."""
 
 
 def guarded(run: Callable[[], object]) -> int:
@@ -57,7 +54,7 @@ def guarded(run: Callable[[], object]) -> int:
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Turn failures to write standard output into ClosedPipeError and Unwritten, after flushing it."""
+    """Turn failures to write standard output into ClosedPipeError or PodfenceError, after flushing it."""
     try:
         yield
         sys.stdout.flush()
@@ -67,7 +64,25 @@ def writing() -> Iterator[None]:
         if error.filename is not None:
             raise
         _discard(sys.stdout)
-        raise UnwrittenError(f"the answer cannot be written: {error.strerror or error}") from error
+        raise PodfenceError(f"the answer cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """End with an exception, so that temporary folders are removed, when a signal asks to end meanwhile."""
+    import signal
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    # Not every system has both.
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = [signal.signal(number, end) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def complain(text: str) -> None:

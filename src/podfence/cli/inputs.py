@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from podfence.cli import complete, errors, live, outputs, settings
-from podfence.cli.commands import ARGUMENTS
+from podfence.cli.commands import ARGUMENTS, added
 from podfence.cli.settings import Settings
-from podfence.errors import InputError, PodfenceError
+from podfence.errors import InputError, PodfenceError, counted
 from podfence.report import formats
-from podfence.report.counts import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -96,7 +95,7 @@ with_engine_options = click.option(
 
 _paths = functools.partial(click.option, multiple=True, type=click.Path())
 
-_OPTIONS = (
+_with_options = added(
     _paths(
         "-f",
         "--filename",
@@ -164,9 +163,7 @@ def reads_two(function: Callable[..., int]) -> Callable[..., int]:
         rest = {name: values.pop(name) for name in Inputs._fields if name not in ("live", "config")}
         return function(inputs=Inputs(live=asked, config=Settings(), **rest), **values)
 
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return settings.chosen(command)
+    return settings.chosen(_with_options(command))
 
 
 def reads_cluster(function: Callable[..., int]) -> Callable[..., int]:
@@ -271,7 +268,7 @@ def _refuse_idle_flags(inputs: Inputs) -> None:
         (("recursive", "exclude", "keep_going"), inputs.are_manifests, "a folder to read; give one with -f"),
     ):
         if not is_met and (flags := live.written({name: getattr(inputs, name) for name in names})):
-            raise click.UsageError(f"{flags[0]} needs {needed}", click.get_current_context())
+            raise click.UsageError(f"{flags[0]} needs {needed}")
 
 
 def _charts(inputs: Inputs, at: Callable[[str], str]) -> list[Chart]:
@@ -304,7 +301,7 @@ def reading(
     from podfence.cli.progress import shown
 
     try:
-        with shown(sys.stderr, "reading", quiet=quiet) as progress:
+        with errors.ended_by_signals(), shown(sys.stderr, "reading", quiet=quiet) as progress:
             yield progress
     except InputError as error:
         closing = _refusal(error, quiet=quiet, outcome=outcome, inputs=inputs)

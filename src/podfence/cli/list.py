@@ -12,8 +12,8 @@ import click
 from podfence.cli import complete, outputs
 from podfence.cli.commands import Command
 from podfence.cli.inputs import load, note, reads_cluster
+from podfence.errors import counted
 from podfence.report import formats
-from podfence.report.counts import counted
 
 if TYPE_CHECKING:
     from podfence.analysis.answers import Connectivity
@@ -89,7 +89,7 @@ def command(
     if as_grid:
         for flag, given in (("--pods", pods), ("--from", source), ("--to", destination)):
             if given:
-                raise click.UsageError(f"{flag} and -o {form} exclude each other", click.get_current_context())
+                raise click.UsageError(f"{flag} and -o {form} exclude each other")
     cluster = load(inputs, form)
     gaps = cluster.gaps if inputs.shown is None else [gap for gap in cluster.gaps if gap.touches(inputs.shown)]
     if as_grid:

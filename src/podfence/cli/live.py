@@ -87,7 +87,7 @@ def refuse(asked: Asked, why: str) -> None:
     if given := written(asked._asdict()):
         verb = "chooses" if len(given) == 1 else "choose"
         what = "lab" if given == ["--lab"] else "live cluster"
-        raise click.UsageError(f"{', '.join(given)} {verb} a {what}, and {why}", click.get_current_context())
+        raise click.UsageError(f"{', '.join(given)} {verb} a {what}, and {why}")
 
 
 def load(asked: Asked, options: Options, progress: Callable[[float, int], None] | None, hint: str) -> Cluster:
@@ -116,7 +116,7 @@ def load_lab(asked: Asked, settings: Sequence[str]) -> Cluster:
     import podfence
 
     if others := written(asked._replace(lab="")._asdict()):
-        raise click.UsageError(f"{', '.join(others)} and --lab exclude each other", click.get_current_context())
+        raise click.UsageError(f"{', '.join(others)} and --lab exclude each other")
     return podfence.load_lab(lab_name(asked), settings=settings)
 
 

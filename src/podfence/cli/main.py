@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from podfence.cli.commands import Commands
+from podfence.cli.commands import PROGRAM, Commands
 from podfence.cli.errors import fail
 
 _TABLE = {
@@ -52,17 +52,12 @@ podfence check shop/web shop/db 5432 --context prod
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.option("--version", is_flag=True, help="Print the version and exit.")
+@click.version_option(package_name="podfence", message=f"{PROGRAM} %(version)s", help="Print the version and exit.")
 @click.pass_context
-def commands(ctx: click.Context, *, version: bool) -> int:
+def commands(ctx: click.Context) -> int:
     """Find out exactly which connections the NetworkPolicies of a Kubernetes cluster allow."""
     if ctx.invoked_subcommand is None:
-        if version:
-            from podfence.cli.about import line
-
-            click.echo(line())
-        else:
-            click.echo(ctx.get_help())
+        click.echo(ctx.get_help())
     return 0
 
 

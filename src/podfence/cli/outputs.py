@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from podfence.cli import errors, settings
+from podfence.errors import PodfenceError
 from podfence.report import formats
 
 if TYPE_CHECKING:
@@ -64,16 +65,15 @@ def also_written(kind: str) -> Callable[[_Function], _Function]:
     )
 
 
-def coloured(function: _Function) -> _Function:
-    """Add ``--color``."""
-    return click.option(
-        "--color",
-        "colour",
-        type=click.Choice(("auto", "always", "never")),
-        default="auto",
-        metavar="WHEN",
-        help="When to use colors: auto (on a terminal, unless NO_COLOR is set), always or never.",
-    )(function)
+coloured = click.option(
+    "--color",
+    "colour",
+    type=click.Choice(("auto", "always", "never")),
+    default="auto",
+    metavar="WHEN",
+    help="When to use colors: auto (on a terminal, unless NO_COLOR is set), always or never.",
+)
+"""Adds ``--color``."""
 
 
 def width() -> int | None:
@@ -107,7 +107,7 @@ def write_as(
 
     Documents say what it `assumes`, and formats for remarks say the `findings` of the input. With `gaps` it says first
     that it is incomplete; in CSV, where every line is data, that is said beside it. `title` is that of a comment.
-    `also` are other formats and the files to write these to. Raises UnwrittenError for a file that cannot be written.
+    `also` are other formats and the files to write these to. Raises PodfenceError for a file that cannot be written.
     """
     from podfence.report.style import PLAIN
 
@@ -132,7 +132,7 @@ def _write_file(path: str, lines: Iterable[str]) -> None:
         with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:  # noqa: PTH123  as typed
             file.writelines(f"{line}\n" for line in lines)
     except OSError as error:
-        raise errors.UnwrittenError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise PodfenceError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def write_refusal(form: str, refusal: Refusal, title: str = "", also: Sequence[tuple[str, str]] = ()) -> None:

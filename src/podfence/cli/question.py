@@ -9,11 +9,11 @@ import click
 from msgspec.structs import replace
 
 from podfence.cli import complete, outputs
-from podfence.cli.commands import Command
+from podfence.cli.commands import Command, added
 from podfence.cli.inputs import load, note, reads_cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from podfence.api import Cluster
     from podfence.cli.inputs import Inputs
@@ -47,19 +47,15 @@ Ports:
 """
 
 
-def asks(function: Callable[..., int]) -> Callable[..., int]:
-    """Add SRC DST [PORT], the shared options and ``-o`` to a command."""
-    decorators = (
-        click.argument("source", metavar="SRC", shell_complete=complete.endpoints),
-        click.argument("destination", metavar="DST", shell_complete=complete.endpoints),
-        click.argument("port", metavar="[PORT]", required=False),
-        reads_cluster,
-        outputs.formatted("Verdict"),
-        outputs.coloured,
-    )
-    for decorator in reversed(decorators):
-        function = decorator(function)
-    return function
+asks = added(
+    click.argument("source", metavar="SRC", shell_complete=complete.endpoints),
+    click.argument("destination", metavar="DST", shell_complete=complete.endpoints),
+    click.argument("port", metavar="[PORT]", required=False),
+    reads_cluster,
+    outputs.formatted("Verdict"),
+    outputs.coloured,
+)
+"""Adds SRC DST [PORT], the shared options and ``-o`` to a command."""
 
 
 def answered(kind: str, verdict: Verdict, cluster: Cluster, form: str, colour: When, gaps: Sequence[Gap] = ()) -> int:
@@ -145,7 +141,7 @@ def explain(
 ) -> int:
     """Print the chain of the decision and return the exit code of the verdict."""
     if remedy and form != "text":
-        raise click.UsageError(f"--remedy and -o {form} exclude each other", click.get_current_context())
+        raise click.UsageError(f"--remedy and -o {form} exclude each other")
     cluster = load(inputs, form)
     answer = cluster.explain(source, destination, port, namespace=inputs.own_namespace)
     if remedy:

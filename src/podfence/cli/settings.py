@@ -10,16 +10,15 @@ from __future__ import annotations
 import os
 import stat
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
+from podfence.cli.commands import added
 from podfence.errors import OptionError, PodfenceError, nearest, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
-
-_Function = TypeVar("_Function", bound="Callable[..., object]")
 
 VARIABLE: Final = "PODFENCE_CONFIG"
 """The environment variable that names the file; set to nothing, there is none."""
@@ -30,7 +29,7 @@ _TABLE: Final = b"tool.podfence"
 SIZE_LIMIT: Final = 1024 * 1024
 """The largest configuration file that is read, in bytes."""
 
-_OPTIONS: Final = (
+chosen: Final = added(
     click.option(
         "--config",
         metavar="PATH",
@@ -39,18 +38,13 @@ _OPTIONS: Final = (
     ),
     click.option("--no-config", is_flag=True, help="Do not read a configuration file."),
 )
+"""Adds the options that choose the configuration file to a command."""
+
 # What weakens an answer: it leaves something out, or lets something pass.
 _WEAKENING: Final = {
     "validation=lax": "lets pass what an API server refuses",
     "world=closed": "takes what is not in the input not to exist",
 }
-
-
-def chosen(function: _Function) -> _Function:
-    """Add the options that choose the configuration file to a command."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
 
 
 class ConfigError(PodfenceError):
@@ -90,7 +84,7 @@ def find(asked: str | None, environ: Mapping[str, str], *, wanted: bool = True, 
     """
     if not wanted:
         if asked is not None:
-            raise click.UsageError("--config and --no-config exclude each other", click.get_current_context())
+            raise click.UsageError("--config and --no-config exclude each other")
         return Settings()
     named = environ.get(VARIABLE) if asked is None else asked
     if named is not None:

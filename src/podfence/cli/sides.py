@@ -89,7 +89,7 @@ def sides(old: str, new: str) -> tuple[Side, Side]:
     A revision without a path has the path of the other side, or else the working directory. Raises UsageError.
     """
     if old == new == STDIN:
-        raise click.UsageError("only one side can be standard input", click.get_current_context())
+        raise click.UsageError("only one side can be standard input")
     return _side(old, new), _side(new, old)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from podfence.cli import outputs, question
-from podfence.cli.agent.status import at_socket
+from podfence.cli.agent.options import at_socket
 from podfence.cli.commands import Command
 
 if TYPE_CHECKING:

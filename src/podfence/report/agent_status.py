@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from podfence.errors import counted
 from podfence.report import columns
-from podfence.report.counts import counted
 from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _SOURCES = {
 
 def lines(status: AgentStatus, page: Page = PAGE) -> Iterator[str]:
     """Yield the state in words, and then a table of watches, and what was found wrong with the node."""
-    width, style = page[:2]
+    style = page.style
     ready = style.decision("allowed", "yes") if status.ready else style.decision("denied", "no")
     rows = [
         ("node", status.node),
@@ -47,17 +47,11 @@ def lines(status: AgentStatus, page: Page = PAGE) -> Iterator[str]:
         yield f"{style.strong(name.ljust(size))}  {text}"
     if status.watches:
         yield ""
-        header = ("WATCH", "EVENTS", "FAILURES", "RELISTS", "STATE")
-        yield from columns.lines(
-            [
-                (item.kind, str(item.events), str(item.failures), str(item.relists), _state(item))
-                for item in status.watches
-            ],
-            header=header,
-            gaps=["   "] * len(header),
-            width=width,
-            style=style,
-        )
+        watches = [
+            (item.kind, str(item.events), str(item.failures), str(item.relists), _state(item))
+            for item in status.watches
+        ]
+        yield from columns.table(("WATCH", "EVENTS", "FAILURES", "RELISTS", "STATE"), watches, page)
     for found in status.findings:
         yield ""
         yield f"{found.severity} {found.code}: {found.message}"

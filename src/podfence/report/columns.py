@@ -11,7 +11,7 @@ from podfence.report.style import PLAIN
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from podfence.report.style import Style
+    from podfence.report.style import Page, Style
 
 LONGEST_PADDING = 48
 """One very long cell must not push the columns of all other lines out of sight."""
@@ -58,6 +58,22 @@ def lines(
         cells = [_wrapped(cell, size) for cell, size in zip(row, sizes, strict=True)]
         for parts in zip_longest(*cells, fillvalue=""):
             yield _join(parts, sizes, between, paint)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], page: Page) -> Iterator[str]:
+    """Yield rows below a header as kubectl does: three spaces between columns."""
+    return lines(rows, header=header, gaps=["   "] * len(header), width=page.width, style=page.style)
+
+
+def painter(style: Style, *, arrow: int, column: int, decision: Callable[[str], str]) -> Callable[[int, str], str]:
+    """Return what paints the column of arrows, and another `column` in the colour of the decision that a cell means."""
+
+    def paint(number: int, text: str) -> str:
+        if number == column:
+            return style.decision(decision(text.strip()), text)
+        return style.faint(text) if number == arrow else text
+
+    return paint
 
 
 def paragraph(text: str, width: int | None) -> str:

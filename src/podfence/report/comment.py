@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from podfence.report.counts import counted
+from podfence.errors import counted
 from podfence.report.difference import ORDER, because, by_cause, headline, row, told_gap, told_object
 from podfence.report.markdown import code, escaped, folded, head
 from podfence.report.style import PAGE

@@ -31,9 +31,8 @@ def connectivity(answer: Connectivity, _page: Page = PAGE) -> Iterator[str]:
         destination = " ".join(members.of(item.destinations, source=False))
         yield from (_line((source, destination, *ports, item.depends)) for ports in _ranges(item.ports))
     for peer in answer.absent:
-        outward = peer.direction is Direction.EGRESS
-        subjects = " ".join(members.of(peer.subjects, source=outward))
-        ends = (subjects, str(peer.peers)) if outward else (str(peer.peers), subjects)
+        subjects = " ".join(members.of(peer.subjects, source=peer.direction is Direction.EGRESS))
+        ends = peer.direction.ordered(subjects, str(peer.peers))
         ranges = _ranges(peer.ports, peer.port_names)
         yield from (_line((*ends, *ports, peer.depends)) for ports in ranges)
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from podfence.analysis.diff.answer import AbsentChange
 from podfence.analysis.diff.review import port_set
-from podfence.policy.verdict import Direction
+from podfence.errors import counted
 from podfence.report import columns
-from podfence.report.counts import counted
 from podfence.report.style import PAGE
 from podfence.sets.ports import PortSet
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from podfence.analysis.answers import Ports
     from podfence.analysis.diff.answer import Cause, ConnectionChange, Difference, GapChange, ObjectChange
     from podfence.kube.findings import Position
-    from podfence.report.style import Page, Style
+    from podfence.report.style import Page
 
     Change = ConnectionChange | AbsentChange
 
@@ -121,9 +120,9 @@ def because(causes: Sequence[Cause], items: Sequence[Change]) -> str:
 def row(item: Change) -> tuple[str, ...]:
     """Return source, arrow, destination, ports, and what else is to be said, as texts."""
     if isinstance(item, AbsentChange):
-        one, other = str(item.connection.subjects), str(item.connection.peers)
-        ends = (one, other) if item.connection.direction is Direction.EGRESS else (other, one)
-        return (ends[0], "->", ends[1], item.connection.ports_text, _remark(item))
+        peer = item.connection
+        source, destination = peer.direction.ordered(str(peer.subjects), str(peer.peers))
+        return (source, "->", destination, peer.ports_text, _remark(item))
     family = f" ({item.family})" if item.family else ""
     return (str(item.sources), "->", str(item.destinations), f"{_ports(item.ports)}{family}", _remark(item))
 
@@ -152,15 +151,9 @@ def _remark(item: Change) -> str:
 
 def _rows(items: Sequence[Change], page: Page) -> Iterator[str]:
     rows = [(item.change, *row(item)) for item in items]
-    style: Style = page.style
-
-    def paint(column: int, text: str) -> str:
-        if column == 0:
-            return style.decision(_COLOURS[text.strip()], text) if text.strip() else text
-        return style.faint(text) if column == 2 else text
-
+    paint = columns.painter(page.style, arrow=2, column=0, decision=_COLOURS.__getitem__)
     width = None if page.width is None else page.width - len(_INDENT)
-    for line in columns.lines(rows, gaps=_GAPS, width=width, style=style, paint=paint):
+    for line in columns.lines(rows, gaps=_GAPS, width=width, style=page.style, paint=paint):
         yield f"{_INDENT}{line}"
 
 

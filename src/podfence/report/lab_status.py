@@ -3,79 +3,60 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from podfence.report import columns
 from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
-    from podfence.lab.status import LabPolicy, Labs, LabStatus
+    from podfence.lab.status import Labs, LabStatus
     from podfence.report.style import Page
+
+
+_TABLES: Final[dict[str, dict[str, str]]] = {
+    "nodes": {"NODE": "name", "ADDRESSES": "addresses", "PODS": "pods", "AGENT": "agent"},
+    "namespaces": {"NAMESPACE": "name", "LABELS": "labels"},
+    "pods": {
+        "NAMESPACE": "namespace",
+        "POD": "name",
+        "STATUS": "phase",
+        "RESTARTS": "restarts",
+        "NODE": "node",
+        "ADDRESSES": "addresses",
+        "LABELS": "labels",
+        "RUNS": "runs",
+    },
+    "services": {
+        "NAMESPACE": "namespace",
+        "SERVICE": "name",
+        "TYPE": "type",
+        "ADDRESSES": "addresses",
+        "PORTS": "ports",
+        "SELECTOR": "selector",
+        "BACKENDS": "backends",
+    },
+    "policies": {
+        "NAMESPACE": "namespace",
+        "NETWORKPOLICY": "name",
+        "POD-SELECTOR": "selector",
+        "ADMITTED": "admitted",
+        "DENIED": "denied",
+        "IN THE KERNEL": "real",
+    },
+}
+"""The tables of a status: the fields that the columns show, by the titles of these."""
 
 
 def lines(status: LabStatus, page: Page = PAGE) -> Iterator[str]:
     """Yield a table each of nodes, namespaces, pods, Services and policies, those that are empty left out."""
-    tables: list[tuple[tuple[str, ...], list[tuple[str, ...]]]] = [
-        (
-            ("NODE", "ADDRESSES", "PODS", "AGENT"),
-            [(node.name, _joined(node.addresses), str(node.pods), node.agent) for node in status.nodes],
-        ),
-        (
-            ("NAMESPACE", "LABELS"),
-            [(item.name, _labels(item.labels)) for item in status.namespaces],
-        ),
-        (
-            ("NAMESPACE", "POD", "STATUS", "RESTARTS", "NODE", "ADDRESSES", "LABELS", "RUNS"),
-            [
-                (
-                    pod.namespace,
-                    pod.name,
-                    pod.phase,
-                    str(pod.restarts),
-                    pod.node,
-                    _joined(pod.addresses),
-                    _labels(pod.labels),
-                    _joined(pod.runs),
-                )
-                for pod in status.pods
-            ],
-        ),
-        (
-            ("NAMESPACE", "SERVICE", "TYPE", "ADDRESSES", "PORTS", "SELECTOR", "BACKENDS"),
-            [
-                (
-                    item.namespace,
-                    item.name,
-                    item.type,
-                    _joined(item.addresses),
-                    _joined(item.ports),
-                    item.selector or "<none>",
-                    str(item.backends),
-                )
-                for item in status.services
-            ],
-        ),
-        (
-            ("NAMESPACE", "NETWORKPOLICY", "POD-SELECTOR", "ADMITTED", "DENIED", "IN THE KERNEL"),
-            [
-                (
-                    item.namespace,
-                    item.name,
-                    item.selector or "<none>",
-                    str(item.admitted),
-                    str(item.denied),
-                    _real(item, len(status.nodes)),
-                )
-                for item in status.policies
-            ],
-        ),
-    ]
-    for number, (header, rows) in enumerate(table for table in tables if table[1]):
+    tables = [(getattr(status, name), fields) for name, fields in _TABLES.items()]
+    for number, (items, fields) in enumerate(table for table in tables if table[0]):
         if number:
             yield ""
-        yield from columns.lines(rows, header=header, gaps=["   "] * len(header), width=page.width, style=page.style)
+        rows = [[_cell(item, field, len(status.nodes)) for field in fields.values()] for item in items]
+        yield from columns.table([*fields], rows, page)
     for name in status.waiting:
         yield f"waiting for an address: {name}"
 
@@ -85,21 +66,20 @@ def labs(found: Labs, page: Page = PAGE) -> Iterator[str]:
     if not found.items:
         yield "no lab is running; run `podfence lab up` to start one"
         return
-    header = ("LAB", "NODES", "PODS", "STATUS")
     rows = [(lab.name, str(lab.nodes), str(lab.pods), lab.problem or "Running") for lab in found.items]
-    yield from columns.lines(rows, header=header, gaps=["   "] * len(header), width=page.width, style=page.style)
+    yield from columns.table(("LAB", "NODES", "PODS", "STATUS"), rows, page)
 
 
-def _labels(labels: Mapping[str, str]) -> str:
-    return ",".join(f"{key}={value}" for key, value in labels.items()) or "<none>"
+def _cell(item: object, field: str, nodes: int) -> str:
+    value = getattr(item, field)
+    if field == "real":
+        return _real(value, nodes)
+    if isinstance(value, dict):
+        return ",".join(f"{key}={text}" for key, text in value.items()) or "<none>"
+    return (", ".join(value) if isinstance(value, tuple) else str(value)) or "<none>"
 
 
-def _joined(texts: Sequence[str]) -> str:
-    return ", ".join(texts) or "<none>"
-
-
-def _real(policy: LabPolicy, nodes: int) -> str:
-    if not policy.real:
+def _real(times: Mapping[str, float], nodes: int) -> str:
+    if not times:
         return "no node has pods that it concerns"
-    slowest = max(policy.real.values())
-    return f"after {slowest * 1000:.0f} ms on {len(policy.real)} of {nodes} nodes"
+    return f"after {max(times.values()) * 1000:.0f} ms on {len(times)} of {nodes} nodes"

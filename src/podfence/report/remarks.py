@@ -118,7 +118,7 @@ def _of_verdict(answer: Verdict, page: Page) -> Iterator[Remark]:
 
 def _of_difference(answer: Difference, page: Page) -> Iterator[Remark]:
     """Yield what a change opens and closes, one remark for each cause and kind of change, at its line in NEW."""
-    from podfence.report.difference import because, doing, row  # noqa: PLC0415 - comparisons alone need it
+    from podfence.report.difference import because, doing, row, told_gap  # noqa: PLC0415 - comparisons alone need it
 
     apart = {
         display_name(Key(item.kind, item.namespace, item.name)): item.new or item.old
@@ -145,9 +145,8 @@ def _of_difference(answer: Difference, page: Page) -> Iterator[Remark]:
             yield _placed(remark, thing.new or thing.old, page)
     for gap in answer.gaps:
         if gap.change != "kept":
-            rule = "incomplete" if gap.change == "added" else "complete"
+            rule, text = told_gap(gap)
             failing: Level = "error" if kinds(gap) & set(answer.fails) else "warning"
-            text = f"{gap.what} ({gap.remedy})" if gap.remedy else gap.what
             yield Remark(failing if rule == "incomplete" else "note", rule, f"{rule}: {text}", identity=gap.what)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -39,13 +41,6 @@ class Members:
 
 
 def _words(ends: Endpoints) -> Iterator[str]:
-    flags = (
-        (ends.everything, "everything"),
-        (ends.all_pods, "all-pods"),
-        (ends.all_addresses, "any-address"),
-        (ends.internet, "internet"),
-    )
-    yield from (text for flag, text in flags if flag)
-    yield from (f"{namespace}/*" for namespace in ends.namespaces)
-    yield from ends.workloads
+    named = replace(ends, open_pods=False, groups=(), addresses=())
+    yield from (text.replace(" ", "-") for text in named.items())
     yield from ("!".join((block.cidr, *block.excepts)) for block in ends.addresses)

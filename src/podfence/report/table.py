@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from podfence.errors import counted
 from podfence.report import columns
-from podfence.report.counts import counted
 from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _HEADER = ("SOURCE", "", "DESTINATION", "PORTS", "DEPENDS")
 _GAPS = (" ", " ", "  ", "  ")
-_ARROW_COLUMN, _DEPENDS_COLUMN = 1, 4
 
 
 def overview(answer: Overview, page: Page = PAGE) -> Iterator[str]:
@@ -29,12 +28,7 @@ def overview(answer: Overview, page: Page = PAGE) -> Iterator[str]:
     depends = any(line.depends for line in answer.lines)
     rows = [_row(line, own, with_depends=depends, short=short) for line in answer.lines]
     size = 5 if depends else 4
-
-    def paint(column: int, text: str) -> str:
-        if column == _DEPENDS_COLUMN:
-            return style.decision("depends", text)
-        return style.faint(text) if column == _ARROW_COLUMN else text
-
+    paint = columns.painter(style, arrow=1, column=4, decision=lambda _: "depends")
     header = _HEADER[:size] if short else ()
     yield from columns.lines(rows, header=header, gaps=_GAPS[: size - 1], width=width, style=style, paint=paint)
     texts = definition_lines(answer, own, short=short)

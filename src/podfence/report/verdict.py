@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from podfence.errors import counted
 from podfence.policy.verdict import Decision, Direction, Matter, Tier, told
-from podfence.report.counts import counted
 from podfence.report.style import PAGE, PLAIN
 
 if TYPE_CHECKING:

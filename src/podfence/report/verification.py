@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from podfence.errors import counted
+from podfence.policy.wording import shortened
 from podfence.report import columns
-from podfence.report.counts import counted
 from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
@@ -18,23 +20,18 @@ if TYPE_CHECKING:
 
 _HEADER = ("SOURCE", "", "DESTINATION", "EXPECTED", "OBSERVED", "")
 _GAPS = (" ", " ", "  ", "  ", "  ")
-_ARROW_COLUMN, _DIFFERS_COLUMN = 1, 5
 
 MOST_DIFFERENCES: Final = 100
 """How many differences are written out; a node that enforces nothing has thousands that say the same."""
 
 _FEW: Final = 4
+_some: Final = partial(shortened, most=_FEW, shown=_FEW)
 
 
 def lines(answer: Verification, page: Page = PAGE) -> Iterator[str]:
     """Yield the table of groups, the differences with their reasons, what has no result, and the counts."""
     width, style = page[:2]
-
-    def paint(column: int, text: str) -> str:
-        if column == _DIFFERS_COLUMN:
-            return style.decision("denied", text)
-        return style.faint(text) if column == _ARROW_COLUMN else text
-
+    paint = columns.painter(style, arrow=1, column=5, decision=lambda _: "denied")
     rows = list(_rows(answer.trials, {item.what for item in answer.left_out}))
     yield from columns.lines(rows, header=_HEADER, gaps=_GAPS, width=width, style=style, paint=paint)
     families = len({trial.family for trial in answer.trials} | {item.family for item in answer.dead}) > 1
@@ -150,9 +147,3 @@ def _dead(found: Iterable[DeadTarget], *, families: bool) -> Iterator[str]:
         else:
             ends = next(f"{target} {', '.join(ports)}" for target, ports in targets.items())
         yield f"{ends}: {outcome}, from {_some(sources)}"
-
-
-def _some(names: Sequence[str]) -> str:
-    """Return the first names, and how many there are more."""
-    more = len(names) - _FEW
-    return ", ".join(names[:_FEW]) + (f" and {more} more" if more > 0 else "")

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from podfence.errors import counted
 from podfence.report import verdict
-from podfence.report.counts import counted
 from podfence.report.style import PAGE
 
 if TYPE_CHECKING:

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from podfence.cli.agent.boot_options import with_boot_hold, with_boot_links, with_boot_ranges
-from podfence.cli.agent.places import in_run_directory, in_state_directory, with_path, with_sysctls
+from podfence.cli.agent import options
 from podfence.cli.commands import Commands
-from podfence.cli.in_cluster import with_kubeconfig, with_log_format, with_log_level
 from podfence.cli.inputs import with_engine_options
 from podfence.cli.live import with_context
 
@@ -42,7 +40,7 @@ podfence agent status
 
 
 @click.group("agent", cls=Commands, table=_TABLE, examples=_EXAMPLES, invoke_without_command=True)
-@with_kubeconfig
+@options.with_kubeconfig
 @with_context
 @click.option(
     "--node-name",
@@ -58,9 +56,9 @@ podfence agent status
     show_default=True,
     help="Address that serves /metrics, /livez and /readyz.",
 )
-@in_state_directory
-@in_run_directory
-@with_sysctls
+@options.in_state_directory
+@options.in_run_directory
+@options.with_sysctls
 @with_engine_options
 @click.option(
     "--binding",
@@ -70,7 +68,7 @@ podfence agent status
     help="What to do with packets on a pod's link that do not have that pod's addresses: drop them (enforce), log them "
     "and let them pass (report), or do not check (off).",
 )
-@with_path(
+@options.with_path(
     "--cni-results",
     default=Path("/var/lib/cni/results"),
     help="Directory with the results of CNI plugins, which name the link of each pod. The agent only reads it.",
@@ -90,12 +88,12 @@ podfence agent status
     help="Port of the pods' bridge that leads away from the node. Repeatable. The agent recognizes network devices, "
     "VLANs, bonds and tunnels by itself.",
 )
-@with_boot_hold
-@with_boot_ranges
-@with_boot_links
+@options.with_boot_hold
+@options.with_boot_ranges
+@options.with_boot_links
 @click.option("--reject", is_flag=True, help="Reject denied connections instead of dropping their packets.")
-@with_log_format
-@with_log_level
+@options.with_log_format
+@options.with_log_level
 @click.pass_context
 def command(
     ctx: click.Context,

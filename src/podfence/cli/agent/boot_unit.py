@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import click
 
 from podfence.cli import outputs
-from podfence.cli.agent.places import in_state_directory, with_root
+from podfence.cli.agent.options import in_state_directory, with_root
 from podfence.cli.commands import Command
 
 if TYPE_CHECKING:
@@ -47,15 +47,12 @@ def command(*, action: Action, state_dir: Path, root: Path, leave_to_agent: bool
     """
     from podfence.agent.node import boot_unit
 
-    def say(text: str) -> None:
-        outputs.write([text])
-
     if action == "show":
         outputs.write(boot_unit.text(state_dir).splitlines())
     elif action == "remove":
-        boot_unit.remove(root, say)
+        boot_unit.remove(root, click.echo)
     elif leave_to_agent:
-        boot_unit.install_or_note(root, state_dir, say)
+        boot_unit.install_or_note(root, state_dir, click.echo)
     else:
-        boot_unit.install(root, state_dir, say)
+        boot_unit.install(root, state_dir, click.echo)
     return 0

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from podfence.cli import outputs
-from podfence.cli.agent.places import in_run_directory, in_state_directory, with_root, with_sysctls
+from podfence.cli.agent.options import in_run_directory, in_state_directory, with_root, with_sysctls
 from podfence.cli.commands import Command
 
 if TYPE_CHECKING:
@@ -37,5 +36,5 @@ def command(*, state_dir: Path, run_dir: Path, sysctl_root: Path, root: Path) ->
     """
     from podfence.agent.node.cleanup import cleanup
 
-    cleanup(lambda text: outputs.write([text]), run=run_dir, state=state_dir, sysctls=sysctl_root, root=root)
+    cleanup(click.echo, run=run_dir, state=state_dir, sysctls=sysctl_root, root=root)
     return 0

@@ -3,22 +3,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from podfence.cli import outputs
-from podfence.cli.agent.places import with_path
+from podfence.cli.agent.options import at_socket
 from podfence.cli.commands import Command
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from podfence.report.style import When
-
-SOCKET = Path("/run/podfence/agent.sock")
-"""Where an agent listens for commands unless its run directory is another."""
-
-at_socket = with_path("--socket", default=SOCKET, metavar="PATH", help="Socket of the agent of this node.")
 
 _EXAMPLES = """
 # Show whether this node enforces policies, and what is wrong
@@ -35,11 +31,7 @@ _EXITS = """
 """
 
 
-@click.command(
-    cls=Command,
-    examples=_EXAMPLES,
-    exits=_EXITS,
-)
+@click.command(cls=Command, examples=_EXAMPLES, exits=_EXITS)
 @outputs.formatted("AgentStatus")
 @outputs.coloured
 @at_socket

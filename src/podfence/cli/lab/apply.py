@@ -26,17 +26,13 @@ podfence lab delete -f policies/
     cls=Command, examples=_EXAMPLES, exits="0  applied\n1  some objects were refused\n2  nothing was changed"
 )
 @shared.reads_manifests
-@shared.in_namespace
-@shared.named
+@shared.in_lab
 def command(*, manifests: shared.Manifests, namespace: str, name: str) -> int:
     """Create or change the objects of manifests. Returns when the pods run and the policies are in the kernel."""
-    from podfence.lab.client import Client
-
     if not manifests:
         raise click.UsageError("nothing to apply: give files and folders with -f PATH or a kustomization with -k DIR")
-    client = Client(name)
-    objects = shared.read_as_lab(manifests, client)
-    reply = client.apply(objects, namespace=namespace, progress=shared.teller(quiet=manifests.quiet))
+    objects = shared.read_as_lab(manifests, name)
+    reply = shared.client(name).apply(objects, namespace=namespace, progress=shared.teller(quiet=manifests.quiet))
     return shared.tell(reply, quiet=manifests.quiet)
 
 
@@ -48,8 +44,7 @@ def command(*, manifests: shared.Manifests, namespace: str, name: str) -> int:
 )
 @click.argument("words", nargs=-1, metavar="[KIND NAME...|KIND/NAME...]")
 @shared.reads_manifests
-@shared.in_namespace
-@shared.named
+@shared.in_lab
 def delete(*, words: tuple[str, ...], manifests: shared.Manifests, namespace: str, name: str) -> int:
     """Delete the objects of manifests, or objects by kind and name. Returns when the kernels have the change.
 

@@ -53,10 +53,6 @@ def _container(name: str, image: str, port: int | None) -> _Fields:
     return container if port is None else {**container, "ports": [{"containerPort": port}]}
 
 
-def _namespace(_name: str, _flags: _Fields) -> _Fields:
-    return {}
-
-
 def _deployment(name: str, flags: _Fields) -> _Fields:
     from podfence.lab.processes.catalog import short_name
 
@@ -91,9 +87,10 @@ def _service_port(text: str) -> _Fields:
 
 
 _DEPLOYMENT: Final = ("deployments", ("image", "replicas", "port"), _deployment)
+_NAMESPACE: Final = ("namespaces", (), lambda name, _flags: {"metadata": {"name": name}})
 _KINDS: Final[Mapping[str, tuple[str, tuple[str, ...], Callable[[str, _Fields], _Fields]]]] = {
-    "namespace": ("namespaces", (), _namespace),
-    "ns": ("namespaces", (), _namespace),
+    "namespace": _NAMESPACE,
+    "ns": _NAMESPACE,
     "deployment": _DEPLOYMENT,
     "deploy": _DEPLOYMENT,
     "service clusterip": ("services", ("tcp",), _service("ClusterIP")),
@@ -109,8 +106,7 @@ _KINDS: Final[Mapping[str, tuple[str, tuple[str, ...], Callable[[str, _Fields], 
 @_port
 @click.option("--tcp", multiple=True, metavar="PORT[:TARGET]", help="Port of the Service, and of its pods. Repeatable.")
 @shared.reads_manifests
-@shared.in_namespace
-@shared.named
+@shared.in_lab
 def command(
     *,
     words: tuple[str, ...],
@@ -128,13 +124,13 @@ def command(
     if bool(words) == bool(manifests):
         raise click.UsageError(f"name what to create: {', '.join(_KINDS)}, each with a NAME, or -f PATH, or -k DIR")
     *kind, target = words or ("",)
-    plural, taken, make = _KINDS.get(" ".join(kind), ("", (), _namespace))
+    plural, taken, make = _KINDS.get(" ".join(kind), ("", *_NAMESPACE[1:]))
     if words and not plural:
         raise click.UsageError(f"create makes {', '.join(_KINDS)}, each with one NAME; use -f for everything else")
     for flag, value in flags.items():
         if value not in (None, ()) and flag not in taken:
             raise click.UsageError(f"--{flag} is not a flag of create {' '.join(kind) or '-f'}")
-    made = {"metadata": {"name": target}, **make(target, flags)} if words else {}
+    made = make(target, flags) if words else {}
     server = shared.rest(name)
     if words:
         return shared.changes(name, partial(_create, server, rest.resource(plural), namespace, made))
@@ -155,8 +151,7 @@ def command(
 @click.option("-i", "--stdin", is_flag=True, help="Run the command with the standard input of this one.")
 @click.option("-t", "--tty", is_flag=True, help="Give the command a terminal.")
 @click.option("--rm", "removed", is_flag=True, help="Delete the pod when the command ends. Needs -i or -t.")
-@shared.in_namespace
-@shared.named
+@shared.in_lab
 def run(
     *,
     pod: str,
@@ -218,8 +213,7 @@ def run(
               help="TCP (the default) or UDP.")  # fmt: skip
 @click.option("--type", "kind_of_service", type=click.Choice(("ClusterIP", "NodePort", "LoadBalancer")),
               default="ClusterIP", metavar="TYPE", help="ClusterIP (default), NodePort or LoadBalancer.")  # fmt: skip
-@shared.in_namespace
-@shared.named
+@shared.in_lab
 def expose(
     *,
     words: tuple[str, ...],
@@ -289,6 +283,6 @@ def _pairs(texts: Iterable[str], flag: str) -> dict[str, str]:
     for text in ",".join(texts).split(",") if texts else ():
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise click.UsageError(f"{flag}: {text!r} is not KEY=VALUE", click.get_current_context())
+            raise click.UsageError(f"{flag}: {text!r} is not KEY=VALUE")
         found[key] = value
     return found

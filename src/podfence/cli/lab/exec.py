@@ -32,8 +32,7 @@ _in_container = click.option(
 @_in_container
 @click.option("-i", "--stdin", "stdin", is_flag=True, help="Pass standard input to the command.")
 @click.option("-t", "--tty", "tty", is_flag=True, help="Give the command a terminal.")
-@shared.in_namespace
-@shared.named
+@shared.in_lab
 def command(
     *,
     target: str,
@@ -63,8 +62,7 @@ def command(
 )
 @click.argument("target", metavar="POD")
 @_in_container
-@shared.in_namespace
-@shared.named
+@shared.in_lab
 def shell(*, target: str, container: str | None, namespace: str, name: str) -> int:
     """Open a shell in a pod, on a node (node:NAME), or outside the cluster (outside)."""
     from podfence.cli.lab import terminal

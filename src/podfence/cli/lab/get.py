@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from podfence.cli import errors, outputs
-from podfence.cli.commands import Command
+from podfence.cli.commands import Command, added
 from podfence.cli.lab import shared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from podfence.lab.rest import Named, Rest
 
@@ -27,17 +27,13 @@ podfence lab get pods -A -l app=web
 _EXITS = "0  shown\n1  the server refused it, or there is no such object\n2  no lab"
 
 
-def _chooses(function: Callable[..., int]) -> Callable[..., int]:
-    """Add which objects are shown, for `_chosen`."""
-    for add in (
-        shared.named,
-        shared.in_namespace,
-        click.option("-l", "--selector", default="", metavar="SELECTOR", help="Show only objects with these labels."),
-        click.option("-A", "--all-namespaces", is_flag=True, help="Show the objects of all namespaces."),
-        click.argument("words", nargs=-1, required=True, metavar="KIND [NAME...]|KIND/NAME..."),
-    ):
-        function = add(function)
-    return function
+_chooses = added(
+    click.argument("words", nargs=-1, required=True, metavar="KIND [NAME...]|KIND/NAME..."),
+    click.option("-A", "--all-namespaces", is_flag=True, help="Show the objects of all namespaces."),
+    click.option("-l", "--selector", default="", metavar="SELECTOR", help="Show only objects with these labels."),
+    shared.in_lab,
+)
+"""Adds which objects are shown, for `_chosen`."""
 
 
 def _chosen(words: Sequence[str], namespace: str, selector: str, *, everywhere: bool) -> list[tuple[Named, str]]:
@@ -46,7 +42,7 @@ def _chosen(words: Sequence[str], namespace: str, selector: str, *, everywhere: 
 
     targets = rest.named(words)
     if any(target.name for target in targets) and (everywhere or selector):
-        raise click.UsageError("names, -A and -l exclude each other", click.get_current_context())
+        raise click.UsageError("names, -A and -l exclude each other")
     query = {"labelSelector": selector} if selector else {}
     where = "" if everywhere else namespace
     return [(target, rest.path(target.row, where, target.name, query)) for target in targets]

@@ -38,14 +38,12 @@ def load(*, file: str, name: str) -> int:
 
     The lab restarts containers that use such an image, with the image's own program and files.
     """
-    from podfence.lab.client import Client
-
     try:
         number = os.open(file, os.O_RDONLY)
     except OSError as error:
         raise PodfenceError(f"{file}: {error.strerror}") from error
     try:
-        reply = Client(name).request("load", file=file, fds=(number,), progress=shared.teller(quiet=False))
+        reply = shared.client(name).request("load", file=file, fds=(number,), progress=shared.teller(quiet=False))
     finally:
         os.close(number)
     outputs.write(f"loaded {image}" for image in reply["images"])

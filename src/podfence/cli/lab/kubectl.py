@@ -46,14 +46,13 @@ def command(*, words: tuple[str, ...], name: str) -> int:
 
     from podfence.errors import MissingProgramError
     from podfence.lab import access
-    from podfence.lab.client import Client
 
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         raise MissingProgramError(
             "there is no kubectl on PATH; install version 1.30 or newer: https://kubernetes.io/docs/tasks/tools/"
         )
-    Client(name).kubeconfig()
+    shared.client(name).kubeconfig()
     os.execve(kubectl, ("kubectl", *words), os.environ | access.environment(name))  # noqa: S606 - this is the command
 
 
@@ -69,9 +68,7 @@ def kubeconfig(*, name: str) -> int:
 
     The file is readable by you only, and goes with the lab. Your own kubeconfig stays as it is.
     """
-    from podfence.lab.client import Client
-
-    outputs.write([str(Client(name).kubeconfig())])
+    outputs.write([str(shared.client(name).kubeconfig())])
     return 0
 
 

@@ -34,8 +34,7 @@ podfence lab logs shop/deploy/api --tail 20 --timestamps
 )
 @click.option("--timestamps", is_flag=True, help="Print the time before each line.")
 @outputs.of_formats(*lab_log.FORMATS)
-@shared.in_namespace
-@shared.named
+@shared.in_lab
 def command(
     *,
     target: str | None,
@@ -50,13 +49,12 @@ def command(
     name: str,
 ) -> int:
     """Print the log of the lab and its agents, with a line for every denied connection, or the output of a pod."""
-    from podfence.lab.client import Client
     from podfence.lab.lines import Line
 
     for flag, is_given in (("-c", container), ("-p", previous)):
         if is_given and target is None:
             raise click.UsageError(f"{flag} needs a pod")
-    with Client(name).conversation(
+    with shared.client(name).conversation(
         "logs",
         target=target,
         container=container,

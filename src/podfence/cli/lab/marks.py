@@ -30,8 +30,7 @@ def _command(verb: str, field: str, examples: str) -> click.Command:
     )
     @click.argument("words", nargs=-1, required=True, metavar="KIND NAME...|KIND/NAME... KEY=VALUE|KEY-...")
     @click.option("--overwrite", is_flag=True, help="Also change a key that has another value.")
-    @shared.in_namespace
-    @shared.named
+    @shared.in_lab
     def command(*, words: tuple[str, ...], overwrite: bool, namespace: str, name: str) -> int:
         first = next((number for number, word in enumerate(words) if _is_change(word)), len(words))
         wanted = _changes(words[first:])
@@ -76,10 +75,10 @@ def _changes(words: Sequence[str]) -> dict[str, str | None]:
     for word in words:
         key, equals, value = word.partition("=")
         if not _is_change(word) or key in ("", "-"):
-            raise click.UsageError(f"{word!r} is neither KEY=VALUE nor KEY-", click.get_current_context())
+            raise click.UsageError(f"{word!r} is neither KEY=VALUE nor KEY-")
         wanted[key if equals else word[:-1]] = value if equals else None
     if not wanted:
-        raise click.UsageError("say what is to change: KEY=VALUE, or KEY-", click.get_current_context())
+        raise click.UsageError("say what is to change: KEY=VALUE, or KEY-")
     return wanted
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from podfence.cli import errors, outputs
+from podfence.cli.commands import added
 from podfence.cli.inputs import reading
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Manifests(NamedTuple):
         return bool(self.files or self.kustomize)
 
 
-_MANIFESTS = (
+_with_manifests = added(
     click.option(
         "-f",
         "--filename",
@@ -71,6 +72,16 @@ in_namespace = click.option(
 )
 """Adds ``-n``."""
 
+in_lab = added(in_namespace, named)
+"""Adds both."""
+
+
+def client(name: str) -> Client:
+    """Return what asks a lab; whether there is one, its first answer tells."""
+    from podfence.lab.client import Client
+
+    return Client(name)
+
 
 def reads_manifests(function: Callable[..., int]) -> Callable[..., int]:
     """Add the options that name manifests to a command; `function` gets them as its argument `manifests`."""
@@ -80,9 +91,7 @@ def reads_manifests(function: Callable[..., int]) -> Callable[..., int]:
         manifests = Manifests(**{name: values.pop(name) for name in Manifests._fields})
         return function(manifests=manifests, **values)
 
-    for option in reversed(_MANIFESTS):
-        command = option(command)
-    return command
+    return _with_manifests(command)
 
 
 def read(manifests: Manifests, *, legacy: str, lax: bool) -> Sequence[KubeObject]:
@@ -115,9 +124,9 @@ def read(manifests: Manifests, *, legacy: str, lax: bool) -> Sequence[KubeObject
     return loaded.objects
 
 
-def read_as_lab(manifests: Manifests, client: Client) -> Sequence[KubeObject]:
+def read_as_lab(manifests: Manifests, lab: str) -> Sequence[KubeObject]:
     """Do the same with the options that the lab was started with. Raises LabError if there is no lab."""
-    about = client.request("about")
+    about = client(lab).request("about")
     return read(manifests, legacy=about["legacy"], lax=about["lax"])
 
 
@@ -139,10 +148,9 @@ def tell(reply: Message, *, quiet: bool) -> int:
 
 def rest(lab: str) -> Rest:
     """Return the API server of a lab. Raises LabError."""
-    from podfence.lab.client import Client
     from podfence.lab.rest import Rest
 
-    return Rest(Client(lab).access(), lambda text: errors.complain(f"Warning: {text}"))
+    return Rest(client(lab).access(), lambda text: errors.complain(f"Warning: {text}"))
 
 
 def objects(words: Sequence[str]) -> list[Named]:
@@ -151,7 +159,7 @@ def objects(words: Sequence[str]) -> list[Named]:
 
     targets = rest.named(words)
     if not all(target.name for target in targets):
-        raise click.UsageError(f"name the objects: {words[0]} NAME", click.get_current_context())
+        raise click.UsageError(f"name the objects: {words[0]} NAME")
     return targets
 
 
@@ -171,10 +179,8 @@ def refusals(*requests: Callable[[], object]) -> int:
 
 def changes(lab: str, *requests: Callable[[], object]) -> int:
     """Do the same with requests that change objects, and return when pods run and kernels enforce accordingly."""
-    from podfence.lab.client import Client
-
     code = refusals(*requests)
-    Client(lab).request("settle")
+    client(lab).request("settle")
     return code
 
 
@@ -185,9 +191,8 @@ def written(manifests: Manifests, lab: str, namespace: str) -> list[Written]:
     Raises RefusedError, with every problem printed.
     """
     from podfence.lab import manifests as reading
-    from podfence.lab.client import Client
 
-    return reading.written(read_as_lab(manifests, Client(lab)), namespace)
+    return reading.written(read_as_lab(manifests, lab), namespace)
 
 
 def delete(server: Rest, row: Resource, namespace: str, name: str, *, file: str = "") -> None:

@@ -20,10 +20,9 @@ def command(*, form: str, name: str) -> int:
     A pod runs the real program if this machine has it or its image was loaded. Otherwise it runs a stand-in that
     answers on the pod's ports; the output says so.
     """
-    from podfence.lab.client import Client
     from podfence.lab.status import LabStatus
 
-    status = msgspec.convert(Client(name).request("status"), LabStatus)
+    status = msgspec.convert(shared.client(name).request("status"), LabStatus)
     outputs.write_as("LabStatus", form, status, "never")
     return 0
 

@@ -15,6 +15,8 @@ import tty as modes
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from podfence.cli.lab import shared
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -34,9 +36,7 @@ def run(
     With `tty` it gets a terminal of its own, and this one carries the keys there and the screen back. Raises
     LabError.
     """
-    from podfence.lab.client import Client
-
-    client = Client(lab)
+    client = shared.client(lab)
     environment = {"TERM": os.environ["TERM"]} if tty and "TERM" in os.environ else {}
 
     def execute(fds: Sequence[int]) -> int:

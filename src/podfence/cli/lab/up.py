@@ -78,14 +78,13 @@ def command(
     The lab runs in the background until `podfence lab down`.
     """
     from podfence.dataplane.enforceable import check_options
-    from podfence.lab.client import Client
     from podfence.lab.sandbox import DEFAULT_NAME
     from podfence.policy.options import Options
 
     options = Options.parse(settings)
     check_options(options)
     objects = shared.read(manifests, legacy=options.legacy, lax=options.validation == "lax")
-    reply = Client(name).up(
+    reply = shared.client(name).up(
         objects,
         nodes=nodes,
         families={None: (4,), "ipv6": (6,), "dual": (4, 6)}[family],
@@ -106,7 +105,5 @@ def command(
 @shared.named
 def down(*, name: str) -> int:
     """Stop the lab. Returns when nothing of the lab is left."""
-    from podfence.lab.client import Client
-
-    Client(name).down()
+    shared.client(name).down()
     return 0

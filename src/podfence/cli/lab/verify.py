@@ -32,12 +32,11 @@ def command(*, all_pairs: bool, quiet: bool, form: str, name: str) -> int:
     policies for a moment and tries again where nothing answered, so a dead server does not look like a denied one.
     """
     from podfence.cli.progress import shown
-    from podfence.lab.client import Client
     from podfence.lab.verification.result import Verification
 
     with shown(sys.stderr, "trying", quiet=quiet) as bar:
         progress = None if bar is None else lambda at: bar(*at)
-        reply = Client(name).request("verify", all_pairs=all_pairs, progress=progress)
+        reply = shared.client(name).request("verify", all_pairs=all_pairs, progress=progress)
     result = msgspec.convert(reply, Verification)
     outputs.write_as("Verification", form, result, "never")
     return 0 if result.holds else 1
