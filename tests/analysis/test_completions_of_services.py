@@ -18,6 +18,7 @@ from podfence.policy.options import Options
 from tests.analysis.test_check_against_twin import DECISIONS
 from tests.analysis.test_completions import end_text
 from tests.twin import boundaries
+from tests.twin.addresses import parse_address
 from tests.twin.drawn import BEHIND, OUTSIDE, Drawing, is_complete
 from tests.twin.effort import LONG
 from tests.twin.partial import as_pods, partial_cluster
@@ -130,10 +131,14 @@ def answer(question: Question, objects: Sequence[KubeObject], options: Options) 
     if question.external and isinstance(source, PodEnd):
         said = twin.external(source, question.port)
         return limited(said, service, sources, options) if question.external in service.balancer_addresses else said
+    backends = list(twin.services.backends(question.port))
+    if question.address:
+        # An address of a Service leads to addresses of its own family.
+        family = parse_address(question.address).version
+        places = [(place, traffic) for end, traffic in backends for place in twin.twin.places(end)]
+        backends = [(AddressEnd(str(place.address)), traffic) for place, traffic in places if place.family == family]
     found = [
-        twin.services.allowed(source, end, traffic)
-        for end, traffic in twin.services.backends(question.port)
-        if twin.twin.share_family(source, end)
+        twin.services.allowed(source, end, traffic) for end, traffic in backends if twin.twin.share_family(source, end)
     ]
     if isinstance(source, AddressEnd):
         return limited(agreement(found), service, [source.address], options) if found else Answer.NO
