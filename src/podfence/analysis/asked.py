@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import reduce
-from operator import or_
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -26,7 +24,7 @@ from podfence.cluster.members import display_name
 from podfence.errors import EndpointError
 from podfence.policy.reach import Reach
 from podfence.policy.verdict import Direction
-from podfence.sets import AddressSet, PortSet
+from podfence.sets import AddressSet, PortSet, union
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -97,7 +95,7 @@ class Asked:
     @property
     def classes(self) -> int:
         """The classes that are asked about."""
-        return self.source.bits | reduce(or_, (side.bits for side in self.destinations), 0)
+        return self.source.bits | union(side.bits for side in self.destinations)
 
     def own(self, destinations: int) -> int:
         """Return the destination's class if it is a single pod: it always reaches itself (semantics 7.1)."""
@@ -115,10 +113,8 @@ class Asked:
         question = self.question
         if not question.absent or (question.destination if direction is Direction.EGRESS else question.source):
             return 0
-        bits = 0
-        for side in (self.source,) if direction is Direction.EGRESS else self.destinations:
-            bits |= side.bits
-        return bits & self._shown
+        sides = (self.source,) if direction is Direction.EGRESS else self.destinations
+        return union(side.bits for side in sides) & self._shown
 
     def only(self, direction: Direction) -> frozenset[str] | None:
         """Return the names to show of those classes, None for all."""
@@ -130,12 +126,7 @@ class Asked:
     @property
     def _shown(self) -> int:
         index, names = self.view.index, self.question.namespaces
-        if names is None:
-            return index.all
-        shown = 0
-        for name in names:
-            shown |= index.in_namespace(name)
-        return shown
+        return index.all if names is None else union(map(index.in_namespace, names))
 
     def lines(self, progress: Callable[[float, int], None] | None = None) -> Iterator[tuple[Side, Line]]:
         """Yield the connections asked about, each with its destinations; each pair and port is in one line at most.
@@ -177,7 +168,8 @@ def ports_into(view: View, port: PortQuestion, number: int | None) -> PortSet:
 def _destinations(view: View, question: ListQuestion) -> Iterator[Side]:
     end = question.destination
     if not isinstance(end, ServiceEndpoint):
-        if end is not None and may_be_service_address(view.engine, end) and not _is_outside(question.source):
+        outside = isinstance(question.source, AddressesEndpoint)
+        if end is not None and may_be_service_address(view.engine, end) and not outside:
             message = (
                 f"{end.name} may be the address of a Service that was not read, and list shows what was; "
                 "ask `podfence check` about it"
@@ -192,10 +184,6 @@ def _destinations(view: View, question: ListQuestion) -> Iterator[Side]:
     found = [target for item in service_ports(end, question.port) for target in targets(view.engine, end, item)]
     for ports, several in _by_ports(found).items():
         yield _backends(view, several, ports)
-
-
-def _is_outside(end: Endpoint | None) -> bool:
-    return isinstance(end, AddressesEndpoint)
 
 
 def _by_ports(found: Iterable[Target]) -> dict[PortSet, list[Target]]:

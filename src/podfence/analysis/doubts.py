@@ -24,7 +24,7 @@ from podfence.policy.grants import cuts_of
 from podfence.policy.likeness import Likeness
 from podfence.policy.peers import Scenario
 from podfence.policy.verdict import Direction, Matter
-from podfence.sets import AddressSet, PortSet, members
+from podfence.sets import AddressSet, PortSet, members, union
 from podfence.sets.addresses import FAMILIES
 
 if TYPE_CHECKING:
@@ -107,14 +107,13 @@ class Doubts:
 
     def _unsure(self) -> int:
         """Return the classes of which it is not known which policies select them (semantics 13.3, 13.4)."""
+        engine, index = self._view.engine, self._view.index
         found = 0
-        if self._view.engine.world.is_open("Pod"):
-            for number, item in self._view.index.classes.items():
-                if any(map(is_unknown, item.labels.values())):
-                    found |= 1 << number
-        if any(policy.subject.namespaces is not None for policy in self._view.engine.clusterwide):
-            for name in self._spaces:
-                found |= self._view.index.in_namespace(name)
+        for number, item in index.classes.items() if engine.world.is_open("Pod") else ():
+            if any(map(is_unknown, item.labels.values())):
+                found |= 1 << number
+        if any(policy.subject.namespaces is not None for policy in engine.clusterwide):
+            found |= union(map(index.in_namespace, self._spaces))
         return found
 
     def settled(self, destination: int, sources: int, bounds: Mapping[Family, Extent]) -> Iterable[tuple[int, Settled]]:

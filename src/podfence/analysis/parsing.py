@@ -31,6 +31,7 @@ from podfence.analysis.spelling import address_of_pod_name, no_end, service_of, 
 from podfence.cluster.addresses import known_addresses
 from podfence.cluster.members import FINISHED_PHASES, Member, display_name
 from podfence.cluster.nodes import node_addresses, numbers_of
+from podfence.cluster.ownership import top_workload
 from podfence.cluster.services import selected
 from podfence.cluster.state import NAME_LABEL
 from podfence.errors import EndpointError, nearest
@@ -280,7 +281,7 @@ def _workload(state: ClusterState, key: Key) -> PodsEndpoint | None:
         return None
     members = state.workload_pods(key)
     if not members and (workload := state.workloads.get(key)) is not None:
-        key = state.top_workload(workload)
+        key = top_workload(workload, state.workloads)
         members = state.workload_pods(key)
     if not members:
         raise EndpointError(f"all pods of {display_name(key)} have finished: there is nothing to judge")

@@ -65,10 +65,6 @@ class Delta(Struct):
     namespaces: set[str] = field(default_factory=set)
     policies: set[str] = field(default_factory=set)
 
-    def add(self, member: Member) -> None:
-        """Note a member that came."""
-        self.added.append(member)
-
     def remove(self, member: Member) -> None:
         """Note a member that went; one that came in the same event leaves no trace."""
         if member in self.added:
@@ -80,8 +76,7 @@ class Delta(Struct):
         """Note what a later event changed, as if both were one."""
         for member in later.removed:
             self.remove(member)
-        for member in later.added:
-            self.add(member)
+        self.added += later.added
         self.namespaces |= later.namespaces
         self.policies |= later.policies
 
@@ -222,7 +217,7 @@ class ClusterState:
             if standing := self.members.get(pod.key):
                 delta.remove(standing)
             self.members[pod.key] = member
-            delta.add(member)
+            delta.added.append(member)
 
     def _drop_pod(self, key: Key, delta: Delta) -> None:
         pod = self.pods.pop(key, None)
@@ -307,7 +302,7 @@ class ClusterState:
             for member in stand_ins:
                 if member.key not in self.members:
                     self.members[member.key] = member
-                    delta.add(member)
+                    delta.added.append(member)
 
     def _restore_numbered(self, key: Key, delta: Delta) -> None:
         """Let a workload stand again for the pod of a name that somebody else's pod had."""
@@ -347,10 +342,6 @@ class ClusterState:
     def known_workload(self, key: Key) -> bool:
         """Return whether a workload is loaded, or known as the owner of pods."""
         return key in self.workloads or key in self._pods_of_workload
-
-    def top_workload(self, workload: Workload) -> Key:
-        """Return the topmost controller of a workload, itself if nothing that counts owns it."""
-        return top_workload(workload, self.workloads)
 
 
 def _owner_key(owner: Owner, namespace: str) -> Key:

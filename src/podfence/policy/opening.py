@@ -169,10 +169,8 @@ def _may_mean(engine: Engine, grant: Grant, member: Member) -> bool:
 
 
 def _gained(before: Engine, after: Engine, direction: Direction, subject: PodEnd, peer: End) -> PortSet:
-    found = PortSet.EMPTY
-    for bound in Bound:
-        found |= _admitted(after, direction, subject, peer, bound) - _admitted(before, direction, subject, peer, bound)
-    return found
+    admitted = ([_admitted(engine, direction, subject, peer, bound) for engine in (after, before)] for bound in Bound)
+    return PortSet.union(now - earlier for now, earlier in admitted)
 
 
 def _admitted(engine: Engine, direction: Direction, subject: PodEnd, peer: End, bound: Bound) -> PortSet:

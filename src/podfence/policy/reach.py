@@ -23,7 +23,7 @@ from podfence.policy.ordered import Ranked, decided, isolated, outside
 from podfence.policy.peers import Peers, Scenario
 from podfence.policy.tiers import Step
 from podfence.policy.verdict import Direction, Tier
-from podfence.sets import AddressSet, PortSet, members
+from podfence.sets import AddressSet, PortSet, members, union
 from podfence.sets.partition import disjoint, disjoint_addresses
 
 if TYPE_CHECKING:
@@ -139,11 +139,8 @@ class Reach:
 
     def with_absent_peers(self, direction: Direction) -> int:
         """Return the classes of which a rule in a direction may name peers that are absent."""
-        found = 0
-        for (peer, _), subjects in self._sides[direction].by_peer.items():
-            if self.peers.is_nobody(peer) or _is_unbounded(peer):
-                found |= subjects
-        return found
+        rules = self.rectangles(direction)
+        return union(subjects for peer, subjects in rules if self.peers.is_nobody(peer) or _is_unbounded(peer))
 
     def is_absent(self, direction: Direction, namespace: str, peer: Selection) -> bool:
         """Return whether a peer of a rule of a namespace's policies means pods that the input does not show.

@@ -8,6 +8,7 @@ between two of them, so that equal sets are equal tuples. All functions take and
 from __future__ import annotations
 
 from bisect import bisect_right
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from typing import Self
 
 Spans = tuple[tuple[int, int], ...]
-
-EMPTY: Spans = ()
 
 
 def normalize(pairs: Iterable[tuple[int, int]]) -> Spans:
@@ -75,7 +74,7 @@ def difference(one: Spans, other: Spans) -> Spans:
 
 def contains(spans: Spans, point: int) -> bool:
     """Return whether the integer is in the set."""
-    index = bisect_right(spans, point, key=_first) - 1
+    index = bisect_right(spans, point, key=itemgetter(0)) - 1
     return index >= 0 and point <= spans[index][1]
 
 
@@ -89,10 +88,6 @@ def cut(spans: Spans, at: Sequence[int]) -> Iterator[tuple[int, int]]:
             yield start, number - 1
             start = number
         yield start, last
-
-
-def _first(pair: tuple[int, int]) -> int:
-    return pair[0]
 
 
 class SpanSet:

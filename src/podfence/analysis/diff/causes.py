@@ -8,8 +8,8 @@ that can have a say. A change that alone brings back what OLD says is a cause. I
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import cache, cached_property, reduce
-from operator import or_, sub
+from functools import cache, cached_property
+from operator import sub
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.analysis.diff.answer import Cause
@@ -22,7 +22,7 @@ from podfence.analysis.diff.undo import Undo, cause, parts
 from podfence.cluster.controllers import is_unknown
 from podfence.kube.objects import Key
 from podfence.policy.verdict import Direction
-from podfence.sets import AddressSet, PortSet
+from podfence.sets import AddressSet, PortSet, union
 from podfence.sets.addresses import family_of
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class Causes:
 
     @cached_property
     def _with_changes(self) -> int:
-        return reduce(or_, self._sources.values(), 0)
+        return union(self._sources.values())
 
     def _by_source(self, others: int) -> Iterator[tuple[object, int]]:
         """Yield sources in sets of which the same changes are to be told."""

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from podfence.analysis.diff.answer import ObjectChange
 from podfence.analysis.diff.rules import differing
-from podfence.cluster.ownership import workload_of
+from podfence.cluster.ownership import top_workload, workload_of
 from podfence.kube.objects import Key, KubeObject, NetworkPolicy, Pod, Rule
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _objects(state: ClusterState) -> dict[Key, KubeObject]:
     tables: tuple[Iterable[KubeObject], ...] = (
         (item for name, item in state.namespaces.items() if name not in state.implied),
         (policy for table in state.policies.values() for policy in table.values()),
-        (item for key, item in state.workloads.items() if state.top_workload(item) == key),
+        (item for key, item in state.workloads.items() if top_workload(item, state.workloads) == key),
         (pod for key, pod in state.pods.items() if not _is_owned(state, key, pod)),
         state.services.values(),
         state.nodes.values(),

@@ -21,7 +21,7 @@ from podfence.cluster.members import Member
 from podfence.cluster.pod_class import PodClass
 from podfence.kube.objects import Key
 from podfence.policy.model import looked_at
-from podfence.sets import members
+from podfence.sets import members, union
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -108,20 +108,13 @@ class Units:
         found = known.get(bits)
         if found is None:
             same, table = self._same[side], self._by_class[side]
-            found = bits & same
-            for number in members(bits & ~same):
-                found |= table.get(number, 0)
-            known[bits] = found
+            found = known[bits] = bits & same | union(table.get(number, 0) for number in members(bits & ~same))
         return found
 
     def classes_of(self, groups: int) -> int:
         """Return the classes of groups on either side."""
-        found = 0
-        for number in members(groups):
-            for place in self.groups[number].place:
-                if place is not None:
-                    found |= 1 << place
-        return found
+        places = (place for number in members(groups) for place in self.groups[number].place)
+        return union(1 << place for place in places if place is not None)
 
     def only(self, ends: Ends) -> Mapping[int, PodClass]:
         """Return the groups that connections with such ends are between, as classes that have names."""
