@@ -13,7 +13,6 @@ from podfence.analysis.absent import supposed_pods
 from podfence.analysis.doubts import Doubts
 from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, NodeEndpoint, PodsEndpoint, ServiceEndpoint, alone
 from podfence.analysis.lines import Line, Question, lines
-from podfence.analysis.naming import owner_key
 from podfence.analysis.pairs import may_be_service_address
 from podfence.analysis.routes import service_at
 from podfence.analysis.services import Target, hides_clients, pods_of_headless, refuse_as_source, service_ports, targets
@@ -242,5 +241,5 @@ def _pods(view: View, found: Iterable[Member]) -> Side:
             )
             raise EndpointError(message)
         bits |= 1 << pod_class.id
-        names |= {display_name(owner_key(member)), display_name(member.key)}
+        names |= {display_name(member.owner), display_name(member.key)}
     return Side(bits, AddressSet.EMPTY, frozenset(names))

@@ -13,7 +13,7 @@ from podfence.analysis.absent import absent_connections, absent_groups, absent_p
 from podfence.analysis.answers import Connection, Connectivity, Endpoints, Group, Matrix, PodConnection
 from podfence.analysis.asked import Asked, ListQuestion, Side, ports_into
 from podfence.analysis.endpoints import alone
-from podfence.analysis.naming import Namer, as_ports, group_names, owner_key
+from podfence.analysis.naming import Namer, as_ports, group_names
 from podfence.analysis.view import counts_of
 from podfence.cluster.members import display_name
 from podfence.policy.verdict import Direction
@@ -148,7 +148,7 @@ def _single_pods(view: View) -> set[tuple[str, int]]:
     found: dict[tuple[str, int], list[Member]] = defaultdict(list)
     for pod_class in view.index.classes.values():
         for member in pod_class.members.values():
-            found[display_name(owner_key(member)), pod_class.id].append(member)
+            found[display_name(member.owner), pod_class.id].append(member)
     return {place for place, pods in found.items() if alone(pods)}
 
 

@@ -318,11 +318,7 @@ def require_namespace(state: ClusterState, namespace: str) -> None:
 
 def _missing(state: ClusterState, text: str, namespace: str, name: str) -> str:
     require_namespace(state, namespace)
-    here = {
-        display_name(member.workload or member.key)
-        for member in state.members.values()
-        if member.namespace == namespace
-    }
+    here = {display_name(member.owner) for member in state.members.values() if member.namespace == namespace}
     here |= {display_name(key) for key in state.services if key.namespace == namespace}
     near = nearest(name, [item.rsplit("/", 1)[-1] for item in here])
     full = next((item for item in sorted(here) if near and item.rsplit("/", 1)[-1] == near), None)

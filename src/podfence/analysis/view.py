@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import Struct
 
 from podfence.analysis.endpoints import PodsEndpoint, ServiceEndpoint
-from podfence.analysis.naming import owner_key
 from podfence.analysis.source_ranges import ranges_of
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def counts_of(engine: Engine) -> Counts:
     """Return how much there is in a cluster, without pods that need not exist."""
     state = engine.state
     judged = [member for member in state.members.values() if engine.is_judged(member)]
-    return Counts(len(set(map(owner_key, judged))), len(judged), sum(map(len, state.policies.values())))
+    return Counts(len({member.owner for member in judged}), len(judged), sum(map(len, state.policies.values())))
 
 
 def view_of(

@@ -308,7 +308,7 @@ def _labels(end: PodEnd) -> Supposed:
 
 
 def _name(end: PodEnd) -> str:
-    return display_name(end.member.workload or end.member.key)
+    return display_name(end.member.owner)
 
 
 def _backends(end: PodEnd) -> Dependency:

@@ -123,7 +123,7 @@ def is_for_workload_only(engine: Engine, policy: CompiledPolicy, asked: Asked) -
 
 def end_text(end: End) -> str:
     """Return an end as it is named in what a change opens: the workload of a pod."""
-    return display_name(end.member.workload or end.member.key) if isinstance(end, PodEnd) else end_name(end)
+    return display_name(end.member.owner) if isinstance(end, PodEnd) else end_name(end)
 
 
 def _compiled(engine: Engine, policy: NetworkPolicy) -> Iterator[CompiledPolicy]:
@@ -194,7 +194,7 @@ def _judged(engine: Engine) -> list[Member]:
 def _apart(members: Iterable[Member]) -> list[Member]:
     """Return members that no policy is likely to take for another, one of each workload at least."""
     found = {
-        (member.workload or member.key, tuple(sorted(member.labels.items())), member.ports, member.addresses): member
+        (member.owner, tuple(sorted(member.labels.items())), member.ports, member.addresses): member
         for member in members
     }
     return list(found.values())
@@ -207,7 +207,7 @@ def _met(one: Iterable[PodEnd], other: Iterable[PodEnd]) -> Iterator[tuple[PodEn
 def _owner(end: End) -> Key | str:
     match end:
         case PodEnd(member=member):
-            return member.workload or member.key
+            return member.owner
         case AddressEnd():
             return end.name or str(AddressSet.single(end.address))
         case NodeEnd():

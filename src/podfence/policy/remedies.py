@@ -118,7 +118,7 @@ class _Proposer:
         if not self._ports and self._asked.ports != PortSet.ALL and not self._is_portless:
             return
         for policy in own:
-            for index, rule in enumerate(rules_of(policy, self._asked.direction)):
+            for index, rule in enumerate(rules_of(policy.source, self._asked.direction)):
                 if rule.peers:
                     yield from (
                         AddPeer(
@@ -160,12 +160,12 @@ class _Proposer:
         if not isinstance(peer, PodEnd) or stable_labels(peer.member):
             return
         for policy in self._policies:
-            for rule in rules_of(policy, self._asked.direction):
+            for rule in rules_of(policy.source, self._asked.direction):
                 for item in rule.peers:
                     terms = item.pod_selector.requirements if item.pod_selector is not None else ()
                     wanted = {term.key: term.values[0] for term in terms if term.operator == "In"}
                     if wanted and wanted.keys().isdisjoint(peer.member.labels):
-                        name = display_name(peer.member.workload or peer.member.key)
+                        name = display_name(peer.member.owner)
                         yield LabelTemplate(object=name, labels=wanted)
 
     def _peer_items(self) -> Iterator[PeerItem]:
@@ -298,8 +298,7 @@ def _is_block(text: str) -> bool:
 
 
 def _short_name(end: PodEnd) -> str:
-    key = end.member.workload or end.member.key
-    name = "".join(sign if sign.isalnum() or sign in "-." else "-" for sign in key.name.lower())
+    name = "".join(sign if sign.isalnum() or sign in "-." else "-" for sign in end.member.owner.name.lower())
     return name.strip("-.")[:200] or "pods"
 
 

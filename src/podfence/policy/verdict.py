@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from podfence.documents import Value
 from podfence.kube.findings import Position
+from podfence.kube.objects import Key
 from podfence.policy.changes import Remedy
 
 if TYPE_CHECKING:
@@ -130,11 +131,6 @@ class Line(Value, frozen=True):
     text: str
 
 
-def policy_text(kind: str, namespace: str, name: str) -> str:
-    """Return ``NetworkPolicy shop/db``; a policy of the whole cluster has no namespace."""
-    return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
-
-
 class PolicyRef(Value, frozen=True):
     """A policy as named in a reason; `position` is None when it did not come from a file."""
 
@@ -148,7 +144,7 @@ class PolicyRef(Value, frozen=True):
         where = f" ({self.position})" if self.position else ""
         if self.kind == ANNOTATION_KIND:
             return f"the annotation of namespace {self.name}{where}"
-        return f"{policy_text(self.kind, self.namespace, self.name)}{where}"
+        return f"{Key(self.kind, self.namespace, self.name)}{where}"
 
 
 class RuleRef(Value, frozen=True):

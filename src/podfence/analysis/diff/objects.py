@@ -14,13 +14,13 @@ from podfence.analysis.diff.answer import ObjectChange
 from podfence.analysis.diff.rules import differing
 from podfence.cluster.ownership import top_workload, workload_of
 from podfence.kube.objects import Key, KubeObject, NetworkPolicy, Pod, Rule
+from podfence.policy.references import place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from podfence.analysis.diff.answer import ObjectWord
     from podfence.cluster.state import ClusterState
-    from podfence.kube.findings import Position
 
 _WRITTEN = {"template": "", "node_addresses": "node addresses", "policy_types": "policyTypes"}
 
@@ -94,11 +94,6 @@ def _change(key: Key, pair: Pair) -> ObjectChange:
 def what(pair: Pair) -> tuple[str, ...]:
     """Return what differs between the two versions of an object, in words; nothing if there is only one."""
     return tuple(_what(pair.old, pair.new)) if pair.old is not None and pair.new is not None else ()
-
-
-def place(item: KubeObject | None, *path: str | int) -> Position | None:
-    """Return the place of an object, or of a field of it, None where nothing says one."""
-    return item.origin.at(*path) if item is not None and item.origin is not None else None
 
 
 def _objects(state: ClusterState) -> dict[Key, KubeObject]:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 
 from podfence.analysis.endpoints import alone
-from podfence.analysis.naming import owner_key
 from podfence.analysis.view import View
 from podfence.cluster.classes import ClassIndex
 from podfence.cluster.members import Member
@@ -60,7 +59,7 @@ class Group(Struct, eq=False):
     @property
     def owner(self) -> Key:
         """The workload of one of the pods, or a bare pod."""
-        return owner_key(next(iter((self.new or self.old).values())))
+        return next(iter((self.new or self.old).values())).owner
 
 
 class Units:
@@ -151,7 +150,7 @@ def units(
     spare = max((*before.classes, *after.classes), default=-1) + 1
     for place, one, other in matched:
         # What has changed of one workload is not what has changed of another.
-        key = (place, owner_key(other)) if one and other and place[0] != place[1] else place
+        key = (place, other.owner) if one and other and place[0] != place[1] else place
         group = found.get(key)
         if group is None:
             number = place[0]
