@@ -109,7 +109,7 @@ class Term(Value, frozen=True):
 
     def __str__(self) -> str:
         """Return ``app=web``, ``app in (a, b)``, ``app not in (a)``, ``app exists`` or ``app absent``."""
-        return requirement_text(self)
+        return requirement_text(self.key, self.operator, self.values)
 
 
 class AbsentPods(Value, frozen=True, kw_only=True):

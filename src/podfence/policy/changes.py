@@ -29,10 +29,10 @@ class PeerItem(Value, frozen=True, kw_only=True):
         """Return ``podSelector app=web``, or ``ipBlock 203.0.113.9/32``."""
         if self.cidr:
             return f"ipBlock {self.cidr}"
-        pods = f"podSelector {_labels(self.pod_labels)}" if self.pod_labels is not None else ""
+        pods = f"podSelector {labels_text(self.pod_labels)}" if self.pod_labels is not None else ""
         if self.namespace_labels is None:
             return pods
-        spaces = f"namespaceSelector {_labels(self.namespace_labels)}"
+        spaces = f"namespaceSelector {labels_text(self.namespace_labels)}"
         return f"{spaces} with {pods}" if pods else spaces
 
 
@@ -187,8 +187,9 @@ def selector_of(labels: Labels) -> Selector:
     return Selector(tuple(Requirement(key, "In", (value,)) for key, value in sorted(labels.items())))
 
 
-def _labels(labels: Labels | None) -> str:
-    return ",".join(f"{key}={value}" for key, value in sorted((labels or {}).items())) or "{}"
+def labels_text(labels: Labels) -> str:
+    """Return ``app=web,tier=front``, or ``{}`` for no labels."""
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items())) or "{}"
 
 
 def _rule(item: RuleItem) -> Rule:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from copy import copy
+from itertools import product
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -95,18 +96,15 @@ def opened_by_labels(engine: Engine, member: Member, labels: Labels, asked: Aske
     found: list[tuple[str, str, PortSet]] = []
     others = [other for other in _judged(engine) if other.key != member.key and other.workload != member.workload]
     for other in _apart(others):
-        for one, there in _met(engine.pod_ends(member), engine.pod_ends(other)):
-            new = replace(one, member=changed)
-            for direction, source, destination, now in (
-                (Direction.INGRESS, one, there, (new, there)),
-                (Direction.EGRESS, there, one, (there, new)),
-            ):
-                ports = _on_way(engine, direction, *now) - _on_way(engine, direction, source, destination)
-                subject, peer = (there, one)
-                if direction is asked.direction:
-                    ports = asked.rest(subject, peer, ports)
+        for peer, subject in product(engine.pod_ends(member), engine.pod_ends(other)):
+            for direction in Direction if peer.family == subject.family else ():
+                now, before = (
+                    _admitted(engine, direction, subject, end, Bound.OPTIMISTIC)
+                    for end in (replace(peer, member=changed), peer)
+                )
+                ports = asked.rest(subject, peer, now - before) if direction is asked.direction else now - before
                 if ports:
-                    found.append((end_text(source), end_text(destination), ports))
+                    found.append((*direction.ordered(end_text(subject), end_text(peer)), ports))
     return _joined(found)
 
 
@@ -177,10 +175,6 @@ def _admitted(engine: Engine, direction: Direction, subject: PodEnd, peer: End, 
     return engine.admitted(direction, *direction.ordered(subject, peer), bound)
 
 
-def _on_way(engine: Engine, direction: Direction, source: End, destination: End) -> PortSet:
-    return engine.admitted(direction, source, destination, Bound.OPTIMISTIC)
-
-
 def _everybody(engine: Engine, direction: Direction, subject: PodEnd) -> PortSet:
     """Return the ports on which rules admit every peer of a pod already."""
     sure, _ = engine.concerned(direction, subject)
@@ -198,10 +192,6 @@ def _apart(members: Iterable[Member]) -> list[Member]:
         for member in members
     }
     return list(found.values())
-
-
-def _met(one: Iterable[PodEnd], other: Iterable[PodEnd]) -> Iterator[tuple[PodEnd, PodEnd]]:
-    return ((a, b) for a in one for b in other if a.family == b.family)
 
 
 def _owner(end: End) -> Key | str:

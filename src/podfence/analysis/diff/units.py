@@ -15,17 +15,17 @@ from msgspec import Struct, field
 
 from podfence.analysis.endpoints import alone
 from podfence.analysis.view import View
-from podfence.cluster.classes import ClassIndex
 from podfence.cluster.members import Member
 from podfence.cluster.pod_class import PodClass
 from podfence.kube.objects import Key
-from podfence.policy.model import looked_at
+from podfence.policy.model import class_index, looked_at
 from podfence.sets import members, union
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from podfence.analysis.diff.answer import Ends
+    from podfence.cluster.classes import ClassIndex
     from podfence.policy.engine import Engine
     from podfence.policy.grants import CompiledPolicy
 
@@ -137,7 +137,9 @@ def units(
 
     `policies` are those that only NEW has, and `spaces` the namespaces of which the labels differ.
     """
-    before = _index_of(old) if index is None else index.copy(namespaces=True)
+    # All that policies look at counts once, for nothing of it is ever given up.
+    known = [looked_at(*(policy for name in old.state.namespaces for policy in old.policies(name)))]
+    before = class_index(old, known) if index is None else index.copy(namespaces=True)
     for name in spaces:
         if name not in old.state.namespaces:
             before.put_namespace(name, old.state.labels_of_namespace(name))
@@ -163,17 +165,6 @@ def units(
         if other is not None:
             group.new[other.key] = other
     return Units(View(old.as_read(), before), View(new, after), found.values())
-
-
-def _index_of(engine: Engine) -> ClassIndex:
-    """Return the classes of all pods; all that policies look at counts once, for nothing of it is ever given up."""
-    state = engine.state
-    index = ClassIndex({name: item.labels for name, item in state.namespaces.items()})
-    index.look_at(*looked_at(*(policy for name in state.namespaces for policy in engine.policies(name))))
-    for member in state.members.values():
-        if engine.is_judged(member):
-            index.add(member)
-    return index
 
 
 _Match = tuple[Place, "Member | None", "Member | None"]
