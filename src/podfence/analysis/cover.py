@@ -9,7 +9,7 @@ say, and then what others say as well is taken out of it. Nothing is said that i
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,21 +20,10 @@ from podfence.sets import AddressSet, PortSet, members, union
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from podfence.analysis.overview import Measure
+
 _MOST_WORK = 200_000
 """Above this many comparisons lines stay as they are: nobody reads so many."""
-
-
-class Measure(Protocol):
-    """How long it is to say something, in names."""
-
-    def sources(self, sources: int, addresses: AddressSet, destinations: int) -> int:
-        """Return how long it is to say a set of sources of connections to some destinations."""
-
-    def destinations(self, destinations: int) -> int:
-        """Return how long it is to say a set of destinations."""
-
-    def ports(self, ports: PortSet) -> int:
-        """Return how long it is to say a set of ports."""
 
 
 class _Row(Struct):

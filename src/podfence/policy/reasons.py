@@ -131,7 +131,6 @@ class _Side(Struct, frozen=True):
     ruling: Ruling
 
     def allowed(self) -> Reason:
-        """Return why it is allowed."""
         ruling, who = self.ruling, end_name(self.subject)
         exemption = ruling.exemption
         if exemption:
@@ -164,7 +163,6 @@ class _Side(Struct, frozen=True):
         )
 
     def open(self, rests_on: tuple[Dependency, ...]) -> Reason:
-        """Return why it depends."""
         tier = self.ruling.isolation
         rule, match = self._rule_of(self.ruling.admitting(self.point, surely=False))
         options = self._left_open(otherwise=not rests_on)

@@ -18,7 +18,7 @@ from podfence.sets import AddressSet, PortSet, members
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from podfence.analysis.diff.units import Group, Units
+    from podfence.analysis.diff.units import Units
     from podfence.analysis.doubts import Doubts
     from podfence.analysis.view import View
     from podfence.policy.reach import Reach
@@ -44,9 +44,9 @@ class Piece(NamedTuple):
 class _Rows(Struct):
     """The connections of one side by class: from pods and from addresses to it, and from it to addresses."""
 
-    pods: dict[int, list[tuple[int, str, PortSet]]]
-    incoming: dict[int, list[tuple[AddressSet, str, PortSet]]]
-    outgoing: dict[int, list[tuple[AddressSet, str, PortSet]]]
+    pods: dict[int | None, list[tuple[int, str, PortSet]]]
+    incoming: dict[int | None, list[tuple[AddressSet, str, PortSet]]]
+    outgoing: dict[int | None, list[tuple[AddressSet, str, PortSet]]]
 
 
 def differing(
@@ -71,14 +71,14 @@ def differing(
         itself = 1 << group.id if self_allowed and group.alone else 0
         tables = [
             [(units.of_classes(side, bits) & ~itself, text, ports) for bits, text, ports in rows.pods.get(number, ())]
-            for side, (rows, number) in enumerate(zip(sides, _numbers(group), strict=True))
+            for side, (rows, number) in enumerate(zip(sides, group.place, strict=True))
         ]
         for bits, before, after in _unequal(units.all, tables, bits_without):
             yield Piece(Direction.INGRESS, group.id, bits, AddressSet.EMPTY, before, after)
         for direction in Direction:
             found = tuple(
                 tuple((rows.incoming if direction is Direction.INGRESS else rows.outgoing).get(number, ()))
-                for rows, number in zip(sides, _numbers(group), strict=True)
+                for rows, number in zip(sides, group.place, strict=True)
             )
             # Most groups exchange connections with the same addresses as others.
             if found not in known:
@@ -97,12 +97,6 @@ def _half(progress: Callable[[float, int], None] | None, side: int) -> Callable[
 def bits_without(one: int, other: int) -> int:
     """Return the bits of one number that another does not have."""
     return one & ~other
-
-
-def _numbers(group: Group) -> tuple[int, int]:
-    """Return the classes of a group, -1 where it has none."""
-    one, other = group.place
-    return -1 if one is None else one, -1 if other is None else other
 
 
 def _rows(
