@@ -176,7 +176,7 @@ def _destinations(view: View, question: ListQuestion) -> Iterator[Side]:
             raise EndpointError(message)
         yield _side(view, end)
         return
-    members = pods_of_headless(view.state, end)
+    members = pods_of_headless(view.engine.state, end)
     if members is not None:
         yield _pods(view, members)
         return

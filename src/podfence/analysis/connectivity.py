@@ -131,16 +131,14 @@ def matrix(model: Model, question: ListQuestion) -> Matrix:
     ]
     wanted.sort()
     alone = _single_pods(view) if view.engine.options.self_traffic == "allowed" else set()
-    rows = []
-    for name, row in wanted:
-        itself = name.partition("[")[0]
-        rows.append(
-            "".join(
-                "." if name == other and (itself, row) in alone else cells.get((row, column), "X")
-                for other, column in wanted
-            )
+    rows = tuple(
+        "".join(
+            "." if name == other and (name.partition("[")[0], row) in alone else cells.get((row, column), "X")
+            for other, column in wanted
         )
-    return Matrix(tuple(name for name, _ in wanted), tuple(rows))
+        for name, row in wanted
+    )
+    return Matrix(tuple(name for name, _ in wanted), rows)
 
 
 def _single_pods(view: View) -> set[tuple[str, int]]:

@@ -26,6 +26,7 @@ from podfence.policy.peers import Scenario
 from podfence.policy.verdict import Direction, Matter
 from podfence.sets import AddressSet, PortSet, members, union
 from podfence.sets.addresses import FAMILIES
+from podfence.sets.spans import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -230,27 +231,20 @@ class Doubts:
     def outside(self, direction: Direction, number: int) -> tuple[AddressPartition, AddressPartition, str]:
         """Return the addresses that a class surely and perhaps exchanges connections with, by ports, and why."""
         member = next(iter(self._view.index.classes[number].members.values()))
+        cuts = sorted(cuts_of(self._view.engine.policies_over(member.namespace)))
         low: AddressPartition = {}
         high: AddressPartition = {}
         words: list[str] = []
         for family in FAMILIES:
             end: End = PodEnd(member, None, family)
-            for piece in self._pieces(member, family):
-                other: End = AddressEnd(piece.spans[0][0])
+            for span in cut(AddressSet.of_family(family).spans, cuts):
+                piece, other = AddressSet((span,)), AddressEnd(span[0])
                 found = extent(self._engine, *direction.ordered(end, other), PortSet.ALL, (direction,))
                 words += [item.text for item in found.rests_on]
                 for ports, partition in ((found.low, low), (found.high, high)):
                     if ports:
                         partition[ports] = partition.get(ports, AddressSet.EMPTY) | piece
         return low, high, self._why(words)
-
-    def _pieces(self, member: Member, family: Family) -> Iterator[AddressSet]:
-        whole = AddressSet.of_family(family)
-        cuts = cuts_of(self._view.engine.policies_over(member.namespace))
-        first, last = whole.spans[0]
-        starts = sorted({first, *(cut for cut in cuts if first < cut <= last)})
-        for start, after in zip(starts, [*starts[1:], last + 1], strict=True):
-            yield AddressSet(((start, after - 1),))
 
 
 def _is_simple(selector: Selector | None) -> bool:

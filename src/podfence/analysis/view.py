@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from podfence.analysis.endpoints import Endpoint
     from podfence.cluster.classes import ClassIndex
     from podfence.cluster.members import Member
-    from podfence.cluster.state import ClusterState
     from podfence.policy.engine import Engine
     from podfence.policy.model import Model
 
@@ -27,11 +26,6 @@ class View(Struct, frozen=True):
 
     engine: Engine
     index: ClassIndex
-
-    @property
-    def state(self) -> ClusterState:
-        """The cluster state that is judged."""
-        return self.engine.state
 
 
 class Counts(NamedTuple):

@@ -46,7 +46,6 @@ class ClassIndex:
         """Start without members; `namespaces` are the labels of each namespace."""
         self._namespaces = NamespaceIndex(namespaces)
         self.looks = Looks()
-        self._members: dict[Key, Member] = {}
         self._class_of: dict[Key, PodClass] = {}
         self._by_key: dict[ClassKey, PodClass] = {}
         self._key_of: dict[int, ClassKey] = {}
@@ -100,9 +99,10 @@ class ClassIndex:
         concerned = union(self._in_cell.get(cell, 0) for cell in {self.cell(cut) for cut in new.cuts})
         self.looks.take(look)
         if new.keys or new.names:
-            for member in self._members.values():
+            members = ((number, member) for number, item in self.classes.items() for member in item.members.values())
+            for number, member in members:
                 if not new.keys.isdisjoint(member.labels) or any(port.name in new.names for port in member.ports):
-                    concerned |= 1 << self._class_of[member.key].id
+                    concerned |= 1 << number
         return {number for split in members_of(concerned) for number in self._split(self.classes[split], new)}
 
     def look_away(self, keys: Iterable[str], names: Iterable[str], cuts: Iterable[int]) -> None:
@@ -177,12 +177,10 @@ class ClassIndex:
             created.add(pod_class.id)
         pod_class.members[member.key] = member
         self._class_of[member.key] = pod_class
-        self._members[member.key] = member
         return created
 
     def remove(self, key: Key) -> set[int]:
         """Take a member out; return the classes that ceased to be."""
-        del self._members[key]
         pod_class = self._class_of.pop(key)
         del pod_class.members[key]
         if pod_class.members:

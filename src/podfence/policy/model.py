@@ -204,10 +204,8 @@ class Model:
                 self._use(policy)
                 self._note_subjects(policy, touched)
             changed |= gone | come
-        if delta.policies:
-            self._tidy(touched, pods)
-
-    def _tidy(self, touched: dict[Direction, int], pods: set[Key]) -> None:
+        if not delta.policies:
+            return
         joined = self.index.tidy()
         pods |= joined.pods
         for number in joined.classes:

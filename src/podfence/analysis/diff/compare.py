@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from operator import sub
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from msgspec import Struct
@@ -73,7 +72,7 @@ def differing(
             [(units.of_classes(side, bits) & ~itself, text, ports) for bits, text, ports in rows.pods.get(number, ())]
             for side, (rows, number) in enumerate(zip(sides, group.place, strict=True))
         ]
-        for bits, before, after in _unequal(units.all, tables, bits_without):
+        for bits, before, after in _unequal(units.all, tables):
             yield Piece(Direction.INGRESS, group.id, bits, AddressSet.EMPTY, before, after)
         for direction in Direction:
             found = tuple(
@@ -82,7 +81,7 @@ def differing(
             )
             # Most groups exchange connections with the same addresses as others.
             if found not in known:
-                known[found] = tuple(_unequal(AddressSet.ALL, found, sub))
+                known[found] = tuple(_unequal(AddressSet.ALL, found))
             for addresses, before, after in known[found]:
                 yield Piece(direction, group.id, 0, addresses, before, after)
 
@@ -92,11 +91,6 @@ def _half(progress: Callable[[float, int], None] | None, side: int) -> Callable[
     if progress is None:
         return None
     return lambda done, total: progress(done + side * total, 2 * total)
-
-
-def bits_without(one: int, other: int) -> int:
-    """Return the bits of one number that another does not have."""
-    return one & ~other
 
 
 def _rows(
@@ -135,13 +129,13 @@ _Block = tuple[Set, _Told, _Told]
 
 
 def _unequal(
-    everything: Set, tables: Sequence[Iterable[tuple[Set, str, PortSet]]], without: Callable[[Set, Set], Set]
+    everything: Set, tables: Sequence[Iterable[tuple[Set, str, PortSet]]]
 ) -> Iterator[tuple[Set, State, State]]:
     """Yield the ends of which the two tables say something else, in sets, with what each says of them."""
     blocks: list[_Block[Set]] = [(everything, (), ())]
     for side, table in enumerate(tables):
         for those, text, ports in table:
-            blocks = list(_refined(blocks, those, (text, ports), side, without))
+            blocks = list(_refined(blocks, those, (text, ports), side))
     for block, old, new in blocks:
         before, after = state_of(old), state_of(new)
         if before != after and steps(before, after):
@@ -153,11 +147,11 @@ def _refined(
     those: Set,
     said: tuple[str, PortSet],
     side: int,
-    without: Callable[[Set, Set], Set],
 ) -> Iterator[_Block[Set]]:
     """Yield blocks with what one side says of some ends."""
     for block, *both in blocks:
-        inside, outside = block & those, without(block, those)
+        inside = block & those
+        outside = block - inside
         if inside:
             told: list[_Told] = list(both)
             told[side] = (*told[side], said)
