@@ -26,8 +26,9 @@ from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet, union
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
+    from podfence.analysis.lines import Progress
     from podfence.analysis.ports import PortQuestion
     from podfence.cluster.members import Member
     from podfence.policy.model import Model
@@ -127,11 +128,8 @@ class Asked:
         index, names = self.view.index, self.question.namespaces
         return index.all if names is None else union(map(index.in_namespace, names))
 
-    def lines(self, progress: Callable[[float, int], None] | None = None) -> Iterator[tuple[Side, Line]]:
-        """Yield the connections asked about, each with its destinations; each pair and port is in one line at most.
-
-        `progress` is that of `podfence.analysis.lines.lines`.
-        """
+    def lines(self, progress: Progress | None = None) -> Iterator[tuple[Side, Line]]:
+        """Yield the connections asked about, each with its destinations; each pair and port is in one line at most."""
         for side in self.destinations:
             for line in lines(self.view, self.reach, self.doubts, self.unread, self._to(side), progress):
                 yield side, line

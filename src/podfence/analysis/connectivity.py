@@ -20,24 +20,21 @@ from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, members
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from podfence.analysis.absent import AbsentGroup
-    from podfence.analysis.lines import Line
+    from podfence.analysis.lines import Line, Progress
     from podfence.analysis.view import View
     from podfence.cluster.members import Member
     from podfence.policy.model import Model
 
 
 def connectivity(
-    model: Model,
-    question: ListQuestion,
-    progress: Callable[[float, int], None] | None = None,
-    notes: tuple[str, ...] = (),
+    model: Model, question: ListQuestion, progress: Progress | None = None, notes: tuple[str, ...] = ()
 ) -> Connectivity:
     """Return the connectivity as named sets; raises EndpointError for ends that cannot be listed.
 
-    `progress` is that of `podfence.analysis.lines.lines`; `notes` become those of the answer.
+    `notes` become those of the answer.
     """
     asked = Asked(model, question)
     view = asked.view

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -19,7 +20,7 @@ from podfence.sets import AddressSet, PortSet, members
 from podfence.sets.partition import disjoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from podfence.analysis.doubts import Doubts
     from podfence.analysis.source_ranges import Limit
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from podfence.policy.peers import Scenario
     from podfence.policy.reach import AddressPartition, Partition, Reach
     from podfence.sets.addresses import Family
+
+Progress = Callable[[float, int], None]
+"""Is told how much is done, and how much there is to do."""
 
 Between = dict[tuple[int, PortSet, str], int]
 """The destinations of sources by these, their ports, and what the connections depend on; both ends are classes."""
@@ -87,12 +91,9 @@ def lines(
     doubts: Doubts,
     unread: Unread,
     question: Question,
-    progress: Callable[[float, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Line]:
-    """Return the connectivity asked about; each pair and port is in one line at most.
-
-    `progress` is told how many classes of destinations are done, and how many there are.
-    """
+    """Return the connectivity asked about; each pair and port is in one line at most."""
     pods = _between_pods(reach, question, doubts, unread, progress)
     incoming = _outside(reach, Direction.INGRESS, question, view.engine.options, doubts, unread)
     if question.hidden:
@@ -124,7 +125,7 @@ def _everything_first(everyone: int, pods: Between, incoming: Outside) -> Iterat
 
 
 def _between_pods(
-    reach: Reach, question: Question, doubts: Doubts, unread: Unread, progress: Callable[[float, int], None] | None
+    reach: Reach, question: Question, doubts: Doubts, unread: Unread, progress: Progress | None
 ) -> Between:
     scenarios = doubts.scenarios
     found: Between = defaultdict(int)

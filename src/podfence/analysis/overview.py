@@ -18,10 +18,8 @@ from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from podfence.analysis.answers import AbsentConnection, Ports
-    from podfence.analysis.lines import Line
+    from podfence.analysis.lines import Line, Progress
     from podfence.policy.model import Model
     from podfence.sets import PortSet
 
@@ -82,7 +80,7 @@ class Overview(Struct, frozen=True):
         return len(self.lines)
 
 
-def overview(model: Model, question: ListQuestion, progress: Callable[[float, int], None] | None = None) -> Overview:
+def overview(model: Model, question: ListQuestion, progress: Progress | None = None) -> Overview:
     """Return who can reach whom; raises EndpointError and tells of progress as `connectivity` does."""
     asked = Asked(model, question, unread_once=True)
     words = _Words(asked)

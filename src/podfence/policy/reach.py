@@ -12,6 +12,8 @@ Where there are cluster-wide policies, each pair is decided tier by tier instead
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cache
+from operator import and_
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
@@ -27,7 +29,7 @@ from podfence.sets import AddressSet, PortSet, members, union
 from podfence.sets.partition import disjoint, disjoint_addresses
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from podfence.cluster.classes import ClassIndex
     from podfence.cluster.pod_class import PodClass
@@ -88,7 +90,7 @@ class Reach:
             for direction, grants in policy.grants.items():
                 self._sides[direction].clusterwide += (Ranked(policy.tier, bits, grant) for grant in grants)
         self._resolved: dict[tuple[_Ports, object], PortSet] = {}
-        self._both: dict[tuple[PortSet, PortSet], PortSet] = {}
+        self._and: Callable[[PortSet, PortSet], PortSet] = cache(and_)
 
     def without(self, index: ClassIndex, namespaces: Collection[str]) -> dict[Direction, _Side]:
         """Return the rectangles without those of pods of some namespaces, and without cluster-wide policies."""
@@ -312,12 +314,6 @@ class Reach:
                     if ports:
                         met[ports] = met.get(ports, 0) | bits
         return disjoint(met.items()) if len(met) > 1 else met
-
-    def _and(self, one: PortSet, other: PortSet) -> PortSet:
-        found = self._both.get((one, other))
-        if found is None:
-            found = self._both[one, other] = one & other
-        return found
 
     # Addresses outside
 

@@ -106,16 +106,11 @@ def told(dependencies: Iterable[Dependency]) -> str:
     """
     found = list(dependencies)
     texts = [str(item) for item in found if item.what is not Matter.POLICIES]
-    if unread := not_read(found):
-        texts.append(f"policies that were not read: {unread}")
+    unread = [item for item in found if item.what is Matter.POLICIES]
+    if places := [f"{item.object} ({item.supply})" if item.supply else item.object for item in unread]:
+        texts.append(f"policies that were not read: {first_place(places)}")
     *first, last = texts or [""]
     return f"{', '.join(first)} and {last}" if first else last
-
-
-def not_read(dependencies: Iterable[Dependency]) -> str:
-    """Return where a policy may lie that was not read: the first place, and how many more; "" for none."""
-    unread = [item for item in dependencies if item.what is Matter.POLICIES]
-    return first_place([f"{item.object} ({item.supply})" if item.supply else item.object for item in unread])
 
 
 def first_place(places: Sequence[str]) -> str:

@@ -15,10 +15,11 @@ from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet, members
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from podfence.analysis.diff.units import Units
     from podfence.analysis.doubts import Doubts
+    from podfence.analysis.lines import Progress
     from podfence.analysis.view import View
     from podfence.policy.reach import Reach
 
@@ -53,12 +54,9 @@ def differing(
     reaches: tuple[Reach, Reach],
     doubts: tuple[Doubts, Doubts],
     concerned: dict[Direction, int],
-    progress: Callable[[float, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[Piece]:
-    """Yield all connections that differ, of the groups that are `concerned` in a direction.
-
-    `progress` is told how much is done and how much there is to do.
-    """
+    """Yield all connections that differ, of the groups that are `concerned` in a direction."""
     ingress, egress = (units.classes_of(concerned[way]) for way in (Direction.INGRESS, Direction.EGRESS))
     sides = [
         _rows(view, reach, doubt, units.classes(side), ingress, egress, _half(progress, side))
@@ -86,7 +84,7 @@ def differing(
                 yield Piece(direction, group.id, 0, addresses, before, after)
 
 
-def _half(progress: Callable[[float, int], None] | None, side: int) -> Callable[[float, int], None] | None:
+def _half(progress: Progress | None, side: int) -> Progress | None:
     """Return what is told of the progress of one side, as a half of the whole."""
     if progress is None:
         return None
@@ -94,13 +92,7 @@ def _half(progress: Callable[[float, int], None] | None, side: int) -> Callable[
 
 
 def _rows(
-    view: View,
-    reach: Reach,
-    doubts: Doubts,
-    there: int,
-    ingress: int,
-    egress: int,
-    progress: Callable[[float, int], None] | None,
+    view: View, reach: Reach, doubts: Doubts, there: int, ingress: int, egress: int, progress: Progress | None
 ) -> _Rows:
     question = Question(
         blocks=((ingress & there, there), (there & ~ingress, egress & there)),

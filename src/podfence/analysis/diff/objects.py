@@ -73,13 +73,9 @@ def changes(found: Mapping[Key, Pair]) -> tuple[ObjectChange, ...]:
 
 def _change(key: Key, pair: Pair) -> ObjectChange:
     details = what(pair)
-    change: ObjectWord
-    if pair.old is None:
-        change = "added"
-    elif pair.new is None:
-        change = "removed"
-    else:
-        change = "changed" if details else "text"
+    change: ObjectWord = "changed" if details else "text"
+    if pair.old is None or pair.new is None:
+        change = "added" if pair.old is None else "removed"
     return ObjectChange(
         change=change,
         kind=key.kind,
