@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from podfence.analysis.answers import AddressBlock, Endpoints, PortRange, Ports
+from podfence.analysis.answers import Endpoints, PortRange, Ports
 from podfence.cluster.members import display_name
 from podfence.sets import AddressSet, PortSet, members
 
@@ -119,7 +119,7 @@ class Namer:
     ) -> Endpoints:
         outside = addresses == AddressSet.ALL
         internet = bool(addresses) and addresses == self._internet
-        blocks = () if outside or internet else tuple(AddressBlock(*block) for block in addresses.blocks())
+        blocks = () if outside or internet else addresses.blocks()
         if only is not None:
             return Endpoints(
                 workloads=self.names(bits, only), all_addresses=outside, internet=internet, addresses=blocks

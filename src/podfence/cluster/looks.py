@@ -10,14 +10,13 @@ years has room and time for what there is, and not for what there was.
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections import Counter
 from copy import copy
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from podfence.sets.addresses import V6_FIRST
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Iterable
 
 PATIENCE: Final = 64
 """How often something falls out of use before anything is given up, for each 64 in use one more."""
@@ -48,9 +47,9 @@ class Looks:
     def __init__(self) -> None:
         """Look at nothing but the family of an address."""
         self.patience = PATIENCE
-        self.keys: Counter[str] = Counter()
-        self.names: Counter[str] = Counter()
-        self._cuts = Counter((0, V6_FIRST))
+        self.keys: dict[str, int] = {}
+        self.names: dict[str, int] = {}
+        self._cuts: dict[int, int] = dict.fromkeys((0, V6_FIRST), 1)
         self._order = sorted(self._cuts)
         self._idle = 0
         self._fallen = 0
@@ -59,7 +58,7 @@ class Looks:
         """Return the same looks, to be changed for one question."""
         other = copy(self)
         vars(other).update(
-            keys=self.keys.copy(), names=self.names.copy(), _cuts=self._cuts.copy(), _order=list(self._order)
+            keys=dict(self.keys), names=dict(self.names), _cuts=dict(self._cuts), _order=list(self._order)
         )
         return other
 
@@ -102,14 +101,17 @@ class Looks:
         return unused
 
 
-def _count(counts: Counter[_T], items: Collection[_T]) -> int:
+def _count(counts: dict[_T, int], items: Iterable[_T]) -> int:
     """Return how many were at nought."""
-    risen = sum(counts.get(item) == 0 for item in items)
-    counts.update(items)
+    risen = 0
+    for item in items:
+        count = counts.get(item)
+        risen += count == 0
+        counts[item] = (count or 0) + 1
     return risen
 
 
-def _uncount(counts: Counter[_T], items: Collection[_T]) -> int:
+def _uncount(counts: dict[_T, int], items: Iterable[_T]) -> int:
     """Return how many are at nought now."""
     fallen = 0
     for item in items:
@@ -118,7 +120,7 @@ def _uncount(counts: Counter[_T], items: Collection[_T]) -> int:
     return fallen
 
 
-def _unused(counts: Counter[_T]) -> frozenset[_T]:
+def _unused(counts: dict[_T, int]) -> frozenset[_T]:
     unused = frozenset(item for item, count in counts.items() if not count)
     for item in unused:
         del counts[item]
