@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Spans = tuple[tuple[int, int], ...]
 
+_first = itemgetter(0)
+
 
 def normalize(pairs: Iterable[tuple[int, int]]) -> Spans:
     """Return the canonical form of any closed intervals; those with first > last are empty."""
@@ -74,7 +76,7 @@ def difference(one: Spans, other: Spans) -> Spans:
 
 def contains(spans: Spans, point: int) -> bool:
     """Return whether the integer is in the set."""
-    index = bisect_right(spans, point, key=itemgetter(0)) - 1
+    index = bisect_right(spans, point, key=_first) - 1
     return index >= 0 and point <= spans[index][1]
 
 

@@ -137,9 +137,12 @@ def units(
 
     `policies` are those that only NEW has, and `spaces` the namespaces of which the labels differ.
     """
-    # All that policies look at counts once, for nothing of it is ever given up.
-    known = [looked_at(*(policy for name in old.state.namespaces for policy in old.policies(name)))]
-    before = class_index(old, known) if index is None else index.copy(namespaces=True)
+    if index is not None:
+        before = index.copy(namespaces=True)
+    else:
+        # All that policies look at counts once, for nothing of it is ever given up.
+        written = (policy for name in old.state.namespaces for policy in old.policies(name))
+        before = class_index(old, [looked_at(*written)])
     for name in spaces:
         if name not in old.state.namespaces:
             before.put_namespace(name, old.state.labels_of_namespace(name))
