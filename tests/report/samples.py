@@ -19,7 +19,6 @@ from podfence.agent.node.findings import NodeFinding
 from podfence.analysis.answers import (
     AbsentConnection,
     AbsentPods,
-    AddressBlock,
     Connection,
     Connectivity,
     Endpoints,
@@ -48,6 +47,7 @@ from podfence.policy.changes import AddPeer, PeerItem, Remedy
 from podfence.policy.unknown import part
 from podfence.policy.verdict import Decision, Direction, Line, Miss, PolicyRef, Reason, RuleRef, Tier, Verdict
 from podfence.report.about import Config, Version
+from podfence.sets import AddressBlock
 
 FINDING = Finding(
     code=Code.INVALID,

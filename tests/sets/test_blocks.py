@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from podfence.sets import AddressSet, Block, blocks, spans
+from podfence.sets import AddressBlock, AddressSet, blocks, spans
 from podfence.sets.blocks import Prefix
 
 SIZE = 8
@@ -68,27 +68,29 @@ def test_every_set_is_denoted_by_a_list_that_no_other_beats(least: list[int]) ->
 @pytest.mark.parametrize(
     ("cidr", "excepts", "written"),
     [
-        ("10.0.0.0/8", (), [Block("10.0.0.0/8")]),
-        ("10.0.0.0/8", ("10.1.0.0/16",), [Block("10.0.0.0/8", ("10.1.0.0/16",))]),
-        ("10.0.0.0/8", ("10.128.0.0/9",), [Block("10.0.0.0/9")]),
+        ("10.0.0.0/8", (), [AddressBlock("10.0.0.0/8")]),
+        ("10.0.0.0/8", ("10.1.0.0/16",), [AddressBlock("10.0.0.0/8", ("10.1.0.0/16",))]),
+        ("10.0.0.0/8", ("10.128.0.0/9",), [AddressBlock("10.0.0.0/9")]),
         ("10.0.0.0/8", ("10.0.0.0/9", "10.128.0.0/9"), []),
         ("10.0.0.0/8", ("10.2.0.0/16", "10.1.0.0/16", "10.1.2.0/24"),
-            [Block("10.0.0.0/8", ("10.1.0.0/16", "10.2.0.0/16"))]),
-        ("10.0.0.0/8", ("10.2.0.0/16", "10.3.0.0/16"), [Block("10.0.0.0/8", ("10.2.0.0/15",))]),
-        ("::/0", ("fd00::/8",), [Block("::/0", ("fd00::/8",))]),
-        ("0.0.0.0/0", ("255.255.255.255/32",), [Block("0.0.0.0/0", ("255.255.255.255/32",))]),
+            [AddressBlock("10.0.0.0/8", ("10.1.0.0/16", "10.2.0.0/16"))]),
+        ("10.0.0.0/8", ("10.2.0.0/16", "10.3.0.0/16"), [AddressBlock("10.0.0.0/8", ("10.2.0.0/15",))]),
+        ("::/0", ("fd00::/8",), [AddressBlock("::/0", ("fd00::/8",))]),
+        ("0.0.0.0/0", ("255.255.255.255/32",), [AddressBlock("0.0.0.0/0", ("255.255.255.255/32",))]),
     ],
 )  # fmt: skip
-def test_blocks_are_written_as_people_would(cidr: str, excepts: tuple[str, ...], written: list[Block]) -> None:
+def test_blocks_are_written_as_people_would(cidr: str, excepts: tuple[str, ...], written: list[AddressBlock]) -> None:
     assert list(AddressSet.block(cidr, excepts).blocks()) == written
 
 
 def test_what_lies_inside_of_an_except_is_a_block_of_its_own() -> None:
     found = AddressSet.block("10.0.0.0/8", ("10.1.0.0/16",)) | AddressSet.cidr("10.1.2.0/24")
 
-    assert list(found.blocks()) == [Block("10.0.0.0/8", ("10.1.0.0/16",)), Block("10.1.2.0/24")]
+    assert list(found.blocks()) == [AddressBlock("10.0.0.0/8", ("10.1.0.0/16",)), AddressBlock("10.1.2.0/24")]
 
 
 def test_both_families_are_written_one_after_the_other() -> None:
     assert list(map(str, AddressSet.ALL.blocks())) == ["0.0.0.0/0", "::/0"]
-    assert str(Block("10.0.0.0/8", ("10.1.0.0/16", "10.2.0.0/16"))) == "10.0.0.0/8 except 10.1.0.0/16, 10.2.0.0/16"
+    assert (
+        str(AddressBlock("10.0.0.0/8", ("10.1.0.0/16", "10.2.0.0/16"))) == "10.0.0.0/8 except 10.1.0.0/16, 10.2.0.0/16"
+    )

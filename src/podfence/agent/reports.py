@@ -6,7 +6,7 @@ from __future__ import annotations
 import msgspec
 
 from podfence.cluster.state import EventType
-from podfence.policy.verdict import policy_text
+from podfence.kube.objects import Key
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -31,7 +31,7 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
 
     def __str__(self) -> str:
         """Return the sentence."""
-        return f"{policy_text('NetworkPolicy', self.namespace, self.name)} {self.why}"
+        return f"{Key('NetworkPolicy', self.namespace, self.name)} {self.why}"
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -179,14 +179,12 @@ def _at_other_end(engine: Engine, direction: Direction, peer: Selection, member:
     there = _sample(peer)
     if there is None:
         return PortSet.ALL, PortSet.ALL
-    found = []
-    for bound in (Bound.OPTIMISTIC, Bound.PESSIMISTIC):
-        admitted = PortSet.EMPTY
-        for family in FAMILIES:
-            one, other = PodEnd(member, None, family), PodEnd(there, None, family)
-            admitted |= engine.admitted(direction.other, *direction.ordered(one, other), bound)
-        found.append(admitted)
-    return found[0], found[1]
+    pairs = [direction.ordered(PodEnd(member, None, family), PodEnd(there, None, family)) for family in FAMILIES]
+    may, surely = (
+        PortSet.union(engine.admitted(direction.other, *pair, bound) for pair in pairs)
+        for bound in (Bound.OPTIMISTIC, Bound.PESSIMISTIC)
+    )
+    return may, surely
 
 
 def _sample(selection: Selection) -> Member | None:

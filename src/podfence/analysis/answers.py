@@ -15,6 +15,7 @@ import msgspec
 from podfence.documents import Value
 from podfence.policy.verdict import Dependency, Direction
 from podfence.policy.wording import requirement_text
+from podfence.sets import AddressBlock
 from podfence.sets.ports import ranges_text
 
 if TYPE_CHECKING:
@@ -40,17 +41,6 @@ class Ports(Value, frozen=True):
         if self.everything:
             return "all ports"
         return ranges_text((item.protocol, item.first, item.last) for item in self.ranges)
-
-
-class AddressBlock(Value, frozen=True):
-    """Addresses outside, written as an ipBlock: a CIDR and the CIDRs taken out of it."""
-
-    cidr: str
-    excepts: tuple[str, ...] = msgspec.field(name="except", default=())
-
-    def __str__(self) -> str:
-        """Return ``10.0.0.0/8 except 10.1.0.0/16, 10.2.0.0/16``."""
-        return f"{self.cidr} except {', '.join(self.excepts)}" if self.excepts else self.cidr
 
 
 class Endpoints(Value, frozen=True, kw_only=True):
@@ -109,7 +99,7 @@ class Term(Value, frozen=True):
 
     def __str__(self) -> str:
         """Return ``app=web``, ``app in (a, b)``, ``app not in (a)``, ``app exists`` or ``app absent``."""
-        return requirement_text(self)
+        return requirement_text(self.key, self.operator, self.values)
 
 
 class AbsentPods(Value, frozen=True, kw_only=True):

@@ -10,7 +10,6 @@ from podfence.analysis.endpoints import (
     Endpoint,
     NodeEndpoint,
     PodsEndpoint,
-    ServiceEndpoint,
     address_end,
 )
 from podfence.cluster.members import Member, display_name
@@ -23,15 +22,9 @@ if TYPE_CHECKING:
 
     from podfence.cluster.state import ClusterState
 
+API_SERVICE: Final = Key("Service", "default", "kubernetes")
 _API_SERVER: Final = {"component": "kube-apiserver"}
 _TUNNEL_AGENT: Final = {"k8s-app": "konnectivity-agent"}
-
-
-def api_service(state: ClusterState) -> ServiceEndpoint | None:
-    """Return the Service of the API server, None if it is not loaded."""
-    key = Key("Service", "default", "kubernetes")
-    service = state.services.get(key)
-    return ServiceEndpoint(display_name(key), service) if service is not None else None
 
 
 def apiserver(state: ClusterState) -> AlternativesEndpoint:

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import reduce
-from operator import or_
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -15,7 +13,6 @@ from podfence.analysis.absent import supposed_pods
 from podfence.analysis.doubts import Doubts
 from podfence.analysis.endpoints import AddressesEndpoint, Endpoint, NodeEndpoint, PodsEndpoint, ServiceEndpoint, alone
 from podfence.analysis.lines import Line, Question, lines
-from podfence.analysis.naming import owner_key
 from podfence.analysis.pairs import may_be_service_address
 from podfence.analysis.routes import service_at
 from podfence.analysis.services import Target, hides_clients, pods_of_headless, refuse_as_source, service_ports, targets
@@ -26,11 +23,12 @@ from podfence.cluster.members import display_name
 from podfence.errors import EndpointError
 from podfence.policy.reach import Reach
 from podfence.policy.verdict import Direction
-from podfence.sets import AddressSet, PortSet
+from podfence.sets import AddressSet, PortSet, union
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
+    from podfence.analysis.lines import Progress
     from podfence.analysis.ports import PortQuestion
     from podfence.cluster.members import Member
     from podfence.policy.model import Model
@@ -97,7 +95,7 @@ class Asked:
     @property
     def classes(self) -> int:
         """The classes that are asked about."""
-        return self.source.bits | reduce(or_, (side.bits for side in self.destinations), 0)
+        return self.source.bits | union(side.bits for side in self.destinations)
 
     def own(self, destinations: int) -> int:
         """Return the destination's class if it is a single pod: it always reaches itself (semantics 7.1)."""
@@ -115,10 +113,8 @@ class Asked:
         question = self.question
         if not question.absent or (question.destination if direction is Direction.EGRESS else question.source):
             return 0
-        bits = 0
-        for side in (self.source,) if direction is Direction.EGRESS else self.destinations:
-            bits |= side.bits
-        return bits & self._shown
+        sides = (self.source,) if direction is Direction.EGRESS else self.destinations
+        return union(side.bits for side in sides) & self._shown
 
     def only(self, direction: Direction) -> frozenset[str] | None:
         """Return the names to show of those classes, None for all."""
@@ -130,18 +126,10 @@ class Asked:
     @property
     def _shown(self) -> int:
         index, names = self.view.index, self.question.namespaces
-        if names is None:
-            return index.all
-        shown = 0
-        for name in names:
-            shown |= index.in_namespace(name)
-        return shown
+        return index.all if names is None else union(map(index.in_namespace, names))
 
-    def lines(self, progress: Callable[[float, int], None] | None = None) -> Iterator[tuple[Side, Line]]:
-        """Yield the connections asked about, each with its destinations; each pair and port is in one line at most.
-
-        `progress` is that of `podfence.analysis.lines.lines`.
-        """
+    def lines(self, progress: Progress | None = None) -> Iterator[tuple[Side, Line]]:
+        """Yield the connections asked about, each with its destinations; each pair and port is in one line at most."""
         for side in self.destinations:
             for line in lines(self.view, self.reach, self.doubts, self.unread, self._to(side), progress):
                 yield side, line
@@ -177,7 +165,8 @@ def ports_into(view: View, port: PortQuestion, number: int | None) -> PortSet:
 def _destinations(view: View, question: ListQuestion) -> Iterator[Side]:
     end = question.destination
     if not isinstance(end, ServiceEndpoint):
-        if end is not None and may_be_service_address(view.engine, end) and not _is_outside(question.source):
+        outside = isinstance(question.source, AddressesEndpoint)
+        if end is not None and may_be_service_address(view.engine, end) and not outside:
             message = (
                 f"{end.name} may be the address of a Service that was not read, and list shows what was; "
                 "ask `podfence check` about it"
@@ -185,17 +174,13 @@ def _destinations(view: View, question: ListQuestion) -> Iterator[Side]:
             raise EndpointError(message)
         yield _side(view, end)
         return
-    members = pods_of_headless(view.state, end)
+    members = pods_of_headless(view.engine.state, end)
     if members is not None:
         yield _pods(view, members)
         return
     found = [target for item in service_ports(end, question.port) for target in targets(view.engine, end, item)]
     for ports, several in _by_ports(found).items():
         yield _backends(view, several, ports)
-
-
-def _is_outside(end: Endpoint | None) -> bool:
-    return isinstance(end, AddressesEndpoint)
 
 
 def _by_ports(found: Iterable[Target]) -> dict[PortSet, list[Target]]:
@@ -254,5 +239,5 @@ def _pods(view: View, found: Iterable[Member]) -> Side:
             )
             raise EndpointError(message)
         bits |= 1 << pod_class.id
-        names |= {display_name(owner_key(member)), display_name(member.key)}
+        names |= {display_name(member.owner), display_name(member.key)}
     return Side(bits, AddressSet.EMPTY, frozenset(names))

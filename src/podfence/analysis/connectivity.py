@@ -13,31 +13,28 @@ from podfence.analysis.absent import absent_connections, absent_groups, absent_p
 from podfence.analysis.answers import Connection, Connectivity, Endpoints, Group, Matrix, PodConnection
 from podfence.analysis.asked import Asked, ListQuestion, Side, ports_into
 from podfence.analysis.endpoints import alone
-from podfence.analysis.naming import Namer, as_ports, group_names, owner_key
+from podfence.analysis.naming import Namer, as_ports, group_names
 from podfence.analysis.view import counts_of
 from podfence.cluster.members import display_name
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, members
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from podfence.analysis.absent import AbsentGroup
-    from podfence.analysis.lines import Line
+    from podfence.analysis.lines import Line, Progress
     from podfence.analysis.view import View
     from podfence.cluster.members import Member
     from podfence.policy.model import Model
 
 
 def connectivity(
-    model: Model,
-    question: ListQuestion,
-    progress: Callable[[float, int], None] | None = None,
-    notes: tuple[str, ...] = (),
+    model: Model, question: ListQuestion, progress: Progress | None = None, notes: tuple[str, ...] = ()
 ) -> Connectivity:
     """Return the connectivity as named sets; raises EndpointError for ends that cannot be listed.
 
-    `progress` is that of `podfence.analysis.lines.lines`; `notes` become those of the answer.
+    `notes` become those of the answer.
     """
     asked = Asked(model, question)
     view = asked.view
@@ -131,16 +128,14 @@ def matrix(model: Model, question: ListQuestion) -> Matrix:
     ]
     wanted.sort()
     alone = _single_pods(view) if view.engine.options.self_traffic == "allowed" else set()
-    rows = []
-    for name, row in wanted:
-        itself = name.partition("[")[0]
-        rows.append(
-            "".join(
-                "." if name == other and (itself, row) in alone else cells.get((row, column), "X")
-                for other, column in wanted
-            )
+    rows = tuple(
+        "".join(
+            "." if name == other and (name.partition("[")[0], row) in alone else cells.get((row, column), "X")
+            for other, column in wanted
         )
-    return Matrix(tuple(name for name, _ in wanted), tuple(rows))
+        for name, row in wanted
+    )
+    return Matrix(tuple(name for name, _ in wanted), rows)
 
 
 def _single_pods(view: View) -> set[tuple[str, int]]:
@@ -148,7 +143,7 @@ def _single_pods(view: View) -> set[tuple[str, int]]:
     found: dict[tuple[str, int], list[Member]] = defaultdict(list)
     for pod_class in view.index.classes.values():
         for member in pod_class.members.values():
-            found[display_name(owner_key(member)), pod_class.id].append(member)
+            found[display_name(member.owner), pod_class.id].append(member)
     return {place for place, pods in found.items() if alone(pods)}
 
 

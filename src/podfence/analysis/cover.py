@@ -9,32 +9,21 @@ say, and then what others say as well is taken out of it. Nothing is said that i
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from podfence.analysis.lines import Line
-from podfence.sets import AddressSet, PortSet, members
+from podfence.sets import AddressSet, PortSet, members, union
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from podfence.analysis.overview import Measure
+
 _MOST_WORK = 200_000
 """Above this many comparisons lines stay as they are: nobody reads so many."""
-
-
-class Measure(Protocol):
-    """How long it is to say something, in names."""
-
-    def sources(self, sources: int, addresses: AddressSet, destinations: int) -> int:
-        """Return how long it is to say a set of sources of connections to some destinations."""
-
-    def destinations(self, destinations: int) -> int:
-        """Return how long it is to say a set of destinations."""
-
-    def ports(self, ports: PortSet) -> int:
-        """Return how long it is to say a set of ports."""
 
 
 class _Row(Struct):
@@ -77,7 +66,10 @@ def cover(lines: Iterable[Line], measure: Measure) -> list[Line]:
         _Row(line.sources, line.source_addresses, frozenset(of_line[index]), line.ports, line.depends)
         for index, line in enumerate(inward)
     ]
-    bits = _bits_of(atoms)
+
+    def bits(numbers: Iterable[int]) -> int:
+        return union(map(atoms.__getitem__, numbers))
+
     shorter = _without_repetition(_widened(rows, bits, measure), bits, measure)
     return [
         *(
@@ -86,16 +78,6 @@ def cover(lines: Iterable[Line], measure: Measure) -> list[Line]:
         ),
         *result,
     ]
-
-
-def _bits_of(atoms: list[int]) -> Callable[[Iterable[int]], int]:
-    def bits(numbers: Iterable[int]) -> int:
-        found = 0
-        for number in numbers:
-            found |= atoms[number]
-        return found
-
-    return bits
 
 
 def _widened(rows: list[_Row], bits: Callable[[Iterable[int]], int], measure: Measure) -> list[_Row]:
@@ -206,7 +188,4 @@ def _missing(row: _Row, others: list[_Row]) -> PortSet:
             if fewer and (sources & other.sources or addresses & other.addresses):
                 rest.append((sources & other.sources, addresses & other.addresses, fewer))
         pieces = rest
-    found = PortSet.EMPTY
-    for _, _, ports in pieces:
-        found |= ports
-    return found
+    return PortSet.union(ports for _, _, ports in pieces)

@@ -24,8 +24,9 @@ from podfence.policy.grants import cuts_of
 from podfence.policy.likeness import Likeness
 from podfence.policy.peers import Scenario
 from podfence.policy.verdict import Direction, Matter
-from podfence.sets import AddressSet, PortSet, members
+from podfence.sets import AddressSet, PortSet, members, union
 from podfence.sets.addresses import FAMILIES
+from podfence.sets.spans import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -107,14 +108,13 @@ class Doubts:
 
     def _unsure(self) -> int:
         """Return the classes of which it is not known which policies select them (semantics 13.3, 13.4)."""
+        engine, index = self._view.engine, self._view.index
         found = 0
-        if self._view.engine.world.is_open("Pod"):
-            for number, item in self._view.index.classes.items():
-                if any(map(is_unknown, item.labels.values())):
-                    found |= 1 << number
-        if any(policy.subject.namespaces is not None for policy in self._view.engine.clusterwide):
-            for name in self._spaces:
-                found |= self._view.index.in_namespace(name)
+        for number, item in index.classes.items() if engine.world.is_open("Pod") else ():
+            if any(map(is_unknown, item.labels.values())):
+                found |= 1 << number
+        if any(policy.subject.namespaces is not None for policy in engine.clusterwide):
+            found |= union(map(index.in_namespace, self._spaces))
         return found
 
     def settled(self, destination: int, sources: int, bounds: Mapping[Family, Extent]) -> Iterable[tuple[int, Settled]]:
@@ -231,27 +231,20 @@ class Doubts:
     def outside(self, direction: Direction, number: int) -> tuple[AddressPartition, AddressPartition, str]:
         """Return the addresses that a class surely and perhaps exchanges connections with, by ports, and why."""
         member = next(iter(self._view.index.classes[number].members.values()))
+        cuts = sorted(cuts_of(self._view.engine.policies_over(member.namespace)))
         low: AddressPartition = {}
         high: AddressPartition = {}
         words: list[str] = []
         for family in FAMILIES:
             end: End = PodEnd(member, None, family)
-            for piece in self._pieces(member, family):
-                other: End = AddressEnd(piece.spans[0][0])
+            for span in cut(AddressSet.of_family(family).spans, cuts):
+                piece, other = AddressSet((span,)), AddressEnd(span[0])
                 found = extent(self._engine, *direction.ordered(end, other), PortSet.ALL, (direction,))
                 words += [item.text for item in found.rests_on]
                 for ports, partition in ((found.low, low), (found.high, high)):
                     if ports:
                         partition[ports] = partition.get(ports, AddressSet.EMPTY) | piece
         return low, high, self._why(words)
-
-    def _pieces(self, member: Member, family: Family) -> Iterator[AddressSet]:
-        whole = AddressSet.of_family(family)
-        cuts = cuts_of(self._view.engine.policies_over(member.namespace))
-        first, last = whole.spans[0]
-        starts = sorted({first, *(cut for cut in cuts if first < cut <= last)})
-        for start, after in zip(starts, [*starts[1:], last + 1], strict=True):
-            yield AddressSet(((start, after - 1),))
 
 
 def _is_simple(selector: Selector | None) -> bool:

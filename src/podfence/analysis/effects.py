@@ -13,6 +13,7 @@ from podfence.kube.objects import NetworkPolicy
 from podfence.policy.ends import PodEnd
 from podfence.policy.grants import rules_of
 from podfence.policy.legacy import is_old
+from podfence.policy.references import has_idle_rules
 from podfence.policy.verdict import Direction
 from podfence.policy.wording import peer_text, shortened
 
@@ -93,7 +94,8 @@ def without_effect(engine: Engine) -> Iterator[str]:
         for policy in engine.policies(name):
             if not isinstance(policy.source, NetworkPolicy) or is_old(policy.source):
                 continue
-            idle += _rules_left_out(policy.source)
+            left_out = (way for way in (Direction.INGRESS, Direction.EGRESS) if has_idle_rules(policy, way))
+            idle += [f"{way} of {name}/{policy.source.name}" for way in left_out]
             if not pods.any_meant(policy.subject):
                 selecting.append(_selecting_none(state, policy))
                 continue
@@ -125,7 +127,7 @@ def _peers_of_none(pods: MeantPods, policy: CompiledPolicy) -> Iterator[str]:
             place[grant.rule] += 1
             if not isinstance(grant.peer, Selection) or pods.any_meant(grant.peer):
                 continue
-            rule = rules_of(policy, direction)[grant.rule]
+            rule = rules_of(policy.source, direction)[grant.rule]
             peer = peer_text(rule.peers[index], policy.key.namespace)
             yield f"{_rule(policy, direction, grant.rule)} ({peer})"
 
@@ -144,13 +146,6 @@ def _names_of_none(pods: MeantPods, policy: CompiledPolicy) -> Iterator[str]:
         for (rule, (text, protocol)), has in there.items():
             if not has:
                 yield f"{_rule(policy, direction, rule)} ({protocol} {text})"
-
-
-def _rules_left_out(policy: NetworkPolicy) -> Iterator[str]:
-    """Yield the directions of which there are rules that are not listed in `policyTypes` (semantics 2.4)."""
-    for direction, rules in ((Direction.INGRESS, policy.ingress), (Direction.EGRESS, policy.egress)):
-        if rules and direction.capitalize() not in policy.policy_types:
-            yield f"{direction} of {policy.namespace}/{policy.name}"
 
 
 def _rule(policy: CompiledPolicy, direction: Direction, index: int) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from podfence.cluster.members import Member
     from podfence.cluster.state import ClusterState
-    from podfence.kube.objects import Service
+    from podfence.kube.objects import Key, Service
 
 
 class PodsEndpoint(Struct, frozen=True):
@@ -99,6 +99,12 @@ def namespaces_of(end: Endpoint) -> frozenset[str]:
 def alone(found: Collection[Member]) -> bool:
     """Return whether members are one pod, and not a template that stands for several."""
     return len(found) == 1 and all(member.pod is not None for member in found)
+
+
+def service_end(state: ClusterState, key: Key) -> ServiceEndpoint | None:
+    """Return a Service as an end, None if it is not loaded."""
+    service = state.services.get(key)
+    return ServiceEndpoint(display_name(key), service) if service is not None else None
 
 
 def address_end(state: ClusterState, number: int, text: str = "") -> PodsEndpoint | NodeEndpoint | AddressesEndpoint:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from podfence.analysis.apiserver import api_service
+from podfence.analysis.apiserver import API_SERVICE
 from podfence.analysis.endpoints import (
     AddressesEndpoint,
     AlternativesEndpoint,
@@ -16,6 +16,7 @@ from podfence.analysis.endpoints import (
     NodeEndpoint,
     PodsEndpoint,
     ServiceEndpoint,
+    service_end,
 )
 from podfence.analysis.pairs import NoCommonFamilyError, Pair, may_be_service_address, pairs, unread_end
 from podfence.analysis.parts import Part
@@ -71,7 +72,7 @@ def _alternatives(
     engine: Engine, end: AlternativesEndpoint, other: Endpoint, port: PortQuestion, *, is_source: bool
 ) -> list[Part]:
     found: list[Part] = []
-    if not is_source and (service := api_service(engine.state)) is not None and has_port(service, port):
+    if not is_source and (service := service_end(engine.state, API_SERVICE)) is not None and has_port(service, port):
         return judged(engine, other, service, port)
     if not is_source and end.unread is not None:
         unread = ServiceEndpoint(end.name, end.unread)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -19,7 +20,7 @@ from podfence.sets import AddressSet, PortSet, members
 from podfence.sets.partition import disjoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from podfence.analysis.doubts import Doubts
     from podfence.analysis.source_ranges import Limit
@@ -29,6 +30,15 @@ if TYPE_CHECKING:
     from podfence.policy.peers import Scenario
     from podfence.policy.reach import AddressPartition, Partition, Reach
     from podfence.sets.addresses import Family
+
+Progress = Callable[[float, int], None]
+"""Is told how much is done, and how much there is to do."""
+
+Between = dict[tuple[int, PortSet, str], int]
+"""The destinations of sources by these, their ports, and what the connections depend on; both ends are classes."""
+
+Outside = dict[tuple[AddressSet, PortSet, str], int]
+"""The classes that exchange connections with addresses outside by these, the ports, and what that depends on."""
 
 _Vector = tuple[PortSet | None, ...]
 """The ports of a pair in each scenario, None where it has none of its addresses."""
@@ -81,12 +91,9 @@ def lines(
     doubts: Doubts,
     unread: Unread,
     question: Question,
-    progress: Callable[[float, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Line]:
-    """Return the connectivity asked about; each pair and port is in one line at most.
-
-    `progress` is told how many classes of destinations are done, and how many there are.
-    """
+    """Return the connectivity asked about; each pair and port is in one line at most."""
     pods = _between_pods(reach, question, doubts, unread, progress)
     incoming = _outside(reach, Direction.INGRESS, question, view.engine.options, doubts, unread)
     if question.hidden:
@@ -103,9 +110,7 @@ def lines(
     return result
 
 
-def _everything_first(
-    everyone: int, pods: dict[tuple[int, PortSet, str], int], incoming: dict[tuple[AddressSet, PortSet, str], int]
-) -> Iterator[Line]:
+def _everything_first(everyone: int, pods: Between, incoming: Outside) -> Iterator[Line]:
     """Yield the lines between pods, joined with those from every address where all pods are sources too."""
     for (sources, ports, depends), destinations in pods.items():
         rest = destinations
@@ -120,10 +125,10 @@ def _everything_first(
 
 
 def _between_pods(
-    reach: Reach, question: Question, doubts: Doubts, unread: Unread, progress: Callable[[float, int], None] | None
-) -> dict[tuple[int, PortSet, str], int]:
+    reach: Reach, question: Question, doubts: Doubts, unread: Unread, progress: Progress | None
+) -> Between:
     scenarios = doubts.scenarios
-    found: dict[tuple[int, PortSet, str], int] = defaultdict(int)
+    found: Between = defaultdict(int)
     known: dict[_Vector, tuple[dict[Family, Extent], _Said]] = {}
     total = sum(destinations.bit_count() for destinations, sources in question.blocks if sources)
     done = 0
@@ -185,14 +190,14 @@ def _parts(bits: int, reach: Reach, scenario: Scenario, destination: int) -> lis
     return [*parts, rest] if rest else parts
 
 
-def _joined(found: dict[tuple[int, PortSet, str], int]) -> dict[tuple[int, PortSet, str], int]:
+def _joined(found: Between) -> Between:
     """Join lines that differ in their sources only."""
     by_destination: dict[tuple[int, PortSet, str], int] = defaultdict(int)
     for (sources, ports, depends), destinations in found.items():
         by_destination[destinations, ports, depends] |= sources
-    result: dict[tuple[int, PortSet, str], int] = {}
+    result: Between = defaultdict(int)
     for (destinations, ports, depends), sources in by_destination.items():
-        result[sources, ports, depends] = result.get((sources, ports, depends), 0) | destinations
+        result[sources, ports, depends] |= destinations
     return result
 
 
@@ -258,12 +263,12 @@ def _extents(scenarios: tuple[Scenario, ...], vector: _Vector) -> dict[Family, E
 
 def _outside(
     reach: Reach, direction: Direction, question: Question, options: Options, doubts: Doubts, unread: Unread
-) -> dict[tuple[AddressSet, PortSet, str], int]:
+) -> Outside:
     """Return the classes by the addresses, ports and doubts of their connections with the outside."""
     incoming = direction is Direction.INGRESS
     wanted = question.from_addresses if incoming else question.to_addresses
     classes = question.inside_destinations if incoming else question.inside_sources
-    found: dict[tuple[AddressSet, PortSet, str], int] = defaultdict(int)
+    found: Outside = defaultdict(int)
     if not wanted:
         return found
     low = reach.outside(direction, Bound.PESSIMISTIC, classes)
@@ -284,15 +289,13 @@ def _outside(
     return found
 
 
-def _behind_nodes(
-    view: View, question: Question, clients: dict[tuple[AddressSet, PortSet, str], int], unread: Unread
-) -> dict[tuple[AddressSet, PortSet, str], int]:
+def _behind_nodes(view: View, question: Question, clients: Outside, unread: Unread) -> Outside:
     """Return connections from outside as `service-source` has it: as the clients', as a node's, or as either's."""
     option = view.engine.options.service_source
     if option == "client" or not question.from_addresses:
         return clients
     why = "depends on service-source" if option == "depends" else "depends on the node it comes from"
-    found: dict[tuple[AddressSet, PortSet, str], int] = defaultdict(int)
+    found: Outside = defaultdict(int)
     for number in members(question.inside_destinations):
         asked = question.ports_into(number)
         if clause := unread.about(number):
@@ -326,9 +329,7 @@ def _from_other_nodes(view: View, number: int) -> dict[AddressSet, PortSet]:
     return {AddressSet.ALL: one} if one == other else {AddressSet.V4: one, AddressSet.V6: other}
 
 
-def _note(
-    found: dict[tuple[AddressSet, PortSet, str], int], addresses: AddressSet, ports: PortSet, why: str, number: int
-) -> None:
+def _note(found: Outside, addresses: AddressSet, ports: PortSet, why: str, number: int) -> None:
     if addresses and ports:
         found[addresses, ports, why] |= 1 << number
 

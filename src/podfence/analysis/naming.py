@@ -7,14 +7,13 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from podfence.analysis.answers import AddressBlock, Endpoints, PortRange, Ports
+from podfence.analysis.answers import Endpoints, PortRange, Ports
 from podfence.cluster.members import display_name
 from podfence.sets import AddressSet, PortSet, members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from podfence.cluster.members import Member
     from podfence.cluster.pod_class import PodClass
     from podfence.kube.objects import Key
 
@@ -57,10 +56,10 @@ class Namer:
         classes_of: dict[Key, set[int]] = defaultdict(set)
         for pod_class in index.classes.values():
             for member in pod_class.members.values():
-                classes_of[owner_key(member)].add(pod_class.id)
+                classes_of[member.owner].add(pod_class.id)
         parts = {key: _part_names(index, numbers) for key, numbers in classes_of.items() if len(numbers) > 1}
         for pod_class in index.classes.values():
-            keys = {owner_key(member) for member in pod_class.members.values()}
+            keys = {member.owner for member in pod_class.members.values()}
             self._names[pod_class.id] = tuple(
                 sorted(display_name(key) + (parts[key][pod_class.id] if key in parts else "") for key in keys)
             )
@@ -120,7 +119,7 @@ class Namer:
     ) -> Endpoints:
         outside = addresses == AddressSet.ALL
         internet = bool(addresses) and addresses == self._internet
-        blocks = () if outside or internet else tuple(AddressBlock(*block) for block in addresses.blocks())
+        blocks = () if outside or internet else addresses.blocks()
         if only is not None:
             return Endpoints(
                 workloads=self.names(bits, only), all_addresses=outside, internet=internet, addresses=blocks
@@ -154,11 +153,6 @@ class Namer:
             workloads=self.names(rest),
             addresses=blocks,
         )
-
-
-def owner_key(member: Member) -> Key:
-    """Return what a pod is shown as: its workload, or itself."""
-    return member.workload or member.key
 
 
 def _part_names(index: Classes, numbers: set[int]) -> dict[int, str]:

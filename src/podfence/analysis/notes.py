@@ -14,7 +14,7 @@ from podfence.cluster.selection import namespace_keys_of
 from podfence.cluster.state import NAME_LABEL
 from podfence.kube.objects import NetworkPolicy
 from podfence.policy.legacy import ANNOTATION, MISSPELT_ANNOTATION, is_old, isolates
-from podfence.policy.references import written_ref
+from podfence.policy.references import policy_ref
 from podfence.policy.wording import shortened
 from podfence.sets.addresses import format_address
 
@@ -92,7 +92,7 @@ def _too_large(engine: Engine) -> Iterator[str]:
     for name in sorted(engine.state.policies):
         for policy in engine.policies(name):
             if policy.refused and isinstance(policy.source, NetworkPolicy):
-                yield f"{written_ref(policy.source)} {policy.refused} (--set budget=tenfold reads more)"
+                yield f"{policy_ref(policy)} {policy.refused} (--set budget=tenfold reads more)"
 
 
 def _some(names: list[str]) -> str:
@@ -121,7 +121,7 @@ def _finished(state: ClusterState) -> Iterator[str]:
 
 
 def _host_network(state: ClusterState, options: Options) -> Iterator[str]:
-    names = sorted({display_name(member.workload or member.key) for member in state.members.values() if member.host})
+    names = sorted({display_name(member.owner) for member in state.members.values() if member.host})
     if names and options.host_network == "node":
         yield f"hostNetwork pods are part of their node, not selected (--set host-network=pod): {_some(names)}"
 

@@ -18,10 +18,8 @@ from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from podfence.analysis.answers import AbsentConnection, Ports
-    from podfence.analysis.lines import Line
+    from podfence.analysis.lines import Line, Progress
     from podfence.policy.model import Model
     from podfence.sets import PortSet
 
@@ -82,7 +80,7 @@ class Overview(Struct, frozen=True):
         return len(self.lines)
 
 
-def overview(model: Model, question: ListQuestion, progress: Callable[[float, int], None] | None = None) -> Overview:
+def overview(model: Model, question: ListQuestion, progress: Progress | None = None) -> Overview:
     """Return who can reach whom; raises EndpointError and tells of progress as `connectivity` does."""
     asked = Asked(model, question, unread_once=True)
     words = _Words(asked)
@@ -91,7 +89,7 @@ def overview(model: Model, question: ListQuestion, progress: Callable[[float, in
         own = asked.own(line.destinations)
         if not own or line.sources != own or line.source_addresses:
             found[side].append(line)
-    lines = [words.line(side, line) for side, several in found.items() for line in cover(several, words.of(side))]
+    lines = [words.line(side, line) for side, several in found.items() for line in cover(several, Measure(words, side))]
     lines += map(_absent, absent_connections(asked, words.namer))
     lines.sort(key=lambda line: (line.destinations, line.sources, str(line.ports), line.depends))
     lines, groups = _grouped(lines)
@@ -121,26 +119,19 @@ class _Words:
         self._ends = lru_cache(maxsize=None)(self._named)
 
     def line(self, side: Side, line: Line) -> OverviewLine:
-        """Return a line in words."""
-        own = self._asked.own(line.destinations)
         return OverviewLine(
-            self._ends(line.sources, line.source_addresses, self.open_sources, own, self._asked.source.only),
-            self._ends(line.destinations, line.destination_addresses, self.open_destinations, 0, side.only),
+            self.sources(line.sources, line.source_addresses, line.destinations),
+            self.destinations(line.destinations, side, line.destination_addresses),
             as_ports(line.ports),
             line.depends,
         )
-
-    def of(self, side: Side) -> _Length:
-        """Return the measure of lines to one side of the question."""
-        return _Length(self, side)
 
     def sources(self, bits: int, addresses: AddressSet, destinations: int) -> Ends:
         """Return the name of sources; a single pod as the destination may be named among them or not."""
         return self._ends(bits, addresses, self.open_sources, self._asked.own(destinations), self._asked.source.only)
 
-    def destinations(self, bits: int, side: Side) -> Ends:
-        """Return the name of destinations."""
-        return self._ends(bits, AddressSet.EMPTY, self.open_destinations, 0, side.only)
+    def destinations(self, bits: int, side: Side, addresses: AddressSet = AddressSet.EMPTY) -> Ends:
+        return self._ends(bits, addresses, self.open_destinations, 0, side.only)
 
     def _named(self, bits: int, addresses: AddressSet, opened: int, optional: int, only: frozenset[str] | None) -> Ends:
         plain = Ends(self.namer.endpoints(bits, addresses, opened=opened, optional=optional, only=only).items())
@@ -153,23 +144,24 @@ class _Words:
         return min(plain, Ends(everyone, excepts), key=lambda ends: (_length(ends), len(str(ends))))
 
 
-class _Length:
-    """How long the sets of lines are in words."""
+class Measure:
+    """How long it is to say the sets of lines to one side of a question, in names."""
 
     def __init__(self, words: _Words, side: Side) -> None:
+        """Say them in these words."""
         self._words = words
         self._side = side
 
     def sources(self, sources: int, addresses: AddressSet, destinations: int) -> int:
-        """Return the number of names of sources."""
+        """Return how long it is to say a set of sources of connections to some destinations."""
         return _length(self._words.sources(sources, addresses, destinations))
 
     def destinations(self, destinations: int) -> int:
-        """Return the number of names of destinations."""
+        """Return how long it is to say a set of destinations."""
         return _length(self._words.destinations(destinations, self._side))
 
     def ports(self, ports: PortSet) -> int:
-        """Return the length of the text of ports."""
+        """Return how long it is to say a set of ports."""
         return len(str(as_ports(ports)))
 
 

@@ -26,22 +26,24 @@ from podfence.analysis.endpoints import (
     SelfEndpoint,
     ServiceEndpoint,
     address_end,
+    service_end,
 )
 from podfence.analysis.spelling import address_of_pod_name, no_end, service_of, spelled
 from podfence.cluster.addresses import known_addresses
 from podfence.cluster.members import FINISHED_PHASES, Member, display_name
 from podfence.cluster.nodes import node_addresses, numbers_of
+from podfence.cluster.ownership import top_workload
 from podfence.cluster.services import selected
 from podfence.cluster.state import NAME_LABEL
 from podfence.errors import EndpointError, nearest
-from podfence.kube.objects import ContainerPort, Key
+from podfence.kube.objects import Key
 from podfence.kube.registry import ENDS, KINDS, WORKLOADS, by_word
 from podfence.kube.validation.names import label_key, label_value
 from podfence.policy.world import BORN_WITH
 from podfence.sets.addresses import AddressSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from podfence.cluster.state import ClusterState
 
@@ -113,9 +115,8 @@ def _by_word(state: ClusterState, text: str, namespace: str) -> Endpoint | None:
     if address := address_of_pod_name(text):
         return _outside(state, address, AddressSet.cidr(address))
     name, _, space = text.partition(".")
-    key = Key("Service", space, name)
-    if key in state.services:
-        return ServiceEndpoint(display_name(key), state.services[key])
+    if (found := service_end(state, Key("Service", space, name))) is not None:
+        return found
     if text in node_addresses(state):
         raise EndpointError(f"{text!r} is a node: write node:{text}")
     if plain := no_end(text):
@@ -134,13 +135,13 @@ def _named(state: ClusterState, namespace: str, name: str) -> bool:
 
 
 def _by_dns(state: ClusterState, text: str, key: Key, pod: str) -> Endpoint:
-    service = state.services.get(key)
-    if service is None:
+    found = service_end(state, key)
+    if found is None:
         raise EndpointError(_missing(state, text, key.namespace, key.name))
     if not pod:
-        return ServiceEndpoint(display_name(key), service)
+        return found
     known = state.members.get(Key("Pod", key.namespace, pod))
-    if known is None or known not in selected(state, service):
+    if known is None or known not in selected(state, found.service):
         raise EndpointError(f"{text!r}: {display_name(key)} has no pod {pod}")
     return PodsEndpoint(display_name(known.key), (known,))
 
@@ -228,8 +229,7 @@ def _hypothetical(state: ClusterState, text: str, namespace: str, rest: str) -> 
             raise EndpointError(f"{text!r}: {key}={value}: {wrong}")
         if labels.setdefault(key, value) != value:
             raise EndpointError(f"{text!r}: a pod has one value for label {key}, not {labels[key]} and {value}")
-    ports: tuple[ContainerPort, ...] = ()
-    member = Member(Key("Pod", namespace, rest), None, labels, ports)
+    member = Member(Key("Pod", namespace, rest), None, labels, ())
     return PodsEndpoint(text, (member,), hypothetical=True)
 
 
@@ -238,15 +238,11 @@ def _by_kind(state: ClusterState, text: str, namespace: str, kind_text: str, nam
     if not kind:
         known = sorted(KINDS[kind].word for kind in ENDS) + sorted(kind.lower() for kind in _custom_kinds(state))
         raise EndpointError(f"{text!r}: unknown kind {kind_text!r}; one of {', '.join(known)}")
-    key = Key(kind, namespace, name)
-    if kind == "Service":
-        service = state.services.get(key)
-        if service is None:
-            raise EndpointError(_missing(state, text, namespace, name))
-        return ServiceEndpoint(display_name(key), service)
-    if kind == "Pod":
-        return _pod(state, key) or _fail(_missing(state, text, namespace, name))
-    return _workload(state, key) or _fail(_missing(state, text, namespace, name))
+    finders: dict[str, Callable[[ClusterState, Key], Endpoint | None]] = {"Service": service_end, "Pod": _pod}
+    found = finders.get(kind, _workload)(state, Key(kind, namespace, name))
+    if found is None:
+        raise EndpointError(_missing(state, text, namespace, name))
+    return found
 
 
 def _by_name(state: ClusterState, namespace: str, name: str) -> Endpoint:
@@ -280,7 +276,7 @@ def _workload(state: ClusterState, key: Key) -> PodsEndpoint | None:
         return None
     members = state.workload_pods(key)
     if not members and (workload := state.workloads.get(key)) is not None:
-        key = state.top_workload(workload)
+        key = top_workload(workload, state.workloads)
         members = state.workload_pods(key)
     if not members:
         raise EndpointError(f"all pods of {display_name(key)} have finished: there is nothing to judge")
@@ -317,11 +313,7 @@ def require_namespace(state: ClusterState, namespace: str) -> None:
 
 def _missing(state: ClusterState, text: str, namespace: str, name: str) -> str:
     require_namespace(state, namespace)
-    here = {
-        display_name(member.workload or member.key)
-        for member in state.members.values()
-        if member.namespace == namespace
-    }
+    here = {display_name(member.owner) for member in state.members.values() if member.namespace == namespace}
     here |= {display_name(key) for key in state.services if key.namespace == namespace}
     near = nearest(name, [item.rsplit("/", 1)[-1] for item in here])
     full = next((item for item in sorted(here) if near and item.rsplit("/", 1)[-1] == near), None)
@@ -343,7 +335,3 @@ def _some(names: set[str], namespace: str) -> str:
 def _nearest(name: str, known: Iterable[str]) -> str:
     near = nearest(name, sorted(known))
     return f"; did you mean {near}?" if near else ""
-
-
-def _fail(message: str) -> PodsEndpoint:
-    raise EndpointError(message)

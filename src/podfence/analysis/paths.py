@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from podfence.analysis.endpoints import NodeEndpoint
     from podfence.policy.engine import Engine
-    from podfence.sets.addresses import Family
 
 _ELSEWHERE: Final = "another node"
 _THAT_NODE: Final = "that node"
@@ -160,7 +159,8 @@ def _arrival(engine: Engine, pair: Pair, ports: PortSet, entry: Entry, asked: Po
     if isinstance(end, PodEnd):
         end = replace(end, member=replace(end.member, node=place.backend))
     other = None if entry.node.node or entry.node.own else False
-    node = NodeEnd(entry.node.node, _address(entry.node, pair.family), pair.family, own=other)
+    address = next((number for number in entry.node.addresses if family_of(number) == pair.family), None)
+    node = NodeEnd(entry.node.node, address, pair.family, own=other)
     # A node that is asked by itself, or by a pod of its own, leads to all pods whatever the policy for outside.
     within = place.source == near
     sent_to_node = isinstance(source, PodEnd) and not within
@@ -182,8 +182,3 @@ def _arrival(engine: Engine, pair: Pair, ports: PortSet, entry: Entry, asked: Po
     if not entry.host_port and ((option == "node" and not entry.local) or (option != "client" and not here)):
         seen = seen if entry.local else behind
     return Step(replace(first, arrival=Arrival(seen, end, ports)), sent)
-
-
-def _address(node: NodeEndpoint, family: Family) -> int | None:
-    """Return the node's address of a family, None if it is not known."""
-    return next((number for number in node.addresses if family_of(number) == family), None)

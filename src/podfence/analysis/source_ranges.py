@@ -18,13 +18,14 @@ from podfence.policy.ends import AddressEnd, PodEnd
 from podfence.policy.engine import kind_of
 from podfence.policy.unknown import address, node_address, option
 from podfence.policy.verdict import Decision
-from podfence.sets import AddressSet, PortSet, spans
+from podfence.sets import AddressSet, spans
 from podfence.sets.addresses import FAMILIES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from podfence.analysis.endpoints import Endpoint
+    from podfence.analysis.lines import Outside
     from podfence.analysis.parts import Part
     from podfence.analysis.view import View
     from podfence.kube.objects import Service
@@ -136,11 +137,9 @@ class Limit(Struct, frozen=True):
         if bits & self.pods and not self.enforced:
             yield bits & self.pods, _also(depends)
 
-    def of_addresses(
-        self, found: Mapping[tuple[AddressSet, PortSet, str], int]
-    ) -> dict[tuple[AddressSet, PortSet, str], int]:
+    def of_addresses(self, found: Outside) -> Outside:
         """Return the classes that addresses outside may connect to, by these, their ports, and what that depends on."""
-        result: dict[tuple[AddressSet, PortSet, str], int] = defaultdict(int)
+        result: Outside = defaultdict(int)
         for (addresses, ports, depends), bits in found.items():
             if inside := addresses & self.ranges:
                 result[inside, ports, depends] |= bits

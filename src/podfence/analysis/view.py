@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import Struct
 
 from podfence.analysis.endpoints import PodsEndpoint, ServiceEndpoint
-from podfence.analysis.naming import owner_key
 from podfence.analysis.source_ranges import ranges_of
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from podfence.analysis.endpoints import Endpoint
     from podfence.cluster.classes import ClassIndex
     from podfence.cluster.members import Member
-    from podfence.cluster.state import ClusterState
     from podfence.policy.engine import Engine
     from podfence.policy.model import Model
 
@@ -28,11 +26,6 @@ class View(Struct, frozen=True):
 
     engine: Engine
     index: ClassIndex
-
-    @property
-    def state(self) -> ClusterState:
-        """The cluster state that is judged."""
-        return self.engine.state
 
 
 class Counts(NamedTuple):
@@ -47,7 +40,7 @@ def counts_of(engine: Engine) -> Counts:
     """Return how much there is in a cluster, without pods that need not exist."""
     state = engine.state
     judged = [member for member in state.members.values() if engine.is_judged(member)]
-    return Counts(len(set(map(owner_key, judged))), len(judged), sum(map(len, state.policies.values())))
+    return Counts(len({member.owner for member in judged}), len(judged), sum(map(len, state.policies.values())))
 
 
 def view_of(

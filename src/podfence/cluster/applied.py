@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from podfence.cluster.ownership import workload_of
+from podfence.cluster.ownership import top_workload, workload_of
 from podfence.cluster.state import ClusterState
 from podfence.kube.objects import Namespace, Pod, Workload
 
@@ -74,7 +74,7 @@ def _top(state: ClusterState, item: KubeObject) -> Key | None:
     """Return the topmost workload above a pod or a workload, None for others."""
     if isinstance(item, Pod):
         return workload_of(item, state.workloads)
-    return state.top_workload(item) if isinstance(item, Workload) else None
+    return top_workload(item, state.workloads) if isinstance(item, Workload) else None
 
 
 def _merged(old: Namespace, new: Namespace) -> Namespace:

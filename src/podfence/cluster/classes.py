@@ -20,6 +20,7 @@ from podfence.cluster.pod_class import ClassKey, PodClass, class_key, told_apart
 from podfence.kube.objects import Key
 from podfence.sets.addresses import AddressSet, Family, family_of
 from podfence.sets.bits import members as members_of
+from podfence.sets.bits import union
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,7 +46,6 @@ class ClassIndex:
         """Start without members; `namespaces` are the labels of each namespace."""
         self._namespaces = NamespaceIndex(namespaces)
         self.looks = Looks()
-        self._members: dict[Key, Member] = {}
         self._class_of: dict[Key, PodClass] = {}
         self._by_key: dict[ClassKey, PodClass] = {}
         self._key_of: dict[int, ClassKey] = {}
@@ -96,14 +96,13 @@ class ClassIndex:
         """Tell pods apart by label keys, port names and address cuts too; return the classes that were split."""
         look = Look(frozenset(keys), frozenset(names), frozenset(cuts))
         new = self.looks.new_in(look)
-        concerned = 0
-        for cell in {self.cell(cut) for cut in new.cuts}:
-            concerned |= self._in_cell.get(cell, 0)
+        concerned = union(self._in_cell.get(cell, 0) for cell in {self.cell(cut) for cut in new.cuts})
         self.looks.take(look)
         if new.keys or new.names:
-            for member in self._members.values():
+            members = ((number, member) for number, item in self.classes.items() for member in item.members.values())
+            for number, member in members:
                 if not new.keys.isdisjoint(member.labels) or any(port.name in new.names for port in member.ports):
-                    concerned |= 1 << self._class_of[member.key].id
+                    concerned |= 1 << number
         return {number for split in members_of(concerned) for number in self._split(self.classes[split], new)}
 
     def look_away(self, keys: Iterable[str], names: Iterable[str], cuts: Iterable[int]) -> None:
@@ -113,15 +112,11 @@ class ClassIndex:
     def tidy(self) -> Joined:
         """Join the classes that nothing tells apart any more, if it is time (see `Looks`)."""
         unused = self.looks.give_up()
-        concerned = 0
-        for key in unused.keys:
-            concerned |= self._with_key.get(key, 0)
-        for cut in unused.cuts:
-            concerned |= self._in_cell.get(cut, 0)
-        if unused.names:
-            for number, pod_class in self.classes.items():
-                if any(name in unused.names for name, _, _, _ in pod_class.ports):
-                    concerned |= 1 << number
+        concerned = union(self._with_key.get(key, 0) for key in unused.keys)
+        concerned |= union(self._in_cell.get(cut, 0) for cut in unused.cuts)
+        for number, pod_class in self.classes.items() if unused.names else ():
+            if any(name in unused.names for name, _, _, _ in pod_class.ports):
+                concerned |= 1 << number
         classes: set[int] = set()
         pods: set[Key] = set()
         for number in members_of(concerned):
@@ -182,12 +177,10 @@ class ClassIndex:
             created.add(pod_class.id)
         pod_class.members[member.key] = member
         self._class_of[member.key] = pod_class
-        self._members[member.key] = member
         return created
 
     def remove(self, key: Key) -> set[int]:
         """Take a member out; return the classes that ceased to be."""
-        del self._members[key]
         pod_class = self._class_of.pop(key)
         del pod_class.members[key]
         if pod_class.members:
@@ -280,9 +273,7 @@ class ClassIndex:
             if len(matched) == len(self._namespaces):
                 result = self.all
             else:
-                result = 0
-                for name in matched:
-                    result |= self._in_namespace.get(name, 0)
+                result = union(self._in_namespace.get(name, 0) for name in matched)
         for requirement in selection.pods.requirements if selection.pods else ():
             result &= self._holding(requirement)
         return result
@@ -292,9 +283,7 @@ class ClassIndex:
         if requirement.operator in ("Exists", "DoesNotExist"):
             found = self._with_key.get(requirement.key, 0)
         else:
-            found = 0
-            for value in requirement.values:
-                found |= self._with_label.get((requirement.key, value), 0)
+            found = union(self._with_label.get((requirement.key, value), 0) for value in requirement.values)
         return found if requirement.operator in ("In", "Exists") else self.all & ~found
 
     def forget(self, selection: Selection) -> None:
@@ -342,11 +331,8 @@ class ClassIndex:
 
     def with_address_in(self, addresses: AddressSet, family: Family) -> int:
         """Return the classes with a known address of the family inside the set (semantics 7.13)."""
-        result = 0
-        for cell, bits in self._in_cell.items():
-            if family_of(cell) == family and cell in addresses:
-                result |= bits
-        return result
+        in_cells = self._in_cell.items()
+        return union(bits for cell, bits in in_cells if family_of(cell) == family and cell in addresses)
 
     def families(self) -> frozenset[Family]:
         """Return the families of known addresses."""

@@ -45,6 +45,11 @@ class Member(Struct, frozen=True, eq=False):
         return self.key.namespace
 
     @property
+    def owner(self) -> Key:
+        """What it is shown as: its workload, or itself."""
+        return self.workload or self.key
+
+    @property
     def is_supposed(self) -> bool:
         """Whether it is a pod that need not exist, asked about by its labels alone."""
         return self.key.kind == "Pod" and self.pod is None and self.workload is None

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from podfence.kube.objects import Labels, Requirement, Selector
 
 _K = TypeVar("_K")
+_V = TypeVar("_V")
 
 
 class NamespaceIndex:
@@ -36,8 +37,8 @@ class NamespaceIndex:
     def put(self, name: str, labels: Labels | None) -> None:
         """Let a namespace have these labels from now on; None takes it out."""
         for item in self._labels.pop(name, {}).items():
-            _discard(self._with_label, item, name)
-            _discard(self._with_key, item[0], name)
+            discard(self._with_label, item, name)
+            discard(self._with_key, item[0], name)
         if labels is not None:
             self._labels[name] = labels
             for item in labels.items():
@@ -63,8 +64,10 @@ class NamespaceIndex:
         return found if requirement.operator in ("In", "Exists") else self._labels.keys() - found
 
 
-def _discard(table: dict[_K, set[str]], key: _K, name: str) -> None:
-    names = table[key]
-    names.discard(name)
-    if not names:
-        del table[key]
+def discard(table: dict[_K, set[_V]], key: _K, item: _V) -> None:
+    """Take an item out of the set of a key, if it is there; no set is empty."""
+    found = table.get(key)
+    if found is not None:
+        found.discard(item)
+        if not found:
+            del table[key]

@@ -118,12 +118,5 @@ def holds(requirement: Requirement, labels: Labels) -> bool:
 
 def _is_met(requirement: Requirement, value: str | None) -> bool:
     """Return whether a label's value, None if it is not there, is one asked for: the truth table of semantics 4.3."""
-    match requirement.operator:
-        case "In":
-            return value is not None and value in requirement.values
-        case "NotIn":
-            return value is None or value not in requirement.values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
+    is_there = value in requirement.values if requirement.operator in ("In", "NotIn") else value is not None
+    return is_there == (requirement.operator in ("In", "Exists"))

@@ -10,6 +10,7 @@ from msgspec import Struct, field
 
 from podfence.cluster.controllers import PER_POD, numbers
 from podfence.cluster.members import FINISHED_PHASES, Member, member_of_pod, members_of_template
+from podfence.cluster.namespaces import discard
 from podfence.cluster.ownership import top_workload, workload_of
 from podfence.cluster.selection import keys_of
 from podfence.kube.objects import (
@@ -65,10 +66,6 @@ class Delta(Struct):
     namespaces: set[str] = field(default_factory=set)
     policies: set[str] = field(default_factory=set)
 
-    def add(self, member: Member) -> None:
-        """Note a member that came."""
-        self.added.append(member)
-
     def remove(self, member: Member) -> None:
         """Note a member that went; one that came in the same event leaves no trace."""
         if member in self.added:
@@ -80,8 +77,7 @@ class Delta(Struct):
         """Note what a later event changed, as if both were one."""
         for member in later.removed:
             self.remove(member)
-        for member in later.added:
-            self.add(member)
+        self.added += later.added
         self.namespaces |= later.namespaces
         self.policies |= later.policies
 
@@ -222,7 +218,7 @@ class ClusterState:
             if standing := self.members.get(pod.key):
                 delta.remove(standing)
             self.members[pod.key] = member
-            delta.add(member)
+            delta.added.append(member)
 
     def _drop_pod(self, key: Key, delta: Delta) -> None:
         pod = self.pods.pop(key, None)
@@ -232,10 +228,10 @@ class ClusterState:
         if member is not None:
             delta.remove(member)
         if pod.owner is not None:
-            _discard(self._pods_of_owner, _owner_key(pod.owner, pod.namespace), key)
+            discard(self._pods_of_owner, _owner_key(pod.owner, pod.namespace), key)
         workload = workload_of(pod, self.workloads)
         if workload is not None:
-            _discard(self._pods_of_workload, workload, key)
+            discard(self._pods_of_workload, workload, key)
             self._sync_templates(workload, delta)
         self._restore_numbered(key, delta)
         self._use(pod.namespace, delta, -1)
@@ -250,7 +246,7 @@ class ClusterState:
         for pod in pods:
             self._drop_pod(pod.key, delta)
         if before is not None and before.owner is not None:
-            _discard(self._workloads_of_owner, _owner_key(before.owner, key.namespace), key)
+            discard(self._workloads_of_owner, _owner_key(before.owner, key.namespace), key)
         if present and workload.owner is not None:
             self._workloads_of_owner.setdefault(_owner_key(workload.owner, key.namespace), set()).add(key)
         self._place(self.workloads, key, workload, delta, present=present)
@@ -276,7 +272,7 @@ class ClusterState:
     def _find_top(self, key: Key) -> None:
         """Note which workload is the topmost above one, also where only the name of a missing link tells it."""
         if key in self._tops:
-            _discard(self._workloads_of_top, self._tops.pop(key), key)
+            discard(self._workloads_of_top, self._tops.pop(key), key)
         if key in self.workloads:
             top = self._tops[key] = top_workload(self.workloads[key], self.workloads)
             self._workloads_of_top.setdefault(top, set()).add(key)
@@ -307,7 +303,7 @@ class ClusterState:
             for member in stand_ins:
                 if member.key not in self.members:
                     self.members[member.key] = member
-                    delta.add(member)
+                    delta.added.append(member)
 
     def _restore_numbered(self, key: Key, delta: Delta) -> None:
         """Let a workload stand again for the pod of a name that somebody else's pod had."""
@@ -348,10 +344,6 @@ class ClusterState:
         """Return whether a workload is loaded, or known as the owner of pods."""
         return key in self.workloads or key in self._pods_of_workload
 
-    def top_workload(self, workload: Workload) -> Key:
-        """Return the topmost controller of a workload, itself if nothing that counts owns it."""
-        return top_workload(workload, self.workloads)
-
 
 def _owner_key(owner: Owner, namespace: str) -> Key:
     return Key(owner.kind, namespace, owner.name)
@@ -362,11 +354,3 @@ def _put(table: dict[_K, _V], key: _K, value: _V | None) -> None:
         table.pop(key, None)
     else:
         table[key] = value
-
-
-def _discard(table: dict[Key, set[Key]], key: Key, item: Key) -> None:
-    found = table.get(key)
-    if found is not None:
-        found.discard(item)
-        if not found:
-            del table[key]

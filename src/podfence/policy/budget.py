@@ -106,20 +106,15 @@ def refusals(policies: Iterable[tuple[NetworkPolicy, Size]], name: str) -> dict[
         return result
     total = NOTHING
     for policy, size in sorted(found_all, key=lambda item: item[0].name):
-        found = size.beyond(budget.policy)
-        if found:
-            what, figure, limit = found
-            result[policy.name] = f"is too large: {figure:,} {what}, at most {limit:,}; it admits nothing"
+        alone, together = size.beyond(budget.policy), total.plus(size)
+        found = alone or together.beyond(budget.namespace)
+        if found is None:
+            total = together
             continue
-        found = total.plus(size).beyond(budget.namespace)
-        if found:
-            what, figure, limit = found
-            result[policy.name] = (
-                f"is too much for namespace {policy.namespace}: with the policies before it, by name, "
-                f"{figure:,} {what}, at most {limit:,}; it admits nothing"
-            )
-            continue
-        total = total.plus(size)
+        with_others = f"is too much for namespace {policy.namespace}: with the policies before it, by name,"
+        what, figure, limit = found
+        what = f"{'is too large:' if alone else with_others} {figure:,} {what}"
+        result[policy.name] = f"{what}, at most {limit:,}; it admits nothing"
     return result
 
 

@@ -29,10 +29,10 @@ class PeerItem(Value, frozen=True, kw_only=True):
         """Return ``podSelector app=web``, or ``ipBlock 203.0.113.9/32``."""
         if self.cidr:
             return f"ipBlock {self.cidr}"
-        pods = f"podSelector {_labels(self.pod_labels)}" if self.pod_labels is not None else ""
+        pods = f"podSelector {labels_text(self.pod_labels)}" if self.pod_labels is not None else ""
         if self.namespace_labels is None:
             return pods
-        spaces = f"namespaceSelector {_labels(self.namespace_labels)}"
+        spaces = f"namespaceSelector {labels_text(self.namespace_labels)}"
         return f"{spaces} with {pods}" if pods else spaces
 
 
@@ -57,50 +57,47 @@ class RuleItem(Value, frozen=True, kw_only=True):
     ports: tuple[PortItem, ...] = ()
 
 
-class AddPeer(Value, frozen=True, kw_only=True, tag=True):
-    """Add an item to `from` or `to` of a rule, numbered from 0."""
+class PolicyChange(Value, frozen=True, kw_only=True):
+    """A change of a policy, or a new one."""
 
     namespace: str
     policy: str
+
+
+class AddPeer(PolicyChange, frozen=True, kw_only=True, tag=True):
+    """Add an item to `from` or `to` of a rule, numbered from 0."""
+
     direction: Way
     rule: int
     peer: PeerItem
 
 
-class AddPort(Value, frozen=True, kw_only=True, tag=True):
+class AddPort(PolicyChange, frozen=True, kw_only=True, tag=True):
     """Add items to `ports` of a rule, numbered from 0."""
 
-    namespace: str
-    policy: str
     direction: Way
     rule: int
     ports: tuple[PortItem, ...]
 
 
-class AddRule(Value, frozen=True, kw_only=True, tag=True):
+class AddRule(PolicyChange, frozen=True, kw_only=True, tag=True):
     """Add a rule to a policy."""
 
-    namespace: str
-    policy: str
     direction: Way
     rule: RuleItem
 
 
-class NewPolicy(Value, frozen=True, kw_only=True, tag=True):
+class NewPolicy(PolicyChange, frozen=True, kw_only=True, tag=True):
     """Add a policy with one rule, for the pods with the labels."""
 
-    namespace: str
-    policy: str
     pod_labels: Labels
     direction: Way
     rule: RuleItem
 
 
-class SetPolicyTypes(Value, frozen=True, kw_only=True, tag=True):
+class SetPolicyTypes(PolicyChange, frozen=True, kw_only=True, tag=True):
     """Write `policyTypes`, which decide in which directions a policy isolates (semantics 2.3)."""
 
-    namespace: str
-    policy: str
     policy_types: tuple[Literal["Ingress", "Egress"], ...]
 
 
@@ -187,8 +184,9 @@ def selector_of(labels: Labels) -> Selector:
     return Selector(tuple(Requirement(key, "In", (value,)) for key, value in sorted(labels.items())))
 
 
-def _labels(labels: Labels | None) -> str:
-    return ",".join(f"{key}={value}" for key, value in sorted((labels or {}).items())) or "{}"
+def labels_text(labels: Labels) -> str:
+    """Return ``app=web,tier=front``, or ``{}`` for no labels."""
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items())) or "{}"
 
 
 def _rule(item: RuleItem) -> Rule:

@@ -68,7 +68,7 @@ def _concerned(
         yield "ip_block_pods" if isinstance(peer, PodEnd) else "ip_block_nodes"
     if isinstance(peer, NodeEnd) and direction is Direction.EGRESS:
         yield "own_node_egress"
-    items = [item for policy in ruling.policies for rule in rules_of(policy, direction) for item in rule.ports]
+    items = [item for policy in ruling.policies for rule in rules_of(policy.source, direction) for item in rule.ports]
     if any(point in _range(item) for item in items):
         yield "end_port"
     destination = subject if direction is Direction.INGRESS else peer

@@ -154,16 +154,8 @@ class Engine:
         """Return the policies that isolate a pod in a direction, and those of which it is not known whether they do."""
         labels = end.member.labels if end.labels is None else end.labels
         possible = self._possible(end.member.namespace).possible(labels, whole=not end.more)
-        return self._selecting([policy for policy in possible if policy.isolates(direction)], end)
-
-    def _selecting(
-        self, policies: Iterable[CompiledPolicy], end: PodEnd
-    ) -> tuple[tuple[CompiledPolicy, ...], tuple[CompiledPolicy, ...]]:
-        answers = [(policy, self._pods_match(policy.subject, end)) for policy in policies]
-        return (
-            tuple(policy for policy, answer in answers if answer),
-            tuple(policy for policy, answer in answers if answer is None),
-        )
+        isolating = [policy for policy in possible if policy.isolates(direction)]
+        return _sure_and_maybe([(policy, self._pods_match(policy.subject, end)) for policy in isolating])
 
     def tiers(self, direction: Direction, end: PodEnd) -> tuple[Standing, ...]:
         """Return the tiers with policies in the order in which they are asked, and those that select a pod (11.21)."""
@@ -174,12 +166,7 @@ class Engine:
 
     def _clusterwide(self, tier: Tier, direction: Direction, end: PodEnd) -> Standing:
         written = (policy for policy in self.clusterwide if policy.tier is tier and direction in policy.grants)
-        answers = [(policy, self.selects(policy.subject, end)) for policy in written]
-        return Standing(
-            tier,
-            tuple(policy for policy, answer in answers if answer),
-            tuple(policy for policy, answer in answers if answer is None),
-        )
+        return Standing(tier, *_sure_and_maybe([(policy, self.selects(policy.subject, end)) for policy in written]))
 
     # One connection
 
@@ -394,3 +381,12 @@ class Engine:
     def assumed_families(self) -> tuple[Family, ...]:
         """Return the address families a pod without known addresses is taken to have."""
         return ASSUMED_FAMILIES[self.options.pod_families][1]
+
+
+def _sure_and_maybe(
+    answers: list[tuple[CompiledPolicy, bool | None]],
+) -> tuple[tuple[CompiledPolicy, ...], tuple[CompiledPolicy, ...]]:
+    return (
+        tuple(policy for policy, answer in answers if answer),
+        tuple(policy for policy, answer in answers if answer is None),
+    )

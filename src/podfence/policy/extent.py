@@ -139,7 +139,7 @@ class _Question:
         meanings = [meaning for value, answer in answers for meaning in self._meanings(what, value, answer)]
         last = meanings[-1].decision
         told = [meaning for meaning in meanings[:-1] if meaning.decision is not last]
-        return (_with_values(what, (*told, Meaning(_ANYTHING_ELSE, last))),)
+        return (replace(what, values=tuple(dict.fromkeys((*told, Meaning(_ANYTHING_ELSE, last))))),)
 
     def _meanings(self, what: Dependency, value: str, answer: Extent) -> Iterator[Meaning]:
         within = next((other for other in answer.rests_on if _same(what, other)), None)
@@ -182,7 +182,8 @@ class _Question:
     ) -> _Open | None:
         """Return something unknown at one side, and the cases with the subject first."""
         engine = self._engine
-        if isinstance(peer, NodeEnd) and engine.is_own_node(subject, peer) is None and self._matters(direction):
+        node_matters = direction is Direction.INGRESS or engine.options.own_node_egress != "policy"
+        if isinstance(peer, NodeEnd) and engine.is_own_node(subject, peer) is None and node_matters:
             return _whose_node(subject, peer)
         if ruling.exemption:
             return None
@@ -208,9 +209,6 @@ class _Question:
                 policies = (policy for tier in ruling.tiers for policy in tier.policies)
                 return self._address(policies, direction, subject, peer)
         return None
-
-    def _matters(self, direction: Direction) -> bool:
-        return direction is Direction.INGRESS or self._engine.options.own_node_egress != "policy"
 
     def _open_requirement(self, pods: Selector | None, end: PodEnd) -> Requirement | None:
         labels = _labels(end)
@@ -308,7 +306,7 @@ def _labels(end: PodEnd) -> Supposed:
 
 
 def _name(end: PodEnd) -> str:
-    return display_name(end.member.workload or end.member.key)
+    return display_name(end.member.owner)
 
 
 def _backends(end: PodEnd) -> Dependency:
@@ -343,10 +341,6 @@ def _cut(text: str, piece: AddressSet, block: AddressSet) -> Iterator[tuple[str,
 
 def _same(one: Dependency, other: Dependency) -> bool:
     return (one.what, one.text) == (other.what, other.text)
-
-
-def _with_values(what: Dependency, values: Iterable[Meaning]) -> Dependency:
-    return Dependency(what.what, what.text, what.object, what.supply, tuple(dict.fromkeys(values)))
 
 
 def _merged(

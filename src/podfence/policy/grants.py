@@ -85,13 +85,12 @@ class CompiledPolicy(Struct, frozen=True, eq=False, gc=False):
 
 def compile_policy(policy: NetworkPolicy, options: Options, size: Size, refused: str) -> CompiledPolicy:
     """Compile a policy with the meaning of networking.k8s.io/v1 (semantics 2 to 6), and 2.8 if it is refused."""
-    written = {Direction.INGRESS: policy.ingress, Direction.EGRESS: policy.egress}
     return CompiledPolicy(
         source=policy,
         key=policy.key,
         subject=subject_of(policy),
         grants={
-            direction: () if refused else rule_grants(written[direction], direction, policy.namespace, options)
+            direction: () if refused else tuple(rule_grants(policy, direction, options))
             for direction in (Direction.EGRESS, Direction.INGRESS)
             if direction.capitalize() in policy.policy_types
         },
@@ -100,9 +99,8 @@ def compile_policy(policy: NetworkPolicy, options: Options, size: Size, refused:
     )
 
 
-def rules_of(policy: CompiledPolicy, direction: Direction) -> tuple[Rule, ...]:
+def rules_of(source: object, direction: Direction) -> tuple[Rule, ...]:
     """Return the rules of a direction as a NetworkPolicy has them, none for what is no NetworkPolicy."""
-    source = policy.source
     if not isinstance(source, NetworkPolicy):
         return ()
     return source.ingress if direction is Direction.INGRESS else source.egress
@@ -131,13 +129,10 @@ def subject_of(policy: NetworkPolicy) -> Selection:
     return Selection(policy.namespace, None, pods)
 
 
-def rule_grants(rules: tuple[Rule, ...], direction: Direction, namespace: str, options: Options) -> tuple[Grant, ...]:
-    """Return the grants of a policy's rules for one direction (semantics 3.1, 3.2)."""
-    return tuple(_grants(rules, direction, namespace, options))
-
-
-def _grants(rules: tuple[Rule, ...], direction: Direction, namespace: str, options: Options) -> Iterator[Grant]:
-    for index, rule in enumerate(rules):
+def rule_grants(policy: NetworkPolicy, direction: Direction, options: Options) -> Iterator[Grant]:
+    """Yield the grants of a policy's rules for one direction (semantics 3.1, 3.2)."""
+    namespace = policy.namespace
+    for index, rule in enumerate(rules_of(policy, direction)):
         # Long lists of ports are seldom there twice, and would be kept for nothing.
         read = rule_ports if len(rule.ports) <= _FEW else rule_ports.__wrapped__
         ports, names = read(rule.ports, end_port=options.end_port)

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.kube.objects import Key
-from podfence.policy.verdict import Direction, policy_text
+from podfence.policy.verdict import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,8 +36,8 @@ class RuleId(NamedTuple):
 
     def __str__(self) -> str:
         """Return ``NetworkPolicy shop/db rule 1``, or ``option icmp=allowed``."""
-        what = policy_text(self.kind, self.namespace, self.name)
-        return f"{what} rule {self.index + 1}" if self.is_rule else what
+        what = Key(self.kind, self.namespace, self.name)
+        return f"{what} rule {self.index + 1}" if self.is_rule else str(what)
 
     @property
     def is_rule(self) -> bool:
@@ -48,7 +48,7 @@ class RuleId(NamedTuple):
     def title(self) -> str:
         """The name with its direction, as `read_title` reads it: ``ingress rule 1: NetworkPolicy shop/db``."""
         # The name comes last: it may be too long for a comment.
-        what = policy_text(self.kind, self.namespace, self.name)
+        what = Key(self.kind, self.namespace, self.name)
         return f"{self.direction} rule {self.index + 1}: {what}" if self.is_rule else f"{self.direction}: {what}"
 
 
@@ -90,4 +90,4 @@ def short_text(namespace: str, policy: Key) -> str:
 
 
 def _inside(policy: Key) -> str:
-    return policy.name if policy.kind in _OF_NAMESPACES else policy_text(*policy)
+    return policy.name if policy.kind in _OF_NAMESPACES else str(policy)

@@ -10,10 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 from podfence.cluster.selection import Selection
-from podfence.kube.objects import NetworkPolicy
 from podfence.policy.budget import refusals, size_of
 from podfence.policy.grants import CompiledPolicy, compile_policy, rule_grants, subject_of
 from podfence.policy.verdict import Direction
@@ -21,7 +18,7 @@ from podfence.policy.verdict import Direction
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from podfence.kube.objects import Namespace
+    from podfence.kube.objects import Namespace, NetworkPolicy
     from podfence.policy.budget import Size
     from podfence.policy.options import Options
 
@@ -65,49 +62,42 @@ def compile_namespace(
     All are in order of name, whatever their form. `earlier` are policies compiled before with the same options;
     those of the same objects are not compiled again. Those that are in force add up for the budget (semantics 2.8).
     """
-    force = _in_force(namespace, policies, options)
+    new, old, is_isolated = _in_force(namespace, policies, options)
     known = {id(item.source): item for item in earlier}
-    sizes = {
-        policy.name: known[id(policy)].size if id(policy) in known else size_of(policy)
-        for policy in (*force.new, *force.old)
-    }
-    refused = refusals(((policy, sizes[policy.name]) for policy in (*force.new, *force.old)), options.budget)
+    sizes = [(item, known[id(item)].size if id(item) in known else size_of(item)) for item in (*new, *old)]
+    refused = refusals(sizes, options.budget)
     result: list[CompiledPolicy] = []
-    for policy in force.new:
+    for policy, size in sizes:
         why = refused.get(policy.name, "")
         before = known.get(id(policy))
-        if before is None or before.refused != why:
-            before = compile_policy(policy, options, sizes[policy.name], why)
+        if is_isolated and is_old(policy):
+            before = _compile_old(policy, options, size, why)
+        elif before is None or before.refused != why:
+            before = compile_policy(policy, options, size, why)
         result.append(before)
-    if force.is_isolated:
+    if is_isolated:
         result.append(
             CompiledPolicy(namespace, namespace.key, Selection(namespace.name, None, None), {Direction.INGRESS: ()})
         )
-    result += [_compile_old(policy, options, sizes[policy.name], refused.get(policy.name, "")) for policy in force.old]
     return tuple(sorted(result, key=lambda policy: (policy.source.name, policy.key.kind)))
 
 
-class _Force(Struct, frozen=True):
-    """The policies in force in a namespace, in order of name, and whether its annotation isolates all pods."""
-
-    new: list[NetworkPolicy]
-    old: list[NetworkPolicy]
-    is_isolated: bool
-
-
-def _in_force(namespace: Namespace, policies: Iterable[NetworkPolicy], options: Options) -> _Force:
+def _in_force(
+    namespace: Namespace, policies: Iterable[NetworkPolicy], options: Options
+) -> tuple[list[NetworkPolicy], list[NetworkPolicy], bool]:
+    """Return the new and the old policies in force, in order of name, and whether the annotation isolates all pods."""
     ordered = sorted(policies, key=lambda policy: policy.name)
     if options.legacy == "v1":
-        return _Force(ordered, [], is_isolated=False)
+        return ordered, [], False
     old = [policy for policy in ordered if is_old(policy)]
     new = [policy for policy in ordered if not is_old(policy)]
     is_isolated = bool(old or options.legacy == "v1beta1") and isolates(namespace)
-    return _Force(new, old if is_isolated else [], is_isolated)
+    return new, old if is_isolated else [], is_isolated
 
 
 def _compile_old(policy: NetworkPolicy, options: Options, size: Size, refused: str) -> CompiledPolicy:
     """Compile an old policy of an isolated namespace: it admits ingress and nothing else (semantics 10.3, 10.4)."""
-    grants = () if refused else rule_grants(policy.ingress, Direction.INGRESS, policy.namespace, options)
+    grants = () if refused else tuple(rule_grants(policy, Direction.INGRESS, options))
     if options.legacy_empty_list == "none":
         empty = {index for index, rule in enumerate(policy.ingress) if rule.empty_peers or rule.empty_ports}
         grants = tuple(grant for grant in grants if grant.rule not in empty)

@@ -14,10 +14,9 @@ from podfence.cluster.selection import Selection
 from podfence.policy.verdict import Direction
 from podfence.sets import members
 from podfence.sets.addresses import family_of
+from podfence.sets.partition import split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from podfence.cluster.classes import ClassIndex
     from podfence.cluster.pod_class import PodClass
     from podfence.policy.peers import Scenario
@@ -69,7 +68,7 @@ class Likeness:
                       for one in self._scenarios}  # fmt: skip
         if self._reach.peers.unknown_spaces:
             splitters.add(self._index.in_namespace(self._index.classes[destination].namespace))
-        return _split(found, {inside for bits in splitters if (inside := bits & sources) not in (0, sources)})
+        return split(found, {inside for bits in splitters if (inside := bits & sources) not in (0, sources)})
 
     def of_pair(self, source: int, destination: int) -> object:
         """Return a value that is equal for pairs of which policies say the same, but for names of what is unknown."""
@@ -116,15 +115,9 @@ class Likeness:
                 for number in members(bits):
                     self._meant_by[number].append(place)
             self._peers.append(sources)
-        self._everywhere = _split([everyone], everywhere)
+        self._everywhere = split([everyone], everywhere)
         return self._everywhere
 
 
 def _families(pod_class: PodClass) -> tuple[int, ...]:
     return tuple(sorted({family_of(cell) for cell in pod_class.cells}))
-
-
-def _split(pieces: list[int], splitters: Iterable[int]) -> list[int]:
-    for bits in splitters:
-        pieces = [part for piece in pieces for part in (piece & bits, piece & ~bits) if part]
-    return pieces

@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from podfence.cluster.members import display_name
 from podfence.cluster.selection import may_hold
-from podfence.kube.objects import NetworkPolicy
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
 from podfence.policy.engine import kind_of
 from podfence.policy.grants import rule_ports, rules_of
@@ -55,27 +54,29 @@ def nearest_miss(
     `ruling` is that which denies: it says which peers of which rules match. Of equally near rules the first by policy
     name and index is returned.
     """
-    best: tuple[int, CompiledPolicy, tuple[Rule, ...], int, list[_Gap]] | None = None
-    for policy in ruling.policies:
-        source = policy.source
-        if not isinstance(source, NetworkPolicy) or policy.refused:
-            continue
-        rules = rules_of(policy, direction)
-        for index, rule in enumerate(rules):
-            gaps = _gaps(
-                engine, direction, subject, peer, wanted, source.namespace, rule, ruling.matched(policy, index)
-            )
-            cost = sum(gap.cost for gap in gaps)
-            if best is None or cost < best[0]:
-                best = cost, policy, rules, index, gaps
-    if best is None:
+    found = (
+        (
+            policy,
+            index,
+            rule,
+            _gaps(engine, direction, subject, peer, wanted, policy, rule, ruling.matched(policy, index)),
+        )
+        for policy in ruling.policies
+        for index, rule in enumerate(() if policy.refused else rules_of(policy.source, direction))
+    )
+    nearest = min(found, key=lambda item: _cost(item[3]), default=None)
+    if nearest is None:
         return None
-    _, policy, rules, index, gaps = best
+    policy, index, rule, gaps = nearest
     return Miss(
         rule=rule_ref(policy, direction, index),
-        admits=admits_text(rules[index], direction, policy.subject.namespace or ""),
+        admits=admits_text(rule, direction, policy.key.namespace),
         gap=_joined(gaps) or _by_option(engine, wanted),
     )
+
+
+def _cost(gaps: list[_Gap]) -> int:
+    return sum(gap.cost for gap in gaps)
 
 
 def _joined(gaps: list[_Gap]) -> str:
@@ -103,15 +104,17 @@ def _gaps(
     subject: PodEnd,
     peer: End,
     wanted: Wanted,
-    namespace: str,
+    policy: CompiledPolicy,
     rule: Rule,
     matched: dict[int, bool],
 ) -> list[_Gap]:
     choices = (
-        [] if matched.get(number) else _peer_gaps(engine, direction, peer, namespace, item, maybe=number in matched)
+        []
+        if matched.get(number)
+        else _peer_gaps(engine, direction, peer, policy.key.namespace, item, maybe=number in matched)
         for number, item in enumerate(rule.peers)
     )
-    gaps = min(choices, key=lambda choice: sum(gap.cost for gap in choice), default=[])
+    gaps = min(choices, key=_cost, default=[])
     destination = subject if direction is Direction.INGRESS else peer
     ports, names = rule_ports(rule.ports, end_port=engine.options.end_port)
     if isinstance(destination, PodEnd):

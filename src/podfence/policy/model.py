@@ -18,6 +18,8 @@ from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, members
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from podfence.cluster.members import Member
     from podfence.cluster.state import Delta, Event
     from podfence.kube.objects import Key
@@ -54,18 +56,13 @@ class Model:
         """Index the engine's state: every class and selection that its policies use."""
         self.engine = engine
         self.state = state = engine.state
-        self.index = ClassIndex({name: item.labels for name, item in state.namespaces.items()})
         self._users: dict[Selection, dict[CompiledPolicy, _Use]] = defaultdict(dict)
         # Most blocks have one user, which may have ten thousand: those blocks share a mapping, and it is not changed.
         self._block_users: dict[AddressSet, dict[CompiledPolicy, tuple[Direction, ...]]] = {}
         self._blocks_at: dict[int | None, tuple[AddressSet, ...]] = {}
         policies = [policy for name in state.namespaces for policy in self.engine.policies(name)]
         policies += engine.clusterwide
-        for policy in policies:
-            self.index.look_at(*looked_at(policy))
-        for member in state.members.values():
-            if self.engine.is_judged(member):
-                self.index.add(member)
+        self.index = class_index(engine, map(looked_at, policies))
         for policy in policies:
             self._use(policy)
 
@@ -207,10 +204,8 @@ class Model:
                 self._use(policy)
                 self._note_subjects(policy, touched)
             changed |= gone | come
-        if delta.policies:
-            self._tidy(touched, pods)
-
-    def _tidy(self, touched: dict[Direction, int], pods: set[Key]) -> None:
+        if not delta.policies:
+            return
         joined = self.index.tidy()
         pods |= joined.pods
         for number in joined.classes:
@@ -237,6 +232,17 @@ def _uses(policy: CompiledPolicy) -> dict[Selection | AddressSet, _Use]:
         peer: _Use(tuple(policy.grants) if peer == policy.subject else (), tuple(directions))
         for peer, directions in peers.items()
     }
+
+
+def class_index(engine: Engine, looks: Iterable[tuple[set[str], set[str], set[int]]]) -> ClassIndex:
+    """Return the classes of all pods that are judged, told apart by what is looked at (see `looked_at`)."""
+    index = ClassIndex({name: item.labels for name, item in engine.state.namespaces.items()})
+    for look in looks:
+        index.look_at(*look)
+    for member in engine.state.members.values():
+        if engine.is_judged(member):
+            index.add(member)
+    return index
 
 
 def looked_at(*policies: CompiledPolicy) -> tuple[set[str], set[str], set[int]]:

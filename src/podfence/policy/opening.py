@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from copy import copy
+from itertools import product
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -95,18 +96,15 @@ def opened_by_labels(engine: Engine, member: Member, labels: Labels, asked: Aske
     found: list[tuple[str, str, PortSet]] = []
     others = [other for other in _judged(engine) if other.key != member.key and other.workload != member.workload]
     for other in _apart(others):
-        for one, there in _met(engine.pod_ends(member), engine.pod_ends(other)):
-            new = replace(one, member=changed)
-            for direction, source, destination, now in (
-                (Direction.INGRESS, one, there, (new, there)),
-                (Direction.EGRESS, there, one, (there, new)),
-            ):
-                ports = _on_way(engine, direction, *now) - _on_way(engine, direction, source, destination)
-                subject, peer = (there, one)
-                if direction is asked.direction:
-                    ports = asked.rest(subject, peer, ports)
+        for peer, subject in product(engine.pod_ends(member), engine.pod_ends(other)):
+            for direction in Direction if peer.family == subject.family else ():
+                now, before = (
+                    _admitted(engine, direction, subject, end, Bound.OPTIMISTIC)
+                    for end in (replace(peer, member=changed), peer)
+                )
+                ports = asked.rest(subject, peer, now - before) if direction is asked.direction else now - before
                 if ports:
-                    found.append((end_text(source), end_text(destination), ports))
+                    found.append((*direction.ordered(end_text(subject), end_text(peer)), ports))
     return _joined(found)
 
 
@@ -123,7 +121,7 @@ def is_for_workload_only(engine: Engine, policy: CompiledPolicy, asked: Asked) -
 
 def end_text(end: End) -> str:
     """Return an end as it is named in what a change opens: the workload of a pod."""
-    return display_name(end.member.workload or end.member.key) if isinstance(end, PodEnd) else end_name(end)
+    return display_name(end.member.owner) if isinstance(end, PodEnd) else end_name(end)
 
 
 def _compiled(engine: Engine, policy: NetworkPolicy) -> Iterator[CompiledPolicy]:
@@ -169,18 +167,12 @@ def _may_mean(engine: Engine, grant: Grant, member: Member) -> bool:
 
 
 def _gained(before: Engine, after: Engine, direction: Direction, subject: PodEnd, peer: End) -> PortSet:
-    found = PortSet.EMPTY
-    for bound in Bound:
-        found |= _admitted(after, direction, subject, peer, bound) - _admitted(before, direction, subject, peer, bound)
-    return found
+    admitted = ([_admitted(engine, direction, subject, peer, bound) for engine in (after, before)] for bound in Bound)
+    return PortSet.union(now - earlier for now, earlier in admitted)
 
 
 def _admitted(engine: Engine, direction: Direction, subject: PodEnd, peer: End, bound: Bound) -> PortSet:
     return engine.admitted(direction, *direction.ordered(subject, peer), bound)
-
-
-def _on_way(engine: Engine, direction: Direction, source: End, destination: End) -> PortSet:
-    return engine.admitted(direction, source, destination, Bound.OPTIMISTIC)
 
 
 def _everybody(engine: Engine, direction: Direction, subject: PodEnd) -> PortSet:
@@ -196,20 +188,16 @@ def _judged(engine: Engine) -> list[Member]:
 def _apart(members: Iterable[Member]) -> list[Member]:
     """Return members that no policy is likely to take for another, one of each workload at least."""
     found = {
-        (member.workload or member.key, tuple(sorted(member.labels.items())), member.ports, member.addresses): member
+        (member.owner, tuple(sorted(member.labels.items())), member.ports, member.addresses): member
         for member in members
     }
     return list(found.values())
 
 
-def _met(one: Iterable[PodEnd], other: Iterable[PodEnd]) -> Iterator[tuple[PodEnd, PodEnd]]:
-    return ((a, b) for a in one for b in other if a.family == b.family)
-
-
 def _owner(end: End) -> Key | str:
     match end:
         case PodEnd(member=member):
-            return member.workload or member.key
+            return member.owner
         case AddressEnd():
             return end.name or str(AddressSet.single(end.address))
         case NodeEnd():

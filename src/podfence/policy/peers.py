@@ -10,6 +10,7 @@ from msgspec import Struct
 from podfence.cluster.selection import Selection, may_match
 from podfence.cluster.state import NAME_LABEL
 from podfence.policy.engine import Bound, settle
+from podfence.sets import union
 
 if TYPE_CHECKING:
     from podfence.cluster.classes import ClassIndex
@@ -85,16 +86,12 @@ class Peers:
         """Return the classes of the namespaces of unknown labels that a selector may mean."""
         found = self._open_spaces.get(namespaces)
         if found is None:
-            found = 0
             # Their names are known, and most selectors ask for these.
             named = [{*term.values} for term in namespaces.requirements if (term.key, term.operator) == _BY_NAME]
-            for name in self.unknown_spaces:
-                if not all(name in values for values in named):
-                    continue
-                labels = self._engine.state.labels_of_namespace(name)
-                if may_match(namespaces, dict(labels), whole=False) is None:
-                    found |= self._index.in_namespace(name)
-            self._open_spaces[namespaces] = found
+            names = [name for name in self.unknown_spaces if all(name in values for values in named)]
+            known = {name: dict(self._engine.state.labels_of_namespace(name)) for name in names}
+            may_be = (name for name, labels in known.items() if may_match(namespaces, labels, whole=False) is None)
+            found = self._open_spaces[namespaces] = union(map(self._index.in_namespace, may_be))
         return found
 
     def is_nobody(self, peer: Selection | AddressSet | None) -> bool:

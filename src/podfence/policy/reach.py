@@ -12,6 +12,8 @@ Where there are cluster-wide policies, each pair is decided tier by tier instead
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cache
+from operator import and_
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
@@ -23,11 +25,11 @@ from podfence.policy.ordered import Ranked, decided, isolated, outside
 from podfence.policy.peers import Peers, Scenario
 from podfence.policy.tiers import Step
 from podfence.policy.verdict import Direction, Tier
-from podfence.sets import AddressSet, PortSet, members
+from podfence.sets import AddressSet, PortSet, members, union
 from podfence.sets.partition import disjoint, disjoint_addresses
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from podfence.cluster.classes import ClassIndex
     from podfence.cluster.pod_class import PodClass
@@ -88,7 +90,7 @@ class Reach:
             for direction, grants in policy.grants.items():
                 self._sides[direction].clusterwide += (Ranked(policy.tier, bits, grant) for grant in grants)
         self._resolved: dict[tuple[_Ports, object], PortSet] = {}
-        self._both: dict[tuple[PortSet, PortSet], PortSet] = {}
+        self._and: Callable[[PortSet, PortSet], PortSet] = cache(and_)
 
     def without(self, index: ClassIndex, namespaces: Collection[str]) -> dict[Direction, _Side]:
         """Return the rectangles without those of pods of some namespaces, and without cluster-wide policies."""
@@ -139,11 +141,8 @@ class Reach:
 
     def with_absent_peers(self, direction: Direction) -> int:
         """Return the classes of which a rule in a direction may name peers that are absent."""
-        found = 0
-        for (peer, _), subjects in self._sides[direction].by_peer.items():
-            if self.peers.is_nobody(peer) or _is_unbounded(peer):
-                found |= subjects
-        return found
+        rules = self.rectangles(direction)
+        return union(subjects for peer, subjects in rules if self.peers.is_nobody(peer) or _is_unbounded(peer))
 
     def is_absent(self, direction: Direction, namespace: str, peer: Selection) -> bool:
         """Return whether a peer of a rule of a namespace's policies means pods that the input does not show.
@@ -315,12 +314,6 @@ class Reach:
                     if ports:
                         met[ports] = met.get(ports, 0) | bits
         return disjoint(met.items()) if len(met) > 1 else met
-
-    def _and(self, one: PortSet, other: PortSet) -> PortSet:
-        found = self._both.get((one, other))
-        if found is None:
-            found = self._both[one, other] = one & other
-        return found
 
     # Addresses outside
 

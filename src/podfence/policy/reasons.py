@@ -131,7 +131,6 @@ class _Side(Struct, frozen=True):
     ruling: Ruling
 
     def allowed(self) -> Reason:
-        """Return why it is allowed."""
         ruling, who = self.ruling, end_name(self.subject)
         exemption = ruling.exemption
         if exemption:
@@ -164,9 +163,8 @@ class _Side(Struct, frozen=True):
         )
 
     def open(self, rests_on: tuple[Dependency, ...]) -> Reason:
-        """Return why it depends."""
-        ruling = self.ruling
-        rule, match = self._rule_of(ruling.admitting(self.point, surely=False))
+        tier = self.ruling.isolation
+        rule, match = self._rule_of(self.ruling.admitting(self.point, surely=False))
         options = self._left_open(otherwise=not rests_on)
         written = tuple(name.replace("_", "-") for name in options)
         at_node = any(item.what is Matter.NODE for item in rests_on)
@@ -176,8 +174,8 @@ class _Side(Struct, frozen=True):
         if at_node:
             way = "from" if self.direction is Direction.INGRESS else "to"
             through = f"always allowed {way} the pod's own node: "
-        elif ruling.maybe and not ruling.sure:
-            through = f"{', '.join(str(policy_ref(policy)) for policy in ruling.maybe)} may isolate it: "
+        elif tier.maybe and not tier.sure:
+            through = f"{', '.join(str(policy_ref(policy)) for policy in tier.maybe)} may isolate it: "
         else:
             through = f"{rule} may admit it: " if rule else ""
         return Reason(
@@ -186,7 +184,7 @@ class _Side(Struct, frozen=True):
             tier=Tier.NETWORK_POLICY,
             summary=f"{through}{'; '.join(whys)}",
             semantics=RULES[rests_on[0].what] if rests_on else describe()[options[0]].rule,
-            policies=tuple(policy_ref(policy) for policy in ruling.sure),
+            policies=tuple(policy_ref(policy) for policy in tier.sure),
             rule=rule,
             match=match,
             options=written,
@@ -223,7 +221,7 @@ class _Side(Struct, frozen=True):
             summary += (
                 f"; policyTypes is left out of {shortened(left_out)}, which makes it a policy for Ingress too (2.3)"
             )
-        idle = [policy.key.name for policy in policies if has_idle_rules(policy, direction)]
+        idle = [policy.key.name for policy in policies if has_idle_rules(policy, direction.other)]
         if idle:
             other = f"{direction.other}, so the {direction.other} rules have no effect (2.4)"
             summary += f"; policyTypes of {shortened(idle)} leaves out {other}"
@@ -256,7 +254,7 @@ class _Side(Struct, frozen=True):
         if admitting is None:
             return None, ""
         policy, rule, item = admitting.policy, admitting.grant.rule, admitting.item
-        rules = rules_of(policy, self.direction)
+        rules = rules_of(policy.source, self.direction)
         match = match_text(rules[rule], item, self.direction, policy.key.namespace) if rules else ""
         return rule_ref(policy, self.direction, rule, item), match
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from podfence.kube.objects import NetworkPolicy
+from podfence.policy.grants import rules_of
 from podfence.policy.verdict import ANNOTATION_KIND, Direction, Line, PolicyRef, RuleRef
 
 if TYPE_CHECKING:
@@ -17,17 +18,13 @@ def policy_ref(policy: CompiledPolicy) -> PolicyRef:
     """Return the name and place of a policy, or of the namespace whose annotation isolates."""
     source = policy.source
     if policy.key.kind == "Namespace":
-        return PolicyRef(ANNOTATION_KIND, source.name, source.name, _place(source))
-    return PolicyRef(*policy.key, _place(source))
+        return PolicyRef(ANNOTATION_KIND, source.name, source.name, place(source))
+    return PolicyRef(*policy.key, place(source))
 
 
-def written_ref(policy: NetworkPolicy) -> PolicyRef:
-    """Return the name and place of a policy as it was written."""
-    return PolicyRef(*policy.key, _place(policy))
-
-
-def _place(source: Source) -> Position | None:
-    return source.origin.at() if source.origin else None
+def place(item: Source | None, *path: str | int) -> Position | None:
+    """Return the place of an object, or of a field of it, None where nothing says one."""
+    return item.origin.at(*path) if item is not None and item.origin is not None else None
 
 
 def rule_ref(policy: CompiledPolicy, direction: Direction, index: int, item: int | None = None) -> RuleRef:
@@ -39,7 +36,7 @@ def rule_ref(policy: CompiledPolicy, direction: Direction, index: int, item: int
         policy_ref(policy),
         direction,
         index,
-        origin.at(*path) if origin else None,
+        place(policy.source, *path),
         tuple(Line(*line) for line in origin.excerpt(*path)) if origin else (),
         tuple(Line(*line) for line in origin.excerpt(*peers)) if origin and peers else (),
     )
@@ -54,10 +51,5 @@ def is_by_default(policy: CompiledPolicy, direction: Direction) -> bool:
 
 
 def has_idle_rules(policy: CompiledPolicy, direction: Direction) -> bool:
-    """Return whether a policy has rules of the other direction, which its types leave out (semantics 2.4)."""
-    source = policy.source
-    if not isinstance(source, NetworkPolicy):
-        return False
-    if direction is Direction.INGRESS:
-        return bool(source.egress) and not policy.isolates(Direction.EGRESS)
-    return bool(source.ingress) and not policy.isolates(Direction.INGRESS)
+    """Return whether a policy has rules of a direction that its types leave out (semantics 2.4)."""
+    return bool(rules_of(policy.source, direction)) and not policy.isolates(direction)

@@ -24,6 +24,7 @@ from podfence.policy.changes import (
     RuleItem,
     SetPolicyTypes,
     applied,
+    labels_text,
 )
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
 from podfence.policy.grants import rules_of
@@ -118,7 +119,7 @@ class _Proposer:
         if not self._ports and self._asked.ports != PortSet.ALL and not self._is_portless:
             return
         for policy in own:
-            for index, rule in enumerate(rules_of(policy, self._asked.direction)):
+            for index, rule in enumerate(rules_of(policy.source, self._asked.direction)):
                 if rule.peers:
                     yield from (
                         AddPeer(
@@ -160,12 +161,12 @@ class _Proposer:
         if not isinstance(peer, PodEnd) or stable_labels(peer.member):
             return
         for policy in self._policies:
-            for rule in rules_of(policy, self._asked.direction):
+            for rule in rules_of(policy.source, self._asked.direction):
                 for item in rule.peers:
                     terms = item.pod_selector.requirements if item.pod_selector is not None else ()
                     wanted = {term.key: term.values[0] for term in terms if term.operator == "In"}
                     if wanted and wanted.keys().isdisjoint(peer.member.labels):
-                        name = display_name(peer.member.workload or peer.member.key)
+                        name = display_name(peer.member.owner)
                         yield LabelTemplate(object=name, labels=wanted)
 
     def _peer_items(self) -> Iterator[PeerItem]:
@@ -234,7 +235,7 @@ class _Proposer:
         word = "from" if self._way == "ingress" else "to"
         match change:
             case LabelTemplate(object=name, labels=labels):
-                return f"label the template of {name} with {_label_text(labels)}"
+                return f"label the template of {name} with {labels_text(labels)}"
             case SetPolicyTypes(policy_types=types):
                 return (
                     f"write `policyTypes: [{', '.join(types)}]` into {self._place(change.policy)}, where it is left out"
@@ -242,11 +243,12 @@ class _Proposer:
             case AddPeer(rule=index, peer=peer):
                 return f"add to `{word}` of rule {index + 1} of {self._place(change.policy)}: {peer}"
             case AddPort(rule=index, ports=ports):
-                return f"add to the ports of rule {index + 1} of {self._place(change.policy)}: {_listed(ports)}"
+                written = ", ".join(map(str, ports))
+                return f"add to the ports of rule {index + 1} of {self._place(change.policy)}: {written}"
             case AddRule(rule=rule):
                 return f"add to {self._place(change.policy)} an {self._way} rule {_rule_text(rule, word)}"
             case NewPolicy(pod_labels=labels, rule=rule):
-                which = f"a NetworkPolicy for {_label_text(labels)}"
+                which = f"a NetworkPolicy for {labels_text(labels)}"
                 return f"add to namespace {self._space} {which} with an {self._way} rule {_rule_text(rule, word)}"
 
     def _place(self, name: str) -> str:
@@ -298,21 +300,12 @@ def _is_block(text: str) -> bool:
 
 
 def _short_name(end: PodEnd) -> str:
-    key = end.member.workload or end.member.key
-    name = "".join(sign if sign.isalnum() or sign in "-." else "-" for sign in key.name.lower())
+    name = "".join(sign if sign.isalnum() or sign in "-." else "-" for sign in end.member.owner.name.lower())
     return name.strip("-.")[:200] or "pods"
 
 
-def _label_text(labels: Labels) -> str:
-    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-
-
-def _listed(ports: tuple[PortItem, ...]) -> str:
-    return ", ".join(map(str, ports))
-
-
 def _rule_text(rule: RuleItem, word: str) -> str:
-    ports = f"for {_listed(rule.ports)}" if rule.ports else "without ports"
+    ports = f"for {', '.join(map(str, rule.ports))}" if rule.ports else "without ports"
     return f"{ports} {word} {', '.join(map(str, rule.peers))}" if rule.peers else f"{ports} and without `{word}`"
 
 

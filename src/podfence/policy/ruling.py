@@ -95,16 +95,6 @@ class Ruling(Struct, frozen=True):
         return _NO_POLICIES
 
     @property
-    def sure(self) -> tuple[CompiledPolicy, ...]:
-        """The NetworkPolicies that isolate the pod."""
-        return self.isolation.sure
-
-    @property
-    def maybe(self) -> tuple[CompiledPolicy, ...]:
-        """The NetworkPolicies of which it is not known whether they isolate the pod."""
-        return self.isolation.maybe
-
-    @property
     def policies(self) -> tuple[CompiledPolicy, ...]:
         """The NetworkPolicies that isolate the pod or may do so."""
         return self.isolation.policies

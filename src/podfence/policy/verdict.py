@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from podfence.documents import Value
 from podfence.kube.findings import Position
+from podfence.kube.objects import Key
 from podfence.policy.changes import Remedy
 
 if TYPE_CHECKING:
@@ -105,16 +106,11 @@ def told(dependencies: Iterable[Dependency]) -> str:
     """
     found = list(dependencies)
     texts = [str(item) for item in found if item.what is not Matter.POLICIES]
-    if unread := not_read(found):
-        texts.append(f"policies that were not read: {unread}")
+    unread = [item for item in found if item.what is Matter.POLICIES]
+    if places := [f"{item.object} ({item.supply})" if item.supply else item.object for item in unread]:
+        texts.append(f"policies that were not read: {first_place(places)}")
     *first, last = texts or [""]
     return f"{', '.join(first)} and {last}" if first else last
-
-
-def not_read(dependencies: Iterable[Dependency]) -> str:
-    """Return where a policy may lie that was not read: the first place, and how many more; "" for none."""
-    unread = [item for item in dependencies if item.what is Matter.POLICIES]
-    return first_place([f"{item.object} ({item.supply})" if item.supply else item.object for item in unread])
 
 
 def first_place(places: Sequence[str]) -> str:
@@ -130,11 +126,6 @@ class Line(Value, frozen=True):
     text: str
 
 
-def policy_text(kind: str, namespace: str, name: str) -> str:
-    """Return ``NetworkPolicy shop/db``; a policy of the whole cluster has no namespace."""
-    return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
-
-
 class PolicyRef(Value, frozen=True):
     """A policy as named in a reason; `position` is None when it did not come from a file."""
 
@@ -148,7 +139,7 @@ class PolicyRef(Value, frozen=True):
         where = f" ({self.position})" if self.position else ""
         if self.kind == ANNOTATION_KIND:
             return f"the annotation of namespace {self.name}{where}"
-        return f"{policy_text(self.kind, self.namespace, self.name)}{where}"
+        return f"{Key(self.kind, self.namespace, self.name)}{where}"
 
 
 class RuleRef(Value, frozen=True):

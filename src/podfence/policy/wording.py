@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -25,26 +25,9 @@ _MANY: Final = 10
 _SHOWN: Final = 6
 
 
-class Requiring(Protocol):
-    """A requirement of a selector, read or answered."""
-
-    @property
-    def key(self) -> str:
-        """The label's key."""
-
-    @property
-    def operator(self) -> str:
-        """One of ``In``, ``NotIn``, ``Exists`` and ``DoesNotExist``."""
-
-    @property
-    def values(self) -> tuple[str, ...]:
-        """The values that are listed."""
-
-
-def requirement_text(requirement: Requiring) -> str:
+def requirement_text(key: str, operator: str, values: tuple[str, ...]) -> str:
     """Return ``app=web``, ``app in (a, b)``, ``app not in (a)``, ``app exists`` or ``app absent``."""
-    key, values = requirement.key, requirement.values
-    match requirement.operator:
+    match operator:
         case "In":
             return f"{key}={values[0]}" if len(values) == 1 else f"{key} in ({', '.join(values)})"
         case "NotIn":
@@ -57,7 +40,7 @@ def requirement_text(requirement: Requiring) -> str:
 
 def selector_text(selector: Selector) -> str:
     """Return all requirements, joined by commas."""
-    return ",".join(requirement_text(item) for item in selector.requirements)
+    return ",".join(requirement_text(item.key, item.operator, item.values) for item in selector.requirements)
 
 
 def peer_text(peer: Peer, namespace: str) -> str:

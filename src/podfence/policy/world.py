@@ -106,29 +106,21 @@ class World:
         """Return where policies of a namespace may lie that nobody has read (semantics 13.9)."""
         return tuple(gap for gap in self._unread if gap.touches((namespace,))) if self._unread else ()
 
-    def pod_addresses(self, family: Family) -> AddressSet:
-        """Return the addresses that a pod of which none is known may have (semantics 13.6)."""
-        return self._free(self._pod_ranges(family), family, single=False)
+    def unset_addresses(self, kind: UnsetKind, family: Family) -> AddressSet:
+        """Return the addresses that a pod or a node of which none is known may have (semantics 13.6).
 
-    def node_addresses(self, family: Family, *, anyone: bool) -> AddressSet:
-        """Return the addresses that a node of which none is known may have (semantics 13.6).
-
-        If it may be `anyone` of the nodes, it may have the addresses of those that are known.
+        If it may be any of the nodes, it may have the addresses of those that are known.
         """
+        if not self._is_unset(kind):
+            return AddressSet.of_family(family)
+        if kind == "Pod":
+            return self._free(self._pod_ranges(family), family, single=False)
         found = self._free(_EVERYWHERE if self._options.pod_cidrs == "any" else _POD_RANGES, family, single=True)
-        if not anyone:
+        if kind == "Node":
             return found
         known = {number for several in node_addresses(self._state).values() for number in several}
         there = spans.normalize((number, number) for number in known if family_of(number) == family)
         return found | AddressSet(there)
-
-    def unset_addresses(self, kind: UnsetKind, family: Family) -> AddressSet:
-        """Return the addresses that a pod or a node of which none is known may have (semantics 13.6)."""
-        if not self._is_unset(kind):
-            return AddressSet.of_family(family)
-        if kind == "Pod":
-            return self.pod_addresses(family)
-        return self.node_addresses(family, anyone=kind == "AnyNode")
 
     def _is_unset(self, kind: UnsetKind) -> bool:
         return self.is_open("Pod" if kind == "Pod" else "Node")
@@ -186,11 +178,8 @@ class World:
         asked = self._options.service_cidrs
         return _union(_SERVICE_RANGES if asked == "auto" else asked.split(","))
 
-    def assumes(self) -> tuple[str, ...]:
-        """Return what a firm answer takes for granted of what was not read, one sentence each (semantics 13.2)."""
-        return tuple(self._assumes())
-
-    def _assumes(self) -> Iterator[str]:
+    def assumes(self) -> Iterator[str]:
+        """Yield what a firm answer takes for granted of what was not read, one sentence each (semantics 13.2)."""
         yield "there are no NetworkPolicies except those that were read"
         if "Pod" in self._open:
             yield "no webhook and no controller adds labels to the objects that were read"

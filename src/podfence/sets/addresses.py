@@ -8,8 +8,11 @@ the gap keeps their intervals apart, so ``::/0`` never is ``0.0.0.0/0`` (semanti
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal
 
+import msgspec
+
+from podfence.documents import Value
 from podfence.sets import blocks, spans
 from podfence.sets.spans import SpanSet
 
@@ -24,11 +27,11 @@ V6_LAST: Final = V6_FIRST + (1 << 128) - 1
 _FEW: Final = 16
 
 
-class Block(NamedTuple):
-    """A CIDR block with the blocks taken out of it, as texts: the shortest way to write a set."""
+class AddressBlock(Value, frozen=True):
+    """Addresses outside, written as an ipBlock: a CIDR and the CIDRs taken out of it."""
 
     cidr: str
-    excepts: tuple[str, ...] = ()
+    excepts: tuple[str, ...] = msgspec.field(name="except", default=())
 
     def __str__(self) -> str:
         """Return ``10.0.0.0/8 except 10.1.0.0/16, 10.2.0.0/16``."""
@@ -83,18 +86,18 @@ class AddressSet(SpanSet):
         """Return the canonical decomposition into CIDR blocks, in order (semantics 6.7)."""
         return tuple(text for first, last in self.spans for text in _span_cidrs(first, last))
 
-    def blocks(self) -> tuple[Block, ...]:
+    def blocks(self) -> tuple[AddressBlock, ...]:
         """Return the set as the fewest blocks and excepts."""
         return _blocks(self.spans)
 
 
 @lru_cache(maxsize=4096)
-def _blocks(canonical: Spans) -> tuple[Block, ...]:
-    result: list[Block] = []
+def _blocks(canonical: Spans) -> tuple[AddressBlock, ...]:
+    result: list[AddressBlock] = []
     for first, last in ((0, V4_LAST), (V6_FIRST, V6_LAST)):
         inside = spans.intersection(canonical, ((first, last),))
         for prefix, taken in blocks.shortest(inside, blocks.Prefix(first, last)):
-            result.append(Block(_cidr(prefix), tuple(_cidr(item) for item in taken)))
+            result.append(AddressBlock(_cidr(prefix), tuple(_cidr(item) for item in taken)))
     return tuple(result)
 
 

@@ -3,12 +3,19 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _FEW = 6
+
+
+def union(sets: Iterable[int]) -> int:
+    """Return the members of any of several sets."""
+    return reduce(or_, sets, 0)
 
 
 def members(bits: int) -> Iterator[int]:

@@ -12,20 +12,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from podfence.sets.spans import Spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-
-class _Ordered(Protocol):
-    def __lt__(self, other: Any, /) -> bool:  # noqa: ANN401  (as `functools` does: anything that can be sorted)
-        """Return whether this comes before another of its kind."""
+    from _typeshed import SupportsDunderLT
 
 
-_L = TypeVar("_L", bound=_Ordered)
+_L = TypeVar("_L", bound="SupportsDunderLT[Any]")
 
 Cover = tuple[tuple[int, int, _L], ...]
 """(first, last, label) of disjoint spans of ports, in order; neighbours with equal labels are one span."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from podfence.sets.addresses import AddressSet
 from podfence.sets.layers import Layer, sweep
@@ -11,6 +11,16 @@ from podfence.sets.ports import PortSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_Set = TypeVar("_Set", int, AddressSet)
+
+
+def split(pieces: list[_Set], splitters: Iterable[_Set]) -> list[_Set]:
+    """Return pieces taken apart, so that each is all inside of a splitter or all outside of it; none is empty."""
+    for splitter in splitters:
+        halves = [(piece, piece & splitter) for piece in pieces]
+        pieces = [part for piece, inside in halves for part in (inside, piece - inside) if part]
+    return pieces
 
 
 def disjoint(pieces: Iterable[tuple[PortSet, int]]) -> dict[PortSet, int]:

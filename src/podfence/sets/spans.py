@@ -8,6 +8,7 @@ between two of them, so that equal sets are equal tuples. All functions take and
 from __future__ import annotations
 
 from bisect import bisect_right
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 Spans = tuple[tuple[int, int], ...]
 
-EMPTY: Spans = ()
+_first = itemgetter(0)
 
 
 def normalize(pairs: Iterable[tuple[int, int]]) -> Spans:
@@ -89,10 +90,6 @@ def cut(spans: Spans, at: Sequence[int]) -> Iterator[tuple[int, int]]:
             yield start, number - 1
             start = number
         yield start, last
-
-
-def _first(pair: tuple[int, int]) -> int:
-    return pair[0]
 
 
 class SpanSet:

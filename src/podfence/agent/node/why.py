@@ -24,7 +24,7 @@ from podfence.dataplane.verdicts import rule_chain
 from podfence.errors import EndpointError, PodfenceError
 from podfence.nft.errors import NotFoundError
 from podfence.policy.ends import AddressEnd, NodeEnd, PodEnd
-from podfence.policy.verdict import Direction, policy_text
+from podfence.policy.verdict import Direction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -209,7 +209,7 @@ def _side(item: JudgedEnd, ports: PortSet, counters: Mapping[str, int]) -> Judge
         pod=display_name(item.end.member.key),
         address=address_text(item.address),
         chain=item.side.chain,
-        policies=tuple(policy_text(*policy) for policy in key.policies) if key else (),
+        policies=tuple(map(str, key.policies)) if key else (),
         engine=str(item.certain),
         program=str(item.side.admitted & ports),
         rules=tuple(

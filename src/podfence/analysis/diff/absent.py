@@ -85,7 +85,7 @@ class Absent:
         return all(reach.peers.is_nobody(peer) for reach in self._reaches)
 
     def _of_group(self, direction: Direction, group: Group) -> Iterator[AbsentPiece]:
-        before, after = (self._rules(direction, *judged) for judged in self._causes.trials.sides(group))
+        before, after = (_Rules(self, direction, *judged) for judged in self._causes.trials.sides(group))
         for peer in dict.fromkeys((*before.peers(), *after.peers())):
             key = (self._causes.said(direction, group), direction, peer, before.told(), after.told())
             if key not in self._known:
@@ -104,7 +104,7 @@ class Absent:
             ports, names = after.beyond(before, peer) if word == "opened" else before.beyond(after, peer)
 
             def undone(several: Collection[Undo], word: str = word) -> tuple[PortSet, tuple[str, ...]]:
-                now = self._rules(direction, *self._causes.trials.judged(group, several))
+                now = _Rules(self, direction, *self._causes.trials.judged(group, several))
                 return now.beyond(before, peer) if word == "opened" else before.beyond(now, peer)
 
             if group.ends != "kept":
@@ -119,9 +119,6 @@ class Absent:
                     candidates, lambda some: PortSet.EMPTY if undone(some)[1] else PortSet.ALL, PortSet.ALL
                 ):
                     yield word, names, found._replace(ports=PortSet.EMPTY)
-
-    def _rules(self, direction: Direction, engine: Engine, member: Member | None) -> _Rules:
-        return _Rules(self, direction, engine, member)
 
 
 class _Rules:

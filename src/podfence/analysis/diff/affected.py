@@ -6,12 +6,13 @@ All others have the same policies on both sides, and these mean the same peers.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from podfence.cluster.selection import Selection, may_match
 from podfence.policy.options import KINDS
 from podfence.policy.verdict import Direction
-from podfence.sets import AddressSet
+from podfence.sets import AddressSet, union
 from podfence.sets.addresses import FAMILIES
 
 if TYPE_CHECKING:
@@ -46,29 +47,24 @@ def affected(
             for direction in policy.grants:
                 found[direction] |= units.of_classes(side, subjects)
     addresses = _differ_in_unset_addresses(units)
-    known: dict[Selection, bool] = {}
+
+    @cache
+    def is_touched(peer: Selection | AddressSet | None) -> bool:
+        if isinstance(peer, AddressSet):
+            return addresses
+        if peer is None or peer.namespaces is None:
+            return False
+        return any(_matched(peer, name, old) is not _matched(peer, name, new) for name in spaces)
+
     for side, reach in enumerate(reaches):
         for direction in Direction if spaces or addresses else ():
-            subjects = 0
-            for peer, bits in reach.rectangles(direction):
-                if isinstance(peer, AddressSet):
-                    touched = addresses
-                elif peer is None or peer.namespaces is None:
-                    continue
-                elif (touched := known.get(peer, False)) is False and peer not in known:
-                    touched = known[peer] = any(_differs(peer, name, old, new) for name in spaces)
-                if touched:
-                    subjects |= bits
-            found[direction] |= units.of_classes(side, subjects)
+            touched = (bits for peer, bits in reach.rectangles(direction) if is_touched(peer))
+            found[direction] |= units.of_classes(side, union(touched))
     return found
 
 
-def _differs(peer: Selection, name: str, old: Engine, new: Engine) -> bool:
-    """Return whether a selection by labels of namespaces means a namespace otherwise."""
-    return _matched(peer, name, old) is not _matched(peer, name, new)
-
-
 def _matched(peer: Selection, name: str, engine: Engine) -> bool | None:
+    """Return whether a selection by labels of namespaces means a namespace; None where that is not known."""
     whole = not engine.world.has_unknown_labels(name)
     return may_match(peer.namespaces, dict(engine.state.labels_of_namespace(name)), whole=whole)
 

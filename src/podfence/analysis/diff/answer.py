@@ -12,6 +12,7 @@ from typing import Literal
 from podfence.analysis.answers import AbsentConnection, Endpoints, Ports
 from podfence.documents import Value
 from podfence.kube.findings import Position
+from podfence.kube.objects import Key
 from podfence.policy.verdict import Direction
 
 ConnectionWord = Literal["opened", "closed", "unknown", "known"]
@@ -136,7 +137,7 @@ class ObjectChange(Value, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         """Return ``NetworkPolicy shop/db``, or ``Namespace shop``."""
-        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+        return str(Key(self.kind, self.namespace, self.name))
 
 
 class GapChange(Value, frozen=True, kw_only=True):

@@ -8,13 +8,11 @@ that can have a say. A change that alone brings back what OLD says is a cause. I
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import cache, cached_property, reduce
-from operator import or_, sub
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.analysis.diff.answer import Cause
 from podfence.analysis.diff.bearing import Bearing
-from podfence.analysis.diff.compare import bits_without
 from podfence.analysis.diff.search import search
 from podfence.analysis.diff.states import equal_ports
 from podfence.analysis.diff.trial import Ends, Trials
@@ -22,13 +20,14 @@ from podfence.analysis.diff.undo import Undo, cause, parts
 from podfence.cluster.controllers import is_unknown
 from podfence.kube.objects import Key
 from podfence.policy.verdict import Direction
-from podfence.sets import AddressSet, PortSet
+from podfence.sets import AddressSet, PortSet, union
 from podfence.sets.addresses import family_of
+from podfence.sets.partition import split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from podfence.analysis.diff.compare import Piece, Set
+    from podfence.analysis.diff.compare import Piece
     from podfence.analysis.diff.objects import Pair
     from podfence.analysis.diff.policies import Policies
     from podfence.analysis.diff.search import Undone
@@ -112,7 +111,7 @@ class Causes:
 
     def _of_addresses(self, piece: Piece, group: Group, said: object) -> Iterator[Alike]:
         blocks = dict.fromkeys(peer for peer, _ in self._peers(piece.direction, group) if isinstance(peer, AddressSet))
-        for addresses in _split(piece.addresses, blocks, sub):
+        for addresses in split([piece.addresses], blocks):
             number = addresses.spans[0][0]
             ends = Ends(number, group) if piece.direction is Direction.INGRESS else Ends(group, number)
             held = tuple(number in block for block in blocks)
@@ -123,7 +122,7 @@ class Causes:
         splitters = dict.fromkeys(bits for _, bits in self._peers(piece.direction, group)) if said else {}
         for told, sources in self._by_source(piece.others):
             meant = tuple(self._meant(told, sources, group))
-            for others in _split(sources, splitters, bits_without):
+            for others in split([sources], splitters):
                 one = (others & -others).bit_length() - 1
                 held = tuple(bits >> one & 1 for bits in splitters)
                 key = (said, told, self._seen(group), piece.before, piece.after, meant, held)
@@ -170,7 +169,7 @@ class Causes:
 
     @cached_property
     def _with_changes(self) -> int:
-        return reduce(or_, self._sources.values(), 0)
+        return union(self._sources.values())
 
     def _by_source(self, others: int) -> Iterator[tuple[object, int]]:
         """Yield sources in sets of which the same changes are to be told."""
@@ -261,10 +260,3 @@ class Causes:
     def _parts(self, undo: Undo) -> Sequence[Undo]:
         found = list(parts(undo.object, self._found[undo.object])) if undo.object.kind == "NetworkPolicy" else []
         return found if len(found) <= _MOST_PARTS else []
-
-
-def _split(whole: Set, splitters: Iterable[Set], without: Callable[[Set, Set], Set]) -> list[Set]:
-    pieces = [whole]
-    for splitter in splitters:
-        pieces = [part for piece in pieces for part in (piece & splitter, without(piece, splitter)) if part]
-    return pieces

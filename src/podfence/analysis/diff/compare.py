@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from operator import sub
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from msgspec import Struct
@@ -16,10 +15,11 @@ from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet, members
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from podfence.analysis.diff.units import Group, Units
+    from podfence.analysis.diff.units import Units
     from podfence.analysis.doubts import Doubts
+    from podfence.analysis.lines import Progress
     from podfence.analysis.view import View
     from podfence.policy.reach import Reach
 
@@ -44,9 +44,9 @@ class Piece(NamedTuple):
 class _Rows(Struct):
     """The connections of one side by class: from pods and from addresses to it, and from it to addresses."""
 
-    pods: dict[int, list[tuple[int, str, PortSet]]]
-    incoming: dict[int, list[tuple[AddressSet, str, PortSet]]]
-    outgoing: dict[int, list[tuple[AddressSet, str, PortSet]]]
+    pods: dict[int | None, list[tuple[int, str, PortSet]]]
+    incoming: dict[int | None, list[tuple[AddressSet, str, PortSet]]]
+    outgoing: dict[int | None, list[tuple[AddressSet, str, PortSet]]]
 
 
 def differing(
@@ -54,12 +54,9 @@ def differing(
     reaches: tuple[Reach, Reach],
     doubts: tuple[Doubts, Doubts],
     concerned: dict[Direction, int],
-    progress: Callable[[float, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[Piece]:
-    """Yield all connections that differ, of the groups that are `concerned` in a direction.
-
-    `progress` is told how much is done and how much there is to do.
-    """
+    """Yield all connections that differ, of the groups that are `concerned` in a direction."""
     ingress, egress = (units.classes_of(concerned[way]) for way in (Direction.INGRESS, Direction.EGRESS))
     sides = [
         _rows(view, reach, doubt, units.classes(side), ingress, egress, _half(progress, side))
@@ -71,48 +68,31 @@ def differing(
         itself = 1 << group.id if self_allowed and group.alone else 0
         tables = [
             [(units.of_classes(side, bits) & ~itself, text, ports) for bits, text, ports in rows.pods.get(number, ())]
-            for side, (rows, number) in enumerate(zip(sides, _numbers(group), strict=True))
+            for side, (rows, number) in enumerate(zip(sides, group.place, strict=True))
         ]
-        for bits, before, after in _unequal(units.all, tables, bits_without):
+        for bits, before, after in _unequal(units.all, tables):
             yield Piece(Direction.INGRESS, group.id, bits, AddressSet.EMPTY, before, after)
         for direction in Direction:
             found = tuple(
                 tuple((rows.incoming if direction is Direction.INGRESS else rows.outgoing).get(number, ()))
-                for rows, number in zip(sides, _numbers(group), strict=True)
+                for rows, number in zip(sides, group.place, strict=True)
             )
             # Most groups exchange connections with the same addresses as others.
             if found not in known:
-                known[found] = tuple(_unequal(AddressSet.ALL, found, sub))
+                known[found] = tuple(_unequal(AddressSet.ALL, found))
             for addresses, before, after in known[found]:
                 yield Piece(direction, group.id, 0, addresses, before, after)
 
 
-def _half(progress: Callable[[float, int], None] | None, side: int) -> Callable[[float, int], None] | None:
+def _half(progress: Progress | None, side: int) -> Progress | None:
     """Return what is told of the progress of one side, as a half of the whole."""
     if progress is None:
         return None
     return lambda done, total: progress(done + side * total, 2 * total)
 
 
-def bits_without(one: int, other: int) -> int:
-    """Return the bits of one number that another does not have."""
-    return one & ~other
-
-
-def _numbers(group: Group) -> tuple[int, int]:
-    """Return the classes of a group, -1 where it has none."""
-    one, other = group.place
-    return -1 if one is None else one, -1 if other is None else other
-
-
 def _rows(
-    view: View,
-    reach: Reach,
-    doubts: Doubts,
-    there: int,
-    ingress: int,
-    egress: int,
-    progress: Callable[[float, int], None] | None,
+    view: View, reach: Reach, doubts: Doubts, there: int, ingress: int, egress: int, progress: Progress | None
 ) -> _Rows:
     question = Question(
         blocks=((ingress & there, there), (there & ~ingress, egress & there)),
@@ -141,13 +121,13 @@ _Block = tuple[Set, _Told, _Told]
 
 
 def _unequal(
-    everything: Set, tables: Sequence[Iterable[tuple[Set, str, PortSet]]], without: Callable[[Set, Set], Set]
+    everything: Set, tables: Sequence[Iterable[tuple[Set, str, PortSet]]]
 ) -> Iterator[tuple[Set, State, State]]:
     """Yield the ends of which the two tables say something else, in sets, with what each says of them."""
     blocks: list[_Block[Set]] = [(everything, (), ())]
     for side, table in enumerate(tables):
         for those, text, ports in table:
-            blocks = list(_refined(blocks, those, (text, ports), side, without))
+            blocks = list(_refined(blocks, those, (text, ports), side))
     for block, old, new in blocks:
         before, after = state_of(old), state_of(new)
         if before != after and steps(before, after):
@@ -159,11 +139,11 @@ def _refined(
     those: Set,
     said: tuple[str, PortSet],
     side: int,
-    without: Callable[[Set, Set], Set],
 ) -> Iterator[_Block[Set]]:
     """Yield blocks with what one side says of some ends."""
     for block, *both in blocks:
-        inside, outside = block & those, without(block, those)
+        inside = block & those
+        outside = block - inside
         if inside:
             told: list[_Told] = list(both)
             told[side] = (*told[side], said)

@@ -20,8 +20,9 @@ from podfence.analysis.view import counts_of
 from podfence.policy.reach import Reach
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
+    from podfence.analysis.lines import Progress
     from podfence.cluster.classes import ClassIndex
     from podfence.kube.omissions import Gap
     from podfence.policy.engine import Engine
@@ -39,13 +40,8 @@ class Compared(Struct, frozen=True):
         return Side(name=self.name, **counts_of(self.engine)._asdict())
 
 
-def difference(
-    old: Compared, new: Compared, index: ClassIndex | None, progress: Callable[[float, int], None] | None = None
-) -> Difference:
-    """Return what differs between two sides; `index` is that of OLD, if there is one already, and stays as it is.
-
-    `progress` is told how much is done and how much there is to do.
-    """
+def difference(old: Compared, new: Compared, index: ClassIndex | None, progress: Progress | None = None) -> Difference:
+    """Return what differs between two sides; `index` is that of OLD, if there is one already, and stays as it is."""
     found = objects.pairs(old.engine.state, new.engine.state)
     engine = policies.engine_beside(old.engine, new.engine, found)
     said = policies.differing(old.engine, engine, found)

@@ -12,15 +12,15 @@ from msgspec import Struct
 
 from podfence.analysis.diff.answer import ObjectChange
 from podfence.analysis.diff.rules import differing
-from podfence.cluster.ownership import workload_of
+from podfence.cluster.ownership import top_workload, workload_of
 from podfence.kube.objects import Key, KubeObject, NetworkPolicy, Pod, Rule
+from podfence.policy.references import place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from podfence.analysis.diff.answer import ObjectWord
     from podfence.cluster.state import ClusterState
-    from podfence.kube.findings import Position
 
 _WRITTEN = {"template": "", "node_addresses": "node addresses", "policy_types": "policyTypes"}
 
@@ -73,13 +73,9 @@ def changes(found: Mapping[Key, Pair]) -> tuple[ObjectChange, ...]:
 
 def _change(key: Key, pair: Pair) -> ObjectChange:
     details = what(pair)
-    change: ObjectWord
-    if pair.old is None:
-        change = "added"
-    elif pair.new is None:
-        change = "removed"
-    else:
-        change = "changed" if details else "text"
+    change: ObjectWord = "changed" if details else "text"
+    if pair.old is None or pair.new is None:
+        change = "added" if pair.old is None else "removed"
     return ObjectChange(
         change=change,
         kind=key.kind,
@@ -96,17 +92,12 @@ def what(pair: Pair) -> tuple[str, ...]:
     return tuple(_what(pair.old, pair.new)) if pair.old is not None and pair.new is not None else ()
 
 
-def place(item: KubeObject | None, *path: str | int) -> Position | None:
-    """Return the place of an object, or of a field of it, None where nothing says one."""
-    return item.origin.at(*path) if item is not None and item.origin is not None else None
-
-
 def _objects(state: ClusterState) -> dict[Key, KubeObject]:
     found: dict[Key, KubeObject] = {}
     tables: tuple[Iterable[KubeObject], ...] = (
         (item for name, item in state.namespaces.items() if name not in state.implied),
         (policy for table in state.policies.values() for policy in table.values()),
-        (item for key, item in state.workloads.items() if state.top_workload(item) == key),
+        (item for key, item in state.workloads.items() if top_workload(item, state.workloads) == key),
         (pod for key, pod in state.pods.items() if not _is_owned(state, key, pod)),
         state.services.values(),
         state.nodes.values(),

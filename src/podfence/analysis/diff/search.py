@@ -63,7 +63,7 @@ def _together(needed: list[Undo], parts: Parts, undone: Undone, wanted: PortSet,
     if not ports:
         return Found(wanted, tuple(needed), joint=True)
     # Of what is like a change that is necessary nothing has to be tried, as long as all else stays as it is.
-    kind = seen.kind if seen is not None and Undo(CLUSTER) not in needed else _itself
+    kind = seen.kind if seen is not None and Undo(CLUSTER) not in needed else lambda undo: undo
     necessary: set[object] = set()
     for undo in reversed(tuple(needed)):
         fewer = [item for item in needed if item != undo]
@@ -82,10 +82,6 @@ def _together(needed: list[Undo], parts: Parts, undone: Undone, wanted: PortSet,
             needed = narrower
             whole.clear()
     return Found(ports, tuple(needed), joint=len(needed) > 1)
-
-
-def _itself(undo: Undo) -> object:
-    return undo
 
 
 def _atoms(alone: Iterable[tuple[Undo, PortSet]]) -> Iterator[tuple[PortSet, tuple[Undo, ...]]]:

@@ -45,15 +45,13 @@ def state_of(pieces: Iterable[tuple[str, PortSet]]) -> State:
 @lru_cache(_KEPT)
 def steps(before: State, after: State) -> tuple[Step, ...]:
     """Return what changes between two states, each port once for each family."""
-    return tuple(_steps(before, after))
-
-
-def _steps(before: State, after: State) -> Iterator[Step]:
-    for one, ports in whole(before):
-        for other, there in whole(after):
-            common = ports & there if one != other else PortSet.EMPTY
-            for word, family in _turns(one, other) if common else ():
-                yield Step(word, family, _told(one), _told(other), common)
+    return tuple(
+        Step(word, family, _told(one), _told(other), common)
+        for one, ports in whole(before)
+        for other, there in whole(after)
+        if one != other and (common := ports & there)
+        for word, family in _turns(one, other)
+    )
 
 
 def equal_ports(one: State, other: State) -> PortSet:

@@ -205,7 +205,7 @@ class Telling:
 
     @cached_property
     def _internet(self) -> AddressSet:
-        return AddressSet.ALL - AddressSet.PRIVATE - known_addresses(self._units.new.state)
+        return AddressSet.ALL - AddressSet.PRIVATE - known_addresses(self._units.new.engine.state)
 
     def _named(self, ends: Ends) -> tuple[Named, Namer]:
         named = Named(self._units.only(ends))

@@ -79,18 +79,18 @@ class Trials:
 
     def before(self, ends: Ends) -> State:
         """Return how connections between two ends are in OLD."""
-        return _state(self._old, *_members(ends, dict.fromkeys(range(2), 0)))
+        return _state(self._old, *_members(ends, (False, False)))
 
     def after(self, ends: Ends, undone: Iterable[Undo] = ()) -> State:
         """Return how they are in NEW with some changes undone."""
         several = frozenset(undone)
         pods = {item.object for item in several}
-        sides = {place: int(isinstance(end, int) or end.owner not in pods) for place, end in enumerate(ends)}
-        return _state(self._engine(several, ends), *_members(ends, sides))
+        one, other = (isinstance(end, int) or end.owner not in pods for end in ends)
+        return _state(self._engine(several, ends), *_members(ends, (one, other)))
 
     def now(self, ends: Ends) -> tuple[Engine, tuple[tuple[End, End], ...]]:
         """Return what judges NEW, and two ends as they are in it, in each family that both have."""
-        return self._new, tuple(_in_families(self._new, *_members(ends, dict.fromkeys(range(2), 1))).values())
+        return self._new, tuple(_in_families(self._new, *_members(ends, (True, True))).values())
 
     def compiled(self, key: Key, *, anywhere: bool) -> tuple[CompiledPolicy | None, CompiledPolicy | None]:
         """Return a policy as it is compiled in OLD and in NEW, None where it is not.
@@ -215,16 +215,12 @@ def _restore_namespace(state: ClusterState, old: ClusterState, name: str) -> Non
         state.implied.discard(name)
 
 
-def _members(ends: Ends, sides: Mapping[int, int]) -> tuple[Member | int, Member | int]:
-    """Return the pods at two ends, as they are in OLD (0) or in NEW (1); two different ones also of one group."""
-    chosen: list[Member | int] = []
-    for place, end in enumerate(ends):
-        if isinstance(end, int):
-            chosen.append(end)
-            continue
-        several = list((end.new if sides[place] else end.old).values())
-        chosen.append(several[-1] if place else several[0])
-    one, other = chosen
+def _members(ends: Ends, are_new: tuple[bool, bool]) -> tuple[Member | int, Member | int]:
+    """Return the pods at two ends, as they are in OLD or in NEW; two different ones also of one group."""
+    one, other = (
+        end if isinstance(end, int) else list((end.new if is_new else end.old).values())[place]
+        for end, is_new, place in zip(ends, are_new, (0, -1), strict=True)
+    )
     if not isinstance(one, int) and not isinstance(other, int) and one.key == other.key:
         other = replace(other, key=Key(other.key.kind, other.namespace, ""))
     return one, other

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from msgspec.structs import replace
 
 from podfence.analysis.diff.answer import Cause
-from podfence.analysis.diff.objects import place, what
+from podfence.analysis.diff.objects import what
 from podfence.analysis.diff.rules import aligned, differing
 from podfence.cluster.members import display_name
 from podfence.kube.objects import Key, NetworkPolicy
+from podfence.policy.grants import rules_of
+from podfence.policy.references import place
 from podfence.policy.verdict import Direction
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ def parts(key: Key, pair: Pair) -> Iterator[Undo]:
     """Yield what differs inside of a policy, in parts that can be undone alone."""
     old, new = _policies(pair)
     for direction in Direction:
-        for number, _, _ in differing(_rules(old, direction), _rules(new, direction)):
+        for number, _, _ in differing(rules_of(old, direction), rules_of(new, direction)):
             yield Undo(key, direction, number)
     if old is not None and new is not None:
         if old.pod_selector != new.pod_selector:
@@ -70,7 +72,7 @@ def restored(pair: Pair, undone: Collection[Undo]) -> NetworkPolicy | None:
         return None
     fields: dict[str, object] = {}
     for direction in Direction:
-        before, after = _rules(old, direction), _rules(new, direction)
+        before, after = rules_of(old, direction), rules_of(new, direction)
         rules: list[Rule] = []
         for number, (one, other) in enumerate(aligned(before, after)):
             is_undone = any((item.part, item.rule) == (direction, number) for item in undone)
@@ -90,8 +92,7 @@ def restored(pair: Pair, undone: Collection[Undo]) -> NetworkPolicy | None:
 def cause(undo: Undo, pair: Pair | None) -> Cause:
     """Return a change as an answer names it; `pair` is the object on both sides, None if it is not one object."""
     if undo.object == CLUSTER:
-        text = "nodes, addresses of pods, or options changed"
-        return Cause(effect="clusterChanged", text=text)
+        return Cause(effect="clusterChanged", text="nodes, addresses of pods, or options changed")
     if undo.object.kind == "NetworkPolicy" and pair is not None:
         return _of_policy(undo, pair)
     if undo.object.kind == "Namespace":
@@ -100,17 +101,16 @@ def cause(undo: Undo, pair: Pair | None) -> Cause:
 
 
 def _of_policy(undo: Undo, pair: Pair) -> Cause:
-    key = undo.object
-    name = f"{key.kind} {key.namespace}/{key.name}"
+    name = str(undo.object)
     if undo.part == WHOLE:
         effect: Effect = "policyAdded" if pair.old is None else "policyRemoved" if pair.new is None else "policyChanged"
         return _cause(effect, name, name, (pair.old, pair.new))
     if undo.part in (SELECTOR, TYPES):
         effect = "podSelectorChanged" if undo.part == SELECTOR else "policyTypesChanged"
-        field = "podSelector" if undo.part == SELECTOR else "policyTypes"
-        return _cause(effect, f"{undo.part} of {name}", name, (pair.old, pair.new), ("spec", field), ("spec", field))
+        path = ("spec", undo.part)
+        return _cause(effect, f"{undo.part} of {name}", name, (pair.old, pair.new), path, path)
     direction = Direction(undo.part)
-    before, after = (_rules(item, direction) for item in _policies(pair))
+    before, after = (rules_of(item, direction) for item in (pair.old, pair.new))
     one, other = list(aligned(before, after))[undo.rule]
     effect = "ruleAdded" if one is None else "ruleRemoved" if other is None else "ruleChanged"
     number = (one or 0) if other is None else other
@@ -157,9 +157,3 @@ def _cause(
 def _policies(pair: Pair) -> tuple[NetworkPolicy | None, NetworkPolicy | None]:
     old, new = (item if isinstance(item, NetworkPolicy) else None for item in (pair.old, pair.new))
     return old, new
-
-
-def _rules(policy: KubeObject | None, direction: Direction) -> tuple[Rule, ...]:
-    if not isinstance(policy, NetworkPolicy):
-        return ()
-    return policy.ingress if direction is Direction.INGRESS else policy.egress

@@ -14,19 +14,18 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 
 from podfence.analysis.endpoints import alone
-from podfence.analysis.naming import owner_key
 from podfence.analysis.view import View
-from podfence.cluster.classes import ClassIndex
 from podfence.cluster.members import Member
 from podfence.cluster.pod_class import PodClass
 from podfence.kube.objects import Key
-from podfence.policy.model import looked_at
-from podfence.sets import members
+from podfence.policy.model import class_index, looked_at
+from podfence.sets import members, union
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from podfence.analysis.diff.answer import Ends
+    from podfence.cluster.classes import ClassIndex
     from podfence.policy.engine import Engine
     from podfence.policy.grants import CompiledPolicy
 
@@ -60,7 +59,7 @@ class Group(Struct, eq=False):
     @property
     def owner(self) -> Key:
         """The workload of one of the pods, or a bare pod."""
-        return owner_key(next(iter((self.new or self.old).values())))
+        return next(iter((self.new or self.old).values())).owner
 
 
 class Units:
@@ -108,20 +107,13 @@ class Units:
         found = known.get(bits)
         if found is None:
             same, table = self._same[side], self._by_class[side]
-            found = bits & same
-            for number in members(bits & ~same):
-                found |= table.get(number, 0)
-            known[bits] = found
+            found = known[bits] = bits & same | union(table.get(number, 0) for number in members(bits & ~same))
         return found
 
     def classes_of(self, groups: int) -> int:
         """Return the classes of groups on either side."""
-        found = 0
-        for number in members(groups):
-            for place in self.groups[number].place:
-                if place is not None:
-                    found |= 1 << place
-        return found
+        places = (place for number in members(groups) for place in self.groups[number].place)
+        return union(1 << place for place in places if place is not None)
 
     def only(self, ends: Ends) -> Mapping[int, PodClass]:
         """Return the groups that connections with such ends are between, as classes that have names."""
@@ -145,7 +137,12 @@ def units(
 
     `policies` are those that only NEW has, and `spaces` the namespaces of which the labels differ.
     """
-    before = _index_of(old) if index is None else index.copy(namespaces=True)
+    if index is not None:
+        before = index.copy(namespaces=True)
+    else:
+        # All that policies look at counts once, for nothing of it is ever given up.
+        written = (policy for name in old.state.namespaces for policy in old.policies(name))
+        before = class_index(old, [looked_at(*written)])
     for name in spaces:
         if name not in old.state.namespaces:
             before.put_namespace(name, old.state.labels_of_namespace(name))
@@ -158,7 +155,7 @@ def units(
     spare = max((*before.classes, *after.classes), default=-1) + 1
     for place, one, other in matched:
         # What has changed of one workload is not what has changed of another.
-        key = (place, owner_key(other)) if one and other and place[0] != place[1] else place
+        key = (place, other.owner) if one and other and place[0] != place[1] else place
         group = found.get(key)
         if group is None:
             number = place[0]
@@ -171,17 +168,6 @@ def units(
         if other is not None:
             group.new[other.key] = other
     return Units(View(old.as_read(), before), View(new, after), found.values())
-
-
-def _index_of(engine: Engine) -> ClassIndex:
-    """Return the classes of all pods; all that policies look at counts once, for nothing of it is ever given up."""
-    state = engine.state
-    index = ClassIndex({name: item.labels for name, item in state.namespaces.items()})
-    index.look_at(*looked_at(*(policy for name in state.namespaces for policy in engine.policies(name))))
-    for member in state.members.values():
-        if engine.is_judged(member):
-            index.add(member)
-    return index
 
 
 _Match = tuple[Place, "Member | None", "Member | None"]

@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from podfence.analysis.naming import Namer, owner_key
+from podfence.analysis.naming import Namer
 from podfence.analysis.pairs import as_ends
 from podfence.cluster.members import display_name
 from podfence.cluster.nodes import node_addresses
@@ -124,7 +124,7 @@ def _spot(model: Model, place: Place, name: str, end: End, number: int) -> Spot:
 
 def _group(model: Model, namer: Namer, pods: Iterable[PodSpots]) -> Group:
     found = tuple(pods)
-    owners = {display_name(owner_key(pod.member)) for pod in found}
+    owners = {display_name(pod.member.owner) for pod in found}
     pod_class = model.index.class_of(found[0].member.key)
     names = namer.names(1 << pod_class.id, owners) if pod_class else tuple(sorted(owners))
     name = f"{names[0]} and {len(names) - 1} like it" if len(names) > _SHOWN else ", ".join(names)
