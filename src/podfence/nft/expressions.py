@@ -102,14 +102,21 @@ def verdict_of(value: Verdict) -> tuple[str, str | None]:
     return value.kind, value.chain
 
 
-def map_notes(order: int) -> bytes:
-    """Return what nft keeps with a map of verdicts: the order of the bytes of its keys and its data."""
-    return b"\x00\x04" + order.to_bytes(4, "little") + b"\x01\x04\x00\x00\x00\x00"
+def described(flags: int, kind: int, size: int, number: int, order: int, count: int = 0) -> list[bytes]:
+    """Return what a new set, or map of verdicts, is like, as attributes: its flags and its number in the transaction.
 
-
-def set_notes(order: int) -> bytes:
-    """Return what nft keeps with a set: the order of the bytes of its keys."""
-    return b"\x00\x04" + order.to_bytes(4, "little")
+    `kind` is the type of its keys, `size` how many bytes one has and `order` in which order; `count` is how many
+    elements there will be, if that is to be told. nft keeps the last attribute with the set.
+    """
+    parts = [number32(3, flags), number32(4, kind), number32(5, size)]
+    notes = b"\x00\x04" + order.to_bytes(4, "little")
+    if flags & MAP:
+        parts += [number32(6, VERDICT_DATA), number32(7, 0)]
+        notes += b"\x01\x04\x00\x00\x00\x00"
+    parts.append(number32(10, number))
+    if count:
+        parts.append(nested(9, [number32(1, count)]))
+    return [*parts, attribute(13, notes)]
 
 
 def encode(rule: str, table: str, first_id: int) -> Encoded:
@@ -240,12 +247,7 @@ class _Encoder:
         whole = elements(spans, size, interval=interval, anonymous=True)
         order = BIG_ENDIAN if size > 1 else HOST_ENDIAN
         head = [text(1, self._table), text(2, name)]
-        parts = [*head, number32(3, flags), number32(4, kind), number32(5, size)]
-        parts += [number32(6, VERDICT_DATA), number32(7, 0)] if is_map else []
-        parts.append(number32(10, found))
-        if not interval:
-            parts.append(nested(9, [number32(1, len(spans))]))
-        parts.append(attribute(13, map_notes(order) if is_map else set_notes(order)))
+        parts = [*head, *described(flags, kind, size, found, order, 0 if interval else len(spans))]
         self._sets.append((Command.NEW_SET, CREATE, b"".join(parts)))
         self._sets.append((Command.NEW_ELEMENT, CREATE, b"".join([*head, number32(4, found), whole])))
         return found
