@@ -16,12 +16,12 @@ from podfence.dataplane.difference import cold_start, hooks_last
 from podfence.dataplane.flows import Sides
 from podfence.dataplane.grace import Grace
 from podfence.dataplane.groups import MOST_LISTED
-from podfence.dataplane.kept import ForeignTableError, KeptTable
+from podfence.dataplane.kept import KeptTable
 from podfence.dataplane.program import Tunnels
 from podfence.dataplane.revocation import Reviewed, Revocation, concerned
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, Ruleset
 from podfence.dataplane.settings import Settings
-from podfence.dataplane.tightened import Before, before, tightened
+from podfence.dataplane.tightened import before, tightened
 from podfence.kube.objects import NetworkPolicy, Pod
 from podfence.nft.errors import MissingFeatureError, NftError
 from podfence.nft.probe import bridge_features, probe
@@ -33,11 +33,9 @@ if TYPE_CHECKING:
 
     from podfence.dataplane.conntrack import Conntrack
     from podfence.dataplane.links import Links
-    from podfence.dataplane.program import ProgramChange
+    from podfence.dataplane.program import NodeProgram, ProgramChange
     from podfence.nft.runner import Runner
     from podfence.policy.model import Model
-
-__all__ = ["Enforcer", "ForeignTableError"]
 
 START_BY: Final = 10.0
 """Seconds that an earlier enforcer's table is in force at most while policies are compiled that take very long."""
@@ -231,14 +229,14 @@ class Enforcer:
         finally:
             self._note_remade()
 
-    def _before(self) -> Before | None:
+    def _before(self) -> NodeProgram | None:
         """Return what the program is now, to see what is admitted no more; None while flows are cut.
 
         Policies that only admit more forbid nothing; but what was cut may be allowed again.
         """
         return None if self._revocation.has_cut else before(self.compiler.program)
 
-    def _note(self, found: ProgramChange, old: Before | None) -> None:
+    def _note(self, found: ProgramChange, old: NodeProgram | None) -> None:
         """Look next at the flows for which changed policies may have decided otherwise."""
         sides = concerned(found, self.compiler.program)
         self._revocation.note(sides if old is None else tightened(sides, old, self.compiler.program))

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.dataplane.ordered import compile_ordered, is_ordered
@@ -224,7 +225,7 @@ def _complete(asked: Iterable[SharedKey], found: Sorted) -> Iterator[tuple[Share
 
 def _shared(asked: Collection[SharedKey], found: Sorted, memo: Memo) -> Iterator[tuple[SharedKey, PortProgram]]:
     """Yield sets with what each policy alone admits of their pods, which is the same for all of its groups."""
-    for _, together_with in groupby(found.pieces, key=_by_policy):
+    for _, together_with in groupby(found.pieces, key=attrgetter("credit.rule.name")):
         pieces = list(together_with)
         ids = tuple(map(id, pieces))
         known = memo.shared.get(ids)
@@ -241,7 +242,7 @@ def _peers(
     owned: Ownership,
 ) -> Iterator[tuple[int, dict[int, PortProgram]]]:
     """Yield classes (bits `listed`) with what is admitted of each of their addresses, those of which anything is."""
-    parts = sorted(_parts(group.pieces), key=_by_rule)
+    parts = sorted(_parts(group.pieces), key=attrgetter("credit.rule"))
     always = len(parts)
     stack = Stack([*(part.credit.cover for part in parts), group.anywhere])
     stack.flip([always])
@@ -298,11 +299,3 @@ def _cells(number: int, index: ClassIndex, owned: Ownership) -> Iterator[tuple[i
         yield from ((alike[0], alike) for alike in by_cell.values())
     elif addresses:
         yield addresses[0], addresses
-
-
-def _by_policy(piece: Piece) -> str:
-    return piece.credit.rule.name
-
-
-def _by_rule(piece: Piece) -> RuleId:
-    return piece.credit.rule

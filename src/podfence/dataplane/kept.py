@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from podfence.dataplane.difference import compatible, replacement, steps
-from podfence.dataplane.ruleset import COMMENT, Ruleset, read_back
+from podfence.dataplane.ruleset import COMMENT, Ruleset, is_ours, read_back
 from podfence.errors import PodfenceError
 from podfence.nft.errors import NftError, NoBufferSpaceError, NotFoundError, NotInstalledError, PermissionDeniedError
 from podfence.nft.transaction import Transaction
@@ -80,7 +80,7 @@ class KeptTable:
             return
         if self.wanted.chains:
             _require_ours(self.table, table)
-        elif not _is_ours(table):
+        elif not is_ours(table.comment):
             return
         self._has_been = True
         if table.comment == COMMENT:
@@ -191,12 +191,8 @@ class KeptTable:
         return len(transaction)
 
 
-def _is_ours(table: Table) -> bool:
-    return (table.comment or "").startswith(COMMENT.partition("=")[0])
-
-
 def _require_ours(wanted: Table, table: Table) -> None:
-    if not _is_ours(table):
+    if not is_ours(table.comment):
         message = f"table {wanted.address} has not the comment {COMMENT!r}: it is somebody else's, and left alone"
         raise ForeignTableError(message)
 
