@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import errno
 import socket
-import struct
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
 from podfence.dataplane.ruleset import TABLE_NAME
 from podfence.netlink.asking import BUFFER, opened
-from podfence.netlink.messages import GENERAL, NETFILTER, REQUEST, attribute, attributes, message, messages
+from podfence.netlink.messages import GENERAL, NETFILTER, REQUEST, attribute, contents, message, messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +33,6 @@ _FAMILIES: Final = frozenset({1, 7})
 """Of our tables: inet and bridge."""
 
 _TABLE, _GENERATION_ID = 1, 1
-_NUMBER: Final = struct.Struct(">I")
 _OURS: Final = attribute(_TABLE, TABLE_NAME.encode() + b"\0")
 _SO_RCVBUFFORCE: Final = 33
 _ROOM: Final = 1 << 23
@@ -170,10 +168,7 @@ def _about_tables(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _generation_of(data: bytes, start: int, end: int) -> int:
-    for kind, first, _ in attributes(data, start + GENERAL.size, end):
-        if kind == _GENERATION_ID:
-            return int(_NUMBER.unpack_from(data, first)[0])
-    return 0
+    return int.from_bytes(contents(data, start + GENERAL.size, end).get(_GENERATION_ID, b""), "big")
 
 
 def is_about_us(data: bytes, start: int) -> bool:

@@ -299,7 +299,9 @@ class Compiler:
     def _listing(self, change: Change, classes: int) -> set[GroupKey]:
         """Return the groups that list pods which changed since they were compiled."""
         return {
-            key for key, known in self._compiled.items() if known.peers & classes or (known.any_pod and change.pods)
+            key
+            for key, known in self._compiled.items()
+            if known.peers & classes or (known.found.any_pod and change.pods)
         }
 
     def _to_compile(self, pods: Iterable[Key]) -> set[GroupKey]:

@@ -188,8 +188,24 @@ class Enforcer:
 
     def follow(self, *changes: Change, later: AbstractSet[str] = frozenset()) -> None:
         """Bring what the table should be in step after `Model.apply`; the kernel is not touched."""
-        if changes:
-            self._compile(changes, later)
+        if not changes:
+            return
+        change = changes[0] if len(changes) == 1 else _merged(changes)
+        compiler, pod_range = self.compiler, self.compiler.program.pod_range
+        kinds = {type(item.event.object) for item in changes}
+        only = kinds.pop() if len(kinds) == 1 else None
+        # Pods that come, go or change decide only about flows of their own addresses, those before and those after.
+        ends = compiler.claimed(change.pods) if only is Pod else set()
+        old = self._before() if only is NetworkPolicy else None
+        found = compiler.follow(change, only=only, later=later)
+        if found:
+            self._table.wanted = self._builder.build(compiler.program, found)
+            if compiler.program.pod_range != pod_range:
+                self._revocation.note_all()
+            elif only is Pod:
+                self._revocation.note(Sides.both(ends | compiler.claimed(change.pods)))
+            else:
+                self._note(found, old)
 
     @property
     def is_behind(self) -> bool:
@@ -219,15 +235,12 @@ class Enforcer:
         What the tables no longer need is taken away after that.
         """
         self.reviewed = self._revocation.look(self.compiler.program)
-        self._tidy()
-        return self.reviewed.cut
-
-    def _tidy(self) -> None:
         try:
             for table in (self._table, self._frames):
                 table.tidy()
         finally:
             self._note_remade()
+        return self.reviewed.cut
 
     def _before(self) -> NodeProgram | None:
         """Return what the program is now, to see what is admitted no more; None while flows are cut.
@@ -240,24 +253,6 @@ class Enforcer:
         """Look next at the flows for which changed policies may have decided otherwise."""
         sides = concerned(found, self.compiler.program)
         self._revocation.note(sides if old is None else tightened(sides, old, self.compiler.program))
-
-    def _compile(self, changes: Sequence[Change], later: AbstractSet[str]) -> None:
-        change = changes[0] if len(changes) == 1 else _merged(changes)
-        compiler, pod_range = self.compiler, self.compiler.program.pod_range
-        kinds = {type(item.event.object) for item in changes}
-        only = kinds.pop() if len(kinds) == 1 else None
-        # Pods that come, go or change decide only about flows of their own addresses, those before and those after.
-        ends = compiler.claimed(change.pods) if only is Pod else set()
-        old = self._before() if only is NetworkPolicy else None
-        found = compiler.follow(change, only=only, later=later)
-        if found:
-            self._table.wanted = self._builder.build(compiler.program, found)
-            if compiler.program.pod_range != pod_range:
-                self._revocation.note_all()
-            elif only is Pod:
-                self._revocation.note(Sides.both(ends | compiler.claimed(change.pods)))
-            else:
-                self._note(found, old)
 
     def review(self, *, settled: bool = True) -> int:
         """Look a second time at the flows that earlier calls looked at; return how many were cut only now.

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import groupby
-from operator import attrgetter
+from operator import attrgetter, or_
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.dataplane.ordered import compile_ordered, is_ordered
@@ -76,11 +77,6 @@ class Compiled:
     sizes: tuple[int, ...]
     small: _Listed
 
-    @property
-    def any_pod(self) -> bool:
-        """Return whether a pod of any class may have to be listed, because a rule without peers looks up names."""
-        return self.found.any_pod
-
 
 def compile_group(
     key: GroupKey,
@@ -132,9 +128,7 @@ def compile_group(
         known = None
     sizes = _sizes(found, owned, known, changed, memo)
     large, small = _by_size(found, sizes, shared_from, most_listed)
-    concerned = 0
-    for place in small.places:
-        concerned |= found.pieces[place].bits
+    concerned = reduce(or_, (found.pieces[place].bits for place in small.places), 0)
     peers: dict[int, PortProgram] = {}
     listed: dict[int, tuple[int, ...]] = {}
     if known is None or known.small != small:
@@ -157,9 +151,7 @@ def compile_group(
         peers.update(admitted)
         listed[number] = tuple(admitted)
     sets = {item: owned.pool(item, bits) for item, bits in large.items()}
-    meant = 0
-    for piece in found.pieces:
-        meant |= piece.bits
+    meant = reduce(or_, (piece.bits for piece in found.pieces), 0)
     return Compiled(program, sets, meant, pools, listed, policies, found, sizes, small)
 
 

@@ -9,7 +9,8 @@ in the group's own map if that differs from what its address gets, in a range if
 from __future__ import annotations
 
 from collections import defaultdict
-from operator import itemgetter
+from functools import reduce
+from operator import itemgetter, or_
 from typing import TYPE_CHECKING, NamedTuple
 
 from podfence.cluster.selection import Selection
@@ -66,9 +67,7 @@ def compile_ordered(
     deciding = _Deciding(key, policies, index, options)
     around = Ranges.joined(_ranges(deciding), is_complete=True)
     anywhere = deciding.program(None, None)
-    classes = 0
-    for entry in deciding.entries:
-        classes |= entry.bits or 0
+    classes = reduce(or_, (entry.bits or 0 for entry in deciding.entries), 0)
     peers: dict[int, PortProgram] = {}
     listed: dict[int, tuple[int, ...]] = {}
     for number in members(classes):

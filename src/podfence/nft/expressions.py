@@ -149,19 +149,12 @@ class _Encoder:
     def _add(self, name: str, *parts: bytes) -> None:
         self._found.append(nested(1, [text(1, name), nested(2, parts)]))
 
-    def address_map(self, family: str, end: str, name: str) -> None:
-        self._address(family, end)
-        self._look_up(name, into_verdict=True)
-
-    def address_set(self, family: str, end: str, name: str) -> None:
-        self._address(family, end)
-        self._look_up(name)
-
-    def _address(self, family: str, end: str) -> None:
+    def address(self, family: str, end: str, vmap: str | None, name: str) -> None:
         self._meta(_META_FAMILY)
         self._equals(_FAMILIES[family])
         offset, length = _PLACES[f"{family} {end}"]
         self._load(_NETWORK_HEADER, offset, length)
+        self._look_up(name, into_verdict=vmap is not None)
 
     def network_field(self, offset: str, bits: str, value: str) -> None:
         first, length = int(offset), int(bits)
@@ -195,11 +188,8 @@ class _Encoder:
     def counter(self) -> None:
         self._add("counter")
 
-    def end(self, kind: str) -> None:
-        self._immediate(kind, None)
-
-    def lead(self, kind: str, chain: str) -> None:
-        self._immediate(kind, chain)
+    def verdict(self, kind: str, chain: str | None = None) -> None:
+        self._add("immediate", number32(1, _VERDICT_REGISTER), _verdict(kind, chain))
 
     def limit(self, rate: str, unit: str, burst: str) -> None:
         numbers = [attribute(n, value.to_bytes(8, "big")) for n, value in ((1, int(rate)), (2, _SECONDS[unit]))]
@@ -234,9 +224,6 @@ class _Encoder:
             parts.append(number32(5, flags))
         self._add("lookup", *parts)
 
-    def _immediate(self, kind: str, chain: str | None) -> None:
-        self._add("immediate", number32(1, _VERDICT_REGISTER), _verdict(kind, chain))
-
     def _anonymous(self, name: str, kind: int, size: int, spans: list[Span]) -> int:
         """Add a set without a name; return its number in this transaction."""
         found = self._next_id
@@ -266,15 +253,14 @@ _PORTS: Final = r"\d+(?:-\d+)? : (?:goto|jump) [^\s,]+"
 _WORDS: Final[tuple[tuple[re.Pattern[str], Callable[..., None]], ...]] = tuple(
     (re.compile(pattern + r"(?: |$)"), method)
     for pattern, method in (
-        (r"(ip|ip6) (saddr|daddr) vmap @(\S+)", _Encoder.address_map),
-        (r"(ip|ip6) (saddr|daddr) @(\S+)", _Encoder.address_set),
+        (r"(ip|ip6) (saddr|daddr) (vmap )?@(\S+)", _Encoder.address),
         (r"@nh,(\d+),(\d+) 0x([0-9a-f]+)", _Encoder.network_field),
         (r"meta l4proto (\d+)", _Encoder.protocol),
         (r"meta l4proto != \{ (\d+(?:, \d+)*) \}", _Encoder.other_protocols),
         (rf"(tcp|udp|sctp) dport vmap \{{ ({_PORTS}(?:, {_PORTS})*) \}}", _Encoder.port_map),
         (r"counter", _Encoder.counter),
-        (r"(accept|drop)", _Encoder.end),
-        (r"(goto|jump) (\S+)", _Encoder.lead),
+        (r"(accept|drop)", _Encoder.verdict),
+        (r"(goto|jump) (\S+)", _Encoder.verdict),
         (r"limit rate (\d+)/(second|minute|hour) burst (\d+) packets", _Encoder.limit),
         (r'log prefix "([^"]*)" group (\d+)', _Encoder.log),
         (r"reject with tcp reset", _Encoder.reset),

@@ -44,8 +44,6 @@ class CleanupError(PodfenceError):
 def cleanup(
     say: Callable[[str], None],
     *,
-    runner: Runner | None = None,
-    settings: Settings | None = None,
     run: Path = RUN,
     state: Path = STATE,
     sysctls: Path = bridging.SYSCTLS,
@@ -63,7 +61,7 @@ def cleanup(
     """
     failed: list[str] = []
     with claimed(run):
-        runner = runner or NftRunner()
+        runner = NftRunner()
         _delete_tables(runner, say)
         if hold.release(runner):
             say(f"deleted table {hold.TABLE.address}: pods are no longer blocked")
@@ -72,7 +70,7 @@ def cleanup(
         except boot_unit.RefusedError as error:
             failed.append(str(error))
         try:
-            say(_forget_labels((settings or Settings()).label))
+            say(_forget_labels(Settings().label))
         except (OSError, NetlinkError) as error:
             failed.append(f"the labels of cut connections remain ({error}): they have no effect on other programs")
         restored = bridging.restore(state=state, sysctls=sysctls)
