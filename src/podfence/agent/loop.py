@@ -259,15 +259,13 @@ class Agent:
         self._later.update(event.object.key.namespace for event in events)
         self._turns.turn_took(events, self._effort() - begun)
 
-    def _is_prepared(self, enforcer: Enforcer) -> bool:
-        """Compile a slice if the table of an earlier agent is in force meanwhile; return whether to start now."""
-        enforcer.follow(*self._changes)
-        self._changes, self._later = [], set()
-        return enforcer.prepare()
-
     def _program(self, enforcer: Enforcer) -> None:
-        if not (self._adopted or self._is_prepared(enforcer)):
-            return
+        if not self._adopted:
+            enforcer.follow(*self._changes)
+            self._changes, self._later = [], set()
+            # A slice is compiled if the table of an earlier agent is in force meanwhile.
+            if not enforcer.prepare():
+                return
         changes, again, begun = self._changes, self._pace.has_failed, self._effort()
         is_alone = not self._later
         touched = bool(changes) or again or not (self._adopted and self._is_attached)
@@ -328,7 +326,7 @@ class Agent:
                 enforcer.attach(links)
         except MissingFeatureError as error:
             # What the kernel lacks today it lacks in a minute: all else is bound, and goes on.
-            self._telling.of_node(error)
+            self._telling.complain(f"node {self._node}: {error}")
         self._bound, self._is_attached = frozenset(links.pods), programmed
 
     def _looking(self, enforcer: Enforcer, step: Callable[[], object]) -> int:

@@ -109,10 +109,6 @@ class Telling:
         self.report(errors=(text or what,))
         return True
 
-    def of_node(self, error: Exception) -> None:
-        """Say what the node lacks."""
-        self.complain(f"node {self._node}: {error}")
-
     def refused(self, error: Exception, delay: float, *, gone: bool, adopted: bool) -> None:
         """Say why the kernel could not be programmed, what it enforces meanwhile, and when it is tried again.
 
