@@ -147,7 +147,7 @@ class LeftOut(NamedTuple):
 
 
 @dataclass(slots=True)
-class Budget(Generic[_Item]):
+class Share(Generic[_Item]):
     """What was said of flows or packets of one origin, and when; `left_out` packets since `told`.
 
     No more than `most` of them are said within `AGAIN`, each once.
@@ -214,7 +214,7 @@ class Denials:
 
     def __init__(self) -> None:
         self._names = Names()
-        self._budgets: dict[tuple[Direction, str], Budget[Denied]] = {}
+        self._shares: dict[tuple[Direction, str], Share[Denied]] = {}
         self._swept = 0.0
 
     def tell(self, found: Iterable[Denied], compiler: Compiler, now: float) -> list[DeniedFlow | LeftOut]:
@@ -225,12 +225,12 @@ class Denials:
         self._names.follow(compiler.model.state)
         result: list[DeniedFlow | LeftOut] = []
         for item in found:
-            budget = self._budgets.setdefault((item.direction, item.policies), Budget(MOST))
-            if budget.spend(item, now):
+            share = self._shares.setdefault((item.direction, item.policies), Share(MOST))
+            if share.spend(item, now):
                 result.append(_named(item, compiler, self._names))
-            if budget.left_out and (budget.told is None or now - budget.told >= AGAIN):
-                result.append(LeftOut(item.direction, item.policies, budget.left_out))
-                budget.left_out, budget.told = 0, now
+            if share.left_out and (share.told is None or now - share.told >= AGAIN):
+                result.append(LeftOut(item.direction, item.policies, share.left_out))
+                share.left_out, share.told = 0, now
         return [*result, *self._swept_up(now)]
 
     def _swept_up(self, now: float) -> list[LeftOut]:
@@ -239,11 +239,11 @@ class Denials:
             return []
         self._swept = now
         left_out = []
-        for (direction, policies), budget in list(self._budgets.items()):
-            if budget.is_idle(now):
-                if budget.left_out:
-                    left_out.append(LeftOut(direction, policies, budget.left_out))
-                del self._budgets[direction, policies]
+        for (direction, policies), share in list(self._shares.items()):
+            if share.is_idle(now):
+                if share.left_out:
+                    left_out.append(LeftOut(direction, policies, share.left_out))
+                del self._shares[direction, policies]
         return left_out
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from podfence.agent.denials import AGAIN, Budget, Names, ends
+from podfence.agent.denials import AGAIN, Names, Share, ends
 from podfence.dataplane.drops import PREFIX, REASONS
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Strays:
         """Start with nothing said; `binding` is the one of the settings, which says what became of the packets."""
         self._verdict = "dropped" if binding == "enforce" else "passed"
         self._names = Names()
-        self._budgets: dict[str, Budget[Stray]] = {}
+        self._shares: dict[str, Share[Stray]] = {}
         self._told = 0.0
 
     def tell(
@@ -91,16 +91,16 @@ class Strays:
             item = self._stray(logged, pods, compiler)
             if item is None:
                 continue
-            if self._budgets.setdefault(item.interface, Budget(MOST)).spend(item, now):
+            if self._shares.setdefault(item.interface, Share(MOST)).spend(item, now):
                 result.append(item)
         if now - self._told >= AGAIN:
             self._told = now
-            for name, budget in sorted(self._budgets.items()):
-                if budget.left_out:
-                    result.append(LeftOutStrays(name, budget.left_out))
-                    budget.left_out = 0
+            for name, share in sorted(self._shares.items()):
+                if share.left_out:
+                    result.append(LeftOutStrays(name, share.left_out))
+                    share.left_out = 0
             # Links come and go with their pods.
-            self._budgets = {name: budget for name, budget in self._budgets.items() if not budget.is_idle(now)}
+            self._shares = {name: share for name, share in self._shares.items() if not share.is_idle(now)}
         return result
 
     def _stray(self, logged: Logged, pods: Mapping[str, str], compiler: Compiler) -> Stray | None:
