@@ -367,6 +367,23 @@ def test_flows_that_could_not_be_looked_at_are_looked_at_every_second_until_it_s
     assert [when for when in flows.asked if when >= 1.0] == pytest.approx(expected)
 
 
+def test_an_agent_goes_on_and_looks_again_if_its_socket_fails_at_a_second_look_at_flows() -> None:
+    class Failing(Flows):
+        def flows(self, sides: Sides | None, settled: Settled | None = None, *, quick: bool = False) -> list[Flow]:
+            found = super().flows(sides, settled, quick=quick)
+            if not quick and 1001.0 < world.now < 1001.2:
+                raise OSError(errno.ENOBUFS, "No buffer space available")
+            return found
+
+    world = World(BEGIN, (1.0, [NOBODY, Bookmark(2)]))
+    flows = Failing(world)
+    world.play(flows)
+    (error,) = world.errors()
+    assert "No buffer space available" in error
+    assert world.reports[-1][1].enforcing
+    assert flows.asked[-1] > 1.2
+
+
 class Known(Flows):
     """A kernel that tracks one connection, from web to db, and keeps it for a time; there is `room` for labels or not."""
 

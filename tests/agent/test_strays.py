@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from podfence.agent.denials import AGAIN
 from podfence.agent.nflog import Logged
-from podfence.agent.strays import AGAIN, MOST, LeftOutStrays, Stray, Strays
+from podfence.agent.strays import MOST, LeftOutStrays, Stray, Strays
 from podfence.api import Cluster
 from podfence.dataplane.compiler import Compiler
 from podfence.dataplane.links import Links, PodLink

@@ -16,7 +16,8 @@ from podfence.api import Cluster
 from podfence.cluster.state import Event, EventType
 from podfence.dataplane.bridge import bridged
 from podfence.dataplane.difference import cold_start, difference, hooks_last
-from podfence.dataplane.enforcer import Enforcer, ForeignTableError
+from podfence.dataplane.enforcer import Enforcer
+from podfence.dataplane.kept import ForeignTableError
 from podfence.dataplane.links import Links, PodLink
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, read_back
 from podfence.dataplane.settings import Settings

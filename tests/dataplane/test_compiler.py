@@ -207,7 +207,7 @@ def test_a_pod_of_a_known_class_compiles_only_the_groups_that_list_it() -> None:
     after = compiler.program.groups
     assert [key.policies[0].name for key in change.groups] == ["a"]
     assert [key.policies[0].name for key, item in before.items() if after[key] is item] == ["b"]
-    assert change == ProgramChange(change.groups, frozenset(), frozenset())
+    assert change == ProgramChange(change.groups)
 
 
 def test_an_event_that_is_about_nothing_here_changes_nothing() -> None:

@@ -14,7 +14,8 @@ from podfence.cluster.state import Event, EventType
 from podfence.dataplane.chains import Builder, group_name
 from podfence.dataplane.compiler import Compiler
 from podfence.dataplane.difference import CHUNK, cold_start, difference, steps
-from podfence.dataplane.enforcer import Enforcer, ForeignTableError
+from podfence.dataplane.enforcer import Enforcer
+from podfence.dataplane.kept import ForeignTableError
 from podfence.dataplane.program import GroupKey
 from podfence.dataplane.ruleset import TABLE, ChainBody, Ruleset, SetBody
 from podfence.dataplane.ruleset import rule as make_rule

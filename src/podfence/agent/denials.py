@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from podfence.cluster.nodes import numbers_of
 from podfence.dataplane.ruleset import address_text
@@ -30,14 +30,14 @@ A scan of a network would fill the log; and were the number one for all, a tenan
 own pods, and nobody would read of what others try.
 """
 
-PROTOCOLS: Final = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMP", 132: "SCTP"}
-"""Names of protocols of IP by their numbers."""
-
+_PROTOCOLS: Final = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMP", 132: "SCTP"}
 _WITH_PORTS: Final = frozenset({6, 17, 132})
 _FRAGMENT: Final = 44
 _OPTIONS: Final = frozenset({0, 43, 60})
 _PREFIX: Final = "podfence "
 _BY: Final = " denied by "
+
+_Item = TypeVar("_Item")
 
 
 class Denied(NamedTuple):
@@ -147,25 +147,33 @@ class LeftOut(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Budget:
-    """What was said of flows that the same policies denied, and when; `left_out` packets since `told`."""
+class Share(Generic[_Item]):
+    """What was said of flows or packets of one origin, and when; `left_out` packets since `told`.
 
-    said: dict[Denied, float] = field(default_factory=dict)
+    No more than `most` of them are said within `AGAIN`, each once.
+    """
+
+    most: int
+    said: dict[_Item, float] = field(default_factory=dict)
     left_out: int = 0
     told: float | None = None
 
-    def spend(self, item: Denied, now: float) -> bool:
-        """Return whether something is to be said of a flow, and remember it then."""
+    def spend(self, item: _Item, now: float) -> bool:
+        """Return whether something is to be said of a flow or packet, and remember it then."""
         said = self.said.get(item)
         if said is not None and now - said < AGAIN:
             return False
-        if said is None and len(self.said) >= MOST:
+        if said is None and len(self.said) >= self.most:
             self.said = {key: when for key, when in self.said.items() if now - when < AGAIN}
-            if len(self.said) >= MOST:
+            if len(self.said) >= self.most:
                 self.left_out += 1
                 return False
         self.said[item] = now
         return True
+
+    def is_idle(self, now: float) -> bool:
+        """Return whether nothing was said lately."""
+        return all(now - when >= AGAIN for when in self.said.values())
 
 
 class Names:
@@ -185,10 +193,20 @@ class Names:
             self._nodes = nodes
             self._at = {number: f"node {node.name}" for node in nodes for number in numbers_of(node.addresses)}
 
-    def of(self, address: int, compiler: Compiler) -> str:
-        """Return the name of the pod or node that has an address, nothing if nobody known has."""
+    def told(self, found: Ends | Denied, compiler: Compiler) -> tuple[str, str, str, str, str, int | None]:
+        """Return source and destination as text, each with its name, then protocol and port."""
+        return (
+            *self._named(found.source, compiler),
+            *self._named(found.destination, compiler),
+            _PROTOCOLS.get(found.protocol, f"protocol {found.protocol}"),
+            found.port,
+        )
+
+    def _named(self, address: int, compiler: Compiler) -> tuple[str, str]:
+        """Return the text of an address, and the name of the pod or node that has it, "" if nobody known has."""
         pod = compiler.owner(address)
-        return f"{pod.namespace}/{pod.name}" if pod is not None else self._at.get(address, "")
+        name = f"{pod.namespace}/{pod.name}" if pod is not None else self._at.get(address, "")
+        return address_text(address), name
 
 
 class Denials:
@@ -196,7 +214,7 @@ class Denials:
 
     def __init__(self) -> None:
         self._names = Names()
-        self._budgets: dict[tuple[Direction, str], _Budget] = {}
+        self._shares: dict[tuple[Direction, str], Share[Denied]] = {}
         self._swept = 0.0
 
     def tell(self, found: Iterable[Denied], compiler: Compiler, now: float) -> list[DeniedFlow | LeftOut]:
@@ -207,12 +225,12 @@ class Denials:
         self._names.follow(compiler.model.state)
         result: list[DeniedFlow | LeftOut] = []
         for item in found:
-            budget = self._budgets.setdefault((item.direction, item.policies), _Budget())
-            if budget.spend(item, now):
+            share = self._shares.setdefault((item.direction, item.policies), Share(MOST))
+            if share.spend(item, now):
                 result.append(_named(item, compiler, self._names))
-            if budget.left_out and (budget.told is None or now - budget.told >= AGAIN):
-                result.append(LeftOut(item.direction, item.policies, budget.left_out))
-                budget.left_out, budget.told = 0, now
+            if share.left_out and (share.told is None or now - share.told >= AGAIN):
+                result.append(LeftOut(item.direction, item.policies, share.left_out))
+                share.left_out, share.told = 0, now
         return [*result, *self._swept_up(now)]
 
     def _swept_up(self, now: float) -> list[LeftOut]:
@@ -221,11 +239,11 @@ class Denials:
             return []
         self._swept = now
         left_out = []
-        for (direction, policies), budget in list(self._budgets.items()):
-            if all(now - when >= AGAIN for when in budget.said.values()):
-                if budget.left_out:
-                    left_out.append(LeftOut(direction, policies, budget.left_out))
-                del self._budgets[direction, policies]
+        for (direction, policies), share in list(self._shares.items()):
+            if share.is_idle(now):
+                if share.left_out:
+                    left_out.append(LeftOut(direction, policies, share.left_out))
+                del self._shares[direction, policies]
         return left_out
 
 
@@ -234,14 +252,7 @@ def _named(item: Denied, compiler: Compiler, names: Names) -> DeniedFlow:
     group = compiler.program.group_of[item.direction].get(local)
     namespace, policies = (group.namespace, group.policies) if group else read_group(item.policies)
     return DeniedFlow(
-        item.direction,
-        address_text(item.source),
-        names.of(item.source, compiler),
-        address_text(item.destination),
-        names.of(item.destination, compiler),
-        PROTOCOLS.get(item.protocol, f"protocol {item.protocol}"),
-        item.port,
-        tuple(short_text(namespace, key) for key in policies),
+        item.direction, *names.told(item, compiler), tuple(short_text(namespace, key) for key in policies)
     )
 
 

@@ -7,7 +7,7 @@ import gc
 import threading
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from podfence.dataplane.settings import Settings
     from podfence.nft.runner import Runner
 
+_Part = TypeVar("_Part")
+
 Told = DeniedFlow | LeftOut | Stray | LeftOutStrays
 """What comes of packets that the kernel logged; as text each is a line for people."""
 
@@ -49,9 +51,14 @@ class NodeKernel:
         self._node = node
         self._settings = settings
         self._tell = tell
-        self.conntrack: Conntrack | None = self._conntrack()
+        self.conntrack: Conntrack | None = self._opened(
+            lambda: KernelConntrack(settings.label),
+            f"node {node} does not cut established flows: its kernel's connection tracking cannot be reached",
+        )
         self.runner: Runner = runner or self._probed(DirectRunner())
-        self.watch: Watch | None = self._watch()
+        self.watch: Watch | None = self._opened(
+            KernelWatch, f"changes of other programs to the table of node {node} are found only once a minute"
+        )
 
     def listen(self, agent: Agent, denied: Callable[[Sequence[Told]], None]) -> None:
         """Have `denied` told of flows and stray packets, in a thread that lives as long as the process does.
@@ -73,20 +80,12 @@ class NodeKernel:
             self._complain(f"policies cannot be enforced on node {self._node}: {error}")
         return runner
 
-    def _conntrack(self) -> KernelConntrack | None:
+    def _opened(self, opened: Callable[[], _Part], without: str) -> _Part | None:
+        """Return a part of the kernel; if it cannot be opened, say what it is like `without`."""
         try:
-            return KernelConntrack(self._settings.label)
+            return opened()
         except OSError as error:
-            what = f"node {self._node} does not cut established flows"
-            self._complain(f"{what}: its kernel's connection tracking cannot be reached: {error}")
-            return None
-
-    def _watch(self) -> KernelWatch | None:
-        try:
-            return KernelWatch()
-        except OSError as error:
-            what = f"changes of other programs to the table of node {self._node} are found only once a minute"
-            self._complain(f"{what}: {error}")
+            self._complain(f"{without}: {error}")
             return None
 
     def _listen(self, group: int, agent: Agent, denied: Callable[[Sequence[Told]], None]) -> None:

@@ -16,7 +16,6 @@ from podfence.agent.acceptance import accept
 from podfence.agent.pace import Pace, Step
 from podfence.agent.questions import Questions
 from podfence.agent.received import Received
-from podfence.agent.sizes import Sizes
 from podfence.agent.source import Attached, Bookmark, SourceClosed, Synced, Unreadable, Verify, together
 from podfence.agent.telling import HOPELESS, REFUSALS, Telling
 from podfence.agent.turns import Turns
@@ -97,7 +96,6 @@ class Agent:
         self._turns = Turns(node, clock)
         self._pace = Pace(clock, chance, self._turns)
         self._questions = Questions()
-        self._sizes = Sizes()
         self._state = ClusterState()
         self._model: Model | None = None
         self._stopped = False
@@ -170,7 +168,10 @@ class Agent:
             return
         step = self._pace.next(self._forget_at, quiet=quiet, behind=self._is_behind)
         if step is not None:
-            self._steps[step](self.enforcer)
+            try:
+                self._steps[step](self.enforcer)
+            except REFUSALS as error:
+                self._fail(error)
 
     def _look_out(self) -> None:
         """Plan a comparison if somebody else has changed the table."""
@@ -227,16 +228,12 @@ class Agent:
             self._pace.wait()
             spaces = {key.namespace for key in change.policies}
             spaces.update(event.object.key.namespace for event in accepted if event.object.key in self._received.pods)
-            self._say_sizes(self._model.engine, spaces)
+            self._telling.too_large(self._model.engine, spaces, self._received.pods)
             is_stuck = self._pace.has_failed or not self._adopted
             if is_stuck and self.enforcer is not None and len(self._changes) >= MOST_CHANGES:
                 # The kernel cannot be programmed, and may not be for hours; the objects in the changes would stay.
                 self.enforcer.follow(*self._changes)
                 self._changes, self._later = [], set()
-
-    def _say_sizes(self, engine: Engine, namespaces: set[str]) -> None:
-        """Say which policies of some namespaces are too large, if that was not said."""
-        self._telling.too_large(self._sizes.changed(engine, namespaces, self._received.pods))
 
     def _begin(self) -> None:
         if self._model is None:
@@ -251,7 +248,7 @@ class Agent:
                 effort=self._effort,
             )
             self._pace.wait()
-            self._say_sizes(self._model.engine, self._received.namespaces)
+            self._telling.too_large(self._model.engine, self._received.namespaces, self._received.pods)
 
     # The kernel
 
@@ -262,40 +259,30 @@ class Agent:
         self._later.update(event.object.key.namespace for event in events)
         self._turns.turn_took(events, self._effort() - begun)
 
-    def _is_prepared(self, enforcer: Enforcer) -> bool:
-        """Compile a slice if the table of an earlier agent is in force meanwhile; return whether to start now."""
-        enforcer.follow(*self._changes)
-        self._changes, self._later = [], set()
-        try:
-            return enforcer.prepare()
-        except REFUSALS as error:
-            self._fail(error)
-            return False
-
     def _program(self, enforcer: Enforcer) -> None:
-        if not (self._adopted or self._is_prepared(enforcer)):
-            return
+        if not self._adopted:
+            enforcer.follow(*self._changes)
+            self._changes, self._later = [], set()
+            # A slice is compiled if the table of an earlier agent is in force meanwhile.
+            if not enforcer.prepare():
+                return
         changes, again, begun = self._changes, self._pace.has_failed, self._effort()
         is_alone = not self._later
         touched = bool(changes) or again or not (self._adopted and self._is_attached)
         cut = 0
         try:
-            try:
-                self._attach(enforcer, programmed=not (self._adopted and (changes or again)))
-            finally:
-                # Policies do not wait for links.
-                if not self._adopted:
-                    cut += self._looking(enforcer, enforcer.start)
-                    self._adopted = True
-                if changes or again:
-                    # The compiler has followed them also when this raises, and the next call programs them too.
-                    self._changes, later, self._later = [], self._later, set()
-                    with accounted(self._watch, enforcer):
-                        enforcer.program(*changes, later=later)
-            self._attach(enforcer, programmed=True)
-        except REFUSALS as error:
-            self._fail(error)
-            return
+            self._attach(enforcer, programmed=not (self._adopted and (changes or again)))
+        finally:
+            # Policies do not wait for links.
+            if not self._adopted:
+                cut += self._looking(enforcer, enforcer.start)
+                self._adopted = True
+            if changes or again:
+                # The compiler has followed them also when this raises, and the next call programs them too.
+                self._changes, later, self._later = [], self._later, set()
+                with accounted(self._watch, enforcer):
+                    enforcer.program(*changes, later=later)
+        self._attach(enforcer, programmed=True)
         self._pace.programmed(touched=touched)
         if is_alone:
             self._turns.took([change.event for change in changes], self._effort() - begun)
@@ -307,15 +294,9 @@ class Agent:
         self._pace.slicing()
         if self._changes:
             self._program(enforcer)
-            if self._pace.has_failed:
-                return
         begun = self._effort()
-        try:
-            with accounted(self._watch, enforcer):
-                enforcer.catch_up()
-        except REFUSALS as error:
-            self._fail(error)
-            return
+        with accounted(self._watch, enforcer):
+            enforcer.catch_up()
         self._pace.sliced()
         self._turns.slice_took(self._effort() - begun)
         if not enforcer.is_behind:
@@ -345,7 +326,7 @@ class Agent:
                 enforcer.attach(links)
         except MissingFeatureError as error:
             # What the kernel lacks today it lacks in a minute: all else is bound, and goes on.
-            self._telling.of_node(error)
+            self._telling.complain(f"node {self._node}: {error}")
         self._bound, self._is_attached = frozenset(links.pods), programmed
 
     def _looking(self, enforcer: Enforcer, step: Callable[[], object]) -> int:
@@ -374,10 +355,7 @@ class Agent:
     def _look(self, enforcer: Enforcer) -> None:
         """Look at established flows only now: whoever waits for the rules does not wait for that too."""
         self._pace.looking()
-        try:
-            self._cut(enforcer, enforcer.look)
-        except REFUSALS as error:
-            self._fail(error)
+        self._cut(enforcer, enforcer.look)
 
     def _review(self, enforcer: Enforcer) -> None:
         settled = self._pace.reviewing()
@@ -397,11 +375,7 @@ class Agent:
     def _verify(self, enforcer: Enforcer) -> None:
         found: list[tuple[str, ...]] = []
         begun = self._effort()
-        try:
-            self._looking(enforcer, lambda: found.append(enforcer.verify()))
-        except REFUSALS as error:
-            self._fail(error)
-            return
+        self._looking(enforcer, lambda: found.append(enforcer.verify()))
         drift = found[0] if found else None
         # Who is told of changes by others can leave more time between comparisons that take long.
         self._pace.compared(repaired=bool(drift), seconds=0.0 if self._watch is None else self._effort() - begun)

@@ -8,7 +8,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from podfence.netlink.asking import NetlinkError, opened
+from podfence.netlink.asking import BUFFER, NetlinkError, opened
 from podfence.netlink.messages import (
     ACK,
     ERROR,
@@ -20,6 +20,7 @@ from podfence.netlink.messages import (
     error_number,
     message,
     messages,
+    text_of,
 )
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ _COPIED: Final = 128
 
 _PATIENCE: Final = 10
 """Hundredths of a second that the kernel may collect packets before it hands them over."""
-
-_BUFFER: Final = 1 << 16
 
 
 class Logged(NamedTuple):
@@ -79,7 +78,7 @@ class LogGroup:
         """Return the next packets, waiting for them; those that came too fast for us are lost."""
         while True:
             try:
-                found = list(_packets(self._socket.recv(_BUFFER)))
+                found = list(_packets(self._socket.recv(BUFFER)))
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
@@ -92,7 +91,7 @@ class LogGroup:
         # Nothing is logged to us before the first answer; between that and the second, packets may come first.
         number = None
         while number is None:
-            data = self._socket.recv(_BUFFER)
+            data = self._socket.recv(BUFFER)
             number = next((error_number(data, start) for kind, _, (start, _) in messages(data) if kind == ERROR), None)
         if number:
             # Also for a group that somebody listens to already the kernel says that this is not permitted.
@@ -104,7 +103,7 @@ def _packets(data: bytes) -> Iterator[Logged]:
     for kind, _, (start, end) in messages(data):
         if kind == _PACKET:
             parts = contents(data, start + GENERAL.size, end)
-            prefix = parts.get(_PREFIX, b"").rstrip(b"\0").decode("utf-8", "replace")
+            prefix = text_of(parts.get(_PREFIX, b""))
             incoming = parts.get(_PORT_IN, parts.get(_IN, b""))
             yield Logged(
                 prefix,

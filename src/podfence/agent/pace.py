@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from podfence.backoff import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from podfence.agent.turns import Turns
 
@@ -114,12 +114,10 @@ class Pace:
         `forget_at` is when entries of cut flows are to be deleted; nothing is programmed before it has `begun`.
         `behind` says that there are slices of large changes to be programmed.
         """
-        due = [self._look_due(), self._review_due(), self._verify_due(), self._forget_due(forget_at)]
-        due += [self._turn_due(), self._slice_due(behind=behind)]
+        due = [at for _, at in self._due(forget_at, behind=behind)]
         if self._waiting_since is not None and begun:
             due.append(self._not_before)
-        known = [at for at in due if at is not None]
-        return max(0.0, min(known) - self._clock()) if known else None
+        return max(0.0, min(due) - self._clock()) if due else None
 
     def next(self, forget_at: float | None, *, quiet: bool, behind: bool = False) -> Step | None:
         """Return what is most due now, if anything is; `quiet` says that nothing more is on its way just now.
@@ -131,48 +129,29 @@ class Pace:
         waiting = self._waiting_since
         if waiting is not None and now >= self._not_before and (quiet or now >= waiting + LONGEST_GAP):
             return Step.PROGRAM
-        due = (
-            # A second look is also the first one at what changed last.
-            (Step.REVIEW, self._review_due()),
-            (Step.LOOK, self._look_due()),
-            (Step.VERIFY, self._verify_due()),
-            (Step.FORGET, self._forget_due(forget_at)),
-            (Step.CATCH_UP, self._slice_due(behind=behind)),
-            (Step.TURN, self._turn_due()),
-        )
-        return next((step for step, at in due if at is not None and now >= at), None)
+        return next((step for step, at in self._due(forget_at, behind=behind) if now >= at), None)
 
-    def _look_due(self) -> float | None:
-        """Return when flows are to be looked at; changes that wait for the kernel go first, for a while."""
-        if self._look_at is None or self.has_failed:
-            return None
-        at = max(self._look_at, self._rested_at)
-        return at if self._waiting_since is None else at + LONGEST_GAP
+    def _due(self, forget_at: float | None, *, behind: bool) -> Iterator[tuple[Step, float]]:
+        """Yield what is due when, the most urgent first; changes that wait go before most of it, for a while."""
+        if self.has_failed:
+            return
+        # A second look is also the first one at what changed last.
+        if self._review_at is not None:
+            yield Step.REVIEW, self._review_at
+        if self._look_at is not None:
+            yield Step.LOOK, self._put_off(max(self._look_at, self._rested_at), LONGEST_GAP)
+        if self._verify_at is not None:
+            yield Step.VERIFY, self._put_off(self._verify_at, VERIFY_BY)
+        if forget_at is not None:
+            yield Step.FORGET, forget_at
+        if behind:
+            yield Step.CATCH_UP, self._put_off(self._sliced_at, SLICE_BY)
+        if (at := self._turns.at) is not None:
+            yield Step.TURN, at if self._waiting_since is None else max(at, self._waiting_since + TURN_BY)
 
-    def _review_due(self) -> float | None:
-        return None if self.has_failed else self._review_at
-
-    def _verify_due(self) -> float | None:
-        """Return when the table is to be compared; changes that wait go first, for a while."""
-        if self._verify_at is None or self.has_failed:
-            return None
-        return self._verify_at if self._waiting_since is None else self._verify_at + VERIFY_BY
-
-    def _forget_due(self, forget_at: float | None) -> float | None:
-        return None if self.has_failed else forget_at
-
-    def _turn_due(self) -> float | None:
-        """Return when the next turn of costly changes is; changes that wait go first, for a while."""
-        at = self._turns.at
-        if at is None or self.has_failed:
-            return None
-        return at if self._waiting_since is None else max(at, self._waiting_since + TURN_BY)
-
-    def _slice_due(self, *, behind: bool) -> float | None:
-        """Return when a slice of a large change is to be programmed; changes that wait go first, for a while."""
-        if self.has_failed or not behind:
-            return None
-        return self._sliced_at if self._waiting_since is None else self._sliced_at + SLICE_BY
+    def _put_off(self, at: float, seconds: float) -> float:
+        """Return when something is due that changes which wait put off."""
+        return at if self._waiting_since is None else at + seconds
 
     # What happens
 

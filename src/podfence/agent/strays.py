@@ -10,9 +10,8 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from podfence.agent.denials import PROTOCOLS, Names, ends
+from podfence.agent.denials import AGAIN, Names, Share, ends
 from podfence.dataplane.drops import PREFIX, REASONS
-from podfence.dataplane.ruleset import address_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
     from podfence.dataplane.compiler import Compiler
     from podfence.dataplane.links import Links
     from podfence.dataplane.settings import Binding
-
-AGAIN: Final = 60.0
-"""Seconds for which one line speaks for packets that are alike."""
 
 MOST: Final = 20
 """How many lines a link has in that time."""
@@ -77,8 +73,7 @@ class Strays:
         """Start with nothing said; `binding` is the one of the settings, which says what became of the packets."""
         self._verdict = "dropped" if binding == "enforce" else "passed"
         self._names = Names()
-        self._said: dict[str, dict[Stray, float]] = {}
-        self._left_out: dict[str, int] = {}
+        self._shares: dict[str, Share[Stray]] = {}
         self._told = 0.0
 
     def tell(
@@ -96,22 +91,16 @@ class Strays:
             item = self._stray(logged, pods, compiler)
             if item is None:
                 continue
-            said = self._said.setdefault(item.interface, {})
-            if now - said.get(item, now - AGAIN) < AGAIN:
-                continue
-            if len(said) >= MOST:
-                said = self._said[item.interface] = {key: at for key, at in said.items() if now - at < AGAIN}
-            if len(said) >= MOST and item not in said:
-                self._left_out[item.interface] = self._left_out.get(item.interface, 0) + 1
-                continue
-            said[item] = now
-            result.append(item)
+            if self._shares.setdefault(item.interface, Share(MOST)).spend(item, now):
+                result.append(item)
         if now - self._told >= AGAIN:
-            result += [LeftOutStrays(*item) for item in sorted(self._left_out.items())]
             self._told = now
-            self._left_out.clear()
+            for name, share in sorted(self._shares.items()):
+                if share.left_out:
+                    result.append(LeftOutStrays(name, share.left_out))
+                    share.left_out = 0
             # Links come and go with their pods.
-            self._said = {name: said for name, said in self._said.items() if max(said.values()) > now - AGAIN}
+            self._shares = {name: share for name, share in self._shares.items() if not share.is_idle(now)}
         return result
 
     def _stray(self, logged: Logged, pods: Mapping[str, str], compiler: Compiler) -> Stray | None:
@@ -124,15 +113,7 @@ class Strays:
         if found is None:
             kind = _TYPES.get(logged.kind, f"frame {logged.kind:#06x}" if logged.kind else "frame")
             return Stray(*head, "", "", "", "", kind, None)
-        return Stray(
-            *head,
-            address_text(found.source),
-            self._names.of(found.source, compiler),
-            address_text(found.destination),
-            self._names.of(found.destination, compiler),
-            PROTOCOLS.get(found.protocol, f"protocol {found.protocol}"),
-            found.port,
-        )
+        return Stray(*(*head, *self._names.told(found, compiler)))
 
 
 def _name(number: int) -> str:

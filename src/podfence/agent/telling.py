@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from podfence.agent.reports import Report
-from podfence.dataplane.enforcer import ForeignTableError
+from podfence.agent.reports import Refusal, Report
+from podfence.dataplane.kept import ForeignTableError
 from podfence.nft.errors import NftError, NotInstalledError, PermissionDeniedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Iterable
 
-    from podfence.agent.reports import Record, Refusal
+    from podfence.agent.reports import Record
+    from podfence.kube.objects import Key
+    from podfence.policy.engine import Engine
 
 AGAIN: Final = 60.0
 """Seconds after which the same is said again."""
@@ -48,6 +50,7 @@ class Telling:
         self._tell = tell
         self._clock = clock
         self._said: dict[str, float] = {}
+        self._refused: dict[str, frozenset[Refusal]] = {}
         self._large: dict[str, tuple[float, int]] = {}
 
     def status(self) -> Report:
@@ -65,8 +68,20 @@ class Telling:
         """Say what just happened; see `Report`."""
         self._tell(replace(self.status(), records=records, errors=errors, drift=drift, cut=cut))
 
-    def too_large(self, found: Sequence[Refusal]) -> None:
-        """Say which policies were just found to be too large, if any were: `SOME` of a namespace in a minute."""
+    def too_large(self, engine: Engine, namespaces: Iterable[str], local: Collection[Key]) -> None:
+        """Say which policies of some namespaces are too large and were not, or for another reason, by name.
+
+        Only namespaces count that have one of the `local` pods; other nodes speak about the others. No more than `SOME`
+        of a namespace are named in a minute.
+        """
+        found: list[Refusal] = []
+        for name in sorted(namespaces):
+            known = self._refused.pop(name, frozenset())
+            refused = [policy for policy in engine.policies(name) if policy.refused]
+            if refused and any(key.namespace == name for key in local):
+                present = [Refusal(policy.key.namespace, policy.key.name, policy.refused) for policy in refused]
+                found += (item for item in present if item not in known)
+                self._refused[name] = frozenset(present)
         if not found:
             return
         now = self._clock()
@@ -93,10 +108,6 @@ class Telling:
         self._said[what] = now
         self.report(errors=(text or what,))
         return True
-
-    def of_node(self, error: Exception) -> None:
-        """Say what the node lacks."""
-        self.complain(f"node {self._node}: {error}")
 
     def refused(self, error: Exception, delay: float, *, gone: bool, adopted: bool) -> None:
         """Say why the kernel could not be programmed, what it enforces meanwhile, and when it is tried again.

@@ -138,26 +138,24 @@ class Turns:
 
     def turn_took(self, events: Collection[Event], seconds: float) -> None:
         """Note what a turn took with the changes of the last `take`, without its slices."""
-        count = len(events)
-        if seconds > ENOUGH:
-            self._at_once = max(1, int(count * ENOUGH / seconds))
-        else:
-            self._at_once = max(self._at_once, 2 * count)
-        self._note_turn(events, seconds)
+        if seconds <= ENOUGH:
+            self._at_once = max(self._at_once, 2 * len(events))
+        self._note_turn(events, seconds, seconds)
 
     def slice_took(self, seconds: float) -> None:
         """Note what a slice took, if it is one of the last turn."""
         events, before = self._turn
         if events:
-            if seconds > ENOUGH:
-                self._at_once = max(1, int(len(events) * ENOUGH / seconds))
-            self._note_turn(events, before + seconds)
+            self._note_turn(events, before + seconds, seconds)
 
-    def _note_turn(self, events: Collection[Event], seconds: float) -> None:
-        self._turn = events, seconds
-        if seconds > LONG:
-            self.took(events, seconds)
-            self._not_before = self._clock() + REST * seconds
+    def _note_turn(self, events: Collection[Event], whole: float, part: float) -> None:
+        """Note what a whole turn took so far, and the last part of it."""
+        self._turn = events, whole
+        if part > ENOUGH:
+            self._at_once = max(1, int(len(events) * ENOUGH / part))
+        if whole > LONG:
+            self.took(events, whole)
+            self._not_before = self._clock() + REST * whole
 
     def ended(self) -> None:
         """Note that nothing of the last turn is left; if it did not take long, its namespace does not wait."""

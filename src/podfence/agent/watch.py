@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import errno
 import socket
-import struct
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
-from podfence.dataplane.ruleset import TABLE
-from podfence.netlink.asking import opened
-from podfence.netlink.messages import GENERAL, NETFILTER, REQUEST, attributes, message, messages
+from podfence.dataplane.ruleset import TABLE_NAME
+from podfence.netlink.asking import BUFFER, opened
+from podfence.netlink.messages import GENERAL, NETFILTER, REQUEST, attribute, contents, message, messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,12 +32,10 @@ _NEW_GENERATION, _GET_GENERATION = 0xA0F, 0xA10
 _FAMILIES: Final = frozenset({1, 7})
 """Of our tables: inet and bridge."""
 
-_TABLE_NAME, _GENERATION_ID = 1, 1
-_NUMBER: Final = struct.Struct(">I")
-_NAME: Final = TABLE.name.encode() + b"\0"
+_TABLE, _GENERATION_ID = 1, 1
+_OURS: Final = attribute(_TABLE, TABLE_NAME.encode() + b"\0")
 _SO_RCVBUFFORCE: Final = 33
 _ROOM: Final = 1 << 23
-_BUFFER: Final = 1 << 16
 
 
 class Watch(Protocol):
@@ -132,7 +129,7 @@ class KernelWatch:
         """Take in all that the kernel has told so far."""
         while True:
             try:
-                data = self._events.recv(_BUFFER, socket.MSG_DONTWAIT)
+                data = self._events.recv(BUFFER, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -148,13 +145,13 @@ class KernelWatch:
                         self._touched.append(self._told)
                     self._open = False
                 else:
-                    self._open |= _is_ours(data, start, end)
+                    self._open |= is_about_us(data, start)
 
     def _generation(self) -> int:
         """Return the number of the present generation; 0, which none has, if the kernel does not tell."""
         try:
             self._questions.send(message(_GET_GENERATION, REQUEST, 0, GENERAL.pack(0, 0, 0)))
-            data = self._questions.recv(_BUFFER, socket.MSG_DONTWAIT)
+            data = self._questions.recv(BUFFER, socket.MSG_DONTWAIT)
         except OSError:
             return 0
         for kind, start, end in _about_tables(data):
@@ -171,17 +168,9 @@ def _about_tables(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _generation_of(data: bytes, start: int, end: int) -> int:
-    for kind, first, _ in attributes(data, start + GENERAL.size, end):
-        if kind == _GENERATION_ID:
-            return int(_NUMBER.unpack_from(data, first)[0])
-    return 0
+    return int.from_bytes(contents(data, start + GENERAL.size, end).get(_GENERATION_ID, b""), "big")
 
 
-def _is_ours(data: bytes, start: int, end: int) -> bool:
-    """Return whether a message is about our tables; the name of the table is the first attribute of all of them."""
-    if data[start] not in _FAMILIES:
-        return False
-    return any(
-        kind == _TABLE_NAME and data[first:last] == _NAME
-        for kind, first, last in attributes(data, start + GENERAL.size, end)
-    )
+def is_about_us(data: bytes, start: int) -> bool:
+    """Return whether a message whose content starts there is about our tables: their name is its first attribute."""
+    return data[start] in _FAMILIES and data.startswith(_OURS, start + GENERAL.size)

@@ -14,12 +14,10 @@ from podfence.dataplane.objects import FAMILIES, Objects
 from podfence.dataplane.ruleset import address_text
 from podfence.nft.chain import Hook
 from podfence.nft.element import goto, jump
-from podfence.nft.sets import Map, Set
+from podfence.nft.sets import Map
 from podfence.sets.addresses import family_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from podfence.dataplane.links import Links
     from podfence.dataplane.program import NodeProgram
     from podfence.dataplane.ruleset import ElementKey
@@ -106,12 +104,9 @@ def _put_sets(result: Objects, links: Links, program: NodeProgram) -> None:
     interfaces |= {pod.interface: not pod.exempt for pod in links.pods if not pod.bridge}
     pairs = {(pod.bridge or pod.interface, number) for pod in pods for number in pod.addresses}
     local = {number for pod in pods for number in pod.addresses}
-    for family, _, types in FAMILIES:
-        result.put(
-            Set(f"pairs{family}", _INTERFACE + types), {pair: None for pair in pairs if family_of(pair[1]) == family}
-        )
-        result.put(Set(f"local{family}", types), _of(family, local))
-        result.put(Set(f"nodes{family}", types), _of(family, program.nodes))
+    result.addresses("pairs", pairs, before=_INTERFACE)
+    result.addresses("local", local)
+    result.addresses("nodes", program.nodes)
     # A frame for the bridge itself, as LLDP is, comes past the bridge and most of its hooks: by the port.
     ports = {link.interface for link in links.pods if link.bridge} | links.held
     confined: dict[ElementKey, Verdict | None] = dict.fromkeys(ports, goto(chain_of(UNKNOWN_SOURCE)))
@@ -167,7 +162,3 @@ def _span_texts(program: NodeProgram, family: Family) -> list[str]:
         for first, last in program.pod_ranges.spans
         if family_of(first) == family
     ]
-
-
-def _of(family: Family, numbers: Iterable[int]) -> dict[ElementKey, Verdict | None]:
-    return {number: None for number in numbers if family_of(number) == family}

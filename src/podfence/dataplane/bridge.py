@@ -73,16 +73,10 @@ def _put_sets(result: Objects, links: Links) -> None:
     # One who is bound or trusted is no longer held, whoever noticed that first.
     held = (links.held | links.new) - names - trusted
     local = {number for link in ports for number in link.addresses}
-    for family, _, types in FAMILIES:
-        bound: dict[ElementKey, Verdict | None] = {
-            (link.interface, link.mac, number): None
-            for link in ports
-            for number in link.addresses
-            if family_of(number) == family
-        }
-        result.put(Set(f"bound{family}", _PORT + types), bound)
-        for name, numbers in (("local", local), ("taken", local | links.reserved)):
-            result.put(Set(f"{name}{family}", types), {item: None for item in numbers if family_of(item) == family})
+    bound = ((link.interface, link.mac, number) for link in ports for number in link.addresses)
+    result.addresses("bound", bound, before=_PORT)
+    result.addresses("local", local)
+    result.addresses("taken", local | links.reserved)
     result.put(Set("ends", _PORT), {(link.interface, link.mac): None for link in ports})
     result.put(Set("hardware", ("ether_addr",)), _keys(link.mac for link in ports))
     result.put(Set("known", _INTERFACE), _keys(names | trusted))

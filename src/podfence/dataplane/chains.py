@@ -10,13 +10,13 @@ from weakref import WeakKeyDictionary
 from podfence.dataplane.bound import bound
 from podfence.dataplane.groups import MOST_SHARED
 from podfence.dataplane.hooks import fixed
-from podfence.dataplane.objects import FAMILIES, INTERVAL, RESET, NameTakenError, Objects, short
+from podfence.dataplane.objects import FAMILIES, RESET, NameTakenError, Objects, short
 from podfence.dataplane.references import References
 from podfence.dataplane.ruleset import Ruleset, digest
 from podfence.dataplane.verdicts import Verdicts, cut
 from podfence.nft.element import goto, jump
 from podfence.nft.names import COMMENT_LIMIT, identifier
-from podfence.nft.sets import Map, Set
+from podfence.nft.sets import INTERVAL, Map, Set
 from podfence.policy.identity import group_text
 from podfence.policy.verdict import Direction
 from podfence.sets import AddressSet, PortSet
@@ -241,8 +241,8 @@ class _GroupObjects:
         if len(program.shared) <= MOST_SHARED:
             texts += _asked(program.shared, peer, verdicts)
         else:
-            # Groups that a policy with many sets isolates share the chain that asks them.
-            for _, sets in groupby(program.shared, key=_policy):
+            # Groups that a policy with many sets isolates share the chain that asks them; the first rule tells it.
+            for _, sets in groupby(program.shared, key=lambda item: item[1][0][1].name):
                 made, name = self._chain_of(tuple(sets), peer)
                 self._result.update(made)
                 texts.append(str(jump(name)))
@@ -301,11 +301,6 @@ def _asked(sets: _Sets, peer: str, verdicts: Verdicts) -> list[str]:
         for shared, ports in sets
         for family, word, _ in FAMILIES
     ]
-
-
-def _policy(item: tuple[SharedKey, PortProgram]) -> str:
-    """Return the policy of the first rule that is credited."""
-    return item[1][0][1].name
 
 
 def _policies(key: GroupKey) -> str:

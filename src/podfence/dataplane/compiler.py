@@ -138,14 +138,15 @@ class Compiler:
         gone = self._assign(concerned, departed)
         outdated |= self._to_compile(concerned)
         outdated.difference_update(gone)
-        found = self._compile(outdated, Memo(), classes)
+        found = ProgramChange()
+        self._compile(found, outdated, Memo(), classes)
         # Only now, for a set that goes on in another group keeps what is in it.
-        groups_gone, sets = self._drop(gone)
+        self._drop(found, gone)
         addresses.update(address for key in concerned for address in self._owned.members[key].addresses)
-        changed = self._places.write(addresses)
+        found.addresses |= self._places.write(addresses)
         if only is not Pod:
-            changed |= self._places.write_nodes()
-        return ProgramChange(frozenset(groups_gone | found[0]), frozenset(sets | found[1]), changed)
+            found.addresses |= self._places.write_nodes()
+        return found
 
     @property
     def is_behind(self) -> bool:
@@ -161,19 +162,18 @@ class Compiler:
         if self._backlog:
             return self._slice()
         late, sets = self.program.late, self.program.sets
-        changed: set[SharedKey] = set()
+        found = ProgramChange()
         while late and self._room:
             key, addresses = next(iter(late.items()))
             del late[key]
-            changed.add(key)
+            found.sets.add(key)
             self._fill(key, sets[key], addresses)
-        return ProgramChange(frozenset(), frozenset(changed), frozenset())
+        return found
 
     def _slice(self) -> ProgramChange:
         """Compile what waits, pods before groups, until that has taken long enough."""
         backlog, until = self._backlog, self._effort() + SLICE_TIME
-        groups: set[GroupKey] = set()
-        sets: set[SharedKey] = set()
+        found = ProgramChange()
         addresses: set[int] = set()
         gone: list[GroupKey] = []
         while backlog:
@@ -188,18 +188,15 @@ class Compiler:
                 gone += self._assign([pod])
                 keys = self._to_compile([pod])
                 addresses.update(self._owned.members[pod].addresses)
-            found = self._compile(keys, self._memo)
-            groups |= found[0]
-            sets |= found[1]
+            self._compile(found, keys, self._memo)
             if self._effort() >= until:
                 break
         # Another pod may have come into a group that was empty for a moment.
-        empty = [key for key in gone if key not in self._group_users]
-        dropped = self._drop(empty)
+        self._drop(found, [key for key in gone if key not in self._group_users])
         if not backlog:
             self._memo = Memo()
-        changed = self._places.write(addresses)
-        return ProgramChange(frozenset(groups | dropped[0]), frozenset(sets | dropped[1]), changed)
+        found.addresses |= self._places.write(addresses)
+        return found
 
     def late(self) -> set[Key]:
         """Return the policies of which not everything is in the program yet."""
@@ -273,7 +270,7 @@ class Compiler:
                 self.program.groups.update(dict.fromkeys(left, NOT_YET))
                 self._backlog.add((), left, set(chain.from_iterable(key.policies for key in left)), 0)
                 return
-            self._compile([key], memo)
+            self._compile(ProgramChange(), [key], memo)
 
     def _cost(self, key: GroupKey) -> int:
         policies = self._subjects.policies(key.namespace)
@@ -302,7 +299,9 @@ class Compiler:
     def _listing(self, change: Change, classes: int) -> set[GroupKey]:
         """Return the groups that list pods which changed since they were compiled."""
         return {
-            key for key, known in self._compiled.items() if known.peers & classes or (known.any_pod and change.pods)
+            key
+            for key, known in self._compiled.items()
+            if known.peers & classes or (known.found.any_pod and change.pods)
         }
 
     def _to_compile(self, pods: Iterable[Key]) -> set[GroupKey]:
@@ -310,35 +309,30 @@ class Compiler:
         groups = {key for pod in pods for key in self._groups_of[pod].values()}
         return self._backlog.waiting(groups) | {key for key in groups if key not in self._compiled}
 
-    def _drop(self, gone: Iterable[GroupKey]) -> tuple[set[GroupKey], set[SharedKey]]:
-        """Forget groups without pods; return those that were compiled, and the sets that went with them."""
-        dropped: set[GroupKey] = set()
-        sets: set[SharedKey] = set()
+    def _drop(self, found: ProgramChange, gone: Iterable[GroupKey]) -> None:
+        """Forget groups without pods; those that were compiled, and the sets that went with them, are `found`."""
         for key in gone:
             known = self._compiled.pop(key, None)
             self._backlog.take(key)
             if self.program.groups.pop(key, None) is not None:
-                dropped.add(key)
+                found.groups.add(key)
             if known is None:
                 continue
             for policy in key.policies:
                 self._groups_with[policy].discard(key)
                 if not self._groups_with[policy]:
                     del self._groups_with[policy]
-            sets |= self._exchange(known, None)
-        return dropped, sets
+            found.sets |= self._exchange(known, None)
 
-    def _compile(self, keys: Iterable[GroupKey], memo: Memo, classes: int = 0) -> tuple[set[GroupKey], set[SharedKey]]:
-        """Compile groups; return those that are another program now, and the sets that came, went or changed.
+    def _compile(self, found: ProgramChange, keys: Iterable[GroupKey], memo: Memo, classes: int = 0) -> None:
+        """Compile groups; those that are another program now, and sets that came, went or changed, are `found`.
 
         `classes` (bits) may have other addresses than when they were compiled last.
         """
-        changed: set[GroupKey] = set()
-        sets: set[SharedKey] = set()
         for key in keys:
             policies = self._subjects.policies(key.namespace)
             known = self._compiled.get(key)
-            found = compile_group(
+            now = compile_group(
                 key,
                 tuple(policies[item] for item in key.policies),
                 self.model.index,
@@ -351,17 +345,16 @@ class Compiler:
                 classes | self._backlog.take(key),
                 memo,
             )
-            self._compiled[key] = found
-            sets |= self._exchange(known, found)
+            self._compiled[key] = now
+            found.sets |= self._exchange(known, now)
             if known is None:
                 for policy in key.policies:
                     self._groups_with.setdefault(policy, set()).add(key)
             # An equal program stays the same object, so that what is made from it is not made again.
             before = self.program.groups.get(key)
-            if before is None or before is NOT_YET or not before.same_as(found.program, memo.equal):
-                self.program.groups[key] = found.program
-                changed.add(key)
-        return changed, sets
+            if before is None or before is NOT_YET or not before.same_as(now.program, memo.equal):
+                self.program.groups[key] = now.program
+                found.groups.add(key)
 
     def _exchange(self, before: Compiled | None, after: Compiled | None) -> set[SharedKey]:
         """Let the sets of a group be those of another compilation of it; return which differ in the program."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ from podfence.dataplane.entries import LABELS, ORIGINAL, REPLY, Reader
 from podfence.dataplane.flows import Flow, Sides
 from podfence.dataplane.listing import FlowText
 from podfence.netlink.asking import Netlink, NetlinkError
-from podfence.netlink.messages import GENERAL, NETFILTER, attribute, attributes, nested
+from podfence.netlink.messages import GENERAL, NETFILTER, attribute, contents, nested
 from podfence.sets.addresses import V6_FIRST, family_of
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _MASK, _FILTER = 23, 25
 _BY_SOURCE = struct.pack("=I", 1)
 _GET_ADDRESS = 22
 _INTERFACE_ADDRESS, _LOCAL_ADDRESS = 1, 2
+_OWNED: Final = struct.Struct("=BBBBI")
 _WORDS = struct.Struct("=4I")
 
 Settled = Callable[["Flow"], bool]
@@ -97,14 +99,7 @@ class KernelConntrack:
 
     def own_addresses(self) -> frozenset[int]:
         """Return the addresses of the node itself, on all of its interfaces. Raises NetlinkError."""
-        found: set[int] = set()
-        for data, messages in self._routes.dump(_GET_ADDRESS, bytes(8)):
-            for start, end in messages:
-                parts = {kind: data[first:last] for kind, first, last in attributes(data, start + 8, end)}
-                address = parts.get(_LOCAL_ADDRESS) or parts.get(_INTERFACE_ADDRESS)
-                if address:
-                    found.add(_number(address))
-        return frozenset(found)
+        return frozenset().union(*addresses(self._routes).values())
 
     def flows(self, sides: Sides | None, settled: Settled | None = None, *, quick: bool = False) -> Iterator[Flow]:
         """Yield the flows of some sides, or all flows; none that are `settled`.
@@ -155,6 +150,23 @@ class KernelConntrack:
         return {handle for handle, number in zip(asked, errors, strict=True) if number == errno.EBUSY}
 
 
+def addresses(routes: Netlink) -> dict[int, set[int]]:
+    """Return the addresses of the node itself by the number of the interface, over a socket for routes.
+
+    Raises NetlinkError.
+    """
+    found: dict[int, set[int]] = defaultdict(set)
+    for data, messages in routes.dump(_GET_ADDRESS, bytes(_OWNED.size)):
+        for start, end in messages:
+            parts = contents(data, start + _OWNED.size, end)
+            # On a link from point to point the one is the other end's.
+            raw = parts.get(_LOCAL_ADDRESS) or parts.get(_INTERFACE_ADDRESS, b"")
+            if raw:
+                number = int.from_bytes(raw, "big")
+                found[_OWNED.unpack_from(data, start)[4]].add(number if len(raw) == 4 else V6_FIRST + number)
+    return found
+
+
 def _require(what: str, errors: Iterable[int], *expected: int) -> None:
     """Raise NetlinkError if there is an error that is neither expected nor that a flow has ended meanwhile."""
     for number in errors:
@@ -200,8 +212,3 @@ def _requests(sides: Sides, *, most: int) -> Iterator[bytes]:
     if len(four) < len(every):
         # Not by address: for IPv6 the kernel gives the flows that do not match (ctnetlink_filter_match_tuple, 6.18).
         yield GENERAL.pack(socket.AF_INET6, 0, 0)
-
-
-def _number(data: bytes) -> int:
-    number = int.from_bytes(data, "big")
-    return number if len(data) == 4 else V6_FIRST + number

@@ -13,7 +13,7 @@ from podfence.dataplane.ruleset import TABLE
 from podfence.policy.identity import read_group, read_title
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable
 
     from podfence.kube.objects import Key
     from podfence.nft.runner import Runner
@@ -50,18 +50,14 @@ def read(runner: Runner, known: Iterable[Key] = ()) -> tuple[Count, ...]:
             group = _GROUP.fullmatch(comments.get(counter.chain.removeprefix("deny_"), ""))
             if group:
                 namespace, keys = read_group(group[2])
-                policies = tuple(name for name in map(names.whole(namespace), _of(namespace, keys)) if name)
+                mine = (names.whole(namespace, key.name) for key in keys if key.namespace == namespace)
+                policies = tuple(filter(None, mine))
                 found.append(Count(group[1], namespace, policies, None, counter.packets))
         elif rule := read_title(comments.get(counter.chain, "")):
-            policy = names.whole(rule.namespace)(rule.name)
+            policy = names.whole(rule.namespace, rule.name)
             if policy:
                 found.append(Count(rule.direction, rule.namespace, (policy,), rule.index + 1, counter.packets))
     return tuple(found)
-
-
-def _of(namespace: str, keys: Iterable[Key]) -> Iterator[str]:
-    """Yield the names of those policies that are of a namespace."""
-    return (key.name for key in keys if key.namespace == namespace)
 
 
 class _Names:
@@ -72,14 +68,10 @@ class _Names:
         for key in known:
             self._names.setdefault(key.namespace, []).append(key.name)
 
-    def whole(self, namespace: str) -> Callable[[str], str]:
-        """Return what gives the name of a policy of a namespace, empty if it is not known or might be of two."""
-
-        def find(text: str) -> str:
-            if not text.endswith(_CUT):
-                return text
-            start = text.removesuffix(_CUT)
-            matching = [name for name in self._names.get(namespace, ()) if start and name.startswith(start)]
-            return matching[0] if len(matching) == 1 else ""
-
-        return find
+    def whole(self, namespace: str, text: str) -> str:
+        """Return the name of a policy of a namespace, empty if it is not known or might be of two."""
+        if not text.endswith(_CUT):
+            return text
+        start = text.removesuffix(_CUT)
+        matching = [name for name in self._names.get(namespace, ()) if start and name.startswith(start)]
+        return matching[0] if len(matching) == 1 else ""

@@ -4,18 +4,18 @@
 from __future__ import annotations
 
 from itertools import chain, compress, filterfalse, pairwise
-from operator import is_not
+from operator import attrgetter, is_not
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from podfence.dataplane import bound, tracked
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, ChainBody, Ruleset, SetBody
 from podfence.nft.chain import Chain
 from podfence.nft.rule import Rule
-from podfence.nft.sets import Elements, Set
+from podfence.nft.sets import Set
 from podfence.nft.transaction import Operation, Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from podfence.dataplane.ruleset import Container, ElementKey
     from podfence.nft.table import Table
@@ -56,7 +56,7 @@ def difference(old: Ruleset, new: Ruleset, table: Table = TABLE) -> Transaction:
     Chains exist before elements and rules that lead to them, and are deleted after all of these are gone.
     Objects of one name must be of one kind in both (see `compatible`).
     """
-    return _transaction(table, _changes(old, new))
+    return Transaction(table).extend(_changes(old, new))
 
 
 class Reached(NamedTuple):
@@ -127,17 +127,22 @@ def _parts(base: Ruleset, other: Ruleset) -> list[Ruleset]:
 
 
 def _divided(bodies: Mapping[str, _Body]) -> Iterator[dict[str, _Body]]:
-    part: dict[str, _Body] = {}
+    return map(dict, _batches(bodies.items(), lambda item: _weight(item[1]), STEP))
+
+
+def _batches(items: Iterable[_Value], weight: Callable[[_Value], int], most: int) -> Iterator[list[_Value]]:
+    """Yield items in order, together as many as weigh no more than `most`, or one."""
+    batch: list[_Value] = []
     size = 0
-    for name, body in bodies.items():
-        weight = _weight(body)
-        if part and size + weight > STEP:
-            yield part
-            part, size = {}, 0
-        part[name] = body
-        size += weight
-    if part:
-        yield part
+    for item in items:
+        more = weight(item)
+        if batch and size + more > most:
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += more
+    if batch:
+        yield batch
 
 
 def _weight(body: ChainBody | SetBody) -> int:
@@ -167,7 +172,7 @@ def _alike(one: Container, other: Container) -> bool:
 
 def replacement(new: Ruleset, table: Table = TABLE) -> Transaction:
     """Return the one transaction that makes a table anew with this in it, whatever it was before."""
-    return _transaction(table, [*_anew(table), *_changes(Ruleset(), new)])
+    return Transaction(table).extend([*_anew(table), *_changes(Ruleset(), new)])
 
 
 def cold_start(new: Ruleset, *, anew: bool = False) -> Iterator[Transaction]:
@@ -183,7 +188,7 @@ def cold_start(new: Ruleset, *, anew: bool = False) -> Iterator[Transaction]:
         {name: body if name in _RANGE else SetBody(body.container, {}) for name, body in fixed.items()},
     )
     head, tail = (_anew(TABLE), []) if anew else ([Operation("add", TABLE)], [Operation("add", tracked.GRACE_BEGINS)])
-    yield _transaction(TABLE, [*head, *_changes(Ruleset(), first), *tail])
+    yield Transaction(TABLE).extend([*head, *_changes(Ruleset(), first), *tail])
     groups = Ruleset(new.chains, {name: body for name, body in new.sets.items() if name not in _FIXED_SETS})
     rest = [*_changes(Ruleset(first.chains, {}), groups)]
     for name in (*_PLACED, *_KNOWN):
@@ -198,7 +203,7 @@ def hooks_last(new: Ruleset, *, anew: bool = False) -> Iterator[Transaction]:
     rest = [item for item in _changes(Ruleset(), new) if not _is_of_hook(item, new)]
     yield from _pieces(BRIDGE_TABLE, [*head, *rest])
     hooked = {name: body for name, body in new.chains.items() if body.chain.hook is not None}
-    yield _transaction(BRIDGE_TABLE, _changes(Ruleset(), Ruleset(hooked)))
+    yield Transaction(BRIDGE_TABLE).extend(_changes(Ruleset(), Ruleset(hooked)))
 
 
 def _is_of_hook(operation: Operation, new: Ruleset) -> bool:
@@ -208,17 +213,7 @@ def _is_of_hook(operation: Operation, new: Ruleset) -> bool:
 
 
 def _pieces(table: Table, operations: Iterable[Operation]) -> Iterator[Transaction]:
-    pending: list[Operation] = []
-    size = 0
-    for operation in operations:
-        count = len(operation.object.items) if isinstance(operation.object, Elements) else 1
-        if size + count > CHUNK:
-            yield _transaction(table, pending)
-            pending, size = [], 0
-        pending.append(operation)
-        size += count
-    if pending:
-        yield _transaction(table, pending)
+    return (Transaction(table).extend(batch) for batch in _batches(operations, attrgetter("size"), CHUNK))
 
 
 def _changes(old: Ruleset, new: Ruleset) -> Iterator[Operation]:
@@ -270,11 +265,3 @@ def _elements(verb: Verb, body: SetBody, keys: Iterable[ElementKey]) -> Iterator
 
 def _anew(table: Table) -> list[Operation]:
     return [Operation("add", table), Operation("delete", table), Operation("add", table)]
-
-
-def _transaction(table: Table, operations: Iterable[Operation]) -> Transaction:
-    result = Transaction(table)
-    verbs = {"add": result.add, "delete": result.delete, "flush": result.flush}
-    for operation in operations:
-        verbs[operation.verb](operation.object)
-    return result

@@ -16,12 +16,12 @@ from podfence.dataplane.difference import cold_start, hooks_last
 from podfence.dataplane.flows import Sides
 from podfence.dataplane.grace import Grace
 from podfence.dataplane.groups import MOST_LISTED
-from podfence.dataplane.kept import ForeignTableError, KeptTable
+from podfence.dataplane.kept import KeptTable
 from podfence.dataplane.program import Tunnels
 from podfence.dataplane.revocation import Reviewed, Revocation, concerned
 from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, Ruleset
 from podfence.dataplane.settings import Settings
-from podfence.dataplane.tightened import Before, before, tightened
+from podfence.dataplane.tightened import before, tightened
 from podfence.kube.objects import NetworkPolicy, Pod
 from podfence.nft.errors import MissingFeatureError, NftError
 from podfence.nft.probe import bridge_features, probe
@@ -33,11 +33,9 @@ if TYPE_CHECKING:
 
     from podfence.dataplane.conntrack import Conntrack
     from podfence.dataplane.links import Links
-    from podfence.dataplane.program import ProgramChange
+    from podfence.dataplane.program import NodeProgram, ProgramChange
     from podfence.nft.runner import Runner
     from podfence.policy.model import Model
-
-__all__ = ["Enforcer", "ForeignTableError"]
 
 START_BY: Final = 10.0
 """Seconds that an earlier enforcer's table is in force at most while policies are compiled that take very long."""
@@ -190,8 +188,24 @@ class Enforcer:
 
     def follow(self, *changes: Change, later: AbstractSet[str] = frozenset()) -> None:
         """Bring what the table should be in step after `Model.apply`; the kernel is not touched."""
-        if changes:
-            self._compile(changes, later)
+        if not changes:
+            return
+        change = changes[0] if len(changes) == 1 else _merged(changes)
+        compiler, pod_range = self.compiler, self.compiler.program.pod_range
+        kinds = {type(item.event.object) for item in changes}
+        only = kinds.pop() if len(kinds) == 1 else None
+        # Pods that come, go or change decide only about flows of their own addresses, those before and those after.
+        ends = compiler.claimed(change.pods) if only is Pod else set()
+        old = self._before() if only is NetworkPolicy else None
+        found = compiler.follow(change, only=only, later=later)
+        if found:
+            self._table.wanted = self._builder.build(compiler.program, found)
+            if compiler.program.pod_range != pod_range:
+                self._revocation.note_all()
+            elif only is Pod:
+                self._revocation.note(Sides.both(ends | compiler.claimed(change.pods)))
+            else:
+                self._note(found, old)
 
     @property
     def is_behind(self) -> bool:
@@ -221,45 +235,24 @@ class Enforcer:
         What the tables no longer need is taken away after that.
         """
         self.reviewed = self._revocation.look(self.compiler.program)
-        self._tidy()
-        return self.reviewed.cut
-
-    def _tidy(self) -> None:
         try:
             for table in (self._table, self._frames):
                 table.tidy()
         finally:
             self._note_remade()
+        return self.reviewed.cut
 
-    def _before(self) -> Before | None:
+    def _before(self) -> NodeProgram | None:
         """Return what the program is now, to see what is admitted no more; None while flows are cut.
 
         Policies that only admit more forbid nothing; but what was cut may be allowed again.
         """
         return None if self._revocation.has_cut else before(self.compiler.program)
 
-    def _note(self, found: ProgramChange, old: Before | None) -> None:
+    def _note(self, found: ProgramChange, old: NodeProgram | None) -> None:
         """Look next at the flows for which changed policies may have decided otherwise."""
         sides = concerned(found, self.compiler.program)
         self._revocation.note(sides if old is None else tightened(sides, old, self.compiler.program))
-
-    def _compile(self, changes: Sequence[Change], later: AbstractSet[str]) -> None:
-        change = changes[0] if len(changes) == 1 else _merged(changes)
-        compiler, pod_range = self.compiler, self.compiler.program.pod_range
-        kinds = {type(item.event.object) for item in changes}
-        only = kinds.pop() if len(kinds) == 1 else None
-        # Pods that come, go or change decide only about flows of their own addresses, those before and those after.
-        ends = compiler.claimed(change.pods) if only is Pod else set()
-        old = self._before() if only is NetworkPolicy else None
-        found = compiler.follow(change, only=only, later=later)
-        if found:
-            self._table.wanted = self._builder.build(compiler.program, found)
-            if compiler.program.pod_range != pod_range:
-                self._revocation.note_all()
-            elif only is Pod:
-                self._revocation.note(Sides.both(ends | compiler.claimed(change.pods)))
-            else:
-                self._note(found, old)
 
     def review(self, *, settled: bool = True) -> int:
         """Look a second time at the flows that earlier calls looked at; return how many were cut only now.

@@ -46,7 +46,7 @@ class Grace:
             if ends:
                 transaction.add(Elements(container, tuple(ends)))
         try:
-            self._table.lend(transaction)
+            self._table.run(transaction)
         except NftError:
             return False
         return True

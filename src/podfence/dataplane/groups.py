@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import groupby
+from operator import attrgetter, or_
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.dataplane.ordered import compile_ordered, is_ordered
@@ -75,11 +77,6 @@ class Compiled:
     sizes: tuple[int, ...]
     small: _Listed
 
-    @property
-    def any_pod(self) -> bool:
-        """Return whether a pod of any class may have to be listed, because a rule without peers looks up names."""
-        return self.found.any_pod
-
 
 def compile_group(
     key: GroupKey,
@@ -131,9 +128,7 @@ def compile_group(
         known = None
     sizes = _sizes(found, owned, known, changed, memo)
     large, small = _by_size(found, sizes, shared_from, most_listed)
-    concerned = 0
-    for place in small.places:
-        concerned |= found.pieces[place].bits
+    concerned = reduce(or_, (found.pieces[place].bits for place in small.places), 0)
     peers: dict[int, PortProgram] = {}
     listed: dict[int, tuple[int, ...]] = {}
     if known is None or known.small != small:
@@ -156,9 +151,7 @@ def compile_group(
         peers.update(admitted)
         listed[number] = tuple(admitted)
     sets = {item: owned.pool(item, bits) for item, bits in large.items()}
-    meant = 0
-    for piece in found.pieces:
-        meant |= piece.bits
+    meant = reduce(or_, (piece.bits for piece in found.pieces), 0)
     return Compiled(program, sets, meant, pools, listed, policies, found, sizes, small)
 
 
@@ -224,7 +217,7 @@ def _complete(asked: Iterable[SharedKey], found: Sorted) -> Iterator[tuple[Share
 
 def _shared(asked: Collection[SharedKey], found: Sorted, memo: Memo) -> Iterator[tuple[SharedKey, PortProgram]]:
     """Yield sets with what each policy alone admits of their pods, which is the same for all of its groups."""
-    for _, together_with in groupby(found.pieces, key=_by_policy):
+    for _, together_with in groupby(found.pieces, key=attrgetter("credit.rule.name")):
         pieces = list(together_with)
         ids = tuple(map(id, pieces))
         known = memo.shared.get(ids)
@@ -241,7 +234,7 @@ def _peers(
     owned: Ownership,
 ) -> Iterator[tuple[int, dict[int, PortProgram]]]:
     """Yield classes (bits `listed`) with what is admitted of each of their addresses, those of which anything is."""
-    parts = sorted(_parts(group.pieces), key=_by_rule)
+    parts = sorted(_parts(group.pieces), key=attrgetter("credit.rule"))
     always = len(parts)
     stack = Stack([*(part.credit.cover for part in parts), group.anywhere])
     stack.flip([always])
@@ -298,11 +291,3 @@ def _cells(number: int, index: ClassIndex, owned: Ownership) -> Iterator[tuple[i
         yield from ((alike[0], alike) for alike in by_cell.values())
     elif addresses:
         yield addresses[0], addresses
-
-
-def _by_policy(piece: Piece) -> str:
-    return piece.credit.rule.name
-
-
-def _by_rule(piece: Piece) -> RuleId:
-    return piece.credit.rule

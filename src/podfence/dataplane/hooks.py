@@ -10,18 +10,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from podfence.dataplane.objects import FAMILIES, INTERVAL, Objects
+from podfence.dataplane.objects import FAMILIES, Objects
 from podfence.dataplane.tracked import leaving, passing, put_tracked
 from podfence.nft.chain import Hook
-from podfence.nft.sets import Set
-from podfence.sets.addresses import family_of
+from podfence.nft.sets import INTERVAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from podfence.dataplane.program import NodeProgram
-    from podfence.dataplane.ruleset import ElementKey
-    from podfence.nft.element import Verdict
 
 PRIORITY: Final = -5
 """Before the filter chains of others, after destination addresses were rewritten."""
@@ -35,14 +32,9 @@ _DISCOVERY: Final = "icmpv6 type { 130-136, 143 } jump discovery"
 def fixed(program: NodeProgram, label: int, forward: Iterable[str] = ()) -> Objects:
     """Return what every table has: the hooks, and who is known; `forward` are more rules of the chain of that name."""
     result = Objects()
-    for family, _, types in FAMILIES:
-        result.put(Set(f"known{family}", types), {item: None for item in program.known if family_of(item) == family})
-        ranges: dict[ElementKey, Verdict | None] = {
-            span: None for span in program.pod_range.spans if family_of(span[0]) == family
-        }
-        result.put(Set(f"podcidr{family}", types, INTERVAL), ranges)
-        pairs: dict[ElementKey, Verdict | None] = {pair: None for pair in program.own if family_of(pair[0]) == family}
-        result.put(Set(f"own{family}", types * 2), pairs)
+    result.addresses("known", program.known)
+    result.addresses("podcidr", program.pod_range.spans, flags=INTERVAL)
+    result.addresses("own", program.own, times=2)
     result.chain("hold", "counter drop", comment="a local pod that is not programmed yet")
     put_tracked(result, program.known, _hold("saddr"), label)
     own = [f"{word} saddr . {word} daddr @own{family} accept" for family, word, _ in FAMILIES]

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from podfence.dataplane.difference import compatible, replacement, steps
-from podfence.dataplane.ruleset import COMMENT, Ruleset, read_back
+from podfence.dataplane.ruleset import COMMENT, Ruleset, is_ours, read_back
 from podfence.errors import PodfenceError
 from podfence.nft.errors import NftError, NoBufferSpaceError, NotFoundError, NotInstalledError, PermissionDeniedError
 from podfence.nft.transaction import Transaction
@@ -73,14 +73,14 @@ class KeptTable:
             table = self._runner.list_table(self.table)
         except NotFoundError:
             for transaction in self._pieces(self.wanted) if self.wanted.chains else ():
-                self._run(transaction)
+                self.run(transaction)
             self._programmed = self.wanted if self.wanted.chains else None
             self._is_adopted = True
             self._has_been = bool(self.wanted.chains)
             return
         if self.wanted.chains:
             _require_ours(self.table, table)
-        elif not _is_ours(table):
+        elif not is_ours(table.comment):
             return
         self._has_been = True
         if table.comment == COMMENT:
@@ -120,7 +120,7 @@ class KeptTable:
         count = 0
         try:
             for transaction, reached in rest:
-                self._run(transaction)
+                self.run(transaction)
                 self._programmed = reached.ruleset
                 count += len(transaction)
                 if reached.is_decisive and not whole:
@@ -133,10 +133,6 @@ class KeptTable:
             return self._rebuild()
         self._programmed = aim
         return count
-
-    def lend(self, transaction: Transaction) -> None:
-        """Have what goes by itself, and is not wanted for long."""
-        self._run(transaction)
 
     def repair(self) -> tuple[str, ...]:
         """Compare the table with what it should hold, and repair it; return what differed, a sentence each."""
@@ -161,7 +157,8 @@ class KeptTable:
         self.tidy()
         return found
 
-    def _run(self, transaction: Transaction) -> None:
+    def run(self, transaction: Transaction) -> None:
+        """Carry out what leads to what is wanted, or what goes by itself and is not wanted for long."""
         self._runner.run(transaction)
         self.transactions += 1
         self.is_gone = False
@@ -169,7 +166,7 @@ class KeptTable:
     def _delete(self) -> int:
         if self._programmed is None:
             return 0
-        self._run(Transaction(self.table).add(self.table).delete(self.table))
+        self.run(Transaction(self.table).add(self.table).delete(self.table))
         self._programmed = None
         return 1
 
@@ -183,20 +180,16 @@ class KeptTable:
         self.remade, self._has_been = self.remade or self._has_been, True
         transaction = replacement(self.wanted, self.table)
         try:
-            self._run(transaction)
+            self.run(transaction)
         except NoBufferSpaceError:
             for part in self._pieces(self.wanted, anew=True):
-                self._run(part)
+                self.run(part)
         self._programmed = self.wanted
         return len(transaction)
 
 
-def _is_ours(table: Table) -> bool:
-    return (table.comment or "").startswith(COMMENT.partition("=")[0])
-
-
 def _require_ours(wanted: Table, table: Table) -> None:
-    if not _is_ours(table):
+    if not is_ours(table.comment):
         message = f"table {wanted.address} has not the comment {COMMENT!r}: it is somebody else's, and left alone"
         raise ForeignTableError(message)
 

@@ -20,8 +20,6 @@ from podfence.netlink.messages import GENERAL, attribute, nested
 from podfence.sets.addresses import V4_LAST, V6_FIRST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from podfence.dataplane.flows import Sides
 
 MOST_ENDS: Final = 32
@@ -54,11 +52,10 @@ _ICMP: Final = {1: (4, 5, 6), 58: (7, 8, 9)}
 class FlowText:
     """The text of the network namespace that the calling thread is in when it makes this."""
 
-    def __init__(self, effort: Callable[[], float] = time.thread_time) -> None:
-        """Open it; raises OSError if this kernel has none. `effort` is the processor's seconds for this thread."""
+    def __init__(self) -> None:
+        """Open it; raises OSError if this kernel has none."""
         self._file = _PATH.open("rb", buffering=0)
         self._count = _COUNT.open("rb", buffering=0)
-        self._effort = effort
         self._most = MOST_READ
 
     def close(self) -> None:
@@ -95,12 +92,12 @@ class FlowText:
         count = int(self._count.read(_CHUNK))
         if count > self._most:
             return None
-        until = self._effort() + seconds
+        until = time.thread_time() + seconds
         parts: list[bytes] = []
         self._file.seek(0)
         while part := self._file.read(_CHUNK):
             parts.append(part)
-            if self._effort() > until:
+            if time.thread_time() > until:
                 self._most = sum(part.count(b"\n") for part in parts) // 2
                 return None
         self._most = max(self._most, 2 * count)

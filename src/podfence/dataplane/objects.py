@@ -10,21 +10,24 @@ from typing import TYPE_CHECKING, Final
 from podfence.dataplane.ruleset import ChainBody, SetBody, rule
 from podfence.errors import PodfenceError
 from podfence.nft.chain import Chain
+from podfence.nft.sets import Set
 from podfence.policy.verdict import Direction
+from podfence.sets.addresses import family_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from podfence.dataplane.ruleset import ElementKey
+    from podfence.dataplane.ruleset import ElementKey, Part
     from podfence.nft.chain import Hook
     from podfence.nft.element import Key, Verdict
-    from podfence.nft.sets import Flag, Map, Set
+    from podfence.nft.sets import Flag, Map
     from podfence.sets.addresses import Family
+
+    _Key = int | tuple[*tuple[Part, ...], int]
 
 FAMILIES: Final[tuple[tuple[Family, str, Key], ...]] = ((4, "ip", ("ipv4_addr",)), (6, "ip6", ("ipv6_addr",)))
 """Each family with what rules call it, and the type of its addresses."""
 
-INTERVAL: Final[frozenset[Flag]] = frozenset({"interval"})
 RESET: Final = "meta l4proto 6 counter reject with tcp reset"
 
 
@@ -54,6 +57,19 @@ class Objects:
         body = SetBody(container, elements)
         if not self.sets.setdefault(container.name, body).same_as(body):
             raise NameTakenError(container.name)
+
+    def addresses(
+        self, name: str, keys: Iterable[_Key], *, before: Key = (), times: int = 1, flags: frozenset[Flag] = frozenset()
+    ) -> None:
+        """Take in a set for each family, with those keys whose last part is an address of it.
+
+        A key has parts of the types `before`, and then as many addresses as `times` says.
+        """
+        found: dict[Family, dict[ElementKey, Verdict | None]] = {family: {} for family, _, _ in FAMILIES}
+        for key in keys:
+            found[family_of(key[-1] if isinstance(key, tuple) else key)][key] = None
+        for family, _, types in FAMILIES:
+            self.put(Set(f"{name}{family}", (*before, *types * times), flags), found[family])
 
     def as_in(self, others: Objects) -> Objects:
         """Return the same, with the chains of others in the place of those that do the same."""

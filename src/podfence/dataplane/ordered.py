@@ -9,6 +9,8 @@ in the group's own map if that differs from what its address gets, in a range if
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import reduce
+from operator import itemgetter, or_
 from typing import TYPE_CHECKING, NamedTuple
 
 from podfence.cluster.selection import Selection
@@ -63,11 +65,9 @@ def compile_ordered(
 ) -> Ordered:
     """Return what the pods of a group admit, given its policies, those of one tier in the order they are asked."""
     deciding = _Deciding(key, policies, index, options)
-    around = Ranges(tuple(_ranges(deciding)), is_complete=True)
+    around = Ranges.joined(_ranges(deciding), is_complete=True)
     anywhere = deciding.program(None, None)
-    classes = 0
-    for entry in deciding.entries:
-        classes |= entry.bits or 0
+    classes = reduce(or_, (entry.bits or 0 for entry in deciding.entries), 0)
     peers: dict[int, PortProgram] = {}
     listed: dict[int, tuple[int, ...]] = {}
     for number in members(classes):
@@ -153,7 +153,7 @@ class _Deciding:
                 left = PortSet.EMPTY
         if left:
             admitted[default(self._key.direction)].append(left)
-        return tuple((PortSet.union(several), rule) for rule, several in sorted(admitted.items(), key=_by_rule))
+        return tuple((PortSet.union(several), rule) for rule, several in sorted(admitted.items(), key=itemgetter(0)))
 
 
 def _means(entry: _Entry, number: int | None, address: int | None) -> bool:
@@ -162,22 +162,11 @@ def _means(entry: _Entry, number: int | None, address: int | None) -> bool:
     return entry.block is None or (address is not None and address in entry.block)
 
 
-def _by_rule(item: tuple[RuleId, list[PortSet]]) -> RuleId:
-    return item[0]
-
-
 def _ranges(deciding: _Deciding) -> Iterator[tuple[int, int, PortProgram]]:
     """Yield the ranges of addresses of nobody for which another program holds than for those in no block."""
     cuts = sorted({cut for entry in deciding.entries if entry.block is not None for cut in entry.block.cuts()})
     anywhere = deciding.program(None, None)
-    pending: tuple[int, int, PortProgram] | None = None
     for first, last in spans.cut(AddressSet.ALL.spans, cuts):
         program = deciding.program(None, first)
-        if pending is not None and pending[1] + 1 == first and pending[2] == program:
-            pending = (pending[0], last, program)
-            continue
-        if pending is not None and pending[2] != anywhere:
-            yield pending
-        pending = (first, last, program)
-    if pending is not None and pending[2] != anywhere:
-        yield pending
+        if program != anywhere:
+            yield first, last, program

@@ -137,7 +137,9 @@ def _sort_policy(
         if grant.names and key.direction is Direction.EGRESS:
             result.looks_up = True
             result.any_pod |= grant.peer is None
-            for numbers, bits in sorted(resolutions(grant, index, options, resolved).items(), key=_by_ports):
+            for numbers, bits in sorted(
+                resolutions(grant, index, options, resolved).items(), key=lambda item: item[0].spans
+            ):
                 shared = SharedKey(grant.peer, grant.names, grant.names_in, numbers)
                 result.pieces.append(Piece(shared, bits, Credit(numbers, rule)))
     layers = tuple(
@@ -180,7 +182,3 @@ def _everywhere(names: tuple[PortName, ...], index: ClassIndex, options: Options
         if ports:
             found[ports] |= 1 << number
     return found
-
-
-def _by_ports(item: tuple[PortSet, int]) -> tuple[tuple[int, int], ...]:
-    return item[0].spans

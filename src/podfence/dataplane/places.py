@@ -41,7 +41,7 @@ class Places:
         self._own: dict[int, set[tuple[int, int]]] = {}
         self._told: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
 
-    def write(self, addresses: Iterable[int]) -> frozenset[int]:
+    def write(self, addresses: Iterable[int]) -> set[int]:
         """Write down whose the addresses are, and in which groups; return those for which anything differs."""
         program = self._program
         changed: set[int] = set()
@@ -77,7 +77,7 @@ class Places:
         pod_range = _pod_range([] if node is None else [node])
         changed |= _starts(pod_range, program.pod_range)
         program.pod_range = pod_range
-        return frozenset(changed)
+        return changed
 
     def write_nodes(self) -> frozenset[int]:
         """Write down the addresses of nodes and of their pods; return those for which anything differs."""

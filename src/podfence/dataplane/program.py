@@ -26,6 +26,7 @@ from podfence.sets.spans import normalize
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
+    from typing import Self
 
     from podfence.kube.objects import Key
     from podfence.sets.layers import Cover
@@ -102,6 +103,17 @@ class Ranges:
     def __hash__(self) -> int:
         """Return the hash of the value."""
         return self._hash
+
+    @classmethod
+    def joined(cls, items: Iterable[tuple[int, int, PortProgram]], *, is_complete: bool = False) -> Self:
+        """Return ranges in order as the fewest that say the same: neighbours with equal programs become one."""
+        result: list[tuple[int, int, PortProgram]] = []
+        for first, last, program in items:
+            if result and result[-1][1] + 1 == first and result[-1][2] == program:
+                result[-1] = (result[-1][0], last, program)
+            else:
+                result.append((first, last, program))
+        return cls(tuple(result), is_complete)
 
     def find(self, address: int) -> PortProgram | None:
         """Return what is admitted at an address, None if it is outside all ranges."""
@@ -200,7 +212,7 @@ class Tunnels(NamedTuple):
 class NodeProgram:
     """Everything one node enforces.
 
-        `groups` by key; `group_of` the group of each local isolated pod's address, by direction; `known` the
+    `groups` by key; `group_of` the group of each local isolated pod's address, by direction; `known` the
     addresses of local pods that are programmed; `sets` the addresses of each shared set, and `late` all those of
     sets that do not have all of them yet; `own` pairs of addresses of one isolated pod, which may reach itself;
     `pod_range` the node's pod addresses, of which those not known are held; `judges_own_node` whether egress to
@@ -223,13 +235,13 @@ class NodeProgram:
     tunnels: Tunnels | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ProgramChange:
     """What differs in a program after an event: groups and sets (new, gone or changed), and local addresses."""
 
-    groups: frozenset[GroupKey]
-    sets: frozenset[SharedKey]
-    addresses: frozenset[int]
+    groups: set[GroupKey] = field(default_factory=set)
+    sets: set[SharedKey] = field(default_factory=set)
+    addresses: set[int] = field(default_factory=set)
 
     def __bool__(self) -> bool:
         """Return whether anything does."""

@@ -70,7 +70,7 @@ class Tables:
         key = (layers, anywhere)
         found = self._made.get(key)
         if found is None:
-            found = self._made[key] = Ranges(tuple(_ranges(layers, together(anywhere))))
+            found = self._made[key] = Ranges.joined(_ranges(layers, together(anywhere)))
         return found
 
 
@@ -100,17 +100,10 @@ def _ranges(layers: Sequence[BlockLayer], anywhere: Cover[RuleId]) -> Iterator[t
     taken = {label for _, _, label in anywhere} - {layer.label for layer in layers}
     made = Programs()
     programs: dict[int, PortProgram] = {}
-    pending: tuple[int, int, PortProgram] | None = None
     for first, last, number in swept.ranges:
         program = programs.get(number)
         if program is None:
             left = [item for item in over(swept.covers[number], anywhere) if item[2] not in taken]
             program = programs[number] = made.of(left)
-        if pending and pending[1] + 1 == first and pending[2] == program:
-            pending = (pending[0], last, program)
-            continue
-        if pending:
-            yield pending
-        pending = (first, last, program) if program else None
-    if pending:
-        yield pending
+        if program:
+            yield first, last, program

@@ -221,7 +221,7 @@ def concerned(change: ProgramChange, program: NodeProgram) -> Sides:
             key for key, group in program.groups.items() if any(shared in change.sets for shared, _ in group.shared)
         }
 
-    def of(direction: Direction) -> frozenset[int]:
+    def of(direction: Direction) -> set[int]:
         table = program.group_of[direction]
         return change.addresses.union(address for address, key in table.items() if key in groups)
 

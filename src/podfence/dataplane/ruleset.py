@@ -45,6 +45,11 @@ _DIGITS: Final = 32
 _ADDRESSES: Final = frozenset({"ipv4_addr", "ipv6_addr"})
 
 
+def is_ours(comment: str | None) -> bool:
+    """Return whether the comment of a table is one that an enforcer of any version writes."""
+    return (comment or "").startswith(COMMENT.partition("=")[0])
+
+
 def rule(chain: str, text: str) -> Rule:
     """Return a rule with the digest of its text as comment."""
     return Rule(chain, text, digest(text))

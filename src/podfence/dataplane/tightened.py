@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from podfence.dataplane.flows import Sides
-from podfence.dataplane.program import NOT_YET, GroupKey, GroupProgram
+from podfence.dataplane.program import NOT_YET
 from podfence.policy.verdict import Direction
 from podfence.sets import PortSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from podfence.dataplane.program import NodeProgram, PortProgram, Ranges, SharedKey
+    from podfence.dataplane.program import GroupKey, GroupProgram, NodeProgram, PortProgram, Ranges, SharedKey
 
 _MOST: Final = 5_000
 """How many programs of peers, sets and ranges are compared for one change; a walk takes less than more of them."""
@@ -29,28 +29,19 @@ _Sets = dict["SharedKey", frozenset[int]]
 _Ids = tuple[tuple[int, ...], tuple[int, ...]]
 
 
-class Before(NamedTuple):
-    """What a program was; its values never change, so tables of them are enough. `sets` are those with what is late."""
-
-    groups: dict[GroupKey, GroupProgram]
-    group_of: dict[Direction, dict[int, GroupKey]]
-    known: frozenset[int]
-    sets: _Sets
-    own: frozenset[tuple[int, int]]
-
-
-def before(program: NodeProgram) -> Before:
-    """Return what a program is now."""
-    return Before(
-        dict(program.groups),
-        {direction: dict(table) for direction, table in program.group_of.items()},
-        frozenset(program.known),
-        _sets(program),
-        frozenset(program.own),
+def before(program: NodeProgram) -> NodeProgram:
+    """Return a copy of a program that stays what it is now; its `sets` are those with what is late."""
+    return replace(
+        program,
+        groups=dict(program.groups),
+        group_of={direction: dict(table) for direction, table in program.group_of.items()},
+        known=set(program.known),
+        sets=_sets(program),
+        own=set(program.own),
     )
 
 
-def tightened(sides: Sides, old: Before, program: NodeProgram) -> Sides:
+def tightened(sides: Sides, old: NodeProgram, program: NodeProgram) -> Sides:
     """Return those of some local addresses for which less may be admitted than before: as sources, and as destinations.
 
     The node's and the cluster's pod ranges must be the same as before.
@@ -77,7 +68,7 @@ def tightened(sides: Sides, old: Before, program: NodeProgram) -> Sides:
 class _Comparing:
     """Compares groups, each pair once."""
 
-    def __init__(self, old: Before, program: NodeProgram) -> None:
+    def __init__(self, old: NodeProgram, program: NodeProgram) -> None:
         self._old = old
         self._program = program
         self._sets = _sets(program)
@@ -107,7 +98,9 @@ class _Comparing:
         return self._left >= 0 and (
             self._holds([one.anywhere], [other.anywhere])
             and self._keeps_sets(one, other)
-            and all(self._holds([ports], _of_peer(other, peer)) for peer, ports in one.peers.items())
+            and all(
+                self._holds([ports], [other.peers.get(peer, ()), other.anywhere]) for peer, ports in one.peers.items()
+            )
             and all(self._keeps_range(table, other) for table in one.ranges)
         )
 
@@ -155,11 +148,6 @@ class _Comparing:
         if found is None:
             found = self._held[key] = _ports(less) <= _ports(more)
         return found
-
-
-def _of_peer(group: GroupProgram, peer: int) -> list[PortProgram]:
-    """Return what a group admits of a peer that it lists, as far as that is in its own map or for anybody."""
-    return [group.peers.get(peer, ()), group.anywhere]
 
 
 def _ports(programs: Iterable[PortProgram]) -> PortSet:

@@ -69,20 +69,15 @@ def side(program: NodeProgram, direction: Direction, local: int, peer: int) -> S
     # In the order of the group's chain, so that each port is credited to the rule that counts it.
     asked = program.groups[key].programs_for(peer, program.sets)
     rules = first_match((ports - forbidden, name) for item in asked for ports, name in item)
-    admitted = PortSet.EMPTY
-    for ports, _ in rules:
-        admitted |= ports
-    return Side(key, admitted, rules)
+    return Side(key, PortSet.union(ports for ports, _ in rules), rules)
 
 
 def tunnel_ports(program: NodeProgram, pod: int, node: int) -> PortSet:
     """Return the ports by which a node takes packets out of tunnels; no policy opens them for pods."""
     tunnels = program.tunnels
-    result = PortSet.EMPTY
-    if tunnels is not None and pod in tunnels.sources and node in program.nodes:
-        for port in tunnels.ports:
-            result |= PortSet.of("UDP", port, port)
-    return result
+    if tunnels is None or pod not in tunnels.sources or node not in program.nodes:
+        return PortSet.EMPTY
+    return PortSet.union(PortSet.of("UDP", port, port) for port in tunnels.ports)
 
 
 def differences(

@@ -13,14 +13,11 @@ from typing import TYPE_CHECKING, Final
 from podfence.dataplane.objects import FAMILIES, RESET
 from podfence.nft.element import Element
 from podfence.nft.sets import TIMEOUT, Elements, Set
-from podfence.sets.addresses import family_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from podfence.dataplane.objects import Objects
-    from podfence.dataplane.ruleset import ElementKey
-    from podfence.nft.element import Verdict
     from podfence.sets.addresses import Family
 
 GRACE_SECONDS: Final = 60
@@ -52,9 +49,7 @@ def put_tracked(result: Objects, known: Collection[int], held: Sequence[str], la
     """
     for container in (GRACE, *ENDED.values()):
         result.put(container, {})
-    for family, _, types in FAMILIES:
-        own: dict[ElementKey, Verdict | None] = {(item, item): None for item in known if family_of(item) == family}
-        result.put(Set(f"self{family}", types * 2), own)
+    result.addresses("self", ((item, item) for item in known), times=2)
     result.chain(
         "revoked",
         # This rule matches nothing; while there is such a rule, the kernel keeps room for labels on new flows.

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 _DUMP: Final = 0x300
 _SOL_NETLINK, _CAP_ACK = 270, 10
 
-_BUFFER: Final = 1 << 16
-"""The kernel fills up to half of it at a time."""
+BUFFER: Final = 1 << 16
+"""Bytes for what the kernel tells; it fills up to half of that at a time."""
 
 _AT_ONCE: Final = 128
 """How many changes one call has: their errors fit into the socket's buffer."""
@@ -104,7 +104,7 @@ class Netlink:
 
     def _receive(self) -> bytes:
         try:
-            return self._socket.recv(_BUFFER)
+            return self._socket.recv(BUFFER)
         except OSError as error:
             raise NetlinkError("reading what the kernel answers", error.errno or 0) from error
 

@@ -69,6 +69,11 @@ def contents(data: bytes, start: int, end: int) -> dict[int, bytes]:
     return {number: data[first:last] for number, first, last in attributes(data, start, end)}
 
 
+def text_of(data: bytes) -> str:
+    """Return the text of an attribute, which ends with a zero."""
+    return data.rstrip(b"\0").decode("utf-8", "replace")
+
+
 def message(kind: int, flags: int, sequence: int, payload: bytes) -> bytes:
     """Return a message, padded."""
     return HEADER.pack(HEADER.size + len(payload), kind, flags, sequence, 0) + payload + bytes(-len(payload) % 4)

@@ -18,13 +18,11 @@ from podfence.nft.element import Verdict
 from podfence.nft.expressions import (
     INTERVAL,
     MAP,
-    VERDICT_DATA,
     Span,
     Unspoken,
+    described,
     elements,
     encode,
-    map_notes,
-    set_notes,
     verdict_of,
 )
 from podfence.nft.netlink import (
@@ -35,7 +33,6 @@ from podfence.nft.netlink import (
     Command,
     Kernel,
     Message,
-    number32,
     text,
 )
 from podfence.nft.process import NftRunner
@@ -151,17 +148,10 @@ class _Writer:
         if len(item.types) > 1 or item.types[0] not in _TYPES:
             raise Unspoken(item)
         size = _size(item)
-        is_map = isinstance(item, Map)
         self._ids += 1
-        flags = (INTERVAL if "interval" in item.flags else 0) | (MAP if is_map else 0)
-        self._add(
-            Command.NEW_SET,
-            CREATE,
-            *(text(2, item.name), number32(3, flags), number32(4, _TYPES[item.types[0]]), number32(5, size)),
-            *((number32(6, VERDICT_DATA), number32(7, 0)) if is_map else ()),
-            number32(10, self._ids),
-            attribute(13, map_notes(BIG_ENDIAN) if is_map else set_notes(BIG_ENDIAN)),
-        )
+        flags = (INTERVAL if "interval" in item.flags else 0) | (MAP if isinstance(item, Map) else 0)
+        kind = described(flags, _TYPES[item.types[0]], size, self._ids, BIG_ENDIAN)
+        self._add(Command.NEW_SET, CREATE, text(2, item.name), *kind)
 
     @_write.register
     def _elements(self, item: Elements, verb: str) -> None:

@@ -87,9 +87,6 @@ class Element:
 
     def __str__(self) -> str:
         timeout = "" if self.timeout is None else f" timeout {self.timeout}s"
-        value = "" if self.value is None else f" : {_datum(self.value)}"
+        datum = " . ".join(self.value) if isinstance(self.value, tuple) else self.value
+        value = "" if datum is None else f" : {datum}"
         return f"{self.key_text}{timeout}{comment_text(self.comment)}{value}"
-
-
-def _datum(value: Verdict | Key) -> str:
-    return str(value) if isinstance(value, Verdict) else " . ".join(value)

@@ -102,14 +102,21 @@ def verdict_of(value: Verdict) -> tuple[str, str | None]:
     return value.kind, value.chain
 
 
-def map_notes(order: int) -> bytes:
-    """Return what nft keeps with a map of verdicts: the order of the bytes of its keys and its data."""
-    return b"\x00\x04" + order.to_bytes(4, "little") + b"\x01\x04\x00\x00\x00\x00"
+def described(flags: int, kind: int, size: int, number: int, order: int, count: int = 0) -> list[bytes]:
+    """Return what a new set, or map of verdicts, is like, as attributes: its flags and its number in the transaction.
 
-
-def set_notes(order: int) -> bytes:
-    """Return what nft keeps with a set: the order of the bytes of its keys."""
-    return b"\x00\x04" + order.to_bytes(4, "little")
+    `kind` is the type of its keys, `size` how many bytes one has and `order` in which order; `count` is how many
+    elements there will be, if that is to be told. nft keeps the last attribute with the set.
+    """
+    parts = [number32(3, flags), number32(4, kind), number32(5, size)]
+    notes = b"\x00\x04" + order.to_bytes(4, "little")
+    if flags & MAP:
+        parts += [number32(6, VERDICT_DATA), number32(7, 0)]
+        notes += b"\x01\x04\x00\x00\x00\x00"
+    parts.append(number32(10, number))
+    if count:
+        parts.append(nested(9, [number32(1, count)]))
+    return [*parts, attribute(13, notes)]
 
 
 def encode(rule: str, table: str, first_id: int) -> Encoded:
@@ -142,19 +149,12 @@ class _Encoder:
     def _add(self, name: str, *parts: bytes) -> None:
         self._found.append(nested(1, [text(1, name), nested(2, parts)]))
 
-    def address_map(self, family: str, end: str, name: str) -> None:
-        self._address(family, end)
-        self._look_up(name, into_verdict=True)
-
-    def address_set(self, family: str, end: str, name: str) -> None:
-        self._address(family, end)
-        self._look_up(name)
-
-    def _address(self, family: str, end: str) -> None:
+    def address(self, family: str, end: str, vmap: str | None, name: str) -> None:
         self._meta(_META_FAMILY)
         self._equals(_FAMILIES[family])
         offset, length = _PLACES[f"{family} {end}"]
         self._load(_NETWORK_HEADER, offset, length)
+        self._look_up(name, into_verdict=vmap is not None)
 
     def network_field(self, offset: str, bits: str, value: str) -> None:
         first, length = int(offset), int(bits)
@@ -188,11 +188,8 @@ class _Encoder:
     def counter(self) -> None:
         self._add("counter")
 
-    def end(self, kind: str) -> None:
-        self._immediate(kind, None)
-
-    def lead(self, kind: str, chain: str) -> None:
-        self._immediate(kind, chain)
+    def verdict(self, kind: str, chain: str | None = None) -> None:
+        self._add("immediate", number32(1, _VERDICT_REGISTER), _verdict(kind, chain))
 
     def limit(self, rate: str, unit: str, burst: str) -> None:
         numbers = [attribute(n, value.to_bytes(8, "big")) for n, value in ((1, int(rate)), (2, _SECONDS[unit]))]
@@ -227,9 +224,6 @@ class _Encoder:
             parts.append(number32(5, flags))
         self._add("lookup", *parts)
 
-    def _immediate(self, kind: str, chain: str | None) -> None:
-        self._add("immediate", number32(1, _VERDICT_REGISTER), _verdict(kind, chain))
-
     def _anonymous(self, name: str, kind: int, size: int, spans: list[Span]) -> int:
         """Add a set without a name; return its number in this transaction."""
         found = self._next_id
@@ -240,12 +234,7 @@ class _Encoder:
         whole = elements(spans, size, interval=interval, anonymous=True)
         order = BIG_ENDIAN if size > 1 else HOST_ENDIAN
         head = [text(1, self._table), text(2, name)]
-        parts = [*head, number32(3, flags), number32(4, kind), number32(5, size)]
-        parts += [number32(6, VERDICT_DATA), number32(7, 0)] if is_map else []
-        parts.append(number32(10, found))
-        if not interval:
-            parts.append(nested(9, [number32(1, len(spans))]))
-        parts.append(attribute(13, map_notes(order) if is_map else set_notes(order)))
+        parts = [*head, *described(flags, kind, size, found, order, 0 if interval else len(spans))]
         self._sets.append((Command.NEW_SET, CREATE, b"".join(parts)))
         self._sets.append((Command.NEW_ELEMENT, CREATE, b"".join([*head, number32(4, found), whole])))
         return found
@@ -264,15 +253,14 @@ _PORTS: Final = r"\d+(?:-\d+)? : (?:goto|jump) [^\s,]+"
 _WORDS: Final[tuple[tuple[re.Pattern[str], Callable[..., None]], ...]] = tuple(
     (re.compile(pattern + r"(?: |$)"), method)
     for pattern, method in (
-        (r"(ip|ip6) (saddr|daddr) vmap @(\S+)", _Encoder.address_map),
-        (r"(ip|ip6) (saddr|daddr) @(\S+)", _Encoder.address_set),
+        (r"(ip|ip6) (saddr|daddr) (vmap )?@(\S+)", _Encoder.address),
         (r"@nh,(\d+),(\d+) 0x([0-9a-f]+)", _Encoder.network_field),
         (r"meta l4proto (\d+)", _Encoder.protocol),
         (r"meta l4proto != \{ (\d+(?:, \d+)*) \}", _Encoder.other_protocols),
         (rf"(tcp|udp|sctp) dport vmap \{{ ({_PORTS}(?:, {_PORTS})*) \}}", _Encoder.port_map),
         (r"counter", _Encoder.counter),
-        (r"(accept|drop)", _Encoder.end),
-        (r"(goto|jump) (\S+)", _Encoder.lead),
+        (r"(accept|drop)", _Encoder.verdict),
+        (r"(goto|jump) (\S+)", _Encoder.verdict),
         (r"limit rate (\d+)/(second|minute|hour) burst (\d+) packets", _Encoder.limit),
         (r'log prefix "([^"]*)" group (\d+)', _Encoder.log),
         (r"reject with tcp reset", _Encoder.reset),

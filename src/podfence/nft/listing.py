@@ -84,19 +84,15 @@ def in_order(owner: Set | Map, items: list[Element]) -> tuple[Element, ...]:
 
 
 def counters(output: bytes) -> tuple[RuleCounter, ...]:
-    """Return the counters of the rules in nft's JSON."""
-    found = []
-    for rule in objects(output, "rule"):
-        for expression in rule["expr"]:
-            if "counter" in expression:
-                figures = expression["counter"]
-                found.append(
-                    RuleCounter(
-                        rule["chain"], rule["handle"], rule.get("comment"), figures["packets"], figures["bytes"]
-                    )
-                )
-                break
-    return tuple(found)
+    """Return the counters of the rules in nft's JSON: of each the first that it has."""
+    found = (
+        (rule, [item["counter"] for item in rule["expr"] if "counter" in item]) for rule in objects(output, "rule")
+    )
+    return tuple(
+        RuleCounter(rule["chain"], rule["handle"], rule.get("comment"), figures[0]["packets"], figures[0]["bytes"])
+        for rule, figures in found
+        if figures
+    )
 
 
 def texts(output: str) -> Texts:

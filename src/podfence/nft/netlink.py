@@ -11,7 +11,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, Final
 
-from podfence.netlink.asking import opened
+from podfence.netlink.asking import BUFFER, opened
 from podfence.netlink.messages import ERROR, GENERAL, NETFILTER, REQUEST, attribute, error_number, message, messages
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ BIG_ENDIAN, HOST_ENDIAN = 2, 1
 _SUBSYSTEM: Final = 10
 _BATCH_BEGIN, _BATCH_END = 16, 17
 _SO_SNDBUFFORCE: Final = 32
-_ANSWERS: Final = 1 << 16
 
 
 class Command(enum.IntEnum):
@@ -103,7 +102,7 @@ class Kernel:
         first = 0
         while True:
             try:
-                answer = self._socket.recv(_ANSWERS, socket.MSG_DONTWAIT)
+                answer = self._socket.recv(BUFFER, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 break
             for kind, _, (place, _) in messages(answer):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import groupby
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from podfence.nft.chain import Chain
@@ -13,28 +14,24 @@ from podfence.nft.sets import Elements, Map, Set
 from podfence.nft.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Self
 
 Verb = Literal["add", "delete", "flush"]
 Object = Table | Chain | Rule | Set | Map | Elements
 
-VERBS: Final[dict[type[Object], frozenset[Verb]]] = {
-    Table: frozenset({"add", "delete", "flush"}),
-    Chain: frozenset({"add", "delete", "flush"}),
-    Rule: frozenset({"add", "delete"}),
-    Set: frozenset({"add", "delete", "flush"}),
-    Map: frozenset({"add", "delete", "flush"}),
-    Elements: frozenset({"add", "delete"}),
+_WHOLE: Final[frozenset[Verb]] = frozenset({"add", "delete", "flush"})
+_PART: Final[frozenset[Verb]] = frozenset({"add", "delete"})
+KINDS: Final[dict[type[Object], tuple[str, frozenset[Verb]]]] = {
+    Table: ("table", _WHOLE),
+    Chain: ("chain", _WHOLE),
+    Rule: ("rule", _PART),
+    Set: ("set", _WHOLE),
+    Map: ("map", _WHOLE),
+    Elements: ("element", _PART),
 }
-KINDS: Final[dict[type[Object], str]] = {
-    Table: "table",
-    Chain: "chain",
-    Rule: "rule",
-    Set: "set",
-    Map: "map",
-    Elements: "element",
-}
+"""What nft calls each kind of objects, and the verbs that it has for it."""
+
 CHUNK: Final = 1000
 """How many elements one command holds at most; a command per element is slow and fills the socket buffer."""
 
@@ -44,6 +41,11 @@ class Operation(NamedTuple):
 
     verb: Verb
     object: Object
+
+    @property
+    def size(self) -> int:
+        """How much that is: elements count singly."""
+        return len(self.object.items) if isinstance(self.object, Elements) else 1
 
 
 class Transaction:
@@ -61,22 +63,32 @@ class Transaction:
 
     def add(self, *objects: Object) -> Self:
         """Make objects that may exist already; rules come last in their chain."""
-        return self._append("add", objects)
+        return self.extend(Operation("add", item) for item in objects)
 
     def delete(self, *objects: Object) -> Self:
         """Delete objects that must exist; a rule goes by its handle, elements by their keys."""
-        return self._append("delete", objects)
+        return self.extend(Operation("delete", item) for item in objects)
 
     def flush(self, *objects: Object) -> Self:
         """Empty chains, sets and maps; in a table, all chains."""
-        return self._append("flush", objects)
+        return self.extend(Operation("flush", item) for item in objects)
+
+    def extend(self, operations: Iterable[Operation]) -> Self:
+        """Take operations in, in order."""
+        for operation in operations:
+            problem = self._problem(*operation)
+            if problem and self.error is None:
+                self.error = InvalidError(problem)
+            if not problem:
+                self._operations.append(operation)
+        return self
 
     @property
     def counts(self) -> Counter[str]:
         """Return how many operations of each kind there are, as `{"add element": 2000}`; elements count singly."""
         counts: Counter[str] = Counter()
-        for verb, item in self._operations:
-            counts[f"{verb} {KINDS[type(item)]}"] += len(item.items) if isinstance(item, Elements) else 1
+        for operation in self._operations:
+            counts[f"{operation.verb} {KINDS[type(operation.object)][0]}"] += operation.size
         return counts
 
     def __len__(self) -> int:
@@ -84,17 +96,17 @@ class Transaction:
 
     def commands(self) -> Iterator[Operation]:
         """Yield the lines of the script: neighbouring elements are brought together, at most CHUNK to a line."""
-        pending: list[Operation] = []
-        for operation in self._operations:
-            if pending and not _same(pending[0], operation):
-                yield from _merged(pending)
-                pending = []
-            if isinstance(operation.object, Elements):
-                pending.append(operation)
-            else:
-                yield operation
-        if pending:
-            yield from _merged(pending)
+        for filled, operations in groupby(self._operations, key=_filled):
+            if filled is None:
+                yield from operations
+                continue
+            verb, container = filled
+            parts = [item for _, item in operations if isinstance(item, Elements)]
+            if len(parts) > 1 or len(parts[0].items) > CHUNK:
+                items = [element for part in parts for element in part.items]
+                chunks = (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))
+                parts = [Elements(container, tuple(chunk)) for chunk in chunks]
+            yield from (Operation(verb, part) for part in parts)
 
     def __str__(self) -> str:
         """Return the script exactly as nft gets it; a remembered error stands in a comment at its end."""
@@ -103,18 +115,9 @@ class Transaction:
             lines.append(f"# refused: {self.error}")
         return "".join(f"{line}\n" for line in lines)
 
-    def _append(self, verb: Verb, objects: tuple[Object, ...]) -> Self:
-        for item in objects:
-            problem = self._problem(verb, item)
-            if problem and self.error is None:
-                self.error = InvalidError(problem)
-            if not problem:
-                self._operations.append(Operation(verb, item))
-        return self
-
     def _problem(self, verb: Verb, item: Object) -> str:
-        what = KINDS[type(item)]
-        if verb not in VERBS[type(item)]:
+        what, verbs = KINDS[type(item)]
+        if verb not in verbs:
             return f"nft has no {verb!r} for {what}s"
         if isinstance(item, Table) and item.address != self.table.address:
             return f"the transaction is on table {self.table.address}, not on {item.address}"
@@ -127,21 +130,7 @@ class Transaction:
         return ""
 
 
-def _same(one: Operation, other: Operation) -> bool:
-    return (
-        one.verb == other.verb
-        and isinstance(one.object, Elements)
-        and isinstance(other.object, Elements)
-        and one.object.container == other.object.container
-    )
-
-
-def _merged(operations: list[Operation]) -> Iterator[Operation]:
-    if len(operations) == 1 and isinstance(operations[0].object, Elements) and len(operations[0].object.items) <= CHUNK:
-        yield operations[0]
-        return
-    verb = operations[0].verb
-    groups = [operation.object for operation in operations if isinstance(operation.object, Elements)]
-    items = [element for group in groups for element in group.items]
-    for start in range(0, len(items), CHUNK):
-        yield Operation(verb, Elements(groups[0].container, tuple(items[start : start + CHUNK])))
+def _filled(operation: Operation) -> tuple[Verb, Set | Map] | None:
+    """Return what operations that fill or empty one set or map have in common, None for others."""
+    item = operation.object
+    return (operation.verb, item.container) if isinstance(item, Elements) else None

@@ -16,7 +16,8 @@ from podfence.agent.node.interfaces import locate
 from podfence.agent.node.presence import LOCK, AgentRunsError, claimed
 from podfence.cluster.state import ClusterState
 from podfence.dataplane.conntrack import KernelConntrack
-from podfence.dataplane.enforcer import Enforcer, ForeignTableError
+from podfence.dataplane.enforcer import Enforcer
+from podfence.dataplane.kept import ForeignTableError
 from podfence.dataplane.links import Links
 from podfence.dataplane.ruleset import TABLE
 from podfence.dataplane.settings import Settings

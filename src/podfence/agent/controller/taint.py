@@ -130,19 +130,18 @@ class TaintController:
         failed: Callable[[str], None],
         *,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         """Look at nothing yet; `namespace` is that of the agents.
 
         `removed` is called with the name of each node that was freed, `failed` with a sentence for what did not
-        work and is tried again. `pause` waits and `uniform` draws at random between two bounds.
+        work and is tried again. `pause` waits.
         """
         self._api = api
         self._pods = f"/api/v1/namespaces/{namespace}/pods"
         self._removed = removed
         self._failed = failed
         self._pause = pause
-        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE, uniform)
+        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE, random.uniform)
         # Nodes whose agent was ready when they were looked at last: they had no such taint any more.
         self._done: set[str] = set()
 

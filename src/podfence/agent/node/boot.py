@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from podfence.nft.runner import Runner
-
 _EVERY: Final = 5.0
 _SOON: Final = 0.1
 _UNHELD: Final = "after a reboot, the pods of this node can reach each other until the agent enforces policies"
@@ -42,12 +40,12 @@ class Wanted(msgspec.Struct, frozen=True):
 class Boot:
     """The boots of a node, before and after: `findings` is what is wrong. All methods are for one event loop."""
 
-    def __init__(self, state: Path, wanted: Wanted | None, *, runner: Runner | None = None) -> None:
+    def __init__(self, state: Path, wanted: Wanted | None) -> None:
         """Do nothing yet. `state` is the state directory; if nothing is `wanted`, nothing is held after a boot."""
         self.findings: tuple[NodeFinding, ...] = ()
         self._state = state
         self._wanted = wanted
-        self._runner = runner or NftRunner()
+        self._runner = NftRunner()
 
     async def run(
         self,

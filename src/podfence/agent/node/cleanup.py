@@ -7,16 +7,15 @@ An agent that ends leaves its table to the next one, so somebody has to say that
 from __future__ import annotations
 
 import re
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from podfence.agent.node import boot_unit, bridging, hold
-from podfence.agent.node.preflight import is_ours
 from podfence.agent.node.presence import LOCK, SOCKET, claimed
 from podfence.dataplane.conntrack import KernelConntrack
-from podfence.dataplane.enforcer import ForeignTableError
-from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE
+from podfence.dataplane.kept import ForeignTableError
+from podfence.dataplane.ruleset import BRIDGE_TABLE, TABLE, is_ours
 from podfence.dataplane.settings import Settings
 from podfence.errors import PodfenceError
 from podfence.netlink.asking import NetlinkError
@@ -45,8 +44,6 @@ class CleanupError(PodfenceError):
 def cleanup(
     say: Callable[[str], None],
     *,
-    runner: Runner | None = None,
-    settings: Settings | None = None,
     run: Path = RUN,
     state: Path = STATE,
     sysctls: Path = bridging.SYSCTLS,
@@ -64,7 +61,7 @@ def cleanup(
     """
     failed: list[str] = []
     with claimed(run):
-        runner = runner or NftRunner()
+        runner = NftRunner()
         _delete_tables(runner, say)
         if hold.release(runner):
             say(f"deleted table {hold.TABLE.address}: pods are no longer blocked")
@@ -73,7 +70,7 @@ def cleanup(
         except boot_unit.RefusedError as error:
             failed.append(str(error))
         try:
-            say(_forget_labels((settings or Settings()).label))
+            say(_forget_labels(Settings().label))
         except (OSError, NetlinkError) as error:
             failed.append(f"the labels of cut connections remain ({error}): they have no effect on other programs")
         restored = bridging.restore(state=state, sysctls=sysctls)
@@ -91,7 +88,7 @@ def _delete_tables(runner: Runner, say: Callable[[str], None]) -> None:
         table = runner.list_table(TABLE)
     except NotFoundError:
         table = None
-    if table is not None and not is_ours(table.comment or ""):
+    if table is not None and not is_ours(table.comment):
         raise ForeignTableError(f"podfence did not create the table {TABLE.address}: nothing was changed")
     if _has_frames(runner):
         runner.run(Transaction(BRIDGE_TABLE).delete(BRIDGE_TABLE))
@@ -105,19 +102,16 @@ def _delete_tables(runner: Runner, say: Callable[[str], None]) -> None:
 
 def _has_frames(runner: Runner) -> bool:
     try:
-        return is_ours(runner.list_table(BRIDGE_TABLE).comment or "")
+        return is_ours(runner.list_table(BRIDGE_TABLE).comment)
     except NftError:
         # There is none, or the kernel has no such tables.
         return False
 
 
 def _forget_labels(label: int) -> str:
-    conntrack = KernelConntrack(label)
-    try:
+    with closing(KernelConntrack(label)) as conntrack:
         cut = [flow for flow in conntrack.flows(None) if flow.labelled]
         done = conntrack.label(cut, present=False).done
-    finally:
-        conntrack.close()
     if not cut:
         return f"no connection has label {label}"
     return f"removed label {label} from {done} connections that were cut; they continue if both ends still have them"

@@ -42,7 +42,7 @@ class Doorkeeper:
         seconds: float = SECONDS,
     ) -> None:
         """Lead those who are let in to what `server` makes."""
-        self._server = server
+        self.server = server
         self._most = most
         self._most_each = most_each
         self._most_addresses = most_addresses
@@ -72,17 +72,12 @@ class Doorkeeper:
             if not self._guests[peer]:
                 del self._guests[peer]
 
-    def serve(self) -> asyncio.Protocol:
-        """Return the protocol that answers."""
-        return self._server()
-
 
 class _Visit(asyncio.Protocol):
-    """One connection, handed on to the server if it is let in."""
+    """One connection, handed over to the server if it is let in."""
 
     def __init__(self, keeper: Doorkeeper) -> None:
         self._keeper = keeper
-        self._inner: asyncio.Protocol | None = None
         self._ends: tuple[str, str] = ("", "")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -91,32 +86,14 @@ class _Visit(asyncio.Protocol):
         if not self._keeper.admit(*self._ends):
             socket.abort()
             return
-        self._inner = self._keeper.serve()
+        server = self._keeper.server()
         asyncio.get_running_loop().call_later(self._keeper.seconds, self._end, socket)
-        self._inner.connection_made(socket)
+        socket.set_protocol(server)
+        server.connection_made(socket)
 
     def _end(self, socket: asyncio.Transport) -> None:
         socket.abort()
         self._keeper.leave(*self._ends)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._inner is not None:
-            self._inner.connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        if self._inner is not None:
-            self._inner.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        return None if self._inner is None else self._inner.eof_received()
-
-    def pause_writing(self) -> None:
-        if self._inner is not None:
-            self._inner.pause_writing()
-
-    def resume_writing(self) -> None:
-        if self._inner is not None:
-            self._inner.resume_writing()
 
 
 def _host(name: object) -> str:

@@ -14,7 +14,7 @@ from podfence.netlink.asking import NetlinkError
 from podfence.nft.process import NftRunner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from podfence.agent.node.intake import Intake
@@ -56,8 +56,8 @@ class Inspection:
         """Let pods be looked for on bridges now: some came."""
         self._soon.set()
 
-    async def run(self, changed: Callable[[Sequence[str]], None]) -> None:
-        """Look for ever; `changed` is called after each look with what it changed on the node, a sentence each."""
+    async def run(self, say: Callable[[str], None]) -> None:
+        """Look for ever; what a look changes on the node is told to `say`, a sentence each."""
         loop = asyncio.get_running_loop()
         due = loop.time()
         while not self._intake.is_synced and loop.time() < due + FIRST_LISTS:  # noqa: ASYNC110 - once, at the start
@@ -77,7 +77,8 @@ class Inspection:
                 self._bridges = ensured.findings
                 self.findings = (*self._bridges, *self._inspected)
                 self.has_looked = True
-                changed(ensured.changes)
+                for text in ensured.changes:
+                    say(text)
             try:
                 async with asyncio.timeout(max(0.0, due - loop.time())):
                     await self._soon.wait()

@@ -163,7 +163,7 @@ class Intake:
 
     def _waits(self, item: KubeObject) -> bool:
         """Let a pod wait if its namespace is not known; return whether it does."""
-        if not isinstance(item, Pod) or _namespace(item.namespace) in self.held:
+        if not isinstance(item, Pod) or Key("Namespace", "", item.namespace) in self.held:
             return False
         self._waiting.setdefault(item.namespace, set()).add(item.key)
         return True
@@ -174,10 +174,6 @@ class Intake:
     def _release(self, namespace: str, notices: list[Notice]) -> None:
         released = sorted(self._waiting.pop(namespace, ()))
         notices.extend(Event(EventType.ADDED, self.held[key].object) for key in released)
-
-
-def _namespace(name: str) -> Key:
-    return Key("Namespace", "", name)
 
 
 def _place(by_node: defaultdict[str, set[Key]], before: KubeObject | None, item: KubeObject | None) -> None:

@@ -12,10 +12,12 @@ import os
 import socket
 import struct
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from podfence.netlink.asking import NetlinkError, listed, opened
-from podfence.netlink.messages import ERROR, REQUEST, attribute, contents, error_number, message, messages
+from podfence.dataplane.conntrack import addresses
+from podfence.netlink.asking import BUFFER, Netlink, NetlinkError, listed, opened
+from podfence.netlink.messages import ERROR, REQUEST, attribute, contents, error_number, message, messages, text_of
 from podfence.sets.addresses import V6_FIRST, AddressSet
 
 if TYPE_CHECKING:
@@ -39,23 +41,17 @@ class Place(NamedTuple):
 
 
 _GET_LINK: Final = 18
-_GET_ADDRESS: Final = 22
 _NEW_ROUTE, _GET_ROUTE = 24, 26
 _LINK: Final = struct.Struct("=BxHiII")
 _LINK_NAME, _LINK_MASTER, _LINK_INFO = 3, 10, 18
 _INFO_KIND, _INFO_DATA = 1, 2
-_OWNED: Final = struct.Struct("=BBBBI")
-_OWNED_ADDRESS, _OWNED_LOCAL = 1, 2
 _ROUTE: Final = struct.Struct("=BBBBBBBBI")
 _AS_WRITTEN: Final = 0x2000
 """A flag (RTM_F_FIB_MATCH): answer with the route as it is in its table, not with what it means for the address."""
 _DESTINATION, _INTERFACE, _GATEWAY, _VIA = 1, 4, 5, 18
 _UNICAST: Final = 1
 _NUMBER: Final = struct.Struct("=I")
-_FIRST: Final = {4: 0, 16: V6_FIRST}
-"""The number of the first address by how many bytes an address has."""
 
-_BUFFER: Final = 1 << 16
 _CHANGES: Final = 0x1 | 0x10 | 0x100
 """The groups RTMGRP_LINK, RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR."""
 
@@ -89,17 +85,10 @@ def links() -> dict[int, Link]:
     }
 
 
-def own_addresses() -> dict[int, frozenset[int]]:
+def own_addresses() -> dict[int, set[int]]:
     """Return the addresses, numbers as in `podfence.sets`, of each interface by its number. Raises as `links`."""
-    found: dict[int, set[int]] = {}
-    for data, start, end in listed(socket.NETLINK_ROUTE, _GET_ADDRESS, _OWNED.pack(0, 0, 0, 0, 0)):
-        interface = _OWNED.unpack_from(data, start)[4]
-        parts = contents(data, start + _OWNED.size, end)
-        # On a link from point to point the one is the other end's.
-        raw = parts.get(_OWNED_LOCAL, parts.get(_OWNED_ADDRESS, b""))
-        if len(raw) in _FIRST:
-            found.setdefault(interface, set()).add(_FIRST[len(raw)] + int.from_bytes(raw, "big"))
-    return {number: frozenset(addresses) for number, addresses in found.items()}
+    with closing(Netlink(socket.NETLINK_ROUTE)) as routes:
+        return addresses(routes)
 
 
 def _link(data: bytes, start: int, end: int) -> Link:
@@ -108,7 +97,7 @@ def _link(data: bytes, start: int, end: int) -> Link:
     inner = contents(info, 0, len(info))
     master = int.from_bytes(parts.get(_LINK_MASTER, b""), sys.byteorder)
     return Link(
-        _text(parts.get(_LINK_NAME, b"")), _text(inner.get(_INFO_KIND, b"")), inner.get(_INFO_DATA, b""), master
+        text_of(parts.get(_LINK_NAME, b"")), text_of(inner.get(_INFO_KIND, b"")), inner.get(_INFO_DATA, b""), master
     )
 
 
@@ -128,7 +117,7 @@ class LinkWatch:
         """Take what it has to tell, so that only later changes are told."""
         while True:
             try:
-                self._socket.recv(_BUFFER)
+                self._socket.recv(BUFFER)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -216,7 +205,7 @@ def _route(asked: socket.socket, sequence: int, number: int, flags: int) -> _Rou
     header = _ROUTE.pack(family, len(raw) * 8, 0, 0, 0, 0, 0, 0, flags)
     try:
         asked.send(message(_GET_ROUTE, REQUEST, sequence, header + attribute(_DESTINATION, raw)))
-        data = asked.recv(_BUFFER)
+        data = asked.recv(BUFFER)
     except OSError as error:
         raise NetlinkError("asking for a route", error.errno or errno.ETIMEDOUT) from error
     for kind, _, (start, end) in messages(data):
@@ -229,7 +218,3 @@ def _route(asked: socket.socket, sequence: int, number: int, flags: int) -> _Rou
             if _INTERFACE in parts:
                 return _Route(_NUMBER.unpack(parts[_INTERFACE])[0], _GATEWAY in parts or _VIA in parts, found[1])
     return _Route(0, is_onward=False)
-
-
-def _text(data: bytes) -> str:
-    return data.rstrip(b"\0").decode("utf-8", "replace")

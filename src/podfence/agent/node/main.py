@@ -244,7 +244,7 @@ class NodeAgent:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._feed.run(session))
                     group.create_task(self._attaching.run())
-                    group.create_task(self._inspection.run(self._changed))
+                    group.create_task(self._inspection.run(self._log.logger.warning))
                     group.create_task(self._boot.run(self._pod_cidrs, self._is_judging, self._log.logger.info))
                     group.create_task(self._follow(session, events))
         finally:
@@ -274,10 +274,6 @@ class NodeAgent:
                 except PodfenceError as error:
                     self._log.logger.debug("could not create an Event", error=str(error))
             await asyncio.sleep(_EVERY)
-
-    def _changed(self, changes: Sequence[str]) -> None:
-        for text in changes:
-            self._log.logger.warning(text)
 
     def _tell(self, report: Report) -> None:
         self._latest.note(report)

@@ -18,6 +18,7 @@ from podfence.sets.addresses import format_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from podfence.agent.node.interfaces import Link
     from podfence.agent.node.results import Attachment
@@ -31,7 +32,7 @@ class Kernel:
     """
 
     links: Mapping[int, Link]
-    addresses: Mapping[int, frozenset[int]]
+    addresses: Mapping[int, AbstractSet[int]]
     way: Callable[[int], Place]
     has_own_route: Callable[[int], bool]
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import asdict
@@ -55,18 +56,14 @@ class Metrics:
             buckets=BUCKETS,
             registry=self._registry,
         )
-        self._cut = Counter(
-            "podfence_cut_flows_total", "Established flows that were cut because policies deny them.",
-            registry=self._registry,
-        )  # fmt: skip
-        self._errors = Counter(
-            "podfence_errors_total", "Errors that were reported. The same error counts once a minute.",
-            registry=self._registry,
-        )  # fmt: skip
-        self._repairs = Counter(
-            "podfence_drift_repairs_total", "Repairs of the kernel's table after another program changed it.",
-            registry=self._registry,
-        )  # fmt: skip
+        counter = partial(Counter, registry=self._registry)
+        self._cut = counter("podfence_cut_flows_total", "Established flows that were cut because policies deny them.")
+        self._errors = counter(
+            "podfence_errors_total", "Errors that were reported. The same error counts once a minute."
+        )
+        self._repairs = counter(
+            "podfence_drift_repairs_total", "Repairs of the kernel's table after another program changed it."
+        )
         # So that rates begin at zero.
         for kind in _KINDS:
             self._latency.labels(kind)

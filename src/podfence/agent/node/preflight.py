@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 import re
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,7 +20,7 @@ from podfence.agent.node.findings import NodeFinding, some
 from podfence.agent.node.interfaces import locate
 from podfence.agent.node.rivals import look, rivals
 from podfence.dataplane.conntrack import KernelConntrack
-from podfence.dataplane.ruleset import TABLE
+from podfence.dataplane.ruleset import TABLE, is_ours
 from podfence.netlink.asking import NetlinkError
 from podfence.nft.errors import MissingFeatureError, NftError, NotInstalledError, PermissionDeniedError
 from podfence.nft.probe import bridge_features, probe
@@ -38,6 +39,24 @@ OLDEST_KERNEL: Final = (5, 10)
 """The first that keeps the comment of a table, by which ours is known."""
 
 _COMMENTED: Final = Transaction(Table("podfence_probe", comment="probe")).add(Table("podfence_probe", comment="probe"))
+
+_NFT: Final = (
+    (NotInstalledError, "nft-missing", "nft cannot be started", "install nftables 1.0.1 or later"),
+    (
+        PermissionDeniedError,
+        "not-permitted",
+        "the agent is not permitted to change the kernel's rules",
+        "give the agent the capability NET_ADMIN and the node's network (hostNetwork: true)",
+    ),
+    (
+        MissingFeatureError,
+        "kernel-feature",
+        "policies cannot be enforced",
+        "use a kernel with nf_tables, its modules and connection tracking, and nft 1.0.1 or later",
+    ),
+    (NftError, "nft-fails", "nft returned an unexpected error", "run `nft list tables` on the node"),
+)
+"""For each error of nft the code of the finding, its message and the remedy; the first that fits."""
 
 
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,28 +102,9 @@ def inspect(
 def _nft(runner: Runner) -> Iterator[NodeFinding]:
     try:
         _require(runner)
-    except NotInstalledError as error:
-        yield NodeFinding(
-            "fatal", "nft-missing", f"nft cannot be started: {error.text}", "install nftables 1.0.1 or later"
-        )
-    except PermissionDeniedError as error:
-        yield NodeFinding(
-            "fatal",
-            "not-permitted",
-            f"the agent is not permitted to change the kernel's rules: {error.text}",
-            "give the agent the capability NET_ADMIN and the node's network (hostNetwork: true)",
-        )
-    except MissingFeatureError as error:
-        yield NodeFinding(
-            "fatal",
-            "kernel-feature",
-            f"policies cannot be enforced: {error.text}",
-            "use a kernel with nf_tables, its modules and connection tracking, and nft 1.0.1 or later",
-        )
     except NftError as error:
-        yield NodeFinding(
-            "fatal", "nft-fails", f"nft returned an unexpected error: {error.text}", "run `nft list tables` on the node"
-        )
+        code, what, remedy = next(row for kind, *row in _NFT if isinstance(error, kind))
+        yield NodeFinding("fatal", code, f"{what}: {error.text}", remedy)
 
 
 def _frames(runner: Runner, settings: Settings, places: Mapping[str, Place]) -> Iterator[NodeFinding]:
@@ -153,11 +153,6 @@ def _table(seen: Seen) -> Iterator[NodeFinding]:
         )
 
 
-def is_ours(comment: str) -> bool:
-    """Return whether the comment of a table is one that an enforcer of any version writes."""
-    return comment.startswith((TABLE.comment or "").partition("=")[0])
-
-
 def _kernel(settings: Settings) -> Iterator[NodeFinding]:
     release = platform.release()
     if (found := re.match(r"(\d+)\.(\d+)", release)) and (int(found[1]), int(found[2])) < OLDEST_KERNEL:
@@ -168,11 +163,8 @@ def _kernel(settings: Settings) -> Iterator[NodeFinding]:
             f"use Linux {'.'.join(map(str, OLDEST_KERNEL))} or later",
         )
     try:
-        conntrack = KernelConntrack(settings.label)
-        try:
+        with closing(KernelConntrack(settings.label)) as conntrack:
             conntrack.own_addresses()
-        finally:
-            conntrack.close()
     except (OSError, NetlinkError) as error:
         yield NodeFinding(
             "fatal",

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from podfence.agent.node.findings import NodeFinding
 from podfence.agent.node.interfaces import links
-from podfence.dataplane.ruleset import TABLE_NAME
+from podfence.agent.watch import is_about_us
 from podfence.netlink.asking import NetlinkError, listed
-from podfence.netlink.messages import GENERAL, NETFILTER, attribute, contents
+from podfence.netlink.messages import GENERAL, NETFILTER, contents, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,9 +42,7 @@ class Named(NamedTuple):
         return " ".join(part for part in self if part)
 
 
-_INET, _BRIDGE = 1, 7
-_OURS: Final = attribute(_TABLE, TABLE_NAME.encode() + b"\0")
-"""How everything in a table of our name begins: its table is the first attribute."""
+_INET: Final = 1
 
 
 class Seen(NamedTuple):
@@ -182,20 +180,20 @@ def _listed(question: int, place_of_name: int) -> tuple[Named, ...]:
     """Return what a list of nf_tables has, our own tables left out, which may have thousands of chains."""
     found = []
     for data, start, end in _dumped(question):
-        if not _is_ours(data, start):
+        if not is_about_us(data, start):
             texts = contents(data, start + GENERAL.size, end)
-            name = _text(texts, place_of_name) if place_of_name != _TABLE else ""
-            found.append(Named(_FAMILIES.get(data[start], str(data[start])), _text(texts, _TABLE), name))
+            name = text_of(texts.get(place_of_name, b"")) if place_of_name != _TABLE else ""
+            found.append(Named(_FAMILIES.get(data[start], str(data[start])), text_of(texts.get(_TABLE, b"")), name))
     return tuple(found)
 
 
 def _comment() -> str | None:
     """Return the comment of the table with our name, None if there is no such table."""
     for data, start, end in _dumped(_GET_TABLE):
-        if data[start] == _INET and _is_ours(data, start):
+        if data[start] == _INET and is_about_us(data, start):
             noted = contents(data, start + GENERAL.size, end).get(_NOTED, b"")
             # As nft keeps it: a type, which is 0 for comments, a length, and the text.
-            return noted[2:].rstrip(b"\0").decode("utf-8", "replace") if noted[:1] == b"\0" else ""
+            return text_of(noted[2:]) if noted[:1] == b"\0" else ""
     return None
 
 
@@ -203,14 +201,6 @@ def _dumped(question: int) -> Iterator[tuple[bytes, int, int]]:
     """Yield where each message of a list of nf_tables is; nothing if the kernel does not know or give such a list."""
     with suppress(OSError, NetlinkError):
         yield from listed(NETFILTER, question, GENERAL.pack(socket.AF_UNSPEC, 0, 0))
-
-
-def _is_ours(data: bytes, start: int) -> bool:
-    return data[start] in (_INET, _BRIDGE) and data.startswith(_OURS, start + GENERAL.size)
-
-
-def _text(texts: dict[int, bytes], number: int) -> str:
-    return texts.get(number, b"").rstrip(b"\0").decode("utf-8", "replace")
 
 
 def _legacy(proc: Path) -> Iterator[Named]:

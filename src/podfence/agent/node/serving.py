@@ -54,25 +54,17 @@ class ServingError(PodfenceError):
 class Serving:
     """The servers of one agent; all methods are for the thread of its event loop."""
 
-    def __init__(
-        self,
-        view: View,
-        metrics: Metrics,
-        version: str,
-        *,
-        runner: Runner | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, view: View, metrics: Metrics, version: str, *, runner: Runner | None = None) -> None:
         """Serve nothing yet.
 
         `version` is that of podfence. `runner` is read with, in other threads, so it must be none that the loop uses;
-        without one, nft is started. `clock` is that of the view's beat.
+        without one, nft is started.
         """
         self._view = view
         self._metrics = metrics
         self._version = version
         self._runner = runner or NftRunner()
-        self._clock = clock
+        self._clock = time.monotonic
         self._drops = DropTotals(self._runner)
         # Few at a time, because each may hold a listing of the whole table; monitoring does not wait for people.
         self._answers = ThreadPoolExecutor(2, thread_name_prefix="answers")
