@@ -23,7 +23,6 @@ _FINALIZERS = ("foregroundDeletion", "kubernetes", "orphan")
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}([.,]\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _META: Path = ("metadata",)
 _NO_NAME = "name or generateName is required"
-_NO_OWNER = wire.OwnerReference()
 
 
 def check_meta(
@@ -42,7 +41,7 @@ def check_meta(
     if meta.annotations:
         _check_annotations(meta.annotations, (*_META, "annotations"), findings)
     for index, owner in enumerate(meta.owner_references or ()):
-        _check_owner(owner or _NO_OWNER, index, findings)
+        _check_owner(owner or wire.OwnerReference(), index, findings)
     for index, finalizer in enumerate(meta.finalizers or ()):
         _check_finalizer(finalizer or "", (*_META, "finalizers", index), findings)
     if meta.creation_timestamp:

@@ -19,14 +19,6 @@ if TYPE_CHECKING:
 
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
 _RESTARTS = ("Always", "OnFailure", "Never")
-_NO_POD_SPEC = wire.PodSpec()
-_NO_CONTAINER = wire.Container()
-_NO_PORT = wire.ContainerPort()
-_NO_SPEC = wire.WorkloadSpec()
-_NO_CONTROLLER_SPEC = wire.ReplicationControllerSpec()
-_NO_CRON_SPEC = wire.CronJobSpec()
-_NO_JOB_TEMPLATE = wire.JobTemplate()
-_NO_TEMPLATE = wire.PodTemplate()
 _EMPTY_SELECTOR = {
     "Deployment": "empty selector is invalid for deployment",
     "ReplicaSet": "empty selector is invalid for deployment",
@@ -38,14 +30,14 @@ _SPEC: Path = ("spec",)
 
 def check_pod_spec(spec: wire.PodSpec | None, field: Path, findings: Findings) -> None:
     """Check the spec of a pod or of a pod template."""
-    spec = spec or _NO_POD_SPEC
+    spec = spec or wire.PodSpec()
     if not spec.containers:
         findings.required((*field, "containers"))
     names: set[str] = set()
     for key, containers in (("containers", spec.containers), ("initContainers", spec.init_containers)):
         if containers:
             for index, container in enumerate(containers):
-                _check_container(container or _NO_CONTAINER, (*field, key, index), names, findings)
+                _check_container(container or wire.Container(), (*field, key, index), names, findings)
     if spec.restart_policy is not None and spec.restart_policy not in _RESTARTS:
         findings.unsupported((*field, "restartPolicy"), spec.restart_policy, _RESTARTS)
 
@@ -78,7 +70,7 @@ def _check_ports(ports: list[wire.ContainerPort | None], field: Path, findings: 
     names: set[str] = set()
     seen: dict[tuple[object, ...], int] = {}
     for index, item in enumerate(ports):
-        port = item or _NO_PORT
+        port = item or wire.ContainerPort()
         if port.name:
             _check_name(port.name, port_name(port.name), (*field, index, "name"), names, findings)
         if not port.container_port:
@@ -99,8 +91,8 @@ def check_workload(workload: wire.Workload, kind: str, findings: Findings, *, cu
 
     In API versions that are gone (`current` false) an absent selector meant the template's labels.
     """
-    spec = workload.spec or _NO_SPEC
-    template = spec.template or _NO_TEMPLATE
+    spec = workload.spec or wire.WorkloadSpec()
+    template = spec.template or wire.PodTemplate()
     _check_replicas(spec.replicas, findings)
     selector = spec.selector
     if selector is None:
@@ -119,7 +111,7 @@ def check_workload(workload: wire.Workload, kind: str, findings: Findings, *, cu
 
 def check_replication_controller(controller: wire.ReplicationController, findings: Findings) -> None:
     """Check a ReplicationController; an absent selector means the template's labels."""
-    spec = controller.spec or _NO_CONTROLLER_SPEC
+    spec = controller.spec or wire.ReplicationControllerSpec()
     _check_replicas(spec.replicas, findings)
     if spec.template is None:
         findings.required((*_SPEC, "template"))
@@ -136,7 +128,7 @@ def check_replication_controller(controller: wire.ReplicationController, finding
 
 def check_job(spec: wire.WorkloadSpec | None, field: Path, findings: Findings) -> None:
     """Check the spec of a Job, whose selector the server makes."""
-    template = (spec or _NO_SPEC).template or _NO_TEMPLATE
+    template = (spec or wire.WorkloadSpec()).template or wire.PodTemplate()
     field = (*field, "template")
     check_template(template, field, findings)
     policy = template.spec.restart_policy if template.spec is not None else None
@@ -146,7 +138,7 @@ def check_job(spec: wire.WorkloadSpec | None, field: Path, findings: Findings) -
 
 def check_cron_job(job: wire.CronJob, findings: Findings) -> None:
     """Check the job template of a CronJob."""
-    template = (job.spec or _NO_CRON_SPEC).job_template or _NO_JOB_TEMPLATE
+    template = (job.spec or wire.CronJobSpec()).job_template or wire.Workload()
     check_job(template.spec, (*_SPEC, "jobTemplate", "spec"), findings)
 
 

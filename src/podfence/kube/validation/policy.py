@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from podfence.kube.validation.findings import Findings
 
 _TYPES = ("Ingress", "Egress")
-_NO_PEER = wire.Peer()
-_NO_PORT = wire.Port()
 _OLD_PROTOCOLS = ("TCP", "UDP")
 _LATER = "extensions/v1beta1 had no such field before Kubernetes 1.7"
 _REMEDY = "--set legacy=v1 reads it with the meaning the API group had from 1.7 on"
@@ -59,10 +57,10 @@ def _check_rules(
             continue
         if rule.ports:
             for position, port in enumerate(rule.ports):
-                check_port(port or _NO_PORT, (*field, index, "ports", position), findings)
+                check_port(port or wire.Port(), (*field, index, "ports", position), findings)
         if rule.peers:
             for position, peer in enumerate(rule.peers):
-                check_peer(peer or _NO_PEER, (*field, index, peers, position), findings)
+                check_peer(peer or wire.Peer(), (*field, index, peers, position), findings)
 
 
 def _check_peer(peer: wire.Peer, field: Path, findings: Findings, *, lax: bool) -> None:

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from podfence.kube.source import Path
     from podfence.kube.validation.findings import Findings
 
-_NO_REQUIREMENT = wire.Requirement()
-
 
 def check_labels(labels: Mapping[str, str | None], field: Path, findings: Findings) -> None:
     """Check keys and values of labels; the messages' field is the whole mapping, their place the key."""
@@ -34,7 +32,7 @@ def check_selector(selector: wire.LabelSelector, field: Path, findings: Findings
         check_labels(selector.match_labels, (*field, "matchLabels"), findings)
     if selector.match_expressions:
         for index, requirement in enumerate(selector.match_expressions):
-            _check_requirement(requirement or _NO_REQUIREMENT, (*field, "matchExpressions", index), findings)
+            _check_requirement(requirement or wire.Requirement(), (*field, "matchExpressions", index), findings)
 
 
 def _check_requirement(requirement: wire.Requirement, field: Path, findings: Findings) -> None:

@@ -21,13 +21,11 @@ if TYPE_CHECKING:
 
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
-_NO_SPEC = wire.ServiceSpec()
-_NO_PORT = wire.ServicePort()
 
 
 def check_service(service: wire.Service, findings: Findings) -> None:
     """Check the spec of a Service."""
-    spec = service.spec or _NO_SPEC
+    spec = service.spec or wire.ServiceSpec()
     headless = spec.cluster_ip == "None"
     if not spec.ports and not headless and spec.type != "ExternalName":
         findings.required(("spec", "ports"))
@@ -35,7 +33,7 @@ def check_service(service: wire.Service, findings: Findings) -> None:
     pairs: set[tuple[str, int]] = set()
     several = len(spec.ports or ()) > 1
     for index, item in enumerate(spec.ports or ()):
-        port = item or _NO_PORT
+        port = item or wire.ServicePort()
         _check_port(port, ("spec", "ports", index), names, findings, several=several)
         pair = (port.protocol or "TCP", port.port or 0)
         if pair in pairs:
