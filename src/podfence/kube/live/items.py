@@ -59,8 +59,10 @@ def _lists_of(item: type) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(msgspec.defstruct("_List", fields))
 
 
+PIECES: Final = _lists_of(msgspec.Raw)
+"""Decodes a list, and leaves its items for later."""
+
 _NAMES: Final = msgspec.json.Decoder(Named)
-_PIECES: Final = _lists_of(msgspec.Raw)
 _SUBJECTS: Final = msgspec.json.Decoder(SubjectOnly)
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError)
 
@@ -103,7 +105,7 @@ class Reader:
 
     def _pieces(self, data: bytes) -> Page:
         try:
-            pieces = _PIECES.decode(data)
+            pieces = PIECES.decode(data)
         except _UNREADABLE as error:
             raise UnreachableError(f"the answer is no list of {self._resource.plural}: {error}") from None
         return _page([self.item(piece) for piece in pieces.items or ()], pieces.metadata)
