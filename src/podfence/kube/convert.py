@@ -43,7 +43,7 @@ def network_policy(written: wire.NetworkPolicy, identity: Identity) -> objects.N
     return objects.NetworkPolicy(
         namespace=identity.namespace,
         name=identity.name,
-        pod_selector=_EVERYTHING if spec.pod_selector is None else _selector(spec.pod_selector),
+        pod_selector=_EVERYTHING if spec.pod_selector is None else selector(spec.pod_selector),
         ingress=_rules(spec.ingress) if spec.ingress else (),
         egress=_rules(spec.egress) if spec.egress else (),
         policy_types=cast("Any", tuple(types)),
@@ -53,7 +53,8 @@ def network_policy(written: wire.NetworkPolicy, identity: Identity) -> objects.N
     )
 
 
-def _selector(written: wire.PolicySelector) -> objects.Selector:
+def selector(written: wire.LabelSelector) -> objects.Selector:
+    """Return a selector; a value that is null is empty."""
     labels, expressions = written.match_labels or {}, written.match_expressions or ()
     if not labels and not expressions:
         return _EVERYTHING
@@ -85,8 +86,8 @@ def _rule(written: wire.IngressRule | wire.EgressRule) -> objects.Rule:
 def _peer(written: wire.Peer) -> objects.Peer:
     pods, namespaces, block = written.pod_selector, written.namespace_selector, written.ip_block
     return objects.Peer(
-        None if pods is None else _selector(pods),
-        None if namespaces is None else _selector(namespaces),
+        None if pods is None else selector(pods),
+        None if namespaces is None else selector(namespaces),
         None if block is None else objects.IPBlock(_block(block.cidr), tuple(map(_block, block.excepts or ()))),
     )
 

@@ -3,20 +3,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
-from podfence.kube import wire
+from podfence.kube import convert, wire
 from podfence.kube.convert import labels_of
 from podfence.kube.findings import Code, field_text
+from podfence.kube.objects import Operator
 from podfence.kube.validation.names import dns_label, port_name
 from podfence.kube.validation.ports import check_number
 from podfence.kube.validation.selectors import check_labels, check_selector
 
 if TYPE_CHECKING:
-    from podfence.kube.objects import Labels
     from podfence.kube.source import Path
     from podfence.kube.validation.findings import Findings
 
+_OPERATORS = frozenset(get_args(Operator))
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
 _RESTARTS = ("Always", "OnFailure", "Never")
 _EMPTY_SELECTOR = {
@@ -173,20 +174,6 @@ def _mismatch(template: wire.PodTemplate, findings: Findings) -> None:
 
 def _matches(selector: wire.LabelSelector, template: wire.PodTemplate) -> bool:
     labels = labels_of(template.metadata)
-    if any(labels.get(key) != (value or "") for key, value in (selector.match_labels or {}).items()):
-        return False
-    return all(_holds(term, labels) for term in selector.match_expressions or () if term is not None)
-
-
-def _holds(term: wire.Requirement, labels: Labels) -> bool:
-    values = [value or "" for value in term.values or ()]
-    match term.operator:
-        case "In":
-            return labels.get(term.key or "") in values
-        case "NotIn":
-            return labels.get(term.key or "") not in values
-        case "Exists":
-            return term.key in labels
-        case "DoesNotExist":
-            return term.key not in labels
-    return True
+    terms = convert.selector(selector).requirements
+    # What is no operator is told of where the selector is checked.
+    return all(term.is_met(labels.get(term.key)) for term in terms if term.operator in _OPERATORS)
