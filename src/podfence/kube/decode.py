@@ -373,5 +373,4 @@ def _dropped(kind: str, version: str, known: Kind) -> Finding:
 def _check_name_label(meta: Meta | None, findings: Findings) -> None:
     # The server puts its label on before it validates, so a name that is no label value is told twice.
     if meta is not None and meta.name:
-        for message in label_value(meta.name):
-            findings.invalid(("metadata", "labels"), meta.name, message, place=("metadata", "name"))
+        findings.invalid(("metadata", "labels"), meta.name, *label_value(meta.name), place=("metadata", "name"))

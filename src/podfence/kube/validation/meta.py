@@ -33,9 +33,8 @@ def check_meta(
         findings.required((*_META, "name"), _NO_NAME)
         return
     _check_names(meta, name_rule, findings)
-    if namespaced and meta.namespace:
-        for message in dns_label(meta.namespace):
-            findings.invalid((*_META, "namespace"), meta.namespace, message)
+    if namespaced and meta.namespace and (messages := dns_label(meta.namespace)):
+        findings.invalid((*_META, "namespace"), meta.namespace, *messages)
     if meta.labels:
         check_labels(meta.labels, (*_META, "labels"), findings)
     if meta.annotations:
@@ -55,11 +54,10 @@ def _check_names(meta: wire.Meta, name_rule: Callable[[str], tuple[str, ...]], f
     if prefix:
         # The server checks the prefix as a name, with a letter in place of a dash at its end.
         sample = f"{prefix[:-1]}a" if len(prefix) > 1 and prefix.endswith("-") else prefix
-        for message in name_rule(sample):
-            findings.invalid((*_META, "generateName"), prefix, message)
+        findings.invalid((*_META, "generateName"), prefix, *name_rule(sample))
     if meta.name:
-        for message in name_rule(meta.name):
-            findings.invalid((*_META, "name"), meta.name, message)
+        if messages := name_rule(meta.name):
+            findings.invalid((*_META, "name"), meta.name, *messages)
     elif not prefix:
         findings.required((*_META, "name"), _NO_NAME)
 
@@ -73,8 +71,7 @@ def _check_time(text: str, field: Path, findings: Findings) -> None:
 def _check_annotations(annotations: wire.Texts, field: Path, findings: Findings) -> None:
     size = 0
     for key, value in annotations.items():
-        for message in label_key(key.lower()):
-            findings.invalid(field, key, message, place=(*field, key), at_key=True)
+        findings.invalid(field, key, *label_key(key.lower()), place=(*field, key), at_key=True)
         size += len(key.encode("utf-8", "surrogatepass")) + len((value or "").encode("utf-8", "surrogatepass"))
     if size > _ANNOTATION_BYTES:
         message = f"Too long: may not be more than {_ANNOTATION_BYTES} bytes"
@@ -94,7 +91,6 @@ def _check_owner(owner: wire.OwnerReference, index: int, findings: Findings) -> 
 
 def _check_finalizer(finalizer: str, field: Path, findings: Findings) -> None:
     messages = label_key(finalizer)
-    for message in messages:
-        findings.invalid(field, finalizer, message)
+    findings.invalid(field, finalizer, *messages)
     if not messages and "/" not in finalizer and finalizer not in _FINALIZERS:
         findings.invalid(field, finalizer, "name is neither a standard finalizer name nor is it fully qualified")

@@ -39,8 +39,7 @@ def check_pod_spec(spec: wire.PodSpec | None, field: Path, findings: Findings) -
         if containers:
             for index, container in enumerate(containers):
                 _check_container(container or wire.Container(), (*field, key, index), names, findings)
-    if spec.restart_policy is not None and spec.restart_policy not in _RESTARTS:
-        findings.unsupported((*field, "restartPolicy"), spec.restart_policy, _RESTARTS)
+    findings.check_word((*field, "restartPolicy"), spec.restart_policy, _RESTARTS)
 
 
 def _check_container(container: wire.Container, field: Path, names: set[str], findings: Findings) -> None:
@@ -59,8 +58,7 @@ def _check_container(container: wire.Container, field: Path, names: set[str], fi
 
 def _check_name(name: str, messages: tuple[str, ...], field: Path, names: set[str], findings: Findings) -> None:
     """Check a name that only one may have; `messages` are what is wrong with it, `names` those before."""
-    for message in messages:
-        findings.invalid(field, name, message)
+    findings.invalid(field, name, *messages)
     if not messages and name in names:
         findings.duplicate(field, name)
     elif not messages:
@@ -80,8 +78,7 @@ def _check_ports(ports: list[wire.ContainerPort | None], field: Path, findings: 
             check_number(port.container_port, (*field, index, "containerPort"), findings)
         if port.host_port:
             check_number(port.host_port, (*field, index, "hostPort"), findings)
-        if port.protocol is not None and port.protocol not in _PROTOCOLS:
-            findings.unsupported((*field, index, "protocol"), port.protocol, _PROTOCOLS)
+        findings.check_word((*field, index, "protocol"), port.protocol, _PROTOCOLS)
         first = seen.setdefault((port.container_port, port.host_port, port.protocol or "TCP"), index)
         if first != index:
             findings.warn((*field, index), f"duplicate port definition with {field_text((*field, first))}")
@@ -157,9 +154,8 @@ def check_template(template: wire.PodTemplate, field: Path, findings: Findings) 
 def _check_lasting_template(template: wire.PodTemplate, findings: Findings) -> None:
     """Check the template of pods that are always started again."""
     check_template(template, (*_SPEC, "template"), findings)
-    policy = template.spec.restart_policy if template.spec is not None else None
-    if policy not in (None, "Always"):
-        findings.unsupported((*_SPEC, "template", "spec", "restartPolicy"), policy or "", ("Always",))
+    if template.spec is not None:
+        findings.check_word((*_SPEC, "template", "spec", "restartPolicy"), template.spec.restart_policy, ("Always",))
 
 
 def _mismatch(template: wire.PodTemplate, findings: Findings) -> None:

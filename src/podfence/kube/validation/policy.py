@@ -105,8 +105,7 @@ def _check_types(types: wire.Strings, findings: Findings) -> None:
         findings.invalid(("spec", "policyTypes"), texts, "may not specify more than two policyTypes")
         return
     for index, text in enumerate(texts):
-        if text not in _TYPES:
-            findings.unsupported(("spec", "policyTypes", index), text, _TYPES)
+        findings.check_word(("spec", "policyTypes", index), text, _TYPES)
 
 
 def check_legacy_policy(policy: wire.NetworkPolicy, findings: Findings) -> None:
@@ -128,8 +127,7 @@ def _refuse(field: Path, findings: Findings) -> None:
 
 
 def _check_old_port(port: wire.Port, field: Path, findings: Findings) -> None:
-    if port.protocol is not None and port.protocol not in _OLD_PROTOCOLS:
-        findings.unsupported((*field, "protocol"), port.protocol, _OLD_PROTOCOLS)
+    findings.check_word((*field, "protocol"), port.protocol, _OLD_PROTOCOLS)
     if isinstance(port.port, str):
         check_name(port.port, (*field, "port"), findings)
     elif port.port is not None:
