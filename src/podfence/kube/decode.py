@@ -32,7 +32,7 @@ from podfence.kube.registry import (
     near_kind,
 )
 from podfence.kube.source import Origin
-from podfence.kube.validation.consequences import weighed
+from podfence.kube.validation.consequences import is_harmless
 from podfence.kube.validation.findings import Findings, go_quote, is_placeholder, without_consequences
 from podfence.kube.validation.meta import check_meta
 from podfence.kube.validation.names import dns_label, label_value
@@ -305,8 +305,10 @@ def _weighed(findings: list[Finding], known: Kind) -> list[Finding]:
     kept: list[Finding] = []
     harmless: list[Finding] = []
     for finding in findings:
-        now = weighed(finding, known)
-        (kept if now.severity is finding.severity else harmless).append(now)
+        if finding.severity is Severity.ERROR and is_harmless(finding, known):
+            harmless.append(replace(finding, severity=Severity.WARNING))
+        else:
+            kept.append(finding)
     if len(harmless) > 1:
         message = f"{harmless[0].message}; {len(harmless) - 1} more of this object that no answer depends on"
         harmless = [replace(harmless[0], message=message)]
