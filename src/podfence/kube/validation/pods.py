@@ -36,9 +36,8 @@ def check_pod_spec(spec: wire.PodSpec | None, field: Path, findings: Findings) -
         findings.required((*field, "containers"))
     names: set[str] = set()
     for key, containers in (("containers", spec.containers), ("initContainers", spec.init_containers)):
-        if containers:
-            for index, container in enumerate(containers):
-                _check_container(container or wire.Container(), (*field, key, index), names, findings)
+        for index, container in enumerate(containers or ()):
+            _check_container(container or wire.Container(), (*field, key, index), names, findings)
     findings.check_word((*field, "restartPolicy"), spec.restart_policy, _RESTARTS)
 
 

@@ -35,10 +35,8 @@ def check_policy(policy: wire.NetworkPolicy, findings: Findings, *, lax: bool) -
     if spec.pod_selector is not None:
         check_selector(spec.pod_selector, ("spec", "podSelector"), findings)
     check_peer = partial(_check_peer, lax=lax)
-    if spec.ingress:
-        _check_rules(spec.ingress, ("spec", "ingress", "from"), findings, check_policy_port, check_peer)
-    if spec.egress:
-        _check_rules(spec.egress, ("spec", "egress", "to"), findings, check_policy_port, check_peer)
+    _check_rules(spec.ingress or (), ("spec", "ingress", "from"), findings, check_policy_port, check_peer)
+    _check_rules(spec.egress or (), ("spec", "egress", "to"), findings, check_policy_port, check_peer)
     if spec.policy_types:
         _check_types(spec.policy_types, findings)
 
@@ -55,12 +53,10 @@ def _check_rules(
     for index, rule in enumerate(rules):
         if rule is None:
             continue
-        if rule.ports:
-            for position, port in enumerate(rule.ports):
-                check_port(port or wire.Port(), (*field, index, "ports", position), findings)
-        if rule.peers:
-            for position, peer in enumerate(rule.peers):
-                check_peer(peer or wire.Peer(), (*field, index, peers, position), findings)
+        for position, port in enumerate(rule.ports or ()):
+            check_port(port or wire.Port(), (*field, index, "ports", position), findings)
+        for position, peer in enumerate(rule.peers or ()):
+            check_peer(peer or wire.Peer(), (*field, index, peers, position), findings)
 
 
 def _check_peer(peer: wire.Peer, field: Path, findings: Findings, *, lax: bool) -> None:
