@@ -52,14 +52,14 @@ class Findings(list[Finding]):
         """Add ``Forbidden``."""
         self.append(Finding(code=Code.FORBIDDEN, path=field, message=f"Forbidden: {detail}", remedy=remedy))
 
-    def check_word(self, field: Path, value: str | None, supported: tuple[str, ...]) -> None:
-        """Add ``Unsupported value`` if there is one that is not supported, saying which was meant if that is plain."""
+    def check_word(self, where: Path, field: str | int, value: str | None, supported: tuple[str, ...]) -> None:
+        """Add ``Unsupported value`` if a field of `where` has one, saying which was meant if that is plain."""
         if value is None or value in supported:
             return
         meant = next((text for text in supported if text.lower() == value.strip().lower()), "")
         message = f"Unsupported value: {go_quote(value)}: supported values: {', '.join(map(go_quote, supported))}"
         remedy = f"write {meant}" if meant else ""
-        self.append(Finding(code=Code.UNSUPPORTED, path=field, message=message, remedy=remedy))
+        self.append(Finding(code=Code.UNSUPPORTED, path=(*where, field), message=message, remedy=remedy))
 
     def duplicate(self, field: Path, value: object) -> None:
         """Add ``Duplicate value``."""

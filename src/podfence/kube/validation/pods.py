@@ -38,7 +38,7 @@ def check_pod_spec(spec: wire.PodSpec | None, field: Path, findings: Findings) -
     for key, containers in (("containers", spec.containers), ("initContainers", spec.init_containers)):
         for index, container in enumerate(containers or ()):
             _check_container(container or wire.Container(), (*field, key, index), names, findings)
-    findings.check_word((*field, "restartPolicy"), spec.restart_policy, _RESTARTS)
+    findings.check_word(field, "restartPolicy", spec.restart_policy, _RESTARTS)
 
 
 def _check_container(container: wire.Container, field: Path, names: set[str], findings: Findings) -> None:
@@ -77,7 +77,7 @@ def _check_ports(ports: list[wire.ContainerPort | None], field: Path, findings: 
             check_number(port.container_port, (*field, index, "containerPort"), findings)
         if port.host_port:
             check_number(port.host_port, (*field, index, "hostPort"), findings)
-        findings.check_word((*field, index, "protocol"), port.protocol, _PROTOCOLS)
+        findings.check_word((*field, index), "protocol", port.protocol, _PROTOCOLS)
         first = seen.setdefault((port.container_port, port.host_port, port.protocol or "TCP"), index)
         if first != index:
             findings.warn((*field, index), f"duplicate port definition with {field_text((*field, first))}")
@@ -154,7 +154,7 @@ def _check_lasting_template(template: wire.PodTemplate, findings: Findings) -> N
     """Check the template of pods that are always started again."""
     check_template(template, (*_SPEC, "template"), findings)
     if template.spec is not None:
-        findings.check_word((*_SPEC, "template", "spec", "restartPolicy"), template.spec.restart_policy, ("Always",))
+        findings.check_word(("spec", "template", "spec"), "restartPolicy", template.spec.restart_policy, ("Always",))
 
 
 def _mismatch(template: wire.PodTemplate, findings: Findings) -> None:

@@ -35,8 +35,10 @@ def check_policy(policy: wire.NetworkPolicy, findings: Findings, *, lax: bool) -
     if spec.pod_selector is not None:
         check_selector(spec.pod_selector, ("spec", "podSelector"), findings)
     check_peer = partial(_check_peer, lax=lax)
-    _check_rules(spec.ingress or (), ("spec", "ingress", "from"), findings, check_policy_port, check_peer)
-    _check_rules(spec.egress or (), ("spec", "egress", "to"), findings, check_policy_port, check_peer)
+    if spec.ingress:
+        _check_rules(spec.ingress, ("spec", "ingress", "from"), findings, check_policy_port, check_peer)
+    if spec.egress:
+        _check_rules(spec.egress, ("spec", "egress", "to"), findings, check_policy_port, check_peer)
     if spec.policy_types:
         _check_types(spec.policy_types, findings)
 
@@ -101,7 +103,7 @@ def _check_types(types: wire.Strings, findings: Findings) -> None:
         findings.invalid(("spec", "policyTypes"), texts, "may not specify more than two policyTypes")
         return
     for index, text in enumerate(texts):
-        findings.check_word(("spec", "policyTypes", index), text, _TYPES)
+        findings.check_word(("spec", "policyTypes"), index, text, _TYPES)
 
 
 def check_legacy_policy(policy: wire.NetworkPolicy, findings: Findings) -> None:
@@ -123,7 +125,7 @@ def _refuse(field: Path, findings: Findings) -> None:
 
 
 def _check_old_port(port: wire.Port, field: Path, findings: Findings) -> None:
-    findings.check_word((*field, "protocol"), port.protocol, _OLD_PROTOCOLS)
+    findings.check_word(field, "protocol", port.protocol, _OLD_PROTOCOLS)
     if isinstance(port.port, str):
         check_name(port.port, (*field, "port"), findings)
     elif port.port is not None:

@@ -30,7 +30,7 @@ def check_name(name: str, field: Path, findings: Findings) -> None:
 
 def check_policy_port(port: wire.Port, field: Path, findings: Findings) -> None:
     """Check one item of a rule's `ports`."""
-    findings.check_word((*field, "protocol"), port.protocol, _PROTOCOLS)
+    findings.check_word(field, "protocol", port.protocol, _PROTOCOLS)
     number, end = port.port, port.end_port
     if number is None:
         if end is not None:

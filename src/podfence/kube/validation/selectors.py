@@ -28,8 +28,9 @@ def check_selector(selector: wire.LabelSelector, field: Path, findings: Findings
     """Check a selector: labels first, then each expression's operator, key and values."""
     if selector.match_labels:
         check_labels(selector.match_labels, (*field, "matchLabels"), findings)
-    for index, requirement in enumerate(selector.match_expressions or ()):
-        _check_requirement(requirement or wire.Requirement(), (*field, "matchExpressions", index), findings)
+    if selector.match_expressions:
+        for index, requirement in enumerate(selector.match_expressions):
+            _check_requirement(requirement or wire.Requirement(), (*field, "matchExpressions", index), findings)
 
 
 def _check_requirement(requirement: wire.Requirement, field: Path, findings: Findings) -> None:

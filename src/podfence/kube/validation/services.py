@@ -41,7 +41,7 @@ def check_service(service: wire.Service, findings: Findings) -> None:
         pairs.add(pair)
     if spec.selector:
         check_labels(spec.selector, ("spec", "selector"), findings)
-    findings.check_word(("spec", "type"), spec.type, _TYPES)
+    findings.check_word(("spec",), "type", spec.type, _TYPES)
     _check_addresses(spec, findings)
 
 
@@ -62,7 +62,7 @@ def _check_port(port: wire.ServicePort, field: Path, names: set[str], findings: 
         names.add(port.name)
     number = port.port or 0
     check_number(number, (*field, "port"), findings)
-    findings.check_word((*field, "protocol"), port.protocol, _PROTOCOLS)
+    findings.check_word(field, "protocol", port.protocol, _PROTOCOLS)
     target = port.target_port
     if not target:
         # An absent, empty or zero targetPort is the port itself.
