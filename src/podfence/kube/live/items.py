@@ -46,11 +46,15 @@ class Item(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A part of a list; `token` is what the next part is asked with, "" for the last."""
+    """A part of a list; `token` is what the next part is asked with, "" for the last.
+
+    With one that `starts`, what came before is void.
+    """
 
     items: list[Item]
     revision: str
     token: str
+    starts: bool = False
 
 
 def _lists_of(item: type) -> msgspec.json.Decoder[Any]:
