@@ -246,8 +246,9 @@ class _Decoder(msgspec.Struct):
         live = meta is not None and _is_live(meta)
         legacy = self._old_meaning and kind == "NetworkPolicy" and version == LEGACY_POLICY
         findings = Findings()
-        if known.versions.get(version):
-            findings.append(_dropped(kind, version, known))
+        if dropped := known.versions.get(version):
+            message = f"{kind} of {version} is not served since Kubernetes {dropped}"
+            findings.warn(("apiVersion",), message, f"write apiVersion: {known.current}", Code.OLD_VERSION)
         check_meta(meta, known.name_rule, findings, namespaced=known.namespaced)
         if kind == "Namespace":
             _check_name_label(meta, findings)
@@ -359,17 +360,6 @@ def _trust(unread: Findings) -> Findings:
         else:
             trusted.append(finding)
     return trusted
-
-
-def _dropped(kind: str, version: str, known: Kind) -> Finding:
-    place = ("apiVersion",)
-    return Finding(
-        code=Code.OLD_VERSION,
-        severity=Severity.WARNING,
-        path=place,
-        message=f"{kind} of {version} is not served since Kubernetes {known.versions[version]}",
-        remedy=f"write apiVersion: {known.current}",
-    )
 
 
 def _check_name_label(meta: Meta | None, findings: Findings) -> None:

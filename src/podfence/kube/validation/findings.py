@@ -65,9 +65,9 @@ class Findings(list[Finding]):
         """Add ``Duplicate value``."""
         self.append(Finding(code=Code.DUPLICATE, path=field, message=f"Duplicate value: {go_value(value)}"))
 
-    def warn(self, field: Path, message: str, remedy: str = "") -> None:
+    def warn(self, field: Path, message: str, remedy: str = "", code: Code = Code.ODD) -> None:
         """Add a warning."""
-        self.append(Finding(code=Code.ODD, severity=Severity.WARNING, path=field, message=message, remedy=remedy))
+        self.append(Finding(code=code, severity=Severity.WARNING, path=field, message=message, remedy=remedy))
 
 
 def without_consequences(findings: Findings, unread: Findings) -> list[Finding]:
