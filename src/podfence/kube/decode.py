@@ -196,14 +196,15 @@ class _Decoder(msgspec.Struct):
         text = value.get(key)
         if isinstance(text, str) and text:
             return text
+        # The messages name the field, in kubectl's words.
         if text is not None and not isinstance(text, str):
-            self._unset(origin, key, f"{key} isn't string type", "")
+            self._error(origin, Code.NO_OBJECT, (), f"{key} isn't string type", place=(key,))
             return ""
         if not default:
             kind = value.get("kind")
             known = KINDS.get(kind) if key == "apiVersion" and isinstance(kind, str) else None
-            remedy = _BARE_ITEM if origin.path else _NO_OBJECT
-            self._unset(origin, key, f"{key} not set", f"write apiVersion: {known.current}" if known else remedy)
+            remedy = f"write apiVersion: {known.current}" if known else _BARE_ITEM if origin.path else _NO_OBJECT
+            self._error(origin, Code.NO_OBJECT, (), f"{key} not set", remedy=remedy, place=(key,))
         return default
 
     def _list(self, value: dict[str, Any], origin: Origin, key: str, kind: str, version: str) -> None:
@@ -250,8 +251,9 @@ class _Decoder(msgspec.Struct):
             message = f"{kind} of {version} is not served since Kubernetes {dropped}"
             findings.warn(("apiVersion",), message, f"write apiVersion: {known.current}", Code.OLD_VERSION)
         check_meta(meta, known.name_rule, findings, namespaced=known.namespaced)
-        if kind == "Namespace":
-            _check_name_label(meta, findings)
+        if kind == "Namespace" and meta is not None and meta.name:
+            # The server puts its label on before it validates, so a name that is no label value is told twice.
+            findings.invalid(("metadata", "labels"), meta.name, *label_value(meta.name), place=("metadata", "name"))
         if kind != "NetworkPolicy" and not live:
             findings += near_misses(value, known)
         lax = self._validation == "lax" or live
@@ -292,13 +294,11 @@ class _Decoder(msgspec.Struct):
         prefix = meta.generate_name if meta is not None else None
         return f"{prefix or ''}{self._generated:05}"
 
-    def _unset(self, origin: Origin, key: str, message: str, remedy: str) -> None:
-        # The message names the field, in kubectl's words.
-        finding = Finding(code=Code.NO_OBJECT, message=message, place=(key,), remedy=remedy)
+    def _error(
+        self, origin: Origin, code: Code, path: Path, message: str, *, remedy: str = "", place: Path | None = None
+    ) -> None:
+        finding = Finding(code=code, path=path, place=place, message=message, remedy=remedy)
         self.found.problems.append(finding.at(origin))
-
-    def _error(self, origin: Origin, code: Code, place: Path, message: str, *, remedy: str = "") -> None:
-        self.found.problems.append(Finding(code=code, path=place, message=message, remedy=remedy).at(origin))
 
 
 def _weighed(findings: list[Finding], known: Kind) -> list[Finding]:
@@ -360,9 +360,3 @@ def _trust(unread: Findings) -> Findings:
         else:
             trusted.append(finding)
     return trusted
-
-
-def _check_name_label(meta: Meta | None, findings: Findings) -> None:
-    # The server puts its label on before it validates, so a name that is no label value is told twice.
-    if meta is not None and meta.name:
-        findings.invalid(("metadata", "labels"), meta.name, *label_value(meta.name), place=("metadata", "name"))
