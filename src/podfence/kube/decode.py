@@ -37,13 +37,13 @@ from podfence.kube.validation.findings import Findings, go_quote, is_placeholder
 from podfence.kube.validation.meta import check_meta
 from podfence.kube.validation.names import dns_label, label_value
 from podfence.kube.validation.shape import examine, found, near_misses
+from podfence.kube.wire import Meta
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from podfence.kube.parsed import Decoding  # noqa: TC004  msgspec needs the types only of what it reads or writes
     from podfence.kube.source import Document, Path
-    from podfence.kube.wire import Meta
 
 Validation = Literal["strict", "answer", "lax"]
 
@@ -243,31 +243,32 @@ class _Decoder(msgspec.Struct):
             written: Any = msgspec.convert(value, known.written)
         except msgspec.ValidationError:
             written = msgspec.convert(examine(value, known.written, unread), known.written)
-        meta: Meta | None = written.metadata
-        live = meta is not None and _is_live(meta)
+        meta: Meta = written.metadata or Meta()
+        live = bool(meta.uid or meta.creation_timestamp or meta.resource_version or meta.managed_fields)
         legacy = self._old_meaning and kind == "NetworkPolicy" and version == LEGACY_POLICY
         findings = Findings()
         if dropped := known.versions.get(version):
             message = f"{kind} of {version} is not served since Kubernetes {dropped}"
             findings.warn(("apiVersion",), message, f"write apiVersion: {known.current}", Code.OLD_VERSION)
         check_meta(meta, known.name_rule, findings, namespaced=known.namespaced)
-        if kind == "Namespace" and meta is not None and meta.name:
+        if kind == "Namespace" and meta.name:
             # The server puts its label on before it validates, so a name that is no label value is told twice.
             findings.invalid(("metadata", "labels"), meta.name, *label_value(meta.name), place=("metadata", "name"))
         if kind != "NetworkPolicy" and not live:
             findings += near_misses(value, known)
         lax = self._validation == "lax" or live
         known.check(written, Reading(kind, version, lax, legacy), findings)
-        name, namespace = meta.name if meta is not None else None, meta.namespace if meta is not None else None
-        key = Key(kind, (namespace or self._namespace) if known.namespaced else "", name or "")
+        key = Key(kind, (meta.namespace or self._namespace) if known.namespaced else "", meta.name or "")
         if kind == "Namespace" and is_placeholder(key.name) and origin.document.file in self._folders:
             self._leave_namespace(key, origin)
             return
         if (unread or findings) and self._tell(unread, findings, origin, known, key, live=live):
             return
-        if not name:
-            key = key._replace(name=self._generate(meta))
-        if known.namespaced and not namespace:
+        if not meta.name:
+            # The server appends five random characters; these are as good and the same on every run.
+            self._generated += 1
+            key = key._replace(name=f"{meta.generate_name or ''}{self._generated:05}")
+        if known.namespaced and not meta.namespace:
             self.found.unplaced.append(key)
         self.found.objects.append(known.build(written, Identity(kind, version, key.namespace, key.name, origin)))
 
@@ -287,12 +288,6 @@ class _Decoder(msgspec.Struct):
             everything = _weighed(everything, known)
         self.found.problems.extend(finding.at(origin, key) for finding in everything)
         return any(finding.severity is Severity.ERROR for finding in everything)
-
-    def _generate(self, meta: Meta | None) -> str:
-        # The server appends five random characters; these are as good and the same on every run.
-        self._generated += 1
-        prefix = meta.generate_name if meta is not None else None
-        return f"{prefix or ''}{self._generated:05}"
 
     def _error(
         self, origin: Origin, code: Code, path: Path, message: str, *, remedy: str = "", place: Path | None = None
@@ -340,10 +335,6 @@ def _gap(key: Key | None, problem: Finding) -> Gap:
     space = key.name if key.kind == "Namespace" else key.namespace
     what = f"{key.kind} {key.name}".rstrip()
     return Gap(f"{what} ({problem.position}) is refused", "", frozenset({space}))
-
-
-def _is_live(meta: Meta) -> bool:
-    return bool(meta.uid or meta.creation_timestamp or meta.resource_version or meta.managed_fields)
 
 
 def _trust(unread: Findings) -> Findings:

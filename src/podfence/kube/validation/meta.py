@@ -22,16 +22,12 @@ _ANNOTATION_BYTES = 262144
 _FINALIZERS = ("foregroundDeletion", "kubernetes", "orphan")
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}([.,]\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _META: Path = ("metadata",)
-_NO_NAME = "name or generateName is required"
 
 
 def check_meta(
-    meta: wire.Meta | None, name_rule: Callable[[str], tuple[str, ...]], findings: Findings, *, namespaced: bool
+    meta: wire.Meta, name_rule: Callable[[str], tuple[str, ...]], findings: Findings, *, namespaced: bool
 ) -> None:
     """Check `metadata`; `name_rule` says what a name of this kind looks like."""
-    if meta is None:
-        findings.required((*_META, "name"), _NO_NAME)
-        return
     _check_names(meta, name_rule, findings)
     if namespaced and meta.namespace and (messages := dns_label(meta.namespace)):
         findings.invalid((*_META, "namespace"), meta.namespace, *messages)
@@ -59,7 +55,7 @@ def _check_names(meta: wire.Meta, name_rule: Callable[[str], tuple[str, ...]], f
         if messages := name_rule(meta.name):
             findings.invalid((*_META, "name"), meta.name, *messages)
     elif not prefix:
-        findings.required((*_META, "name"), _NO_NAME)
+        findings.required((*_META, "name"), "name or generateName is required")
 
 
 def _check_time(text: str, field: Path, findings: Findings) -> None:

@@ -71,7 +71,7 @@ def check(row: Resource, obj: Raw, before: Raw | None = None, policies: Policies
         check_meta(meta, _without_cache(dns_subdomain), findings, namespaced=row.namespaced)
     else:
         written: Any = msgspec.convert(obj, known.written)
-        check_meta(written.metadata, _without_cache(known.name_rule), findings, namespaced=row.namespaced)
+        check_meta(written.metadata or Meta(), _without_cache(known.name_rule), findings, namespaced=row.namespaced)
         known.check(written, reading, findings)
     if before is not None:
         if known is not None and row.kind == "NetworkPolicy":
