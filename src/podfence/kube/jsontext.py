@@ -40,10 +40,6 @@ def skip_blanks(text: str, offset: int) -> int:
     return match.end() if match else offset
 
 
-class _TooHardError(Exception):
-    """The fast scanner cannot give what Go gives."""
-
-
 class Decoder:
     """Reads JSON values from one text."""
 
@@ -62,7 +58,7 @@ class Decoder:
         if not self._hard:
             try:
                 return *self._scan(self._text, offset), self._duplicates
-            except (_TooHardError, RecursionError, ValueError):
+            except (RecursionError, ValueError):
                 pass
         return walk(self._text, offset)
 
@@ -135,12 +131,12 @@ def walk(text: str, offset: int, places: Places | None = None) -> tuple[object, 
 def _float(text: str) -> int | float:
     value = float(text)
     if value in (float("inf"), float("-inf")):
-        raise _TooHardError
+        raise ValueError("out of range")
     return json_number(value)
 
 
 def _refuse(_text: str) -> Scalar:
-    raise _TooHardError
+    raise ValueError("no number of JSON")
 
 
 def _scalar(text: str, place: int) -> tuple[Scalar, int]:
