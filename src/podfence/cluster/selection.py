@@ -108,15 +108,9 @@ def may_hold(requirement: Requirement, labels: Mapping[str, str | None], *, whol
     elif requirement.operator in ("In", "NotIn") and is_unknown(value):
         possible = any(item.startswith(value.removesuffix(UNKNOWN)) for item in requirement.values)
         return None if possible else requirement.operator == "NotIn"
-    return _is_met(requirement, value)
+    return requirement.is_met(value)
 
 
 def holds(requirement: Requirement, labels: Labels) -> bool:
     """Return whether one requirement holds for labels all of which are known."""
-    return _is_met(requirement, labels.get(requirement.key))
-
-
-def _is_met(requirement: Requirement, value: str | None) -> bool:
-    """Return whether a label's value, None if it is not there, is one asked for: the truth table of semantics 4.3."""
-    is_there = value in requirement.values if requirement.operator in ("In", "NotIn") else value is not None
-    return is_there == (requirement.operator in ("In", "Exists"))
+    return requirement.is_met(labels.get(requirement.key))

@@ -29,12 +29,7 @@ _REMEDIES: Final = {
     "found incompatible YAML document": "take out the % directive; kubectl reads YAML 1.1 without any",
     "did not find expected node content": "quote the value",
 }
-_REMEDY_BY_CHARACTER: Final = {
-    "\t": "indent with spaces",
-    "@": "quote the value",
-    "`": "quote the value",
-    "%": "quote the value",
-}
+_REMEDY_BY_CHARACTER: Final = {"\t": "indent with spaces", **dict.fromkeys("@`%", "quote the value")}
 _TAGS: Final = ("{{", "${", "{%", "<%")
 _WITHIN: Final = {
     "while parsing a flow sequence": "the list that starts",

@@ -172,15 +172,10 @@ def construct(text: str, plain: PlainScalars, places: Places | None = None) -> C
     Raises DocumentError, and PyYAML's own errors for text that is not YAML.
     """
     build = _Build(text)
-    value = _run(build, plain, places)
-    return Constructed(value, build.duplicates, build.end)
-
-
-def _run(build: _Build, plain: PlainScalars, places: Places | None) -> object:
     # One flat loop with local names: this is where reading YAML spends its time.
     scalar, mapping_start, mapping_end = SCALAR, MAPPING_START, MAPPING_END
     careful = build.non_specific
-    anchored = "&" in build.text
+    anchored = "&" in text
     items: list[object] = []
     append = items.append
     in_mapping = False
@@ -189,12 +184,12 @@ def _run(build: _Build, plain: PlainScalars, places: Places | None) -> object:
     stack: list[tuple[list[object], bool, _Anchor | None, Event | None]] = []
     value: object
     ends = 0
-    for number, event in enumerate(events(build.text)):
+    for number, event in enumerate(events(text)):
         kind = event.__class__
         if kind is scalar:
             if event.implicit[0]:
                 value = plain[event.value]
-                if careful and value is not MERGE and _is_non_specific(build.text, event):
+                if careful and value is not MERGE and _is_non_specific(text, event):
                     value = event.value
             elif event.implicit[1]:
                 value = event.value
@@ -256,4 +251,4 @@ def _run(build: _Build, plain: PlainScalars, places: Places | None) -> object:
                 build.check_aliasing(number - ends + build.repeated, event.start_mark.index)
             build.end = event.end_mark.index
             break
-    return items[0] if items else None
+    return Constructed(items[0] if items else None, build.duplicates, build.end)

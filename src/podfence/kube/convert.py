@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 _EVERYTHING = objects.Selector()
 _EVERY_PEER = objects.Rule()
 _ANY_TCP = objects.PolicyPort()
-_NO_PEER = wire.Peer()
-_NO_META = wire.Meta()
-_NO_STATUS = wire.PodStatus()
-_NO_WORKLOAD_SPEC = wire.WorkloadSpec()
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -80,7 +76,7 @@ def _rules(written: Sequence[wire.IngressRule | wire.EgressRule | None]) -> tupl
 def _rule(written: wire.IngressRule | wire.EgressRule) -> objects.Rule:
     peers, ports = written.peers, written.ports
     return objects.Rule(
-        tuple([_peer(peer or _NO_PEER) for peer in peers]) if peers else (),
+        tuple([_peer(peer or wire.Peer()) for peer in peers]) if peers else (),
         tuple([_port(port.protocol or "TCP", port.port, port.end_port) if port else _ANY_TCP for port in ports or ()]),
         peers is not None and not peers,
         ports is not None and not ports,
@@ -138,7 +134,7 @@ def present(texts: Iterable[str | None]) -> tuple[str, ...]:
 
 def pod(written: wire.Pod, identity: Identity) -> objects.Pod:
     """Return a pod with what its status says."""
-    meta, status = written.metadata or _NO_META, written.status or _NO_STATUS
+    meta, status = written.metadata or wire.Meta(), written.status or wire.PodStatus()
     addresses = [item.ip for item in status.pod_ips or () if item]
     node_addresses = [item.ip for item in status.host_ips or () if item]
     return objects.Pod(
@@ -211,7 +207,7 @@ def _workload(
 
 def workload(written: wire.Workload | wire.ReplicationController, identity: Identity) -> objects.Workload:
     """Return a workload; absent replicas mean one, and so does a DaemonSet."""
-    spec = written.spec or _NO_WORKLOAD_SPEC
+    spec = written.spec or wire.WorkloadSpec()
     replicas = None if identity.kind == "DaemonSet" else spec.replicas
     first = indexes = None
     if identity.kind == "Job" and isinstance(spec, wire.WorkloadSpec):
@@ -236,7 +232,7 @@ def kept(_written: wire.Object, identity: Identity) -> objects.Kept:
 def cron_job(written: wire.CronJob, identity: Identity) -> objects.Workload:
     """Return a CronJob as a workload of the pods its jobs make."""
     job = written.spec.job_template if written.spec is not None else None
-    spec = (job.spec if job is not None else None) or _NO_WORKLOAD_SPEC
+    spec = (job.spec if job is not None else None) or wire.WorkloadSpec()
     return _workload(written.metadata, identity, spec.template, indexes=_indexes(spec))
 
 

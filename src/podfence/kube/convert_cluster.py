@@ -20,7 +20,7 @@ _NAME_LABEL = "kubernetes.io/metadata.name"
 _SERVICE_LABEL = "kubernetes.io/service-name"
 
 
-def namespace(written: wire_cluster.Namespace, identity: Identity) -> objects.Namespace:
+def namespace(written: wire.Object, identity: Identity) -> objects.Namespace:
     """Return a namespace with the label that names it (semantics 3.7)."""
     meta = written.metadata
     return objects.Namespace(

@@ -32,18 +32,18 @@ from podfence.kube.registry import (
     near_kind,
 )
 from podfence.kube.source import Origin
-from podfence.kube.validation.consequences import weighed
+from podfence.kube.validation.consequences import is_harmless
 from podfence.kube.validation.findings import Findings, go_quote, is_placeholder, without_consequences
 from podfence.kube.validation.meta import check_meta
 from podfence.kube.validation.names import dns_label, label_value
 from podfence.kube.validation.shape import examine, found, near_misses
+from podfence.kube.wire import Meta
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from podfence.kube.parsed import Decoding  # noqa: TC004  msgspec needs the types only of what it reads or writes
     from podfence.kube.source import Document, Path
-    from podfence.kube.wire import Meta
 
 Validation = Literal["strict", "answer", "lax"]
 
@@ -196,14 +196,15 @@ class _Decoder(msgspec.Struct):
         text = value.get(key)
         if isinstance(text, str) and text:
             return text
+        # The messages name the field, in kubectl's words.
         if text is not None and not isinstance(text, str):
-            self._unset(origin, key, f"{key} isn't string type", "")
+            self._error(origin, Code.NO_OBJECT, (), f"{key} isn't string type", place=(key,))
             return ""
         if not default:
             kind = value.get("kind")
             known = KINDS.get(kind) if key == "apiVersion" and isinstance(kind, str) else None
-            remedy = _BARE_ITEM if origin.path else _NO_OBJECT
-            self._unset(origin, key, f"{key} not set", f"write apiVersion: {known.current}" if known else remedy)
+            remedy = f"write apiVersion: {known.current}" if known else _BARE_ITEM if origin.path else _NO_OBJECT
+            self._error(origin, Code.NO_OBJECT, (), f"{key} not set", remedy=remedy, place=(key,))
         return default
 
     def _list(self, value: dict[str, Any], origin: Origin, key: str, kind: str, version: str) -> None:
@@ -242,29 +243,32 @@ class _Decoder(msgspec.Struct):
             written: Any = msgspec.convert(value, known.written)
         except msgspec.ValidationError:
             written = msgspec.convert(examine(value, known.written, unread), known.written)
-        meta: Meta | None = written.metadata
-        live = meta is not None and _is_live(meta)
+        meta: Meta = written.metadata or Meta()
+        live = bool(meta.uid or meta.creation_timestamp or meta.resource_version or meta.managed_fields)
         legacy = self._old_meaning and kind == "NetworkPolicy" and version == LEGACY_POLICY
         findings = Findings()
-        if known.versions.get(version):
-            findings.append(_dropped(kind, version, known))
+        if dropped := known.versions.get(version):
+            message = f"{kind} of {version} is not served since Kubernetes {dropped}"
+            findings.warn(("apiVersion",), message, f"write apiVersion: {known.current}", Code.OLD_VERSION)
         check_meta(meta, known.name_rule, findings, namespaced=known.namespaced)
-        if kind == "Namespace":
-            _check_name_label(meta, findings)
+        if kind == "Namespace" and meta.name:
+            # The server puts its label on before it validates, so a name that is no label value is told twice.
+            findings.invalid(("metadata", "labels"), meta.name, *label_value(meta.name), place=("metadata", "name"))
         if kind != "NetworkPolicy" and not live:
             findings += near_misses(value, known)
         lax = self._validation == "lax" or live
         known.check(written, Reading(kind, version, lax, legacy), findings)
-        name, namespace = meta.name if meta is not None else None, meta.namespace if meta is not None else None
-        key = Key(kind, (namespace or self._namespace) if known.namespaced else "", name or "")
+        key = Key(kind, (meta.namespace or self._namespace) if known.namespaced else "", meta.name or "")
         if kind == "Namespace" and is_placeholder(key.name) and origin.document.file in self._folders:
             self._leave_namespace(key, origin)
             return
         if (unread or findings) and self._tell(unread, findings, origin, known, key, live=live):
             return
-        if not name:
-            key = key._replace(name=self._generate(meta))
-        if known.namespaced and not namespace:
+        if not meta.name:
+            # The server appends five random characters; these are as good and the same on every run.
+            self._generated += 1
+            key = key._replace(name=f"{meta.generate_name or ''}{self._generated:05}")
+        if known.namespaced and not meta.namespace:
             self.found.unplaced.append(key)
         self.found.objects.append(known.build(written, Identity(kind, version, key.namespace, key.name, origin)))
 
@@ -285,19 +289,11 @@ class _Decoder(msgspec.Struct):
         self.found.problems.extend(finding.at(origin, key) for finding in everything)
         return any(finding.severity is Severity.ERROR for finding in everything)
 
-    def _generate(self, meta: Meta | None) -> str:
-        # The server appends five random characters; these are as good and the same on every run.
-        self._generated += 1
-        prefix = meta.generate_name if meta is not None else None
-        return f"{prefix or ''}{self._generated:05}"
-
-    def _unset(self, origin: Origin, key: str, message: str, remedy: str) -> None:
-        # The message names the field, in kubectl's words.
-        finding = Finding(code=Code.NO_OBJECT, message=message, place=(key,), remedy=remedy)
+    def _error(
+        self, origin: Origin, code: Code, path: Path, message: str, *, remedy: str = "", place: Path | None = None
+    ) -> None:
+        finding = Finding(code=code, path=path, place=place, message=message, remedy=remedy)
         self.found.problems.append(finding.at(origin))
-
-    def _error(self, origin: Origin, code: Code, place: Path, message: str, *, remedy: str = "") -> None:
-        self.found.problems.append(Finding(code=code, path=place, message=message, remedy=remedy).at(origin))
 
 
 def _weighed(findings: list[Finding], known: Kind) -> list[Finding]:
@@ -305,8 +301,10 @@ def _weighed(findings: list[Finding], known: Kind) -> list[Finding]:
     kept: list[Finding] = []
     harmless: list[Finding] = []
     for finding in findings:
-        now = weighed(finding, known)
-        (kept if now.severity is finding.severity else harmless).append(now)
+        if finding.severity is Severity.ERROR and is_harmless(finding, known):
+            harmless.append(replace(finding, severity=Severity.WARNING))
+        else:
+            kept.append(finding)
     if len(harmless) > 1:
         message = f"{harmless[0].message}; {len(harmless) - 1} more of this object that no answer depends on"
         harmless = [replace(harmless[0], message=message)]
@@ -339,10 +337,6 @@ def _gap(key: Key | None, problem: Finding) -> Gap:
     return Gap(f"{what} ({problem.position}) is refused", "", frozenset({space}))
 
 
-def _is_live(meta: Meta) -> bool:
-    return bool(meta.uid or meta.creation_timestamp or meta.resource_version or meta.managed_fields)
-
-
 def _trust(unread: Findings) -> Findings:
     """Return findings about an object that a server has stored: what it knew and we do not is no error.
 
@@ -357,21 +351,3 @@ def _trust(unread: Findings) -> Findings:
         else:
             trusted.append(finding)
     return trusted
-
-
-def _dropped(kind: str, version: str, known: Kind) -> Finding:
-    place = ("apiVersion",)
-    return Finding(
-        code=Code.OLD_VERSION,
-        severity=Severity.WARNING,
-        path=place,
-        message=f"{kind} of {version} is not served since Kubernetes {known.versions[version]}",
-        remedy=f"write apiVersion: {known.current}",
-    )
-
-
-def _check_name_label(meta: Meta | None, findings: Findings) -> None:
-    # The server puts its label on before it validates, so a name that is no label value is told twice.
-    if meta is not None and meta.name:
-        for message in label_value(meta.name):
-            findings.invalid(("metadata", "labels"), meta.name, message, place=("metadata", "name"))

@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON as Go's ``encoding/json`` reads it: values from the standard library's scanner, tokens from our own.
+"""JSON as Go's ``encoding/json`` reads it: values from the standard library's scanner, or from a walk of our own.
 
 The scanner is fast but knows no positions, stops at the interpreter's recursion limit, keeps lone
-surrogates and integers of any size. `tokens` has none of these limits, and is what positions come from.
+surrogates and integers of any size. `walk` has none of these limits, and is what positions come from.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from podfence.kube.complaints import DocumentError
 from podfence.kube.scalars import DEPTH_LIMIT, Scalar, ScalarError, json_number, json_value, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from podfence.kube.positions import Places
 
@@ -24,6 +24,7 @@ _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _HARD: Final = re.compile(r"\\u[dD][89a-fA-F]|[0-9]{19}")
 _LITERALS: Final[dict[str, tuple[str, Scalar]]] = {"t": ("true", True), "f": ("false", False), "n": ("null", None)}
+_CLOSERS: Final = {"{": "}", "[": "]"}
 _EXCERPT: Final = 20
 
 _scan_string: Callable[[str, int, bool], tuple[str, int]] = vars(json.decoder)["scanstring"]
@@ -33,23 +34,10 @@ class NumberError(DocumentError):
     """JSON with a number that Go's cannot hold."""
 
 
-class Token(NamedTuple):
-    """One piece of JSON: ``{ } [ ]``, a key or a scalar, with its value and its place."""
-
-    kind: Literal["{", "}", "[", "]", "key", "scalar"]
-    value: Scalar
-    start: int
-    end: int
-
-
 def skip_blanks(text: str, offset: int) -> int:
     """Return the offset of the first character from `offset` that is not JSON white space."""
     match = _BLANKS.match(text, offset)
     return match.end() if match else offset
-
-
-class _TooHardError(Exception):
-    """The fast scanner cannot give what Go gives."""
 
 
 class Decoder:
@@ -70,7 +58,7 @@ class Decoder:
         if not self._hard:
             try:
                 return *self._scan(self._text, offset), self._duplicates
-            except (_TooHardError, RecursionError, ValueError):
+            except (RecursionError, ValueError):
                 pass
         return walk(self._text, offset)
 
@@ -86,103 +74,78 @@ def walk(text: str, offset: int, places: Places | None = None) -> tuple[object, 
 
     Of a key's values the last one counts. With `places` it is the place of the value, seen from `offset`.
     """
-    # Containers still open: what is in them, and where they began.
-    stack: list[tuple[list[Any], int]] = []
+    # Containers still open: what is in them, where they began, and what ends them.
+    stack: list[tuple[list[Any], int, str]] = []
     items: list[Any] = []
+    began, closer = offset, ""
     duplicates = False
-    end = began = offset
-    for kind, value, start, end in tokens(text, offset):
-        if kind in "{[":
-            stack.append((items, began))
-            items, began = [], start
-            continue
-        if kind in "}]":
+    place = skip_blanks(text, offset)
+
+    def add(value: Scalar, start: int, end: int, *, is_key: bool = False) -> int:
+        items.append(value if places is None else places.scalar(value, start - offset, end - offset, is_key=is_key))
+        return end
+
+    while True:
+        # A value is due here, in an object after its key.
+        if closer == "}":
+            if not text.startswith('"', place):
+                raise DocumentError(f"expected a key in double quotes{_found(text, place)}", place)
+            key, end = _string(text, place)
+            place = skip_blanks(text, add(key, place, end, is_key=True))
+            if not text.startswith(":", place):
+                raise DocumentError(f"expected ':' after a key{_found(text, place)}", place)
+            place = skip_blanks(text, place + 1)
+        first = text[place : place + 1]
+        if first in _CLOSERS:
+            if len(stack) >= DEPTH_LIMIT:
+                raise DocumentError(f"nested deeper than {DEPTH_LIMIT} levels", place)
+            stack.append((items, began, closer))
+            items, began, closer = [], place, _CLOSERS[first]
+            place = skip_blanks(text, place + 1)
+            if not text.startswith(closer, place):
+                continue
+        else:
+            scalar, end = _scalar(text, place)
+            place = add(scalar, place, end)
+        # A value has ended or an empty container is about to.
+        while closer:
+            place = skip_blanks(text, place)
+            if not text.startswith(closer, place):
+                break
+            place += 1
             found: object = items
             if places is not None:
-                found = places.collection(items, began - offset, end - offset, is_mapping=kind == "}")
-            elif kind == "}":
+                found = places.collection(items, began - offset, place - offset, is_mapping=closer == "}")
+            elif closer == "}":
                 found = dict(zip(items[::2], items[1::2], strict=True))
                 duplicates = duplicates or len(found) * 2 != len(items)
-            items, began = stack.pop()
+            items, began, closer = stack.pop()
             items.append(found)
-        elif places is not None:
-            items.append(places.scalar(value, start - offset, end - offset, is_key=kind == "key"))
-        else:
-            items.append(value)
-    return items[0], end, duplicates
+        if not closer:
+            return items[0], place, duplicates
+        if not text.startswith(",", place):
+            raise DocumentError(f"expected ',' or '{closer}'{_found(text, place)}", place)
+        place = skip_blanks(text, place + 1)
 
 
 def _float(text: str) -> int | float:
     value = float(text)
     if value in (float("inf"), float("-inf")):
-        raise _TooHardError
+        raise ValueError("out of range")
     return json_number(value)
 
 
 def _refuse(_text: str) -> Scalar:
-    raise _TooHardError
+    raise ValueError("no number of JSON")
 
 
-def tokens(text: str, offset: int) -> Iterator[Token]:
-    """Yield the tokens of the JSON value at `offset`; raises DocumentError where it is not JSON."""
-    closers: list[str] = []
-    place = skip_blanks(text, offset)
-    while True:
-        # A value is due here, in an object after its key.
-        if closers and closers[-1] == "}":
-            key = _key(text, place)
-            yield key
-            place = _after_colon(text, key.end)
-        first = text[place : place + 1]
-        if first and first in "{[":
-            if len(closers) >= DEPTH_LIMIT:
-                raise DocumentError(f"nested deeper than {DEPTH_LIMIT} levels", place)
-            yield Token("{" if first == "{" else "[", None, place, place + 1)
-            closers.append("}" if first == "{" else "]")
-            place = skip_blanks(text, place + 1)
-            if not text.startswith(closers[-1], place):
-                continue
-        else:
-            scalar = _scalar(text, place)
-            yield scalar
-            place = scalar.end
-        # A value has ended or an empty container is about to.
-        while closers:
-            place = skip_blanks(text, place)
-            if text.startswith(closers[-1], place):
-                yield Token("}" if closers.pop() == "}" else "]", None, place, place + 1)
-                place += 1
-                continue
-            if not text.startswith(",", place):
-                raise DocumentError(f"expected ',' or '{closers[-1]}'{_found(text, place)}", place)
-            place = skip_blanks(text, place + 1)
-            break
-        if not closers:
-            return
-
-
-def _key(text: str, place: int) -> Token:
-    if not text.startswith('"', place):
-        raise DocumentError(f"expected a key in double quotes{_found(text, place)}", place)
-    value, end = _string(text, place)
-    return Token("key", value, place, end)
-
-
-def _after_colon(text: str, place: int) -> int:
-    place = skip_blanks(text, place)
-    if not text.startswith(":", place):
-        raise DocumentError(f"expected ':' after a key{_found(text, place)}", place)
-    return skip_blanks(text, place + 1)
-
-
-def _scalar(text: str, place: int) -> Token:
+def _scalar(text: str, place: int) -> tuple[Scalar, int]:
     first = text[place : place + 1]
     if first == '"':
-        value, end = _string(text, place)
-        return Token("scalar", value, place, end)
+        return _string(text, place)
     if first in _LITERALS and text.startswith(_LITERALS[first][0], place):
         word, literal = _LITERALS[first]
-        return Token("scalar", literal, place, place + len(word))
+        return literal, place + len(word)
     number = _NUMBER.match(text, place)
     if not number:
         raise DocumentError(f"expected a value{_found(text, place)}", place)
@@ -193,7 +156,7 @@ def _scalar(text: str, place: int) -> Token:
         raise DocumentError(str(error), place) from None
     if isinstance(resolved, str):
         raise NumberError(f"the number {number[0][:_EXCERPT]} is out of range", place)
-    return Token("scalar", resolved, place, number.end())
+    return resolved, number.end()
 
 
 def _string(text: str, place: int) -> tuple[str, int]:

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from podfence.kube.rendering import Chart
     from podfence.kube.source import Document, Origin
 
-__all__ = ["Loaded", "load"]
-
 _FEW = 5
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Labels = dict[str, str]
+Operator = Literal["In", "NotIn", "Exists", "DoesNotExist"]
 Protocol = Literal["TCP", "UDP", "SCTP"]
 
 
@@ -38,8 +39,20 @@ class Requirement(msgspec.Struct, frozen=True, gc=False):
     """One term of a selector: `key` `operator` `values` (semantics 4)."""
 
     key: str
-    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    operator: Operator
     values: tuple[str, ...] = ()
+
+    def is_met(self, value: str | None) -> bool:
+        """Return whether a label's value is one asked for, None being that of no label (semantics 4.3)."""
+        match self.operator:
+            case "In":
+                return value is not None and value in self.values
+            case "NotIn":
+                return value is None or value not in self.values
+            case "Exists":
+                return value is not None
+            case "DoesNotExist":
+                return value is None
 
 
 class Selector(msgspec.Struct, frozen=True, gc=False):

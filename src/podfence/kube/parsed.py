@@ -73,10 +73,8 @@ class Parsed:
 def _renamed(parts: Parts, name: str) -> Parts:
     """Return the same documents of a file of another name."""
     documents, problems = parts
-    sources: dict[int, Source] = {}
-    for document in documents:
-        sources.setdefault(id(document.source), Source(name, document.text))
+    source = Source(name, documents[0].text if documents else "")
     return (
-        [document.of(sources[id(document.source)]) for document in documents],
+        [document.of(source) for document in documents],
         [replace(item, position=replace(item.position, file=name)) for item in problems],
     )

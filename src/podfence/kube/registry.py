@@ -144,7 +144,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     for row in (
         Kind(
             *("Namespace", "namespaces", ("ns",), {"v1": ""}),
-            *(wire_cluster.Namespace, _nothing, convert_cluster.namespace),
+            *(wire.Object, _nothing, convert_cluster.namespace),
             _EVERYONE,
             name_rule=dns_label,
             namespaced=False,

@@ -170,11 +170,7 @@ def _binary(text: str) -> str:
         raise ScalarError("!!binary value contains invalid base64 data")
     import base64  # noqa: PLC0415  seldom needed
 
-    data = base64.b64decode(digits)
-    return "".join(
-        "\ufffd" if "\udc80" <= character <= "\udcff" else character
-        for character in data.decode("utf-8", "surrogateescape")
-    )
+    return re.sub("[\udc80-\udcff]", "\ufffd", base64.b64decode(digits).decode("utf-8", "surrogateescape"))
 
 
 def _is_timestamp(text: str) -> bool:

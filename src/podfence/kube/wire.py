@@ -243,7 +243,7 @@ class WorkloadSpec(Fields):
 
 
 class Workload(Object):
-    """A Deployment, StatefulSet, DaemonSet, ReplicaSet or Job."""
+    """A Deployment, StatefulSet, DaemonSet, ReplicaSet or Job, or the template of a CronJob's Jobs."""
 
     spec: WorkloadSpec | None = None
 
@@ -275,16 +275,10 @@ class ReplicationController(Object):
     spec: ReplicationControllerSpec | None = None
 
 
-class JobTemplate(Object):
-    """`spec.jobTemplate` of a CronJob."""
-
-    spec: WorkloadSpec | None = None
-
-
 class CronJobSpec(Fields):
     """`spec` of a CronJob."""
 
-    job_template: JobTemplate | None = None
+    job_template: Workload | None = None
 
 
 class CronJob(Object):

@@ -1,15 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The written form of the other kinds: namespaces, services, endpoint slices, nodes and ingresses."""
+"""The written form of the other kinds: services, endpoint slices, nodes and ingresses."""
 
 from __future__ import annotations
 
 import msgspec
 
 from podfence.kube.wire import Fields, Int32, Object, Strings, Texts
-
-
-class Namespace(Object):
-    """A Namespace."""
 
 
 class ServicePort(Fields):

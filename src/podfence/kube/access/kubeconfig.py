@@ -302,14 +302,7 @@ def load(where: Places) -> Kubeconfig:
     return Kubeconfig(
         tuple(files),
         next((file.current for file in files if file.current), ""),
-        _first(entry for file in files for entry in file.clusters),
-        _first(entry for file in files for entry in file.contexts),
-        _first(entry for file in files for entry in file.users),
+        {entry.name: entry for file in reversed(files) for entry in file.clusters},
+        {entry.name: entry for file in reversed(files) for entry in file.contexts},
+        {entry.name: entry for file in reversed(files) for entry in file.users},
     )
-
-
-def _first(entries: Iterable[Entry[T]]) -> dict[str, Entry[T]]:
-    found: dict[str, Entry[T]] = {}
-    for entry in entries:
-        found.setdefault(entry.name, entry)
-    return found

@@ -23,7 +23,7 @@ from podfence.kube.access.kubeconfig import contents, decode_data, problem, set_
 from podfence.kube.validation.findings import go_quote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from podfence.kube.access.access import Choice
     from podfence.kube.access.kubeconfig import Entry, Kubeconfig
@@ -203,9 +203,12 @@ def _build(
     `choice` or `environ`.
     """
     problems: list[Finding] = []
-    server = _server(cluster, problems)
+    if not cluster.value.server:
+        message = f"cluster {go_quote(cluster.name)} has no server"
+        problems.append(cluster.problem(message, "server", remedy="write server: https://HOST:6443"))
+    server = _parsed(cluster, "server", cluster.value.server, address.parse, problems)
     ca = _authorities(cluster, problems)
-    own_proxy = _proxy(cluster, problems)
+    own_proxy = _parsed(cluster, "proxy-url", cluster.value.proxy_url, address.parse_proxy, problems)
     identity = identify(user, problems) if user is not None else _NOBODY
     acting = _impersonation(user, choice, problems)
     if problems or server is None:
@@ -259,15 +262,14 @@ def _impersonation(user: Entry[wire.User] | None, choice: Choice, problems: list
     return None
 
 
-def _server(cluster: Entry[wire.Cluster], problems: list[Finding]) -> address.Server | None:
-    if not cluster.value.server:
-        message = f"cluster {go_quote(cluster.name)} has no server"
-        problems.append(cluster.problem(message, "server", remedy="write server: https://HOST:6443"))
-        return None
+def _parsed(
+    cluster: Entry[wire.Cluster], field: str, text: str | None, parse: Callable[[str], T], problems: list[Finding]
+) -> T | None:
+    """Return the address in a field of a cluster, None if there is none; one that cannot be read is a problem."""
     try:
-        return address.parse(cluster.value.server)
+        return parse(text) if text else None
     except ValueError as error:
-        problems.append(cluster.problem(str(error), "server"))
+        problems.append(cluster.problem(str(error), field))
         return None
 
 
@@ -283,14 +285,6 @@ def _authorities(cluster: Entry[wire.Cluster], problems: list[Finding]) -> bytes
     elif path:
         return contents(cluster, "certificate-authority", path, problems)
     return decode_data(data or "")
-
-
-def _proxy(cluster: Entry[wire.Cluster], problems: list[Finding]) -> address.Proxy | None:
-    try:
-        return address.parse_proxy(cluster.value.proxy_url) if cluster.value.proxy_url else None
-    except ValueError as error:
-        problems.append(cluster.problem(str(error), "proxy-url"))
-        return None
 
 
 def _cluster_info(cluster: wire.Cluster, ca: bytes) -> bytes:

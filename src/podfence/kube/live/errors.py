@@ -87,6 +87,7 @@ class _Status(msgspec.Struct):
     details: _Details | None = None
 
 
+_BY_STATUS: Final = {404: NotFoundError, 409: ConflictError, 410: ExpiredError}
 _STATUS: Final = msgspec.json.Decoder(_Status)
 _DENIED: Final = re.compile(
     r'cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"'
@@ -114,17 +115,11 @@ def refused(server: str, status: int, body: bytes, retry_after: str = "") -> Ref
             return UnauthorizedError(f"{message} (the credentials are not accepted; log in again)", status)
         case 403:
             return ForbiddenError(f"{message}{_grant(what)}", status)
-        case 404:
-            return NotFoundError(message, status)
-        case 409:
-            return ConflictError(message, status)
-        case 410:
-            return ExpiredError(message, status)
         case 429 | 503:
             seconds = told.details.retry_after_seconds if told.details is not None else None
             wait = float(retry_after) if retry_after.isdecimal() and retry_after.isascii() else float(seconds or 0)
             return ThrottledError(f"{message} (the server is busy; try again)", status, wait)
-    return RefusedError(message, status)
+    return _BY_STATUS.get(status, RefusedError)(message, status)
 
 
 def _grant(what: str) -> str:

@@ -127,6 +127,7 @@ class ListMeta(msgspec.Struct, rename="camel", gc=False):
     """`metadata` of a list."""
 
     resource_version: str | None = None
+    remaining_item_count: int | None = None
     continue_: str | None = msgspec.field(default=None, name="continue")
 
 

@@ -17,7 +17,7 @@ from podfence.kube.collection import uncollected
 from podfence.kube.convert import Identity, network_policy
 from podfence.kube.findings import Finding, Severity
 from podfence.kube.live.errors import UnreachableError
-from podfence.kube.live.fields import WRITTEN, ListMeta, Named, Subject, SubjectOnly
+from podfence.kube.live.fields import WRITTEN, ListMeta, Meta, Name, Named, Subject, SubjectOnly
 from podfence.kube.objects import Key, KubeObject, NetworkPolicy
 from podfence.kube.registry import KINDS, LEGACY_POLICY, Reading
 from podfence.kube.validation.findings import Findings
@@ -46,11 +46,15 @@ class Item(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A part of a list; `token` is what the next part is asked with, "" for the last."""
+    """A part of a list; `token` is what the next part is asked with, "" for the last.
+
+    With one that `starts`, what came before is void.
+    """
 
     items: list[Item]
     revision: str
     token: str
+    starts: bool = False
 
 
 def _lists_of(item: type) -> msgspec.json.Decoder[Any]:
@@ -59,8 +63,10 @@ def _lists_of(item: type) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(msgspec.defstruct("_List", fields))
 
 
+PIECES: Final = _lists_of(msgspec.Raw)
+"""Decodes a list, and leaves its items for later."""
+
 _NAMES: Final = msgspec.json.Decoder(Named)
-_PIECES: Final = _lists_of(msgspec.Raw)
 _SUBJECTS: Final = msgspec.json.Decoder(SubjectOnly)
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError)
 
@@ -103,22 +109,19 @@ class Reader:
 
     def _pieces(self, data: bytes) -> Page:
         try:
-            pieces = _PIECES.decode(data)
+            pieces = PIECES.decode(data)
         except _UNREADABLE as error:
             raise UnreachableError(f"the answer is no list of {self._resource.plural}: {error}") from None
         return _page([self.item(piece) for piece in pieces.items or ()], pieces.metadata)
 
     def _item(self, written: Object) -> Item:
-        meta = written.metadata
-        if meta is None or not meta.name or (self._resource.namespaced and not meta.namespace):
-            key, revision = self._key(None, None), ""
-            if meta is not None:
-                key, revision = self._key(meta.namespace, meta.name), meta.resource_version or ""
-            return Item(key, revision, None, "it has no name or no namespace")
+        meta = written.metadata or Meta()
+        key = self._key(meta.namespace, meta.name)
+        if not meta.name or (self._resource.namespaced and not meta.namespace):
+            return Item(key, meta.resource_version or "", None, "it has no name or no namespace")
         if meta.labels:
             # One copy of texts that many objects have: values of labels.
             meta.labels = {name: sys.intern(value) if value else value for name, value in meta.labels.items()}
-        key = self._key(meta.namespace, meta.name)
         warnings: tuple[Finding, ...] = ()
         if self._check is not None:
             findings = Findings()
@@ -137,11 +140,9 @@ class Reader:
 
     def _malformed(self, data: msgspec.Raw | bytes, reason: str) -> Item:
         try:
-            meta = _NAMES.decode(data).metadata
+            meta = _NAMES.decode(data).metadata or Name()
         except _UNREADABLE:
-            meta = None
-        if meta is None:
-            return Item(self._key(None, None), "", None, reason)
+            meta = Name()
         key = self._key(meta.namespace, meta.name)
         closed = self._closed(key, data) if key.kind == "NetworkPolicy" and key.name else None
         return Item(key, meta.resource_version or "", None, reason, (), closed)

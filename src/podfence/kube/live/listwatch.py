@@ -19,7 +19,7 @@ from podfence.kube.live.items import Item
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from podfence.kube.live.items import Reader
+    from podfence.kube.live.items import Page, Reader
     from podfence.kube.live.resources import Resource
     from podfence.kube.live.session import Session
 
@@ -35,15 +35,7 @@ What is decoded takes up to ten times as much memory.
 _FEWER: Final = 4
 
 
-class Part(NamedTuple):
-    """A part of a list; with one that `starts`, what came before is void."""
-
-    items: list[Item]
-    revision: str
-    starts: bool
-
-
-async def parts(session: Session, resource: Resource, reader: Reader) -> AsyncGenerator[Part, None]:
+async def parts(session: Session, resource: Resource, reader: Reader) -> AsyncGenerator[Page, None]:
     """Yield all objects of a resource as they are at one revision, page by page.
 
     No resourceVersion is sent: the server then answers with what is stored now, and never with something
@@ -73,7 +65,7 @@ async def parts(session: Session, resource: Resource, reader: Reader) -> AsyncGe
             continue
         page = reader.page(data)
         del data
-        yield Part(page.items, page.revision, starts)
+        yield page._replace(starts=starts)
         if not page.token:
             return
         query["continue"] = page.token

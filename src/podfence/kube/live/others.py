@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from podfence.kube.findings import Severity, unreadable
 from podfence.kube.live.errors import ForbiddenError, NotFoundError
-from podfence.kube.live.resources import version_path
+from podfence.kube.live.items import PIECES
+from podfence.kube.live.resources import Resource, not_permitted, version_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,15 +49,6 @@ class _Resources(msgspec.Struct):
     resources: list[_Resource]
 
 
-class _ListMeta(msgspec.Struct, rename="camel"):
-    remaining_item_count: int | None = None
-
-
-class _List(msgspec.Struct):
-    metadata: _ListMeta
-    items: list[msgspec.Raw] | None = None
-
-
 async def count_policies(session: Session) -> tuple[Counter[str], list[Finding]]:
     """Return how many policies of other kinds there are, by kind and group, and which may not be counted.
 
@@ -71,29 +62,28 @@ async def count_policies(session: Session) -> tuple[Counter[str], list[Finding]]
         return found, problems
     for group in groups:
         if group.name in KINDS:
-            path = version_path(group.preferred_version.group_version)
-            await _count(session, path, group.name, found, problems)
+            await _count(session, group.preferred_version.group_version, group.name, found, problems)
     return found, problems
 
 
-async def _count(session: Session, path: str, group: str, found: Counter[str], problems: list[Finding]) -> None:
+async def _count(session: Session, version: str, group: str, found: Counter[str], problems: list[Finding]) -> None:
     try:
-        resources = msgspec.json.decode(await session.get(path), type=_Resources).resources
+        served = msgspec.json.decode(await session.get(version_path(version)), type=_Resources).resources
     except (NotFoundError, ForbiddenError, msgspec.DecodeError):
         return
-    for resource in resources:
-        if resource.kind not in KINDS[group] or "/" in resource.name:
+    for item in served:
+        if item.kind not in KINDS[group] or "/" in item.name:
             continue
+        resource = Resource(item.kind, version, item.name, namespaced=True)
         try:
-            answer = msgspec.json.decode(await session.get(f"{path}/{resource.name}", {"limit": "1"}), type=_List)
+            answer = PIECES.decode(await session.get(resource.path, {"limit": "1"}))
         except (NotFoundError, msgspec.DecodeError):
             continue
         except ForbiddenError:
-            rule = f'{{apiGroups: ["{group}"], resources: ["{resource.name}"], verbs: ["list"]}}'
-            message = "may not be listed, so the answer cannot say whether there are any that decide"
-            remedy = f"grant it with a ClusterRole rule: {rule}"
-            problems.append(unreadable(f"{resource.name}.{group}", message, remedy, severity=Severity.WARNING))
+            unknown = "cannot say whether there are any that decide"
+            problems.append(not_permitted(resource, f"{item.name}.{group}", unknown))
             continue
-        count = len(answer.items or ()) + (answer.metadata.remaining_item_count or 0)
+        more = answer.metadata.remaining_item_count if answer.metadata is not None else None
+        count = len(answer.items or ()) + (more or 0)
         if count:
-            found[f"{resource.kind}.{group}"] = count
+            found[f"{item.kind}.{group}"] = count

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from podfence.kube.findings import Severity, unreadable
 from podfence.kube.registry import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from podfence.kube.findings import Finding
 
 
 class Resource(NamedTuple):
@@ -24,16 +27,18 @@ class Resource(NamedTuple):
         """The path of all objects of the kind, in all namespaces."""
         return f"{version_path(self.api_version)}/{self.plural}"
 
-    @property
-    def permission(self) -> str:
-        """The rule of a ClusterRole that lets somebody list the kind."""
-        group = self.api_version.rpartition("/")[0]
-        return f'{{apiGroups: ["{group}"], resources: ["{self.plural}"], verbs: ["list"]}}'
-
 
 def version_path(api_version: str) -> str:
     """Return the path of an API version: the oldest group has no name, and a place of its own."""
     return f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+
+
+def not_permitted(resource: Resource, name: str, unknown: str) -> Finding:
+    """Return the warning that a kind may not be listed; `unknown` says what the answer lacks, in words after it."""
+    message = f"may not be listed, so the answer {unknown}"
+    group = resource.api_version.rpartition("/")[0]
+    rule = f'{{apiGroups: ["{group}"], resources: ["{resource.plural}"], verbs: ["list"]}}'
+    return unreadable(name, message, f"grant it with a ClusterRole rule: {rule}", severity=Severity.WARNING)
 
 
 RESOURCES: Final[Mapping[str, Resource]] = {

@@ -18,13 +18,13 @@ from msgspec.structs import replace
 from podfence.backoff import Backoff
 from podfence.errors import InputError
 from podfence.kube.access.credentials import Credentials
-from podfence.kube.findings import Code, Finding, Position, Severity, unreadable
+from podfence.kube.findings import Code, Finding, Position, Severity
 from podfence.kube.live import listwatch
 from podfence.kube.live.errors import ForbiddenError, NotFoundError, ThrottledError
 from podfence.kube.live.items import Reader
 from podfence.kube.live.origin import LIVE
 from podfence.kube.live.others import count_policies
-from podfence.kube.live.resources import versions
+from podfence.kube.live.resources import not_permitted, versions
 from podfence.kube.live.session import Session
 from podfence.kube.load import Loaded
 from podfence.kube.registry import KINDS, Need, needed
@@ -136,7 +136,7 @@ class _Snapshot:
                 except ForbiddenError:
                     if KINDS[kind].needs & Need.ANSWER:
                         raise
-                    self._problems.append(_not_permitted(resource))
+                    self._problems.append(not_permitted(resource, resource.plural, "knows nothing of them"))
                     break
         self._done += 1
         if self._progress is not None:
@@ -178,9 +178,3 @@ def _problems(item: Item) -> list[Finding]:
         message = f"{'cannot be read' if severity is Severity.ERROR else 'left out'}: {item.reason}"
         return [Finding(code=Code.UNREADABLE, severity=severity, object=item.key, position=where, message=message)]
     return [replace(finding, position=where, object=item.key) for finding in item.warnings]
-
-
-def _not_permitted(resource: Resource) -> Finding:
-    message = "may not be listed, so the answer knows nothing of them"
-    remedy = f"grant it with a ClusterRole rule: {resource.permission}"
-    return unreadable(resource.plural, message, remedy, severity=Severity.WARNING)

@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING
 from podfence.kube.findings import Code, Finding, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from podfence.kube.source import Path
-
 
 # ${NAME}, $(NAME), {{ .Name }}, <name>, %NAME%, @name@, __NAME__, $NAME, or a lone underscore.
 _PLACEHOLDER = r"\$[({A-Z]|\{\{|^_+$|^<.+>$|^%.+%$|^@.+@$|^__.+__$"
@@ -30,21 +27,21 @@ class Findings(list[Finding]):
         self,
         field: Path,
         value: object,
-        message: str,
-        *,
+        *messages: str,
         place: Path | None = None,
         at_key: bool = False,
         remedy: str = "",
         needs: tuple[Path, ...] = (),
         code: Code = Code.INVALID,
     ) -> None:
-        """Add ``Invalid value``."""
-        message = f"Invalid value: {go_value(value)}: {message}"
-        if not remedy and isinstance(value, str) and is_placeholder(value):
-            remedy = "this looks like a template: render it first"
-        self.append(
-            Finding(code=code, path=field, message=message, place=place, at_key=at_key, remedy=remedy, needs=needs)
-        )
+        """Add ``Invalid value`` with each of the messages."""
+        for text in messages:
+            message = f"Invalid value: {go_value(value)}: {text}"
+            if not remedy and isinstance(value, str) and is_placeholder(value):
+                remedy = "this looks like a template: render it first"
+            self.append(
+                Finding(code=code, path=field, message=message, place=place, at_key=at_key, remedy=remedy, needs=needs)
+            )
 
     def required(self, field: Path, detail: str = "", *, remedy: str = "") -> None:
         """Add ``Required value``."""
@@ -55,21 +52,22 @@ class Findings(list[Finding]):
         """Add ``Forbidden``."""
         self.append(Finding(code=Code.FORBIDDEN, path=field, message=f"Forbidden: {detail}", remedy=remedy))
 
-    def unsupported(self, field: Path, value: str, supported: Iterable[str]) -> None:
-        """Add ``Unsupported value``, saying which supported value was meant if that is plain."""
-        texts = tuple(supported)
-        meant = next((text for text in texts if text.lower() == value.strip().lower()), "")
-        message = f"Unsupported value: {go_quote(value)}: supported values: {', '.join(map(go_quote, texts))}"
+    def check_word(self, where: Path, field: str | int, value: str | None, supported: tuple[str, ...]) -> None:
+        """Add ``Unsupported value`` if a field of `where` has one, saying which was meant if that is plain."""
+        if value is None or value in supported:
+            return
+        meant = next((text for text in supported if text.lower() == value.strip().lower()), "")
+        message = f"Unsupported value: {go_quote(value)}: supported values: {', '.join(map(go_quote, supported))}"
         remedy = f"write {meant}" if meant else ""
-        self.append(Finding(code=Code.UNSUPPORTED, path=field, message=message, remedy=remedy))
+        self.append(Finding(code=Code.UNSUPPORTED, path=(*where, field), message=message, remedy=remedy))
 
     def duplicate(self, field: Path, value: object) -> None:
         """Add ``Duplicate value``."""
         self.append(Finding(code=Code.DUPLICATE, path=field, message=f"Duplicate value: {go_value(value)}"))
 
-    def warn(self, field: Path, message: str, remedy: str = "") -> None:
+    def warn(self, field: Path, message: str, remedy: str = "", code: Code = Code.ODD) -> None:
         """Add a warning."""
-        self.append(Finding(code=Code.ODD, severity=Severity.WARNING, path=field, message=message, remedy=remedy))
+        self.append(Finding(code=code, severity=Severity.WARNING, path=field, message=message, remedy=remedy))
 
 
 def without_consequences(findings: Findings, unread: Findings) -> list[Finding]:

@@ -22,27 +22,21 @@ _ANNOTATION_BYTES = 262144
 _FINALIZERS = ("foregroundDeletion", "kubernetes", "orphan")
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}([.,]\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _META: Path = ("metadata",)
-_NO_NAME = "name or generateName is required"
-_NO_OWNER = wire.OwnerReference()
 
 
 def check_meta(
-    meta: wire.Meta | None, name_rule: Callable[[str], tuple[str, ...]], findings: Findings, *, namespaced: bool
+    meta: wire.Meta, name_rule: Callable[[str], tuple[str, ...]], findings: Findings, *, namespaced: bool
 ) -> None:
     """Check `metadata`; `name_rule` says what a name of this kind looks like."""
-    if meta is None:
-        findings.required((*_META, "name"), _NO_NAME)
-        return
     _check_names(meta, name_rule, findings)
-    if namespaced and meta.namespace:
-        for message in dns_label(meta.namespace):
-            findings.invalid((*_META, "namespace"), meta.namespace, message)
+    if namespaced and meta.namespace and (messages := dns_label(meta.namespace)):
+        findings.invalid((*_META, "namespace"), meta.namespace, *messages)
     if meta.labels:
         check_labels(meta.labels, (*_META, "labels"), findings)
     if meta.annotations:
         _check_annotations(meta.annotations, (*_META, "annotations"), findings)
     for index, owner in enumerate(meta.owner_references or ()):
-        _check_owner(owner or _NO_OWNER, index, findings)
+        _check_owner(owner or wire.OwnerReference(), index, findings)
     for index, finalizer in enumerate(meta.finalizers or ()):
         _check_finalizer(finalizer or "", (*_META, "finalizers", index), findings)
     if meta.creation_timestamp:
@@ -56,13 +50,12 @@ def _check_names(meta: wire.Meta, name_rule: Callable[[str], tuple[str, ...]], f
     if prefix:
         # The server checks the prefix as a name, with a letter in place of a dash at its end.
         sample = f"{prefix[:-1]}a" if len(prefix) > 1 and prefix.endswith("-") else prefix
-        for message in name_rule(sample):
-            findings.invalid((*_META, "generateName"), prefix, message)
+        findings.invalid((*_META, "generateName"), prefix, *name_rule(sample))
     if meta.name:
-        for message in name_rule(meta.name):
-            findings.invalid((*_META, "name"), meta.name, message)
+        if messages := name_rule(meta.name):
+            findings.invalid((*_META, "name"), meta.name, *messages)
     elif not prefix:
-        findings.required((*_META, "name"), _NO_NAME)
+        findings.required((*_META, "name"), "name or generateName is required")
 
 
 def _check_time(text: str, field: Path, findings: Findings) -> None:
@@ -74,8 +67,7 @@ def _check_time(text: str, field: Path, findings: Findings) -> None:
 def _check_annotations(annotations: wire.Texts, field: Path, findings: Findings) -> None:
     size = 0
     for key, value in annotations.items():
-        for message in label_key(key.lower()):
-            findings.invalid(field, key, message, place=(*field, key), at_key=True)
+        findings.invalid(field, key, *label_key(key.lower()), place=(*field, key), at_key=True)
         size += len(key.encode("utf-8", "surrogatepass")) + len((value or "").encode("utf-8", "surrogatepass"))
     if size > _ANNOTATION_BYTES:
         message = f"Too long: may not be more than {_ANNOTATION_BYTES} bytes"
@@ -95,7 +87,6 @@ def _check_owner(owner: wire.OwnerReference, index: int, findings: Findings) -> 
 
 def _check_finalizer(finalizer: str, field: Path, findings: Findings) -> None:
     messages = label_key(finalizer)
-    for message in messages:
-        findings.invalid(field, finalizer, message)
+    findings.invalid(field, finalizer, *messages)
     if not messages and "/" not in finalizer and finalizer not in _FINALIZERS:
         findings.invalid(field, finalizer, "name is neither a standard finalizer name nor is it fully qualified")

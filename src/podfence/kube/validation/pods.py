@@ -3,30 +3,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
-from podfence.kube import wire
+from podfence.kube import convert, wire
 from podfence.kube.convert import labels_of
 from podfence.kube.findings import Code, field_text
+from podfence.kube.objects import Operator
 from podfence.kube.validation.names import dns_label, port_name
 from podfence.kube.validation.ports import check_number
 from podfence.kube.validation.selectors import check_labels, check_selector
 
 if TYPE_CHECKING:
-    from podfence.kube.objects import Labels
     from podfence.kube.source import Path
     from podfence.kube.validation.findings import Findings
 
+_OPERATORS = frozenset(get_args(Operator))
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
 _RESTARTS = ("Always", "OnFailure", "Never")
-_NO_POD_SPEC = wire.PodSpec()
-_NO_CONTAINER = wire.Container()
-_NO_PORT = wire.ContainerPort()
-_NO_SPEC = wire.WorkloadSpec()
-_NO_CONTROLLER_SPEC = wire.ReplicationControllerSpec()
-_NO_CRON_SPEC = wire.CronJobSpec()
-_NO_JOB_TEMPLATE = wire.JobTemplate()
-_NO_TEMPLATE = wire.PodTemplate()
 _EMPTY_SELECTOR = {
     "Deployment": "empty selector is invalid for deployment",
     "ReplicaSet": "empty selector is invalid for deployment",
@@ -38,16 +31,14 @@ _SPEC: Path = ("spec",)
 
 def check_pod_spec(spec: wire.PodSpec | None, field: Path, findings: Findings) -> None:
     """Check the spec of a pod or of a pod template."""
-    spec = spec or _NO_POD_SPEC
+    spec = spec or wire.PodSpec()
     if not spec.containers:
         findings.required((*field, "containers"))
     names: set[str] = set()
     for key, containers in (("containers", spec.containers), ("initContainers", spec.init_containers)):
-        if containers:
-            for index, container in enumerate(containers):
-                _check_container(container or _NO_CONTAINER, (*field, key, index), names, findings)
-    if spec.restart_policy is not None and spec.restart_policy not in _RESTARTS:
-        findings.unsupported((*field, "restartPolicy"), spec.restart_policy, _RESTARTS)
+        for index, container in enumerate(containers or ()):
+            _check_container(container or wire.Container(), (*field, key, index), names, findings)
+    findings.check_word(field, "restartPolicy", spec.restart_policy, _RESTARTS)
 
 
 def _check_container(container: wire.Container, field: Path, names: set[str], findings: Findings) -> None:
@@ -66,8 +57,7 @@ def _check_container(container: wire.Container, field: Path, names: set[str], fi
 
 def _check_name(name: str, messages: tuple[str, ...], field: Path, names: set[str], findings: Findings) -> None:
     """Check a name that only one may have; `messages` are what is wrong with it, `names` those before."""
-    for message in messages:
-        findings.invalid(field, name, message)
+    findings.invalid(field, name, *messages)
     if not messages and name in names:
         findings.duplicate(field, name)
     elif not messages:
@@ -78,7 +68,7 @@ def _check_ports(ports: list[wire.ContainerPort | None], field: Path, findings: 
     names: set[str] = set()
     seen: dict[tuple[object, ...], int] = {}
     for index, item in enumerate(ports):
-        port = item or _NO_PORT
+        port = item or wire.ContainerPort()
         if port.name:
             _check_name(port.name, port_name(port.name), (*field, index, "name"), names, findings)
         if not port.container_port:
@@ -87,8 +77,7 @@ def _check_ports(ports: list[wire.ContainerPort | None], field: Path, findings: 
             check_number(port.container_port, (*field, index, "containerPort"), findings)
         if port.host_port:
             check_number(port.host_port, (*field, index, "hostPort"), findings)
-        if port.protocol is not None and port.protocol not in _PROTOCOLS:
-            findings.unsupported((*field, index, "protocol"), port.protocol, _PROTOCOLS)
+        findings.check_word((*field, index), "protocol", port.protocol, _PROTOCOLS)
         first = seen.setdefault((port.container_port, port.host_port, port.protocol or "TCP"), index)
         if first != index:
             findings.warn((*field, index), f"duplicate port definition with {field_text((*field, first))}")
@@ -99,8 +88,8 @@ def check_workload(workload: wire.Workload, kind: str, findings: Findings, *, cu
 
     In API versions that are gone (`current` false) an absent selector meant the template's labels.
     """
-    spec = workload.spec or _NO_SPEC
-    template = spec.template or _NO_TEMPLATE
+    spec = workload.spec or wire.WorkloadSpec()
+    template = spec.template or wire.PodTemplate()
     _check_replicas(spec.replicas, findings)
     selector = spec.selector
     if selector is None:
@@ -119,7 +108,7 @@ def check_workload(workload: wire.Workload, kind: str, findings: Findings, *, cu
 
 def check_replication_controller(controller: wire.ReplicationController, findings: Findings) -> None:
     """Check a ReplicationController; an absent selector means the template's labels."""
-    spec = controller.spec or _NO_CONTROLLER_SPEC
+    spec = controller.spec or wire.ReplicationControllerSpec()
     _check_replicas(spec.replicas, findings)
     if spec.template is None:
         findings.required((*_SPEC, "template"))
@@ -136,7 +125,7 @@ def check_replication_controller(controller: wire.ReplicationController, finding
 
 def check_job(spec: wire.WorkloadSpec | None, field: Path, findings: Findings) -> None:
     """Check the spec of a Job, whose selector the server makes."""
-    template = (spec or _NO_SPEC).template or _NO_TEMPLATE
+    template = (spec or wire.WorkloadSpec()).template or wire.PodTemplate()
     field = (*field, "template")
     check_template(template, field, findings)
     policy = template.spec.restart_policy if template.spec is not None else None
@@ -146,7 +135,7 @@ def check_job(spec: wire.WorkloadSpec | None, field: Path, findings: Findings) -
 
 def check_cron_job(job: wire.CronJob, findings: Findings) -> None:
     """Check the job template of a CronJob."""
-    template = (job.spec or _NO_CRON_SPEC).job_template or _NO_JOB_TEMPLATE
+    template = (job.spec or wire.CronJobSpec()).job_template or wire.Workload()
     check_job(template.spec, (*_SPEC, "jobTemplate", "spec"), findings)
 
 
@@ -164,9 +153,8 @@ def check_template(template: wire.PodTemplate, field: Path, findings: Findings) 
 def _check_lasting_template(template: wire.PodTemplate, findings: Findings) -> None:
     """Check the template of pods that are always started again."""
     check_template(template, (*_SPEC, "template"), findings)
-    policy = template.spec.restart_policy if template.spec is not None else None
-    if policy not in (None, "Always"):
-        findings.unsupported((*_SPEC, "template", "spec", "restartPolicy"), policy or "", ("Always",))
+    if template.spec is not None:
+        findings.check_word(("spec", "template", "spec"), "restartPolicy", template.spec.restart_policy, ("Always",))
 
 
 def _mismatch(template: wire.PodTemplate, findings: Findings) -> None:
@@ -181,20 +169,6 @@ def _mismatch(template: wire.PodTemplate, findings: Findings) -> None:
 
 def _matches(selector: wire.LabelSelector, template: wire.PodTemplate) -> bool:
     labels = labels_of(template.metadata)
-    if any(labels.get(key) != (value or "") for key, value in (selector.match_labels or {}).items()):
-        return False
-    return all(_holds(term, labels) for term in selector.match_expressions or () if term is not None)
-
-
-def _holds(term: wire.Requirement, labels: Labels) -> bool:
-    values = [value or "" for value in term.values or ()]
-    match term.operator:
-        case "In":
-            return labels.get(term.key or "") in values
-        case "NotIn":
-            return labels.get(term.key or "") not in values
-        case "Exists":
-            return term.key in labels
-        case "DoesNotExist":
-            return term.key not in labels
-    return True
+    terms = convert.selector(selector).requirements
+    # What is no operator is told of where the selector is checked.
+    return all(term.is_met(labels.get(term.key)) for term in terms if term.operator in _OPERATORS)

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from podfence.kube.validation.findings import Findings
 
 _TYPES = ("Ingress", "Egress")
-_NO_PEER = wire.Peer()
-_NO_PORT = wire.Port()
 _OLD_PROTOCOLS = ("TCP", "UDP")
 _LATER = "extensions/v1beta1 had no such field before Kubernetes 1.7"
 _REMEDY = "--set legacy=v1 reads it with the meaning the API group had from 1.7 on"
@@ -57,12 +55,10 @@ def _check_rules(
     for index, rule in enumerate(rules):
         if rule is None:
             continue
-        if rule.ports:
-            for position, port in enumerate(rule.ports):
-                check_port(port or _NO_PORT, (*field, index, "ports", position), findings)
-        if rule.peers:
-            for position, peer in enumerate(rule.peers):
-                check_peer(peer or _NO_PEER, (*field, index, peers, position), findings)
+        for position, port in enumerate(rule.ports or ()):
+            check_port(port or wire.Port(), (*field, index, "ports", position), findings)
+        for position, peer in enumerate(rule.peers or ()):
+            check_peer(peer or wire.Peer(), (*field, index, peers, position), findings)
 
 
 def _check_peer(peer: wire.Peer, field: Path, findings: Findings, *, lax: bool) -> None:
@@ -107,8 +103,7 @@ def _check_types(types: wire.Strings, findings: Findings) -> None:
         findings.invalid(("spec", "policyTypes"), texts, "may not specify more than two policyTypes")
         return
     for index, text in enumerate(texts):
-        if text not in _TYPES:
-            findings.unsupported(("spec", "policyTypes", index), text, _TYPES)
+        findings.check_word(("spec", "policyTypes"), index, text, _TYPES)
 
 
 def check_legacy_policy(policy: wire.NetworkPolicy, findings: Findings) -> None:
@@ -130,8 +125,7 @@ def _refuse(field: Path, findings: Findings) -> None:
 
 
 def _check_old_port(port: wire.Port, field: Path, findings: Findings) -> None:
-    if port.protocol is not None and port.protocol not in _OLD_PROTOCOLS:
-        findings.unsupported((*field, "protocol"), port.protocol, _OLD_PROTOCOLS)
+    findings.check_word(field, "protocol", port.protocol, _OLD_PROTOCOLS)
     if isinstance(port.port, str):
         check_name(port.port, (*field, "port"), findings)
     elif port.port is not None:

@@ -25,14 +25,12 @@ def check_number(number: int, field: Path, findings: Findings, *, place: Path | 
 def check_name(name: str, field: Path, findings: Findings) -> None:
     """Check the name of a port; a number in quotes is told from a bad name."""
     remedy = "remove the quotes" if name.isdecimal() and name.isascii() else ""
-    for message in port_name(name):
-        findings.invalid(field, name, message, remedy=remedy)
+    findings.invalid(field, name, *port_name(name), remedy=remedy)
 
 
 def check_policy_port(port: wire.Port, field: Path, findings: Findings) -> None:
     """Check one item of a rule's `ports`."""
-    if port.protocol is not None and port.protocol not in _PROTOCOLS:
-        findings.unsupported((*field, "protocol"), port.protocol, _PROTOCOLS)
+    findings.check_word(field, "protocol", port.protocol, _PROTOCOLS)
     number, end = port.port, port.end_port
     if number is None:
         if end is not None:

@@ -14,18 +14,14 @@ if TYPE_CHECKING:
     from podfence.kube.source import Path
     from podfence.kube.validation.findings import Findings
 
-_NO_REQUIREMENT = wire.Requirement()
-
 
 def check_labels(labels: Mapping[str, str | None], field: Path, findings: Findings) -> None:
     """Check keys and values of labels; the messages' field is the whole mapping, their place the key."""
     for key, value in labels.items():
         if messages := label_key(key):
-            for message in messages:
-                findings.invalid(field, key, message, place=(*field, key), at_key=True)
+            findings.invalid(field, key, *messages, place=(*field, key), at_key=True)
         if value and (messages := label_value(value)):
-            for message in messages:
-                findings.invalid(field, value, message, place=(*field, key), at_key=True)
+            findings.invalid(field, value, *messages, place=(*field, key), at_key=True)
 
 
 def check_selector(selector: wire.LabelSelector, field: Path, findings: Findings) -> None:
@@ -34,7 +30,7 @@ def check_selector(selector: wire.LabelSelector, field: Path, findings: Findings
         check_labels(selector.match_labels, (*field, "matchLabels"), findings)
     if selector.match_expressions:
         for index, requirement in enumerate(selector.match_expressions):
-            _check_requirement(requirement or _NO_REQUIREMENT, (*field, "matchExpressions", index), findings)
+            _check_requirement(requirement or wire.Requirement(), (*field, "matchExpressions", index), findings)
 
 
 def _check_requirement(requirement: wire.Requirement, field: Path, findings: Findings) -> None:
@@ -53,8 +49,6 @@ def _check_requirement(requirement: wire.Requirement, field: Path, findings: Fin
             remedy="the operators are In, NotIn, Exists and DoesNotExist",
         )
     key = requirement.key or ""
-    for message in label_key(key):
-        findings.invalid((*field, "key"), key, message)
+    findings.invalid((*field, "key"), key, *label_key(key))
     for index, value in enumerate(requirement.values or ()):
-        for message in label_value(value or ""):
-            findings.invalid((*field, "values", index), value or "", message)
+        findings.invalid((*field, "values", index), value or "", *label_value(value or ""))

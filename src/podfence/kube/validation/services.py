@@ -21,13 +21,11 @@ if TYPE_CHECKING:
 
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
-_NO_SPEC = wire.ServiceSpec()
-_NO_PORT = wire.ServicePort()
 
 
 def check_service(service: wire.Service, findings: Findings) -> None:
     """Check the spec of a Service."""
-    spec = service.spec or _NO_SPEC
+    spec = service.spec or wire.ServiceSpec()
     headless = spec.cluster_ip == "None"
     if not spec.ports and not headless and spec.type != "ExternalName":
         findings.required(("spec", "ports"))
@@ -35,7 +33,7 @@ def check_service(service: wire.Service, findings: Findings) -> None:
     pairs: set[tuple[str, int]] = set()
     several = len(spec.ports or ()) > 1
     for index, item in enumerate(spec.ports or ()):
-        port = item or _NO_PORT
+        port = item or wire.ServicePort()
         _check_port(port, ("spec", "ports", index), names, findings, several=several)
         pair = (port.protocol or "TCP", port.port or 0)
         if pair in pairs:
@@ -43,8 +41,7 @@ def check_service(service: wire.Service, findings: Findings) -> None:
         pairs.add(pair)
     if spec.selector:
         check_labels(spec.selector, ("spec", "selector"), findings)
-    if spec.type is not None and spec.type not in _TYPES:
-        findings.unsupported(("spec", "type"), spec.type, _TYPES)
+    findings.check_word(("spec",), "type", spec.type, _TYPES)
     _check_addresses(spec, findings)
 
 
@@ -59,15 +56,13 @@ def _check_port(port: wire.ServicePort, field: Path, names: set[str], findings: 
         if several:
             findings.required((*field, "name"))
     else:
-        for message in dns_label(port.name):
-            findings.invalid((*field, "name"), port.name, message)
+        findings.invalid((*field, "name"), port.name, *dns_label(port.name))
         if port.name in names:
             findings.duplicate((*field, "name"), port.name)
         names.add(port.name)
     number = port.port or 0
     check_number(number, (*field, "port"), findings)
-    if port.protocol is not None and port.protocol not in _PROTOCOLS:
-        findings.unsupported((*field, "protocol"), port.protocol, _PROTOCOLS)
+    findings.check_word(field, "protocol", port.protocol, _PROTOCOLS)
     target = port.target_port
     if not target:
         # An absent, empty or zero targetPort is the port itself.

@@ -12,7 +12,7 @@ author thinks.
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import inspect, structs
 
@@ -22,7 +22,7 @@ from podfence.kube.findings import Code, Finding, MapKey, Severity, field_text
 from podfence.kube.validation.findings import Findings, go_quote
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
 
     from podfence.kube.registry import Kind
     from podfence.kube.source import Path
@@ -67,12 +67,24 @@ _MISPLACED = {
     ("NetworkPolicy", "policyTypes"): "put it under spec",
     ("StrictMeta", "podSelector"): "put it under spec",
 }
-_METADATA = frozenset(field.encode_name for field in structs.fields(wire.StrictMeta))
-_POD_SPEC = frozenset({"containers", "hostNetwork", "initContainers", "nodeName"})
-_CONTAINER = frozenset({"ports", "restartPolicy"})
-_CONTAINER_PORT = frozenset({"containerPort", "name", "protocol"})
-_SERVICE_SPEC = frozenset({"ports", "selector", "type"})
-_SERVICE_PORT = frozenset({"appProtocol", "name", "nodePort", "port", "protocol", "targetPort"})
+
+
+class _Level(NamedTuple):
+    """The fields of a mapping that podfence reads, and what is in those of them that are lists of mappings."""
+
+    known: frozenset[str]
+    lists: dict[str, _Level] = {}
+
+
+_METADATA = _Level(frozenset(field.encode_name for field in structs.fields(wire.StrictMeta)))
+_CONTAINER_PORT = _Level(frozenset({"containerPort", "name", "protocol"}))
+_CONTAINER = _Level(frozenset({"ports", "restartPolicy"}), {"ports": _CONTAINER_PORT})
+_POD_SPEC = _Level(
+    frozenset({"containers", "hostNetwork", "initContainers", "nodeName"}),
+    {"containers": _CONTAINER, "initContainers": _CONTAINER},
+)
+_SERVICE_PORT = _Level(frozenset({"appProtocol", "name", "nodePort", "port", "protocol", "targetPort"}))
+_SERVICE_SPEC = _Level(frozenset({"ports", "selector", "type"}), {"ports": _SERVICE_PORT})
 
 _NEAR = 0.7
 _NEARER = 0.8
@@ -253,63 +265,39 @@ def _suggest(struct: str, key: str, known: Collection[str]) -> str:
 def near_misses(value: dict[str, Any], kind: Kind) -> Findings:
     """Return a warning for each field of an object that is nearly one podfence reads."""
     findings = Findings()
-    for place, known in _places(value, kind):
-        at = _get(value, place)
-        if not isinstance(at, dict):
-            continue
-        for key in at:
-            meant = _meant(key, known) if key not in known and isinstance(key, str) else ""
-            if meant:
-                findings.append(_warning((*place, key), meant))
+    _look(value.get("metadata"), _METADATA, ("metadata",), findings)
+    if kind.name == "Service":
+        _look(value.get("spec"), _SERVICE_SPEC, ("spec",), findings)
+    if kind.template is not None:
+        template: Any = value
+        for step in kind.template:
+            template = template.get(step) if isinstance(template, dict) else None
+        if isinstance(template, dict):
+            if kind.template:
+                _look(template.get("metadata"), _METADATA, (*kind.template, "metadata"), findings)
+            _look(template.get("spec"), _POD_SPEC, (*kind.template, "spec"), findings)
     return findings
 
 
-def _warning(path: Path, meant: str) -> Finding:
-    return Finding(
-        code=Code.UNKNOWN_FIELD,
-        path=path,
-        at_key=True,
-        severity=Severity.WARNING,
-        message=f"unknown field {go_quote(field_text(path))} is ignored",
-        remedy=f"did you mean {meant}?",
-    )
-
-
-def _places(value: dict[str, Any], kind: Kind) -> Iterator[tuple[Path, frozenset[str]]]:
-    yield ("metadata",), _METADATA
-    if kind.name == "Service":
-        yield ("spec",), _SERVICE_SPEC
-        for item in _items(value, ("spec", "ports")):
-            yield item, _SERVICE_PORT
-    template = kind.template
-    if template is None:
+def _look(value: object, level: _Level, path: Path, findings: Findings) -> None:
+    if not isinstance(value, dict):
         return
-    if template:
-        yield (*template, "metadata"), _METADATA
-    yield (*template, "spec"), _POD_SPEC
-    for containers in ("containers", "initContainers"):
-        for container in _items(value, (*template, "spec", containers)):
-            yield container, _CONTAINER
-            for port in _items(value, (*container, "ports")):
-                yield port, _CONTAINER_PORT
-
-
-def _get(value: object, path: Path) -> object:
-    for step in path:
-        if isinstance(value, dict):
-            value = value.get(step)
-        elif isinstance(value, list) and isinstance(step, int):
-            value = value[step]
-        else:
-            return None
-    return value
-
-
-def _items(value: dict[str, Any], path: Path) -> Iterator[Path]:
-    found = _get(value, path)
-    if isinstance(found, list):
-        for index in range(len(found)):
-            yield (*path, index)
+    for key, item in value.items():
+        place = (*path, key)
+        if key not in level.known and (meant := _meant(key, level.known)):
+            findings.append(
+                Finding(
+                    code=Code.UNKNOWN_FIELD,
+                    path=place,
+                    at_key=True,
+                    severity=Severity.WARNING,
+                    message=f"unknown field {go_quote(field_text(place))} is ignored",
+                    remedy=f"did you mean {meant}?",
+                )
+            )
+        if key in level.lists and isinstance(item, list):
+            for index, member in enumerate(item):
+                _look(member, level.lists[key], (*place, index), findings)
 
 
 @lru_cache(maxsize=4096)

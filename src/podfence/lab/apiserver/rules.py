@@ -12,6 +12,7 @@ from podfence.kube.findings import Code, Finding, Severity
 from podfence.kube.registry import Reading
 from podfence.kube.validation.findings import Findings
 from podfence.kube.validation.meta import check_meta
+from podfence.kube.wire import Meta
 from podfence.lab.apiserver.fields import value_at, without
 from podfence.lab.store.resources import SERVED
 
@@ -65,7 +66,7 @@ def check(row: Resource, obj: Raw, before: Raw | None = None, policies: Policies
     known = SERVED[row.kind]
     reading = Reading(row.kind, row.api_version, *policies)
     written: Any = msgspec.convert(obj, known.written)
-    check_meta(written.metadata, _without_cache(known.name_rule), findings, namespaced=row.namespaced)
+    check_meta(written.metadata or Meta(), _without_cache(known.name_rule), findings, namespaced=row.namespaced)
     known.check(written, reading, findings)
     if before is not None:
         if row.kind == "NetworkPolicy":
