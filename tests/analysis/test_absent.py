@@ -182,6 +182,7 @@ WITHOUT_PODS = [
     ("a selector of all pods", (FROM_ALL, policy("p", ingress=(Rule(),))), "all pods -> any address  all ports\nall pods -> shop/other-pods  TCP 80\neverything -> shop/app=web  all ports"),
     ("a selector of two values", (DENY_ALL, NetworkPolicy(namespace="shop", name="p", pod_selector=ONE_OF_TWO, egress=(Rule((block("9.0.0.0/8"),)),), policy_types=("Egress",))), "shop/app=job, shop/app=web -> 9.0.0.0/8  all ports"),
     ("a label that only has to be there", (DENY_ALL, NetworkPolicy(namespace="shop", name="p", pod_selector=Selector((Requirement("app", "Exists"),)), ingress=(Rule(),), policy_types=("Ingress",))), "any address -> shop/app=*  all ports"),
+    ("a label with a value that also has to be there", (DENY_ALL, NetworkPolicy(namespace="shop", name="p", pod_selector=Selector((Requirement("app", "In", ("web",)), Requirement("app", "Exists"))), ingress=(Rule(),), policy_types=("Ingress",))), "any address -> shop/app=web  all ports"),
     ("a label that may not be there", (NetworkPolicy(namespace="shop", name="p", pod_selector=Selector((Requirement("app", "DoesNotExist"),)), policy_types=("Ingress", "Egress")),), ""),
 ]  # fmt: skip
 

@@ -6,8 +6,10 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING
 
+import pytest
+
 from podfence.api import Cluster
-from podfence.kube.objects import NetworkPolicy
+from podfence.kube.objects import NetworkPolicy, PodTemplate, Workload
 from podfence.policy.options import Options
 from podfence.policy.verdict import Decision
 from tests.policy.parts import app, pod, policy, space
@@ -56,6 +58,31 @@ def test_what_is_proposed_for_all_pods_of_a_namespace_admits_all_of_them() -> No
         found = Cluster.from_objects(after, CLOSED).check(f"{source}/*", f"{destination}/*", 80)
         assert found.decision is Decision.ALLOWED, (seed, source, destination, str(found))
     assert several > 2, (tried, several)
+
+
+CLIENTS = [pod(name, f"10.1.0.{number}") for number, name in enumerate(("a", "b"), 1)]
+NAMESAKES: list[KubeObject] = [
+    pod("db", "10.1.0.3"),
+    Workload(kind="Deployment", namespace="shop", name="db", template=PodTemplate(labels={"app": "other"})),
+]
+
+
+@pytest.mark.parametrize(
+    ("servers", "names"),
+    [
+        (NAMESAKES[:1], ["a-ingress", "b-ingress", "db-ingress"]),
+        (NAMESAKES, ["a-ingress", "b-ingress", "db-ingress", "db-ingress-2"]),
+    ],
+    ids=["several sources, one policy for each destination", "a pod and a workload of one name"],
+)
+def test_no_policy_that_is_proposed_takes_the_place_of_another(servers: list[KubeObject], names: list[str]) -> None:
+    objects: list[KubeObject] = [space("shop"), *CLIENTS, *servers, policy("deny", ingress=[])]
+    cluster = Cluster.from_objects(objects, CLOSED)
+    after = changed(objects, cluster, cluster.explain("shop/*", "shop/*", 80))
+    assert after is not None
+
+    assert sorted(item.name for item in after if isinstance(item, NetworkPolicy)) == sorted([*names, "deny"])
+    assert Cluster.from_objects(after, CLOSED).check("shop/*", "shop/*", 80).allowed
 
 
 def test_parts_that_one_change_admits_are_not_told_apart() -> None:

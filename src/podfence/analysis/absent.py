@@ -164,7 +164,9 @@ def supposed_pods(engine: Engine) -> Iterator[Member]:
         subjects = [policy.subject for policy in engine.policies(space)]
         for subject in subjects:
             terms = subject.pods.requirements if subject.pods else ()
-            values = {term.key: term.values or ("*",) for term in terms if term.operator in ("In", "Exists")}
+            # Values that are asked for come last, and so count where the label is also said to exist.
+            wanted = sorted((term for term in terms if term.operator in ("In", "Exists")), key=lambda term: term.values)
+            values = {term.key: term.values or ("*",) for term in wanted}
             for chosen in product(*values.values()) if prod(map(len, values.values())) <= _MOST else ():
                 labels = dict(zip(values, chosen, strict=True))
                 if labels and subject.matches_labels(labels):

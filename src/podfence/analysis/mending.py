@@ -5,11 +5,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
 from podfence.kube.objects import NetworkPolicy
-from podfence.policy.changes import LabelTemplate, applied
+from podfence.policy.changes import AddRule, LabelTemplate, NewPolicy, applied, free_name, selector_of
 from podfence.policy.verdict import Decision
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from podfence.cluster.state import ClusterState
     from podfence.kube.objects import Key
     from podfence.policy.changes import Change
@@ -45,8 +49,22 @@ def mended(state: ClusterState, verdict: Verdict) -> tuple[Mended, ...]:
             space = remedy.change.namespace
             done = {key.name: item.policy for key, item in after.items() if key.namespace == space and item.policy}
             known = {**state.policies.get(space, {}), **done}
-            policy = applied(remedy.change, known)
+            policy = applied(_beside(done, known, remedy.change), known)
             if policy is not None:
                 before = after[policy.key].texts if policy.key in after else ()
                 after[policy.key] = Mended((*before, remedy.text), policy)
     return (*after.values(), *others)
+
+
+def _beside(done: Mapping[str, NetworkPolicy], known: Mapping[str, NetworkPolicy], change: Change) -> Change:
+    """Return a change as it is made after others, of which the change of a new policy does not know.
+
+    It becomes a rule of the policy that another change added for the same pods, or a policy with a free name.
+    """
+    if not isinstance(change, NewPolicy):
+        return change
+    for name, there in done.items():
+        same_pods = there.pod_selector == selector_of(change.pod_labels)
+        if same_pods and [way.lower() for way in there.policy_types] == [change.direction]:
+            return AddRule(namespace=change.namespace, policy=name, direction=change.direction, rule=change.rule)
+    return replace(change, policy=free_name(change.policy, known))

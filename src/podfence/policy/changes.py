@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec.structs import replace
@@ -11,7 +12,7 @@ from podfence.documents import Value
 from podfence.kube.objects import IPBlock, NetworkPolicy, Peer, PolicyPort, Protocol, Requirement, Rule, Selector
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
 
 Labels = dict[str, str]
@@ -163,6 +164,11 @@ def applied(change: Change, policies: Mapping[str, NetworkPolicy]) -> NetworkPol
             new = replace(rules[index], ports=(*rules[index].ports, *map(_port, ports)))
             rules = (*rules[:index], new, *rules[index + 1 :])
     return replace(policy, **{change.direction: rules})
+
+
+def free_name(base: str, known: Container[str]) -> str:
+    """Return a name for a new policy that none of its namespace has: `base`, or ``base-2`` and so on."""
+    return next(name for name in chain((base,), (f"{base}-{number}" for number in count(2))) if name not in known)
 
 
 def manifest(policy: NetworkPolicy) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from podfence.policy.changes import (
     RuleItem,
     SetPolicyTypes,
     applied,
+    free_name,
     labels_text,
 )
 from podfence.policy.ends import AddressEnd, End, NodeEnd, PodEnd
@@ -150,9 +151,8 @@ class _Proposer:
         labels = stable_labels(self._asked.subject.member)
         if not labels:
             return
-        base = f"{_short_name(self._asked.subject)}-{self._way}"
         known = self._engine.state.policies.get(self._space, {})
-        name = next(text for text in (base, *(f"{base}-{number}" for number in range(2, 1000))) if text not in known)
+        name = free_name(f"{_short_name(self._asked.subject)}-{self._way}", known)
         yield NewPolicy(namespace=self._space, policy=name, pod_labels=labels, direction=self._way, rule=rule)
 
     def _labels(self) -> Iterator[Change]:
