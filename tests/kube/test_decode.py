@@ -475,7 +475,7 @@ def test_a_workload_whose_expressions_miss_its_template_is_refused(expression: s
         ("type: ExternalName, externalName: a.example, selector: {a: b}", {"selector": None, "type": "ExternalName"}),
         (
             "externalTrafficPolicy: Local, publishNotReadyAddresses: true, ports: [{port: 1}]",
-            {"external_traffic_policy": "Local", "publish_not_ready": True},
+            {"external_traffic_policy": "Local"},
         ),
     ],
 )

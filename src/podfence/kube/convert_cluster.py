@@ -52,7 +52,6 @@ def service(written: wire_cluster.Service, identity: Identity) -> objects.Servic
         source_ranges=tuple(_ranges(spec.load_balancer_source_ranges or ())) if kind == "LoadBalancer" else (),
         external_traffic_policy=spec.external_traffic_policy or "Cluster",
         headless="None" in addresses,
-        publish_not_ready=bool(spec.publish_not_ready_addresses),
         origin=identity.origin,
     )
 

@@ -245,7 +245,6 @@ class Service(Namespaced, frozen=True, kw_only=True):
     source_ranges: tuple[str, ...] = ()
     external_traffic_policy: str = "Cluster"
     headless: bool = False
-    publish_not_ready: bool = False
 
 
 class EndpointPort(msgspec.Struct, frozen=True, gc=False):
