@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 import time
 from pathlib import Path
 
@@ -22,11 +21,6 @@ def description() -> str:
     # What follows the version is the name that somebody gave to their kernel.
     kernel = platform.release().split("-")[0]
     return f"{cores} cores ({platform.machine()}) with {python} and {platform.system()} {kernel}"
-
-
-def smallest_memory() -> float:
-    """Return the peak of this process in MiB: the least that can be seen of a child."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 class OtherWork:

@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A command measured from outside, as a whole process: wall clock, processor time, peak memory.
 
-The kernel counts the memory of a process that starts another into the peak of the other, so the one that
-measures must stay smaller than what it measures: clusters are generated, and loaded, only in children.
+A small process in between starts it (see `alone.py`), so the memory of the one that measures does not matter.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +19,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-_MEBIBYTE_IN_KIBIBYTES = 1024
 _KEPT = 64 * 1024
 _SHOWN_OF_OUTPUT = 300
-_BYTECODE = Path(__file__).resolve().parent / "results" / "bytecode"
+_HERE = Path(__file__).resolve().parent
+_ALONE = _HERE / "alone.py"
+_BYTECODE = _HERE / "results" / "bytecode"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,37 +57,23 @@ class Measured:
 def once(command: Sequence[str | Path], *, limit: float, kept: int = _KEPT) -> Run:
     """Run a command to its end, or kill it after `limit` seconds; the output goes to a file, as in a pipeline.
 
-    Of the output the first `kept` bytes are returned.
+    Of the output the first `kept` bytes are returned. Raises CalledProcessError if it cannot be started.
     """
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as complaints:
-        start = time.perf_counter()
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=complaints, env=_environment())
-        late = threading.Event()
-
-        def end() -> None:
-            late.set()
-            process.kill()
-
-        timer = threading.Timer(limit, end)
-        timer.start()
-        try:
-            _, status, usage = os.wait4(process.pid, 0)
-        finally:
-            timer.cancel()
-        wall = time.perf_counter() - start
-        # The process is already waited for; without this Popen would warn that it still runs.
-        process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        complaints.seek(0)
-        return Run(
-            wall,
-            usage.ru_utime + usage.ru_stime,
-            usage.ru_maxrss / _MEBIBYTE_IN_KIBIBYTES,
-            process.returncode,
-            out.read(kept).decode(errors="replace"),
-            complaints.read(_KEPT).decode(errors="replace"),
-            late.is_set(),
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as complaints, tempfile.TemporaryFile() as told:
+        subprocess.run(
+            [sys.executable, "-IS", _ALONE, str(told.fileno()), str(limit), *command],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=complaints,
+            env=_environment(),
+            pass_fds=[told.fileno()],
+            check=True,
         )
+        for file in (out, complaints, told):
+            file.seek(0)
+        wall, cpu, memory, code, late = json.loads(told.read())
+        texts = [file.read(size).decode(errors="replace") for file, size in ((out, kept), (complaints, _KEPT))]
+        return Run(wall, cpu, memory, code, texts[0], texts[1], late)
 
 
 def several(
@@ -121,6 +106,11 @@ def several(
         max(walls) - min(walls),
         len(samples),
     )
+
+
+def smallest_memory() -> float:
+    """Return the least peak in MiB that can be seen of a command: that of the process in between."""
+    return once(["true"], limit=20).memory
 
 
 def module(name: str, *arguments: str | Path) -> list[str | Path]:

@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.machine import description, smallest_memory
+from bench.machine import description
+from bench.measure import smallest_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

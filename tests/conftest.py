@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import hypothesis
 import pytest
 
+from tests.differing import told
 from tests.twin.effort import LONG
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def checkout() -> Path:
     """Return the root of the checkout."""
     return Path(__file__).resolve().parent.parent
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Return what differs where two large collections should be equal."""
+    return told(left, right) if op == "==" else None
 
 
 _MEASURED: Final = 25

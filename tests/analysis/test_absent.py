@@ -53,10 +53,12 @@ def block(cidr: str, *excepts: str) -> Peer:
 UDP_53 = (PolicyPort("UDP", 53),)
 TCP_80 = (PolicyPort("TCP", 80),)
 HTTP = (PolicyPort("TCP", "http"),)
+ALL_TCP = (PolicyPort("TCP"),)
 ANY = Selector()
 CLOSED = NetworkPolicy(namespace="shop", name="closed", pod_selector=selector("app=api"), policy_types=("Egress",))
 GHOST = Peer(selector("app=ghost"))
 DENY_DNS = NetworkPolicy(namespace="kube-system", name="deny", policy_types=("Ingress",))
+DNS_BY_NAME = NetworkPolicy(namespace="kube-system", name="named", ingress=(Rule((), HTTP),), policy_types=("Ingress",))
 
 ROWS = [
     ("a peer of another namespace", (policy("p", egress=(Rule((DNS,), UDP_53),)),), "shop/deploy/web -> pods k8s-app=kube-dns of kube-system (none here)  UDP 53"),
@@ -66,6 +68,11 @@ ROWS = [
     ("two subjects are one line", (policy("p", ingress=(Rule((GHOST,), TCP_80),)), policy("q", ingress=(Rule((GHOST,), TCP_80),), app="api")), "pods app=ghost of shop (none here) -> shop/deploy/api, shop/deploy/web  TCP 80"),
     ("a named port of a source's rule is the subject's", (policy("p", ingress=(Rule((GHOST,), HTTP),)),), "pods app=ghost of shop (none here) -> shop/deploy/web  TCP 8080"),
     ("a named port of nobody stays a name", (policy("p", egress=(Rule((DNS,), HTTP),)),), "shop/deploy/web -> pods k8s-app=kube-dns of kube-system (none here)  TCP http"),
+    ("a named port, and another rule for every port", (policy("p", egress=(Rule((DNS,), HTTP), Rule((DNS,), ALL_TCP))),), "shop/deploy/web -> pods k8s-app=kube-dns of kube-system (none here)  all TCP"),
+    ("a named port, and another rule for every port of everybody", (policy("p", egress=(Rule((DNS,), HTTP),)), policy("q", egress=(Rule((), ALL_TCP),))), ""),
+    ("a named port, and another rule for every port of the other protocol", (policy("p", egress=(Rule((DNS,), HTTP), Rule((), (PolicyPort("UDP"),)))),), "shop/deploy/web -> pods k8s-app=kube-dns of kube-system (none here)  TCP http"),
+    ("a named port, and the other end is known to deny it", (policy("p", egress=(Rule((DNS,), HTTP),)), DENY_DNS), ""),
+    ("a named port, and the other end admits one by name", (policy("p", egress=(Rule((DNS,), HTTP),)), DNS_BY_NAME), "shop/deploy/web -> pods k8s-app=kube-dns of kube-system (none here)  TCP http"),
     ("namespaces by label", (policy("p", ingress=(Rule((Peer(None, selector("team=x")),), TCP_80),)),), "pods of namespaces team=x (none here) -> shop/deploy/web  TCP 80"),
     ("any rule for everybody says it all", (policy("p", ingress=(Rule((GHOST,), TCP_80), Rule((), TCP_80))),), ""),
     ("a rule for some ports of everybody says it in part", (policy("p", ingress=(Rule((GHOST,)), Rule((), TCP_80))),), "pods app=ghost of shop (none here) -> shop/deploy/web  TCP 1-79,81-65535; all UDP; all SCTP; other protocols"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from podfence.api import Cluster
@@ -16,6 +16,7 @@ from podfence.kube.decode import decode
 from podfence.kube.objects import Namespace, NetworkPolicy, Peer, Pod, PolicyPort, Requirement, Rule, Selector
 from podfence.kube.yaml import parse
 from podfence.policy.engine import Bound
+from podfence.policy.options import Options
 from podfence.policy.verdict import Direction
 from tests.policy.parts import block, decision, pod, policy, rule, space
 from tests.twin import strategies
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from podfence.kube.objects import IPBlock, Key, KubeObject
-    from podfence.policy.options import Options
     from podfence.sets import PortSet
 
 MANY = tried(60)
+TO_A_NAME = rule(Peer(Selector((Requirement("app", "In", ("nobody",)),))), ports=[PolicyPort("TCP", "http")])
 
 
 def answers(objects: Iterable[KubeObject], options: Options | None = None) -> dict[tuple[str, str, str], set[str]]:
@@ -134,6 +135,7 @@ def test_a_further_policy_takes_away_only_from_pods_that_it_newly_isolates(
 
 @MANY
 @given(objects=strategies.clusters(), options=strategies.options(), direction=st.sampled_from(("Ingress", "Egress")))
+@example(objects=[pod("me"), policy("named", egress=[TO_A_NAME])], options=Options(), direction="Egress")
 def test_a_policy_that_allows_all_makes_the_others_of_its_direction_moot(
     objects: list[KubeObject], options: Options, direction: str
 ) -> None:

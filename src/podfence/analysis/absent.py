@@ -132,11 +132,18 @@ def admitted(
         elif port.ports != PortSet.ALL:
             ports, names, elsewhere = ports & port.ports, (), elsewhere & port.ports
         may, surely = _at_other_end(engine, direction, grant.peer, member)
-        ports = ((ports & may) | (elsewhere & surely)) - (for_all if grant.peer == _EVERY_POD else for_pods)
+        settled = (for_all if grant.peer == _EVERY_POD else for_pods) | (PortSet.ALL - may)
+        before, named = found.get(grant.peer, (PortSet.EMPTY, ()))
+        ports = before | (((ports & may) | (elsewhere & surely)) - settled)
+        names = unsaid(dict.fromkeys((*named, *names)), settled | ports)
         if ports or names:
-            before, named = found.get(grant.peer, (PortSet.EMPTY, ()))
-            found[grant.peer] = (before | ports, tuple(dict.fromkeys((*named, *names))))
+            found[grant.peer] = ports, names
     return found
+
+
+def unsaid(names: Iterable[str], ports: PortSet) -> tuple[str, ...]:
+    """Return the names, such as ``TCP http``, whose number may be another port than these."""
+    return tuple(name for name in names if not PortSet.whole(name.partition(" ")[0]) <= ports)
 
 
 def ports_by_block(engine: Engine, grants: Iterable[Grant]) -> PortSet:

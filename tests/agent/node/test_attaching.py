@@ -274,6 +274,18 @@ def test_nothing_is_told_while_nothing_changes(bed: Bed) -> None:
     assert len(bed.told) == 2
 
 
+def test_a_port_stays_bound_while_the_result_of_its_pod_is_written_again(bed: Bed) -> None:
+    bed.bridge()
+    bed.cable("veth1", MAC, "10.244.1.2/24", master="cni0")
+    path = bed.cache.add(cni.bridge("veth1", MAC, "10.244.1.2/24"))
+    bed.pods = {"shop/web": ("10.244.1.2",)}
+    before = bed.look()
+    assert before.pods == (link("veth1", "cni0", MAC, "shop/web", "10.244.1.2"),)
+
+    path.write_bytes(b"")
+    assert bed.look() is before
+
+
 def test_what_is_unproven_when_the_agent_starts_is_told_at_once(bed: Bed) -> None:
     bed.bridge()
     bed.look()

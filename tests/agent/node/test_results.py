@@ -189,6 +189,21 @@ def test_a_file_that_was_half_written_is_read_when_it_is_whole(cache: cni.Cache)
     assert [item.pod for item in results.read()] == ["shop/web"]
 
 
+@pytest.mark.parametrize("length", [0, 100])
+def test_a_file_that_is_being_written_again_counts_as_before_until_it_is_whole(cache: cni.Cache, length: int) -> None:
+    results = Results(cache.directory)
+    path = cache.add(cni.bridge("veth1", MAC, "10.244.1.2/24"))
+    whole = path.read_bytes()
+    (before,) = results.read()
+    path.write_bytes(whole[:length])
+    assert results.read() == [before]
+    assert results.read() == [before]
+    path.write_bytes(whole.replace(b"veth1", b"veth2"))
+    assert [item.links for item in results.read()] == [(*before.links[:-1], "veth2")]
+    path.unlink()
+    assert results.read() == []
+
+
 def test_whatever_else_is_in_the_directory_is_told_and_the_others_are_read(cache: cni.Cache, tmp_path: Path) -> None:
     results = Results(cache.directory)
     cache.add(cni.bridge("veth1", MAC, "10.244.1.2/24"))

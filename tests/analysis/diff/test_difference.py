@@ -253,6 +253,25 @@ ROWS: list[Row] = [
         [],
     ),
     (
+        "a rule for a port by name gets a rule for every port",
+        [*HERE, policy("web", app("web"), egress=[rule(TO_DNS, ports=[PolicyPort("UDP", "dns")])])],
+        [*HERE, policy("web", app("web"), egress=[rule(TO_DNS, ports=[PolicyPort("UDP")])])],
+        ["opened: shop/web -> pods k8s-app=dns of system (none here) all UDP | egress rule 1 of NetworkPolicy shop/web was changed"],
+    ),
+    (
+        "a rule for a port by name of pods that are not here is removed, and a rule for everybody still holds them",
+        [*HERE, policy("web", app("web"), egress=[rule(TO_DNS, ports=[PolicyPort("UDP", "dns")]), rule()])],
+        [*HERE, policy("web", app("web"), egress=[rule()])],
+        [],
+    ),
+    (
+        "pods that are not here would be denied a port by name by their own policy",
+        [*HERE, policy("web", app("web"), egress=[rule(TO_DNS, ports=[PolicyPort("UDP", "dns")])])],
+        [*HERE, policy("web", app("web"), egress=[rule(TO_DNS, ports=[PolicyPort("UDP", "dns")])]),
+         policy("dns", label("k8s-app", "dns"), ingress=(), namespace="system")],
+        ["closed: shop/web -> pods k8s-app=dns of system (none here) UDP dns | NetworkPolicy system/dns was added"],
+    ),
+    (
         "pods that are not here would be denied it by their own policy",
         [*HERE, policy("web", app("web"), egress=[rule(TO_DNS, ports=DNS)])],
         [*HERE, policy("web", app("web"), egress=[rule(TO_DNS, ports=DNS)]),

@@ -149,7 +149,9 @@ class Results:
                 return _File(stamp, None, f"it is larger than {LARGEST} bytes")
             return _File(stamp, decode(os.read(number, LARGEST), entry.name, found.st_mtime_ns))
         except (OSError, ValueError) as error:
-            return _File(stamp, None, str(error))
+            # Who writes a file anew empties it first. Its pod stays bound meanwhile.
+            earlier = before.attachment if before is not None and before.stamp[0] == stamp[0] else None
+            return _File(stamp, earlier, str(error))
         finally:
             os.close(number)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec.structs import replace
 
-from podfence.analysis.absent import admitted, ports_by_block, space_of
+from podfence.analysis.absent import admitted, ports_by_block, space_of, unsaid
 from podfence.analysis.diff.answer import ConnectionWord
 from podfence.analysis.diff.causes import Because
 from podfence.analysis.diff.undo import Undo
@@ -152,15 +152,16 @@ class _Rules:
         ports, names = self._admitted.get(peer, (PortSet.EMPTY, ()))
         if other._is_there and not other._is_isolated:
             return PortSet.EMPTY, ()
+        anyway = PortSet.union(grant.ports for grant in other._grants if grant.peer is None) | other._by_block
         left, named = PortSet.EMPTY, dict.fromkeys(names, False)
         # Several rules of the others may mean the values that a selector lists one by one.
         for part in apart(peer):
             covering = [said for wider, said in other._admitted.items() if covers(wider, part)]
-            left |= ports - PortSet.union(there for there, _ in covering)
-            for name in names:
+            said = PortSet.union(there for there, _ in covering) | anyway
+            left |= ports - said
+            for name in unsaid(names, said):
                 named[name] |= not any(name in several for _, several in covering)
-        open_ports = PortSet.union(grant.ports for grant in other._grants if grant.peer is None)
-        return left - open_ports - other._by_block, tuple(name for name, is_left in named.items() if is_left)
+        return left, tuple(name for name, is_left in named.items() if is_left)
 
 
 def apart(selection: Selection) -> list[Selection]:

@@ -39,7 +39,11 @@ def write(folder: Path, plan: Plan, kind: Bridged | Routed, pod: Attachment) -> 
             ],
         },
     }
-    _place(folder, plan, pod).write_bytes(msgspec.json.encode(result))
+    # Agents look whenever something changes in the folder. To one that finds half a file, the pod is at no known link.
+    place = _place(folder, plan, pod)
+    partial = folder.with_name(place.name)
+    partial.write_bytes(msgspec.json.encode(result))
+    partial.replace(place)
 
 
 def remove(folder: Path, plan: Plan, pod: Attachment) -> None:
