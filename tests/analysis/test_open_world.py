@@ -31,7 +31,7 @@ from podfence.kube.objects import (
 from podfence.kube.omissions import Gap
 from podfence.policy.options import Options
 from podfence.policy.verdict import Decision, Matter, told
-from podfence.report.verdict import chain
+from podfence.report.verdict_text import chain
 from tests.policy.parts import app, block, label, pod, policy, rule, space
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from podfence.dataplane.enforcer import Enforcer
 from podfence.dataplane.groups import MOST_LISTED
 from podfence.policy.ends import PodEnd
 from podfence.policy.engine import Bound
-from podfence.report.verdict import brief
+from podfence.report.verdict_text import brief
 from podfence.sets import PortSet
 from podfence.sets.addresses import AddressSet, parse_address
 from tests.dataplane.drawing import after

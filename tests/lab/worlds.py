@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from podfence.kube.objects import Pod
+    from podfence.kube.origin import Document
     from podfence.kube.positions import SourceDocument
-    from podfence.kube.source import Document
     from podfence.lab.objects.containers import PodSpec
     from podfence.lab.objects.world import Steps
     from podfence.lab.store.store import Store

@@ -145,7 +145,7 @@ def explain(
     cluster = load(inputs, form)
     answer = cluster.explain(source, destination, port, namespace=inputs.own_namespace)
     if remedy:
-        from podfence.report.verdict import remedies
+        from podfence.report.verdict_text import remedies
 
         found = cluster.mended(answer)
         outputs.write(remedies(found))

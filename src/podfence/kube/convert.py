@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from podfence.kube import objects, wire
-from podfence.kube.source import Origin
+from podfence.kube.origin import Origin
 from podfence.kube.validation.cidr import parse_block
 
 if TYPE_CHECKING:

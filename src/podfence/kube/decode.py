@@ -22,6 +22,7 @@ from podfence.kube.custom import (
 from podfence.kube.findings import Code, Finding, Severity
 from podfence.kube.objects import Endpoints, Key, KubeObject
 from podfence.kube.omissions import Gap, LeftOut, Reason
+from podfence.kube.origin import Origin
 from podfence.kube.registry import (
     KINDS,
     LEGACY_POLICY,
@@ -31,7 +32,6 @@ from podfence.kube.registry import (
     is_upstream_group,
     near_kind,
 )
-from podfence.kube.source import Origin
 from podfence.kube.validation.consequences import is_harmless
 from podfence.kube.validation.findings import Findings, go_quote, is_placeholder, without_consequences
 from podfence.kube.validation.meta import check_meta
@@ -42,8 +42,8 @@ from podfence.kube.wire import Meta
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from podfence.kube.origin import Document, Path
     from podfence.kube.parsed import Decoding  # noqa: TC004  msgspec needs the types only of what it reads or writes
-    from podfence.kube.source import Document, Path
 
 Validation = Literal["strict", "answer", "lax"]
 

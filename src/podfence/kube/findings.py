@@ -11,10 +11,10 @@ from msgspec.structs import replace
 
 from podfence.documents import Value
 from podfence.kube.objects import Key
-from podfence.kube.source import Path
+from podfence.kube.origin import Path
 
 if TYPE_CHECKING:
-    from podfence.kube.source import Origin
+    from podfence.kube.origin import Origin
 
 
 class Position(Value, frozen=True, order=True):

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from podfence.kube.files import Read
     from podfence.kube.folders import Exclusion
     from podfence.kube.objects import Key
+    from podfence.kube.origin import Document, Origin
     from podfence.kube.parsed import Parsed
     from podfence.kube.registry import Kind
     from podfence.kube.rendering import Chart
-    from podfence.kube.source import Document, Origin
 
 _FEW = 5
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
-from podfence.kube.source import Origin
+from podfence.kube.origin import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

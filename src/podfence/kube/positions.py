@@ -12,7 +12,7 @@ from podfence.kube.findings import Position
 from podfence.kube.scalars import MERGE, PlainScalars
 
 if TYPE_CHECKING:
-    from podfence.kube.source import Path
+    from podfence.kube.origin import Path
 
 Children = dict[str | int, "Node"]
 
@@ -104,7 +104,7 @@ class Source:
 
 
 class SourceDocument:
-    """One document of an input (`podfence.kube.source.Document`)."""
+    """One document of an input (`podfence.kube.origin.Document`)."""
 
     __slots__ = ("_end", "_index", "_is_json", "_start", "source", "value")
 

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from podfence.errors import nearest
 from podfence.kube import convert, convert_cluster, wire, wire_cluster
 from podfence.kube.objects import KubeObject
-from podfence.kube.source import Path
+from podfence.kube.origin import Path
 from podfence.kube.validation import pods
 from podfence.kube.validation.findings import Findings
 from podfence.kube.validation.names import dns_label, dns_subdomain

@@ -9,8 +9,8 @@ import msgspec
 
 from podfence.kube import yaml
 from podfence.kube.objects import Key, KubeObject, Namespace, NetworkPolicy
+from podfence.kube.origin import Origin, Path
 from podfence.kube.positions import Source, SourceDocument
-from podfence.kube.source import Origin, Path
 from podfence.lab.store.metadata import Raw
 from podfence.lab.store.resources import READ, RESOURCES
 

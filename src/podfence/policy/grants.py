@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from podfence.kube.objects import Peer, PolicyPort, Rule
-    from podfence.kube.source import Origin
+    from podfence.kube.origin import Origin
     from podfence.policy.options import Options
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from podfence.analysis.answers import Connectivity
 from podfence.policy.verdict import Direction
-from podfence.report.sets import Members
+from podfence.report.expanded import Members
 from podfence.report.style import PAGE
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ FORMATS: Final[dict[str, dict[str, str]]] = {
         "Labs": "lab_status.labs",
     },
     "text": {
-        "Verdict": "verdict.brief",
-        "Explanation": "verdict.chain",
+        "Verdict": "verdict_text.brief",
+        "Explanation": "verdict_text.chain",
         "Config": "about.config_table",
         "Why": "why.lines",
         "AgentStatus": "agent_status.lines",
@@ -40,8 +40,8 @@ FORMATS: Final[dict[str, dict[str, str]]] = {
     "md": {
         "Overview": "markdown.overview",
         "PodConnections": "markdown.pods",
-        "Verdict": "verdict.markdown",
-        "Explanation": "verdict.markdown",
+        "Verdict": "verdict_text.markdown",
+        "Explanation": "verdict_text.markdown",
         "Difference": "comment.lines",
         "Refusal": "comment.refusal",
     },

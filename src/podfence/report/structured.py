@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from podfence.documents import API_VERSION
-from podfence.report import yaml
+from podfence.report import yaml_text
 from podfence.report.documents import ABOUT_A_CLUSTER, PodConnections
 from podfence.report.style import PAGE
 
@@ -30,7 +30,7 @@ def json_lines(answer: msgspec.Struct, page: Page = PAGE) -> Iterator[str]:
 
 def yaml_lines(answer: msgspec.Struct, page: Page = PAGE) -> Iterator[str]:
     """Yield the lines of an answer as YAML, the same facts in the same order."""
-    yield from yaml.lines(_head(type(answer), page) | msgspec.to_builtins(answer))
+    yield from yaml_text.lines(_head(type(answer), page) | msgspec.to_builtins(answer))
 
 
 def _head(answer: type[msgspec.Struct], page: Page) -> dict[str, object]:
@@ -64,7 +64,7 @@ def pods_json(connections: Iterable[PodConnection], page: Page = PAGE) -> Iterat
 
 def pods_yaml(connections: Iterable[PodConnection], page: Page = PAGE) -> Iterator[str]:
     """Yield the lines of a PodConnections document while `connections` come; nothing is kept."""
-    yield from yaml.lines(_head(PodConnections, page))
+    yield from yaml_text.lines(_head(PodConnections, page))
     remaining = iter(connections)
     first = next(remaining, None)
     if first is None:
@@ -72,4 +72,4 @@ def pods_yaml(connections: Iterable[PodConnection], page: Page = PAGE) -> Iterat
         return
     yield "items:"
     for item in chain((first,), remaining):
-        yield from yaml.list_item(msgspec.to_builtins(item))
+        yield from yaml_text.list_item(msgspec.to_builtins(item))

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from podfence.errors import counted
-from podfence.report import verdict
+from podfence.report import verdict_text
 from podfence.report.style import PAGE
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def lines(answer: Why, page: Page = PAGE) -> Iterator[str]:
     """Yield the engine's decision, then each connection with the kernel's counters, then whether they differ."""
     style = page.style
-    yield from verdict.brief(answer.verdict, page)
+    yield from verdict_text.brief(answer.verdict, page)
     for item in answer.connections:
         yield ""
         yield f"{style.strong(f'{item.source} -> {item.destination}')} {item.ports}"

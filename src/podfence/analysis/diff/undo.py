@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from podfence.analysis.diff.answer import Effect
     from podfence.analysis.diff.objects import Pair
     from podfence.kube.objects import KubeObject, Rule
-    from podfence.kube.source import Path
+    from podfence.kube.origin import Path
 
 WHOLE: Final = ""
 SELECTOR: Final = "podSelector"

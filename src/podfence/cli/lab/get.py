@@ -125,14 +125,14 @@ def _show_whole(server: Rest, chosen: Sequence[tuple[Named, str]], form: str) ->
     """Print objects with all their fields; all but one that is named become a List, as with kubectl."""
     import msgspec
 
-    from podfence.report import yaml
+    from podfence.report import yaml_text
 
     items = [item for each in chosen for item in _objects(server, *each)]
     is_one = len(chosen) == 1 and chosen[0][0].name
     found = {"apiVersion": "v1", "items": items, "kind": "List", "metadata": {"resourceVersion": ""}}
     shown = items[0] if is_one else found
     text = msgspec.json.format(msgspec.json.encode(shown), indent=4).decode()
-    outputs.write([text] if form == "json" else yaml.lines(shown))
+    outputs.write([text] if form == "json" else yaml_text.lines(shown))
 
 
 def _cells(table: dict[str, Any], kind: str, *, wide: bool, everywhere: bool) -> Iterator[list[str]]:

@@ -21,15 +21,15 @@ from podfence.errors import AccessError, InputError, reason_of
 from podfence.kube import yaml
 from podfence.kube.access import wire
 from podfence.kube.findings import Finding, Severity, unreadable
-from podfence.kube.source import Origin
+from podfence.kube.origin import Origin
 from podfence.kube.validation.findings import Findings, go_quote
 from podfence.kube.validation.shape import examine, found
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from podfence.kube.origin import Document, Path
     from podfence.kube.positions import SourceDocument
-    from podfence.kube.source import Document, Path
 
 T = TypeVar("T")
 

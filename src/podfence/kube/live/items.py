@@ -26,7 +26,7 @@ from podfence.kube.validation.policy import check_policy
 if TYPE_CHECKING:
     from podfence.kube.live.fields import Object
     from podfence.kube.live.resources import Resource
-    from podfence.kube.source import Origin
+    from podfence.kube.origin import Origin
 
 
 class Item(NamedTuple):

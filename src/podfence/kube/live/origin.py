@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from podfence.kube.findings import Position, field_text
-from podfence.kube.source import Origin
+from podfence.kube.origin import Origin
 
 if TYPE_CHECKING:
-    from podfence.kube.source import Path
+    from podfence.kube.origin import Path
 
 NAME: Final = "live"
 """What stands where the name of a file would."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from podfence.kube.validation.findings import go_quote
 
 if TYPE_CHECKING:
-    from podfence.kube.source import Path
+    from podfence.kube.origin import Path
     from podfence.kube.validation.findings import Findings
 
 _QUAD = re.compile(r"([0-9]{1,8})\.([0-9]{1,8})\.([0-9]{1,8})\.([0-9]{1,8})")

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from podfence.kube.findings import Finding
+    from podfence.kube.origin import Path
     from podfence.kube.registry import Kind
-    from podfence.kube.source import Path
 
 _ANY: Final = "*"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from podfence.kube.findings import Code, Finding, Severity
 
 if TYPE_CHECKING:
-    from podfence.kube.source import Path
+    from podfence.kube.origin import Path
 
 # ${NAME}, $(NAME), {{ .Name }}, <name>, %NAME%, @name@, __NAME__, $NAME, or a lone underscore.
 _PLACEHOLDER = r"\$[({A-Z]|\{\{|^_+$|^<.+>$|^%.+%$|^@.+@$|^__.+__$"

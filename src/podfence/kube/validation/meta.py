@@ -15,7 +15,7 @@ from podfence.kube.validation.selectors import check_labels
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from podfence.kube.source import Path
+    from podfence.kube.origin import Path
     from podfence.kube.validation.findings import Findings
 
 _ANNOTATION_BYTES = 262144

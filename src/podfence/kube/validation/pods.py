@@ -14,7 +14,7 @@ from podfence.kube.validation.ports import check_number
 from podfence.kube.validation.selectors import check_labels, check_selector
 
 if TYPE_CHECKING:
-    from podfence.kube.source import Path
+    from podfence.kube.origin import Path
     from podfence.kube.validation.findings import Findings
 
 _OPERATORS = frozenset(get_args(Operator))

@@ -18,7 +18,7 @@ from podfence.kube.validation.selectors import check_selector
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from podfence.kube.source import Path
+    from podfence.kube.origin import Path
     from podfence.kube.validation.findings import Findings
 
 _TYPES = ("Ingress", "Egress")

@@ -9,7 +9,7 @@ from podfence.kube.validation.names import port_name
 
 if TYPE_CHECKING:
     from podfence.kube import wire
-    from podfence.kube.source import Path
+    from podfence.kube.origin import Path
     from podfence.kube.validation.findings import Findings
 
 LAST_PORT = 65535

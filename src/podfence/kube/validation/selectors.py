@@ -11,7 +11,7 @@ from podfence.kube.validation.names import label_key, label_value
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from podfence.kube.source import Path
+    from podfence.kube.origin import Path
     from podfence.kube.validation.findings import Findings
 
 

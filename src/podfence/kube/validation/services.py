@@ -16,7 +16,7 @@ from podfence.kube.validation.selectors import check_labels
 from podfence.sets.addresses import parse_address
 
 if TYPE_CHECKING:
-    from podfence.kube.source import Path
+    from podfence.kube.origin import Path
     from podfence.kube.validation.findings import Findings
 
 _PROTOCOLS = ("SCTP", "TCP", "UDP")

@@ -24,8 +24,8 @@ from podfence.kube.validation.findings import Findings, go_quote
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from podfence.kube.origin import Path
     from podfence.kube.registry import Kind
-    from podfence.kube.source import Path
 
 _CONFUSED = {
     ("IngressRule", "to"): "from",

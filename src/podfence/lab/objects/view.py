@@ -12,8 +12,8 @@ from podfence.kube.convert import Identity
 from podfence.kube.live.fields import WRITTEN
 from podfence.kube.live.origin import LIVE
 from podfence.kube.objects import Key, NetworkPolicy
+from podfence.kube.origin import Origin
 from podfence.kube.registry import KINDS, LEGACY_POLICY, Need
-from podfence.kube.source import Origin
 from podfence.lab.apiserver.status import invalid_fields
 from podfence.lab.store.resources import RESOURCES
 

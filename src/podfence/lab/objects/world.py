@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from podfence.cluster.state import ClusterState
-    from podfence.kube.source import Origin
+    from podfence.kube.origin import Origin
     from podfence.lab.addresses import Plan
     from podfence.lab.objects.statuses import ContainerReport
     from podfence.lab.store.metadata import Raw

@@ -81,14 +81,14 @@ def markdown(verdict: Verdict, page: Page = PAGE) -> Iterator[str]:
 def remedies(found: Iterable[Mended]) -> Iterator[str]:
     """Yield policies after changes as documents to apply, with the changes in comments; others are comments alone."""
     from podfence.policy.changes import manifest  # noqa: PLC0415  few ask for the policies themselves
-    from podfence.report import yaml  # noqa: PLC0415  as above
+    from podfence.report import yaml_text  # noqa: PLC0415  as above
 
     for number, item in enumerate(found):
         if number:
             yield "---"
         yield from (f"# {text}" for text in item.texts)
         if item.policy is not None:
-            yield from yaml.lines(manifest(item.policy))
+            yield from yaml_text.lines(manifest(item.policy))
 
 
 def _sides_told(verdict: Verdict) -> bool:

@@ -8,7 +8,7 @@ import yaml as reader
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from podfence.report import yaml
+from podfence.report import yaml_text
 from tests.twin.effort import tried
 
 VALUES = st.recursive(
@@ -23,14 +23,14 @@ VALUES = st.recursive(
 @example({"a": [], "b": {}, "c": [[1, [2]], {"d": None}], "": ""})
 @example(["yes", "No", "~", "1e3", "0o14", "12:30", "a: b", "a #b", "- a", "*a", "\x85\u2028\ufeff", "a\tb", "=", "<<"])
 def test_what_is_written_is_read_back_the_same(value: object) -> None:
-    assert reader.safe_load("\n".join(yaml.lines(value))) == value
+    assert reader.safe_load("\n".join(yaml_text.lines(value))) == value
 
 
 @pytest.mark.parametrize(
     "text", ["shop/deploy/web", "kube-system", "TCP", "lab/*", "all ports", "a/b, c/d", "podfence/v1"]
 )
 def test_a_name_is_written_as_it_is(text: str) -> None:
-    assert yaml.scalar(text) == text
+    assert yaml_text.scalar(text) == text
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,10 @@ def test_a_name_is_written_as_it_is(text: str) -> None:
     ],
 )
 def test_a_text_that_some_reader_takes_for_something_else_is_quoted(text: str) -> None:
-    assert yaml.scalar(text) == f'"{text}"'
+    assert yaml_text.scalar(text) == f'"{text}"'
 
 
 def test_the_form_is_that_of_kubectl() -> None:
     value = {"a": [{"b": 1, "c": ["d"]}, {"e": {"f": []}}], "g": None}
 
-    assert "\n".join(yaml.lines(value)) == "a:\n- b: 1\n  c:\n  - d\n- e:\n    f: []\ng: null"
+    assert "\n".join(yaml_text.lines(value)) == "a:\n- b: 1\n  c:\n  - d\n- e:\n    f: []\ng: null"
