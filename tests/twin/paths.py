@@ -6,7 +6,7 @@ It follows `docs/explanation/on-a-node.md`: what each node rewrites, and whom it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -69,7 +69,26 @@ class PathTwin:
     def external(self, source: PodEnd, port: ServicePort) -> Answer:
         """Return whether a pod reaches all that an external address may lead to, which its own node translates."""
         ways = list(self.ways(source, port))
-        return self.together(ways, [self.translated(way, way.source_node) for way in ways], [False] * len(ways))
+        answers = [agreement(self.translated(item, item.source_node) for item in self.placed(way)) for way in ways]
+        return self.together(ways, answers, [False] * len(ways))
+
+    def placed(self, way: Way) -> Iterator[Way]:
+        """Yield the way for all nodes that its pods may run on; a pod reaches itself on one node, whichever that is."""
+        for node in self.may_run_on(way.source):
+            source = _on(way.source, node)
+            if way.backend.pod is not None and way.backend.pod is way.source.pod:
+                backend = replace(way.backend, pod=source.pod)
+                yield replace(way, source=source, source_node=node, backend=backend, backend_node=node)
+                continue
+            for other in self.may_run_on(way.backend):
+                yield Way(source, node, _on(way.backend, other), other or way.backend_node, way.traffic)
+
+    def may_run_on(self, place: Place) -> list[str]:
+        """Return a pod's node; if nobody knows it, in an open world any, and otherwise one where nothing else runs."""
+        if place.pod is None or place.pod.template.node:
+            return [node_of(place)]
+        alone = f"node-of-{place.pod.name}"
+        return [alone] if self.options.world == "closed" else [*sorted(self.twin.node_names), "some-node", alone]
 
     @staticmethod
     def together(ways: list[Way], answers: list[Answer], missed: list[bool]) -> Answer:
@@ -124,6 +143,14 @@ class PathTwin:
     def node(self, name: str, way: Way) -> Place:
         found = [item for item in self.twin.node_addresses(name) if item.version == way.source.family] if name else []
         return Place("node", way.source.family, found[0] if found else None, nodes=frozenset({name} - {""}))
+
+
+def _on(place: Place, node: str) -> Place:
+    """Return a pod's place on a node; what is no pod stays where it is."""
+    if place.pod is None:
+        return place
+    template = msgspec.structs.replace(place.pod.template, node=node)
+    return replace(place, pod=msgspec.structs.replace(place.pod, template=template))
 
 
 def node_of(place: Place) -> str:
