@@ -15,6 +15,7 @@ from podfence.kube.live.errors import TooLongError, UnreachableError, refused
 
 try:
     import aiohttp
+    from aiohttp.connector import NEEDS_CLEANUP_CLOSED
     from multidict import CIMultiDict
 
     from podfence.kube.live import failures
@@ -82,7 +83,8 @@ class Session:
         proxy = self._access.proxy
         if proxy is not None and proxy.scheme.startswith("socks"):
             raise UnreachableError(f"{proxy.url}: proxies of this kind are not supported (use an HTTP proxy)")
-        connector = aiohttp.TCPConnector(limit=0, socket_factory=_socket)
+        # Without it, a connection with TLS that was given up may outlive the session: its server has to say farewell.
+        connector = aiohttp.TCPConnector(limit=0, socket_factory=_socket, enable_cleanup_closed=NEEDS_CLEANUP_CLOSED)
         self._client = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         return self
 
