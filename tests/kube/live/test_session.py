@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import os
 import shutil
@@ -91,6 +92,41 @@ async def failure(access: Access, kind: type[Exception], timeout: float | None =
     with pytest.raises(kind) as caught:
         await asked(access, timeout=timeout)
     return str(caught.value)
+
+
+@needs_openssl
+def test_a_request_that_is_given_up_leaves_no_connection_to_a_server_that_does_not_end_it(
+    tmp_path: Path, authority: Authority
+) -> None:
+    heard = threading.Event()
+
+    def hear(listener: socket.socket) -> None:
+        one, _ = listener.accept()
+        with one, server_side(authority).wrap_socket(one.dup(), server_side=True) as secured:
+            assert secured.recv(4) == b"GET "
+            heard.set()
+            # Reads on without TLS, and so does not answer that the other side wants to end the connection.
+            with suppress(ConnectionResetError):
+                while one.recv(65536):
+                    pass
+
+    async def give_up(port: int) -> None:
+        asking = asyncio.create_task(asked(secure(tmp_path, port, authority)))
+        assert await asyncio.to_thread(heard.wait, 120)
+        asking.cancel()
+        with suppress(asyncio.CancelledError):
+            await asking
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        hearing = threading.Thread(target=hear, args=(listener,))
+        hearing.start()
+        asyncio.run(give_up(listener.getsockname()[1]))
+        hearing.join(120)
+        ended = not hearing.is_alive()
+        # A connection that was left is closed by this, with a warning that fails the test.
+        gc.collect()
+        hearing.join()
+    assert ended
 
 
 def test_who_asks_is_said_in_every_request(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ class Session:
         proxy = self._access.proxy
         if proxy is not None and proxy.scheme.startswith("socks"):
             raise UnreachableError(f"{proxy.url}: proxies of this kind are not supported (use an HTTP proxy)")
-        # Without it, a connection with TLS that was given up may outlive the session: its server has to say farewell.
+        # Otherwise a TLS connection that was given up stays open after the session until its server closes it too.
         connector = aiohttp.TCPConnector(limit=0, socket_factory=_socket, enable_cleanup_closed=NEEDS_CLEANUP_CLOSED)
         self._client = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         return self

@@ -98,9 +98,9 @@ async def end(runner: web.AppRunner, servers: Iterable[asyncio.Server], *, alone
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
-    # Only the loop knows all transports. With TLS, the runner does not know those that shake hands, and those that it
-    # has closed twice can no longer be aborted.
-    transports: Iterable[asyncio.Transport] = loop._transports.values()  # type: ignore[attr-defined]  # noqa: SLF001
+    # With TLS, the runner does not know connections in the middle of a handshake, and cannot abort those that it has
+    # closed twice. Only the loop knows all of them, and nothing public of it tells.
+    transports: Iterable[asyncio.Transport] = loop._transports.values()  # type: ignore[attr-defined]  # noqa: SLF001  see above
     for transport in tuple(transports):
         match transport.get_extra_info("sockname"):
             case (_, port, *_) if port in ports:
